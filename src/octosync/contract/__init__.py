@@ -1,0 +1,61 @@
+"""The Octomil wire contract: what octosync sends and expects, and where each fact comes from.
+
+One table of operations serves the client, the embedded control plane and the reference page. Its provenance words:
+*stated* by the only text that describes the apps operations, *public* in Octomil's documentation, SDKs or generated
+types, *assumed* by us, grounded but unconfirmed.
+
+What may not live here: requests (that is `octomil`), routes (`server`), decisions (`plan`).
+"""
+
+from octosync.contract.contract import Contract
+from octosync.contract.names import (
+    CAPABILITIES,
+    DEPLOYED_STATUSES_NOT_LIVE,
+    DEVICE_CLASSES,
+    ENGINES,
+    ENVIRONMENTS,
+    PLATFORMS,
+    PUBLISHABLE_KEY_PLATFORMS,
+    ErrorCode,
+)
+from octosync.contract.normalise import (
+    bindings_equal,
+    field_equal,
+    merge_bindings,
+    merge_policy,
+    normalise_app_fields,
+    normalise_slot_fields,
+)
+from octosync.contract.objects import APP, SLOT, TARGET, ObjectShape
+from octosync.contract.operations import OPERATIONS, Access, Operation, Provenance
+from octosync.contract.policy import PRESETS, contradiction_in, expand_policy, preset_of
+
+__all__ = [
+    "APP",
+    "CAPABILITIES",
+    "DEPLOYED_STATUSES_NOT_LIVE",
+    "DEVICE_CLASSES",
+    "ENGINES",
+    "ENVIRONMENTS",
+    "OPERATIONS",
+    "PLATFORMS",
+    "PRESETS",
+    "PUBLISHABLE_KEY_PLATFORMS",
+    "SLOT",
+    "TARGET",
+    "Access",
+    "Contract",
+    "ErrorCode",
+    "ObjectShape",
+    "Operation",
+    "Provenance",
+    "bindings_equal",
+    "contradiction_in",
+    "expand_policy",
+    "field_equal",
+    "merge_bindings",
+    "merge_policy",
+    "normalise_app_fields",
+    "normalise_slot_fields",
+    "preset_of",
+]

@@ -1,0 +1,54 @@
+"""The shapes of the objects: which fields octosync writes, which only the control plane does, and what absence means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from octosync.model import JsonObject, JsonValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectShape:
+    """One kind of object on the wire. All fields are assumed, but for the serving policy's shape, which is public.
+
+    `writable` are the fields that octosync may declare, in the order in which they are shown; `read_only` are never sent;
+    `defaults` is what a writable field is when a body, or an answer, leaves it out.
+    """
+
+    name: str
+    plural: str
+    writable: tuple[str, ...]
+    read_only: frozenset[str]
+    defaults: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    def split(self, raw: JsonObject) -> tuple[JsonObject, JsonObject]:
+        """Part an answer into its fields and its read-only identity."""
+        fields = {key: value for key, value in raw.items() if key not in self.read_only}
+        return fields, {key: raw[key] for key in raw if key in self.read_only}
+
+
+APP = ObjectShape(
+    name="app",
+    plural="apps",
+    writable=("name", "description"),
+    read_only=frozenset({"id", "org_id", "slug", "archived_at", "created_at", "updated_at"}),
+    defaults={"description": None},
+)
+
+TARGET = ObjectShape(
+    name="target",
+    plural="targets",
+    writable=("platform", "identifier"),
+    read_only=frozenset({"id", "app_id", "org_id", "created_at", "updated_at"}),
+)
+
+SLOT = ObjectShape(
+    name="slot",
+    plural="slots",
+    writable=("serving_policy", "preferred_engines", "public_client_allowed", "model_variant_id", "bindings"),
+    read_only=frozenset({"id", "app_id", "org_id", "capability", "created_at", "updated_at"}),
+    defaults={"bindings": [], "preferred_engines": [], "public_client_allowed": False, "model_variant_id": None},
+)
+
+SHAPES: Mapping[str, ObjectShape] = {shape.name: shape for shape in (APP, TARGET, SLOT)}

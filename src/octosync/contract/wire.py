@@ -1,0 +1,143 @@
+"""Wire models: what answers are read into. Tolerant: unknown fields are kept, missing optional ones are never an error.
+
+All shapes are assumed, but for what a line says otherwise. Two models have a `live` sense that plans depend on; it is here,
+beside the shape, so that client, plan and embedded control plane agree on it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from octosync.contract.names import DEPLOYED_STATUSES_NOT_LIVE
+
+
+class Wire(BaseModel):
+    """Base of all wire models: frozen, unknown fields kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+
+
+class WireApp(Wire):
+    """An app. `id` has at most 36 characters (public)."""
+
+    slug: str
+    id: str | None = None
+    org_id: str | None = None
+    name: str | None = None
+    description: str | None = None
+    archived_at: str | None = None
+
+
+class WireTarget(Wire):
+    """A registered (platform, identifier)."""
+
+    id: str
+    platform: str
+    identifier: str
+    app_id: str | None = None
+
+
+class WireSlot(Wire):
+    """A capability slot. The policy's shape is public, and a preset's name or the expanded object may be answered."""
+
+    capability: str
+    model_variant_id: str | None = None
+    serving_policy: str | dict[str, Any] | None = None
+    bindings: list[Any] | None = None
+    preferred_engines: list[str] | None = None
+    public_client_allowed: bool | None = None
+
+
+class WireVariant(Wire):
+    """A catalog variant as previews and checks name it."""
+
+    id: str
+    name: str | None = None
+    reason: str | None = None
+
+
+class WireAssignment(Wire):
+    """How many devices of one target get a deployment."""
+
+    target_id: str | None = None
+    platform: str | None = None
+    device_count: int = 0
+
+
+class WirePreview(Wire):
+    """What enable would do."""
+
+    recommended_variant: WireVariant | None = None
+    assignments: list[WireAssignment] = Field(default_factory=list)
+    device_count: int = 0
+    warnings: list[str] = Field(default_factory=list)
+
+
+class WireOptimizationCheck(Wire):
+    """Whether a better variant is available; improvements are relative (0.18 is 18 %), lower latency counts as positive."""
+
+    available: bool
+    current_variant_id: str | None = None
+    suggested_variant: WireVariant | None = None
+    expected_improvement: dict[str, Any] = Field(default_factory=dict)
+    reason: str | None = None
+
+
+class WireCanary(Wire):
+    """A canary's progress in percent."""
+
+    percentage: float | None = None
+    candidate_variant_id: str | None = None
+
+
+class WireDeployment(Wire):
+    """A deployment of a capability to an environment. No status enum is public."""
+
+    id: str
+    status: str
+    app_id: str | None = None
+    capability: str | None = None
+    environment: str | None = None
+    model_variant_id: str | None = None
+    app_target_ids: list[str] = Field(default_factory=list)
+    canary: WireCanary | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Every status but `rolled_back`; an unknown one is neither success nor failure, and live."""
+        return self.status not in DEPLOYED_STATUSES_NOT_LIVE
+
+    @property
+    def has_running_canary(self) -> bool:
+        """A canary is present and the deployment neither completed nor rolled back."""
+        return self.canary is not None and self.status not in {"completed", "rolled_back"}
+
+
+class WireResource(Wire):
+    """What an event is about."""
+
+    type: str | None = None
+    key: str | None = None
+
+
+class WireActor(Wire):
+    """Who did something."""
+
+    type: str | None = None
+    id: str | None = None
+    name: str | None = None
+
+
+class WireEvent(Wire):
+    """One event of the activity feed."""
+
+    id: str
+    type: str | None = None
+    app_id: str | None = None
+    app_slug: str | None = None
+    resource: WireResource | None = None
+    actor: WireActor | None = None
+    message: str | None = None
+    created_at: str | None = None

@@ -1,0 +1,178 @@
+"""The one error tree. An error is a document: what happened, where, why, and what to do next.
+
+    OctosyncError              exit 1
+    ├── UsageError             exit 64   the command line asks for something that makes no sense
+    ├── ConfigError            exit 1    octosync.yaml or the environment
+    ├── ManifestError          exit 1    manifests that can't be read or don't validate
+    ├── RemoteError            exit 1    the control plane answered something that octosync can't go on with
+    │   ├── CredentialRefused            401
+    │   ├── Forbidden                    403
+    │   ├── Missing                      404 that names an absent object
+    │   ├── Conflict                     409
+    │   ├── AwaitingApproval             the org's guard rails want a person first
+    │   ├── Rejected                     any other 4xx: the request itself is refused
+    │   ├── Unreadable                   an answer that is not what the contract says
+    │   └── Unavailable        exit 75   connection, 5xx or throttling beyond the retries
+    ├── StalePlan              exit 3    what was approved is not what would be applied now
+    ├── GuardRefused           exit 4    a guard refuses something in the plan
+    └── Interrupted            exit 130  stopped by a signal, in-flight writes finished
+
+The `reference` of every error is stable and kebab-case: people search for it, tests and tools match on it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a run's exit code means; `worst` holds the precedence where several apply."""
+
+    DONE = 0
+    ERROR = 1
+    CHANGES = 2
+    STALE = 3
+    GUARDED = 4
+    PARTIAL = 5
+    UNCOVERED = 6
+    USAGE = 64
+    UNAVAILABLE = 75
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+_PRECEDENCE = (
+    ExitCode.INTERRUPTED,
+    ExitCode.TERMINATED,
+    ExitCode.USAGE,
+    ExitCode.UNAVAILABLE,
+    ExitCode.ERROR,
+    ExitCode.STALE,
+    ExitCode.GUARDED,
+    ExitCode.PARTIAL,
+    ExitCode.UNCOVERED,
+    ExitCode.CHANGES,
+    ExitCode.DONE,
+)
+
+
+def worst(*codes: ExitCode) -> ExitCode:
+    """Return the code that wins where several hold; `DONE` for none."""
+    return min(codes, key=_PRECEDENCE.index, default=ExitCode.DONE)
+
+
+class OctosyncError(Exception):
+    """Base of everything octosync raises on purpose.
+
+    `reference` is the stable kebab-case name, `message` one sentence that says what and where,
+    `hints` the lines that say why and what to do next.
+    """
+
+    exit_code: ExitCode = ExitCode.ERROR
+    retryable: bool = False
+
+    def __init__(self, reference: str, message: str, *, hints: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.reference = reference
+        self.message = message
+        self.hints = hints
+
+    def __str__(self) -> str:
+        return f"{self.reference}: {self.message}"
+
+
+class UsageError(OctosyncError):
+    """The command line asks for something that makes no sense."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConfigError(OctosyncError):
+    """octosync.yaml or the environment is wrong."""
+
+
+class ManifestError(OctosyncError):
+    """Manifests can't be read or don't validate; the diagnostics were or will be reported beside it."""
+
+
+class RemoteError(OctosyncError):
+    """The control plane answered something that octosync can't go on with.
+
+    `status` is the HTTP status, None where no answer came; `code` the answer's own error code; `request_id` from
+    `X-Request-Id`; `details` the answer's structured details. `sent` says that the request may have been carried out:
+    for a write, that makes the failure *ambiguous*.
+    """
+
+    def __init__(
+        self,
+        reference: str,
+        message: str,
+        *,
+        hints: tuple[str, ...] = (),
+        operation: str = "",
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        details: object = None,
+        sent: bool = False,
+    ) -> None:
+        super().__init__(reference, message, hints=hints)
+        self.operation = operation
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.details = details
+        self.sent = sent
+
+
+class CredentialRefused(RemoteError):
+    """401: the API key is missing, wrong or revoked."""
+
+
+class Forbidden(RemoteError):
+    """403: the key may not do this."""
+
+
+class Missing(RemoteError):
+    """404 that names an absent object (`app_not_found`, `capability_not_configured`, …); never the bare 404 of a route."""
+
+
+class Conflict(RemoteError):
+    """409: the object exists, or is held by another."""
+
+
+class AwaitingApproval(RemoteError):
+    """The org's guard rails want a person's approval first (403, 409 or 202 with `approval_required`)."""
+
+
+class Rejected(RemoteError):
+    """Any other 4xx: the request is refused as it is, and sending it again won't help."""
+
+
+class Unreadable(RemoteError):
+    """An answer that is not what the contract says: not JSON, truncated, a redirect elsewhere, a needed field missing."""
+
+
+class Unavailable(RemoteError):
+    """No connection, 5xx or throttling beyond the retries: try again later."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    retryable = True
+
+
+class StalePlan(OctosyncError):
+    """What was approved is not what would be applied now."""
+
+    exit_code = ExitCode.STALE
+
+
+class GuardRefused(OctosyncError):
+    """A guard refuses something in the plan."""
+
+    exit_code = ExitCode.GUARDED
+
+
+class Interrupted(OctosyncError):
+    """Stopped by a signal."""
+
+    exit_code = ExitCode.INTERRUPTED

@@ -1,0 +1,55 @@
+"""The vocabulary every room shares: frozen values, no I/O, no policy.
+
+What may not live here: anything that knows the wire (that is `contract`), reads a file (`manifest`), sends a request
+(`octomil`) or decides (`plan`).
+"""
+
+from octosync.model.address import Address, Kind
+from octosync.model.diagnostic import Diagnostic, Severity
+from octosync.model.jsonvalue import JsonObject, JsonValue, canonical_json, digest_of, json_equal
+from octosync.model.observation import Observation
+from octosync.model.origin import Origin
+from octosync.model.outcome import Outcome, Status
+from octosync.model.reason import Reason
+from octosync.model.sensitive import DEFAULT_SENSITIVE_KEYS, SENSITIVE, SENSITIVE_CHANGED, Sensitivity
+from octosync.model.state import (
+    App,
+    Deploy,
+    InferenceConfig,
+    Optimize,
+    Section,
+    Slot,
+    State,
+    Suspension,
+    Target,
+)
+
+__all__ = [
+    "DEFAULT_SENSITIVE_KEYS",
+    "SENSITIVE",
+    "SENSITIVE_CHANGED",
+    "Address",
+    "App",
+    "Deploy",
+    "Diagnostic",
+    "InferenceConfig",
+    "JsonObject",
+    "JsonValue",
+    "Kind",
+    "Observation",
+    "Optimize",
+    "Origin",
+    "Outcome",
+    "Reason",
+    "Section",
+    "Sensitivity",
+    "Severity",
+    "Slot",
+    "State",
+    "Status",
+    "Suspension",
+    "Target",
+    "canonical_json",
+    "digest_of",
+    "json_equal",
+]

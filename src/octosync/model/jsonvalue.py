@@ -1,0 +1,45 @@
+"""JSON values: their types, their one canonical text, and when two are the same.
+
+A `JsonObject` is never mutated once it is inside a model value; code that needs another makes another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+JsonObject: TypeAlias = Mapping[str, JsonValue]
+
+
+def json_equal(left: JsonValue, right: JsonValue) -> bool:
+    """Compare as JSON does: `1` equals `1.0` (servers may answer either), but `True` is not `1`; key order is free."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(json_equal(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(json_equal, left, right))
+    return left == right
+
+
+def canonical_json(value: JsonValue) -> str:
+    """Return the one text of a value: sorted keys, no spaces, integral floats as integers, so equal values give equal bytes."""
+    return json.dumps(_canonical(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def digest_of(value: JsonValue) -> str:
+    """Return `sha256:…` over the canonical text of a value."""
+    return "sha256:" + hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def _canonical(value: JsonValue) -> JsonValue:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return value

@@ -1,0 +1,170 @@
+"""State: apps and what they hold. Desired and live are the same type, so one diff serves all.
+
+`fields` hold wire names and normalised wire values. In desired state, what is absent from `fields` is not declared and
+so not owned; in live state, it is not there. `whole` names the sections whose entire list is known: in desired state
+the lists that the manifests own, in live state the lists that were read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from octosync.model.address import Address
+from octosync.model.jsonvalue import JsonObject
+from octosync.model.origin import Origin
+
+
+class Section(Enum):
+    """The parts of an app that are read and owned separately."""
+
+    TARGETS = "targets"
+    SLOTS = "slots"
+    INFERENCE_CONFIG = "inference_config"
+
+
+class Optimize(Enum):
+    """How far octosync goes when Octomil has a better variant, in rising order."""
+
+    NEVER = "never"
+    SUGGEST = "suggest"
+    AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deploy:
+    """Where a slot's capability is to be enabled. `min_improvement` is relative: 0.05 is five percent."""
+
+    environments: tuple[str, ...]
+    optimize: Optimize = Optimize.SUGGEST
+    min_improvement: float | None = None
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A (platform, identifier) tuple, unique in the org. `identity` holds the wire's read-only fields, `id` above all."""
+
+    app: str
+    platform: str
+    identifier: str
+    identity: JsonObject = field(default_factory=dict)
+    origin: Origin | None = None
+
+    @property
+    def unique_key(self) -> tuple[str, str]:
+        """What no two targets of an org may share."""
+        return (self.platform, self.identifier)
+
+    @property
+    def address(self) -> Address:
+        """`app/<slug>/target/<platform>:<identifier>`."""
+        return Address.of_target(self.app, self.platform, self.identifier)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A capability slot.
+
+    `fields`: `serving_policy` (always expanded), `bindings`, `preferred_engines`,
+    `public_client_allowed`, `model_variant_id`, and in live state whatever else the control plane answers.
+    """
+
+    app: str
+    capability: str
+    fields: JsonObject = field(default_factory=dict)
+    identity: JsonObject = field(default_factory=dict)
+    deploy: Deploy | None = None
+    origin: Origin | None = None
+
+    @property
+    def address(self) -> Address:
+        """`app/<slug>/slot/<capability>`."""
+        return Address.of_slot(self.app, self.capability)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceConfig:
+    """The app's one inference config, opaque; `config` None means that there is, or shall be, none."""
+
+    app: str
+    config: JsonObject | None
+    origin: Origin | None = None
+
+    @property
+    def address(self) -> Address:
+        """`app/<slug>/inference-config`."""
+        return Address.of_inference_config(self.app)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """Leave this app alone, until a time or (None) until the annotation goes."""
+
+    until: datetime | None = None
+
+    def holds(self, now: datetime) -> bool:
+        """Say whether the suspension is in force at a time (both with a zone)."""
+        return self.until is None or now < self.until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """An app and the sections that are declared or were read.
+
+    `fields`: `name`, `description`, in live state whatever else. `declared` is False in desired state where only child
+    documents name the app: then it must exist, and only those children are owned. `inference_config` None: not declared,
+    or not read. `labels` never reach the wire.
+    """
+
+    slug: str
+    fields: JsonObject = field(default_factory=dict)
+    archived: bool = False
+    declared: bool = True
+    whole: frozenset[Section] = frozenset()
+    targets: tuple[Target, ...] = ()
+    slots: tuple[Slot, ...] = ()
+    inference_config: InferenceConfig | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    protected: bool = False
+    suspension: Suspension | None = None
+    identity: JsonObject = field(default_factory=dict)
+    origin: Origin | None = None
+
+    @property
+    def address(self) -> Address:
+        """`app/<slug>`."""
+        return Address.of_app(self.slug)
+
+    @property
+    def sections(self) -> frozenset[Section]:
+        """The sections of which anything is declared: what has to be read."""
+        found = set(self.whole)
+        if self.targets:
+            found.add(Section.TARGETS)
+        if self.slots:
+            found.add(Section.SLOTS)
+        if self.inference_config is not None:
+            found.add(Section.INFERENCE_CONFIG)
+        return frozenset(found)
+
+    def slot(self, capability: str) -> Slot | None:
+        """Find a slot by its capability."""
+        return next((slot for slot in self.slots if slot.capability == capability), None)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Apps by slug, in slug order."""
+
+    apps: Mapping[str, App] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, *apps: App) -> State:
+        """Build a state, sorted at the source so that everything after it is."""
+        return cls({app.slug: app for app in sorted(apps, key=lambda app: app.slug)})
+
+    def __iter__(self) -> Iterator[App]:
+        return iter(self.apps.values())
