@@ -1,0 +1,157 @@
+"""Guards: what a plan may not do without somebody saying so. Pure: they judge a plan, they don't change it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from octosync.model import Address, Kind
+from octosync.plan.actions import Action, ArchiveApp, DeleteInferenceConfig, DeleteSlot, RemoveTarget
+from octosync.plan.plan import Plan
+
+ALL: Final = "all"
+
+_KIND_WORDS: Final = {
+    Kind.TARGET: "targets",
+    Kind.SLOT: "slots",
+    Kind.INFERENCE_CONFIG: "inference configs",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardPolicy:
+    """The limits in force (octosync.yaml's `guards`) and what this run allows beyond them.
+
+    `max_delete_percent` of the live objects of a kind counts only once there are `min_objects` of them. The `allow_*`
+    come from flags alone, never from the environment or a plan file; None and False allow nothing.
+    """
+
+    max_deletes: int = 10
+    max_delete_percent: float = 30
+    min_objects: int = 10
+    max_archives: int = 1
+    allow_deletes: int | str | None = None
+    allow_archives: int | None = None
+    allow_protected: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
+    """A guard's refusal: what is too much, the exact flag that allows it (None: nothing does), and what it is about."""
+
+    guard: str
+    message: str
+    override: str | None
+    way_out: str | None = None
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """A guard that this run loosens, and by what."""
+
+    guard: str
+    value: str
+    source: str
+
+
+def judge(plan: Plan, policy: GuardPolicy) -> tuple[Blocked, ...]:
+    """Say what the guards refuse, in their own order; empty: nothing."""
+    return (
+        *_deletes(plan, policy),
+        *_archives(plan, policy),
+        *_protected(plan, policy),
+        *_archived(plan),
+    )
+
+
+def overrides_of(policy: GuardPolicy) -> tuple[Override, ...]:
+    """List what this run allows beyond the limits, whether it turns out to be needed or not."""
+    found = []
+    if policy.allow_deletes is not None:
+        found.append(Override(guard="deletes", value=str(policy.allow_deletes), source="--allow-deletes"))
+    if policy.allow_archives is not None:
+        found.append(Override(guard="archives", value=str(policy.allow_archives), source="--allow-archives"))
+    if policy.allow_protected:
+        found.append(Override(guard="protected", value="", source="--allow-protected"))
+    return tuple(found)
+
+
+def _removals(plan: Plan) -> tuple[Action, ...]:
+    # A move is one removal: its registration elsewhere is not counted.
+    return tuple(a for a in plan.actions if isinstance(a, RemoveTarget | DeleteSlot | DeleteInferenceConfig))
+
+
+def _deletes(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
+    removals = _removals(plan)
+    count = len(removals)
+    if policy.allow_deletes == ALL:
+        return
+    addresses = tuple(action.address for action in removals)
+    override = f"--allow-deletes {count}"
+    limit = policy.max_deletes if policy.allow_deletes is None else int(policy.allow_deletes)
+    if count > limit:
+        yield Blocked(
+            guard="deletes",
+            message=f"{count} removals, at most {limit} {'are' if limit != 1 else 'is'} allowed in a run",
+            override=override,
+            addresses=addresses,
+        )
+    elif policy.allow_deletes is None:
+        yield from _delete_shares(plan, policy, removals, override)
+
+
+def _delete_shares(plan: Plan, policy: GuardPolicy, removals: tuple[Action, ...], override: str) -> Iterator[Blocked]:
+    for kind, words in _KIND_WORDS.items():
+        mine = tuple(action.address for action in removals if action.address.kind is kind)
+        there = plan.live_counts.get(kind, 0)
+        if there >= policy.min_objects and len(mine) * 100 > policy.max_delete_percent * there:
+            yield Blocked(
+                guard="deletes",
+                message=f"{len(mine)} of {there} {words} would be removed ({len(mine) / there:.0%}), "
+                f"at most {policy.max_delete_percent:g} % are allowed in a run",
+                override=override,
+                addresses=mine,
+            )
+
+
+def _archives(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
+    archives = tuple(action.address for action in plan.actions if isinstance(action, ArchiveApp))
+    limit = policy.max_archives if policy.allow_archives is None else policy.allow_archives
+    if len(archives) > limit:
+        yield Blocked(
+            guard="archives",
+            message=f"{len(archives)} apps would be archived, at most {limit} {'are' if limit != 1 else 'is'} allowed "
+            "in a run: there is no way back",
+            override=f"--allow-archives {len(archives)}",
+            addresses=archives,
+        )
+
+
+def _protected(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
+    hurt = [action for action in plan.actions if action.protected and action.destructive]
+    if not hurt or policy.allow_protected:
+        return
+    # The second half of a move can't happen without the first.
+    halves = [action.moves_to for action in hurt if isinstance(action, RemoveTarget) and action.moves_to is not None]
+    apps = sorted({action.address.app for action in hurt})
+    yield Blocked(
+        guard="protected",
+        message=f"{len(hurt)} {'deletions' if len(hurt) != 1 else 'deletion'} in protected "
+        f"{'apps' if len(apps) != 1 else 'app'} {', '.join(apps)} (annotation octosync.dev/protect)",
+        override="--allow-protected",
+        addresses=(*(action.address for action in hurt), *halves),
+    )
+
+
+def _archived(plan: Plan) -> Iterator[Blocked]:
+    if plan.archived_undeclared:
+        apps = [address.app for address in plan.archived_undeclared]
+        yield Blocked(
+            guard="archived",
+            message=f"{', '.join(apps)}: archived on the control plane, declared as live; there is no unarchive",
+            override=None,
+            way_out="Declare `spec.archived: true` there, or remove the manifests.",
+            addresses=plan.archived_undeclared,
+        )

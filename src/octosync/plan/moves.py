@@ -1,0 +1,85 @@
+"""Moves: a target that leaves one declared app and enters another in the same plan is one unit, never a loss.
+
+A (platform, identifier) is unique in the org, so the removal must come first, and all removals of a plan precede the
+registrations of the same tuple: two apps can swap targets without a cycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from octosync.model import Address, App, Diagnostic, Reason, Severity
+from octosync.plan.actions import Action, RegisterTarget, RemoveTarget
+
+
+def link_moves(actions: Iterable[Action]) -> tuple[Action, ...]:
+    """Mark both halves of every move with each other's address."""
+    actions = tuple(actions)
+    leaves = {(a.platform, a.identifier): a for a in actions if isinstance(a, RemoveTarget)}
+    enters = {(a.platform, a.identifier): a for a in actions if isinstance(a, RegisterTarget)}
+    return tuple(_linked(action, leaves, enters) for action in actions)
+
+
+def _linked(
+    action: Action,
+    leaves: Mapping[tuple[str, str], RemoveTarget],
+    enters: Mapping[tuple[str, str], RegisterTarget],
+) -> Action:
+    match action:
+        case RemoveTarget(platform=platform, identifier=identifier) if (platform, identifier) in enters:
+            to = enters[platform, identifier].address
+            return replace(action, reason=Reason.MOVED, moves_to=to)
+        case RegisterTarget(platform=platform, identifier=identifier) if (platform, identifier) in leaves:
+            from_ = leaves[platform, identifier].address
+            return replace(action, reason=Reason.MOVED, moves_from=from_)
+    return action
+
+
+def hold_back_halves(
+    actions: Iterable[Action], suspended: Iterable[Action]
+) -> tuple[tuple[Action, ...], tuple[Diagnostic, ...]]:
+    """Take out what would be half a move, since the app at its other end is suspended; say so for each."""
+    waiting = {action.address for action in suspended}
+    kept, notes = [], []
+    for action in actions:
+        other = _other_half(action)
+        if other is None or other not in waiting:
+            kept.append(action)
+            continue
+        notes.append(
+            Diagnostic(
+                severity=Severity.WARNING,
+                rule="move-waits",
+                summary=f"{action.address} waits: app `{other.app}` at the other end of the move is suspended",
+                origin=action.origin,
+                notes=("Both halves of a move happen together, or neither.",),
+            )
+        )
+    return tuple(kept), tuple(notes)
+
+
+def _other_half(action: Action) -> Address | None:
+    match action:
+        case RemoveTarget(moves_to=address) | RegisterTarget(moves_from=address):
+            return address
+    return None
+
+
+def held_elsewhere(actions: tuple[Action, ...], live: Iterable[App]) -> tuple[Diagnostic, ...]:
+    """Warn of registrations that the control plane will refuse: another app holds the target, and nothing takes it away."""
+    leaving = {(a.platform, a.identifier) for a in actions if isinstance(a, RemoveTarget)}
+    holders = {
+        target.unique_key: app.slug for app in live for target in app.targets if target.unique_key not in leaving
+    }
+    return tuple(
+        Diagnostic(
+            severity=Severity.WARNING,
+            rule="target-held-elsewhere",
+            summary=f"{action.address}: app `{holder}` holds this target, so its registration will be refused",
+            origin=action.origin,
+            notes=(f"Declare the targets of `{holder}` without it, in the same set: then it is planned as a move.",),
+        )
+        for action in actions
+        if isinstance(action, RegisterTarget) and (holder := holders.get((action.platform, action.identifier)))
+    )

@@ -1,0 +1,153 @@
+"""Order: what must be done before what.
+
+Within an app, things come up from the app to what refers to it, and go down the other way:
+
+    create, update app
+      └─ register target        remove target ── before the same tuple is registered anywhere
+      └─ put slot
+           └─ put inference config (for the slots that it names)
+                └─ delete slot  (once no config names it)
+                     └─ archive app, after everything else of it
+
+Across apps: a move's removal waits for all that its registration waits for, so that the second half can follow at once;
+an inference config waits for the new slots of other apps that it names (`@app/<slug>/<capability>`).
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from octosync.model import Address, canonical_json
+from octosync.plan.actions import (
+    Action,
+    ActionKey,
+    ArchiveApp,
+    CreateApp,
+    DeleteInferenceConfig,
+    DeleteSlot,
+    PutInferenceConfig,
+    PutSlot,
+    RegisterTarget,
+    RemoveTarget,
+    UpdateApp,
+)
+
+# Which kinds of actions of the same app come before an action; the row order is the order in which ready actions run.
+NEEDS: Final[Mapping[type[Action], tuple[type[Action], ...]]] = {
+    CreateApp: (),
+    UpdateApp: (),
+    RemoveTarget: (),
+    RegisterTarget: (CreateApp,),
+    PutSlot: (CreateApp,),
+    PutInferenceConfig: (CreateApp,),
+    DeleteInferenceConfig: (),
+    DeleteSlot: (PutInferenceConfig, DeleteInferenceConfig),
+    ArchiveApp: (
+        UpdateApp,
+        RemoveTarget,
+        RegisterTarget,
+        PutSlot,
+        PutInferenceConfig,
+        DeleteInferenceConfig,
+        DeleteSlot,
+    ),
+}
+_RANK: Final = {kind: rank for rank, kind in enumerate(NEEDS)}
+
+# Public: how an app's slot is called.
+_MODEL_REFERENCE: Final = re.compile(r"@app/([a-z0-9-]+)/([A-Za-z0-9_.-]+)")
+
+
+def in_order(actions: Iterable[Action]) -> tuple[Action, ...]:
+    """Give every action its dependencies, and sort: dependencies first, otherwise by kind and address.
+
+    Raises `ValueError` with the cycle where there is one, which the table above rules out.
+    """
+    ties = _Ties(tuple(actions))
+    needed = {action.key: set(ties.needs_of(action)) for action in ties.actions}
+    for leaving in ties.leaving.values():
+        entering = ties.entering.get((leaving.platform, leaving.identifier))
+        if entering is not None:
+            needed[leaving.key] |= needed[entering.key] - {leaving.key}
+    with_needs = {
+        action.key: replace(action, depends_on=tuple(sorted(needed[action.key], key=_by_address)))
+        for action in ties.actions
+    }
+    return tuple(_sorted(with_needs))
+
+
+class _Ties:
+    """The actions of a plan, indexed by what ties one to another."""
+
+    def __init__(self, actions: tuple[Action, ...]) -> None:
+        self.actions = actions
+        self.by_app: dict[str, list[Action]] = {}
+        self.leaving = {(a.platform, a.identifier): a for a in actions if isinstance(a, RemoveTarget)}
+        self.entering = {(a.platform, a.identifier): a for a in actions if isinstance(a, RegisterTarget)}
+        self.new_slots = {a.address: a for a in actions if isinstance(a, PutSlot) and a.before is None}
+        for action in actions:
+            self.by_app.setdefault(action.address.app, []).append(action)
+
+    def needs_of(self, action: Action) -> Iterator[ActionKey]:
+        """Yield what must be done before an action."""
+        kinds = NEEDS[type(action)]
+        yield from (other.key for other in self.by_app[action.address.app] if isinstance(other, kinds))
+        match action:
+            case RegisterTarget(platform=platform, identifier=identifier):
+                if (platform, identifier) in self.leaving:
+                    yield self.leaving[platform, identifier].key
+            case ArchiveApp(address=address):
+                # An archived holder can't take its target back, so its moves must have succeeded in full.
+                for moved in self.entering.values():
+                    if moved.moves_from is not None and moved.moves_from.app == address.app:
+                        yield moved.key
+            case PutInferenceConfig():
+                yield from (self.new_slots[slot].key for slot in _slots_named_in(action) if slot in self.new_slots)
+
+
+def _slots_named_in(action: PutInferenceConfig) -> frozenset[Address]:
+    text = canonical_json(action.body)
+    return frozenset(Address.of_slot(slug, capability) for slug, capability in _MODEL_REFERENCE.findall(text))
+
+
+def _sorted(actions: Mapping[ActionKey, Action]) -> Iterator[Action]:
+    waiting = {key: {need for need in action.depends_on if need in actions} for key, action in actions.items()}
+    followers: dict[ActionKey, list[ActionKey]] = {}
+    for key, needs in waiting.items():
+        for need in needs:
+            followers.setdefault(need, []).append(key)
+    ready = [(_priority(actions[key]), key) for key, needs in waiting.items() if not needs]
+    heapq.heapify(ready)
+    done = 0
+    while ready:
+        _, key = heapq.heappop(ready)
+        done += 1
+        yield actions[key]
+        for follower in followers.get(key, ()):
+            waiting[follower].discard(key)
+            if not waiting[follower]:
+                heapq.heappush(ready, (_priority(actions[follower]), follower))
+    if done < len(actions):
+        raise ValueError("actions wait for each other: " + " → ".join(_a_cycle(waiting)))
+
+
+def _a_cycle(waiting: Mapping[ActionKey, set[ActionKey]]) -> Iterator[str]:
+    key = min((key for key, needs in waiting.items() if needs), key=_by_address)
+    seen: list[ActionKey] = []
+    while key not in seen:
+        seen.append(key)
+        key = min((need for need in waiting[key] if waiting[need]), key=_by_address)
+    for step in (*seen[seen.index(key) :], key):
+        yield f"{step.verb.value} {step.address}"
+
+
+def _priority(action: Action) -> tuple[int, tuple[str, int, str]]:
+    return (_RANK[type(action)], action.address.sort_key)
+
+
+def _by_address(key: ActionKey) -> tuple[tuple[str, int, str], str]:
+    return (key.address.sort_key, key.verb.value)

@@ -1,0 +1,78 @@
+"""The plan: a frozen value, made before and apart from apply, that every report and apply itself read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from octosync.errors import OctosyncError
+from octosync.model import Address, Diagnostic, Kind, Section, State
+from octosync.plan.actions import Action, ActionKey, Verb
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftAlone:
+    """What the plan saw and does not touch.
+
+    `unmanaged_apps` counts live apps that were never declared, None where no list was read. `suspended` apps are left
+    alone by their own annotation. `unknown_targets` sit on platforms that octosync does not know.
+    """
+
+    unmanaged_apps: int | None = None
+    suspended: tuple[str, ...] = ()
+    unknown_targets: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What would be written, in an order in which it can be, and what was looked at to know it.
+
+    `desired` is the state that it was made for. `errors` are apps that could not be read or planned: a plan that has
+    any is never applied, not in part. `archived_undeclared` are live archived apps that the manifests want otherwise.
+    `live_counts` says how many live objects of each kind were read; `fingerprints` cover every object that was compared.
+    """
+
+    desired: State
+    actions: tuple[Action, ...] = ()
+    unchanged: tuple[Address, ...] = ()
+    errors: Mapping[str, OctosyncError] = field(default_factory=dict)
+    archived_undeclared: tuple[Address, ...] = ()
+    left_alone: LeftAlone = field(default_factory=LeftAlone)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    fingerprints: Mapping[Address, str] = field(default_factory=dict)
+    live_counts: Mapping[Kind, int] = field(default_factory=dict)
+    requests_used: int = 0
+
+    @property
+    def apps(self) -> tuple[str, ...]:
+        """The declared apps that the plan is about."""
+        return tuple(self.desired.apps)
+
+    @property
+    def sections(self) -> Mapping[Section, int]:
+        """How many apps declare each section."""
+        return {section: sum(section in app.sections for app in self.desired) for section in Section}
+
+    @property
+    def requests_to_apply(self) -> int:
+        """How many writes apply sends when nothing goes wrong."""
+        return len(self.actions)
+
+    @property
+    def errored(self) -> bool:
+        """Whether an app could not be read or planned."""
+        return bool(self.errors)
+
+    def count(self, verb: Verb) -> int:
+        """How many actions have a verb."""
+        return sum(action.verb is verb for action in self.actions)
+
+    def by_key(self) -> Mapping[ActionKey, Action]:
+        """Index the actions by what names them."""
+        return {action.key: action for action in self.actions}
+
+    def by_app(self) -> Iterator[tuple[str, tuple[Action, ...]]]:
+        """Group the actions for people: apps in order, within one the app first, then its objects by address."""
+        for slug in sorted({action.address.app for action in self.actions}):
+            mine = [action for action in self.actions if action.address.app == slug]
+            yield slug, tuple(sorted(mine, key=lambda a: (a.verb is Verb.ARCHIVE, a.address.sort_key)))

@@ -1,0 +1,325 @@
+"""One app: what its declared state and its live state make necessary. Order and moves between apps come after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from octosync.contract import (
+    APP,
+    Contract,
+    ObjectShape,
+    field_equal,
+    merge_bindings,
+    merge_policy,
+    normalise_slot_fields,
+)
+from octosync.contract.policy import PRESETS
+from octosync.model import (
+    Address,
+    App,
+    InferenceConfig,
+    JsonObject,
+    JsonValue,
+    Reason,
+    Section,
+    Slot,
+    Target,
+    json_equal,
+)
+from octosync.plan.actions import (
+    Action,
+    ArchiveApp,
+    CreateApp,
+    DeleteInferenceConfig,
+    DeleteSlot,
+    PutInferenceConfig,
+    PutSlot,
+    RegisterTarget,
+    RemoveTarget,
+    UpdateApp,
+)
+from octosync.plan.diff import field_changes
+from octosync.plan.fingerprint import (
+    ABSENT_FINGERPRINT,
+    fingerprint_of_app,
+    fingerprint_of_config,
+    fingerprint_of_slot,
+    fingerprint_of_target,
+)
+
+# What a new slot gets where its manifest does not say.
+NEW_SLOT_POLICY = PRESETS["local_first"]
+
+
+@dataclass(slots=True)
+class Proposal:
+    """What one app needs: its actions in no order yet, what is as declared, what was compared and what is left alone."""
+
+    actions: list[Action] = field(default_factory=list)
+    unchanged: list[Address] = field(default_factory=list)
+    fingerprints: dict[Address, str] = field(default_factory=dict)
+    unknown_targets: list[Address] = field(default_factory=list)
+
+
+def propose(desired: App, live: App | None, contract: Contract) -> Proposal:
+    """Compare one app. The caller has dealt with apps that are archived, absent and archived, or undeclared."""
+    proposal = Proposal()
+    _app(desired, live, proposal)
+    _targets(desired, live, contract, proposal)
+    _slots(desired, live, contract.shapes["slot"], proposal)
+    _inference_config(desired, live, proposal)
+    if desired.archived and live is not None:
+        updated = _changed(desired.fields, live.fields, APP)
+        proposal.actions.append(_archive(desired, _without_nulls({**live.fields, **updated})))
+    return proposal
+
+
+def _app(desired: App, live: App | None, proposal: Proposal) -> None:
+    if not desired.declared:
+        return
+    address = desired.address
+    if live is None:
+        proposal.fingerprints[address] = ABSENT_FINGERPRINT
+        wanted = {"name": desired.slug, **_without_nulls(desired.fields)}
+        body = {"slug": desired.slug, **wanted}
+        proposal.actions.append(
+            CreateApp(
+                address=address,
+                reason=Reason.NEW,
+                parameters={},
+                body=body,
+                after=wanted,
+                declared=body,
+                fingerprint=ABSENT_FINGERPRINT,
+                labels=desired.labels,
+                origin=desired.origin,
+            )
+        )
+        return
+    fingerprint = proposal.fingerprints[address] = fingerprint_of_app(live.fields, archived=live.archived)
+    changed = _changed(desired.fields, live.fields, APP)
+    if changed:
+        after = {**live.fields, **changed}
+        proposal.actions.append(
+            UpdateApp(
+                address=address,
+                reason=Reason.DIFFERS,
+                parameters={"slug": desired.slug},
+                body=changed,
+                before=live.fields,
+                after=_without_nulls(after),
+                declared=changed,
+                fields=field_changes(live.fields, _without_nulls(after)),
+                fingerprint=fingerprint,
+                labels=desired.labels,
+                origin=desired.origin,
+            )
+        )
+    elif not desired.archived:
+        proposal.unchanged.append(address)
+
+
+def _archive(desired: App, fields: JsonObject) -> Action:
+    # `fields` are the app's as they will be by then: its own update, where there is one, comes first.
+    before: JsonObject = {**fields, "archived": False}
+    return ArchiveApp(
+        address=desired.address,
+        reason=Reason.DIFFERS,
+        parameters={"slug": desired.slug},
+        before=before,
+        after={**before, "archived": True},
+        declared={"archived": True},
+        fields=field_changes({"archived": False}, {"archived": True}),
+        fingerprint=fingerprint_of_app(fields, archived=False),
+        labels=desired.labels,
+        protected=desired.protected,
+        origin=desired.origin,
+    )
+
+
+def _targets(desired: App, live: App | None, contract: Contract, proposal: Proposal) -> None:
+    there = {target.unique_key: target for target in (live.targets if live else ())}
+    wanted = {target.unique_key: target for target in desired.targets}
+    for key, target in wanted.items():
+        proposal.fingerprints[target.address] = fingerprint_of_target(there.get(key))
+        if key in there:
+            proposal.unchanged.append(target.address)
+        else:
+            proposal.actions.append(_register(desired, target))
+    if Section.TARGETS not in desired.whole:
+        return
+    for key, target in there.items():
+        if key in wanted:
+            continue
+        if target.platform not in contract.platforms:
+            proposal.unknown_targets.append(target.address)
+            continue
+        proposal.fingerprints[target.address] = fingerprint_of_target(target)
+        proposal.actions.append(_remove(desired, target))
+
+
+def _register(desired: App, target: Target) -> Action:
+    body: JsonObject = {"platform": target.platform, "identifier": target.identifier}
+    return RegisterTarget(
+        address=target.address,
+        reason=Reason.NEW,
+        parameters={"slug": desired.slug},
+        body=body,
+        after=body,
+        declared=body,
+        fingerprint=ABSENT_FINGERPRINT,
+        labels=desired.labels,
+        origin=target.origin,
+        platform=target.platform,
+        identifier=target.identifier,
+    )
+
+
+def _remove(desired: App, target: Target) -> Action:
+    return RemoveTarget(
+        address=target.address,
+        reason=Reason.DIFFERS,
+        parameters={"slug": desired.slug, "target_id": str(target.identity["id"])},
+        before={"platform": target.platform, "identifier": target.identifier},
+        fingerprint=fingerprint_of_target(target),
+        labels=desired.labels,
+        protected=desired.protected,
+        origin=desired.origin,
+        platform=target.platform,
+        identifier=target.identifier,
+    )
+
+
+def _slots(desired: App, live: App | None, shape: ObjectShape, proposal: Proposal) -> None:
+    there = {slot.capability: slot for slot in (live.slots if live else ())}
+    wanted = {slot.capability for slot in desired.slots}
+    for slot in desired.slots:
+        proposal.fingerprints[slot.address] = fingerprint_of_slot(there.get(slot.capability))
+        action = _put_slot(desired, slot, there.get(slot.capability), shape)
+        if action is None:
+            proposal.unchanged.append(slot.address)
+        else:
+            proposal.actions.append(action)
+    if Section.SLOTS not in desired.whole:
+        return
+    for slot in there.values():
+        if slot.capability in wanted:
+            continue
+        fingerprint = proposal.fingerprints[slot.address] = fingerprint_of_slot(slot)
+        proposal.actions.append(
+            DeleteSlot(
+                address=slot.address,
+                reason=Reason.DIFFERS,
+                parameters={"slug": desired.slug, "capability": slot.capability},
+                before=slot.fields,
+                fingerprint=fingerprint,
+                labels=desired.labels,
+                protected=desired.protected,
+                origin=desired.origin,
+            )
+        )
+
+
+def _put_slot(desired: App, slot: Slot, live: Slot | None, shape: ObjectShape) -> Action | None:
+    changed: JsonObject = slot.fields if live is None else _changed(slot.fields, live.fields, shape)
+    if live is not None and not changed:
+        return None
+    after = replacement_for(slot, live)
+    before = live.fields if live else None
+    return PutSlot(
+        address=slot.address,
+        reason=Reason.NEW if live is None else Reason.DIFFERS,
+        parameters={"slug": desired.slug, "capability": slot.capability},
+        body=_body_of(after, shape),
+        before=before,
+        after=after,
+        declared=slot.fields,
+        fields=field_changes(before, after) if live else (),
+        fingerprint=fingerprint_of_slot(live),
+        labels=desired.labels,
+        origin=slot.origin,
+    )
+
+
+def replacement_for(slot: Slot, live: Slot | None) -> JsonObject:
+    """Return all fields of a slot after its PUT: what is declared, over everything that is live and not declared.
+
+    Undeclared fields are carried, since the PUT replaces wholesale and would reset them; so are unknown keys inside the
+    policy and inside a binding that is declared in part.
+    """
+    declared = dict(slot.fields)
+    if live is None:
+        return normalise_slot_fields({"serving_policy": NEW_SLOT_POLICY, **declared})
+    if "serving_policy" in declared:
+        declared["serving_policy"] = merge_policy(declared["serving_policy"], live.fields.get("serving_policy"))
+    if "bindings" in declared:
+        declared["bindings"] = merge_bindings(_list(declared["bindings"]), _list(live.fields.get("bindings")))
+    return normalise_slot_fields({**live.fields, **declared})
+
+
+def _body_of(after: JsonObject, shape: ObjectShape) -> JsonObject:
+    # Bindings have no default that a stricter server could not refuse to assume, so they are always sent.
+    return {"bindings": [], **{key: value for key, value in after.items() if key not in shape.read_only}}
+
+
+def _inference_config(desired: App, live: App | None, proposal: Proposal) -> None:
+    wanted = desired.inference_config
+    if wanted is None:
+        return
+    there = live.inference_config if live else None
+    before = there.config if there else None
+    fingerprint = proposal.fingerprints[wanted.address] = fingerprint_of_config(there)
+    if wanted.config is None:
+        if before is None:
+            proposal.unchanged.append(wanted.address)
+        else:
+            proposal.actions.append(_delete_config(desired, wanted, before, fingerprint))
+        return
+    if before is not None and json_equal(wanted.config, before):
+        proposal.unchanged.append(wanted.address)
+        return
+    proposal.actions.append(
+        PutInferenceConfig(
+            address=wanted.address,
+            reason=Reason.NEW if before is None else Reason.DIFFERS,
+            parameters={"slug": desired.slug},
+            body=wanted.config,
+            before=before,
+            after=wanted.config,
+            declared=wanted.config,
+            fields=field_changes(before, wanted.config) if before is not None else (),
+            fingerprint=fingerprint,
+            labels=desired.labels,
+            origin=wanted.origin,
+        )
+    )
+
+
+def _delete_config(desired: App, wanted: InferenceConfig, before: JsonObject, fingerprint: str) -> Action:
+    return DeleteInferenceConfig(
+        address=wanted.address,
+        reason=Reason.DIFFERS,
+        parameters={"slug": desired.slug},
+        before=before,
+        fingerprint=fingerprint,
+        labels=desired.labels,
+        protected=desired.protected,
+        origin=wanted.origin,
+    )
+
+
+def _changed(declared: JsonObject, live: JsonObject, shape: ObjectShape) -> dict[str, JsonValue]:
+    return {
+        name: value
+        for name, value in declared.items()
+        if not field_equal(name, value, live.get(name, shape.defaults.get(name)))
+    }
+
+
+def _without_nulls(fields: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    return {key: value for key, value in fields.items() if value is not None or key not in APP.writable}
+
+
+def _list(value: JsonValue) -> list[JsonValue]:
+    return list(value) if isinstance(value, list | tuple) else []
