@@ -36,7 +36,9 @@ from octosync.plan.actions import (
     UpdateApp,
 )
 
-# Which kinds of actions of the same app come before an action; the row order is the order in which ready actions run.
+# Which kinds of actions of the same app come before an action. Ready actions run app by app, in the order of these rows:
+# an app that was just created gets its children at once, while what was read of it is fresh, and a run that dies half-way
+# leaves few apps half done.
 NEEDS: Final[Mapping[type[Action], tuple[type[Action], ...]]] = {
     CreateApp: (),
     UpdateApp: (),
@@ -63,7 +65,7 @@ _MODEL_REFERENCE: Final = re.compile(r"@app/([a-z0-9-]+)/([A-Za-z0-9_.-]+)")
 
 
 def in_order(actions: Iterable[Action]) -> tuple[Action, ...]:
-    """Give every action its dependencies, and sort: dependencies first, otherwise by kind and address.
+    """Give every action its dependencies, and sort: dependencies first, otherwise by app, kind and address.
 
     Raises `ValueError` with the cycle where there is one, which the table above rules out.
     """
@@ -145,8 +147,8 @@ def _a_cycle(waiting: Mapping[ActionKey, set[ActionKey]]) -> Iterator[str]:
         yield f"{step.verb.value} {step.address}"
 
 
-def _priority(action: Action) -> tuple[int, tuple[str, int, str]]:
-    return (_RANK[type(action)], action.address.sort_key)
+def _priority(action: Action) -> tuple[str, int, tuple[str, int, str]]:
+    return (action.address.app, _RANK[type(action)], action.address.sort_key)
 
 
 def _by_address(key: ActionKey) -> tuple[tuple[str, int, str], str]:
