@@ -1,0 +1,11 @@
+"""The embedded control plane: a faithful, persistent stand-in for Octomil's apps API, on FastAPI and SQLite.
+
+For the demo, for tests, for writing manifests offline and for measuring. It is never chosen silently. The server meets
+the client only in `contract`; its routes are built from that table.
+"""
+
+from octosync.server.app import create_app
+from octosync.server.running import Running, running, serve
+from octosync.server.settings import Settings, Token
+
+__all__ = ["Running", "Settings", "Token", "create_app", "running", "serve"]

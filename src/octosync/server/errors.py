@@ -1,0 +1,79 @@
+"""Error answers: Octomil's nested shape, `{"error": {code, message, details?, request_id}}`.
+
+Codes and shape are public, statuses too. A 422 is nested as well (`validation_error`), its `details` a list of
+`{"field": "bindings[0].binding_key", "message": …}`; FastAPI's own shape remains where no operation is reached: the bare
+`{"detail": "Not Found"}` of an unknown route and the 405.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from octosync.contract import ErrorCode
+from octosync.model import JsonValue
+
+
+class ApiError(Exception):
+    """An error answer on its way to the client; whatever the transaction did is undone."""
+
+    def __init__(
+        self,
+        status: int,
+        code: ErrorCode | str,
+        message: str,
+        *,
+        details: JsonValue = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = str(code)
+        self.message = message
+        self.details = details
+        self.headers = dict(headers or {})
+
+    def body(self, request_id: str) -> JsonValue:
+        """Return the answer's body."""
+        details: dict[str, JsonValue] = {} if self.details is None else {"details": self.details}
+        return {"error": {"code": self.code, "message": self.message, **details, "request_id": request_id}}
+
+
+def app_not_found(slug: str) -> ApiError:
+    """404: no app of the org has this slug."""
+    return ApiError(404, ErrorCode.APP_NOT_FOUND, f"No app has the slug {_shown(slug)}", details={"app_slug": slug})
+
+
+def archived(slug: str, archived_at: str) -> ApiError:
+    """409: an archived app takes no write, not even another archive."""
+    return ApiError(
+        409,
+        ErrorCode.CONFLICT,
+        f"App {_shown(slug)} is archived and can't be changed",
+        details={"app_slug": slug, "archived_at": archived_at},
+    )
+
+
+def conflict(message: str, **details: JsonValue) -> ApiError:
+    """409: the object exists, or is held by another; `details` say by which."""
+    return ApiError(409, ErrorCode.CONFLICT, message, details=details)
+
+
+def not_configured(slug: str, capability: str) -> ApiError:
+    """404: the app exists and has no slot for the capability."""
+    return ApiError(
+        404,
+        ErrorCode.CAPABILITY_NOT_CONFIGURED,
+        f"App {_shown(slug)} has no slot for {_shown(capability)}",
+        details={"app_slug": slug, "capability": capability},
+    )
+
+
+def invalid(*problems: tuple[str, str]) -> ApiError:
+    """422: (field path, message) pairs; the path of the body as a whole is `body`."""
+    details: Sequence[JsonValue] = [{"field": field, "message": message} for field, message in problems]
+    field, message = problems[0]
+    return ApiError(422, ErrorCode.VALIDATION_ERROR, f"{field}: {message}", details=details)
+
+
+def _shown(name: str) -> str:
+    return f"'{name[:80]}'"

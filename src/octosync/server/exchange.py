@@ -1,0 +1,76 @@
+"""What wraps every request: its id, its line in the requests log, injected faults, and the last resort against a crash."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from octosync.server.errors import ApiError
+from octosync.server.plane import Plane
+from octosync.server.requests_log import Received
+from octosync.server.store import to_json
+
+PREFIX = "/api/v1"
+
+_logger = logging.getLogger("octosync.server")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its line in the log; found in the scope under `octosync`."""
+
+    request_id: str
+    received: Received
+
+
+def error_response(error: ApiError, request_id: str) -> Response:
+    """Render an error answer."""
+    return Response(
+        to_json(error.body(request_id)).encode(), error.status, error.headers, media_type="application/json"
+    )
+
+
+class Layer:
+    """ASGI middleware around everything."""
+
+    def __init__(self, app: ASGIApp, plane: Plane) -> None:
+        self._app = app
+        self._plane = plane
+        self._count = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = self._begin(scope)
+        scope["octosync"] = exchange
+
+        async def tagged(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.received.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", exchange.request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, tagged)
+        except Exception:
+            _logger.exception("%s: %s %s failed", exchange.request_id, scope["method"], scope["path"])
+            if exchange.received.status is not None:
+                raise
+            crash = ApiError(500, "internal_error", "The control plane failed; its log has the reason")
+            await error_response(crash, exchange.request_id)(scope, receive, tagged)
+
+    def _begin(self, scope: Scope) -> Exchange:
+        self._count += 1
+        request_id = f"req_{self._plane.store.boot:04x}{self._count:08x}"
+        path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
+        query = scope["query_string"].decode("latin-1")
+        operation = None
+        received = Received(scope["method"], f"{path}?{query}" if query else path, request_id, operation)
+        if scope["path"].startswith(PREFIX):
+            self._plane.log.add(received)
+        return Exchange(request_id, received)

@@ -1,0 +1,5 @@
+"""Injected faults."""
+
+
+class Faults:
+    """The rules in force."""

@@ -1,0 +1,137 @@
+"""What a handler is: an operation's function, with what it reads and answers, and the call that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic
+
+from pydantic import BaseModel
+
+from octosync.contract import OPERATIONS
+from octosync.model import JsonValue
+from octosync.server.plane import Plane
+from octosync.server.store import Store
+from octosync.server.validation import B, Body, Page, flag_of, page_of
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does something, as events show it."""
+
+    type: str
+    id: str
+    name: str | None = None
+
+
+ANONYMOUS = Actor("anonymous", "anonymous")
+SYSTEM = Actor("system", "system")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request on its way through its operation, checked and authorised."""
+
+    plane: Plane
+    actor: Actor
+    parameters: Mapping[str, str]
+    query: Mapping[str, str]
+
+    @property
+    def store(self) -> Store:
+        """The plane's store; the operation's transaction is open."""
+        return self.plane.store
+
+    @property
+    def page(self) -> Page:
+        """The part of a list that is asked for. Raises 422."""
+        return page_of(self.query)
+
+    def flag(self, name: str) -> bool:
+        """Read a boolean query parameter. Raises 422."""
+        return flag_of(self.query, name)
+
+
+class NoBody(Body):
+    """The body of an operation that takes none: whatever is sent is not read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler(Generic[B]):
+    """How one operation is served.
+
+    `run` returns the answer's JSON; it is given the validated body. `answer` documents it, `status` goes with it (204:
+    nothing). `body_optional`: no body at all counts as `{}`.
+    """
+
+    operation: str
+    method: str
+    path: str
+    run: Callable[[Call, B], JsonValue]
+    body: type[B]
+    answer: type[BaseModel] | None
+    status: int = 200
+    body_optional: bool = False
+    query: tuple[str, ...] = ()
+
+
+def handles(
+    operation: str, *, answer: type[BaseModel] | None, status: int = 200, query: tuple[str, ...] = ()
+) -> Callable[[Callable[[Call], JsonValue]], Handler[NoBody]]:
+    """Serve a contract operation that takes no body."""
+
+    def decorate(function: Callable[[Call], JsonValue]) -> Handler[NoBody]:
+        at = OPERATIONS[operation]
+        return Handler(
+            operation=operation,
+            method=at.method,
+            path=at.path,
+            run=lambda call, _: function(call),
+            body=NoBody,
+            answer=answer,
+            status=status,
+            query=query,
+        )
+
+    return decorate
+
+
+def handles_body(
+    operation: str, body: type[B], *, answer: type[BaseModel] | None, status: int = 200, body_optional: bool = False
+) -> Callable[[Callable[[Call, B], JsonValue]], Handler[B]]:
+    """Serve a contract operation that takes a body."""
+
+    def decorate(function: Callable[[Call, B], JsonValue]) -> Handler[B]:
+        at = OPERATIONS[operation]
+        return Handler(
+            operation=operation,
+            method=at.method,
+            path=at.path,
+            run=function,
+            body=body,
+            answer=answer,
+            status=status,
+            body_optional=body_optional,
+        )
+
+    return decorate
+
+
+def control(
+    method: str, path: str, body: type[B], *, status: int = 200, body_optional: bool = False
+) -> Callable[[Callable[[Call, B], JsonValue]], Handler[B]]:
+    """Serve a local control, below `/_local`."""
+
+    def decorate(function: Callable[[Call, B], JsonValue]) -> Handler[B]:
+        return Handler(
+            operation=f"{method} /_local{path}",
+            method=method,
+            path=f"/_local{path}",
+            run=function,
+            body=body,
+            answer=None,
+            status=status,
+            body_optional=body_optional,
+        )
+
+    return decorate

@@ -1,0 +1,133 @@
+"""Running a control plane: in a thread for tests and the demo, or in the foreground for `octosync server`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+import uvicorn
+from fastapi import FastAPI
+
+from octosync.errors import ConfigError, UsageError
+from octosync.server.app import create_app
+from octosync.server.settings import Settings
+
+_GRACE_SECONDS = 1  # how long requests in flight may take to end on shutdown
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A control plane that answers. `url` is its bare origin, without a trailing slash."""
+
+    url: str
+    app: FastAPI = field(repr=False)
+
+
+@contextmanager
+def running(settings: Settings, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Running]:
+    """Serve in a thread, on a free port for 0, until the block ends. Raises as `serve` does."""
+    app = create_app(settings)
+    try:
+        with _listening(settings, host, port) as listener:
+            server = _Server(_config(app))
+            thread = threading.Thread(target=server.run, args=([listener],), name="octosync-server", daemon=True)
+            thread.start()
+            server.ready.wait()
+            try:
+                yield Running(_origin(listener), app)
+            finally:
+                server.stop()
+                thread.join()
+    finally:
+        app.state.plane.store.close()
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve in the foreground until SIGINT or SIGTERM.
+
+    Raises `UsageError` for a host beyond loopback without tokens, `ConfigError` for an address that can't be listened on
+    and for a database that can't be used.
+    """
+    app = create_app(settings)
+    try:
+        with _listening(settings, host, port) as listener, suppress(KeyboardInterrupt):
+            uvicorn.Server(_config(app)).run([listener])
+    finally:
+        app.state.plane.store.close()
+
+
+class _Server(uvicorn.Server):
+    """A server that is stopped from another thread, at once instead of at its next tick."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+        self._stopping = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def stop(self) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ready.set()
+        await self._stopping.wait()
+        for connection in list(self.server_state.connections):  # idle ones are gone before shutdown starts to poll
+            connection.shutdown()
+        await asyncio.sleep(0)
+
+
+def _config(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
+def _listening(settings: Settings, host: str, port: int) -> socket.socket:
+    if not settings.tokens and not _is_loopback(host):
+        raise UsageError(
+            "open-to-the-network",
+            f"without tokens everybody who reaches {host} could change everything",
+            hints=("Give at least one --token, or stay on 127.0.0.1.",),
+        )
+    # IPPROTO_TCP in so many words: only then asyncio sets TCP_NODELAY, without which each answer waits 40 ms for an ACK.
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise ConfigError(
+            "address-unavailable",
+            f"can't listen on {host} port {port}: {getattr(error, 'strerror', None) or error}",
+            hints=("Another program may hold the port: name a free one with --port, or --port 0 for any free one.",),
+        ) from error
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _origin(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

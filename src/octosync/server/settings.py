@@ -1,0 +1,72 @@
+"""What an embedded control plane is started with: its keys, its file, its limits and its clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from octosync.errors import UsageError
+
+READ_SCOPE = "apps:read"
+WRITE_SCOPE = "apps:write"
+SCOPES = frozenset({READ_SCOPE, WRITE_SCOPE})
+
+DEFAULT_ORG_ID = "8f1c5b0e-6d1a-4c5e-9b57-0c70a11ce001"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An API key: `name` is the actor that the activity feed shows, `secret` what `Authorization: Bearer` carries."""
+
+    name: str
+    secret: str = field(repr=False)
+    scopes: frozenset[str] = SCOPES
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `[NAME:]T[=SCOPES]`, SCOPES separated by commas; without a name the key is called `key`.
+
+        Raises `UsageError` for an empty name or secret and for an unknown scope. The message never shows the secret.
+        """
+        head, separator, listed = text.partition("=")
+        name, colon, secret = head.rpartition(":")
+        if not secret or (colon and not name) or any(character.isspace() for character in secret):
+            raise UsageError(
+                "token-format",
+                "a token has the form [NAME:]T[=SCOPES], with a name and a secret that are not empty",
+                hints=("Example: --token ana:s3cret=apps:read,apps:write",),
+            )
+        scopes = frozenset(listed.split(",")) if separator else SCOPES
+        if unknown := sorted(scopes - SCOPES):
+            raise UsageError(
+                "unknown-scope",
+                f"token {name or 'key'}: no such scope: {', '.join(repr(scope) for scope in unknown)}",
+                hints=(f"Scopes: {', '.join(sorted(SCOPES))}",),
+            )
+        return cls(name or "key", secret, scopes)
+
+
+def utc_now() -> datetime:
+    """Return the wall clock's time, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a control plane behaves.
+
+    `db` is the SQLite file, None keeps everything in memory. Without `tokens` every caller may do everything.
+    `rate_limit` is how many requests a key may make in any `rate_window_seconds`, 0 for no limit. `seed` is None or
+    `"demo"`. `clock` gives the time that server time starts from; `/_local/tick` adds to it.
+    """
+
+    db: Path | None = None
+    tokens: tuple[Token, ...] = ()
+    rate_limit: int = 0
+    rate_window_seconds: float = 60.0
+    org_id: str = DEFAULT_ORG_ID
+    seed: str | None = None
+    clock: Callable[[], datetime] = utc_now
