@@ -1,0 +1,8 @@
+"""The local SQLite file. For plan and apply it is a journal: it records, and never decides anything.
+
+What may not live here: values of objects, request or answer bodies, anything a secret could be in.
+"""
+
+from octosync.state.journal import Journal, JournalledAction, JournalledRun
+
+__all__ = ["Journal", "JournalledAction", "JournalledRun"]
