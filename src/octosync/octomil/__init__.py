@@ -1,0 +1,34 @@
+"""The remote: an async client for a control plane, and what is read through it.
+
+What may not live here: manifests, decisions (`plan`), the order of writes and what to do about a lost one (`apply`),
+anything that prints. Foreign exceptions end here: whatever httpx, aiohttp or pydantic raise becomes a `RemoteError`.
+"""
+
+from octosync.octomil.client import Answer, Octomil
+from octosync.octomil.connection import API_PATH, REQUESTS_PER_MINUTE, Connection, normalise_url
+from octosync.octomil.observe import observe
+from octosync.octomil.pacing import Pacer, Priority, Reservation, Waiting, WaitReason
+from octosync.octomil.reads import list_apps, read_app, read_inference_config, read_slot, read_slots, read_targets
+from octosync.octomil.secret import Secret
+
+__all__ = [
+    "API_PATH",
+    "REQUESTS_PER_MINUTE",
+    "Answer",
+    "Connection",
+    "Octomil",
+    "Pacer",
+    "Priority",
+    "Reservation",
+    "Secret",
+    "WaitReason",
+    "Waiting",
+    "list_apps",
+    "normalise_url",
+    "observe",
+    "read_app",
+    "read_inference_config",
+    "read_slot",
+    "read_slots",
+    "read_targets",
+]

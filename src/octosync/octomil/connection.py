@@ -1,0 +1,122 @@
+"""Which control plane, as whom, and how fast."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urlsplit
+
+from octosync.errors import ConfigError
+from octosync.octomil.secret import Secret
+
+API_PATH = "/api/v1"  # public: what every client of Octomil's has below the origin
+REQUESTS_PER_MINUTE = 100  # public: the limit a credential
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """How to reach one control plane. Construction normalises `url` and refuses what would leak or can't work.
+
+    `token_source` says where the key came from, for messages: `OCTOMIL_API_KEY (context production, octosync.yaml:3)`.
+    `requests_per_minute` 0 means no limit; `concurrency` is how many requests are under way at once, reads and writes
+    together. `connect_timeout` and `answer_timeout` are seconds: to reach the host, and from there to the whole answer.
+    A request is tried up to `attempts` times; before the nth retry it waits up to `backoff` × 2ⁿ⁻¹ seconds.
+    `proxy` is the URL of an HTTP proxy. Raises `ConfigError`.
+    """
+
+    url: str
+    org: str | None = None
+    token: Secret | None = None
+    token_source: str = ""
+    insecure: bool = False
+    requests_per_minute: int = REQUESTS_PER_MINUTE
+    concurrency: int = 16
+    connect_timeout: float = 10.0
+    answer_timeout: float = 60.0
+    attempts: int = 5
+    backoff: float = 0.5
+    proxy: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", normalise_url(self.url))
+        if self.token is not None:
+            _check_token(self.token, self.token_source)
+            if self.url.startswith("http://") and not self.is_loopback and not self.insecure:
+                raise ConfigError(
+                    "insecure-url",
+                    f"{self.url} would carry the API key unencrypted",
+                    hints=("Use https://, or pass --insecure if the network between is trusted.",),
+                )
+        if self.requests_per_minute < 0 or self.concurrency < 1 or self.attempts < 1:
+            raise ConfigError(
+                "bad-pace",
+                "the pace makes no sense: at least 0 requests a minute, 1 at a time and 1 attempt",
+                hints=("0 requests a minute means no limit.",),
+            )
+
+    @property
+    def host(self) -> str:
+        """The host without the port, lower case."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether requests never leave this machine."""
+        return _is_loopback(self.host)
+
+
+def normalise_url(url: str) -> str:
+    """Return the API's base: `api.octomil.com/` → `https://api.octomil.com/api/v1`.
+
+    A bare origin gets the API's path, a trailing slash goes, and without a scheme it is https, on loopback http.
+    Raises `ConfigError` for anything that isn't such a URL, and for one with a user or password in it, never showing them.
+    """
+    text = url.strip()
+    if not text or any(character <= " " or character == "\x7f" for character in text):
+        raise ConfigError("bad-url", "the control plane's URL is empty or has blanks in it", hints=(_EXAMPLE,))
+    parts = _split(text)
+    if "@" in parts.netloc:
+        raise ConfigError(
+            "credentials-in-url",
+            f"the control plane's URL for {parts.hostname} carries a user name or password",
+            hints=("Leave them out; the API key goes into OCTOMIL_API_KEY or a file for --token-file.",),
+        )
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigError("bad-url", f"{text} is not the URL of a control plane", hints=(_EXAMPLE,))
+    path = parts.path.rstrip("/") or API_PATH
+    return f"{parts.scheme}://{parts.netloc.lower()}{path}"
+
+
+_EXAMPLE = f"For example https://api.octomil.com{API_PATH}, or http://127.0.0.1:8787 for `octosync server`."
+
+
+def _split(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+        _ = parts.port  # raises for a port that is none
+    except ValueError:
+        raise ConfigError("bad-url", "the control plane's URL is not a URL", hints=(_EXAMPLE,)) from None
+    if "://" not in text and _is_loopback(parts.hostname or ""):
+        return parts._replace(scheme="http")
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_token(token: Secret, source: str) -> None:
+    value = token.reveal()
+    if value and all("!" <= character <= "~" for character in value):
+        return
+    problem = "is empty" if not value else "has blanks, line breaks or characters that a header can't carry"
+    raise ConfigError(
+        "token-unusable",
+        f"the API key from {source or 'the configuration'} {problem}",
+        hints=("Copy the key again, alone on one line. It isn't shown here, since most of it may be right.",),
+    )

@@ -1,0 +1,183 @@
+"""Exchanges that brought no answer: what went wrong, whether anything can have been carried out, whether to try again."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+from dataclasses import dataclass
+from enum import Enum
+
+import aiohttp
+import httpx
+
+from octosync.errors import RemoteError, Unavailable, Unreadable
+from octosync.octomil.connection import Connection
+from octosync.octomil.transport import LARGEST_ANSWER, AnswerTooLarge
+
+
+class Again(Enum):
+    """Whether the same request may simply be sent again."""
+
+    NEVER = "never"
+    READS = "reads"  # it may have been carried out, which does a read no harm
+    ALWAYS = "always"  # it certainly was not carried out
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A failed attempt. `after` is the `Retry-After`, in seconds; `pauses_all` says that it holds for every request."""
+
+    error: RemoteError
+    again: Again = Again.NEVER
+    after: float | None = None
+    pauses_all: bool = False
+
+
+def failed(problem: Exception, connection: Connection, operation: str) -> Failed | None:
+    """Read an exception of `exchange`; None for one that is no failure of the exchange.
+
+    httpx-aiohttp calls several things a `ConnectTimeout` that happen after sending (a reset, a closed connection), so the
+    aiohttp error behind it decides what was sent: only one of connecting proves that nothing was.
+    """
+    cause = _cause_of(problem)
+    if cause is None:
+        return None
+    described = (
+        _of_tls(cause, connection)
+        or _of_connecting(problem, cause, connection)
+        or _of_answering(problem, cause, connection)
+    )
+    return described.failed(operation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Description:
+    reference: str
+    message: str
+    hints: tuple[str, ...]
+    again: Again
+    kind: type[RemoteError] = Unavailable
+
+    def failed(self, operation: str) -> Failed:
+        error = self.kind(
+            self.reference,
+            f"{self.message} ({operation})",
+            hints=self.hints,
+            operation=operation,
+            sent=self.reference not in _NEVER_SENT,
+        )
+        return Failed(error, self.again)
+
+
+_NEVER_SENT = frozenset({"tls-failed", "host-unknown", "connection-refused", "connect-timed-out", "connect-failed"})
+
+
+def _cause_of(problem: Exception) -> Exception | None:
+    cause = problem.__cause__
+    if isinstance(problem, httpx.RequestError) and isinstance(cause, Exception):
+        return cause
+    known = (httpx.RequestError, aiohttp.ClientError, OSError, TimeoutError, AnswerTooLarge)
+    return problem if isinstance(problem, known) else None
+
+
+def _of_tls(cause: Exception, connection: Connection) -> _Description | None:
+    if not isinstance(cause, aiohttp.ClientSSLError | ssl.SSLError):
+        return None
+    reason = getattr(cause, "certificate_error", None) or getattr(cause, "os_error", None) or cause
+    text = getattr(reason, "verify_message", "") or getattr(reason, "reason", "") or "the handshake failed"
+    hints = (
+        "If its certificate comes from an authority of your own, name that in SSL_CERT_FILE.",
+        f"If it serves plain HTTP, the URL begins with http://, not {connection.url.partition('://')[0]}://.",
+    )
+    return _Description(
+        kind=RemoteError,
+        reference="tls-failed",
+        message=f"no trusted connection to {connection.url}: {str(text).replace('_', ' ').lower()}",
+        hints=hints,
+        again=Again.NEVER,
+    )
+
+
+def _of_connecting(problem: Exception, cause: Exception, connection: Connection) -> _Description | None:
+    """Describe a failure before anything was sent."""
+    if isinstance(cause, aiohttp.ClientConnectorDNSError):
+        return _Description(
+            reference="host-unknown",
+            message=f"the host {connection.host} has no address",
+            hints=("Check the URL, and that this machine can resolve names.",),
+            again=Again.ALWAYS,
+        )
+    if isinstance(cause, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+        return _Description(
+            reference="connect-failed",
+            message=f"the HTTP proxy gives no connection to {connection.host}",
+            hints=("Check the proxy's address, and that it allows this host.",),
+            again=Again.ALWAYS,
+        )
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        if cause.os_error.errno == errno.ECONNREFUSED:
+            return _refused(connection)
+        return _Description(
+            reference="connect-failed",
+            message=f"can't connect to {connection.url}: {(cause.os_error.strerror or 'no reason given').lower()}",
+            hints=("Check the URL and the network between.",),
+            again=Again.ALWAYS,
+        )
+    unexplained = cause is problem and isinstance(
+        problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout
+    )
+    if unexplained or isinstance(cause, aiohttp.ConnectionTimeoutError):
+        return _Description(
+            reference="connect-timed-out",
+            message=f"no connection to {connection.url} within {connection.connect_timeout:g} s",
+            hints=("Check the URL, the network, and whether a firewall drops the packets.",),
+            again=Again.ALWAYS,
+        )
+    return None
+
+
+def _refused(connection: Connection) -> _Description:
+    hint = (
+        "Is it running? `octosync server` starts the embedded control plane."
+        if connection.is_loopback
+        else "Check the URL's host and port."
+    )
+    return _Description(
+        reference="connection-refused",
+        message=f"nothing listens at {connection.url}: connection refused",
+        hints=(hint,),
+        again=Again.ALWAYS,
+    )
+
+
+def _of_answering(problem: Exception, cause: Exception, connection: Connection) -> _Description:
+    """Describe a failure after sending, or at a time that can't be told: the request may have been carried out."""
+    if isinstance(problem, AnswerTooLarge):
+        return _Description(
+            kind=Unreadable,
+            reference="answer-too-large",
+            message=f"{connection.host} answers with more than {LARGEST_ANSWER // 2**20} MiB",
+            hints=("No answer of Octomil's is that large: check that the URL is the control plane's.",),
+            again=Again.NEVER,
+        )
+    if isinstance(cause, TimeoutError | httpx.TimeoutException):
+        return _Description(
+            reference="answer-timed-out",
+            message=f"{connection.host} gave no whole answer within {connection.answer_timeout:g} s",
+            hints=("The control plane may be overloaded: try again.",),
+            again=Again.READS,
+        )
+    if isinstance(cause, aiohttp.ClientResponseError | httpx.DecodingError):
+        return _Description(
+            kind=Unreadable,
+            reference="not-http",
+            message=f"what {connection.host} answers is not proper HTTP",
+            hints=("Check the URL: its scheme (https:// or http://) and port above all.",),
+            again=Again.NEVER,
+        )
+    return _Description(
+        reference="connection-lost",
+        message=f"the connection to {connection.host} broke before the whole answer was there",
+        hints=("Try again; if it stays so, something between closes connections.",),
+        again=Again.READS,
+    )

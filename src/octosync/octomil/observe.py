@@ -1,0 +1,245 @@
+"""Observe: the live state of what is declared, with as few requests as that takes, and what could not be read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TypeAlias, TypeVar
+
+from octosync.errors import CredentialRefused, RemoteError, Unavailable
+from octosync.model import App, InferenceConfig, JsonObject, Observation, Section, Slot, State, Target
+from octosync.octomil.client import Octomil
+from octosync.octomil.conceal import show
+from octosync.octomil.reads import (
+    Reading,
+    app_reading,
+    apps_reading,
+    inference_config_reading,
+    slots_reading,
+    targets_reading,
+)
+
+T = TypeVar("T")
+Progress: TypeAlias = Callable[[int, int], None]
+Read: TypeAlias = Callable[[], Awaitable[None]]
+
+# Above this many, one list is cheaper than a request each.
+MOST_READ_BY_SLUG = 5
+
+# Whatever says the same of every request: one error, raised at once, instead of a copy for each app.
+_OF_THE_WHOLE = frozenset(
+    {
+        "connect-failed",
+        "connect-timed-out",
+        "connection-refused",
+        "host-unknown",
+        "insufficient-scope",
+        "missing-org-context",
+        "throttled",
+        "tls-failed",
+        "unknown-route",
+    }
+)
+
+
+async def observe(
+    client: Octomil, desired: State, *, now: datetime | None = None, progress: Progress | None = None
+) -> Observation:
+    """Read the declared sections of the declared apps.
+
+    Up to 5 apps are read by slug, more by list; a declared app that the list doesn't show is read by slug before it counts
+    as absent. Of an app that is suspended at `now` (with a zone; default: the current time) nothing is asked, and no
+    children of one that is archived. `progress` is told how many reads are done and how many are expected.
+
+    What can't be read of one app is in `errors`. Raises `RemoteError` where that would be the same of every app: the
+    credential, the connection, or an org that isn't the configured one.
+    """
+    walk = _Walk(client, desired, now or datetime.now(UTC), progress)
+    requests_before = client.requests
+    missing = walk.wanted if len(walk.wanted) <= MOST_READ_BY_SLUG else await walk.read_list()
+    await _spread([walk.reading_app(app) for app in missing], client.connection.concurrency)
+    await _spread(walk.readings_of_sections(), client.connection.concurrency)
+    return walk.observation(client.requests - requests_before)
+
+
+class _Walk:
+    """What is known so far. Every read has a place of its own, so the result doesn't depend on who answers first."""
+
+    def __init__(self, client: Octomil, desired: State, now: datetime, progress: Progress | None) -> None:
+        self._client = client
+        self._declared = frozenset(desired.apps)
+        self.wanted = [
+            desired.apps[slug] for slug in sorted(desired.apps) if not _is_suspended(desired.apps[slug], now)
+        ]
+        self._apps: dict[str, App] = {}
+        self._targets: dict[str, tuple[Target, ...]] = {}
+        self._slots: dict[str, tuple[Slot, ...]] = {}
+        self._configs: dict[str, InferenceConfig] = {}
+        self._errors: dict[tuple[str, Section | None], RemoteError] = {}
+        self._read_at: dict[tuple[str, Section | None], float] = {}
+        self._unmanaged: tuple[str, ...] | None = None
+        self._org: str | None = None
+        self._progress = progress
+        self._done = 0
+        self._expected = 0
+
+    async def read_list(self) -> list[App]:
+        """Read the org's apps; return the wanted ones that it doesn't show."""
+        self._expect(1)
+        reading = await apps_reading(self._client)
+        self._tick()
+        self._check_orgs(app.identity for app in reading.value.values())
+        for desired in self.wanted:
+            if desired.slug in reading.value:
+                self._apps[desired.slug] = reading.value[desired.slug]
+                self._read_at[desired.slug, None] = reading.at
+        self._unmanaged = tuple(slug for slug in reading.value if slug not in self._declared)
+        return [desired for desired in self.wanted if desired.slug not in self._apps]
+
+    def reading_app(self, desired: App) -> Read:
+        """Make the read of an app by its slug."""
+        self._expect(1)
+
+        async def read() -> None:
+            app = await self._guarded(desired.slug, None, app_reading(self._client, desired.slug))
+            if app is not None:
+                self._check_orgs([app.identity])
+                self._apps[desired.slug] = app
+
+        return read
+
+    def readings_of_sections(self) -> list[Read]:
+        """Make the reads of the declared sections, of the apps that are there and not archived."""
+        reads = [
+            self._reading_section(desired.slug, section)
+            for desired in self.wanted
+            if desired.slug in self._apps and not self._apps[desired.slug].archived
+            for section in Section
+            if section in desired.sections
+        ]
+        self._expect(len(reads))
+        return reads
+
+    def _reading_section(self, slug: str, section: Section) -> Read:
+        async def read_targets() -> None:
+            targets = await self._guarded(slug, section, targets_reading(self._client, slug))
+            if targets is not None:
+                self._check_orgs(target.identity for target in targets)
+                self._targets[slug] = targets
+
+        async def read_slots() -> None:
+            slots = await self._guarded(slug, section, slots_reading(self._client, slug))
+            if slots is not None:
+                self._check_orgs(slot.identity for slot in slots)
+                self._slots[slug] = slots
+
+        async def read_inference_config() -> None:
+            config = await self._guarded(slug, section, inference_config_reading(self._client, slug))
+            if config is not None:
+                self._configs[slug] = config
+
+        match section:
+            case Section.TARGETS:
+                return read_targets
+            case Section.SLOTS:
+                return read_slots
+            case Section.INFERENCE_CONFIG:
+                return read_inference_config
+
+    async def _guarded(self, slug: str, section: Section | None, reading: Awaitable[Reading[T]]) -> T | None:
+        """Await a reading; an error of this app alone is kept, one that any read would meet is raised."""
+        try:
+            result = await reading
+        except RemoteError as error:
+            if isinstance(error, CredentialRefused) or error.reference in _OF_THE_WHOLE:
+                raise
+            self._errors[slug, section] = error
+            self._tick()
+            return None
+        self._tick()
+        self._read_at[slug, section] = result.at
+        return result.value
+
+    def _check_orgs(self, identities: Iterable[JsonObject]) -> None:
+        """Hold what answers name as their org against the configured one, and against what others named."""
+        configured = self._client.connection.org
+        for named in (identity.get("org_id") for identity in identities):
+            if not isinstance(named, str) or named == self._org:
+                continue
+            if configured is not None and named != configured:
+                raise RemoteError(
+                    "wrong-org",
+                    f"the control plane answers for the org {show(named)}, and {configured} is configured",
+                    hints=("Check --org or OCTOMIL_ORG_ID, and that the API key is that org's.",),
+                )
+            if self._org is not None:
+                first, second = sorted((show(named), show(self._org)))
+                raise RemoteError(
+                    "mixed-orgs",
+                    f"the control plane answers for two orgs, {first} and {second}",
+                    hints=("Name the one that is meant: --org, or OCTOMIL_ORG_ID.",),
+                )
+            self._org = named
+
+    def observation(self, requests: int) -> Observation:
+        """Put the parts together. Raises the first error if the control plane was unavailable to every app."""
+        errors = {slug: self._errors[slug, section] for slug, section in sorted(self._errors, key=_order, reverse=True)}
+        failed = [errors[slug] for slug in sorted(errors)]
+        if failed and len(failed) == len(self.wanted) and all(isinstance(error, Unavailable) for error in failed):
+            raise failed[0]
+        return Observation(
+            state=State.of(*(self._whole(app) for slug, app in self._apps.items() if slug not in errors)),
+            errors=dict(sorted(errors.items())),
+            unmanaged=self._unmanaged,
+            org_id=self._org,
+            read_at={key: self._read_at[key] for key in sorted(self._read_at, key=_order)},
+            requests=requests,
+        )
+
+    def _whole(self, app: App) -> App:
+        """Return the app with the sections that were read of it."""
+        slug = app.slug
+        return replace(
+            app,
+            whole=frozenset(section for section in Section if (slug, section) in self._read_at),
+            targets=self._targets.get(slug, ()),
+            slots=self._slots.get(slug, ()),
+            inference_config=self._configs.get(slug),
+        )
+
+    def _expect(self, reads: int) -> None:
+        self._expected += reads
+
+    def _tick(self) -> None:
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._expected)
+
+
+def _is_suspended(app: App, now: datetime) -> bool:
+    return app.suspension is not None and app.suspension.holds(now)
+
+
+def _order(key: tuple[str, Section | None]) -> tuple[str, int]:
+    """By app, its own fields before its sections, these in the order of their definition."""
+    slug, section = key
+    return (slug, -1 if section is None else list(Section).index(section))
+
+
+async def _spread(reads: Iterable[Read], workers: int) -> None:
+    """Run all reads, at most `workers` of them at a time. The first that raises stops the others."""
+    queue = iter(reads)
+
+    async def work() -> None:
+        for read in queue:
+            await read()
+
+    tasks = [asyncio.create_task(work()) for _ in range(workers)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

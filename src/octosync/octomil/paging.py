@@ -1,0 +1,147 @@
+"""Whole lists out of pages: complete, or an error; never half of a list that moved while it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from octosync.errors import RemoteError
+from octosync.model import JsonObject, JsonValue
+from octosync.octomil.client import Answer, Octomil
+from octosync.octomil.conceal import Concealer
+from octosync.octomil.translate import Translator
+
+PAGE = 100  # public: the most that a page can have
+_LONGEST_LIST = 100_000
+_PASSES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A whole list. `sent_at` is when its first page was asked for, by the client's clock."""
+
+    items: tuple[JsonObject, ...]
+    request_id: str | None
+    sent_at: float
+
+
+@dataclass(slots=True)
+class _Pass:
+    """One walk over the pages. `moved` says that the list changed under it: then it counts for nothing."""
+
+    items: dict[str, JsonObject] = field(default_factory=dict)
+    total: int | None = None
+    offset: int = 0
+    moved: bool = False
+    request_id: str | None = None
+    sent_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    items: tuple[JsonObject, ...]
+    total: int | None
+    limit: int
+
+
+async def read_list(
+    client: Octomil,
+    operation_id: str,
+    parameters: Mapping[str, str],
+    *,
+    plural: str,
+    identify: Callable[[JsonObject], str | None],
+) -> Listing:
+    """Read all pages of a list, `{"<plural>": […], total, limit, offset}` or a bare array.
+
+    `identify` names an item, None where it lacks what that needs. A list that changes between two pages is read again from
+    the start. Raises `RemoteError`: no page, no list.
+    """
+    translator = Translator(
+        client.connection, client.contract.operations[operation_id], Concealer(client.connection.token)
+    )
+    request_id = None
+    for _ in range(_PASSES):
+        walk = await _walk(client, translator, parameters, plural, identify)
+        if not walk.moved:
+            return Listing(tuple(walk.items.values()), walk.request_id, walk.sent_at)
+        request_id = walk.request_id
+    raise translator.wrong_shape(
+        f"{plural} changes or repeats itself while it is read page by page, {_PASSES} times over", request_id
+    )
+
+
+async def _walk(
+    client: Octomil,
+    translator: Translator,
+    parameters: Mapping[str, str],
+    plural: str,
+    identify: Callable[[JsonObject], str | None],
+) -> _Pass:
+    walk = _Pass()
+    while True:
+        query = {"limit": PAGE, "offset": walk.offset}
+        answer = await client.call(translator.operation.id, parameters, query=query)
+        if walk.offset == 0:
+            walk.sent_at = answer.sent_at
+        walk.request_id = answer.request_id
+        page = _page(answer, translator, plural)
+        _add(walk, page, translator, plural, identify)
+        if walk.moved or _is_last(walk, page):
+            return walk
+
+
+def _page(answer: Answer, translator: Translator, plural: str) -> _Page:
+    body = answer.body
+    if body is None:
+        raise translator.wrong_shape(f"it is empty, but a list of {plural} is needed", answer.request_id)
+    envelope = body if isinstance(body, Mapping) else {plural: body}
+    if plural not in envelope:
+        raise translator.wrong_shape(f"field {plural} is missing", answer.request_id)
+    items = _objects(envelope[plural])
+    if items is None:
+        raise translator.wrong_shape(f"{plural} is not a list of objects", answer.request_id)
+    return _Page(items, _count(envelope.get("total")), min(_count(envelope.get("limit")) or PAGE, PAGE))
+
+
+def _objects(value: JsonValue) -> tuple[JsonObject, ...] | None:
+    if not isinstance(value, list):
+        return None
+    objects = tuple(item for item in value if isinstance(item, Mapping))
+    return objects if len(objects) == len(value) else None
+
+
+def _add(
+    walk: _Pass, page: _Page, translator: Translator, plural: str, identify: Callable[[JsonObject], str | None]
+) -> None:
+    for index, item in enumerate(page.items):
+        name = identify(item)
+        if name is None:
+            raise _nameless(translator, plural, walk.offset + index, walk.request_id)
+        if name in walk.items:
+            walk.moved = True
+        walk.items[name] = item
+    if walk.offset and page.total != walk.total:
+        walk.moved = True
+    walk.total = page.total
+    walk.offset += len(page.items)
+    if walk.offset > _LONGEST_LIST:
+        raise translator.wrong_shape(f"{plural} has more than {_LONGEST_LIST} entries", walk.request_id)
+
+
+def _is_last(walk: _Pass, page: _Page) -> bool:
+    """Decide whether the list ends here; one that ends before its own total has moved."""
+    if walk.total is not None:
+        if walk.offset >= walk.total:
+            return True
+        walk.moved = not page.items
+        return walk.moved
+    return len(page.items) != page.limit  # more than asked for is a whole list from a server that doesn't page
+
+
+def _nameless(translator: Translator, plural: str, index: int, request_id: str | None) -> RemoteError:
+    return translator.wrong_shape(f"{plural}[{index}] has no name to know it by", request_id)
+
+
+def _count(value: JsonValue) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,188 @@
+"""Reads: each answer into the model's values, in live sense; what is absent, and what is an error.
+
+An answer is validated against its wire model, then taken as it came: unknown fields are kept. No read returns a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from octosync.contract import ErrorCode, normalise_app_fields, normalise_slot_fields
+from octosync.contract.wire import Wire, WireApp, WireSlot, WireTarget
+from octosync.errors import Missing
+from octosync.model import App, InferenceConfig, JsonObject, JsonValue, Slot, Target
+from octosync.octomil.client import Octomil
+from octosync.octomil.conceal import Concealer
+from octosync.octomil.paging import read_list
+from octosync.octomil.translate import Translator
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[T]):
+    """What was read, and since when it is known, in seconds of the client's clock."""
+
+    value: T
+    at: float
+
+
+async def read_app(client: Octomil, slug: str) -> App | None:
+    """Read an app by its slug, archived or not; None only where the control plane says that there is no such app."""
+    return (await app_reading(client, slug)).value
+
+
+async def list_apps(client: Octomil) -> dict[str, App]:
+    """Read the org's apps, by slug in slug order. Archived ones are hidden: absence here proves nothing."""
+    return (await apps_reading(client)).value
+
+
+async def read_targets(client: Octomil, slug: str) -> tuple[Target, ...]:
+    """Read an app's targets, in the order of their unique keys."""
+    return (await targets_reading(client, slug)).value
+
+
+async def read_slots(client: Octomil, slug: str) -> tuple[Slot, ...]:
+    """Read an app's slots, in the order of their capabilities."""
+    return (await slots_reading(client, slug)).value
+
+
+async def read_slot(client: Octomil, slug: str, capability: str) -> Slot | None:
+    """Read one slot; None where the app exists and has none for the capability."""
+    parameters = {"slug": slug, "capability": capability}
+    answer = await client.call("apps.get_slot", parameters, absent=_says_no_slot)
+    return None if answer.is_absence else _slot(client, "apps.get_slot", slug, answer.body, answer.request_id)
+
+
+async def read_inference_config(client: Octomil, slug: str) -> InferenceConfig:
+    """Read an app's inference config; `config` is None where there is none."""
+    return (await inference_config_reading(client, slug)).value
+
+
+async def app_reading(client: Octomil, slug: str) -> Reading[App | None]:
+    """`read_app`, with its time."""
+    answer = await client.call("apps.get", {"slug": slug}, absent=_says_no_app)
+    if answer.is_absence:
+        return Reading(None, answer.sent_at)
+    app = _app(client, "apps.get", answer.body, answer.request_id)
+    if app.slug != slug:
+        raise _translator(client, "apps.get").wrong_shape(f"asked for app {slug}, got {app.slug}", answer.request_id)
+    return Reading(app, answer.sent_at)
+
+
+async def apps_reading(client: Octomil) -> Reading[dict[str, App]]:
+    """`list_apps`, with its time."""
+    listing = await read_list(
+        client,
+        "apps.list",
+        {},
+        plural=client.contract.shapes["app"].plural,
+        identify=lambda item: _string(item, "slug"),
+    )
+    apps = [_app(client, "apps.list", item, listing.request_id) for item in listing.items]
+    return Reading({app.slug: app for app in sorted(apps, key=lambda app: app.slug)}, listing.sent_at)
+
+
+async def targets_reading(client: Octomil, slug: str) -> Reading[tuple[Target, ...]]:
+    """`read_targets`, with its time."""
+    listing = await read_list(
+        client,
+        "apps.list_targets",
+        {"slug": slug},
+        plural=client.contract.shapes["target"].plural,
+        identify=lambda item: _string(item, "id"),
+    )
+    targets = [_target(client, slug, item, listing.request_id) for item in listing.items]
+    return Reading(
+        tuple(sorted(targets, key=lambda target: (target.unique_key, str(target.identity)))), listing.sent_at
+    )
+
+
+async def slots_reading(client: Octomil, slug: str) -> Reading[tuple[Slot, ...]]:
+    """`read_slots`, with its time."""
+    listing = await read_list(
+        client,
+        "apps.list_slots",
+        {"slug": slug},
+        plural=client.contract.shapes["slot"].plural,
+        identify=lambda item: _string(item, "capability"),
+    )
+    slots = [_slot(client, "apps.list_slots", slug, item, listing.request_id) for item in listing.items]
+    return Reading(tuple(sorted(slots, key=lambda slot: slot.capability)), listing.sent_at)
+
+
+async def inference_config_reading(client: Octomil, slug: str) -> Reading[InferenceConfig]:
+    """`read_inference_config`, with its time. Absent is a 404 of any code but `app_not_found`, `null` or an empty body."""
+    answer = await client.call("apps.get_inference_config", {"slug": slug}, absent=_says_no_config)
+    config = answer.body
+    if config is not None and not isinstance(config, Mapping):
+        raise _translator(client, "apps.get_inference_config").wrong_shape("it is not an object", answer.request_id)
+    return Reading(InferenceConfig(app=slug, config=config), answer.sent_at)
+
+
+def _says_no_app(missing: Missing) -> bool:
+    return missing.code == ErrorCode.APP_NOT_FOUND
+
+
+def _says_no_slot(missing: Missing) -> bool:
+    return missing.code == ErrorCode.CAPABILITY_NOT_CONFIGURED
+
+
+def _says_no_config(missing: Missing) -> bool:
+    return missing.code != ErrorCode.APP_NOT_FOUND
+
+
+def _app(client: Octomil, operation_id: str, body: JsonValue, request_id: str | None) -> App:
+    raw = _validated(client, operation_id, WireApp, body, request_id)
+    fields, identity = client.contract.shapes["app"].split(raw)
+    return App(
+        slug=str(raw["slug"]),
+        fields=normalise_app_fields(fields),
+        archived=raw.get("archived_at") is not None,
+        identity=identity,
+    )
+
+
+def _target(client: Octomil, slug: str, body: JsonValue, request_id: str | None) -> Target:
+    raw = _validated(client, "apps.list_targets", WireTarget, body, request_id)
+    identity = {key: value for key, value in raw.items() if key not in {"platform", "identifier"}}
+    return Target(app=slug, platform=str(raw["platform"]), identifier=str(raw["identifier"]), identity=identity)
+
+
+def _slot(client: Octomil, operation_id: str, slug: str, body: JsonValue, request_id: str | None) -> Slot:
+    raw = _validated(client, operation_id, WireSlot, body, request_id)
+    fields, identity = client.contract.shapes["slot"].split(raw)
+    return Slot(app=slug, capability=str(raw["capability"]), fields=normalise_slot_fields(fields), identity=identity)
+
+
+def _validated(
+    client: Octomil, operation_id: str, model: type[Wire], body: JsonValue, request_id: str | None
+) -> JsonObject:
+    """Return the object if it is what the model says. The error names fields, never their values."""
+    problem = ""
+    if body is None:
+        problem = "it is empty"
+    elif not isinstance(body, Mapping):
+        problem = "it is not an object"
+    else:
+        try:
+            model.model_validate(body)
+        except ValidationError as invalid:
+            first = invalid.errors(include_input=False, include_url=False, include_context=False)[0]
+            problem = f"field {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+        else:
+            return body
+    raise _translator(client, operation_id).wrong_shape(problem, request_id)
+
+
+def _translator(client: Octomil, operation_id: str) -> Translator:
+    return Translator(client.connection, client.contract.operations[operation_id], Concealer(client.connection.token))
+
+
+def _string(item: JsonObject, key: str) -> str | None:
+    value = item.get(key)
+    return value if isinstance(value, str) else None

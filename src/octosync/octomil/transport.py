@@ -1,0 +1,85 @@
+"""The way onto the wire: httpx over aiohttp, with everything off that would send, follow or remember by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from octosync import __version__
+from octosync.octomil.connection import Connection
+
+LARGEST_ANSWER = 32 * 1024 * 1024  # bytes, decompressed
+# Below the 5 s after which uvicorn, and the minute after which load balancers, drop an idle connection: a request
+# that is written to a connection in that very moment is lost, and a lost write has to be resolved.
+_IDLE_SECONDS = 4.0
+
+
+class AnswerTooLarge(Exception):
+    """The answer's body exceeds `LARGEST_ANSWER`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """An answer as it came: nothing parsed, nothing judged."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+def open_http(connection: Connection, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+    """Make the HTTP client for a control plane; a running event loop is needed. Close it with `aclose`."""
+    headers = {"Accept": "application/json", "User-Agent": f"octosync/{__version__}"}
+    if connection.token is not None:
+        headers["Authorization"] = f"Bearer {connection.token.reveal()}"
+    return httpx.AsyncClient(
+        transport=transport or _aiohttp_transport(connection),
+        headers=headers,
+        follow_redirects=False,
+        trust_env=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        timeout=httpx.Timeout(
+            connection.answer_timeout, connect=connection.connect_timeout, pool=connection.connect_timeout
+        ),
+    )
+
+
+def _aiohttp_transport(connection: Connection) -> AiohttpTransport:
+    """Give aiohttp's session to httpx, rather than let it make one that sends twice what is lost once."""
+    secure = connection.url.startswith("https://")
+    # Loading the certificate authorities takes longer than a whole plan against loopback.
+    tls = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    session = aiohttp.ClientSession(
+        # The pacer bounds what is under way, so nothing ever waits in the pool.
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=_IDLE_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+    # aiohttp re-sends GET, PUT and DELETE by itself when a connection drops, unpaced, uncounted and unjournaled. It has no
+    # public switch for it; a test counts the requests at the socket.
+    session._retry_connection = False  # noqa: SLF001 — see above
+    proxy = httpx.Proxy(connection.proxy) if connection.proxy else None
+    return AiohttpTransport(verify=tls, client=session, proxy=proxy)
+
+
+async def exchange(http: httpx.AsyncClient, request: httpx.Request, connection: Connection) -> RawAnswer:
+    """Send one request once and read the whole answer.
+
+    Raises `AnswerTooLarge`, `TimeoutError`, and whatever httpx and aiohttp raise; `failures.failed` reads all of them.
+    """
+    async with asyncio.timeout(connection.connect_timeout + connection.answer_timeout):
+        response = await http.send(request, stream=True)
+        try:
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > LARGEST_ANSWER:
+                    raise AnswerTooLarge
+        finally:
+            await response.aclose()
+    return RawAnswer(response.status_code, response.headers, bytes(body))
