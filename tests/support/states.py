@@ -1,0 +1,164 @@
+"""Builders for the values that plans are made of: short to write in a test, and complete as the real readers make them.
+
+Targets are written as `platform:identifier`, slots as `{capability: fields}` with wire names. What desired and live state
+have in common with the manifests' loader and the client is done here too: slot fields pass the contract's normaliser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from octosync.contract import Contract, normalise_app_fields, normalise_slot_fields
+from octosync.errors import OctosyncError
+from octosync.model import (
+    App,
+    InferenceConfig,
+    JsonObject,
+    Observation,
+    Origin,
+    Section,
+    Slot,
+    State,
+    Suspension,
+    Target,
+)
+from octosync.plan import Plan, make_plan
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+ORIGIN = Origin("apps/demo.yaml", 3, 5)
+ORG = "org-1"
+
+# What a control plane answers for a slot, whoever configured it.
+LIVE_SLOT: JsonObject = {
+    "serving_policy": "local_first",
+    "bindings": [],
+    "preferred_engines": [],
+    "public_client_allowed": False,
+}
+
+Slots = Mapping[str, Mapping[str, Any]]
+_UNSAID: Any = object()
+
+
+def target(slug: str, key: str, **more: Any) -> Target:
+    """Make a desired target from `platform:identifier`."""
+    platform, _, identifier = key.partition(":")
+    return Target(app=slug, platform=platform, identifier=identifier, **{"origin": ORIGIN, **more})
+
+
+def slot(slug: str, capability: str, fields: Mapping[str, Any], **more: Any) -> Slot:
+    """Make a desired slot that declares exactly these fields."""
+    normal = normalise_slot_fields(dict(fields))
+    return Slot(app=slug, capability=capability, fields=normal, **{"origin": ORIGIN, **more})
+
+
+def desired_app(
+    slug: str,
+    *,
+    targets: Iterable[str] | None = None,
+    slots: Slots | None = None,
+    config: JsonObject | None = _UNSAID,
+    suspended: bool | datetime = False,
+    **more: Any,
+) -> App:
+    """Make an App document's state: a section that is given is owned as a whole; `config=None` deletes the config.
+
+    `suspended` is True for good, or the time until when. `more` are fields of `App` (`fields`, `archived`, `protected`, …).
+    """
+    whole = {
+        Section.TARGETS: targets is not None,
+        Section.SLOTS: slots is not None,
+        Section.INFERENCE_CONFIG: config is not _UNSAID,
+    }
+    base = child_app(slug, targets=targets or (), slots=slots or {}, config=config, **{"declared": True, **more})
+    return replace(
+        base,
+        whole=frozenset(section for section, owned in whole.items() if owned),
+        suspension=Suspension(None if suspended is True else suspended) if suspended else None,
+    )
+
+
+def child_app(
+    slug: str,
+    *,
+    targets: Iterable[str] = (),
+    slots: Slots | None = None,
+    config: JsonObject | None = _UNSAID,
+    **more: Any,
+) -> App:
+    """Make the state of child documents alone: no App document, no list owned."""
+    return App(
+        slug=slug,
+        targets=tuple(target(slug, key) for key in targets),
+        slots=tuple(slot(slug, capability, fields) for capability, fields in (slots or {}).items()),
+        inference_config=None if config is _UNSAID else InferenceConfig(app=slug, config=config, origin=ORIGIN),
+        **{"declared": False, "origin": ORIGIN, **more},
+    )
+
+
+def live_target(slug: str, key: str, *, id_: str = "") -> Target:
+    """Make a target as it is read, with an id (by default one that tells app and tuple)."""
+    identity = {"id": id_ or f"tgt-{slug}-{key}", "app_id": f"id-{slug}"}
+    return target(slug, key, identity=identity, origin=None)
+
+
+def live_slot(slug: str, capability: str, fields: Mapping[str, Any]) -> Slot:
+    """Make a slot as it is read: what is not given is as a control plane answers it."""
+    identity = {"id": f"slot-{slug}-{capability}", "app_id": f"id-{slug}", "capability": capability}
+    return slot(slug, capability, {**LIVE_SLOT, **fields}, identity=identity, origin=None)
+
+
+def live_app(
+    slug: str,
+    *,
+    name: str = "",
+    description: str | None = None,
+    targets: Iterable[str] = (),
+    slots: Slots | None = None,
+    config: JsonObject | None = None,
+    archived: bool = False,
+    read: Iterable[Section] = tuple(Section),
+    **more: Any,
+) -> App:
+    """Make an app as it is read, with everything in the sections that were `read`."""
+    fields = normalise_app_fields({"name": name or slug, "description": description, **more.pop("fields", {})})
+    sections = frozenset(read)
+    return App(
+        slug=slug,
+        fields=fields,
+        archived=archived,
+        whole=sections,
+        targets=tuple(live_target(slug, key) for key in targets if Section.TARGETS in sections),
+        slots=tuple(live_slot(slug, c, f) for c, f in (slots or {}).items() if Section.SLOTS in sections),
+        inference_config=InferenceConfig(app=slug, config=config) if Section.INFERENCE_CONFIG in sections else None,
+        identity={"id": f"id-{slug}", "slug": slug, "org_id": ORG},
+        **more,
+    )
+
+
+def observation(
+    *apps: App,
+    errors: Mapping[str, OctosyncError] | None = None,
+    unmanaged: tuple[str, ...] | None = None,
+    requests: int = 0,
+) -> Observation:
+    """Make an observation in which these apps are live and every other declared one is absent."""
+    return Observation(state=State.of(*apps), errors=errors or {}, unmanaged=unmanaged, org_id=ORG, requests=requests)
+
+
+def plan_of(
+    desired: App | Iterable[App],
+    live: Observation | Iterable[App] | App = (),
+    *,
+    contract: Contract | None = None,
+    now: datetime = NOW,
+) -> Plan:
+    """Plan apps against live ones."""
+    wanted = [desired] if isinstance(desired, App) else list(desired)
+    if isinstance(live, App):
+        live = [live]
+    seen = live if isinstance(live, Observation) else observation(*live)
+    return make_plan(State.of(*wanted), seen, contract=contract or Contract(), now=now)
