@@ -1,0 +1,8 @@
+"""An approved plan → one outcome per action: in dependency order, from fresh reads, each lost answer resolved by reading.
+
+What may not live here: deciding what to write (that is `plan`), or in which words to report it (`report`).
+"""
+
+from octosync.apply.run import FRESH_FOR_SECONDS, Progress, apply_plan
+
+__all__ = ["FRESH_FOR_SECONDS", "Progress", "apply_plan"]

@@ -1,0 +1,253 @@
+"""One action, from its last look at the object to its outcome.
+
+look (if what was read is old) ─ moved → stale
+  └─ send ─ refused → failed, or awaiting approval
+       ├─ answered → compare with what was sent → done, or not kept
+       └─ answer lost → look: as declared → done · as before → send again · otherwise → stale
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from octosync.apply.kept import describe, fields_in, is_deletion, not_kept
+from octosync.apply.witness import Witness
+from octosync.errors import AwaitingApproval, Conflict, Missing, OctosyncError, RemoteError
+from octosync.model import Outcome, Sensitivity, Status
+from octosync.octomil import Answer, Octomil, Reservation
+from octosync.octomil.retrying import backoff
+from octosync.plan import Action, CreateApp, PutSlot, RegisterTarget
+
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """An outcome, and for a failure the error behind it, so that the run can tell one that concerns every action."""
+
+    outcome: Outcome
+    error: OctosyncError | None = None
+
+
+@dataclass(slots=True)
+class Performer:
+    """Carries out single actions; what it returns is true of the control plane, as far as that can be known."""
+
+    remote: Octomil
+    witness: Witness
+    sensitivity: Sensitivity
+    # Per operation, the declared fields that its answers leave out although they are kept.
+    _silent: dict[str, set[str]] = field(default_factory=dict)
+
+    async def look(self, action: Action) -> Performed | None:
+        """Look at the object again where that is due; None: the action may be sent."""
+        try:
+            unmoved = await self.witness.is_unmoved(action)
+        except RemoteError as error:
+            return _performed(action, Status.FAILED, [], error=error)
+        return None if unmoved else _stale(action, [])
+
+    async def send(self, action: Action, *, proving: bool, within: Reservation) -> Performed:
+        """Send one action that may be sent. `proving`: no action of its operation has been seen to work in this run."""
+        ids: list[str] = []
+        attempt = 1
+        while True:
+            try:
+                answer = await self.remote.call(action.operation, action.parameters, body=action.body, within=within)
+            except RemoteError as error:
+                _add(ids, error.request_id)
+                performed = await self._after(error, action, ids, last=attempt == _ATTEMPTS)
+                if performed is not None:
+                    return performed
+            else:
+                for request_id in answer.request_ids:
+                    _add(ids, request_id)
+                return await self._answered(action, answer, ids, proving=proving)
+            await asyncio.sleep(backoff(attempt, self.remote.connection.backoff))
+            attempt += 1
+
+    async def _after(self, error: RemoteError, action: Action, ids: list[str], *, last: bool) -> Performed | None:
+        """Turn a failed request into an outcome; None: it had no effect, and may be sent again."""
+        if isinstance(error, AwaitingApproval):
+            return _performed(action, Status.AWAITING_APPROVAL, ids, error=error)
+        if isinstance(error, Missing) and is_deletion(action):
+            return _performed(action, Status.DONE, ids, "it was already gone")
+        try:
+            if isinstance(error, Conflict):
+                return await self._conflict(error, action, ids)
+            if error.sent:
+                return await self._resolve(error, action, ids, last=last)
+        except RemoteError as unread:
+            _add(ids, unread.request_id)
+            return _performed(action, Status.FAILED, ids, error=_unknown(error, unread))
+        return _performed(action, Status.FAILED, ids, error=_with_way_out(error, action))
+
+    async def _resolve(self, lost: RemoteError, action: Action, ids: list[str], *, last: bool) -> Performed | None:
+        """Find out by reading what a write did whose answer was lost."""
+        seen = await self.witness.sighting(action)
+        if not any(not_kept(action, seen.fields)):
+            self.witness.wrote(action)
+            return _performed(action, Status.DONE, ids, "the answer was lost; reading again shows that it took effect")
+        if not seen.unmoved:
+            return _stale(action, ids)
+        return _performed(action, Status.FAILED, ids, error=lost) if last else None
+
+    async def _conflict(self, error: Conflict, action: Action, ids: list[str]) -> Performed:
+        """Find out whether a 409 means that it is done already; otherwise say who is in the way."""
+        holder = error.details.get("app_slug") if isinstance(error.details, Mapping) else None
+        if isinstance(action, RegisterTarget) and isinstance(holder, str) and holder != action.address.app:
+            return _performed(action, Status.FAILED, ids, error=_held_by(holder, error))
+        seen = await self.witness.sighting(action)
+        if not any(not_kept(action, seen.fields)):
+            self.witness.wrote(action)
+            return _performed(action, Status.DONE, ids, "it was already as declared")
+        if isinstance(action, RegisterTarget):
+            return _performed(action, Status.FAILED, ids, error=_held_by(None, error))
+        if isinstance(action, CreateApp) or not seen.unmoved:
+            return _stale(action, ids)
+        return _performed(action, Status.FAILED, ids, error=error)
+
+    async def _answered(self, action: Action, answer: Answer, ids: list[str], *, proving: bool) -> Performed:
+        self.witness.wrote(action)
+        if isinstance(action, CreateApp) and (stranger := self._wrong_org(answer)) is not None:
+            return _performed(action, Status.FAILED, ids, error=stranger)
+        fields = fields_in(action, answer.body, self.remote.contract)
+        silent = self._silent.setdefault(action.operation, set())
+        if fields is None:
+            if not proving:
+                return _performed(action, Status.DONE, ids)
+        elif all(change.path[0] in silent for change in not_kept(action, fields)):
+            return _performed(action, Status.DONE, ids)
+        # What an answer leaves out or shows otherwise may still have been kept: only the object itself tells.
+        try:
+            seen = await self.witness.sighting(action)
+        except RemoteError as error:
+            _add(ids, error.request_id)
+            return _performed(action, Status.FAILED, ids, error=_unproved(error))
+        lost = next(not_kept(action, seen.fields), None)
+        if lost is None:
+            silent.update(name for name in action.declared if fields is not None and name not in fields)
+            return _performed(action, Status.DONE, ids)
+        request = f", request {ids[-1]}" if ids else ""
+        return _performed(
+            action,
+            Status.NOT_KEPT,
+            ids,
+            f"the control plane said yes ({action.operation}{request}), but {describe(lost, self.sensitivity)}",
+            reference="not-kept",
+            hints=(
+                "Compare the manifest with what the control plane supports; the next plan shows what is there now.",
+            ),
+        )
+
+    def _wrong_org(self, answer: Answer) -> OctosyncError | None:
+        org, wanted = _org_in(answer), self.remote.connection.org
+        if org is None or wanted is None or org == wanted:
+            return None
+        return OctosyncError(
+            "wrong-org",
+            f"the app was created in org {org}, not in {wanted}: the API key belongs there (request {answer.request_id})",
+            hints=("Use a key of the right org. Archive the app that was created, if it is not wanted there.",),
+        )
+
+
+def _org_in(answer: Answer) -> str | None:
+    org = answer.body.get("org_id") if isinstance(answer.body, Mapping) else None
+    return org if isinstance(org, str) else None
+
+
+def _performed(
+    action: Action,
+    status: Status,
+    ids: list[str],
+    message: str = "",
+    *,
+    reference: str = "",
+    hints: tuple[str, ...] = (),
+    error: OctosyncError | None = None,
+) -> Performed:
+    if isinstance(error, RemoteError):
+        _add(ids, error.request_id)
+    outcome = Outcome(
+        address=action.address,
+        verb=action.verb.value,
+        status=status,
+        message=error.message if error else message,
+        reference=error.reference if error else reference,
+        hints=error.hints if error else hints,
+        request_ids=tuple(ids),
+    )
+    return Performed(outcome, error)
+
+
+def _stale(action: Action, ids: list[str]) -> Performed:
+    return _performed(
+        action,
+        Status.STALE,
+        ids,
+        "somebody changed it since it was read, so it was left as it is",
+        reference="object-moved",
+        hints=("Plan again, look at what changed, and apply again.",),
+    )
+
+
+def _unknown(lost: RemoteError, unread: RemoteError) -> RemoteError:
+    """Both the answer to a write and the look at its effect are lost."""
+    return type(unread)(
+        "outcome-unknown",
+        f"the answer was lost ({lost.message}), and reading the object again failed, too: {unread.message}",
+        hints=("It may have taken effect. Apply again: that reads first.", *unread.hints),
+        operation=lost.operation,
+        status=unread.status,
+        code=unread.code,
+        request_id=unread.request_id,
+        sent=True,
+    )
+
+
+def _unproved(unread: RemoteError) -> RemoteError:
+    return type(unread)(
+        "outcome-unproved",
+        f"the control plane said yes, but whether it kept what was sent could not be read: {unread.message}",
+        hints=("Apply again: that reads first.", *unread.hints),
+        operation=unread.operation,
+        status=unread.status,
+        code=unread.code,
+        request_id=unread.request_id,
+        sent=True,
+    )
+
+
+def _held_by(holder: str | None, error: Conflict) -> OctosyncError:
+    if holder is None:
+        who, hint = "another app of the org", "Look for it in the dashboard; archived apps keep their targets for good."
+    else:
+        who, hint = (
+            f"app `{holder}`",
+            f"Declare the targets of `{holder}` without it, in the same set, or remove it there.",
+        )
+    return OctosyncError("target-held-elsewhere", f"taken by {who}: {error.message}", hints=(hint,))
+
+
+def _with_way_out(error: RemoteError, action: Action) -> RemoteError:
+    """Say what to do where the control plane refuses a field that the PUT only carried over, or wants a variant."""
+    if error.status != 422 or not isinstance(action, PutSlot) or action.body is None:
+        return error
+    text = f"{error.message} {error.details}"
+    hints = [
+        f"`{name}` was carried over from live. If it belongs to the control plane, say so in octosync.yaml: "
+        f"api: {{readOnly: {{slot: [{name}]}}}}"
+        for name in action.body
+        if name not in action.declared and name in text and name in (action.before or {})
+    ]
+    if "model_variant_id" in text and "model_variant_id" not in action.body:
+        hints.append("This control plane wants every slot to name its variant: pin `variant` in the manifest.")
+    error.hints = (*error.hints, *hints)
+    return error
+
+
+def _add(ids: list[str], request_id: str | None) -> None:
+    if request_id and request_id not in ids:
+        ids.append(request_id)

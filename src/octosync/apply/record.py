@@ -1,0 +1,59 @@
+"""The record of a run: every action is journalled before its first request and after its last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from octosync.model import Outcome
+from octosync.plan import Action
+from octosync.state import Journal
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Record:
+    """One run in a journal. `clock` gives the time with its zone."""
+
+    journal: Journal
+    run: str
+    clock: Callable[[], datetime] = _now
+    _number: int = 0
+
+    @classmethod
+    def begin(
+        cls,
+        journal: Journal,
+        *,
+        control_plane: str,
+        org_id: str | None,
+        digest: str,
+        clock: Callable[[], datetime] = _now,
+    ) -> Record:
+        """Open a run in the journal. Raises `OctosyncError` where it can't be written."""
+        run = journal.begin_run(control_plane=control_plane, org_id=org_id, digest=digest, at=clock())
+        return cls(journal, run, clock)
+
+    @contextmanager
+    def action(self, action: Action) -> Iterator[Callable[[Outcome], None]]:
+        """Record that an action begins; call what is yielded with its outcome. Without a call, it stays begun."""
+        self._number += 1
+        number = self._number
+        self.journal.begin_action(
+            self.run,
+            number,
+            address=action.address,
+            verb=action.verb.value,
+            operation=action.operation,
+            at=self.clock(),
+        )
+        yield lambda outcome: self.journal.end_action(self.run, number, outcome, self.clock())
+
+    def end(self, exit_code: int) -> None:
+        """Close the run."""
+        self.journal.end_run(self.run, exit_code, self.clock())

@@ -1,0 +1,158 @@
+"""The witness: what the control plane says, right now, of the object that an action is about.
+
+There are no preconditions on these writes: last write wins. So what a write replaces must have been seen recently, and
+a write whose answer was lost is judged by what is there afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from octosync.contract import APP
+from octosync.errors import Missing
+from octosync.model import App, JsonObject, Section, json_equal
+from octosync.octomil import Octomil
+from octosync.octomil.reads import app_reading, inference_config_reading, slots_reading, targets_reading
+from octosync.plan import (
+    Action,
+    ArchiveApp,
+    CreateApp,
+    DeleteInferenceConfig,
+    DeleteSlot,
+    PutInferenceConfig,
+    PutSlot,
+    RegisterTarget,
+    RemoveTarget,
+    UpdateApp,
+)
+from octosync.plan.fingerprint import fingerprint_of_config, fingerprint_of_slot, fingerprint_of_target
+
+# What was read longer ago than this is read again before it is overwritten.
+FRESH_FOR_SECONDS: Final = 30.0
+
+_SECTION: Final[Mapping[type[Action], Section | None]] = {
+    CreateApp: None,
+    UpdateApp: None,
+    ArchiveApp: None,
+    RegisterTarget: Section.TARGETS,
+    RemoveTarget: Section.TARGETS,
+    PutSlot: Section.SLOTS,
+    DeleteSlot: Section.SLOTS,
+    PutInferenceConfig: Section.INFERENCE_CONFIG,
+    DeleteInferenceConfig: Section.INFERENCE_CONFIG,
+}
+
+# Their own 409 says that somebody was faster, so what they were planned from need not be fresh.
+_CANNOT_OVERWRITE: Final = (CreateApp, RegisterTarget)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What is there of an action's object: its normalised fields (None: no such object), and whether it is as planned from."""
+
+    fields: JsonObject | None
+    unmoved: bool
+
+
+class Witness:
+    """Reads sections of apps at need, remembers when, and never asks twice for what it may still rely on.
+
+    `read_at` is the observation's; times are seconds of the client's clock.
+    """
+
+    def __init__(self, remote: Octomil, read_at: Mapping[tuple[str, Section | None], float]) -> None:
+        self._remote = remote
+        self._read_at = dict(read_at)
+        self._seen: dict[tuple[str, Section | None], App | None] = {}
+        self._reading: dict[tuple[str, Section | None], asyncio.Lock] = {}
+
+    async def is_unmoved(self, action: Action) -> bool:
+        """Say whether an action would still replace what it was planned from, reading it again where that was long ago."""
+        if isinstance(action, _CANNOT_OVERWRITE):
+            return True
+        place = (action.address.app, _SECTION[type(action)])
+        # Objects of one section are read together: the first to ask reads for all of them.
+        async with self._reading.setdefault(place, asyncio.Lock()):
+            if self._remote.clock() - self._read_at.get(place, float("-inf")) > FRESH_FOR_SECONDS:
+                await self._read(place)
+        return place not in self._seen or _sighting(action, self._seen[place]).unmoved
+
+    async def sighting(self, action: Action) -> Sighting:
+        """Read an action's object now, whatever was read before."""
+        place = (action.address.app, _SECTION[type(action)])
+        return _sighting(action, await self._read(place))
+
+    def wrote(self, action: Action) -> None:
+        """Take note of an own write: an app that was just created or changed is known as of now, with nothing in it yet."""
+        slug, now = action.address.app, self._remote.clock()
+        match action:
+            case CreateApp():
+                for section in (None, *Section):
+                    self._read_at[slug, section] = now
+            case UpdateApp():
+                self._read_at[slug, None] = now
+                self._seen.pop((slug, None), None)
+
+    async def _read(self, place: tuple[str, Section | None]) -> App | None:
+        slug, section = place
+        self._seen[place], self._read_at[place] = await _read(self._remote, slug, section)
+        return self._seen[place]
+
+
+async def _read(remote: Octomil, slug: str, section: Section | None) -> tuple[App | None, float]:
+    """Read one section, or (None) the app's own fields. An app that is gone has empty sections: that is no failed read."""
+    try:
+        match section:
+            case None:
+                app = await app_reading(remote, slug)
+                return app.value, app.at
+            case Section.TARGETS:
+                targets = await targets_reading(remote, slug)
+                return App(slug=slug, targets=targets.value), targets.at
+            case Section.SLOTS:
+                slots = await slots_reading(remote, slug)
+                return App(slug=slug, slots=slots.value), slots.at
+            case Section.INFERENCE_CONFIG:
+                config = await inference_config_reading(remote, slug)
+                return App(slug=slug, inference_config=config.value), config.at
+    except Missing:
+        return None, remote.clock()
+
+
+def _sighting(action: Action, there: App | None) -> Sighting:
+    match action:
+        case CreateApp() | UpdateApp() | ArchiveApp():
+            if there is None:
+                return Sighting(None, unmoved=action.before is None)
+            fields = {**there.fields, "slug": there.slug, "archived": there.archived}
+            return Sighting(fields, unmoved=_same_app(action.before, fields))
+        case RegisterTarget() | RemoveTarget():
+            mine = (action.platform, action.identifier)
+            target = next((t for t in (there.targets if there else ()) if t.unique_key == mine), None)
+            seen = {"platform": target.platform, "identifier": target.identifier} if target else None
+            return Sighting(seen, unmoved=fingerprint_of_target(target) == action.fingerprint)
+        case PutSlot() | DeleteSlot():
+            slot = there.slot(action.address.name) if there else None
+            return Sighting(slot.fields if slot else None, unmoved=fingerprint_of_slot(slot) == action.fingerprint)
+        case PutInferenceConfig() | DeleteInferenceConfig():
+            config = there.inference_config if there else None
+            return Sighting(
+                config.config if config else None, unmoved=fingerprint_of_config(config) == action.fingerprint
+            )
+
+
+def _same_app(before: JsonObject | None, now: JsonObject) -> bool:
+    """Compare what was known of an app: it may have been read from a list, which may say less than its own answer does.
+
+    A PATCH replaces only what it names, so what was not known can't be lost.
+    """
+    if before is None:
+        return False
+    known = {"archived": False, **before}
+    return all(
+        json_equal(known.get(key, APP.defaults.get(key)), now.get(key, APP.defaults.get(key)))
+        for key in (*known, *APP.writable)
+    )
