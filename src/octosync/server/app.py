@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,15 +15,14 @@ from octosync.contract import OPERATIONS
 from octosync.server import activity, apps, inference_config, local, slots, targets
 from octosync.server.auth import authorise, key_of
 from octosync.server.deployments import advance
+from octosync.server.errors import ApiError
 from octosync.server.exchange import Exchange, Layer, error_response
 from octosync.server.handling import ANONYMOUS, Actor, Call, Handler, NoBody
 from octosync.server.plane import Plane
+from octosync.server.routes import PREFIX
 from octosync.server.settings import Settings
 from octosync.server.store import Store, to_json
-from octosync.server.errors import ApiError
 from octosync.server.validation import parse_json, read_body, validated
-
-PREFIX = "/api/v1"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

@@ -71,7 +71,7 @@ def materialise(store: Store, app_id: str) -> None:
         " FROM deployments, json_each(deployments.app_target_ids) AS reached"
         " JOIN targets ON targets.id = reached.value"
         " JOIN devices ON devices.platform = targets.platform AND devices.identifier = targets.identifier"
-        f" WHERE deployments.app_id = ? AND {LIVE}",  # noqa: S608  a constant
+        f" WHERE deployments.app_id = ? AND {LIVE}",
         app_id,
     )
 
@@ -148,4 +148,3 @@ def _record(store: Store, row: Row, status: str) -> None:
     app = store.rows("SELECT * FROM apps WHERE id = ?", row["app_id"])[0]
     address = Address.of_capability(app["slug"], row["capability"], row["environment"])
     record(store, SYSTEM, app, f"deployment.{status}", address, f"Deployment of {address.name} is {status}")
-

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from octosync.server.errors import ApiError
+from octosync.server.faults import ConnectionCut, Injection
 from octosync.server.plane import Plane
 from octosync.server.requests_log import Received
+from octosync.server.routes import PREFIX, operation_at
 from octosync.server.store import to_json
-
-PREFIX = "/api/v1"
 
 _logger = logging.getLogger("octosync.server")
 
@@ -46,7 +45,7 @@ class Layer:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = self._begin(scope)
+        exchange, injection = self._begin(scope)
         scope["octosync"] = exchange
 
         async def tagged(message: Message) -> None:
@@ -56,7 +55,12 @@ class Layer:
             await send(message)
 
         try:
-            await self._app(scope, receive, tagged)
+            if injection is None:
+                await self._app(scope, receive, tagged)
+            else:
+                await injection(self._app, scope, receive, tagged)
+        except ConnectionCut:
+            raise
         except Exception:
             _logger.exception("%s: %s %s failed", exchange.request_id, scope["method"], scope["path"])
             if exchange.received.status is not None:
@@ -64,13 +68,16 @@ class Layer:
             crash = ApiError(500, "internal_error", "The control plane failed; its log has the reason")
             await error_response(crash, exchange.request_id)(scope, receive, tagged)
 
-    def _begin(self, scope: Scope) -> Exchange:
+    def _begin(self, scope: Scope) -> tuple[Exchange, Injection | None]:
+        plane = self._plane
         self._count += 1
-        request_id = f"req_{self._plane.store.boot:04x}{self._count:08x}"
+        request_id = f"req_{plane.store.boot:04x}{self._count:08x}"
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         query = scope["query_string"].decode("latin-1")
-        operation = None
+        operation, parameters = operation_at(scope["method"], path)
         received = Received(scope["method"], f"{path}?{query}" if query else path, request_id, operation)
-        if scope["path"].startswith(PREFIX):
-            self._plane.log.add(received)
-        return Exchange(request_id, received)
+        if path.startswith(f"{PREFIX}/"):
+            plane.log.add(received)
+        rule = None if operation is None else plane.faults.take(operation, parameters.get("slug"))
+        injection = None if rule is None else Injection(rule, plane.faults, plane.store, request_id)
+        return Exchange(request_id, received), injection

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from octosync.model import JsonValue
 from octosync.server.deployments import advance
 from octosync.server.errors import ApiError
+from octosync.server.faults import FaultRule
 from octosync.server.handling import Call, Handler, NoBody, control
 from octosync.server.validation import Body
 
@@ -52,4 +53,30 @@ def tick(call: Call, body: Tick) -> JsonValue:
     return {"now": call.store.stamp()}
 
 
-HANDLERS: tuple[Handler[Any], ...] = (requests_log, clear_requests_log, tick)
+class Faults(Body):
+    """The body of `PUT /_local/faults`."""
+
+    rules: list[FaultRule]
+
+
+@control("PUT", "/faults", Faults)
+def put_faults(call: Call, body: Faults) -> JsonValue:
+    """Replace the injected faults; the format is in `octosync.server.faults`."""
+    call.plane.faults.replace(body.rules)
+    return {"rules": call.plane.faults.to_json()}
+
+
+@control("GET", "/faults", NoBody)
+def get_faults(call: Call, _: NoBody) -> JsonValue:
+    """Show the rules, each with how often it `acted`."""
+    return {"rules": call.plane.faults.to_json()}
+
+
+@control("DELETE", "/faults", NoBody, status=204)
+def delete_faults(call: Call, _: NoBody) -> JsonValue:
+    """Remove all rules."""
+    call.plane.faults.replace([])
+    return None
+
+
+HANDLERS: tuple[Handler[Any], ...] = (requests_log, clear_requests_log, tick, put_faults, get_faults, delete_faults)

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from octosync.errors import ConfigError, UsageError
 from octosync.server.app import create_app
@@ -78,17 +79,45 @@ class _Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         self.ready.set()
         await self._stopping.wait()
-        for connection in list(self.server_state.connections):  # idle ones are gone before shutdown starts to poll
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close idle connections, let requests in flight end, and wait for nothing else."""
+        del sockets  # whoever opened them closes them
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
             connection.shutdown()
-        await asyncio.sleep(0)
+        if tasks := list(self.server_state.tasks):
+            _, late = await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
+            for task in late:
+                task.cancel()
+        await asyncio.sleep(0)  # the loop's next round closes what shutdown let go
+
+
+def _protocol(connections: dict[tuple[str, int], asyncio.Transport]) -> type[H11Protocol]:
+    """Return uvicorn's protocol, with the open connections kept where injected faults can cut one."""
+
+    class Protocol(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+            super().connection_made(transport)
+            if self.client is not None:
+                connections[self.client] = transport
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self.client is not None:
+                connections.pop(self.client, None)
+            super().connection_lost(exc)
+
+    return Protocol
 
 
 def _config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=_protocol(app.state.plane.faults.connections),
         ws="none",
+        proxy_headers=False,
         lifespan="off",
         log_config=None,
         access_log=False,
