@@ -17,7 +17,8 @@ def field_changes(before: JsonObject | None, after: JsonObject | None) -> tuple[
     Equality is JSON's (see `json_equal`), so the canonical forms are what is compared.
     """
     old, new = _canonical(before), _canonical(after)
-    tree = DeepDiff(old, new, view="tree", threshold_to_diff_deeper=0)
+    # A key with two leading underscores is a key like any other here.
+    tree = DeepDiff(old, new, view="tree", threshold_to_diff_deeper=0, ignore_private_variables=False)
     paths = {_field_path(found.path(output_format="list")) for group in tree.values() for found in group}
     return tuple(
         FieldChange(path, _value_at(before or {}, path), _value_at(after or {}, path)) for path in sorted(paths)
