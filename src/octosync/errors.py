@@ -4,6 +4,7 @@
     ├── UsageError             exit 64   the command line asks for something that makes no sense
     ├── ConfigError            exit 1    octosync.yaml or the environment
     ├── ManifestError          exit 1    manifests that can't be read or don't validate
+    ├── PlanFileError          exit 1    a saved plan that is cut off, errored or no plan at all
     ├── RemoteError            exit 1    the control plane answered something that octosync can't go on with
     │   ├── CredentialRefused            401
     │   ├── Forbidden                    403
@@ -93,6 +94,10 @@ class ConfigError(OctosyncError):
 
 class ManifestError(OctosyncError):
     """Manifests can't be read or don't validate; the diagnostics were or will be reported beside it."""
+
+
+class PlanFileError(OctosyncError):
+    """A saved plan is cut off, errored or no plan at all."""
 
 
 class RemoteError(OctosyncError):

@@ -3,6 +3,7 @@
 What may not live here: clients, clocks, the environment, text for people (that is `report`).
 """
 
+from octosync.plan.about import ControlPlane, GitRevision, Invocation, ManifestSet, RunInfo
 from octosync.plan.actions import (
     ABSENT,
     Absent,
@@ -21,7 +22,9 @@ from octosync.plan.actions import (
     UpdateApp,
     Verb,
 )
+from octosync.plan.approval import Approval, read_approval, what_moved
 from octosync.plan.diff import field_changes
+from octosync.plan.document import FORMAT_VERSION, all_diagnostics, diagnostic_document, plan_document
 from octosync.plan.guards import ALL, Blocked, GuardPolicy, Override, judge, overrides_of
 from octosync.plan.make import make_plan
 from octosync.plan.plan import LeftAlone, Plan
@@ -29,28 +32,40 @@ from octosync.plan.plan import LeftAlone, Plan
 __all__ = [
     "ABSENT",
     "ALL",
+    "FORMAT_VERSION",
     "Absent",
     "Action",
     "ActionKey",
+    "Approval",
     "ArchiveApp",
     "BaseAction",
     "Blocked",
+    "ControlPlane",
     "CreateApp",
     "DeleteInferenceConfig",
     "DeleteSlot",
     "FieldChange",
+    "GitRevision",
     "GuardPolicy",
+    "Invocation",
     "LeftAlone",
+    "ManifestSet",
     "Override",
     "Plan",
     "PutInferenceConfig",
     "PutSlot",
     "RegisterTarget",
     "RemoveTarget",
+    "RunInfo",
     "UpdateApp",
     "Verb",
+    "all_diagnostics",
+    "diagnostic_document",
     "field_changes",
     "judge",
     "make_plan",
     "overrides_of",
+    "plan_document",
+    "read_approval",
+    "what_moved",
 ]

@@ -1,0 +1,282 @@
+"""The plan as a JSON document: what tools read, what `--plan-out` writes and what an approval approves.
+
+Names are Terraform's where the meaning is the same. `format_version`: a new minor adds keys, a new major changes them.
+Sensitive values are `null` in it, so that it can be stored and posted anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC
+from typing import Final
+
+from octosync.contract import Contract
+from octosync.errors import RemoteError
+from octosync.model import (
+    Address,
+    App,
+    Diagnostic,
+    JsonObject,
+    JsonValue,
+    Kind,
+    Origin,
+    Reason,
+    Sensitivity,
+)
+from octosync.plan.about import RunInfo
+from octosync.plan.actions import Absent, Action, FieldChange, Verb
+from octosync.plan.guards import Blocked, Override
+from octosync.plan.plan import Plan
+
+FORMAT_VERSION: Final = "1.0"
+NO_OP: Final = "no-op"
+
+
+def plan_document(
+    plan: Plan,
+    *,
+    about: RunInfo,
+    contract: Contract,
+    sensitivity: Sensitivity,
+    blocked: Sequence[Blocked] = (),
+    overrides: Sequence[Override] = (),
+    diagnostics: Iterable[Diagnostic] = (),
+    full: bool = False,
+) -> JsonObject:
+    """Return the whole document; every key is always there.
+
+    `diagnostics` are those of the manifests: the plan's own are in it anyway, and none appears twice. `full` adds a row for
+    each object that is as declared.
+    """
+    return {
+        "format_version": FORMAT_VERSION,
+        "octosync_version": about.octosync_version,
+        "timestamp": about.timestamp.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "errored": plan.errored,
+        **_about(about),
+        "scope": _scope(plan),
+        "overrides": [{"guard": o.guard, "value": o.value, "source": o.source} for o in overrides],
+        "resource_changes": list(_rows(plan, contract, sensitivity, full=full)),
+        "blocked": [_blocked(one) for one in blocked],
+        "recommendations": [],
+        "diagnostics": [diagnostic_document(one) for one in all_diagnostics(plan, diagnostics)],
+        "errors": list(_errors(plan)),
+        "fingerprints": {str(address): fingerprint for address, fingerprint in sorted(plan.fingerprints.items())},
+        "cost": {
+            "requests_used": plan.requests_used,
+            "requests_to_apply": plan.requests_to_apply,
+            "seconds_at_rate_limit": about.seconds_for(plan.requests_to_apply),
+        },
+        "summary": _summary(plan),
+    }
+
+
+def all_diagnostics(plan: Plan, others: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Return the plan's own diagnostics and others, each once, by place."""
+    unique = dict.fromkeys((*others, *plan.diagnostics))
+    return tuple(sorted(unique, key=lambda diagnostic: diagnostic.sort_key))
+
+
+def diagnostic_document(diagnostic: Diagnostic) -> JsonObject:
+    """Return one diagnostic as JSON; `range` is null where it has no place, and the source line is never in it."""
+    document: dict[str, JsonValue] = {
+        "severity": diagnostic.severity.value,
+        "rule": diagnostic.rule,
+        "summary": diagnostic.summary,
+        "range": _range(diagnostic.origin),
+    }
+    if diagnostic.path:
+        document["path"] = diagnostic.path
+    if diagnostic.suggestion is not None:
+        document["suggestion"] = diagnostic.suggestion
+    if diagnostic.notes:
+        document["notes"] = list(diagnostic.notes)
+    return document
+
+
+def _about(about: RunInfo) -> JsonObject:
+    plane, asked, manifests = about.control_plane, about.invocation, about.manifests
+    git = manifests.git
+    return {
+        "control_plane": {"url": plane.url, "org_id": plane.org_id, "context": plane.context},
+        "invocation": {
+            "paths": list(asked.paths),
+            "kustomize": asked.kustomize,
+            "apps": list(asked.apps),
+            "selector": asked.selector,
+            "base": asked.base,
+            "changed_only": asked.changed_only,
+        },
+        "manifests": {
+            "digest": manifests.digest,
+            "files": manifests.files,
+            "apps": manifests.apps,
+            "git": None if git is None else {"revision": git.revision, "dirty": git.dirty, "base": git.base},
+        },
+    }
+
+
+def _scope(plan: Plan) -> JsonObject:
+    left_alone = plan.left_alone
+    return {
+        "apps": list(plan.apps),
+        "sections": {section.value: count for section, count in plan.sections.items()},
+        "left_alone": {
+            "orphan_apps": [],
+            "unmanaged_apps": left_alone.unmanaged_apps,
+            "suspended": list(left_alone.suspended),
+            "stale": [],
+            "released": [],
+            "held": [],
+            "unknown_targets": [str(address) for address in left_alone.unknown_targets],
+        },
+    }
+
+
+def _summary(plan: Plan) -> JsonObject:
+    verbs = (Verb.CREATE, Verb.UPDATE, Verb.DELETE, Verb.ENABLE, Verb.OPTIMIZE, Verb.ARCHIVE)
+    return {**{verb.value: plan.count(verb) for verb in verbs}, "held": 0, "unchanged": len(plan.unchanged)}
+
+
+def _errors(plan: Plan) -> Iterator[JsonObject]:
+    for slug, error in sorted(plan.errors.items()):
+        yield {
+            "app": slug,
+            "reference": error.reference,
+            "message": error.message,
+            "hints": list(error.hints),
+            "request_id": error.request_id if isinstance(error, RemoteError) else None,
+        }
+
+
+def _blocked(blocked: Blocked) -> JsonObject:
+    return {
+        "guard": blocked.guard,
+        "message": blocked.message,
+        "override": blocked.override,
+        "trailer": None,
+        "way_out": blocked.way_out,
+        "addresses": [str(address) for address in blocked.addresses],
+    }
+
+
+def _rows(plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: bool) -> Iterator[JsonObject]:
+    """Yield the rows in people's order: by address, an app's archive after everything else of it."""
+    rows = [
+        (action.address.app, action.verb is Verb.ARCHIVE, action.address.sort_key, _row(action, contract, sensitivity))
+        for action in plan.actions
+    ]
+    if full:
+        rows.extend(
+            (address.app, False, address.sort_key, _no_op_row(address, plan.desired.apps[address.app], sensitivity))
+            for address in plan.unchanged
+        )
+    for *_, row in sorted(rows, key=lambda row: row[:3]):
+        yield row
+
+
+def _row(action: Action, contract: Contract, sensitivity: Sensitivity) -> JsonObject:
+    operation = contract.operations[action.operation]
+    return _resource_change(
+        action.address,
+        labels=sensitivity.redact(action.labels),
+        change={
+            "actions": [action.verb.value],
+            "before": _value(action.before, sensitivity),
+            "after": _value(action.after, sensitivity),
+            "fields": [_field(change, sensitivity) for change in action.fields],
+        },
+        reason=action.reason,
+        operation={"id": operation.id, "method": operation.method, "path": operation.url(action.parameters)},
+        depends_on=[str(address) for address in sorted({key.address for key in action.depends_on})],
+        destructive=action.destructive,
+        origin=action.origin,
+    )
+
+
+def _no_op_row(address: Address, app: App, sensitivity: Sensitivity) -> JsonObject:
+    # Live has what is declared: that is what makes it a no-op, and the part of the object that such a row shows.
+    declared, origin = _declared(address, app)
+    value = _value(declared, sensitivity)
+    return _resource_change(
+        address,
+        labels=sensitivity.redact(app.labels),
+        change={"actions": [NO_OP], "before": value, "after": value, "fields": []},
+        reason=None,
+        operation=None,
+        depends_on=[],
+        destructive=False,
+        origin=origin,
+    )
+
+
+def _declared(address: Address, app: App) -> tuple[JsonObject | None, Origin | None]:
+    if address.kind is Kind.APP:
+        return ({**app.fields, "archived": True} if app.archived else app.fields), app.origin
+    for target in app.targets:
+        if target.address == address:
+            return {"platform": target.platform, "identifier": target.identifier}, target.origin
+    for slot in app.slots:
+        if slot.address == address:
+            return slot.fields, slot.origin
+    config = app.inference_config
+    return (None, None) if config is None else (config.config, config.origin)
+
+
+def _resource_change(
+    address: Address,
+    *,
+    labels: JsonValue,
+    change: JsonObject,
+    reason: Reason | None,
+    operation: JsonObject | None,
+    depends_on: list[str],
+    destructive: bool,
+    origin: Origin | None,
+) -> JsonObject:
+    return {
+        "address": str(address),
+        "app": address.app,
+        "type": address.kind.value,
+        "name": address.name,
+        "labels": _sorted(labels),
+        "change": change,
+        "action_reason": None if reason is None else reason.value,
+        "drift": None,
+        "held_until": None,
+        "operation": operation,
+        "preview": None,
+        "depends_on": depends_on,
+        "destructive": destructive,
+        "source": None if origin is None else {"file": origin.file, "line": origin.line, "column": origin.column},
+    }
+
+
+def _field(change: FieldChange, sensitivity: Sensitivity) -> JsonObject:
+    hidden = sensitivity.covers_path(change.path)
+    before, after = (None if isinstance(value, Absent) else value for value in (change.before, change.after))
+    return {
+        "path": list(change.path),
+        "before": None if hidden else _value(before, sensitivity),
+        "after": None if hidden else _value(after, sensitivity),
+        "sensitive": hidden or sensitivity.occurs_in(before) or sensitivity.occurs_in(after),
+    }
+
+
+def _value(value: JsonValue, sensitivity: Sensitivity) -> JsonValue:
+    return _sorted(sensitivity.redact(value))
+
+
+def _sorted(value: JsonValue) -> JsonValue:
+    """Sort the keys at every depth: what the control plane answers comes in any order."""
+    if isinstance(value, Mapping):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [_sorted(item) for item in value]
+    return value
+
+
+def _range(origin: Origin | None) -> JsonValue:
+    if origin is None:
+        return None
+    return {"filename": origin.file, "start": {"line": origin.line, "column": origin.column}}
