@@ -1,0 +1,131 @@
+"""octosync.yaml: contexts and policy, as frozen values. This room reads the file; what it means for a run others decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from octosync.contract import Contract
+from octosync.errors import UsageError
+from octosync.manifest.owners import Owner
+from octosync.manifest.versions import VersionSpecifier
+from octosync.manifest.walk import closest
+from octosync.model import Diagnostic, Origin, Sensitivity, Severity
+
+FILE_NAME = "octosync.yaml"
+DEFAULT_TRAILERS = ("deletes", "archives", "during-canary", "diverged", "live-traffic")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """A control plane and how to get at it. Paths are relative to the working directory, or absolute.
+
+    A context is taken whole: without `token_env` and `token_file` no token is sent. `origin` is where it was said.
+    """
+
+    name: str
+    url: str
+    org: str | None = None
+    token_env: str | None = None
+    token_file: Path | None = None
+    kustomize: str | None = None
+    paths: tuple[str, ...] = ()
+    vars: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardLimits:
+    """`guards`: what a run may remove, and which guards a commit's line may lift."""
+
+    max_deletes: int = 10
+    max_delete_percent: float = 30
+    min_objects: int = 10
+    max_archives: int = 1
+    trailers: tuple[str, ...] = DEFAULT_TRAILERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeWindow:
+    """One of `freeze`: from each time that `cron` names in `timezone`, nothing is applied for `duration`."""
+
+    cron: str
+    duration: timedelta
+    timezone: str = "UTC"
+    exempt: tuple[str, ...] = ()
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """`rate`: requests a minute (0 is no limit) and at once."""
+
+    requests_per_minute: int = 100
+    concurrency: int = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """octosync.yaml, or what holds without one.
+
+    `file` is its name as shown, None where there is none; `directory` is where it stands, which its paths are relative to.
+    `contract` has `api` applied.
+    """
+
+    file: str | None = None
+    directory: Path = field(default_factory=Path)
+    requires: VersionSpecifier | None = None
+    contexts: Mapping[str, Context] = field(default_factory=dict)
+    default_context: str | None = None
+    paths: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    owners: tuple[Owner, ...] = ()
+    guards: GuardLimits = field(default_factory=GuardLimits)
+    freeze: tuple[FreezeWindow, ...] = ()
+    drift_hold: timedelta = timedelta(minutes=30)
+    max_canaries: int = 5
+    rate: Rate = field(default_factory=Rate)
+    sensitivity: Sensitivity = field(default_factory=Sensitivity)
+    contract: Contract = field(default_factory=Contract)
+
+    def context(self, name: str) -> Context:
+        """Return a context by its name. Raises `UsageError` where there is none."""
+        if name in self.contexts:
+            return self.contexts[name]
+        if self.file is None:
+            hints: tuple[str, ...] = (
+                "Contexts stand in octosync.yaml, and there is none in this directory or above it.",
+            )
+        elif (close := closest(name, self.contexts)) is not None:
+            hints = (f"Did you mean {close}?",)
+        else:
+            hints = (f"{self.file} has: {', '.join(self.contexts) or 'no contexts'}",)
+        raise UsageError("unknown-context", f"there is no context {name}", hints=hints)
+
+    def paths_of(self, context: Context | None) -> tuple[str, ...]:
+        """Return the manifests that a context, or octosync.yaml itself, names; relative to the working directory."""
+        return (context.paths if context else ()) or self.paths
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A configuration and what is wrong with it; while `has_errors`, the configuration is not to be used."""
+
+    configuration: Configuration
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def has_errors(self) -> bool:
+        """Say whether any diagnostic is an error."""
+        return any(one.severity is Severity.ERROR for one in self.diagnostics)
+
+
+def find_configuration(directory: Path) -> Path | None:
+    """Return the octosync.yaml in a directory or the nearest one above it, as a path relative to the directory."""
+    here = directory.resolve()
+    for up, parent in enumerate((here, *here.parents)):
+        if (parent / FILE_NAME).exists() or (parent / FILE_NAME).is_symlink():
+            return directory.joinpath(*[".."] * up, FILE_NAME)
+    return None

@@ -1,0 +1,288 @@
+"""Reading octosync.yaml: the same strict loader and walk as for manifests, and rules of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from octosync import __version__
+from octosync.contract import Contract
+from octosync.errors import ConfigError
+from octosync.manifest.configuration import Configuration, Configured, Context, FreezeWindow, GuardLimits, Rate
+from octosync.manifest.configuration_schema import CONFIGURATION
+from octosync.manifest.durations import parse_duration
+from octosync.manifest.findings import Findings, Reporter
+from octosync.manifest.nodes import Document, Mapping, Node, Scalar, Sequence, type_name
+from octosync.manifest.owners import Owner
+from octosync.manifest.positioned import MOST_BYTES, parse
+from octosync.manifest.sources import display_name, read_files
+from octosync.manifest.variables import NAME, names_a_secret
+from octosync.manifest.versions import VersionSpecifier, parse_specifier
+from octosync.manifest.walk import Fields, Walk, closest
+from octosync.model import Diagnostic, Origin, Sensitivity
+
+_SECRETS = Sensitivity()
+# Keys of octosync.yaml that have a secret's letters and hold none.
+_NO_SECRETS = frozenset({"tokenEnv", "tokenFile", "sensitiveKeys"})
+
+
+def read_configuration(path: Path | None, *, version: str = __version__, directory: Path | None = None) -> Configured:
+    """Read an octosync.yaml (relative to `directory`), or return the defaults for None. Never raises for what it says."""
+    if path is None:
+        return Configured(Configuration())
+    findings = Findings()
+    base = directory or Path()
+    files = read_files([str(path)], base, findings)
+    if not files:
+        return Configured(Configuration(file=display_name(str(path)), directory=path.parent), findings.sorted)
+    file = files[0]
+    if len(file.data) > MOST_BYTES:
+        findings.add("file-too-large", f"{file.name} is larger than 16 MiB", origin=Origin(file.name))
+        return Configured(Configuration(file=file.name, directory=path.parent), findings.sorted)
+    source, documents = parse(file.name, file.data, _SECRETS, findings)
+    reporter = Reporter(findings, source)
+    configuration = Configuration(file=file.name, directory=path.parent)
+    for extra in documents[1:]:
+        reporter.report("wrong-type", _start(extra), "octosync.yaml is one document, and this is another")
+    if not documents:
+        return Configured(configuration, findings.sorted)
+    root = documents[0].root
+    if isinstance(root, Mapping):
+        refused = _check_version(root, reporter, version)
+        if refused:
+            return Configured(configuration, tuple(one for one in findings.sorted if one.rule == "version-not-allowed"))
+        _refuse_secrets(root, reporter)
+        fields = Walk(reporter).record(root, CONFIGURATION)
+        if fields is not None:
+            configuration = _Reading(fields, reporter, path.parent).configuration(file.name)
+    else:
+        reporter.report("wrong-type", root, f"octosync.yaml is an object, not {type_name(root)}")
+    return Configured(configuration, _one_each(findings.sorted))
+
+
+def _one_each(found: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
+    """Leave out that a key is unknown where it is refused as a secret."""
+    secrets = {one.origin for one in found if one.rule == "secret-in-configuration"}
+    return tuple(one for one in found if one.rule != "unknown-field" or one.origin not in secrets)
+
+
+def _start(document: Document) -> Scalar:
+    return Scalar(None, document.root.line, document.root.column, 1)
+
+
+def _check_version(root: Mapping, reporter: Reporter, version: str) -> bool:
+    """Say whether this octosync is refused; then nothing else of the file counts, since it may be written for another."""
+    node = root.get("requires")
+    if not isinstance(node, Scalar) or not isinstance(node.value, str):
+        return False
+    try:
+        specifier = parse_specifier(node.value)
+    except ValueError:
+        summary = f"{reporter.quote(node.value, node)} is no version specifier"
+        reporter.report("invalid-value", node, summary, path="requires", notes=("write it like >=0.1,<1",))
+        return False
+    if specifier.accepts(version):
+        return False
+    summary = f"this is octosync {version}, and octosync.yaml requires {node.value}"
+    reporter.report("version-not-allowed", node, summary, path="requires", notes=("install a version that it allows",))
+    return True
+
+
+def _refuse_secrets(node: Node, reporter: Reporter, path: str = "") -> None:
+    """Report every literal under a key that names a secret. An unknown key is no better place for it than a known one."""
+    if isinstance(node, Sequence):
+        for index, item in enumerate(node.items):
+            _refuse_secrets(item, reporter, f"{path}[{index}]")
+    if not isinstance(node, Mapping):
+        return
+    for key, (key_node, value) in node.entries.items():
+        below = f"{path}.{key}" if path else key
+        if key in _NO_SECRETS or not (_SECRETS.covers(key) or names_a_secret(key)):
+            _refuse_secrets(value, reporter, below)
+        elif isinstance(value, Scalar) and isinstance(value.value, str | int | float):
+            reporter.report(
+                "secret-in-configuration",
+                key_node,
+                f"{reporter.quote(key, key_node)}: a secret is never a value in octosync.yaml",
+                path=below,
+                notes=("name the environment variable with tokenEnv, or the file with tokenFile",),
+            )
+        else:
+            _refuse_secrets(value, reporter, below)
+
+
+class _Reading:
+    """Turns the checked file into a configuration."""
+
+    def __init__(self, fields: Fields, reporter: Reporter, directory: Path) -> None:
+        self._fields = fields
+        self._reporter = reporter
+        self._directory = directory
+
+    def configuration(self, file: str) -> Configuration:
+        """Build the configuration; what is wrong is reported and left out."""
+        fields = self._fields
+        contexts = {name: self._context(name, one) for name, one in fields.record_map("contexts").items()}
+        default = fields.text("defaultContext")
+        if default is not None and default not in contexts:
+            at = fields.at("defaultContext")
+            self._reporter.report(
+                "unknown-context",
+                at,
+                f"{self._reporter.quote(default, at)} is none of the contexts",
+                path="defaultContext",
+                suggestion=closest(default, contexts),
+            )
+        self._refuse_secret_names("env", fields.items_at("env"))
+        rate = fields.record("rate")
+        drift = fields.record("drift")
+        plain = Configuration()
+        hold = drift.text("hold") if drift else None
+        canaries = fields.whole("maxCanaries")
+        return Configuration(
+            file=file,
+            directory=self._directory,
+            requires=self._requires(),
+            contexts=contexts,
+            default_context=default,
+            paths=self._paths(fields),
+            env=fields.texts("env"),
+            owners=tuple(
+                Owner(paths=one.text("paths") or "", apps=one.texts("apps")) for one in fields.records("owners")
+            ),
+            guards=self._guards(),
+            freeze=tuple(map(self._freeze, fields.records("freeze"))),
+            drift_hold=parse_duration(hold) if hold is not None else plain.drift_hold,
+            max_canaries=plain.max_canaries if canaries is None else canaries,
+            rate=_rate(rate) if rate else plain.rate,
+            sensitivity=self._sensitivity(),
+            contract=self._contract(),
+        )
+
+    def _requires(self) -> VersionSpecifier | None:
+        text = self._fields.text("requires")
+        try:
+            return parse_specifier(text) if text else None
+        except ValueError:
+            return None  # reported already
+
+    def _sensitivity(self) -> Sensitivity:
+        patterns = self._fields.texts("sensitiveKeys")
+        return Sensitivity(patterns) if "sensitiveKeys" in self._fields else Sensitivity()
+
+    def _context(self, name: str, fields: Fields) -> Context:
+        self._check_url(fields)
+        if "tokenEnv" in fields and "tokenFile" in fields:
+            summary = "a context has one source of its token: tokenEnv or tokenFile"
+            at = fields.key_at("tokenFile")
+            self._reporter.report("two-token-sources", at, summary, path=fields.below("tokenFile"))
+        variables = fields.node.get("vars")
+        if isinstance(variables, Mapping):
+            path = fields.below("vars")
+            for key, (key_node, _) in variables.entries.items():
+                if not NAME.fullmatch(key):
+                    summary = f"{self._reporter.quote(key, key_node)} is not a variable's name"
+                    self._reporter.report("invalid-value", key_node, summary, path=path)
+        token_file, kustomize = fields.text("tokenFile"), fields.text("kustomize")
+        return Context(
+            name=name,
+            url=fields.text("url") or "",
+            org=fields.text("org"),
+            token_env=fields.text("tokenEnv"),
+            token_file=self._directory / token_file if token_file else None,
+            kustomize=str(self._directory / kustomize) if kustomize else None,
+            paths=self._paths(fields),
+            vars=fields.text_map("vars"),
+            origin=self._reporter.source.origin(fields.node.line, fields.node.column),
+        )
+
+    def _check_url(self, fields: Fields) -> None:
+        url = fields.text("url")
+        if url is None:
+            return
+        at, path = fields.at("url"), fields.below("url")
+        try:
+            parts = urlsplit(url)
+            _ = parts.port
+        except ValueError:
+            self._reporter.report("invalid-url", at, "this is no URL", path=path)
+            return
+        if "@" in parts.netloc or "?" in url or "#" in url:
+            # It may carry a password or a key, so neither it nor its line is shown.
+            self._reporter.source.hide((at.line, at.column), (at.line, at.column + at.width))
+            summary = "a control plane's URL carries neither user, password, query nor fragment"
+            notes = ("a secret is never a value in octosync.yaml: use tokenEnv or tokenFile",)
+            self._reporter.report("secret-in-configuration", at, summary, path=path, notes=notes)
+        elif parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
+            summary = f"{self._reporter.quote(url, at)} is not an http:// or https:// URL"
+            self._reporter.report("invalid-url", at, summary, path=path)
+
+    def _refuse_secret_names(self, path: str, items: Iterable[tuple[int, Node]]) -> None:
+        for index, node in items:
+            name = node.value if isinstance(node, Scalar) else None
+            if isinstance(name, str) and names_a_secret(name):
+                self._refuse_name(name, node, f"{path}[{index}]")
+
+    def _refuse_name(self, name: str, at: Node, path: str) -> None:
+        summary = f"{self._reporter.quote(name, at)} sounds like a secret, and secrets don't belong in manifests"
+        notes = ("names that contain KEY, TOKEN, SECRET or PASSWORD are refused",)
+        self._reporter.report("secret-variable", at, summary, path=path, notes=notes)
+
+    def _paths(self, fields: Fields) -> tuple[str, ...]:
+        return tuple(str(self._directory / path) for path in fields.texts("paths"))
+
+    def _guards(self) -> GuardLimits:
+        limits, given = GuardLimits(), self._fields.record("guards")
+        if given is None:
+            return limits
+        deletes, percent = given.whole("maxDeletes"), given.number("maxDeletePercent")
+        objects, archives = given.whole("minObjects"), given.whole("maxArchives")
+        return GuardLimits(
+            max_deletes=limits.max_deletes if deletes is None else deletes,
+            max_delete_percent=limits.max_delete_percent if percent is None else percent,
+            min_objects=limits.min_objects if objects is None else objects,
+            max_archives=limits.max_archives if archives is None else archives,
+            trailers=given.texts("trailers") if "trailers" in given else limits.trailers,
+        )
+
+    def _freeze(self, fields: Fields) -> FreezeWindow:
+        duration = fields.text("duration")
+        return FreezeWindow(
+            cron=fields.text("cron") or "",
+            duration=parse_duration(duration) if duration else timedelta(),
+            timezone=fields.text("timezone") or "UTC",
+            exempt=fields.texts("except"),
+            origin=self._reporter.source.origin(fields.node.line, fields.node.column),
+        )
+
+    def _contract(self) -> Contract:
+        api = self._fields.record("api")
+        if api is None:
+            return Contract()
+        operations = {
+            id_: {key: text for key in ("method", "path") if (text := one.text(key)) is not None}
+            for id_, one in api.record_map("operations").items()
+        }
+        read_only = api.values.get("readOnly")
+        try:
+            return Contract().overridden(
+                operations=operations,
+                read_only=read_only if isinstance(read_only, dict) else {},
+                platforms=api.texts("platforms"),
+            )
+        except ConfigError as error:
+            self._reporter.report(
+                "invalid-override", self._fields.key_at("api"), error.message, path="api", notes=error.hints
+            )
+            return Contract()
+
+
+def _rate(fields: Fields) -> Rate:
+    requests, concurrency = fields.whole("requestsPerMinute"), fields.whole("concurrency")
+    return Rate(
+        requests_per_minute=Rate().requests_per_minute if requests is None else requests,
+        concurrency=Rate().concurrency if concurrency is None else concurrency,
+    )

@@ -1,0 +1,135 @@
+"""The schema of octosync.yaml."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from octosync.manifest.durations import DURATION, MEANING
+from octosync.manifest.shapes import Field, ListOf, MapOf, Number, Record, Text
+from octosync.manifest.variables import NAME
+
+TRAILERS: Final = (
+    "deletes",
+    "archives",
+    "protected",
+    "during-canary",
+    "live-traffic",
+    "diverged",
+    "frozen",
+    "rollback",
+)
+
+_TEXT = Text()
+_TEXTS = ListOf(item=_TEXT)
+_COUNT = Number(whole=True)
+_DURATION = Text(pattern=DURATION, meaning=MEANING)
+_VARIABLE = Text(
+    pattern=NAME, meaning="the name of an environment variable; a secret is never a value in this file",
+    rule="secret-in-configuration",
+)  # fmt: skip
+
+CONTEXT: Final = Record(
+    title="a context",
+    fields={
+        "url": Field(shape=_TEXT, about="the control plane's base URL", required=True),
+        "org": Field(shape=_TEXT, about="the org that everything is sent to, and that answers must name"),
+        "tokenEnv": Field(shape=_VARIABLE, about="the environment variable that holds the API key"),
+        "tokenFile": Field(shape=_TEXT, about="the file that holds the API key, read again when it changes"),
+        "kustomize": Field(shape=_TEXT, about="the kustomization that renders this context's manifests"),
+        "paths": Field(shape=_TEXTS, about="this context's manifests, instead of the common paths"),
+        "vars": Field(shape=MapOf(value=Text(may_be_empty=True)), about="values of ${NAME} in manifests"),
+    },
+)
+
+_OWNER = Record(
+    title="an owner",
+    fields={
+        "paths": Field(shape=_TEXT, about="the files, as a pattern with * and **", required=True),
+        "apps": Field(shape=ListOf(item=_TEXT, least=1), about="the apps, as patterns with *", required=True),
+    },
+)
+
+_GUARDS = Record(
+    title="guards",
+    fields={
+        "maxDeletes": Field(shape=_COUNT, about="removals allowed in a run"),
+        "maxDeletePercent": Field(shape=Number(most=100), about="percentage of live objects of a kind that may go"),
+        "minObjects": Field(shape=_COUNT, about="live objects from which the percentage counts"),
+        "maxArchives": Field(shape=_COUNT, about="archives allowed in a run"),
+        "trailers": Field(shape=ListOf(item=Text(choices=TRAILERS)), about="guards that a commit's line may lift"),
+    },
+)
+
+_FREEZE = Record(
+    title="a freeze window",
+    fields={
+        "cron": Field(
+            shape=Text(
+                pattern=re.compile(r"\s*[0-9A-Za-z*/,?#L-]+(\s+[0-9A-Za-z*/,?#L-]+){4}\s*"),
+                meaning="a cron expression of five fields, as in `0 18 * * FRI`",
+            ),
+            about="when the window opens",
+            required=True,
+        ),
+        "duration": Field(shape=_DURATION, about="how long it stays closed to changes", required=True),
+        "timezone": Field(
+            shape=Text(
+                pattern=re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*"), meaning="a time zone such as Europe/Berlin"
+            ),
+            about="the zone of the cron expression; default UTC",
+        ),
+        "except": Field(shape=_TEXTS, about="apps that are not frozen, as patterns with *"),
+    },
+)
+
+_API = Record(
+    title="api",
+    fields={
+        "operations": Field(
+            shape=MapOf(
+                value=Record(
+                    title="an operation",
+                    fields={
+                        "method": Field(shape=_TEXT, about="the HTTP method"),
+                        "path": Field(shape=_TEXT, about="the path below the API's base"),
+                    },
+                )
+            ),
+            about="other methods and paths for operations, by operation id",
+        ),
+        "readOnly": Field(shape=MapOf(value=_TEXTS), about="further fields that are never sent, by object"),
+        "platforms": Field(shape=_TEXTS, about="further platforms that targets may be registered on"),
+    },
+)
+
+CONFIGURATION: Final = Record(
+    title="octosync.yaml",
+    fields={
+        "requires": Field(shape=_TEXT, about="the octosync versions that may read this, as in >=0.1,<1"),
+        "contexts": Field(shape=MapOf(value=CONTEXT), about="the control planes, by name"),
+        "defaultContext": Field(shape=_TEXT, about="the context that serves when none is chosen"),
+        "paths": Field(shape=_TEXTS, about="the manifests, relative to this file"),
+        "env": Field(shape=ListOf(item=Text(pattern=NAME, meaning="a variable's name")), about="environment variables that manifests may use"),
+        "owners": Field(shape=ListOf(item=_OWNER), about="which folder may declare which apps"),
+        "guards": Field(shape=_GUARDS, about="what a run may remove"),
+        "freeze": Field(shape=ListOf(item=_FREEZE), about="when nothing is applied"),
+        "drift": Field(
+            shape=Record(title="drift", fields={"hold": Field(shape=_DURATION, about="how long fresh drift is left alone")}),
+            about="how drift is treated",
+        ),
+        "maxCanaries": Field(shape=_COUNT, about="canaries that may run at once"),
+        "rate": Field(
+            shape=Record(
+                title="rate",
+                fields={
+                    "requestsPerMinute": Field(shape=_COUNT, about="requests a minute, 0 for no limit"),
+                    "concurrency": Field(shape=Number(least=1, most=256, whole=True), about="requests at once"),
+                },
+            ),
+            about="how fast requests are sent",
+        ),
+        "sensitiveKeys": Field(shape=_TEXTS, about="keys whose values are never shown, as patterns; replaces the default"),
+        "api": Field(shape=_API, about="where the control plane differs from what octosync expects"),
+    },
+)  # fmt: skip

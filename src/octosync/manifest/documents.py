@@ -1,0 +1,189 @@
+"""Documents: which are octosync's, and what each of them says, checked against the schema of its kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from octosync.manifest.findings import Reporter
+from octosync.manifest.nodes import Document, Mapping, Node, Scalar, Sequence, join, type_name
+from octosync.manifest.schema import API_VERSION, GROUP, KINDS, PROTECT, SUSPEND
+from octosync.manifest.variables import Variables
+from octosync.manifest.walk import Fields, Walk, closest
+from octosync.model import Origin, Suspension
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_REFERENCE_ONLY = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One document of ours: its kind, the app that it speaks of, and its checked spec (None: it has none)."""
+
+    kind: str
+    app: str
+    root: Fields
+    spec: Fields | None
+    labels: AnyMapping[str, str]
+    annotations: AnyMapping[str, str]
+    protected: bool
+    suspension: Suspension | None
+    reporter: Reporter
+
+    @property
+    def origin(self) -> Origin:
+        """Where the document begins."""
+        return self.reporter.source.origin(self.root.node.line, self.root.node.column)
+
+    def place(self, node: Node) -> Origin:
+        """Name the place of a node of this document."""
+        return self.reporter.source.origin(node.line, node.column)
+
+
+def read_document(document: Document, reporter: Reporter, variables: Variables, now: datetime) -> Resource | None:
+    """Read one document; None where it isn't ours, or doesn't say which app it is about. Reports what is wrong with it."""
+    root = document.root
+    if not isinstance(root, Mapping):
+        summary = f"a document is an object with apiVersion and kind, not {type_name(root)}"
+        reporter.report("wrong-type", root, summary)
+        return None
+    kind = _kind(root, reporter)
+    if kind is None:
+        return None
+    if document.has_sensitive:
+        _warn_of_secrets(root, reporter, "", inside=False)
+    variables.replace(document, reporter)
+    fields = Walk(reporter).record(root, KINDS[kind])
+    return None if fields is None else _resource(kind, fields, reporter, now)
+
+
+def _resource(kind: str, root: Fields, reporter: Reporter, now: datetime) -> Resource | None:
+    spec = root.record("spec")
+    metadata = root.record("metadata")
+    app = (metadata.text("name") if metadata else None) if kind == "App" else (spec.text("app") if spec else None)
+    protected, suspension = _annotations(metadata, reporter, now) if metadata else (False, None)
+    if app is None:
+        return None
+    return Resource(
+        kind=kind,
+        app=app,
+        root=root,
+        spec=spec,
+        labels=metadata.text_map("labels") if metadata else {},
+        annotations=metadata.text_map("annotations") if metadata else {},
+        protected=protected,
+        suspension=suspension,
+        reporter=reporter,
+    )
+
+
+def _kind(root: Mapping, reporter: Reporter) -> str | None:
+    """Say which of our kinds a document is; None for a foreign one, and where it can't be told."""
+    version, kind = root.get("apiVersion"), root.get("kind")
+    missing = [name for name, node in (("apiVersion", version), ("kind", kind)) if node is None]
+    for name in missing:
+        summary = f"a document needs `{name}`" + (f": {API_VERSION}" if name == "apiVersion" else "")
+        reporter.report("missing-field", Scalar(None, root.line, root.column, 1), summary, path=name)
+    sound = True
+    for name, node in (("apiVersion", version), ("kind", kind)):
+        if node is not None and not (isinstance(node, Scalar) and isinstance(node.value, str)):
+            reporter.report("wrong-type", node, f"`{name}` is text, not {type_name(node)}", path=name)
+            sound = False
+    if missing or not sound or not isinstance(version, Scalar) or not isinstance(kind, Scalar):
+        return None
+    return _our_kind(version, kind, reporter)
+
+
+def _our_kind(version: Scalar, kind: Scalar, reporter: Reporter) -> str | None:
+    name, group = str(kind.value), str(version.value).partition("/")[0]
+    if version.value == API_VERSION and name in KINDS:
+        return name
+    quoted_version, quoted_kind = reporter.quote(version.value, version), reporter.quote(name, kind)
+    if group != GROUP and not (name in KINDS and closest(group, (GROUP,))):
+        summary = f"{quoted_kind} of {quoted_version} is not octosync's: the document is ignored"
+        reporter.report("foreign-document", kind, summary)
+        return None
+    if version.value != API_VERSION:
+        summary = f"{quoted_version} is no version that this octosync knows"
+        reporter.report("unknown-version", version, summary, path="apiVersion", suggestion=API_VERSION)
+        return None
+    reporter.report(
+        "unknown-kind",
+        kind,
+        f"{quoted_kind} is none of {', '.join(KINDS)}",
+        path="kind",
+        suggestion=closest(name, KINDS),
+    )
+    return None
+
+
+def _annotations(metadata: Fields, reporter: Reporter, now: datetime) -> tuple[bool, Suspension | None]:
+    """Read our own annotations; others are ignored, but for those that look like ours."""
+    node = metadata.node.get("annotations")
+    entries = node.entries if isinstance(node, Mapping) else {}
+    path = metadata.below("annotations")
+    protected, suspension = False, None
+    for key, (key_node, value) in entries.items():
+        text = value.value if isinstance(value, Scalar) and isinstance(value.value, str) else None
+        if key == PROTECT and text is not None:
+            protected = text == "true"
+            if text not in ("true", "false"):
+                summary = f'{reporter.quote(text, value)} is neither "true" nor "false"'
+                reporter.report("invalid-annotation", value, summary, path=join(path, key), suggestion='"true"')
+        elif key == SUSPEND and text is not None:
+            suspension = _suspension(text, value, join(path, key), reporter, now)
+        elif key.startswith(f"{GROUP}/") and key not in (PROTECT, SUSPEND):
+            summary = f"{reporter.quote(key, key_node)} is no annotation that octosync knows"
+            suggestion = closest(key, (PROTECT, SUSPEND))
+            reporter.report("unknown-annotation", key_node, summary, path=join(path, key), suggestion=suggestion)
+    return protected, suspension
+
+
+def _suspension(text: str, at: Node, path: str, reporter: Reporter, now: datetime) -> Suspension | None:
+    if text in ("true", "false"):
+        return Suspension() if text == "true" else None
+    try:
+        until = datetime.fromisoformat(text.upper()) if _RFC3339.fullmatch(text) else None
+    except ValueError:
+        until = None
+    if until is None:
+        summary = f'{reporter.quote(text, at)} is neither "true" nor a time with its zone'
+        notes = ('a time is written like "2030-01-31T18:00:00Z"',)
+        reporter.report("invalid-annotation", at, summary, path=path, notes=notes)
+        return None
+    suspension = Suspension(until)
+    if not suspension.holds(now):
+        summary = f"the suspension ended at {text} and holds no longer"
+        reporter.report("suspension-over", at, summary, path=path, notes=("remove the annotation",))
+    return suspension
+
+
+def _warn_of_secrets(node: Node, reporter: Reporter, path: str, *, inside: bool) -> None:
+    """Warn of every literal under a sensitive key, at any depth."""
+    if isinstance(node, Mapping):
+        for key, (key_node, value) in node.entries.items():
+            sensitive = reporter.source.sensitivity.covers(key)
+            below = path if inside else join(path, key)
+            if sensitive and not inside and _holds_literal(value):
+                name = reporter.quote(key, key_node)
+                summary = f"a literal under {name}: secrets don't belong in manifests"
+                notes = ("it is never shown, but whoever reads the repository reads it",)
+                reporter.report("secret-in-manifest", key_node, summary, path=below, notes=notes)
+            _warn_of_secrets(value, reporter, below, inside=inside or sensitive)
+    elif isinstance(node, Sequence):
+        for index, item in enumerate(node.items):
+            _warn_of_secrets(item, reporter, join(path, index), inside=inside)
+
+
+def _holds_literal(node: Node) -> bool:
+    match node:
+        case Mapping():
+            return any(_holds_literal(value) for _, value in node.entries.values())
+        case Sequence():
+            return any(map(_holds_literal, node.items))
+        case Scalar(value=str() as text):
+            return bool(text) and not _REFERENCE_ONLY.fullmatch(text)
+        case Scalar():
+            return node.value is not None and not isinstance(node.value, bool)

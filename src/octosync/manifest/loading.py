@@ -1,0 +1,221 @@
+"""Loading: from paths to desired state, with every problem of every file in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from octosync.contract import Contract
+from octosync.errors import UsageError
+from octosync.manifest.assemble import Claims, assemble
+from octosync.manifest.configuration import Configuration, Context
+from octosync.manifest.documents import Resource, read_document
+from octosync.manifest.findings import Findings, Reporter
+from octosync.manifest.owners import check_owners
+from octosync.manifest.positioned import MOST_BYTES, parse
+from octosync.manifest.sources import STDIN, File, read_files
+from octosync.manifest.variables import NAME, Variables, names_a_secret
+from octosync.model import App, Diagnostic, JsonValue, Origin, Severity, Slot, State, digest_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifests:
+    """What manifests declare, and what is wrong with them.
+
+    `state` is to be planned, and means nothing while `has_errors`. `others` is what the documents under octosync.yaml's
+    paths declare that the given paths leave out: it is not planned, and nothing in it may be removed. `digest` covers
+    what is declared, variables, labels and annotations included, file names and comments not.
+    """
+
+    state: State = field(default_factory=State)
+    others: State = field(default_factory=State)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    files: int = 0
+    documents: int = 0
+    digest: str = ""
+
+    @property
+    def has_errors(self) -> bool:
+        """Say whether any diagnostic is an error."""
+        return any(one.severity is Severity.ERROR for one in self.diagnostics)
+
+    @property
+    def has_warnings(self) -> bool:
+        """Say whether any diagnostic is a warning."""
+        return any(one.severity is Severity.WARNING for one in self.diagnostics)
+
+
+def load(
+    paths: Sequence[str],
+    *,
+    configuration: Configuration,
+    now: datetime,
+    context: Context | None = None,
+    contract: Contract | None = None,
+    stdin: bytes | None = None,
+    environment: Mapping[str, str] | None = None,
+    env_allowed: Iterable[str] = (),
+    allow_empty: bool = False,
+    directory: Path | None = None,
+) -> Manifests:
+    """Load the manifests that paths (relative to `directory`) mean; without any, those of the context or octosync.yaml.
+
+    `stdin` are the bytes that `-` stands for, `environment` what `--env` and `env` may be looked up in, `now` (with a
+    zone) what suspensions are held against; the contract in force is the configuration's unless another is given.
+    Never raises for what manifests say. Raises `UsageError` for no paths at all, `-` twice, and a name in `env_allowed`
+    that no variable can have or that names a secret.
+    """
+    allowed = _allowed(env_allowed)
+    variables = Variables(
+        values=context.vars if context else {},
+        allowed=frozenset((*allowed, *configuration.env)),
+        environment=environment or {},
+    )
+    base = directory or Path()
+    own_paths = configuration.paths_of(context)
+    asked = list(paths) or list(own_paths)
+    if not asked:
+        raise UsageError("no-manifests", "no manifests are named", hints=("Give -f PATH, or paths in octosync.yaml.",))
+    if asked.count(STDIN) > 1:
+        raise UsageError("stdin-twice", "-f - is given twice, and there is one standard input")
+    findings = Findings()
+    files = read_files(asked, base, findings, stdin=stdin)
+    loader = _Loader(configuration, contract or configuration.contract, variables, now, base)
+    found = loader.read(files, findings)
+    _report_empty(found, findings, allow_empty=allow_empty)
+    state = loader.assemble(found)
+    check_owners(found.resources, configuration.owners, configuration.directory)
+    others = State()
+    if paths and STDIN not in asked and not (context and context.kustomize):
+        others = loader.others(own_paths, {file.real for file in files}, findings)
+    return Manifests(
+        state=state,
+        others=others,
+        diagnostics=findings.sorted,
+        files=len(files),
+        documents=found.documents,
+        digest=digest(state, (resource for resource, _ in found.resources)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read of some files: resources with their files, how many documents, and the files without one."""
+
+    resources: list[tuple[Resource, File]]
+    documents: int
+    empty: list[File]
+
+
+class _Loader:
+    """Reads files under one configuration, contract, set of variables and time."""
+
+    def __init__(
+        self, configuration: Configuration, contract: Contract, variables: Variables, now: datetime, directory: Path
+    ) -> None:
+        self._directory = directory
+        self._configuration = configuration
+        self._contract = contract
+        self._variables = variables
+        self._now = now
+        self._claims = Claims()
+
+    def read(self, files: Iterable[File], findings: Findings) -> _Read:
+        """Read all documents of some files."""
+        read = _Read([], 0, [])
+        documents = 0
+        for file in files:
+            if len(file.data) > MOST_BYTES:
+                summary = f"{file.name} is larger than {MOST_BYTES // 2**20} MiB"
+                findings.add("file-too-large", summary, origin=Origin(file.name), notes=("split it",))
+                continue
+            problems = Findings()
+            source, parsed = parse(file.name, file.data, self._configuration.sensitivity, problems)
+            if not parsed and not problems.has_errors:
+                read.empty.append(file)
+            findings.extend(problems.sorted)
+            documents += len(parsed)
+            reporter = Reporter(findings, source)
+            for document in parsed:
+                resource = read_document(document, reporter, self._variables, self._now)
+                if resource is not None:
+                    read.resources.append((resource, file))
+        return _Read(read.resources, documents, read.empty)
+
+    def assemble(self, read: _Read) -> State:
+        """Build the state of what was read. What is assembled first holds its claims against what comes later."""
+        return assemble((resource for resource, _ in read.resources), self._contract, self._claims)
+
+    def others(self, paths: Iterable[str], loaded: set[str | None], findings: Findings) -> State:
+        """Load what the configured paths hold beyond what was loaded. Its errors count: what can't be read might be declared."""
+        own = Findings()
+        files = [file for file in read_files(paths, self._directory, own) if file.real not in loaded]
+        state = self.assemble(self.read(files, own))
+        findings.extend(
+            tuple(one for one in own.sorted if one.severity is Severity.ERROR and one.rule != "missing-path")
+        )
+        return state
+
+
+def _allowed(names: Iterable[str]) -> tuple[str, ...]:
+    allowed = tuple(names)
+    for name in allowed:
+        if not NAME.fullmatch(name):
+            raise UsageError("malformed-variable", f"--env {name} is no variable's name")
+        if names_a_secret(name):
+            hints = (
+                "Names that contain KEY, TOKEN, SECRET or PASSWORD are refused: secrets don't belong in manifests.",
+            )
+            raise UsageError("secret-variable", f"--env {name} sounds like a secret", hints=hints)
+    return allowed
+
+
+def _report_empty(read: _Read, findings: Findings, *, allow_empty: bool) -> None:
+    if read.resources or allow_empty:
+        for file in read.empty:
+            findings.add("empty-file", f"{file.name} holds no document", origin=Origin(file.name))
+    elif not findings.has_errors:
+        names = ", ".join(file.name for file in read.empty[:5])
+        summary = "there is no document in the manifests" + (f": {names} holds none" if len(read.empty) == 1 else "")
+        findings.add("no-documents", summary, notes=("--allow-empty accepts a set without a document",))
+
+
+def digest(state: State, resources: Iterable[Resource] = ()) -> str:
+    """Return `sha256:…` over what is declared: equal for equal declarations, however they are spread over files."""
+    annotations: dict[str, list[list[JsonValue]]] = {}
+    for resource in resources:
+        entries = sorted([key, value] for key, value in resource.annotations.items())
+        if entries:
+            annotations.setdefault(resource.app, []).append([resource.kind, entries])
+    return digest_of(
+        {app.slug: {**_declared(app), "annotations": sorted(annotations.get(app.slug, []), key=repr)} for app in state}
+    )
+
+
+def _declared(app: App) -> dict[str, JsonValue]:
+    until = app.suspension.until if app.suspension else None
+    return {
+        "fields": app.fields,
+        "archived": app.archived,
+        "declared": app.declared,
+        "whole": sorted(section.value for section in app.whole),
+        "targets": [[target.platform, target.identifier] for target in app.targets],
+        "slots": [_declared_slot(slot) for slot in app.slots],
+        "inference_config": [app.inference_config.config] if app.inference_config else [],
+        "labels": app.labels,
+        "protected": app.protected,
+        "suspended": [until.isoformat() if until else None] if app.suspension else [],
+    }
+
+
+def _declared_slot(slot: Slot) -> JsonValue:
+    deploy = slot.deploy
+    return {
+        "capability": slot.capability,
+        "fields": slot.fields,
+        "deploy": None
+        if deploy is None
+        else [sorted(deploy.environments), deploy.optimize.value, deploy.min_improvement],
+    }

@@ -1,0 +1,118 @@
+"""Positioned values: what the loader makes of YAML and JSON, each knowing where it was written.
+
+Lines and columns count from 1, columns in characters. `width` is how many characters of its first line a value takes,
+0 for the rest of that line. Aliased nodes are shared, so nodes are never changed once variables are replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from octosync.model import JsonValue
+
+
+class Unresolved(str):
+    """Stands for a text whose variables could not be replaced: that was reported, and nothing more is said about it."""
+
+    __slots__ = ()
+
+
+@dataclass(slots=True)
+class Scalar:
+    """A string, number, boolean or null."""
+
+    value: bool | int | float | str | None
+    line: int
+    column: int
+    width: int
+
+
+@dataclass(slots=True)
+class Sequence:
+    """A list."""
+
+    items: list[Node]
+    line: int
+    column: int
+    width: int = 1
+
+
+@dataclass(slots=True)
+class Mapping:
+    """An object: by key, where the key was written and its value, in order of the text."""
+
+    entries: dict[str, tuple[Scalar, Node]]
+    line: int
+    column: int
+    width: int = 1
+
+    def get(self, key: str) -> Node | None:
+        """Return the value under a key."""
+        entry = self.entries.get(key)
+        return entry[1] if entry else None
+
+
+Node: TypeAlias = Scalar | Sequence | Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One YAML document or JSON text.
+
+    `templates` are the scalars that hold a `${`; `has_sensitive` says that a sensitive key occurs at any depth.
+    """
+
+    root: Node
+    templates: tuple[Scalar, ...] = field(default=())
+    has_sensitive: bool = False
+
+
+def plain(node: Node) -> JsonValue:
+    """Return the JSON value of a node, positions dropped."""
+    match node:
+        case Scalar():
+            return node.value
+        case Sequence():
+            return [plain(item) for item in node.items]
+        case Mapping():
+            return {key: plain(value) for key, (_, value) in node.entries.items()}
+
+
+def path_of(root: Node, wanted: Node, path: str = "") -> str | None:
+    """Return the path of a node below a root, by identity; None where it isn't there."""
+    if root is wanted:
+        return path
+    below: Iterable[tuple[str | int, Node]] = ()
+    if isinstance(root, Mapping):
+        below = ((key, value) for key, (_, value) in root.entries.items())
+    elif isinstance(root, Sequence):
+        below = enumerate(root.items)
+    found = (path_of(node, wanted, join(path, key)) for key, node in below)
+    return next((one for one in found if one is not None), None)
+
+
+def join(path: str, key: str | int) -> str:
+    """Extend a path: `spec.slots[1].servingPolicy`; keys that read badly are put in quotes."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    written = key if key.replace("-", "").replace("_", "").isalnum() else f'"{key}"'
+    return f"{path}.{written}" if path else written
+
+
+def type_name(node: Node) -> str:
+    """Name a node's JSON type the way a message does."""
+    match node:
+        case Sequence():
+            return "a list"
+        case Mapping():
+            return "an object"
+        case Scalar(value=bool()):
+            return "true or false"
+        case Scalar(value=None):
+            return "null"
+        case Scalar(value=str()):
+            return "text"
+        case Scalar():
+            return "a number"

@@ -1,0 +1,70 @@
+"""Owners: which folder may declare which apps, since CODEOWNERS sees folders and not slugs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+
+from octosync.manifest.documents import Resource
+from octosync.manifest.sources import File
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Files below octosync.yaml's directory that match `paths` declare the apps that match one of `apps`."""
+
+    paths: str
+    apps: tuple[str, ...]
+
+    def holds(self, app: str) -> bool:
+        """Say whether an app is this owner's."""
+        return any(fnmatchcase(app, pattern) for pattern in self.apps)
+
+    def covers(self, path: str) -> bool:
+        """Say whether a file, named relative to octosync.yaml's directory, is in this owner's folder."""
+        return _pattern(self.paths).fullmatch(path) is not None
+
+
+def check_owners(resources: Iterable[tuple[Resource, File]], owners: tuple[Owner, ...], directory: Path) -> None:
+    """Report every document that stands outside the folders of its app, or declares another's app in an owned folder.
+
+    Documents from stdin have no folder and are not judged.
+    """
+    base = os.path.realpath(directory)
+    for resource, file in resources:
+        if file.real is None:
+            continue
+        path = os.path.relpath(file.real, base).replace(os.sep, "/")
+        by_app = [owner for owner in owners if owner.holds(resource.app)]
+        by_path = [owner for owner in owners if owner.covers(path)]
+        if not (by_app or by_path) or any(owner in by_path for owner in by_app):
+            continue
+        at = resource.spec.at("app") if resource.kind != "App" and resource.spec else resource.root.node
+        metadata = resource.root.record("metadata")
+        if resource.kind == "App" and metadata is not None:
+            at = metadata.at("name")
+        name = resource.reporter.quote(resource.app, at)
+        if by_app:
+            where = " or ".join(sorted({owner.paths for owner in by_app}))
+            summary = f"app {name} is declared in {where}, says octosync.yaml, not here"
+        else:
+            apps = ", ".join(sorted({app for owner in by_path for app in owner.apps}))
+            summary = f"this folder declares {apps}, says octosync.yaml, not {name}"
+        resource.reporter.report(
+            "not-your-app", at, summary, path="metadata.name" if resource.kind == "App" else "spec.app"
+        )
+
+
+@lru_cache(maxsize=256)
+def _pattern(glob: str) -> re.Pattern[str]:
+    """Translate a path pattern: `**` spans folders, `*` and `?` stay within one; a folder means all below it."""
+    glob = glob.removeprefix("./")
+    glob = f"{glob}**" if glob.endswith("/") else glob
+    meanings = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    parts = (meanings.get(part) or re.escape(part) for part in re.split(r"(\*\*/|\*\*|\*|\?)", glob))
+    return re.compile("".join(parts), re.DOTALL)

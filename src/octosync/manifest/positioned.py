@@ -1,0 +1,344 @@
+"""The strict, positioned loader: libyaml's events become values that know their place.
+
+Strict: UTF-8, no tags, no merge keys, text keys, each key once, limits after alias expansion. An alias shares its anchor's
+node and adds its size to the count, so a bomb is found before it goes off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import yaml
+from yaml._yaml import CParser
+
+from octosync.manifest.findings import Findings, Reporter
+from octosync.manifest.nodes import Document, Mapping, Node, Scalar, Sequence
+from octosync.manifest.scalars import NotJson, resolve
+from octosync.manifest.source import NOT_PRINTABLE, NotText, Source, control_characters, decode
+from octosync.manifest.surrogates import Joined
+from octosync.manifest.syntax import report_syntax
+from octosync.model import Sensitivity
+
+MOST_BYTES = 16 * 1024 * 1024
+MOST_NODES = 100_000
+MOST_NODES_OF_A_FILE = 4_000_000
+MOST_LEVELS = 32
+
+
+def parse(name: str, data: bytes, sensitivity: Sensitivity, findings: Findings) -> tuple[Source, list[Document]]:
+    """Read one file: its documents that could be read, empty ones left out. Never raises: what is wrong goes to findings."""
+    try:
+        source = Source(name, decode(data), sensitivity)
+    except NotText as error:
+        source = Source(name, "", sensitivity)
+        findings.add("not-utf8", error.message, origin=source.origin(error.line, error.column))
+        return source, []
+    if NOT_PRINTABLE.search(source.text) is not None:
+        _report_control_characters(source, findings)
+        return source, []
+    return source, _Reader(source, findings).read()
+
+
+def _report_control_characters(source: Source, findings: Findings) -> None:
+    found = list(control_characters(source.text))
+    line, column, character = found[0]
+    source.distrust(1)
+    more = (f"the file has {len(found) - 1} more of them",) if len(found) > 1 else ()
+    binary = ("is this a binary file?",) if any(one == "\0" for *_, one in found) else ()
+    place = Scalar(None, line, column, 1)
+    Reporter(findings, source).report(
+        "control-character",
+        place,
+        f"character U+{ord(character):04X} can't stand in a manifest",
+        notes=(*more, *binary, "in double quotes, tab and line break are written \\t and \\n"),
+    )
+
+
+class _Mark(Protocol):
+    """A place in the text: everything counts from 0, in characters."""
+
+    index: int
+    line: int
+    column: int
+
+
+class _Event(Protocol):
+    """What libyaml's events carry, each those that its type has."""
+
+    start_mark: _Mark
+    end_mark: _Mark
+    value: str
+    style: str
+    tag: str | None
+    anchor: str | None
+
+
+class _Stop(Exception):
+    """A limit is passed: the rest of the file is not read."""
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A container that is being filled. `height` counts the levels below it, `before` the nodes read when it began."""
+
+    node: Sequence | Mapping
+    before: int
+    anchor: str | None
+    key: Scalar | None = None
+    height: int = 0
+
+
+@dataclass(slots=True)
+class _Anchor:
+    """A complete node that aliases may repeat: nodes and levels that each repetition adds, and where the node ends."""
+
+    node: Node
+    size: int
+    height: int
+    end: tuple[int, int]
+
+
+@dataclass(slots=True)
+class _Problem:
+    """A finding that waits until the whole document tells what is sensitive. `{}` in the summary takes the quoted value."""
+
+    rule: str
+    at: Scalar
+    summary: str
+    value: object = ""
+    suggestion: str | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+class _Reader:
+    """Reads the documents of one file."""
+
+    def __init__(self, source: Source, findings: Findings) -> None:
+        self._source = source
+        self._findings = findings
+        self._joined = Joined(source.text)
+        self._documents: list[Document] = []
+        self._problems: list[_Problem] = []
+        self._sensitive: dict[str, bool] = {}
+        self._nodes_of_file = 0
+        self._started = 1  # the line on which the document begins
+        self._reset()
+
+    def _reset(self) -> None:
+        self._root: Node | None = None
+        self._stack: list[_Frame] = []
+        self._nodes = 0
+        self._anchors: dict[str, _Anchor | None] = {}  # None: not complete yet
+        self._templates: list[Scalar] = []
+        self._has_sensitive = False
+        self._end = (1, 1)  # where the last scalar ended
+
+    def read(self) -> list[Document]:
+        """Read all documents, and report what is wrong with them."""
+        parser = CParser(self._joined.text)
+        next_event = parser.get_event
+        handlers: dict[type[yaml.Event], Callable[[Any], None]] = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: self._start,
+            yaml.SequenceStartEvent: self._start,
+            yaml.MappingEndEvent: self._finish,
+            yaml.SequenceEndEvent: self._finish,
+            yaml.AliasEvent: self._alias,
+            yaml.DocumentStartEvent: self._start_document,
+            yaml.DocumentEndEvent: self._finish_document,
+            yaml.StreamStartEvent: lambda _: None,
+        }
+        try:
+            while (event := next_event()) is not None and (handle := handlers.get(type(event))) is not None:
+                handle(event)
+        except yaml.YAMLError as error:
+            self._source.distrust(self._started)
+            report_syntax(error, Reporter(self._findings, self._source))
+        except _Stop:
+            self._source.distrust(self._started)
+        finally:
+            parser.dispose()
+        self._report()
+        return self._documents
+
+    def _report(self) -> None:
+        reporter = Reporter(self._findings, self._source)
+        for one in self._problems:
+            summary = one.summary.format(reporter.quote(one.value, one.at))
+            reporter.report(one.rule, one.at, summary, suggestion=one.suggestion, notes=one.notes)
+
+    def _problem(self, rule: str, at: Scalar, summary: str, **more: Any) -> None:  # noqa: ANN401 - _Problem's own fields
+        self._problems.append(_Problem(rule, at, summary, **more))
+
+    # One handler an event. These are the hot loop: a file of 3.5 MB makes some 400,000 events.
+
+    def _start_document(self, event: _Event) -> None:
+        self._reset()
+        self._started = event.start_mark.line + 1
+
+    def _finish_document(self, _: _Event) -> None:
+        self._nodes_of_file += self._nodes
+        if self._root is None or (isinstance(self._root, Scalar) and self._root.value is None):
+            return
+        self._documents.append(
+            Document(root=self._root, templates=tuple(self._templates), has_sensitive=self._has_sensitive)
+        )
+
+    def _scalar(self, event: _Event) -> None:
+        start, end = event.start_mark, event.end_mark
+        line = start.line
+        text = event.value
+        node = Scalar(text, line + 1, start.column + 1, end.column - start.column if end.line == line else 0)
+        style = event.style
+        if not style:
+            try:
+                node.value = resolve(text)
+            except NotJson as error:
+                self._problem("not-json-number", node, "{} can't be sent as JSON: " + str(error), value=text)
+        elif style == '"' and NOT_PRINTABLE.search(text) is not None:
+            node.value = self._escaped(node, text)
+        if self._joined and style != '"' and isinstance(node.value, str):
+            node.value = self._joined.unquoted(node.value, start.index, end.index)
+        if event.tag is not None:
+            self._tag(event.tag, node)
+        self._end = (end.line + 1, end.column + 1) if end.column else (end.line, 1)
+        self._nodes += 1
+        if event.anchor is not None:
+            self._anchors[event.anchor] = _Anchor(node, 1, 0, self._end)
+        self._place(node, plain=not style)
+
+    def _escaped(self, node: Scalar, text: str) -> str:
+        """Take our own filler out of a double-quoted scalar, and report control characters that were written as escapes."""
+        text = self._joined.quoted(text) if self._joined else text
+        for found in dict.fromkeys(NOT_PRINTABLE.findall(text)):
+            if found not in "\x85\u2028\u2029":
+                self._problem("control-character", node, f"character U+{ord(found):04X} can't stand in a manifest")
+        return text
+
+    def _start(self, event: _Event) -> None:
+        mark = event.start_mark
+        node: Sequence | Mapping
+        if isinstance(event, yaml.MappingStartEvent):
+            node = Mapping({}, mark.line + 1, mark.column + 1)
+        else:
+            node = Sequence([], mark.line + 1, mark.column + 1)
+        if event.tag is not None:
+            self._tag(event.tag, Scalar(None, node.line, node.column, 1))
+        self._stack.append(_Frame(node, self._nodes, event.anchor))
+        self._nodes += 1
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None
+        if len(self._stack) > MOST_LEVELS:
+            self._too_deep(node)
+
+    def _finish(self, _: _Event) -> None:
+        frame = self._stack.pop()
+        if frame.anchor is not None:
+            size = self._nodes - frame.before
+            self._anchors[frame.anchor] = _Anchor(frame.node, size, frame.height + 1, self._end)
+        if self._stack and self._stack[-1].height <= frame.height:
+            self._stack[-1].height = frame.height + 1
+        self._place(frame.node)
+
+    def _alias(self, event: _Event) -> None:
+        mark = event.start_mark
+        at = Scalar(None, mark.line + 1, mark.column + 1, event.end_mark.column - mark.column)
+        self._end = (event.end_mark.line + 1, event.end_mark.column + 1)
+        name = str(event.anchor)
+        if name not in self._anchors:
+            self._problem("unknown-alias", at, "no anchor {} stands above this alias", value=f"&{name}")
+            self._nodes += 1
+            self._place(at)
+            return
+        anchor = self._anchors[name]
+        if anchor is None:
+            self._problem("recursive-alias", at, "alias {} stands inside its own anchor", value=f"*{name}")
+            raise _Stop
+        self._nodes += anchor.size
+        if len(self._stack) + anchor.height > MOST_LEVELS:
+            self._too_deep(at)
+        if self._stack and self._stack[-1].height < anchor.height:
+            self._stack[-1].height = anchor.height
+        if self._stack and (key := self._stack[-1].key) is not None and self._is_sensitive(str(key.value)):
+            self._source.hide((anchor.node.line, anchor.node.column), anchor.end)
+        self._place(anchor.node, at=at)
+
+    def _place(self, node: Node, *, plain: bool = False, at: Scalar | None = None) -> None:
+        """Put a complete node where it belongs: the root, a list, a key, or the value of the key before it."""
+        if self._nodes > MOST_NODES or self._nodes_of_file + self._nodes > MOST_NODES_OF_A_FILE:
+            self._too_many(at or node)
+        if not self._stack:
+            self._root = node
+            return
+        frame = self._stack[-1]
+        if isinstance(frame.node, Sequence):
+            if type(node) is Scalar and type(node.value) is str and "${" in node.value and at is None:
+                self._templates.append(node)
+            frame.node.items.append(node)
+        elif frame.key is None:
+            frame.key = self._key(node, plain=plain, at=at)
+        else:
+            if type(node) is Scalar and type(node.value) is str and "${" in node.value and at is None:
+                self._templates.append(node)
+            self._enter(frame.node, frame.key, node)
+            frame.key = None
+
+    def _enter(self, mapping: Mapping, key: Scalar, node: Node) -> None:
+        name = str(key.value)
+        sensitive = self._sensitive.get(name)
+        if sensitive is None:
+            sensitive = self._is_sensitive(name)
+        if sensitive:
+            self._has_sensitive = True
+            self._source.hide((key.line, key.column + (key.width or 1)), self._end)
+        if name not in mapping.entries:
+            mapping.entries[name] = (key, node)
+            return
+        first = mapping.entries[name][0]
+        note = f"it stands at {self._source.origin(first.line, first.column)} already"
+        self._problem("duplicate-key", key, "key {} is there twice", value=name, notes=(note,))
+
+    def _key(self, node: Node, *, plain: bool, at: Scalar | None) -> Scalar:
+        place = at or Scalar(None, node.line, node.column, node.width)
+        if not isinstance(node, Scalar):
+            self._problem("non-string-key", place, "a key must be text, not a list or an object")
+            return Scalar("?", place.line, place.column, place.width)
+        if not isinstance(node.value, str):
+            written = "null" if node.value is None else str(node.value).lower()
+            self._problem(
+                "non-string-key",
+                place,
+                "{} is not text, and a key must be",
+                value=node.value,
+                suggestion=f'"{written}"',
+            )
+            return Scalar(written, place.line, place.column, place.width)
+        if plain and node.value == "<<":
+            self._problem("merge-key", place, "merge keys are not YAML 1.2: repeat the fields, or use an overlay")
+        return node if at is None else Scalar(node.value, at.line, at.column, at.width)
+
+    def _is_sensitive(self, key: str) -> bool:
+        found = self._sensitive.get(key)
+        if found is None:
+            found = self._sensitive[key] = self._source.sensitivity.covers(key)
+        return found
+
+    def _tag(self, tag: str, at: Scalar) -> None:
+        self._problem("tag", at, "tag {} is refused: manifests are plain data", value=tag)
+
+    def _too_deep(self, node: Node) -> None:
+        at = Scalar(None, node.line, node.column, 1)
+        self._problem("too-deep", at, f"the document is nested deeper than {MOST_LEVELS} levels")
+        raise _Stop
+
+    def _too_many(self, node: Node) -> None:
+        at = Scalar(None, node.line, node.column, 1)
+        if self._nodes > MOST_NODES:
+            self._problem("too-many-nodes", at, f"the document has more than {MOST_NODES:,} nodes, aliases expanded")
+        else:
+            self._problem(
+                "too-many-nodes", at, f"the file has more than {MOST_NODES_OF_A_FILE:,} nodes, aliases expanded"
+            )
+        raise _Stop

@@ -1,0 +1,201 @@
+"""The table of rules: every id that a diagnostic of this room can have, how grave it is, what it means, and an example.
+
+The reference is made from this table, and tests try every example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from octosync.model import Severity
+
+_ERROR, _WARNING, _NOTICE = Severity.ERROR, Severity.WARNING, Severity.NOTICE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule.
+
+    `example` is a manifest that breaks it and no other, `configuration` the octosync.yaml that it needs for that, or, with
+    no `example`, the one that breaks it. Where no text can show it, both are empty and `situation` says when it happens.
+    """
+
+    id: str
+    severity: Severity
+    meaning: str
+    example: str = ""
+    configuration: str = ""
+    situation: str = ""
+
+
+def _app(spec: str = "", *, metadata: str = "", name: str = "demo") -> str:
+    body = "".join(f"  {line}\n" for line in spec.splitlines())
+    more = "".join(f"  {line}\n" for line in metadata.splitlines())
+    spec_text = f"spec:\n{body}" if body else ""
+    return f"apiVersion: octosync.dev/v1\nkind: App\nmetadata:\n  name: {name}\n{more}{spec_text}"
+
+
+def _slot(fields: str) -> str:
+    lines = fields.splitlines()
+    return _app("slots:\n  - capability: chat\n" + "".join(f"    {line}\n" for line in lines))
+
+
+def _manifest(id_: str, severity: Severity, meaning: str, example: str, configuration: str = "") -> Rule:
+    return Rule(id=id_, severity=severity, meaning=meaning, example=example, configuration=configuration)
+
+
+def _file(id_: str, severity: Severity, meaning: str, situation: str) -> Rule:
+    return Rule(id=id_, severity=severity, meaning=meaning, situation=situation)
+
+
+def _settings(id_: str, severity: Severity, meaning: str, configuration: str) -> Rule:
+    return Rule(id=id_, severity=severity, meaning=meaning, configuration=configuration)
+
+
+_LEVELS = (
+    "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: demo}\nspec:\n  inferenceConfig: "
+    + "{a: " * 33
+    + "1"
+    + "}" * 33
+)
+_BOMB = (
+    "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: demo}\nspec:\n  inferenceConfig:\n"
+    "    a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+    + "".join(f"    a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 6))
+)
+
+_FILES: Final = (
+    _file("missing-path", _ERROR, "A path doesn't exist.", "octosync validate -f nowhere.yaml"),
+    _file("unreadable-path", _ERROR, "A file or directory can't be read.", "a file without read permission"),
+    _file(
+        "not-a-file",
+        _ERROR,
+        "A path is neither file nor directory: pipe it to `-f -`.",
+        "octosync validate -f <(generate)",
+    ),
+    _file("file-too-large", _ERROR, "A file is larger than 16 MiB.", "a generated file of 17 MiB"),
+    _file("empty-directory", _WARNING, "A directory holds no manifests.", "a directory with a README only"),
+    _file("empty-file", _WARNING, "A file among others holds no document.", "a file with comments only, beside others"),
+    _file("no-documents", _ERROR, "There is no document in the whole set.", "a directory whose files are all empty"),
+    _file("not-utf8", _ERROR, "A file is not UTF-8 text.", "a file saved as Latin-1 or UTF-16"),
+)
+
+_YAML: Final = (
+    _manifest(
+        "control-character", _ERROR, "NUL and other control characters are refused.", _app('description: "a\\0b"')
+    ),
+    _manifest("yaml-syntax", _ERROR, "The text is neither YAML nor JSON.", _app("name: a: b")),
+    _manifest(
+        "tab-indentation",
+        _ERROR,
+        "A tab can't indent YAML.",
+        "apiVersion: octosync.dev/v1\nkind: App\nmetadata:\n\tname: demo\n",
+    ),
+    _manifest("tag", _ERROR, "Tags are refused: manifests are plain data.", _app('description: !!str "a"')),
+    _manifest("duplicate-key", _ERROR, "A key stands twice in one object.", _app("name: a\nname: b")),
+    _manifest("non-string-key", _ERROR, "A key is not text.", _app("inferenceConfig: {1: a}")),
+    _manifest(
+        "merge-key", _ERROR, "Merge keys are not YAML 1.2.", _app("inferenceConfig:\n  a: &a {b: c}\n  d: {<<: *a}")
+    ),
+    _manifest("not-json-number", _ERROR, "JSON can't hold the number.", _app("inferenceConfig: {a: .inf}")),
+    _manifest("lone-surrogate", _ERROR, "Half of a surrogate pair, or no character.", _app('description: "\\ud83d"')),
+    _manifest("unknown-alias", _ERROR, "An alias has no anchor above it.", _app("inferenceConfig: {a: *b}")),
+    _manifest("recursive-alias", _ERROR, "An alias stands inside its own anchor.", _app("inferenceConfig: &a {b: *a}")),
+    _manifest("too-many-nodes", _ERROR, "A document has more than 100,000 nodes, aliases expanded.", _BOMB),
+    _manifest("too-deep", _ERROR, "A document is nested deeper than 32 levels.", _LEVELS),
+)
+
+_SCHEMA: Final = (
+    _manifest(
+        "foreign-document",
+        _NOTICE,
+        "Another API's document, ignored.",
+        _app() + "---\napiVersion: v1\nkind: ConfigMap\n",
+    ),
+    _manifest("unknown-version", _ERROR, "A version of ours that doesn't exist.", _app().replace("/v1", "/v2")),
+    _manifest("unknown-kind", _ERROR, "A kind of ours that doesn't exist.", _app().replace("kind: App", "kind: Apps")),
+    _manifest("unknown-field", _ERROR, "A field that the object doesn't have.", _slot("servingPolcy: local_first")),
+    _manifest("missing-field", _ERROR, "A field that the object needs.", _app("targets:\n  - platform: ios")),
+    _manifest("wrong-type", _ERROR, "A value of another type than the field's.", _app("archived: yes")),
+    _manifest("invalid-value", _ERROR, "A value that the field can't have.", _slot("servingPolicy: local_frist")),
+    _manifest("invalid-slug", _ERROR, "A slug that no app can have.", _app(name="Demo")),
+    _manifest(
+        "invalid-annotation",
+        _ERROR,
+        "An annotation of ours with a value it can't have.",
+        _app(metadata="annotations: {octosync.dev/suspend: tomorrow}"),
+    ),
+    _manifest(
+        "unknown-annotation",
+        _WARNING,
+        "An octosync.dev annotation that octosync doesn't know.",
+        _app(metadata='annotations: {octosync.dev/protct: "true"}'),
+    ),
+    _manifest(
+        "suspension-over",
+        _WARNING,
+        "A suspension has ended and holds no longer.",
+        _app(metadata='annotations: {octosync.dev/suspend: "2020-01-31T18:00:00Z"}'),
+    ),
+)
+
+_MEANING: Final = (
+    _manifest("unknown-platform", _ERROR, "A platform that octosync doesn't know.", _app("targets:\n  - {platform: iso, identifier: com.example.demo}")),
+    _manifest("identifier-shape", _WARNING, "An identifier that doesn't look like its platform's.", _app("targets:\n  - {platform: browser, identifier: example.com/}")),
+    _manifest("unknown-capability", _WARNING, "A capability that octosync doesn't know.", _app("slots:\n  - capability: chta")),
+    _manifest("unknown-engine", _WARNING, "An engine that octosync doesn't know.", _slot("preferredEngines: [cormel]")),
+    _manifest("repeated-value", _WARNING, "A list names the same thing twice.", _slot("preferredEngines: [mlx, mlx]")),
+    _manifest("contradictory-policy", _ERROR, "A serving policy contradicts itself.", _slot("servingPolicy:\n  routingMode: local_only\n  fallback: {allowCloudFallback: true, allowLocalFallback: true}")),
+    _manifest("preference-without-auto", _ERROR, "routingPreference without routingMode auto.", _slot("servingPolicy:\n  routingMode: local_only\n  routingPreference: local\n  fallback: {allowCloudFallback: false, allowLocalFallback: true}")),
+    _manifest("auto-with-pinned-variant", _ERROR, "optimize: auto on a slot that pins its variant.", _slot("variant: phi-4-mini\ndeploy: {environments: [production], optimize: auto}")),
+    _manifest("auto-in-development", _WARNING, "optimize: auto in development does nothing.", _slot("deploy: {environments: [development], optimize: auto}")),
+    _manifest("deploy-on-archived", _ERROR, "A slot of an archived app asks to be deployed.", _app("archived: true\ntargets: []\nslots:\n  - capability: chat\n    deploy: {environments: [production]}")),
+    _manifest("archive-strands-identifiers", _WARNING, "An archive that leaves identifiers taken for good.", _app("archived: true")),
+    _manifest("duplicate-app", _ERROR, "An app is declared twice.", _app() + "---\n" + _app()),
+    _manifest("duplicate-slot", _ERROR, "A slot is declared twice.", _app("slots:\n  - capability: chat\n  - capability: chat")),
+    _manifest("declared-twice", _ERROR, "A target, binding or inference config is declared twice.", _app("targets:\n  - {platform: ios, identifier: a.b}\n  - {platform: ios, identifier: a.b}")),
+    _manifest("target-claimed-twice", _ERROR, "Two apps claim one (platform, identifier).", _app("targets:\n  - {platform: ios, identifier: a.b}") + "---\n" + _app("targets:\n  - {platform: ios, identifier: a.b}", name="other")),
+    _manifest("not-your-app", _ERROR, "A document stands outside its owner's folder.", _app(), "owners:\n  - {paths: teams/demo/**, apps: [demo]}\n"),
+    _manifest("undefined-variable", _ERROR, "A variable without a value.", _app("name: ${CHANNEL}")),
+    _manifest("malformed-variable", _ERROR, "A ${ that begins no reference.", _app("name: ${release-channel}")),
+    _manifest("secret-in-manifest", _WARNING, "A literal under a key that names a secret.", _app("inferenceConfig: {api_key: sk-123}")),
+)  # fmt: skip
+
+_CONFIGURATION: Final = (
+    _manifest("secret-variable", _ERROR, "A variable whose name says that it is a secret.", _app("name: ${API_TOKEN}")),
+    _settings(
+        "secret-in-configuration",
+        _ERROR,
+        "A secret as a value in octosync.yaml.",
+        "contexts:\n  local: {url: http://127.0.0.1:8787, token: sk-123}\n",
+    ),
+    _settings("version-not-allowed", _ERROR, "octosync.yaml requires another octosync.", 'requires: "<0.0.1"\n'),
+    _settings(
+        "unknown-context",
+        _ERROR,
+        "defaultContext names no context.",
+        "contexts:\n  local: {url: http://127.0.0.1:8787}\ndefaultContext: lokal\n",
+    ),
+    _settings(
+        "two-token-sources",
+        _ERROR,
+        "A context has both tokenEnv and tokenFile.",
+        "contexts:\n  local: {url: http://127.0.0.1:8787, tokenEnv: A, tokenFile: b}\n",
+    ),
+    _settings(
+        "invalid-url", _ERROR, "A URL that is none of a control plane.", "contexts:\n  local: {url: 127.0.0.1}\n"
+    ),
+    _settings(
+        "invalid-override",
+        _ERROR,
+        "An override under api that can't be.",
+        "api:\n  operations:\n    apps.list: {method: DELETE}\n",
+    ),
+)
+
+RULES: Final[Mapping[str, Rule]] = MappingProxyType(
+    {rule.id: rule for rule in (*_FILES, *_YAML, *_SCHEMA, *_MEANING, *_CONFIGURATION)}
+)

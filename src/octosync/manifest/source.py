@@ -1,0 +1,128 @@
+"""A file's text, and what of it may be shown."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from octosync.model import Origin, Sensitivity
+
+# Longer lines (minified JSON) help nobody under a caret.
+LONGEST_EXCERPT = 300
+LONGEST_QUOTE = 60
+
+# What YAML 1.2 calls printable, less NEL, LS and PS: libyaml would take these three for line breaks and fold them.
+NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_LINE_BREAK = re.compile("\r\n|\n|\r")
+_KEY_LIKE = re.compile(r"([\w-]+)[\"']?\s*:")
+
+Place = tuple[int, int]  # line and column, from 1
+
+
+class Source:
+    """One file: its name as the user gave it, its text, and where in it sensitive values stand."""
+
+    def __init__(self, name: str, text: str, sensitivity: Sensitivity) -> None:
+        self.name = name
+        self.text = text
+        self.sensitivity = sensitivity
+        self._lines: list[str] | None = None
+        self._hidden: list[tuple[Place, Place]] = []
+        self._hidden_lines: set[int] = set()
+        self._hidden_from = 0  # after a syntax error nothing is known of what follows; 0: everything is known
+        self._merged: tuple[list[Place], list[Place]] | None = None
+
+    def hide(self, start: Place, end: Place) -> None:
+        """Note that a sensitive value stands between two places, both included."""
+        self._hidden.append((start, end))
+        self._hidden_lines.update(range(start[0], end[0] + 1))
+        self._merged = None
+
+    def distrust(self, first_line: int) -> None:
+        """Show nothing from a line on, where a sensitive key seems to stand there: the text did not parse."""
+        lines = self.lines[first_line - 1 :]
+        if any(self.sensitivity.covers(key) for line in lines for key in _KEY_LIKE.findall(line)):
+            self._hidden_from = first_line
+
+    @property
+    def lines(self) -> list[str]:
+        """The text, line by line, without line breaks."""
+        if self._lines is None:
+            self._lines = _LINE_BREAK.split(self.text)
+        return self._lines
+
+    def origin(self, line: int, column: int) -> Origin:
+        """Name a place in this file."""
+        return Origin(self.name, line, column)
+
+    def excerpt(self, line: int) -> str | None:
+        """Return a line, None where it holds something sensitive, is far too long, or is not there."""
+        if line in self._hidden_lines or (self._hidden_from and line >= self._hidden_from):
+            return None
+        if not 1 <= line <= len(self.lines) or len(self.lines[line - 1]) > LONGEST_EXCERPT:
+            return None
+        return NOT_PRINTABLE.sub("\ufffd", self.lines[line - 1])
+
+    def hides(self, line: int, column: int) -> bool:
+        """Say whether a sensitive value stands at a place."""
+        if self._hidden_from and line >= self._hidden_from:
+            return True
+        if not self._hidden:
+            return False
+        starts, ends = self._merged or self._merge()
+        index = bisect_right(starts, (line, column)) - 1
+        return index >= 0 and (line, column) <= ends[index]
+
+    def _merge(self) -> tuple[list[Place], list[Place]]:
+        starts: list[Place] = []
+        ends: list[Place] = []
+        for start, end in sorted(self._hidden):
+            if ends and start <= ends[-1]:
+                ends[-1] = max(ends[-1], end)
+            else:
+                starts.append(start)
+                ends.append(end)
+        self._merged = (starts, ends)
+        return self._merged
+
+
+def quoted(value: object) -> str:
+    """Quote a value for a message: in backquotes, on one line, shortened."""
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    text = NOT_PRINTABLE.sub("\ufffd", text.replace("\n", "⏎").replace("\r", "⏎").replace("\t", " "))
+    return f"`{text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + '…'}`"
+
+
+def decode(data: bytes) -> str:
+    """Decode a file. Raises `NotText`: UTF-8 only, a byte order mark tolerated."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise NotText("UTF-16 or UTF-32 text; octosync reads UTF-8 only", 1, 1)
+    try:
+        return data.removeprefix(b"\xef\xbb\xbf").decode()
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode(errors="replace").removeprefix("\ufeff")
+        lines = _LINE_BREAK.split(before)
+        message = f"byte 0x{data[error.start]:02x} at offset {error.start} is not UTF-8"
+        raise NotText(message, len(lines), len(lines[-1]) + 1) from error
+
+
+class NotText(Exception):
+    """Bytes that are not UTF-8 text; `line` and `column` say where."""
+
+    def __init__(self, message: str, line: int, column: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.line = line
+        self.column = column
+
+
+def control_characters(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield line, column and character of whatever is neither printable nor a tab or line break."""
+    line, start = 1, 0
+    at = 0
+    for found in NOT_PRINTABLE.finditer(text):
+        for break_ in _LINE_BREAK.finditer(text, at, found.start()):
+            line, start = line + 1, break_.end()
+        at = found.start()
+        yield line, found.start() - start + 1, found.group()

@@ -1,0 +1,168 @@
+"""Sources: which files the given paths mean, and their bytes. Nothing here waits: a FIFO or device is refused unopened."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from octosync.manifest.findings import Findings
+from octosync.manifest.positioned import MOST_BYTES
+from octosync.manifest.source import NOT_PRINTABLE
+from octosync.model import Origin
+
+STDIN = "-"
+STDIN_NAME = "<stdin>"
+SUFFIXES = (".yaml", ".yml", ".json")
+CONFIGURATION_NAMES = ("octosync.yaml",)
+_LEFT_OUT = frozenset({"kustomization.yaml", "kustomization.yml", *CONFIGURATION_NAMES})
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that was read: the name to show, its bytes, and where it really is (None for stdin)."""
+
+    name: str
+    data: bytes
+    real: str | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Found:
+    """A file that a path leads to. The order says which of several names for one file is shown: the real one first."""
+
+    through_link: bool
+    name: str
+    path: str
+
+
+def read_files(paths: Iterable[str], directory: Path, findings: Findings, *, stdin: bytes | None = None) -> list[File]:
+    """Read the files that paths, relative to a directory, mean; each file once, in order of the names.
+
+    What can't be read is reported to `findings`, one error each.
+    """
+    found: dict[str, _Found] = {}
+    files: list[File] = []
+    for path in sorted(set(paths)):
+        if path == STDIN:
+            files.append(File(STDIN_NAME, stdin or b""))
+            continue
+        for one in _find(path, directory, findings):
+            real = os.path.realpath(one.path)
+            found[real] = min(found.get(real, one), one)
+    for real, one in found.items():
+        data = _read(one.path, one.name, findings)
+        if data is not None:
+            files.append(File(one.name, data, real))
+    return sorted(files, key=lambda file: file.name)
+
+
+def display_name(path: str) -> str:
+    """Return a path as messages show it: normalised, and readable whatever bytes the file system gave."""
+    readable = os.path.normpath(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return NOT_PRINTABLE.sub("\ufffd", readable.replace("\n", "\ufffd").replace("\r", "\ufffd").replace("\t", "\ufffd"))
+
+
+def _find(path: str, directory: Path, findings: Findings) -> Iterator[_Found]:
+    full = str(directory / path)
+    shown = _relative(path, directory)
+    try:
+        mode = Path(full).stat().st_mode
+    except (OSError, ValueError) as error:
+        _report_failure(error, display_name(shown), findings)
+        return
+    if not stat.S_ISDIR(mode):
+        yield _Found(Path(full).is_symlink(), display_name(shown), full)
+        return
+    count = 0
+    for one in _walk(full, shown, findings):
+        count += 1
+        yield one
+    if not count:
+        findings.add(
+            "empty-directory",
+            f"{display_name(shown)} holds no manifests",
+            origin=Origin(display_name(shown)),
+            notes=(f"manifests are files named {', '.join('*' + suffix for suffix in SUFFIXES)}",),
+        )
+
+
+def _walk(full: str, shown: str, findings: Findings) -> Iterator[_Found]:
+    """Yield a directory's manifests. Real directories come before those behind links, and each is entered once: no loops."""
+    seen: set[str] = set()
+    waiting: deque[tuple[str, str, bool]] = deque([(full, shown, False)])
+    behind_links: deque[tuple[str, str, bool]] = deque()
+    while waiting or behind_links:
+        path, name, through_link = (waiting or behind_links).popleft()
+        real = os.path.realpath(path)
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            with os.scandir(path) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError as error:
+            _report_failure(error, display_name(name), findings)
+            continue
+        for entry in entries:
+            below = str(Path(name) / entry.name)
+            if entry.name.startswith(".") or entry.name in _LEFT_OUT:
+                continue
+            if _is_directory(entry):
+                queue = behind_links if entry.is_symlink() or through_link else waiting
+                queue.append((entry.path, below, through_link or entry.is_symlink()))
+            elif entry.name.endswith(SUFFIXES):
+                yield _Found(through_link or entry.is_symlink(), display_name(below), entry.path)
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _read(path: str, name: str, findings: Findings) -> bytes | None:
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            _report_no_file(name, findings)
+            return None
+        # The file may have become a FIFO since: opening must not wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                _report_no_file(name, findings)
+                return None
+            data = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        _report_failure(error, name, findings)
+        return None
+    return data
+
+
+def _report_no_file(name: str, findings: Findings) -> None:
+    findings.add(
+        "not-a-file",
+        f"{name} is neither a file nor a directory",
+        origin=Origin(name),
+        notes=("pipe it instead: octosync … -f -",),
+    )
+
+
+def _report_failure(error: OSError | ValueError, name: str, findings: Findings) -> None:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        findings.add("missing-path", f"{name} does not exist", origin=Origin(name))
+    else:
+        why = (error.strerror if isinstance(error, OSError) else None) or "not a path"
+        findings.add("unreadable-path", f"{name} can't be read: {why.lower()}", origin=Origin(name))
+
+
+def _relative(path: str, directory: Path) -> str:
+    """Return a path as the user gave it, relative to the working directory where it is below it."""
+    if not Path(path).is_absolute():
+        return path
+    below = os.path.relpath(path, directory)
+    return path if below.startswith("..") else below

@@ -1,0 +1,290 @@
+"""The walk over a document: checks every value against its shape, and keeps what is sound with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Final
+
+from octosync.manifest.findings import Reporter
+from octosync.manifest.nodes import Mapping, Node, Scalar, Sequence, Unresolved, join, plain, type_name
+from octosync.manifest.shapes import (
+    Flag,
+    Ignored,
+    ListOf,
+    MapOf,
+    Number,
+    Opaque,
+    Record,
+    Shape,
+    Text,
+    TextOrRecord,
+)
+from octosync.model import JsonObject
+
+
+@dataclass(slots=True)
+class Fields:
+    """A checked record: its sound values by key, its node, and its path in the document.
+
+    Values are `Fields` for records, lists of values for lists, JSON for everything else. What is wrong is not in it.
+    """
+
+    node: Mapping
+    path: str
+    values: dict[str, object] = field(default_factory=dict)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.values
+
+    def text(self, key: str) -> str | None:
+        """Return a text, None where it is absent or wrong."""
+        value = self.values.get(key)
+        return value if isinstance(value, str) else None
+
+    def flag(self, key: str) -> bool | None:
+        """Return a truth value, None where it is absent or wrong."""
+        value = self.values.get(key)
+        return value if isinstance(value, bool) else None
+
+    def number(self, key: str) -> float | None:
+        """Return a number, None where it is absent or wrong."""
+        value = self.values.get(key)
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    def whole(self, key: str) -> int | None:
+        """Return a whole number, None where it is absent or wrong."""
+        value = self.number(key)
+        return None if value is None else int(value)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return a list of texts, empty where it is absent."""
+        value = self.values.get(key)
+        return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+    def text_map(self, key: str) -> dict[str, str]:
+        """Return an object of texts, empty where it is absent."""
+        value = self.values.get(key)
+        items = value.items() if isinstance(value, dict) else ()
+        return {name: one for name, one in items if isinstance(name, str) and isinstance(one, str)}
+
+    def json(self, key: str) -> JsonObject | None:
+        """Return an opaque object, None where it is absent, wrong or null."""
+        value = self.values.get(key)
+        return value if isinstance(value, dict) else None
+
+    def record(self, key: str) -> Fields | None:
+        """Return a record, None where it is absent or wrong."""
+        value = self.values.get(key)
+        return value if isinstance(value, Fields) else None
+
+    def records(self, key: str) -> list[Fields]:
+        """Return a list of records, empty where it is absent."""
+        value = self.values.get(key)
+        return [item for item in value if isinstance(item, Fields)] if isinstance(value, list) else []
+
+    def record_map(self, key: str) -> dict[str, Fields]:
+        """Return an object of records, empty where it is absent."""
+        value = self.values.get(key)
+        return {name: one for name, one in value.items() if isinstance(one, Fields)} if isinstance(value, dict) else {}
+
+    def at(self, key: str) -> Node:
+        """Return the node of a value, the record's own where it is absent."""
+        found = self.node.get(key)
+        return self.node if found is None else found
+
+    def key_at(self, key: str) -> Scalar | Mapping:
+        """Return where a key is written, the record's own place where it is absent."""
+        entry = self.node.entries.get(key)
+        return entry[0] if entry else self.node
+
+    def items_at(self, key: str) -> Iterator[tuple[int, Node]]:
+        """Yield index and node of each item of a list."""
+        found = self.node.get(key)
+        if isinstance(found, Sequence):
+            yield from enumerate(found.items)
+
+    def below(self, key: str | int) -> str:
+        """Return the path of something in this record."""
+        return join(self.path, key)
+
+
+class _Wrong:
+    """Stands for a value that was reported and is left out."""
+
+
+WRONG: Final = _Wrong()
+
+
+class Walk:
+    """Checks values of one file against shapes."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def record(self, node: Node, shape: Record, path: str = "") -> Fields | None:
+        """Check a record; None where the node isn't an object at all."""
+        found = self._record(node, shape, path)
+        return found if isinstance(found, Fields) else None
+
+    def _value(self, node: Node, shape: Shape, path: str) -> object:
+        if isinstance(node, Scalar) and isinstance(node.value, Unresolved):
+            return WRONG
+        match shape:
+            case Text():
+                return self._text(node, shape, path)
+            case Flag():
+                return self._flag(node, path)
+            case Number():
+                return self._number(node, shape, path)
+            case ListOf():
+                return self._list(node, shape, path)
+            case MapOf():
+                return self._map(node, shape, path)
+            case Opaque():
+                return self._opaque(node, shape, path)
+            case Record():
+                return self._record(node, shape, path)
+            case TextOrRecord():
+                return self._text_or_record(node, shape, path)
+            case Ignored():
+                return None
+
+    def _record(self, node: Node, shape: Record, path: str) -> object:
+        if not isinstance(node, Mapping):
+            return self._wrong_type(node, f"{shape.title}, an object,", path)
+        found = Fields(node, path)
+        for key, (key_node, value) in node.entries.items():
+            known = shape.fields.get(key)
+            if known is None:
+                self._unknown(key, key_node, shape, path)
+                continue
+            checked = self._value(value, known.shape, join(path, key))
+            if checked is not WRONG:
+                found.values[key] = checked
+        for key, known in shape.fields.items():
+            if known.required and key not in node.entries:
+                self._reporter.report(
+                    "missing-field",
+                    Scalar(None, node.line, node.column, 1),
+                    f"{shape.title} needs `{key}`: {known.about}",
+                    path=join(path, key),
+                )
+        return found
+
+    def _unknown(self, key: str, at: Scalar, shape: Record, path: str) -> None:
+        hidden = self._reporter.source.hides(at.line, at.column)
+        self._reporter.report(
+            "unknown-field",
+            at,
+            f"{self._reporter.quote(key, at)} is not a field of {shape.title}",
+            path=path if hidden else join(path, key),
+            suggestion=None if hidden else closest(key, shape.fields),
+            notes=(f"its fields: {', '.join(shape.fields)}",),
+        )
+
+    def _text(self, node: Node, shape: Text, path: str) -> object:
+        if not isinstance(node, Scalar) or not isinstance(node.value, str):
+            suggestion = f'"{str(node.value).lower()}"' if isinstance(node, Scalar) and _can_be_quoted(node) else None
+            return self._wrong_type(node, "text", path, suggestion=suggestion)
+        text = node.value
+        quote = self._reporter.quote(text, node)
+        if shape.choices and text not in shape.choices:
+            hidden = self._reporter.source.hides(node.line, node.column)
+            self._reporter.report(
+                shape.rule,
+                node,
+                f"{quote} is none of {', '.join(shape.choices)}",
+                path=path,
+                suggestion=None if hidden else closest(text, shape.choices),
+            )
+            return WRONG
+        if shape.pattern is not None and not shape.pattern.fullmatch(text):
+            self._reporter.report(shape.rule, node, f"{quote} is not {shape.meaning}", path=path)
+            return WRONG
+        if not text and not shape.may_be_empty:
+            self._reporter.report(shape.rule, node, "the text is empty", path=path)
+            return WRONG
+        return text
+
+    def _flag(self, node: Node, path: str) -> object:
+        if isinstance(node, Scalar) and isinstance(node.value, bool):
+            return node.value
+        meant = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
+        suggestion = meant.get(str(node.value).lower()) if isinstance(node, Scalar) else None
+        return self._wrong_type(node, "true or false", path, suggestion=suggestion)
+
+    def _number(self, node: Node, shape: Number, path: str) -> object:
+        value = node.value if isinstance(node, Scalar) else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return self._wrong_type(node, "a whole number" if shape.whole else "a number", path)
+        if shape.whole and not float(value).is_integer():
+            return self._wrong_type(node, "a whole number", path)
+        if value < shape.least or (shape.most is not None and value > shape.most):
+            bounds = f"at least {shape.least:g}" + ("" if shape.most is None else f" and at most {shape.most:g}")
+            self._reporter.report(
+                "invalid-value", node, f"{self._reporter.quote(value, node)} must be {bounds}", path=path
+            )
+            return WRONG
+        return int(value) if shape.whole else value
+
+    def _list(self, node: Node, shape: ListOf, path: str) -> object:
+        if not isinstance(node, Sequence):
+            return self._wrong_type(node, "a list", path)
+        if len(node.items) < shape.least:
+            self._reporter.report("invalid-value", node, f"the list needs at least {shape.least}", path=path)
+            return WRONG
+        checked = [self._value(item, shape.item, join(path, index)) for index, item in enumerate(node.items)]
+        return [value for value in checked if value is not WRONG]
+
+    def _map(self, node: Node, shape: MapOf, path: str) -> object:
+        if not isinstance(node, Mapping):
+            return self._wrong_type(node, "an object", path)
+        checked = {key: self._value(value, shape.value, join(path, key)) for key, (_, value) in node.entries.items()}
+        return {key: value for key, value in checked.items() if value is not WRONG}
+
+    def _opaque(self, node: Node, shape: Opaque, path: str) -> object:
+        if isinstance(node, Mapping) or (shape.nullable and isinstance(node, Scalar) and node.value is None):
+            return plain(node)
+        return self._wrong_type(node, "an object or null" if shape.nullable else "an object", path)
+
+    def _text_or_record(self, node: Node, shape: TextOrRecord, path: str) -> object:
+        if isinstance(node, Mapping):
+            return self._record(node, shape.record, path)
+        if isinstance(node, Scalar) and isinstance(node.value, str):
+            return self._text(node, shape.text, path)
+        return self._wrong_type(node, "a name or an object", path)
+
+    def _wrong_type(self, node: Node, wanted: str, path: str, *, suggestion: str | None = None) -> _Wrong:
+        null = isinstance(node, Scalar) and node.value is None
+        hidden = self._reporter.source.hides(node.line, node.column)
+        self._reporter.report(
+            "wrong-type",
+            node,
+            f"{wanted} is wanted here, not {type_name(node)}",
+            path=path,
+            suggestion=None if hidden else suggestion,
+            notes=("leave the key out if octosync is not to own it",) if null else (),
+        )
+        return WRONG
+
+
+def closest(word: str, among: Iterable[str]) -> str | None:
+    """Return the name that was probably meant: another spelling of it, or one a few letters away."""
+    names = list(among)
+    folded: dict[str, str] = {}
+    for name in names:
+        folded.setdefault(_fold(name), name)
+    if (same := folded.get(_fold(word))) is not None:
+        return same
+    close = get_close_matches(_fold(word[:100]), folded, n=1, cutoff=0.7)
+    return folded[close[0]] if close else None
+
+
+def _fold(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def _can_be_quoted(node: Scalar) -> bool:
+    return node.value is not None and not isinstance(node.value, float)
