@@ -31,8 +31,8 @@ def canonical_json(value: JsonValue) -> str:
 
 
 def digest_of(value: JsonValue) -> str:
-    """Return `sha256:…` over the canonical text of a value."""
-    return "sha256:" + hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    """Return `sha256:…` over the canonical text of a value, lone surrogates (JSON can hold them escaped) included."""
+    return "sha256:" + hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _canonical(value: JsonValue) -> JsonValue:
