@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from octosync.contract.objects import APP, SLOT, ObjectShape
-from octosync.contract.policy import expand_policy, known_part
+from octosync.contract.pairing import contains, key_of, pair
+from octosync.contract.policy import expand_policy, known_part, unknown_part
 from octosync.model import JsonObject, JsonValue, canonical_json, json_equal
 
 
@@ -44,16 +45,20 @@ def field_equal(name: str, desired: JsonValue, live: JsonValue) -> bool:
 def bindings_equal(desired: Sequence[JsonValue], live: Sequence[JsonValue]) -> bool:
     """Compare two whole lists of bindings without order, each by the fields that are declared of it."""
     return len(desired) == len(live) and all(
-        partner is not None and _contains(partner, declared) for declared, partner in _pair(desired, live)
+        place is not None and contains(live[place], declared)
+        for declared, place in zip(desired, pair(desired, live), strict=True)
     )
 
 
 def merge_bindings(desired: Sequence[JsonValue], live: Sequence[JsonValue]) -> list[JsonValue]:
     """Return the declared list, each binding with its live partner's undeclared fields carried over."""
-    merged = [
-        {**partner, **declared} if isinstance(partner, Mapping) and isinstance(declared, Mapping) else declared
-        for declared, partner in _pair(desired, live)
-    ]
+    merged: list[JsonValue] = []
+    for declared, place in zip(desired, pair(desired, live), strict=True):
+        partner = None if place is None else live[place]
+        if isinstance(partner, Mapping) and isinstance(declared, Mapping):
+            merged.append({**partner, **declared})
+        else:
+            merged.append(declared)
     return sorted(merged, key=_binding_order)
 
 
@@ -61,41 +66,17 @@ def merge_policy(desired: JsonValue, live: JsonValue) -> JsonValue:
     """Return the declared policy with the live one's unknown keys carried over; the known ones are one value."""
     if not isinstance(desired, Mapping) or not isinstance(live, Mapping):
         return desired
-    known = known_part(live)
-    return {**{key: value for key, value in live.items() if key not in known}, **desired}
+    carried = dict(unknown_part(live))
+    rest, own = carried.pop("fallback", None), desired.get("fallback")
+    merged = {**carried, **desired}
+    if isinstance(rest, Mapping) and isinstance(own, Mapping):
+        merged["fallback"] = {**rest, **own}
+    return merged
 
 
 def _without_modelled_nulls(fields: JsonObject, shape: ObjectShape) -> JsonObject:
     return {key: value for key, value in fields.items() if value is not None or key not in shape.writable}
 
 
-def _pair(desired: Sequence[JsonValue], live: Sequence[JsonValue]) -> list[tuple[JsonValue, JsonValue]]:
-    """Give each declared binding its live partner: the one with its `binding_key`, else the first that has all it declares."""
-    free = list(live)
-    pairs: dict[int, JsonValue] = {}
-    keyed_first = sorted(range(len(desired)), key=lambda index: _key(desired[index]) is None)
-    for index in keyed_first:
-        declared = desired[index]
-        key = _key(declared)
-        partner = next(
-            (one for one in free if (_key(one) == key if key is not None else _contains(one, declared))),
-            None,
-        )
-        pairs[index] = partner
-        if partner is not None:
-            free.remove(partner)
-    return [(declared, pairs[index]) for index, declared in enumerate(desired)]
-
-
-def _key(binding: JsonValue) -> JsonValue:
-    return binding.get("binding_key") if isinstance(binding, Mapping) else None
-
-
-def _contains(live: JsonValue, declared: JsonValue) -> bool:
-    if isinstance(live, Mapping) and isinstance(declared, Mapping):
-        return all(key in live and json_equal(value, live[key]) for key, value in declared.items())
-    return json_equal(live, declared)
-
-
 def _binding_order(binding: JsonValue) -> tuple[str, str]:
-    return (str(_key(binding) or ""), canonical_json(binding))
+    return (key_of(binding) or "", canonical_json(binding))

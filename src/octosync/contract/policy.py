@@ -26,6 +26,7 @@ ROUTING_MODES: Final = ("auto", "local_only", "cloud_only")
 ROUTING_PREFERENCES: Final = ("local", "performance", "cloud")
 
 _KNOWN: Final = ("routing_mode", "routing_preference", "fallback")
+_KNOWN_FALLBACK: Final = ("allow_cloud_fallback", "allow_local_fallback")
 
 
 def _policy(mode: str, preference: str | None, cloud: bool, local: bool) -> JsonObject:
@@ -43,7 +44,8 @@ PRESETS: Final[Mapping[str, JsonObject]] = MappingProxyType(
 def expand_policy(policy: JsonValue) -> JsonValue:
     """Return the expanded policy of a preset's name or an object; anything else is returned as it is.
 
-    A preference outside `auto` is dropped: it has no meaning there, and servers may answer one all the same.
+    A preference outside `auto` is dropped: it has no meaning there, and servers may answer one all the same. A `null` is
+    dropped where the contract knows the key.
     """
     if isinstance(policy, str):
         return PRESETS.get(policy, policy)
@@ -52,7 +54,7 @@ def expand_policy(policy: JsonValue) -> JsonValue:
         return {
             key: value
             for key, value in policy.items()
-            if value is not None and not (drop and key == "routing_preference")
+            if not (value is None and key in _KNOWN) and not (drop and key == "routing_preference")
         }
     return policy
 
@@ -64,8 +66,19 @@ def preset_of(policy: JsonValue) -> str | None:
 
 
 def known_part(policy: JsonObject) -> JsonObject:
-    """Return what the contract knows of a policy, without keys that only the control plane knows."""
-    return {key: policy[key] for key in _KNOWN if key in policy}
+    """Return what the contract knows of a policy, without keys that only the control plane knows, at both levels."""
+    known = {key: policy[key] for key in _KNOWN if key in policy}
+    if isinstance(fallback := known.get("fallback"), Mapping):
+        known["fallback"] = {key: fallback[key] for key in _KNOWN_FALLBACK if key in fallback}
+    return known
+
+
+def unknown_part(policy: JsonObject) -> JsonObject:
+    """Return what `known_part` leaves out, `fallback` only where something of it is left."""
+    unknown = {key: value for key, value in policy.items() if key not in _KNOWN}
+    fallback = policy.get("fallback")
+    rest = {k: v for k, v in fallback.items() if k not in _KNOWN_FALLBACK} if isinstance(fallback, Mapping) else {}
+    return {**unknown, "fallback": rest} if rest else unknown
 
 
 def contradiction_in(policy: JsonValue) -> str | None:
