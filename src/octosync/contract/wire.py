@@ -6,17 +6,26 @@ beside the shape, so that client, plan and embedded control plane agree on it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from octosync.contract.names import DEPLOYED_STATUSES_NOT_LIVE
 
 
 class Wire(BaseModel):
-    """Base of all wire models: frozen, unknown fields kept."""
+    """Base of all wire models: frozen, unknown fields kept, a `null` for an optional field the same as its absence."""
 
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, raw: object) -> object:
+        if not isinstance(raw, Mapping):
+            return raw
+        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {key: value for key, value in raw.items() if value is not None or key not in optional}
 
 
 class WireApp(Wire):
