@@ -44,7 +44,9 @@ class Contract:
                     "unknown-object", f"api.readOnly.{name}: no such object", hints=(f"Objects: {', '.join(shapes)}",)
                 )
             shapes[name] = replace(shapes[name], read_only=shapes[name].read_only | frozenset(fields))
-        return Contract({**self.operations, **changed}, shapes, tuple(dict.fromkeys((*self.platforms, *platforms))))
+        table = {**self.operations, **changed}
+        _keep_reads_apart(table.values(), [*self.operations.values(), *changed.values()])
+        return Contract(table, shapes, tuple(dict.fromkeys((*self.platforms, *platforms))))
 
     def _operation(self, id_: str) -> Operation:
         if id_ in self.operations:
@@ -74,8 +76,24 @@ def _override(operation: Operation, override: Mapping[str, str]) -> Operation:
     return replace(operation, method=method, path=path)
 
 
+def _keep_reads_apart(table: Iterable[Operation], known: Iterable[Operation]) -> None:
+    """Refuse a read by POST that would be sent to where a write is, or was before it was moved."""
+    writes = {(one.method, one.path.rstrip("/")): one for one in known if one.access is Access.WRITE}
+    for operation in table:
+        place = (operation.method, operation.path.rstrip("/"))
+        if operation.access is Access.READ and place in writes:
+            raise ConfigError(
+                "override-turns-read-into-write",
+                f"api.operations.{operation.id}: {' '.join(place)} is {writes[place].id}, which is a write",
+                hints=("An override may move a read to another path, never make it change something.",),
+            )
+
+
 def _parameters(path: str) -> frozenset[str]:
     try:
-        return frozenset(name for _, name, _, _ in Formatter().parse(path) if name is not None)
+        fields = [field[1:] for field in Formatter().parse(path) if field[1] is not None]
     except ValueError as error:
         raise ConfigError("path-template", f"api.operations: {path} is not a path template: {error}") from error
+    if any(format_ or conversion for _, format_, conversion in fields):
+        raise ConfigError("path-template", f"api.operations: {path}: a parameter is a name in braces and nothing else")
+    return frozenset(str(name) for name, _, _ in fields)
