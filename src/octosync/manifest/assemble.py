@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from octosync.contract import Contract
 from octosync.manifest.declare import app_fields, inference_config_of, slot_of, target_of
@@ -12,12 +12,8 @@ from octosync.manifest.nodes import Node
 from octosync.manifest.walk import Fields
 from octosync.model import App, InferenceConfig, Origin, Section, Slot, State, Suspension, Target
 
-
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """Which app claims which (platform, identifier), and where: the set's, then what it leaves out."""
-
-    holders: dict[tuple[str, str], Target] = field(default_factory=dict)
+# Which target claims which (platform, identifier) first; filled as states are assembled.
+Claims: TypeAlias = dict[tuple[str, str], Target]
 
 
 def assemble(resources: Iterable[Resource], contract: Contract, claims: Claims) -> State:
@@ -101,7 +97,7 @@ class _Assembly:
             return
         at, path = record.at("identifier"), record.below("identifier")
         name = resource.reporter.quote(f"{target.platform}:{target.identifier}", at)
-        held = self._claims.holders.setdefault(target.unique_key, target)
+        held = self._claims.setdefault(target.unique_key, target)
         if target.unique_key in self._targets:
             other = self._targets[target.unique_key]
             self._twice(resource, at, path, f"target {name} is declared twice", other.origin)

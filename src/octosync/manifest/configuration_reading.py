@@ -17,12 +17,12 @@ from octosync.manifest.durations import parse_duration
 from octosync.manifest.findings import Findings, Reporter
 from octosync.manifest.nodes import Document, Mapping, Node, Scalar, Sequence, type_name
 from octosync.manifest.owners import Owner
-from octosync.manifest.positioned import MOST_BYTES, parse
+from octosync.manifest.positioned import parse
 from octosync.manifest.sources import display_name, read_files
 from octosync.manifest.variables import NAME, names_a_secret
 from octosync.manifest.versions import VersionSpecifier, parse_specifier
 from octosync.manifest.walk import Fields, Walk, closest
-from octosync.model import Diagnostic, Origin, Sensitivity
+from octosync.model import Diagnostic, Sensitivity
 
 _SECRETS = Sensitivity()
 # Keys of octosync.yaml that have a secret's letters and hold none.
@@ -39,9 +39,6 @@ def read_configuration(path: Path | None, *, version: str = __version__, directo
     if not files:
         return Configured(Configuration(file=display_name(str(path)), directory=path.parent), findings.sorted)
     file = files[0]
-    if len(file.data) > MOST_BYTES:
-        findings.add("file-too-large", f"{file.name} is larger than 16 MiB", origin=Origin(file.name))
-        return Configured(Configuration(file=file.name, directory=path.parent), findings.sorted)
     source, documents = parse(file.name, file.data, _SECRETS, findings)
     reporter = Reporter(findings, source)
     configuration = Configuration(file=file.name, directory=path.parent)

@@ -14,7 +14,7 @@ import yaml
 from yaml._yaml import CParser
 
 from octosync.manifest.findings import Findings, Reporter
-from octosync.manifest.nodes import Document, Mapping, Node, Scalar, Sequence
+from octosync.manifest.nodes import Document, Mapping, Node, Scalar, Sequence, join
 from octosync.manifest.scalars import NotJson, resolve
 from octosync.manifest.source import NOT_PRINTABLE, NotText, Source, control_characters, decode
 from octosync.manifest.surrogates import Joined
@@ -29,6 +29,11 @@ MOST_LEVELS = 32
 
 def parse(name: str, data: bytes, sensitivity: Sensitivity, findings: Findings) -> tuple[Source, list[Document]]:
     """Read one file: its documents that could be read, empty ones left out. Never raises: what is wrong goes to findings."""
+    if len(data) > MOST_BYTES:
+        source = Source(name, "", sensitivity)
+        summary = f"{name} is larger than {MOST_BYTES // 2**20} MiB"
+        findings.add("file-too-large", summary, origin=source.origin(1, 1), notes=("split it",))
+        return source, []
     try:
         source = Source(name, decode(data), sensitivity)
     except NotText as error:
@@ -107,6 +112,7 @@ class _Problem:
     rule: str
     at: Scalar
     summary: str
+    path: str
     value: object = ""
     suggestion: str | None = None
     notes: tuple[str, ...] = field(default=())
@@ -167,10 +173,22 @@ class _Reader:
         reporter = Reporter(self._findings, self._source)
         for one in self._problems:
             summary = one.summary.format(reporter.quote(one.value, one.at))
-            reporter.report(one.rule, one.at, summary, suggestion=one.suggestion, notes=one.notes)
+            reporter.report(one.rule, one.at, summary, path=one.path, suggestion=one.suggestion, notes=one.notes)
 
     def _problem(self, rule: str, at: Scalar, summary: str, **more: Any) -> None:  # noqa: ANN401 - _Problem's own fields
-        self._problems.append(_Problem(rule, at, summary, **more))
+        self._problems.append(_Problem(rule, at, summary, self._path(), **more))
+
+    def _path(self) -> str:
+        """Return where in the document the reader is, no deeper than a sensitive key."""
+        path = ""
+        for frame in self._stack:
+            if isinstance(frame.node, Sequence):
+                path = join(path, len(frame.node.items))
+            elif frame.key is not None:
+                path = join(path, str(frame.key.value))
+                if self._is_sensitive(str(frame.key.value)):
+                    break
+        return path
 
     # One handler an event. These are the hot loop: a file of 3.5 MB makes some 400,000 events.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from typing import Final
 
 from octosync.manifest.findings import Reporter
@@ -189,19 +190,19 @@ class Walk:
             suggestion = f'"{str(node.value).lower()}"' if isinstance(node, Scalar) and _can_be_quoted(node) else None
             return self._wrong_type(node, "text", path, suggestion=suggestion)
         text = node.value
-        quote = self._reporter.quote(text, node)
+        quote = partial(self._reporter.quote, text, node)
         if shape.choices and text not in shape.choices:
             hidden = self._reporter.source.hides(node.line, node.column)
             self._reporter.report(
                 shape.rule,
                 node,
-                f"{quote} is none of {', '.join(shape.choices)}",
+                f"{quote()} is none of {', '.join(shape.choices)}",
                 path=path,
                 suggestion=None if hidden else closest(text, shape.choices),
             )
             return WRONG
         if shape.pattern is not None and not shape.pattern.fullmatch(text):
-            self._reporter.report(shape.rule, node, f"{quote} is not {shape.meaning}", path=path)
+            self._reporter.report(shape.rule, node, f"{quote()} is not {shape.meaning}", path=path)
             return WRONG
         if not text and not shape.may_be_empty:
             self._reporter.report(shape.rule, node, "the text is empty", path=path)
