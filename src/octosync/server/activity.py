@@ -12,14 +12,14 @@ from octosync.server.listing import listed
 
 @handles("apps.activity", answer=answers.Activity, query=("limit", "offset"))
 def app_activity(call: Call) -> JsonValue:
-    """An app's feed."""
+    """Return an app's feed."""
     app = app_by_slug(call.store, call.parameters["slug"])
     return listed(call, "events", "events WHERE app_id = ?", (app["id"],), "seq DESC", event_json)
 
 
 @handles("activity.list", answer=answers.Activity, query=("limit", "offset"))
 def org_activity(call: Call) -> JsonValue:
-    """The org's feed."""
+    """Return the org's feed."""
     return listed(call, "events", "events", (), "seq DESC", event_json)
 
 

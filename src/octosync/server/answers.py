@@ -130,3 +130,159 @@ class Activity(Paged):
     """A page of events, newest first."""
 
     events: list[Event]
+
+
+class Canary(Answer):
+    """A canary that runs: percent of the devices, and the variant they get."""
+
+    percentage: int
+    candidate_variant_id: str
+
+
+class Deployment(Answer):
+    """A deployment of a capability to an environment."""
+
+    id: str
+    app_id: str
+    capability: str
+    environment: str
+    status: str
+    model_variant_id: str
+    app_target_ids: list[str]
+    canary: Canary | None
+    created_at: str
+    updated_at: str
+
+
+class Deployments(Paged):
+    """A page of deployments."""
+
+    deployments: list[Deployment]
+
+
+class Variant(Answer):
+    """A model variant, and why it is named."""
+
+    id: str
+    name: str
+    size_bytes: int | None = None
+    reason: str
+
+
+class Assignment(Answer):
+    """How many devices of a target would be assigned."""
+
+    target_id: str
+    platform: str
+    device_count: int
+
+
+class Preview(Answer):
+    """What enable would do."""
+
+    capability: str
+    environment: str
+    recommended_variant: Variant | None
+    assignments: list[Assignment]
+    device_count: int
+    coverage: str
+    warnings: list[str]
+
+
+class OptimizationCheck(Answer):
+    """Whether a better variant is available; improvements are relative, 0.18 is 18 %."""
+
+    available: bool
+    current_variant_id: str | None
+    suggested_variant: Variant | None
+    expected_improvement: dict[str, float]
+    reason: str
+
+
+class Coverage(Answer):
+    """One slot's coverage: covered, partial or uncovered."""
+
+    capability: str
+    status: str
+    active_deployments: int
+    covered_devices: int
+    total_devices: int
+
+
+class SlotCoverage(Answer):
+    """An app's coverage, slot by slot."""
+
+    status: str
+    slots: list[Coverage]
+
+
+class RoutingDecision(Answer):
+    """Where one request went: local or cloud."""
+
+    id: str
+    app_id: str
+    capability: str
+    route: str
+    model_variant_id: str | None
+    latency_ms: float
+    created_at: str
+
+
+class RoutingDecisions(Paged):
+    """A page of decisions, newest first."""
+
+    decisions: list[RoutingDecision]
+
+
+class RoutingSums(Answer):
+    """How many requests went where."""
+
+    total_requests: int
+    local_requests: int
+    cloud_requests: int
+    average_latency_ms: float | None
+
+
+class CapabilityRouting(RoutingSums):
+    """The sums of one capability."""
+
+    capability: str
+
+
+class RoutingStats(RoutingSums):
+    """The sums of an app, and of each of its capabilities."""
+
+    by_capability: list[CapabilityRouting]
+
+
+class FirstRequest(Answer):
+    """Whether any inference request was received."""
+
+    received: bool
+    first_request_at: str | None
+    cloud_requests: int
+    local_requests: int
+
+
+class Bootstrapped(Answer):
+    """What a bootstrap made; the keys are shown this once."""
+
+    app: App
+    target: Target
+    app_key: str
+    publishable_key: str | None = None
+
+
+class ErrorDetail(Answer):
+    """What went wrong."""
+
+    code: str
+    message: str
+    details: Any | None = None
+    request_id: str
+
+
+class Error(Answer):
+    """Every error that an operation answers."""
+
+    error: ErrorDetail

@@ -1,6 +1,7 @@
 """Who calls, and what the key may do: Bearer keys with scopes, and the org that is asked for.
 
-Without configured tokens everybody may do everything, which is why `serve` then stays on loopback. Previews and checks
+Without configured tokens everybody may do everything, which is why `serve` then stays on loopback; the demo's keys
+are known all the same, so that the feed has names. Previews and checks
 are reads: `apps:read` is enough for them.
 """
 
@@ -12,23 +13,24 @@ from collections.abc import Mapping
 from octosync.contract import OPERATIONS, Access, ErrorCode
 from octosync.server.errors import ApiError
 from octosync.server.handling import ANONYMOUS, Actor
+from octosync.server.plane import Plane
 from octosync.server.settings import READ_SCOPE, WRITE_SCOPE, Settings, Token
 
 
-def key_of(settings: Settings, authorization: str | None) -> Token | None:
-    """Find the caller's key; None where the server has no tokens. Raises 401."""
-    if not settings.tokens:
-        return None
+def key_of(plane: Plane, authorization: str | None) -> Token | None:
+    """Find the caller's key; None where the server has no tokens and the caller none that it knows. Raises 401."""
     scheme, _, secret = (authorization or "").partition(" ")
     offered = secret.strip().encode("utf-8", "surrogateescape")
     found: Token | None = None
-    for token in settings.tokens:  # all of them, so that the time taken tells nothing
+    for token in plane.keys:  # all of them, so that the time taken tells nothing
         if hmac.compare_digest(token.secret.encode(), offered):
             found = token
-    if scheme.lower() != "bearer" or found is None:
+    if scheme.lower() == "bearer" and found is not None:
+        return found
+    if plane.settings.tokens:
         message = "The API key is wrong or revoked" if offered else "An API key is needed: Authorization: Bearer <key>"
         raise ApiError(401, ErrorCode.INVALID_API_KEY, message, headers={"WWW-Authenticate": "Bearer"})
-    return found
+    return None
 
 
 def authorise(settings: Settings, key: Token | None, operation: str, query: Mapping[str, str]) -> Actor:

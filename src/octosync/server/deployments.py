@@ -16,7 +16,6 @@ from octosync.server.store import Row, Store, from_json, to_json
 STAGE_SECONDS = 60.0
 CANARY_STEP = 10  # percent
 _NEXT = {"started": "active", "active": "completed"}
-LIVE = "status <> 'rolled_back'"
 SERVING = ("started", "active", "completed")
 
 
@@ -42,9 +41,33 @@ def deployment_json(row: Row) -> JsonValue:
 def live_deployment(store: Store, app: Row, capability: str, environment: str) -> Row | None:
     """Find the deployment of a capability to an environment that is not rolled back; there is at most one."""
     return store.row(
-        f"SELECT * FROM deployments WHERE app_id = ? AND capability = ? AND environment = ? AND {LIVE}",  # noqa: S608  a constant
+        "SELECT * FROM deployments WHERE app_id = ? AND capability = ? AND environment = ? AND status <> 'rolled_back'",
         *(app["id"], capability, environment),
     )
+
+
+def insert_deployment(  # noqa: PLR0917  what a deployment is scoped to, then what it brings where
+    plane: Plane, app: Row, capability: str, environment: str, variant_id: str, target_ids: list[str]
+) -> Row:
+    """Create a deployment, assign the devices of its targets, and start it."""
+    store = plane.store
+    id_, now = store.new_id("dep"), store.stamp()
+    store.insert(
+        "deployments",
+        id=id_,
+        app_id=app["id"],
+        capability=capability,
+        environment=environment,
+        status="started",
+        model_variant_id=variant_id,
+        app_target_ids=to_json(target_ids),
+        since=store.now().timestamp(),
+        created_at=now,
+        updated_at=now,
+    )
+    materialise(store, app["id"])
+    plane.next_change_at = 0.0
+    return store.rows("SELECT * FROM deployments WHERE id = ?", id_)[0]
 
 
 def release_target(store: Store, app_id: str, target_id: str) -> None:
@@ -71,7 +94,7 @@ def materialise(store: Store, app_id: str) -> None:
         " FROM deployments, json_each(deployments.app_target_ids) AS reached"
         " JOIN targets ON targets.id = reached.value"
         " JOIN devices ON devices.platform = targets.platform AND devices.identifier = targets.identifier"
-        f" WHERE deployments.app_id = ? AND {LIVE}",
+        " WHERE deployments.app_id = ? AND status <> 'rolled_back'",
         app_id,
     )
 

@@ -7,7 +7,9 @@ from octosync.server.handling import Actor
 from octosync.server.store import Row, Store
 
 
-def record(store: Store, actor: Actor, app: Row, type_: str, resource: Address, message: str) -> None:
+def record(  # noqa: PLR0917  an event's six parts, always in this order
+    store: Store, actor: Actor, app: Row, type_: str, resource: Address, message: str
+) -> None:
     """Append an event, in the transaction of the write that it tells of."""
     store.insert(
         "events",

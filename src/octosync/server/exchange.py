@@ -42,6 +42,7 @@ class Layer:
         self._count = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; nothing but HTTP is touched."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -91,7 +91,9 @@ class FaultRule(Body):
     @property
     def is_before(self) -> bool:
         """Whether the request is kept from being carried out."""
-        return self.action == "cut_before" or ((self.when or _WHEN.get(self.action)) == "before" and self.action in _WHEN)
+        return self.action == "cut_before" or (
+            (self.when or _WHEN.get(self.action)) == "before" and self.action in _WHEN
+        )
 
 
 class ConnectionCut(Exception):

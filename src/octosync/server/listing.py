@@ -9,7 +9,7 @@ from octosync.server.handling import Call
 from octosync.server.store import Row
 
 
-def listed(
+def listed(  # noqa: PLR0917  reads as the query it makes
     call: Call, plural: str, source: str, values: Sequence[object], order: str, shown: Callable[[Row], JsonValue]
 ) -> JsonValue:
     """Answer the asked-for page of `source`, the code's own SQL after FROM, with `values` for its marks."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from octosync.server.faults import Faults
 from octosync.server.rate_limit import SlidingWindows
 from octosync.server.requests_log import RequestsLog
-from octosync.server.settings import Settings
+from octosync.server.settings import Settings, Token
 from octosync.server.store import Store
 
 
@@ -17,6 +17,7 @@ class Plane:
 
     settings: Settings
     store: Store
+    keys: tuple[Token, ...] = ()  # every key that is known: the configured ones, and the demo's where it is seeded
     log: RequestsLog = field(default_factory=RequestsLog)
     faults: Faults = field(default_factory=Faults)
     windows: SlidingWindows = field(init=False)

@@ -1,9 +1,10 @@
-"""The org's rules that tests set by `PUT /_local/policy`: what needs an approval, and what this plane knows beyond the contract."""
+"""The org's rules, set by `PUT /_local/policy`: what needs an approval, and names known here beyond the contract."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from octosync.model import JsonValue
 from octosync.server.store import Store, from_json, to_json
 
 _KEY = "policy"
@@ -20,6 +21,10 @@ class OrgPolicy:
     platforms: tuple[str, ...] = ()
     slot_fields: tuple[str, ...] = ()
 
+    def to_json(self) -> JsonValue:
+        """Return the rules in the form in which they are replaced."""
+        return {name: list(names) for name, names in asdict(self).items()}
+
 
 def allowed(store: Store) -> OrgPolicy:
     """Return the rules in force."""
@@ -29,4 +34,4 @@ def allowed(store: Store) -> OrgPolicy:
 
 def replace_policy(store: Store, policy: OrgPolicy) -> None:
     """Put other rules in force."""
-    store.put_meta(_KEY, to_json(asdict(policy)))
+    store.put_meta(_KEY, to_json(policy.to_json()))

@@ -128,6 +128,12 @@ def _config(app: FastAPI) -> uvicorn.Config:
 
 
 def _listening(settings: Settings, host: str, port: int) -> socket.socket:
+    if settings.seed == "demo" and not _is_loopback(host):
+        raise UsageError(
+            "demo-beyond-loopback",
+            f"the demo's keys are public, so it can't be served on {host}",
+            hints=("Stay on 127.0.0.1, or leave the seed out.",),
+        )
     if not settings.tokens and not _is_loopback(host):
         raise UsageError(
             "open-to-the-network",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from octosync.contract import PRESETS, SLOT, contradiction_in, expand_policy
+from octosync.contract.policy import ROUTING_MODES, ROUTING_PREFERENCES
 from octosync.model import Address, JsonObject, JsonValue
 from octosync.server import answers
 from octosync.server.apps import app_by_slug, writable_app
@@ -17,7 +18,7 @@ from octosync.server.handling import Call, handles, handles_body
 from octosync.server.listing import listed
 from octosync.server.policy import allowed
 from octosync.server.store import Row, Store, from_json, to_json
-from octosync.server.validation import Body
+from octosync.server.validation import Body, one_of
 
 DEFAULT_POLICY = "local_first"  # assumed: what a slot is served by when a body has no policy
 _CAPABILITY = re.compile("[a-z0-9][a-z0-9_-]{0,63}")  # an open set: any name of this form
@@ -34,8 +35,8 @@ class ServingPolicy(Body):
     """A serving policy in full (public)."""
 
     model_config = ConfigDict(extra="allow")  # as in `PutSlot`
-    routing_mode: Literal["auto", "local_only", "cloud_only"]
-    routing_preference: Literal["local", "performance", "cloud"] | None = None
+    routing_mode: Annotated[str, *one_of(ROUTING_MODES)]
+    routing_preference: Annotated[str, *one_of(ROUTING_PREFERENCES)] | None = None
     fallback: Fallback
 
 

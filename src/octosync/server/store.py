@@ -16,6 +16,8 @@ from octosync.server.settings import Settings
 
 Row: TypeAlias = sqlite3.Row
 
+_LAST = datetime(9900, 1, 1, tzinfo=UTC)
+
 
 class Store:
     """Rows and server time. All use is from one thread at a time, the event loop's."""
@@ -92,6 +94,10 @@ class Store:
     def stamp(self) -> str:
         """Return server time as the wire shows it: RFC 3339, UTC, microseconds."""
         return stamp_of(self.now())
+
+    def can_tick(self, seconds: float) -> bool:
+        """Say whether server time stays in the calendar, with a century to spare."""
+        return self.now() < _LAST - timedelta(seconds=seconds)
 
     def tick(self, seconds: float) -> None:
         """Add to server time; kept over a restart."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
 from starlette.requests import Request
 
 from octosync.contract import ErrorCode
@@ -22,6 +22,7 @@ from octosync.server.errors import ApiError, invalid
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 64
 MAX_OFFSET = 2**31
+MAX_PROBLEMS = 100  # named in one answer
 DEFAULT_LIMIT, MAX_LIMIT = 50, 100
 
 _DRAINED_BYTES = 32 * MAX_BODY_BYTES  # read on beyond the limit, so that a client sees the 413 and not a reset
@@ -35,6 +36,17 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
     read_only: ClassVar[frozenset[str]] = frozenset()
+
+
+def one_of(names: Sequence[str]) -> tuple[AfterValidator, WithJsonSchema]:
+    """Return what makes a `str` field a choice of these names: `Annotated[str, *one_of(NAMES)]`."""
+
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"must be one of {', '.join(names)}")
+        return value
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "enum": list(names)})
 
 
 B = TypeVar("B", bound=Body)
@@ -91,7 +103,7 @@ def validated(model: type[B], value: JsonValue) -> B:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        problems = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_PROBLEMS]
         raise invalid(*((_path(one["loc"]), _message(one["msg"], one["type"])) for one in problems)) from error
 
 
