@@ -167,7 +167,7 @@ def _of_answering(problem: Exception, cause: Exception, connection: Connection) 
             hints=("The control plane may be overloaded: try again.",),
             again=Again.READS,
         )
-    if isinstance(cause, aiohttp.ClientResponseError | httpx.DecodingError):
+    if isinstance(cause, aiohttp.ClientResponseError) or isinstance(problem, httpx.DecodingError):
         return _Description(
             kind=Unreadable,
             reference="not-http",

@@ -142,7 +142,7 @@ def _app(client: Octomil, operation_id: str, body: JsonValue, request_id: str | 
     return App(
         slug=str(raw["slug"]),
         fields=normalise_app_fields(fields),
-        archived=raw.get("archived_at") is not None,
+        archived=bool(raw.get("archived_at")),
         identity=identity,
     )
 

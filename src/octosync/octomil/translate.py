@@ -100,16 +100,24 @@ class Translator:
     # One method an error, in the order of the statuses.
 
     def _redirect(self, answer: RawAnswer) -> RemoteError:
-        target = urlsplit(urljoin(self.connection.url + "/", answer.headers.get("location", "")))
-        where = self.concealer.text(f"{target.scheme}://{target.hostname or ''}") if target.hostname else "nowhere"
-        elsewhere = target.hostname != self.connection.host
+        try:
+            target = urlsplit(urljoin(f"{self.connection.url}/", answer.headers.get("location", "")))
+            host, where = target.hostname or "", f"{target.scheme}://{target.hostname or ''}"
+        except ValueError:
+            host, where = "", "nowhere that is a URL"
+        elsewhere = host not in {"", self.connection.host}
         hint = (
             f"The API key goes to {self.connection.host} only, so this is not followed. Is a login or proxy in between?"
             if elsewhere
             else "If the control plane has moved there, change the URL."
         )
         return self._error(
-            Unreadable, "redirected", f"the control plane redirects to {where}", answer, hints=(hint,), sent=True
+            Unreadable,
+            "redirected",
+            f"the control plane redirects to {self.concealer.text(where)}",
+            answer,
+            hints=(hint,),
+            sent=True,
         )
 
     def _credential_refused(self, answer: RawAnswer, fault: Fault) -> RemoteError:

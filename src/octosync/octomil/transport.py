@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from base64 import b64encode
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -63,8 +64,19 @@ def _aiohttp_transport(connection: Connection) -> AiohttpTransport:
     # aiohttp re-sends GET, PUT and DELETE by itself when a connection drops, unpaced, uncounted and unjournaled. It has no
     # public switch for it; a test counts the requests at the socket.
     session._retry_connection = False  # noqa: SLF001 — see above
-    proxy = httpx.Proxy(connection.proxy) if connection.proxy else None
-    return AiohttpTransport(verify=tls, client=session, proxy=proxy)
+    return AiohttpTransport(verify=tls, client=session, proxy=_proxy(connection.proxy) if connection.proxy else None)
+
+
+def _proxy(address: str) -> httpx.Proxy:
+    """Move the proxy's user and password, if any, from its URL into the header that carries them.
+
+    aiohttp makes `Proxy-Authorization` of it, for the tunnel or for the request, whichever the proxy sees.
+    """
+    url = httpx.URL(address)
+    if not url.userinfo:
+        return httpx.Proxy(url)
+    basic = b64encode(f"{url.username}:{url.password}".encode()).decode()
+    return httpx.Proxy(url.copy_with(userinfo=b""), headers={"Authorization": f"Basic {basic}"})
 
 
 async def exchange(http: httpx.AsyncClient, request: httpx.Request, connection: Connection) -> RawAnswer:

@@ -1,0 +1,279 @@
+"""Calling: what goes over the wire, how a retry waits, and that the pace is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import MappingProxyType
+from typing import Any
+
+import httpx
+import pytest
+from tests.support.calls import KEY, client_of, connection_to
+from tests.support.sockets import Reply, Then, answers, http, scripted
+from tests.support.virtual_time import run_in_virtual_time, virtual_clock
+
+from octosync.contract import Contract
+from octosync.errors import RemoteError, Unavailable
+from octosync.octomil import Connection, Octomil, Waiting, WaitReason
+from octosync.octomil.retrying import LONGEST_BACKOFF, backoff, retry_after
+
+
+async def test_a_request_carries_the_key_the_org_and_its_parameters_and_nothing_else() -> None:
+    """The org goes with every call when it is configured; parameters are percent-encoded so that each stays one segment."""
+    async with scripted(answers({})) as server:
+        async with client_of(server.url, org="org 7") as client:
+            await client.call("apps.get_slot", {"slug": "a", "capability": "x/../y z%"}, query={"limit": 5})
+        async with client_of(server.url, token=None) as client:
+            await client.call("apps.put_slot", {"slug": "a", "capability": "chat"}, body={"b": (1.5,), "a": "é"})
+        first, second = server.received
+    assert first.target == "/api/v1/apps/a/slots/x%2F..%2Fy%20z%25?limit=5&org_id=org+7"
+    assert first.headers["authorization"] == f"Bearer {KEY}"
+    assert first.headers["user-agent"].startswith("octosync/")
+    assert first.body == b""
+    assert "authorization" not in second.headers
+    assert second.headers["content-type"] == "application/json"
+    assert second.body == b'{"a":"\\u00e9","b":[1.5]}'
+
+
+async def test_a_frozen_mapping_is_sent_as_an_object() -> None:
+    """Model values, read-only mappings among them, go out as the JSON that they mean."""
+    async with scripted(http(204)) as server, client_of(server.url) as client:
+        body = {"policy": MappingProxyType({"routing_mode": "auto"})}
+        answer = await client.call("apps.put_slot", {"slug": "a", "capability": "chat"}, body=body)
+        assert (answer.status, answer.body, answer.request_id, answer.request_ids) == (204, None, None, ())
+        assert json.loads(server.received[0].body) == {"policy": {"routing_mode": "auto"}}
+
+
+@pytest.mark.parametrize("value", ["", ".", ".."])
+async def test_a_parameter_that_would_name_another_path_is_not_sent(value: str) -> None:
+    """An id of `..` would delete the app instead of the target: no request goes out."""
+    async with scripted(http(204)) as server, client_of(server.url) as client:
+        with pytest.raises(ValueError, match="target_id"):
+            await client.call("apps.delete_target", {"slug": "a", "target_id": value})
+        assert server.connections == 0
+
+
+async def test_an_overridden_operation_goes_where_the_user_says() -> None:
+    """`api.operations` moves a call."""
+    contract = Contract().overridden(operations={"apps.get": {"path": "/v2/app/{slug}"}})
+    async with scripted(answers({})) as server, Octomil(connection_to(server.url), contract) as client:
+        await client.call("apps.get", {"slug": "a"})
+        assert server.lines == ["GET /api/v1/v2/app/a"]
+
+
+async def test_connections_are_kept_and_bounded() -> None:
+    """Requests share connections, never more of them than the concurrency, however many callers wait."""
+    async with scripted(answers({})) as server, client_of(server.url, concurrency=3) as client:
+        await asyncio.gather(*(client.call("apps.get", {"slug": str(number)}) for number in range(60)))
+        assert len(server.received) == client.requests == 60
+        assert server.connections <= 3
+
+
+async def test_a_cancelled_call_gives_its_place_back() -> None:
+    """Cancelling leaves the client usable, even with a single lane."""
+    async with scripted(Reply(b"", Then.HANG), answers({})) as server, client_of(server.url, concurrency=1) as client:
+        hanging = asyncio.create_task(client.call("apps.get", {"slug": "a"}))
+        while not server.received:
+            await asyncio.sleep(0)
+        hanging.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hanging
+        assert (await client.call("apps.get", {"slug": "b"})).status == 200
+        assert client.requests == 2
+
+
+async def test_retries_are_not_logged_onto_the_screen(capfd: pytest.CaptureFixture[str]) -> None:
+    """A retry is no warning on stderr of a program that shows waits its own way."""
+    logger = logging.getLogger("stamina")
+    assert any(isinstance(handler, logging.NullHandler) for handler in logger.handlers)
+    async with scripted(http(503), answers({})) as server, client_of(server.url) as client:
+        await client.call("apps.get", {"slug": "a"})
+    assert capfd.readouterr() == ("", "")
+
+
+# In virtual time: httpx's own transport seam stands for the wire.
+
+
+def _replying(*responses: httpx.Response | Exception, log: list[float]) -> httpx.MockTransport:
+    script = list(responses)
+
+    def handle(_: httpx.Request) -> httpx.Response:
+        log.append(virtual_clock())
+        step = script.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    return httpx.MockTransport(handle)
+
+
+def _in_virtual_time(
+    use: Callable[[Octomil], Coroutine[Any, Any, Any]],
+    *responses: httpx.Response | Exception,
+    told: list[Waiting] | None = None,
+    **settings: Any,
+) -> list[float]:
+    """Run `use` against a script; return when each request was sent."""
+    log: list[float] = []
+
+    async def main() -> None:
+        connection = Connection(url="https://api.octomil.com", **settings)
+        on_wait = None if told is None else told.append
+        transport = _replying(*responses, log=log)
+        async with Octomil(connection, clock=virtual_clock, transport=transport, on_wait=on_wait) as client:
+            await use(client)
+
+    run_in_virtual_time(main())
+    return log
+
+
+async def _get(client: Octomil) -> None:
+    await client.call("apps.get", {"slug": "a"})
+
+
+async def _put(client: Octomil) -> None:
+    await client.call("apps.put_slot", {"slug": "a", "capability": "chat"}, body={})
+
+
+@pytest.mark.parametrize("use", [_get, _put])
+def test_a_429_is_sent_again_when_the_control_plane_says(use: Callable[[Octomil], Coroutine[Any, Any, None]]) -> None:
+    """`Retry-After` in seconds is kept to, for a write too: it certainly wasn't carried out."""
+    throttled = httpx.Response(429, headers={"Retry-After": "17"})
+    assert _in_virtual_time(use, throttled, httpx.Response(204)) == [0.0, 17.0]
+
+
+def test_a_429_holds_every_other_request_too() -> None:
+    """Somebody else used the key: nobody's request goes before the time that was named."""
+
+    async def use(client: Octomil) -> None:
+        await asyncio.gather(_get(client), _get(client), _put(client))
+
+    told: list[Waiting] = []
+    throttled = httpx.Response(429, headers={"Retry-After": "30"})
+    ok = [httpx.Response(200, json={}) for _ in range(3)]
+    assert _in_virtual_time(use, throttled, *ok, concurrency=1, told=told) == [0.0, 30.0, 30.0, 30.0]
+    assert told[0].reason is WaitReason.THROTTLED
+    assert told[0].seconds == 30.0
+
+
+def test_a_429_without_a_time_backs_off() -> None:
+    """Without `Retry-After` the pause is drawn, and bounded."""
+    sent = _in_virtual_time(_get, httpx.Response(429), httpx.Response(200, json={}))
+    assert 0.0 <= sent[1] <= 1.0
+
+
+def test_a_control_plane_that_asks_for_too_long_ends_the_run() -> None:
+    """Nobody's CI job waits an hour: the error says how long was asked for."""
+
+    async def use(client: Octomil) -> None:
+        with pytest.raises(Unavailable) as throttled:
+            await _get(client)
+        assert throttled.value.reference == "throttled"
+        assert "wait 3600 s" in throttled.value.message
+        assert not throttled.value.sent
+
+    assert _in_virtual_time(use, httpx.Response(429, headers={"Retry-After": "3600"})) == [0.0]
+
+
+def test_retry_after_as_a_date_is_kept_to() -> None:
+    """A date is read against the answer's own, so that our clock may be wrong."""
+    then = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
+    dates = {
+        "Date": format_datetime(then, usegmt=True),
+        "Retry-After": format_datetime(then + timedelta(seconds=40), usegmt=True),
+    }
+    assert _in_virtual_time(_get, httpx.Response(503, headers=dates), httpx.Response(200, json={})) == [0.0, 40.0]
+
+
+def test_a_backoff_is_told() -> None:
+    """A person sees that a request will be tried again, and when."""
+    told: list[Waiting] = []
+    busy = httpx.Response(503, headers={"Retry-After": "5"})
+    _in_virtual_time(_get, busy, httpx.Response(200, json={}), told=told)
+    assert told == [Waiting(1, 5.0, WaitReason.RETRY)]
+
+
+def test_the_pace_is_kept_over_retries() -> None:
+    """Every attempt takes a place in the window, so that retries can't break the limit."""
+    sent = _in_virtual_time(
+        _get, httpx.Response(503), httpx.Response(503), httpx.Response(200, json={}), requests_per_minute=1, backoff=0.0
+    )
+    assert all(later - earlier >= 60.0 for earlier, later in zip(sent, sent[1:], strict=False))
+
+
+def test_a_move_keeps_its_second_place_over_a_retry() -> None:
+    """A first half that has to be sent again doesn't take the second half's place."""
+
+    async def use(client: Octomil) -> None:
+        async with client.reserve(2) as move:
+            target = {"platform": "ios", "identifier": "x"}
+            await client.call("apps.delete_target", {"slug": "a", "target_id": "t"}, within=move)
+            await client.call("apps.create_target", {"slug": "b"}, body=target, within=move)
+
+    busy = httpx.Response(429, headers={"Retry-After": "0"})
+    sent = _in_virtual_time(
+        use, busy, httpx.Response(204), httpx.Response(201, json={}), requests_per_minute=3, concurrency=1
+    )
+    assert sent == [0.0, 0.0, 0.0]
+
+
+def test_an_attempt_that_never_left_is_free() -> None:
+    """A host that can't be reached uses nothing of the budget."""
+    refused = httpx.ConnectError("refused")
+    sent = _in_virtual_time(_put, refused, refused, httpx.Response(204), requests_per_minute=1)
+    assert sent[-1] < 60.0
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        (" 12 ", 12.0),
+        ("-3", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+        ("1.5", None),
+        ("9" * 400, 999999999.0),
+    ],
+)
+def test_retry_after_in_seconds_is_read_or_ignored(value: str | None, seconds: float | None) -> None:
+    """What makes no sense is as if it weren't there."""
+    assert retry_after(value) == seconds
+
+
+def test_a_date_without_another_to_hold_it_against_uses_our_clock() -> None:
+    """A date in the past means now, one ahead means then."""
+    ahead = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    seconds = retry_after(ahead)
+    assert seconds is not None
+    assert 0.0 < seconds <= 100.0
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 -0000", "Wed, 21 Oct 2015 07:27:00 GMT") == 60.0
+
+
+def test_backoff_is_exponential_with_full_jitter_and_a_ceiling() -> None:
+    """Waits are drawn from zero up to a doubling bound: clients that failed together don't come back together."""
+    for attempt in range(1, 12):
+        drawn = [backoff(attempt, 0.5) for _ in range(200)]
+        bound = min(LONGEST_BACKOFF, 0.5 * 2 ** (attempt - 1))
+        assert all(0.0 <= wait <= bound for wait in drawn)
+        assert min(drawn) < bound / 4
+        assert max(drawn) > bound / 2
+
+
+def test_the_error_after_all_attempts_is_the_last_one() -> None:
+    """What is raised in the end says what happened last."""
+
+    async def use(client: Octomil) -> None:
+        with pytest.raises(RemoteError) as last:
+            await _get(client)
+        assert last.value.status == 504
+
+    responses = [httpx.Response(503), httpx.Response(504)]
+    assert len(_in_virtual_time(use, *responses, attempts=2)) == 2

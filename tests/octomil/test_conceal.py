@@ -1,0 +1,54 @@
+"""Concealing: what of a foreign text is shown."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import pytest
+
+from octosync.octomil import Secret
+from octosync.octomil.conceal import LONGEST_SHOWN, Concealer, show
+
+KEY = 'oct_live_0"12/34é56789'
+
+
+@pytest.mark.parametrize("spelling", [KEY, json.dumps(KEY), json.dumps(KEY, ensure_ascii=False), quote(KEY, safe="")])
+def test_the_key_is_masked_however_it_is_spelled(spelling: str) -> None:
+    """An answer that echoes the key, in JSON or a URL too, doesn't bring it into a message."""
+    shown = Concealer(Secret(KEY)).text(f"bad header {spelling} given")
+    assert "bad header" in shown
+    assert "(sensitive)" in shown
+    assert "0123456789" not in shown
+    assert "56789" not in shown
+
+
+def test_what_a_body_carries_under_sensitive_keys_is_masked() -> None:
+    """A 422 that quotes the value sent doesn't show what the manifest holds under a sensitive key, at any depth."""
+    body = {"credentials": {"api_key": {"parts": ["hunter2000", 987654]}}, "model": "phi-4-mini", "password": True}
+    shown = Concealer(body=body).text("invalid: hunter2000, 987654, phi-4-mini")
+    assert shown == "invalid: (sensitive), (sensitive), phi-4-mini"
+
+
+def test_other_peoples_authorization_is_masked() -> None:
+    """An authorization header in an error page stays out of messages, whoever's it is."""
+    assert show("sent 'Authorization: Bearer abc.def' twice") == "sent 'Authorization: Bearer (sensitive)' twice"
+
+
+def test_control_characters_and_line_breaks_are_neutralised() -> None:
+    """A hostile message can't move the cursor, colour the terminal, or forge a line of its own."""
+    assert show("a\x1b[31mred\r\nerror: b\x00\u202ec") == "a [31mred error: b c"
+
+
+def test_long_texts_are_clipped() -> None:
+    """A whole HTML page doesn't become a message."""
+    shown = show("x" * 10_000)
+    assert len(shown) == LONGEST_SHOWN
+    assert shown.endswith("…")
+
+
+def test_structured_details_keep_their_shape() -> None:
+    """Details stay usable (the holder of a target), with every string in them safe."""
+    concealer = Concealer(Secret("oct_live_0123456789"))
+    details = {"app_slug": "shop", "n": [1, None, True, "oct_live_0123456789"]}
+    assert concealer.value(details) == {"app_slug": "shop", "n": [1, None, True, "(sensitive)"]}

@@ -1,0 +1,117 @@
+"""Connections: one normal form of the URL, and refusals that never show what they refuse."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from octosync.errors import ConfigError
+from octosync.octomil import Connection, Secret, normalise_url
+
+KEY = "oct_live_0123456789a91f"
+
+
+@pytest.mark.parametrize(
+    ("given", "normal"),
+    [
+        ("api.octomil.com/", "https://api.octomil.com/api/v1"),
+        ("https://api.octomil.com", "https://api.octomil.com/api/v1"),
+        ("https://api.octomil.com/api/v1/", "https://api.octomil.com/api/v1"),
+        ("  https://API.Octomil.com:8443\n", "https://api.octomil.com:8443/api/v1"),
+        ("https://gateway.example/octomil/api/v1", "https://gateway.example/octomil/api/v1"),
+        ("http://127.0.0.1:8787", "http://127.0.0.1:8787/api/v1"),
+        ("127.0.0.1:8787", "http://127.0.0.1:8787/api/v1"),
+        ("localhost:8787", "http://localhost:8787/api/v1"),
+        ("http://[::1]:8787/", "http://[::1]:8787/api/v1"),
+    ],
+)
+def test_a_url_has_one_normal_form(given: str, normal: str) -> None:
+    """A bare origin, a trailing slash, a missing scheme: all mean the same base, and it is its own normal form."""
+    assert normalise_url(given) == normal
+    assert normalise_url(normal) == normal
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "  ",
+        "https://",
+        "ftp://octomil.com",
+        "https://a b.com",
+        "https://x.com?org=1",
+        "https://x.com/#a",
+        "https://x:port",
+    ],
+)
+def test_what_is_no_url_is_refused(url: str) -> None:
+    """A URL that can't be right is one configuration error, with an example of a right one."""
+    with pytest.raises(ConfigError) as refused:
+        normalise_url(url)
+    assert refused.value.reference == "bad-url"
+    assert "https://api.octomil.com/api/v1" in refused.value.hints[0]
+
+
+def test_credentials_in_a_url_are_refused_unseen() -> None:
+    """A user name or password in the URL is refused, and shown nowhere."""
+    with pytest.raises(ConfigError) as refused:
+        normalise_url("https://ana:hunter2@api.octomil.com")
+    shown = str(refused.value) + " ".join(refused.value.hints)
+    assert refused.value.reference == "credentials-in-url"
+    assert "hunter2" not in shown
+    assert "ana" not in shown
+
+
+def test_a_key_does_not_travel_unencrypted() -> None:
+    """http:// beyond loopback with a key needs --insecure; loopback, or no key, doesn't."""
+    with pytest.raises(ConfigError) as refused:
+        Connection(url="http://octomil.internal", token=Secret(KEY))
+    assert refused.value.reference == "insecure-url"
+    assert "--insecure" in refused.value.hints[0]
+    assert Connection(url="http://octomil.internal", token=Secret(KEY), insecure=True).host == "octomil.internal"
+    assert Connection(url="http://octomil.internal").is_loopback is False
+    assert Connection(url="http://127.8.9.10:1", token=Secret(KEY)).is_loopback
+    assert Connection(url="http://api.localhost", token=Secret(KEY)).is_loopback
+
+
+@pytest.mark.parametrize("key", ["", f"{KEY}\n", f"{KEY}é", f" {KEY}", "a\x00b", "two words"])
+def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str) -> None:
+    """A key with a line break or beyond ASCII is one clear error that says where it came from and doesn't show it."""
+    with pytest.raises(ConfigError) as refused:
+        Connection(url="https://api.octomil.com", token=Secret(key), token_source="OCTOMIL_API_KEY")
+    shown = str(refused.value) + " ".join(refused.value.hints)
+    assert refused.value.reference == "token-unusable"
+    assert "OCTOMIL_API_KEY" in shown
+    assert KEY not in shown
+
+
+@pytest.mark.parametrize("pace", [{"requests_per_minute": -1}, {"concurrency": 0}, {"attempts": 0}])
+def test_a_pace_that_makes_no_sense_is_refused(pace: dict[str, int]) -> None:
+    """A negative rate, no concurrency and no attempt are configuration errors, not a hang."""
+    with pytest.raises(ConfigError, match="bad-pace"):
+        Connection(url="https://api.octomil.com", **pace)  # type: ignore[arg-type] # any of several integers
+
+
+def test_a_secret_shows_itself_to_nobody() -> None:
+    """No repr, format, message or pickle of a secret, or of what holds it, carries it."""
+    secret = Secret(KEY)
+    connection = Connection(url="https://api.octomil.com", token=secret, proxy="http://u:pw@proxy:1")
+    for shown in (repr(secret), str(secret), f"{secret}", f"{secret!r:>20}", repr(connection), str(connection)):
+        assert KEY not in shown
+        assert "pw" not in shown
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)
+    with pytest.raises(TypeError):
+        copy.copy(secret)
+
+
+def test_a_secret_is_told_apart_by_its_ending() -> None:
+    """The last four characters are shown of a long key, none of a short one."""
+    assert Secret(KEY).ending() == "…a91f"
+    assert Secret("a91fa91f").ending() == ""
+    assert Secret(KEY) == Secret(KEY) != Secret("other")
+    assert len({Secret(KEY), Secret(KEY)}) == 1
+    assert Secret(KEY)
+    assert not Secret("")

@@ -1,0 +1,263 @@
+"""Answers that don't come: what is sent again, what is not, and what the error says. All over real sockets."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import traceback
+from typing import Any
+
+import aiohttp
+import httpx
+import pytest
+from tests.support.calls import KEY, client_of, connection_to
+from tests.support.sockets import Reply, Then, answers, http, scripted
+
+from octosync.errors import RemoteError, Unavailable, Unreadable
+from octosync.octomil import Connection, Octomil
+from octosync.octomil import transport as wire
+from octosync.octomil.failures import Again, failed
+
+READ: dict[str, Any] = {"operation_id": "apps.get", "parameters": {"slug": "a"}}
+WRITES: list[dict[str, Any]] = [
+    {"operation_id": "apps.put_slot", "parameters": {"slug": "a", "capability": "chat"}, "body": {}},
+    {"operation_id": "apps.delete_slot", "parameters": {"slug": "a", "capability": "chat"}},
+    {"operation_id": "apps.update", "parameters": {"slug": "a"}, "body": {"name": "A"}},
+    {"operation_id": "apps.create", "body": {"slug": "a", "name": "A"}},
+]
+
+LOST = {
+    "connection-lost closed": (Reply(b"", Then.CLOSE), "connection-lost"),
+    "connection-lost reset": (Reply(b"", Then.RESET), "connection-lost"),
+    "cut headers": (Reply(b"HTTP/1.1 200 OK\r\nContent-", Then.CLOSE), "connection-lost"),
+    "cut body": (http(200, '{"slug": "a', claims=500, then=Then.CLOSE), "connection-lost"),
+    "cut body by reset": (http(200, '{"slug": "a', claims=500, then=Then.RESET), "connection-lost"),
+    "silence": (Reply(b"", Then.HANG), "answer-timed-out"),
+    "silence in the body": (http(200, '{"slug": "a', claims=500, then=Then.HANG), "answer-timed-out"),
+    "500": (answers({"detail": "boom"}, 500), "unavailable"),
+    "502": (http(502, "<html>Bad Gateway</html>"), "unavailable"),
+    "503": (answers({"code": "busy", "message": "later"}, 503), "unavailable"),
+    "504": (http(504), "unavailable"),
+    "520": (http(520), "unavailable"),
+}
+
+
+@pytest.mark.parametrize("case", LOST)
+async def test_a_read_is_tried_again_whatever_was_lost(case: str) -> None:
+    """A lost answer to a read costs another request and nothing else."""
+    async with scripted(LOST[case][0], answers({"slug": "a"}, request_id="req_2")) as server:
+        async with client_of(server.url, answer_timeout=0.1) as client:
+            answer = await client.call(**READ)
+        assert answer.body == {"slug": "a"}
+        assert answer.request_ids[-1] == answer.request_id == "req_2"
+        assert client.requests == len(server.received) == 2
+
+
+@pytest.mark.parametrize("case", LOST)
+@pytest.mark.parametrize("write", WRITES, ids=lambda write: write["operation_id"])
+async def test_a_lost_write_is_sent_once_and_says_that_it_may_have_happened(case: str, write: dict[str, Any]) -> None:
+    """Neither the client nor the library under it sends a write twice: one attempt is one request at the socket."""
+    async with scripted(LOST[case][0]) as server:
+        async with client_of(server.url, answer_timeout=0.1) as client:
+            with pytest.raises(Unavailable) as lost:
+                await client.call(**write)
+        assert lost.value.reference == LOST[case][1]
+        assert lost.value.sent
+        assert lost.value.operation == write["operation_id"]
+        assert client.requests == len(server.received) == 1
+
+
+async def test_a_kept_connection_that_drops_is_no_reason_to_send_twice() -> None:
+    """On a connection that has served before, where libraries re-send idempotent requests by themselves, ours doesn't."""
+    async with scripted(answers({"slug": "a"}), Reply(b"", Then.CLOSE)) as server:
+        async with client_of(server.url) as client:
+            await client.call(**READ)
+            with pytest.raises(Unavailable, match="connection-lost"):
+                await client.call(**WRITES[0])
+        assert server.connections == 1
+        assert [request.method for request in server.received] == ["GET", "PUT"]
+
+
+async def test_reads_give_up_in_the_end() -> None:
+    """A control plane that stays broken gets the configured attempts, and the error is that of the last."""
+    async with scripted(answers({"detail": "boom"}, 500, request_id="req_9")) as server:
+        async with client_of(server.url, attempts=4) as client:
+            with pytest.raises(Unavailable) as gone:
+                await client.call(**READ)
+        assert client.requests == len(server.received) == 4
+        assert gone.value.request_id == "req_9"
+        assert gone.value.status == 500
+        assert str(gone.value) == "unavailable: the control plane fails: boom (500, apps.get, request req_9)"
+
+
+@pytest.mark.parametrize("call", [READ, WRITES[0]], ids=["read", "write"])
+async def test_a_refused_connection_is_tried_again_and_counts_as_no_request(call: dict[str, Any]) -> None:
+    """Where nothing listens, nothing was sent: safe to try again for a write too, and the error says what to start."""
+    async with scripted(Reply()) as server:
+        url = server.url
+    async with client_of(url) as client:
+        with pytest.raises(Unavailable) as refused:
+            await client.call(**call)
+    assert refused.value.reference == "connection-refused"
+    assert not refused.value.sent
+    assert client.requests == 0
+    assert "octosync server" in refused.value.hints[0]
+
+
+async def test_tls_to_a_server_without_it_is_one_error() -> None:
+    """https:// to a plain HTTP port is not retried, was not sent, and says which part of the URL to look at."""
+    async with scripted(greeting=http(400).data) as server:
+        async with client_of(server.url.replace("http://", "https://")) as client:
+            with pytest.raises(RemoteError) as refused:
+                await client.call(**WRITES[0])
+        assert server.connections == 1
+    assert refused.value.reference == "tls-failed"
+    assert not refused.value.sent
+    assert any("http://" in hint for hint in refused.value.hints)
+
+
+async def test_an_unknown_host_is_one_error() -> None:
+    """A name without an address is told as that."""
+    async with client_of("https://octomil.invalid", attempts=2) as client:
+        with pytest.raises(Unavailable) as unknown:
+            await client.call(**READ)
+    assert unknown.value.reference == "host-unknown"
+    assert "octomil.invalid" in unknown.value.message
+    assert not unknown.value.sent
+
+
+async def test_a_proxy_carries_requests_and_gets_its_password_in_its_own_header() -> None:
+    """With a proxy, the request goes to it, whole URL and all."""
+    async with scripted(answers({"slug": "a"})) as server:
+        proxy = server.url.replace("http://", "http://u:pw@")
+        async with client_of("http://octomil.invalid", insecure=True, proxy=proxy) as client:
+            await client.call(**READ)
+        assert server.received[0].target == "http://octomil.invalid/api/v1/apps/a"
+        assert server.received[0].headers["proxy-authorization"] == "Basic dTpwdw=="
+        assert server.received[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+async def test_a_proxy_that_is_not_there_is_one_error() -> None:
+    """A proxy that can't be reached is named as the culprit, and its password isn't."""
+    async with scripted(Reply()) as server:
+        port = server.url.rpartition(":")[2]
+    async with client_of("http://octomil.invalid", insecure=True, proxy=f"http://u:hunter2@127.0.0.1:{port}") as client:
+        with pytest.raises(Unavailable) as unreachable:
+            await client.call(**READ)
+    assert unreachable.value.reference == "connect-failed"
+    assert "proxy" in unreachable.value.message
+    assert "hunter2" not in str(unreachable.value)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reference"),
+    [
+        (Reply(b"SSH-2.0-OpenSSH_9.6\r\n", Then.CLOSE), "not-http"),
+        (http(200, b"\x00\x01", headers={"Content-Encoding": "gzip"}), "not-http"),
+        (http(200, "<html>Please log in</html>", headers={"Content-Type": "text/html"}), "html-answer"),
+        (http(200, '{"slug": "a", "name": "tr'), "truncated-answer"),
+        (http(200, '{"slug": "a",'), "truncated-answer"),
+        (http(200, "OK"), "unreadable-answer"),
+        (http(200, '{"a": NaN}'), "unreadable-answer"),
+        (http(200, b'{"a": "\\ud800"}'), "unreadable-answer"),
+        (http(200, b"\xff\xfe\xfd"), "unreadable-answer"),
+        (http(200, b"[" * 100_000 + b"]" * 100_000), "unreadable-answer"),
+    ],
+)
+async def test_what_is_no_answer_of_a_control_plane_is_unreadable(reply: Reply, reference: str) -> None:
+    """A login page, half of a JSON text, another protocol: one error each, at once, and a write may have happened."""
+    async with scripted(reply) as server:
+        async with client_of(server.url) as client:
+            with pytest.raises(Unreadable) as unreadable:
+                await client.call(**WRITES[0])
+        assert len(server.received) == 1
+    assert unreadable.value.reference == reference
+    assert unreadable.value.sent
+    assert unreadable.value.hints
+
+
+async def test_an_answer_beyond_all_measure_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compressed answer that unpacks to more than the limit is dropped, not held in memory."""
+    monkeypatch.setattr(wire, "LARGEST_ANSWER", 1 << 20)
+    bomb = gzip.compress(b" " * (4 << 20))
+    async with scripted(http(200, bomb, headers={"Content-Encoding": "gzip"})) as server, client_of(server.url) as client:
+        with pytest.raises(Unreadable, match="answer-too-large"):
+            await client.call(**READ)
+
+
+async def test_compressed_answers_are_read() -> None:
+    """A proxy that compresses changes nothing."""
+    packed = gzip.compress(json.dumps({"slug": "a"}).encode())
+    async with scripted(http(200, packed, headers={"Content-Encoding": "gzip"})) as server, client_of(server.url) as client:
+        assert (await client.call(**READ)).body == {"slug": "a"}
+
+
+async def test_cookies_are_neither_kept_nor_sent() -> None:
+    """What one answer sets doesn't colour the next request."""
+    async with scripted(answers({}, Set_Cookie="session=1; Path=/")) as server:
+        async with client_of(server.url) as client:
+            await client.call(**READ)
+            await client.call(**READ)
+        assert [request.headers.get("cookie") for request in server.received] == [None, None]
+
+
+async def test_no_traceback_carries_the_key_or_a_foreign_exception() -> None:
+    """Errors stand alone: what httpx and aiohttp raised, which holds the request and its key, isn't chained to them."""
+    async with scripted(Reply(b"", Then.CLOSE)) as server, client_of(server.url, attempts=2) as client:
+        for call in (READ, WRITES[0]):
+            with pytest.raises(Unavailable) as lost:
+                await client.call(**call)
+            assert lost.value.__cause__ is None
+            assert lost.value.__context__ is None
+            shown = "".join(traceback.format_exception(lost.value))
+            assert KEY not in shown
+            assert "aiohttp" not in shown
+
+
+@pytest.mark.parametrize(
+    ("problem", "reference", "again", "sent"),
+    [
+        (httpx.ConnectTimeout("slow"), "connect-timed-out", Again.ALWAYS, False),
+        (aiohttp.ConnectionTimeoutError("slow"), "connect-timed-out", Again.ALWAYS, False),
+        (aiohttp.ServerDisconnectedError(), "connection-lost", Again.READS, True),
+        (aiohttp.ClientOSError(104, "reset"), "connection-lost", Again.READS, True),
+        (OSError(113, "no route"), "connection-lost", Again.READS, True),
+        (TimeoutError(), "answer-timed-out", Again.READS, True),
+        (httpx.ReadTimeout("slow"), "answer-timed-out", Again.READS, True),
+    ],
+)
+def test_only_a_failure_to_connect_proves_that_nothing_was_sent(
+    problem: Exception, reference: str, again: Again, sent: bool
+) -> None:
+    """What happened before sending is safe to repeat; everything that may have happened after it isn't."""
+    outcome = failed(problem, Connection(url="https://api.octomil.com"), "apps.get")
+    assert outcome is not None
+    assert (outcome.error.reference, outcome.again, outcome.error.sent) == (reference, again, sent)
+
+
+def test_a_library_error_is_read_by_its_cause() -> None:
+    """The transport calls a connection that broke after sending a connect timeout; its cause says otherwise."""
+    problem = httpx.ConnectTimeout("Server disconnected")
+    problem.__cause__ = aiohttp.ServerDisconnectedError()
+    outcome = failed(problem, Connection(url="https://api.octomil.com"), "apps.create")
+    assert outcome is not None
+    assert outcome.error.sent
+    assert outcome.again is Again.READS
+
+
+async def test_a_mistake_of_our_own_is_not_dressed_up_as_the_networks() -> None:
+    """A bug surfaces as itself."""
+
+    class Broken(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise LookupError(request.method)
+
+    async with Octomil(connection_to("http://127.0.0.1:1"), transport=Broken()) as client:
+        with pytest.raises(LookupError, match="GET"):
+            await client.call(**READ)
+
+
+async def test_a_client_that_is_not_open_says_so() -> None:
+    """Forgetting `async with` is a programming error, told as one."""
+    with pytest.raises(RuntimeError, match="async with"):
+        await client_of("http://127.0.0.1:1").call(**READ)

@@ -1,0 +1,287 @@
+"""Refusals: every status and every shape of error body becomes one error that says what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.support.calls import KEY, client_of
+from tests.support.sockets import Reply, answers, http, scripted
+
+from octosync.errors import (
+    AwaitingApproval,
+    Conflict,
+    CredentialRefused,
+    Forbidden,
+    Missing,
+    Rejected,
+    RemoteError,
+    Unavailable,
+    Unreadable,
+)
+from octosync.octomil.faults import Fault, fault_in
+
+
+async def _refusal(reply: Reply, operation: str = "apps.put_slot", **settings: Any) -> RemoteError:
+    """Call once and return the error; nothing but it may come."""
+    parameters = {"slug": "a", "capability": "chat"} if "slot" in operation else {"slug": "a"}
+    async with scripted(reply) as server, client_of(server.url, **settings) as client:
+        with pytest.raises(RemoteError) as refused:
+            await client.call(operation, parameters, body={} if operation == "apps.put_slot" else None)
+    return refused.value
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (
+            {"error": {"code": "conflict", "message": "taken", "details": {"app_slug": "b"}, "request_id": "r"}},
+            Fault(code="conflict", message="taken", details={"app_slug": "b"}, request_id="r"),
+        ),
+        ({"error": "conflict", "message": "taken", "status_code": 409}, Fault(code="conflict", message="taken")),
+        ({"code": "conflict", "message": "taken", "more": 1}, Fault(code="conflict", message="taken")),
+        ({"message": "taken"}, Fault(message="taken")),
+        ({"detail": "taken"}, Fault(message="taken")),
+        ({"detail": {"code": "conflict", "message": "taken"}}, Fault(code="conflict", message="taken")),
+        (
+            {"detail": [{"loc": ["body", "bindings", 0], "msg": "no", "input": "x"}, {"loc": "name", "msg": "long"}]},
+            Fault(fields=(("bindings.0", "no"), ("name", "long"))),
+        ),
+        (
+            {"error": {"code": "validation_error", "details": {"errors": [{"field": "name", "message": "long"}]}}},
+            Fault(
+                code="validation_error",
+                details={"errors": [{"field": "name", "message": "long"}]},
+                fields=(("name", "long"),),
+            ),
+        ),
+        ({"error": {"code": 7, "message": None}}, Fault()),
+        ({"detail": 7}, None),
+        ({"anything": "else"}, None),
+        (["no"], None),
+        (None, None),
+    ],
+)
+def test_the_four_error_shapes_are_read_into_one(body: Any, fault: Fault | None) -> None:
+    """Whichever of its shapes the control plane answers in, code, message, fields and details are found."""
+    assert fault_in(body) == fault
+
+
+async def test_a_refused_key_says_where_it_came_from_and_how_it_ends() -> None:
+    """401: the person sees which key it was, and not the key."""
+    reply = answers({"error": {"code": "invalid_api_key", "message": f"bad {KEY}"}}, 401, request_id="req_77c0")
+    error = await _refusal(reply, token_source="OCTOMIL_API_KEY (context production, octosync.yaml:3)")
+    assert isinstance(error, CredentialRefused)
+    assert (
+        str(error)
+        == "credential-refused: the control plane refused the API key (401 invalid_api_key, request req_77c0)"
+    )
+    assert error.hints == (
+        "key from OCTOMIL_API_KEY (context production, octosync.yaml:3), ends in …a91f",
+        "Create a key with scope apps:write in the Octomil dashboard, or choose another one.",
+    )
+    assert not error.sent
+
+
+async def test_a_missing_key_says_how_to_give_one() -> None:
+    """401 without any key sent is not blamed on a key."""
+    error = await _refusal(answers({"detail": "Not authenticated"}, 401), "apps.get", token=None)
+    assert isinstance(error, CredentialRefused)
+    assert "none was given" in error.message
+    assert "OCTOMIL_API_KEY" in error.hints[0]
+    assert "--token-file" in error.hints[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "org", "reference", "says"),
+    [
+        ("insufficient_scope", None, "insufficient-scope", "the API key lacks the scope apps:write"),
+        ("missing_org_context", None, "missing-org-context", "--org"),
+        ("missing_org_context", "org-7", "missing-org-context", "the API key may not act in the org org-7"),
+        ("no_such_luck", None, "forbidden", "…a91f"),
+    ],
+)
+async def test_a_forbidden_call_says_which_scope_or_org(code: str, org: str | None, reference: str, says: str) -> None:
+    """403: what the key lacks is named."""
+    error = await _refusal(answers({"error": {"code": code, "message": "no"}}, 403), org=org)
+    assert isinstance(error, Forbidden)
+    assert error.reference == reference
+    assert says in " ".join((error.message, *error.hints))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, {"error": {"code": "approval_required", "message": "ask ben"}}),
+        (409, {"code": "approval_required", "message": "ask ben"}),
+        (202, {"status": "pending_approval"}),
+        (202, {"code": "approval_required", "message": "ask ben"}),
+    ],
+)
+async def test_guard_rails_of_the_org_are_no_crash(status: int, body: Any) -> None:
+    """An approval that is wanted first is told as that, whichever way the control plane says it."""
+    error = await _refusal(answers(body, status))
+    assert isinstance(error, AwaitingApproval)
+    assert "pprove" in error.hints[0]
+    assert not error.sent
+
+
+@pytest.mark.parametrize(
+    "reply", [http(202), answers({"status": "accepted"}, 202), answers(["approval_required"], 202)]
+)
+async def test_a_bare_202_is_a_success(reply: Reply) -> None:
+    """Only a body that says so makes a 202 wait for a person."""
+    async with scripted(reply) as server, client_of(server.url) as client:
+        assert (await client.call("apps.archive", {"slug": "a"})).status == 202
+
+
+async def test_a_conflict_keeps_its_details() -> None:
+    """409: the holder of a target can be named."""
+    body = {"error": {"code": "conflict", "message": "taken", "details": {"app_slug": "shop", "note": KEY}}}
+    error = await _refusal(answers(body, 409, request_id="req_5"))
+    assert isinstance(error, Conflict)
+    assert error.details == {"app_slug": "shop", "note": "(sensitive)"}
+    assert (error.code, error.status, error.request_id) == ("conflict", 409, "req_5")
+    assert str(error) == (
+        "conflict: the control plane sees a conflict: taken (409 conflict, apps.put_slot, request req_5)"
+    )
+
+
+async def test_a_rejected_body_names_its_fields_and_not_their_values() -> None:
+    """422: where and why, and nothing of what was sent."""
+    detail = [
+        {"loc": ["body", "serving_policy", "routing_mode"], "msg": "unknown", "input": "s3cret-value", "type": "enum"}
+    ]
+    error = await _refusal(answers({"detail": detail}, 422))
+    assert isinstance(error, Rejected)
+    assert "serving_policy.routing_mode: unknown" in error.message
+    assert "s3cret-value" not in f"{error!r} {error.details}"
+
+
+@pytest.mark.parametrize(("status", "reference"), [(402, "plan-limit-exceeded"), (400, "rejected"), (413, "rejected")])
+async def test_other_refusals_are_final(status: int, reference: str) -> None:
+    """What sending again won't help is said at once, and wasn't carried out."""
+    error = await _refusal(answers({"error": "x", "message": "no"}, status))
+    assert isinstance(error, Rejected)
+    assert error.reference == reference
+    assert not error.sent
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "reference"),
+    [
+        ({"error": {"code": "app_not_found", "message": "no"}}, "app_not_found", "app-not-found"),
+        (
+            {"code": "capability_not_configured", "message": "no"},
+            "capability_not_configured",
+            "capability-not-configured",
+        ),
+        ({"code": "something_else", "message": "no"}, "something_else", "missing"),
+        ({"detail": "App not found"}, None, "missing"),
+    ],
+)
+async def test_a_404_that_names_an_object_is_missing(body: Any, code: str | None, reference: str) -> None:
+    """A coded 404 is an answer about the object, given once."""
+    error = await _refusal(answers(body, 404), "apps.get")
+    assert isinstance(error, Missing)
+    assert (error.code, error.reference) == (code, reference)
+
+
+@pytest.mark.parametrize("operation", ["apps.get", "apps.put_slot"])
+async def test_the_bare_404_of_a_route_is_tried_again_and_never_an_absence(operation: str) -> None:
+    """A cold start answers like this for a moment: safe to send again for a write too; in the end, the path is doubted."""
+    bare = answers({"detail": "Not Found"}, 404)
+    parameters = {"slug": "a", "capability": "chat"}
+    async with scripted(bare, bare, answers({"slug": "a"})) as server, client_of(server.url) as client:
+        assert (await client.call(operation, parameters, absent=lambda _: True)).body == {"slug": "a"}
+        assert len(server.received) == 3
+    error = await _refusal(bare, operation)
+    assert isinstance(error, Unavailable)
+    assert error.reference == "unknown-route"
+    assert not error.sent
+    assert any(f"api.operations.{operation}" in hint for hint in error.hints)
+
+
+@pytest.mark.parametrize("reply", [http(404, "<html>gone</html>"), http(404), answers([], 404)])
+async def test_a_404_of_something_else_is_never_an_absence(reply: Reply) -> None:
+    """A proxy's 404 page says nothing about the object."""
+    error = await _refusal(reply, "apps.get")
+    assert isinstance(error, Unreadable)
+    assert error.reference == "foreign-answer"
+    assert error.hints
+
+
+async def test_a_page_of_a_proxy_is_suspected() -> None:
+    """A refusal as an HTML page says that it may not be Octomil's."""
+    error = await _refusal(http(403, "<html>blocked</html>", headers={"Content-Type": "text/html"}))
+    assert isinstance(error, Forbidden)
+    assert any("proxy" in hint for hint in error.hints)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_to_another_host_is_not_followed(status: int) -> None:
+    """The key goes to the context's own host only: the other one hears nothing at all."""
+    async with scripted(answers({})) as other:
+        elsewhere = other.url.replace("127.0.0.1", "localhost")
+        async with scripted(http(status, headers={"Location": f"{elsewhere}/steal?a={KEY}"})) as server:
+            async with client_of(server.url) as client:
+                with pytest.raises(Unreadable) as redirected:
+                    await client.call("apps.get", {"slug": "a"})
+            assert len(server.received) == 1
+        assert other.connections == 0
+    assert redirected.value.reference == "redirected"
+    assert "http://localhost" in redirected.value.message
+    assert KEY not in str(redirected.value)
+    assert "127.0.0.1 only" in redirected.value.hints[0]
+
+
+@pytest.mark.parametrize(
+    ("location", "says"), [("/elsewhere", "change the URL"), ("http://[", "change the URL"), ("", "change the URL")]
+)
+async def test_a_redirect_on_the_same_host_is_not_followed_either(location: str, says: str) -> None:
+    """A control plane that has moved is named, so that the URL can be set right."""
+    error = await _refusal(http(307, headers={"Location": location}), "apps.get")
+    assert error.reference == "redirected"
+    assert says in " ".join(error.hints)
+
+
+@pytest.mark.parametrize("status", [501, 505])
+async def test_a_server_that_can_not_do_it_is_asked_once(status: int) -> None:
+    """Not implemented is not worth another try."""
+    async with scripted(answers({"detail": "no"}, status)) as server, client_of(server.url) as client:
+        with pytest.raises(Unavailable):
+            await client.call("apps.get", {"slug": "a"})
+        assert len(server.received) == 1
+
+
+async def test_a_request_that_arrived_too_slowly_is_read_again() -> None:
+    """408: for a read, another try; a write may or may not have been read."""
+    slow = answers({"detail": "slow"}, 408)
+    async with scripted(slow, answers({})) as server, client_of(server.url) as client:
+        await client.call("apps.get", {"slug": "a"})
+    assert (await _refusal(slow)).sent
+
+
+async def test_hostile_texts_are_tamed() -> None:
+    """What an answer says is one clipped line without control characters, its request id and code included."""
+    body = {"error": {"code": "c" * 500, "message": "a\x1b[2Jb\nerror: fake " + "x" * 5000}}
+    error = await _refusal(answers(body, 400, request_id="r" * 500))
+    assert "\x1b" not in error.message
+    assert "\n" not in error.message
+    assert len(error.message) < 700
+
+
+async def test_the_request_id_of_a_body_serves_where_the_header_is_missing() -> None:
+    """Every error quotes a request id, if the control plane gave one anywhere."""
+    error = await _refusal(http(409, '{"error": {"code": "conflict", "message": "no", "request_id": "req_b"}}'))
+    assert error.request_id == "req_b"
+    assert "request req_b" in error.message
+
+
+async def test_a_value_under_a_sensitive_key_that_comes_back_is_masked() -> None:
+    """The control plane quotes what it was sent; the error doesn't."""
+    reply = answers({"detail": "bad credential hunter2000"}, 422)
+    async with scripted(reply) as server, client_of(server.url) as client:
+        with pytest.raises(Rejected) as rejected:
+            await client.call("apps.put_inference_config", {"slug": "a"}, body={"api_key": "hunter2000"})
+    assert "hunter2000" not in f"{rejected.value!r} {rejected.value}"

@@ -1,0 +1,147 @@
+"""A TCP server that answers exactly the bytes it is given, then keeps, closes, resets or hangs: what no real one does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class Then(Enum):
+    """What happens after a reply's bytes."""
+
+    KEEP = "keep the connection for the next request"
+    CLOSE = "close it properly"
+    RESET = "reset it"
+    HANG = "never say anything again"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Bytes to answer, and what comes after them."""
+
+    data: bytes = b""
+    then: Then = Then.KEEP
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it came over the socket."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Scripted:
+    """A scripted server: `url` without a path, and what it received so far."""
+
+    url: str
+    received: list[Request] = field(default_factory=list)
+    connections: int = 0
+
+    @property
+    def lines(self) -> list[str]:
+        """`METHOD target` of each request."""
+        return [f"{request.method} {request.target}" for request in self.received]
+
+
+Answering = Callable[[Request], Reply]
+
+
+def http(
+    status: int = 200,
+    body: bytes | str = b"",
+    *,
+    headers: Mapping[str, str] | None = None,
+    then: Then = Then.KEEP,
+    claims: int | None = None,
+) -> Reply:
+    """Make a proper HTTP answer; `claims` is a Content-Length other than the true one."""
+    content = body.encode() if isinstance(body, str) else body
+    length = len(content) if claims is None else claims
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {length}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return Reply("\r\n".join([*lines, "", ""]).encode() + content, then)
+
+
+def answers(value: Any, status: int = 200, *, request_id: str = "req_1", **headers: str) -> Reply:
+    """Make a JSON answer with a request id; `Retry_After="3"` becomes the header `Retry-After`."""
+    named = {name.replace("_", "-"): text for name, text in headers.items()}
+    head = {"Content-Type": "application/json", "X-Request-Id": request_id, **named}
+    return http(status, json.dumps(value), headers=head)
+
+
+@asynccontextmanager
+async def scripted(*replies: Reply | Answering, greeting: bytes = b"") -> AsyncIterator[Scripted]:
+    """Serve on a free port of loopback: the replies in turn, over all connections, the last one for ever.
+
+    A function instead of a reply is asked with each request. With a `greeting`, that is all that a connection gets.
+    """
+    script = list(replies)
+    finished = asyncio.Event()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        served.connections += 1
+        try:
+            writer.write(greeting)
+            while not greeting and (request := await _read(reader)) is not None:
+                served.received.append(request)
+                step = script.pop(0) if len(script) > 1 else script[0]
+                reply = step if isinstance(step, Reply) else step(request)
+                writer.write(reply.data)
+                await writer.drain()
+                if reply.then is Then.HANG:
+                    await finished.wait()
+                if reply.then is Then.RESET:
+                    _reset_on_close(writer)
+                if reply.then is not Then.KEEP:
+                    break
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+            with suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
+            tasks.discard(task)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    served = Scripted(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    try:
+        yield served
+    finally:
+        finished.set()
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _read(reader: asyncio.StreamReader) -> Request | None:
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        first, *rest = head.rstrip("\r\n").split("\r\n")
+        method, target, _ = first.split(" ")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+    except (asyncio.IncompleteReadError, ConnectionError, ValueError):
+        return None
+    return Request(method, target, headers, body)
+
+
+def _reset_on_close(writer: asyncio.StreamWriter) -> None:
+    """Have the close answer with RST instead of FIN."""
+    connection: socket.socket = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
