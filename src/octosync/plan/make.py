@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from octosync.contract import Contract
 from octosync.errors import ManifestError, OctosyncError
 from octosync.model import Address, App, Diagnostic, Kind, Observation, Section, Severity, State
-from octosync.plan.actions import Action, ArchiveApp
+from octosync.plan.actions import Action, ArchiveApp, RemoveTarget
+from octosync.plan.fingerprint import fingerprint_of_app
 from octosync.plan.moves import held_elsewhere, hold_back_halves, link_moves
 from octosync.plan.order import in_order
 from octosync.plan.plan import LeftAlone, Plan
@@ -23,19 +24,24 @@ def make_plan(desired: State, live: Observation, *, contract: Contract, now: dat
     """
     errors: dict[str, OctosyncError] = dict(live.errors)
     archived: list[Address] = []
-    suspended: list[str] = []
+    suspended: set[str] = set()
     proposals: dict[str, Proposal] = {}
     for app in desired:
         if app.slug in errors:
             continue
         there = live.state.apps.get(app.slug)
         if app.suspension is not None and app.suspension.holds(now):
-            suspended.append(app.slug)
-        elif there is not None and there.archived and not app.archived:
+            # Not planned, and perhaps not read; what it would do still tells which moves have to wait.
+            suspended.add(app.slug)
+            proposals[app.slug] = _proposal(app, there, contract)
+            continue
+        if there is not None and there.archived and not app.archived:
             archived.append(app.address)
             continue
         if there is None and not app.declared:
             errors[app.slug] = _app_to_extend_is_missing(app)
+        elif there is not None and not app.archived and (unread := app.sections - there.whole):
+            errors[app.slug] = _not_read(app, unread)
         else:
             proposals[app.slug] = _proposal(app, there, contract)
 
@@ -51,7 +57,7 @@ def make_plan(desired: State, live: Observation, *, contract: Contract, now: dat
         archived_undeclared=tuple(archived),
         left_alone=LeftAlone(
             unmanaged_apps=None if live.unmanaged is None else len(live.unmanaged),
-            suspended=tuple(suspended),
+            suspended=tuple(sorted(suspended)),
             unknown_targets=tuple(sorted(a for proposal in active.values() for a in proposal.unknown_targets)),
         ),
         diagnostics=_sorted(
@@ -63,7 +69,7 @@ def make_plan(desired: State, live: Observation, *, contract: Contract, now: dat
                 *_not_deployed(desired),
             )
         ),
-        fingerprints=dict(sorted((a, f) for proposal in proposals.values() for a, f in proposal.fingerprints.items())),
+        fingerprints=dict(sorted((a, f) for proposal in active.values() for a, f in proposal.fingerprints.items())),
         live_counts=_live_counts(live.state),
         requests_used=live.requests,
     )
@@ -73,7 +79,8 @@ def _proposal(app: App, there: App | None, contract: Contract) -> Proposal:
     if app.archived and there is None:
         return Proposal()  # never created just to be archived
     if app.archived and there is not None and there.archived:
-        return Proposal(unchanged=[app.address])  # its children are neither read nor planned
+        # Its children are neither read nor planned.
+        return Proposal([], [app.address], {app.address: fingerprint_of_app(there.fields, archived=True)})
     return propose(app, there, contract)
 
 
@@ -84,6 +91,15 @@ def _app_to_extend_is_missing(app: App) -> OctosyncError:
         "app-not-found",
         f"{where}app `{app.slug}` does not exist, and no App document in the set declares it",
         hints=("Add a document of kind App for it, or correct `spec.app`.",),
+    )
+
+
+def _not_read(app: App, sections: frozenset[Section]) -> OctosyncError:
+    names = ", ".join(sorted(section.value for section in sections))
+    return OctosyncError(
+        "not-read",
+        f"{app.address}: {names} declared, and what is live of it was not read, so nothing can be said of it",
+        hints=("Plan again.",),
     )
 
 
@@ -104,24 +120,20 @@ def _public_clients(desired: State, live: State) -> Iterable[Diagnostic]:
                 )
 
 
-def _stranded(actions: Iterable[Action], desired: State, live: State) -> Iterable[Diagnostic]:
+def _stranded(actions: Collection[Action], desired: State, live: State) -> Iterable[Diagnostic]:
+    leaving = {action.address for action in actions if isinstance(action, RemoveTarget)}
     for action in actions:
         if not isinstance(action, ArchiveApp):
             continue
         app, there = desired.apps[action.address.app], live.apps[action.address.app]
-        if Section.TARGETS in app.whole and not app.targets:
-            continue
-        known = Section.TARGETS in there.whole
-        kept = sorted(
-            f"{t.platform}:{t.identifier}" for t in (app.targets if Section.TARGETS in app.whole else there.targets)
-        )
-        if known and not kept:
+        kept = sorted({target.address for target in (*there.targets, *app.targets)} - leaving)
+        if Section.TARGETS in there.whole and not kept:
             continue
         yield Diagnostic(
             severity=Severity.WARNING,
             rule="archive-strands-identifiers",
             summary=f"{action.address}: its targets stay taken for good once it is archived"
-            + (f": {', '.join(kept)}" if kept else ""),
+            + (f": {', '.join(address.name for address in kept)}" if kept else ""),
             origin=action.origin,
             notes=("Declare `targets: []` beside `archived: true` to free them.",),
         )
