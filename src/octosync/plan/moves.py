@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from octosync.model import Address, App, Diagnostic, Reason, Severity
-from octosync.plan.actions import Action, RegisterTarget, RemoveTarget
+from octosync.plan.actions import Action, ArchiveApp, RegisterTarget, RemoveTarget
 
 
 def link_moves(actions: Iterable[Action]) -> tuple[Action, ...]:
@@ -39,24 +39,33 @@ def _linked(
 def hold_back_halves(
     actions: Iterable[Action], suspended: Iterable[Action]
 ) -> tuple[tuple[Action, ...], tuple[Diagnostic, ...]]:
-    """Take out what would be half a move, since the app at its other end is suspended; say so for each."""
+    """Take out what would be half a move, since the app at its other end is suspended; say so for each.
+
+    The archive of an app that is to give or take such a target waits too: afterwards it could do neither.
+    """
+    actions = tuple(actions)
     waiting = {action.address for action in suspended}
+    stopped = {action.address.app for action in actions if _other_half(action) in waiting}
     kept, notes = [], []
     for action in actions:
         other = _other_half(action)
-        if other is None or other not in waiting:
+        if isinstance(action, ArchiveApp) and action.address.app in stopped:
+            notes.append(_waits(action, "a target of it is on the move"))
+        elif other is not None and other in waiting:
+            notes.append(_waits(action, f"app `{other.app}` at the other end of the move is suspended"))
+        else:
             kept.append(action)
-            continue
-        notes.append(
-            Diagnostic(
-                severity=Severity.WARNING,
-                rule="move-waits",
-                summary=f"{action.address} waits: app `{other.app}` at the other end of the move is suspended",
-                origin=action.origin,
-                notes=("Both halves of a move happen together, or neither.",),
-            )
-        )
     return tuple(kept), tuple(notes)
+
+
+def _waits(action: Action, why: str) -> Diagnostic:
+    return Diagnostic(
+        severity=Severity.WARNING,
+        rule="move-waits",
+        summary=f"{action.address}: {action.verb.value} waits: {why}",
+        origin=action.origin,
+        notes=("Both halves of a move happen together, or neither.",),
+    )
 
 
 def _other_half(action: Action) -> Address | None:
