@@ -10,7 +10,8 @@ Within an app, things come up from the app to what refers to it, and go down the
                      └─ archive app, after everything else of it
 
 Across apps: a move's removal waits for all that its registration waits for, so that the second half can follow at once;
-an inference config waits for the new slots of other apps that it names (`@app/<slug>/<capability>`).
+an inference config waits for the new slots of other apps that it names (`@app/<slug>/<capability>`), and a slot, or an
+app, goes only after the configs that cease to name it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from octosync.model import Address, canonical_json
+from octosync.model import Address, JsonObject, canonical_json
 from octosync.plan.actions import (
     Action,
     ActionKey,
@@ -79,7 +80,7 @@ def in_order(actions: Iterable[Action]) -> tuple[Action, ...]:
         action.key: replace(action, depends_on=tuple(sorted(needed[action.key], key=_by_address)))
         for action in ties.actions
     }
-    return tuple(_sorted(with_needs))
+    return tuple(topological(with_needs))
 
 
 class _Ties:
@@ -91,8 +92,17 @@ class _Ties:
         self.leaving = {(a.platform, a.identifier): a for a in actions if isinstance(a, RemoveTarget)}
         self.entering = {(a.platform, a.identifier): a for a in actions if isinstance(a, RegisterTarget)}
         self.new_slots = {a.address: a for a in actions if isinstance(a, PutSlot) and a.before is None}
+        self.moving_off: dict[str, list[ActionKey]] = {}
+        self.letting_go: dict[Address, list[ActionKey]] = {}
         for action in actions:
             self.by_app.setdefault(action.address.app, []).append(action)
+            match action:
+                case RegisterTarget(moves_from=Address(app=holder)):
+                    self.moving_off.setdefault(holder, []).append(action.key)
+                case PutInferenceConfig() | DeleteInferenceConfig():
+                    for slot in _slots_named_in(action.before) - _slots_named_in(action.body):
+                        self.letting_go.setdefault(slot, []).append(action.key)
+                        self.letting_go.setdefault(Address.of_app(slot.app), []).append(action.key)
 
     def needs_of(self, action: Action) -> Iterator[ActionKey]:
         """Yield what must be done before an action."""
@@ -104,19 +114,24 @@ class _Ties:
                     yield self.leaving[platform, identifier].key
             case ArchiveApp(address=address):
                 # An archived holder can't take its target back, so its moves must have succeeded in full.
-                for moved in self.entering.values():
-                    if moved.moves_from is not None and moved.moves_from.app == address.app:
-                        yield moved.key
-            case PutInferenceConfig():
-                yield from (self.new_slots[slot].key for slot in _slots_named_in(action) if slot in self.new_slots)
+                yield from self.moving_off.get(address.app, ())
+                yield from self.letting_go.get(address, ())
+            case DeleteSlot(address=address):
+                yield from self.letting_go.get(address, ())
+            case PutInferenceConfig(body=body):
+                yield from (self.new_slots[slot].key for slot in _slots_named_in(body) if slot in self.new_slots)
 
 
-def _slots_named_in(action: PutInferenceConfig) -> frozenset[Address]:
-    text = canonical_json(action.body)
+def _slots_named_in(config: JsonObject | None) -> frozenset[Address]:
+    text = canonical_json(config)
     return frozenset(Address.of_slot(slug, capability) for slug, capability in _MODEL_REFERENCE.findall(text))
 
 
-def _sorted(actions: Mapping[ActionKey, Action]) -> Iterator[Action]:
+def topological(actions: Mapping[ActionKey, Action]) -> Iterator[Action]:
+    """Yield actions after all that they depend on, otherwise by app, kind and address.
+
+    Raises `ValueError` with the cycle where there is one.
+    """
     waiting = {key: {need for need in action.depends_on if need in actions} for key, action in actions.items()}
     followers: dict[ActionKey, list[ActionKey]] = {}
     for key, needs in waiting.items():
