@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, Diagnostic, Kind, Section, State
@@ -73,6 +74,6 @@ class Plan:
 
     def by_app(self) -> Iterator[tuple[str, tuple[Action, ...]]]:
         """Group the actions for people: apps in order, within one the app first, then its objects by address."""
-        for slug in sorted({action.address.app for action in self.actions}):
-            mine = [action for action in self.actions if action.address.app == slug]
-            yield slug, tuple(sorted(mine, key=lambda a: (a.verb is Verb.ARCHIVE, a.address.sort_key)))
+        shown = sorted(self.actions, key=lambda a: (a.address.app, a.verb is Verb.ARCHIVE, a.address.sort_key))
+        for slug, mine in groupby(shown, key=lambda a: a.address.app):
+            yield slug, tuple(mine)
