@@ -94,7 +94,7 @@ def _deletes(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
     if count > limit:
         yield Blocked(
             guard="deletes",
-            message=f"{count} removals, at most {limit} {'are' if limit != 1 else 'is'} allowed in a run",
+            message=f"{count} {'removals' if count != 1 else 'removal'}, at most {limit} {'are' if limit != 1 else 'is'} allowed in a run",
             override=override,
             addresses=addresses,
         )
@@ -122,7 +122,7 @@ def _archives(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
     if len(archives) > limit:
         yield Blocked(
             guard="archives",
-            message=f"{len(archives)} apps would be archived, at most {limit} {'are' if limit != 1 else 'is'} allowed "
+            message=f"{len(archives)} {'apps' if len(archives) != 1 else 'app'} would be archived, at most {limit} {'are' if limit != 1 else 'is'} allowed "
             "in a run: there is no way back",
             override=f"--allow-archives {len(archives)}",
             addresses=archives,
