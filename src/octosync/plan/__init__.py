@@ -24,7 +24,7 @@ from octosync.plan.actions import (
 )
 from octosync.plan.approval import Approval, read_approval, what_moved
 from octosync.plan.diff import field_changes
-from octosync.plan.document import FORMAT_VERSION, all_diagnostics, diagnostic_document, plan_document
+from octosync.plan.document import FORMAT_VERSION, all_diagnostics, declared_of, diagnostic_document, plan_document
 from octosync.plan.guards import ALL, Blocked, GuardPolicy, Override, judge, overrides_of
 from octosync.plan.make import make_plan
 from octosync.plan.plan import LeftAlone, Plan
@@ -60,6 +60,7 @@ __all__ = [
     "UpdateApp",
     "Verb",
     "all_diagnostics",
+    "declared_of",
     "diagnostic_document",
     "field_changes",
     "judge",

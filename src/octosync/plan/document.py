@@ -196,7 +196,7 @@ def _row(action: Action, contract: Contract, sensitivity: Sensitivity) -> JsonOb
 
 def _no_op_row(address: Address, app: App, sensitivity: Sensitivity) -> JsonObject:
     # Live has what is declared: that is what makes it a no-op, and the part of the object that such a row shows.
-    declared, origin = _declared(address, app)
+    declared, origin = declared_of(address, app)
     value = _value(declared, sensitivity)
     return _resource_change(
         address,
@@ -210,7 +210,8 @@ def _no_op_row(address: Address, app: App, sensitivity: Sensitivity) -> JsonObje
     )
 
 
-def _declared(address: Address, app: App) -> tuple[JsonObject | None, Origin | None]:
+def declared_of(address: Address, app: App) -> tuple[JsonObject | None, Origin | None]:
+    """Return what an app declares of one of its objects, and where; a pair of None for what it does not declare."""
     if address.kind is Kind.APP:
         return ({**app.fields, "archived": True} if app.archived else app.fields), app.origin
     for target in app.targets:

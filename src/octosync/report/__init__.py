@@ -1,0 +1,32 @@
+"""Reports: plans, outcomes, diagnostics and errors as strings for people, and as documents for machines.
+
+Every text ends in a line break, holds no raw control character but its line breaks and its own colours, and reads in full
+without colour.
+
+What may not live here: printing, the clock, the environment, the width of a terminal. The same input gives the same bytes.
+"""
+
+from octosync.report.diagnostics import render_diagnostics
+from octosync.report.documents import json_text, outcomes_document
+from octosync.report.error import NOTHING_WRITTEN, render_error
+from octosync.report.exit_codes import exit_code_of_outcomes, exit_code_of_plan
+from octosync.report.outcomes import render_outcomes
+from octosync.report.plain import visible
+from octosync.report.plan import render_plan
+from octosync.report.validation import is_valid, render_validation, validate_document
+
+__all__ = [
+    "NOTHING_WRITTEN",
+    "exit_code_of_outcomes",
+    "exit_code_of_plan",
+    "is_valid",
+    "json_text",
+    "outcomes_document",
+    "render_diagnostics",
+    "render_error",
+    "render_outcomes",
+    "render_plan",
+    "render_validation",
+    "validate_document",
+    "visible",
+]

@@ -1,0 +1,208 @@
+"""One app's planned changes as lines: a row per action, and under it what changes, is created or is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from octosync.contract import preset_of
+from octosync.model import Address, App, JsonObject, JsonValue, Kind, Origin, Reason, Sensitivity
+from octosync.plan import (
+    Action,
+    ArchiveApp,
+    DeleteInferenceConfig,
+    DeleteSlot,
+    FieldChange,
+    RegisterTarget,
+    RemoveTarget,
+    UpdateApp,
+    Verb,
+    declared_of,
+)
+from octosync.report.ink import Ink
+from octosync.report.plain import cells, padded, visible
+from octosync.report.words import LIMIT, brief, change_words, reason_words
+
+SYMBOLS: Final = {
+    Verb.CREATE: "+",
+    Verb.UPDATE: "~",
+    Verb.DELETE: "-",
+    Verb.ARCHIVE: "x",
+    Verb.ENABLE: "»",
+    Verb.OPTIMIZE: "»",
+}
+_WIDEST: Final = 72  # columns for the left side; what is longer pushes its own line only
+_NAME_WIDEST: Final = 40
+_LOST_DEVICES: Final = "loses its device assignments"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a group: what, where it is declared, and a remark; `details` are the lines under it."""
+
+    left: str
+    place: str
+    remark: str
+    verb: Verb | None
+    destructive: bool = False
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """An app's rows under its name and the file that declares it."""
+
+    slug: str
+    file: str
+    rows: tuple[Row, ...] = field(default_factory=tuple)
+
+
+def group_of(
+    slug: str,
+    actions: Sequence[Action],
+    app: App,
+    *,
+    unchanged: Sequence[Address],
+    blocked: frozenset[Address],
+    sensitivity: Sensitivity,
+    full: bool,
+) -> Group:
+    """Make an app's group; `unchanged` objects get a row each, `blocked` ones a mark in front."""
+    origins = [origin for origin in (app.origin, *(action.origin for action in actions)) if origin is not None]
+    file = origins[0].file if origins else ""
+    limit = None if full else LIMIT
+    rows = [
+        ((action.verb is Verb.ARCHIVE, action.address.sort_key), _row(action, file, blocked, sensitivity, limit))
+        for action in actions
+    ]
+    rows.extend(((False, address.sort_key), _unchanged(address, app, file)) for address in unchanged)
+    return Group(slug, file, tuple(row for _, row in sorted(rows, key=lambda pair: pair[0])))
+
+
+def group_lines(groups: Sequence[Group], ink: Ink) -> Iterator[str]:
+    """Yield all groups' lines, their columns aligned over the whole plan."""
+    rows = [row for group in groups for row in group.rows]
+    left = _column((row.left for row in rows), _WIDEST)
+    place = _column((row.place for row in rows), _WIDEST)
+    for group in groups:
+        # Right-aligned to the end of the rows' places, so that files and lines stand in one column.
+        name, file = visible(group.slug), visible(group.file)
+        gap = max(2, left + 2 + place - cells(name) - cells(file))
+        yield f"{ink.bold(name)}{' ' * gap}{ink.dim(file)}"
+        for row in group.rows:
+            line = f"{padded(row.left, left)}  {' ' * (place - cells(row.place))}{row.place}   {row.remark}".rstrip()
+            yield _painted(line, row, ink)
+            yield from (ink.red(detail) if row.destructive else detail for detail in row.details)
+
+
+def _painted(line: str, row: Row, ink: Ink) -> str:
+    if row.destructive:
+        return ink.red(line)
+    head, rest = line[:3], line[3:]
+    match row.verb:
+        case Verb.CREATE:
+            return f"{ink.green(head)}{rest}"
+        case None:
+            return ink.dim(line)
+        case _:
+            return f"{ink.yellow(head)}{rest}"
+
+
+def _column(texts: Iterable[str], widest: int) -> int:
+    return max((width for width in map(cells, texts) if width <= widest), default=0)
+
+
+def _row(action: Action, file: str, blocked: frozenset[Address], sensitivity: Sensitivity, limit: int | None) -> Row:
+    mark = "!" if action.address in blocked else " "
+    return Row(
+        left=f"{mark} {SYMBOLS[action.verb]} {_named(action.address)}",
+        place=_place(action.origin, file),
+        remark=_remark(action),
+        verb=action.verb,
+        destructive=action.destructive,
+        details=tuple(f"      {line}".rstrip() for line in _details(action, sensitivity, limit)),
+    )
+
+
+def _unchanged(address: Address, app: App, file: str) -> Row:
+    _, origin = declared_of(address, app)
+    return Row(left=f"    {_named(address)}", place=_place(origin, file), remark="as declared", verb=None)
+
+
+def _named(address: Address) -> str:
+    match address.kind:
+        case Kind.INFERENCE_CONFIG:
+            return "inference config"
+        case kind:
+            return f"{kind.value} {visible(address.name)}"
+
+
+def _place(origin: Origin | None, file: str) -> str:
+    if origin is None:
+        return ""
+    return f":{origin.line}" if origin.file == file else f"{visible(origin.file)}:{origin.line}"
+
+
+def _remark(action: Action) -> str:
+    match action:
+        case RemoveTarget(moves_to=Address(app=app)):
+            return f"moves to {visible(app)}, {_LOST_DEVICES}"
+        case RegisterTarget(moves_from=Address(app=app)):
+            return f"moves from {visible(app)}"
+        case ArchiveApp(reason=Reason.DIFFERS):
+            return "declared as archived: there is no way back"
+        case RemoveTarget(reason=Reason.DIFFERS):
+            return f"not in the manifest, {_LOST_DEVICES}"
+        case RemoveTarget():
+            return f"{reason_words(action.reason)}, {_LOST_DEVICES}"
+        case DeleteSlot(reason=Reason.DIFFERS):
+            return "not in the manifest"
+        case DeleteInferenceConfig(reason=Reason.DIFFERS):
+            return "declared as none"
+    return reason_words(action.reason)
+
+
+def _details(action: Action, sensitivity: Sensitivity, limit: int | None) -> Iterator[str]:
+    match action:
+        case ArchiveApp() | RegisterTarget() | RemoveTarget():
+            return
+        case DeleteSlot() | DeleteInferenceConfig():
+            lost = brief(action.before or {}, sensitivity, limit=limit)
+            yield f"loses {lost}" if lost else ""
+        case _ if action.before is None:
+            after = {
+                key: value
+                for key, value in (action.after or {}).items()
+                if (key, value) != ("name", action.address.app)
+            }
+            yield brief(after, sensitivity, limit=limit)
+        case _:
+            yield from _field_lines(action, sensitivity, limit)
+
+
+def _field_lines(action: Action, sensitivity: Sensitivity, limit: int | None) -> Iterator[str]:
+    changes = action.fields if isinstance(action, UpdateApp) else _with_presets(action)
+    names = [visible(".".join(change.path)) for change in changes]
+    width = _column(names, _NAME_WIDEST)
+    for name, change in zip(names, changes, strict=True):
+        yield f"{padded(name, width)}   {change_words(change, sensitivity, limit=limit)}"
+
+
+def _with_presets(action: Action) -> tuple[FieldChange, ...]:
+    """Replace the changes within a serving policy by one, where a preset's name says all of it on both sides."""
+    policies = [_policy(side) for side in (action.before, action.after)]
+    before, after = (preset_of(policy) for policy in policies)
+    within = [change for change in action.fields if change.path[0] == "serving_policy"]
+    if not within or before is None or after is None:
+        return action.fields
+    whole = FieldChange(("serving_policy",), before, after)
+    return tuple(
+        whole if change is within[0] else change
+        for change in action.fields
+        if change is within[0] or change not in within
+    )
+
+
+def _policy(fields: JsonObject | None) -> JsonValue:
+    return fields.get("serving_policy") if fields else None

@@ -1,0 +1,40 @@
+"""Reports for machines: the text of a JSON document, and what an apply did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from octosync.errors import ExitCode
+from octosync.model import JsonObject, Outcome, Status
+from octosync.plan import FORMAT_VERSION
+
+
+def json_text(document: JsonObject) -> str:
+    """Return a document as text: its keys in their own order, and ASCII, so that no terminal or locale changes it."""
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def outcomes_document(
+    plan_document: JsonObject, outcomes: Sequence[Outcome], *, run_id: str, exit_code: ExitCode
+) -> JsonObject:
+    """Return what an apply did: the document of the plan that it executed, and one outcome per action, in order."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "run": run_id,
+        "plan": plan_document,
+        "outcomes": [
+            {
+                "address": str(outcome.address),
+                "action": outcome.verb,
+                "status": outcome.status.value,
+                "message": outcome.message,
+                "reference": outcome.reference,
+                "hints": list(outcome.hints),
+                "request_ids": list(outcome.request_ids),
+            }
+            for outcome in outcomes
+        ],
+        "summary": {status.value: sum(outcome.status is status for outcome in outcomes) for status in Status},
+        "exit_code": int(exit_code),
+    }

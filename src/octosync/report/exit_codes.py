@@ -1,0 +1,23 @@
+"""Exit codes, derived from what a report shows, so that the two can't disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from octosync.errors import ExitCode, worst
+from octosync.model import Outcome, Status
+from octosync.plan import Blocked, Plan
+
+
+def exit_code_of_plan(plan: Plan, blocked: Sequence[Blocked], *, detailed: bool) -> ExitCode:
+    """Return a plan's exit code; `detailed` tells a plan with changes from one without."""
+    return worst(
+        *([ExitCode.ERROR] if plan.errored else []),
+        *([ExitCode.GUARDED] if blocked else []),
+        *([ExitCode.CHANGES] if detailed and plan.actions else []),
+    )
+
+
+def exit_code_of_outcomes(outcomes: Iterable[Outcome]) -> ExitCode:
+    """Return an apply's exit code, interruptions aside: done, or applied in part."""
+    return ExitCode.DONE if all(outcome.status is Status.DONE for outcome in outcomes) else ExitCode.PARTIAL

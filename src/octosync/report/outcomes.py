@@ -1,0 +1,119 @@
+"""What became of a plan as text: the counts, then only what needs a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Final
+
+from octosync.errors import ExitCode
+from octosync.model import Origin, Outcome, Status
+from octosync.plan import Plan
+from octosync.report.error import with_requests
+from octosync.report.ink import Ink
+from octosync.report.plain import text_of, visible
+
+_SYMBOLS: Final = {
+    Status.DONE: "✓",
+    Status.FAILED: "✗",
+    Status.NOT_KEPT: "≠",
+    Status.STALE: "≈",
+    Status.AWAITING_APPROVAL: "?",
+    Status.SKIPPED: "↷",
+    Status.NOT_ATTEMPTED: "·",
+}
+_WORDS: Final = {
+    Status.DONE: "applied",
+    Status.FAILED: "failed",
+    Status.NOT_KEPT: "not kept",
+    Status.STALE: "stale",
+    Status.AWAITING_APPROVAL: "awaiting approval",
+    Status.SKIPPED: "skipped",
+    Status.NOT_ATTEMPTED: "not attempted",
+}
+_INTERRUPTED: Final = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
+_ALIKE: Final = 10  # of outcomes that say the same, this many are named
+
+
+def render_outcomes(
+    plan: Plan,
+    outcomes: Sequence[Outcome],
+    *,
+    run_id: str,
+    command: str,
+    exit_code: ExitCode,
+    colour: bool,
+    journal: str | None = None,
+) -> str:
+    """Render what an apply did.
+
+    `command` is the command line that goes on where the run left off; `journal` the file that has every request of it.
+    An interrupted run lists what was done.
+    """
+    ink = Ink(colour)
+    lines = [_counts(outcomes, ink)]
+    if exit_code in _INTERRUPTED:
+        lines += ["Stopped: requests in flight were finished, nothing else was sent. Done:", *_done(outcomes, ink)]
+    lines += _attention(plan, outcomes, ink)
+    if exit_code is not ExitCode.DONE:
+        lines.append(f"To go on: {visible(command)} (plans again: what is applied is not sent twice)")
+    record = f", journal {visible(journal)}" if journal else ""
+    lines.append(f"Run {visible(run_id)}{record}        exit {int(exit_code)}")
+    return text_of(lines)
+
+
+def _counts(outcomes: Sequence[Outcome], ink: Ink) -> str:
+    statuses = [outcome.status for outcome in outcomes]
+    return "   ".join(
+        f"{_symbol(status, ink)} {statuses.count(status):,} {words}"
+        for status, words in _WORDS.items()
+        if status in statuses or status is Status.DONE
+    )
+
+
+def _done(outcomes: Sequence[Outcome], ink: Ink) -> Iterator[str]:
+    done = [outcome for outcome in outcomes if outcome.status is Status.DONE]
+    yield from (f"{_symbol(outcome.status, ink)} {_named(outcome)}" for outcome in done)
+    if not done:
+        yield "  nothing"
+
+
+def _attention(plan: Plan, outcomes: Sequence[Outcome], ink: Ink) -> Iterator[str]:
+    """Yield what went otherwise than planned, in the plan's order; what is said of many in a row is said once."""
+    planned = plan.by_key()
+    origins = {(key.address, key.verb.value): action.origin for key, action in planned.items()}
+    notable = [outcome for outcome in outcomes if outcome.status is not Status.DONE or outcome.message]
+    for _, group in groupby(notable, key=_said):
+        alike = list(group)
+        first, shown = alike[0], alike[:_ALIKE]
+        for outcome in shown[:-1]:
+            yield f"{_symbol(outcome.status, ink)} {_named(outcome)}"
+        last = shown[-1]
+        more = f" and {len(alike) - _ALIKE:,} more" if len(alike) > _ALIKE else ""
+        said = _message(last)
+        yield f"{_symbol(last.status, ink)} {_named(last)}{more}{f': {said}' if said else ''}"
+        yield from (f"    {visible(hint)}" for hint in first.hints)
+        yield from _where(origins.get((last.address, last.verb)) if len(alike) == 1 else None)
+
+
+def _said(outcome: Outcome) -> tuple[object, ...]:
+    return (outcome.status, outcome.reference, outcome.message, outcome.hints, outcome.request_ids)
+
+
+def _message(outcome: Outcome) -> str:
+    said = with_requests(outcome.message, outcome.request_ids)
+    return f"{visible(outcome.reference)}: {said}" if outcome.reference else said
+
+
+def _where(origin: Origin | None) -> Iterator[str]:
+    if origin is not None:
+        yield f"    declared at {visible(str(origin))}"
+
+
+def _named(outcome: Outcome) -> str:
+    return f"{outcome.verb} {visible(str(outcome.address))}"
+
+
+def _symbol(status: Status, ink: Ink) -> str:
+    paint = {Status.DONE: ink.green, Status.FAILED: ink.red, Status.NOT_KEPT: ink.red}.get(status, ink.yellow)
+    return paint(_SYMBOLS[status])

@@ -1,0 +1,42 @@
+"""What `octosync validate` says: the diagnostics, and whether the manifests are good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from octosync.model import Diagnostic, JsonObject, Severity
+from octosync.plan import FORMAT_VERSION, diagnostic_document
+from octosync.report.diagnostics import diagnostic_lines, severities
+from octosync.report.ink import Ink
+from octosync.report.plain import text_of
+from octosync.report.words import counted
+
+
+def is_valid(diagnostics: Iterable[Diagnostic], *, strict: bool = False) -> bool:
+    """Say whether manifests with these diagnostics are good; under `strict` a warning is as bad as an error."""
+    bad = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
+    return all(diagnostic.severity not in bad for diagnostic in diagnostics)
+
+
+def render_validation(
+    diagnostics: Sequence[Diagnostic], *, files: int, apps: int, colour: bool, strict: bool = False
+) -> str:
+    """Render the diagnostics by place, and last whether the manifests are valid."""
+    ink = Ink(colour)
+    found = sorted(diagnostics, key=lambda diagnostic: diagnostic.sort_key)
+    lines = [line for diagnostic in found for line in (*diagnostic_lines(diagnostic, ink), "")]
+    valid = is_valid(found, strict=strict)
+    verdict = ink.green("Valid") if valid else ink.red("Not valid")
+    return text_of((*lines, f"{verdict}: {counted(apps, 'app')} in {counted(files, 'file')}. {severities(found)}."))
+
+
+def validate_document(diagnostics: Sequence[Diagnostic], *, files: int, apps: int, strict: bool = False) -> JsonObject:
+    """Return the same as JSON; the diagnostics have the plan document's shape."""
+    found = sorted(diagnostics, key=lambda diagnostic: diagnostic.sort_key)
+    return {
+        "format_version": FORMAT_VERSION,
+        "valid": is_valid(found, strict=strict),
+        "files": files,
+        "apps": apps,
+        "diagnostics": [diagnostic_document(diagnostic) for diagnostic in found],
+    }

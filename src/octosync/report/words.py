@@ -1,0 +1,117 @@
+"""Words: counts, values and reasons as people read them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from octosync.contract import SLOT, preset_of
+from octosync.model import JsonObject, JsonValue, Reason, Sensitivity
+from octosync.model.sensitive import SENSITIVE, SENSITIVE_CHANGED
+from octosync.plan import Absent, FieldChange
+from octosync.report.plain import ELLIPSIS, clipped, visible
+
+NONE: Final = "(none)"
+LIMIT: Final = 60  # characters of a value, unless all of it is asked for
+
+# A text that reads as itself: no space, nothing that could be taken for another type, a list or an object.
+_BARE: Final = re.compile(r"(?!(?:true|false|null)$)[^\W\d][\w./:@+-]*|[@/.][\w./:@+-]+")
+
+_REASONS: Final[Mapping[Reason, str]] = {
+    Reason.NEW: "",
+    Reason.MANIFEST_CHANGED: "changed in the manifest",
+    Reason.DRIFT: "drift: changed on the control plane",
+    Reason.DIVERGED: "changed in the manifest and on the control plane",
+    Reason.DIFFERS: "differs from the manifest",
+    Reason.REMOVED: "no longer in the manifest",
+    Reason.MOVED: "moves",
+    Reason.NOT_DEPLOYED: "not deployed yet",
+    Reason.BETTER_VARIANT: "a better variant is available",
+}
+
+
+def reason_words(reason: Reason) -> str:
+    """Say why an action is planned; "" where its symbol says it all."""
+    return _REASONS[reason]
+
+
+def counted(count: int, noun: str) -> str:
+    """Count things: `1 app`, `1,240 devices`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(items: Iterable[str], *, at_most: int) -> str:
+    """List a few items, and say how many more there are."""
+    every = tuple(items)
+    more = len(every) - at_most
+    return ", ".join(every) if more <= 0 else f"{', '.join(every[:at_most])} and {more:,} more"
+
+
+def value_words(value: JsonValue | Absent) -> str:
+    """Write a value in as few signs as leave no doubt: `auto`, `[coreml, mlx]`, `{max_tokens: 512}`, `"two words"`."""
+    if isinstance(value, Absent):
+        return NONE
+    if isinstance(value, str):
+        return visible(_text(value))
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{visible(_text(key))}: {value_words(value[key])}" for key in sorted(value)) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(value_words, value)) + "]"
+    return json.dumps(value)
+
+
+def _text(value: str) -> str:
+    if _BARE.fullmatch(value) or value in {SENSITIVE, SENSITIVE_CHANGED}:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def change_words(change: FieldChange, sensitivity: Sensitivity, *, limit: int | None) -> str:
+    """Write one field's change: `auto → local_only`, both sides clipped around their first difference."""
+    before, after = change.before, change.after
+    if sensitivity.covers_path(change.path):
+        if not isinstance(before, Absent) and not isinstance(after, Absent):
+            return SENSITIVE_CHANGED
+        return " → ".join(NONE if isinstance(side, Absent) else SENSITIVE for side in (before, after))
+    old, new = _hidden(before, sensitivity, SENSITIVE), _hidden(after, sensitivity, SENSITIVE)
+    if value_words(old) == value_words(new):
+        new = _hidden(after, sensitivity, SENSITIVE_CHANGED)
+    return _both(value_words(old), value_words(new), limit)
+
+
+def brief(fields: JsonObject, sensitivity: Sensitivity, *, limit: int | None) -> str:
+    """Write an object in one line, without what is default anyway: `serving_policy local_first · bindings [{…}]`."""
+    shown = []
+    for name, value in fields.items():
+        if value is None or (name in SLOT.defaults and value == SLOT.defaults[name]):
+            continue
+        hidden = SENSITIVE if sensitivity.covers(name) else _hidden(value, sensitivity, SENSITIVE)
+        preset = preset_of(value) if name == "serving_policy" else None
+        shown.append((_SHOWN_FIRST.get(name, len(_SHOWN_FIRST)), name, preset or value_words(hidden)))
+    return " · ".join(f"{visible(name)} {clipped(words, limit)}" for _, name, words in sorted(shown))
+
+
+_SHOWN_FIRST: Final = {name: rank for rank, name in enumerate(("name", "description", *SLOT.writable))}
+
+
+def _hidden(value: JsonValue | Absent, sensitivity: Sensitivity, replacement: str) -> JsonValue | Absent:
+    return value if isinstance(value, Absent) else sensitivity.redact(value, replacement)
+
+
+def _both(before: str, after: str, limit: int | None) -> str:
+    if limit is None or max(len(before), len(after)) <= limit:
+        return f"{before} → {after}"
+    # Cutting both at the same length could leave two equal heads: start a little before they part.
+    shorter = min(len(before), len(after))
+    common = next((at for at in range(shorter) if before[at] != after[at]), shorter)
+    start = max(0, common - limit // 3) if common > limit // 2 else 0
+    return " → ".join(_window(side, start, limit) for side in (before, after))
+
+
+def _window(text: str, start: int, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    cut = f"{ELLIPSIS if start else ''}{text[start : start + limit]}{ELLIPSIS if start + limit < len(text) else ''}"
+    return f"{cut} ({len(text):,} characters)"

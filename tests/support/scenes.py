@@ -1,0 +1,80 @@
+"""Scenes for reports: whole plans, made by the planner from desired and live state, and facts about a run beside them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from octosync.contract import Contract
+from octosync.errors import Forbidden
+from octosync.model import Deploy, JsonObject, Origin, Sensitivity
+from octosync.plan import ControlPlane, GitRevision, Invocation, ManifestSet, Plan, RunInfo, plan_document
+from tests.support.states import child_app, desired_app, live_app, observation, plan_of, slot, target
+
+VERSION = "0.1.0"
+SECRET = "hunter2-correct-horse"
+SENSITIVITY = Sensitivity()
+
+
+def run_info(**more: Any) -> RunInfo:
+    """Make the facts about a run on production."""
+    facts: dict[str, Any] = {
+        "octosync_version": VERSION,
+        "timestamp": datetime(2030, 1, 1, 12, 30, 15, 999, tzinfo=UTC),
+        "control_plane": ControlPlane(url="https://api.octomil.com/api/v1", org_id="8f1c", context="production"),
+        "invocation": Invocation(paths=("apps/",)),
+        "manifests": ManifestSet(digest="sha256:" + "ab" * 32, files=14, apps=41, git=GitRevision(revision="3f9d2c1")),
+    }
+    return RunInfo(**{**facts, **more})
+
+
+def document_of(plan: Plan, **more: Any) -> JsonObject:
+    """Make a plan's document with the facts above."""
+    facts: dict[str, Any] = {"about": run_info(), "contract": Contract(), "sensitivity": SENSITIVITY}
+    return plan_document(plan, **{**facts, **more})
+
+
+def mixed_plan() -> Plan:
+    """Plan one of nearly everything over several apps: created, updated, removed, moved, archived, sensitive, as declared."""
+    return plan_of(
+        [
+            desired_app(
+                "canary-demo",
+                fields={"name": "Canary demo"},
+                targets=["ios:com.octomil.canary-demo", "macos:com.octomil.checkout"],
+                slots={
+                    "chat": {"serving_policy": "local_only", "preferred_engines": ["coreml", "mlx"]},
+                    "vision": {},
+                },
+                config={"model": "@app/canary-demo/chat", "api_key": SECRET, "parameters": {"temperature": 0.2}},
+                labels={"team": "assistants", "deploy-token": SECRET},
+                origin=Origin("apps/demo.yaml", 4, 3),
+            ),
+            desired_app("checkout", targets=[], slots={}, origin=Origin("apps/checkout.yaml", 1, 1)),
+            desired_app(
+                "fresh",
+                fields={"name": "Fresh", "description": "New here"},
+                slots={"tts": {"public_client_allowed": True, "bindings": [{"binding_key": "b", "token": SECRET}]}},
+                config={"parameters": {"max_tokens": 512}},
+                origin=Origin("apps/fresh.yaml", 2, 1),
+            ),
+            desired_app("goes", archived=True, origin=Origin("apps/old.yaml", 1, 1)),
+            child_app("same", slots={"chat": {"serving_policy": "local_first"}}),
+        ],
+        observation(
+            live_app(
+                "canary-demo",
+                targets=["macos:com.octomil.old"],
+                slots={
+                    "chat": {"serving_policy": "local_first", "preferred_engines": ["mlx"], "x_note": "kept"},
+                    "vision": {},
+                },
+                config={"model": "@app/canary-demo/chat", "api_key": "old-" + SECRET, "parameters": {}},
+            ),
+            live_app("checkout", targets=["macos:com.octomil.checkout"], slots={"chat": {"model_variant_id": "phi-4"}}),
+            live_app("goes", targets=["ios:com.octomil.goes"]),
+            live_app("same", slots={"chat": {}}),
+            unmanaged=("one", "two"),
+            requests=14,
+        ),
+    )
