@@ -94,7 +94,7 @@ def _deletes(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
     if count > limit:
         yield Blocked(
             guard="deletes",
-            message=f"{count} {'removals' if count != 1 else 'removal'}, at most {limit} {'are' if limit != 1 else 'is'} allowed in a run",
+            message=f"{_so_many(count, 'removal')}, at most {limit} {'are' if limit != 1 else 'is'} allowed in a run",
             override=override,
             addresses=addresses,
         )
@@ -122,7 +122,7 @@ def _archives(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
     if len(archives) > limit:
         yield Blocked(
             guard="archives",
-            message=f"{len(archives)} {'apps' if len(archives) != 1 else 'app'} would be archived, at most {limit} {'are' if limit != 1 else 'is'} allowed "
+            message=f"{_so_many(len(archives), 'app')} would be archived, at most {limit} {'are' if limit != 1 else 'is'} allowed "
             "in a run: there is no way back",
             override=f"--allow-archives {len(archives)}",
             addresses=archives,
@@ -138,7 +138,7 @@ def _protected(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
     apps = sorted({action.address.app for action in hurt})
     yield Blocked(
         guard="protected",
-        message=f"{len(hurt)} {'deletions' if len(hurt) != 1 else 'deletion'} in protected "
+        message=f"{_so_many(len(hurt), 'deletion')} in protected "
         f"{'apps' if len(apps) != 1 else 'app'} {', '.join(apps)} (annotation octosync.dev/protect)",
         override="--allow-protected",
         addresses=(*(action.address for action in hurt), *halves),
@@ -155,3 +155,7 @@ def _archived(plan: Plan) -> Iterator[Blocked]:
             way_out="Declare `spec.archived: true` there, or remove the manifests.",
             addresses=plan.archived_undeclared,
         )
+
+
+def _so_many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
