@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from deepdiff import DeepDiff
@@ -14,29 +13,21 @@ from octosync.plan.actions import ABSENT, Absent, FieldChange
 def field_changes(before: JsonObject | None, after: JsonObject | None) -> tuple[FieldChange, ...]:
     """List the fields that differ, sorted by path. A list is one value: an element alone would name a place, not a thing.
 
-    Equality is JSON's (see `json_equal`), so the canonical forms are what is compared.
+    Equality is JSON's (see `json_equal`), so all but objects are compared by their canonical text.
     """
-    old, new = _canonical(before), _canonical(after)
+    old, new = _comparable(before or {}), _comparable(after or {})
     # A key with two leading underscores is a key like any other here.
     tree = DeepDiff(old, new, view="tree", threshold_to_diff_deeper=0, ignore_private_variables=False)
-    paths = {_field_path(found.path(output_format="list")) for group in tree.values() for found in group}
+    paths = {tuple(map(str, found.path(output_format="list"))) for group in tree.values() for found in group}
     return tuple(
         FieldChange(path, _value_at(before or {}, path), _value_at(after or {}, path)) for path in sorted(paths)
     )
 
 
-def _canonical(value: JsonObject | None) -> JsonValue:
-    loaded: JsonValue = json.loads(canonical_json(value or {}))
-    return loaded
-
-
-def _field_path(path: list[object]) -> tuple[str, ...]:
-    keys: list[str] = []
-    for key in path:
-        if not isinstance(key, str):
-            break
-        keys.append(key)
-    return tuple(keys)
+def _comparable(value: JsonValue) -> dict[str, object] | str:
+    if isinstance(value, Mapping):
+        return {key: _comparable(item) for key, item in value.items()}
+    return canonical_json(value)
 
 
 def _value_at(value: JsonValue, path: tuple[str, ...]) -> JsonValue | Absent:
