@@ -1,0 +1,84 @@
+"""The error tree and its exit codes."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from octosync import errors
+from octosync.errors import ExitCode, OctosyncError, RemoteError, worst
+
+EXITS: dict[type[OctosyncError], tuple[int, bool]] = {
+    errors.OctosyncError: (1, False),
+    errors.UsageError: (64, False),
+    errors.ConfigError: (1, False),
+    errors.ManifestError: (1, False),
+    errors.RemoteError: (1, False),
+    errors.CredentialRefused: (1, False),
+    errors.Forbidden: (1, False),
+    errors.Missing: (1, False),
+    errors.Conflict: (1, False),
+    errors.AwaitingApproval: (1, False),
+    errors.Rejected: (1, False),
+    errors.Unreadable: (1, False),
+    errors.Unavailable: (75, True),
+    errors.StalePlan: (3, False),
+    errors.PlanFileError: (1, False),
+    errors.GuardRefused: (4, False),
+    errors.Interrupted: (130, False),
+}
+
+
+def _tree(root: type[OctosyncError]) -> set[type[OctosyncError]]:
+    return {root, *itertools.chain.from_iterable(_tree(child) for child in root.__subclasses__())}
+
+
+def test_every_error_of_the_tree_has_its_exit_code() -> None:
+    """Each class says what the run exits with, and only unavailability is worth another try."""
+    tree = {kind for kind in _tree(OctosyncError) if kind.__module__ == errors.__name__}
+    assert {kind: (int(kind.exit_code), kind.retryable) for kind in tree} == EXITS
+
+
+@pytest.mark.parametrize("kind", EXITS, ids=lambda kind: kind.__name__)
+def test_every_class_is_drawn_in_the_tree(kind: type[OctosyncError]) -> None:
+    """The picture at the top of the module leaves no class out."""
+    assert kind.__name__ in (errors.__doc__ or "")
+
+
+def test_an_error_is_a_document() -> None:
+    """An error carries a stable reference, what happened, and what to do; its text names the reference first."""
+    error = OctosyncError("no-such-thing", "there is no thing", hints=("Make one.",))
+    assert (error.reference, error.message, error.hints) == ("no-such-thing", "there is no thing", ("Make one.",))
+    assert str(error) == "no-such-thing: there is no thing"
+
+
+def test_a_remote_error_keeps_what_the_answer_said() -> None:
+    """Status, code, request id and details are there for whoever resolves the failure; a failure is unsent by default."""
+    error = RemoteError(
+        "r", "m", operation="apps.get", status=409, code="conflict", request_id="req_1", details={"a": 1}
+    )
+    assert (error.operation, error.status, error.code, error.request_id) == ("apps.get", 409, "conflict", "req_1")
+    assert error.details == {"a": 1}
+    assert error.sent is False
+
+
+# Interruption first; then the order that the command line promises.
+PRECEDENCE = [130, 143, 64, 75, 1, 3, 4, 5, 6, 2, 0]
+
+
+def test_every_code_has_its_place() -> None:
+    """No exit code is without a place in the precedence."""
+    assert sorted(PRECEDENCE) == sorted(map(int, ExitCode))
+
+
+@pytest.mark.parametrize(("graver", "milder"), list(itertools.combinations(PRECEDENCE, 2)))
+def test_the_graver_code_wins_whatever_the_order(graver: int, milder: int) -> None:
+    """Where two codes hold, the run exits with the one that says more of what a caller must do."""
+    assert worst(ExitCode(milder), ExitCode(graver)) is ExitCode(graver)
+    assert worst(ExitCode(graver), ExitCode(milder), ExitCode(milder)) is ExitCode(graver)
+
+
+def test_without_a_code_a_run_is_done() -> None:
+    """No code at all is success."""
+    assert worst() is ExitCode.DONE
