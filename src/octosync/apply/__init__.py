@@ -3,6 +3,8 @@
 What may not live here: deciding what to write (that is `plan`), or in which words to report it (`report`).
 """
 
-from octosync.apply.run import FRESH_FOR_SECONDS, Progress, apply_plan
+from octosync.apply.record import Record
+from octosync.apply.run import Applied, Progress, apply_plan
+from octosync.apply.witness import FRESH_FOR_SECONDS
 
-__all__ = ["FRESH_FOR_SECONDS", "Progress", "apply_plan"]
+__all__ = ["FRESH_FOR_SECONDS", "Applied", "Progress", "Record", "apply_plan"]

@@ -14,13 +14,11 @@ from typing import TypeAlias
 
 from octosync.apply.perform import Performed, Performer
 from octosync.apply.record import Record
-from octosync.apply.witness import FRESH_FOR_SECONDS, Witness
+from octosync.apply.witness import Witness
 from octosync.errors import CredentialRefused, Forbidden, OctosyncError, Unavailable
 from octosync.model import Observation, Outcome, Sensitivity, Status
 from octosync.octomil import Octomil, Reservation
 from octosync.plan import Action, ActionKey, CreateApp, Plan, RegisterTarget, RemoveTarget
-
-__all__ = ["FRESH_FOR_SECONDS", "Progress", "apply_plan"]
 
 # So many actions in a row that the control plane was not there for: it won't be there for the rest either.
 _UNAVAILABLE_IN_A_ROW = 3
@@ -39,10 +37,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a run did: one outcome per action, in plan order; `stopped_by` is the error that ended it early, if one did."""
+    """What a run did: one outcome per action, in plan order.
+
+    `stopped_by` is the error that ended it early, if one did; `wrote` is False where certainly nothing was written.
+    """
 
     outcomes: tuple[Outcome, ...]
     stopped_by: OctosyncError | None = None
+    wrote: bool = False
 
 
 async def apply_plan(
@@ -64,7 +66,7 @@ async def apply_plan(
     performer = Performer(remote, Witness(remote, seen.read_at), sensitivity or Sensitivity())
     run = _Run(plan, remote, performer, record, resume, org_known=seen.org_id is not None, on_progress=on_progress)
     await run.go(stop or asyncio.Event())
-    return Applied(tuple(run.outcomes[action.key] for action in plan.actions), run.stopped_by)
+    return Applied(tuple(run.outcomes[action.key] for action in plan.actions), run.stopped_by, run.wrote)
 
 
 class _Gate(Enum):
@@ -95,6 +97,7 @@ class _Run:
     on_progress: Callable[[Progress], None] | None
     outcomes: dict[ActionKey, Outcome] = field(default_factory=dict)
     stopped_by: OctosyncError | None = None
+    wrote: bool = False
     _rank: dict[ActionKey, int] = field(default_factory=dict)
     _gates: dict[str, _Gate] = field(default_factory=dict)
     _stoppers: dict[str, Action] = field(default_factory=dict)
@@ -246,6 +249,7 @@ class _Run:
         if isinstance(action, CreateApp) and performed.outcome.status is Status.DONE:
             self.org_known = True
         error = performed.error
+        self.wrote |= performed.outcome.status in {Status.DONE, Status.NOT_KEPT} or getattr(error, "sent", False)
         self._unavailable = self._unavailable + 1 if isinstance(error, Unavailable) else 0
         if _concerns_all(error) or self._unavailable >= _UNAVAILABLE_IN_A_ROW:
             self.stopped_by = self.stopped_by or error

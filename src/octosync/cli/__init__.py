@@ -1,5 +1,5 @@
 """The command line: one command a file; the only room that prints, exits, prompts or reads the environment."""
 
+from octosync.cli.root import main
 
-def main() -> None:
-    """Run the `octosync` command."""
+__all__ = ["main"]

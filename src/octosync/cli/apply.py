@@ -1,0 +1,228 @@
+"""`octosync apply`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from octosync.apply import Applied, Record
+from octosync.cli import signals
+from octosync.cli.asking import asked_from, plan_and_apply_options
+from octosync.cli.console import err, may_prompt, out, out_json, wants_colour
+from octosync.cli.failing import report_failure
+from octosync.cli.options import option, output_option
+from octosync.cli.planfile import read_plan_file
+from octosync.cli.progress import ProgressBar
+from octosync.cli.turning import Asked, Prepared, Waits, open_remote, prepare, take_look
+from octosync.errors import ExitCode, GuardRefused, OctosyncError, StalePlan, UsageError
+from octosync.octomil import Octomil
+from octosync.plan import Approval, RunInfo, what_moved
+from octosync.reconcile import Turn, act, refuse_unsafe
+from octosync.report import exit_code_of_outcomes, outcomes_document, render_outcomes
+from octosync.state import DEFAULT_PATH, Journal
+
+
+@click.command(epilog="Example:  octosync apply -f apps/ --context production --yes")
+@click.argument("planfile", required=False, type=click.Path(path_type=Path), metavar="[PLANFILE]")
+@plan_and_apply_options
+@option("--yes", env=False, is_flag=True, help="Apply without asking; needed where there is no terminal.")
+@option(
+    "--state",
+    "journal",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_PATH,
+    show_default=True,
+    help="The journal of runs and actions.",
+)
+@output_option("text", "json")
+def command(*, planfile: Path | None, output: str, yes: bool, journal: Path, **flags: Any) -> ExitCode:  # noqa: ANN401 — see asking
+    """Make the control plane what the manifests declare: plan, guard, confirm, apply.
+
+    With a PLANFILE from `octosync plan --plan-out`, apply just what it approved: the same manifests are read again and
+    planned again, and everything must come out the same.
+    """
+    asked = asked_from(flags)
+    approval = read_plan_file(planfile) if planfile is not None else None
+    if approval is not None:
+        asked = _asked_as_approved(asked, approval, str(planfile))
+    elif not yes and not may_prompt():
+        raise UsageError(
+            "nobody-to-ask",
+            "apply asks before it writes, and there is no terminal to ask on",
+            hints=("Give --yes, or apply a reviewed plan: octosync plan --plan-out FILE, then octosync apply FILE",),
+        )
+    prepared = prepare(asked)
+    if isinstance(prepared, ExitCode):
+        return prepared
+    typed = (
+        "octosync",
+        "apply",
+        *((str(planfile),) if planfile else prepared.invocation.arguments()),
+        *prepared.typed_remote,
+    )
+    application = _Application(
+        prepared=prepared, output=output, yes=yes, journal=journal, approval=approval, typed=typed
+    )
+    return signals.run(application.run)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Application:
+    """One apply, from its first request to its report."""
+
+    prepared: Prepared
+    output: str
+    yes: bool
+    journal: Path
+    approval: Approval | None
+    typed: tuple[str, ...]
+
+    async def run(self, stopping: signals.Stopping) -> ExitCode:
+        """Plan, guard, confirm, apply, report."""
+        waits = Waits()
+        async with open_remote(self.prepared, waits) as remote:
+            turn = await take_look(self.prepared, remote, waits)
+            info = self.prepared.info(turn, self.typed)
+            self._show(turn, info)
+            refused = self._refusal(turn, info)
+            if refused is not None or not turn.plan.actions:
+                return self._end_unapplied(turn, info, refused)
+            if self._asks and not _confirmed(turn, info):
+                err("Nothing was written.\n")
+                return ExitCode.ERROR
+            return await self._write(turn, info, remote, waits, stopping)
+
+    @property
+    def _asks(self) -> bool:
+        return self.approval is None and not self.yes
+
+    def _show(self, turn: Turn, info: RunInfo) -> None:
+        """Show the plan: on standard output, or, where that is JSON, to the person who is to confirm it."""
+        if self.output == "text" or self._asks:
+            stream, write = (sys.stdout, out) if self.output == "text" else (sys.stderr, err)
+            colour = wants_colour(stream, self.prepared.asked.colour)
+            write(self.prepared.text(turn, info, colour=colour, command="apply"))
+
+    def _refusal(self, turn: Turn, info: RunInfo) -> OctosyncError | None:
+        """Return what forbids the first write, the gravest first; None where nothing does."""
+        try:
+            refuse_unsafe(turn)
+        except GuardRefused as error:
+            return self._moved(turn, info) or error
+        except OctosyncError as error:
+            return error
+        if self.prepared.fails_strictly(turn):
+            return OctosyncError(
+                "strict", "the plan has warnings, and --strict makes them errors", hints=("Mend what they say.",)
+            )
+        return self._moved(turn, info)
+
+    def _moved(self, turn: Turn, info: RunInfo) -> OctosyncError | None:
+        moved = what_moved(self.approval, self.prepared.document(turn, info, full=False)) if self.approval else ()
+        if not moved:
+            return None
+        return StalePlan(
+            "plan-moved",
+            "what would be applied now is not what was approved",
+            hints=(*moved, "Plan again, and have that reviewed."),
+        )
+
+    def _end_unapplied(self, turn: Turn, info: RunInfo, refused: OctosyncError | None) -> ExitCode:
+        code = refused.exit_code if refused is not None else ExitCode.DONE
+        if isinstance(refused, GuardRefused):
+            err("Nothing was written.\n")  # the plan has said what blocks it, and the ways out
+        elif refused is not None:
+            report_failure(refused)
+        if self.output == "json":
+            document = self.prepared.document(turn, info, full=self.prepared.asked.full)
+            out_json(outcomes_document(document, (), run_id=None, exit_code=code))
+        return code
+
+    async def _write(
+        self, turn: Turn, info: RunInfo, remote: Octomil, waits: Waits, stopping: signals.Stopping
+    ) -> ExitCode:
+        plane = info.control_plane
+        with Journal(self.journal) as journal:
+            record = Record.begin(journal, control_plane=plane.url, org_id=plane.org_id, digest=info.manifests.digest)
+            stopping.graceful = True
+            with ProgressBar("applying", info.requests_per_minute) as bar:
+                waits.show = bar.waiting
+                applied = await act(
+                    turn,
+                    remote,
+                    record=record,
+                    resume=shlex.join(self.typed),
+                    sensitivity=self.prepared.gathered.configuration.sensitivity,
+                    stop=stopping.requested,
+                    on_progress=lambda progress: bar.advance(progress.done, progress.total),
+                )
+            code = _code(applied, stopping)
+            record.end(int(code))
+        self._report(turn, info, applied, record.run, code)
+        return code
+
+    def _report(self, turn: Turn, info: RunInfo, applied: Applied, run: str, code: ExitCode) -> None:
+        if self.output == "json":
+            document = self.prepared.document(turn, info, full=self.prepared.asked.full)
+            out_json(outcomes_document(document, applied.outcomes, run_id=run, exit_code=code))
+            return
+        out(
+            "\n"
+            + render_outcomes(
+                turn.plan,
+                applied.outcomes,
+                run_id=run,
+                command=shlex.join(self.typed),
+                journal=str(self.journal),
+                exit_code=code,
+                colour=wants_colour(sys.stdout, self.prepared.asked.colour),
+            )
+        )
+
+
+def _confirmed(turn: Turn, info: RunInfo) -> bool:
+    where = info.control_plane.context or info.control_plane.url
+    count = len(turn.plan.actions)
+    question = f"Apply {'this change' if count == 1 else f'these {count} changes'} to {where}? Only `yes` does"
+    answer: str = click.prompt(question, default="no", show_default=False, err=True)
+    return answer.strip() == "yes"
+
+
+def _code(applied: Applied, stopping: signals.Stopping) -> ExitCode:
+    if stopping.code is not None:
+        return stopping.code
+    if applied.stopped_by is not None and not applied.wrote:
+        return applied.stopped_by.exit_code
+    return exit_code_of_outcomes(applied.outcomes)
+
+
+def _asked_as_approved(asked: Asked, approval: Approval, file: str) -> Asked:
+    """Take paths and selection from the plan file; what the command line names must not be others. Raises `StalePlan`."""
+    approved = approval.invocation
+    given = (
+        ("-f", asked.manifests.paths, approved.paths),
+        ("--app", asked.apps, approved.apps),
+        ("-l", (asked.selector,) if asked.selector else (), (approved.selector,) if approved.selector else ()),
+    )
+    for flag, now, then in given:
+        if now and now != then:
+            raise StalePlan(
+                "other-manifests",
+                f"{file} was planned with {flag} {' '.join(then) or '(nothing)'}, not with {flag} {' '.join(now)}",
+                hints=("Leave the flag out: the plan file says what it was made from.",),
+            )
+    if approved.kustomize is not None or approved.base is not None or approved.changed_only:
+        raise StalePlan(
+            "other-manifests",
+            f"{file} was planned in a way that this version does not know (kustomize, base or changed-only)",
+            hints=("Plan again with this version.",),
+        )
+    paths = approved.paths or asked.manifests.paths
+    return replace(
+        asked, manifests=replace(asked.manifests, paths=paths), apps=approved.apps, selector=approved.selector
+    )

@@ -1,0 +1,45 @@
+"""The options of plan and apply, and what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from octosync.cli.connecting import RemoteFlags
+from octosync.cli.gathering import ManifestFlags
+from octosync.cli.options import (
+    colour_option,
+    guard_options,
+    manifest_options,
+    option,
+    remote_options,
+    selection_options,
+    stacked,
+)
+from octosync.cli.turning import Asked, GuardFlags
+
+plan_and_apply_options = stacked(
+    manifest_options,
+    selection_options,
+    remote_options,
+    guard_options,
+    option("--full", is_flag=True, help="Show everything: unchanged objects, long values, all addresses."),
+    colour_option,
+)
+
+
+def asked_from(flags: Mapping[str, Any]) -> Asked:
+    """Sort the options' values into what they are about."""
+
+    def part(kind: type[Any]) -> dict[str, Any]:
+        return {name: flags[name] for name in kind.__dataclass_fields__ if name in flags}
+
+    return Asked(
+        manifests=ManifestFlags(**part(ManifestFlags)),
+        remote=RemoteFlags(**part(RemoteFlags)),
+        guards=GuardFlags(**part(GuardFlags)),
+        apps=flags["apps"],
+        selector=flags["selector"],
+        colour=flags["colour"],
+        full=flags["full"],
+    )

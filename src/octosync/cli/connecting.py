@@ -1,0 +1,129 @@
+"""Which control plane, as whom: flags over OCTOSYNC_* over OCTOMIL_* over octosync.yaml, a chosen context taken whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from octosync.errors import ConfigError, UsageError
+from octosync.manifest import Configuration, Context
+from octosync.octomil import API_PATH, Connection, Secret
+from octosync.plan import ControlPlane
+
+_PUBLIC_URL = f"https://api.octomil.com{API_PATH}"  # public
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFlags:
+    """The remote options as they were given, None for what was not."""
+
+    context: str | None = None
+    url: str | None = None
+    org: str | None = None
+    token_file: Path | None = None
+    rate: int | None = None
+    concurrency: int | None = None
+    insecure: bool = False
+
+
+def chosen_context(flags: RemoteFlags, configuration: Configuration) -> Context | None:
+    """Return the context in force: `--context`, `OCTOSYNC_CONTEXT`, else the default one, and none where a URL is given.
+
+    Raises `UsageError` for both at once, and for a context that does not exist.
+    """
+    name, url = flags.context, flags.url
+    if name is not None and url is not None:
+        context_typed, url_typed = _was_typed("context"), _was_typed("url")
+        if context_typed == url_typed:
+            raise UsageError(
+                "url-with-context",
+                f"--url and --context {name} are both given, and each names a control plane",
+                hints=("Leave one out: a context has its own URL.",),
+            )
+        name = name if context_typed else None
+        url = url if url_typed else None
+    if url is not None:
+        return None
+    name = name or configuration.default_context
+    return configuration.context(name) if name is not None else None
+
+
+def connect(
+    flags: RemoteFlags, configuration: Configuration, context: Context | None, environment: Mapping[str, str]
+) -> Connection:
+    """Put together how to reach the control plane.
+
+    Raises `ConfigError` for a credential that is named and can't be had, or that none is named where one is needed.
+    """
+    if context is not None:
+        url, org = context.url, flags.org or context.org
+        token, source = _context_token(context, environment)
+    else:
+        url = flags.url or environment.get("OCTOMIL_API_URL") or environment.get("OCTOMIL_API_BASE") or _PUBLIC_URL
+        org = flags.org or environment.get("OCTOMIL_ORG_ID") or None
+        key = environment.get("OCTOMIL_API_KEY")
+        token, source = (Secret(key), "OCTOMIL_API_KEY") if key else (None, "")
+    if flags.token_file is not None:
+        token, source = _read_token(flags.token_file), f"--token-file {flags.token_file}"
+    if token is None and context is None and flags.url is None:
+        raise ConfigError(
+            "no-credential",
+            "no API key, and no control plane is named",
+            hints=(
+                "Set OCTOMIL_API_KEY, or choose a context of octosync.yaml: --context NAME",
+                "To try octosync without Octomil: `octosync demo`",
+            ),
+        )
+    return Connection(
+        url=url,
+        org=org,
+        token=token,
+        token_source=source,
+        insecure=flags.insecure,
+        requests_per_minute=flags.rate if flags.rate is not None else configuration.rate.requests_per_minute,
+        concurrency=flags.concurrency or configuration.rate.concurrency,
+    )
+
+
+def control_plane(connection: Connection, context: Context | None, seen_org: str | None) -> ControlPlane:
+    """Say where live state was read, for reports."""
+    return ControlPlane(
+        url=connection.url, org_id=connection.org or seen_org, context=context.name if context else None
+    )
+
+
+def _was_typed(name: str) -> bool:
+    context = click.get_current_context()
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _context_token(context: Context, environment: Mapping[str, str]) -> tuple[Secret | None, str]:
+    where = f"context {context.name}, {context.origin.file}:{context.origin.line}" if context.origin else context.name
+    if context.token_file is not None:
+        return _read_token(context.token_file), f"{context.token_file} ({where})"
+    if context.token_env is None:
+        return None, ""
+    key = environment.get(context.token_env)
+    if not key:
+        raise ConfigError(
+            "no-credential",
+            f"{context.token_env} is not set, and the {where} takes its API key from there",
+            hints=(f"Set {context.token_env}, or choose another context.",),
+        )
+    return Secret(key), f"{context.token_env} ({where})"
+
+
+def _read_token(path: Path) -> Secret:
+    try:
+        return Secret(path.read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(
+            "token-file-unreadable",
+            f"the API key can't be read from {path}: {why}",
+            hints=("The file holds the key alone, on one line.",),
+        ) from None

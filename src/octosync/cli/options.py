@@ -1,0 +1,115 @@
+"""Options that commands share. Every option is also an environment variable, except those that loosen something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from octosync.plan import ALL
+
+F = TypeVar("F", bound=Callable[..., object])
+Decorator = Callable[[F], F]
+
+
+def option(*names: str, env: bool = True, **attributes: Any) -> Callable[[F], F]:  # noqa: ANN401 — click's own attributes
+    """Make an option that `OCTOSYNC_<NAME>` sets, too. `env` False for what must be said on the command line each time."""
+    flag = next(name for name in names if name.startswith("--")).split("/")[0]
+    if env:
+        attributes.setdefault("envvar", "OCTOSYNC_" + flag.removeprefix("--").replace("-", "_").upper())
+    return click.option(*names, **attributes)
+
+
+def stacked(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Apply decorators so that they are listed in the order in which they are given."""
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def output_option(*formats: str) -> Callable[[F], F]:
+    """`-o`, the format on standard output."""
+    return option(
+        "-o",
+        "--output",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help="Format on standard output.",
+    )
+
+
+colour_option: Callable[[F], F] = option(
+    "--color",
+    "colour",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Colour the text output. NO_COLOR in the environment means never.",
+)
+
+manifest_options = stacked(
+    option(
+        "-f",
+        "--file",
+        "paths",
+        multiple=True,
+        metavar="PATH",
+        help="Manifests: a file, a directory (read recursively), or - for standard input. Repeatable.",
+    ),
+    option("--config", type=click.Path(path_type=Path), help="octosync.yaml; otherwise looked for here and above."),
+    option(
+        "--env",
+        "env_allowed",
+        env=False,
+        multiple=True,
+        metavar="VAR",
+        help="Allow ${VAR} in manifests to read this environment variable. Repeatable.",
+    ),
+    option("--allow-empty", is_flag=True, help="Accept a set without a single document."),
+    option("--strict", is_flag=True, help="Treat warnings as errors."),
+)
+
+context_option = option("--context", metavar="NAME", help="A context of octosync.yaml, taken whole.")
+
+remote_options = stacked(
+    context_option,
+    option("--url", metavar="URL", help="The control plane, instead of a context."),
+    option("--org", metavar="ID", help="The org to act in."),
+    option("--token-file", type=click.Path(path_type=Path), help="A file that holds the API key."),
+    option("--rate", type=click.IntRange(0), metavar="N", help="Requests a minute; 0 for no limit."),
+    option("--concurrency", type=click.IntRange(1, 256), metavar="N", help="Requests under way at once."),
+    option("--insecure", env=False, is_flag=True, help="Send the API key over http:// beyond this machine."),
+)
+
+selection_options = stacked(
+    option("--app", "apps", multiple=True, metavar="SLUG", help="Only these apps; * matches. Repeatable."),
+    option("-l", "--selector", metavar="LABELS", help="Only apps with these labels: team=search,tier!=gold"),
+)
+
+
+def _number_or_all(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
+    """Read `--allow-deletes`, or fail as click does."""
+    if value is None or value == ALL:
+        return value
+    number: int = click.IntRange(0)(value, parameter, ctx)
+    return number
+
+
+guard_options = stacked(
+    option(
+        "--allow-deletes",
+        env=False,
+        metavar="N|all",
+        callback=_number_or_all,
+        help="Allow that many removals of targets, slots and configs.",
+    ),
+    option("--allow-archives", env=False, type=click.IntRange(0), metavar="N", help="Allow that many archived apps."),
+    option("--allow-protected", env=False, is_flag=True, help="Allow deletions in protected apps."),
+)

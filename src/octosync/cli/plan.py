@@ -1,0 +1,52 @@
+"""`octosync plan`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from octosync.cli import signals
+from octosync.cli.asking import asked_from, plan_and_apply_options
+from octosync.cli.console import out, out_json, wants_colour
+from octosync.cli.options import option, output_option
+from octosync.cli.planfile import write_plan_file
+from octosync.cli.turning import Prepared, Waits, open_remote, prepare, take_look
+from octosync.errors import ExitCode
+from octosync.reconcile import Turn
+from octosync.report import exit_code_of_plan
+
+
+@click.command(epilog="Example:  octosync plan -f apps/ --context production --detailed-exitcode")
+@plan_and_apply_options
+@option("--plan-out", type=click.Path(path_type=Path), help="Write the plan to a file, for `octosync apply FILE`.")
+@option("--detailed-exitcode", is_flag=True, help="Exit with 2 where there are changes.")
+@output_option("text", "json")
+def command(*, output: str, plan_out: Path | None, detailed_exitcode: bool, **flags: Any) -> ExitCode:  # noqa: ANN401 — see asking
+    """Show what apply would do. Reads the control plane, compares, and changes nothing."""
+    prepared = prepare(asked_from(flags))
+    if isinstance(prepared, ExitCode):
+        return prepared
+
+    async def turned(_: signals.Stopping) -> Turn:
+        waits = Waits()
+        async with open_remote(prepared, waits) as remote:
+            return await take_look(prepared, remote, waits)
+
+    turn = signals.run(turned)
+    _report(prepared, turn, output, plan_out)
+    if prepared.fails_strictly(turn):
+        return ExitCode.ERROR
+    return exit_code_of_plan(turn.plan, turn.blocked, detailed=detailed_exitcode)
+
+
+def _report(prepared: Prepared, turn: Turn, output: str, plan_out: Path | None) -> None:
+    info = prepared.info(turn, ("octosync", "apply", *prepared.invocation.arguments(), *prepared.typed_remote))
+    if plan_out is not None:
+        write_plan_file(plan_out, prepared.document(turn, info, full=False))
+    if output == "json":
+        out_json(prepared.document(turn, info, full=prepared.asked.full))
+    else:
+        out(prepared.text(turn, info, colour=wants_colour(sys.stdout, prepared.asked.colour), command="plan"))

@@ -1,0 +1,70 @@
+"""The `octosync` command: its subcommands, loaded when they are called, so that `--help` and completion are quick."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Final, NoReturn
+
+import click
+
+from octosync.cli.failing import report_failure
+from octosync.errors import ExitCode, OctosyncError
+
+_COMMANDS: Final = {
+    "demo": "Show the whole story on the embedded control plane.",
+    "validate": "Check manifests, offline.",
+    "plan": "Show what apply would do; change nothing.",
+    "apply": "Make the control plane what the manifests declare.",
+    "server": "Run the embedded control plane.",
+    "version": "Print the version.",
+}
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported by name when one is needed; the list of them needs none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(f"octosync.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)  # noqa: S101 — each module of the table defines one
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with `octosync demo`, then `octosync COMMAND --help`.",
+)
+def octosync() -> None:
+    """Keep Octomil apps in the state that a Git repository declares."""
+
+
+def main() -> NoReturn:
+    """Run the command and exit: with its code, or with that of the error that ended it, reported on stderr."""
+    try:
+        code = octosync.main(prog_name="octosync", standalone_mode=False)
+    except OctosyncError as error:
+        code = report_failure(error)
+    except click.Abort:
+        sys.stderr.write("\n")
+        code = ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = ExitCode.USAGE
+    except BrokenPipeError:
+        # Whoever reads our output has seen enough, as `head` does. Nothing more can be said.
+        sys.stderr.close()
+        code = ExitCode.INTERRUPTED
+    sys.exit(int(code or 0))

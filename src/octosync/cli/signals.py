@@ -1,0 +1,58 @@
+"""Signals: the first one asks a run to stop, the second one ends it at once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from octosync.errors import ExitCode, Interrupted
+
+T = TypeVar("T")
+
+_CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+
+
+class Stopping:
+    """What a run learns of signals: `requested` is set by the first one, `code` is its exit code.
+
+    While `graceful` is False (nothing that must be finished is under way), the first signal ends the run, too.
+    """
+
+    def __init__(self) -> None:
+        self.requested = asyncio.Event()
+        self.code: ExitCode | None = None
+        self.graceful = False
+
+    def receive(self, number: signal.Signals, task: asyncio.Task[object]) -> None:
+        """Take note of a signal."""
+        first = self.code is None
+        self.code = self.code or _CODES[number]
+        self.requested.set()
+        if not first or not self.graceful:
+            task.cancel()
+
+
+def run(main: Callable[[Stopping], Awaitable[T]]) -> T:
+    """Run a coroutine until it ends. Raises `Interrupted` where a signal ended it."""
+    return asyncio.run(_run(main))
+
+
+async def _run(main: Callable[[Stopping], Awaitable[T]]) -> T:
+    stopping = Stopping()
+    task = asyncio.ensure_future(main(stopping))
+    loop = asyncio.get_running_loop()
+    for number in _CODES:
+        loop.add_signal_handler(number, stopping.receive, number, task)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if stopping.code is None:
+            raise
+        interrupted = Interrupted("interrupted", "the run was interrupted")
+        interrupted.exit_code = stopping.code
+        raise interrupted from None
+    finally:
+        for number in _CODES:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,185 @@
+"""What plan and apply share: from flags to a turn, and what a report says about it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from octosync import __version__
+from octosync.cli.connecting import RemoteFlags, connect, control_plane
+from octosync.cli.console import err, wants_colour
+from octosync.cli.gathering import Gathered, ManifestFlags, gather
+from octosync.cli.progress import ProgressBar
+from octosync.errors import ExitCode
+from octosync.manifest import select
+from octosync.manifest.git import git_revision
+from octosync.model import JsonObject, State
+from octosync.octomil import Connection, Octomil, Waiting
+from octosync.plan import (
+    ControlPlane,
+    GuardPolicy,
+    Invocation,
+    ManifestSet,
+    RunInfo,
+    all_diagnostics,
+    overrides_of,
+    plan_document,
+)
+from octosync.reconcile import Turn, look
+from octosync.report import is_valid, render_diagnostics, render_plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardFlags:
+    """What this run allows beyond the guards' limits."""
+
+    allow_deletes: int | str | None = None
+    allow_archives: int | None = None
+    allow_protected: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """All that plan and apply have in common on the command line."""
+
+    manifests: ManifestFlags
+    remote: RemoteFlags
+    guards: GuardFlags
+    apps: tuple[str, ...] = ()
+    selector: str | None = None
+    colour: str = "auto"
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Everything that is known before the first request."""
+
+    asked: Asked
+    gathered: Gathered
+    desired: State
+    connection: Connection
+    policy: GuardPolicy
+    invocation: Invocation
+
+    def info(self, turn: Turn, typed: tuple[str, ...] = ()) -> RunInfo:
+        """Say about a run what its reports need beside the plan."""
+        manifests = self.gathered.manifests
+        return RunInfo(
+            octosync_version=__version__,
+            timestamp=datetime.now(UTC),
+            control_plane=self.control_plane(turn),
+            invocation=self.invocation,
+            manifests=ManifestSet(
+                digest=manifests.digest,
+                files=manifests.files,
+                apps=len(manifests.state.apps),
+                git=git_revision(Path()),
+            ),
+            requests_per_minute=self.connection.requests_per_minute,
+            typed=typed,
+        )
+
+    def control_plane(self, turn: Turn) -> ControlPlane:
+        """Say where live state was read."""
+        return control_plane(self.connection, self.gathered.context, turn.seen.org_id)
+
+    @property
+    def typed_remote(self) -> tuple[str, ...]:
+        """The remote flags, as they have to be typed again; nothing that loosens anything."""
+        flags = self.asked.remote
+        named = (
+            ("--context", flags.context),
+            ("--url", flags.url),
+            ("--org", flags.org),
+            ("--token-file", flags.token_file),
+        )
+        return tuple(part for name, value in named if value is not None for part in (name, str(value)))
+
+    def document(self, turn: Turn, info: RunInfo, *, full: bool) -> JsonObject:
+        """Return the plan JSON."""
+        return plan_document(
+            turn.plan,
+            about=info,
+            contract=self.gathered.configuration.contract,
+            blocked=turn.blocked,
+            overrides=overrides_of(self.policy),
+            diagnostics=self.gathered.diagnostics,
+            sensitivity=self.gathered.configuration.sensitivity,
+            full=full,
+        )
+
+    def text(self, turn: Turn, info: RunInfo, *, colour: bool, command: str) -> str:
+        """Return the plan for people."""
+        return render_plan(
+            turn.plan,
+            about=info,
+            blocked=turn.blocked,
+            overrides=overrides_of(self.policy),
+            diagnostics=self.gathered.diagnostics,
+            sensitivity=self.gathered.configuration.sensitivity,
+            colour=colour,
+            full=self.asked.full,
+            command=command,
+        )
+
+    def fails_strictly(self, turn: Turn) -> bool:
+        """Say whether `--strict` turns what the plan warns of into an error."""
+        return not is_valid(all_diagnostics(turn.plan, self.gathered.diagnostics), strict=self.gathered.strict)
+
+
+def prepare(asked: Asked) -> Prepared | ExitCode:
+    """Load and check everything that needs no request; an exit code where that ends the run, reported on stderr."""
+    gathered = gather(asked.manifests, asked.remote)
+    if gathered.fails:
+        colour = wants_colour(sys.stderr, asked.colour)
+        err(render_diagnostics(gathered.diagnostics, files=gathered.manifests.files, colour=colour))
+        return ExitCode.ERROR
+    limits = gathered.configuration.guards
+    return Prepared(
+        asked=asked,
+        gathered=gathered,
+        desired=select(gathered.manifests.state, apps=asked.apps, selector=asked.selector),
+        connection=connect(asked.remote, gathered.configuration, gathered.context, os.environ),
+        policy=GuardPolicy(
+            max_deletes=limits.max_deletes,
+            max_delete_percent=limits.max_delete_percent,
+            min_objects=limits.min_objects,
+            max_archives=limits.max_archives,
+            allow_deletes=asked.guards.allow_deletes,
+            allow_archives=asked.guards.allow_archives,
+            allow_protected=asked.guards.allow_protected,
+        ),
+        invocation=Invocation(paths=gathered.paths, apps=asked.apps, selector=asked.selector),
+    )
+
+
+class Waits:
+    """Passes on what waits for the rate limit, to whichever stage shows it at the moment."""
+
+    def __init__(self) -> None:
+        self.show: Callable[[Waiting], None] | None = None
+
+    def __call__(self, waiting: Waiting) -> None:
+        """Pass it on."""
+        if self.show is not None:
+            self.show(waiting)
+
+
+def open_remote(prepared: Prepared, waits: Waits) -> Octomil:
+    """Make the client, not yet entered."""
+    configuration = prepared.gathered.configuration
+    return Octomil(prepared.connection, configuration.contract, sensitivity=configuration.sensitivity, on_wait=waits)
+
+
+async def take_look(prepared: Prepared, remote: Octomil, waits: Waits) -> Turn:
+    """Read, plan and judge, with progress."""
+    with ProgressBar("reading", prepared.connection.requests_per_minute) as bar:
+        waits.show = bar.waiting
+        turn = await look(prepared.desired, remote, prepared.policy, now=datetime.now(UTC), progress=bar.advance)
+        waits.show = None
+    return turn

@@ -1,0 +1,33 @@
+"""Where the manifests stand in Git, as a fact for reports. Without Git, or outside of it, there is none."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from octosync.plan import GitRevision
+
+_PATIENCE_SECONDS = 10
+
+
+def git_revision(directory: Path) -> GitRevision | None:
+    """Return the checked-out revision and whether the tree has changes beyond it; None where that can't be told."""
+    revision = _git(directory, "rev-parse", "--verify", "HEAD")
+    if revision is None:
+        return None
+    # Untracked files count: a manifest that was never committed is read all the same.
+    changes = _git(directory, "--no-optional-locks", "status", "--porcelain")
+    return GitRevision(revision=revision, dirty=changes != "")
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    try:
+        ran = subprocess.run(
+            ("git", "-C", str(directory), *arguments),  # noqa: S607 — the user's own git, wherever it is
+            capture_output=True,
+            check=False,
+            timeout=_PATIENCE_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return ran.stdout.decode(errors="replace").strip() if ran.returncode == 0 else None

@@ -1,0 +1,78 @@
+"""One turn, readable top to bottom: desired × live → plan → guard → apply. Pull request, merge and cluster run this code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from octosync.apply import Applied, Progress, Record, apply_plan
+from octosync.errors import GuardRefused, OctosyncError
+from octosync.model import Observation, Sensitivity, State
+from octosync.octomil import Octomil, observe
+from octosync.plan import Blocked, GuardPolicy, Plan, judge, make_plan
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one look at the control plane came to: what was seen, what would be done, and what the guards say of it."""
+
+    seen: Observation
+    plan: Plan
+    blocked: tuple[Blocked, ...]
+
+
+async def look(
+    desired: State,
+    remote: Octomil,
+    policy: GuardPolicy,
+    *,
+    now: datetime,
+    progress: Callable[[int, int], None] | None = None,
+) -> Turn:
+    """Read, plan and judge; change nothing. Raises `RemoteError` where no app at all can be read."""
+    seen = await observe(remote, desired, progress=progress)
+    plan = make_plan(desired, seen, contract=remote.contract, now=now)
+    return Turn(seen, plan, judge(plan, policy))
+
+
+def refuse_unsafe(turn: Turn) -> None:
+    """Stop before the first write what may not be applied, not even in part.
+
+    Raises `OctosyncError` for a plan with an app that could not be read or planned, `GuardRefused` for a guard's refusal.
+    """
+    if turn.plan.errors:
+        slug, error = next(iter(turn.plan.errors.items()))
+        rest = f", and {len(turn.plan.errors) - 1} more" if len(turn.plan.errors) > 1 else ""
+        raise OctosyncError(
+            "plan-errored",
+            f"{slug}{rest} could not be planned, so nothing is applied: {error.message}",
+            hints=("Apply the others alone with --app, or mend this first.",),
+        )
+    if turn.blocked:
+        raise GuardRefused("guard-refused", "; ".join(f"{one.guard}: {one.message}" for one in turn.blocked))
+
+
+async def act(
+    turn: Turn,
+    remote: Octomil,
+    *,
+    record: Record,
+    resume: str,
+    sensitivity: Sensitivity,
+    stop: asyncio.Event,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Applied:
+    """Carry out the turn's plan, exactly. Raises before the first write, or says what every write did."""
+    refuse_unsafe(turn)
+    return await apply_plan(
+        turn.plan,
+        remote,
+        seen=turn.seen,
+        record=record,
+        resume=resume,
+        sensitivity=sensitivity,
+        stop=stop,
+        on_progress=on_progress,
+    )
