@@ -104,7 +104,7 @@ def _operation(plane: Plane, handler: Handler[Any]) -> Endpoint:
         try:
             key = key_of(plane, request.headers.get("authorization"))
             exchange.received.key = key.name if key else None
-            plane.windows.admit(key.name if key else "", plane.store.now().timestamp())
+            plane.windows.admit(key.secret if key else "", plane.store.now().timestamp())
             actor = authorise(plane.settings, key, handler.operation, request.query_params)
             return await _answer(plane, handler, request, actor)
         except ApiError as error:
@@ -131,8 +131,8 @@ async def _answer(plane: Plane, handler: Handler[Any], request: Request, actor: 
         empty = handler.body_optional and not raw
         value = {} if empty else parse_json(raw, request.headers.get("content-type"))
         body = validated(handler.body, value)
+    advance(plane)
     with plane.store.transaction():
-        advance(plane)
         answer = handler.run(Call(plane, actor, request.path_params, request.query_params), body)
     if handler.status == 204:
         return Response(status_code=204)

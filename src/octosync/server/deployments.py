@@ -100,28 +100,32 @@ def materialise(store: Store, app_id: str) -> None:
 
 
 def advance(plane: Plane) -> None:
-    """Move on what server time has moved on; cheap when it hasn't. To be called within a transaction."""
+    """Move on what server time has moved on, in a transaction of its own; cheap when nothing has."""
     now = plane.store.now().timestamp()
     if plane.next_change_at is None or now < plane.next_change_at:
         return
-    pending: list[float] = []
-    for row in plane.store.rows("SELECT * FROM deployments WHERE status IN ('started', 'active') ORDER BY seq"):
-        due = _advance_one(plane.store, row, now)
-        if due is not None:
-            pending.append(due)
-    plane.next_change_at = min(pending, default=None)
+    with plane.store.transaction():
+        rows = plane.store.rows("SELECT * FROM deployments WHERE status IN ('started', 'active') ORDER BY seq")
+        moves = [_advance_one(plane.store, row, now) for row in rows]
+    plane.next_change_at = min((due for due in moves if due is not None), default=None)
 
 
 def set_status(plane: Plane, row: Row, status: str) -> None:
-    """Pause, resume (`active`), complete or roll back a deployment by hand; a roll-back ends its canary and assignments."""
+    """Pause, resume (`active`), complete or roll back a deployment by hand.
+
+    Completing it completes its canary; a roll-back ends its canary and its assignments.
+    """
     store = plane.store
     now = store.now().timestamp()
+    if status == "completed" and row["candidate_variant_id"] is not None:
+        _complete_canary(store, row, {"elapsed": None, "updated_at": store.stamp()})
+        return
     changes: dict[str, object] = {"status": status, "updated_at": store.stamp()}
     if status == "paused":
         changes["elapsed"] = now - row["since"] if row["elapsed"] is None else row["elapsed"]
     else:
         changes |= {"since": now - (row["elapsed"] or 0), "elapsed": None}
-    if status in {"completed", "rolled_back"}:
+    if status == "rolled_back":
         changes |= {"candidate_variant_id": None, "percentage": None}
     store.update("deployments", row["id"], **changes)
     materialise(store, row["app_id"])

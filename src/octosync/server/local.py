@@ -26,7 +26,7 @@ from octosync.contract import DEVICE_CLASSES, ENVIRONMENTS, ErrorCode
 from octosync.model import JsonValue
 from octosync.server.apps import app_by_slug
 from octosync.server.catalog import Variant, catalog_json, catalog_of, replace_catalog
-from octosync.server.deployments import advance, deployment_json, materialise, set_status
+from octosync.server.deployments import deployment_json, materialise, set_status
 from octosync.server.errors import ApiError, conflict, invalid
 from octosync.server.faults import FaultRule
 from octosync.server.fleet import add_devices
@@ -162,7 +162,6 @@ def tick(call: Call, body: Tick) -> JsonValue:
     if not call.store.can_tick(body.seconds):
         raise invalid(("seconds", "server time would leave the calendar"))
     call.store.tick(body.seconds)
-    advance(call.plane)
     return {"now": call.store.stamp()}
 
 

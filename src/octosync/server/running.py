@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from signal import SIGINT, SIGTERM, Signals
 
 import uvicorn
 from fastapi import FastAPI
@@ -35,10 +36,18 @@ def running(settings: Settings, *, host: str = "127.0.0.1", port: int = 0) -> It
     app = create_app(settings)
     try:
         with _listening(settings, host, port) as listener:
-            server = _Server(_config(app))
-            thread = threading.Thread(target=server.run, args=([listener],), name="octosync-server", daemon=True)
+            ready = threading.Event()
+            server = _Server(_config(app), ready.set)
+
+            def run() -> None:
+                try:
+                    server.run([listener])
+                finally:
+                    ready.set()  # whoever waits gets to see that it failed, instead of nothing
+
+            thread = threading.Thread(target=run, name="octosync-server", daemon=True)
             thread.start()
-            server.ready.wait()
+            ready.wait()
             try:
                 yield Running(_origin(listener), app)
             finally:
@@ -48,36 +57,46 @@ def running(settings: Settings, *, host: str = "127.0.0.1", port: int = 0) -> It
         app.state.plane.store.close()
 
 
-def serve(settings: Settings, host: str, port: int) -> None:
-    """Serve in the foreground until SIGINT or SIGTERM.
+def serve(settings: Settings, host: str, port: int, *, on_ready: Callable[[str], None] = lambda _: None) -> None:
+    """Serve in the foreground until SIGINT or SIGTERM; `on_ready` is given the origin once it answers.
 
     Raises `UsageError` for a host beyond loopback without tokens, `ConfigError` for an address that can't be listened on
     and for a database that can't be used.
     """
     app = create_app(settings)
     try:
-        with _listening(settings, host, port) as listener, suppress(KeyboardInterrupt):
-            uvicorn.Server(_config(app)).run([listener])
+        with _listening(settings, host, port) as listener:
+            _Server(_config(app), lambda: on_ready(_origin(listener)), signals=(SIGINT, SIGTERM)).run([listener])
     finally:
         app.state.plane.store.close()
 
 
 class _Server(uvicorn.Server):
-    """A server that is stopped from another thread, at once instead of at its next tick."""
+    """A server that stops at once instead of at its next tick: by `stop` from another thread, or by a signal."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], signals: Sequence[Signals] = ()) -> None:
         super().__init__(config)
-        self.ready = threading.Event()
+        self._on_ready = on_ready
+        self._signals = signals
         self._stopping = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def stop(self) -> None:
+        """Stop serving; to be called once it is ready."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the loop; uvicorn would raise them again after its shutdown, and SIGTERM would kill."""
+        yield
+
     async def main_loop(self) -> None:
+        """Serve until stopped."""
         self._loop = asyncio.get_running_loop()
-        self.ready.set()
+        for signal in self._signals:
+            self._loop.add_signal_handler(signal, self._stopping.set)
+        self._on_ready()
         await self._stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

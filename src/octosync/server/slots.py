@@ -6,6 +6,7 @@ import re
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import JsonValue as AnyJson
 
 from octosync.contract import PRESETS, SLOT, contradiction_in, expand_policy
 from octosync.contract.policy import ROUTING_MODES, ROUTING_PREFERENCES
@@ -54,7 +55,7 @@ class PutSlot(Body):
     model_config = ConfigDict(extra="allow")  # further fields are judged by the handler: a test may have allowed some
     read_only: ClassVar[frozenset[str]] = SLOT.read_only
     serving_policy: Annotated[ServingPolicy | None, BeforeValidator(_expanded)] = None
-    bindings: list[dict[str, object]] | None = None
+    bindings: list[dict[str, AnyJson]] | None = None
     preferred_engines: list[str] | None = None
     public_client_allowed: bool | None = None
     model_variant_id: str | None = Field(default=None, min_length=1, max_length=255)
@@ -157,7 +158,7 @@ def _columns(body: PutSlot) -> dict[str, object]:
     return {
         "model_variant_id": body.model_variant_id,
         "serving_policy": to_json(policy),
-        "bindings": to_json(body.model_dump()["bindings"] or []),
+        "bindings": to_json(body.bindings or []),
         "preferred_engines": to_json(engines),
         "public_client_allowed": bool(body.public_client_allowed),
     }

@@ -1,0 +1,109 @@
+"""Embedded control planes for tests, with clients that speak plain HTTP to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+from octosync.server import Running, Settings, running
+
+
+@dataclass
+class Clock:
+    """A clock that stands still unless it is told otherwise."""
+
+    now: datetime = field(default_factory=lambda: datetime(2026, 3, 1, 12, 0, tzinfo=UTC))
+
+    def __call__(self) -> datetime:
+        """Return the time."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time go on."""
+        self.now += timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A control plane that answers: `api` speaks below `/api/v1`, `local` below `/_local`."""
+
+    running: Running
+    api: httpx.Client
+    local: httpx.Client
+
+    def with_app(self, slug: str = "demo", **fields: Any) -> str:
+        """Create an app and return its path."""
+        ok(self.api.post("/apps", json={"slug": slug, "name": slug, **fields}), 201)
+        return f"/apps/{slug}"
+
+    def with_slot(self, app: str, capability: str = "chat", **fields: Any) -> str:
+        """Configure a slot and return its path."""
+        ok(self.api.put(f"{app}/slots/{capability}", json=fields))
+        return f"{app}/slots/{capability}"
+
+    def with_target(self, app: str, platform: str = "ios", identifier: str = "com.example.demo") -> str:
+        """Register a target and return its id."""
+        answer = ok(self.api.post(f"{app}/targets", json={"platform": platform, "identifier": identifier}), 201)
+        return str(answer["id"])
+
+    def with_devices(self, count: int, device_class: str = "high", platform: str = "ios", **fields: Any) -> None:
+        """Let devices be seen."""
+        body = {"platform": platform, "identifier": "com.example.demo", "device_class": device_class, "count": count}
+        ok(self.local.post("/devices", json={**body, **fields}))
+
+    def tick(self, seconds: float = 60) -> None:
+        """Let server time go on."""
+        ok(self.local.post("/tick", json={"seconds": seconds}))
+
+    def inject(self, operation: str, action: str, **fields: Any) -> None:
+        """Put one fault in force, in place of all others."""
+        rule = {"operation": operation, "action": action, **fields}
+        ok(self.local.put("/faults", json={"rules": [rule]}))
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return what was received, oldest first."""
+        requests: list[dict[str, Any]] = ok(self.local.get("/requests-log"))["requests"]
+        return requests
+
+
+@contextmanager
+def served(token: str | None = None, **settings: Any) -> Iterator[Served]:
+    """Run a control plane with a clock that stands still, and clients that use `token`."""
+    settings.setdefault("clock", Clock())
+    with ExitStack() as stack:
+        plane = stack.enter_context(running(Settings(**settings)))
+        api = stack.enter_context(client(f"{plane.url}/api/v1", token))
+        local = stack.enter_context(client(f"{plane.url}/_local"))
+        yield Served(plane, api, local)
+
+
+def client(base_url: str, token: str | None = None) -> httpx.Client:
+    """Make a client."""
+    headers: Mapping[str, str] = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return httpx.Client(base_url=base_url, headers=headers, verify=False, trust_env=False, timeout=10)  # noqa: S501  loopback
+
+
+def ok(answer: httpx.Response, status: int = 200) -> Any:
+    """Return the JSON of an answer that must have this status."""
+    assert answer.status_code == status, answer.text
+    return answer.json() if answer.content else None
+
+
+def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """Return the error of an answer that must be refused so, in Octomil's nested shape."""
+    assert answer.status_code == status, answer.text
+    error: dict[str, Any] = answer.json()["error"]
+    assert error["code"] == code
+    assert error["request_id"] == answer.headers["X-Request-Id"]
+    assert error["message"]
+    return error
+
+
+def invalid_fields(answer: httpx.Response) -> list[str]:
+    """Return the field paths that a 422 names."""
+    return [problem["field"] for problem in refused(answer, 422, "validation_error")["details"]]
