@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -78,8 +79,7 @@ async def test_a_cancelled_call_gives_its_place_back() -> None:
     """Cancelling leaves the client usable, even with a single lane."""
     async with scripted(Reply(b"", Then.HANG), answers({})) as server, client_of(server.url, concurrency=1) as client:
         hanging = asyncio.create_task(client.call("apps.get", {"slug": "a"}))
-        while not server.received:
-            await asyncio.sleep(0)
+        await server.asked.wait()
         hanging.cancel()
         with pytest.raises(asyncio.CancelledError):
             await hanging
@@ -203,7 +203,7 @@ def test_the_pace_is_kept_over_retries() -> None:
     sent = _in_virtual_time(
         _get, httpx.Response(503), httpx.Response(503), httpx.Response(200, json={}), requests_per_minute=1, backoff=0.0
     )
-    assert all(later - earlier >= 60.0 for earlier, later in zip(sent, sent[1:], strict=False))
+    assert all(later - earlier >= 60.0 for earlier, later in pairwise(sent))
 
 
 def test_a_move_keeps_its_second_place_over_a_retry() -> None:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from octosync.model import JsonValue
 from octosync.octomil import Secret
 from octosync.octomil.conceal import LONGEST_SHOWN, Concealer, show
 
@@ -25,7 +26,11 @@ def test_the_key_is_masked_however_it_is_spelled(spelling: str) -> None:
 
 def test_what_a_body_carries_under_sensitive_keys_is_masked() -> None:
     """A 422 that quotes the value sent doesn't show what the manifest holds under a sensitive key, at any depth."""
-    body = {"credentials": {"api_key": {"parts": ["hunter2000", 987654]}}, "model": "phi-4-mini", "password": True}
+    body: JsonValue = {
+        "credentials": {"api_key": {"parts": ["hunter2000", 987654]}},
+        "model": "phi-4-mini",
+        "password": True,
+    }
     shown = Concealer(body=body).text("invalid: hunter2000, 987654, phi-4-mini")
     assert shown == "invalid: (sensitive), (sensitive), phi-4-mini"
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import ssl
 import traceback
 from typing import Any
 
 import aiohttp
 import httpx
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
 from tests.support.calls import KEY, client_of, connection_to
 from tests.support.sockets import Reply, Then, answers, http, scripted
 
@@ -135,6 +138,9 @@ async def test_a_proxy_carries_requests_and_gets_its_password_in_its_own_header(
         assert server.received[0].target == "http://octomil.invalid/api/v1/apps/a"
         assert server.received[0].headers["proxy-authorization"] == "Basic dTpwdw=="
         assert server.received[0].headers["authorization"] == f"Bearer {KEY}"
+        async with client_of("http://octomil.invalid", insecure=True, proxy=server.url) as client:
+            await client.call(**READ)
+        assert "proxy-authorization" not in server.received[1].headers
 
 
 async def test_a_proxy_that_is_not_there_is_one_error() -> None:
@@ -180,7 +186,10 @@ async def test_an_answer_beyond_all_measure_is_cut_short(monkeypatch: pytest.Mon
     """A compressed answer that unpacks to more than the limit is dropped, not held in memory."""
     monkeypatch.setattr(wire, "LARGEST_ANSWER", 1 << 20)
     bomb = gzip.compress(b" " * (4 << 20))
-    async with scripted(http(200, bomb, headers={"Content-Encoding": "gzip"})) as server, client_of(server.url) as client:
+    async with (
+        scripted(http(200, bomb, headers={"Content-Encoding": "gzip"})) as server,
+        client_of(server.url) as client,
+    ):
         with pytest.raises(Unreadable, match="answer-too-large"):
             await client.call(**READ)
 
@@ -188,7 +197,10 @@ async def test_an_answer_beyond_all_measure_is_cut_short(monkeypatch: pytest.Mon
 async def test_compressed_answers_are_read() -> None:
     """A proxy that compresses changes nothing."""
     packed = gzip.compress(json.dumps({"slug": "a"}).encode())
-    async with scripted(http(200, packed, headers={"Content-Encoding": "gzip"})) as server, client_of(server.url) as client:
+    async with (
+        scripted(http(200, packed, headers={"Content-Encoding": "gzip"})) as server,
+        client_of(server.url) as client,
+    ):
         assert (await client.call(**READ)).body == {"slug": "a"}
 
 
@@ -214,11 +226,17 @@ async def test_no_traceback_carries_the_key_or_a_foreign_exception() -> None:
             assert "aiohttp" not in shown
 
 
+def _unroutable() -> Exception:
+    key = ConnectionKey("api.octomil.com", 443, True, True, None, None, None)
+    return aiohttp.ClientConnectorError(key, OSError(errno.EHOSTUNREACH, "No route to host"))
+
+
 @pytest.mark.parametrize(
     ("problem", "reference", "again", "sent"),
     [
         (httpx.ConnectTimeout("slow"), "connect-timed-out", Again.ALWAYS, False),
         (aiohttp.ConnectionTimeoutError("slow"), "connect-timed-out", Again.ALWAYS, False),
+        (_unroutable(), "connect-failed", Again.ALWAYS, False),
         (aiohttp.ServerDisconnectedError(), "connection-lost", Again.READS, True),
         (aiohttp.ClientOSError(104, "reset"), "connection-lost", Again.READS, True),
         (OSError(113, "no route"), "connection-lost", Again.READS, True),
@@ -233,6 +251,20 @@ def test_only_a_failure_to_connect_proves_that_nothing_was_sent(
     outcome = failed(problem, Connection(url="https://api.octomil.com"), "apps.get")
     assert outcome is not None
     assert (outcome.error.reference, outcome.again, outcome.error.sent) == (reference, again, sent)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_as_that() -> None:
+    """What is wrong with the certificate is said, and how to trust an authority of one's own."""
+    reason = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    reason.verify_message = "self-signed certificate"
+    key = ConnectionKey("api.octomil.com", 443, True, True, None, None, None)
+    outcome = failed(
+        aiohttp.ClientConnectorCertificateError(key, reason), Connection(url="https://api.octomil.com"), "apps.get"
+    )
+    assert outcome is not None
+    assert outcome.error.reference == "tls-failed"
+    assert "self-signed certificate" in outcome.error.message
+    assert any("SSL_CERT_FILE" in hint for hint in outcome.error.hints)
 
 
 def test_a_library_error_is_read_by_its_cause() -> None:

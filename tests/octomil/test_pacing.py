@@ -206,6 +206,16 @@ def test_what_a_reservation_does_not_use_is_free_at_once() -> None:
     assert run_in_virtual_time(main()) == 0.0
 
 
+def test_without_a_limit_a_reservation_waits_for_nothing() -> None:
+    """No limit, no queue: both places are there."""
+
+    async def main() -> int:
+        async with _pacer(0).reserve(2) as reservation:
+            return len(reservation.permits)
+
+    assert run_in_virtual_time(main()) == 2
+
+
 def test_more_than_the_limit_is_reserved_as_far_as_it_goes() -> None:
     """With one request a minute a move still happens, its second half later, instead of never."""
 

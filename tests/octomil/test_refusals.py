@@ -78,7 +78,7 @@ async def test_a_refused_key_says_where_it_came_from_and_how_it_ends() -> None:
     )
     assert error.hints == (
         "key from OCTOMIL_API_KEY (context production, octosync.yaml:3), ends in …a91f",
-        "Create a key with scope apps:write in the Octomil dashboard, or choose another one.",
+        "Create a key with scope apps:write in the Octomil dashboard, or choose another context with --context.",
     )
     assert not error.sent
 

@@ -42,11 +42,12 @@ class Request:
 
 @dataclass(slots=True)
 class Scripted:
-    """A scripted server: `url` without a path, and what it received so far."""
+    """A scripted server: `url` without a path, and what it received so far; `asked` is set by the first request."""
 
     url: str
     received: list[Request] = field(default_factory=list)
     connections: int = 0
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def lines(self) -> list[str]:
@@ -99,6 +100,7 @@ async def scripted(*replies: Reply | Answering, greeting: bytes = b"") -> AsyncI
             writer.write(greeting)
             while not greeting and (request := await _read(reader)) is not None:
                 served.received.append(request)
+                served.asked.set()
                 step = script.pop(0) if len(script) > 1 else script[0]
                 reply = step if isinstance(step, Reply) else step(request)
                 writer.write(reply.data)

@@ -32,6 +32,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().__init__(self._jumping)
 
     def time(self) -> float:
+        """Return the time to which the clock has jumped."""
         return self._jumping.now
 
 

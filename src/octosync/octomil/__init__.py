@@ -8,7 +8,20 @@ from octosync.octomil.client import Answer, Octomil
 from octosync.octomil.connection import API_PATH, REQUESTS_PER_MINUTE, Connection, normalise_url
 from octosync.octomil.observe import observe
 from octosync.octomil.pacing import Pacer, Priority, Reservation, Waiting, WaitReason
-from octosync.octomil.reads import list_apps, read_app, read_inference_config, read_slot, read_slots, read_targets
+from octosync.octomil.reads import (
+    Reading,
+    app_reading,
+    apps_reading,
+    inference_config_reading,
+    list_apps,
+    read_app,
+    read_inference_config,
+    read_slot,
+    read_slots,
+    read_targets,
+    slots_reading,
+    targets_reading,
+)
 from octosync.octomil.secret import Secret
 
 __all__ = [
@@ -19,10 +32,14 @@ __all__ = [
     "Octomil",
     "Pacer",
     "Priority",
+    "Reading",
     "Reservation",
     "Secret",
     "WaitReason",
     "Waiting",
+    "app_reading",
+    "apps_reading",
+    "inference_config_reading",
     "list_apps",
     "normalise_url",
     "observe",
@@ -31,4 +48,6 @@ __all__ = [
     "read_slot",
     "read_slots",
     "read_targets",
+    "slots_reading",
+    "targets_reading",
 ]

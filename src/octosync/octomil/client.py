@@ -108,9 +108,8 @@ class Octomil:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        await self._opened.aclose()
+        self._http = None
 
     @asynccontextmanager
     async def reserve(self, requests: int) -> AsyncIterator[Reservation]:

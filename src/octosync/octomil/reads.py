@@ -55,7 +55,13 @@ async def read_slot(client: Octomil, slug: str, capability: str) -> Slot | None:
     """Read one slot; None where the app exists and has none for the capability."""
     parameters = {"slug": slug, "capability": capability}
     answer = await client.call("apps.get_slot", parameters, absent=_says_no_slot)
-    return None if answer.is_absence else _slot(client, "apps.get_slot", slug, answer.body, answer.request_id)
+    if answer.is_absence:
+        return None
+    slot = _slot(client, "apps.get_slot", slug, answer.body, answer.request_id)
+    if slot.capability != capability:
+        problem = f"asked for slot {capability}, got {slot.capability}"
+        raise _translator(client, "apps.get_slot").wrong_shape(problem, answer.request_id)
+    return slot
 
 
 async def read_inference_config(client: Octomil, slug: str) -> InferenceConfig:

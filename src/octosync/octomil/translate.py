@@ -122,7 +122,7 @@ class Translator:
 
     def _credential_refused(self, answer: RawAnswer, fault: Fault) -> RemoteError:
         hints = (
-            f"Create a key with scope {self._scope} in the Octomil dashboard, or choose another one.",
+            f"Create a key with scope {self._scope} in the Octomil dashboard, or choose another context with --context.",
             *self._foreign_hint(answer),
         )
         if self.connection.token is None:

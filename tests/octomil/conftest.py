@@ -1,0 +1,17 @@
+"""A real control plane for every test that asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from tests.support.plane import Plane
+
+from octosync.server import Settings, running
+
+
+@pytest.fixture
+def plane() -> Iterator[Plane]:
+    with running(Settings()) as server, httpx.Client(base_url=server.url) as http:
+        yield Plane(server.url, http)

@@ -1,0 +1,316 @@
+"""Observe: exactly what is declared is read, each failure stays with its app, and timing decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from tests.support.calls import KEY, client_of, connection_to
+from tests.support.plane import Plane
+from tests.support.sockets import answers, scripted
+from tests.support.virtual_time import run_in_virtual_time, virtual_clock
+
+from octosync.contract import Contract
+from octosync.errors import CredentialRefused, Forbidden, RemoteError, Unavailable, Unreadable
+from octosync.model import App, InferenceConfig, Observation, Section, Slot, State, Suspension, Target
+from octosync.octomil import Connection, Octomil, observe
+from octosync.server import Settings, Token, running
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def _declared(slug: str, *sections: Section, **more: Any) -> App:
+    """Declare an app with something in each of the sections."""
+    return App(
+        slug=slug,
+        fields={"name": slug.title()},
+        targets=(Target(app=slug, platform="ios", identifier=slug),) if Section.TARGETS in sections else (),
+        slots=(Slot(app=slug, capability="chat"),) if Section.SLOTS in sections else (),
+        inference_config=InferenceConfig(app=slug, config={}) if Section.INFERENCE_CONFIG in sections else None,
+        **more,
+    )
+
+
+async def _observe(plane: Plane, *apps: App, **settings: Any) -> Observation:
+    async with client_of(plane.url, **settings) as client:
+        seen = await observe(client, State.of(*apps), now=NOW)
+        assert seen.requests == client.requests
+        return seen
+
+
+async def test_only_declared_sections_are_read(plane: Plane) -> None:
+    """An app of which just the slots are declared costs two requests, and the rest counts as not read."""
+    plane.app("shop", "chat", "vision", target="com.shop", config={"a": 1})
+    plane.log()
+    seen = await _observe(plane, _declared("shop", Section.SLOTS))
+    assert plane.log() == ["GET /api/v1/apps/shop", "GET /api/v1/apps/shop/slots"]
+    app = seen.state.apps["shop"]
+    assert app.whole == {Section.SLOTS}
+    assert [slot.capability for slot in app.slots] == ["chat", "vision"]
+    assert (app.targets, app.inference_config) == ((), None)
+    assert seen.read_at.keys() == {("shop", None), ("shop", Section.SLOTS)}
+    assert seen.unmanaged is None
+    assert seen.org_id
+    assert not seen.errors
+
+
+async def test_a_section_declared_empty_is_read_too(plane: Plane) -> None:
+    """`targets: []` owns the list, so it is read; and a config that isn't there is known not to be."""
+    plane.app("shop", target="com.shop")
+    desired = App(
+        slug="shop", whole=frozenset({Section.TARGETS}), inference_config=InferenceConfig(app="shop", config=None)
+    )
+    app = (await _observe(plane, desired)).state.apps["shop"]
+    assert [target.identifier for target in app.targets] == ["com.shop"]
+    assert app.inference_config == InferenceConfig(app="shop", config=None)
+    assert app.whole == {Section.TARGETS, Section.INFERENCE_CONFIG}
+
+
+async def test_forty_apps_cost_forty_times_three_and_one(plane: Plane) -> None:
+    """With targets, slots and config declared everywhere: one list and three reads an app, whatever else the org has."""
+    for number in range(40):
+        plane.app(f"app-{number:02}", "chat", target=f"com.{number}", config={})
+    plane.app("other")
+    plane.log()
+    seen = await _observe(plane, *(_declared(f"app-{number:02}", *Section) for number in range(40)))
+    assert len(plane.log()) == seen.requests == 40 * 3 + 1
+    assert list(seen.state.apps) == [f"app-{number:02}" for number in range(40)]
+    assert seen.unmanaged == ("other",)
+    assert len(seen.read_at) == 160
+
+
+@pytest.mark.parametrize(("count", "listed"), [(5, False), (6, True)])
+async def test_up_to_five_apps_are_read_by_slug_and_more_by_list(plane: Plane, count: int, listed: bool) -> None:
+    """The boundary is exact on both sides."""
+    for number in range(count):
+        plane.app(f"app-{number}")
+    plane.log()
+    seen = await _observe(plane, *(_declared(f"app-{number}") for number in range(count)), concurrency=1)
+    assert len(seen.state.apps) == count
+    assert plane.log() == (
+        ["GET /api/v1/apps"] if listed else [f"GET /api/v1/apps/app-{number}" for number in range(count)]
+    )
+
+
+async def test_what_a_list_does_not_show_is_asked_for_before_it_counts_as_absent(plane: Plane) -> None:
+    """Lists hide archived apps: each is read by slug, found archived or absent, and nothing of its children is read."""
+    for number in range(5):
+        plane.app(f"app-{number}")
+    plane.app("old", "chat")
+    plane.send("POST", "/apps/old/archive")
+    plane.log()
+    desired = [_declared(f"app-{number}") for number in range(5)]
+    seen = await _observe(plane, *desired, _declared("old", *Section), _declared("new", *Section), concurrency=1)
+    assert plane.log() == ["GET /api/v1/apps", "GET /api/v1/apps/new", "GET /api/v1/apps/old"]
+    assert seen.state.apps["old"].archived
+    assert seen.state.apps["old"].whole == frozenset()
+    assert "new" not in seen.state.apps
+    assert "new" not in seen.errors
+    assert ("new", None) in seen.read_at
+
+
+async def test_an_app_known_only_by_its_children_is_read_like_any_other(plane: Plane) -> None:
+    """It must exist, so it is read, whichever way apps are read."""
+    plane.app("shop", "chat")
+    seen = await _observe(plane, _declared("shop", Section.SLOTS, declared=False))
+    assert [slot.capability for slot in seen.state.apps["shop"].slots] == ["chat"]
+
+
+async def test_nothing_is_asked_of_a_suspended_app(plane: Plane) -> None:
+    """A suspension in force costs no request and is no unmanaged app; one that has run out counts for nothing."""
+    for slug in ("on", "off", "a", "b", "c", "d", "e"):
+        plane.app(slug, "chat")
+    suspended = _declared("on", *Section, suspension=Suspension(NOW + timedelta(hours=1)))
+    plane.log()
+    few = await _observe(plane, suspended, _declared("off", suspension=Suspension(NOW)))
+    assert plane.log() == ["GET /api/v1/apps/off"]
+    assert set(few.state.apps) == {"off"}
+    many = await _observe(plane, suspended, *(_declared(slug) for slug in ("off", "a", "b", "c", "d", "e")))
+    assert plane.log() == ["GET /api/v1/apps"]
+    assert many.unmanaged == ()
+    assert set(many.state.apps) | set(many.errors) >= {"off", "a"}
+
+
+async def test_nothing_declared_asks_for_nothing(plane: Plane) -> None:
+    """An empty state costs no request."""
+    plane.log()
+    assert await _observe(plane) == Observation()
+    assert plane.log() == []
+
+
+async def test_a_failed_read_is_an_error_of_its_app_alone(plane: Plane) -> None:
+    """The other apps are whole; the failed one is neither in the state nor absent, and has its first error."""
+    for slug in ("a", "b", "c"):
+        plane.app(slug, "chat", target=f"com.{slug}", config={})
+    plane.break_with(
+        {"operation": "apps.list_targets", "slug": "b", "action": "html", "status": 200, "times": None},
+        {"operation": "apps.list_slots", "slug": "b", "action": "cut", "times": None},
+        {"operation": "apps.get_inference_config", "slug": "b", "action": "status", "status": 500, "times": None},
+    )
+    seen = await _observe(plane, *(_declared(slug, *Section) for slug in ("a", "b", "c")), attempts=2)
+    assert set(seen.state.apps) == {"a", "c"}
+    assert set(seen.errors) == {"b"}
+    assert isinstance(seen.errors["b"], Unreadable)
+
+
+async def test_an_app_that_goes_while_it_is_read_is_an_error(plane: Plane) -> None:
+    """Between the app and its slots it vanished: that is told, not planned around."""
+    plane.app("shop", "chat")
+    plane.app("other")
+    plane.break_with(
+        {"operation": "apps.list_slots", "action": "status", "status": 404, "code": "app_not_found", "times": None}
+    )
+    seen = await _observe(plane, _declared("shop", Section.SLOTS), _declared("other"))
+    assert seen.errors["shop"].reference == "app-not-found"
+    assert set(seen.state.apps) == {"other"}
+
+
+@pytest.mark.parametrize("count", [3, 8])
+async def test_a_refused_key_is_told_once(count: int) -> None:
+    """401 is the same for every app: one error, no copies, and no storm of requests."""
+    with running(Settings(tokens=(Token("ana", "another-key"),))) as server:
+        async with client_of(server.url, concurrency=2) as client:
+            with pytest.raises(CredentialRefused):
+                await observe(client, State.of(*(_declared(f"app-{number}", *Section) for number in range(count))))
+            assert client.requests <= 2
+
+
+@pytest.mark.parametrize(("code", "kind"), [("insufficient_scope", Forbidden), ("missing_org_context", Forbidden)])
+async def test_a_key_that_may_not_read_is_told_once(code: str, kind: type[RemoteError]) -> None:
+    """What the key may not read for one app it may not for any."""
+    async with (
+        scripted(answers({"error": {"code": code, "message": "no"}}, 403)) as server,
+        client_of(server.url) as client,
+    ):
+        with pytest.raises(kind):
+            await observe(client, State.of(_declared("a"), _declared("b")))
+
+
+async def test_a_control_plane_that_is_down_is_told_once() -> None:
+    """Where nothing listens, or every answer fails, the run ends with exit 75 and one error."""
+    async with scripted(answers({"detail": "boom"}, 503)) as server, client_of(server.url, attempts=2) as client:
+        with pytest.raises(Unavailable, match="unavailable"):
+            await observe(client, State.of(_declared("a"), _declared("b")))
+        assert len(server.received) == 4
+    async with client_of(server.url, attempts=2) as client:
+        with pytest.raises(Unavailable, match="connection-refused"):
+            await observe(client, State.of(_declared("a"), _declared("b")))
+
+
+async def test_a_path_of_ours_that_is_wrong_is_told_once(plane: Plane) -> None:
+    """A route that the control plane doesn't have is not tried for forty apps."""
+    for number in range(6):
+        plane.app(f"app-{number}", "chat")
+    contract = Contract().overridden(operations={"apps.list_slots": {"path": "/application/{slug}/slots"}})
+    connection = connection_to(plane.url, attempts=2, concurrency=1)
+    async with Octomil(connection, contract) as client:
+        with pytest.raises(Unavailable, match="unknown-route"):
+            await observe(client, State.of(*(_declared(f"app-{number}", Section.SLOTS) for number in range(6))))
+        assert client.requests == 3
+
+
+async def test_another_org_than_the_configured_one_stops_everything() -> None:
+    """A key of another org answers for that org: nothing is planned from it."""
+    async with (
+        scripted(answers({"slug": "a", "org_id": "org-2"})) as server,
+        client_of(server.url, org="org-1") as client,
+    ):
+        with pytest.raises(RemoteError) as wrong:
+            await observe(client, State.of(_declared("a", *Section)))
+        assert len(server.received) == 1
+    assert wrong.value.reference == "wrong-org"
+    assert "org-1" in wrong.value.message
+    assert "org-2" in wrong.value.message
+
+
+async def test_answers_that_disagree_on_the_org_stop_everything() -> None:
+    """Two orgs in one observation are never one plan; an answer that names none says nothing."""
+    app, slots = answers({"slug": "a", "org_id": "org-1"}), answers([{"capability": "chat", "org_id": "org-2"}])
+    async with scripted(app, slots) as server, client_of(server.url) as client:
+        with pytest.raises(RemoteError, match="mixed-orgs"):
+            await observe(client, State.of(_declared("a", Section.SLOTS)))
+    async with scripted(app, answers([{"capability": "chat"}])) as server, client_of(server.url, org="org-1") as client:
+        assert (await observe(client, State.of(_declared("a", Section.SLOTS)))).org_id == "org-1"
+
+
+async def test_progress_says_how_far_it_is(plane: Plane) -> None:
+    """Every read is counted as it ends, failed ones too, and at the end all that was expected is done."""
+    plane.app("a", "chat", config={})
+    plane.app("b", "chat", config={})
+    plane.break_with({"operation": "apps.list_slots", "slug": "b", "action": "garbage", "times": None})
+    steps: list[tuple[int, int]] = []
+    async with client_of(plane.url) as client:
+        desired = State.of(_declared("a", *Section), _declared("b", *Section))
+        seen = await observe(client, desired, progress=lambda done, expected: steps.append((done, expected)))
+    assert set(seen.errors) == {"b"}
+    assert [done for done, _ in steps] == list(range(1, 9))
+    assert steps[-1] == (8, 8)
+
+
+def test_timing_decides_nothing() -> None:
+    """However long each answer takes, the observation is the same, its times excepted; a failing app included."""
+
+    def at_leisure(luck: random.Random) -> httpx.MockTransport:
+        async def handle(request: httpx.Request) -> httpx.Response:
+            await asyncio.sleep(luck.uniform(0, 5))
+            path = request.url.path.removeprefix("/api/v1/apps")
+            if path == "":
+                return httpx.Response(200, json=[{"slug": f"app-{number}"} for number in range(9)])
+            if path == "/app-3/slots":
+                return httpx.Response(400, json={"code": "odd", "message": "no"})
+            if path.endswith("/slots"):
+                return httpx.Response(
+                    200, json={"slots": [{"capability": "vision"}, {"capability": "chat"}], "total": 2}
+                )
+            if path.endswith("/targets"):
+                return httpx.Response(200, json=[])
+            return httpx.Response(404, json={"code": "app_not_found", "message": path})
+
+        return httpx.MockTransport(handle)
+
+    def seen(seed: int) -> str:
+        async def main() -> Observation:
+            transport = at_leisure(random.Random(seed))  # noqa: S311 — an order of answers, no secret
+            connection = Connection(url="https://api.octomil.com", concurrency=1 + seed)
+            async with Octomil(connection, clock=virtual_clock, transport=transport) as client:
+                sections = (Section.TARGETS, Section.SLOTS)
+                return await observe(client, State.of(*(_declared(f"app-{n}", *sections) for n in range(12))))
+
+        observation = run_in_virtual_time(main())
+        errors = {slug: str(error) for slug, error in observation.errors.items()}
+        times = list(observation.read_at)
+        return repr((observation.state, errors, observation.unmanaged, observation.requests, times))
+
+    assert len({seen(seed) for seed in range(6)}) == 1
+
+
+def test_times_are_of_the_sending_not_of_the_queue() -> None:
+    """What waited for the rate limit was read when it was sent, so that apply doesn't read it again for nothing."""
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/slots"):
+            return httpx.Response(200, json=[])
+        return httpx.Response(200, json={"slug": request.url.path.rpartition("/")[2]})
+
+    async def main() -> Observation:
+        connection = Connection(url="https://api.octomil.com", requests_per_minute=1)
+        async with Octomil(connection, clock=virtual_clock, transport=httpx.MockTransport(handle)) as client:
+            return await observe(client, State.of(_declared("a", Section.SLOTS)))
+
+    times = run_in_virtual_time(main()).read_at
+    assert times["a", None] == 0.0
+    assert times["a", Section.SLOTS] >= 60.0
+
+
+async def test_the_key_is_in_no_observation(plane: Plane) -> None:
+    """Nothing of what observing gives, errors included, has the key in it."""
+    plane.app("a", "chat")
+    plane.break_with(
+        {"operation": "apps.list_slots", "action": "status", "status": 400, "message": f"no {KEY}", "times": None}
+    )
+    seen = await _observe(plane, _declared("a", Section.SLOTS))
+    assert KEY not in f"{seen!r} {[str(error) for error in seen.errors.values()]}"

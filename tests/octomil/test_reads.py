@@ -1,0 +1,259 @@
+"""Reads: answers into live values; absence only where it was said, an error for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.support.calls import client_of, connection_to
+from tests.support.plane import Plane
+from tests.support.sockets import Reply, Request, answers, http, scripted
+
+from octosync.contract import PRESETS, Contract
+from octosync.errors import Missing, RemoteError, Unavailable, Unreadable
+from octosync.octomil import (
+    Octomil,
+    list_apps,
+    read_app,
+    read_inference_config,
+    read_slot,
+    read_slots,
+    read_targets,
+)
+
+
+async def test_a_live_app_is_read_whole(plane: Plane) -> None:
+    """An app, its targets, slots and config come as the model's values: read-only fields apart, policies expanded."""
+    plane.app("shop", "vision", "chat", target="com.shop", config={"model": "phi", "nothing": None})
+    async with client_of(plane.url) as client:
+        app = await read_app(client, "shop")
+        targets = await read_targets(client, "shop")
+        slots = await read_slots(client, "shop")
+        config = await read_inference_config(client, "shop")
+        assert client.requests == 4
+    assert app is not None
+    assert (app.slug, app.fields["name"], app.archived) == ("shop", "Shop", False)
+    assert {"id", "org_id", "created_at"} <= app.identity.keys()
+    assert [(target.platform, target.identifier, target.app) for target in targets] == [("ios", "com.shop", "shop")]
+    assert {"id", "app_id"} <= targets[0].identity.keys()
+    assert [slot.capability for slot in slots] == ["chat", "vision"]
+    assert slots[0].fields["serving_policy"] == PRESETS["local_first"]
+    assert not {"id", "capability", "updated_at"} & slots[0].fields.keys()
+    assert config.config == {"model": "phi", "nothing": None}
+
+
+async def test_what_is_absent_is_none(plane: Plane) -> None:
+    """No such app, no such slot, no config: said by the control plane, once, without a retry."""
+    plane.app("shop")
+    async with client_of(plane.url) as client:
+        assert await read_app(client, "nobody") is None
+        assert await read_slot(client, "shop", "chat") is None
+        assert (await read_inference_config(client, "shop")).config is None
+        assert await read_targets(client, "shop") == ()
+        assert await read_slots(client, "shop") == ()
+        assert client.requests == 5
+
+
+async def test_one_slot_is_read_as_in_the_list(plane: Plane) -> None:
+    """A slot is the same value by itself and in the list, so that a re-read can be compared."""
+    plane.app("shop", "chat")
+    async with client_of(plane.url) as client:
+        assert (await read_slot(client, "shop", "chat"),) == await read_slots(client, "shop")
+
+
+async def test_an_archived_app_is_read_by_slug_and_hidden_from_the_list(plane: Plane) -> None:
+    """Absence from the list proves nothing."""
+    plane.app("old")
+    plane.send("POST", "/apps/old/archive")
+    async with client_of(plane.url) as client:
+        app = await read_app(client, "old")
+        assert app is not None
+        assert app.archived
+        assert await list_apps(client) == {}
+
+
+async def test_another_slot_than_the_one_asked_for_is_an_error() -> None:
+    """What answers for another capability isn't this slot."""
+    async with scripted(answers({"capability": "vision"})) as server, client_of(server.url) as client:
+        with pytest.raises(Unreadable, match="asked for slot chat, got vision"):
+            await read_slot(client, "a", "chat")
+
+
+@pytest.mark.parametrize("read", [read_slot, read_slots, read_targets, read_inference_config])
+async def test_children_of_no_app_are_an_error(plane: Plane, read: Callable[..., Awaitable[Any]]) -> None:
+    """An app that has gone meanwhile is never an app without children."""
+    async with client_of(plane.url) as client:
+        with pytest.raises(Missing) as missing:
+            await read(client, "nobody", *(["chat"] if read is read_slot else []))
+    assert missing.value.code == "app_not_found"
+
+
+@pytest.mark.parametrize("reply", [http(200), answers(None), http(204), answers({"detail": "no config"}, 404)])
+async def test_every_way_to_have_no_config_is_read(reply: Reply) -> None:
+    """A 404 of any code, `null` and an empty body all mean that there is none."""
+    async with scripted(reply) as server, client_of(server.url) as client:
+        assert (await read_inference_config(client, "a")).config is None
+
+
+@pytest.mark.parametrize(
+    ("read", "reply", "problem"),
+    [
+        (read_app, http(200), "it is empty"),
+        (read_app, answers(["a"]), "it is not an object"),
+        (read_app, answers({"id": "1"}), "field slug: field required"),
+        (read_app, answers({"slug": "b"}), "asked for app a, got b"),
+        (read_app, answers({"slug": "a", "name": {"secret": "hunter2"}}), "field name: "),
+        (read_slots, http(200), "it is empty, but a list of slots is needed"),
+        (read_slots, answers({"items": []}), "field slots is missing"),
+        (read_slots, answers({"slots": {}}), "slots is not a list of objects"),
+        (read_slots, answers({"slots": [1]}), "slots is not a list of objects"),
+        (read_slots, answers("chat"), "slots is not a list of objects"),
+        (read_slots, answers([{"serving_policy": "auto"}]), "slots[0]"),
+        (read_slots, answers([{"capability": "chat", "serving_policy": 5}]), "field serving_policy"),
+        (read_targets, answers([{"id": "1", "platform": "ios"}]), "field identifier: field required"),
+        (read_inference_config, answers([1]), "it is not an object"),
+    ],
+)
+async def test_an_answer_of_another_shape_names_operation_field_and_request(
+    read: Callable[[Octomil, str], Awaitable[Any]], reply: Reply, problem: str
+) -> None:
+    """What octosync needs and doesn't get is one error; values of the answer aren't in it."""
+    async with scripted(reply) as server, client_of(server.url) as client:
+        with pytest.raises(Unreadable) as unreadable:
+            await read(client, "a")
+        assert len(server.received) == 1
+    assert problem in unreadable.value.message
+    assert unreadable.value.operation in unreadable.value.message
+    assert "hunter2" not in unreadable.value.message
+    assert ("request req_1" in unreadable.value.message) == (b"req_1" in reply.data)
+
+
+async def test_unknown_fields_are_kept_and_missing_optional_ones_are_not_invented() -> None:
+    """A newer control plane's fields survive in the live value."""
+    slot = {"capability": "chat", "serving_policy": "cloud_only", "novel": {"a": [1, None]}, "model_variant_id": None}
+    async with scripted(answers({"slots": [slot], "total": 1})) as server, client_of(server.url) as client:
+        (read,) = await read_slots(client, "a")
+    assert read.fields == {"serving_policy": PRESETS["cloud_only"], "novel": {"a": [1, None]}}
+    assert read.identity == {"capability": "chat"}
+
+
+async def test_fields_that_the_user_calls_read_only_are_identity() -> None:
+    """`api.readOnly` takes a field out of what is compared and carried over."""
+    contract = Contract().overridden(read_only={"slot": ["etag"]})
+    reply = answers([{"capability": "chat", "etag": "5"}])
+    async with scripted(reply) as server, Octomil(connection_to(server.url), contract) as client:
+        (read,) = await read_slots(client, "a")
+    assert read.fields == {}
+    assert read.identity["etag"] == "5"
+
+
+# Lists, page by page.
+
+
+def _pages(total: int, *, bare: bool = False, cap: int = 100, named_total: bool = True) -> Callable[[Request], Reply]:
+    """Serve `total` apps, at most `cap` a page."""
+
+    def page(request: Request) -> Reply:
+        query = dict(pair.split("=") for pair in request.target.partition("?")[2].split("&"))
+        limit, offset = min(int(query["limit"]), cap), int(query["offset"])
+        items = [{"slug": f"app-{number:04}"} for number in range(total)][offset : offset + limit]
+        envelope = {"apps": items, "limit": limit, "offset": offset} | ({"total": total} if named_total else {})
+        return answers(items if bare else envelope)
+
+    return page
+
+
+@pytest.mark.parametrize(
+    ("total", "shape", "requests"),
+    [
+        (0, {}, 1),
+        (100, {}, 1),
+        (101, {}, 2),
+        (250, {}, 3),
+        (120, {"cap": 50}, 3),
+        (99, {"named_total": False}, 1),
+        (100, {"named_total": False}, 2),
+        (120, {"named_total": False, "cap": 50}, 3),
+        (0, {"bare": True}, 1),
+        (99, {"bare": True}, 1),
+        (205, {"bare": True}, 3),
+    ],
+)
+async def test_lists_are_read_whole_in_as_few_requests_as_they_take(
+    total: int, shape: dict[str, Any], requests: int
+) -> None:
+    """Envelope or bare array, with a total or without, whatever the page's size: every app once."""
+    async with scripted(_pages(total, **shape)) as server, client_of(server.url) as client:
+        assert list(await list_apps(client)) == [f"app-{number:04}" for number in range(total)]
+        assert len(server.received) == requests
+
+
+async def test_a_bare_array_longer_than_asked_for_is_the_whole_list() -> None:
+    """A server that doesn't page has said everything at once."""
+    async with scripted(answers([{"slug": f"app-{number}"} for number in range(150)])) as server:
+        async with client_of(server.url) as client:
+            assert len(await list_apps(client)) == 150
+        assert len(server.received) == 1
+
+
+async def test_a_list_that_moves_while_it_is_read_is_read_again() -> None:
+    """An app that is created between two pages would hide another; the whole list is read once more."""
+    grown = _pages(151)
+    async with scripted(_pages(150), grown) as server, client_of(server.url) as client:
+        assert len(await list_apps(client)) == 151
+        assert len(server.received) == 4
+
+
+def _same_page(_: Request) -> Reply:
+    return answers([{"slug": f"app-{number}"} for number in range(100)])
+
+
+def _shrinking(request: Request) -> Reply:
+    return answers({"apps": [] if "offset=0" not in request.target else [{"slug": "a"}], "total": 7})
+
+
+@pytest.mark.parametrize("page", [_same_page, _shrinking])
+async def test_a_list_that_never_comes_to_rest_is_an_error(page: Callable[[Request], Reply]) -> None:
+    """A list that repeats itself, or ends before its own total, ends in an error, not in a loop or half a list."""
+    async with scripted(page) as server, client_of(server.url) as client:
+        with pytest.raises(Unreadable, match="changes or repeats itself"):
+            await list_apps(client)
+        assert len(server.received) == 6
+
+
+async def test_the_same_capability_twice_is_an_error() -> None:
+    """A list that contradicts itself can't be planned from."""
+    twice = answers({"slots": [{"capability": "chat"}, {"capability": "chat"}], "total": 2})
+    async with scripted(twice) as server, client_of(server.url) as client:
+        with pytest.raises(Unreadable):
+            await read_slots(client, "a")
+
+
+async def test_a_list_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A control plane that always has another page is given up on."""
+    monkeypatch.setattr("octosync.octomil.paging._LONGEST_LIST", 250)
+    async with scripted(_pages(10_000)) as server, client_of(server.url) as client:
+        with pytest.raises(Unreadable, match="more than 250"):
+            await list_apps(client)
+
+
+async def test_a_failed_page_is_a_failed_list() -> None:
+    """No page, no list: what was read of it isn't returned."""
+    broken = answers({"detail": "boom"}, 500)
+    async with scripted(_pages(150), broken) as server, client_of(server.url, attempts=2) as client:
+        with pytest.raises(Unavailable):
+            await list_apps(client)
+
+
+@pytest.mark.parametrize("fault", ["html", "garbage", "truncated", "cut", "empty", "not_found", "redirect", "status"])
+async def test_no_fault_of_a_control_plane_makes_an_app_absent(plane: Plane, fault: str) -> None:
+    """Whatever goes wrong for good, a read that failed is an error."""
+    plane.app("shop", "chat", config={})
+    rules = [{"operation": "*", "action": fault, "times": None}]
+    plane.break_with(*rules)
+    async with client_of(plane.url, attempts=2) as client:
+        for read in (read_app, read_slots, read_targets):
+            with pytest.raises(RemoteError) as failed:
+                await read(client, "shop")
+            assert not isinstance(failed.value, Missing)

@@ -1,0 +1,42 @@
+"""An embedded control plane as a teammate sees it: plain HTTP, with no client of ours in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+
+@dataclass(frozen=True)
+class Plane:
+    """An embedded control plane, and plain HTTP to it."""
+
+    url: str
+    http: httpx.Client
+
+    def send(self, method: str, path: str, body: Any = None) -> Any:
+        """Do something as a teammate would; return the JSON answer."""
+        response = self.http.request(method, f"/api/v1{path}", json=body)
+        response.raise_for_status()
+        return response.json() if response.content else None
+
+    def app(self, slug: str, *capabilities: str, target: str = "", config: Mapping[str, Any] | None = None) -> None:
+        """Create an app with slots, one iOS target and an inference config, as far as they are given."""
+        self.send("POST", "/apps", {"slug": slug, "name": slug.title()})
+        for capability in capabilities:
+            self.send("PUT", f"/apps/{slug}/slots/{capability}", {"serving_policy": "local_first", "bindings": []})
+        if target:
+            self.send("POST", f"/apps/{slug}/targets", {"platform": "ios", "identifier": target})
+        if config is not None:
+            self.send("PUT", f"/apps/{slug}/inference-config", config)
+
+    def break_with(self, *rules: Mapping[str, Any]) -> None:
+        """Put faults in force."""
+        self.http.put("/_local/faults", json={"rules": rules}).raise_for_status()
+
+    def log(self) -> list[str]:
+        """Return `METHOD path`, without the query, of all requests since the last call."""
+        entries = self.http.get("/_local/requests-log", params={"clear": "true"}).json()["requests"]
+        return [f"{entry['method']} {entry['path'].partition('?')[0]}" for entry in entries]
