@@ -20,8 +20,9 @@ from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
 from octosync.contract import Contract
 from octosync.errors import RemoteError, Unavailable
-from octosync.octomil import Connection, Octomil, Waiting, WaitReason
+from octosync.octomil import Connection, Octomil, Pacer, Waiting, WaitReason, list_apps
 from octosync.octomil.retrying import LONGEST_BACKOFF, backoff, retry_after
+from octosync.server import Settings, running
 
 
 async def test_a_request_carries_the_key_the_org_and_its_parameters_and_nothing_else() -> None:
@@ -94,6 +95,15 @@ async def test_retries_are_not_logged_onto_the_screen(capfd: pytest.CaptureFixtu
     async with scripted(http(503), answers({})) as server, client_of(server.url) as client:
         await client.call("apps.get", {"slug": "a"})
     assert capfd.readouterr() == ("", "")
+
+
+async def test_a_control_plane_with_the_same_limit_never_throttles_us() -> None:
+    """As the server counts, in its own window and by its own clock, the limit is never exceeded."""
+    with running(Settings(rate_limit=5, rate_window_seconds=0.2)) as server:
+        connection = connection_to(server.url, attempts=1)
+        async with Octomil(connection, pacer=Pacer(5, window=0.2)) as client:
+            await asyncio.gather(*(list_apps(client) for _ in range(18)))
+            assert client.requests == 18
 
 
 # In virtual time: httpx's own transport seam stands for the wire.
