@@ -1,0 +1,128 @@
+"""Bindings: a whole list without order, each compared, and carried over, by what is declared of it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from octosync.contract import bindings_equal, field_equal, merge_bindings
+from octosync.contract.pairing import contains, pair
+from octosync.model import JsonValue, json_equal
+
+Binding = dict[str, JsonValue]
+
+bindings: st.SearchStrategy[Binding] = st.dictionaries(
+    st.sampled_from(["use_case", "model_ref"]), st.sampled_from(["x", "y"]), max_size=2
+)
+few = st.lists(bindings, max_size=4)
+keyed: st.SearchStrategy[list[Binding]] = st.lists(
+    st.fixed_dictionaries(
+        {"binding_key": st.sampled_from(["a", "b", "c", "d"])}, optional={"use_case": st.sampled_from(["x", "y"])}
+    ),
+    max_size=4,
+    unique_by=lambda binding: binding["binding_key"],
+)
+
+
+def _fits(desired: list[Binding], live: list[Binding]) -> bool:
+    """Whether some way of pairing gives every declared binding one that has all it declares; tries them all."""
+    return len(desired) == len(live) and any(
+        all(contains(one, declared) for one, declared in zip(order, desired, strict=True))
+        for order in itertools.permutations(live)
+    )
+
+
+@given(few, few)
+def test_lists_are_equal_when_some_pairing_fits(desired: list[Binding], live: list[Binding]) -> None:
+    """Two lists are equal exactly when each declared binding can have a live one of its own that has all it declares."""
+    assert bindings_equal(desired, live) is _fits(desired, live)
+    assert field_equal("bindings", desired, live) is _fits(desired, live)
+
+
+@given(few, few, st.randoms(use_true_random=False))
+def test_no_order_matters(desired: list[Binding], live: list[Binding], random: Any) -> None:
+    """Shuffling either list changes no verdict."""
+    before = bindings_equal(desired, live)
+    random.shuffle(desired)
+    random.shuffle(live)
+    assert bindings_equal(desired, live) is before
+
+
+@given(st.one_of(few, keyed), st.one_of(few, keyed))
+def test_a_merged_list_is_as_declared_and_merging_again_changes_nothing(
+    desired: list[Binding], live: list[Binding]
+) -> None:
+    """What is sent satisfies what was declared, so the next plan is empty; a list that fits already is sent as it is."""
+    merged = merge_bindings(desired, live)
+    assert len(merged) == len(desired)
+    assert bindings_equal(desired, merged)
+    assert merge_bindings(desired, merged) == merged
+    if bindings_equal(desired, live):
+        assert sorted(merged, key=str) == sorted(live, key=str)
+
+
+@given(st.one_of(few, keyed), st.one_of(few, keyed))
+def test_no_live_binding_is_used_twice(desired: list[Binding], live: list[Binding]) -> None:
+    """Every declared binding has at most one partner, and no two share one."""
+    used = [place for place in pair(desired, live) if place is not None]
+    assert len(used) == len(set(used)) <= len(live)
+
+
+def test_a_key_identifies_its_binding_whatever_else_changed() -> None:
+    """A keyed binding is compared with, and carries over from, the live one of the same key."""
+    live: list[Binding] = [
+        {"binding_key": "a", "use_case": "old", "weight": 3},
+        {"binding_key": "b", "use_case": "new", "weight": 7},
+    ]
+    desired: list[Binding] = [{"binding_key": "b", "use_case": "new"}, {"binding_key": "a", "use_case": "new"}]
+    assert not bindings_equal(desired, live)
+    assert merge_bindings(desired, live) == [
+        {"binding_key": "a", "use_case": "new", "weight": 3},
+        {"binding_key": "b", "use_case": "new", "weight": 7},
+    ]
+
+
+@pytest.mark.parametrize("key", [1, True, "1", 1.5])
+def test_keys_are_compared_as_json(key: JsonValue) -> None:
+    """A key of another type is another key."""
+    others = [other for other in (1, True, "1", 1.5) if not json_equal(other, key)]
+    assert pair([{"binding_key": key}], [{"binding_key": other} for other in others]) == [None]
+    assert pair([{"binding_key": key}], [*({"binding_key": other} for other in others), {"binding_key": key}]) == [3]
+
+
+@pytest.mark.parametrize(
+    ("desired", "live", "same"),
+    [
+        ([], [], True),
+        ([], [{}], False),
+        ([{}], [], False),
+        ([{"use_case": "x"}], [{"use_case": "x", "id": "b1"}], True),
+        ([{"use_case": "x", "id": None}], [{"use_case": "x"}], False),
+        ([{"use_case": "x", "id": None}], [{"use_case": "x", "id": None}], True),
+        ([{"use_case": "x"}, {"use_case": "x"}], [{"use_case": "x", "id": "b1"}, {"use_case": "x", "id": "b2"}], True),
+        ([{"use_case": "x"}, {"use_case": "x"}], [{"use_case": "x", "id": "b1"}], False),
+        ([{"use_case": "x"}, {"use_case": "x", "id": "b1"}], [{"use_case": "x", "id": "b1"}, {"use_case": "x"}], True),
+        ([{"a": 1}, {"b": 1}], [{"a": 1, "b": 1}, {"a": 1}], True),
+        ([{"a": 1}], [{"a": True}], False),
+        ([{"a": 1}], [{"a": 1.0}], True),
+        (["odd"], ["odd"], True),
+        (["odd"], [{"odd": 1}], False),
+        ([None], [None], True),
+    ],
+)
+def test_duplicates_partial_and_odd_bindings(desired: list[JsonValue], live: list[JsonValue], same: bool) -> None:
+    """Duplicates count, a null is a value, an undeclared field is no difference, and what is no object is compared whole."""
+    assert bindings_equal(desired, live) is same
+    if same:
+        assert all(any(json_equal(one, other) for other in live) for one in merge_bindings(desired, live))
+
+
+def test_unkeyed_bindings_keep_their_undeclared_fields_when_a_list_changes() -> None:
+    """A list that gains a binding carries over what the control plane knows of the others."""
+    live: list[Binding] = [{"use_case": "x", "id": "b1"}, {"use_case": "y", "id": "b2"}]
+    merged = merge_bindings([{"use_case": "z"}, {"use_case": "y"}, {"use_case": "x"}], live)
+    assert sorted(merged, key=str) == sorted([*live, {"use_case": "z"}], key=str)

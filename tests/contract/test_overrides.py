@@ -1,0 +1,127 @@
+"""What a user may override of the contract, and what never."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from octosync.contract import OPERATIONS, PLATFORMS, Access, Contract
+from octosync.errors import ConfigError
+
+PREVIEW, ENABLE = "apps.capabilities.preview", "apps.capabilities.enable"
+Override = Mapping[str, Mapping[str, str]]
+
+
+def test_a_path_and_a_method_can_be_replaced_and_nothing_else_moves() -> None:
+    """An override changes its own row, and leaves the contract that it was made from alone."""
+    plain = Contract()
+    changed = plain.overridden(operations={"apps.update": {"method": "put", "path": "/v2/apps/{slug}"}})
+    assert (changed.operations["apps.update"].method, changed.operations["apps.update"].path) == (
+        "PUT",
+        "/v2/apps/{slug}",
+    )
+    assert {id_: one for id_, one in changed.operations.items() if id_ != "apps.update"} == {
+        id_: one for id_, one in OPERATIONS.items() if id_ != "apps.update"
+    }
+    assert plain == Contract()
+
+
+@pytest.mark.parametrize("id_", [id_ for id_, one in OPERATIONS.items() if one.access is Access.READ])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_no_read_becomes_a_write_by_its_method(id_: str, method: str) -> None:
+    """A read keeps its method or becomes a GET: a plan never changes anything."""
+    if method == OPERATIONS[id_].method:
+        assert Contract().overridden(operations={id_: {"method": method}}) == Contract()
+        return
+    with pytest.raises(ConfigError) as caught:
+        Contract().overridden(operations={id_: {"method": method}})
+    assert caught.value.reference == "override-turns-read-into-write"
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        {PREVIEW: {"path": OPERATIONS[ENABLE].path}},
+        {PREVIEW: {"path": OPERATIONS[ENABLE].path + "/"}},
+        {PREVIEW: {"path": OPERATIONS["apps.capabilities.optimize"].path}},
+        {ENABLE: {"path": OPERATIONS[PREVIEW].path}},
+        {ENABLE: {"path": "/v2/{slug}/{capability}"}, PREVIEW: {"path": OPERATIONS[ENABLE].path}},
+        {ENABLE: {"path": "/v2/{slug}/{capability}"}, PREVIEW: {"path": "/v2/{slug}/{capability}"}},
+    ],
+)
+def test_no_read_by_post_is_sent_to_where_a_write_is(operations: Override) -> None:
+    """A preview that is moved onto enable, or the other way round, would change something: it is refused."""
+    with pytest.raises(ConfigError) as caught:
+        Contract().overridden(operations=operations)
+    assert caught.value.reference == "override-turns-read-into-write"
+
+
+@pytest.mark.parametrize(
+    ("operations", "reference"),
+    [
+        ({"apps.frobnicate": {"path": "/x"}}, "unknown-operation"),
+        ({"apps.putslot": {"path": "/x"}}, "unknown-operation"),
+        ({"apps.archive": {"method": "BREW"}}, "unknown-method"),
+        ({"apps.get": {"path": "apps/{slug}"}}, "path-not-absolute"),
+        ({"apps.get": {"path": "https://elsewhere.example/{slug}"}}, "path-not-absolute"),
+        ({"apps.get": {"path": "/apps"}}, "path-parameters"),
+        ({"apps.get": {"path": "/apps/{id}"}}, "path-parameters"),
+        ({"apps.get": {"path": "/apps/{slug}/{capability}"}}, "path-parameters"),
+        ({"apps.list": {"path": "/{slug}"}}, "path-parameters"),
+        ({"apps.get": {"path": "/apps/{}"}}, "path-parameters"),
+        ({"apps.get": {"path": "/apps/{slug.__class__}"}}, "path-parameters"),
+        ({"apps.get": {"path": "/apps/{slug[0]}"}}, "path-parameters"),
+        ({"apps.get": {"path": "/apps/{slug!r}"}}, "path-template"),
+        ({"apps.get": {"path": "/apps/{slug:>10}"}}, "path-template"),
+        ({"apps.get": {"path": "/apps/{slug"}}, "path-template"),
+    ],
+)
+def test_a_wrong_override_is_refused_by_name(operations: Override, reference: str) -> None:
+    """An override that can't be meant is an error that names what was written; nothing of it takes effect."""
+    with pytest.raises(ConfigError) as caught:
+        Contract().overridden(operations=operations)
+    assert caught.value.reference == reference
+    assert "api.operations" in caught.value.message
+
+
+def test_an_unknown_operation_is_answered_with_the_one_that_was_meant() -> None:
+    """A typing mistake gets its correction, and what resembles nothing the list of what there is."""
+    with pytest.raises(ConfigError) as caught:
+        Contract().overridden(operations={"apps.putslot": {}})
+    assert caught.value.hints == ("Did you mean apps.put_slot?",)
+    with pytest.raises(ConfigError) as caught:
+        Contract().overridden(operations={"zzz": {}})
+    assert all(id_ in caught.value.hints[0] for id_ in OPERATIONS)
+
+
+def test_read_only_fields_are_added_to_those_that_are_known() -> None:
+    """`api.readOnly` adds to what is never sent; it takes nothing away."""
+    plain = Contract()
+    changed = plain.overridden(read_only={"slot": ["revision", "etag"]})
+    assert changed.shapes["slot"].read_only == plain.shapes["slot"].read_only | {"revision", "etag"}
+    assert changed.shapes["app"] == plain.shapes["app"]
+    fields, identity = changed.shapes["slot"].split({"id": "s", "revision": 3, "bindings": [], "colour": "red"})
+    assert fields == {"bindings": [], "colour": "red"}
+    assert identity == {"id": "s", "revision": 3}
+
+
+def test_an_unknown_object_has_no_read_only_fields() -> None:
+    """`api.readOnly` of something that is no object is an error."""
+    with pytest.raises(ConfigError) as caught:
+        Contract().overridden(read_only={"slots": ["x"]})
+    assert caught.value.reference == "unknown-object"
+
+
+def test_platforms_are_added_once_each() -> None:
+    """`api.platforms` adds names behind those that are known, without repeating any."""
+    assert Contract().overridden(platforms=["visionos", "ios", "visionos"]).platforms == (*PLATFORMS, "visionos")
+
+
+def test_overrides_add_up() -> None:
+    """A contract that was overridden can be overridden again, and keeps what it had."""
+    once = Contract().overridden(operations={"apps.get": {"path": "/v2/apps/{slug}"}}, platforms=["visionos"])
+    twice = once.overridden(read_only={"app": ["tier"]})
+    assert twice.operations["apps.get"].path == "/v2/apps/{slug}"
+    assert "visionos" in twice.platforms
+    assert "tier" in twice.shapes["app"].read_only

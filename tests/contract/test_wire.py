@@ -1,0 +1,111 @@
+"""Wire models: what answers are read into, however much or little they hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from octosync.contract import DEPLOYED_STATUSES_NOT_LIVE
+from octosync.contract.wire import (
+    Wire,
+    WireActor,
+    WireApp,
+    WireAssignment,
+    WireCanary,
+    WireDeployment,
+    WireEvent,
+    WireOptimizationCheck,
+    WirePreview,
+    WireResource,
+    WireSlot,
+    WireTarget,
+    WireVariant,
+)
+
+# Each model with the least that octosync needs of it.
+LEAST: list[tuple[type[Wire], dict[str, Any]]] = [
+    (WireApp, {"slug": "demo"}),
+    (WireTarget, {"id": "t1", "platform": "ios", "identifier": "com.example"}),
+    (WireSlot, {"capability": "chat"}),
+    (WireVariant, {"id": "v1"}),
+    (WireAssignment, {}),
+    (WirePreview, {}),
+    (WireOptimizationCheck, {"available": False}),
+    (WireCanary, {}),
+    (WireDeployment, {"id": "d1", "status": "active"}),
+    (WireResource, {}),
+    (WireActor, {}),
+    (WireEvent, {"id": "e1"}),
+]
+of_each = pytest.mark.parametrize(("model", "least"), LEAST, ids=lambda value: getattr(value, "__name__", ""))
+
+
+def test_no_model_is_forgotten() -> None:
+    """Every wire model is held to the promises below."""
+    assert {model for model, _ in LEAST} == set(Wire.__subclasses__())
+
+
+@of_each
+def test_unknown_fields_are_kept(model: type[Wire], least: dict[str, Any]) -> None:
+    """What a newer control plane adds is never an error, and is not lost."""
+    read = model.model_validate({**least, "novel": {"deep": [1]}})
+    assert read.model_dump()["novel"] == {"deep": [1]}
+
+
+@of_each
+def test_missing_and_null_optional_fields_are_the_same(model: type[Wire], least: dict[str, Any]) -> None:
+    """An optional field that is left out, or null, is never an error; both read alike."""
+    nulls = {name: None for name, field in model.model_fields.items() if not field.is_required()}
+    assert model.model_validate({**least, **nulls}) == model.model_validate(least)
+
+
+@of_each
+def test_what_is_needed_is_needed(model: type[Wire], least: dict[str, Any]) -> None:
+    """A needed field that is missing or null is an error that names it, and so is an answer that is no object."""
+    for name in least:
+        for answer in ({key: value for key, value in least.items() if key != name}, {**least, name: None}):
+            with pytest.raises(ValidationError, match=name):
+                model.model_validate(answer)
+    with pytest.raises(ValidationError):
+        model.model_validate([least])
+
+
+@pytest.mark.parametrize("policy", ["local_first", {"routing_mode": "auto", "novel": 1}, "turbo", None])
+def test_a_policy_may_be_a_name_or_an_object(policy: object) -> None:
+    """A server answers either, and what octosync does not know is read as it is."""
+    assert WireSlot.model_validate({"capability": "chat", "serving_policy": policy}).serving_policy == policy
+
+
+@pytest.mark.parametrize(
+    ("status", "live"),
+    [
+        ("started", True),
+        ("active", True),
+        ("paused", True),
+        ("completed", True),
+        ("rolled_back", False),
+        ("novel", True),
+    ],
+)
+def test_a_deployment_is_live_unless_it_was_rolled_back(status: str, live: bool) -> None:
+    """An unknown status is neither success nor failure, and live."""
+    assert WireDeployment.model_validate({"id": "d", "status": status}).is_live is live
+    assert (status not in DEPLOYED_STATUSES_NOT_LIVE) is live
+
+
+@pytest.mark.parametrize(
+    ("status", "canary", "running"),
+    [
+        ("active", {"percentage": 10}, True),
+        ("novel", {}, True),
+        ("active", None, False),
+        ("completed", {"percentage": 100}, False),
+        ("rolled_back", {"percentage": 40}, False),
+    ],
+)
+def test_a_canary_runs_while_it_is_there_and_not_decided(status: str, canary: object, running: bool) -> None:
+    """A canary runs until its deployment is completed or rolled back."""
+    deployment = WireDeployment.model_validate({"id": "d", "status": status, "canary": canary})
+    assert deployment.has_running_canary is running
