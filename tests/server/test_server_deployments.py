@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.server.test_server_capabilities import LARGE, SMALL, post, with_fleet
+from tests.support.planes import Clock, Served, invalid_fields, ok, refused, served
+
+
+def deployment(plane: Served) -> dict[str, Any]:
+    """Return the org's newest deployment."""
+    newest: dict[str, Any] = ok(plane.api.get("/deployments"))["deployments"][-1]
+    return newest
+
+
+def with_canary(plane: Served) -> str:
+    """Enable the small variant, let it complete, and start a canary to the large one."""
+    app = with_fleet(plane, SMALL)
+    ok(post(plane, app, "enable"), 201)
+    plane.tick(120)
+    ok(plane.local.put("/catalog", json={"variants": [SMALL, LARGE]}))
+    ok(post(plane, app, "optimize"))
+    return app
+
+
+def test_deployments_move_on_with_server_time(plane: Served) -> None:
+    """`started` is `active` after 60 s and `completed` after 120 s, whether time came in one tick or several."""
+    app = with_fleet(plane, SMALL)
+    assert ok(post(plane, app, "enable"), 201)["status"] == "started"
+    plane.tick(59)
+    assert deployment(plane)["status"] == "started"
+    plane.tick(1)
+    assert deployment(plane)["status"] == "active"
+    ok(post(plane, app, "enable", "staging"), 201)
+    plane.tick(600)
+    assert [one["status"] for one in ok(plane.api.get("/deployments"))["deployments"]] == ["completed", "completed"]
+    plane.tick(600)
+    assert deployment(plane)["status"] == "completed"
+
+
+def test_server_time_follows_the_clock(plane: Served) -> None:
+    """Time that passes by itself counts as a tick does."""
+    del plane
+    clock = Clock()
+    with served(clock=clock) as plane:
+        ok(post(plane, with_fleet(plane, SMALL), "enable"), 201)
+        clock.advance(61)
+        assert deployment(plane)["status"] == "active"
+
+
+def test_a_canary_gains_a_step_a_minute(plane: Served) -> None:
+    """10 % at first and 10 more every 60 s; meanwhile the old variant is the deployment's."""
+    with_canary(plane)
+    for percentage in range(10, 100, 10):
+        assert deployment(plane)["canary"] == {"percentage": percentage, "candidate_variant_id": "large"}
+        assert (deployment(plane)["status"], deployment(plane)["model_variant_id"]) == ("active", "small")
+        plane.tick(60)
+    assert deployment(plane)["canary"] is None
+
+
+def test_a_completed_canary_is_the_deployments_and_the_slots_variant(plane: Served) -> None:
+    """At 100 % the deployment is completed and both have the candidate."""
+    app = with_canary(plane)
+    plane.tick(3600)
+    done = deployment(plane)
+    assert (done["status"], done["canary"], done["model_variant_id"]) == ("completed", None, "large")
+    assert ok(plane.api.get(f"{app}/slots/chat"))["model_variant_id"] == "large"
+
+
+def test_progress_is_not_undone_by_a_refused_request(plane: Served) -> None:
+    """A request that fails right after time went on leaves the deployment where time has brought it."""
+    app = with_canary(plane)
+    plane.tick(3600)
+    refused(plane.api.get("/apps/nobody"), 404, "app_not_found")
+    refused(plane.api.post(f"{app}/targets", json={}), 422, "validation_error")
+    assert deployment(plane)["status"] == "completed"
+
+
+def test_a_paused_deployment_waits(plane: Served) -> None:
+    """Paused, neither a stage nor a canary moves; resumed, it goes on from where it was, not from the start."""
+    with_canary(plane)
+    plane.tick(50)
+    id_ = deployment(plane)["id"]
+    for _ in range(2):
+        assert ok(plane.local.post(f"/deployments/{id_}", json={"status": "paused"}))["status"] == "paused"
+    plane.tick(6000)
+    assert deployment(plane)["canary"]["percentage"] == 10
+    ok(plane.local.post(f"/deployments/{id_}", json={"status": "active"}))
+    plane.tick(9)
+    assert deployment(plane)["canary"]["percentage"] == 10
+    plane.tick(1)
+    assert deployment(plane)["canary"]["percentage"] == 20
+
+
+def test_a_paused_deployment_takes_a_canary_that_waits(plane: Served) -> None:
+    """Optimize on a paused deployment leaves it paused; the canary starts to move when it is resumed."""
+    app = with_fleet(plane, SMALL)
+    id_ = ok(post(plane, app, "enable"), 201)["id"]
+    ok(plane.local.post(f"/deployments/{id_}", json={"status": "paused"}))
+    ok(plane.local.put("/catalog", json={"variants": [SMALL, LARGE]}))
+    assert ok(post(plane, app, "optimize"))["status"] == "paused"
+    plane.tick(600)
+    ok(plane.local.post(f"/deployments/{id_}", json={"status": "active"}))
+    assert deployment(plane)["canary"]["percentage"] == 10
+
+
+def test_a_roll_back_ends_the_canary_for_good(plane: Served) -> None:
+    """Rolled back: no canary, the old variant, and no way to make it live again."""
+    app = with_canary(plane)
+    id_ = deployment(plane)["id"]
+    back = ok(plane.local.post(f"/deployments/{id_}", json={"status": "rolled_back"}))
+    assert (back["status"], back["canary"], back["model_variant_id"]) == ("rolled_back", None, "small")
+    refused(plane.local.post(f"/deployments/{id_}", json={"status": "active"}), 409, "conflict")
+    assert ok(plane.api.get(f"{app}/health"))["status"] == "uncovered"
+    plane.tick(6000)
+    assert deployment(plane) == back
+
+
+def test_completing_by_hand_completes_the_canary(plane: Served) -> None:
+    """A canary that a person completes ends as one that time has completed."""
+    app = with_canary(plane)
+    done = ok(plane.local.post(f"/deployments/{deployment(plane)['id']}", json={"status": "completed"}))
+    assert (done["status"], done["canary"], done["model_variant_id"]) == ("completed", None, "large")
+    assert ok(plane.api.get(f"{app}/slots/chat"))["model_variant_id"] == "large"
+
+
+def test_completing_by_hand_without_a_canary_keeps_the_variant(plane: Served) -> None:
+    """Completed is completed; nothing else of the deployment changes."""
+    first = ok(post(plane, with_fleet(plane, SMALL), "enable"), 201)
+    done = ok(plane.local.post(f"/deployments/{first['id']}", json={"status": "completed"}))
+    assert {**done, "status": "started"} == first
+
+
+def test_a_deployment_by_hand_must_exist_and_know_the_status(plane: Served) -> None:
+    """An unknown id is 404, an unknown status 422."""
+    refused(plane.local.post("/deployments/none", json={"status": "active"}), 404, "deployment_not_found")
+    assert invalid_fields(plane.local.post("/deployments/none", json={"status": "gone"})) == ["status"]
+
+
+def test_removing_a_target_takes_it_out_of_its_deployments(plane: Served) -> None:
+    """Both passes: `app_target_ids` lose the target, and the devices that count as covered are those that are left."""
+    app = with_fleet(plane, SMALL, high=30, low=0)
+    gone = ok(plane.api.get(f"{app}/targets"))["targets"][0]["id"]
+    kept = plane.with_target(app, "android", "com.example.demo")
+    plane.with_devices(12, platform="android")
+    ok(post(plane, app, "enable"), 201)
+    ok(post(plane, app, "enable", "staging"), 201)
+    assert ok(plane.api.get(f"{app}/health"))["slots"][0]["covered_devices"] == 42
+    assert plane.api.delete(f"{app}/targets/{gone}").status_code == 204
+    assert [one["app_target_ids"] for one in ok(plane.api.get(f"{app}/deployments"))["deployments"]] == [[kept], [kept]]
+    slot = ok(plane.api.get(f"{app}/health"))["slots"][0]
+    assert (slot["status"], slot["covered_devices"], slot["total_devices"]) == ("covered", 12, 12)
+
+
+@pytest.mark.parametrize("seconds", [-1, 1e10, "60", None])
+def test_time_goes_forward_within_bounds(plane: Served, seconds: object) -> None:
+    """A tick is a number of seconds from 0 to 10⁹, 60 where none is given."""
+    assert invalid_fields(plane.local.post("/tick", json={"seconds": seconds})) == ["seconds"]
+    before = ok(plane.local.post("/tick", json={"seconds": 0}))["now"]
+    assert before == "2026-03-01T12:00:00.000000Z"
+    assert ok(plane.local.post("/tick"))["now"] == "2026-03-01T12:01:00.000000Z"
+
+
+def test_time_stays_in_the_calendar(plane: Served) -> None:
+    """Ticks that would lead past the year 9900 are refused, however they are cut."""
+    for _ in range(300):
+        answer = plane.local.post("/tick", json={"seconds": 1e9})
+        if answer.status_code != 200:
+            break
+    assert invalid_fields(plane.local.post("/tick", json={"seconds": 1e9})) == ["seconds"]
+    ok(plane.api.get("/apps"))

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from tests.server.test_server_capabilities import SMALL, post, with_fleet
+from tests.support.planes import Served, ok, refused
+
+
+def test_an_app_without_slots_is_uncovered(plane: Served) -> None:
+    """Nothing configured covers nothing."""
+    assert ok(plane.api.get(f"{plane.with_app()}/health")) == {"status": "uncovered", "slots": []}
+
+
+def test_coverage_counts_the_devices_that_are_assigned(plane: Served) -> None:
+    """Uncovered before enable, covered after it, partial once a target has devices that no deployment reaches."""
+    app = with_fleet(plane, SMALL, high=30, low=10)
+    assert ok(plane.api.get(f"{app}/health"))["slots"] == [
+        {
+            "capability": "chat",
+            "status": "uncovered",
+            "active_deployments": 0,
+            "covered_devices": 0,
+            "total_devices": 40,
+        }
+    ]
+    ok(post(plane, app, "enable"), 201)
+    ok(post(plane, app, "enable", "staging"), 201)
+    covered = ok(plane.api.get(f"{app}/health"))
+    assert covered["status"] == "covered"
+    assert covered["slots"][0]["active_deployments"] == 2
+    assert covered["slots"][0]["covered_devices"] == 40
+    plane.with_target(app, "android", "com.example.demo")
+    plane.with_devices(5, platform="android")
+    partial = ok(plane.api.get(f"{app}/health"))["slots"][0]
+    assert (partial["status"], partial["covered_devices"], partial["total_devices"]) == ("partial", 40, 45)
+
+
+def test_devices_that_appear_later_join_the_deployments_of_their_target(plane: Served) -> None:
+    """A device belongs to a target by platform and identifier, whenever it is first seen."""
+    app = with_fleet(plane, SMALL, high=0, low=0)
+    ok(post(plane, app, "enable"), 201)
+    assert ok(plane.api.get(f"{app}/health"))["status"] == "uncovered"
+    plane.with_devices(7, app_slug="demo")
+    assert ok(plane.api.get(f"{app}/health"))["slots"][0]["covered_devices"] == 7
+
+
+def test_an_app_is_as_covered_as_its_slots_agree(plane: Served) -> None:
+    """One covered slot and one uncovered make the app partial."""
+    app = with_fleet(plane, SMALL)
+    ok(post(plane, app, "enable"), 201)
+    plane.with_slot(app, "tts")
+    health = ok(plane.api.get(f"{app}/health"))
+    assert health["status"] == "partial"
+    assert [slot["status"] for slot in health["slots"]] == ["covered", "uncovered"]
+
+
+def test_a_paused_deployment_covers_nothing(plane: Served) -> None:
+    """Only deployments that serve count."""
+    app = with_fleet(plane, SMALL)
+    id_ = ok(post(plane, app, "enable"), 201)["id"]
+    ok(plane.local.post(f"/deployments/{id_}", json={"status": "paused"}))
+    slot = ok(plane.api.get(f"{app}/health"))["slots"][0]
+    assert (slot["status"], slot["active_deployments"]) == ("uncovered", 0)
+
+
+def test_devices_of_another_apps_target_are_a_conflict(plane: Served) -> None:
+    """Devices that are said to be one app's, at a target of another, are refused with the holder's name."""
+    plane.with_target(plane.with_app("holder"))
+    body = {"app_slug": "other", "platform": "ios", "identifier": "com.example.demo", "count": 1}
+    assert refused(plane.local.post("/devices", json=body), 409, "conflict")["details"]["app_slug"] == "holder"

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.support.planes import Served, invalid_fields, ok, refused, served
+
+from octosync.contract import OPERATIONS
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Served]:
+    """One plane for all of a fuzzer's examples: they may see each other's leavings."""
+    with served() as plane:
+        plane.with_target(plane.with_app("demo"))
+        plane.with_slot("/apps/demo")
+        yield plane
+
+
+def put(plane: Served, body: bytes, **headers: str) -> httpx.Response:
+    """Send a body as it is, to where any JSON object is welcome."""
+    return plane.api.put("/apps/demo/inference-config", content=body, headers=headers)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"a": NaN}',
+        b'{"a": Infinity}',
+        b'{"a": -Infinity}',
+        b'{"a": 1e400}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": 1, "a": 2}',
+        b'{"a": "\\u0000"}',
+        b'{"a": ["\\u001b"]}',
+        b'{"\\u0007": 1}',
+        b'{"a": "\\u0085"}',
+        b'{"a": "\\ud800"}',
+        b'{"\\udc00": 1}',
+        b'{"a": "\xff"}',
+        b"\xef\xbb\xbf{}",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"a":' * 70 + b"1" + b"}" * 70,
+        b'{"a":' + b"[" * 500 + b"]" * 500 + b"}",
+    ],
+)
+def test_a_body_that_is_no_clean_json_is_refused(shared: Served, body: bytes) -> None:
+    """Not UTF-8, not JSON, too deep, duplicate keys, NaN, control characters, half surrogates: 422, nothing kept."""
+    ok(put(shared, b'{"before": true}'))
+    refused(put(shared, body), 422, "validation_error")
+    assert ok(shared.api.get("/apps/demo/inference-config")) == {"before": True}
+
+
+def test_text_may_hold_tabs_line_breaks_and_anything_visible(shared: Served) -> None:
+    """Tab, line breaks, emoji and joined surrogate pairs are kept."""
+    config = {"text": "a\tb\nc\r\n 😀 é \u200b"}
+    assert ok(put(shared, json.dumps(config).encode())) == config
+
+
+def test_a_path_of_a_deep_problem_is_named(shared: Served) -> None:
+    """A control character is named by where it is."""
+    assert invalid_fields(put(shared, b'{"a": [0, {"b": "\\u0001"}]}')) == ["a[1].b"]
+    assert invalid_fields(put(shared, b'{"a": {"\\u0001": 0}}')) == ["a"]
+
+
+def test_a_body_must_say_that_it_is_json(shared: Served) -> None:
+    """Another content type is refused; none at all, and any JSON type, are read."""
+    assert invalid_fields(put(shared, b"{}", **{"Content-Type": "text/plain"})) == ["header.content-type"]
+    for type_ in ("application/json; charset=utf-8", "Application/JSON", "application/merge-patch+json"):
+        ok(put(shared, b"{}", **{"Content-Type": type_}))
+
+
+def test_a_body_has_at_most_one_mib(shared: Served) -> None:
+    """A body of 1 MiB is read, one byte more is 413, however it comes; the connection stays of use."""
+    filler = b" " * (1024 * 1024 - 2)
+    ok(put(shared, b"{}" + filler))
+    refused(put(shared, b"{}" + filler + b" "), 413, "payload_too_large")
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b" " * 65536
+
+    refused(shared.api.put("/apps/demo/inference-config", content=chunks()), 413, "payload_too_large")
+    ok(shared.api.get("/apps"))
+
+
+def test_many_problems_are_named_up_to_a_hundred(shared: Served) -> None:
+    """An answer stays small, however much is wrong."""
+    answer = shared.api.put("/apps/demo/slots/chat", json={"bindings": [1] * 5000})
+    assert len(invalid_fields(answer)) == 100
+
+
+def test_unknown_routes_and_methods_are_fastapis_own(shared: Served) -> None:
+    """No such route: the bare 404; no such method: 405; both with a request id."""
+    for answer, status, detail in (
+        (shared.api.get("/nowhere"), 404, "Not Found"),
+        (shared.api.get("/apps/"), 404, "Not Found"),
+        (shared.api.put("/apps"), 405, "Method Not Allowed"),
+    ):
+        assert (answer.status_code, answer.json()) == (status, {"detail": detail})
+        assert answer.headers["X-Request-Id"]
+
+
+def test_every_request_has_its_own_id(shared: Served) -> None:
+    """Ids are in the header, in the error and in the log, and never the same."""
+    answers = [shared.api.get("/apps"), shared.api.get("/apps/none"), shared.api.get("/none")]
+    ids = [answer.headers["X-Request-Id"] for answer in answers]
+    assert len(set(ids)) == 3
+    assert [entry["request_id"] for entry in shared.log()[-3:]] == ids
+
+
+_TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | _TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+_FIELDS = (
+    "slug", "name", "description", "platform", "identifier", "serving_policy", "routing_mode", "routing_preference",
+    "fallback", "bindings", "preferred_engines", "public_client_allowed", "model_variant_id", "environment", "device_class",
+    "count", "seconds", "variants", "capability", "route", "latency_ms", "app_slug", "status", "require_approval",
+)  # fmt: skip
+_LIKELY = st.sampled_from(
+    ("demo", "ios", "local_first", "auto", "local", "chat", "production", "mid", 1, 10**400, True, {})
+)
+_BODY = st.dictionaries(st.sampled_from(_FIELDS) | _TEXT, _LIKELY | _JSON, max_size=6)
+_SEGMENT = st.sampled_from(("demo", "chat", "none", "bootstrap")) | st.text(min_size=1, max_size=8).map(
+    lambda text: text.encode("utf-8", "replace").decode()
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    operation=st.sampled_from(sorted(OPERATIONS)),
+    segments=st.tuples(_SEGMENT, _SEGMENT),
+    body=_BODY | _JSON,
+    query=st.dictionaries(
+        st.sampled_from(("limit", "offset", "org_id", "app_id", "include_archived")), _TEXT, max_size=3
+    ),
+)
+def test_nothing_a_client_sends_makes_a_500(
+    shared: Served, operation: str, segments: tuple[str, str], body: Any, query: dict[str, str]
+) -> None:
+    """Any operation, any names, any body and any query are answered with a status below 500 and readable JSON."""
+    slug, other = segments
+    at = OPERATIONS[operation]
+    answer = shared.api.request(
+        at.method,
+        at.url({"slug": slug, "capability": other, "target_id": other}),
+        content=json.dumps(body).encode(),
+        params=query,
+    )
+    assert answer.status_code < 500
+    assert answer.status_code == 204 or answer.json() is not None
+    assert answer.headers["X-Request-Id"]
+
+
+_CONTROLS = (
+    ("POST", "/devices"), ("POST", "/requests"), ("POST", "/deployments/none"), ("PUT", "/catalog"), ("PUT", "/policy"),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(at=st.sampled_from(_CONTROLS), body=_BODY)
+def test_nothing_a_test_sends_to_the_controls_makes_a_500(shared: Served, at: tuple[str, str], body: Any) -> None:
+    """The local controls are as strict as the operations."""
+    method, path = at
+    assert shared.local.request(method, path, content=json.dumps(body).encode()).status_code < 500
+
+
+@settings(max_examples=60, deadline=None)
+@given(body=st.binary(max_size=60))
+def test_any_bytes_are_answered(shared: Served, body: bytes) -> None:
+    """Bytes that are no JSON at all are 422 and never more."""
+    assert put(shared, body).status_code in {200, 422}

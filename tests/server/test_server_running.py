@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.planes import client, ok, served
+
+from octosync.errors import ConfigError, OctosyncError, UsageError
+from octosync.server import Settings, Token, create_app, running, serve
+
+
+def test_two_planes_run_side_by_side() -> None:
+    """Each has its own free port and its own state."""
+    with served() as one, served() as two:
+        one.with_app()
+        assert one.running.url != two.running.url
+        assert ok(two.api.get("/apps"))["total"] == 0
+
+
+def test_a_stopped_plane_leaves_nothing_behind() -> None:
+    """After the block there is no thread, and the port can be listened on again."""
+    with running(Settings()) as plane:
+        port = httpx.URL(plane.url).port or 0
+    assert not [thread for thread in threading.enumerate() if thread.name == "octosync-server"]
+    with running(Settings(), port=port):
+        pass
+
+
+def test_it_serves_ipv6_too() -> None:
+    """A bare IPv6 host gives a URL in brackets."""
+    with running(Settings(), host="::1") as plane, client(plane.url) as caller:
+        assert plane.url.startswith("http://[::1]:")
+        ok(caller.get("/api/v1/apps"))
+
+
+def test_a_request_in_flight_ends_before_the_plane_does() -> None:
+    """Stopping lets a request that is being served end, and cancels one that takes too long."""
+    with served() as plane:
+        plane.inject("apps.list", "delay", seconds=60)
+        arrived = threading.Event()
+
+        def ask() -> None:
+            with client(str(plane.api.base_url)) as caller:
+                arrived.set()
+                try:
+                    caller.get("/apps")
+                except httpx.TransportError:
+                    outcome.append("cut")
+
+        outcome: list[str] = []
+        asking = threading.Thread(target=ask)
+        asking.start()
+        arrived.wait()
+        while not ok(plane.local.get("/faults"))["rules"][0]["acted"]:
+            pass
+    asking.join()
+    assert len(outcome) <= 1
+
+
+def test_a_taken_port_is_an_error_that_says_what_to_do() -> None:
+    """The error names host and port and advises another port; nothing is left open."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError) as caught:
+            serve(Settings(), "127.0.0.1", port)
+    assert str(port) in caught.value.message
+    assert "--port" in caught.value.hints[0]
+
+
+@pytest.mark.parametrize(("host", "port"), [("no.such.host.invalid", 0), ("127.0.0.1", 70000)])
+def test_an_address_that_is_none_is_an_error(host: str, port: int) -> None:
+    """A host that can't be resolved and a port out of range are errors of ours."""
+    with pytest.raises(OctosyncError):
+        serve(Settings(tokens=(Token.parse("s"),)), host, port)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "example.com"])  # noqa: S104  what is refused
+def test_beyond_loopback_tokens_are_needed(host: str) -> None:
+    """Without tokens, and with the demo's public keys, it stays on this machine."""
+    for settings in (Settings(), Settings(seed="demo", tokens=(Token.parse("s"),))):
+        with pytest.raises(UsageError):
+            serve(settings, host, 0)
+
+
+def test_with_tokens_it_may_listen_on_every_address() -> None:
+    """A host beyond loopback is served once there is a key."""
+    with running(Settings(tokens=(Token.parse("s"),)), host="0.0.0.0") as plane:  # noqa: S104  the point of the test
+        port = httpx.URL(plane.url).port
+        with client(f"http://127.0.0.1:{port}", "s") as caller:
+            ok(caller.get("/api/v1/apps"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_returns_on_a_signal(number: signal.Signals, tmp_path: Path) -> None:
+    """A signal ends it as if nothing were wrong, and its database can be served again at once."""
+    urls: list[str] = []
+
+    def stop(url: str) -> None:
+        urls.append(url)
+        signal.raise_signal(number)
+
+    for _ in range(2):
+        serve(Settings(db=tmp_path / "plane.db"), "localhost", 0, on_ready=stop)
+    assert len(urls) == 2
+    assert all(url.startswith("http://127.0.0.1:") for url in urls)
+
+
+async def test_a_crash_is_a_500_with_a_request_id(caplog: pytest.LogCaptureFixture) -> None:
+    """Should the plane itself fail, the answer is an error in the usual shape, and the log has the reason."""
+    app = create_app(Settings())
+    app.state.plane.store.close()
+    with caplog.at_level(logging.ERROR, "octosync.server"):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://plane") as caller:
+            answer = await caller.get("/api/v1/apps")
+    assert answer.status_code == 500
+    assert answer.json()["error"]["request_id"] == answer.headers["X-Request-Id"]
+    assert "closed database" in caplog.text

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.server.test_server_capabilities import LARGE, SMALL, post, with_fleet
+from tests.support.planes import Clock, Served, ok, served
+
+from octosync.errors import ConfigError
+from octosync.server import Settings, create_app
+
+PATHS = (
+    "/apps?include_archived=true", "/apps/demo/targets", "/apps/demo/slots", "/apps/demo/inference-config",
+    "/apps/demo/deployments", "/apps/demo/health", "/apps/demo/routing/stats", "/apps/demo/first-request", "/activity",
+)  # fmt: skip
+
+
+def everything(plane: Served) -> list[Any]:
+    """Read all that there is to read."""
+    return [ok(plane.api.get(path)) for path in PATHS] + [ok(plane.local.get(path)) for path in ("/catalog", "/policy")]
+
+
+def fill(plane: Served) -> None:
+    """Bring about some of everything."""
+    app = with_fleet(plane, SMALL)
+    ok(plane.api.put(f"{app}/inference-config", json={"model": "m", "ü": [1]}))
+    ok(post(plane, app, "enable"), 201)
+    plane.tick(200)
+    ok(plane.local.put("/catalog", json={"variants": [SMALL, LARGE]}))
+    ok(plane.local.put("/policy", json={"require_approval": ["staging"]}))
+    ok(post(plane, app, "optimize"))
+    ok(plane.local.post("/requests", json={"app_slug": "demo", "capability": "chat", "route": "local", "count": 3}))
+    ok(plane.api.post(f"{plane.with_app('gone')}/archive"))
+
+
+def test_a_restart_keeps_everything(tmp_path: Path) -> None:
+    """State, server time and a running canary are the same after a restart, and time goes on from there."""
+    clock = Clock()
+    with served(db=tmp_path / "plane.db", clock=clock) as plane:
+        fill(plane)
+        before = everything(plane)
+        first_id = plane.api.get("/apps").headers["X-Request-Id"]
+    with served(db=tmp_path / "plane.db", clock=clock) as plane:
+        assert everything(plane) == before
+        assert plane.api.get("/apps").headers["X-Request-Id"] > first_id
+        plane.tick(600)
+        assert ok(plane.api.get("/deployments"))["deployments"][0]["status"] == "completed"
+
+
+def test_the_same_history_gives_the_same_answers() -> None:
+    """Two planes with the same clock and the same requests answer the same bytes, ids included."""
+    texts = []
+    for _ in range(2):
+        with served() as plane:
+            fill(plane)
+            texts.append([plane.api.get(path).content for path in PATHS])
+    assert texts[0] == texts[1]
+
+
+def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
+    """A database of another schema version is left as it is, and the error says what to do."""
+    path = tmp_path / "plane.db"
+    with served(db=path):
+        pass
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(ConfigError) as caught:
+        create_app(Settings(db=path))
+    assert caught.value.reference == "database-version"
+    assert "99" in caught.value.message
+    assert caught.value.hints
+
+
+def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
+    """Another program's database, and a file that is none, are left as they are."""
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    text = tmp_path / "notes.txt"
+    text.write_text("not a database at all, but long enough to be looked at as one " * 40)
+    for file, reference in ((path, "database-foreign"), (text, "database-unusable"), (tmp_path, "database-unusable")):
+        with pytest.raises(ConfigError) as caught:
+            create_app(Settings(db=file))
+        assert caught.value.reference == reference
+        assert str(file) in caught.value.message
+    assert text.read_text().startswith("not a database")
+
+
+def test_a_file_is_served_once_at_a_time(tmp_path: Path) -> None:
+    """A second server on the same file is refused while the first runs."""
+    with served(db=tmp_path / "plane.db"), pytest.raises(ConfigError) as caught:
+        create_app(Settings(db=tmp_path / "plane.db"))
+    assert caught.value.reference == "database-in-use"
