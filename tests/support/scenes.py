@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.support.states import child_app, desired_app, live_app, observation, plan_of
+
 from octosync.contract import Contract
 from octosync.errors import Forbidden
-from octosync.model import Deploy, JsonObject, Origin, Sensitivity
+from octosync.model import JsonObject, Origin, Sensitivity
 from octosync.plan import ControlPlane, GitRevision, Invocation, ManifestSet, Plan, RunInfo, plan_document
-from tests.support.states import child_app, desired_app, live_app, observation, plan_of, slot, target
 
 VERSION = "0.1.0"
 SECRET = "hunter2-correct-horse"
@@ -76,5 +77,32 @@ def mixed_plan() -> Plan:
             live_app("same", slots={"chat": {}}),
             unmanaged=("one", "two"),
             requests=14,
+        ),
+    )
+
+
+def steady_plan(**more: Any) -> Plan:
+    """Plan two apps that are as declared."""
+    app = desired_app("steady", targets=["ios:com.octomil.steady"], slots={"chat": {}}, config=None)
+    live = live_app("steady", targets=["ios:com.octomil.steady"], slots={"chat": {}})
+    return plan_of([app, desired_app("other")], observation(live, live_app("other"), requests=8, **more))
+
+
+def errored_plan() -> Plan:
+    """Plan three apps: one could not be read, one is suspended, one is created."""
+    refused = Forbidden(
+        "forbidden",
+        "GET /apps/closed/slots: the key may not read slots (403 insufficient_scope)",
+        hints=("Give the key the scope apps:read.",),
+        operation="apps.list_slots",
+        status=403,
+        request_id="req_77c0",
+    )
+    return plan_of(
+        [desired_app("closed", slots={}), desired_app("incident", targets=[], suspended=True), desired_app("new")],
+        observation(
+            live_app("incident", targets=["ios:com.octomil.incident", "tvos:com.octomil.incident"]),
+            errors={"closed": refused},
+            requests=5,
         ),
     )

@@ -16,6 +16,18 @@ class ControlPlane:
     org_id: str | None = None
     context: str | None = None
 
+    @property
+    def public_url(self) -> str:
+        """The URL without the part of its authority that could hold a credential."""
+        scheme, separator, rest = self.url.rpartition("://")
+        authority, slash, path = rest.partition("/")
+        return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+
+    @property
+    def host(self) -> str:
+        """Host and port, as people name the place."""
+        return self.public_url.rpartition("://")[2].partition("/")[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:

@@ -98,7 +98,7 @@ def _about(about: RunInfo) -> JsonObject:
     plane, asked, manifests = about.control_plane, about.invocation, about.manifests
     git = manifests.git
     return {
-        "control_plane": {"url": plane.url, "org_id": plane.org_id, "context": plane.context},
+        "control_plane": {"url": plane.public_url, "org_id": plane.org_id, "context": plane.context},
         "invocation": {
             "paths": list(asked.paths),
             "kustomize": asked.kustomize,

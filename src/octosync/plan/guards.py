@@ -122,8 +122,8 @@ def _archives(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
     if len(archives) > limit:
         yield Blocked(
             guard="archives",
-            message=f"{_so_many(len(archives), 'app')} would be archived, at most {limit} {'are' if limit != 1 else 'is'} allowed "
-            "in a run: there is no way back",
+            message=f"{_so_many(len(archives), 'app')} would be archived, at most {limit} "
+            f"{'are' if limit != 1 else 'is'} allowed in a run: there is no way back",
             override=f"--allow-archives {len(archives)}",
             addresses=archives,
         )

@@ -114,14 +114,15 @@ def _column(texts: Iterable[str], widest: int) -> int:
 
 
 def _row(action: Action, file: str, blocked: frozenset[Address], sensitivity: Sensitivity, limit: int | None) -> Row:
-    mark = "!" if action.address in blocked else " "
+    # An app's update has the address of its archive, and no guard minds it.
+    mark = "!" if action.address in blocked and not isinstance(action, UpdateApp) else " "
     return Row(
         left=f"{mark} {SYMBOLS[action.verb]} {_named(action.address)}",
         place=_place(action.origin, file),
         remark=_remark(action),
         verb=action.verb,
         destructive=action.destructive,
-        details=tuple(f"      {line}".rstrip() for line in _details(action, sensitivity, limit)),
+        details=tuple(f"      {line}" for line in _details(action, sensitivity, limit) if line),
     )
 
 
@@ -168,8 +169,8 @@ def _details(action: Action, sensitivity: Sensitivity, limit: int | None) -> Ite
         case ArchiveApp() | RegisterTarget() | RemoveTarget():
             return
         case DeleteSlot() | DeleteInferenceConfig():
-            lost = brief(action.before or {}, sensitivity, limit=limit)
-            yield f"loses {lost}" if lost else ""
+            if lost := brief(action.before or {}, sensitivity, limit=limit):
+                yield f"loses {lost}"
         case _ if action.before is None:
             after = {
                 key: value

@@ -16,9 +16,12 @@ def json_text(document: JsonObject) -> str:
 
 
 def outcomes_document(
-    plan_document: JsonObject, outcomes: Sequence[Outcome], *, run_id: str, exit_code: ExitCode
+    plan_document: JsonObject, outcomes: Sequence[Outcome], *, run_id: str | None, exit_code: ExitCode
 ) -> JsonObject:
-    """Return what an apply did: the document of the plan that it executed, and one outcome per action, in order."""
+    """Return what an apply did: the document of the plan that it executed, and one outcome per action, in order.
+
+    `run_id` is None, and there are no outcomes, where the plan was not applied.
+    """
     return {
         "format_version": FORMAT_VERSION,
         "run": run_id,

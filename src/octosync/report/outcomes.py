@@ -79,21 +79,21 @@ def _done(outcomes: Sequence[Outcome], ink: Ink) -> Iterator[str]:
 
 
 def _attention(plan: Plan, outcomes: Sequence[Outcome], ink: Ink) -> Iterator[str]:
-    """Yield what went otherwise than planned, in the plan's order; what is said of many in a row is said once."""
-    planned = plan.by_key()
-    origins = {(key.address, key.verb.value): action.origin for key, action in planned.items()}
+    """Yield what went otherwise than planned, in the plan's order; what is said of several in a row is said once."""
+    origins = {(key.address, key.verb.value): action.origin for key, action in plan.by_key().items()}
     notable = [outcome for outcome in outcomes if outcome.status is not Status.DONE or outcome.message]
     for _, group in groupby(notable, key=_said):
-        alike = list(group)
-        first, shown = alike[0], alike[:_ALIKE]
-        for outcome in shown[:-1]:
-            yield f"{_symbol(outcome.status, ink)} {_named(outcome)}"
-        last = shown[-1]
-        more = f" and {len(alike) - _ALIKE:,} more" if len(alike) > _ALIKE else ""
-        said = _message(last)
-        yield f"{_symbol(last.status, ink)} {_named(last)}{more}{f': {said}' if said else ''}"
+        first, *others = group
+        symbol, said = _symbol(first.status, ink), _message(first)
+        if others:
+            yield f"{symbol} {said or _WORDS[first.status]}:"
+            yield from (f"    {_named(outcome)}" for outcome in (first, *others)[:_ALIKE])
+            if len(others) >= _ALIKE:
+                yield f"    and {len(others) + 1 - _ALIKE:,} more"
+        else:
+            yield f"{symbol} {_named(first)}: {said or _WORDS[first.status]}"
+            yield from _where(origins.get((first.address, first.verb)))
         yield from (f"    {visible(hint)}" for hint in first.hints)
-        yield from _where(origins.get((last.address, last.verb)) if len(alike) == 1 else None)
 
 
 def _said(outcome: Outcome) -> tuple[object, ...]:

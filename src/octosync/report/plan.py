@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from urllib.parse import urlsplit
 
 from octosync.model import Address, Diagnostic, Sensitivity
 from octosync.plan import Action, Blocked, Override, Plan, RunInfo, Verb, all_diagnostics
@@ -78,10 +77,7 @@ def _head(plan: Plan, about: RunInfo, overrides: Sequence[Override], command: st
 
 def _plane(about: RunInfo) -> str:
     plane = about.control_plane
-    url = urlsplit(plane.url)
-    # Never the part of an authority that could hold a credential.
-    host = url.netloc.rpartition("@")[2] or plane.url
-    where = f"{host}, org {plane.org_id}" if plane.org_id is not None else host
+    where = f"{plane.host}, org {plane.org_id}" if plane.org_id is not None else plane.host
     return visible(f"{plane.context} ({where})" if plane.context is not None else where)
 
 

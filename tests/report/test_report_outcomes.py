@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.golden import assert_golden
+from tests.support.scenes import document_of, errored_plan, mixed_plan, steady_plan
+from tests.support.states import desired_app, live_app, plan_of
+
+from octosync.errors import Conflict, CredentialRefused, ExitCode, UsageError
+from octosync.model import Outcome, Status
+from octosync.plan import GuardPolicy, judge
+from octosync.report import (
+    exit_code_of_outcomes,
+    exit_code_of_plan,
+    json_text,
+    outcomes_document,
+    render_error,
+    render_outcomes,
+)
+
+GOLDEN = Path(__file__).parent / "golden"
+ANSI = re.compile(r"\x1b\[\d+m")
+PLAN = mixed_plan()
+
+
+def outcomes(**statuses: dict[str, Any]) -> list[Outcome]:
+    """Make an outcome per action of the plan: done, but for those that an index (`at_3`) says otherwise of."""
+    made = []
+    for index, action in enumerate(PLAN.actions):
+        facts = {"status": Status.DONE, **statuses.get(f"at_{index}", {})}
+        made.append(Outcome(address=action.address, verb=action.verb.value, **facts))
+    return made
+
+
+PARTIAL = outcomes(
+    at_1={
+        "status": Status.FAILED,
+        "message": "taken by app `search-legacy` (409 conflict, request req_81fa)",
+        "reference": "conflict",
+        "hints": ("Declare the target's move, or remove it there.",),
+        "request_ids": ("req_81f9", "req_81fa"),
+    },
+    at_2={"status": Status.SKIPPED, "message": "needs create app/canary-demo/target/ios:com.octomil.canary-demo"},
+    at_4={"status": Status.NOT_KEPT, "message": "sent name `a`, kept `b`", "request_ids": ("req_1",)},
+    at_5={"message": "found already done when its answer was lost"},
+    at_6={"status": Status.STALE, "message": "the slot moved since it was read"},
+    at_7={"status": Status.AWAITING_APPROVAL, "message": "a person must approve it in Octomil"},
+    at_9={"status": Status.NOT_ATTEMPTED, "message": "the run stopped before it"},
+    at_10={"status": Status.NOT_ATTEMPTED, "message": "the run stopped before it"},
+)
+
+
+def text_of(made: list[Outcome], **more: Any) -> str:
+    facts = {"run_id": "01JD", "command": "octosync apply -f apps/", "exit_code": ExitCode.PARTIAL, "colour": False}
+    return render_outcomes(PLAN, made, **{**facts, **more})
+
+
+def test_outcomes_read_as_people_expect() -> None:
+    """Counts first, then only what needs attention, each with reference, message, requests, hints and place."""
+    assert_golden(GOLDEN / "outcomes.txt", text_of(PARTIAL, journal=".octosync/state.db"))
+
+
+def test_a_full_success_is_two_lines() -> None:
+    """Where everything was applied there is nothing to read but the count and the run."""
+    assert text_of(outcomes(), exit_code=ExitCode.DONE) == "✓ 12 applied\nRun 01JD        exit 0\n"
+
+
+def test_an_interrupted_run_lists_what_was_done() -> None:
+    """After a signal the done list is printed, in the plan's order, and what was not attempted."""
+    stopped = {f"at_{index}": {"status": Status.NOT_ATTEMPTED, "message": "stopped"} for index in range(3, 12)}
+    text = text_of(outcomes(**stopped), exit_code=ExitCode.INTERRUPTED)
+    assert_golden(GOLDEN / "outcomes-interrupted.txt", text)
+    none = {f"at_{index}": {"status": Status.NOT_ATTEMPTED} for index in range(12)}
+    assert "Done:\n  nothing\n" in text_of(outcomes(**none), exit_code=ExitCode.TERMINATED)
+
+
+def test_many_that_say_the_same_are_said_once() -> None:
+    """A run that stopped early names ten of the actions that it did not attempt, and counts the others."""
+    text = text_of(outcomes(**{f"at_{index}": {"status": Status.NOT_ATTEMPTED} for index in range(12)}))
+    lines = text.splitlines()
+    assert lines[:2] == ["✓ 0 applied   · 12 not attempted", "· not attempted:"]
+    assert lines[2:12] == [f"    {action.verb.value} {action.address}" for action in PLAN.actions[:10]]
+    assert lines[12] == "    and 2 more"
+
+
+def test_colour_only_adds_colour_to_outcomes() -> None:
+    """The coloured outcomes without their colours are the plain ones."""
+    assert ANSI.sub("", text_of(PARTIAL, colour=True)) == text_of(PARTIAL)
+    assert "\x1b[31m✗\x1b[0m" in text_of(PARTIAL, colour=True)
+
+
+def test_the_document_of_an_apply_has_one_outcome_per_action() -> None:
+    """JSON has the plan, every outcome in order with all it says, the counts of every status, and the exit code."""
+    document: Any = outcomes_document(document_of(PLAN), PARTIAL, run_id="01JD", exit_code=ExitCode.PARTIAL)
+    assert list(document) == ["format_version", "run", "plan", "outcomes", "summary", "exit_code"]
+    assert (document["run"], document["exit_code"]) == ("01JD", 5)
+    assert document["plan"] == document_of(PLAN)
+    assert [(one["address"], one["action"]) for one in document["outcomes"]] == [
+        (str(action.address), action.verb.value) for action in PLAN.actions
+    ]
+    assert document["outcomes"][1] == {
+        "address": "app/canary-demo/target/macos:com.octomil.old",
+        "action": "delete",
+        "status": "failed",
+        "message": "taken by app `search-legacy` (409 conflict, request req_81fa)",
+        "reference": "conflict",
+        "hints": ["Declare the target's move, or remove it there."],
+        "request_ids": ["req_81f9", "req_81fa"],
+    }
+    assert document["summary"] == {
+        "done": 5,
+        "failed": 1,
+        "stale": 1,
+        "skipped": 1,
+        "not_kept": 1,
+        "awaiting_approval": 1,
+        "not_attempted": 2,
+    }
+    assert json_text(document).isascii()
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_the_exit_code_of_an_apply_is_5_unless_everything_is_done(status: Status) -> None:
+    """One outcome that is not done makes the run a partial one."""
+    code = ExitCode.DONE if status is Status.DONE else ExitCode.PARTIAL
+    assert exit_code_of_outcomes(outcomes(at_3={"status": status})) is code
+
+
+def test_the_exit_code_of_a_plan() -> None:
+    """Errored is 1 before blocked is 4; changes are 2 only where that was asked for."""
+    blocked = judge(PLAN, GuardPolicy(max_deletes=0))
+    assert exit_code_of_plan(PLAN, (), detailed=False) is ExitCode.DONE
+    assert exit_code_of_plan(PLAN, (), detailed=True) is ExitCode.CHANGES
+    assert exit_code_of_plan(PLAN, blocked, detailed=True) is ExitCode.GUARDED
+    assert exit_code_of_plan(errored_plan(), blocked, detailed=True) is ExitCode.ERROR
+    assert exit_code_of_plan(steady_plan(), (), detailed=True) is ExitCode.DONE
+
+
+def test_an_error_reads_as_a_document() -> None:
+    """Reference, what and where, request, why and what to do, and last what was written."""
+    error = CredentialRefused(
+        "credential-refused",
+        "the control plane refused the API key (401 invalid_api_key, request req_77c0)",
+        hints=("key from OCTOMIL_API_KEY (context production, octosync.yaml:3)", "Create a key with scope apps:write."),
+        request_id="req_77c0",
+    )
+    assert_golden(GOLDEN / "error.txt", render_error(error))
+    assert ANSI.sub("", render_error(error, colour=True)) == render_error(error)
+
+
+def test_an_error_names_its_request_once() -> None:
+    """A request id that the message lacks is added; an error of ours has none; what was written is said as it was."""
+    assert render_error(Conflict("conflict", "taken", request_id="req_1"), written="") == (
+        "error: conflict: taken (request req_1)\n"
+    )
+    assert render_error(UsageError("no-paths", "nothing to read"), written="2 were written.") == (
+        "error: no-paths: nothing to read\n  2 were written.\n"
+    )
+
+
+def test_an_app_updated_and_archived_tells_both_outcomes_apart() -> None:
+    """Two actions of one address are named by their verbs too."""
+    plan = plan_of(desired_app("a", archived=True, targets=[], fields={"name": "B"}), live_app("a"))
+    made = [
+        Outcome(address=a.address, verb=a.verb.value, status=Status.FAILED, message=a.verb.value) for a in plan.actions
+    ]
+    text = render_outcomes(plan, made, run_id="1", command="x", exit_code=ExitCode.PARTIAL, colour=False)
+    assert "✗ update app/a: update\n" in text
+    assert "✗ archive app/a: archive\n" in text

@@ -1,0 +1,209 @@
+"""What no report may ever do: act on a terminal, tell a secret, or depend on anything but its input."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.support.scenes import SENSITIVITY, document_of, run_info
+from tests.support.states import desired_app, live_app, observation, plan_of
+
+from octosync.errors import ExitCode, Rejected
+from octosync.model import Diagnostic, Origin, Outcome, Severity, Status
+from octosync.plan import ControlPlane, GuardPolicy, Invocation, Override, RunInfo, judge
+from octosync.report import (
+    json_text,
+    render_diagnostics,
+    render_error,
+    render_outcomes,
+    render_plan,
+    render_validation,
+    visible,
+)
+
+ROOT = Path(__file__).parents[2]
+OURS = re.compile(r"\x1b\[(?:0|1|2|31|32|33|36)m")
+HOSTILE = st.text(st.sampled_from("\x1b]0;[2Jm\x07\x08\x00\r\n\t\x7f\x85\x9b\u202e\u2066\u2028\u200f\ufeff\ud800ab'é"))
+ALWAYS = "\x1b[31m\x9b2J\r\n\u202e\x07"
+
+
+def unsafe_in(text: str) -> set[str]:
+    """Return what a terminal would act on, our own colours and line breaks aside."""
+    left = OURS.sub("", text).replace("\n", "")
+    return {c for c in left if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and c not in "\u200c\u200d"}
+
+
+def everything(text: str, *, colour: bool) -> list[str]:
+    """Render every report with a text in each place that manifests, files or the control plane fill."""
+    at = Origin(f"apps/{text}.yaml", 2, 3)
+    error = Rejected(f"rejected{text}", f"m {text}", hints=(text,), request_id=f"r{text}")
+    slug = f"app{text}"
+    plan = plan_of(
+        [
+            desired_app(slug, fields={"description": text}, targets=[f"ios:{text}"], slots={f"s{text}": {}}, origin=at),
+            desired_app(f"mover{text}", targets=[], config={text: {text: [text]}}, origin=at),
+            desired_app(f"new{text}", config={f"k{text}": text}, labels={text: text}, origin=at),
+            desired_app(f"broken{text}"),
+            desired_app(f"held{text}", suspended=True),
+            desired_app(f"gone{text}"),
+        ],
+        observation(
+            live_app(slug, slots={f"old{text}": {f"x{text}": text}}, targets=[f"tvos:{text}", f"ios:z{text}"]),
+            live_app(f"mover{text}", targets=[f"ios:{text}"], config={text: {text: text}}),
+            live_app(f"gone{text}", archived=True),
+            errors={f"broken{text}": error},
+        ),
+    )
+    finding = Diagnostic(
+        severity=Severity.ERROR,
+        rule=f"r{text}",
+        summary=text,
+        origin=at,
+        path=f"p{text}",
+        excerpt=f"e {text}",
+        suggestion=text,
+        notes=(text,),
+    )
+    about = run_info(
+        control_plane=ControlPlane(url=f"https://h{text}/api", org_id=text, context=f"c{text}"),
+        invocation=Invocation(paths=(f"p{text}",), kustomize=text, apps=(text,), selector=text, base=text),
+    )
+    made = [
+        Outcome(
+            address=action.address,
+            verb=action.verb.value,
+            status=Status.FAILED if index else Status.DONE,
+            message=f"m{index} {text}",
+            reference=f"r{text}",
+            hints=(text,),
+            request_ids=(f"q{text}",),
+        )
+        for index, action in enumerate(plan.actions)
+    ]
+    shown = {
+        "about": about,
+        "sensitivity": SENSITIVITY,
+        "blocked": judge(plan, GuardPolicy(max_deletes=0)),
+        "overrides": (
+            Override(guard=f"g{text}", value=text, source=f"--x{text}"),
+            Override(guard="g", value="", source=text),
+        ),
+        "diagnostics": (finding, Diagnostic(severity=Severity.NOTICE, rule="n", summary=text, path=f"p{text}")),
+    }
+    return [
+        *(render_plan(plan, colour=colour, full=full, **shown) for full in (False, True)),  # type: ignore[arg-type]  # one mapping for two calls
+        render_outcomes(
+            plan,
+            made,
+            run_id=f"i{text}",
+            command=text,
+            exit_code=ExitCode.INTERRUPTED,
+            colour=colour,
+            journal=f"j{text}",
+        ),
+        render_error(error, written=f"w{text}", colour=colour),
+        render_diagnostics([finding], files=1, colour=colour),
+        render_validation([finding], files=1, apps=1, colour=colour),
+    ]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(HOSTILE, st.booleans())
+def test_no_control_character_reaches_the_terminal(text: str, colour: bool) -> None:  # hypothesis passes by position
+    """Whatever manifests and the control plane say, a text report holds nothing that a terminal would act on."""
+    for hostile in (text, ALWAYS + text):
+        for report in everything(hostile, colour=colour):
+            assert not unsafe_in(report)
+            report.encode()
+
+
+def test_a_line_break_in_a_value_can_not_forge_a_line() -> None:
+    """A value with a line break stays on its line, so it can't pretend to be a report's own line."""
+    forged = "x\nPlan: 0 to delete. Nothing to see."
+    for report in everything(forged, colour=False):
+        assert "\nPlan: 0 to delete" not in report
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("naïve 会話 👩\u200d💻", "naïve 会話 👩\u200d💻"),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("a\nb\rc\td", "a\\nb\\rc\\td"),
+        ("\x9b\xad\x7f", "\\x9b\\xad\\x7f"),
+        ("\u202e\u2028\ud800", "\\u202e\\u2028\\ud800"),
+        ("\U000e0041", "\\U000e0041"),
+    ],
+)
+def test_escapes_say_what_was_there(text: str, shown: str) -> None:
+    """What is not shown is named by its code point; letters of any script and joined emoji are left as they are."""
+    assert visible(text) == shown
+    assert visible(shown) == shown
+
+
+def test_json_is_safe_to_show() -> None:
+    """JSON is ASCII: no escape sequence, no direction mark and no lone surrogate is ever raw in it."""
+    plan = plan_of(desired_app("a", fields={"name": ALWAYS + "\ud800é"}))
+    text = json_text(document_of(plan))
+    assert text.isascii()
+    assert not unsafe_in(text)
+
+
+SCRIPT = """
+import sys
+from tests.support.scenes import SENSITIVITY, document_of, mixed_plan, run_info
+from octosync.report import json_text, render_plan
+plan = mixed_plan()
+sys.stdout.buffer.write(json_text(document_of(plan, full=True)).encode())
+sys.stdout.buffer.write(render_plan(plan, about=run_info(), sensitivity=SENSITIVITY, colour=True, full=True).encode())
+"""
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    """Hash seeds, the terminal's width, its type and wishes about colour change nothing."""
+    seen = set()
+    for seed, columns, term in (("0", "20", "dumb"), ("4242", "400", "xterm")):
+        env = {**os.environ, "PYTHONHASHSEED": seed, "COLUMNS": columns, "TERM": term, "NO_COLOR": "1"}
+        run = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, env=env, capture_output=True, check=True)
+        assert run.stderr == b""
+        seen.add(run.stdout)
+    assert len(seen) == 1
+
+
+def test_the_order_of_keys_gives_the_same_bytes() -> None:
+    """What is declared or answered in another order of keys reads the same."""
+
+    def reports(*, turned: bool) -> tuple[str, str]:
+        def order(fields: dict[str, object]) -> dict[str, object]:
+            return dict(reversed(fields.items())) if turned else fields
+
+        wanted = order({"b": {"y": 1, "x": order({"q": 1, "p": [order({"n": 1, "m": 2})]})}, "a": 2})
+        there = order({"c": 1, "b": order({"y": 2, "x": 3}), "d": [order({"k": 1, "j": 2})]})
+        plan = plan_of(
+            [desired_app("a", config=wanted), desired_app("n", config=wanted, labels=order({"l": "1", "k": "2"}))],  # type: ignore[arg-type]  # JSON by construction
+            live_app("a", config=there),  # type: ignore[arg-type]  # likewise
+        )
+        text = render_plan(plan, about=run_info(), sensitivity=SENSITIVITY, colour=False)
+        return text, json_text(document_of(plan, full=True))
+
+    assert reports(turned=False) == reports(turned=True)
+
+
+def test_a_run_without_a_zone_is_refused() -> None:
+    """A time without a zone would mean another moment on another machine."""
+    with pytest.raises(ValueError, match="zone"):
+        RunInfo(
+            octosync_version="1",
+            timestamp=run_info().timestamp.replace(tzinfo=None),
+            control_plane=run_info().control_plane,
+            invocation=run_info().invocation,
+            manifests=run_info().manifests,
+        )
