@@ -50,8 +50,8 @@ async def observe(
     """Read the declared sections of the declared apps.
 
     Up to 5 apps are read by slug, more by list; a declared app that the list doesn't show is read by slug before it counts
-    as absent. Of an app that is suspended at `now` (with a zone; default: the current time) nothing is asked, and no
-    children of one that is archived. `progress` is told how many reads are done and how many are expected.
+    as absent. Of an app that is suspended at `now` (with a zone; default: the current time) only targets are read, since
+    another app may want one of them; of one that is archived, no children. `progress` is told how many reads are done and how many are expected.
 
     What can't be read of one app is in `errors`. Raises `RemoteError` where that would be the same of every app: the
     credential, the connection, or an org that isn't the configured one.
@@ -70,9 +70,8 @@ class _Walk:
     def __init__(self, client: Octomil, desired: State, now: datetime, progress: Progress | None) -> None:
         self._client = client
         self._declared = frozenset(desired.apps)
-        self.wanted = [
-            desired.apps[slug] for slug in sorted(desired.apps) if not _is_suspended(desired.apps[slug], now)
-        ]
+        self._now = now
+        self.wanted = [desired.apps[slug] for slug in sorted(desired.apps)]
         self._apps: dict[str, App] = {}
         self._targets: dict[str, tuple[Target, ...]] = {}
         self._slots: dict[str, tuple[Slot, ...]] = {}
@@ -117,7 +116,7 @@ class _Walk:
             for desired in self.wanted
             if desired.slug in self._apps and not self._apps[desired.slug].archived
             for section in Section
-            if section in desired.sections
+            if section in _sections_to_read(desired, self._now)
         ]
         self._expect(len(reads))
         return reads
@@ -218,8 +217,10 @@ class _Walk:
             self._progress(self._done, self._expected)
 
 
-def _is_suspended(app: App, now: datetime) -> bool:
-    return app.suspension is not None and app.suspension.holds(now)
+def _sections_to_read(app: App, now: datetime) -> frozenset[Section]:
+    if app.suspension is not None and app.suspension.holds(now):
+        return app.sections & {Section.TARGETS}
+    return app.sections
 
 
 def _order(key: tuple[str, Section | None]) -> tuple[str, int]:

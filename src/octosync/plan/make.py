@@ -27,13 +27,14 @@ def make_plan(desired: State, live: Observation, *, contract: Contract, now: dat
     suspended: set[str] = set()
     proposals: dict[str, Proposal] = {}
     for app in desired:
-        if app.slug in errors:
-            continue
         there = live.state.apps.get(app.slug)
         if app.suspension is not None and app.suspension.holds(now):
-            # Not planned, and perhaps not read; what it would do still tells which moves have to wait.
+            # Not planned, and read in part or not at all; what it would do still tells which moves have to wait.
             suspended.add(app.slug)
             proposals[app.slug] = _proposal(app, there, contract)
+            errors.pop(app.slug, None)
+            continue
+        if app.slug in errors:
             continue
         if there is not None and there.archived and not app.archived:
             archived.append(app.address)
