@@ -17,7 +17,7 @@ from tests.support.states import desired_app, live_app, observation, plan_of
 
 from octosync.errors import ExitCode, Rejected
 from octosync.model import Diagnostic, Origin, Outcome, Severity, Status
-from octosync.plan import ControlPlane, GuardPolicy, Invocation, Override, RunInfo, judge
+from octosync.plan import ControlPlane, GuardPolicy, Invocation, Override, judge
 from octosync.report import (
     json_text,
     render_diagnostics,
@@ -195,15 +195,3 @@ def test_the_order_of_keys_gives_the_same_bytes() -> None:
         return text, json_text(document_of(plan, full=True))
 
     assert reports(turned=False) == reports(turned=True)
-
-
-def test_a_run_without_a_zone_is_refused() -> None:
-    """A time without a zone would mean another moment on another machine."""
-    with pytest.raises(ValueError, match="zone"):
-        RunInfo(
-            octosync_version="1",
-            timestamp=run_info().timestamp.replace(tzinfo=None),
-            control_plane=run_info().control_plane,
-            invocation=run_info().invocation,
-            manifests=run_info().manifests,
-        )

@@ -1,0 +1,344 @@
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from tests.support.scenes import SECRET, VERSION, document_of, errored_plan, mixed_plan, run_info, steady_plan
+from tests.support.states import desired_app, live_app, observation, plan_of
+
+from octosync.errors import ExitCode, OctosyncError, PlanFileError, StalePlan
+from octosync.model import json_equal
+from octosync.plan import Approval, Invocation, Plan, read_approval, what_moved
+from octosync.report import json_text
+
+DOCUMENT = document_of(mixed_plan())
+SAVED: Any = json.loads(json_text(DOCUMENT))
+
+# The places of a document that no approval is about: what else is there is compared.
+FREE = {
+    ("timestamp",),
+    ("errored",),
+    ("control_plane", "context"),
+    ("invocation",),
+    ("manifests", "files"),
+    ("manifests", "apps"),
+    ("manifests", "git"),
+    ("scope",),
+    ("overrides",),
+    ("blocked",),
+    ("recommendations",),
+    ("diagnostics",),
+    ("errors",),
+    ("cost",),
+    ("summary",),
+    ("format_version",),
+    ("octosync_version",),
+}
+FREE_IN_ROWS = {
+    "app",
+    "type",
+    "name",
+    "labels",
+    "action_reason",
+    "drift",
+    "held_until",
+    "preview",
+    "depends_on",
+    "destructive",
+    "source",
+}
+
+
+def read(text: str | bytes, version: str = VERSION) -> Approval:
+    return read_approval(text, file="plan.json", octosync_version=version)
+
+
+def saved(plan: Plan, **more: Any) -> Approval:
+    """Save a plan and read it again."""
+    return read(json_text(document_of(plan, **more)))
+
+
+def moved(then: Plan, now: Plan) -> tuple[str, ...]:
+    return what_moved(saved(then), document_of(now))
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every value in a document, inner ones too."""
+    if path:
+        yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from leaves(item, (*path, key))
+
+
+def matters(path: tuple[Any, ...]) -> bool:
+    """Say whether an approval is about this place."""
+    if any(path[: len(free)] == free for free in FREE):
+        return False
+    if path[:1] == ("resource_changes",) and len(path) >= 3:
+        return path[2] not in FREE_IN_ROWS
+    if path[:1] == ("fingerprints",) and len(path) == 2:
+        return any(row["address"] == path[1] for row in SAVED["resource_changes"])
+    return True
+
+
+def changed(document: Any, path: tuple[Any, ...], value: Any, *, remove: bool) -> Any:
+    """Return a copy with another value, or none, at a path."""
+    copied = copy.deepcopy(document)
+    place = copied
+    for key in path[:-1]:
+        place = place[key]
+    if remove:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return copied
+
+
+PLACES = sorted(leaves(SAVED), key=repr)
+IMPORTANT = [path for path in PLACES if matters(path)]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4) | st.sampled_from(["update", "app/x"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def test_a_saved_plan_is_what_it_was() -> None:
+    """Saved and read again, a plan approves exactly itself, with or without its no-op rows, and keeps its invocation."""
+    for full in (False, True):
+        approval = saved(mixed_plan(), full=full)
+        assert what_moved(approval, DOCUMENT) == ()
+        assert what_moved(approval, document_of(mixed_plan(), full=True)) == ()
+        assert approval.invocation == run_info().invocation
+        assert approval.document["manifests"] == DOCUMENT["manifests"]
+
+
+def test_the_invocation_comes_back_as_it_was() -> None:
+    """Paths, kustomize, selection and base are read as they were written."""
+    asked = Invocation(paths=("a", "-"), kustomize="k", apps=("x*",), selector="t=1", base="main", changed_only=True)
+    assert saved(steady_plan(), about=run_info(invocation=asked)).invocation == asked
+
+
+def verdict(document: Any) -> tuple[str, ...]:
+    """Return what stops a run on this file: the refusal with its hints, or what moved; empty: nothing does."""
+    try:
+        approval = read(json.dumps(document))
+    except OctosyncError as error:
+        return (str(error), *error.hints)
+    return what_moved(approval, DOCUMENT)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(IMPORTANT), JSON, st.booleans())
+def test_what_is_approved_can_not_be_tampered_with(path: tuple[Any, ...], value: Any, remove: bool) -> None:
+    """Any other value at any place that an approval is about, or none, is refused or named."""
+    tampered = changed(SAVED, path, value, remove=remove)
+    assume(not json_equal(tampered, SAVED))
+    assert verdict(tampered)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(PLACES), JSON, st.booleans())
+def test_no_tampering_has_another_effect(path: tuple[Any, ...], value: Any, remove: bool) -> None:
+    """Wherever a file is changed, it is refused, named, or without effect: never a crash, never another action."""
+    assert all(isinstance(line, str) for line in verdict(changed(SAVED, path, value, remove=remove)))
+
+
+@pytest.mark.parametrize("path", [path for path in sorted(FREE) if path not in {("invocation",), ("errored",)}])
+def test_what_does_not_matter_may_differ(path: tuple[str, ...]) -> None:
+    """Times, counts, sources, labels and costs are no difference."""
+    now = changed(SAVED, path, {"x": 1}, remove=False)
+    assert what_moved(read(json.dumps(SAVED)), now) == ()
+
+
+def test_reasons_labels_and_places_may_differ() -> None:
+    """A row's reason, labels, source and dependencies are no difference."""
+    now = copy.deepcopy(SAVED)
+    for row in now["resource_changes"]:
+        row.update(dict.fromkeys(FREE_IN_ROWS, "other"))
+    assert what_moved(read(json.dumps(SAVED)), now) == ()
+
+
+def test_what_moved_is_named_before_and_after() -> None:
+    """A value that somebody changed live since is named by action, address and field, with both values."""
+    wanted = desired_app("a", slots={"chat": {"preferred_engines": ["mlx"]}})
+    then = plan_of(wanted, live_app("a", slots={"chat": {"preferred_engines": ["coreml"]}}))
+    now = plan_of(wanted, live_app("a", slots={"chat": {"preferred_engines": ["cloud"]}}))
+    assert moved(then, now) == ('update app/a/slot/chat: before preferred_engines: ["coreml"] → ["cloud"]',)
+
+
+def test_an_undeclared_live_value_that_moved_is_a_difference() -> None:
+    """What a PUT carries over was not what was approved when it changed since: before and after both tell."""
+    wanted = desired_app("a", slots={"chat": {"preferred_engines": ["mlx"]}})
+    then = plan_of(wanted, live_app("a", slots={"chat": {"x_note": 1}}))
+    now = plan_of(wanted, live_app("a", slots={"chat": {}}))
+    assert moved(then, now) == (
+        "update app/a/slot/chat: before x_note: 1 → (none)",
+        "update app/a/slot/chat: after x_note: 1 → (none)",
+    )
+
+
+def test_a_sensitive_live_value_that_moved_is_a_difference_and_stays_hidden() -> None:
+    """Only the fingerprint tells that something sensitive changed; its value is in no line."""
+    wanted = desired_app("a", config={"k": 2, "token": "wanted"})
+    then = plan_of(wanted, live_app("a", config={"k": 1, "token": SECRET}))
+    now = plan_of(wanted, live_app("a", config={"k": 1, "token": f"{SECRET}2"}))
+    (line,) = moved(then, now)
+    assert line.startswith("update app/a/inference-config: fingerprint: sha256:")
+    assert SECRET not in line
+
+
+def test_rows_that_come_and_go_are_named() -> None:
+    """An action that was approved and is no longer planned is named, and one that is new."""
+    then = plan_of(desired_app("a", slots={"chat": {}}), live_app("a"))
+    now = plan_of(desired_app("a", slots={"tts": {}}), live_app("a"))
+    assert moved(then, now) == (
+        "create app/a/slot/chat: approved, and no longer planned",
+        "create app/a/slot/tts: planned now, and not approved",
+    )
+
+
+def test_an_object_that_appeared_is_another_action() -> None:
+    """What was to be created exists now: the update is not what was approved."""
+    wanted = desired_app("a", slots={"chat": {"preferred_engines": ["mlx"]}})
+    lines = moved(plan_of(wanted, live_app("a")), plan_of(wanted, live_app("a", slots={"chat": {}})))
+    assert lines == (
+        "create app/a/slot/chat: approved, and no longer planned",
+        "update app/a/slot/chat: planned now, and not approved",
+    )
+
+
+def test_a_target_that_was_registered_anew_is_a_difference() -> None:
+    """A removal names a target by its id: another id is another object."""
+    wanted, first = desired_app("a", targets=[]), live_app("a", targets=["ios:x.y"])
+    again = live_app("a", targets=["ios:x.y"])
+    target = again.targets[0]
+    object.__setattr__(target, "identity", {**target.identity, "id": "other"})
+    lines = moved(plan_of(wanted, first), plan_of(wanted, again))
+    assert [line.split(":")[2].strip() for line in lines] == ["operation", "fingerprint"]
+
+
+def test_another_place_or_other_manifests_are_differences() -> None:
+    """Control plane, org and the manifests' digest are named, before and after."""
+    now = copy.deepcopy(SAVED)
+    now["control_plane"] |= {"url": "https://other/api/v1", "org_id": None}
+    now["manifests"]["digest"] = "sha256:cd"
+    assert what_moved(read(json.dumps(SAVED)), now) == (
+        "control plane: https://api.octomil.com/api/v1 → https://other/api/v1",
+        "org: 8f1c → null",
+        f"manifests: sha256:{'ab' * 32} → sha256:cd",
+    )
+
+
+def test_an_unrelated_change_is_no_difference() -> None:
+    """An app that needs nothing may change live, and others may come and go."""
+    one, other = desired_app("a", slots={"chat": {}}), desired_app("b")
+    then = plan_of([one, other], observation(live_app("a"), live_app("b"), unmanaged=("x",), requests=3))
+    now = plan_of([one, other], observation(live_app("a"), live_app("b", description="new"), unmanaged=(), requests=9))
+    assert moved(then, now) == ()
+
+
+def test_another_previewed_variant_is_a_difference() -> None:
+    """Where a row has a preview, its variant was approved, and its device counts were not."""
+    then, now = copy.deepcopy(SAVED), copy.deepcopy(SAVED)
+    then["resource_changes"][0]["preview"] = {"variant": "q4", "device_count": 1}
+    now["resource_changes"][0]["preview"] = {"variant": "q4", "device_count": 2}
+    assert what_moved(read(json.dumps(then)), now) == ()
+    now["resource_changes"][0]["preview"]["variant"] = "q5"
+    assert what_moved(read(json.dumps(then)), now) == ("update app/canary-demo: previewed variant: q4 → q5",)
+
+
+def test_long_values_are_clipped() -> None:
+    """A difference in a long text is a line that a person can read."""
+    wanted = desired_app("a", fields={"description": "short"})
+    lines = moved(
+        plan_of(wanted, live_app("a", description="x" * 5000)), plan_of(wanted, live_app("a", description="y" * 5000))
+    )
+    assert len(lines) == 1
+    assert len(lines[0]) < 300
+    assert lines[0].count("… (5,000 characters)") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "empty or cut off"),
+        ("  \n", "empty or cut off"),
+        (json_text(DOCUMENT)[:-40], "empty or cut off"),
+        (json_text(DOCUMENT)[:5000], "cut off"),
+        ("apiVersion: octosync.dev/v1", "not JSON"),
+        (b"\xff\xfe\x00garbage", "not"),
+        (b"{\xff}", "UTF-8"),
+        ("[]", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ("{}", "format_version"),
+        ('{"format_version": "1.2", "terraform_version": "1.9"}', "octosync_version"),
+        ('{"format_version": 1, "octosync_version": "0.1.0"}', "format_version"),
+        ('{"x": NaN}', "numbers"),
+        ('{"x": 1e999}', "numbers"),
+        ("[" * 200_000, "depth"),
+    ],
+)
+def test_what_is_no_plan_is_one_clear_error(text: str | bytes, says: str) -> None:
+    """Empty, cut off, foreign or unreadable files are errors that name the file, say why and what to do."""
+    with pytest.raises(PlanFileError) as caught:
+        read(text)
+    assert caught.value.exit_code is ExitCode.ERROR
+    assert caught.value.reference == "plan-file-unreadable"
+    assert caught.value.message.startswith("plan.json: ")
+    assert says in caught.value.message
+    assert caught.value.hints
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("control_plane",), None, "`control_plane.url`"),
+        (("manifests",), {}, "`manifests.digest`"),
+        (("resource_changes",), {}, "`resource_changes`"),
+        (("resource_changes", 0), "x", "`resource_changes[0]`"),
+        (("resource_changes", 1, "change", "actions"), [], "`resource_changes[1]`"),
+        (("resource_changes", 1), SAVED["resource_changes"][0], "plans update app/canary-demo twice"),
+        (("invocation",), None, "`invocation`"),
+        (("invocation", "paths"), [1], "`invocation`"),
+        (("invocation", "changed_only"), 1, "`invocation`"),
+    ],
+)
+def test_a_document_that_lacks_what_an_approval_needs_is_refused(path: tuple[Any, ...], value: Any, says: str) -> None:
+    """A plan without the parts that are compared is no plan, and the message names the part."""
+    with pytest.raises(PlanFileError) as caught:
+        read(json.dumps(changed(SAVED, path, value, remove=False)))
+    assert says in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reference"),
+    [("format_version", "2.0", "plan-of-another-format"), ("octosync_version", "9.9.9", "plan-of-another-version")],
+)
+def test_a_plan_of_another_format_or_version_is_stale(key: str, value: str, reference: str) -> None:
+    """What another octosync approved may mean something else here: refused as stale, with what to do."""
+    with pytest.raises(StalePlan) as caught:
+        read(json.dumps({**SAVED, key: value}))
+    assert caught.value.exit_code is ExitCode.STALE
+    assert caught.value.reference == reference
+    assert value in caught.value.message
+    assert caught.value.hints
+
+
+def test_a_newer_minor_format_is_read() -> None:
+    """A minor version only adds keys."""
+    newer = {**SAVED, "format_version": "1.7", "added": 1}
+    assert what_moved(read(json.dumps(newer).encode()), DOCUMENT) == ()
+
+
+def test_an_errored_plan_approves_nothing() -> None:
+    """A plan that was made while an app could not be read is refused."""
+    with pytest.raises(PlanFileError, match="could not be read") as caught:
+        saved(errored_plan())
+    assert caught.value.reference == "plan-was-errored"
