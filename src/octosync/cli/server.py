@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from octosync.cli.console import err
+from octosync.cli.examples import as_typed, shipped_manifests
 from octosync.cli.options import option
 from octosync.errors import UsageError
-from octosync.server import Settings, Token, serve
+from octosync.server import DEMO_TOKENS, Settings, Token, serve
 
 
 @click.command(epilog="Example:  octosync server --db control-plane.db --token ana:s3cret --rate-limit 100")
@@ -49,16 +50,20 @@ def command(
         rate_window_seconds=window,
         seed=seed,
     )
-    serve(settings, host, port, on_ready=lambda url: err(_welcome(url, db)))
+    serve(settings, host, port, on_ready=lambda url: err(_welcome(url, settings)))
 
 
-def _welcome(url: str, db: Path | None) -> str:
-    kept = f"kept in {db}" if db else "kept in memory, gone when this stops"
-    return (
-        f"The embedded control plane listens on {url} ({kept}).\n"
-        f"  octosync plan -f examples/manifests --url {url}\n"
-        f"  API description: {url}/openapi.json · Ctrl-C stops it\n"
-    )
+def _welcome(url: str, settings: Settings) -> str:
+    kept = f"kept in {settings.db}" if settings.db else "kept in memory, gone when this stops"
+    lines = [f"The embedded control plane listens on {url} ({kept})."]
+    if settings.seed is not None:
+        lines.append(f"  Keys, to act as somebody:  {'  '.join(f'{key.name} {key.secret}' for key in DEMO_TOKENS)}")
+    with shipped_manifests() as manifests:
+        shown = as_typed(manifests)
+    needed = "OCTOMIL_API_KEY=… " if settings.tokens else ""
+    lines.append(f"  {needed}octosync plan -f {shown} --url {url}")
+    lines.append(f"  API description: {url}/openapi.json · Ctrl-C stops it")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _rate_limit(text: str) -> tuple[int, float]:

@@ -1,0 +1,124 @@
+"""`octosync demo`: the whole story, told by the real commands against an embedded control plane of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import click
+import httpx
+
+from octosync.cli.console import out
+from octosync.cli.examples import as_typed, shipped_manifests
+from octosync.cli.failing import report_failure
+from octosync.cli.stage import Stage, set_stage
+from octosync.contract import OPERATIONS
+from octosync.errors import ExitCode, OctosyncError
+from octosync.model import JsonValue
+from octosync.octomil import API_PATH
+from octosync.server import DEMO_TOKENS
+
+_APP: Final = "canary-demo"
+_SLOT: Final = OPERATIONS["apps.put_slot"].url({"slug": _APP, "capability": "chat"})
+# What Ben sets by hand: the manifest declares the first and not the second.
+_POLICY, _VARIANT = "cloud_first", "chat-steady-3b-q4"
+
+
+@click.command(epilog="Example:  octosync demo")
+def command() -> ExitCode:
+    """Show the whole story: validate, plan, apply, and how a change by hand is found and healed.
+
+    Runs on the shipped examples, against an embedded control plane in a temporary folder. Nothing else is read or
+    touched, no API key is used, and nothing is left behind.
+    """
+    try:
+        with shipped_manifests() as manifests:
+            with set_stage(manifests) as stage:
+                _tell(stage)
+            out(_next_steps(manifests))
+    except OctosyncError as error:
+        return report_failure(error, written="The demo's folder and control plane are gone; nothing else was touched.")
+    return ExitCode.DONE
+
+
+def _tell(stage: Stage) -> None:
+    """Tell the story; each command must end as it is told. Raises `OctosyncError` where one does not."""
+    stage.say(
+        "This folder has manifests of a few apps, and an octosync.yaml that says where they live:",
+        "a control plane on this machine, started for this demo and still empty.",
+    )
+    stage.show("octosync.yaml")
+
+    stage.chapter("Check the manifests, offline")
+    stage.run("validate", "--strict", ends=ExitCode.DONE)
+
+    stage.chapter("See what would happen: one app, to read in peace")
+    stage.run("plan", "--app", _APP, "--detailed-exitcode", ends=ExitCode.CHANGES)
+
+    stage.chapter("Apply all apps", "Apply shows its plan and asks; --yes is the answer.")
+    stage.run("apply", "--yes", ends=ExitCode.DONE)
+
+    stage.chapter("The control plane is as declared: the next plan is empty")
+    stage.run("plan", "--detailed-exitcode", ends=ExitCode.DONE)
+
+    stage.chapter(
+        "Ben, on call, changes a slot by hand",
+        f"He sends {_APP}'s chat to the cloud, and pins a model variant, which no manifest declares:",
+    )
+    before = _slot(stage)
+    _edit_as_ben(stage, before)
+
+    stage.chapter("The plan shows the drift")
+    stage.run("plan", "--app", _APP, "--detailed-exitcode", ends=ExitCode.CHANGES)
+
+    stage.chapter("Apply heals it", "What Git declares comes back. What it doesn't declare, Ben's variant, stays.")
+    stage.run("apply", "--yes", ends=ExitCode.DONE)
+    _check_healed(_slot(stage), before)
+
+    stage.chapter("And the plan is empty again")
+    stage.run("plan", "--detailed-exitcode", ends=ExitCode.DONE)
+
+
+def _slot(stage: Stage) -> Mapping[str, JsonValue]:
+    """Return the slot as it is live."""
+    return _ask(stage, "GET", None)
+
+
+def _edit_as_ben(stage: Stage, slot: Mapping[str, JsonValue]) -> None:
+    """Change the slot as a person with an HTTP client or a dashboard does."""
+    stage.say("", f'  PUT {_SLOT}  {{"serving_policy": "{_POLICY}", "model_variant_id": "{_VARIANT}", …}}')
+    kept = {key: slot[key] for key in ("bindings", "preferred_engines") if key in slot}
+    _ask(stage, "PUT", {**kept, "serving_policy": _POLICY, "model_variant_id": _VARIANT})
+
+
+def _check_healed(now: Mapping[str, JsonValue], before: Mapping[str, JsonValue]) -> None:
+    if now["serving_policy"] != before["serving_policy"]:
+        raise OctosyncError("demo-failed", "apply did not bring the declared serving policy back")
+    if now["model_variant_id"] != _VARIANT:
+        raise OctosyncError("demo-failed", "apply lost the variant that no manifest declares")
+
+
+def _ask(stage: Stage, method: str, body: Mapping[str, JsonValue] | None) -> Mapping[str, JsonValue]:
+    """Send one request about the slot with Ben's key. Raises `OctosyncError` where it fails."""
+    ben = next(token for token in DEMO_TOKENS if token.name == "ben")
+    try:
+        with httpx.Client(headers={"Authorization": f"Bearer {ben.secret}"}, trust_env=False) as client:
+            answer = client.request(method, f"{stage.url}{API_PATH}{_SLOT}", json=body).raise_for_status()
+    except httpx.HTTPError as error:
+        raise OctosyncError("demo-failed", f"Ben's {method} of the slot failed: {error}") from error
+    slot: Mapping[str, JsonValue] = answer.json()
+    return slot
+
+
+def _next_steps(manifests: Path) -> str:
+    shown = as_typed(manifests)
+    return f"""
+That was all of it, and nothing is left behind. To go on:
+
+  octosync server --seed demo          a control plane that stays, on http://127.0.0.1:8787
+  octosync plan -f {shown} --url http://127.0.0.1:8787
+  octosync apply -f {shown} --url http://127.0.0.1:8787
+
+Change a manifest and plan again. `octosync plan --help` has the rest.
+"""
