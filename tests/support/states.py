@@ -116,7 +116,7 @@ def live_app(
     *,
     name: str = "",
     description: str | None = None,
-    targets: Iterable[str] = (),
+    targets: Iterable[str | Target] = (),
     slots: Slots | None = None,
     config: JsonObject | None = None,
     archived: bool = False,
@@ -131,7 +131,9 @@ def live_app(
         fields=fields,
         archived=archived,
         whole=sections,
-        targets=tuple(live_target(slug, key) for key in targets if Section.TARGETS in sections),
+        targets=tuple(
+            one if isinstance(one, Target) else live_target(slug, one) for one in targets if Section.TARGETS in sections
+        ),
         slots=tuple(live_slot(slug, c, f) for c, f in (slots or {}).items() if Section.SLOTS in sections),
         inference_config=InferenceConfig(app=slug, config=config) if Section.INFERENCE_CONFIG in sections else None,
         identity={"id": f"id-{slug}", "slug": slug, "org_id": ORG},

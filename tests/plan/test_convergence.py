@@ -1,0 +1,193 @@
+"""What a plan does to a control plane: any declaration against any live state, carried out on a simulated plane.
+
+The plane knows what the API states of its writes, and nothing of plans.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.random_states import UNKNOWN_TARGETS, Situation, situations
+from tests.support.simulated_plane import PlaneApp, carry_out
+from tests.support.states import NOW
+
+from octosync.contract import Contract, expand_policy
+from octosync.model import App, Section, Slot, State
+from octosync.plan import ActionKey, ArchiveApp, Plan, RegisterTarget, RemoveTarget, make_plan
+
+thoroughly = settings(max_examples=100)
+
+
+def plan_for(situation: Situation) -> Plan:
+    seen = situation.plane.observed(situation.desired)
+    return make_plan(situation.desired, seen, contract=Contract(), now=NOW)
+
+
+def is_held(app: App | None) -> bool:
+    return app is not None and app.suspension is not None
+
+
+@thoroughly
+@given(situations())
+def test_what_was_applied_needs_nothing_more(situation: Situation) -> None:
+    """After a plan is carried out in its order, the next plan holds what the control plane refused, and nothing else."""
+    undone = carry_out(plan_for(situation).actions, situation.plane)
+    assert {action.key for action in plan_for(situation).actions} <= undone
+
+
+@thoroughly
+@given(situations(), st.integers(0, 20))
+def test_a_run_that_dies_is_finished_by_the_next(situation: Situation, cut: int) -> None:
+    """Wherever a run stops, planning again and applying that reaches the same end: what happened needs no journal."""
+    straight = Situation(copy.deepcopy(situation.plane), situation.desired)
+    carry_out(plan_for(straight).actions, straight.plane)
+    carry_out(plan_for(situation).actions[:cut], situation.plane)
+    carry_out(plan_for(situation).actions, situation.plane)
+    assert {slug: _without_ids(app) for slug, app in situation.plane.apps.items()} == {
+        slug: _without_ids(app) for slug, app in straight.plane.apps.items()
+    }
+
+
+@thoroughly
+@given(situations())
+def test_only_a_target_that_another_app_keeps_is_refused(situation: Situation) -> None:
+    """The order leaves one refusal: registering what an app holds that isn't asked to give it up. Its plan is no surprise."""
+    plan = plan_for(situation)
+    before = situation.plane.snapshot()
+    for key in carry_out(plan.actions, situation.plane):
+        action = plan.by_key()[key]
+        if isinstance(action, RegisterTarget):
+            assert action.moves_from is None
+            holder = next(
+                s for s, one in before.items() if (action.platform, action.identifier) in one.targets.values()
+            )
+            owner = situation.desired.apps.get(holder)
+            assert owner is None or Section.TARGETS not in owner.whole or is_held(owner) or before[holder].archived
+        else:
+            assert isinstance(action, ArchiveApp)
+
+
+@thoroughly
+@given(situations())
+def test_nothing_undeclared_is_touched(situation: Situation) -> None:
+    """Undeclared apps, sections, objects and fields, and everything of a suspended app, are afterwards as they were."""
+    before = situation.plane.snapshot()
+    carry_out(plan_for(situation).actions, situation.plane)
+    for slug, old in before.items():
+        new, owner = situation.plane.apps[slug], situation.desired.apps.get(slug)
+        if owner is None or is_held(owner) or old.archived:
+            assert new == old
+        else:
+            _check_untouched(owner, old, new)
+
+
+@thoroughly
+@given(situations())
+def test_no_declared_target_is_lost_on_the_way(situation: Situation) -> None:
+    """A tuple that is live and declared somewhere is registered after the run, in its old app or in its new one."""
+    claimed = {target.unique_key for app in situation.desired for target in app.targets}
+    held = {key for app in situation.plane.apps.values() for key in app.targets.values()} & claimed
+    plan = plan_for(situation)
+    carry_out(plan.actions, situation.plane)
+    lost = {key for key in held if situation.plane.holder_of(key) is None}
+    # The app that claims it can't take it: it is archived, or gone and not to be created.
+    hopeless = set(plan.errors) | {one.app for one in plan.archived_undeclared}
+    hopeless |= {app.slug for app in situation.desired if app.archived}
+    assert all(any(t.unique_key == key for slug in hopeless for t in _targets_of(situation, slug)) for key in lost)
+
+
+@thoroughly
+@given(situations())
+def test_every_action_follows_what_it_needs(situation: Situation) -> None:
+    """The order is a topological one, every dependency is in the plan, and no action is there twice."""
+    done: set[ActionKey] = set()
+    for action in plan_for(situation).actions:
+        assert done.issuperset(action.depends_on)
+        assert action.key not in done
+        done.add(action.key)
+
+
+@thoroughly
+@given(situations())
+def test_both_halves_of_a_move_are_there_or_neither(situation: Situation) -> None:
+    """A move's halves name each other, and the first waits for all that the second waits for."""
+    plan = plan_for(situation)
+    leaving = {a.address: a for a in plan.actions if isinstance(a, RemoveTarget) and a.moves_to}
+    entering = {a.address: a for a in plan.actions if isinstance(a, RegisterTarget) and a.moves_from}
+    assert {a.moves_to for a in leaving.values()} == set(entering)
+    assert {a.moves_from for a in entering.values()} == set(leaving)
+    for second in entering.values():
+        first = leaving[second.moves_from] if second.moves_from else None
+        assert first is not None
+        assert set(second.depends_on) == {*first.depends_on, first.key}
+
+
+@thoroughly
+@given(situations(), st.randoms(use_true_random=False))
+def test_the_order_of_the_input_changes_nothing(situation: Situation, random: Any) -> None:
+    """However apps, lists and fields arrive, the plan is the same value."""
+
+    def shuffled(items: Any) -> Any:
+        items = list(items)
+        random.shuffle(items)
+        return items
+
+    def mixed(app: App) -> App:
+        slots = tuple(replace(slot, fields=dict(shuffled(slot.fields.items()))) for slot in shuffled(app.slots))
+        fields = dict(shuffled(app.fields.items()))
+        return replace(app, targets=tuple(shuffled(app.targets)), slots=slots, fields=fields)
+
+    seen = situation.plane.observed(situation.desired)
+    plan = make_plan(situation.desired, seen, contract=Contract(), now=NOW)
+    again = make_plan(
+        State.of(*map(mixed, shuffled(situation.desired))),
+        replace(seen, state=State.of(*map(mixed, shuffled(seen.state)))),
+        contract=Contract(),
+        now=NOW,
+    )
+    assert [action.substance for action in again.actions] == [action.substance for action in plan.actions]
+    assert replace(again, desired=situation.desired) == _tellable(plan, again)
+
+
+def _tellable(plan: Plan, again: Plan) -> Plan:
+    """Errors are equal when they say the same; exceptions compare by identity."""
+    assert {s: (e.reference, e.message) for s, e in plan.errors.items()} == {
+        s: (e.reference, e.message) for s, e in again.errors.items()
+    }
+    return replace(plan, errors=again.errors)
+
+
+def _targets_of(situation: Situation, slug: str) -> tuple[Any, ...]:
+    return situation.desired.apps[slug].targets
+
+
+def _without_ids(app: PlaneApp) -> PlaneApp:
+    return replace(app, targets={str(key): key for key in sorted(app.targets.values())})
+
+
+def _check_untouched(owner: App, old: PlaneApp, new: PlaneApp) -> None:
+    assert {k: v for k, v in new.fields.items() if k not in owner.fields} == {
+        k: v for k, v in old.fields.items() if k not in owner.fields
+    }
+    assert new.archived == (old.archived or (new.archived and owner.archived))
+    kept = {key for key in old.targets.values() if Section.TARGETS not in owner.whole or key in UNKNOWN_TARGETS}
+    assert kept <= set(new.targets.values())
+    if owner.inference_config is None:
+        assert new.config == old.config
+    for capability, fields in old.slots.items():
+        declared = owner.slot(capability)
+        if declared is not None:
+            _check_carried(declared, fields, new.slots[capability])
+        elif Section.SLOTS not in owner.whole:
+            assert new.slots[capability] == fields
+
+
+def _check_carried(declared: Slot, old: dict[str, Any], new: dict[str, Any]) -> None:
+    # The PUT replaces wholesale, so whatever is still there was carried.
+    for name, value in old.items():
+        if name not in declared.fields:
+            assert expand_policy(new.get(name)) == expand_policy(value), name

@@ -1,0 +1,146 @@
+"""A control plane in miniature: what the API states that its writes do, and nothing of octosync's own reasoning.
+
+It takes operations as apply sends them (id, parameters, body), refuses what the API refuses, and is read as the client
+reads: declared sections of declared apps only, nothing of a suspended app, no children of an archived one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.states import NOW, live_app, live_target, observation
+
+from octosync.model import Observation, Section, State
+from octosync.plan import Action, ActionKey
+
+READ_ONLY = {"id", "app_id", "org_id", "capability", "slug", "created_at", "updated_at", "archived_at"}
+SLOT_DEFAULTS: Mapping[str, Any] = {
+    "serving_policy": "local_first",
+    "bindings": [],
+    "preferred_engines": [],
+    "public_client_allowed": False,
+}
+
+
+class Refused(Exception):
+    """The control plane refuses a request: its state does not allow it."""
+
+
+@dataclass
+class PlaneApp:
+    """An app as the control plane keeps it: plain wire values. `targets` are (platform, identifier) by id."""
+
+    fields: dict[str, Any]
+    targets: dict[str, tuple[str, str]] = field(default_factory=dict)
+    slots: dict[str, dict[str, Any]] = field(default_factory=dict)
+    config: dict[str, Any] | None = None
+    archived: bool = False
+
+
+@dataclass
+class SimulatedPlane:
+    """All apps of an org by slug. `sent` lists the operations that were carried out."""
+
+    apps: dict[str, PlaneApp] = field(default_factory=dict)
+    sent: list[str] = field(default_factory=list)
+
+    def snapshot(self) -> dict[str, PlaneApp]:
+        """Copy the apps, to compare with later."""
+        return copy.deepcopy(self.apps)
+
+    def holder_of(self, unique_key: tuple[str, str]) -> str | None:
+        """Name the app that a tuple is registered to; archived ones hold theirs for good."""
+        return next((slug for slug, app in self.apps.items() if unique_key in app.targets.values()), None)
+
+    def perform(self, operation: str, parameters: Mapping[str, str], body: Any) -> None:
+        """Carry out one write. Raises `Refused` for what the API answers with 404, 409 or 422."""
+        body = copy.deepcopy(body)
+        if operation == "apps.create":
+            self._create(body)
+        else:
+            app = self.apps.get(parameters["slug"])
+            if app is None or app.archived:
+                raise Refused(f"{operation}: {parameters['slug']} is absent or archived")
+            self._write(app, operation, parameters, body)
+        self.sent.append(operation)
+
+    def _create(self, body: dict[str, Any]) -> None:
+        slug = body.pop("slug")
+        if slug in self.apps or not body.get("name"):
+            raise Refused(f"apps.create: {slug} is taken or has no name")
+        self.apps[slug] = PlaneApp(body)
+
+    def _write(self, app: PlaneApp, operation: str, parameters: Mapping[str, str], body: Any) -> None:
+        if isinstance(body, dict) and operation != "apps.put_inference_config" and READ_ONLY & body.keys():
+            raise Refused(f"{operation}: read-only fields in {body}")
+        capability = parameters.get("capability", "")
+        match operation:
+            case "apps.update":
+                app.fields |= body
+            case "apps.archive":
+                app.archived = True
+            case "apps.create_target":
+                key = (body["platform"], body["identifier"])
+                if self.holder_of(key) is not None:
+                    raise Refused(f"{key} is held by {self.holder_of(key)}")
+                app.targets[f"new-{len(self.sent)}"] = key
+            case "apps.delete_target":
+                self._take(app.targets, parameters["target_id"])
+            case "apps.put_slot":
+                app.slots[capability] = {**SLOT_DEFAULTS, **body}
+            case "apps.delete_slot":
+                self._take(app.slots, capability)
+            case "apps.put_inference_config":
+                app.config = body
+            case "apps.delete_inference_config":
+                app.config = None
+            case _:
+                raise Refused(f"no such write: {operation}")
+
+    @staticmethod
+    def _take(things: dict[str, Any], key: str) -> None:
+        if key not in things:
+            raise Refused(f"{key} does not exist")
+        del things[key]
+
+    def observed(self, desired: State) -> Observation:
+        """Read what is declared."""
+        found = []
+        for app in desired:
+            there = self.apps.get(app.slug)
+            if there is None or (app.suspension is not None and app.suspension.holds(NOW)):
+                continue
+            read: Collection[Section] = () if there.archived else app.sections
+            live = live_app(
+                app.slug,
+                name=there.fields["name"],
+                fields={key: value for key, value in there.fields.items() if key != "name"},
+                description=there.fields.get("description"),
+                slots=there.slots,
+                config=there.config,
+                archived=there.archived,
+                read=read,
+                targets=tuple(
+                    live_target(app.slug, f"{platform}:{identifier}", id_=id_)
+                    for id_, (platform, identifier) in sorted(there.targets.items())
+                ),
+            )
+            found.append(live)
+        return observation(*found)
+
+
+def carry_out(actions: Iterable[Action], plane: SimulatedPlane) -> set[ActionKey]:
+    """Send actions in their order; return those that were refused, or skipped since they depend on one that was."""
+    undone: set[ActionKey] = set()
+    for action in actions:
+        if undone.intersection(action.depends_on):
+            undone.add(action.key)
+            continue
+        try:
+            plane.perform(action.operation, action.parameters, action.body)
+        except Refused:
+            undone.add(action.key)
+    return undone
