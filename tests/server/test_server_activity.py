@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.server.test_server_capabilities import LARGE, SMALL, post, with_fleet
+from tests.support.fleets import LARGE, SMALL, post, with_fleet
 from tests.support.planes import Served, ok, refused, served
 
 from octosync.model import Address

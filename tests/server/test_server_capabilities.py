@@ -1,30 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
-
+from tests.support.fleets import LARGE, SMALL, post, with_fleet
 from tests.support.planes import Served, invalid_fields, ok, refused
-
-CHAT = {"capability": "chat", "platforms": ["ios"], "size_bytes": 1}
-SMALL: dict[str, Any] = {**CHAT, "id": "small", "name": "S", "min_device_class": "low", "latency": 0.5, "quality": 0.6}
-LARGE: dict[str, Any] = {**CHAT, "id": "large", "name": "L", "min_device_class": "high", "latency": 1.0, "quality": 1.2}
-
-
-def with_fleet(plane: Served, *variants: dict[str, Any], high: int = 90, low: int = 10) -> str:
-    """Create an app with an iOS target, devices, a chat slot, and a catalog of these variants."""
-    ok(plane.local.put("/catalog", json={"variants": list(variants)}))
-    app = plane.with_app()
-    plane.with_target(app)
-    for count, device_class in ((high, "high"), (low, "low")):
-        if count:
-            plane.with_devices(count, device_class)
-    plane.with_slot(app)
-    return app
-
-
-def post(plane: Served, app: str, action: str, environment: str | None = None) -> Any:
-    """Call a capability operation of chat."""
-    body = None if environment is None else {"environment": environment}
-    return plane.api.post(f"{app}/capabilities/chat/{action}", json=body)
 
 
 def test_preview_says_what_enable_then_does(plane: Served) -> None:

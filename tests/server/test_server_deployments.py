@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.server.test_server_capabilities import LARGE, SMALL, post, with_fleet
+from tests.support.fleets import LARGE, SMALL, post, with_fleet
 from tests.support.planes import Clock, Served, invalid_fields, ok, refused, served
 
 
@@ -150,6 +150,16 @@ def test_removing_a_target_takes_it_out_of_its_deployments(plane: Served) -> Non
     assert [one["app_target_ids"] for one in ok(plane.api.get(f"{app}/deployments"))["deployments"]] == [[kept], [kept]]
     slot = ok(plane.api.get(f"{app}/health"))["slots"][0]
     assert (slot["status"], slot["covered_devices"], slot["total_devices"]) == ("covered", 12, 12)
+
+
+def test_a_target_that_no_deployment_reaches_leaves_them_alone(plane: Served) -> None:
+    """Removing a target that was registered after enable changes no deployment."""
+    app = with_fleet(plane, SMALL)
+    ok(post(plane, app, "enable"), 201)
+    before = deployment(plane)
+    late = plane.with_target(app, "linux", "com.example.demo")
+    assert plane.api.delete(f"{app}/targets/{late}").status_code == 204
+    assert deployment(plane) == before
 
 
 @pytest.mark.parametrize("seconds", [-1, 1e10, "60", None])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -94,6 +95,10 @@ def test_answers_that_are_none(plane: Served) -> None:
     redirect = _one(plane, "redirect", location="http://elsewhere.example/")
     assert (redirect.status_code, redirect.headers["Location"]) == (307, "http://elsewhere.example/")
     assert [app["slug"] for app in _one(plane, "bare_list").json()] == ["demo"]
+    assert _one(plane, "answer").json() is None
+    approval = _one(plane, "answer", status=202, value={"status": "approval_required"})
+    assert (approval.status_code, approval.json()) == (202, {"status": "approval_required"})
+    assert _one(plane, "answer", status=204).content == b""
     with pytest.raises(httpx.RemoteProtocolError):
         _one(plane, "truncated")
     assert ok(plane.api.get("/apps"))["total"] == 1
@@ -111,8 +116,31 @@ def test_a_field_may_be_accepted_and_not_kept(plane: Served) -> None:
     slot = ok(plane.api.put(f"{app}/slots/chat", json={"bindings": [{"a": 1}], "preferred_engines": ["mlx"]}))
     assert (slot["bindings"], slot["preferred_engines"]) == ([], ["mlx"])
     assert ok(plane.api.get(f"{app}/slots/chat")) == slot
-    plane.inject("apps.put_slot", "drop_field", field="a.b")
-    refused(plane.api.put(f"{app}/slots/chat", content=b"{no json"), 422, "validation_error")
+    plane.inject("apps.put_slot", "drop_field", field="preferred_engines.x.y")
+    assert ok(plane.api.put(f"{app}/slots/chat", json={"preferred_engines": ["mlx"]}))["preferred_engines"] == ["mlx"]
+
+
+def test_a_body_that_has_no_fields_keeps_its_own_error(plane: Served) -> None:
+    """Where there is nothing to drop, the request is judged as it was sent: no JSON is 422, too much is 413."""
+    app = plane.with_app()
+
+    def chunks() -> Iterator[bytes]:
+        yield from [b"{", b"no json"]
+
+    def too_many() -> Iterator[bytes]:
+        yield from [b" " * 1024 * 1024] * 9
+
+    plane.inject("apps.put_slot", "drop_field", field="a.b", times=2)
+    refused(plane.api.put(f"{app}/slots/chat", content=chunks()), 422, "validation_error")
+    refused(plane.api.put(f"{app}/slots/chat", content=too_many()), 413, "payload_too_large")
+
+
+def test_an_answer_without_a_body_stays_without(plane: Served) -> None:
+    """Changes to an answer's fields leave a 204 what it is."""
+    plane.with_slot(plane.with_app())
+    plane.inject("apps.delete_slot", "set_answer_field", field="a", value=1)
+    answer = plane.api.delete("/apps/demo/slots/chat")
+    assert (answer.status_code, answer.content) == (204, b"")
 
 
 def test_answers_may_lack_or_have_other_fields(plane: Served) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.server.test_server_capabilities import SMALL, post, with_fleet
+from tests.support.fleets import SMALL, post, with_fleet
 from tests.support.planes import Served, ok, refused
 
 
@@ -40,6 +40,16 @@ def test_devices_that_appear_later_join_the_deployments_of_their_target(plane: S
     assert ok(plane.api.get(f"{app}/health"))["status"] == "uncovered"
     plane.with_devices(7, app_slug="demo")
     assert ok(plane.api.get(f"{app}/health"))["slots"][0]["covered_devices"] == 7
+
+
+def test_devices_wait_for_their_target(plane: Served) -> None:
+    """Devices may be seen before any app has their target, and are counted together."""
+    for _ in range(2):
+        plane.with_devices(3)
+    app = plane.with_app()
+    plane.with_target(app)
+    plane.with_slot(app)
+    assert ok(plane.api.get(f"{app}/health"))["slots"][0]["total_devices"] == 6
 
 
 def test_an_app_is_as_covered_as_its_slots_agree(plane: Served) -> None:

@@ -19,12 +19,20 @@ def shared() -> Iterator[Served]:
     with served() as plane:
         plane.with_target(plane.with_app("demo"))
         plane.with_slot("/apps/demo")
+        plane.with_app("untouched")
         yield plane
+
+
+@pytest.fixture
+def own(plane: Served) -> Served:
+    """Make a plane of the test's own, with an app to put a config to."""
+    plane.with_app("untouched")
+    return plane
 
 
 def put(plane: Served, body: bytes, **headers: str) -> httpx.Response:
     """Send a body as it is, to where any JSON object is welcome."""
-    return plane.api.put("/apps/demo/inference-config", content=body, headers=headers)
+    return plane.api.put("/apps/untouched/inference-config", content=body, headers=headers)
 
 
 @pytest.mark.parametrize(
@@ -52,69 +60,82 @@ def put(plane: Served, body: bytes, **headers: str) -> httpx.Response:
         b'{"a":' + b"[" * 500 + b"]" * 500 + b"}",
     ],
 )
-def test_a_body_that_is_no_clean_json_is_refused(shared: Served, body: bytes) -> None:
+def test_a_body_that_is_no_clean_json_is_refused(own: Served, body: bytes) -> None:
     """Not UTF-8, not JSON, too deep, duplicate keys, NaN, control characters, half surrogates: 422, nothing kept."""
-    ok(put(shared, b'{"before": true}'))
-    refused(put(shared, body), 422, "validation_error")
-    assert ok(shared.api.get("/apps/demo/inference-config")) == {"before": True}
+    ok(put(own, b'{"before": true}'))
+    refused(put(own, body), 422, "validation_error")
+    assert ok(own.api.get("/apps/untouched/inference-config")) == {"before": True}
 
 
-def test_text_may_hold_tabs_line_breaks_and_anything_visible(shared: Served) -> None:
+def test_text_may_hold_tabs_line_breaks_and_anything_visible(own: Served) -> None:
     """Tab, line breaks, emoji and joined surrogate pairs are kept."""
     config = {"text": "a\tb\nc\r\n 😀 é \u200b"}
-    assert ok(put(shared, json.dumps(config).encode())) == config
+    assert ok(put(own, json.dumps(config).encode())) == config
 
 
-def test_a_path_of_a_deep_problem_is_named(shared: Served) -> None:
+def test_a_path_of_a_deep_problem_is_named(own: Served) -> None:
     """A control character is named by where it is."""
-    assert invalid_fields(put(shared, b'{"a": [0, {"b": "\\u0001"}]}')) == ["a[1].b"]
-    assert invalid_fields(put(shared, b'{"a": {"\\u0001": 0}}')) == ["a"]
+    assert invalid_fields(put(own, b'{"a": [0, {"b": "\\u0001"}]}')) == ["a[1].b"]
+    assert invalid_fields(put(own, b'{"a": {"\\u0001": 0}}')) == ["a"]
 
 
-def test_a_body_must_say_that_it_is_json(shared: Served) -> None:
+def test_a_body_must_say_that_it_is_json(own: Served) -> None:
     """Another content type is refused; none at all, and any JSON type, are read."""
-    assert invalid_fields(put(shared, b"{}", **{"Content-Type": "text/plain"})) == ["header.content-type"]
+    assert invalid_fields(put(own, b"{}", **{"Content-Type": "text/plain"})) == ["header.content-type"]
     for type_ in ("application/json; charset=utf-8", "Application/JSON", "application/merge-patch+json"):
-        ok(put(shared, b"{}", **{"Content-Type": type_}))
+        ok(put(own, b"{}", **{"Content-Type": type_}))
 
 
-def test_a_body_has_at_most_one_mib(shared: Served) -> None:
+def test_a_body_has_at_most_one_mib(own: Served) -> None:
     """A body of 1 MiB is read, one byte more is 413, however it comes; the connection stays of use."""
     filler = b" " * (1024 * 1024 - 2)
-    ok(put(shared, b"{}" + filler))
-    refused(put(shared, b"{}" + filler + b" "), 413, "payload_too_large")
+    ok(put(own, b"{}" + filler))
+    refused(put(own, b"{}" + filler + b" "), 413, "payload_too_large")
 
     def chunks() -> Iterator[bytes]:
         for _ in range(40):
             yield b" " * 65536
 
-    refused(shared.api.put("/apps/demo/inference-config", content=chunks()), 413, "payload_too_large")
-    ok(shared.api.get("/apps"))
+    refused(own.api.put("/apps/untouched/inference-config", content=chunks()), 413, "payload_too_large")
+    ok(own.api.get("/apps"))
 
 
-def test_many_problems_are_named_up_to_a_hundred(shared: Served) -> None:
+def test_a_body_without_end_is_not_read_to_the_end(own: Served) -> None:
+    """Far beyond the limit the connection is given up, and the plane goes on."""
+
+    def chunks() -> Iterator[bytes]:
+        yield from [b" " * 1024 * 1024] * 48
+
+    try:
+        refused(own.api.put("/apps/untouched/inference-config", content=chunks()), 413, "payload_too_large")
+    except httpx.TransportError:
+        assert own.log()[-1]["status"] == 413
+    ok(own.api.get("/apps"))
+
+
+def test_many_problems_are_named_up_to_a_hundred(own: Served) -> None:
     """An answer stays small, however much is wrong."""
-    answer = shared.api.put("/apps/demo/slots/chat", json={"bindings": [1] * 5000})
+    answer = own.api.put("/apps/untouched/slots/chat", json={"bindings": [1] * 5000})
     assert len(invalid_fields(answer)) == 100
 
 
-def test_unknown_routes_and_methods_are_fastapis_own(shared: Served) -> None:
+def test_unknown_routes_and_methods_are_fastapis_own(own: Served) -> None:
     """No such route: the bare 404; no such method: 405; both with a request id."""
     for answer, status, detail in (
-        (shared.api.get("/nowhere"), 404, "Not Found"),
-        (shared.api.get("/apps/"), 404, "Not Found"),
-        (shared.api.put("/apps"), 405, "Method Not Allowed"),
+        (own.api.get("/nowhere"), 404, "Not Found"),
+        (own.api.get("/apps/"), 404, "Not Found"),
+        (own.api.put("/apps"), 405, "Method Not Allowed"),
     ):
         assert (answer.status_code, answer.json()) == (status, {"detail": detail})
         assert answer.headers["X-Request-Id"]
 
 
-def test_every_request_has_its_own_id(shared: Served) -> None:
+def test_every_request_has_its_own_id(own: Served) -> None:
     """Ids are in the header, in the error and in the log, and never the same."""
-    answers = [shared.api.get("/apps"), shared.api.get("/apps/none"), shared.api.get("/none")]
+    answers = [own.api.get("/apps"), own.api.get("/apps/none"), own.api.get("/none")]
     ids = [answer.headers["X-Request-Id"] for answer in answers]
     assert len(set(ids)) == 3
-    assert [entry["request_id"] for entry in shared.log()[-3:]] == ids
+    assert [entry["request_id"] for entry in own.log()[-3:]] == ids
 
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=12)

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.server.test_server_capabilities import SMALL
+from tests.support.fleets import SMALL
 from tests.support.planes import Served, invalid_fields, ok, refused
 
 from octosync.server import Settings, create_app

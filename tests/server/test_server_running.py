@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -108,6 +109,39 @@ def test_serve_returns_on_a_signal(number: signal.Signals, tmp_path: Path) -> No
         serve(Settings(db=tmp_path / "plane.db"), "localhost", 0, on_ready=stop)
     assert len(urls) == 2
     assert all(url.startswith("http://127.0.0.1:") for url in urls)
+
+
+async def test_it_can_be_mounted_by_any_asgi_server() -> None:
+    """Servers that speak the lifespan protocol get their answers."""
+    sent: list[Any] = []
+    messages = iter(({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}))
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    await create_app(Settings())({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def test_a_failure_while_sending_is_the_servers_to_handle(caplog: pytest.LogCaptureFixture) -> None:
+    """Once an answer has begun there is no second one: the failure goes on to whoever serves."""
+    scope = {
+        "type": "http", "method": "GET", "path": "/api/v1/apps", "raw_path": b"/api/v1/apps", "query_string": b"",
+        "headers": [], "client": ("127.0.0.1", 1), "server": ("plane", 80), "scheme": "http", "root_path": "",
+    }  # fmt: skip
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        raise OSError(message["type"])
+
+    with pytest.raises(OSError, match=r"http\.response\.start"):
+        await create_app(Settings())(scope, receive, send)
+    assert "failed" in caplog.text
 
 
 async def test_a_crash_is_a_500_with_a_request_id(caplog: pytest.LogCaptureFixture) -> None:

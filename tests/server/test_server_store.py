@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.server.test_server_capabilities import LARGE, SMALL, post, with_fleet
+from tests.support.fleets import LARGE, SMALL, post, with_fleet
 from tests.support.planes import Clock, Served, ok, served
 
 from octosync.errors import ConfigError
@@ -47,6 +47,19 @@ def test_a_restart_keeps_everything(tmp_path: Path) -> None:
         assert plane.api.get("/apps").headers["X-Request-Id"] > first_id
         plane.tick(600)
         assert ok(plane.api.get("/deployments"))["deployments"][0]["status"] == "completed"
+
+
+def test_a_restart_does_not_seed_again(tmp_path: Path) -> None:
+    """The demo's devices are seen once in a database's life."""
+    totals: list[int] = []
+    for _ in range(2):
+        with served(db=tmp_path / "plane.db", seed="demo") as plane:
+            if not totals:
+                app = plane.with_app("field-notes")
+                plane.with_target(app, "ios", "com.octomil.field-notes")
+                plane.with_slot(app)
+            totals.append(ok(plane.api.get("/apps/field-notes/health"))["slots"][0]["total_devices"])
+    assert totals[0] == totals[1] > 0
 
 
 def test_the_same_history_gives_the_same_answers() -> None:

@@ -15,6 +15,7 @@ answer is lost or replaced). Actions, each with its default `when`:
                                detail {"detail": message} or text; `retry_after`: seconds, as a number or, with
                                `retry_after_date: true`, as an HTTP date
     cut*               before  close the connection without an answer (`cut_before` and `cut_after` say it in one word)
+    answer*            before  `status` (default 200) with the JSON `value`, null by default
     html*              before  a proxy's HTML page, `status` (default 502)
     not_found*         before  the bare 404 {"detail": "Not Found"} of a route that is not there
     redirect*          before  `status` (default 307) to `location`
@@ -51,7 +52,7 @@ from octosync.server.validation import MAX_BODY_BYTES, Body
 
 # What `when` is by default, for the actions that leave a choice; every other one has only one sense.
 _WHEN = {
-    "status": "before", "cut": "before", "html": "before", "not_found": "before", "redirect": "before",
+    "status": "before", "cut": "before", "html": "before", "not_found": "before", "redirect": "before", "answer": "before",
     "empty": "after", "garbage": "after",
 }  # fmt: skip
 _READ_AT_MOST = 8 * MAX_BODY_BYTES
@@ -63,7 +64,7 @@ class FaultRule(Body):
     operation: str
     action: Literal[
         "delay", "status", "cut", "cut_before", "cut_after", "html", "not_found", "redirect", "empty", "garbage",
-        "truncated", "bare_list", "drop_field", "drop_answer_field", "set_answer_field",
+        "truncated", "bare_list", "answer", "drop_field", "drop_answer_field", "set_answer_field",
     ]  # fmt: skip
     slug: str | None = None
     times: int | None = Field(default=1, ge=1)
@@ -187,9 +188,9 @@ class Injection:
             case "truncated" if true is not None:
                 await self._truncate(true, scope, receive, send)
             case "bare_list" | "drop_answer_field" | "set_answer_field" if true is not None:
-                await self._edited(true)(scope, receive, send)
+                await _sendable(self._edited(true))(scope, receive, send)
             case _:
-                await self._replacement()(scope, receive, send)
+                await _sendable(self._replacement())(scope, receive, send)
 
     async def _cut(self, scope: Scope, receive: Receive) -> None:
         connection = self.faults.connections.get(tuple(scope.get("client") or ("", 0)))
@@ -228,6 +229,8 @@ class Injection:
                 return Response('{"detail":"Not Found"}', 404, media_type="application/json")
             case "redirect":
                 return Response(status_code=rule.status or 307, headers={"Location": rule.location})
+            case "answer":
+                return Response(to_json(rule.value).encode(), rule.status or 200, media_type="application/json")
             case "empty":
                 return Response(status_code=rule.status or 200)
             case "garbage":
@@ -258,6 +261,11 @@ class Injection:
             case _:
                 error: JsonObject = {"code": rule.code, "message": rule.message, **details}
                 return {"error": {**error, "request_id": self.request_id}}
+
+
+def _sendable(response: Response) -> Response:
+    """Return the response, without a body where HTTP allows none."""
+    return Response(status_code=response.status_code) if response.status_code in {204, 205, 304} else response
 
 
 async def _until_closed(receive: Receive) -> None:
