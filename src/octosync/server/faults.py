@@ -1,13 +1,13 @@
 """Injected faults, for testing clients: what networks, proxies and newer or broken control planes do.
 
-`PUT /_local/faults` replaces the rules, `GET` shows them with what is left of each, `DELETE` removes them:
+`PUT /_local/faults` replaces the rules, `GET` shows them with how often each has `acted`, `DELETE` removes them:
 
     {"rules": [{"operation": "apps.put_slot", "action": "drop_field", "field": "bindings", "times": 1}]}
 
 The first rule that matches a request acts on it, and only that one. A rule matches by `operation` (an operation id, or
 `"*"`) and, where given, by `slug`; it lets the first `skip` matches (default 0) pass, acts on the next `times` (default
 1; null: on all), then is spent. `when` is `"before"` (the request is not carried out) or `"after"` (it is, and then its
-answer is lost or replaced). Actions, each with its default `when`:
+answer is lost or replaced); the actions marked * leave the choice. Each with its default `when`:
 
     delay              before  wait `seconds` (default 1), then go on as if nothing had been
     status*            before  answer `status` (default 503), with `code`, `message`, `details`, in the `shape` nested
