@@ -203,6 +203,18 @@ async def test_a_control_plane_that_is_down_is_told_once() -> None:
             await observe(client, State.of(_declared("a"), _declared("b")))
 
 
+async def test_an_outage_in_the_middle_costs_a_few_requests(plane: Plane) -> None:
+    """Apps are still listed, and everything else fails: reading stops, instead of trying each of 40 reads several times."""
+    slugs = [f"app-{number}" for number in range(40)]
+    for slug in slugs:
+        plane.app(slug, "chat")
+    plane.break_with({"operation": "apps.list_slots", "action": "status", "status": 503, "times": 1000})
+    async with client_of(plane.url, attempts=2, concurrency=1) as client:
+        with pytest.raises(Unavailable, match="unavailable"):
+            await observe(client, State.of(*(_declared(slug, Section.SLOTS) for slug in slugs)))
+        assert client.requests == 1 + 10 * 2
+
+
 async def test_a_path_of_ours_that_is_wrong_is_told_once(plane: Plane) -> None:
     """A route that the control plane doesn't have is not tried for forty apps."""
     for number in range(6):

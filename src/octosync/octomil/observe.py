@@ -28,6 +28,9 @@ Read: TypeAlias = Callable[[], Awaitable[None]]
 # Above this many, one list is cheaper than a request each.
 MOST_READ_BY_SLUG = 5
 
+# So many reads in a row that the control plane was not there for, each after all its attempts: it won't be for the rest.
+_UNAVAILABLE_IN_A_ROW = 10
+
 # Whatever says the same of every request: one error, raised at once, instead of a copy for each app.
 _OF_THE_WHOLE = frozenset(
     {
@@ -55,7 +58,7 @@ async def observe(
     how many are expected.
 
     What can't be read of one app is in `errors`. Raises `RemoteError` where that would be the same of every app: the
-    credential, the connection, or an org that isn't the configured one.
+    credential, the connection, an outage, or an org that isn't the configured one.
     """
     walk = _Walk(client, desired, now or datetime.now(UTC), progress)
     requests_before = client.requests
@@ -78,6 +81,7 @@ class _Walk:
         self._slots: dict[str, tuple[Slot, ...]] = {}
         self._configs: dict[str, InferenceConfig] = {}
         self._errors: dict[tuple[str, Section | None], RemoteError] = {}
+        self._unavailable = 0
         self._read_at: dict[tuple[str, Section | None], float] = {}
         self._unmanaged: tuple[str, ...] | None = None
         self._org: str | None = None
@@ -155,9 +159,13 @@ class _Walk:
         except RemoteError as error:
             if isinstance(error, CredentialRefused) or error.reference in _OF_THE_WHOLE:
                 raise
+            self._unavailable = self._unavailable + 1 if isinstance(error, Unavailable) else 0
+            if self._unavailable >= _UNAVAILABLE_IN_A_ROW:
+                raise  # an outage costs a few requests, not all of them, each with its attempts
             self._errors[slug, section] = error
             self._tick()
             return None
+        self._unavailable = 0
         self._tick()
         self._read_at[slug, section] = result.at
         return result.value
