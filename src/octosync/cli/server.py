@@ -50,20 +50,28 @@ def command(
         rate_window_seconds=window,
         seed=seed,
     )
-    serve(settings, host, port, on_ready=lambda url: err(_welcome(url, settings)))
+    manifests = _manifests(settings)  # before it serves: what fails, fails here
+    serve(settings, host, port, on_ready=lambda url: err(_welcome(url, settings, manifests)))
 
 
-def _welcome(url: str, settings: Settings) -> str:
+def _manifests(settings: Settings) -> str:
+    """Return the manifests to plan against it, as they are to be typed."""
+    if settings.seed is None:
+        return "PATH"
+    with shipped_manifests() as examples:
+        return as_typed(examples)
+
+
+def _welcome(url: str, settings: Settings, manifests: str) -> str:
     kept = f"kept in {settings.db}" if settings.db else "kept in memory, gone when this stops"
-    lines = [f"The embedded control plane listens on {url} ({kept})."]
-    if settings.seed is not None:
-        lines.append(f"  Keys, to act as somebody:  {'  '.join(f'{key.name} {key.secret}' for key in DEMO_TOKENS)}")
-    with shipped_manifests() as manifests:
-        shown = as_typed(manifests)
     needed = "OCTOMIL_API_KEY=… " if settings.tokens else ""
-    lines.append(f"  {needed}octosync plan -f {shown} --url {url}")
-    lines.append(f"  API description: {url}/openapi.json · Ctrl-C stops it")
-    return "".join(f"{line}\n" for line in lines)
+    keys = ", ".join(f"{key.name} {key.secret}" for key in DEMO_TOKENS) if settings.seed is not None else ""
+    return (
+        f"The embedded control plane listens on {url} ({kept}).\n"
+        f"  {needed}octosync plan -f {manifests} --url {url}\n"
+        + (f"  Keys, to act as somebody: {keys}\n" if keys else "")
+        + f"  API description: {url}/openapi.json · Ctrl-C stops it\n"
+    )
 
 
 def _rate_limit(text: str) -> tuple[int, float]:

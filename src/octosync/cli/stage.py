@@ -17,7 +17,7 @@ from typing import Final
 import click
 
 from octosync.cli.console import out, wants_colour
-from octosync.cli.failing import report_failure
+from octosync.cli.failing import report_failure, usage_error
 from octosync.errors import ConfigError, ExitCode, Interrupted, OctosyncError
 from octosync.manifest.configuration import FILE_NAME
 from octosync.report.ink import Ink
@@ -62,15 +62,14 @@ class Stage:
     def run(self, *arguments: str, ends: ExitCode) -> None:
         """Run a command as if it had been typed.
 
-        Raises `OctosyncError` where it ends with another exit code than `ends`, `Interrupted` where a signal ended it.
+        Raises `OctosyncError` where it ends with another exit code than `ends`; `Interrupted`, or click's `Exit`, where a
+        signal or the end of a pipe ended it.
         """
         self._typed("octosync", *arguments)
         code = _run(arguments)
         _end_on_sigterm()  # the command has put the default back
-        if code in _SIGNALLED:
-            interrupted = Interrupted("interrupted", "the demo was interrupted")
-            interrupted.exit_code = code
-            raise interrupted
+        if code in _SIGNALLED:  # it has said so itself, or nobody listens any more
+            raise click.exceptions.Exit(code)
         if code != ends:
             raise OctosyncError(
                 "demo-failed",
@@ -136,8 +135,7 @@ def _run(arguments: tuple[str, ...]) -> ExitCode:
     except OctosyncError as error:
         return report_failure(error)
     except click.ClickException as error:
-        error.show()
-        return ExitCode.USAGE
+        return report_failure(usage_error(error))
     return ExitCode(code or 0)
 
 

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.commands import octosync, origin_of, started, stopped
+
+from octosync.cli import main
+from octosync.errors import ExitCode
+
+
+def _get(url: str, key: str | None = None) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    with httpx.Client(trust_env=False) as client:
+        return client.get(url, headers=headers)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_server_answers_until_a_signal_stops_it(number: signal.Signals) -> None:
+    """It says where it listens, answers there, and a signal ends it with exit code 0 and without a word."""
+    with started("server", "--port", "0") as process:
+        url = origin_of(process)
+        assert _get(f"{url}/api/v1/apps").status_code == 200
+        said, complaints = stopped(process, number)
+    assert (process.returncode, said) == (0, "")
+    assert "Traceback" not in complaints
+
+
+def test_what_is_kept_in_a_file_outlives_the_server(tmp_path: Path) -> None:
+    """With --db, an app that was created is there after a restart."""
+    for expected in (0, 1):
+        with started("server", "--port", "0", "--db", str(tmp_path / "plane.db")) as process:
+            url = f"{origin_of(process)}/api/v1/apps"
+            assert len(_get(url).json()["apps"]) == expected
+            with httpx.Client(trust_env=False) as client:
+                client.post(url, json={"slug": "demo", "name": "Demo"})
+            stopped(process)
+
+
+def test_a_taken_port_is_a_clear_error() -> None:
+    """The message names address and port, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = octosync("server", "--port", str(port))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "address-unavailable" in ended.stderr
+    assert str(port) in ended.stderr
+    assert "--port" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_keys_are_asked_for_and_never_shown() -> None:
+    """With --token there is no answer without the key, the welcome says that one is needed, and does not show it."""
+    with started("server", "--port", "0", "--token", "ana:s3cret=apps:read") as process:
+        url = f"{origin_of(process)}/api/v1/apps"
+        assert _get(url).status_code == 401
+        assert _get(url, "s3cret").status_code == 200
+        said, complaints = stopped(process)
+    assert "OCTOMIL_API_KEY=…" in complaints
+    assert "s3cret" not in said + complaints
+
+
+@pytest.mark.parametrize("limit", ["", "x", "5/0", "-1", "1/x"])
+def test_a_rate_limit_that_makes_no_sense_is_a_usage_error(
+    limit: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message has an example."""
+    monkeypatch.setattr(sys, "argv", ["octosync", "server", f"--rate-limit={limit}"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == ExitCode.USAGE
+    assert "--rate-limit 100" in capsys.readouterr().err
+
+
+def test_the_rate_limit_holds() -> None:
+    """--rate-limit 2/60 answers two requests, and 429 to the third."""
+    with started("server", "--port", "0", "--rate-limit", "2/60", "--token", "s3cret") as process:
+        url = f"{origin_of(process)}/api/v1/apps"
+        assert [_get(url, "s3cret").status_code for _ in range(3)] == [200, 200, 429]
+
+
+class _Ear(io.StringIO):
+    """Stops this process's server as soon as it says where it listens."""
+
+    def write(self, text: str, /) -> int:
+        if "listens on" in text:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().write(text)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--seed", "demo"], ["demo-key-ana", "demo-key-ben", "examples/manifests", "kept in memory"]),
+        (["--db", "plane.db"], ["kept in plane.db", "octosync plan -f PATH --url http://127.0.0.1:"]),
+    ],
+)
+def test_the_welcome_says_how_to_go_on(
+    flags: list[str], said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it keeps things, what to plan against it, and with the demo's seed the keys to act as somebody."""
+    monkeypatch.chdir(tmp_path)
+    ear = _Ear()
+    monkeypatch.setattr(sys, "stderr", ear)
+    monkeypatch.setattr(sys, "argv", ["octosync", "server", "--port", "0", *flags])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert [part for part in said if part not in ear.getvalue()] == []
+
+
+def test_the_api_describes_itself() -> None:
+    """/openapi.json, which the welcome names, is there."""
+    with started("server", "--port", "0") as process:
+        url = origin_of(process)
+        assert process.stderr is not None
+        assert f"{url}/openapi.json" in process.stderr.readline() + process.stderr.readline()
+        assert "apps.put_slot" in json.dumps(_get(f"{url}/openapi.json").json())

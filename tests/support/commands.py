@@ -1,0 +1,73 @@
+"""The octosync command as its users start it: a process of its own, whose output is read as it comes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+OCTOSYNC = (sys.executable, "-m", "octosync")
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment without what would steer octosync, and with these variables."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
+    return {**kept, **variables}
+
+
+def octosync(
+    *arguments: str, cwd: Path | None = None, variables: Mapping[str, str] | None = None, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; its output is text."""
+    return subprocess.run(
+        [*OCTOSYNC, *arguments],
+        cwd=cwd,
+        env=environment(**(variables or {})),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@contextmanager
+def started(*arguments: str, cwd: Path | None = None, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a command with piped output; it is killed where the block leaves it running."""
+    process = subprocess.Popen(
+        [*OCTOSYNC, *arguments],
+        cwd=cwd,
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def origin_of(process: subprocess.Popen[str]) -> str:
+    """Wait until `octosync server` says where it listens, and return that."""
+    assert process.stderr is not None
+    first = process.stderr.readline()
+    found = re.search(r"listens on (http://\S+)", first)
+    assert found is not None, first + process.stderr.read()
+    return found[1]
+
+
+def stopped(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> tuple[str, str]:
+    """Send a signal and wait for the end; return what is left of standard output and standard error."""
+    process.send_signal(number)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    rest = process.stdout.read(), process.stderr.read()  # not communicate(): it forgets what readline has read ahead
+    process.wait()
+    return rest
