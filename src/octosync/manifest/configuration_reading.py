@@ -38,10 +38,15 @@ def read_configuration(path: Path | None, *, version: str = __version__, directo
     files = read_files([str(path)], base, findings)
     if not files:
         return Configured(Configuration(file=display_name(str(path)), directory=path.parent), findings.sorted)
-    file = files[0]
-    source, documents = parse(file.name, file.data, _SECRETS, findings)
+    return read_configuration_text(files[0].name, files[0].data, path.parent, version=version)
+
+
+def read_configuration_text(name: str, data: bytes, directory: Path, *, version: str = __version__) -> Configured:
+    """Read the bytes of an octosync.yaml that stands in a directory, wherever they come from."""
+    findings = Findings()
+    source, documents = parse(name, data, _SECRETS, findings)
     reporter = Reporter(findings, source)
-    configuration = Configuration(file=file.name, directory=path.parent)
+    configuration = Configuration(file=name, directory=directory)
     for extra in documents[1:]:
         reporter.report("wrong-type", _start(extra), "octosync.yaml is one document, and this is another")
     if not documents:
@@ -54,7 +59,7 @@ def read_configuration(path: Path | None, *, version: str = __version__, directo
         _refuse_secrets(root, reporter)
         fields = Walk(reporter).record(root, CONFIGURATION)
         if fields is not None:
-            configuration = _Reading(fields, reporter, path.parent).configuration(file.name)
+            configuration = _Reading(fields, reporter, directory).configuration(name)
     else:
         reporter.report("wrong-type", root, f"octosync.yaml is an object, not {type_name(root)}")
     return Configured(configuration, _one_each(findings.sorted))
@@ -205,6 +210,8 @@ class _Reading:
             parts = urlsplit(url)
             _ = parts.port
         except ValueError:
+            if "@" in url:
+                self._reporter.source.hide((at.line, at.column), (at.line, at.column + at.width))
             self._reporter.report("invalid-url", at, "this is no URL", path=path)
             return
         if "@" in parts.netloc or "?" in url or "#" in url:

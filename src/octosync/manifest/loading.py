@@ -86,7 +86,7 @@ def load(
         found = loader.read(asked, findings, stdin=stdin)
         _report_empty(found, findings, allow_empty=allow_empty)
         state = loader.assemble(found)
-        check_owners(found.resources, configuration.owners, configuration.directory)
+        check_owners(found.resources, configuration.owners, configuration.directory, findings)
         others = State()
         if paths and STDIN not in asked and not (context and context.kustomize):
             others = loader.others(own_paths, found, findings)

@@ -11,7 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from octosync.manifest.documents import Resource
-from octosync.manifest.sources import File
+from octosync.manifest.findings import Findings
+from octosync.manifest.sources import STDIN_NAME, File
+from octosync.model import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +32,20 @@ class Owner:
         return _pattern(self.paths).fullmatch(path) is not None
 
 
-def check_owners(resources: Iterable[tuple[Resource, File]], owners: tuple[Owner, ...], directory: Path) -> None:
+def check_owners(
+    resources: Iterable[tuple[Resource, File]], owners: tuple[Owner, ...], directory: Path, findings: Findings
+) -> None:
     """Report every document that stands outside the folders of its app, or declares another's app in an owned folder.
 
-    Documents from stdin have no folder and are not judged.
+    Documents from stdin have no folder and are not judged, which is noted.
     """
+    if not owners:
+        return
+    unjudged = False
     base = os.path.realpath(directory)
     for resource, file in resources:
         if file.real is None:
+            unjudged = True
             continue
         path = os.path.relpath(file.real, base).replace(os.sep, "/")
         by_app = [owner for owner in owners if owner.holds(resource.app)]
@@ -57,6 +65,12 @@ def check_owners(resources: Iterable[tuple[Resource, File]], owners: tuple[Owner
             summary = f"this folder declares {apps}, says octosync.yaml, not {name}"
         resource.reporter.report(
             "not-your-app", at, summary, path="metadata.name" if resource.kind == "App" else "spec.app"
+        )
+    if unjudged:
+        findings.add(
+            "owners-not-checked",
+            "documents from stdin have no folder, so octosync.yaml's owners are not held against them",
+            origin=Origin(STDIN_NAME),
         )
 
 

@@ -107,12 +107,16 @@ class _Anchor:
 
 @dataclass(slots=True)
 class _Problem:
-    """A finding that waits until the whole document tells what is sensitive. `{}` in the summary takes the quoted value."""
+    """A finding that waits until the whole document tells what is sensitive.
+
+    `{}` in the summary takes the quoted value; `path` is safe to show where `cut` says that it ends at a sensitive key.
+    """
 
     rule: str
     at: Scalar
     summary: str
     path: str
+    cut: bool
     value: object = ""
     suggestion: str | None = None
     notes: tuple[str, ...] = field(default=())
@@ -173,13 +177,22 @@ class _Reader:
         reporter = Reporter(self._findings, self._source)
         for one in self._problems:
             summary = one.summary.format(reporter.quote(one.value, one.at))
-            reporter.report(one.rule, one.at, summary, path=one.path, suggestion=one.suggestion, notes=one.notes)
+            hidden = self._source.hides(one.at.line, one.at.column)
+            reporter.report(
+                one.rule,
+                one.at,
+                summary,
+                path="" if hidden and not one.cut else one.path,
+                suggestion=None if hidden else one.suggestion,
+                notes=one.notes,
+            )
 
     def _problem(self, rule: str, at: Scalar, summary: str, **more: Any) -> None:  # noqa: ANN401 - _Problem's own fields
-        self._problems.append(_Problem(rule, at, summary, self._path(), **more))
+        path, cut = self._path()
+        self._problems.append(_Problem(rule, at, summary, path, cut, **more))
 
-    def _path(self) -> str:
-        """Return where in the document the reader is, no deeper than a sensitive key."""
+    def _path(self) -> tuple[str, bool]:
+        """Return where in the document the reader is, no deeper than a sensitive key, and whether it is cut there."""
         path = ""
         for frame in self._stack:
             if isinstance(frame.node, Sequence):
@@ -187,8 +200,8 @@ class _Reader:
             elif frame.key is not None:
                 path = join(path, str(frame.key.value))
                 if self._is_sensitive(str(frame.key.value)):
-                    break
-        return path
+                    return path, True
+        return path, False
 
     # One handler an event. These are the hot loop: a file of 3.5 MB makes some 400,000 events.
 

@@ -80,6 +80,12 @@ _FILES: Final = (
     _file("empty-directory", _WARNING, "A directory holds no manifests.", "a directory with a README only"),
     _file("empty-file", _WARNING, "A file among others holds no document.", "a file with comments only, beside others"),
     _file("no-documents", _ERROR, "There is no document in the whole set.", "a directory whose files are all empty"),
+    _file(
+        "owners-not-checked",
+        _NOTICE,
+        "Documents from stdin have no folder to hold owners against.",
+        "octosync validate -f -",
+    ),
     _file("not-utf8", _ERROR, "A file is not UTF-8 text.", "a file saved as Latin-1 or UTF-16"),
 )
 

@@ -78,7 +78,7 @@ def _find(path: str, directory: Path, findings: Findings) -> Iterator[_Found]:
         yield _Found(Path(full).is_symlink(), display_name(shown), full)
         return
     count = 0
-    for one in _walk(full, shown, findings):
+    for one in _walk(full, shown, findings, through_link=Path(full).is_symlink()):
         count += 1
         yield one
     if not count:
@@ -90,13 +90,13 @@ def _find(path: str, directory: Path, findings: Findings) -> Iterator[_Found]:
         )
 
 
-def _walk(full: str, shown: str, findings: Findings) -> Iterator[_Found]:
+def _walk(full: str, shown: str, findings: Findings, *, through_link: bool) -> Iterator[_Found]:
     """Yield a directory's manifests. Real directories come before those behind links, and each is entered once: no loops."""
     seen: set[str] = set()
-    waiting: deque[tuple[str, str, bool]] = deque([(full, shown, False)])
+    waiting: deque[tuple[str, str, bool]] = deque([(full, shown, through_link)])
     behind_links: deque[tuple[str, str, bool]] = deque()
     while waiting or behind_links:
-        path, name, through_link = (waiting or behind_links).popleft()
+        path, name, linked = (waiting or behind_links).popleft()
         real = os.path.realpath(path)
         if real in seen:
             continue
@@ -112,10 +112,10 @@ def _walk(full: str, shown: str, findings: Findings) -> Iterator[_Found]:
             if entry.name.startswith(".") or entry.name in _LEFT_OUT:
                 continue
             if _is_directory(entry):
-                queue = behind_links if entry.is_symlink() or through_link else waiting
-                queue.append((entry.path, below, through_link or entry.is_symlink()))
+                queue = behind_links if entry.is_symlink() else waiting
+                queue.append((entry.path, below, linked or entry.is_symlink()))
             elif entry.name.endswith(SUFFIXES):
-                yield _Found(through_link or entry.is_symlink(), display_name(below), entry.path)
+                yield _Found(linked or entry.is_symlink(), display_name(below), entry.path)
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:

@@ -43,4 +43,5 @@ def report_syntax(error: yaml.YAMLError, reporter: Reporter) -> None:
     context = getattr(error, "context_mark", None)
     if problem == "found unexpected end of stream" and context is not None:
         at = Scalar(None, context.line + 1, context.column + 1, 1)
-    reporter.report("yaml-syntax", at, _EXPLAINED.get(problem, problem))
+    notes = ("inside braces and brackets, ${NAME} needs quotes",) if "${" in line else ()
+    reporter.report("yaml-syntax", at, _EXPLAINED.get(problem, problem), notes=notes)

@@ -1,0 +1,283 @@
+"""octosync.yaml."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.support.manifests import Workspace, only, rules
+
+from octosync.errors import UsageError
+from octosync.manifest import (
+    Configuration,
+    FreezeWindow,
+    GuardLimits,
+    Owner,
+    Rate,
+    find_configuration,
+    parse_duration,
+    read_configuration,
+)
+from octosync.manifest.versions import parse_specifier
+from octosync.model import Origin, Sensitivity
+
+FULL = """\
+requires: ">=0.1,<1"
+contexts:
+  production: {url: https://api.octomil.com, org: 8f1c, tokenEnv: OCTOMIL_API_KEY, kustomize: overlays/production}
+  staging: {url: https://api.octomil.com, org: 77ab, tokenFile: secrets/t, paths: [apps/], vars: {CHANNEL: beta}}
+  local: {url: "http://127.0.0.1:8787"}
+defaultContext: local
+paths: [apps/]
+env: [RELEASE_CHANNEL]
+owners: [{paths: "teams/search/**", apps: ["search-*"]}]
+guards: {maxDeletes: 11, maxDeletePercent: 12.5, minObjects: 13, maxArchives: 0, trailers: [deletes]}
+freeze: [{cron: "0 18 * * FRI", duration: 60h, timezone: Europe/Berlin, except: ["sandbox-*"]}]
+drift: {hold: 1h30m}
+maxCanaries: 0
+rate: {requestsPerMinute: 0, concurrency: 4}
+sensitiveKeys: ["*credential*"]
+api:
+  operations: {apps.list: {path: /applications}}
+  readOnly: {slot: [computed]}
+  platforms: [visionos]
+"""
+
+
+def test_everything_in_it_becomes_frozen_values(workspace: Workspace) -> None:
+    """Each key of the documentation's example is read, with paths relative to the working directory."""
+    configured = workspace.configure(FULL)
+    assert not configured.diagnostics
+    found = configured.configuration
+    production, staging, local = (found.contexts[name] for name in ("production", "staging", "local"))
+    assert (production.org, production.token_env, production.kustomize) == (
+        "8f1c",
+        "OCTOMIL_API_KEY",
+        "overlays/production",
+    )
+    assert production.origin == Origin("octosync.yaml", 3, 15)
+    assert (staging.token_file, staging.paths, staging.vars) == (Path("secrets/t"), ("apps",), {"CHANNEL": "beta"})
+    assert (local.url, local.org, local.token_env, local.token_file) == ("http://127.0.0.1:8787", None, None, None)
+    assert (found.file, found.default_context, found.paths, found.env) == (
+        "octosync.yaml",
+        "local",
+        ("apps",),
+        ("RELEASE_CHANNEL",),
+    )
+    assert found.owners == (Owner("teams/search/**", ("search-*",)),)
+    assert found.guards == GuardLimits(
+        max_deletes=11, max_delete_percent=12.5, min_objects=13, max_archives=0, trailers=("deletes",)
+    )
+    assert found.freeze == (
+        FreezeWindow(
+            cron="0 18 * * FRI",
+            duration=timedelta(hours=60),
+            timezone="Europe/Berlin",
+            exempt=("sandbox-*",),
+            origin=Origin("octosync.yaml", 11, 10),
+        ),
+    )
+    assert (found.drift_hold, found.max_canaries) == (timedelta(minutes=90), 0)
+    assert found.rate == Rate(requests_per_minute=0, concurrency=4)
+    assert found.sensitivity == Sensitivity(("*credential*",))
+    assert found.contract.operations["apps.list"].path == "/applications"
+    assert "computed" in found.contract.shapes["slot"].read_only
+    assert found.contract.platforms[-1] == "visionos"
+    assert found.requires is not None
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "guards: {}\nrate: {}\ndrift: {}\napi: {}\nfreeze: []\n"])
+def test_without_keys_the_defaults_hold(workspace: Workspace, text: str) -> None:
+    """An empty file, and empty sections, are what no file is."""
+    configured = workspace.configure(text)
+    assert not configured.diagnostics
+    found, plain = configured.configuration, Configuration()
+    for name in (
+        "guards",
+        "rate",
+        "drift_hold",
+        "max_canaries",
+        "sensitivity",
+        "contexts",
+        "paths",
+        "owners",
+        "freeze",
+    ):
+        assert getattr(found, name) == getattr(plain, name)
+    assert read_configuration(None).configuration == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "path", "suggestion"),
+    [
+        ("[1]", "wrong-type", "", None),
+        ("a: b\n---\nc: d", "wrong-type", "", None),
+        ("defaultContxt: x", "unknown-field", "defaultContxt", "defaultContext"),
+        ("contexts: {c: {}}", "missing-field", "contexts.c.url", None),
+        ("contexts: {c: {url: 'http://a', tokenenv: A}}", "unknown-field", "contexts.c.tokenenv", "tokenEnv"),
+        ("contexts: {c: {url: 'http://a', orgs: b}}", "unknown-field", "contexts.c.orgs", "org"),
+        ("contexts: {c: {url: 'ftp://a'}}", "invalid-url", "contexts.c.url", None),
+        ("contexts: {c: {url: 'http://'}}", "invalid-url", "contexts.c.url", None),
+        ("contexts: {c: {url: 'http://a b'}}", "invalid-url", "contexts.c.url", None),
+        ("contexts: {c: {url: 'http://a:99999'}}", "invalid-url", "contexts.c.url", None),
+        ("contexts: {c: {url: 'http://a', vars: {a-b: c}}}", "invalid-value", "contexts.c.vars", None),
+        ("contexts: {c: {url: 'http://a', vars: {A: 1}}}", "wrong-type", "contexts.c.vars.A", '"1"'),
+        ("requires: newest", "invalid-value", "requires", None),
+        ("requires: 1", "wrong-type", "requires", '"1"'),
+        ("env: [a-b]", "invalid-value", "env[0]", None),
+        ("env: [A, API_TOKEN]", "secret-variable", "env[1]", None),
+        ("env: [1]", "wrong-type", "env[0]", '"1"'),
+        ("owners: [{paths: a}]", "missing-field", "owners[0].apps", None),
+        ("guards: {maxDeletes: -1}", "invalid-value", "guards.maxDeletes", None),
+        ("guards: {maxDeletes: 1.5}", "wrong-type", "guards.maxDeletes", None),
+        ("guards: {maxDeletePercent: 101}", "invalid-value", "guards.maxDeletePercent", None),
+        ("guards: {trailers: [delete]}", "invalid-value", "guards.trailers[0]", "deletes"),
+        ("drift: {hold: 30}", "wrong-type", "drift.hold", '"30"'),
+        ("drift: {hold: 30 minutes}", "invalid-value", "drift.hold", None),
+        ("freeze: [{cron: daily, duration: 1h}]", "invalid-value", "freeze[0].cron", None),
+        ("rate: {concurrency: 0}", "invalid-value", "rate.concurrency", None),
+        ("api: {operations: {apps.lst: {path: /x}}}", "invalid-override", "api", None),
+        ("api: {operations: {apps.get: {path: /x}}}", "invalid-override", "api", None),
+        ("api: {readOnly: {slots: [x]}}", "invalid-override", "api", None),
+        ("heal: {}", "unknown-field", "heal", None),
+    ],
+)
+def test_each_mistake_is_one_error_in_its_place(
+    workspace: Workspace, text: str, rule: str, path: str, suggestion: str | None
+) -> None:
+    """The same diagnostics as for manifests: rule, path, suggestion."""
+    configured = workspace.configure(text)
+    found = only(configured)
+    assert (found.rule, found.path, found.suggestion) == (rule, path, suggestion)
+    assert configured.has_errors
+    assert found.origin is not None
+    assert found.origin.file == "octosync.yaml"
+
+
+SECRET = "hunter2-8f1c"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"contexts: {{c: {{url: 'http://a', token: {SECRET}}}}}",
+        f"contexts:\n  c:\n    url: http://a\n    apiKey: {SECRET}",
+        f"contexts:\n  c:\n    url: http://a\n    tokenEnv: {SECRET}",
+        f"contexts:\n  c:\n    url: http://user:{SECRET}@a",
+        f"contexts:\n  c:\n    url: 'http://{SECRET}@[a'",
+        f"contexts:\n  c:\n    url: http://a?key={SECRET}",
+        f"contexts:\n  c:\n    url: http://a#{SECRET}",
+        f"contexts:\n  c:\n    url: http://a\n    vars:\n      API_TOKEN: {SECRET}",
+        f"password: {SECRET}",
+        f"api: [{{secret: {SECRET}}}]",
+        f"token: {SECRET}: x",
+    ],
+)
+def test_a_secret_is_never_a_value_in_it_and_never_shown(workspace: Workspace, text: str) -> None:
+    """A token, a key, a URL with a password or a query: an error that names the key and shows no value."""
+    configured = workspace.configure(text)
+    assert configured.has_errors
+    said = repr([(one.summary, one.path, one.excerpt, one.suggestion, one.notes) for one in configured.diagnostics])
+    assert SECRET not in said
+    assert {"secret-in-configuration", "invalid-url", "yaml-syntax"} & set(rules(configured))
+
+
+def test_another_version_stops_before_it_reads_anything_else(workspace: Workspace) -> None:
+    """A file for a newer octosync may hold keys that this one doesn't know: only the version is reported."""
+    text = 'requires: ">=2"\nnewKey: 1\nnewKey: 2\n'
+    found = only(workspace.configure(text, version="1.9.0"))
+    assert (found.rule, found.summary) == (
+        "version-not-allowed",
+        "this is octosync 1.9.0, and octosync.yaml requires >=2",
+    )
+    assert "version-not-allowed" not in rules(workspace.configure(text, version="2.0"))
+
+
+@pytest.mark.parametrize(
+    ("specifier", "version", "accepted"),
+    [
+        (">=0.1,<1", "0.1.0", True), (">=0.1,<1", "1.0", False), (">=0.1, < 1", "0.0.9", False),
+        ("==0.1", "0.1.0", True), ("==0.1.*", "0.1.7", True), ("==0.1.*", "0.2.0", False), ("==1.0.0", "1", True),
+        ("!=0.1.*", "0.1.7", False), ("!=0.1.*", "0.2", True), ("!=0.1.0", "0.1", False),
+        ("~=0.1", "0.9", True), ("~=0.1", "1.0", False), ("~=0.1.2", "0.1.9", True), ("~=0.1.2", "0.2.0", False),
+        ("~=0.1.2", "0.1.1", False), (">0.1", "0.1.1", True), (">0.1", "0.1", False), ("<=0.1", "0.1.0", True),
+        (">=0.1", "0.1.0rc1", True), (">=0.1", "unknown", False),
+    ],
+)  # fmt: skip
+def test_version_specifiers_mean_what_they_mean_for_python_packages(
+    specifier: str, version: str, accepted: bool
+) -> None:
+    """The usual operators, `.*` and `~=`; a pre-release counts as its release."""
+    assert parse_specifier(specifier).accepts(version) is accepted
+
+
+@pytest.mark.parametrize("text", ["", "1", ">=", ">=1.*", "~=1", "^1", ">=1,", "=1", ">=a"])
+def test_anything_else_is_no_version_specifier(text: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(ValueError, match="no version specifier"):
+        parse_specifier(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("30s", 30), ("30m", 1800), ("4h", 14400), ("1h30m", 5400), ("2d1s", 172801), ("0m", 0)],
+)
+def test_durations(text: str, seconds: int) -> None:
+    """Days, hours, minutes and seconds, in that order, each at most once."""
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "30", "m", "1.5h", "30m1h", "-1h", "1h 30m", "1w", "9999999999h"])
+def test_anything_else_is_no_duration(text: str) -> None:
+    """A bare number has no unit."""
+    with pytest.raises(ValueError, match="duration"):
+        parse_duration(text)
+
+
+def test_it_is_found_upwards(workspace: Workspace) -> None:
+    """The nearest one counts, and its paths are relative to the working directory."""
+    workspace.write({"octosync.yaml": "paths: [apps]", "a/b/c/x": "", "a/b/octosync.yaml": "paths: [deep]"})
+    at = workspace.directory
+    assert find_configuration(at) == at / "octosync.yaml"
+    found = find_configuration(at / "a" / "b" / "c")
+    assert found == at / "a/b/c/../octosync.yaml"
+    assert [Path(path).resolve() for path in read_configuration(found).configuration.paths] == [
+        (at / "a/b/deep").resolve()
+    ]
+    outer = find_configuration(at / "a")
+    assert outer is not None
+    assert outer.resolve() == at.resolve() / "octosync.yaml"
+
+
+def test_without_one_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the root."""
+    monkeypatch.setattr("octosync.manifest.configuration.FILE_NAME", "octosync-that-nobody-has.yaml")
+    assert find_configuration(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["nowhere.yaml", "folder"])
+def test_one_that_cannot_be_read_is_an_error(workspace: Workspace, name: str) -> None:
+    """`--config` that names no file is never taken for "no configuration"."""
+    workspace.write({"folder/x.txt": ""})
+    configured = read_configuration(Path(name), directory=workspace.directory)
+    assert configured.has_errors
+
+
+def test_a_context_is_chosen_by_name(workspace: Workspace) -> None:
+    """A wrong name is a usage error that says what there is."""
+    configuration = workspace.configure(FULL).configuration
+    assert configuration.context("local").name == "local"
+    for name, hint in (
+        ("prodution", "Did you mean production?"),
+        ("zzz", "octosync.yaml has: production, staging, local"),
+    ):
+        with pytest.raises(UsageError, match="unknown-context") as raised:
+            configuration.context(name)
+        assert raised.value.hints == (hint,)
+    with pytest.raises(UsageError, match="unknown-context") as raised:
+        Configuration().context("x")
+    assert "there is none" in raised.value.hints[0]
+    with pytest.raises(UsageError) as raised:
+        Configuration(file="octosync.yaml").context("x")
+    assert "no contexts" in raised.value.hints[0]

@@ -1,0 +1,183 @@
+"""What a wrong field's diagnostic says."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.manifests import Workspace, app, child, only, rules, slot
+
+from octosync.manifest.walk import closest
+from octosync.model import Severity
+
+
+def test_an_unknown_field_is_shown_in_its_place_with_what_was_meant(workspace: Workspace) -> None:
+    """File, line, column, path, rule, source line, width and suggestion: everything that a report needs."""
+    found = only(workspace.load_text(slot("servingPolcy: local_first"), "apps/demo.yaml"))
+    assert found.severity is Severity.ERROR
+    assert found.rule == "unknown-field"
+    assert found.summary == "`servingPolcy` is not a field of a slot"
+    assert str(found.origin) == "apps/demo.yaml:8:7"
+    assert found.path == "spec.slots[0].servingPolcy"
+    assert (found.excerpt, found.width) == ("      servingPolcy: local_first", 12)
+    assert found.suggestion == "servingPolicy"
+    assert "preferredEngines" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "rule", "path", "suggestion"),
+    [
+        ("archived: yes", "wrong-type", "spec.archived", "true"),
+        ("archived: off", "wrong-type", "spec.archived", "false"),
+        ("archived: 1", "wrong-type", "spec.archived", None),
+        ("archived: [1]", "wrong-type", "spec.archived", None),
+        ("name: 12", "wrong-type", "spec.name", '"12"'),
+        ("name: true", "wrong-type", "spec.name", '"true"'),
+        ("name: 1.0", "wrong-type", "spec.name", None),
+        ("name: null", "wrong-type", "spec.name", None),
+        ("name: {a: b}", "wrong-type", "spec.name", None),
+        ('name: ""', "invalid-value", "spec.name", None),
+        ("targets: {}", "wrong-type", "spec.targets", None),
+        ("targets: null", "wrong-type", "spec.targets", None),
+        ("targets: [ios]", "wrong-type", "spec.targets[0]", None),
+        ("targets: [{platform: IOS, identifier: a.b}]", "invalid-value", "spec.targets[0].platform", None),
+        ("targets: [{platform: iOs , identifier: a.b}]", "invalid-value", "spec.targets[0].platform", None),
+        ("slots: [{capability: Chat}]", "invalid-value", "spec.slots[0].capability", None),
+        ("slots: [{capability: chat, servingPolicy: [a]}]", "wrong-type", "spec.slots[0].servingPolicy", None),
+        (
+            "slots: [{capability: chat, servingPolicy: LocalFirst}]",
+            "invalid-value",
+            "spec.slots[0].servingPolicy",
+            "local_first",
+        ),
+        ("slots: [{capability: chat, bindings: [a]}]", "wrong-type", "spec.slots[0].bindings[0]", None),
+        ("slots: [{capability: chat, deploy: {}}]", "missing-field", "spec.slots[0].deploy.environments", None),
+        (
+            "slots: [{capability: chat, deploy: {environments: []}}]",
+            "invalid-value",
+            "spec.slots[0].deploy.environments",
+            None,
+        ),
+        (
+            "slots: [{capability: chat, deploy: {environments: [prod]}}]",
+            "invalid-value",
+            "spec.slots[0].deploy.environments[0]",
+            None,
+        ),
+        (
+            "slots: [{capability: chat, deploy: {environments: [staging], minImprovement: 5}}]",
+            "invalid-value",
+            "spec.slots[0].deploy.minImprovement",
+            None,
+        ),
+        (
+            "slots: [{capability: chat, deploy: {environments: [staging], minImprovement: true}}]",
+            "wrong-type",
+            "spec.slots[0].deploy.minImprovement",
+            None,
+        ),
+        ("inferenceConfig: [1]", "wrong-type", "spec.inferenceConfig", None),
+        ("inference_config: {}", "unknown-field", "spec.inference_config", "inferenceConfig"),
+        ("zebra: {}", "unknown-field", "spec.zebra", None),
+        ('"a b": {}', "unknown-field", 'spec."a b"', None),
+    ],
+)
+def test_each_wrong_value_is_one_error_with_its_path(
+    workspace: Workspace, spec: str, rule: str, path: str, suggestion: str | None
+) -> None:
+    """A wrong value is reported once, where it stands, with what was probably meant."""
+    found = only(workspace.load_text(app(spec)))
+    assert (found.rule, found.path, found.suggestion) == (rule, path, suggestion)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[1]", ["wrong-type"]),
+        ("just text", ["wrong-type"]),
+        ("kind: App", ["missing-field"]),
+        ("a: b", ["missing-field", "missing-field"]),
+        ("apiVersion: 1\nkind: App", ["wrong-type"]),
+        ("apiVersion: octosync.dev/v1\nkind: [App]", ["wrong-type"]),
+        ("apiVersion: octosync.dev/v1\nkind: App", ["missing-field"]),
+        ("apiVersion: octosync.dev/v1\nkind: App\nmetadata: {}", ["missing-field"]),
+        ("apiVersion: octosync.dev/v1\nkind: App\nmetadata: x", ["wrong-type"]),
+        ("apiVersion: octosync.dev/v1\nkind: AppTarget", ["missing-field"]),
+        ("apiVersion: octosync.dev/v1\nkind: AppTarget\nspec: [x]", ["wrong-type"]),
+        ("apiVersion: octosync.dev/v1\nkind: Slot\nspec: {}", ["unknown-kind"]),
+        ("apiVersion: octosync.dev\nkind: App", ["unknown-version"]),
+        ("apiVersion: octosync.dev/v1beta1\nkind: App", ["unknown-version"]),
+        ("apiVersion: octosync.dve/v1\nkind: App\nmetadata: {name: a}", ["unknown-version"]),
+        (
+            "apiVersion: apps/v1\nkind: Deployment\nspec: {on: !!str '${X}'}",
+            ["foreign-document", "tag", "no-documents"],
+        ),
+        ("apiVersion: argoproj.io/v1alpha1\nkind: App\n", ["foreign-document", "no-documents"]),
+    ],
+)
+def test_a_document_that_is_none_of_ours_is_told_apart(workspace: Workspace, text: str, expected: list[str]) -> None:
+    """Another group is a notice; a wrong kind or version of ours, and a document without either, are errors."""
+    found = [rule for rule in rules(workspace.load_text(text)) if rule != "no-documents"]
+    assert sorted(found) == sorted(rule for rule in expected if rule != "no-documents")
+
+
+def test_a_document_may_have_metadata_that_kubernetes_tools_add(workspace: Workspace) -> None:
+    """namespace, foreign labels and annotations are accepted and ignored."""
+    metadata = "namespace: default\nlabels: {app.kubernetes.io/name: x}\nannotations: {example.com/a: b}"
+    found = workspace.load_text(
+        app(metadata=metadata) + "---\n" + child("InferenceConfig", "app: demo\nconfig: {}", metadata=metadata)
+    )
+    assert not found.diagnostics
+    assert found.state.apps["demo"].labels == {"app.kubernetes.io/name": "x"}
+
+
+@pytest.mark.parametrize("key", ["labels", "annotations"])
+def test_labels_and_annotations_are_text(workspace: Workspace, key: str) -> None:
+    """`protect: true` is a boolean, and the error says how to write it."""
+    found = only(workspace.load_text(app(metadata=f"{key}: {{octosync.dev/protect: true}}")))
+    assert (found.rule, found.suggestion) == ("wrong-type", '"true"')
+    assert found.path == f'metadata.{key}."octosync.dev/protect"'
+    assert only(workspace.load_text(app(metadata=f"{key}: [a]"))).rule == "wrong-type"
+
+
+@pytest.mark.parametrize("slug", ["a", "a-b", "0", "a" * 63])
+def test_slugs_that_are_allowed(workspace: Workspace, slug: str) -> None:
+    """One to 63 lower-case letters, digits and inner hyphens."""
+    assert not workspace.load_text(app(name=f'"{slug}"')).diagnostics
+
+
+@pytest.mark.parametrize("slug", ["", "-a", "a-", "A", "a_b", "a.b", "a" * 64, "ä", "a\\n"])
+def test_slugs_that_are_not_allowed(workspace: Workspace, slug: str) -> None:
+    """Anything else is an error, in the App and in its children."""
+    assert rules(workspace.load_text(app(name=f'"{slug}"'))) == ["invalid-slug"]
+    assert rules(workspace.load_text(child("InferenceConfig", f'app: "{slug}"\nconfig: {{}}'))) == ["invalid-slug"]
+
+
+def test_json_and_yaml_are_checked_alike(workspace: Workspace) -> None:
+    """A JSON manifest has lines and columns too."""
+    text = '{"apiVersion": "octosync.dev/v1", "kind": "App",\n "metadata": {"name": "demo"},\n "spec": {"nam": "x"}}'
+    found = only(workspace.load_text(text, "a.json"))
+    assert (found.rule, str(found.origin), found.suggestion) == ("unknown-field", "a.json:3:11", "name")
+
+
+def test_long_lines_are_not_shown_and_long_values_are_cut(workspace: Workspace) -> None:
+    """A minified line helps nobody; a quoted value stays on one line."""
+    found = only(workspace.load_text(app(f"slots: [{{capability: {'X' * 400}}}]")))
+    assert found.excerpt is None
+    assert len(found.summary) < 200
+    found = only(workspace.load_text(app('slots: [{capability: "a\\nb\\tc"}]')))
+    assert "`a⏎b c`" in found.summary
+
+
+def test_a_value_over_several_lines_is_marked_to_the_end_of_its_first(workspace: Workspace) -> None:
+    """The caret line never leaves the source line."""
+    found = only(workspace.load_text(app("slots: 'a\n\n    b'")))
+    assert found.excerpt is not None
+    assert found.origin is not None
+    assert found.origin.column - 1 + found.width == len(found.excerpt)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"), [("serving_policy", "servingPolicy"), ("bindngs", "bindings"), ("xyz", None), ("", None)]
+)
+def test_suggestions_are_another_spelling_or_a_few_letters_away(word: str, expected: str | None) -> None:
+    """Nothing far away is ever suggested."""
+    assert closest(word, ("servingPolicy", "bindings", "deploy")) == expected

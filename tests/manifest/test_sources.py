@@ -1,0 +1,158 @@
+"""Which files paths mean."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from tests.support.manifests import NOW, Workspace, app, only, rules
+
+from octosync.errors import UsageError
+from octosync.manifest import Configuration, load
+from octosync.manifest.findings import Findings
+from octosync.manifest.sources import display_name, read_files
+
+
+def names(directory: Path, *paths: str) -> list[str]:
+    return [file.name for file in read_files(paths, directory, Findings())]
+
+
+def test_a_directory_means_its_manifests_at_any_depth(workspace: Workspace) -> None:
+    """`*.yaml`, `*.yml` and `*.json`; hidden ones, kustomization.yaml, octosync.yaml and other files are left out."""
+    taken = {"a/b/c.yaml", "a/d.yml", "e.json", "Z.yaml"}
+    left = {
+        "a/.hidden.yaml",
+        ".git/x.yaml",
+        "a/README.md",
+        "octosync.yaml",
+        "a/kustomization.yaml",
+        "kustomization.yml",
+        "x.yaml.bak",
+    }
+    workspace.write(dict.fromkeys(taken | left, ""))
+    assert names(workspace.directory, ".") == sorted(taken)
+    assert names(workspace.directory, "a/") == ["a/b/c.yaml", "a/d.yml"]
+
+
+def test_a_file_that_is_named_is_read_whatever_its_name(workspace: Workspace) -> None:
+    """Names and endings matter in directories only."""
+    workspace.write({".hidden": app(), "apps/kustomization.yaml": ""})
+    assert names(workspace.directory, ".hidden", "apps/kustomization.yaml") == [".hidden", "apps/kustomization.yaml"]
+
+
+def test_a_file_reached_twice_is_read_once(workspace: Workspace) -> None:
+    """By two paths, another spelling, a link to it or to its directory: the real name is shown, in any order of arguments."""
+    workspace.write({"apps/a.yaml": app()})
+    (workspace.directory / "Link").symlink_to("apps")
+    (workspace.directory / "apps" / "0.yaml").symlink_to("a.yaml")
+    paths = ["apps/a.yaml", ".", "./apps/../apps/a.yaml", "Link", str(workspace.directory / "apps")]
+    assert names(workspace.directory, *paths) == names(workspace.directory, *reversed(paths)) == ["apps/a.yaml"]
+    assert workspace.load(*paths).files == 1
+
+
+def test_links_that_lead_in_circles_end(workspace: Workspace) -> None:
+    """Each directory is entered once."""
+    workspace.write({"a/b/c.yaml": app()})
+    (workspace.directory / "a/b/up").symlink_to("../..")
+    (workspace.directory / "a/self").symlink_to(".")
+    (workspace.directory / "a/loop.yaml").symlink_to("loop.yaml")
+    findings = Findings()
+    assert [file.name for file in read_files(["."], workspace.directory, findings)] == ["a/b/c.yaml"]
+    assert [one.rule for one in findings.sorted] == ["unreadable-path"]
+
+
+def test_files_outside_the_directory_behind_a_link_are_read(workspace: Workspace) -> None:
+    """A linked directory counts like a real one, after the real ones."""
+    workspace.write({"shared/x.yaml": app(), "apps/y.yaml": app(name="y")})
+    (workspace.directory / "apps" / "shared").symlink_to("../shared")
+    assert names(workspace.directory, "apps") == ["apps/shared/x.yaml", "apps/y.yaml"]
+
+
+def test_a_fifo_is_an_error_and_nobody_waits_for_it(workspace: Workspace) -> None:
+    """What is neither file nor directory is refused unopened, named or in a directory, and the error points to -f -."""
+    os.mkfifo(workspace.directory / "pipe.yaml")
+    for path in ("pipe.yaml", "."):
+        found = workspace.load(path)
+        assert rules(found) == ["not-a-file"]
+        assert "-f -" in " ".join(only(found).notes)
+    assert rules(workspace.load("/dev/null")) == ["not-a-file"]
+
+
+def test_what_is_missing_or_cannot_be_read_is_one_error_each(workspace: Workspace) -> None:
+    """A missing path, one below a file, a dangling link and an impossible name are reported beside each other."""
+    workspace.write({"a.yaml": app()})
+    (workspace.directory / "dangling.yaml").symlink_to("nowhere")
+    found = workspace.load("missing", "a.yaml/b", "dangling.yaml", "nul\0byte", "n" * 300, "a.yaml")
+    assert sorted(rules(found)) == ["missing-path"] * 3 + ["unreadable-path"] * 2
+    assert found.state.apps.keys() == {"demo"}
+
+
+def test_a_file_without_read_permission_is_an_error(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's own words say why; nothing is guessed about its content."""
+    workspace.write({"a.yaml": app(), "d/b.yaml": app()})
+
+    def refuse(*_: object, **__: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert only(workspace.load("a.yaml")).summary == "a.yaml can't be read: permission denied"
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert "unreadable-path" in rules(workspace.load("d"))
+
+
+def test_a_file_that_becomes_a_fifo_while_it_is_opened_is_refused(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the opening a file may change into something that would make a reader wait."""
+    workspace.write({"a.yaml": app()})
+    os.mkfifo(workspace.directory / "pipe")
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda _, flags: real(workspace.directory / "pipe", flags))
+    assert rules(workspace.load("a.yaml")) == ["not-a-file"]
+
+
+def test_a_17_mib_file_is_one_error(workspace: Workspace) -> None:
+    """Not more of a file is read than it takes to know."""
+    with (workspace.directory / "big.yaml").open("wb") as file:
+        file.truncate(17 * 2**20)
+    found = workspace.load("big.yaml")
+    assert (rules(found), only(found).summary) == (["file-too-large"], "big.yaml is larger than 16 MiB")
+
+
+def test_a_directory_without_manifests_is_a_warning_beside_others(workspace: Workspace) -> None:
+    """It is probably a wrong path."""
+    workspace.write({"a.yaml": app(), "docs/README.md": ""})
+    assert rules(workspace.load("a.yaml", "docs")) == ["empty-directory"]
+
+
+def test_stdin_is_one_more_file(workspace: Workspace) -> None:
+    """`-` stands for the bytes that were passed in, once."""
+    workspace.write({"a.yaml": app()})
+    found = workspace.load("-", "a.yaml", stdin=app(name="piped").encode())
+    assert (list(found.state.apps), found.files, found.documents) == (["demo", "piped"], 2, 2)
+    origin = found.state.apps["piped"].origin
+    assert origin is not None
+    assert origin.file == "<stdin>"
+    with pytest.raises(UsageError, match="stdin-twice"):
+        workspace.load("-", "-", stdin=b"")
+
+
+def test_no_path_at_all_is_a_usage_error() -> None:
+    """Without -f and without paths in octosync.yaml there is nothing to read."""
+    with pytest.raises(UsageError, match="no-manifests"):
+        load([], configuration=Configuration(), now=NOW)
+
+
+def test_names_are_shown_as_given_and_always_printable(workspace: Workspace) -> None:
+    """Relative where they can be, normalised, and readable whatever bytes the file system gave."""
+    outside = workspace.directory / "outside.yaml"
+    outside.write_text(app())
+    inner = workspace.directory / "inner"
+    inner.mkdir()
+    assert names(inner, str(outside)) == [str(outside)]
+    assert names(inner, "../outside.yaml") == ["../outside.yaml"]
+    assert names(workspace.directory, str(outside)) == ["outside.yaml"]
+    assert display_name("./a//b\n\x1b\udcff.yaml").isprintable()
+    assert stat.S_ISREG(outside.stat().st_mode)

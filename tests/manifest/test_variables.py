@@ -1,0 +1,118 @@
+"""Variables in manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from tests.support.manifests import Workspace, app, only, rules
+
+from octosync.errors import UsageError
+from octosync.manifest import Configuration, Context
+
+CONTEXT = Context(name="c", url="http://127.0.0.1", vars={"CHANNEL": "beta", "EMPTY": ""})
+
+
+def described(workspace: Workspace, text: str, environment: Mapping[str, str] | None = None) -> object:
+    found = workspace.load_text(
+        app(f"description: {text}"), context=CONTEXT, environment=environment or {}, env_allowed=["ALLOWED"]
+    )
+    assert not found.diagnostics, found.diagnostics
+    return found.state.apps["demo"].fields["description"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("${CHANNEL}", "beta"),
+        ("a ${CHANNEL}-${CHANNEL} b", "a beta-beta b"),
+        ("${ABSENT:=x y}", "x y"),
+        ("${ABSENT:=}z", "z"),
+        ("${CHANNEL:=x}", "beta"),
+        ("${EMPTY:=x}", "x"),
+        ("[${EMPTY}]", "[]"),
+        ("$${CHANNEL}", "${CHANNEL}"),
+        ("$CHANNEL $(CHANNEL) $$ $", "$CHANNEL $(CHANNEL) $$ $"),
+        ("${ALLOWED}", "from outside"),
+        ("${NOT_ALLOWED:=default}", "default"),
+    ],
+)
+def test_references_are_replaced(workspace: Workspace, text: str, expected: str) -> None:
+    """The context's vars come first, then allowed names of the environment, then the default, for an empty value too."""
+    assert described(workspace, f"'{text}'", {"ALLOWED": "from outside", "NOT_ALLOWED": "x"}) == expected
+
+
+def test_values_are_never_parsed_again(workspace: Workspace) -> None:
+    """A value that looks like YAML, or like a reference, is text."""
+    for value in ("true", "{a: b}", "12", "x: y\n- z", "${CHANNEL}"):
+        assert described(workspace, "${ALLOWED}", {"ALLOWED": value}) == value
+
+
+def test_a_number_from_a_variable_is_still_text(workspace: Workspace) -> None:
+    """Where a number is wanted, a variable can't stand."""
+    text = app("slots:\n  - capability: chat\n    deploy: {environments: [staging], minImprovement: '${X:=0.5}'}")
+    assert only(workspace.load_text(text)).rule == "wrong-type"
+
+
+def test_keys_are_left_alone(workspace: Workspace) -> None:
+    """Only values are replaced, at any depth, through aliases and in lists."""
+    text = app("inferenceConfig:\n  '${CHANNEL}': &x ['${CHANNEL}']\n  again: *x\n  &k '${CHANNEL}x': *k")
+    found = workspace.load_text(text, context=CONTEXT)
+    config = found.state.apps["demo"].inference_config
+    assert config is not None
+    assert config.config == {"${CHANNEL}": ["beta"], "again": ["beta"], "${CHANNEL}x": "${CHANNEL}x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("${ABSENT}", "undefined-variable"),
+        ("${NOT_ALLOWED}", "undefined-variable"),
+        ("${ALLOWED}", "undefined-variable"),
+        ("${CHANNEL", "malformed-variable"),
+        ("${}", "malformed-variable"),
+        ("${a-b}", "malformed-variable"),
+        ("${CHANNEL:-x}", "malformed-variable"),
+        ("${API_TOKEN:=x}", "secret-variable"),
+        ("${myPassword}", "secret-variable"),
+    ],
+)
+def test_what_cannot_be_replaced_is_one_error_with_its_path(workspace: Workspace, text: str, rule: str) -> None:
+    """Nothing more is said about the field, and the notes say what to do."""
+    workspace.write({"a.yaml": app(f"name: '{text}'")})
+    found = only(workspace.load("a.yaml", context=CONTEXT, environment={"NOT_ALLOWED": "x"}, env_allowed=["ALLOWED"]))
+    assert (found.rule, found.path) == (rule, "spec.name")
+    assert found.notes
+
+
+def test_an_undefined_variable_says_which_door_is_closed(workspace: Workspace) -> None:
+    """Set but not allowed, allowed but not set, and neither are told apart."""
+    text = app("name: '${A}'\ndescription: '${B} ${C}'")
+    found = workspace.load_text(text, environment={"A": "x"}, env_allowed=["B"])
+    notes = [one.notes[0] for one in found.diagnostics]
+    assert "nothing allows it: --env A" in notes[0]
+    assert notes[1:] == ["the environment doesn't set it", notes[2]]
+    assert "vars in octosync.yaml" in notes[2]
+
+
+def test_a_control_character_in_a_value_is_an_error(workspace: Workspace) -> None:
+    """Also bytes of the environment that are no text."""
+    for value in ("a\x1bb", "a\udcffb"):
+        found = workspace.load_text(app("name: ${A}"), environment={"A": value}, env_allowed=["A"])
+        assert rules(found) == ["control-character"]
+
+
+def test_octosync_yaml_allows_names_of_the_environment(workspace: Workspace) -> None:
+    """`env:` does what --env does."""
+    configuration = Configuration(directory=workspace.directory, env=("A",))
+    assert not workspace.load_text(app("name: ${A}"), configuration=configuration, environment={"A": "x"}).diagnostics
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"), [("API_KEY", "secret-variable"), ("a-b", "malformed-variable"), ("", "malformed-variable")]
+)
+def test_env_refuses_secrets_and_what_is_no_name(workspace: Workspace, name: str, reference: str) -> None:
+    """`--env API_KEY` is a usage error before anything is read."""
+    with pytest.raises(UsageError) as raised:
+        workspace.load(".", env_allowed=[name])
+    assert raised.value.reference == reference

@@ -1,0 +1,83 @@
+"""Manifests in a temporary folder, loaded the way the commands load them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from octosync.manifest import Configuration, Configured, Manifests, load, read_configuration
+from octosync.model import Diagnostic
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def app(spec: str = "", *, name: str = "demo", metadata: str = "") -> str:
+    """Return an App's manifest, with `spec` and more `metadata` as YAML at their own indentation."""
+    text = f"apiVersion: octosync.dev/v1\nkind: App\nmetadata:\n  name: {name}\n{_indented(metadata)}"
+    return f"{text}spec:\n{_indented(spec)}" if spec else text
+
+
+def child(kind: str, spec: str, *, metadata: str = "") -> str:
+    """Return a child document of a kind."""
+    meta = f"metadata:\n{_indented(metadata)}" if metadata else ""
+    return f"apiVersion: octosync.dev/v1\nkind: {kind}\n{meta}spec:\n{_indented(spec)}"
+
+
+def slot(fields: str) -> str:
+    """Return an App with one chat slot that has these fields."""
+    return app("slots:\n  - capability: chat\n" + _indented(fields, by=4))
+
+
+class Workspace:
+    """A folder of manifests."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def write(self, files: Mapping[str, str | bytes]) -> None:
+        """Write files, their folders included."""
+        for name, content in files.items():
+            path = self.directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    def configure(self, text: str, **more: Any) -> Configured:
+        """Write octosync.yaml and read it."""
+        self.write({"octosync.yaml": text})
+        return read_configuration(Path("octosync.yaml"), directory=self.directory, **more)
+
+    def load(self, *paths: str, configuration: Configuration | None = None, **more: Any) -> Manifests:
+        """Load paths, by default everything in the folder."""
+        return load(
+            paths or ["."],
+            configuration=configuration or Configuration(directory=self.directory),
+            now=NOW,
+            directory=self.directory,
+            **more,
+        )
+
+    def load_paths(self, *, configuration: Configuration, **more: Any) -> Manifests:
+        """Load what octosync.yaml names, as commands without -f do."""
+        return load([], configuration=configuration, now=NOW, directory=self.directory, **more)
+
+    def load_text(self, text: str | bytes, name: str = "app.yaml", **more: Any) -> Manifests:
+        """Write one file and load it."""
+        self.write({name: text})
+        return self.load(name, **more)
+
+
+def rules(found: Manifests | Configured) -> list[str]:
+    """Return the rule ids of what was found, in order."""
+    return [one.rule for one in found.diagnostics]
+
+
+def only(found: Manifests | Configured) -> Diagnostic:
+    """Return the one diagnostic there is."""
+    (one,) = found.diagnostics
+    return one
+
+
+def _indented(text: str, by: int = 2) -> str:
+    return "".join(f"{' ' * by}{line}\n" for line in text.splitlines())
