@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import sys
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from octosync.cli.options import option, output_option
 from octosync.cli.planfile import read_plan_file
 from octosync.cli.progress import ProgressBar
 from octosync.cli.turning import Asked, Prepared, Waits, open_remote, prepare, take_look
-from octosync.errors import ExitCode, GuardRefused, OctosyncError, StalePlan, UsageError
+from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError
 from octosync.octomil import Octomil
 from octosync.plan import Approval, RunInfo, what_moved
 from octosync.reconcile import Turn, act, refuse_unsafe
@@ -63,12 +64,21 @@ def command(*, planfile: Path | None, output: str, yes: bool, journal: Path, **f
         "octosync",
         "apply",
         *((str(planfile),) if planfile else prepared.invocation.arguments()),
-        *prepared.typed_remote,
+        *prepared.typed_again,
     )
     application = _Application(
         prepared=prepared, output=output, yes=yes, journal=journal, approval=approval, typed=typed
     )
-    return signals.run(application.run)
+    if approval is not None and not flags["paths"]:
+        _check_configured_paths(prepared, approval, str(planfile))
+    try:
+        return signals.run(application.run)
+    except _CutShort as error:
+        return report_failure(error, written="")
+
+
+class _CutShort(Interrupted):
+    """A second signal ended a run while requests were in flight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +110,11 @@ class _Application:
     @property
     def _asks(self) -> bool:
         return self.approval is None and not self.yes
+
+    @property
+    def _go_on(self) -> str:
+        """The command line that goes on where this run leaves off."""
+        return shlex.join((*self.typed, *self.prepared.typed_overrides))
 
     def _show(self, turn: Turn, info: RunInfo) -> None:
         """Show the plan: on standard output, or, where that is JSON, to the person who is to confirm it."""
@@ -152,36 +167,63 @@ class _Application:
             stopping.graceful = True
             with ProgressBar("applying", info.requests_per_minute) as bar:
                 waits.show = bar.waiting
-                applied = await act(
-                    turn,
-                    remote,
-                    record=record,
-                    resume=shlex.join(self.typed),
-                    sensitivity=self.prepared.gathered.configuration.sensitivity,
-                    stop=stopping.requested,
-                    on_progress=lambda progress: bar.advance(progress.done, progress.total),
-                )
+                try:
+                    applied = await act(
+                        turn,
+                        remote,
+                        record=record,
+                        resume=self._go_on,
+                        sensitivity=self.prepared.gathered.configuration.sensitivity,
+                        stop=stopping.requested,
+                        on_progress=lambda progress: bar.advance(progress.done, progress.total),
+                    )
+                except asyncio.CancelledError:
+                    raise self._cut_short(record.run, stopping) from None
             code = _code(applied, stopping)
-            record.end(int(code))
-        self._report(turn, info, applied, record.run, code)
+            self._report(turn, info, applied, record.run, code)
+            self._close(record, code)
         return code
 
+    def _cut_short(self, run: str, stopping: signals.Stopping) -> _CutShort:
+        error = _CutShort(
+            "interrupted",
+            "the run was ended at once: what was in flight may have taken effect, or not",
+            hints=(
+                f"To go on: {self._go_on} (reads first: what is applied is not sent twice)",
+                f"Run {run}, journal {self.journal}",
+            ),
+        )
+        error.exit_code = stopping.code or error.exit_code
+        return error
+
+    def _close(self, record: Record, code: ExitCode) -> None:
+        """End the run in the journal. Where that fails, the report stands: what was done was done."""
+        try:
+            record.end(int(code))
+        except OctosyncError as error:
+            report_failure(error, written="The run is over; only its end is missing in the journal.")
+
     def _report(self, turn: Turn, info: RunInfo, applied: Applied, run: str, code: ExitCode) -> None:
-        if self.output == "json":
-            document = self.prepared.document(turn, info, full=self.prepared.asked.full)
-            out_json(outcomes_document(document, applied.outcomes, run_id=run, exit_code=code))
-            return
-        out(
-            "\n"
-            + render_outcomes(
-                turn.plan,
-                applied.outcomes,
-                run_id=run,
-                command=shlex.join(self.typed),
-                journal=str(self.journal),
-                exit_code=code,
-                colour=wants_colour(sys.stdout, self.prepared.asked.colour),
-            )
+        try:
+            if self.output == "json":
+                document = self.prepared.document(turn, info, full=self.prepared.asked.full)
+                out_json(outcomes_document(document, applied.outcomes, run_id=run, exit_code=code))
+            else:
+                out(f"\n{self._text(turn, applied, run, code)}")
+        except click.exceptions.Exit:
+            return  # nobody reads it any more; the exit code says how it went
+        except OctosyncError as error:
+            report_failure(error, written=f"The run is over (exit {int(code)}), and in the journal: {self.journal}")
+
+    def _text(self, turn: Turn, applied: Applied, run: str, code: ExitCode) -> str:
+        return render_outcomes(
+            turn.plan,
+            applied.outcomes,
+            run_id=run,
+            command=self._go_on,
+            journal=str(self.journal),
+            exit_code=code,
+            colour=wants_colour(sys.stdout, self.prepared.asked.colour),
         )
 
 
@@ -189,7 +231,12 @@ def _confirmed(turn: Turn, info: RunInfo) -> bool:
     where = info.control_plane.context or info.control_plane.url
     count = len(turn.plan.actions)
     question = f"Apply {'this change' if count == 1 else f'these {count} changes'} to {where}? Only `yes` does"
-    answer: str = click.prompt(question, default="no", show_default=False, err=True)
+    try:
+        with signals.at_once():
+            answer: str = click.prompt(question, default="no", show_default=False, err=True)
+    except click.Abort:  # the end of the input, as by Ctrl-D
+        err("\n")
+        return False
     return answer.strip() == "yes"
 
 
@@ -201,6 +248,19 @@ def _code(applied: Applied, stopping: signals.Stopping) -> ExitCode:
     return exit_code_of_outcomes(applied.outcomes)
 
 
+def _check_configured_paths(prepared: Prepared, approval: Approval, file: str) -> None:
+    """Hold the plan file's paths against octosync.yaml's: a file must not choose the manifests. Raises `StalePlan`."""
+    gathered = prepared.gathered
+    own, approved = gathered.configuration.paths_of(gathered.context), approval.invocation.paths
+    if own and set(own) != set(approved):
+        raise StalePlan(
+            "other-manifests",
+            f"{file} was planned with -f {' -f '.join(approved) or '(nothing)'}, and {gathered.configuration.file} "
+            f"names {' '.join(own)}",
+            hints=("If the plan's are meant, name them with -f, too.",),
+        )
+
+
 def _asked_as_approved(asked: Asked, approval: Approval, file: str) -> Asked:
     """Take paths and selection from the plan file; what the command line names must not be others. Raises `StalePlan`."""
     approved = approval.invocation
@@ -210,7 +270,7 @@ def _asked_as_approved(asked: Asked, approval: Approval, file: str) -> Asked:
         ("-l", (asked.selector,) if asked.selector else (), (approved.selector,) if approved.selector else ()),
     )
     for flag, now, then in given:
-        if now and now != then:
+        if now and set(now) != set(then):
             raise StalePlan(
                 "other-manifests",
                 f"{file} was planned with {flag} {' '.join(then) or '(nothing)'}, not with {flag} {' '.join(now)}",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TextIO
 
+import click
+
+from octosync.errors import ExitCode, OctosyncError
 from octosync.model import JsonObject
 from octosync.report import json_text
 
@@ -22,16 +26,50 @@ def may_prompt() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")
 
 
+def settle_streams() -> None:
+    """Make both streams take every character, whatever the locale: what it lacks is written as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def out(text: str) -> None:
-    """Write to standard output."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Write to standard output.
+
+    Raises click's `Exit` where nobody reads it any more, as after `| head`, and `OctosyncError` where it can't be written.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _give_up(sys.stdout)
+        raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
+    except OSError as error:
+        _give_up(sys.stdout)
+        raise OctosyncError(
+            "output-unwritable",
+            f"standard output can't be written: {error.strerror}",
+            hints=("Check where it is redirected to, and that there is room.",),
+        ) from error
 
 
 def err(text: str) -> None:
-    """Write to standard error."""
-    sys.stderr.write(text)
-    sys.stderr.flush()
+    """Write to standard error, as far as that goes: a run doesn't end for want of somebody who listens there."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        _give_up(sys.stderr)
+
+
+def _give_up(stream: TextIO) -> None:
+    """Send what is still in the stream's buffer nowhere, so that the interpreter's own flush at its end is quiet."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except OSError:  # a stream without a descriptor has no such flush either
+        return
 
 
 def out_json(document: JsonObject) -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import sys
+import click
 
-from octosync.errors import ExitCode, OctosyncError
+from octosync.cli.console import err
+from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.report import render_error
 
 
 def report_failure(error: OctosyncError, *, written: str = "Nothing was written.") -> ExitCode:
     """Print an error to stderr and return its exit code. `written` is the last line: what it means for the control plane."""
-    sys.stderr.write(render_error(error, written=written))
+    err(render_error(error, written=written))
     return error.exit_code
+
+
+def usage_error(error: click.ClickException) -> UsageError:
+    """Say in our own form what click found wrong with the command line."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = context.command_path if context is not None else "octosync"
+    message = error.format_message().strip().rstrip(".")
+    return UsageError("usage", message[:1].lower() + message[1:], hints=(f"{path} --help lists what there is.",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import click
 
 from octosync.cli import signals
 from octosync.cli.asking import asked_from, plan_and_apply_options
-from octosync.cli.console import out, out_json, wants_colour
+from octosync.cli.console import err, out, out_json, wants_colour
 from octosync.cli.options import option, output_option
 from octosync.cli.planfile import write_plan_file
 from octosync.cli.turning import Prepared, Waits, open_remote, prepare, take_look
@@ -43,10 +44,21 @@ def command(*, output: str, plan_out: Path | None, detailed_exitcode: bool, **fl
 
 
 def _report(prepared: Prepared, turn: Turn, output: str, plan_out: Path | None) -> None:
-    info = prepared.info(turn, ("octosync", "apply", *prepared.invocation.arguments(), *prepared.typed_remote))
+    info = prepared.info(turn, ("octosync", "apply", *prepared.invocation.arguments(), *prepared.typed_again))
     if plan_out is not None:
         write_plan_file(plan_out, prepared.document(turn, info, full=False))
+        err(_written(prepared, turn, plan_out))
     if output == "json":
         out_json(prepared.document(turn, info, full=prepared.asked.full))
     else:
         out(prepared.text(turn, info, colour=wants_colour(sys.stdout, prepared.asked.colour), command="plan"))
+
+
+def _written(prepared: Prepared, turn: Turn, file: Path) -> str:
+    """Say where the plan is, and how to go on with it."""
+    if turn.plan.errored:
+        return f"{file} has the plan as far as it goes; it can't be applied.\n"
+    if not turn.plan.actions:
+        return f"{file} has the plan: nothing to apply.\n"
+    command = shlex.join(("octosync", "apply", str(file), *prepared.typed_again, *prepared.typed_overrides))
+    return f"{file} has the plan. To apply just that:  {command}\n"

@@ -8,8 +8,9 @@ from typing import Final, NoReturn
 
 import click
 
-from octosync.cli.failing import report_failure
-from octosync.errors import ExitCode, OctosyncError
+from octosync.cli.console import settle_streams
+from octosync.cli.failing import report_failure, usage_error
+from octosync.errors import ExitCode, Interrupted, OctosyncError
 
 _COMMANDS: Final = {
     "demo": "Show the whole story on the embedded control plane.",
@@ -45,7 +46,8 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with `octosync demo`, then `octosync COMMAND --help`.",
+    epilog="Example:  octosync demo shows the whole story; octosync COMMAND --help has an example each. Every option is "
+    "also an environment variable, OCTOSYNC_URL for --url, except those that loosen something.",
 )
 def octosync() -> None:
     """Keep Octomil apps in the state that a Git repository declares."""
@@ -53,18 +55,16 @@ def octosync() -> None:
 
 def main() -> NoReturn:
     """Run the command and exit: with its code, or with that of the error that ended it, reported on stderr."""
+    settle_streams()
     try:
         code = octosync.main(prog_name="octosync", standalone_mode=False)
     except OctosyncError as error:
         code = report_failure(error)
     except click.Abort:
-        sys.stderr.write("\n")
-        code = ExitCode.INTERRUPTED
-    except click.ClickException as error:
+        code = report_failure(Interrupted("interrupted", "the run was interrupted"))
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = ExitCode.USAGE
-    except BrokenPipeError:
-        # Whoever reads our output has seen enough, as `head` does. Nothing more can be said.
-        sys.stderr.close()
-        code = ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        code = report_failure(usage_error(error))
     sys.exit(int(code or 0))

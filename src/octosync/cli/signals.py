@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final, NoReturn, TypeVar
 
 from octosync.errors import ExitCode, Interrupted
 
@@ -34,6 +36,31 @@ class Stopping:
             task.cancel()
 
 
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Let a signal end the run at once while the loop stands still, as it does while a person is asked.
+
+    The loop would take note of the signal only after the answer. Raises `Interrupted` in the middle of the block.
+    """
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        del frame
+        raise _interrupted(_CODES[signal.Signals(number)])
+
+    before = {number: signal.signal(number, end) for number in _CODES}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupted(code: ExitCode) -> Interrupted:
+    error = Interrupted("interrupted", "the run was interrupted")
+    error.exit_code = code
+    return error
+
+
 def run(main: Callable[[Stopping], Awaitable[T]]) -> T:
     """Run a coroutine until it ends. Raises `Interrupted` where a signal ended it."""
     return asyncio.run(_run(main))
@@ -50,9 +77,7 @@ async def _run(main: Callable[[Stopping], Awaitable[T]]) -> T:
     except asyncio.CancelledError:
         if stopping.code is None:
             raise
-        interrupted = Interrupted("interrupted", "the run was interrupted")
-        interrupted.exit_code = stopping.code
-        raise interrupted from None
+        raise _interrupted(stopping.code) from None
     finally:
         for number in _CODES:
             loop.remove_signal_handler(number)

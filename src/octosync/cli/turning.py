@@ -89,16 +89,32 @@ class Prepared:
         return control_plane(self.connection, self.gathered.context, turn.seen.org_id)
 
     @property
-    def typed_remote(self) -> tuple[str, ...]:
-        """The remote flags, as they have to be typed again; nothing that loosens anything."""
-        flags = self.asked.remote
+    def typed_again(self) -> tuple[str, ...]:
+        """What has to be typed again beside paths and selection, so that a command means the same; no guard's flag."""
+        manifests, remote = self.asked.manifests, self.asked.remote
         named = (
-            ("--context", flags.context),
-            ("--url", flags.url),
-            ("--org", flags.org),
-            ("--token-file", flags.token_file),
+            ("--config", manifests.config),
+            *(("--env", name) for name in manifests.env_allowed),
+            ("--context", remote.context),
+            ("--url", remote.url),
+            ("--org", remote.org),
+            ("--token-file", remote.token_file),
         )
-        return tuple(part for name, value in named if value is not None for part in (name, str(value)))
+        switches = (
+            ("--allow-empty", manifests.allow_empty),
+            ("--strict", manifests.strict),
+            ("--insecure", remote.insecure),
+        )
+        return (
+            *(part for name, value in named if value is not None for part in (name, str(value))),
+            *(name for name, given in switches if given),
+        )
+
+    @property
+    def typed_overrides(self) -> tuple[str, ...]:
+        """The guards' flags of this run, as they have to be typed again."""
+        overrides = overrides_of(self.policy)
+        return tuple(part for override in overrides for part in (override.source, override.value) if part)
 
     def document(self, turn: Turn, info: RunInfo, *, full: bool) -> JsonObject:
         """Return the plan JSON."""
@@ -138,6 +154,8 @@ def prepare(asked: Asked) -> Prepared | ExitCode:
     if gathered.fails:
         colour = wants_colour(sys.stderr, asked.colour)
         err(render_diagnostics(gathered.diagnostics, files=gathered.manifests.files, colour=colour))
+        if is_valid(gathered.diagnostics):
+            err("--strict makes warnings errors.\n")
         return ExitCode.ERROR
     limits = gathered.configuration.guards
     return Prepared(
@@ -154,8 +172,13 @@ def prepare(asked: Asked) -> Prepared | ExitCode:
             allow_archives=asked.guards.allow_archives,
             allow_protected=asked.guards.allow_protected,
         ),
-        invocation=Invocation(paths=gathered.paths, apps=asked.apps, selector=asked.selector),
+        # The order in which paths and apps are given means nothing, so it makes no difference in what is written either.
+        invocation=Invocation(paths=_sorted(gathered.paths), apps=_sorted(asked.apps), selector=asked.selector),
     )
+
+
+def _sorted(given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(set(given)))
 
 
 class Waits:
