@@ -59,12 +59,8 @@ def test_everything_in_it_becomes_frozen_values(workspace: Workspace) -> None:
     assert production.origin == Origin("octosync.yaml", 3, 15)
     assert (staging.token_file, staging.paths, staging.vars) == (Path("secrets/t"), ("apps",), {"CHANNEL": "beta"})
     assert (local.url, local.org, local.token_env, local.token_file) == ("http://127.0.0.1:8787", None, None, None)
-    assert (found.file, found.default_context, found.paths, found.env) == (
-        "octosync.yaml",
-        "local",
-        ("apps",),
-        ("RELEASE_CHANNEL",),
-    )
+    assert (found.file, found.default_context, found.paths) == ("octosync.yaml", "local", ("apps",))
+    assert found.env == ("RELEASE_CHANNEL",)
     assert found.owners == (Owner("teams/search/**", ("search-*",)),)
     assert found.guards == GuardLimits(
         max_deletes=11, max_delete_percent=12.5, min_objects=13, max_archives=0, trailers=("deletes",)
@@ -112,10 +108,10 @@ def test_without_keys_the_defaults_hold(workspace: Workspace, text: str) -> None
     ("text", "rule", "path", "suggestion"),
     [
         ("[1]", "wrong-type", "", None),
-        ("a: b\n---\nc: d", "wrong-type", "", None),
+        ("{}\n---\n{}", "wrong-type", "", None),
         ("defaultContxt: x", "unknown-field", "defaultContxt", "defaultContext"),
         ("contexts: {c: {}}", "missing-field", "contexts.c.url", None),
-        ("contexts: {c: {url: 'http://a', tokenenv: A}}", "unknown-field", "contexts.c.tokenenv", "tokenEnv"),
+        ("contexts: {c: {url: 'http://a', tokenenv: A}}", "secret-in-configuration", "contexts.c.tokenenv", "tokenEnv"),
         ("contexts: {c: {url: 'http://a', orgs: b}}", "unknown-field", "contexts.c.orgs", "org"),
         ("contexts: {c: {url: 'ftp://a'}}", "invalid-url", "contexts.c.url", None),
         ("contexts: {c: {url: 'http://'}}", "invalid-url", "contexts.c.url", None),

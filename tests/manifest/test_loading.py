@@ -178,6 +178,9 @@ def test_what_nobody_owns_is_free_and_stdin_has_no_folder(workspace: Workspace) 
     """Neither the app nor the folder is named: no rule applies. Documents from stdin are not judged, and that is said."""
     configuration = Configuration(directory=workspace.directory, owners=OWNERS[:2])
     assert not workspace.load_text(app(name="free"), "free/a.yaml", configuration=configuration).diagnostics
+    assert rules(workspace.load_text(app(name="stray"), "teams/shop/a.yaml", configuration=configuration)) == [
+        "not-your-app"
+    ]
     assert rules(workspace.load("-", stdin=app(name="cart").encode(), configuration=configuration)) == [
         "owners-not-checked"
     ]

@@ -59,7 +59,7 @@ api: {operations: {apps.list: {path: /applications}}, readOnly: {slot: [x]}, pla
 # What YAML gives meaning to, and what tends to break readers.
 TOKENS = st.one_of(
     st.sampled_from(
-        rb"""  - :~?~&a ~*a~*policy~!!str ~!<x> ~|~>~'~"~{~}~[~]~,~#~---~...~<<~null~.inf~1e999~0x1F~017""".split(b"~")
+        rb"""  - :~?~&a ~*a~*policy~!!str ~|~>~'~"~{~}~[~]~,~#~---~...~<<~null~.inf~1e999~0x1F~017""".split(b"~")
     ),
     st.sampled_from(
         (b"\t", b"\n", b"  ", b": ", b"\x00", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r", b"\xc2\x85", b"~")
@@ -68,7 +68,7 @@ TOKENS = st.one_of(
         (b"\\ud83d", b"\\ude00", b"\\0", b"\xe2\x80\xa8", b"${", b"$${", b"${A}", b"${API_KEY}", b"9" * 5000)
     ),
     st.sampled_from(
-        (b"%YAML 1.1\n", b"@", b"`", b"{}", b"[]", b"yes", b"true", b"-1", b"@app:1", b"!", b"%", b"\xf0\x9f\x98\x80")
+        (b"%YAML 1.1\n", b"@", b"`", b"{}", b"[]", b"yes", b"true", b"@app:1", b"!<x> ", b"%", b"\xf0\x9f\x98\x80")
     ),
 )
 
@@ -113,7 +113,7 @@ EDITS = st.lists(
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @example(b"")
 @example(b"\xef\xbb\xbf")
 @example(b"\xff\xfea\x00")
@@ -129,7 +129,7 @@ def test_random_bytes_give_diagnostics_and_never_a_traceback(data: bytes) -> Non
 
 
 @given(EDITS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_mutation_of_a_manifest_gives_diagnostics_and_never_a_traceback(
     edits: list[tuple[int, int, bytes]],
 ) -> None:
@@ -139,7 +139,7 @@ def test_any_mutation_of_a_manifest_gives_diagnostics_and_never_a_traceback(
 
 
 @given(EDITS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_mutation_of_octosync_yaml_gives_diagnostics_and_never_a_traceback(
     edits: list[tuple[int, int, bytes]],
 ) -> None:

@@ -48,6 +48,14 @@ def test_an_unknown_field_is_shown_in_its_place_with_what_was_meant(workspace: W
             "spec.slots[0].servingPolicy",
             "local_first",
         ),
+        (
+            "slots: [{capability: chat, preferredEngines: [1]}]",
+            "wrong-type",
+            "spec.slots[0].preferredEngines[0]",
+            '"1"',
+        ),
+        ("slots: [{capability: chat, preferredEngines: mlx}]", "wrong-type", "spec.slots[0].preferredEngines", None),
+        ("targets: [{platform: ios, identifier: '${X}'}]", "undefined-variable", "spec.targets[0].identifier", None),
         ("slots: [{capability: chat, bindings: [a]}]", "wrong-type", "spec.slots[0].bindings[0]", None),
         ("slots: [{capability: chat, deploy: {}}]", "missing-field", "spec.slots[0].deploy.environments", None),
         (

@@ -9,6 +9,10 @@ from octosync.manifest import Configuration
 from octosync.model import Sensitivity
 
 SECRET = "hunter2-8f1c"
+ONE_LINE = (
+    '{"apiVersion":"octosync.dev/v1","kind":"App","metadata":{"name":"demo","x":1},'
+    f'"spec":{{"inferenceConfig":{{"authorization":"{SECRET}"}},"zebra":1}}}}'
+)
 
 
 @pytest.mark.parametrize(
@@ -33,8 +37,7 @@ SECRET = "hunter2-8f1c"
         app(f"inferenceConfig:\n  secret: ${{{SECRET}}}"),
         app(metadata=f"annotations: {{example.com/token: {SECRET}, octosync.dev/protect: x}}"),
         app(metadata=f"labels: {{token: [{SECRET}]}}"),
-        '{"apiVersion":"octosync.dev/v1","kind":"App","metadata":{"name":"demo","x":1},"spec":{"inferenceConfig":{'
-        f'"authorization":"{SECRET}"}},"zebra":1}}}}',
+        ONE_LINE,
         f"apiVersion: octosync.dev/v1\nkind: App\nmetadata: {{name: demo}}\nsecretKind: {{nested: {SECRET}}}\n",
     ],
 )

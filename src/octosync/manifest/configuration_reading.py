@@ -15,14 +15,14 @@ from octosync.manifest.configuration import Configuration, Configured, Context, 
 from octosync.manifest.configuration_schema import CONFIGURATION
 from octosync.manifest.durations import parse_duration
 from octosync.manifest.findings import Findings, Reporter
-from octosync.manifest.nodes import Document, Mapping, Node, Scalar, Sequence, type_name
+from octosync.manifest.nodes import Document, Mapping, Node, Scalar, Sequence
 from octosync.manifest.owners import Owner
 from octosync.manifest.positioned import parse
 from octosync.manifest.sources import display_name, read_files
 from octosync.manifest.variables import NAME, names_a_secret
 from octosync.manifest.versions import VersionSpecifier, parse_specifier
 from octosync.manifest.walk import Fields, Walk, closest
-from octosync.model import Diagnostic, Sensitivity
+from octosync.model import Diagnostic, Origin, Sensitivity
 
 _SECRETS = Sensitivity()
 # Keys of octosync.yaml that have a secret's letters and hold none.
@@ -35,6 +35,10 @@ def read_configuration(path: Path | None, *, version: str = __version__, directo
         return Configured(Configuration())
     findings = Findings()
     base = directory or Path()
+    if (base / path).is_dir():
+        name = display_name(str(path))
+        findings.add("unreadable-path", f"{name} can't be read: it is a directory", origin=Origin(name))
+        return Configured(Configuration(file=name, directory=path.parent), findings.sorted)
     files = read_files([str(path)], base, findings)
     if not files:
         return Configured(Configuration(file=display_name(str(path)), directory=path.parent), findings.sorted)
@@ -52,16 +56,12 @@ def read_configuration_text(name: str, data: bytes, directory: Path, *, version:
     if not documents:
         return Configured(configuration, findings.sorted)
     root = documents[0].root
-    if isinstance(root, Mapping):
-        refused = _check_version(root, reporter, version)
-        if refused:
-            return Configured(configuration, tuple(one for one in findings.sorted if one.rule == "version-not-allowed"))
-        _refuse_secrets(root, reporter)
-        fields = Walk(reporter).record(root, CONFIGURATION)
-        if fields is not None:
-            configuration = _Reading(fields, reporter, directory).configuration(name)
-    else:
-        reporter.report("wrong-type", root, f"octosync.yaml is an object, not {type_name(root)}")
+    if _refuses_version(root, reporter, version):
+        return Configured(configuration, tuple(one for one in findings.sorted if one.rule == "version-not-allowed"))
+    _refuse_secrets(root, reporter)
+    fields = Walk(reporter).record(root, CONFIGURATION)
+    if fields is not None:
+        configuration = _Reading(fields, reporter, directory).configuration(name)
     return Configured(configuration, _one_each(findings.sorted))
 
 
@@ -75,9 +75,9 @@ def _start(document: Document) -> Scalar:
     return Scalar(None, document.root.line, document.root.column, 1)
 
 
-def _check_version(root: Mapping, reporter: Reporter, version: str) -> bool:
+def _refuses_version(root: Node, reporter: Reporter, version: str) -> bool:
     """Say whether this octosync is refused; then nothing else of the file counts, since it may be written for another."""
-    node = root.get("requires")
+    node = root.get("requires") if isinstance(root, Mapping) else None
     if not isinstance(node, Scalar) or not isinstance(node.value, str):
         return False
     try:
@@ -110,6 +110,7 @@ def _refuse_secrets(node: Node, reporter: Reporter, path: str = "") -> None:
                 key_node,
                 f"{reporter.quote(key, key_node)}: a secret is never a value in octosync.yaml",
                 path=below,
+                suggestion=closest(key, ("tokenEnv", "tokenFile")),
                 notes=("name the environment variable with tokenEnv, or the file with tokenFile",),
             )
         else:

@@ -84,11 +84,14 @@ def path_of(root: Node, wanted: Node, path: str = "") -> str | None:
     """Return the path of a node below a root, by identity; None where it isn't there."""
     if root is wanted:
         return path
-    below: Iterable[tuple[str | int, Node]] = ()
-    if isinstance(root, Mapping):
-        below = ((key, value) for key, (_, value) in root.entries.items())
-    elif isinstance(root, Sequence):
-        below = enumerate(root.items)
+    below: Iterable[tuple[str | int, Node]]
+    match root:
+        case Mapping():
+            below = ((key, value) for key, (_, value) in root.entries.items())
+        case Sequence():
+            below = enumerate(root.items)
+        case Scalar():
+            below = ()
     found = (path_of(node, wanted, join(path, key)) for key, node in below)
     return next((one for one in found if one is not None), None)
 
