@@ -1,16 +1,19 @@
-"""Strategies for whole situations: a few apps that claim each other's targets and name each other's slots.
+"""Whole situations by chance: a few apps that claim each other's targets and name each other's slots.
 
-Names are few, so that moves, swaps, rotations, conflicts and references occur all the time.
+Names are few, so that moves, swaps, rotations, conflicts and references occur all the time. The dice are a seeded
+`Random`: drawing every value through hypothesis took ten times as long as planning. For a smaller example of a failure,
+set `use_true_random` to False below, and hypothesis shrinks it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
 from tests.support.simulated_plane import PlaneApp, SimulatedPlane
-from tests.support.states import child_app, desired_app
+from tests.support.states import LIVE_SLOT, child_app, desired_app
 
 from octosync.model import App, State
 
@@ -18,44 +21,9 @@ SLUGS = ("a", "b", "c", "d")
 TARGETS = (("ios", "1"), ("ios", "2"), ("android", "3"), ("browser", "4"))
 UNKNOWN_TARGETS = (("toaster", "5"), ("toaster", "6"))
 CAPABILITIES = ("chat", "tts")
+POLICIES = ("local_first", "private", "local_only", "cloud_only")
 
-policies = st.sampled_from(["local_first", "private", "local_only", "cloud_only"])
-bindings = st.lists(
-    st.fixed_dictionaries(
-        {"use_case": st.sampled_from(["x", "y"])}, optional={"binding_key": st.sampled_from(["k", "l"])}
-    ),
-    max_size=2,
-    unique_by=lambda binding: binding.get("binding_key", binding["use_case"]),
-)
-configs = st.fixed_dictionaries(
-    {},
-    optional={
-        "model": st.builds("@app/{}/{}".format, st.sampled_from(SLUGS), st.sampled_from(CAPABILITIES)),
-        "temperature": st.sampled_from([0, 1, None]),
-    },
-)
-declared_slots = st.fixed_dictionaries(
-    {},
-    optional={
-        "serving_policy": policies,
-        "bindings": bindings,
-        "preferred_engines": st.sampled_from([[], ["mlx"], ["mlx", "coreml"]]),
-        "public_client_allowed": st.booleans(),
-        "model_variant_id": st.sampled_from(["v1", "v2"]),
-    },
-)
-
-
-@st.composite
-def live_slots(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw a slot, with what only the control plane knows of it: a field, and a field in each binding."""
-    declared = draw(declared_slots)
-    known = {"serving_policy": "local_first", "bindings": [], "preferred_engines": [], "public_client_allowed": False}
-    slot: dict[str, Any] = {**known, **declared}
-    if draw(st.booleans()):
-        slot["quota"] = draw(st.sampled_from([1, None]))
-        slot["bindings"] = [{**binding, "weight": index} for index, binding in enumerate(slot["bindings"])]
-    return slot
+MOSTLY, EVENLY, SELDOM = 0.8, 0.5, 0.12
 
 
 @dataclass
@@ -66,51 +34,80 @@ class Situation:
     desired: State
 
 
-@st.composite
-def situations(draw: st.DrawFn) -> Situation:
+def situations() -> st.SearchStrategy[Situation]:
     """Draw a live org of up to four apps, and a declaration of any of them that the loader would let through."""
-    live: dict[str, PlaneApp] = {slug: draw(_plane_apps()) for slug in SLUGS if draw(st.integers(0, 4))}
+    return st.randoms(use_true_random=True).map(_situation)
+
+
+def _situation(dice: Random) -> Situation:
+    live = {slug: _plane_app(dice) for slug in SLUGS if _is(dice, MOSTLY)}
     for number, key in enumerate((*TARGETS, *UNKNOWN_TARGETS)):
-        if draw(st.booleans()) and live:
-            live[draw(st.sampled_from(sorted(live)))].targets[f"t{number}"] = key
+        if live and _is(dice, MOSTLY):
+            live[dice.choice(sorted(live))].targets[f"t{number}"] = key
     claims: dict[str, list[str]] = {slug: [] for slug in SLUGS}
     for platform, identifier in TARGETS:
-        if (slug := draw(st.sampled_from([*SLUGS, None]))) is not None:
-            claims[slug].append(f"{platform}:{identifier}")
-    desired = [draw(_declared_apps(slug, claims[slug])) for slug in SLUGS if draw(st.integers(0, 4))]
+        if _is(dice, MOSTLY):
+            claims[dice.choice(SLUGS)].append(f"{platform}:{identifier}")
+    desired = [_declared_app(dice, slug, claims[slug]) for slug in SLUGS if _is(dice, MOSTLY)]
     return Situation(SimulatedPlane(live), State.of(*desired))
 
 
-@st.composite
-def _plane_apps(draw: st.DrawFn) -> PlaneApp:
+def _plane_app(dice: Random) -> PlaneApp:
     return PlaneApp(
-        fields={"name": draw(st.sampled_from(["n", "m"])), "description": draw(st.sampled_from([None, "d"]))},
-        slots=draw(st.dictionaries(st.sampled_from(CAPABILITIES), live_slots())),
-        config=draw(st.one_of(st.none(), configs)),
-        archived=draw(st.sampled_from([False] * 7 + [True])),
+        fields={"name": dice.choice("nm"), "description": dice.choice([None, "d"])},
+        slots={capability: _live_slot(dice) for capability in CAPABILITIES if _is(dice, EVENLY)},
+        config=_config(dice),
+        archived=_is(dice, SELDOM),
     )
 
 
-@st.composite
-def _declared_apps(draw: st.DrawFn, slug: str, claims: list[str]) -> App:
-    slots = draw(st.dictionaries(st.sampled_from(CAPABILITIES), declared_slots))
-    children: dict[str, Any] = {}
-    if draw(st.booleans()):
-        children["config"] = draw(st.one_of(st.none(), configs))
-    if draw(st.integers(0, 3)) == 0:
-        return child_app(slug, targets=claims, slots=slots, **children)
-    owned_targets, owned_slots = draw(st.booleans()), draw(st.booleans())
+def _declared_app(dice: Random, slug: str, claims: list[str]) -> App:
+    slots = {capability: _declared_slot(dice) for capability in CAPABILITIES if _is(dice, EVENLY)}
+    config: dict[str, Any] = {"config": _config(dice)} if _is(dice, EVENLY) else {}
+    if _is(dice, SELDOM):
+        return child_app(slug, targets=claims, slots=slots, **config)
     return desired_app(
         slug,
-        fields=draw(
-            st.fixed_dictionaries(
-                {}, optional={"name": st.sampled_from(["n", "m"]), "description": st.sampled_from(["d", "e"])}
-            )
-        ),
-        targets=claims if owned_targets else None,
-        slots=slots if owned_slots else None,
-        archived=draw(st.sampled_from([False, False, False, True])),
-        suspended=draw(st.sampled_from([False, False, False, True])),
-        protected=draw(st.booleans()),
-        **children,
+        fields=_some(dice, name=dice.choice("nm"), description=dice.choice("de")),
+        targets=claims if _is(dice, MOSTLY) else None,
+        slots=slots if _is(dice, MOSTLY) else None,
+        archived=_is(dice, SELDOM),
+        suspended=_is(dice, SELDOM),
+        protected=_is(dice, EVENLY),
+        **config,
     )
+
+
+def _declared_slot(dice: Random) -> dict[str, Any]:
+    return _some(
+        dice,
+        serving_policy=dice.choice(POLICIES),
+        bindings=[
+            _some(dice, binding_key=key, use_case=dice.choice("xy")) or {"use_case": "z"}
+            for key in "kl"
+            if _is(dice, EVENLY)
+        ],
+        preferred_engines=dice.choice([[], ["mlx"], ["mlx", "coreml"]]),
+        public_client_allowed=_is(dice, EVENLY),
+        model_variant_id=dice.choice(["v1", "v2"]),
+    )
+
+
+def _live_slot(dice: Random) -> dict[str, Any]:
+    """Make a slot, with what only the control plane knows of it: a field, and a field in each binding."""
+    slot = {**LIVE_SLOT, **_declared_slot(dice)}
+    bindings = [{**binding, "weight": index} for index, binding in enumerate(slot["bindings"])]
+    return {**slot, "bindings": bindings, "quota": dice.choice([1, None])} if _is(dice, EVENLY) else slot
+
+
+def _config(dice: Random) -> dict[str, Any] | None:
+    model = f"@app/{dice.choice(SLUGS)}/{dice.choice(CAPABILITIES)}"
+    return _some(dice, model=model, temperature=dice.choice([0, 1, None])) if _is(dice, MOSTLY) else None
+
+
+def _some(dice: Random, **values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if _is(dice, EVENLY)}
+
+
+def _is(dice: Random, chance: float) -> bool:
+    return dice.random() < chance

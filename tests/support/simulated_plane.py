@@ -7,8 +7,9 @@ reads: declared sections of declared apps only, nothing of a suspended app, no c
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from tests.support.states import NOW, live_app, live_target, observation
@@ -132,10 +133,13 @@ class SimulatedPlane:
         return observation(*found)
 
 
-def carry_out(actions: Iterable[Action], plane: SimulatedPlane) -> set[ActionKey]:
-    """Send actions in their order; return those that were refused, or skipped since they depend on one that was."""
+def carry_out(actions: Iterable[Action], plane: SimulatedPlane, chance: Random | None = None) -> set[ActionKey]:
+    """Send actions; return those that were refused, or skipped since they depend on one that was.
+
+    In their own order, or with `chance` in any that their dependencies allow, as concurrent workers might.
+    """
     undone: set[ActionKey] = set()
-    for action in actions:
+    for action in actions if chance is None else _any_order(list(actions), chance):
         if undone.intersection(action.depends_on):
             undone.add(action.key)
             continue
@@ -144,3 +148,12 @@ def carry_out(actions: Iterable[Action], plane: SimulatedPlane) -> set[ActionKey
         except Refused:
             undone.add(action.key)
     return undone
+
+
+def _any_order(waiting: list[Action], chance: Random) -> Iterator[Action]:
+    while waiting:
+        pending = {action.key for action in waiting}
+        ready = [action for action in waiting if pending.isdisjoint(action.depends_on)]
+        action = ready[chance.randrange(len(ready))]
+        waiting.remove(action)
+        yield action
