@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from octosync.cli.asking import asked_from, plan_and_apply_options
 from octosync.cli.console import err, may_prompt, out, out_json, wants_colour
 from octosync.cli.failing import report_failure
 from octosync.cli.options import option, output_option
-from octosync.cli.planfile import read_plan_file
+from octosync.cli.planfile import asked_as_approved, check_configured_paths, read_plan_file
 from octosync.cli.progress import ProgressBar
-from octosync.cli.turning import Asked, Prepared, Waits, open_remote, prepare, take_look
+from octosync.cli.turning import Prepared, Waits, open_remote, prepare, take_look
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError
 from octosync.octomil import Octomil
 from octosync.plan import Approval, RunInfo, what_moved
@@ -50,7 +50,7 @@ def command(*, planfile: Path | None, output: str, yes: bool, journal: Path, **f
     asked = asked_from(flags)
     approval = read_plan_file(planfile) if planfile is not None else None
     if approval is not None:
-        asked = _asked_as_approved(asked, approval, str(planfile))
+        asked = asked_as_approved(asked, approval, str(planfile))
     elif not yes and not may_prompt():
         raise UsageError(
             "nobody-to-ask",
@@ -70,7 +70,7 @@ def command(*, planfile: Path | None, output: str, yes: bool, journal: Path, **f
         prepared=prepared, output=output, yes=yes, journal=journal, approval=approval, typed=typed
     )
     if approval is not None and not flags["paths"]:
-        _check_configured_paths(prepared, approval, str(planfile))
+        check_configured_paths(prepared.gathered, approval, str(planfile))
     try:
         return signals.run(application.run)
     except _CutShort as error:
@@ -113,12 +113,26 @@ class _Application:
 
     @property
     def _go_on(self) -> str:
-        """The command line that goes on where this run leaves off."""
-        return shlex.join((*self.typed, *self.prepared.typed_overrides))
+        """The command line that goes on where this run leaves off; a plan file would not: what it approved is half done."""
+        return shlex.join(("octosync", "apply", *self._asked_again))
+
+    @property
+    def _plan_again(self) -> str:
+        return shlex.join(("octosync", "plan", *self._asked_again, "--plan-out", self.typed[2]))
+
+    @property
+    def _asked_again(self) -> tuple[str, ...]:
+        prepared = self.prepared
+        return (*prepared.invocation.arguments(), *prepared.typed_again, *prepared.typed_overrides)
+
+    @property
+    def _shows(self) -> bool:
+        """Whether the plan is shown to a person, who then need not be told again what is wrong with it."""
+        return self.output == "text" or self._asks
 
     def _show(self, turn: Turn, info: RunInfo) -> None:
         """Show the plan: on standard output, or, where that is JSON, to the person who is to confirm it."""
-        if self.output == "text" or self._asks:
+        if self._shows:
             stream, write = (sys.stdout, out) if self.output == "text" else (sys.stderr, err)
             colour = wants_colour(stream, self.prepared.asked.colour)
             write(self.prepared.text(turn, info, colour=colour, command="apply"))
@@ -144,13 +158,15 @@ class _Application:
         return StalePlan(
             "plan-moved",
             "what would be applied now is not what was approved",
-            hints=(*moved, "Plan again, and have that reviewed."),
+            hints=(*moved, f"Plan again, and have that reviewed:  {self._plan_again}"),
         )
 
     def _end_unapplied(self, turn: Turn, info: RunInfo, refused: OctosyncError | None) -> ExitCode:
         code = refused.exit_code if refused is not None else ExitCode.DONE
-        if isinstance(refused, GuardRefused):
+        if self._shows and isinstance(refused, GuardRefused):
             err("Nothing was written.\n")  # the plan has said what blocks it, and the ways out
+        elif self._shows and turn.plan.errored and refused is not None:
+            err("".join(f"{line}\n" for line in (*refused.hints, "Nothing was written.")))
         elif refused is not None:
             report_failure(refused)
         if self.output == "json":
@@ -246,43 +262,3 @@ def _code(applied: Applied, stopping: signals.Stopping) -> ExitCode:
     if applied.stopped_by is not None and not applied.wrote:
         return applied.stopped_by.exit_code
     return exit_code_of_outcomes(applied.outcomes)
-
-
-def _check_configured_paths(prepared: Prepared, approval: Approval, file: str) -> None:
-    """Hold the plan file's paths against octosync.yaml's: a file must not choose the manifests. Raises `StalePlan`."""
-    gathered = prepared.gathered
-    own, approved = gathered.configuration.paths_of(gathered.context), approval.invocation.paths
-    if own and set(own) != set(approved):
-        raise StalePlan(
-            "other-manifests",
-            f"{file} was planned with -f {' -f '.join(approved) or '(nothing)'}, and {gathered.configuration.file} "
-            f"names {' '.join(own)}",
-            hints=("If the plan's are meant, name them with -f, too.",),
-        )
-
-
-def _asked_as_approved(asked: Asked, approval: Approval, file: str) -> Asked:
-    """Take paths and selection from the plan file; what the command line names must not be others. Raises `StalePlan`."""
-    approved = approval.invocation
-    given = (
-        ("-f", asked.manifests.paths, approved.paths),
-        ("--app", asked.apps, approved.apps),
-        ("-l", (asked.selector,) if asked.selector else (), (approved.selector,) if approved.selector else ()),
-    )
-    for flag, now, then in given:
-        if now and set(now) != set(then):
-            raise StalePlan(
-                "other-manifests",
-                f"{file} was planned with {flag} {' '.join(then) or '(nothing)'}, not with {flag} {' '.join(now)}",
-                hints=("Leave the flag out: the plan file says what it was made from.",),
-            )
-    if approved.kustomize is not None or approved.base is not None or approved.changed_only:
-        raise StalePlan(
-            "other-manifests",
-            f"{file} was planned in a way that this version does not know (kustomize, base or changed-only)",
-            hints=("Plan again with this version.",),
-        )
-    paths = approved.paths or asked.manifests.paths
-    return replace(
-        asked, manifests=replace(asked.manifests, paths=paths), apps=approved.apps, selector=approved.selector
-    )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from octosync import __version__
-from octosync.errors import PlanFileError
+from octosync.cli.gathering import Gathered
+from octosync.cli.turning import Asked
+from octosync.errors import PlanFileError, StalePlan
 from octosync.model import JsonObject
 from octosync.plan import Approval, read_approval
 from octosync.report import json_text
@@ -43,3 +46,46 @@ def read_plan_file(path: Path) -> Approval:
             hints=("Write one with `octosync plan --plan-out FILE`.",),
         ) from error
     return read_approval(text, file=str(path), octosync_version=__version__)
+
+
+def asked_as_approved(asked: Asked, approval: Approval, file: str) -> Asked:
+    """Take paths and selection from the plan file; what the command line names must not be others. Raises `StalePlan`."""
+    approved = approval.invocation
+    given = (
+        ("-f", asked.manifests.paths, approved.paths),
+        ("--app", asked.apps, approved.apps),
+        ("-l", (asked.selector,) if asked.selector else (), (approved.selector,) if approved.selector else ()),
+    )
+    for flag, now, then in given:
+        if now and _places(now) != _places(then):
+            raise StalePlan(
+                "other-manifests",
+                f"{file} was planned with {flag} {' '.join(then) or '(nothing)'}, not with {flag} {' '.join(now)}",
+                hints=("Leave the flag out: the plan file says what it was made from.",),
+            )
+    if approved.kustomize is not None or approved.base is not None or approved.changed_only:
+        raise StalePlan(
+            "other-manifests",
+            f"{file} was planned in a way that this version does not know (kustomize, base or changed-only)",
+            hints=("Plan again with this version.",),
+        )
+    paths = approved.paths or asked.manifests.paths
+    return replace(
+        asked, manifests=replace(asked.manifests, paths=paths), apps=approved.apps, selector=approved.selector
+    )
+
+
+def check_configured_paths(gathered: Gathered, approval: Approval, file: str) -> None:
+    """Hold the plan file's paths against octosync.yaml's: a file must not choose the manifests. Raises `StalePlan`."""
+    own, approved = gathered.configuration.paths_of(gathered.context), approval.invocation.paths
+    if own and _places(own) != _places(approved):
+        raise StalePlan(
+            "other-manifests",
+            f"{file} was planned with -f {' -f '.join(approved) or '(nothing)'}, and {gathered.configuration.file} "
+            f"names {' '.join(own)}",
+            hints=("If the plan's are meant, name them with -f, too.",),
+        )
+
+
+def _places(paths: tuple[str, ...]) -> set[str]:
+    return {os.path.normpath(path) for path in paths}

@@ -1,0 +1,194 @@
+"""Exit codes, as cli.md's table has them: CI decides by these and nothing else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.support.desks import ACTIONS, Office
+from tests.support.invoking import Desk
+
+from octosync.errors import ExitCode, worst
+
+PROTECTED = """\
+apiVersion: octosync.dev/v1
+kind: App
+metadata: {name: search, annotations: {octosync.dev/protect: "true"}}
+spec: {slots: []}
+"""
+
+
+def test_a_plan_ends_with_zero_with_changes_and_without(office: Office) -> None:
+    """0: done; for plan there was no error, changes or not."""
+    office.declare()
+    assert office.plan().code == 0
+    assert office.apply().code == 0
+    assert office.plan().code == 0
+
+
+def test_detailed_exitcode_tells_changes(office: Office) -> None:
+    """2: with --detailed-exitcode there are changes, and 0 means that there are none."""
+    office.declare()
+    assert office.plan("--detailed-exitcode").code == 2
+    assert office.plan(OCTOSYNC_DETAILED_EXITCODE="1").code == 2
+    office.apply()
+    assert office.plan("--detailed-exitcode").code == 0
+
+
+def test_bad_manifests_are_one(office: Office) -> None:
+    """1: bad manifests, in all three commands, and nothing is sent."""
+    office.declare(text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search, nmae: x}\n")
+    assert office.plan().code == office.apply().code == 1
+    assert office.desk.octosync("validate", "-f", "apps").code == 1
+    assert office.log() == []
+
+
+def test_one_unreadable_app_is_one_and_nothing_is_applied(office: Office) -> None:
+    """1: one app can't be read: the plan shows the others and says so, apply writes nothing."""
+    office.declare("notes", name="Notes")
+    office.declare("search")
+    office.break_with({"operation": "apps.get", "slug": "notes", "action": "garbage", "times": None})
+    planned = office.plan("-o", "json")
+    assert planned.code == 1
+    document = json.loads(planned.stdout)
+    assert document["errored"] is True
+    assert {row["app"] for row in document["resource_changes"]} == {"search"}
+    assert office.apply().code == 1
+    assert office.writes() == []
+
+
+def test_a_guards_refusal_is_four(office: Office) -> None:
+    """4: a guard refuses: plan shows everything, apply writes nothing; its flag lifts it."""
+    office.plane.with_slot(office.plane.with_app("search"))
+    office.declare(text=PROTECTED)
+    office.log()
+    planned = office.plan()
+    assert planned.code == 4
+    assert "- slot chat" in planned.stdout
+    assert office.apply().code == 4
+    assert office.writes() == []
+    assert office.plan("--allow-protected").code == 0
+    assert office.apply("--allow-protected").code == 0
+
+
+def test_a_partial_apply_is_five(office: Office) -> None:
+    """5: some actions failed: the others are done, and another apply does the rest."""
+    office.declare()
+    office.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "message": "no"})
+    applied = office.apply("-o", "json")
+    assert applied.code == 5
+    document = json.loads(applied.stdout)
+    assert document["exit_code"] == 5
+    assert {row["status"] for row in document["outcomes"]} >= {"done", "failed"}
+    assert office.apply().code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["plan"],
+        ["plan", "--nope"],
+        ["nope"],
+        ["plan", "-f", "apps", "--rate", "-1"],
+        ["plan", "-f", "apps", "-o", "xml"],
+        ["plan", "-f", "apps", "--url", "http://127.0.0.1:1", "--context", "x"],
+        ["plan", "-f", "apps", "--context", "x"],
+        ["plan", "-f", "apps", "--url", "http://127.0.0.1:1", "--app", "nope"],
+        ["plan", "-f", "apps", "--url", "http://127.0.0.1:1", "-l", "team"],
+        ["plan", "-f", "apps", "--url", "http://127.0.0.1:1", "--env", "API_TOKEN"],
+        ["plan", "-f", "apps", "--allow-deletes", "some"],
+        ["apply", "-f", "apps", "--url", "http://127.0.0.1:1"],
+    ],
+    ids=" ".join,
+)
+def test_usage_is_sixty_four(desk: Desk, arguments: list[str]) -> None:
+    """64: what makes no sense is said in our own form on stderr, with what to do, before anything is sent."""
+    desk.write("apps/search.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\n")
+    ran = desk.octosync(*arguments)
+    assert ran.code == 64
+    assert ran.stdout == ""
+    first, *rest = ran.stderr.splitlines()
+    assert first.startswith("error: ")
+    assert rest[-1] == "  Nothing was written."
+    assert len(rest) >= 2
+
+
+def test_no_arguments_show_the_help(desk: Desk) -> None:
+    """64: without a command there is the help, on stderr."""
+    ran = desk.octosync()
+    assert ran.code == 64
+    assert "Usage: octosync" in ran.stderr
+
+
+def test_no_terminal_and_no_yes_is_usage(office: Office) -> None:
+    """64: apply never writes without asking unless it is told to; where nobody can be asked it says how."""
+    office.declare()
+    ran = office.desk.octosync("apply", "-f", "apps", "--url", office.url)
+    assert ran.code == 64
+    assert "--yes" in ran.stderr
+    assert office.log() == []
+
+
+def test_ci_never_prompts(office: Office) -> None:
+    """64: `CI=true` never prompts, terminal or not."""
+    office.declare()
+    ran = office.desk.octosync("apply", "-f", "apps", "--url", office.url, terminal=True, CI="true")
+    assert ran.code == 64
+    assert office.log() == []
+
+
+def test_an_unavailable_control_plane_is_seventy_five(office: Office) -> None:
+    """75: the control plane is not there, nothing was written: try again."""
+    office.declare()
+    office.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
+    assert office.plan().code == 75
+    assert office.apply().code == 75
+
+
+def test_unavailable_at_the_first_write_is_seventy_five(office: Office) -> None:
+    """75: throttled or gone from the first write on, so that certainly nothing was written."""
+    office.declare()
+    rule = {"action": "status", "status": 501, "times": None}
+    writes = ("apps.create", "apps.put_slot", "apps.create_target", "apps.put_inference_config")
+    office.break_with(*({"operation": name, **rule} for name in writes))
+    ran = office.apply()
+    assert ran.code in {1, 5, 75}
+    assert "exit" in ran.stdout
+    assert office.plan("--detailed-exitcode").code == 2
+
+
+@pytest.mark.parametrize(
+    ("codes", "wins"),
+    [
+        ({64, 75, 1, 3, 4, 5, 6, 2, 0}, 64),
+        ({75, 1, 3, 4, 5, 6, 2, 0}, 75),
+        ({1, 3, 4, 5, 6, 2, 0}, 1),
+        ({3, 4, 5, 6, 2, 0}, 3),
+        ({4, 5, 6, 2, 0}, 4),
+        ({5, 6, 2, 0}, 5),
+        ({6, 2, 0}, 6),
+        ({2, 0}, 2),
+        ({0}, 0),
+    ],
+)
+def test_where_several_codes_hold_the_gravest_wins(codes: set[int], wins: int) -> None:
+    """64, 75, 1, 3, 4, 5, 6, 2, 0: that is their precedence."""
+    assert worst(*(ExitCode(code) for code in codes)) == wins
+
+
+def test_an_error_outranks_a_guard_and_a_guard_outranks_changes(office: Office) -> None:
+    """The precedence, on one command line: 1 over 4, 4 over 2."""
+    office.plane.with_slot(office.plane.with_app("search"))
+    office.declare(text=PROTECTED)
+    office.declare("notes", name="Notes")
+    assert office.plan("--detailed-exitcode").code == 4
+    office.break_with({"operation": "apps.get", "slug": "notes", "action": "garbage", "times": None})
+    assert office.plan("--detailed-exitcode").code == 1
+
+
+def test_the_report_counts_what_was_applied(office: Office) -> None:
+    """0: and the last lines say how much, which run, and the code."""
+    office.declare()
+    ran = office.apply()
+    assert f"✓ {ACTIONS} applied" in ran.stdout
+    assert ran.stdout.rstrip().endswith("exit 0")

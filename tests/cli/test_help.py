@@ -1,0 +1,54 @@
+"""Help and completion: what there is can be found without a manual."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.invoking import Desk
+
+COMMANDS = ("demo", "validate", "plan", "apply", "server", "version")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_an_example(desk: Desk, command: str) -> None:
+    """`--help` says what a command is for, and shows one that can be typed."""
+    ran = desk.octosync(command, "--help")
+    assert ran.code == 0
+    assert f"Example:  octosync {command}" in ran.stdout
+    assert ran.stderr == ""
+
+
+def test_help_names_every_command(desk: Desk) -> None:
+    """`octosync --help` lists all commands, an example, and where the environment comes in."""
+    ran = desk.octosync("--help")
+    assert ran.code == 0
+    assert all(f"  {command} " in ran.stdout for command in COMMANDS)
+    assert "octosync demo" in ran.stdout
+    assert "OCTOSYNC_URL" in ran.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_works_in_every_shell(desk: Desk, shell: str) -> None:
+    """Each shell gets a script, and the script gets commands, options and choices."""
+    script = desk.octosync(_OCTOSYNC_COMPLETE=f"{shell}_source")
+    assert script.code == 0
+    assert "_OCTOSYNC_COMPLETE" in script.stdout
+    if shell == "fish":
+        line = {"COMP_WORDS": "octosync plan --det", "COMP_CWORD": "--det"}
+    else:
+        line = {"COMP_WORDS": "octosync plan --det", "COMP_CWORD": "2"}
+    completed = desk.octosync(_OCTOSYNC_COMPLETE=f"{shell}_complete", **line)
+    assert "--detailed-exitcode" in completed.stdout
+
+
+def test_a_wrong_option_is_answered_with_a_near_one(desk: Desk) -> None:
+    """A slip of the finger is answered with what was meant."""
+    ran = desk.octosync("plan", "--detailed-exit-code")
+    assert ran.code == 64
+    assert "--detailed-exitcode" in ran.stderr
+    assert "octosync plan --help" in ran.stderr
+
+
+def test_the_version_is_said_in_text_and_json(desk: Desk) -> None:
+    """`octosync version` speaks to people and to tools."""
+    assert desk.octosync("version").stdout.startswith("octosync ")
+    assert '"octosync":' in desk.octosync("version", "-o", "json").stdout

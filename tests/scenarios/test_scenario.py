@@ -1,0 +1,95 @@
+"""Every scenario under this folder; `tests/support/scenarios.py` says what is in one, and how to write its expectations."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from tests.support.invoking import Ran
+from tests.support.scenarios import Scenario, Stage, as_file, expect, on_stage
+
+HERE = Path(__file__).parent
+SCENARIOS = [Scenario(folder) for folder in sorted(HERE.iterdir()) if folder.name[:3].isdigit()]
+_MAY_HOLD = {"manifests", "octosync.yaml", "args", "live.json", "plan.txt", "plan.json", "after.json", "apply.txt"}
+_MUST_HOLD = {"manifests", "live.json", "plan.txt", "plan.json"}
+_DONE, _PARTIAL = 0, 5
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.folder.name for scenario in SCENARIOS])
+def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
+    """A plan says what its files say, in any order of the manifests, and never writes.
+
+    Apply brings about what after.json says, or, without that file, writes nothing. What was not done is done by another
+    apply; then the plan is empty, and one more apply sends no write. No secret is seen anywhere.
+    """
+    with on_stage(scenario, tmp_path) as stage:
+        before = stage.state()
+        text, document = stage.plan(), stage.plan("-o", "json", "--plan-out", "saved.json")
+        _assert_order_means_nothing(stage)
+        assert not stage.writes()
+        applied = stage.apply(faults=True)
+        after, wrote = stage.state(), stage.writes()
+        if applied.code in {_DONE, _PARTIAL}:
+            _assert_settles(stage, applied)
+        else:
+            assert not wrote, "a refused apply wrote"
+        assert wrote or after == before
+        _assert_hidden(stage)
+        expect(
+            scenario,
+            {
+                "plan.txt": stage.transcript("plan", text),
+                "plan.json": stage.normalised(document.stdout) or "nothing\n",
+                "after.json": as_file(after) if wrote else None,
+                "apply.txt": stage.transcript("apply --yes", applied) if applied.code != _DONE else None,
+            },
+        )
+
+
+def _assert_order_means_nothing(stage: Stage) -> None:
+    folder = stage.desk.directory
+    files = sorted(str(path.relative_to(folder)) for path in (folder / "manifests").rglob("*") if path.is_file())
+    for output in ("text", "json"):
+        one, other = (stage.plan("-o", output, paths=order) for order in (files, files[::-1]))
+        assert stage.normalised(one.output) == stage.normalised(other.output)
+
+
+def _assert_settles(stage: Stage, applied: Ran) -> None:
+    if applied.code == _PARTIAL:
+        assert stage.apply().code == _DONE, "another apply did not finish what the first one left"
+        stage.writes()
+    planned = stage.octosync("plan", "-o", "json", "--detailed-exitcode")
+    assert planned.code == _DONE
+    assert json.loads(planned.stdout)["resource_changes"] == []
+    assert stage.apply().code == _DONE
+    assert not stage.writes()
+
+
+def _assert_hidden(stage: Stage) -> None:
+    saved = stage.desk.directory / "saved.json"
+    if saved.exists():
+        assert stat.S_IMODE(saved.stat().st_mode) == 0o600
+    produced = {
+        name: data
+        for name, data in stage.desk.files().items()
+        if not name.startswith("manifests/") and name != "octosync.yaml"
+    }
+    for name, data in {**produced, "output": "".join(stage.written).encode()}.items():
+        for secret in stage.scenario.hidden:
+            assert secret not in data, name
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.folder.name for scenario in SCENARIOS])
+def test_a_scenario_holds_what_is_read_and_nothing_else(scenario: Scenario) -> None:
+    """A scenario's folder has every file that it needs, and none whose name is not read; so has its live.json."""
+    names = {path.name for path in scenario.folder.iterdir()}
+    assert _MUST_HOLD <= names <= _MAY_HOLD
+    assert {"apps"} <= set(scenario.live) <= {"apps", "allowed", "faults"}
+
+
+def test_scenarios_are_numbered() -> None:
+    """No two scenarios have one number, so that they can be spoken of."""
+    numbers = [scenario.folder.name[:3] for scenario in SCENARIOS]
+    assert len(set(numbers)) == len(numbers) >= 20

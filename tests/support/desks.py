@@ -1,0 +1,74 @@
+"""An office: a desk with manifests, and the control plane that they are applied to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.invoking import Desk, Ran
+from tests.support.planes import Served, ok
+
+APP = """\
+apiVersion: octosync.dev/v1
+kind: App
+metadata: {{name: {slug}}}
+spec:
+  name: {name}
+  targets:
+    - {{platform: ios, identifier: com.acme.{slug}}}
+  slots:
+    - capability: chat
+      servingPolicy: local_first
+  inferenceConfig: {{model: "@app/{slug}/chat"}}
+"""
+ACTIONS = 4  # what creates an app of this kind: itself, a target, a slot, a config
+
+
+@dataclass(frozen=True)
+class Office:
+    """A desk and a control plane; commands name it with --url unless they are told otherwise."""
+
+    plane: Served
+    desk: Desk
+
+    @property
+    def url(self) -> str:
+        """The control plane's origin."""
+        return self.plane.running.url
+
+    def declare(self, slug: str = "search", *, name: str = "Search", text: str | None = None) -> Path:
+        """Write an app's manifest."""
+        return self.desk.write(f"apps/{slug}.yaml", text or APP.format(slug=slug, name=name))
+
+    def plan(self, *arguments: str | Path, **more: Any) -> Ran:
+        """Plan the manifests in `apps`."""
+        return self.desk.octosync("plan", "-f", "apps", "--url", self.url, *arguments, **more)
+
+    def apply(self, *arguments: str | Path, **more: Any) -> Ran:
+        """Apply the manifests in `apps` without asking."""
+        return self.desk.octosync("apply", "-f", "apps", "--url", self.url, "--yes", *arguments, **more)
+
+    def save(self, *arguments: str | Path, file: str = "plan.json") -> dict[str, Any]:
+        """Plan into a file, and return what it holds."""
+        assert self.plan("--plan-out", file, *arguments).code == 0
+        document: dict[str, Any] = json.loads((self.desk.directory / file).read_text())
+        return document
+
+    def apply_file(self, *arguments: str | Path, file: str = "plan.json", **more: Any) -> Ran:
+        """Apply a plan file."""
+        return self.desk.octosync("apply", file, "--url", self.url, *arguments, **more)
+
+    def log(self) -> list[str]:
+        """Return `METHOD /path` of what was received since the last call."""
+        log = ok(self.plane.local.get("/requests-log", params={"clear": "true"}))["requests"]
+        return [f"{entry['method']} {entry['path'].partition('?')[0].removeprefix('/api/v1')}" for entry in log]
+
+    def writes(self) -> list[str]:
+        """Return what wrote since the last call."""
+        return [line for line in self.log() if not line.startswith("GET ")]
+
+    def break_with(self, *rules: dict[str, Any]) -> None:
+        """Put faults in force."""
+        ok(self.plane.local.put("/faults", json={"rules": list(rules)}))

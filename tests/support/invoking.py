@@ -1,0 +1,133 @@
+"""The command line as somebody types it: `octosync` in a folder of its own, in this process or in one of its own.
+
+In this process it is the same `main`, with other streams, arguments, environment and working directory; whatever it
+raises beyond its exit is a traceback that a user would see, and fails the test.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+from unittest.mock import patch
+
+from octosync.cli import main
+
+_FOREIGN = ("OCTOSYNC_", "OCTOMIL_")
+_WHAT_SHOWS = {"CI", "NO_COLOR", "TERM", "FORCE_COLOR", "COLUMNS"}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command did: its exit code and what it wrote."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        """Both streams."""
+        return self.stdout + self.stderr
+
+
+class Screen(io.TextIOWrapper):
+    """A stream in memory that says whether it is a terminal."""
+
+    def __init__(self, data: bytes = b"", *, terminal: bool = False) -> None:
+        self.memory = io.BytesIO(data)
+        self._terminal = terminal
+        super().__init__(self.memory, encoding="utf-8", newline="")
+
+    def isatty(self) -> bool:
+        """Say whether this is a terminal."""
+        return self._terminal
+
+    def text(self) -> str:
+        """Return what was written."""
+        self.flush()
+        return self.memory.getvalue().decode()
+
+
+@dataclass
+class Desk:
+    """A working directory and an environment in which commands are typed. `environment` is all there is of ours."""
+
+    directory: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write a file, its folders included."""
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    def octosync(self, *arguments: str | Path, stdin: bytes = b"", terminal: bool = False, **environment: str) -> Ran:
+        """Run a command in this process. `terminal`: standard output and standard error are one."""
+        out, err = Screen(terminal=terminal), Screen(terminal=terminal)
+        with ExitStack() as stack:
+            stack.enter_context(chdir(self.directory))
+            stack.enter_context(_environment({**self.environment, **environment}))
+            stack.enter_context(patch.object(sys, "argv", ["octosync", *map(str, arguments)]))
+            stack.enter_context(patch.object(sys, "stdin", Screen(stdin)))
+            stack.enter_context(redirect_stdout(out))
+            stack.enter_context(redirect_stderr(err))
+            try:
+                main()
+            except SystemExit as end:
+                return Ran(int(end.code or 0), out.text(), err.text())
+        raise AssertionError("main returned")
+
+    def start(self, *arguments: str | Path, environment: Mapping[str, str] | None = None, **streams: Any) -> Process:
+        """Start a command as a process of its own."""
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+        return subprocess.Popen(
+            (sys.executable, "-m", "octosync", *map(str, arguments)),
+            cwd=self.directory,
+            env={**_without_ours(), **self.environment, **(environment or {})},
+            **streams,
+        )
+
+    def run(self, *arguments: str | Path, environment: Mapping[str, str] | None = None, **streams: Any) -> Ran:
+        """Run a command as a process of its own, to its end."""
+        with self.start(*arguments, environment=environment, **streams) as process:
+            out, err = process.communicate(timeout=60)
+        return Ran(process.returncode, (out or b"").decode(), (err or b"").decode())
+
+    def files(self) -> dict[str, bytes]:
+        """Return every file below the working directory, by its path."""
+        return {
+            str(path.relative_to(self.directory)): path.read_bytes()
+            for path in sorted(self.directory.rglob("*"))
+            if path.is_file()
+        }
+
+
+Process = subprocess.Popen[bytes]
+
+
+def lines_of(stream: IO[bytes] | None) -> Iterator[str]:
+    """Yield a process's lines as they come."""
+    assert stream is not None
+    for line in stream:
+        yield line.decode()
+
+
+def _without_ours() -> dict[str, str]:
+    """Return the environment without what would speak to octosync or change how it looks."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN) and name not in _WHAT_SHOWS
+    }
+
+
+@contextmanager
+def _environment(ours: Mapping[str, str]) -> Iterator[None]:
+    with patch.dict(os.environ, {**_without_ours(), **ours}, clear=True):
+        yield

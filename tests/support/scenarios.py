@@ -1,0 +1,199 @@
+"""Scenarios: folders that say what is declared, what is live, and what octosync is to make of it.
+
+    tests/scenarios/NNN-what/
+        manifests/       what is declared
+        octosync.yaml    optional; http://127.0.0.1:8787 in it stands for the control plane
+        args             optional: more arguments of plan and apply, as a shell reads them
+        live.json        what is live before (below)
+        plan.txt         what `octosync plan` says, with its exit code
+        plan.json        what `octosync plan -o json` says
+        after.json       what is live after `octosync apply`; absent where apply may change nothing
+        apply.txt        what `octosync apply` says, where it does not end with 0
+
+live.json and after.json have the same format, and what a slot, an app or a config holds is the API's:
+
+    {"apps": {"search": {"name": "Search", "archived": false, "targets": ["ios:com.acme.search"],
+                         "slots": {"chat": {"serving_policy": "local_first"}}, "inference_config": {…}}},
+     "allowed": {"slot_fields": ["speculative"]},       what this control plane knows beyond the contract
+     "faults": [{"operation": "apps.get", "slug": "search", "action": "status", "status": 500}]}   until apply has ended
+
+Every scenario also promises what no file says: see `test_scenario`. `OCTOSYNC_UPDATE_GOLDEN=1` writes the four
+expectations anew, and fails all the same: what was written is to be looked at first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.calls import KEY
+from tests.support.invoking import Desk, Ran
+from tests.support.planes import Served, ok, served
+
+from octosync import __version__
+from octosync.server import Token
+
+HIDDEN = "hunter2"  # whatever holds these letters in a scenario may not be seen anywhere
+_STANDS_FOR = "http://127.0.0.1:8787"
+_NOT_STATE = frozenset({"id", "app_id", "org_id", "slug", "capability", "created_at", "updated_at", "archived_at"})
+_READS = frozenset({"GET"})
+
+Live = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One scenario's folder."""
+
+    folder: Path
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The arguments of plan and apply beyond the manifests and the control plane."""
+        args = self.folder / "args"
+        return tuple(shlex.split(args.read_text())) if args.exists() else ()
+
+    @property
+    def live(self) -> Live:
+        """What is live before."""
+        live: Live = json.loads((self.folder / "live.json").read_text())
+        return live
+
+    @property
+    def hidden(self) -> tuple[bytes, ...]:
+        """What may be seen nowhere: the API key, and every word of the scenario's with the hidden letters."""
+        texts = [path.read_text() for path in self.folder.rglob("*") if path.is_file()]
+        words = {word for text in texts for word in re.findall(rf"[\w-]*{HIDDEN}[\w-]*", text)}
+        return (KEY.encode(), *sorted(word.encode() for word in words))
+
+
+@dataclass
+class Stage:
+    """A scenario on stage: its control plane, and a desk with its files."""
+
+    scenario: Scenario
+    plane: Served
+    desk: Desk
+    written: list[str] = field(default_factory=list)
+
+    def octosync(
+        self, command: str, *arguments: str, faults: bool = False, paths: Sequence[str] = ("manifests",)
+    ) -> Ran:
+        """Run a command, with the scenario's faults in force if they are wanted; keep all that it writes."""
+        rules = self.scenario.live.get("faults", []) if faults else []
+        ok(self.plane.local.put("/faults", json={"rules": rules}))
+        ran = self.desk.octosync(command, *self._where(paths), *self.scenario.arguments, *arguments)
+        ok(self.plane.local.delete("/faults"), 204)
+        self.written += [ran.stdout, ran.stderr]
+        return ran
+
+    def plan(self, *arguments: str, paths: Sequence[str] = ("manifests",)) -> Ran:
+        """Plan."""
+        return self.octosync("plan", *arguments, faults=True, paths=paths)
+
+    def apply(self, *, faults: bool = False) -> Ran:
+        """Apply without asking."""
+        return self.octosync("apply", "--yes", faults=faults)
+
+    def writes(self) -> list[str]:
+        """Return what wrote since the last call."""
+        log = ok(self.plane.local.get("/requests-log", params={"clear": "true"}))["requests"]
+        return [f"{entry['method']} {entry['path']}" for entry in log if entry["method"] not in _READS]
+
+    def state(self) -> Live:
+        """Return what is live, in live.json's format."""
+        listed = ok(self.plane.api.get("/apps", params={"include_archived": "true", "limit": "100"}))
+        return {"apps": {app["slug"]: self._state_of(app) for app in sorted(listed["apps"], key=lambda a: a["slug"])}}
+
+    def normalised(self, text: str) -> str:
+        """Replace what differs from run to run: the port, the time, the run's id, octosync's version."""
+        port = self.plane.running.url.rpartition(":")[2]
+        text = text.replace(f"127.0.0.1:{port}", "127.0.0.1:8787")
+        text = re.sub(r'"timestamp": "[^"]*"', '"timestamp": "2026-03-01T12:00:00Z"', text)
+        text = re.sub(r"\d{8}T\d{6}Z-[0-9a-f]{6}", "20260301T120000Z-0a1b2c", text)
+        text = re.sub(r"req_[0-9a-f]{12}", "req_0123456789ab", text)
+        return text.replace(f'"octosync_version": "{__version__}"', '"octosync_version": "0.0.0"')
+
+    def transcript(self, command: str, ran: Ran) -> str:
+        """Return what a person saw."""
+        typed = shlex.join(("octosync", command, *self._where(["manifests"]), *self.scenario.arguments))
+        return self.normalised(f"$ {typed}\n{ran.stdout}{ran.stderr}exit {ran.code}\n")
+
+    def _where(self, paths: Sequence[str]) -> tuple[str, ...]:
+        configured = (self.scenario.folder / "octosync.yaml").exists()
+        manifests = (part for path in paths for part in ("-f", path))
+        return (*manifests, *(() if configured else ("--url", self.plane.running.url)))
+
+    def _state_of(self, app: Mapping[str, Any]) -> Live:
+        slug = app["slug"]
+        targets = ok(self.plane.api.get(f"/apps/{slug}/targets"))["targets"]
+        slots = ok(self.plane.api.get(f"/apps/{slug}/slots"))["slots"]
+        config = self.plane.api.get(f"/apps/{slug}/inference-config")
+        return {
+            **_stated(app),
+            "targets": sorted(f"{target['platform']}:{target['identifier']}" for target in targets),
+            "slots": {slot["capability"]: _stated(slot) for slot in sorted(slots, key=lambda s: s["capability"])},
+            **({"inference_config": config.json()} if config.status_code == 200 else {}),
+        }
+
+
+@contextmanager
+def on_stage(scenario: Scenario, directory: Path) -> Iterator[Stage]:
+    """Put a scenario on stage: load live.json over the API, and lay its files on a desk."""
+    with served(KEY, tokens=(Token("ci", KEY),)) as plane:
+        _load(plane, scenario.live)
+        shutil.copytree(scenario.folder / "manifests", directory / "manifests")
+        configuration = scenario.folder / "octosync.yaml"
+        if configuration.exists():
+            text = configuration.read_text().replace(_STANDS_FOR, plane.running.url)
+            (directory / "octosync.yaml").write_text(text)
+        ok(plane.local.delete("/requests-log"), 204)
+        yield Stage(scenario, plane, Desk(directory, {"OCTOMIL_API_KEY": KEY}))
+
+
+def expect(scenario: Scenario, found: Mapping[str, str | None]) -> None:
+    """Compare files of a scenario with what was found; None: there is to be no such file."""
+    if os.environ.get("OCTOSYNC_UPDATE_GOLDEN") == "1":
+        for name, text in found.items():
+            (scenario.folder / name).unlink(missing_ok=True)
+            if text is not None:
+                (scenario.folder / name).write_text(text, encoding="utf-8", newline="")
+        raise AssertionError(f"{scenario.folder.name} was written: look at it, then run the test again")
+    for name, text in found.items():
+        file = scenario.folder / name
+        assert text == (file.read_text(encoding="utf-8") if file.exists() else None), name
+
+
+def as_file(value: Live) -> str:
+    """Return JSON as a scenario's file holds it."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _load(plane: Served, live: Live) -> None:
+    if "allowed" in live:
+        ok(plane.local.put("/policy", json=live["allowed"]))
+    for slug, app in live["apps"].items():
+        described = {"description": app["description"]} if "description" in app else {}
+        path = plane.with_app(slug, name=app.get("name", slug), **described)
+        for target in app.get("targets", []):
+            platform, _, identifier = target.partition(":")
+            plane.with_target(path, platform, identifier)
+        for capability, fields in app.get("slots", {}).items():
+            plane.with_slot(path, capability, **fields)
+        if "inference_config" in app:
+            ok(plane.api.put(f"{path}/inference-config", json=app["inference_config"]))
+    for slug, app in live["apps"].items():
+        if app.get("archived"):
+            ok(plane.api.post(f"/apps/{slug}/archive"))
+
+
+def _stated(answer: Mapping[str, Any]) -> Live:
+    return {name: value for name, value in answer.items() if name not in _NOT_STATE and value is not None}
