@@ -1,0 +1,168 @@
+"""Documents that are true: their files are written, their commands run, and the output that they show is what came out.
+
+In a Markdown document, in its order,
+
+- a `yaml` block whose first line is a comment with a path is written to that path,
+- each line of an `sh` block is run, and must exit with 0,
+- in a `console` block, lines after `$ ` are run, and what follows is their output; `echo $?` shows the exit code,
+  and only before it may a command fail.
+
+All of it happens in one folder that is empty at first. `127.0.0.1:8787` and `https://api.octomil.com` are embedded control
+planes, never the real one. What installs or builds the project is not run: of `make`, the targets are looked up.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from octosync.server import Settings, running
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+
+_LOCAL, _PUBLIC = "127.0.0.1:8787", "https://api.octomil.com"
+_NOT_RUN: Final = ("git clone ", "pip install ", "python3 -m venv ", ". .venv/bin/activate", ".ci/run")
+_FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE: Final = re.compile(r"# ([\w./-]+\.yaml)\n")
+_RUN_ID: Final = re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b")
+
+
+class UntrueDocumentError(Exception):
+    """A document says something that is not so."""
+
+
+@dataclass
+class _Session:
+    """What a reader has done so far, who types everything in its order."""
+
+    folder: Path
+    address: str  # host and port of the control plane that stands for 127.0.0.1:8787
+    servers: ExitStack
+    files: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    code: int = 0
+
+    def write(self, name: str, text: str) -> None:
+        self.files[name] = text
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self._real(text), encoding="utf-8")
+
+    def run(self, command: str, *, may_fail: bool) -> str:
+        """Run one line and return what it prints. Raises `UntrueDocumentError` where it fails and may not."""
+        words = shlex.split(command, comments=True)
+        if command == "echo $?":
+            return f"{self.code}\n"
+        if words[0] == "make":
+            _check_targets(words[1:])
+        elif words[0] == "export":
+            self.variables |= dict(word.split("=", 1) for word in words[1:])
+        elif words[:2] == ["octosync", "server"]:
+            self._serve(words[2:])
+        elif not command.startswith(_NOT_RUN):
+            return self._typed(command, may_fail=may_fail)
+        return ""
+
+    def _typed(self, command: str, *, may_fail: bool) -> str:
+        ended = subprocess.run(  # noqa: S602 — a document's commands are for a shell
+            self._real(command),
+            shell=True,
+            cwd=self.folder,
+            env=_environment() | self.variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        self.code = ended.returncode
+        if self.code and not may_fail:
+            raise UntrueDocumentError(f"`{command}` exits with {self.code}:\n{ended.stdout}")
+        return ended.stdout.replace(self.address, _LOCAL)
+
+    def _serve(self, flags: list[str]) -> None:
+        """Start a server, which from now on is the one at the address that documents name."""
+        server = self.servers.enter_context(
+            subprocess.Popen(  # noqa: S603 — octosync itself, with flags from a document
+                [sys.executable, "-m", "octosync", "server", *flags, "--port", "0"],
+                cwd=self.folder,
+                env=_environment(),
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        self.servers.callback(server.terminate)
+        assert server.stderr is not None  # noqa: S101 — it was asked for
+        first = server.stderr.readline()
+        found = re.search(r"listens on http://(\S+)", first)
+        if found is None:
+            raise UntrueDocumentError(f"`octosync server {shlex.join(flags)}` does not serve: {first}")
+        self.address = found[1]
+        for name, text in self.files.items():
+            self.write(name, text)
+
+    def _real(self, text: str) -> str:
+        return text.replace(_LOCAL, self.address).replace(_PUBLIC, f"http://{self.address}")
+
+
+def executed(text: str, folder: Path) -> str:
+    """Do what a document says, in an empty folder, and return the document with the output that came of it.
+
+    Raises `UntrueDocumentError` for a command that fails, and for a `make` target that does not exist.
+    """
+    with _session(folder) as session:
+        return _FENCE.sub(lambda fence: _block(fence, session), text)
+
+
+@contextmanager
+def _session(folder: Path) -> Iterator[_Session]:
+    with running(Settings()) as plane, ExitStack() as servers:
+        yield _Session(folder, plane.url.removeprefix("http://"), servers)
+
+
+def _block(fence: re.Match[str], session: _Session) -> str:
+    language, body = fence[1], fence[2]
+    if language == "yaml" and (file := _FILE.match(body)) is not None:
+        session.write(file[1], body)
+    elif language == "sh":
+        for line in body.splitlines():
+            if line and not line.startswith("#"):
+                session.run(line, may_fail=False)
+    elif language == "console":
+        return f"```console\n{_transcript(body, session)}```"
+    return fence[0]
+
+
+def _transcript(body: str, session: _Session) -> str:
+    steps = re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]
+    lines = []
+    for step, following in zip(steps, [*steps[1:], ""], strict=True):
+        command, _, shown = step.partition("\n")
+        printed = session.run(command, may_fail=following.startswith("echo $?"))
+        same = _RUN_ID.sub("", shown.rstrip("\n")) == _RUN_ID.sub("", printed.rstrip("\n"))
+        # As it was where only a run's id differs; an empty line before the next command is the writer's.
+        gap = "\n" if following and shown.endswith("\n\n") else ""
+        lines.append(f"$ {command}\n{shown if same else printed + gap}")
+    return "".join(lines)
+
+
+def _check_targets(targets: list[str]) -> None:
+    known = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for target in targets:
+        if "=" not in target and target not in known:
+            raise UntrueDocumentError(f"the Makefile has no target {target}")
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment where `octosync` is this one, and nothing steers it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**kept, "PATH": path, "NO_COLOR": "1"}

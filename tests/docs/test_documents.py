@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+from docs.executing import ROOT, UntrueDocumentError, executed
+from docs.generate import EXECUTED, reference_pages
+
+from octosync.cli.root import octosync
+from octosync.errors import ExitCode
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _table(heading: str) -> list[str]:
+    """Return the first column of the table in README with this header cell."""
+    rows = README.partition(f"\n| {heading} |")[2].partition("\n\n")[0].splitlines()[2:]
+    return [row.split("|")[1].strip() for row in rows]
+
+
+@pytest.mark.parametrize("name", EXECUTED)
+def test_a_document_is_true(name: str, tmp_path: Path) -> None:
+    """Every command works in an empty directory, in the document's order, and prints byte for byte what is shown."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert executed(text, tmp_path) == text
+
+
+def test_every_document_is_run() -> None:
+    """A document with commands is among those that are run, and generated pages have none."""
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    commands = {
+        path for path in documents if re.search(r"^```(sh|console)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert commands <= {ROOT / name for name in EXECUTED}
+
+
+@pytest.mark.parametrize("name", reference_pages())
+def test_a_reference_page_is_what_the_code_says(name: str) -> None:
+    """The generated pages are up to date; `make docs` makes them so."""
+    assert (ROOT / name).read_text(encoding="utf-8") == reference_pages()[name]
+
+
+def test_every_dependency_has_its_reason() -> None:
+    """README's table and pyproject.toml name the same packages."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = [re.match(r"[\w-]+", one) for one in project["dependencies"]]
+    assert _table("package | why") == [one[0] for one in named if one is not None]
+
+
+def test_every_command_is_listed() -> None:
+    """README lists the commands that there are, in the order of --help."""
+    with click.Context(octosync) as context:
+        commands = octosync.list_commands(context)
+    assert _table("command | does") == [f"`octosync {name}`" for name in commands]
+
+
+def test_every_exit_code_is_listed() -> None:
+    """README lists the exit codes that this version has."""
+    codes = sorted(int(code) for row in _table("exit code | means") for code in row.split(","))
+    assert codes == sorted(code.value for code in ExitCode if code is not ExitCode.UNCOVERED)
+
+
+@pytest.mark.parametrize("promise", re.findall(r"^\|.*\| `(tests/\S+)` \|$", README, re.MULTILINE))
+def test_a_promise_is_held_where_it_says(promise: str) -> None:
+    """The files that README names for its promises hold tests."""
+    assert re.search(r"^(async )?def test_", (ROOT / promise).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_links_lead_somewhere() -> None:
+    """Relative links of the documents point at files that exist."""
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text(encoding="utf-8")):
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("```sh\noctosync plan --no-such-flag\n```", "exits with 64"),
+        ("```sh\nmake no-such-target\n```", "no target no-such-target"),
+        ("```console\n$ octosync validate -f nowhere\nValid.\n```", "exits with 1"),
+        ("```sh\noctosync server --no-such-flag\n```", "does not serve"),
+    ],
+)
+def test_an_untrue_document_is_found_out(text: str, complaint: str, tmp_path: Path) -> None:
+    """A command that fails, or a target that is not there, is an error; documents can't lie by silence."""
+    with pytest.raises(UntrueDocumentError, match=complaint):
+        executed(text, tmp_path)
+
+
+def test_the_output_is_put_in(tmp_path: Path) -> None:
+    """Shown output that is not what came out is replaced, exit codes included."""
+    text = "```console\n$ octosync validate -f nowhere\nValid.\n$ echo $?\n0\n```\n"
+    new = executed(text, tmp_path)
+    assert "missing-path" in new
+    assert new.endswith("$ echo $?\n1\n```\n")
+    assert executed(new, tmp_path) == new
