@@ -4,7 +4,7 @@ What may not live here: manifests, decisions (`plan`), the order of writes and w
 anything that prints. Foreign exceptions end here: whatever httpx, aiohttp or pydantic raise becomes a `RemoteError`.
 """
 
-from octosync.octomil.client import Answer, Octomil
+from octosync.octomil.client import Answer, Octomil, Withheld
 from octosync.octomil.connection import API_PATH, REQUESTS_PER_MINUTE, Connection, normalise_url
 from octosync.octomil.observe import observe
 from octosync.octomil.pacing import Pacer, Priority, Reservation, Waiting, WaitReason
@@ -37,6 +37,7 @@ __all__ = [
     "Secret",
     "WaitReason",
     "Waiting",
+    "Withheld",
     "app_reading",
     "apps_reading",
     "inference_config_reading",

@@ -46,6 +46,10 @@ class Answer:
         return self.status == 404
 
 
+class Withheld(Exception):
+    """A request was not sent: when its turn came, what had to be true of it no longer was."""
+
+
 @dataclass(slots=True)
 class _Call:
     """One call, over all its attempts."""
@@ -54,6 +58,7 @@ class _Call:
     request: Callable[[], httpx.Request]
     within: Reservation | None
     absent: Callable[[Missing], bool] | None
+    may_send: Callable[[], bool] | None
     attempts: int = 0
     sent_at: float = 0.0
     request_ids: list[str] = field(default_factory=list)
@@ -126,12 +131,14 @@ class Octomil:
         body: JsonValue = None,
         within: Reservation | None = None,
         absent: Callable[[Missing], bool] | None = None,
+        may_send: Callable[[], bool] | None = None,
     ) -> Answer:
         """Send one operation's request and return its answer.
 
         A read is tried again whatever was lost, a write only where it certainly wasn't carried out; every other lost answer
         to a write raises with `sent` True, to be resolved by reading the object. A 404 for which `absent` is true is an
-        answer, too. Raises `RemoteError` of the kind that fits.
+        answer, too. `may_send` is asked at the last moment before every sending, when all waiting is over; False raises
+        `Withheld`. Raises `RemoteError` of the kind that fits.
         """
         operation = self.contract.operations[operation_id]
         concealer = Concealer(self.connection.token, self._sensitivity, body)
@@ -140,6 +147,7 @@ class Octomil:
             request=lambda: self._request(operation, parameters or {}, query or {}, body),
             within=within,
             absent=absent,
+            may_send=may_send,
         )
         try:
             return await self._retrying(self._attempt, call)
@@ -167,6 +175,9 @@ class Octomil:
         """Send once. Raises `TryAgain` where another attempt is safe and may help, else the error itself."""
         request = call.request()
         permit = await self._permit(call)
+        if call.may_send is not None and not call.may_send():
+            permit.release(sent=False)
+            raise Withheld
         call.attempts += 1
         outcome = await self._exchange(call, request, permit)
         if isinstance(outcome, Answer):

@@ -9,6 +9,7 @@ from octosync.errors import RemoteError
 from octosync.model import JsonObject, JsonValue
 from octosync.octomil.client import Answer, Octomil
 from octosync.octomil.conceal import Concealer
+from octosync.octomil.pacing import Reservation
 from octosync.octomil.translate import Translator
 
 PAGE = 100  # public: the most that a page can have
@@ -51,18 +52,19 @@ async def read_list(
     *,
     plural: str,
     identify: Callable[[JsonObject], str | None],
+    within: Reservation | None = None,
 ) -> Listing:
     """Read all pages of a list, `{"<plural>": […], total, limit, offset}` or a bare array.
 
-    `identify` names an item, None where it lacks what that needs. A list that changes between two pages is read again from
-    the start. Raises `RemoteError`: no page, no list.
+    `identify` names an item, None where it lacks what that needs. `within` is a reservation for the pages. A list that
+    changes between two pages is read again from the start. Raises `RemoteError`: no page, no list.
     """
     translator = Translator(
         client.connection, client.contract.operations[operation_id], Concealer(client.connection.token)
     )
     request_id = None
     for _ in range(_PASSES):
-        walk = await _walk(client, translator, parameters, plural, identify)
+        walk = await _walk(client, translator, parameters, plural, identify, within=within)
         if not walk.moved:
             return Listing(tuple(walk.items.values()), walk.request_id, walk.sent_at)
         request_id = walk.request_id
@@ -77,11 +79,13 @@ async def _walk(
     parameters: Mapping[str, str],
     plural: str,
     identify: Callable[[JsonObject], str | None],
+    *,
+    within: Reservation | None,
 ) -> _Pass:
     walk = _Pass()
     while True:
         query = {"limit": PAGE, "offset": walk.offset}
-        answer = await client.call(translator.operation.id, parameters, query=query)
+        answer = await client.call(translator.operation.id, parameters, query=query, within=within)
         if walk.offset == 0:
             walk.sent_at = answer.sent_at
         walk.request_id = answer.request_id

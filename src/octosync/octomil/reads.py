@@ -1,6 +1,7 @@
 """Reads: each answer into the model's values, in live sense; what is absent, and what is an error.
 
 An answer is validated against its wire model, then taken as it came: unknown fields are kept. No read returns a part.
+`within` is a reservation that a read's first request may take its place from; what it lacks goes before everything else.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from octosync.errors import Missing
 from octosync.model import App, InferenceConfig, JsonObject, JsonValue, Slot, Target
 from octosync.octomil.client import Octomil
 from octosync.octomil.conceal import Concealer
+from octosync.octomil.pacing import Reservation
 from octosync.octomil.paging import read_list
 from octosync.octomil.translate import Translator
 
@@ -69,9 +71,9 @@ async def read_inference_config(client: Octomil, slug: str) -> InferenceConfig:
     return (await inference_config_reading(client, slug)).value
 
 
-async def app_reading(client: Octomil, slug: str) -> Reading[App | None]:
+async def app_reading(client: Octomil, slug: str, *, within: Reservation | None = None) -> Reading[App | None]:
     """`read_app`, with its time."""
-    answer = await client.call("apps.get", {"slug": slug}, absent=_says_no_app)
+    answer = await client.call("apps.get", {"slug": slug}, absent=_says_no_app, within=within)
     if answer.is_absence:
         return Reading(None, answer.sent_at)
     app = _app(client, "apps.get", answer.body, answer.request_id)
@@ -93,7 +95,9 @@ async def apps_reading(client: Octomil) -> Reading[dict[str, App]]:
     return Reading({app.slug: app for app in sorted(apps, key=lambda app: app.slug)}, listing.sent_at)
 
 
-async def targets_reading(client: Octomil, slug: str) -> Reading[tuple[Target, ...]]:
+async def targets_reading(
+    client: Octomil, slug: str, *, within: Reservation | None = None
+) -> Reading[tuple[Target, ...]]:
     """`read_targets`, with its time."""
     listing = await read_list(
         client,
@@ -101,6 +105,7 @@ async def targets_reading(client: Octomil, slug: str) -> Reading[tuple[Target, .
         {"slug": slug},
         plural=client.contract.shapes["target"].plural,
         identify=lambda item: _string(item, "id"),
+        within=within,
     )
     targets = [_target(client, slug, item, listing.request_id) for item in listing.items]
     return Reading(
@@ -108,7 +113,7 @@ async def targets_reading(client: Octomil, slug: str) -> Reading[tuple[Target, .
     )
 
 
-async def slots_reading(client: Octomil, slug: str) -> Reading[tuple[Slot, ...]]:
+async def slots_reading(client: Octomil, slug: str, *, within: Reservation | None = None) -> Reading[tuple[Slot, ...]]:
     """`read_slots`, with its time."""
     listing = await read_list(
         client,
@@ -116,14 +121,17 @@ async def slots_reading(client: Octomil, slug: str) -> Reading[tuple[Slot, ...]]
         {"slug": slug},
         plural=client.contract.shapes["slot"].plural,
         identify=lambda item: _string(item, "capability"),
+        within=within,
     )
     slots = [_slot(client, "apps.list_slots", slug, item, listing.request_id) for item in listing.items]
     return Reading(tuple(sorted(slots, key=lambda slot: slot.capability)), listing.sent_at)
 
 
-async def inference_config_reading(client: Octomil, slug: str) -> Reading[InferenceConfig]:
+async def inference_config_reading(
+    client: Octomil, slug: str, *, within: Reservation | None = None
+) -> Reading[InferenceConfig]:
     """`read_inference_config`, with its time. Absent is a 404 of any code but `app_not_found`, `null` or an empty body."""
-    answer = await client.call("apps.get_inference_config", {"slug": slug}, absent=_says_no_config)
+    answer = await client.call("apps.get_inference_config", {"slug": slug}, absent=_says_no_config, within=within)
     config = answer.body
     if config is not None and not isinstance(config, Mapping):
         raise _translator(client, "apps.get_inference_config").wrong_shape("it is not an object", answer.request_id)
