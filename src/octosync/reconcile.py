@@ -32,7 +32,7 @@ async def look(
     progress: Callable[[int, int], None] | None = None,
 ) -> Turn:
     """Read, plan and judge; change nothing. Raises `RemoteError` where no app at all can be read."""
-    seen = await observe(remote, desired, progress=progress)
+    seen = await observe(remote, desired, now=now, progress=progress)
     plan = make_plan(desired, seen, contract=remote.contract, now=now)
     return Turn(seen, plan, judge(plan, policy))
 

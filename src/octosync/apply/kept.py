@@ -36,7 +36,7 @@ def fields_in(action: Action, body: JsonValue, contract: Contract) -> JsonObject
             fields, _ = contract.shapes["slot"].split(body)
             return normalise_slot_fields(fields)
         case ArchiveApp():
-            return {"archived": True} if body.get("archived_at") is not None else None
+            return {"archived": body["archived_at"] is not None} if "archived_at" in body else None
         case CreateApp() | UpdateApp():
             fields, identity = contract.shapes["app"].split(body)
             return {**normalise_app_fields(fields), "slug": identity.get("slug")}
@@ -57,6 +57,8 @@ def not_kept(action: Action, fields: JsonObject | None) -> Iterator[FieldChange]
         if not json_equal(action.declared, fields):
             yield from field_changes(action.declared, fields)
     else:
+        if isinstance(action, CreateApp) and fields.get("archived"):
+            yield FieldChange(("archived",), before=False, after=True)
         for name, sent in action.declared.items():
             kept = _value(action, name, fields)
             if not field_equal(name, sent, None if isinstance(kept, Absent) else kept):

@@ -1,7 +1,7 @@
 """One action, from its last look at the object to its outcome.
 
 look (if what was read is old) ─ moved → stale
-  └─ send ─ refused → failed, or awaiting approval
+  └─ send (looking again if waiting made it old) ─ refused → failed, or awaiting approval
        ├─ answered → compare with what was sent → done, or not kept
        └─ answer lost → look: as declared → done · as before → send again · otherwise → stale
 """
@@ -9,14 +9,16 @@ look (if what was read is old) ─ moved → stale
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from octosync.apply.kept import describe, fields_in, is_deletion, not_kept
 from octosync.apply.witness import Witness
 from octosync.errors import AwaitingApproval, Conflict, Missing, OctosyncError, RemoteError
 from octosync.model import Outcome, Sensitivity, Status
-from octosync.octomil import Answer, Octomil, Reservation
+from octosync.octomil import Answer, Octomil, Reservation, Withheld
 from octosync.octomil.retrying import backoff
 from octosync.plan import Action, CreateApp, PutSlot, RegisterTarget
 
@@ -25,10 +27,14 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Performed:
-    """An outcome, and for a failure the error behind it, so that the run can tell one that concerns every action."""
+    """An outcome; for a failure the error behind it, so that the run can tell one that concerns every action.
+
+    `wrote` says that the action changed something, or may have.
+    """
 
     outcome: Outcome
     error: OctosyncError | None = None
+    wrote: bool = False
 
 
 @dataclass(slots=True)
@@ -41,25 +47,35 @@ class Performer:
     # Per operation, the declared fields that its answers leave out although they are kept.
     _silent: dict[str, set[str]] = field(default_factory=dict)
 
-    async def look(self, action: Action) -> Performed | None:
+    async def look(self, action: Action, within: Reservation) -> Performed | None:
         """Look at the object again where that is due; None: the action may be sent."""
         try:
-            unmoved = await self.witness.is_unmoved(action)
+            unmoved = await self.witness.is_unmoved(action, within)
         except RemoteError as error:
             return _performed(action, Status.FAILED, [], error=error)
         return None if unmoved else _stale(action, [])
 
     async def send(self, action: Action, *, proving: bool, within: Reservation) -> Performed:
-        """Send one action that may be sent. `proving`: no action of its operation has been seen to work in this run."""
+        """Send one action that may be sent. `proving`: something of it has not been seen to work in this run."""
         ids: list[str] = []
-        attempt = 1
+        attempt, withheld = 1, 0
         while True:
             try:
-                answer = await self.remote.call(action.operation, action.parameters, body=action.body, within=within)
+                answer = await self.remote.call(
+                    action.operation,
+                    action.parameters,
+                    body=action.body,
+                    within=within,
+                    may_send=partial(self.witness.is_fresh, action),
+                )
+            except Withheld:
+                withheld += 1
+                if (found := await self._look_again(action, last=withheld == _ATTEMPTS)) is not None:
+                    return found
+                continue
             except RemoteError as error:
                 _add(ids, error.request_id)
-                performed = await self._after(error, action, ids, last=attempt == _ATTEMPTS)
-                if performed is not None:
+                if (performed := await self._after(error, action, ids, attempt)) is not None:
                     return performed
             else:
                 for request_id in answer.request_ids:
@@ -67,69 +83,75 @@ class Performer:
                 return await self._answered(action, answer, ids, proving=proving)
             await asyncio.sleep(backoff(attempt, self.remote.connection.backoff))
             attempt += 1
+            within = Reservation()  # what is left of the first one is for the other half of a move
 
-    async def _after(self, error: RemoteError, action: Action, ids: list[str], *, last: bool) -> Performed | None:
+    async def _look_again(self, action: Action, *, last: bool) -> Performed | None:
+        """Look once more, since the action had to wait for so long; None: it may be sent."""
+        if last:
+            return _performed(action, Status.FAILED, [], error=_never_its_turn())
+        return await self.look(action, Reservation())
+
+    async def _after(self, error: RemoteError, action: Action, ids: list[str], attempt: int) -> Performed | None:
         """Turn a failed request into an outcome; None: it had no effect, and may be sent again."""
         if isinstance(error, AwaitingApproval):
             return _performed(action, Status.AWAITING_APPROVAL, ids, error=error)
         if isinstance(error, Missing) and is_deletion(action):
-            return _performed(action, Status.DONE, ids, "it was already gone")
+            return _performed(action, Status.DONE, ids, "it was already gone", wrote=attempt > 1)
         try:
             if isinstance(error, Conflict):
-                return await self._conflict(error, action, ids)
+                return await self._conflict(error, action, ids, attempt)
             if error.sent:
-                return await self._resolve(error, action, ids, last=last)
+                return await self._resolve(error, action, ids, attempt)
         except RemoteError as unread:
             _add(ids, unread.request_id)
-            return _performed(action, Status.FAILED, ids, error=_unknown(error, unread))
+            return _performed(action, Status.FAILED, ids, error=_unknown(error, unread), wrote=True)
         return _performed(action, Status.FAILED, ids, error=_with_way_out(error, action))
 
-    async def _resolve(self, lost: RemoteError, action: Action, ids: list[str], *, last: bool) -> Performed | None:
+    async def _resolve(self, lost: RemoteError, action: Action, ids: list[str], attempt: int) -> Performed | None:
         """Find out by reading what a write did whose answer was lost."""
         seen = await self.witness.sighting(action)
         if not any(not_kept(action, seen.fields)):
-            self.witness.wrote(action)
-            return _performed(action, Status.DONE, ids, "the answer was lost; reading again shows that it took effect")
+            message = "the answer was lost; reading again shows that it took effect"
+            return _performed(action, Status.DONE, ids, message, wrote=True)
         if not seen.unmoved:
-            return _stale(action, ids)
-        return _performed(action, Status.FAILED, ids, error=lost) if last else None
+            return _stale(action, ids, wrote=True)
+        return _performed(action, Status.FAILED, ids, error=lost) if attempt == _ATTEMPTS else None
 
-    async def _conflict(self, error: Conflict, action: Action, ids: list[str]) -> Performed:
+    async def _conflict(self, error: Conflict, action: Action, ids: list[str], attempt: int) -> Performed:
         """Find out whether a 409 means that it is done already; otherwise say who is in the way."""
         holder = error.details.get("app_slug") if isinstance(error.details, Mapping) else None
         if isinstance(action, RegisterTarget) and isinstance(holder, str) and holder != action.address.app:
             return _performed(action, Status.FAILED, ids, error=_held_by(holder, error))
         seen = await self.witness.sighting(action)
         if not any(not_kept(action, seen.fields)):
-            self.witness.wrote(action)
-            return _performed(action, Status.DONE, ids, "it was already as declared")
+            return _performed(action, Status.DONE, ids, "it was already as declared", wrote=attempt > 1)
         if isinstance(action, RegisterTarget):
             return _performed(action, Status.FAILED, ids, error=_held_by(None, error))
         if isinstance(action, CreateApp) or not seen.unmoved:
-            return _stale(action, ids)
+            return _stale(action, ids, wrote=attempt > 1)
         return _performed(action, Status.FAILED, ids, error=error)
 
     async def _answered(self, action: Action, answer: Answer, ids: list[str], *, proving: bool) -> Performed:
-        self.witness.wrote(action)
+        self.witness.wrote(action, answer.sent_at)
         if isinstance(action, CreateApp) and (stranger := self._wrong_org(answer)) is not None:
-            return _performed(action, Status.FAILED, ids, error=stranger)
+            return _performed(action, Status.FAILED, ids, error=stranger, wrote=True)
         fields = fields_in(action, answer.body, self.remote.contract)
         silent = self._silent.setdefault(action.operation, set())
         if fields is None:
             if not proving:
-                return _performed(action, Status.DONE, ids)
+                return _performed(action, Status.DONE, ids, wrote=True)
         elif all(change.path[0] in silent for change in not_kept(action, fields)):
-            return _performed(action, Status.DONE, ids)
+            return _performed(action, Status.DONE, ids, wrote=True)
         # What an answer leaves out or shows otherwise may still have been kept: only the object itself tells.
         try:
             seen = await self.witness.sighting(action)
         except RemoteError as error:
             _add(ids, error.request_id)
-            return _performed(action, Status.FAILED, ids, error=_unproved(error))
+            return _performed(action, Status.FAILED, ids, error=_unproved(error), wrote=True)
         lost = next(not_kept(action, seen.fields), None)
         if lost is None:
             silent.update(name for name in action.declared if fields is not None and name not in fields)
-            return _performed(action, Status.DONE, ids)
+            return _performed(action, Status.DONE, ids, wrote=True)
         request = f", request {ids[-1]}" if ids else ""
         return _performed(
             action,
@@ -140,6 +162,7 @@ class Performer:
             hints=(
                 "Compare the manifest with what the control plane supports; the next plan shows what is there now.",
             ),
+            wrote=True,
         )
 
     def _wrong_org(self, answer: Answer) -> OctosyncError | None:
@@ -167,6 +190,7 @@ def _performed(
     reference: str = "",
     hints: tuple[str, ...] = (),
     error: OctosyncError | None = None,
+    wrote: bool = False,
 ) -> Performed:
     if isinstance(error, RemoteError):
         _add(ids, error.request_id)
@@ -179,10 +203,10 @@ def _performed(
         hints=error.hints if error else hints,
         request_ids=tuple(ids),
     )
-    return Performed(outcome, error)
+    return Performed(outcome, error, wrote)
 
 
-def _stale(action: Action, ids: list[str]) -> Performed:
+def _stale(action: Action, ids: list[str], *, wrote: bool = False) -> Performed:
     return _performed(
         action,
         Status.STALE,
@@ -190,6 +214,15 @@ def _stale(action: Action, ids: list[str]) -> Performed:
         "somebody changed it since it was read, so it was left as it is",
         reference="object-moved",
         hints=("Plan again, look at what changed, and apply again.",),
+        wrote=wrote,
+    )
+
+
+def _never_its_turn() -> OctosyncError:
+    return OctosyncError(
+        "no-time-to-write",
+        f"it was read {_ATTEMPTS} times, and each time the rate limit held the write up until that was too long ago",
+        hints=("Apply again with a lower --concurrency or a higher --rate, or when nothing else uses the API key.",),
     )
 
 
@@ -240,7 +273,7 @@ def _with_way_out(error: RemoteError, action: Action) -> RemoteError:
         f"`{name}` was carried over from live. If it belongs to the control plane, say so in octosync.yaml: "
         f"api: {{readOnly: {{slot: [{name}]}}}}"
         for name in action.body
-        if name not in action.declared and name in text and name in (action.before or {})
+        if name not in action.declared and name in (action.before or {}) and re.search(rf"\b{re.escape(name)}\b", text)
     ]
     if "model_variant_id" in text and "model_variant_id" not in action.body:
         hints.append("This control plane wants every slot to name its variant: pin `variant` in the manifest.")

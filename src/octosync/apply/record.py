@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -39,9 +38,8 @@ class Record:
         run = journal.begin_run(control_plane=control_plane, org_id=org_id, digest=digest, at=clock())
         return cls(journal, run, clock)
 
-    @contextmanager
-    def action(self, action: Action) -> Iterator[Callable[[Outcome], None]]:
-        """Record that an action begins; call what is yielded with its outcome. Without a call, it stays begun."""
+    def begin_action(self, action: Action) -> Callable[[Outcome], None]:
+        """Record that an action begins; call what is returned with its outcome. Without a call, it stays begun."""
         self._number += 1
         number = self._number
         self.journal.begin_action(
@@ -52,7 +50,7 @@ class Record:
             operation=action.operation,
             at=self.clock(),
         )
-        yield lambda outcome: self.journal.end_action(self.run, number, outcome, self.clock())
+        return lambda outcome: self.journal.end_action(self.run, number, outcome, self.clock())
 
     def end(self, exit_code: int) -> None:
         """Close the run."""

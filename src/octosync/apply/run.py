@@ -1,18 +1,15 @@
-"""A run: all actions of a plan, concurrently as far as their dependencies allow, and one outcome for each.
-
-Prove, then fan out: until an operation has been seen to work, its actions go one at a time. One whose effect was not
-kept stops its operation for the run, so that a wrong guess of the contract harms one object and not all.
-"""
+"""A run: all actions of a plan, concurrently as far as their dependencies and proofs allow, and one outcome for each."""
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import TypeAlias
 
 from octosync.apply.perform import Performed, Performer
+from octosync.apply.proofs import Proofs
 from octosync.apply.record import Record
 from octosync.apply.witness import Witness
 from octosync.errors import CredentialRefused, Forbidden, OctosyncError, Unavailable
@@ -39,7 +36,7 @@ class Progress:
 class Applied:
     """What a run did: one outcome per action, in plan order.
 
-    `stopped_by` is the error that ended it early, if one did; `wrote` is False where certainly nothing was written.
+    `stopped_by` is the error that ended it early, or that was all it met; `wrote` is False where nothing was written.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -66,23 +63,15 @@ async def apply_plan(
     performer = Performer(remote, Witness(remote, seen.read_at), sensitivity or Sensitivity())
     run = _Run(plan, remote, performer, record, resume, org_known=seen.org_id is not None, on_progress=on_progress)
     await run.go(stop or asyncio.Event())
-    return Applied(tuple(run.outcomes[action.key] for action in plan.actions), run.stopped_by, run.wrote)
-
-
-class _Gate(Enum):
-    """What a run knows of an operation."""
-
-    UNPROVED = "unproved"
-    PROVING = "proving"
-    PROVED = "proved"
-    STOPPED = "stopped"
+    return run.applied()
 
 
 @dataclass(slots=True)
 class _Underway:
-    """A unit that was started; `sending` once its first request has the right to go."""
+    """A unit that was started; `sending` once its first request has the right to go. `proving` are its operations to prove."""
 
     unit: Unit
+    proving: frozenset[str]
     sending: bool = False
 
 
@@ -98,14 +87,15 @@ class _Run:
     outcomes: dict[ActionKey, Outcome] = field(default_factory=dict)
     stopped_by: OctosyncError | None = None
     wrote: bool = False
+    _proofs: Proofs = field(default_factory=Proofs)
     _rank: dict[ActionKey, int] = field(default_factory=dict)
-    _gates: dict[str, _Gate] = field(default_factory=dict)
-    _stoppers: dict[str, Action] = field(default_factory=dict)
-    _ready: list[Unit] = field(default_factory=list)
+    _ready: list[tuple[int, Unit]] = field(default_factory=list)
     _waiting: dict[ActionKey, set[ActionKey]] = field(default_factory=dict)
     _followers: dict[ActionKey, list[Unit]] = field(default_factory=dict)
     _underway: dict[asyncio.Task[None], _Underway] = field(default_factory=dict)
-    _unavailable: int = 0
+    _performed: int = 0
+    _unavailable: int = 0  # the latest so many of them
+    _latest_error: OctosyncError | None = None
 
     async def go(self, stop: asyncio.Event) -> None:
         """Run until every action has an outcome."""
@@ -124,7 +114,7 @@ class _Run:
                     return_when="FIRST_COMPLETED",
                 )
                 for task in [task for task in self._underway if task.done()]:
-                    self._underway.pop(task)
+                    self._proofs.end(self._underway.pop(task).proving)
                     if not task.cancelled():
                         task.result()
         finally:
@@ -134,6 +124,13 @@ class _Run:
             await asyncio.gather(stopping, *self._underway, return_exceptions=True)
             for action in self.plan.actions:
                 self._settle(action, self._not_attempted(action))
+
+    def applied(self) -> Applied:
+        """Return what `go` came to."""
+        stopped_by = self.stopped_by
+        if stopped_by is None and self._performed == self._unavailable and not self.wrote:
+            stopped_by = self._latest_error  # a run too short for three in a row, that met nothing else
+        return Applied(tuple(self.outcomes[action.key] for action in self.plan.actions), stopped_by, self.wrote)
 
     def _line_up(self) -> None:
         """Make units of the actions, and count what each waits for."""
@@ -145,29 +142,30 @@ class _Run:
             for need in needs:
                 self._followers.setdefault(need, []).append(unit)
             if not needs:
-                self._ready.append(unit)
+                self._make_ready(unit)
+
+    def _make_ready(self, unit: Unit) -> None:
+        heapq.heappush(self._ready, (self._rank[unit[0].key], unit))
 
     def _start_what_can(self) -> None:
-        held: list[Unit] = []
-        queue = sorted(self._ready, key=lambda unit: self._rank[unit[0].key])
-        for number, unit in enumerate(queue):
-            if len(self._underway) >= self.remote.connection.concurrency:
-                held.extend(queue[number:])
-                break
-            if (stopped := self._stopped_in(unit)) is not None:
-                self._skip(
-                    unit, f"`{stopped}` was stopped for this run: {self._stoppers[stopped].address} was not kept"
-                )
+        """Start ready units in plan order; what may not start yet stays ready."""
+        held: list[tuple[int, Unit]] = []
+        while self._ready and len(self._underway) < self.remote.connection.concurrency:
+            rank, unit = heapq.heappop(self._ready)
+            if (culprit := self._proofs.stopper(unit)) is not None:
+                self._skip(unit, f"`{culprit.operation}` was stopped for this run: {culprit.address} was not kept")
             elif self._may_start(unit):
-                self._start(unit)
+                underway = _Underway(unit, self._proofs.begin(unit))
+                self._underway[asyncio.ensure_future(self._carry_out(underway))] = underway
             else:
-                held.append(unit)
-        self._ready = held
+                held.append((rank, unit))
+        for entry in held:
+            heapq.heappush(self._ready, entry)
 
     def _may_start(self, unit: Unit) -> bool:
-        if self._org_unproved():
-            return isinstance(unit[0], CreateApp) and not self._underway
-        return all(self._gate(action) in {_Gate.UNPROVED, _Gate.PROVED} for action in unit)
+        if self._org_unproved() and (self._underway or not isinstance(unit[0], CreateApp)):
+            return False
+        return self._proofs.admits(unit)
 
     def _org_unproved(self) -> bool:
         """Say whether no answer has named the org yet: then a create tells, before anything else is sent."""
@@ -175,82 +173,94 @@ class _Run:
             return False
         return any(isinstance(action, CreateApp) and action.key not in self.outcomes for action in self.plan.actions)
 
-    def _gate(self, action: Action) -> _Gate:
-        return self._gates.get(action.operation, _Gate.UNPROVED)
-
-    def _stopped_in(self, unit: Unit) -> str | None:
-        return next((action.operation for action in unit if self._gate(action) is _Gate.STOPPED), None)
-
-    def _start(self, unit: Unit) -> None:
-        proving = {action.operation for action in unit if self._gate(action) is _Gate.UNPROVED}
-        self._gates.update(dict.fromkeys(proving, _Gate.PROVING))
-        underway = _Underway(unit)
-        self._underway[asyncio.ensure_future(self._carry_out(underway, proving))] = underway
-
-    async def _carry_out(self, underway: _Underway, proving: set[str]) -> None:
+    async def _carry_out(self, underway: _Underway) -> None:
         unit = underway.unit
         try:
-            if (moved := await self._first_moved(unit)) is not None:
-                self._skip_after(moved, unit)
-                return
-            async with self.remote.reserve(len(unit)) as within:
-                underway.sending = True
-                for action in unit:
-                    # A move's registration proves its removal, and must not wait for a look in between.
-                    prove = action.operation in proving and action is unit[-1]
-                    if not await self._send(action, unit, prove=prove, within=within):
-                        self._skip_after(action, unit)
-                        return
+            looks = self._looks_due(unit)
+            while True:
+                async with self.remote.reserve(len(unit) + looks) as within:
+                    if (due := self._looks_due(unit)) > looks:
+                        looks = due  # it waited so long that it must look again: let there be room for that, too
+                        continue
+                    if await self._all_unmoved(unit, within):
+                        underway.sending = True
+                        await self._send_all(underway, within)
+                    return
         except OctosyncError as error:  # the journal: nothing may be sent unrecorded
             self.stopped_by = self.stopped_by or error
-        finally:
-            for operation in proving:
-                if self._gates[operation] is _Gate.PROVING:
-                    self._gates[operation] = _Gate.UNPROVED
 
-    async def _first_moved(self, unit: Unit) -> Action | None:
-        """Look at a unit's objects where that is due; return the action that must not be sent, if there is one."""
+    def _looks_due(self, unit: Unit) -> int:
+        return sum(not self.performer.witness.is_fresh(action) for action in unit)
+
+    async def _all_unmoved(self, unit: Unit, within: Reservation) -> bool:
+        """Look at a unit's objects where that is due; if one must not be sent, that is its outcome, and none of them is."""
         for action in unit:
-            found = await self.performer.look(action)
+            found = await self.performer.look(action, within)
             if found is not None:
                 self._end(action, found)
-                with self.record.action(action) as ended:
-                    ended(found.outcome)
-                return action
-        return None
+                self._skip_after(action, unit)
+                self.record.begin_action(action)(found.outcome)
+                return False
+        return True
 
-    async def _send(self, action: Action, unit: Unit, *, prove: bool, within: Reservation) -> bool:
-        with self.record.action(action) as ended:
-            performed = await self.performer.send(action, proving=prove, within=within)
-            status = performed.outcome.status
-            if status is not Status.DONE and action is not unit[0]:
-                performed = replace(performed, outcome=self._nowhere(action, performed.outcome))
-            if status is Status.DONE and action is unit[-1]:
-                self._gates.update({one.operation: _Gate.PROVED for one in unit if self._gate(one) is _Gate.PROVING})
-            elif status is Status.NOT_KEPT and prove:
-                self._gates[action.operation] = _Gate.STOPPED
-                self._stoppers[action.operation] = action
+    async def _send_all(self, underway: _Underway, within: Reservation) -> None:
+        """Send a unit's actions one after the other, as long as each is done.
+
+        All are recorded before the first is sent: once half of a move is done, a journal that fails must not stop the rest.
+        """
+        unit = underway.unit
+        records = [self.record.begin_action(action) for action in unit]
+        for action, ended in zip(unit, records, strict=True):
+            if action.key in self.outcomes:  # skipped after the one before it
+                self._record_end(ended, self.outcomes[action.key])
+                continue
+            # A move's registration proves its removal, and must not wait for a look in between.
+            proving = action.operation in underway.proving and action is unit[-1]
+            performed = await self.performer.send(action, proving=proving, within=within)
+            if performed.outcome.status is not Status.DONE and action is not unit[0]:
+                performed = replace(performed, outcome=self._half_moved(action, performed))
+            if performed.outcome.status is Status.NOT_KEPT and proving:
+                self._proofs.stop(action)
             self._end(action, performed)
-            ended(performed.outcome)
-        return status is Status.DONE
+            self._record_end(ended, performed.outcome)
+            if performed.outcome.status is not Status.DONE:
+                self._skip_after(action, unit)
+            elif action is unit[-1]:
+                self._proofs.worked(unit)
 
-    def _nowhere(self, action: Action, outcome: Outcome) -> Outcome:
+    def _record_end(self, ended: Callable[[Outcome], None], outcome: Outcome) -> None:
+        try:
+            ended(outcome)
+        except OctosyncError as error:
+            self.stopped_by = self.stopped_by or error
+
+    def _half_moved(self, action: Action, performed: Performed) -> Outcome:
         """Tell the truth of a move whose second half failed."""
+        outcome = performed.outcome
         old = action.moves_from.app if isinstance(action, RegisterTarget) and action.moves_from else ""
+        if outcome.reference == "target-held-elsewhere":
+            return replace(
+                outcome,
+                message=f"not moved from app `{old}`, although its removal was answered with yes: {outcome.message}",
+            )
+        unsure = outcome.reference in {"outcome-unknown", "outcome-unproved"}
         return replace(
             outcome,
-            message=f"registered nowhere: {action.address.name} was removed from app `{old}`, and its registration to "
-            f"`{action.address.app}` failed: {outcome.message}",
+            message=f"{'perhaps ' if unsure else ''}registered nowhere: {action.address.name} was removed from app `{old}`, "
+            f"and its registration to `{action.address.app}` failed: {outcome.message}",
             hints=(f"Finish it:  {self.resume} --app {action.address.app}", *outcome.hints),
         )
 
     def _end(self, action: Action, performed: Performed) -> None:
+        """Give an action its outcome, and draw from it what concerns the whole run."""
         self._settle(action, performed.outcome)
         if isinstance(action, CreateApp) and performed.outcome.status is Status.DONE:
             self.org_known = True
         error = performed.error
-        self.wrote |= performed.outcome.status in {Status.DONE, Status.NOT_KEPT} or getattr(error, "sent", False)
+        self.wrote |= performed.wrote
+        self._performed += 1
         self._unavailable = self._unavailable + 1 if isinstance(error, Unavailable) else 0
+        self._latest_error = error
         if _concerns_all(error) or self._unavailable >= _UNAVAILABLE_IN_A_ROW:
             self.stopped_by = self.stopped_by or error
 
@@ -267,7 +277,7 @@ class _Run:
             if outcome.status is Status.DONE:
                 self._waiting[unit[0].key].discard(action.key)
                 if not self._waiting[unit[0].key]:
-                    self._ready.append(unit)
+                    self._make_ready(unit)
             elif outcome.status is not Status.NOT_ATTEMPTED:
                 self._skip(unit, f"needs {outcome.verb} {action.address}, which {_FATES[outcome.status]}")
 

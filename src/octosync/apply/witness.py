@@ -9,13 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from octosync.contract import APP
 from octosync.errors import Missing
 from octosync.model import App, JsonObject, Section, json_equal
-from octosync.octomil import Octomil
-from octosync.octomil.reads import app_reading, inference_config_reading, slots_reading, targets_reading
+from octosync.octomil import (
+    Octomil,
+    Reservation,
+    app_reading,
+    inference_config_reading,
+    slots_reading,
+    targets_reading,
+)
 from octosync.plan import (
     Action,
     ArchiveApp,
@@ -32,6 +38,9 @@ from octosync.plan.fingerprint import fingerprint_of_config, fingerprint_of_slot
 
 # What was read longer ago than this is read again before it is overwritten.
 FRESH_FOR_SECONDS: Final = 30.0
+
+# An app's slug and what is read of it together: a section, or (None) its own fields.
+Place: TypeAlias = tuple[str, Section | None]
 
 _SECTION: Final[Mapping[type[Action], Section | None]] = {
     CreateApp: None,
@@ -63,63 +72,75 @@ class Witness:
     `read_at` is the observation's; times are seconds of the client's clock.
     """
 
-    def __init__(self, remote: Octomil, read_at: Mapping[tuple[str, Section | None], float]) -> None:
+    def __init__(self, remote: Octomil, read_at: Mapping[Place, float]) -> None:
         self._remote = remote
         self._read_at = dict(read_at)
-        self._seen: dict[tuple[str, Section | None], App | None] = {}
-        self._reading: dict[tuple[str, Section | None], asyncio.Lock] = {}
+        self._seen: dict[Place, App | None] = {}
+        self._reading: dict[Place, asyncio.Lock] = {}
 
-    async def is_unmoved(self, action: Action) -> bool:
+    def is_fresh(self, action: Action) -> bool:
+        """Say whether an action overwrites nothing, or only what was read recently."""
+        if isinstance(action, _CANNOT_OVERWRITE):
+            return True
+        return self._remote.clock() - self._read_at.get(_place(action), float("-inf")) <= FRESH_FOR_SECONDS
+
+    async def is_unmoved(self, action: Action, within: Reservation) -> bool:
         """Say whether an action would still replace what it was planned from, reading it again where that was long ago."""
         if isinstance(action, _CANNOT_OVERWRITE):
             return True
-        place = (action.address.app, _SECTION[type(action)])
+        place = _place(action)
         # Objects of one section are read together: the first to ask reads for all of them.
         async with self._reading.setdefault(place, asyncio.Lock()):
-            if self._remote.clock() - self._read_at.get(place, float("-inf")) > FRESH_FOR_SECONDS:
-                await self._read(place)
+            if not self.is_fresh(action):
+                await self._read(place, within)
         return place not in self._seen or _sighting(action, self._seen[place]).unmoved
 
     async def sighting(self, action: Action) -> Sighting:
-        """Read an action's object now, whatever was read before."""
-        place = (action.address.app, _SECTION[type(action)])
-        return _sighting(action, await self._read(place))
+        """Read an action's object now, whatever was read before, and before anything else is sent."""
+        return _sighting(action, await self._read(_place(action), Reservation()))
 
-    def wrote(self, action: Action) -> None:
-        """Take note of an own write: an app that was just created or changed is known as of now, with nothing in it yet."""
-        slug, now = action.address.app, self._remote.clock()
+    def wrote(self, action: Action, at: float) -> None:
+        """Take note of an own write that was sent at a time and answered.
+
+        An app that it created has nothing in it yet. Of one that it changed, what was seen before is no longer so, and what
+        comes after it in the plan was planned from its effect.
+        """
+        slug = action.address.app
         match action:
             case CreateApp():
-                for section in (None, *Section):
-                    self._read_at[slug, section] = now
+                self._read_at.update({(slug, section): at for section in (None, *Section)})
             case UpdateApp():
-                self._read_at[slug, None] = now
                 self._seen.pop((slug, None), None)
 
-    async def _read(self, place: tuple[str, Section | None]) -> App | None:
+    async def _read(self, place: Place, within: Reservation) -> App | None:
         slug, section = place
-        self._seen[place], self._read_at[place] = await _read(self._remote, slug, section)
+        self._seen[place], self._read_at[place] = await _read(self._remote, slug, section, within)
         return self._seen[place]
 
 
-async def _read(remote: Octomil, slug: str, section: Section | None) -> tuple[App | None, float]:
+def _place(action: Action) -> Place:
+    return (action.address.app, _SECTION[type(action)])
+
+
+async def _read(remote: Octomil, slug: str, section: Section | None, within: Reservation) -> tuple[App | None, float]:
     """Read one section, or (None) the app's own fields. An app that is gone has empty sections: that is no failed read."""
+    asked_at = remote.clock()
     try:
         match section:
             case None:
-                app = await app_reading(remote, slug)
+                app = await app_reading(remote, slug, within=within)
                 return app.value, app.at
             case Section.TARGETS:
-                targets = await targets_reading(remote, slug)
+                targets = await targets_reading(remote, slug, within=within)
                 return App(slug=slug, targets=targets.value), targets.at
             case Section.SLOTS:
-                slots = await slots_reading(remote, slug)
+                slots = await slots_reading(remote, slug, within=within)
                 return App(slug=slug, slots=slots.value), slots.at
             case Section.INFERENCE_CONFIG:
-                config = await inference_config_reading(remote, slug)
+                config = await inference_config_reading(remote, slug, within=within)
                 return App(slug=slug, inference_config=config.value), config.at
     except Missing:
-        return None, remote.clock()
+        return None, asked_at
 
 
 def _sighting(action: Action, there: App | None) -> Sighting:
