@@ -22,8 +22,8 @@ from octosync.model import Address, Outcome
 
 DEFAULT_PATH: Final = Path(".octosync/state.db")
 _VERSION: Final = 1
-_SCHEMA: Final = """
-create table run (
+_SCHEMA: Final = (
+    """create table run (
     id text primary key,
     started_at text not null,
     ended_at text,
@@ -31,8 +31,8 @@ create table run (
     org_id text,
     digest text not null,
     exit_code integer
-) strict;
-create table action (
+) strict""",
+    """create table action (
     run text not null references run (id),
     number integer not null,
     address text not null,
@@ -42,11 +42,10 @@ create table action (
     ended_at text,
     status text,
     reference text,
-    message text,
     request_ids text,
     primary key (run, number)
-) strict;
-"""
+) strict""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,6 @@ class JournalledAction:
     ended_at: str | None
     status: str | None
     reference: str | None
-    message: str | None
     request_ids: str
 
 
@@ -126,19 +124,10 @@ class Journal:
         )
 
     def end_action(self, run: str, number: int, outcome: Outcome, at: datetime) -> None:
-        """Record what became of an action that was begun."""
+        """Record what became of an action that was begun; not its message, which may quote values."""
         self._write(
-            "update action set ended_at = ?, status = ?, reference = ?, message = ?, request_ids = ? "
-            "where run = ? and number = ?",
-            (
-                _text(at),
-                outcome.status.value,
-                outcome.reference,
-                outcome.message,
-                " ".join(outcome.request_ids),
-                run,
-                number,
-            ),
+            "update action set ended_at = ?, status = ?, reference = ?, request_ids = ? where run = ? and number = ?",
+            (_text(at), outcome.status.value, outcome.reference, " ".join(outcome.request_ids), run, number),
         )
 
     def end_run(self, run: str, exit_code: int, at: datetime) -> None:
@@ -149,7 +138,7 @@ class Journal:
         """Return all runs, newest first."""
         with self._document_failures():
             rows = self._database.execute(
-                "select id, started_at, ended_at, control_plane, org_id, digest, exit_code from run order by id desc"
+                "select id, started_at, ended_at, control_plane, org_id, digest, exit_code from run order by rowid desc"
             ).fetchall()
         return tuple(JournalledRun(*row) for row in rows)
 
@@ -157,24 +146,26 @@ class Journal:
         """Return a run's actions in the order in which they were begun."""
         with self._document_failures():
             rows = self._database.execute(
-                "select number, address, verb, operation, begun_at, ended_at, status, reference, message, "
-                "coalesce(request_ids, '') "
-                "from action where run = ? order by number",
+                "select number, address, verb, operation, begun_at, ended_at, status, reference, "
+                "coalesce(request_ids, '') from action where run = ? order by number",
                 (run,),
             ).fetchall()
         return tuple(JournalledAction(*row) for row in rows)
 
     def _prepare(self) -> None:
+        """Make the schema in an empty file, and refuse any other before anything in it is changed."""
+        self._database.execute("begin immediate")  # another run may be making it
+        (version,) = self._database.execute("pragma user_version").fetchone()
+        (tables,) = self._database.execute("select count(*) from sqlite_master").fetchone()
+        if version == 0 and not tables:
+            for statement in (*_SCHEMA, f"pragma user_version = {_VERSION}"):
+                self._database.execute(statement)
+        elif version != _VERSION:
+            raise self._unusable(f"it is not a journal of this version of octosync (schema {version}, not {_VERSION})")
+        self._database.execute("commit")
         self._database.execute("pragma journal_mode = wal")
         # Durable against the death of this process; a power cut may lose the last action, never corrupt the file.
         self._database.execute("pragma synchronous = normal")
-        (version,) = self._database.execute("pragma user_version").fetchone()
-        if version == _VERSION:
-            return
-        (tables,) = self._database.execute("select count(*) from sqlite_master").fetchone()
-        if version != 0 or tables:
-            raise self._unusable(f"it is not a journal of this version of octosync (schema {version}, not {_VERSION})")
-        self._database.executescript(f"begin; {_SCHEMA} pragma user_version = {_VERSION}; commit;")
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         with self._document_failures():
