@@ -1,0 +1,162 @@
+"""`make bench`: three questions that the design rests on, each answered as a ratio of two measurements in this run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import httpx
+import yaml
+
+from octosync.contract import OPERATIONS
+from octosync.manifest import Configuration, Manifests, load
+from octosync.octomil import API_PATH, Connection, Octomil
+from octosync.octomil.transport import open_http
+from octosync.plan import GuardPolicy
+from octosync.reconcile import Turn, look
+from octosync.server import Settings, running
+
+_ROUNDS: Final = 3  # the best of so many counts: what disturbs a measurement only ever makes it longer
+_APP: Final = """\
+apiVersion: octosync.dev/v1
+kind: App
+metadata:
+  name: app-{n:04}
+  labels: {{team: team-{team}, tier: gold}}
+spec:
+  name: Application {n}
+  description: One of many, to have something to measure
+  targets:
+    - {{platform: ios, identifier: com.example.app{n}}}
+    - {{platform: android, identifier: com.example.app{n}}}
+  slots:
+    - capability: chat
+      servingPolicy: local_first
+      preferredEngines: [coreml, mlx]
+    - capability: vision
+      servingPolicy: local_only
+  inferenceConfig:
+    model: "@app/app-{n:04}/chat"
+    parameters: {{temperature: 0.2, max_tokens: 512}}
+"""
+
+
+def main() -> None:
+    """Measure, and print a line for each question."""
+    with tempfile.TemporaryDirectory() as folder:
+        loading(Path(folder))
+        transports()
+        planning(Path(folder))
+
+
+def loading(folder: Path) -> None:
+    """Compare the strict loader, with all its checks and places, with PyYAML's fastest one, which has neither."""
+    apps = 2000
+    manifests = _write(folder, apps)
+    text = manifests.read_text(encoding="utf-8")
+    ours = _best(lambda: _load(manifests))
+    theirs = _best(lambda: list(yaml.load_all(text, yaml.CSafeLoader)))
+    _say(f"load {apps:,} apps, strictly and with places, against CSafeLoader", ours, theirs)
+
+
+def transports() -> None:
+    """Compare requests through aiohttp's connections with those through httpx's own pool."""
+    requests, at_once = 1000, 16
+    with running(Settings()) as plane:
+        url = f"{plane.url}{API_PATH}{OPERATIONS['apps.list'].path}"
+
+        async def through(client: httpx.AsyncClient) -> float:
+            async with client:
+                await client.get(url)
+                return await _timed(lambda: _fetch(client, url, requests, at_once))
+
+        async def both() -> tuple[float, float]:
+            aiohttp = [await through(open_http(Connection(url=plane.url))) for _ in range(_ROUNDS)]
+            own = [await through(httpx.AsyncClient(trust_env=False)) for _ in range(_ROUNDS)]
+            return min(aiohttp), min(own)
+
+        ours, theirs = asyncio.run(both())
+    _say(f"{requests:,} requests, {at_once} at once, through httpx-aiohttp, against httpx's own pool", ours, theirs)
+
+
+def planning(folder: Path) -> None:
+    """Compare a plan without changes for many apps with one for few: it should grow as the apps do, and no faster."""
+    few, many = 40, 400
+    with running(Settings()) as plane:
+        small, few_seconds = _plan(plane.url, _write(folder, few))
+        large, many_seconds = _plan(plane.url, _write(folder, many))
+    requests = large.plan.requests_used / small.plan.requests_used
+    print(f"requests of a plan of {many} apps against {few}: {requests:.2f} times for {many // few} times the apps")
+    _say(f"a plan without changes of {many} apps, against {few}", many_seconds, few_seconds)
+
+
+def _plan(url: str, manifests: Path) -> tuple[Turn, float]:
+    """Apply the manifests, and return what the plan comes to then, and the seconds that it takes."""
+    command = [sys.executable, "-m", "octosync", "apply", "-f", str(manifests), "--url", url, "--rate", "0", "--yes"]
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
+    subprocess.run(command, cwd=manifests.parent, env=ours, stdout=subprocess.DEVNULL, check=True)
+    desired = _load(manifests).state
+
+    async def planned() -> tuple[Turn, float]:
+        async with Octomil(Connection(url=url, requests_per_minute=0), Configuration().contract) as remote:
+            start = time.perf_counter()
+            turn = await look(desired, remote, GuardPolicy(), now=datetime.now(UTC))
+            return turn, time.perf_counter() - start
+
+    turns = [asyncio.run(planned()) for _ in range(_ROUNDS)]
+    assert not any(turn.plan.actions for turn, _ in turns)
+    return turns[0][0], min(seconds for _, seconds in turns)
+
+
+async def _fetch(client: httpx.AsyncClient, url: str, requests: int, at_once: int) -> None:
+    left = iter(range(requests))
+
+    async def worker() -> None:
+        for _ in left:
+            (await client.get(url)).raise_for_status()
+
+    await asyncio.gather(*(worker() for _ in range(at_once)))
+
+
+def _write(folder: Path, apps: int) -> Path:
+    path = folder / f"{apps}-apps.yaml"
+    path.write_text("---\n".join(_APP.format(n=n, team=n % 7) for n in range(apps)), encoding="utf-8")
+    return path
+
+
+def _load(path: Path) -> Manifests:
+    manifests = load([str(path)], configuration=Configuration(), context=None, now=datetime.now(UTC))
+    assert not manifests.diagnostics, manifests.diagnostics[:3]
+    return manifests
+
+
+def _best(work: Callable[[], object]) -> float:
+    """Return the seconds of the quickest of some rounds."""
+    seconds = []
+    for _ in range(_ROUNDS):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+async def _timed(work: Callable[[], Awaitable[None]]) -> float:
+    start = time.perf_counter()
+    await work()
+    return time.perf_counter() - start
+
+
+def _say(what: str, ours: float, theirs: float) -> None:
+    print(f"{what}: {ours / theirs:.2f} times the time ({ours:.2f} s, {theirs:.2f} s)")
+
+
+if __name__ == "__main__":
+    main()
