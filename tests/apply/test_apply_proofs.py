@@ -1,0 +1,205 @@
+"""A control plane that says yes and does something else: one object is harmed, and the outcome says how."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from tests.support.every_kind import CASES
+from tests.support.site import Site, Tap, fates
+from tests.support.states import desired_app
+
+from octosync.model import App
+
+# Per kind of object that a PUT, POST or PATCH writes: the operation, one of 40 declarations, a field to drop, what live has.
+ENGINES = {"serving_policy": "local_only", "preferred_engines": ["coreml"]}
+FORTY = 40
+
+
+def slots(number: int) -> App:
+    """Declare an app with one slot."""
+    return desired_app(f"app-{number:02}", slots={"chat": ENGINES})
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+async def test_one_object_is_harmed_and_not_forty(site: Site, concurrency: int) -> None:
+    """A field is accepted and dropped: the first action tells with field, values and request; the others never go."""
+    for number in range(FORTY):
+        site.plane.app(f"app-{number:02}", "chat")
+    turn = await site.look(*map(slots, range(FORTY)), desired_app("other", config={"model": "m"}))
+    site.plane.log()
+    site.plane.break_with(
+        {"operation": "apps.put_slot", "action": "drop_field", "field": "preferred_engines", "times": None}
+    )
+    applied = await site.act(turn, concurrency=concurrency)
+    statuses = [outcome.status.value for outcome in applied.outcomes]
+    assert statuses == ["not_kept", *["skipped"] * (FORTY - 1), "done", "done"]
+    assert sum(write.startswith("PUT /api/v1/apps/app-") for write in site.writes()) == 1
+    harmed, skipped = applied.outcomes[:2]
+    assert harmed.reference == "not-kept"
+    (request_id,) = harmed.request_ids
+    assert request_id.startswith("req_")
+    assert f"(apps.put_slot, request {request_id})" in harmed.message
+    assert '`preferred_engines` was sent as ["coreml"] and kept as []' in harmed.message
+    assert harmed.hints
+    assert skipped.message == "`apps.put_slot` was stopped for this run: app/app-00/slot/chat was not kept"
+
+
+@pytest.mark.parametrize(
+    ("operation", "field", "make"),
+    [
+        ("apps.create", "description", lambda n: desired_app(f"new-{n}", fields={"name": "N", "description": "D"})),
+        ("apps.update", "name", lambda n: desired_app(f"old-{n}", fields={"name": "N"})),
+        ("apps.put_inference_config", "deep.inside", lambda n: desired_app(f"old-{n}", config={"deep": {"inside": n}})),
+    ],
+)
+async def test_every_write_with_fields_is_proved(site: Site, operation: str, field: str, make: Any) -> None:
+    """What drops a field of an app or a config is found out by the first one, too."""
+    for number in range(4):
+        site.plane.app(f"old-{number}")
+    turn = await site.look(*(make(number) for number in range(4)))
+    site.plane.break_with({"operation": operation, "action": "drop_field", "field": field, "times": None})
+    if operation == "apps.update":
+        # Without the name nothing is left of the body, which is no error: accepted, and nothing done.
+        assert len(turn.plan.actions) == 4
+    applied = await site.act(turn)
+    assert [outcome.status.value for outcome in applied.outcomes] == ["not_kept", *["skipped"] * 3]
+    assert f"`{field}` was sent as " in applied.outcomes[0].message
+
+
+@pytest.mark.parametrize("kind", ["remove target", "delete slot", "delete config", "archive app", "register target"])
+async def test_a_yes_to_nothing_done_is_found_out(site: Site, kind: str) -> None:
+    """An empty 200 to a write that wasn't carried out: the one re-read tells."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    before = site.state()
+    site.plane.break_with({"operation": case.operation, "action": "empty", "when": "before"})
+    (outcome,) = (await site.act(turn)).outcomes
+    assert outcome.status.value == "not_kept"
+    assert re.search("it is still there|it is not there|`archived` was sent as true and kept as false", outcome.message)
+    assert site.state() == before
+
+
+async def test_an_archive_that_is_answered_with_yes_and_not_done(site: Site) -> None:
+    """An answer that itself shows the app unarchived is held against the app, proved or not."""
+    for slug in ("a", "b"):
+        site.plane.app(slug)
+    turn = await site.look(desired_app("a", archived=True), desired_app("b", archived=True))
+    null = {"operation": "apps.archive", "action": "set_answer_field", "field": "archived_at", "value": None}
+    site.plane.break_with({**null, "times": None})
+    site.plane.log()
+    assert set(fates(await site.act(turn)).values()) == {"done"}
+    assert site.plane.log().count("GET /api/v1/apps/b") == 1
+
+
+@pytest.mark.parametrize("kind", CASES)
+async def test_an_answer_without_a_body_is_proved_by_one_read(site: Site, kind: str) -> None:
+    """An empty 200: the object itself tells that all was kept, for the price of one read."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    site.plane.break_with({"operation": case.operation, "action": "empty"})
+    site.plane.log()
+    (outcome,) = (await site.act(turn)).outcomes
+    assert (outcome.status.value, outcome.message) == ("done", "")
+    write, read = site.plane.log()
+    assert write.startswith(case.write)
+    assert read.startswith("GET ")
+
+
+async def test_an_answer_that_leaves_a_field_out_is_looked_up_once(site: Site) -> None:
+    """A field that is kept and never shown costs one read in all, not one for each object."""
+    for number in range(5):
+        site.plane.app(f"app-{number:02}", "chat")
+    turn = await site.look(*map(slots, range(5)))
+    hidden = {"operation": "apps.put_slot", "action": "drop_answer_field", "field": "preferred_engines", "times": None}
+    site.plane.break_with(hidden)
+    site.plane.log()
+    applied = await site.act(turn)
+    assert set(fates(applied).values()) == {"done"}
+    assert sum(line.startswith("GET ") for line in site.plane.log()) == 1
+
+
+async def test_a_later_field_is_proved_too(site: Site) -> None:
+    """The first objects don't declare the field that is dropped: the first one that does goes alone, and is the only one."""
+    for number in range(20):
+        site.plane.app(f"app-{number:02}", "chat")
+    plain = [desired_app(f"app-{n:02}", slots={"chat": {"serving_policy": "local_only"}}) for n in range(10)]
+    turn = await site.look(*plain, *map(slots, range(10, 20)))
+    site.plane.break_with(
+        {"operation": "apps.put_slot", "action": "drop_field", "field": "preferred_engines", "times": None}
+    )
+    applied = await site.act(turn)
+    statuses = [outcome.status.value for outcome in applied.outcomes]
+    assert statuses == [*["done"] * 10, "not_kept", *["skipped"] * 9]
+
+
+async def test_one_odd_object_does_not_stop_what_is_proved(site: Site) -> None:
+    """Once its fields are proved, an object that isn't kept is not_kept by itself; the others of its operation go on."""
+    for number in range(6):
+        site.plane.app(f"app-{number:02}", "chat")
+    turn = await site.look(*map(slots, range(6)))
+    site.plane.break_with(
+        {"operation": "apps.put_slot", "action": "drop_field", "field": "preferred_engines", "slug": "app-03"}
+    )
+    applied = await site.act(turn)
+    assert [outcome.status.value for outcome in applied.outcomes] == [*["done"] * 3, "not_kept", *["done"] * 2]
+
+
+async def test_the_first_of_each_operation_goes_alone(site: Site) -> None:
+    """While an operation is unproved, one request of it is under way; other operations are not held up by it."""
+    desired = [desired_app(f"app-{n}", slots={"chat": {}}, config={"n": n}) for n in range(6)]
+    turn = await site.look(*desired)
+    under_way: dict[str, int] = {}
+    answered: set[str] = set()
+
+    def kind_of(request: httpx.Request) -> str:
+        return request.url.path.rsplit("/", 1)[-1]
+
+    def before(request: httpx.Request, _: int) -> None:
+        kind = kind_of(request)
+        under_way[kind] = under_way.get(kind, 0) + 1
+        assert kind in answered or under_way[kind] == 1
+
+    def after(request: httpx.Request, _: int) -> None:
+        under_way[kind_of(request)] -= 1
+        answered.add(kind_of(request))
+
+    applied = await site.act(turn, transport=Tap(before=before, after=after))
+    assert set(fates(applied).values()) == {"done"}
+
+
+async def test_what_cannot_be_read_is_unproved(site: Site) -> None:
+    """The control plane says yes, without a body, and then can't be read: failed, said to be unproved, and written."""
+    site.plane.app("a", "chat")
+    turn = await site.look(desired_app("a", slots={"chat": ENGINES}))
+    site.plane.break_with(
+        {"operation": "apps.put_slot", "action": "empty"},
+        {"operation": "apps.list_slots", "action": "status", "status": 403, "code": "forbidden", "times": None},
+    )
+    applied = await site.act(turn)
+    (outcome,) = applied.outcomes
+    assert (outcome.status.value, outcome.reference) == ("failed", "outcome-unproved")
+    assert "said yes" in outcome.message
+    assert outcome.hints[0].startswith("Apply again")
+    assert applied.wrote
+
+
+@pytest.mark.parametrize("long", [False, True])
+async def test_not_kept_shows_no_secret_and_no_novel(site: Site, long: bool) -> None:
+    """A sensitive value is never shown, and a long one is cut."""
+    secret = "hunter2-correct-horse" + "x" * 500
+    key = "notes" if long else "api_key"
+    turn = await site.look(desired_app("a", config={key: secret}))
+    site.plane.break_with({"operation": "apps.put_inference_config", "action": "drop_field", "field": key})
+    outcome = (await site.act(turn)).outcomes[-1]
+    assert outcome.status.value == "not_kept"
+    assert len(outcome.message) < 500
+    if long:
+        assert f"… ({len(secret) + 2} characters)" in outcome.message
+    else:
+        assert "hunter2" not in str(outcome)
+        assert "`api_key` was sent as (sensitive) and kept as nothing" in outcome.message

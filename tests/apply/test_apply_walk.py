@@ -1,0 +1,160 @@
+"""The whole walk on a control plane that behaves: what is declared becomes so, once, and in order."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.every_kind import CASES, populate
+from tests.support.plane import Plane
+from tests.support.site import Site, Tap, fates
+from tests.support.states import desired_app
+
+from octosync.apply import Progress
+from octosync.contract import OPERATIONS, SLOT
+from octosync.model import json_equal
+from octosync.plan import Action, Plan
+from octosync.server import Settings, running
+
+
+@pytest.mark.parametrize("kind", CASES)
+async def test_every_kind_of_action_is_carried_out_once(site: Site, kind: str) -> None:
+    """Each kind of action is one request with one effect; then nothing is left to do, and nothing is sent."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    before, _ = site.events(), site.plane.log()
+    applied = await site.turn(case.desired)
+    assert [outcome.status.value for outcome in applied.outcomes] == ["done"]
+    (write,) = site.writes()
+    assert write.startswith(case.write)
+    assert len(site.events()) == len(before) + 1
+    again = await site.turn(case.desired)
+    assert again.outcomes == ()
+    assert site.writes() == []
+
+
+async def test_all_kinds_together_and_then_nothing_more(site: Site) -> None:
+    """A plan of everything, moves and a swap included, is carried out; the second apply sends no write at all."""
+    desired = populate(site.plane)
+    site.plane.log()
+    turn = await site.look(*desired)
+    assert site.writes() == []
+    assert {action.operation for action in turn.plan.actions} == {case.operation for case in CASES.values()}
+    applied = await site.act(turn)
+    assert set(fates(applied).values()) == {"done"}
+    assert list(fates(applied)) == [f"{action.verb.value} {action.address}" for action in turn.plan.actions]
+    assert len(site.writes()) == len(turn.plan.actions) == turn.plan.requests_to_apply
+    assert (await site.turn(*desired)).outcomes == ()
+    assert site.writes() == []
+    state = site.state()
+    assert state["left"]["targets"] == ["ios:com.right"]
+    assert state["right"]["targets"] == ["ios:com.left"]
+    assert state["fresh"]["targets"] == ["ios:com.fresh", "ios:com.old"]
+    assert state["old"] == {
+        "name": "Old, was", "description": None, "archived": True, "targets": [], "slots": {}, "config": None
+    }  # fmt: skip
+
+
+async def test_outcomes_dont_depend_on_who_answers_first(tmp_path: Path) -> None:
+    """One at a time or many at once: the same outcomes in the same order, and the same state; failures included."""
+    results = []
+    for concurrency in (1, 4, 16):
+        with running(Settings()) as server, httpx.Client(base_url=server.url) as http:
+            site = Site(Plane(server.url, http), tmp_path / f"{concurrency}.db")
+            turn = await site.look(*populate(site.plane))
+            site.plane.break_with({"operation": "apps.update", "action": "status", "status": 422})
+            applied = await site.act(turn, concurrency=concurrency)
+            said = [(o.address, o.verb, o.status, o.message.partition(" (")[0], o.hints) for o in applied.outcomes]
+            results.append((said, site.state()))
+    assert results[0] == results[1] == results[2]
+    assert Counter(status.value for _, _, status, *_ in results[0][0]).keys() == {"done", "failed"}
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 16])
+async def test_never_more_under_way_than_allowed(site: Site, concurrency: int) -> None:
+    """However much there is to do, no more requests are under way than the configured concurrency."""
+    desired = [
+        desired_app(f"app-{n:02}", slots={"chat": {}, "tts": {}}, targets=[f"ios:com.{n}"], config={"n": n})
+        for n in range(12)
+    ]
+    tap = Tap()
+    turn = await site.look(*desired)
+    applied = await site.act(turn, transport=tap, concurrency=concurrency)
+    assert set(fates(applied).values()) == {"done"}
+    assert 1 <= tap.most_under_way <= concurrency
+    assert concurrency == 1 or tap.most_under_way > 1
+
+
+async def test_nothing_is_sent_before_what_it_needs(site: Site) -> None:
+    """Under full concurrency, no write goes before everything that its action depends on has its outcome."""
+    turn = await site.look(*populate(site.plane))
+    ended: list[tuple[str, str]] = []
+    begun: list[tuple[str, str]] = []
+
+    def on_progress(progress: Progress) -> None:
+        ended.append((str(progress.outcome.address), progress.outcome.verb))
+        assert progress.done == len(ended)
+        assert progress.total == len(turn.plan.actions)
+
+    def about_to_go(request: httpx.Request, _: int) -> None:
+        action = action_of(request, turn.plan)
+        begun.append((str(action.address), action.verb.value))
+        needed = {(str(need.address), need.verb.value) for need in action.depends_on}
+        assert needed <= set(ended), begun[-1]
+
+    await site.act(turn, transport=Tap(before=about_to_go), on_progress=on_progress)
+    assert len(begun) == len(ended) == len(turn.plan.actions)
+
+
+async def test_a_slot_keeps_what_is_not_declared(site: Site) -> None:
+    """A PUT replaces wholesale, so it carries undeclared live fields and Octomil's variant, and no read-only field."""
+    site.plane.http.put("/_local/policy", json={"slot_fields": ["tier"]}).raise_for_status()
+    site.plane.app("a")
+    live = {
+        "serving_policy": "local_first",
+        "bindings": [{"binding_key": "b", "use_case": "theirs"}],
+        "preferred_engines": ["mlx"],
+        "model_variant_id": "var-1",
+        "tier": "gold",
+    }
+    site.plane.send("PUT", "/apps/a/slots/chat", live)
+    tap = Tap()
+    applied = await site.act(
+        await site.look(desired_app("a", slots={"chat": {"public_client_allowed": True}})), transport=tap
+    )
+    assert set(fates(applied).values()) == {"done"}
+    (request,) = tap.writes
+    body = json.loads(request.content)
+    assert body.keys().isdisjoint(SLOT.read_only)
+    assert (body["model_variant_id"], body["tier"], body["preferred_engines"]) == ("var-1", "gold", ["mlx"])
+    there = site.state()["a"]["slots"]["chat"]
+    assert there["public_client_allowed"] is True
+    assert {key: there[key] for key in ("bindings", "preferred_engines", "model_variant_id", "tier")} == {
+        key: live[key] for key in ("bindings", "preferred_engines", "model_variant_id", "tier")
+    }
+
+
+async def test_a_write_costs_one_request(site: Site) -> None:
+    """Apply sends its writes, and of reads only the proofs: one for each operation that answers nothing, the deletions."""
+    turn = await site.look(*populate(site.plane))
+    site.plane.log()
+    await site.act(turn)
+    log = site.plane.log()
+    assert sum(not line.startswith("GET ") for line in log) == len(turn.plan.actions)
+    deletions = {action.operation for action in turn.plan.actions if action.after is None}
+    assert sum(line.startswith("GET ") for line in log) == len(deletions)
+
+
+def action_of(request: httpx.Request, plan: Plan) -> Action:
+    """Find the action that a request is of."""
+    content = json.loads(request.content) if request.content else None
+    return next(
+        action
+        for action in plan.actions
+        if (request.method, request.url.path)
+        == (OPERATIONS[action.operation].method, f"/api/v1{OPERATIONS[action.operation].url(action.parameters)}")
+        and json_equal(content, action.body)
+    )

@@ -1,0 +1,173 @@
+"""A control plane, a client with a clock of its own, and a journal: whole turns, as the commands take them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tests.support.calls import connection_to
+from tests.support.plane import Plane
+
+from octosync.apply import Applied, Progress, Record
+from octosync.model import App, Sensitivity, State
+from octosync.octomil import Octomil
+from octosync.plan import ALL, GuardPolicy
+from octosync.reconcile import Turn, act, look
+from octosync.state import Journal, JournalledAction, JournalledRun
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+RESUME = "octosync apply -f apps/"
+EVERYTHING_ALLOWED = GuardPolicy(allow_deletes=ALL, allow_archives=1000, allow_protected=True)
+
+Hook = Callable[[httpx.Request, int], None]
+
+
+class Tap(httpx.AsyncBaseTransport):
+    """The way to the control plane, tapped: keeps the writes, counts what is under way, and tells of each write.
+
+    `before` and `after` are called with a write and its number, from 1: when it is about to go, and when its answer is there.
+    """
+
+    def __init__(
+        self,
+        inner: httpx.AsyncBaseTransport | None = None,
+        *,
+        before: Hook = lambda *_: None,
+        after: Hook = lambda *_: None,
+    ) -> None:
+        self.writes: list[httpx.Request] = []
+        self.under_way = 0
+        self.most_under_way = 0
+        self._inner = inner or httpx.AsyncHTTPTransport()
+        self._before = before
+        self._after = after
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass a request on."""
+        writes = request.method != "GET"
+        if writes:
+            self.writes.append(request)
+        number = len(self.writes)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            if writes:
+                self._before(request, number)
+                await asyncio.sleep(0)
+            response = await self._inner.handle_async_request(request)
+            await response.aread()
+            if writes:
+                self._after(request, number)
+                await asyncio.sleep(0)
+            return response
+        finally:
+            self.under_way -= 1
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+@dataclass
+class Site:
+    """Where turns are taken. `now` is the client's clock, in seconds; `connection` are settings of the client."""
+
+    plane: Plane
+    journal: Path
+    now: float = 1000.0
+    connection: dict[str, Any] = field(default_factory=dict)
+    sensitivity: Sensitivity = field(default_factory=Sensitivity)
+
+    def later(self, seconds: float) -> None:
+        """Let the client's clock go on."""
+        self.now += seconds
+
+    def client(self, transport: httpx.AsyncBaseTransport | None = None, **settings: Any) -> Octomil:
+        """Make a client, not yet entered."""
+        connection = connection_to(self.plane.url, **{**self.connection, **settings})
+        return Octomil(connection, clock=lambda: self.now, sensitivity=self.sensitivity, transport=transport)
+
+    async def look(self, *desired: App, policy: GuardPolicy = EVERYTHING_ALLOWED) -> Turn:
+        """Read, plan and judge."""
+        async with self.client() as remote:
+            return await look(State.of(*desired), remote, policy, now=NOW)
+
+    async def act(
+        self,
+        turn: Turn,
+        *,
+        stop: asyncio.Event | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        **settings: Any,
+    ) -> Applied:
+        """Carry a turn's plan out."""
+        with Journal(self.journal) as journal:
+            record = Record.begin(journal, control_plane=self.plane.url, org_id=None, digest="sha256:0")
+            async with self.client(transport, **settings) as remote:
+                applied = await act(
+                    turn,
+                    remote,
+                    record=record,
+                    resume=RESUME,
+                    sensitivity=self.sensitivity,
+                    stop=stop or asyncio.Event(),
+                    on_progress=on_progress,
+                )
+            record.end(0)
+            return applied
+
+    async def turn(self, *desired: App, **more: Any) -> Applied:
+        """Take a whole turn."""
+        return await self.act(await self.look(*desired), **more)
+
+    def writes(self) -> list[str]:
+        """Return `METHOD path` of the writes that the control plane received since its log was last asked for."""
+        return [line for line in self.plane.log() if not line.startswith("GET ")]
+
+    def last_run(self) -> tuple[JournalledRun, tuple[JournalledAction, ...]]:
+        """Return the latest run in the journal."""
+        with Journal(self.journal) as journal:
+            run = journal.runs()[0]
+            return run, journal.actions(run.id)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the control plane holds, without ids and times."""
+        apps = self.plane.send("GET", "/apps?include_archived=true&limit=100")["apps"]
+        return {app["slug"]: self._app(app) for app in sorted(apps, key=lambda app: app["slug"])}
+
+    def events(self) -> list[str]:
+        """Return every effect that there was, `type resource`, oldest first."""
+        events = self.plane.send("GET", "/activity?limit=100")["events"]
+        return [f"{event['type']} {event['resource']['key']}" for event in reversed(events)]
+
+    def _app(self, app: dict[str, Any]) -> dict[str, Any]:
+        slug = app["slug"]
+        config = self.plane.http.get(f"/api/v1/apps/{slug}/inference-config")
+        return {
+            "name": app["name"],
+            "description": app["description"],
+            "archived": app["archived_at"] is not None,
+            "targets": sorted(
+                f"{target['platform']}:{target['identifier']}"
+                for target in self.plane.send("GET", f"/apps/{slug}/targets")["targets"]
+            ),
+            "slots": {
+                slot["capability"]: {key: value for key, value in slot.items() if key not in _OF_THE_CONTROL_PLANE}
+                for slot in self.plane.send("GET", f"/apps/{slug}/slots")["slots"]
+            },
+            "config": config.json() if config.status_code == 200 else None,
+        }
+
+
+_OF_THE_CONTROL_PLANE = {"id", "app_id", "created_at", "updated_at"}
+
+
+def fates(applied: Applied) -> dict[str, str]:
+    """Return `verb address` → status of each action, in order."""
+    return {f"{outcome.verb} {outcome.address}": outcome.status.value for outcome in applied.outcomes}
