@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -156,21 +157,42 @@ def test_without_a_temporary_folder_there_is_no_demo(
     assert "TMPDIR" in complaints
 
 
+def _advised(story: str) -> list[list[str]]:
+    lines = story.partition("To go on:")[2].splitlines()
+    return [shlex.split(line[2:].partition("   ")[0]) for line in lines if line.startswith("  ")]
+
+
 def test_what_the_demo_advises_works(
     temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The commands at its end can be typed as they stand there, in any directory."""
     monkeypatch.chdir(tmp_path)
     _demo(monkeypatch)
-    advice = capsys.readouterr().out.partition("To go on:")[2]
-    lines = [shlex.split(line)[1:] for line in advice.splitlines() if line.startswith("  octosync ")]
-    assert [words[0] for words in lines] == ["server", "plan", "apply"]
+    copy, server, plan, apply = _advised(capsys.readouterr().out)
+    assert (copy[:2], copy[3:]) == (["cp", "-r"], ["."])
+    assert server == ["octosync", "server", "--seed", "demo"]
+    subprocess.run(copy, cwd=tmp_path, check=True)
     with running(Settings(seed="demo")) as plane:
-        for words in lines[1:]:
+        for _, *words in (plan, [*apply, "--yes"]):
             typed = [plane.url if word.startswith("http://") else word for word in words]
-            ended = run_octosync(*typed, *(["--yes"] if words[0] == "apply" else []), cwd=tmp_path)
+            ended = run_octosync(*typed, cwd=tmp_path)
             assert ended.returncode == 0, ended.stderr
-    assert str(temporary) not in advice
+    assert list(temporary.iterdir()) == []
+
+
+def test_in_a_checkout_the_demo_advises_the_manifests_there(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the examples are below the working directory, they are named as they are, and nothing is copied."""
+    with shipped_manifests() as manifests:
+        monkeypatch.chdir(manifests.parents[1])
+        _demo(monkeypatch)
+    assert [words[:2] for words in _advised(capsys.readouterr().out)] == [
+        ["octosync", "server"],
+        ["octosync", "plan"],
+        ["octosync", "apply"],
+    ]
+    assert list(temporary.iterdir()) == []
 
 
 def test_paths_are_shown_as_they_are_to_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

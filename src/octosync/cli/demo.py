@@ -112,10 +112,12 @@ def _ask(stage: Stage, method: str, body: Mapping[str, JsonValue] | None) -> Map
 
 
 def _next_steps(manifests: Path) -> str:
-    shown = as_typed(manifests)
+    shown, copied = as_typed(manifests), ""
+    if not manifests.is_relative_to(Path.cwd()):
+        shown, copied = manifests.name, f"\n  cp -r {shown} .                a copy of the manifests, to change"
     return f"""
 That was all of it, and nothing is left behind. To go on:
-
+{copied}
   octosync server --seed demo          a control plane that stays, on http://127.0.0.1:8787
   octosync plan -f {shown} --url http://127.0.0.1:8787
   octosync apply -f {shown} --url http://127.0.0.1:8787
