@@ -7,23 +7,18 @@ from typing import Any
 
 import pytest
 from tests.support.states import (
-    LIVE_SLOT,
     child_app,
     desired_app,
     live_app,
     observation,
     plan_of,
+    shown,
 )
 
-from octosync.contract import PRESETS, Contract, normalise_slot_fields
+from octosync.contract import Contract
 from octosync.errors import OctosyncError
 from octosync.model import Deploy, Reason, Section
-from octosync.plan import Action, Plan, PutSlot, Verb
-
-
-def shown(plan: Plan) -> list[str]:
-    """Write each action as `verb address`, in the order of the plan."""
-    return [f"{action.verb.value} {action.address}" for action in plan.actions]
+from octosync.plan import Action, Plan, Verb
 
 
 def only(plan: Plan) -> Action:
@@ -156,112 +151,6 @@ class TestLists:
         assert registration.body == {"platform": "ios", "identifier": "new"}
 
 
-class TestSlot:
-    """A slot's fields, and the body that replaces it wholesale."""
-
-    @staticmethod
-    def put(declared: dict[str, Any], live: dict[str, Any] | None, contract: Contract | None = None) -> PutSlot | None:
-        """Plan one slot; None for no change."""
-        there = live_app("a", slots={} if live is None else {"chat": live})
-        actions = plan_of(desired_app("a", slots={"chat": declared}), there, contract=contract).actions
-        if not actions:
-            return None
-        (action,) = actions
-        assert isinstance(action, PutSlot)
-        return action
-
-    def test_a_new_slot_without_a_policy_gets_local_first(self) -> None:
-        """A create sends the default policy expanded, an explicit empty list of bindings, and no field that isn't declared."""
-        action = self.put({"preferred_engines": ["mlx"]}, None)
-        assert action is not None
-        assert action.body == {"serving_policy": PRESETS["local_first"], "bindings": [], "preferred_engines": ["mlx"]}
-        assert action.declared == {"preferred_engines": ["mlx"]}
-        assert action.verb is Verb.CREATE
-
-    def test_a_declared_policy_is_what_a_new_slot_gets(self) -> None:
-        """The default is only for what is not said."""
-        action = self.put({"serving_policy": "cloud_only"}, None)
-        assert action is not None
-        assert action.body == {"serving_policy": PRESETS["cloud_only"], "bindings": []}
-
-    def test_a_replacement_keeps_what_it_does_not_declare(self) -> None:
-        """Octomil's variant, undeclared known fields and fields that octosync has never heard of are carried in the body."""
-        live: dict[str, Any] = {
-            "model_variant_id": "var_1",
-            "public_client_allowed": True,
-            "quota": {"rps": 5},
-            "note": None,
-        }
-        action = self.put({"preferred_engines": ["mlx"]}, live)
-        assert action is not None
-        assert action.body == normalise_slot_fields({**LIVE_SLOT, **live, "preferred_engines": ["mlx"]})
-        assert [one.path for one in action.fields] == [("preferred_engines",)]
-
-    def test_no_read_only_field_is_sent(self) -> None:
-        """What only the control plane writes is not in the body, whatever octosync.yaml adds to it."""
-        plain = self.put({"preferred_engines": ["mlx"]}, {"revision": 7})
-        assert plain is not None
-        assert plain.body is not None
-        assert plain.body["revision"] == 7
-        assert not Contract().shapes["slot"].read_only & plain.body.keys()
-        told = Contract().overridden(read_only={"slot": ["revision"]})
-        action = self.put({"preferred_engines": ["mlx"]}, {"revision": 7}, told)
-        assert action is not None
-        assert action.body is not None
-        assert "revision" not in action.body
-
-    @pytest.mark.parametrize(
-        ("declared", "live", "paths"),
-        [
-            ({}, {"serving_policy": "cloud_only", "bindings": [{"use_case": "x"}]}, None),
-            ({"serving_policy": "local_first"}, {}, None),
-            ({"serving_policy": "private"}, {"serving_policy": "local_only"}, None),
-            ({"serving_policy": "cloud_only"}, {"serving_policy": PRESETS["cloud_only"]}, None),
-            ({"serving_policy": "local_first"}, {"serving_policy": {**PRESETS["local_first"], "region": "eu"}}, None),
-            (
-                {"serving_policy": "cloud_first"},
-                {"serving_policy": {**PRESETS["local_first"], "region": "eu"}},
-                [("serving_policy", "routing_preference")],
-            ),
-            ({"bindings": []}, {}, None),
-            ({"bindings": [{"use_case": "x"}]}, {"bindings": [{"use_case": "x", "id": 1}]}, None),
-            ({"bindings": [{"use_case": "y"}]}, {"bindings": [{"use_case": "x", "id": 1}]}, [("bindings",)]),
-            ({"preferred_engines": ["a", "b"]}, {"preferred_engines": ["b", "a"]}, [("preferred_engines",)]),
-            ({"public_client_allowed": False}, {"public_client_allowed": True}, [("public_client_allowed",)]),
-            ({"model_variant_id": "v2"}, {"model_variant_id": "v1"}, [("model_variant_id",)]),
-        ],
-    )
-    def test_a_field_is_compared_as_the_value_it_is(
-        self, declared: dict[str, Any], live: dict[str, Any], paths: list[tuple[str, ...]] | None
-    ) -> None:
-        """A policy is one value compared expanded, bindings a list without order, engines a ranking."""
-        action = self.put(declared, live)
-        assert (None if action is None else [one.path for one in action.fields]) == paths
-
-    @pytest.mark.parametrize(
-        "declared", [{"bindings": []}, {"preferred_engines": []}, {"public_client_allowed": False}]
-    )
-    def test_a_field_that_an_answer_leaves_out_has_its_default(self, declared: dict[str, Any]) -> None:
-        """Declaring the default of a field that the control plane doesn't answer is no change."""
-        live = live_app("a", slots={"chat": dict.fromkeys(LIVE_SLOT)})
-        assert live.slots[0].fields == {}
-        assert plan_of(desired_app("a", slots={"chat": declared}), live).actions == ()
-
-    def test_a_carried_variant_stays_when_the_policy_changes(self) -> None:
-        """The variant that Octomil chose survives every change of a manifest that says nothing of it."""
-        action = self.put({"serving_policy": "cloud_only"}, {"model_variant_id": "var_1"})
-        assert action is not None
-        assert action.body is not None
-        assert action.body["model_variant_id"] == "var_1"
-
-    def test_public_clients_that_nobody_declared_are_a_warning(self) -> None:
-        """Live `public_client_allowed: true` that the manifest leaves open is always said, and silent once declared."""
-        live = live_app("a", slots={"chat": {"public_client_allowed": True}})
-        (finding,) = plan_of(desired_app("a", slots={"chat": {}}), live).diagnostics
-        assert (finding.rule, finding.severity.value) == ("undeclared-public-client", "warning")
-        assert plan_of(desired_app("a", slots={"chat": {"public_client_allowed": True}}), live).diagnostics == ()
-
-
 class TestInferenceConfig:
     """The config: one opaque object, compared and sent whole."""
 
@@ -282,75 +171,6 @@ class TestInferenceConfig:
         """`inferenceConfig: {}` is put where there is none, or another."""
         action = only(plan_of(desired_app("a", config={}), live_app("a", config=live)))
         assert (action.verb, action.body) == (verb, {})
-
-
-class TestArchived:
-    """`archived`, the one thing without a way back."""
-
-    def test_a_live_app_is_archived_after_everything_else_of_it(self) -> None:
-        """Declared sections are applied first, so `targets: []` frees their identifiers; the archive is last."""
-        live = live_app("a", targets=["ios:x"], slots={"chat": {}}, config={"m": 1})
-        wanted = desired_app("a", archived=True, fields={"name": "b"}, targets=[], slots={}, config=None)
-        plan = plan_of(wanted, live)
-        assert shown(plan)[-1] == "archive app/a"
-        assert len(plan.actions) == 5
-        assert set(plan.actions[-1].depends_on) == {action.key for action in plan.actions[:-1]}
-        assert plan.diagnostics == ()
-
-    def test_an_archive_sends_nothing_and_shows_the_app_as_it_is_by_then(self) -> None:
-        """The archive has no body, and its before is what the app's own update leaves."""
-        live = live_app("a", name="old", description="d")
-        update, archive = plan_of(desired_app("a", archived=True, fields={"name": "new"}), live).actions
-        assert (update.operation, archive.operation) == ("apps.update", "apps.archive")
-        assert archive.body is None
-        assert archive.before == {"name": "new", "description": "d", "archived": False}
-        assert archive.after == {"name": "new", "description": "d", "archived": True}
-        assert archive.fingerprint != update.fingerprint
-
-    def test_an_archived_app_that_is_declared_so_needs_nothing(self) -> None:
-        """No change; its children are neither read nor planned."""
-        live = live_app("a", archived=True, read=())
-        plan = plan_of(
-            desired_app("a", archived=True, fields={"name": "x"}, targets=["ios:x"], slots={"chat": {}}), live
-        )
-        assert plan.actions == ()
-        assert list(map(str, plan.unchanged)) == list(map(str, plan.fingerprints)) == ["app/a"]
-        assert not plan.errored
-
-    def test_an_archived_app_that_is_declared_live_is_blocked(self) -> None:
-        """There is no unarchive: nothing of the app is planned, children's documents included, and the plan says which."""
-        for wanted in (desired_app("a", targets=["ios:x"]), child_app("a", targets=["ios:x"])):
-            plan = plan_of(wanted, live_app("a", archived=True, read=()))
-            assert plan.actions == ()
-            assert [str(one) for one in plan.archived_undeclared] == ["app/a"]
-
-    def test_an_absent_app_is_not_created_to_be_archived(self) -> None:
-        """Archived and not there is as declared."""
-        plan = plan_of(desired_app("a", archived=True, targets=["ios:x"]))
-        assert plan.actions == ()
-        assert not plan.errored
-
-    @pytest.mark.parametrize(
-        ("declared", "live_targets", "read", "stranded"),
-        [
-            ({"targets": []}, ["ios:x"], Section, None),
-            ({"targets": ["ios:x"]}, ["ios:x", "ios:y"], Section, "ios:x"),
-            ({"targets": ["ios:new"]}, [], Section, "ios:new"),
-            ({"targets": []}, ["toaster:9"], Section, "toaster:9"),
-            ({}, ["ios:x", "ios:y"], Section, "ios:x, ios:y"),
-            ({}, [], Section, None),
-            ({}, ["ios:x"], (), ""),
-        ],
-    )
-    def test_an_archive_says_which_identifiers_are_taken_for_good(
-        self, declared: dict[str, Any], live_targets: list[str], read: Any, stranded: str | None
-    ) -> None:
-        """What an archive leaves registered is listed; where targets weren't read, that they may be is said."""
-        plan = plan_of(desired_app("a", archived=True, **declared), live_app("a", targets=live_targets, read=read))
-        found = [one.summary for one in plan.diagnostics if one.rule == "archive-strands-identifiers"]
-        assert len(found) == (stranded is not None)
-        for summary in found:
-            assert summary.endswith(f": {stranded}" if stranded else "once it is archived")
 
 
 class TestErrors:

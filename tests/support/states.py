@@ -164,3 +164,8 @@ def plan_of(
         live = [live]
     seen = live if isinstance(live, Observation) else observation(*live)
     return make_plan(State.of(*wanted), seen, contract=contract or Contract(), now=now)
+
+
+def shown(plan: Plan) -> list[str]:
+    """Write each action as `verb address`, in the order of the plan."""
+    return [f"{action.verb.value} {action.address}" for action in plan.actions]

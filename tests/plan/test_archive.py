@@ -1,0 +1,79 @@
+"""`archived`, the one thing without a way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.support.states import child_app, desired_app, live_app, plan_of, shown
+
+from octosync.model import Section
+
+
+def test_a_live_app_is_archived_after_everything_else_of_it() -> None:
+    """Declared sections are applied first, so `targets: []` frees their identifiers; the archive is last."""
+    live = live_app("a", targets=["ios:x"], slots={"chat": {}}, config={"m": 1})
+    wanted = desired_app("a", archived=True, fields={"name": "b"}, targets=[], slots={}, config=None)
+    plan = plan_of(wanted, live)
+    assert shown(plan)[-1] == "archive app/a"
+    assert len(plan.actions) == 5
+    assert set(plan.actions[-1].depends_on) == {action.key for action in plan.actions[:-1]}
+    assert plan.diagnostics == ()
+
+
+def test_an_archive_sends_nothing_and_shows_the_app_as_it_is_by_then() -> None:
+    """The archive has no body, and its before is what the app's own update leaves."""
+    live = live_app("a", name="old", description="d")
+    update, archive = plan_of(desired_app("a", archived=True, fields={"name": "new"}), live).actions
+    assert (update.operation, archive.operation) == ("apps.update", "apps.archive")
+    assert archive.body is None
+    assert archive.before == {"name": "new", "description": "d", "archived": False}
+    assert archive.after == {"name": "new", "description": "d", "archived": True}
+    assert archive.fingerprint != update.fingerprint
+
+
+def test_an_archived_app_that_is_declared_so_needs_nothing() -> None:
+    """No change; its children are neither read nor planned."""
+    live = live_app("a", archived=True, read=())
+    plan = plan_of(desired_app("a", archived=True, fields={"name": "x"}, targets=["ios:x"], slots={"chat": {}}), live)
+    assert plan.actions == ()
+    assert list(map(str, plan.unchanged)) == list(map(str, plan.fingerprints)) == ["app/a"]
+    assert not plan.errored
+
+
+def test_an_archived_app_that_is_declared_live_is_blocked() -> None:
+    """There is no unarchive: nothing of the app is planned, children's documents included, and the plan says which."""
+    for wanted in (desired_app("a", targets=["ios:x"]), child_app("a", targets=["ios:x"])):
+        plan = plan_of(wanted, live_app("a", archived=True, read=()))
+        assert plan.actions == ()
+        assert [str(one) for one in plan.archived_undeclared] == ["app/a"]
+
+
+def test_an_absent_app_is_not_created_to_be_archived() -> None:
+    """Archived and not there is as declared."""
+    plan = plan_of(desired_app("a", archived=True, targets=["ios:x"]))
+    assert plan.actions == ()
+    assert not plan.errored
+
+
+@pytest.mark.parametrize(
+    ("declared", "live_targets", "read", "stranded"),
+    [
+        ({"targets": []}, ["ios:x"], Section, None),
+        ({"targets": ["ios:x"]}, ["ios:x", "ios:y"], Section, "ios:x"),
+        ({"targets": ["ios:new"]}, [], Section, "ios:new"),
+        ({"targets": []}, ["toaster:9"], Section, "toaster:9"),
+        ({}, ["ios:x", "ios:y"], Section, "ios:x, ios:y"),
+        ({}, [], Section, None),
+        ({}, ["ios:x"], (), ""),
+    ],
+)
+def test_an_archive_says_which_identifiers_are_taken_for_good(
+    declared: dict[str, Any], live_targets: list[str], read: Any, stranded: str | None
+) -> None:
+    """What an archive leaves registered is listed; where targets weren't read, that they may be is said."""
+    plan = plan_of(desired_app("a", archived=True, **declared), live_app("a", targets=live_targets, read=read))
+    found = [one.summary for one in plan.diagnostics if one.rule == "archive-strands-identifiers"]
+    assert len(found) == (stranded is not None)
+    for summary in found:
+        assert summary.endswith(f": {stranded}" if stranded else "once it is archived")

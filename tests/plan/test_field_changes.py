@@ -1,0 +1,76 @@
+"""What differs between two objects, field by field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from tests.support.json_values import json_objects
+
+from octosync.model import JsonValue, json_equal
+from octosync.plan import ABSENT, Absent, field_changes
+
+Paths = list[tuple[tuple[str, ...], Any, Any]]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        ({}, {}, []),
+        (None, None, []),
+        ({"a": 1}, {"a": 1.0}, []),
+        ({"a": [1, {"b": 2.0}]}, {"a": (1.0, {"b": 2})}, []),
+        ({"a": 1}, {"a": True}, [(("a",), 1, True)]),
+        ({"a": "1"}, {"a": 1}, [(("a",), "1", 1)]),
+        ({"a": None}, {}, [(("a",), None, ABSENT)]),
+        ({}, {"a": None}, [(("a",), ABSENT, None)]),
+        (None, {"a": {"b": 1}}, [(("a",), ABSENT, {"b": 1})]),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}, [(("a", "c"), 2, 3)]),
+        ({"a": {"b": 1}}, {"a": 1}, [(("a",), {"b": 1}, 1)]),
+        ({"a": {"b": 1}}, {"a": {}}, [(("a", "b"), 1, ABSENT)]),
+        ({"a": {}}, {"a": []}, [(("a",), {}, [])]),
+        ({"a": [1, 2]}, {"a": [2, 1]}, [(("a",), [1, 2], [2, 1])]),
+        ({"a": [{"b": 1}]}, {"a": [{"b": 2}]}, [(("a",), [{"b": 1}], [{"b": 2}])]),
+        ({"a": "[1]"}, {"a": [1]}, [(("a",), "[1]", [1])]),
+        ({"a": "x\ny"}, {"a": "x\nz"}, [(("a",), "x\ny", "x\nz")]),
+        ({"__a": 1, "_b": {"__c": 1}}, {"__a": 2, "_b": {"__c": 2}}, [(("__a",), 1, 2), (("_b", "__c"), 1, 2)]),
+        ({"a.b": 1, "a['b']": 1}, {"a.b": 2, "a['b']": 2}, [(("a.b",), 1, 2), (("a['b']",), 1, 2)]),
+        ({"b": 1, "a": 1}, {"a": 2, "b": 2}, [(("a",), 1, 2), (("b",), 1, 2)]),
+    ],
+)
+def test_a_change_is_a_path_and_two_values(before: Any, after: Any, changes: Paths) -> None:
+    """A list is one value, absence is not null, equality is JSON's, and changes are sorted by path."""
+    assert [(one.path, one.before, one.after) for one in field_changes(before, after)] == changes
+
+
+@given(json_objects(), json_objects())
+def test_the_changes_turn_one_object_into_the_other(before: dict[str, JsonValue], after: dict[str, JsonValue]) -> None:
+    """Nothing that differs is missing, and nothing that doesn't is listed."""
+    changes = field_changes(before, after)
+    patched: Any = before
+    for change in changes:
+        patched = _with(patched, change.path, change.after)
+        assert change.before is ABSENT or change.after is ABSENT or not json_equal(change.before, change.after)
+    assert json_equal(patched, after)
+    paths = [change.path for change in changes]
+    assert paths == sorted(set(paths))
+    assert not any(other[: len(path)] == path for path in paths for other in paths if other != path)
+
+
+@given(json_objects(), json_objects())
+def test_backwards_the_changes_are_the_same_the_other_way_round(
+    before: dict[str, JsonValue], after: dict[str, JsonValue]
+) -> None:
+    """Undoing a change shows the same fields with their values exchanged."""
+    there = [(one.path, one.before, one.after) for one in field_changes(before, after)]
+    back = [(one.path, one.after, one.before) for one in field_changes(after, before)]
+    assert there == back
+
+
+def _with(value: Any, path: tuple[str, ...], new: JsonValue | Absent) -> Any:
+    head, *rest = path
+    others = {key: item for key, item in value.items() if key != head}
+    if rest:
+        return {**others, head: _with(value[head], tuple(rest), new)}
+    return others if new is ABSENT else {**others, head: new}

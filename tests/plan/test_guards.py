@@ -1,0 +1,238 @@
+"""Guards refuse by default, at the boundary and not before it, and say the exact flag that allows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.support.states import desired_app, live_app, observation, plan_of
+
+from octosync.plan import ALL, Blocked, GuardPolicy, Override, Plan, judge, overrides_of
+
+
+def removing(number: int, of: int, **more: Any) -> Plan:
+    """Plan the removal of so many of so many live targets."""
+    live = live_app("a", targets=[f"ios:{n}" for n in range(of)])
+    return plan_of(desired_app("a", targets=[f"ios:{n}" for n in range(number, of)], **more), live)
+
+
+def refusals(plan: Plan, **policy: Any) -> list[str]:
+    """Name the guards that refuse."""
+    return [blocked.guard for blocked in judge(plan, GuardPolicy(**policy))]
+
+
+@pytest.mark.parametrize(
+    ("number", "of", "policy", "refused"),
+    [
+        # The count: ten is allowed, eleven is not.
+        (10, 100, {}, False),
+        (11, 100, {}, True),
+        (3, 100, {"max_deletes": 2}, True),
+        (2, 100, {"max_deletes": 2}, False),
+        (1, 100, {"max_deletes": 0}, True),
+        (0, 100, {"max_deletes": 0}, False),
+        # The share: 30 % is allowed, more is not, and only from ten objects on.
+        (3, 10, {}, False),
+        (4, 10, {}, True),
+        (9, 9, {}, False),
+        (4, 13, {}, True),
+        (4, 14, {}, False),
+        (1, 10, {"max_delete_percent": 10}, False),
+        (2, 10, {"max_delete_percent": 10}, True),
+        (2, 2, {"min_objects": 3}, False),
+        (2, 2, {"min_objects": 2}, True),
+        (2, 2, {"min_objects": 2, "max_delete_percent": 100}, False),
+        # A flag lifts both, up to its number.
+        (12, 20, {"allow_deletes": 12}, False),
+        (13, 20, {"allow_deletes": 12}, True),
+        (4, 10, {"allow_deletes": 4}, False),
+        (20, 20, {"allow_deletes": ALL}, False),
+        (1, 20, {"allow_deletes": 0}, True),
+    ],
+)
+def test_deletes_at_the_boundary(number: int, of: int, policy: dict[str, Any], refused: bool) -> None:
+    """The limit itself is allowed, and one more is refused, for the count as for the share."""
+    assert refusals(removing(number, of), **policy) == (["deletes"] if refused else [])
+
+
+@pytest.mark.parametrize(
+    ("number", "of", "says"),
+    [(11, 100, "11 removals, at most 10"), (4, 10, "4 of 10 targets"), (31, 103, "31 removals")],
+)
+def test_a_refusal_says_how_much_and_what_allows_it(number: int, of: int, says: str) -> None:
+    """The message has the numbers, the flag is as it is to be typed, and allows just this plan."""
+    plan = removing(number, of)
+    (blocked,) = judge(plan, GuardPolicy())
+    assert blocked.message.startswith(says)
+    assert blocked.override == f"--allow-deletes {number}"
+    assert len(blocked.addresses) == number
+    assert judge(plan, GuardPolicy(allow_deletes=number)) == ()
+
+
+def test_one_removal_is_written_as_one() -> None:
+    """Counts agree with their nouns."""
+    (blocked,) = judge(removing(1, 5), GuardPolicy(max_deletes=0))
+    assert blocked.message == "1 removal, at most 0 are allowed in a run"
+    (blocked,) = judge(removing(2, 5), GuardPolicy(max_deletes=1))
+    assert blocked.message == "2 removals, at most 1 is allowed in a run"
+
+
+def test_targets_slots_and_configs_add_up_and_their_shares_do_not() -> None:
+    """The count is over all kinds; a share is one of the objects of one kind."""
+    slugs = [f"app-{n:02d}" for n in range(10)]
+    live = [live_app(slug, targets=[f"ios:{slug}"], slots={"chat": {}}, config={"m": 1}) for slug in slugs]
+    none: dict[str, Any] = {"targets": [], "slots": {}, "config": None}
+    some = [desired_app(slug, **none if slug < "app-03" else {}) for slug in slugs]
+    plan = plan_of(some, live)
+    assert len(plan.actions) == 9
+    assert refusals(plan) == []
+    assert refusals(plan, max_deletes=8) == ["deletes"]
+    four = plan_of([desired_app(slug, **none if slug < "app-04" else {}) for slug in slugs], live)
+    assert refusals(four, max_deletes=99) == ["deletes", "deletes", "deletes"]
+    messages = [blocked.message for blocked in judge(four, GuardPolicy(max_deletes=99))]
+    assert [message.split(" would")[0] for message in messages] == [
+        "4 of 10 targets",
+        "4 of 10 slots",
+        "4 of 10 inference configs",
+    ]
+
+
+def test_only_live_objects_that_were_read_count() -> None:
+    """The share is of what is live; what is only declared, and configs that aren't there, count for nothing."""
+    live = [live_app(f"a{n}", config={"m": 1} if n < 9 else None) for n in range(20)]
+    wanted = [desired_app(f"a{n}", config=None if n < 9 else {"m": 2}) for n in range(20)]
+    assert refusals(plan_of(wanted, live)) == []
+
+
+def test_a_move_counts_as_one() -> None:
+    """Moving eleven targets is eleven removals, not twenty-two; ten are allowed."""
+    for number, refused in ((10, False), (11, True)):
+        keys = [f"ios:{n}" for n in range(number)]
+        rest = [f"android:{n}" for n in range(100)]
+        live = [live_app("a", targets=[*keys, *rest]), live_app("b")]
+        plan = plan_of([desired_app("a", targets=rest), desired_app("b", targets=keys)], live)
+        assert len(plan.actions) == 2 * number
+        assert refusals(plan) == (["deletes"] if refused else [])
+
+
+@pytest.mark.parametrize(
+    ("number", "policy", "refused"),
+    [
+        (1, {}, False),
+        (2, {}, True),
+        (2, {"max_archives": 2}, False),
+        (1, {"max_archives": 0}, True),
+        (3, {"allow_archives": 3}, False),
+        (4, {"allow_archives": 3}, True),
+        (2, {"allow_deletes": ALL}, True),
+    ],
+)
+def test_archives_at_the_boundary(number: int, policy: dict[str, Any], refused: bool) -> None:
+    """One archive a run, unless so many are allowed; allowing deletes allows no archive, and an archive is no delete."""
+    plan = plan_of(
+        [desired_app(f"a{n}", archived=True) for n in range(number)], [live_app(f"a{n}") for n in range(number)]
+    )
+    assert refusals(plan, **policy) == (["archives"] if refused else [])
+    for blocked in judge(plan, GuardPolicy(**policy)):
+        assert blocked.override == f"--allow-archives {number}"
+        assert "no way back" in blocked.message
+
+
+@pytest.mark.parametrize(
+    ("declared", "refused"),
+    [
+        ({"targets": []}, True),
+        ({"slots": {}}, True),
+        ({"config": None}, True),
+        ({"archived": True}, True),
+        ({"config": {"m": 2}}, False),
+        ({"slots": {"chat": {"bindings": []}}}, False),
+        ({"targets": ["ios:x", "ios:y"]}, False),
+        ({"fields": {"name": "n"}}, False),
+    ],
+)
+def test_a_protected_app_loses_nothing(declared: dict[str, Any], refused: bool) -> None:
+    """Every delete and archive in a protected app is refused; other changes are not, nor is anything without protection."""
+    live = live_app("a", targets=["ios:x"], slots={"chat": {"bindings": [{"use_case": "x"}]}}, config={"m": 1})
+    assert refusals(plan_of(desired_app("a", protected=True, **declared), live)) == (["protected"] if refused else [])
+    assert refusals(plan_of(desired_app("a", protected=True, **declared), live), allow_protected=True) == []
+    assert refusals(plan_of(desired_app("a", **declared), live)) == []
+
+
+def test_a_protected_refusal_names_apps_and_objects() -> None:
+    """The message says how many deletions in which apps, and the addresses are those that are hurt."""
+    live = [live_app(slug, slots={"chat": {}}) for slug in "abc"]
+    plan = plan_of([desired_app(slug, slots={}, protected=slug != "b") for slug in "abc"], live)
+    (blocked,) = judge(plan, GuardPolicy())
+    assert blocked.message.startswith("2 deletions in protected apps a, c ")
+    assert blocked.override == "--allow-protected"
+    assert list(map(str, blocked.addresses)) == ["app/a/slot/chat", "app/c/slot/chat"]
+
+
+def test_no_flag_brings_an_archived_app_back() -> None:
+    """A live archived app that isn't declared so is refused whatever is allowed, and the way out is in the manifests."""
+    plan = plan_of(desired_app("a"), live_app("a", archived=True, read=()))
+    everything = GuardPolicy(allow_deletes=ALL, allow_archives=99, allow_protected=True)
+    (blocked,) = judge(plan, everything)
+    assert (blocked.guard, blocked.override) == ("archived", None)
+    assert "archived: true" in (blocked.way_out or "")
+    assert list(map(str, blocked.addresses)) == ["app/a"]
+
+
+def test_refusals_come_in_the_guards_own_order() -> None:
+    """Deletes, archives, protected, archived: whatever is refused is listed, all of it."""
+    live = [
+        live_app("a", targets=["ios:x"]),
+        live_app("b"),
+        live_app("c"),
+        live_app("d", archived=True, read=()),
+    ]
+    wanted = [
+        desired_app("a", targets=[], protected=True),
+        desired_app("b", archived=True),
+        desired_app("c", archived=True),
+        desired_app("d"),
+    ]
+    assert refusals(plan_of(wanted, live), max_deletes=0) == ["deletes", "archives", "protected", "archived"]
+
+
+def test_judging_changes_no_plan() -> None:
+    """A guard's verdict is beside the plan: what is refused is still shown as planned."""
+    plan = removing(11, 100)
+    before = plan.actions
+    verdict: tuple[Blocked, ...] = judge(plan, GuardPolicy())
+    assert verdict
+    assert plan.actions == before
+
+
+def test_an_empty_plan_is_refused_nothing() -> None:
+    """Nothing planned, nothing refused, however strict the limits."""
+    plan = plan_of([], observation())
+    assert judge(plan, GuardPolicy(max_deletes=0, max_delete_percent=0, min_objects=0, max_archives=0)) == ()
+
+
+@pytest.mark.parametrize(
+    ("policy", "overrides"),
+    [
+        ({}, []),
+        ({"max_deletes": 99, "max_archives": 9}, []),
+        ({"allow_deletes": 12}, [("deletes", "12", "--allow-deletes")]),
+        ({"allow_deletes": 0}, [("deletes", "0", "--allow-deletes")]),
+        ({"allow_deletes": ALL}, [("deletes", "all", "--allow-deletes")]),
+        ({"allow_archives": 2}, [("archives", "2", "--allow-archives")]),
+        (
+            {"allow_deletes": 1, "allow_archives": 1, "allow_protected": True},
+            [
+                ("deletes", "1", "--allow-deletes"),
+                ("archives", "1", "--allow-archives"),
+                ("protected", "", "--allow-protected"),
+            ],
+        ),
+    ],
+)
+def test_what_a_run_loosens_is_listed_needed_or_not(
+    policy: dict[str, Any], overrides: list[tuple[str, str, str]]
+) -> None:
+    """Every flag that loosens a guard is reported with its value; limits of the configuration are not overrides."""
+    wanted = [Override(guard=guard, value=value, source=source) for guard, value, source in overrides]
+    assert list(overrides_of(GuardPolicy(**policy))) == wanted

@@ -1,0 +1,123 @@
+"""What is done before what, within an app and between apps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.support.states import child_app, desired_app, live_app, plan_of
+
+from octosync.model import Address
+from octosync.plan import Action, Plan, PutInferenceConfig
+from octosync.plan.order import NEEDS, in_order, topological
+
+CHAT_OF_B = {"model": "@app/b/chat"}
+
+
+def waits(plan: Plan, action: str, need: str) -> bool:
+    """Whether an action (`verb address`) depends on another, and so comes later."""
+    keys = {f"{one.verb.value} {one.address}": one.key for one in plan.actions}
+    found = plan.by_key()[keys[action]]
+    depends = keys[need] in found.depends_on
+    assert not depends or plan.actions.index(found) > plan.actions.index(plan.by_key()[keys[need]])
+    return depends
+
+
+def test_every_kind_of_action_has_its_row() -> None:
+    """No action is without a place in the table, and none waits for its own kind."""
+    assert {kind.__name__ for kind in NEEDS} == {kind.__name__ for kind in Action.__args__}
+    assert all(kind not in needs for kind, needs in NEEDS.items())
+
+
+def test_ready_actions_run_app_by_app() -> None:
+    """A run that dies leaves few apps half done: an app's objects follow it before the next app begins."""
+    plan = plan_of([desired_app(slug, targets=[f"ios:{slug}"], slots={"chat": {}}) for slug in "ba"])
+    assert [action.address.app for action in plan.actions] == ["a", "a", "a", "b", "b", "b"]
+
+
+def test_independent_objects_do_not_wait_for_each_other() -> None:
+    """Only what needs something waits, so that the rest can run at once."""
+    live = live_app("a", targets=["ios:1"], slots={"chat": {}}, config={"m": 1})
+    wanted = desired_app("a", fields={"name": "n"}, targets=["ios:2"], slots={"chat": {"preferred_engines": ["x"]}})
+    assert all(action.depends_on == () for action in plan_of(wanted, live).actions)
+
+
+@pytest.mark.parametrize("config", [None, {"model": "other"}])
+def test_a_slot_goes_after_the_config_of_its_app(config: dict[str, Any] | None) -> None:
+    """A slot isn't deleted while the app's own config may still name it."""
+    live = live_app("a", slots={"chat": {}}, config={"model": "@app/a/chat"})
+    plan = plan_of(desired_app("a", slots={}, config=config), live)
+    verb = "delete" if config is None else "update"
+    assert waits(plan, "delete app/a/slot/chat", f"{verb} app/a/inference-config")
+
+
+def test_a_config_waits_for_the_new_slots_that_it_names() -> None:
+    """A config that calls another app's slot is put after that slot is there, and waits for no other."""
+    wanted = [
+        desired_app("a", config={"model": "@app/b/chat", "nested": [{"fallback_model": "@app/c/tts"}]}),
+        desired_app("b", slots={"chat": {}, "vision": {}}),
+        desired_app("c", slots={"tts": {}}),
+    ]
+    plan = plan_of(wanted, [live_app("c", slots={"tts": {"preferred_engines": ["x"]}})])
+    assert waits(plan, "create app/a/inference-config", "create app/b/slot/chat")
+    assert not waits(plan, "create app/a/inference-config", "create app/b/slot/vision")
+    (config,) = (action for action in plan.actions if isinstance(action, PutInferenceConfig))
+    assert [str(need.address) for need in config.depends_on] == ["app/a", "app/b/slot/chat"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "action"),
+    [
+        (desired_app("b", slots={}), "delete app/b/slot/chat"),
+        (desired_app("b", archived=True), "archive app/b"),
+    ],
+)
+@pytest.mark.parametrize(("config", "verb"), [(None, "delete"), ({"model": "@app/c/chat"}, "update")])
+def test_what_a_config_ceases_to_name_goes_after_it(
+    owner: Any, action: str, config: dict[str, Any] | None, verb: str
+) -> None:
+    """A slot, or an app, that another app's config called goes only once that config calls it no more."""
+    live = [live_app("a", config=CHAT_OF_B), live_app("b", slots={"chat": {}})]
+    plan = plan_of([desired_app("a", config=config), owner], live)
+    assert waits(plan, action, f"{verb} app/a/inference-config")
+
+
+def test_a_config_that_goes_on_naming_a_slot_holds_nothing_up() -> None:
+    """A deletion that breaks a reference is what was declared: it waits only for what mends something."""
+    live = [live_app("a", config=CHAT_OF_B), live_app("b", slots={"chat": {}})]
+    plan = plan_of([desired_app("a", config={**CHAT_OF_B, "n": 1}), desired_app("b", slots={})], live)
+    assert not waits(plan, "delete app/b/slot/chat", "update app/a/inference-config")
+
+
+def test_objects_of_an_app_that_exists_do_not_wait_for_its_update() -> None:
+    """Only a creation comes first."""
+    plan = plan_of([child_app("a", targets=["ios:x"])], live_app("a"))
+    assert plan.actions[0].depends_on == ()
+
+
+def test_ordering_again_changes_nothing() -> None:
+    """An order is the same whatever order the actions came in."""
+    wanted = [desired_app(slug, targets=[f"ios:{slug}"], slots={"chat": {}}, config=CHAT_OF_B) for slug in "abc"]
+    actions = plan_of(wanted).actions
+    assert in_order(reversed(actions)) == in_order(actions) == actions
+
+
+def test_a_cycle_is_an_error_that_shows_it() -> None:
+    """Should two actions ever wait for each other, the error names the way round; nothing is dropped silently."""
+    first, second, third = plan_of([desired_app(slug) for slug in "abc"]).actions
+    cyclic = (
+        replace(first, depends_on=(second.key,)),
+        replace(second, depends_on=(first.key,)),
+        replace(third, depends_on=(first.key,)),
+    )
+    with pytest.raises(ValueError, match="create app/a → create app/b → create app/a"):
+        list(topological({action.key: action for action in cyclic}))
+
+
+def test_a_dependency_outside_of_the_plan_holds_nothing_up() -> None:
+    """What isn't planned needn't be waited for."""
+    (action,) = plan_of(desired_app("a")).actions
+    elsewhere = action.key._replace(address=Address.of_app("z"))
+    waiting = replace(action, depends_on=(elsewhere,))
+    assert list(topological({action.key: waiting})) == [waiting]
