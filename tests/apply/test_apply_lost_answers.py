@@ -1,0 +1,160 @@
+"""Writes whose answer is lost: found out by reading, never done twice, never claimed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from tests.support.every_kind import CASES
+from tests.support.site import Site, Tap, fates
+from tests.support.states import desired_app
+
+from octosync.errors import ExitCode
+
+LOSSES: dict[str, dict[str, Any]] = {
+    "cut before": {"action": "cut_before"},
+    "cut after": {"action": "cut_after"},
+    "500 before": {"action": "status", "status": 500},
+    "500 after": {"action": "status", "status": 500, "when": "after"},
+    "truncated": {"action": "truncated"},
+    "502": {"action": "html", "status": 502, "when": "after"},
+    "503": {"action": "status", "status": 503},
+    "504 after": {"action": "status", "status": 504, "when": "after"},
+    "garbage": {"action": "garbage"},
+    "bare 404": {"action": "not_found"},
+    "redirect": {"action": "redirect", "location": "https://login.example.com/"},
+}
+
+# The first four are all that can be told apart by what was done; of the others, two kinds of action tell enough.
+PAIRS = [
+    (kind, loss)
+    for kind in CASES
+    for number, loss in enumerate(LOSSES)
+    if number < 4 or kind in {"create app", "put live slot"}
+]
+
+
+@pytest.mark.parametrize(("kind", "loss"), PAIRS)
+async def test_a_lost_answer_costs_no_effect_and_makes_no_second_one(site: Site, kind: str, loss: str) -> None:
+    """Whether the control plane acted before the answer was lost or not at all: one effect, done, nothing left to do."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    before = len(site.events())
+    site.plane.break_with({"operation": case.operation, **LOSSES[loss]})
+    applied = await site.act(turn)
+    assert list(fates(applied).values()) == ["done"]
+    assert len(site.events()) == before + 1
+    assert applied.wrote
+    assert (await site.look(case.desired)).plan.actions == ()
+
+
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize("kind", CASES)
+async def test_an_answer_that_takes_too_long(site: Site, kind: str, committed: bool) -> None:
+    """A read timeout is a lost answer like any other."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    before = len(site.events())
+
+    def too_long(_: httpx.Request, number: int) -> None:
+        if number == 1:
+            raise httpx.ReadTimeout("nothing came")
+
+    tap = Tap(after=too_long) if committed else Tap(before=too_long)
+    applied = await site.act(turn, transport=tap)
+    assert list(fates(applied).values()) == ["done"]
+    assert len(site.events()) == before + 1
+    assert len(tap.writes) == (1 if committed else 2)
+
+
+@pytest.mark.parametrize("kind", CASES)
+async def test_beyond_the_attempts_it_failed_and_nothing_is_claimed(site: Site, kind: str) -> None:
+    """It fails each time and reading shows that it never took effect: failed, nothing written, try again later (75)."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    before = site.state()
+    site.plane.break_with({"operation": case.operation, "action": "status", "status": 503, "times": None})
+    site.plane.log()
+    applied = await site.act(turn)
+    (outcome,) = applied.outcomes
+    assert (outcome.status.value, outcome.reference) == ("failed", "unavailable")
+    assert len(outcome.request_ids) == 3
+    assert len(site.writes()) == 3
+    assert site.state() == before
+    assert not applied.wrote
+    assert applied.stopped_by is not None
+    assert applied.stopped_by.exit_code is ExitCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("kind", CASES)
+async def test_when_reading_fails_too_the_outcome_is_unknown(site: Site, kind: str) -> None:
+    """Neither the answer nor the object can be had: failed, said to be unknown, and counted as perhaps written."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    reads = ["apps.get", "apps.list_targets", "apps.list_slots", "apps.get_inference_config"]
+    site.plane.break_with(
+        {"operation": case.operation, "action": "cut_after"},
+        *({"operation": read, "action": "status", "status": 500, "times": None} for read in reads),
+    )
+    applied = await site.act(turn)
+    (outcome,) = applied.outcomes
+    assert (outcome.status.value, outcome.reference) == ("failed", "outcome-unknown")
+    assert "the answer was lost" in outcome.message
+    assert "reading the object again failed, too" in outcome.message
+    assert outcome.hints[0] == "It may have taken effect. Apply again: that reads first."
+    assert applied.wrote
+    site.plane.break_with()
+    assert (await site.turn(case.desired)).outcomes == ()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CASES if kind != "register target"])
+async def test_somebody_else_was_there_meanwhile(site: Site, kind: str) -> None:
+    """The answer is lost, and the object is neither as before nor as declared: stale, and theirs is not overwritten."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    theirs: dict[str, Any] = {}
+
+    def meddle(_: httpx.Request, number: int) -> None:
+        assert number == 1
+        case.meddle(site.plane)
+        theirs.update(site.state())
+        site.plane.break_with({"operation": case.operation, "action": "cut_before"})
+
+    applied = await site.act(turn, transport=Tap(before=meddle))
+    (outcome,) = applied.outcomes
+    assert (outcome.status.value, outcome.reference) == ("stale", "object-moved")
+    assert site.state() == theirs
+
+
+async def test_a_delete_that_somebody_else_did_after_ours_was_lost(site: Site) -> None:
+    """Sent again after a lost answer, a DELETE meets a 404: that is done."""
+    site.plane.app("a", "chat")
+    turn = await site.look(desired_app("a", slots={}))
+    site.plane.break_with({"operation": "apps.delete_slot", "action": "cut_before"})
+
+    def meddle(_: httpx.Request, number: int) -> None:
+        if number == 2:
+            site.plane.send("DELETE", "/apps/a/slots/chat")
+
+    (outcome,) = (await site.act(turn, transport=Tap(before=meddle))).outcomes
+    assert (outcome.status.value, outcome.message) == ("done", "it was already gone")
+
+
+async def test_a_lost_answer_of_many_is_found_out_by_one_read_each(site: Site) -> None:
+    """A control plane that loses every answer to a slot's PUT and commits it: two requests a slot, and all done."""
+    desired = desired_app("a", slots={capability: {} for capability in ("chat", "tts", "vision")})
+    site.plane.app("a")
+    turn = await site.look(desired)
+    site.plane.log()
+    site.plane.break_with({"operation": "apps.put_slot", "action": "cut_after", "times": None})
+    applied = await site.act(turn)
+    assert {outcome.message for outcome in applied.outcomes} == {
+        "the answer was lost; reading again shows that it took effect"
+    }
+    assert len(site.plane.log()) == 6

@@ -1,0 +1,331 @@
+"""Refusals: what each means for its action, for what depends on it, and for the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.support.every_kind import CASES, OVERWRITING
+from tests.support.site import Site, fates
+from tests.support.states import desired_app
+
+from octosync.errors import ExitCode
+from octosync.model import Outcome
+from octosync.report import exit_code_of_outcomes
+
+PUT_SLOT = {"serving_policy": "local_only"}
+
+
+def refusal(operation: str, status: int, code: str, **more: Any) -> dict[str, Any]:
+    """Make a fault that refuses an operation for good."""
+    return {"operation": operation, "action": "status", "status": status, "code": code, "times": None, **more}
+
+
+def said(outcome: Outcome) -> tuple[str, str]:
+    """Return status and reference."""
+    return outcome.status.value, outcome.reference
+
+
+@pytest.mark.parametrize("details", [True, False])
+async def test_a_target_that_another_app_holds(site: Site, details: bool) -> None:
+    """A 409 that names the holder, or doesn't: the registration failed, and who is in the way is said if it is known."""
+    site.plane.app("a")
+    site.plane.app("holder", target="com.a")
+    turn = await site.look(desired_app("a", targets=["ios:com.a"]))
+    if not details:
+        site.plane.break_with(refusal("apps.create_target", 409, "conflict", message="Taken"))
+    (outcome,) = (await site.act(turn)).outcomes
+    assert said(outcome) == ("failed", "target-held-elsewhere")
+    if details:
+        assert "taken by app `holder`" in outcome.message
+        assert "`holder`" in outcome.hints[0]
+    else:
+        assert "taken by another app of the org" in outcome.message
+        assert "archived apps keep their targets" in outcome.hints[0]
+
+
+@pytest.mark.parametrize("details", [True, False])
+async def test_a_target_that_we_hold_already(site: Site, details: bool) -> None:
+    """A 409 about a target that the very app holds is no failure: it is as declared."""
+    site.plane.app("a")
+    turn = await site.look(desired_app("a", targets=["ios:com.a"]))
+    site.plane.send("POST", "/apps/a/targets", {"platform": "ios", "identifier": "com.a"})
+    if not details:
+        site.plane.break_with(refusal("apps.create_target", 409, "conflict"))
+    applied = await site.act(turn)
+    assert said(applied.outcomes[0]) == ("done", "")
+    assert applied.outcomes[0].message == "it was already as declared"
+    assert not applied.wrote
+
+
+@pytest.mark.parametrize("name", ["Ours", "Theirs"])
+async def test_an_app_that_somebody_else_created(site: Site, name: str) -> None:
+    """A slug that was taken meanwhile: done where the app is as declared, else stale, and its children are skipped."""
+    turn = await site.look(desired_app("a", fields={"name": "Ours"}, slots={"chat": {}}), desired_app("b"))
+    site.plane.send("POST", "/apps", {"slug": "a", "name": name})
+    applied = await site.act(turn)
+    fate = ["done", "done", "done"] if name == "Ours" else ["stale", "skipped", "done"]
+    assert list(fates(applied).values()) == fate
+    assert site.state()["a"]["name"] == name
+
+
+async def test_an_archived_app_under_the_slug_is_not_ours(site: Site) -> None:
+    """Somebody created the app and archived it meanwhile: it can't be brought back, so it is not as declared."""
+    turn = await site.look(desired_app("a", fields={"name": "A"}))
+    site.plane.app("a")
+    site.plane.send("POST", "/apps/a/archive")
+    (outcome,) = (await site.act(turn)).outcomes
+    assert said(outcome) == ("stale", "object-moved")
+
+
+async def test_a_write_into_an_app_that_was_archived_meanwhile(site: Site) -> None:
+    """An archived app refuses every write with a 409, although the slot is as it was read: failed, with the reason."""
+    site.plane.app("a", "chat")
+    turn = await site.look(desired_app("a", slots={"chat": PUT_SLOT}))
+    site.plane.send("POST", "/apps/a/archive")
+    (outcome,) = (await site.act(turn)).outcomes
+    assert said(outcome) == ("failed", "conflict")
+    assert "archived" in outcome.message
+
+
+@pytest.mark.parametrize("kind", OVERWRITING)
+async def test_a_conflict_about_what_has_moved(site: Site, kind: str) -> None:
+    """A 409 to a write whose object is neither as declared nor as read: somebody was faster, stale."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    case.meddle(site.plane)
+    site.plane.break_with(refusal(case.operation, 409, "conflict"))
+    assert said((await site.act(turn)).outcomes[0]) == ("stale", "object-moved")
+
+
+async def test_a_conflict_that_cannot_be_looked_into(site: Site) -> None:
+    """A 409, and the object can't be read: it isn't known whether it is done already."""
+    site.plane.app("a", "chat")
+    turn = await site.look(desired_app("a", slots={"chat": PUT_SLOT}))
+    site.plane.break_with(refusal("apps.put_slot", 409, "conflict"), refusal("apps.list_slots", 403, "forbidden"))
+    assert said((await site.act(turn)).outcomes[0]) == ("failed", "outcome-unknown")
+
+
+@pytest.mark.parametrize("kind", ["remove target", "delete slot", "delete config"])
+async def test_what_is_gone_already_is_done(site: Site, kind: str) -> None:
+    """A 404 to a DELETE: somebody was faster, and it is what was wanted."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    await site.turn(case.desired)
+    applied = await site.act(turn)
+    (outcome,) = applied.outcomes
+    assert (*said(outcome), outcome.message) == ("done", "", "it was already gone")
+    assert not applied.wrote
+
+
+@pytest.mark.parametrize("status", [403, 409, 202])
+async def test_a_person_must_approve(site: Site, status: int) -> None:
+    """`approval_required` is no failure of ours: awaiting approval, dependents skipped, the rest goes on, exit 5."""
+    site.plane.app("a", "chat")
+    site.plane.app("b")
+    turn = await site.look(
+        desired_app("a", slots={}, archived=True), desired_app("b", fields={"name": "B"}, config={"m": 1})
+    )
+    site.plane.break_with(refusal("apps.delete_slot", status, "approval_required"))
+    applied = await site.act(turn)
+    assert list(fates(applied).values()) == ["awaiting_approval", "skipped", "done"]
+    assert applied.outcomes[1].message == "needs delete app/a/slot/chat, which awaits approval"
+    assert applied.outcomes[0].reference == "awaiting-approval"
+    assert applied.stopped_by is None
+    assert exit_code_of_outcomes(applied.outcomes) is ExitCode.PARTIAL
+
+
+STOPPERS = {
+    "401": (401, "invalid_api_key", "credential-refused"),
+    "scope": (403, "insufficient_scope", "insufficient-scope"),
+    "org": (403, "missing_org_context", "missing-org-context"),
+}
+
+
+@pytest.mark.parametrize("written", [False, True])
+@pytest.mark.parametrize("stopper", STOPPERS)
+async def test_a_refused_key_stops_the_run(site: Site, stopper: str, written: bool) -> None:
+    """No other action could fare better: the rest isn't attempted and says why; exit 1 only where nothing was written."""
+    status, code, reference = STOPPERS[stopper]
+    desired = [desired_app(f"app-{n}", slots={"chat": {}}) for n in range(5)]
+    turn = await site.look(*desired)
+    site.plane.break_with(refusal("*", status, code, skip=2 if written else 0))
+    applied = await site.act(turn, concurrency=1)
+    statuses = [outcome.status.value for outcome in applied.outcomes]
+    done = ["done", "done"] if written else []
+    assert statuses[: len(done) + 1] == [*done, "failed"]
+    assert set(statuses[len(done) + 1 :]) <= {"not_attempted", "skipped"}
+    assert applied.wrote is written
+    assert applied.stopped_by is not None
+    assert (applied.stopped_by.reference, applied.stopped_by.exit_code) == (reference, ExitCode.ERROR)
+    left = applied.outcomes[-1]
+    assert left.message == f"the run stopped: {applied.stopped_by.message}"
+    assert sum(not line.startswith("GET ") for line in site.plane.log()) == len(done) + 1
+
+
+async def test_an_ordinary_refusal_stops_nothing_else(site: Site) -> None:
+    """A 403 about one object and a 402 concern that object and what depends on it, transitively."""
+    turn = await site.look(
+        desired_app("a", slots={"chat": {}}, config={"model": "@app/a/chat"}),
+        desired_app("b", config={"model": "@app/a/chat"}),
+        desired_app("c", slots={"chat": {}}),
+    )
+    site.plane.break_with(refusal("apps.create", 403, "forbidden", slug=None, times=1))
+    applied = await site.act(turn)
+    assert fates(applied) == {
+        "create app/a": "failed",
+        "create app/a/slot/chat": "skipped",
+        "create app/a/inference-config": "skipped",
+        "create app/b": "done",
+        "create app/b/inference-config": "skipped",
+        "create app/c": "done",
+        "create app/c/slot/chat": "done",
+    }
+    by_name = {str(outcome.address): outcome.message for outcome in applied.outcomes}
+    assert by_name["app/a/slot/chat"] == "needs create app/a, which failed"
+    assert by_name["app/b/inference-config"] == "needs create app/a/slot/chat, which was skipped"
+
+
+@pytest.mark.parametrize("written", [False, True])
+async def test_a_control_plane_that_is_gone_stops_the_run(site: Site, written: bool) -> None:
+    """Three actions in a row met nobody: the rest isn't tried; exit 75 where nothing was written, else 5."""
+    turn = await site.look(*(desired_app(f"app-{n}") for n in range(9)))
+    site.plane.break_with(
+        {"operation": "apps.create", "action": "status", "status": 503, "times": None, "skip": int(written)}
+    )
+    applied = await site.act(turn, concurrency=1)
+    statuses = [outcome.status.value for outcome in applied.outcomes]
+    done = ["done"] if written else []
+    assert statuses == [*done, *["failed"] * 3, *["not_attempted"] * (6 - written)]
+    assert applied.wrote is written
+    assert applied.stopped_by is not None
+    assert applied.stopped_by.exit_code is ExitCode.UNAVAILABLE
+
+
+async def test_two_failures_and_a_success_don_t_stop_it(site: Site) -> None:
+    """Only failures in a row tell of a control plane that is gone."""
+    turn = await site.look(*(desired_app(f"app-{n}") for n in range(6)))
+    broken = {"operation": "apps.create", "action": "status", "status": 503}
+    site.plane.break_with({**broken, "times": 6}, {**broken, "skip": 1, "times": 6})
+    applied = await site.act(turn, concurrency=1)
+    statuses = [outcome.status.value for outcome in applied.outcomes]
+    assert statuses == ["failed", "failed", "done", "failed", "failed", "done"]
+    assert applied.stopped_by is None
+
+
+async def test_a_short_run_that_met_nobody_is_unavailable(site: Site) -> None:
+    """One action that fails for want of a control plane, and one that waited for it: exit 75, not 5."""
+    site.plane.app("a", "chat")
+    turn = await site.look(desired_app("a", slots={}, archived=True))
+    site.plane.break_with({"operation": "*", "action": "status", "status": 503, "times": None})
+    applied = await site.act(turn)
+    assert list(fates(applied).values()) == ["failed", "skipped"]
+    # Neither the write nor the read was answered, so it may have been written.
+    assert applied.wrote
+    site.plane.break_with({"operation": "apps.delete_slot", "action": "status", "status": 503, "times": None})
+    applied = await site.act(turn)
+    assert list(fates(applied).values()) == ["failed", "skipped"]
+    assert not applied.wrote
+    assert applied.stopped_by is not None
+    assert applied.stopped_by.exit_code is ExitCode.UNAVAILABLE
+
+
+async def test_a_look_that_meets_nobody_wrote_nothing(site: Site) -> None:
+    """The reads before the writes fail: nothing was written, so it is 75."""
+    site.plane.app("a", "chat", "tts", "vision")
+    turn = await site.look(desired_app("a", slots={}))
+    site.later(31)
+    site.plane.break_with({"operation": "apps.list_slots", "action": "status", "status": 503, "times": None})
+    applied = await site.act(turn)
+    assert set(fates(applied).values()) == {"failed"}
+    assert not applied.wrote
+    assert applied.stopped_by is not None
+    assert applied.stopped_by.exit_code is ExitCode.UNAVAILABLE
+
+
+async def test_a_connection_that_is_refused_is_tried_and_nothing_was_written(site: Site) -> None:
+    """Nothing listens any more: each action failed, nothing was sent, exit 75."""
+    turn = await site.look(desired_app("a"))
+    site.plane = type(site.plane)("http://127.0.0.1:1", site.plane.http)
+    applied = await site.act(turn)
+    assert said(applied.outcomes[0]) == ("failed", "connection-refused")
+    assert applied.stopped_by is not None
+    assert applied.stopped_by.exit_code is ExitCode.UNAVAILABLE
+    assert not applied.wrote
+
+
+@pytest.mark.parametrize("where", ["message", "details"])
+async def test_a_refused_carried_field_prints_the_way_out(site: Site, where: str) -> None:
+    """A 422 that names a field which was only carried over says how to declare it the control plane's own."""
+    site.plane.http.put("/_local/policy", json={"slot_fields": ["tier", "tie"]}).raise_for_status()
+    site.plane.app("a")
+    site.plane.send("PUT", "/apps/a/slots/chat", {"bindings": [], "tier": "gold", "tie": "black"})
+    turn = await site.look(desired_app("a", slots={"chat": PUT_SLOT}))
+    named: dict[str, Any] = (
+        {"message": "tier: unknown field"}
+        if where == "message"
+        else {"details": [{"field": "tier", "message": "unknown field"}]}
+    )
+    site.plane.break_with(refusal("apps.put_slot", 422, "validation_error", **named))
+    (outcome,) = (await site.act(turn)).outcomes
+    assert said(outcome) == ("failed", "rejected")
+    ways_out = [hint for hint in outcome.hints if "readOnly" in hint]
+    assert len(ways_out) == 1
+    assert "`tier` was carried over from live" in ways_out[0]
+    assert ways_out[0].endswith("api: {readOnly: {slot: [tier]}}")
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+async def test_a_control_plane_that_wants_a_variant(site: Site, pinned: bool) -> None:
+    """A 422 about the variant says to pin one, unless one was sent."""
+    site.plane.app("a")
+    fields = {**PUT_SLOT, "model_variant_id": "var-1"} if pinned else PUT_SLOT
+    turn = await site.look(desired_app("a", slots={"chat": fields}))
+    details = [{"field": "model_variant_id", "message": "must be an active catalog variant"}]
+    site.plane.break_with(refusal("apps.put_slot", 422, "validation_error", details=details))
+    (outcome,) = (await site.act(turn)).outcomes
+    assert any("pin `variant`" in hint for hint in outcome.hints) is not pinned
+
+
+async def test_a_422_about_anything_else_has_no_such_hint(site: Site) -> None:
+    """Only what a slot's PUT carries over can be declared read-only."""
+    site.plane.app("a")
+    turn = await site.look(desired_app("a", config={"tier": 1}, slots={"chat": {}}))
+    site.plane.break_with(
+        refusal("apps.put_inference_config", 422, "validation_error", message="tier"),
+        refusal("apps.put_slot", 422, "validation_error", message="bindings are wrong"),
+    )
+    applied = await site.act(turn)
+    assert not any("readOnly" in hint for outcome in applied.outcomes for hint in outcome.hints)
+
+
+async def test_the_first_create_tells_the_org(site: Site) -> None:
+    """An org is configured and nothing live has named one: a create goes alone, and a wrong org stops everything."""
+    site.connection["org"] = "8f1c5b0e-6d1a-4c5e-9b57-0c70a11ce001"
+    turn = await site.look(*(desired_app(f"app-{n}", slots={"chat": {}}) for n in range(4)))
+    wrong = {"operation": "apps.create", "action": "set_answer_field", "field": "org_id", "value": "org-elsewhere"}
+    site.plane.break_with({**wrong, "times": None})
+    site.plane.log()
+    applied = await site.act(turn)
+    assert site.writes() == ["POST /api/v1/apps"]
+    first = applied.outcomes[0]
+    assert said(first) == ("failed", "wrong-org")
+    assert "org-elsewhere" in first.message
+    assert site.connection["org"] in first.message
+    assert {outcome.status.value for outcome in applied.outcomes[1:]} <= {"skipped", "not_attempted"}
+    assert applied.stopped_by is not None
+    assert applied.wrote  # the app is there, in the wrong org: that is no 1
+
+
+@pytest.mark.parametrize("names_org", [True, False])
+async def test_the_right_org_lets_everything_go(site: Site, names_org: bool) -> None:
+    """A first create in the right org, or whose answer names none, proves enough: the others fan out."""
+    site.connection["org"] = "8f1c5b0e-6d1a-4c5e-9b57-0c70a11ce001"
+    turn = await site.look(*(desired_app(f"app-{n}", slots={"chat": {}}) for n in range(4)))
+    if not names_org:
+        site.plane.break_with(
+            {"operation": "apps.create", "action": "drop_answer_field", "field": "org_id", "times": None}
+        )
+    assert set(fates(await site.act(turn)).values()) == {"done"}
