@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-from tests.support.plane import Plane
-from tests.support.site import Site
-
-from octosync.server import Settings, running
+from tests.support.site import Site, open_site
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    with running(Settings()) as server, httpx.Client(base_url=server.url) as http:
-        yield Site(Plane(server.url, http), tmp_path / "state.db")
+    with open_site(tmp_path) as site:
+        yield site

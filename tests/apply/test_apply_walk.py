@@ -9,15 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.support.every_kind import CASES, populate
-from tests.support.plane import Plane
-from tests.support.site import Site, Tap, fates
+from tests.support.site import Site, Tap, fates, open_site
 from tests.support.states import desired_app
 
 from octosync.apply import Progress
 from octosync.contract import OPERATIONS, SLOT
 from octosync.model import json_equal
 from octosync.plan import Action, Plan
-from octosync.server import Settings, running
 
 
 @pytest.mark.parametrize("kind", CASES)
@@ -62,8 +60,7 @@ async def test_outcomes_dont_depend_on_who_answers_first(tmp_path: Path) -> None
     """One at a time or many at once: the same outcomes in the same order, and the same state; failures included."""
     results = []
     for concurrency in (1, 4, 16):
-        with running(Settings()) as server, httpx.Client(base_url=server.url) as http:
-            site = Site(Plane(server.url, http), tmp_path / f"{concurrency}.db")
+        with open_site(tmp_path / str(concurrency)) as site:
             turn = await site.look(*populate(site.plane))
             site.plane.break_with({"operation": "apps.update", "action": "status", "status": 422})
             applied = await site.act(turn, concurrency=concurrency)

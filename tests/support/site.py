@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from octosync.model import App, Sensitivity, State
 from octosync.octomil import Octomil
 from octosync.plan import ALL, GuardPolicy
 from octosync.reconcile import Turn, act, look
+from octosync.server import Settings, running
 from octosync.state import Journal, JournalledAction, JournalledRun
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -43,7 +45,7 @@ class Tap(httpx.AsyncBaseTransport):
         self.writes: list[httpx.Request] = []
         self.under_way = 0
         self.most_under_way = 0
-        self._inner = inner or httpx.AsyncHTTPTransport()
+        self._inner = inner or httpx.AsyncHTTPTransport(verify=False)  # loading certificates is slow
         self._before = before
         self._after = after
 
@@ -166,6 +168,13 @@ class Site:
 
 
 _OF_THE_CONTROL_PLANE = {"id", "app_id", "created_at", "updated_at"}
+
+
+@contextmanager
+def open_site(directory: Path) -> Iterator[Site]:
+    """Run a control plane of its own for a site whose journal is in a directory."""
+    with running(Settings()) as server, httpx.Client(base_url=server.url, verify=False) as http:  # noqa: S501  loopback
+        yield Site(Plane(server.url, http), directory / "state.db")
 
 
 def fates(applied: Applied) -> dict[str, str]:

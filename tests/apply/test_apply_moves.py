@@ -1,0 +1,207 @@
+"""Moves: a target leaves one app and enters another as one unit, and what goes wrong between is told truthfully."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from tests.support.site import RESUME, Site, Tap, fates
+from tests.support.states import desired_app
+
+from octosync.model import App, Outcome
+
+MOVED = [desired_app("from", targets=[]), desired_app("to", targets=["ios:com.moved"])]
+LEAVE, ENTER = "delete app/from/target/ios:com.moved", "create app/to/target/ios:com.moved"
+
+
+def before_the_move(site: Site) -> None:
+    """Let a target be registered to the app `from`."""
+    site.plane.app("from", target="com.moved")
+    site.plane.app("to")
+
+
+def failing(operation: str, **more: Any) -> dict[str, Any]:
+    """Make a fault that fails an operation for good."""
+    return {"operation": operation, "action": "status", "status": 503, "times": None, **more}
+
+
+async def finish(site: Site, *desired: App) -> None:
+    """Run again, without faults; then everything is as declared."""
+    site.plane.break_with()
+    applied = await site.turn(*desired)
+    assert set(fates(applied).values()) == {"done"}
+    assert (await site.look(*desired)).plan.actions == ()
+
+
+async def test_two_apps_swap_a_target(site: Site) -> None:
+    """A tuple is unique in the org, and still two apps can exchange theirs in one apply."""
+    for slug in ("left", "right"):
+        site.plane.app(slug, target=f"com.{slug}")
+    desired = [desired_app("left", targets=["ios:com.right"]), desired_app("right", targets=["ios:com.left"])]
+    applied = await site.turn(*desired)
+    assert set(fates(applied).values()) == {"done"}
+    state = site.state()
+    assert (state["left"]["targets"], state["right"]["targets"]) == (["ios:com.right"], ["ios:com.left"])
+    assert (await site.look(*desired)).plan.actions == ()
+
+
+async def test_a_target_leaves_an_app_that_is_archived(site: Site) -> None:
+    """The move comes first and in full, then the archive; the target lives on in an app that is created for it."""
+    site.plane.app("from", target="com.moved")
+    desired = [desired_app("from", targets=[], archived=True), MOVED[1]]
+    applied = await site.turn(*desired)
+    assert fates(applied) == {"create app/to": "done", LEAVE: "done", ENTER: "done", "archive app/from": "done"}
+    assert site.state()["to"]["targets"] == ["ios:com.moved"]
+    assert site.state()["from"]["archived"] is True
+
+
+@pytest.mark.parametrize("status", [503, 422, 401])
+async def test_the_second_half_fails(site: Site, status: int) -> None:
+    """Removed and not registered: that is the first thing said, with the command that finishes it, which does."""
+    before_the_move(site)
+    turn = await site.look(*MOVED)
+    site.plane.break_with(failing("apps.create_target", status=status))
+    applied = await site.act(turn)
+    assert fates(applied) == {LEAVE: "done", ENTER: "failed"}
+    outcome = applied.outcomes[1]
+    assert outcome.message.startswith(
+        "registered nowhere: ios:com.moved was removed from app `from`, and its registration to `to` failed: "
+    )
+    assert outcome.hints[0] == f"Finish it:  {RESUME} --app to"
+    assert site.state()["from"]["targets"] == site.state()["to"]["targets"] == []
+    await finish(site, MOVED[1])
+    assert site.state()["to"]["targets"] == ["ios:com.moved"]
+
+
+async def test_the_archive_waits_for_both_halves(site: Site) -> None:
+    """With a target registered nowhere, its old app is not archived: it may have to take the target back."""
+    before_the_move(site)
+    turn = await site.look(desired_app("from", targets=[], archived=True), MOVED[1])
+    site.plane.break_with(failing("apps.create_target", status=422))
+    applied = await site.act(turn)
+    assert fates(applied) == {LEAVE: "done", ENTER: "failed", "archive app/from": "skipped"}
+    assert site.state()["from"]["archived"] is False
+
+
+async def test_a_second_half_that_is_unknown_is_not_called_failed_for_sure(site: Site) -> None:
+    """The registration's answer is lost and can't be looked up: perhaps registered nowhere."""
+    before_the_move(site)
+    turn = await site.look(*MOVED)
+    site.plane.break_with(
+        {"operation": "apps.create_target", "action": "cut_after", "times": None}, failing("apps.list_targets")
+    )
+    outcome = (await site.act(turn)).outcomes[1]
+    assert outcome.reference == "outcome-unknown"
+    assert outcome.message.startswith("perhaps registered nowhere: ios:com.moved was removed from app `from`")
+    site.plane.break_with()
+    assert (await site.look(*MOVED)).plan.actions == ()
+
+
+async def test_somebody_takes_the_target_between_the_halves(site: Site) -> None:
+    """A third app holds it by then: it is not registered nowhere, and the holder is named."""
+    before_the_move(site)
+    site.plane.app("thief")
+    turn = await site.look(*MOVED)
+
+    def steal(_: httpx.Request, number: int) -> None:
+        if number == 1:
+            site.plane.send("POST", "/apps/thief/targets", {"platform": "ios", "identifier": "com.moved"})
+
+    applied = await site.act(turn, transport=Tap(after=steal))
+    assert fates(applied) == {LEAVE: "done", ENTER: "failed"}
+    outcome = applied.outcomes[1]
+    assert outcome.reference == "target-held-elsewhere"
+    assert "nowhere" not in outcome.message
+    assert "taken by app `thief`" in outcome.message
+
+
+async def test_a_removal_that_was_not_carried_out(site: Site) -> None:
+    """The control plane says yes to the removal and does nothing: the registration's 409 tells, and nothing is lost."""
+    before_the_move(site)
+    turn = await site.look(*MOVED)
+    site.plane.break_with({"operation": "apps.delete_target", "action": "empty", "status": 204, "when": "before"})
+    outcome = (await site.act(turn)).outcomes[1]
+    assert outcome.reference == "target-held-elsewhere"
+    assert outcome.message.startswith("not moved from app `from`, although its removal was answered with yes: ")
+    assert "taken by app `from`" in outcome.message
+    assert site.state()["from"]["targets"] == ["ios:com.moved"]
+    await finish(site, *MOVED)
+
+
+async def test_the_first_half_fails(site: Site) -> None:
+    """Not removed: the registration, which could only be refused, is skipped and says why; running again does both."""
+    before_the_move(site)
+    turn = await site.look(*MOVED)
+    site.plane.break_with(failing("apps.delete_target", status=422))
+    site.plane.log()
+    applied = await site.act(turn)
+    assert fates(applied) == {LEAVE: "failed", ENTER: "skipped"}
+    assert applied.outcomes[1].message == "needs delete app/from/target/ios:com.moved, which failed"
+    assert not any("POST" in write for write in site.writes())
+    await finish(site, *MOVED)
+
+
+async def test_the_first_half_is_stale(site: Site) -> None:
+    """The target was registered anew meanwhile, under another id: neither half is done."""
+    before_the_move(site)
+    turn = await site.look(*MOVED)
+    site.later(31)
+    (there,) = site.plane.send("GET", "/apps/from/targets")["targets"]
+    site.plane.send("DELETE", f"/apps/from/targets/{there['id']}")
+    site.plane.send("POST", "/apps/from/targets", {"platform": "ios", "identifier": "com.moved"})
+    applied = await site.act(turn)
+    assert fates(applied) == {LEAVE: "stale", ENTER: "skipped"}
+    assert site.state()["from"]["targets"] == ["ios:com.moved"]
+
+
+async def test_lost_answers_on_both_halves(site: Site) -> None:
+    """Each half is found out by reading, in the app where it is."""
+    before_the_move(site)
+    turn = await site.look(*MOVED)
+    for number, action in enumerate(("cut_before", "cut_after")):
+        site.plane.break_with(
+            {"operation": "apps.delete_target", "action": action}, {"operation": "apps.create_target", "action": action}
+        )
+        if number:
+            turn = await site.look(desired_app("from", targets=["ios:com.moved"]), desired_app("to", targets=[]))
+        assert set(fates(await site.act(turn)).values()) == {"done"}
+    assert site.state()["from"]["targets"] == ["ios:com.moved"]
+
+
+async def test_a_stop_between_the_halves_still_does_the_second(site: Site) -> None:
+    """Interrupted when the first half is under way: the second follows, and only then the run ends."""
+    before_the_move(site)
+    turn = await site.look(*MOVED, desired_app("zz"))
+    stop = asyncio.Event()
+    tap = Tap(after=lambda _, number: stop.set() if number == 1 else None)
+    applied = await site.act(turn, stop=stop, transport=tap, concurrency=1)
+    assert fates(applied) == {LEAVE: "done", ENTER: "done", "create app/zz": "not_attempted"}
+    assert site.state()["to"]["targets"] == ["ios:com.moved"]
+
+
+async def test_an_error_elsewhere_between_the_halves_still_lets_the_second_go(site: Site) -> None:
+    """The run is stopped by another action while the first half is under way: the second is sent all the same."""
+    before_the_move(site)
+    turn = await site.look(*MOVED, desired_app("aa"), desired_app("zz", fields={"name": "Z"}, config={"m": 1}))
+    site.plane.break_with(failing("apps.create", status=401))
+    applied = await site.act(turn)
+    assert (fates(applied)[LEAVE], fates(applied)[ENTER]) == ("done", "done")
+    assert applied.stopped_by is not None
+
+
+def outcome_of(outcomes: tuple[Outcome, ...], name: str) -> Outcome:
+    """Find an outcome."""
+    return next(outcome for outcome in outcomes if f"{outcome.verb} {outcome.address}" == name)
+
+
+async def test_a_new_home_that_is_not_created_keeps_the_target_where_it_is(site: Site) -> None:
+    """The app that is to take the target can't be created: the removal is not tried."""
+    site.plane.app("from", target="com.moved")
+    turn = await site.look(*MOVED)
+    site.plane.break_with(failing("apps.create", status=422))
+    applied = await site.act(turn)
+    assert fates(applied) == {"create app/to": "failed", LEAVE: "skipped", ENTER: "skipped"}
+    assert outcome_of(applied.outcomes, LEAVE).message == "needs create app/to, which failed"
+    assert site.state()["from"]["targets"] == ["ios:com.moved"]
