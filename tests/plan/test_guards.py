@@ -69,6 +69,12 @@ def test_a_refusal_says_how_much_and_what_allows_it(number: int, of: int, says: 
     assert judge(plan, GuardPolicy(allow_deletes=number)) == ()
 
 
+def test_a_share_just_over_the_limit_is_not_rounded_to_it() -> None:
+    """A refusal never says that 30 % is more than 30 %."""
+    (blocked,) = judge(removing(31, 103), GuardPolicy(max_deletes=99))
+    assert blocked.message == "31 of 103 targets would be removed (30.1 %), at most 30 % are allowed in a run"
+
+
 def test_one_removal_is_written_as_one() -> None:
     """Counts agree with their nouns."""
     (blocked,) = judge(removing(1, 5), GuardPolicy(max_deletes=0))

@@ -109,7 +109,7 @@ def _delete_shares(plan: Plan, policy: GuardPolicy, removals: tuple[Action, ...]
         if there >= policy.min_objects and len(mine) * 100 > policy.max_delete_percent * there:
             yield Blocked(
                 guard="deletes",
-                message=f"{len(mine)} of {there} {words} would be removed ({len(mine) / there:.0%}), "
+                message=f"{len(mine)} of {there} {words} would be removed ({100 * len(mine) / there:.3g} %), "
                 f"at most {policy.max_delete_percent:g} % are allowed in a run",
                 override=override,
                 addresses=mine,
