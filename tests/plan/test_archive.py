@@ -30,6 +30,12 @@ def test_an_archive_sends_nothing_and_shows_the_app_as_it_is_by_then() -> None:
     assert archive.before == {"name": "new", "description": "d", "archived": False}
     assert archive.after == {"name": "new", "description": "d", "archived": True}
     assert archive.fingerprint != update.fingerprint
+    (later,) = plan_of(desired_app("a", archived=True), live_app("a", name="new", description="d")).actions
+    assert (
+        later.fingerprint
+        == plan_of(desired_app("a"), live_app("a", name="new", description="d")).fingerprints[later.address]
+    )
+    assert archive.fingerprint == later.fingerprint
 
 
 def test_an_archived_app_that_is_declared_so_needs_nothing() -> None:

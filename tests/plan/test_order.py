@@ -43,10 +43,11 @@ def test_independent_objects_do_not_wait_for_each_other() -> None:
     assert all(action.depends_on == () for action in plan_of(wanted, live).actions)
 
 
+@pytest.mark.parametrize("model", ["@app/a/chat", "chat"])
 @pytest.mark.parametrize("config", [None, {"model": "other"}])
-def test_a_slot_goes_after_the_config_of_its_app(config: dict[str, Any] | None) -> None:
-    """A slot isn't deleted while the app's own config may still name it."""
-    live = live_app("a", slots={"chat": {}}, config={"model": "@app/a/chat"})
+def test_a_slot_goes_after_the_config_of_its_app(config: dict[str, Any] | None, model: str) -> None:
+    """A slot isn't deleted while the app's own config may still name it, in whatever words."""
+    live = live_app("a", slots={"chat": {}}, config={"model": model})
     plan = plan_of(desired_app("a", slots={}, config=config), live)
     verb = "delete" if config is None else "update"
     assert waits(plan, "delete app/a/slot/chat", f"{verb} app/a/inference-config")

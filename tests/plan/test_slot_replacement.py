@@ -103,6 +103,19 @@ def test_a_field_that_an_answer_leaves_out_has_its_default(declared: dict[str, A
     assert plan_of(desired_app("a", slots={"chat": declared}), live).actions == ()
 
 
+def test_bindings_that_are_declared_in_part_are_carried_too() -> None:
+    """A binding keeps what the control plane knows of it when another one, or a field of its own, changes."""
+    live = {"bindings": [{"binding_key": "k", "use_case": "old", "id": 1}, {"use_case": "y", "id": 2}]}
+    action = put({"bindings": [{"use_case": "y"}, {"binding_key": "k", "use_case": "new"}, {"use_case": "z"}]}, live)
+    assert action is not None
+    assert action.body is not None
+    assert action.body["bindings"] == [
+        {"use_case": "y", "id": 2},
+        {"use_case": "z"},
+        {"binding_key": "k", "use_case": "new", "id": 1},
+    ]
+
+
 def test_a_carried_variant_stays_when_the_policy_changes() -> None:
     """The variant that Octomil chose survives every change of a manifest that says nothing of it."""
     action = put({"serving_policy": "cloud_only"}, {"model_variant_id": "var_1"})
