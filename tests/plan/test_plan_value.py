@@ -16,7 +16,7 @@ LIVE = [
 ]
 WANTED = [
     desired_app("a", fields={"name": "new"}, targets=["ios:1"], slots={"tts": {}}, config={"m": 2}),
-    desired_app("b", targets=["ios:3"], archived=True, fields={"name": "x"}),
+    desired_app("b", targets=["ios:3"], slots={"chat": {}}, archived=True, fields={"name": "x"}),
     child_app("c", config={"m": 1}),
 ]
 
@@ -30,7 +30,7 @@ def test_a_plan_counts_its_verbs_and_its_cost(plan: Plan) -> None:
     """Writes are counted by what people call them; each is one request."""
     counted = {verb: plan.count(verb) for verb in Verb}
     assert counted == {
-        Verb.CREATE: 1,
+        Verb.CREATE: 2,
         Verb.UPDATE: 3,
         Verb.DELETE: 2,
         Verb.ARCHIVE: 1,
@@ -44,7 +44,7 @@ def test_a_plan_counts_its_verbs_and_its_cost(plan: Plan) -> None:
 def test_a_plan_knows_its_scope(plan: Plan) -> None:
     """Apps, and how many of them declare each section."""
     assert plan.apps == ("a", "b", "c")
-    assert plan.sections == {Section.TARGETS: 2, Section.SLOTS: 1, Section.INFERENCE_CONFIG: 2}
+    assert plan.sections == {Section.TARGETS: 2, Section.SLOTS: 2, Section.INFERENCE_CONFIG: 2}
     assert not plan.errored
 
 
@@ -66,7 +66,7 @@ def test_actions_are_grouped_for_people_by_app(plan: Plan) -> None:
     groups = [(slug, [f"{a.verb.value} {a.address.kind.value}" for a in actions]) for slug, actions in plan.by_app()]
     assert groups == [
         ("a", ["update app", "delete target", "delete slot", "create slot", "update inference_config"]),
-        ("b", ["update app", "archive app"]),
+        ("b", ["update app", "create slot", "archive app"]),
     ]
 
 
