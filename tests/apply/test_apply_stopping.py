@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.every_kind import populate
 from tests.support.site import Hook, Site, Tap, fates, open_site
 from tests.support.states import desired_app
 
@@ -18,10 +17,19 @@ from octosync.model import App
 
 
 @contextmanager
-def populated(directory: Path) -> Iterator[tuple[Site, list[App]]]:
-    """Make a site where every kind of action is needed, and what is declared there."""
+def in_use(directory: Path) -> Iterator[tuple[Site, list[App]]]:
+    """Make a site and a declaration of two apps: one is created with all it has, the other gives it all up and is archived."""
     with open_site(directory) as site:
-        yield site, populate(site.plane)
+        site.plane.app("old", "chat", target="com.moved", config={"model": "old"})
+        site.plane.app("zoo", "chat")
+        yield (
+            site,
+            [
+                desired_app("new", targets=["ios:com.moved"], slots={"chat": {}}, config={"model": "@app/new/chat"}),
+                desired_app("old", fields={"name": "Was"}, targets=[], slots={}, config=None, archived=True),
+                desired_app("zoo", slots={"chat": {"serving_policy": "local_only"}}),
+            ],
+        )
 
 
 def cancel_at(number: int) -> tuple[Hook, list[asyncio.Future[Applied]]]:
@@ -99,13 +107,13 @@ async def test_a_kill_leaves_a_record_that_was_begun(site: Site) -> None:
 @pytest.mark.parametrize("committed", [False, True])
 async def test_killed_at_any_write_the_next_run_goes_on(tmp_path: Path, committed: bool) -> None:
     """Die at the first write, the second, … and run again: always the same end, and nothing is done twice."""
-    with populated(tmp_path) as (site, desired):
+    with in_use(tmp_path) as (site, desired):
         total = len((await site.look(*desired)).plan.actions)
         undisturbed = await site.turn(*desired)
         assert len(undisturbed.outcomes) == total
         state, events = site.state(), sorted(site.events())
     for at in range(1, total + 1):
-        with populated(tmp_path) as (site, desired):
+        with in_use(tmp_path) as (site, desired):
             turn = await site.look(*desired)
             kill, runs = cancel_at(at)
             tap = Tap(after=kill) if committed else Tap(before=kill)
@@ -121,14 +129,14 @@ async def test_killed_at_any_write_the_next_run_goes_on(tmp_path: Path, committe
 @pytest.mark.parametrize("action", ["cut_before", "cut_after"])
 async def test_any_lost_answer_of_any_request_is_survived(tmp_path: Path, action: str) -> None:
     """Cut the answer to the first request, the second, …, of reads and writes alike: one run, all done, nothing twice."""
-    with populated(tmp_path) as (site, desired):
+    with in_use(tmp_path) as (site, desired):
         turn = await site.look(*desired)
         site.plane.log()
         await site.act(turn)
         requests = len(site.plane.log())
         state, events = site.state(), sorted(site.events())
     for skip in range(requests):
-        with populated(tmp_path) as (site, desired):
+        with in_use(tmp_path) as (site, desired):
             turn = await site.look(*desired)
             site.plane.break_with({"operation": "*", "action": action, "skip": skip})
             applied = await site.act(turn)
@@ -139,17 +147,15 @@ async def test_any_lost_answer_of_any_request_is_survived(tmp_path: Path, action
 
 async def test_stopped_at_any_write_the_next_run_goes_on(tmp_path: Path) -> None:
     """A polite stop at the first write, the second, …: both runs together do what one does, and the moves are whole."""
-    with populated(tmp_path) as (site, desired):
+    with in_use(tmp_path) as (site, desired):
         total = len((await site.turn(*desired)).outcomes)
         state, events = site.state(), sorted(site.events())
     for at in range(1, total + 1):
-        with populated(tmp_path) as (site, desired):
+        with in_use(tmp_path) as (site, desired):
             tap, stop = stop_at(at)
             applied = await site.turn(*desired, stop=stop, transport=tap)
-            by_app = {str(outcome.address): outcome.status.value for outcome in applied.outcomes}
-            for one, other in (("left", "right"), ("right", "left"), ("old", "fresh")):
-                leaves, enters = (f"app/{slug}/target/ios:com.{one}" for slug in (one, other))
-                assert by_app[leaves] == by_app[enters], at
+            fate = fates(applied)
+            assert fate["delete app/old/target/ios:com.moved"] == fate["create app/new/target/ios:com.moved"], at
             await site.turn(*desired)
             assert site.state() == state, at
             assert sorted(site.events()) == events, at

@@ -1,0 +1,249 @@
+"""A tight rate limit, in virtual time: what waits stays fresh, moves stay whole, and nobody waits in vain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.support.calls import KEY, connection_to
+from tests.support.site import EVERYTHING_ALLOWED, NOW, RESUME, fates
+from tests.support.states import desired_app
+from tests.support.virtual_time import run_in_virtual_time, virtual_clock
+
+from octosync.apply import FRESH_FOR_SECONDS, Applied, Record
+from octosync.model import App, Sensitivity, State
+from octosync.octomil import Octomil
+from octosync.reconcile import Turn, act, look
+from octosync.server import Settings, Token
+from octosync.server.app import create_app
+from octosync.state import Journal
+
+URL = "http://127.0.0.1:8787"
+TEAMMATE = "oct_test_teammate"
+LOCAL_ONLY = {"serving_policy": "local_only"}
+
+
+class Timed(httpx.AsyncBaseTransport):
+    """Keeps when each request was answered, and how."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self.log: list[tuple[float, str, int]] = []
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass a request on."""
+        response = await self._inner.handle_async_request(request)
+        self.log.append((virtual_clock(), f"{request.method} {request.url.path}", response.status_code))
+        return response
+
+
+@dataclass
+class Metered:
+    """A control plane in this loop with a rate limit, our client to it, and a teammate who has a key of their own."""
+
+    remote: Octomil
+    teammate: httpx.AsyncClient
+    timed: Timed
+    journal: Path
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def app(self, slug: str, *capabilities: str, target: str = "") -> None:
+        """Create an app with slots and a target."""
+        await self.send("POST", "/apps", {"slug": slug, "name": slug.title()})
+        for capability in capabilities:
+            await self.send("PUT", f"/apps/{slug}/slots/{capability}", {"bindings": []})
+        if target:
+            await self.send("POST", f"/apps/{slug}/targets", {"platform": "ios", "identifier": target})
+
+    async def send(self, method: str, path: str, body: Any = None) -> Any:
+        """Do something as a teammate would."""
+        response = await self.teammate.request(method, f"/api/v1{path}", json=body)
+        return response.raise_for_status().json()
+
+    async def break_with(self, *rules: dict[str, Any]) -> None:
+        """Put faults in force."""
+        (await self.teammate.put("/_local/faults", json={"rules": rules})).raise_for_status()
+
+    async def look(self, *desired: App) -> Turn:
+        """Read, plan and judge."""
+        return await look(State.of(*desired), self.remote, EVERYTHING_ALLOWED, now=NOW)
+
+    async def act(self, turn: Turn) -> Applied:
+        """Carry a turn's plan out."""
+        with Journal(self.journal) as journal:
+            record = Record.begin(journal, control_plane=URL, org_id=None, digest="sha256:0")
+            return await act(turn, self.remote, record=record, resume=RESUME, sensitivity=Sensitivity(), stop=self.stop)
+
+    def at(self, line: str) -> list[float]:
+        """Return when requests of this kind were answered well."""
+        return [when for when, what, status in self.timed.log if what.startswith(line) and status < 400]
+
+
+@asynccontextmanager
+async def metered(directory: Path, limit: int, **connection: Any) -> AsyncIterator[Metered]:
+    """Open a control plane that allows `limit` requests a minute, with the client's pace set to it."""
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    settings = Settings(
+        tokens=(Token("us", KEY), Token("ana", TEAMMATE)),
+        rate_limit=limit,
+        clock=lambda: start + timedelta(seconds=virtual_clock()),
+    )
+    app = create_app(settings)
+    timed = Timed(httpx.ASGITransport(app))
+    remote = Octomil(connection_to(URL, requests_per_minute=limit, **connection), clock=virtual_clock, transport=timed)
+    headers = {"Authorization": f"Bearer {TEAMMATE}"}
+    teammate = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL, headers=headers)
+    try:
+        async with remote, teammate:
+            yield Metered(remote, teammate, timed, directory / "state.db")
+            assert all(status != 429 for _, _, status in timed.log)
+    finally:
+        app.state.plane.store.close()
+
+
+async def minutes(number: int) -> None:
+    """Let the windows of everybody's requests pass."""
+    await asyncio.sleep(60.1 * number)
+
+
+async def one_a_minute(*calls: Awaitable[Any]) -> None:
+    """Await each, a minute apart, so that no limit is too tight for it."""
+    for call in calls:
+        await call
+        await minutes(1)
+
+
+@pytest.mark.parametrize("limit", [3, 4, 5, 100])
+def test_both_halves_of_a_move_go_together(tmp_path: Path, limit: int) -> None:
+    """However little is left in the window, a target is registered right after its removal."""
+
+    async def main() -> None:
+        async with metered(tmp_path, limit) as plane:
+            await one_a_minute(plane.app("left", target="com.left"), plane.app("right", target="com.right"))
+            turn = await plane.look(
+                desired_app("left", targets=["ios:com.right"]), desired_app("right", targets=["ios:com.left"])
+            )
+            assert set(fates(await plane.act(turn)).values()) == {"done"}
+            for removed, registered in zip(plane.at("DELETE"), plane.at("POST"), strict=True):
+                assert registered - removed < 1
+
+    run_in_virtual_time(main())
+
+
+def test_the_second_half_keeps_its_place_when_the_first_is_sent_again(tmp_path: Path) -> None:
+    """The removal fails once, is looked at and sent again: the registration still goes right after it."""
+
+    async def main() -> None:
+        async with metered(tmp_path, 4) as plane:
+            await one_a_minute(plane.app("from", target="com.a"), plane.app("to"))
+            turn = await plane.look(desired_app("from", targets=[]), desired_app("to", targets=["ios:com.a"]))
+            await minutes(1)
+            await plane.break_with({"operation": "apps.delete_target", "action": "status", "status": 503})
+            assert set(fates(await plane.act(turn)).values()) == {"done"}
+            (removed,), (registered,) = plane.at("DELETE"), plane.at("POST")
+            assert registered - removed < 1
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("limit", [2, 3, 10])
+def test_what_waits_for_the_rate_limit_is_read_again(tmp_path: Path, limit: int) -> None:
+    """Writes that wait for minutes are sent from reads that are not older than 30 s when they go, and all of them go."""
+
+    async def main() -> None:
+        async with metered(tmp_path, limit) as plane:
+            capabilities = ("chat", "tts", "vision")
+            await one_a_minute(plane.app("a", "chat"), plane.app("b", "chat"))
+            for slug in ("a", "b"):
+                await one_a_minute(
+                    *(plane.send("PUT", f"/apps/{slug}/slots/{c}", {"bindings": []}) for c in capabilities)
+                )
+            slots = dict.fromkeys(capabilities, LOCAL_ONLY)
+            turn = await plane.look(*(desired_app(slug, slots=slots, config={"n": 1}) for slug in ("a", "b")))
+            applied = await plane.act(turn)
+            assert set(fates(applied).values()) == {"done"}
+            read_at: dict[str, float] = {}
+            for when, line, _ in plane.timed.log:
+                method, section = line.split(" ")
+                section = section.partition("/slots/")[0].removesuffix("/slots")
+                if method == "GET":
+                    read_at[section] = when
+                else:
+                    assert when - read_at[section] <= FRESH_FOR_SECONDS
+
+    run_in_virtual_time(main())
+
+
+def test_a_foreign_write_during_a_wait_is_not_overwritten(tmp_path: Path) -> None:
+    """Somebody changes a slot while our write to it waits for the rate limit: stale."""
+
+    async def main() -> None:
+        async with metered(tmp_path, 3) as plane:
+            await one_a_minute(plane.app("a", "chat"), plane.app("b"))
+            turn = await plane.look(
+                desired_app("a", slots={"chat": LOCAL_ONLY}), desired_app("b", fields={"name": "B, then"})
+            )
+            acting = asyncio.ensure_future(plane.act(turn))
+            await asyncio.sleep(20)
+            await plane.send("PUT", "/apps/a/slots/chat", {"bindings": [], "preferred_engines": ["mlx"]})
+            applied = await acting
+            assert virtual_clock() > 60
+            assert fates(applied)["update app/a/slot/chat"] == "stale"
+            there = await plane.send("GET", "/apps/a/slots/chat")
+            assert there["preferred_engines"] == ["mlx"]
+
+    run_in_virtual_time(main())
+
+
+def test_a_lost_answer_is_looked_up_before_all_that_waits(tmp_path: Path) -> None:
+    """With dozens of writes in the queue, the read that finds out what a lost one did goes first."""
+
+    async def main() -> None:
+        async with metered(tmp_path, 5) as plane:
+            turn = await plane.look(*(desired_app(f"app-{n:02}") for n in range(20)))
+            await minutes(1)
+            await plane.break_with({"operation": "apps.create", "action": "status", "status": 503, "skip": 1})
+            applied = await plane.act(turn)
+            assert set(fates(applied).values()) == {"done"}
+            (lost,) = [when for when, _, status in plane.timed.log if status == 503]
+            (looked,) = [when for when, line, _ in plane.timed.log if line.startswith("GET") and when >= lost]
+            assert looked - lost <= 60.1
+
+    run_in_virtual_time(main())
+
+
+def test_a_stop_calls_back_what_waits_for_the_rate_limit(tmp_path: Path) -> None:
+    """What has not been sent does not wait for its turn when the run is to stop: it ends at once."""
+
+    async def main() -> None:
+        async with metered(tmp_path, 3) as plane:
+            turn = await plane.look(*(desired_app(f"app-{n}") for n in range(2)))
+            acting = asyncio.ensure_future(plane.act(turn))
+            await asyncio.sleep(10)
+            plane.stop.set()
+            applied = await acting
+            assert virtual_clock() < 11
+            assert list(fates(applied).values()) == ["done", "not_attempted"]
+
+    run_in_virtual_time(main())
+
+
+def test_a_limit_too_low_for_a_look_and_a_write_is_said(tmp_path: Path) -> None:
+    """At one request a minute no write can follow its look within 30 s: it fails, and says what to change."""
+
+    async def main() -> None:
+        async with metered(tmp_path, 1) as plane:
+            await plane.send("POST", "/apps", {"slug": "a", "name": "A"})
+            turn = await plane.look(desired_app("a", fields={"name": "Other"}))
+            (outcome,) = (await plane.act(turn)).outcomes
+            assert (outcome.status.value, outcome.reference) == ("failed", "no-time-to-write")
+            assert "--rate" in outcome.hints[0]
+
+    run_in_virtual_time(main())

@@ -1,0 +1,66 @@
+"""One turn: what may not be applied, not even in part, is refused before the first write."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from tests.support.site import NOW, Site
+from tests.support.states import child_app, desired_app
+
+from octosync.errors import GuardRefused, OctosyncError
+from octosync.plan import GuardPolicy
+from octosync.reconcile import refuse_unsafe
+
+
+@pytest.mark.parametrize("broken", [1, 3])
+async def test_an_errored_plan_is_not_applied_in_part(site: Site, broken: int) -> None:
+    """One app that can't be planned, or more: nothing is written, the first is named with why, the others are counted."""
+    lost = [child_app(f"lost-{number}", slots={"chat": {}}) for number in range(broken)]
+    turn = await site.look(desired_app("fine"), *lost)
+    assert len(turn.plan.actions) == 1
+    with pytest.raises(OctosyncError) as raised:
+        await site.act(turn)
+    assert raised.value.reference == "plan-errored"
+    rest = f", and {broken - 1} more" if broken > 1 else ""
+    assert raised.value.message.startswith(f"lost-0{rest} could not be planned, so nothing is applied: ")
+    assert "`lost-0` does not exist" in raised.value.message
+    assert any("--app" in hint for hint in raised.value.hints)
+    assert site.writes() == []
+
+
+async def test_a_failed_read_is_no_absence(site: Site) -> None:
+    """An app whose section can't be read is an error of the plan, never something to create."""
+    site.plane.app("a", "chat")
+    site.plane.break_with({"operation": "apps.list_slots", "action": "status", "status": 403, "times": None})
+    turn = await site.look(desired_app("a", slots={"chat": {}, "tts": {}}), desired_app("b"))
+    assert [str(action.address) for action in turn.plan.actions] == ["app/b"]
+    assert set(turn.plan.errors) == {"a"}
+    with pytest.raises(OctosyncError, match="plan-errored"):
+        refuse_unsafe(turn)
+
+
+async def test_a_guard_stops_everything(site: Site) -> None:
+    """What a guard refuses keeps the whole plan from being applied."""
+    for slug in ("a", "b"):
+        site.plane.app(slug)
+    turn = await site.look(
+        desired_app("a", archived=True), desired_app("b", archived=True), desired_app("c"), policy=GuardPolicy()
+    )
+    assert [blocked.guard for blocked in turn.blocked] == ["archives"]
+    site.plane.log()
+    with pytest.raises(GuardRefused, match="archives: "):
+        await site.act(turn)
+    assert site.plane.log() == []
+
+
+async def test_a_suspension_is_judged_by_the_turns_own_time(site: Site) -> None:
+    """What is suspended at the turn's time is neither planned nor read in full; a moment later both."""
+    site.plane.app("a", "chat")
+    slots = {"chat": {"serving_policy": "local_only"}}
+    site.plane.log()
+    suspended = await site.look(desired_app("a", slots=slots, suspended=NOW + timedelta(seconds=1)))
+    assert suspended.plan.actions == ()
+    assert not any(line.endswith("/slots") for line in site.plane.log())
+    over = await site.look(desired_app("a", slots=slots, suspended=NOW))
+    assert len(over.plan.actions) == 1

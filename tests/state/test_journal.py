@@ -1,0 +1,180 @@
+"""The journal: what it keeps, what it never keeps, and how it says that it can't be used."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from octosync.errors import OctosyncError
+from octosync.model import Address, Outcome, Status
+from octosync.state import DEFAULT_PATH, Journal
+
+AT = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=2)))
+APP = Address.of_app("a")
+
+
+def begin(journal: Journal, **more: str) -> str:
+    """Begin a run."""
+    facts = {"control_plane": "http://127.0.0.1/api/v1", "org_id": "org-1", "digest": "sha256:00", **more}
+    return journal.begin_run(at=AT, **facts)
+
+
+def begin_action(journal: Journal, run: str, number: int = 1) -> None:
+    """Begin an action."""
+    journal.begin_action(run, number, address=APP, verb="create", operation="apps.create", at=AT)
+
+
+def test_a_run_and_its_actions_are_kept(tmp_path: Path) -> None:
+    """A run has its place, time and end; an action its address, operation, status, reference and request ids."""
+    outcome = Outcome(
+        address=APP, verb="create", status=Status.FAILED, reference="rejected", request_ids=("req_1", "req_2")
+    )
+    with Journal(tmp_path / "state.db") as journal:
+        run = begin(journal)
+        begin_action(journal, run, 1)
+        begin_action(journal, run, 2)
+        journal.end_action(run, 1, outcome, AT)
+        journal.end_run(run, 5, AT)
+    with Journal(tmp_path / "state.db") as journal:
+        (recorded,) = journal.runs()
+        ended, begun = journal.actions(run)
+    assert run.startswith("20300102T010405Z-")
+    assert (recorded.id, recorded.control_plane, recorded.org_id) == (run, "http://127.0.0.1/api/v1", "org-1")
+    assert (recorded.started_at, recorded.ended_at) == ("2030-01-02T01:04:05.678+00:00",) * 2
+    assert (recorded.digest, recorded.exit_code) == ("sha256:00", 5)
+    assert (ended.number, ended.address, ended.verb, ended.operation) == (1, "app/a", "create", "apps.create")
+    assert (ended.status, ended.reference, ended.request_ids) == ("failed", "rejected", "req_1 req_2")
+    assert (begun.number, begun.status, begun.ended_at, begun.request_ids) == (2, None, None, "")
+
+
+def test_what_is_written_is_there_at_once(tmp_path: Path) -> None:
+    """Every write is committed when the method returns: another process sees it, whatever becomes of this one."""
+    with Journal(tmp_path / "state.db") as journal, Journal(tmp_path / "state.db") as other:
+        run = begin(journal)
+        begin_action(journal, run)
+        assert [recorded.exit_code for recorded in other.runs()] == [None]
+        assert [action.status for action in other.actions(run)] == [None]
+        assert other.actions("another") == ()
+
+
+def test_runs_are_shown_newest_first(tmp_path: Path) -> None:
+    """Even runs of one second keep their order."""
+    with Journal(tmp_path / "state.db") as journal:
+        runs = [begin(journal) for _ in range(5)]
+        assert [run.id for run in journal.runs()] == runs[::-1]
+
+
+def test_a_message_is_not_kept(tmp_path: Path) -> None:
+    """Messages and hints may quote values of objects, so the file has none of them."""
+    path = tmp_path / "state.db"
+    outcome = Outcome(
+        address=APP, verb="create", status=Status.NOT_KEPT, message="sent as hunter2", hints=("hunter2 is wrong",)
+    )
+    with Journal(path) as journal:
+        run = begin(journal)
+        begin_action(journal, run)
+        journal.end_action(run, 1, outcome, AT)
+        held = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"hunter2" not in held
+    assert b"not_kept" in held
+
+
+def test_the_file_is_the_owners_alone(tmp_path: Path) -> None:
+    """File and folder are made with no rights for others, wherever the journal is."""
+    path = tmp_path / DEFAULT_PATH
+    with Journal(path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def directory(path: Path) -> None:
+    path.mkdir()
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"this is no database at all, and long enough to see that" * 100)
+
+
+def other_schema(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("pragma user_version = 7")
+
+
+def other_program(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("create table precious (value text)")
+        database.execute("insert into precious values ('mine')")
+        database.commit()
+
+
+@pytest.mark.parametrize("make", [directory, garbage, other_schema, other_program])
+def test_an_unusable_journal_is_one_clear_error(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """What is no journal is named, said why, and left exactly as it is."""
+    path = tmp_path / "state.db"
+    make(path)
+    before = path.read_bytes() if path.is_file() else b""
+    with pytest.raises(OctosyncError) as raised:
+        Journal(path)
+    assert raised.value.reference == "journal-unusable"
+    assert str(path) in raised.value.message
+    assert "--state" in raised.value.hints[0]
+    assert (path.read_bytes() if path.is_file() else b"") == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state.db"]
+
+
+def test_a_journal_below_a_file_is_unusable(tmp_path: Path) -> None:
+    """Where its folder can't be made, the error names the journal."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OctosyncError, match=r"file/state\.db: the journal can't be used"):
+        Journal(tmp_path / "file" / "state.db")
+
+
+@contextmanager
+def as_somebody_without_rights() -> Iterator[None]:
+    """Give up the superuser's right to write everywhere, where it is there, for a while."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if before == 0:
+            os.seteuid(before)
+
+
+def test_a_read_only_journal_is_unusable(tmp_path: Path) -> None:
+    """A file that may only be read can record nothing, so it is refused before anything is sent."""
+    path = tmp_path / "state.db"
+    Journal(path).__exit__(None, None, None)
+    path.chmod(0o400)
+    with as_somebody_without_rights(), pytest.raises(OctosyncError) as raised:
+        Journal(path)
+    assert raised.value.reference == "journal-unusable"
+
+
+def test_a_journal_that_fails_later_says_so(tmp_path: Path) -> None:
+    """Whatever SQLite says while a run is recorded or read becomes the same error."""
+    path = tmp_path / "state.db"
+    with Journal(path) as journal:
+        run = begin(journal)
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("drop table action")
+        for use in (lambda: begin_action(journal, run), lambda: journal.actions(run)):
+            with pytest.raises(OctosyncError, match="no such table: action"):
+                use()
+
+
+def test_times_are_utc(tmp_path: Path) -> None:
+    """Whatever zone the clock has, the journal is in UTC."""
+    with Journal(tmp_path / "state.db") as journal:
+        run = journal.begin_run(control_plane="p", org_id=None, digest="d", at=datetime(2030, 1, 1, tzinfo=UTC))
+        assert journal.runs()[0].started_at == "2030-01-01T00:00:00.000+00:00"
+        assert journal.runs()[0].org_id is None
+        assert run.startswith("20300101T000000Z-")
