@@ -17,15 +17,25 @@ Claims: TypeAlias = dict[tuple[str, str], Target]
 
 
 def assemble(resources: Iterable[Resource], contract: Contract, claims: Claims) -> State:
-    """Build the state that documents declare; reports what they contradict each other in. Their order means nothing."""
+    """Build the state that documents declare; reports what they contradict each other in. Their order means nothing.
+
+    A document whose app could not be read is checked alone, declares nothing, and still claims its targets.
+    """
     by_app: dict[str, list[Resource]] = {}
+    apart: list[Resource] = []
     for resource in sorted(resources, key=lambda one: one.origin):
-        by_app.setdefault(resource.app, []).append(resource)
-    return State.of(*(_Assembly(slug, by_app[slug], contract, claims).app() for slug in sorted(by_app)))
+        if resource.app is None:
+            apart.append(resource)
+        else:
+            by_app.setdefault(resource.app, []).append(resource)
+    state = State.of(*(_Assembly(slug, by_app[slug], contract, claims).app() for slug in sorted(by_app)))
+    for resource in apart:
+        _Assembly("", [resource], contract, claims).app()
+    return state
 
 
 class _Assembly:
-    """One app, from all documents that speak of it."""
+    """One app, from all documents that speak of it. Its slug is "" where that could not be read."""
 
     def __init__(self, slug: str, resources: list[Resource], contract: Contract, claims: Claims) -> None:
         self._slug = slug
@@ -74,6 +84,8 @@ class _Assembly:
             again.reporter.report(
                 "duplicate-app", at, summary, path="metadata.name", notes=(f"the other: {own[0].origin}",)
             )
+            # What it says is checked alone: it may be a copy, and then everything in it would be declared twice.
+            _Assembly(self._slug, [again], self._contract, {}).app()
         return own[0] if own else None
 
     def _declare(self, resource: Resource, spec: Fields, *, archived: bool) -> None:
@@ -102,7 +114,10 @@ class _Assembly:
             other = self._targets[target.unique_key]
             self._twice(resource, at, path, f"target {name} is declared twice", other.origin)
             return
-        if held.app != target.app:
+        if held is not target and not (held.app and target.app):
+            # Whichever app it is, a tuple that stands in two documents is declared once too often.
+            self._twice(resource, at, path, f"target {name} is declared twice", held.origin)
+        elif held.app != target.app:
             resource.reporter.report(
                 "target-claimed-twice",
                 at,
@@ -117,7 +132,7 @@ class _Assembly:
         if slot is None:
             return
         if archived and slot.deploy is not None:
-            summary = f"app {self._slug} is archived, and nothing is deployed for it"
+            summary = f"app {self._slug}".rstrip() + " is archived, and nothing is deployed for it"
             at, path = record.key_at("deploy"), record.below("deploy")
             resource.reporter.report("deploy-on-archived", at, summary, path=path)
         if (other := self._slots.get(slot.capability)) is not None:
@@ -143,7 +158,7 @@ class _Assembly:
 
     def _check_archive(self, own: Resource) -> None:
         spec = own.spec
-        if spec is None or (Section.TARGETS in _whole(own) and not self._targets):
+        if spec is None or ("targets" in spec.node.entries and not spec.records("targets") and not self._targets):
             return
         own.reporter.report(
             "archive-strands-identifiers",

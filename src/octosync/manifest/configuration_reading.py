@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -130,7 +129,9 @@ class _Reading:
         fields = self._fields
         contexts = {name: self._context(name, one) for name, one in fields.record_map("contexts").items()}
         default = fields.text("defaultContext")
-        if default is not None and default not in contexts:
+        named = fields.node.get("contexts")
+        # A context that is there and wrong is not unknown.
+        if default is not None and (named is None or (isinstance(named, Mapping) and default not in named.entries)):
             at = fields.at("defaultContext")
             self._reporter.report(
                 "unknown-context",
@@ -139,7 +140,7 @@ class _Reading:
                 path="defaultContext",
                 suggestion=closest(default, contexts),
             )
-        self._refuse_secret_names("env", fields.items_at("env"))
+        self._refuse_secret_names(fields, "env")
         rate = fields.record("rate")
         drift = fields.record("drift")
         plain = Configuration()
@@ -225,11 +226,10 @@ class _Reading:
             summary = f"{self._reporter.quote(url, at)} is not an http:// or https:// URL"
             self._reporter.report("invalid-url", at, summary, path=path)
 
-    def _refuse_secret_names(self, path: str, items: Iterable[tuple[int, Node]]) -> None:
-        for index, node in items:
-            name = node.value if isinstance(node, Scalar) else None
-            if isinstance(name, str) and names_a_secret(name):
-                self._refuse_name(name, node, f"{path}[{index}]")
+    def _refuse_secret_names(self, fields: Fields, key: str) -> None:
+        for path, name, node in fields.items(key):
+            if names_a_secret(str(name)):
+                self._refuse_name(str(name), node, path)
 
     def _refuse_name(self, name: str, at: Node, path: str) -> None:
         summary = f"{self._reporter.quote(name, at)} sounds like a secret, and secrets don't belong in manifests"
@@ -271,11 +271,10 @@ class _Reading:
             id_: {key: text for key in ("method", "path") if (text := one.text(key)) is not None}
             for id_, one in api.record_map("operations").items()
         }
-        read_only = api.values.get("readOnly")
         try:
             return Contract().overridden(
                 operations=operations,
-                read_only=read_only if isinstance(read_only, dict) else {},
+                read_only=api.text_lists("readOnly"),
                 platforms=api.texts("platforms"),
             )
         except ConfigError as error:

@@ -14,6 +14,7 @@ from octosync.contract import (
     normalise_slot_fields,
 )
 from octosync.manifest.documents import Resource
+from octosync.manifest.nodes import Node, Reported, Scalar
 from octosync.manifest.walk import Fields, closest
 from octosync.model import Deploy, InferenceConfig, JsonObject, JsonValue, Optimize, Slot, Target
 
@@ -33,12 +34,10 @@ def app_fields(resource: Resource) -> JsonObject:
 
 
 def target_of(fields: Fields, resource: Resource, contract: Contract) -> Target | None:
-    """Return the target that a record declares; None where it lacks what identifies it."""
+    """Return the target that a record declares; None where what identifies it could not be read."""
     platform, identifier = fields.text("platform"), fields.text("identifier")
-    if platform is None or identifier is None:
-        return None
     report, quote = resource.reporter.report, resource.reporter.quote
-    if platform not in contract.platforms:
+    if platform is not None and platform not in contract.platforms:
         at = fields.at("platform")
         report(
             "unknown-platform",
@@ -48,20 +47,20 @@ def target_of(fields: Fields, resource: Resource, contract: Contract) -> Target 
             suggestion=closest(platform, contract.platforms),
             notes=("api.platforms in octosync.yaml adds names",),
         )
+    if platform is None or identifier is None:
+        return None
     pattern, meaning = _SHAPES.get(platform, (None, ""))
     if pattern is not None and not pattern.fullmatch(identifier):
         at = fields.at("identifier")
         summary = f"{quote(identifier, at)} doesn't look like an identifier of {platform}: {meaning}"
         report("identifier-shape", at, summary, path=fields.below("identifier"))
-    return Target(app=resource.app, platform=platform, identifier=identifier, origin=resource.place(fields.node))
+    return Target(app=resource.app or "", platform=platform, identifier=identifier, origin=resource.place(fields.node))
 
 
 def slot_of(fields: Fields, resource: Resource) -> Slot | None:
-    """Return the slot that a record declares; None where it lacks its capability."""
+    """Return the slot that a record declares; None where its capability could not be read. Checks the rest all the same."""
     capability = fields.text("capability")
-    if capability is None:
-        return None
-    _check_capability(fields, capability, resource)
+    _check_capability(fields, resource)
     _check_engines(fields, resource)
     wire: dict[str, JsonValue] = {}
     if (policy := _policy(fields, resource)) is not None:
@@ -74,11 +73,14 @@ def slot_of(fields: Fields, resource: Resource) -> Slot | None:
         wire["model_variant_id"] = fields.text("variant")
     if (bindings := _bindings(fields, resource)) is not None:
         wire["bindings"] = bindings
+    deploy = _deploy(fields, resource)
+    if capability is None:
+        return None
     return Slot(
-        app=resource.app,
+        app=resource.app or "",
         capability=capability,
         fields=normalise_slot_fields(wire),
-        deploy=_deploy(fields, resource),
+        deploy=deploy,
         origin=resource.place(fields.node),
     )
 
@@ -87,11 +89,12 @@ def inference_config_of(fields: Fields, key: str, resource: Resource) -> Inferen
     """Return the inference config that a record declares under a key; None where it declares none."""
     if key not in fields:
         return None
-    return InferenceConfig(app=resource.app, config=fields.json(key), origin=resource.place(fields.key_at(key)))
+    return InferenceConfig(app=resource.app or "", config=fields.json(key), origin=resource.place(fields.key_at(key)))
 
 
-def _check_capability(fields: Fields, capability: str, resource: Resource) -> None:
-    if capability not in CAPABILITIES:
+def _check_capability(fields: Fields, resource: Resource) -> None:
+    capability = fields.text("capability")
+    if capability is not None and capability not in CAPABILITIES:
         at = fields.at("capability")
         resource.reporter.report(
             "unknown-capability",
@@ -103,24 +106,29 @@ def _check_capability(fields: Fields, capability: str, resource: Resource) -> No
 
 
 def _check_engines(fields: Fields, resource: Resource) -> None:
-    seen: set[str] = set()
-    for index, node in fields.items_at("preferredEngines"):
-        name = getattr(node, "value", None)
-        if not isinstance(name, str) or not name:
+    _check_repeated(fields, "preferredEngines", resource)
+    unknown: set[str] = set()
+    for path, value, node in fields.items("preferredEngines"):
+        name = str(value)
+        if name in ENGINES or name in unknown:
             continue
-        path = f"{fields.below('preferredEngines')}[{index}]"
-        quote = resource.reporter.quote(name, node)
-        if name in seen:
-            resource.reporter.report("repeated-value", node, f"{quote} is in the list already", path=path)
-        elif name not in ENGINES:
-            resource.reporter.report(
-                "unknown-engine",
-                node,
-                f"{quote} is no engine that octosync knows",
-                path=path,
-                suggestion=closest(name, ENGINES),
-            )
-        seen.add(name)
+        unknown.add(name)
+        resource.reporter.report(
+            "unknown-engine",
+            node,
+            f"{resource.reporter.quote(name, node)} is no engine that octosync knows",
+            path=path,
+            suggestion=closest(name, ENGINES),
+        )
+
+
+def _check_repeated(fields: Fields, key: str, resource: Resource) -> None:
+    seen: set[object] = set()
+    for path, value, node in fields.items(key):
+        if value in seen:
+            summary = f"{resource.reporter.quote(value, node)} is in the list already"
+            resource.reporter.report("repeated-value", node, summary, path=path)
+        seen.add(value)
 
 
 def _policy(fields: Fields, resource: Resource) -> JsonValue:
@@ -143,7 +151,7 @@ def _policy(fields: Fields, resource: Resource) -> JsonValue:
         path = declared.below("routingPreference")
         summary = "a serving policy with routingMode auto needs `routingPreference`: local, performance or cloud"
         report("missing-field", declared.key_at("routingMode"), summary, path=path)
-    elif mode not in ("auto", None) and preference is not None:
+    elif mode not in ("auto", None) and _says_something(declared.node.get("routingPreference")):
         at = declared.key_at("routingPreference")
         summary = f"routingPreference means nothing with routingMode {mode}: leave it out"
         report("preference-without-auto", at, summary, path=declared.below("routingPreference"))
@@ -152,21 +160,28 @@ def _policy(fields: Fields, resource: Resource) -> JsonValue:
     return policy
 
 
+def _says_something(node: Node | None) -> bool:
+    """Say whether a value is there, right or wrong; null and what could not be read are none."""
+    return node is not None and not (isinstance(node, Scalar) and isinstance(node.value, Reported | None))
+
+
 def _bindings(fields: Fields, resource: Resource) -> list[JsonValue] | None:
-    bindings = fields.values.get("bindings")
-    if not isinstance(bindings, list):
+    if "bindings" not in fields:
         return None
-    seen: dict[str, int] = {}
-    for index, (binding, (_, node)) in enumerate(zip(bindings, fields.items_at("bindings"), strict=False)):
-        key = binding.get("binding_key") if isinstance(binding, dict) else None
-        if not isinstance(key, str):
+    bindings: list[JsonValue] = []
+    first: dict[str, Node] = {}
+    for path, binding, node in fields.items("bindings"):
+        if not isinstance(binding, dict):
             continue
-        if key in seen:
-            first = resource.place(dict(fields.items_at("bindings"))[seen[key]])
+        bindings.append(binding)
+        key = binding.get("binding_key")
+        if not isinstance(key, str) or isinstance(key, Reported):
+            continue
+        if key in first:
             summary = f"binding {resource.reporter.quote(key, node)} is declared twice"
-            path = f"{fields.below('bindings')}[{index}]"
-            resource.reporter.report("declared-twice", node, summary, path=path, notes=(f"the other: {first}",))
-        seen.setdefault(key, index)
+            notes = (f"the other: {resource.place(first[key])}",)
+            resource.reporter.report("declared-twice", node, summary, path=path, notes=notes)
+        first.setdefault(key, node)
     return bindings
 
 
@@ -177,13 +192,7 @@ def _deploy(fields: Fields, resource: Resource) -> Deploy | None:
     environments = tuple(dict.fromkeys(declared.texts("environments")))
     optimize = Optimize(declared.text("optimize") or Optimize.SUGGEST.value)
     report = resource.reporter.report
-    seen: set[object] = set()
-    for index, node in declared.items_at("environments"):
-        name = getattr(node, "value", None)
-        if isinstance(name, str) and name in seen:
-            path = f"{declared.below('environments')}[{index}]"
-            report("repeated-value", node, f"{resource.reporter.quote(name, node)} is in the list already", path=path)
-        seen.add(name)
+    _check_repeated(declared, "environments", resource)
     if optimize is Optimize.AUTO:
         at, path = declared.at("optimize"), declared.below("optimize")
         variant = fields.text("variant")

@@ -8,22 +8,27 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from octosync.manifest.findings import Reporter
-from octosync.manifest.nodes import Document, Mapping, Node, Scalar, Sequence, join, type_name
+from octosync.manifest.nodes import Document, Mapping, Node, Reported, Scalar, Sequence, join, type_name
 from octosync.manifest.schema import API_VERSION, GROUP, KINDS, PROTECT, SUSPEND
 from octosync.manifest.variables import Variables
 from octosync.manifest.walk import Fields, Walk, closest
 from octosync.model import Origin, Suspension
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_ANNOTATIONS = {one.partition("/")[2]: one for one in (PROTECT, SUSPEND)}
+_KINDS = f"the kinds: {', '.join(KINDS)}"
 _REFERENCE_ONLY = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """One document of ours: its kind, the app that it speaks of, and its checked spec (None: it has none)."""
+    """One document of ours: its kind, the app that it speaks of (None: that could not be read), and its checked spec.
+
+    `spec` is None where there is none, or none that could be read.
+    """
 
     kind: str
-    app: str
+    app: str | None
     root: Fields
     spec: Fields | None
     labels: AnyMapping[str, str]
@@ -43,8 +48,10 @@ class Resource:
 
 
 def read_document(document: Document, reporter: Reporter, variables: Variables, now: datetime) -> Resource | None:
-    """Read one document; None where it isn't ours, or doesn't say which app it is about. Reports what is wrong with it."""
+    """Read one document; None where it isn't ours, or what it is can't be told. Reports what is wrong with it."""
     root = document.root
+    if isinstance(root, Scalar) and isinstance(root.value, Reported):
+        return None
     if not isinstance(root, Mapping):
         summary = f"a document is an object with apiVersion and kind, not {type_name(root)}"
         reporter.report("wrong-type", root, summary)
@@ -64,8 +71,6 @@ def _resource(kind: str, root: Fields, reporter: Reporter, now: datetime) -> Res
     metadata = root.record("metadata")
     app = (metadata.text("name") if metadata else None) if kind == "App" else (spec.text("app") if spec else None)
     protected, suspension = _annotations(metadata, reporter, now) if metadata else (False, None)
-    if app is None:
-        return None
     return Resource(
         kind=kind,
         app=app,
@@ -80,20 +85,52 @@ def _resource(kind: str, root: Fields, reporter: Reporter, now: datetime) -> Res
 
 
 def _kind(root: Mapping, reporter: Reporter) -> str | None:
-    """Say which of our kinds a document is; None for a foreign one, and where it can't be told."""
+    """Say which of our kinds a document is; None for a foreign one, and where it can't be told.
+
+    A document that lacks only its apiVersion is held against the schema of its kind, which reports the lack.
+    """
     version, kind = root.get("apiVersion"), root.get("kind")
-    missing = [name for name, node in (("apiVersion", version), ("kind", kind)) if node is None]
-    for name in missing:
-        summary = f"a document needs `{name}`" + (f": {API_VERSION}" if name == "apiVersion" else "")
-        reporter.report("missing-field", Scalar(None, root.line, root.column, 1), summary, path=name)
-    sound = True
+    if version is None and kind is None:
+        if not root.has_unread_key:
+            summary = f"this is no document of octosync's: it needs `apiVersion: {API_VERSION}` and `kind`"
+            reporter.report("missing-field", _first_of(root), summary, notes=(_KINDS,))
+        return None
     for name, node in (("apiVersion", version), ("kind", kind)):
         if node is not None and not (isinstance(node, Scalar) and isinstance(node.value, str)):
             reporter.report("wrong-type", node, f"`{name}` is text, not {type_name(node)}", path=name)
-            sound = False
-    if missing or not sound or not isinstance(version, Scalar) or not isinstance(kind, Scalar):
+    if kind is None:
+        _report_lack(root, "kind", "a document needs `kind`", reporter, notes=(_KINDS,))
+    if not isinstance(kind, Scalar) or not _is_read(kind):
         return None
-    return _our_kind(version, kind, reporter)
+    if version is None:
+        return _kind_without_version(kind, root, reporter)
+    return _our_kind(version, kind, reporter) if isinstance(version, Scalar) and _is_read(version) else None
+
+
+def _is_read(node: Scalar) -> bool:
+    return isinstance(node.value, str) and not isinstance(node.value, Reported)
+
+
+def _first_of(root: Mapping) -> Scalar:
+    return Scalar(None, root.line, root.column, 1)
+
+
+def _kind_without_version(kind: Scalar, root: Mapping, reporter: Reporter) -> str | None:
+    if kind.value in KINDS:
+        return str(kind.value)
+    _report_lack(root, "apiVersion", f"a document needs `apiVersion`: {API_VERSION}", reporter)
+    return None
+
+
+def _report_lack(root: Mapping, name: str, summary: str, reporter: Reporter, notes: tuple[str, ...] = ()) -> None:
+    """Report that a document lacks a field, or that it has it in another spelling."""
+    for key, (key_node, _) in root.entries.items():
+        if closest(key, (name,)) and not isinstance(key_node.value, Reported):
+            written = f"{reporter.quote(key, key_node)} is not a field of a document"
+            reporter.report("unknown-field", key_node, written, path=key, suggestion=name)
+            return
+    if not root.has_unread_key:
+        reporter.report("missing-field", _first_of(root), summary, path=name, notes=notes)
 
 
 def _our_kind(version: Scalar, kind: Scalar, reporter: Reporter) -> str | None:
@@ -123,10 +160,10 @@ def _annotations(metadata: Fields, reporter: Reporter, now: datetime) -> tuple[b
     """Read our own annotations; others are ignored, but for those that look like ours."""
     node = metadata.node.get("annotations")
     entries = node.entries if isinstance(node, Mapping) else {}
-    path = metadata.below("annotations")
+    path, sound = metadata.below("annotations"), metadata.text_map("annotations")
     protected, suspension = False, None
     for key, (key_node, value) in entries.items():
-        text = value.value if isinstance(value, Scalar) and isinstance(value.value, str) else None
+        text = sound.get(key)
         if key == PROTECT and text is not None:
             protected = text == "true"
             if text not in ("true", "false"):
@@ -134,11 +171,20 @@ def _annotations(metadata: Fields, reporter: Reporter, now: datetime) -> tuple[b
                 reporter.report("invalid-annotation", value, summary, path=join(path, key), suggestion='"true"')
         elif key == SUSPEND and text is not None:
             suspension = _suspension(text, value, join(path, key), reporter, now)
-        elif key.startswith(f"{GROUP}/") and key not in (PROTECT, SUSPEND):
-            summary = f"{reporter.quote(key, key_node)} is no annotation that octosync knows"
-            suggestion = closest(key, (PROTECT, SUSPEND))
-            reporter.report("unknown-annotation", key_node, summary, path=join(path, key), suggestion=suggestion)
+        elif key not in _ANNOTATIONS.values() and not isinstance(key_node.value, Reported):
+            _check_unknown(key, key_node, join(path, key), reporter)
     return protected, suspension
+
+
+def _check_unknown(key: str, at: Scalar, path: str, reporter: Reporter) -> None:
+    """Warn of an annotation of our group that we don't know, and of one of ours in a group that is probably meant so."""
+    group, slash, name = key.partition("/")
+    meant = closest(name, _ANNOTATIONS)
+    if slash and (group == GROUP or (meant is not None and closest(group, (GROUP,)))):
+        summary = f"{reporter.quote(key, at)} is no annotation that octosync knows"
+        suggestion = _ANNOTATIONS[meant] if meant else None
+        notes = (f"octosync's: {', '.join(_ANNOTATIONS.values())}",)
+        reporter.report("unknown-annotation", at, summary, path=path, suggestion=suggestion, notes=notes)
 
 
 def _suspension(text: str, at: Node, path: str, reporter: Reporter, now: datetime) -> Suspension | None:
@@ -183,6 +229,8 @@ def _holds_literal(node: Node) -> bool:
             return any(_holds_literal(value) for _, value in node.entries.values())
         case Sequence():
             return any(map(_holds_literal, node.items))
+        case Scalar(value=Reported()):
+            return False
         case Scalar(value=str() as text):
             return bool(text) and not _REFERENCE_ONLY.fullmatch(text)
         case Scalar():

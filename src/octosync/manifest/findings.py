@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from octosync.manifest.rules import RULES
-from octosync.manifest.source import Source, quoted
+from octosync.manifest.source import Placed, Source, quoted
 from octosync.model import Diagnostic, Origin, Severity
-
-
-class Placed(Protocol):
-    """Whatever has a place in a file."""
-
-    line: int
-    column: int
-    width: int
 
 
 class Findings:

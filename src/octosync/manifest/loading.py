@@ -202,7 +202,7 @@ def digest(state: State, resources: Iterable[Resource] = ()) -> str:
     annotations: dict[str, list[list[JsonValue]]] = {}
     for resource in resources:
         entries = sorted([key, value] for key, value in resource.annotations.items())
-        if entries:
+        if entries and resource.app is not None:
             annotations.setdefault(resource.app, []).append([resource.kind, entries])
     return digest_of(
         {app.slug: {**_declared(app), "annotations": sorted(annotations.get(app.slug, []), key=repr)} for app in state}

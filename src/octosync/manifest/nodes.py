@@ -13,8 +13,8 @@ from typing import TypeAlias
 from octosync.model import JsonValue
 
 
-class Unresolved(str):
-    """Stands for a text whose variables could not be replaced: that was reported, and nothing more is said about it."""
+class Reported(str):
+    """What was written where a value or key could not be read: that was reported, and nothing more is said about it."""
 
     __slots__ = ()
 
@@ -41,17 +41,26 @@ class Sequence:
 
 @dataclass(slots=True)
 class Mapping:
-    """An object: by key, where the key was written and its value, in order of the text."""
+    """An object: by key, where the key was written and its value, in order of the text.
+
+    `repeated` are the entries whose key is there already: reported, checked, and otherwise left out.
+    """
 
     entries: dict[str, tuple[Scalar, Node]]
     line: int
     column: int
     width: int = 1
+    repeated: list[tuple[Scalar, Node]] = field(default_factory=list)
 
     def get(self, key: str) -> Node | None:
         """Return the value under a key."""
         entry = self.entries.get(key)
         return entry[1] if entry else None
+
+    @property
+    def has_unread_key(self) -> bool:
+        """Say whether a key could not be read, so that a field that seems to be missing may be there all the same."""
+        return any(isinstance(key.value, Reported) for key, _ in (*self.entries.values(), *self.repeated))
 
 
 Node: TypeAlias = Scalar | Sequence | Mapping

@@ -47,6 +47,8 @@ def check_owners(
         if file.real is None:
             unjudged = True
             continue
+        if resource.app is None:
+            continue
         path = os.path.relpath(file.real, base).replace(os.sep, "/")
         by_app = [owner for owner in owners if owner.holds(resource.app)]
         by_path = [owner for owner in owners if owner.covers(path)]

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import yaml
 from yaml._yaml import CParser
 
 from octosync.manifest.findings import Findings, Reporter
-from octosync.manifest.nodes import Document, Mapping, Node, Scalar, Sequence, join
+from octosync.manifest.nodes import Document, Mapping, Node, Reported, Scalar, Sequence, join
 from octosync.manifest.scalars import NotJson, resolve
-from octosync.manifest.source import NOT_PRINTABLE, NotText, Source, control_characters, decode
+from octosync.manifest.source import NOT_PRINTABLE, NotText, Source, decode
 from octosync.manifest.surrogates import Joined
-from octosync.manifest.syntax import report_syntax
-from octosync.model import Sensitivity
+from octosync.manifest.syntax import report_control_characters, report_syntax
+from octosync.model import Origin, Sensitivity
 
 MOST_BYTES = 16 * 1024 * 1024
 MOST_NODES = 100_000
@@ -32,7 +32,7 @@ def parse(name: str, data: bytes, sensitivity: Sensitivity, findings: Findings) 
     if len(data) > MOST_BYTES:
         source = Source(name, "", sensitivity)
         summary = f"{name} is larger than {MOST_BYTES // 2**20} MiB"
-        findings.add("file-too-large", summary, origin=source.origin(1, 1), notes=("split it",))
+        findings.add("file-too-large", summary, origin=Origin(name), notes=("split it",))
         return source, []
     try:
         source = Source(name, decode(data), sensitivity)
@@ -41,24 +41,9 @@ def parse(name: str, data: bytes, sensitivity: Sensitivity, findings: Findings) 
         findings.add("not-utf8", error.message, origin=source.origin(error.line, error.column))
         return source, []
     if NOT_PRINTABLE.search(source.text) is not None:
-        _report_control_characters(source, findings)
+        report_control_characters(source, findings)
         return source, []
     return source, _Reader(source, findings).read()
-
-
-def _report_control_characters(source: Source, findings: Findings) -> None:
-    found = list(control_characters(source.text))
-    line, column, character = found[0]
-    source.distrust(1)
-    more = (f"the file has {len(found) - 1} more of them",) if len(found) > 1 else ()
-    binary = ("is this a binary file?",) if any(one == "\0" for *_, one in found) else ()
-    place = Scalar(None, line, column, 1)
-    Reporter(findings, source).report(
-        "control-character",
-        place,
-        f"character U+{ord(character):04X} can't stand in a manifest",
-        notes=(*more, *binary, "in double quotes, tab and line break are written \\t and \\n"),
-    )
 
 
 class _Mark(Protocol):
@@ -80,8 +65,12 @@ class _Event(Protocol):
     anchor: str | None
 
 
-class _Stop(Exception):
-    """A limit is passed: the rest of the file is not read."""
+class _SkipDocument(Exception):
+    """A limit is passed, or the document has no end: the rest of it is not read."""
+
+
+class _StopReading(Exception):
+    """The file's limit is passed: the rest of it is not read."""
 
 
 @dataclass(slots=True)
@@ -143,6 +132,7 @@ class _Reader:
         self._anchors: dict[str, _Anchor | None] = {}  # None: not complete yet
         self._templates: list[Scalar] = []
         self._has_sensitive = False
+        self._has_tag = False
         self._end = (1, 1)  # where the last scalar ended
 
     def read(self) -> list[Document]:
@@ -162,16 +152,29 @@ class _Reader:
         }
         try:
             while (event := next_event()) is not None and (handle := handlers.get(type(event))) is not None:
-                handle(event)
+                try:
+                    handle(event)
+                except _SkipDocument:
+                    self._skip(next_event)
         except yaml.YAMLError as error:
             self._source.distrust(self._started)
             report_syntax(error, Reporter(self._findings, self._source))
-        except _Stop:
+        except _StopReading:
             self._source.distrust(self._started)
         finally:
             parser.dispose()
         self._report()
         return self._documents
+
+    def _skip(self, next_event: Callable[[], Any]) -> None:
+        """Go on behind the end of the document. Nothing is known of what is skipped, so little of it is shown."""
+        try:
+            while not isinstance(event := next_event(), yaml.DocumentEndEvent):
+                pass
+        except yaml.YAMLError:
+            raise _StopReading from None  # enough was said about this document
+        self._source.distrust(self._started, cast("_Event", event).end_mark.line + 1)
+        self._nodes_of_file += self._nodes
 
     def _report(self) -> None:
         reporter = Reporter(self._findings, self._source)
@@ -213,6 +216,8 @@ class _Reader:
         self._nodes_of_file += self._nodes
         if self._root is None or (isinstance(self._root, Scalar) and self._root.value is None):
             return
+        if self._has_tag:
+            return  # its tags say that it is meant for another reader: whatever else seems wrong would be noise
         self._documents.append(
             Document(root=self._root, templates=tuple(self._templates), has_sensitive=self._has_sensitive)
         )
@@ -228,6 +233,7 @@ class _Reader:
                 node.value = resolve(text)
             except NotJson as error:
                 self._problem("not-json-number", node, "{} can't be sent as JSON: " + str(error), value=text)
+                node.value = Reported(text)
         elif style == '"' and NOT_PRINTABLE.search(text) is not None:
             node.value = self._escaped(node, text)
         if self._joined and style != '"' and isinstance(node.value, str):
@@ -243,10 +249,10 @@ class _Reader:
     def _escaped(self, node: Scalar, text: str) -> str:
         """Take our own filler out of a double-quoted scalar, and report control characters that were written as escapes."""
         text = self._joined.quoted(text) if self._joined else text
-        for found in dict.fromkeys(NOT_PRINTABLE.findall(text)):
-            if found not in "\x85\u2028\u2029":
-                self._problem("control-character", node, f"character U+{ord(found):04X} can't stand in a manifest")
-        return text
+        refused = [found for found in dict.fromkeys(NOT_PRINTABLE.findall(text)) if found not in "\x85\u2028\u2029"]
+        for found in refused:
+            self._problem("control-character", node, f"character U+{ord(found):04X} can't stand in a manifest")
+        return Reported(text) if refused else text
 
     def _start(self, event: _Event) -> None:
         mark = event.start_mark
@@ -280,13 +286,14 @@ class _Reader:
         name = str(event.anchor)
         if name not in self._anchors:
             self._problem("unknown-alias", at, "no anchor {} stands above this alias", value=f"&{name}")
+            at.value = Reported(f"*{name}")
             self._nodes += 1
             self._place(at)
             return
         anchor = self._anchors[name]
         if anchor is None:
             self._problem("recursive-alias", at, "alias {} stands inside its own anchor", value=f"*{name}")
-            raise _Stop
+            raise _SkipDocument
         self._nodes += anchor.size
         if len(self._stack) + anchor.height > MOST_LEVELS:
             self._too_deep(at)
@@ -327,6 +334,9 @@ class _Reader:
         if name not in mapping.entries:
             mapping.entries[name] = (key, node)
             return
+        mapping.repeated.append((key, node))
+        if isinstance(key.value, Reported):
+            return
         first = mapping.entries[name][0]
         note = f"it stands at {self._source.origin(first.line, first.column)} already"
         self._problem("duplicate-key", key, "key {} is there twice", value=name, notes=(note,))
@@ -335,7 +345,7 @@ class _Reader:
         place = at or Scalar(None, node.line, node.column, node.width)
         if not isinstance(node, Scalar):
             self._problem("non-string-key", place, "a key must be text, not a list or an object")
-            return Scalar("?", place.line, place.column, place.width)
+            return Scalar(Reported("?"), place.line, place.column, place.width)
         if not isinstance(node.value, str):
             written = "null" if node.value is None else str(node.value).lower()
             self._problem(
@@ -345,9 +355,11 @@ class _Reader:
                 value=node.value,
                 suggestion=f'"{written}"',
             )
-            return Scalar(written, place.line, place.column, place.width)
+            return Scalar(Reported(written), place.line, place.column, place.width)
         if plain and node.value == "<<":
             self._problem("merge-key", place, "merge keys are not YAML 1.2: repeat the fields, or use an overlay")
+            place.value = Reported("<<")
+            return place
         return node if at is None else Scalar(node.value, at.line, at.column, at.width)
 
     def _is_sensitive(self, key: str) -> bool:
@@ -357,19 +369,18 @@ class _Reader:
         return found
 
     def _tag(self, tag: str, at: Scalar) -> None:
+        self._has_tag = True
         self._problem("tag", at, "tag {} is refused: manifests are plain data", value=tag)
 
     def _too_deep(self, node: Node) -> None:
         at = Scalar(None, node.line, node.column, 1)
         self._problem("too-deep", at, f"the document is nested deeper than {MOST_LEVELS} levels")
-        raise _Stop
+        raise _SkipDocument
 
     def _too_many(self, node: Node) -> None:
         at = Scalar(None, node.line, node.column, 1)
         if self._nodes > MOST_NODES:
             self._problem("too-many-nodes", at, f"the document has more than {MOST_NODES:,} nodes, aliases expanded")
-        else:
-            self._problem(
-                "too-many-nodes", at, f"the file has more than {MOST_NODES_OF_A_FILE:,} nodes, aliases expanded"
-            )
-        raise _Stop
+            raise _SkipDocument
+        self._problem("too-many-nodes", at, f"the file has more than {MOST_NODES_OF_A_FILE:,} nodes, aliases expanded")
+        raise _StopReading

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from bisect import bisect_right
 from collections.abc import Iterator
+from typing import Protocol
 
 from octosync.model import Origin, Sensitivity
 
@@ -20,6 +22,14 @@ _KEY_LIKE = re.compile(r"([\w-]+)[\"']?\s*:")
 Place = tuple[int, int]  # line and column, from 1
 
 
+class Placed(Protocol):
+    """Whatever has a place in a file: line and column from 1, and how many characters it is wide."""
+
+    line: int
+    column: int
+    width: int
+
+
 class Source:
     """One file: its name as the user gave it, its text, and where in it sensitive values stand."""
 
@@ -30,7 +40,6 @@ class Source:
         self._lines: list[str] | None = None
         self._hidden: list[tuple[Place, Place]] = []
         self._hidden_lines: set[int] = set()
-        self._hidden_from = 0  # after a syntax error nothing is known of what follows; 0: everything is known
         self._merged: tuple[list[Place], list[Place]] | None = None
 
     def hide(self, start: Place, end: Place) -> None:
@@ -39,11 +48,11 @@ class Source:
         self._hidden_lines.update(range(start[0], end[0] + 1))
         self._merged = None
 
-    def distrust(self, first_line: int) -> None:
-        """Show nothing from a line on, where a sensitive key seems to stand there: the text did not parse."""
-        lines = self.lines[first_line - 1 :]
+    def distrust(self, first_line: int, last_line: int | None = None) -> None:
+        """Show nothing of some lines (None: to the end) where a sensitive key seems to stand there: they weren't read."""
+        lines = self.lines[first_line - 1 : last_line]
         if any(self.sensitivity.covers(key) for line in lines for key in _KEY_LIKE.findall(line)):
-            self._hidden_from = first_line
+            self.hide((first_line, 1), (len(self.lines) + 1 if last_line is None else last_line, sys.maxsize))
 
     @property
     def lines(self) -> list[str]:
@@ -58,16 +67,19 @@ class Source:
 
     def excerpt(self, line: int) -> str | None:
         """Return a line, None where it holds something sensitive, is far too long, or is not there."""
-        if line in self._hidden_lines or (self._hidden_from and line >= self._hidden_from):
+        if line in self._hidden_lines:
             return None
         if not 1 <= line <= len(self.lines) or len(self.lines[line - 1]) > LONGEST_EXCERPT:
             return None
         return NOT_PRINTABLE.sub("\ufffd", self.lines[line - 1])
 
+    def written(self, at: Placed) -> str:
+        """Return what is written at a place, as far as it is on one line."""
+        start = at.column - 1
+        return self.lines[at.line - 1][start : start + at.width] if at.line <= len(self.lines) else ""
+
     def hides(self, line: int, column: int) -> bool:
         """Say whether a sensitive value stands at a place."""
-        if self._hidden_from and line >= self._hidden_from:
-            return True
         if not self._hidden:
             return False
         starts, ends = self._merged or self._merge()

@@ -72,7 +72,7 @@ def _find(path: str, directory: Path, findings: Findings) -> Iterator[_Found]:
     try:
         mode = Path(full).stat().st_mode
     except (OSError, ValueError) as error:
-        _report_failure(error, display_name(shown), findings)
+        _report_failure(error, full, display_name(shown), findings)
         return
     if not stat.S_ISDIR(mode):
         yield _Found(Path(full).is_symlink(), display_name(shown), full)
@@ -105,7 +105,7 @@ def _walk(full: str, shown: str, findings: Findings, *, through_link: bool) -> I
             with os.scandir(path) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
         except OSError as error:
-            _report_failure(error, display_name(name), findings)
+            _report_failure(error, path, display_name(name), findings)
             continue
         for entry in entries:
             below = str(Path(name) / entry.name)
@@ -138,7 +138,7 @@ def _read(path: str, name: str, findings: Findings) -> bytes | None:
                 return None
             data = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
-        _report_failure(error, name, findings)
+        _report_failure(error, path, name, findings)
         return None
     return data
 
@@ -152,9 +152,10 @@ def _report_no_file(name: str, findings: Findings) -> None:
     )
 
 
-def _report_failure(error: OSError | ValueError, name: str, findings: Findings) -> None:
+def _report_failure(error: OSError | ValueError, path: str, name: str, findings: Findings) -> None:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        findings.add("missing-path", f"{name} does not exist", origin=Origin(name))
+        what = "links to something that does not exist" if Path(path).is_symlink() else "does not exist"
+        findings.add("missing-path", f"{name} {what}", origin=Origin(name))
     else:
         why = (error.strerror if isinstance(error, OSError) else None) or "not a path"
         findings.add("unreadable-path", f"{name} can't be read: {why.lower()}", origin=Origin(name))

@@ -1,11 +1,12 @@
-"""libyaml's errors in words that say what to do."""
+"""Why a text can't be read, in words that say what to do: libyaml's errors, and characters that it never sees."""
 
 from __future__ import annotations
 
 import yaml
 
-from octosync.manifest.findings import Reporter
+from octosync.manifest.findings import Findings, Reporter
 from octosync.manifest.nodes import Scalar
+from octosync.manifest.source import Source, control_characters
 
 # What libyaml says → what it means for whoever wrote the file.
 _EXPLAINED = {
@@ -13,6 +14,13 @@ _EXPLAINED = {
     "mapping values are not allowed in this context": "a second `: ` on the line, or wrong indentation: quote the value",
     "did not find expected key": "the indentation doesn't fit the lines above, or a line lacks its `key:`",
     "could not find expected ':'": "a key without its `:`",
+    "did not find expected node content": "a value is missing here, or a bracket or brace above is not closed",
+    "did not find expected alphabetic or numeric character": "a name is missing after * or &: quote the value if it is text",
+    "did not find expected comment or line break": "nothing but a comment may follow | or > on its line",
+    "did not find expected <document start>": "text behind the end of a document: separate documents with ---",
+    "block sequence entries are not allowed in this context": "a list can't begin here: put `- ` on a line of its own",
+    "mapping keys are not allowed in this context": "a key can't begin here: put it on a line of its own",
+    "found a tab character that violates indentation": "a tab can't indent YAML: use spaces",
     "found unexpected end of stream": "the file ends inside quotes or brackets that were opened here",
     "did not find expected ',' or ']'": "a list in brackets lacks a `,` or its `]`",
     "did not find expected ',' or '}'": "an object in braces lacks a `,` or its `}`",
@@ -44,4 +52,22 @@ def report_syntax(error: yaml.YAMLError, reporter: Reporter) -> None:
     if problem == "found unexpected end of stream" and context is not None:
         at = Scalar(None, context.line + 1, context.column + 1, 1)
     notes = ("inside braces and brackets, ${NAME} needs quotes",) if "${" in line else ()
+    if context is not None and str(getattr(error, "context", "")).startswith("while parsing a flow"):
+        notes = (*notes, f"it was opened at {reporter.source.origin(context.line + 1, context.column + 1)}")
     reporter.report("yaml-syntax", at, _EXPLAINED.get(problem, problem), notes=notes)
+
+
+def report_control_characters(source: Source, findings: Findings) -> None:
+    """Report the first character that can't stand in a manifest, and how many more there are."""
+    found = list(control_characters(source.text))
+    line, column, character = found[0]
+    source.distrust(1)
+    more = (f"the file has {len(found) - 1} more of them",) if len(found) > 1 else ()
+    binary = ("is this a binary file?",) if any(one == "\0" for *_, one in found) else ()
+    place = Scalar(None, line, column, 1)
+    Reporter(findings, source).report(
+        "control-character",
+        place,
+        f"character U+{ord(character):04X} can't stand in a manifest",
+        notes=(*more, *binary, "in double quotes, tab and line break are written \\t and \\n"),
+    )

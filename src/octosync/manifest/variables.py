@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from octosync.manifest.findings import Reporter
-from octosync.manifest.nodes import Document, Scalar, Unresolved, path_of
+from octosync.manifest.nodes import Document, Reported, Scalar, path_of
 from octosync.manifest.source import NOT_PRINTABLE
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)(\})?")
@@ -58,7 +58,7 @@ class _Replacing:
     def replaced(self, text: str) -> str:
         """Return the text with its references replaced."""
         found = _REFERENCE.sub(self._value, text)
-        return Unresolved(text) if self._failed else found
+        return Reported(text) if self._failed else found
 
     def _value(self, found: re.Match[str]) -> str:
         if found.group() == "$${":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -9,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from octosync.manifest.findings import Reporter
-from octosync.manifest.nodes import Mapping, Node, Scalar, Sequence, Unresolved, join, plain, type_name
+from octosync.manifest.nodes import Mapping, Node, Reported, Scalar, Sequence, join, plain, type_name
 from octosync.manifest.shapes import (
     Flag,
     Ignored,
@@ -29,7 +30,8 @@ from octosync.model import JsonObject
 class Fields:
     """A checked record: its sound values by key, its node, and its path in the document.
 
-    Values are `Fields` for records, lists of values for lists, JSON for everything else. What is wrong is not in it.
+    Values are `Fields` for records, lists of values for lists, JSON for everything else. What is wrong is not in it, but for
+    the items of a list, which keep their places: `WRONG` stands for one, and no method returns it.
     """
 
     node: Mapping
@@ -70,6 +72,13 @@ class Fields:
         items = value.items() if isinstance(value, dict) else ()
         return {name: one for name, one in items if isinstance(name, str) and isinstance(one, str)}
 
+    def text_lists(self, key: str) -> dict[str, tuple[str, ...]]:
+        """Return an object of lists of texts, empty where it is absent."""
+        value = self.values.get(key)
+        items = value.items() if isinstance(value, dict) else ()
+        lists = ((str(name), texts) for name, texts in items if isinstance(texts, list))
+        return {name: tuple(one for one in texts if isinstance(one, str)) for name, texts in lists}
+
     def json(self, key: str) -> JsonObject | None:
         """Return an opaque object, None where it is absent, wrong or null."""
         value = self.values.get(key)
@@ -100,11 +109,13 @@ class Fields:
         entry = self.node.entries.get(key)
         return entry[0] if entry else self.node
 
-    def items_at(self, key: str) -> Iterator[tuple[int, Node]]:
-        """Yield index and node of each item of a list."""
-        found = self.node.get(key)
-        if isinstance(found, Sequence):
-            yield from enumerate(found.items)
+    def items(self, key: str) -> Iterator[tuple[str, object, Node]]:
+        """Yield path, value and node of each sound item of a list."""
+        node, values = self.node.get(key), self.values.get(key)
+        if isinstance(node, Sequence) and isinstance(values, list):
+            for index, (value, item) in enumerate(zip(values, node.items, strict=True)):
+                if value is not WRONG:
+                    yield join(self.below(key), index), value, item
 
     def below(self, key: str | int) -> str:
         """Return the path of something in this record."""
@@ -130,7 +141,7 @@ class Walk:
         return found if isinstance(found, Fields) else None
 
     def _value(self, node: Node, shape: Shape, path: str) -> object:
-        if isinstance(node, Scalar) and isinstance(node.value, Unresolved):
+        if isinstance(node, Scalar) and isinstance(node.value, Reported):
             return WRONG
         match shape:
             case Text():
@@ -156,16 +167,22 @@ class Walk:
         if not isinstance(node, Mapping):
             return self._wrong_type(node, f"{shape.title}, an object,", path)
         found = Fields(node, path)
+        meant: set[str | None] = set()
         for key, (key_node, value) in node.entries.items():
             known = shape.fields.get(key)
             if known is None:
-                self._unknown(key, key_node, shape, path)
+                if not isinstance(key_node.value, Reported):
+                    meant.add(self._unknown(key, key_node, shape, path))
                 continue
             checked = self._value(value, known.shape, join(path, key))
             if checked is not WRONG:
                 found.values[key] = checked
+        for key_node, value in node.repeated:
+            key = str(key_node.value)
+            if (known := shape.fields.get(key)) is not None:
+                self._value(value, known.shape, join(path, key))
         for key, known in shape.fields.items():
-            if known.required and key not in node.entries:
+            if known.required and key not in node.entries and key not in meant and not node.has_unread_key:
                 self._reporter.report(
                     "missing-field",
                     Scalar(None, node.line, node.column, 1),
@@ -174,21 +191,24 @@ class Walk:
                 )
         return found
 
-    def _unknown(self, key: str, at: Scalar, shape: Record, path: str) -> None:
+    def _unknown(self, key: str, at: Scalar, shape: Record, path: str) -> str | None:
+        """Report an unknown field, and return the one that was probably meant, which then isn't missing."""
+        meant = closest(key, shape.fields)
         hidden = self._reporter.source.hides(at.line, at.column)
         self._reporter.report(
             "unknown-field",
             at,
             f"{self._reporter.quote(key, at)} is not a field of {shape.title}",
             path=path if hidden else join(path, key),
-            suggestion=None if hidden else closest(key, shape.fields),
+            suggestion=None if hidden else meant,
             notes=(f"its fields: {', '.join(shape.fields)}",),
         )
+        return meant
 
     def _text(self, node: Node, shape: Text, path: str) -> object:
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
-            suggestion = f'"{str(node.value).lower()}"' if isinstance(node, Scalar) and _can_be_quoted(node) else None
-            return self._wrong_type(node, "text", path, suggestion=suggestion)
+            suggestion = self._in_quotes(node, shape)
+            return self._wrong_type(node, "text", path, suggestion=suggestion, meaning=shape.meaning)
         text = node.value
         quote = partial(self._reporter.quote, text, node)
         if shape.choices and text not in shape.choices:
@@ -196,18 +216,29 @@ class Walk:
             self._reporter.report(
                 shape.rule,
                 node,
-                f"{quote()} is none of {', '.join(shape.choices)}",
+                f"{quote() if text else 'an empty text'} is none of {', '.join(shape.choices)}",
                 path=path,
                 suggestion=None if hidden else closest(text, shape.choices),
             )
             return WRONG
         if shape.pattern is not None and not shape.pattern.fullmatch(text):
-            self._reporter.report(shape.rule, node, f"{quote()} is not {shape.meaning}", path=path)
+            hidden = self._reporter.source.hides(node.line, node.column)
+            suggestion = None if hidden else _respelled(text, shape.pattern)
+            summary = f"{quote() if text else 'an empty text'} is not {shape.meaning}"
+            self._reporter.report(shape.rule, node, summary, path=path, suggestion=suggestion)
             return WRONG
         if not text and not shape.may_be_empty:
             self._reporter.report(shape.rule, node, "the text is empty", path=path)
             return WRONG
         return text
+
+    def _in_quotes(self, node: Node, shape: Text) -> str | None:
+        """Return a number or boolean as the text that it would be in quotes, where that text would be right."""
+        if not isinstance(node, Scalar) or node.value is None:
+            return None
+        text = str(node.value).lower() if isinstance(node.value, bool) else self._reporter.source.written(node)
+        fits = not shape.pattern or shape.pattern.fullmatch(text)
+        return f'"{text}"' if fits and (not shape.choices or text in shape.choices) else None
 
     def _flag(self, node: Node, path: str) -> object:
         if isinstance(node, Scalar) and isinstance(node.value, bool):
@@ -236,8 +267,7 @@ class Walk:
         if len(node.items) < shape.least:
             self._reporter.report("invalid-value", node, f"the list needs at least {shape.least}", path=path)
             return WRONG
-        checked = [self._value(item, shape.item, join(path, index)) for index, item in enumerate(node.items)]
-        return [value for value in checked if value is not WRONG]
+        return [self._value(item, shape.item, join(path, index)) for index, item in enumerate(node.items)]
 
     def _map(self, node: Node, shape: MapOf, path: str) -> object:
         if not isinstance(node, Mapping):
@@ -257,8 +287,9 @@ class Walk:
             return self._text(node, shape.text, path)
         return self._wrong_type(node, "a name or an object", path)
 
-    def _wrong_type(self, node: Node, wanted: str, path: str, *, suggestion: str | None = None) -> _Wrong:
-        null = isinstance(node, Scalar) and node.value is None
+    def _wrong_type(
+        self, node: Node, wanted: str, path: str, *, suggestion: str | None = None, meaning: str = ""
+    ) -> _Wrong:
         hidden = self._reporter.source.hides(node.line, node.column)
         self._reporter.report(
             "wrong-type",
@@ -266,7 +297,7 @@ class Walk:
             f"{wanted} is wanted here, not {type_name(node)}",
             path=path,
             suggestion=None if hidden else suggestion,
-            notes=("leave the key out if octosync is not to own it",) if null else (),
+            notes=(*((f"wanted is {meaning}",) if meaning else ()), *_about_null(node, path)),
         )
         return WRONG
 
@@ -279,13 +310,25 @@ def closest(word: str, among: Iterable[str]) -> str | None:
         folded.setdefault(_fold(name), name)
     if (same := folded.get(_fold(word))) is not None:
         return same
+    letters = sorted(_fold(word[:100]))
+    if swapped := [name for name in folded if sorted(name) == letters]:
+        return folded[swapped[0]]
     close = get_close_matches(_fold(word[:100]), folded, n=1, cutoff=0.7)
     return folded[close[0]] if close else None
+
+
+def _respelled(text: str, pattern: re.Pattern[str]) -> str | None:
+    """Return the same in lower case and with hyphens, where that is what the pattern wants."""
+    lowered = text.strip().lower()
+    return next((one for one in (lowered, re.sub(r"[\s_]+", "-", lowered)) if pattern.fullmatch(one)), None)
 
 
 def _fold(name: str) -> str:
     return name.replace("_", "").replace("-", "").lower()
 
 
-def _can_be_quoted(node: Scalar) -> bool:
-    return node.value is not None and not isinstance(node.value, float)
+def _about_null(node: Node, path: str) -> tuple[str, ...]:
+    """Say what to do about a null: what is no list's item can be left out."""
+    if not isinstance(node, Scalar) or node.value is not None or not path or path.endswith("]"):
+        return ()
+    return ("leave the key out if octosync is not to own it" if path.startswith("spec.") else "leave the key out",)

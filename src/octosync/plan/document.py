@@ -280,4 +280,5 @@ def _sorted(value: JsonValue) -> JsonValue:
 def _range(origin: Origin | None) -> JsonValue:
     if origin is None:
         return None
-    return {"filename": origin.file, "start": {"line": origin.line, "column": origin.column}}
+    # Editors and annotations want a line, also for a file as a whole.
+    return {"filename": origin.file, "start": {"line": origin.line or 1, "column": origin.column}}
