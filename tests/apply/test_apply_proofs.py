@@ -123,6 +123,19 @@ async def test_an_answer_that_leaves_a_field_out_is_looked_up_once(site: Site) -
     assert sum(line.startswith("GET ") for line in site.plane.log()) == 1
 
 
+async def test_an_answer_that_shows_another_value_is_always_looked_up(site: Site) -> None:
+    """That a field was left out of an answer once, and kept, excuses no answer that shows it otherwise."""
+    turn = await site.look(*(desired_app(f"app-{n}", config={"parameters": {"top_p": 1}, "n": n}) for n in range(3)))
+    put = "apps.put_inference_config"
+    site.plane.break_with(
+        {"operation": put, "action": "drop_answer_field", "field": "parameters"},
+        {"operation": put, "action": "drop_field", "field": "parameters.top_p", "slug": "app-1"},
+    )
+    applied = await site.act(turn)
+    fate = {name: status for name, status in fates(applied).items() if name.endswith("inference-config")}
+    assert list(fate.values()) == ["done", "not_kept", "done"]
+
+
 async def test_a_later_field_is_proved_too(site: Site) -> None:
     """The first objects don't declare the field that is dropped: the first one that does goes alone, and is the only one."""
     for number in range(20):
