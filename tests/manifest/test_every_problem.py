@@ -226,3 +226,64 @@ def test_a_missing_file_has_no_line(workspace: Workspace) -> None:
     link.symlink_to("nowhere.yaml")
     assert only(workspace.load("link.yaml")).summary == "link.yaml links to something that does not exist"
     assert only(workspace.load(".")).summary == "link.yaml links to something that does not exist"
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "note"),
+    [
+        (app("name: {{ .Values.name }}"), "non-string-key", "render the file first"),
+        ("{{- if .Values.x }}\n" + app(), "yaml-syntax", "render the file first"),
+        ("<<<<<<< HEAD\n" + app() + "=======\n>>>>>>> main\n", "yaml-syntax", "not resolved: app.yaml:1:1"),
+        (app("targets:\n  - {platform: ios\nslots: []"), "yaml-syntax", "opened at app.yaml:7:7"),
+        (app("name: [a"), "yaml-syntax", "opened at app.yaml:6:9"),
+        (app("targets:\n  - platform:ios\n    identifier:a.b"), "wrong-type", "with a space behind it"),
+        (app("targets: [ios]"), "wrong-type", ""),
+        (slot("deploy: {environments: [staging], optimize: true}"), "wrong-type", "never, suggest, auto"),
+        (slot("deploy: {environments: [staging], minImprovement: 5%}"), "wrong-type", "at least 0 and at most 1"),
+        (app("targets: null"), "wrong-type", "if octosync is not to own it"),
+        (app("targets: [null]"), "wrong-type", ""),
+        (app(metadata="labels: null"), "wrong-type", "leave the key out"),
+        (app("name: " + "a: b"), "yaml-syntax", ""),
+    ],
+)
+def test_a_common_mistake_is_recognised(workspace: Workspace, text: str, rule: str, note: str) -> None:
+    """Templates that were not rendered, merge conflicts, brackets, missing spaces: one error, and what is behind it."""
+    found = only(workspace.load_text(text))
+    assert found.rule == rule
+    assert note in " ".join(found.notes)
+    assert bool(found.notes) is bool(note)
+
+
+@pytest.mark.parametrize(
+    ("key", "suggestion"),
+    [
+        ("octosync.dev/protct", "octosync.dev/protect"),
+        ("octosync/protect", "octosync.dev/protect"),
+        ("octosync.io/suspended", "octosync.dev/suspend"),
+        ("octosync.dev/foo", None),
+    ],
+)
+def test_an_annotation_that_seems_to_be_ours_is_a_warning(
+    workspace: Workspace, key: str, suggestion: str | None
+) -> None:
+    """A protection that is misspelt in any part protects nothing."""
+    found = only(workspace.load_text(app(metadata=f'annotations: {{{key}: "true"}}')))
+    assert (found.rule, found.suggestion) == ("unknown-annotation", suggestion)
+
+
+def test_an_annotation_of_another_group_is_none_of_ours(workspace: Workspace) -> None:
+    """However near its group's name is, and whatever it is called."""
+    metadata = 'annotations: {octopus.dev/foo: x, example.com/protect: "true", protect: "true"}'
+    assert not workspace.load_text(app(metadata=metadata)).diagnostics
+
+
+@pytest.mark.parametrize("contexts", ["[a]", "{a: null}", "{a: {}}"])
+def test_a_context_that_is_there_and_wrong_is_not_unknown(workspace: Workspace, contexts: str) -> None:
+    """What `defaultContext` names is judged by what is written, not by what could be read."""
+    assert "unknown-context" not in rules(workspace.configure(f"contexts: {contexts}\ndefaultContext: a\n"))
+
+
+def test_nothing_written_is_one_column_wide(workspace: Workspace) -> None:
+    """A key without a value is marked behind its colon, not to the end of the line."""
+    found = only(workspace.load_text(app("description:    # later")))
+    assert found.width == 1

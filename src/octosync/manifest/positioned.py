@@ -18,7 +18,7 @@ from octosync.manifest.nodes import Document, Mapping, Node, Reported, Scalar, S
 from octosync.manifest.scalars import NotJson, resolve
 from octosync.manifest.source import NOT_PRINTABLE, NotText, Source, decode
 from octosync.manifest.surrogates import Joined
-from octosync.manifest.syntax import report_control_characters, report_syntax
+from octosync.manifest.syntax import TEMPLATE, report_control_characters, report_syntax
 from octosync.model import Origin, Sensitivity
 
 MOST_BYTES = 16 * 1024 * 1024
@@ -229,6 +229,8 @@ class _Reader:
         node = Scalar(text, line + 1, start.column + 1, end.column - start.column if end.line == line else 0)
         style = event.style
         if not style:
+            if not text:
+                node.width = 1  # nothing is written, which is not the rest of the line
             try:
                 node.value = resolve(text)
             except NotJson as error:
@@ -344,7 +346,8 @@ class _Reader:
     def _key(self, node: Node, *, plain: bool, at: Scalar | None) -> Scalar:
         place = at or Scalar(None, node.line, node.column, node.width)
         if not isinstance(node, Scalar):
-            self._problem("non-string-key", place, "a key must be text, not a list or an object")
+            notes = TEMPLATE if "{{" in self._source.lines[place.line - 1] else ()
+            self._problem("non-string-key", place, "a key must be text, not a list or an object", notes=notes)
             return Scalar(Reported("?"), place.line, place.column, place.width)
         if not isinstance(node.value, str):
             written = "null" if node.value is None else str(node.value).lower()

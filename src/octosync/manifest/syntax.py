@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 import yaml
 
 from octosync.manifest.findings import Findings, Reporter
@@ -32,6 +35,10 @@ _EXPLAINED = {
 }
 
 
+TEMPLATE = ("{{ and {% belong to templates: render the file first, or put the value in quotes",)
+_CONFLICT = re.compile(r"(<{7}|>{7}) ")
+
+
 def report_syntax(error: yaml.YAMLError, reporter: Reporter) -> None:
     """Report why a file could not be read any further."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
@@ -51,10 +58,26 @@ def report_syntax(error: yaml.YAMLError, reporter: Reporter) -> None:
     context = getattr(error, "context_mark", None)
     if problem == "found unexpected end of stream" and context is not None:
         at = Scalar(None, context.line + 1, context.column + 1, 1)
-    notes = ("inside braces and brackets, ${NAME} needs quotes",) if "${" in line else ()
-    if context is not None and str(getattr(error, "context", "")).startswith("while parsing a flow"):
-        notes = (*notes, f"it was opened at {reporter.source.origin(context.line + 1, context.column + 1)}")
-    reporter.report("yaml-syntax", at, _EXPLAINED.get(problem, problem), notes=notes)
+    reporter.report(
+        "yaml-syntax", at, _EXPLAINED.get(problem, problem), notes=tuple(_notes(error, at, reporter.source))
+    )
+
+
+def _notes(error: yaml.YAMLError, at: Scalar, source: Source) -> Iterator[str]:
+    """Yield what often is behind a syntax error."""
+    line = source.lines[at.line - 1] if at.line <= len(source.lines) else ""
+    if "${" in line:
+        yield "inside braces and brackets, ${NAME} needs quotes"
+    if "{{" in line or "{%" in line:
+        yield from TEMPLATE
+    conflict = next((number for number, text in enumerate(source.lines, 1) if _CONFLICT.match(text)), None)
+    if conflict is not None:
+        yield f"a merge conflict is not resolved: {source.origin(conflict, 1)}"
+    opened = getattr(error, "context_mark", None)
+    if opened is not None and str(getattr(error, "context", "")).startswith("while parsing a flow"):
+        place = (opened.line + 1, opened.column + 1)
+        if place != (at.line, at.column):
+            yield f"it was opened at {source.origin(*place)}"
 
 
 def report_control_characters(source: Source, findings: Findings) -> None:

@@ -165,7 +165,7 @@ class Walk:
 
     def _record(self, node: Node, shape: Record, path: str) -> object:
         if not isinstance(node, Mapping):
-            return self._wrong_type(node, f"{shape.title}, an object,", path)
+            return self._wrong_type(node, f"{shape.title}, an object,", path, notes=_about_colon(node))
         found = Fields(node, path)
         meant: set[str | None] = set()
         for key, (key_node, value) in node.entries.items():
@@ -208,7 +208,9 @@ class Walk:
     def _text(self, node: Node, shape: Text, path: str) -> object:
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
             suggestion = self._in_quotes(node, shape)
-            return self._wrong_type(node, "text", path, suggestion=suggestion, meaning=shape.meaning)
+            meaning = shape.meaning or ", ".join(shape.choices)
+            notes = (f"wanted is {meaning}",) if meaning else ()
+            return self._wrong_type(node, "text", path, suggestion=suggestion, notes=notes)
         text = node.value
         quote = partial(self._reporter.quote, text, node)
         if shape.choices and text not in shape.choices:
@@ -249,12 +251,13 @@ class Walk:
 
     def _number(self, node: Node, shape: Number, path: str) -> object:
         value = node.value if isinstance(node, Scalar) else None
+        bounds = f"at least {shape.least:g}" + ("" if shape.most is None else f" and at most {shape.most:g}")
+        wanted = "a whole number" if shape.whole else "a number"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return self._wrong_type(node, "a whole number" if shape.whole else "a number", path)
+            return self._wrong_type(node, wanted, path, notes=(f"wanted is {wanted} of {bounds}",))
         if shape.whole and not float(value).is_integer():
-            return self._wrong_type(node, "a whole number", path)
+            return self._wrong_type(node, wanted, path)
         if value < shape.least or (shape.most is not None and value > shape.most):
-            bounds = f"at least {shape.least:g}" + ("" if shape.most is None else f" and at most {shape.most:g}")
             self._reporter.report(
                 "invalid-value", node, f"{self._reporter.quote(value, node)} must be {bounds}", path=path
             )
@@ -288,8 +291,10 @@ class Walk:
         return self._wrong_type(node, "a name or an object", path)
 
     def _wrong_type(
-        self, node: Node, wanted: str, path: str, *, suggestion: str | None = None, meaning: str = ""
+        self, node: Node, wanted: str, path: str, *, suggestion: str | None = None, notes: tuple[str, ...] = ()
     ) -> _Wrong:
+        if isinstance(node, Mapping) and node.has_unread_key:
+            return WRONG  # such as {{ name }}: that it is an object is part of what was reported
         hidden = self._reporter.source.hides(node.line, node.column)
         self._reporter.report(
             "wrong-type",
@@ -297,7 +302,7 @@ class Walk:
             f"{wanted} is wanted here, not {type_name(node)}",
             path=path,
             suggestion=None if hidden else suggestion,
-            notes=(*((f"wanted is {meaning}",) if meaning else ()), *_about_null(node, path)),
+            notes=(*notes, *_about_null(node, path)),
         )
         return WRONG
 
@@ -325,6 +330,12 @@ def _respelled(text: str, pattern: re.Pattern[str]) -> str | None:
 
 def _fold(name: str) -> str:
     return name.replace("_", "").replace("-", "").lower()
+
+
+def _about_colon(node: Node) -> tuple[str, ...]:
+    """Say why a `key:value` is text."""
+    text = node.value if isinstance(node, Scalar) and isinstance(node.value, str) else ""
+    return ("a colon begins a value only with a space behind it",) if re.match(r"[\w-]+:\S", text) else ()
 
 
 def _about_null(node: Node, path: str) -> tuple[str, ...]:
