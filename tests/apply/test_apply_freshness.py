@@ -102,13 +102,26 @@ async def test_what_needs_a_stale_action_is_skipped(site: Site) -> None:
     assert applied.outcomes[2].message == "needs delete app/a/slot/chat, which was stale"
 
 
-@pytest.mark.parametrize("seconds", [0, 31])
-async def test_our_own_update_is_not_taken_for_a_foreign_one(site: Site, seconds: float) -> None:
-    """Update and archive of one app in one run: the archive expects the update's effect, read again or not."""
+@pytest.mark.parametrize("before", [0, 31])
+@pytest.mark.parametrize("between", [0, 31])
+async def test_our_own_update_is_not_taken_for_a_foreign_one(site: Site, before: float, between: float) -> None:
+    """Update and archive of one app in one run: the archive expects the update's effect, whichever of them looks again."""
     site.plane.app("a")
     turn = await site.look(desired_app("a", fields={"name": "Last name"}, archived=True))
-    tap = Tap(after=lambda *_: site.later(seconds))
+    site.later(before)
+    tap = Tap(after=lambda *_: site.later(between))
     assert fates(await site.act(turn, transport=tap)) == {"update app/a": "done", "archive app/a": "done"}
+
+
+async def test_an_app_that_was_archived_meanwhile_is_stale(site: Site) -> None:
+    """Nothing of an archived app can be written, so nothing is sent."""
+    site.plane.app("a")
+    turn = await site.look(desired_app("a", fields={"name": "Ours"}))
+    site.later(31)
+    site.plane.send("POST", "/apps/a/archive")
+    site.plane.log()
+    assert only(await site.act(turn)) == ("stale", "object-moved")
+    assert site.writes() == []
 
 
 async def test_an_update_hides_no_foreign_change_from_the_archive(site: Site) -> None:
