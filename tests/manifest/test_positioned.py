@@ -104,6 +104,7 @@ def test_text_is_kept_verbatim() -> None:
         (b"a: !x!y z\n", "yaml-syntax"),
         (b"a:\n\tb: c\n", "tab-indentation"),
         (b"a: b\n\tc: d\n", "tab-indentation"),
+        (b"-\ta: b\n", "tab-indentation"),
         (b"a: !!python/object:os.system x\n", "tag"),
         (b"!!map {a: b}\n", "tag"),
         (b"a: !!seq [b]\n", "tag"),

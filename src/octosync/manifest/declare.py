@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, cast
 
 from octosync.contract import (
     CAPABILITIES,
@@ -171,10 +171,9 @@ def _bindings(fields: Fields, resource: Resource) -> list[JsonValue] | None:
     bindings: list[JsonValue] = []
     first: dict[str, Node] = {}
     for path, binding, node in fields.items("bindings"):
-        if not isinstance(binding, dict):
-            continue
-        bindings.append(binding)
-        key = binding.get("binding_key")
+        wire = cast("JsonObject", binding)
+        bindings.append(wire)
+        key = wire.get("binding_key")
         if not isinstance(key, str) or isinstance(key, Reported):
             continue
         if key in first:

@@ -16,7 +16,7 @@ from yaml._yaml import CParser
 from octosync.manifest.findings import Findings, Reporter
 from octosync.manifest.nodes import Document, Mapping, Node, Reported, Scalar, Sequence, join
 from octosync.manifest.scalars import NotJson, resolve
-from octosync.manifest.source import NOT_PRINTABLE, NotText, Source, decode
+from octosync.manifest.source import NOT_PRINTABLE, NotText, Source, decode, quoted
 from octosync.manifest.surrogates import Joined
 from octosync.manifest.syntax import TEMPLATE, report_control_characters, report_syntax
 from octosync.model import Origin, Sensitivity
@@ -98,7 +98,7 @@ class _Anchor:
 class _Problem:
     """A finding that waits until the whole document tells what is sensitive.
 
-    `{}` in the summary takes the quoted value; `path` is safe to show where `cut` says that it ends at a sensitive key.
+    `{}` in the summary takes a space and the quoted value, or nothing where that is sensitive; `path` is safe to show where `cut` says that it ends at a sensitive key.
     """
 
     rule: str
@@ -179,8 +179,8 @@ class _Reader:
     def _report(self) -> None:
         reporter = Reporter(self._findings, self._source)
         for one in self._problems:
-            summary = one.summary.format(reporter.quote(one.value, one.at))
             hidden = self._source.hides(one.at.line, one.at.column)
+            summary = one.summary.format("" if hidden else f" {quoted(one.value)}")
             reporter.report(
                 one.rule,
                 one.at,
@@ -234,7 +234,7 @@ class _Reader:
             try:
                 node.value = resolve(text)
             except NotJson as error:
-                self._problem("not-json-number", node, "{} can't be sent as JSON: " + str(error), value=text)
+                self._problem("not-json-number", node, "number{} can't be sent as JSON: " + str(error), value=text)
                 node.value = Reported(text)
         elif style == '"' and NOT_PRINTABLE.search(text) is not None:
             node.value = self._escaped(node, text)
@@ -287,14 +287,14 @@ class _Reader:
         self._end = (event.end_mark.line + 1, event.end_mark.column + 1)
         name = str(event.anchor)
         if name not in self._anchors:
-            self._problem("unknown-alias", at, "no anchor {} stands above this alias", value=f"&{name}")
+            self._problem("unknown-alias", at, "no anchor{} stands above this alias", value=f"&{name}")
             at.value = Reported(f"*{name}")
             self._nodes += 1
             self._place(at)
             return
         anchor = self._anchors[name]
         if anchor is None:
-            self._problem("recursive-alias", at, "alias {} stands inside its own anchor", value=f"*{name}")
+            self._problem("recursive-alias", at, "alias{} stands inside its own anchor", value=f"*{name}")
             raise _SkipDocument
         self._nodes += anchor.size
         if len(self._stack) + anchor.height > MOST_LEVELS:
@@ -341,7 +341,7 @@ class _Reader:
             return
         first = mapping.entries[name][0]
         note = f"it stands at {self._source.origin(first.line, first.column)} already"
-        self._problem("duplicate-key", key, "key {} is there twice", value=name, notes=(note,))
+        self._problem("duplicate-key", key, "key{} is there twice", value=name, notes=(note,))
 
     def _key(self, node: Node, *, plain: bool, at: Scalar | None) -> Scalar:
         place = at or Scalar(None, node.line, node.column, node.width)
@@ -354,7 +354,7 @@ class _Reader:
             self._problem(
                 "non-string-key",
                 place,
-                "{} is not text, and a key must be",
+                "key{} is not text, and a key must be",
                 value=node.value,
                 suggestion=f'"{written}"',
             )
@@ -373,7 +373,7 @@ class _Reader:
 
     def _tag(self, tag: str, at: Scalar) -> None:
         self._has_tag = True
-        self._problem("tag", at, "tag {} is refused: manifests are plain data", value=tag)
+        self._problem("tag", at, "tag{} is refused: manifests are plain data", value=tag)
 
     def _too_deep(self, node: Node) -> None:
         at = Scalar(None, node.line, node.column, 1)

@@ -47,8 +47,8 @@ def report_syntax(error: yaml.YAMLError, reporter: Reporter) -> None:
     lines = reporter.source.lines
     line = lines[at.line - 1] if at.line <= len(lines) else ""
     indentation = line[: len(line) - len(line.lstrip())]
-    if "\t" in indentation:
-        at = Scalar(None, at.line, indentation.index("\t") + 1, 1)
+    if "\t" in indentation or line[at.column - 1 : at.column] == "\t":
+        at = Scalar(None, at.line, indentation.index("\t") + 1 if "\t" in indentation else at.column, 1)
         reporter.report("tab-indentation", at, "a tab can't indent YAML: use spaces")
         return
     if problem == "found invalid Unicode character escape code":
