@@ -98,7 +98,8 @@ class _Anchor:
 class _Problem:
     """A finding that waits until the whole document tells what is sensitive.
 
-    `{}` in the summary takes a space and the quoted value, or nothing where that is sensitive; `path` is safe to show where `cut` says that it ends at a sensitive key.
+    `{}` in the summary takes a space and the quoted value, or nothing where that is sensitive; `path` is safe to show where
+    `cut` says that it ends at a sensitive key.
     """
 
     rule: str
