@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import click
 
+from octosync.cli import root
 from octosync.cli.console import out, wants_colour
 from octosync.cli.failing import report_failure, usage_error
+from octosync.cli.noting import Noted, noted
 from octosync.errors import ConfigError, ExitCode, Interrupted, OctosyncError
 from octosync.manifest.configuration import FILE_NAME
 from octosync.report.ink import Ink
@@ -39,20 +39,21 @@ rate: {{requestsPerMinute: 0}}  # no limit on this machine
 class Stage:
     """Narrates, and runs commands of octosync in the current directory. `url` is the control plane's origin."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, signals: Noted) -> None:
         self.url = url
+        self._signals = signals
         self._ink = Ink(wants_colour(sys.stdout, "auto"))
         self._chapter = 0
 
     def say(self, *lines: str) -> None:
-        """Narrate."""
+        """Narrate. Raises `Interrupted` where a signal has come meanwhile."""
+        self._signals.check()
         out("".join(f"{line}\n" for line in lines))
 
     def chapter(self, title: str, *lines: str) -> None:
         """Begin the next chapter."""
         self._chapter += 1
-        out("\n" + self._ink.bold(f"{self._chapter}. {title}") + "\n")
-        self.say(*lines)
+        self.say("", self._ink.bold(f"{self._chapter}. {title}"), *lines)
 
     def show(self, file: str) -> None:
         """Show a file."""
@@ -67,7 +68,6 @@ class Stage:
         """
         self._typed("octosync", *arguments)
         code = _run(arguments)
-        _end_on_sigterm()  # the command has put the default back
         if code in _SIGNALLED:  # it has said so itself, or nobody listens any more
             raise click.exceptions.Exit(code)
         if code != ends:
@@ -80,7 +80,7 @@ class Stage:
             self.say(self._ink.dim(f"(exit code {int(code)}: there are changes)"))
 
     def _typed(self, *words: str) -> None:
-        out("\n" + self._ink.bold(f"$ {shlex.join(words)}") + "\n")
+        self.say("", self._ink.bold(f"$ {shlex.join(words)}"))
 
 
 @contextmanager
@@ -89,16 +89,17 @@ def set_stage(manifests: Path) -> Iterator[Stage]:
 
     Raises `ConfigError` where there is no place for the folder.
     """
-    with _without_our_variables(), _folder() as folder, running(Settings(seed="demo")) as plane, chdir(folder):
+    with (
+        noted() as signals,
+        _without_our_variables(),
+        _folder() as folder,
+        running(Settings(seed="demo")) as plane,
+        chdir(folder),
+    ):
         shutil.copytree(manifests, _MANIFESTS)
         text = _CONFIGURATION.format(url=plane.url, manifests=_MANIFESTS)
         Path(FILE_NAME).write_text(text, encoding="utf-8")
-        before = signal.getsignal(signal.SIGTERM)
-        _end_on_sigterm()
-        try:
-            yield Stage(plane.url)
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        yield Stage(plane.url, signals)
 
 
 @contextmanager
@@ -126,10 +127,8 @@ def _without_our_variables() -> Iterator[None]:
 
 
 def _run(arguments: tuple[str, ...]) -> ExitCode:
-    from octosync.cli.root import octosync  # here, since the root loads its commands by name
-
     try:
-        code = octosync.main(list(arguments), prog_name="octosync", standalone_mode=False)
+        code = root.octosync.main(list(arguments), prog_name="octosync", standalone_mode=False)
     except Interrupted:
         raise
     except OctosyncError as error:
@@ -137,15 +136,3 @@ def _run(arguments: tuple[str, ...]) -> ExitCode:
     except click.ClickException as error:
         return report_failure(usage_error(error))
     return ExitCode(code or 0)
-
-
-def _end_on_sigterm() -> None:
-    """Let SIGTERM end the demo as an error does, so that what it has opened is closed and removed."""
-    signal.signal(signal.SIGTERM, _interrupt)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    interrupted = Interrupted("interrupted", "the demo was interrupted")
-    interrupted.exit_code = ExitCode.TERMINATED
-    raise interrupted
