@@ -145,15 +145,21 @@ def test_an_unavailable_control_plane_is_seventy_five(office: Office) -> None:
     assert office.apply().code == 75
 
 
-def test_unavailable_at_the_first_write_is_seventy_five(office: Office) -> None:
-    """75: throttled or gone from the first write on, so that certainly nothing was written."""
+WRITES = ("apps.create", "apps.put_slot", "apps.create_target", "apps.put_inference_config")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [({"status": 501}, 75), ({"status": 401, "code": "invalid_api_key"}, 1), ({"status": 403}, 5)],
+    ids=["unavailable", "refused", "forbidden"],
+)
+def test_a_run_whose_first_write_fails(office: Office, fault: dict[str, object], code: int) -> None:
+    """75 where the control plane went away before anything was written, 1 where the key is refused, else 5."""
     office.declare()
-    rule = {"action": "status", "status": 501, "times": None}
-    writes = ("apps.create", "apps.put_slot", "apps.create_target", "apps.put_inference_config")
-    office.break_with(*({"operation": name, **rule} for name in writes))
+    office.break_with(*({"operation": name, "action": "status", "times": None, **fault} for name in WRITES))
     ran = office.apply()
-    assert ran.code in {1, 5, 75}
-    assert "exit" in ran.stdout
+    assert ran.code == code
+    assert ran.stdout.rstrip().endswith(f"exit {code}")
     assert office.plan("--detailed-exitcode").code == 2
 
 

@@ -14,7 +14,7 @@ import click
 from octosync.apply import Applied, Record
 from octosync.cli import signals
 from octosync.cli.asking import asked_from, plan_and_apply_options
-from octosync.cli.console import err, may_prompt, out, out_json, wants_colour
+from octosync.cli.console import ask, err, may_prompt, out, out_json, wants_colour
 from octosync.cli.failing import report_failure
 from octosync.cli.options import option, output_option
 from octosync.cli.planfile import asked_as_approved, check_configured_paths, read_plan_file
@@ -102,7 +102,7 @@ class _Application:
             refused = self._refusal(turn, info)
             if refused is not None or not turn.plan.actions:
                 return self._end_unapplied(turn, info, refused)
-            if self._asks and not _confirmed(turn, info):
+            if self._asks and not await _confirmed(turn, info):
                 err("Nothing was written.\n")
                 return ExitCode.ERROR
             return await self._write(turn, info, remote, waits, stopping)
@@ -243,17 +243,11 @@ class _Application:
         )
 
 
-def _confirmed(turn: Turn, info: RunInfo) -> bool:
+async def _confirmed(turn: Turn, info: RunInfo) -> bool:
     where = info.control_plane.context or info.control_plane.url
     count = len(turn.plan.actions)
-    question = f"Apply {'this change' if count == 1 else f'these {count} changes'} to {where}? Only `yes` does"
-    try:
-        with signals.at_once():
-            answer: str = click.prompt(question, default="no", show_default=False, err=True)
-    except click.Abort:  # the end of the input, as by Ctrl-D
-        err("\n")
-        return False
-    return answer.strip() == "yes"
+    question = f"Apply {'this change' if count == 1 else f'these {count} changes'} to {where}? Only `yes` does: "
+    return await ask(question) == "yes"
 
 
 def _code(applied: Applied, stopping: signals.Stopping) -> ExitCode:

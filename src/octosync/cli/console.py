@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import sys
@@ -70,6 +71,27 @@ def _give_up(stream: TextIO) -> None:
         os.close(nowhere)
     except OSError:  # a stream without a descriptor has no such flush either
         return
+
+
+async def ask(question: str) -> str:
+    """Ask the person at the terminal, and return the line that is answered, "" at the end of the input.
+
+    It is the loop that waits, so that a signal ends the wait at once: a read that blocks would take note of it too late.
+    """
+    err(question)
+    loop, answered = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin, answered.set)
+    try:
+        await answered.wait()
+    except asyncio.CancelledError:
+        err("\n")
+        raise
+    finally:
+        loop.remove_reader(sys.stdin)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        err("\n")
+    return answer.strip()
 
 
 def out_json(document: JsonObject) -> None:

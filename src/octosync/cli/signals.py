@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Final, NoReturn, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from octosync.errors import ExitCode, Interrupted
 
@@ -36,31 +34,6 @@ class Stopping:
             task.cancel()
 
 
-@contextmanager
-def at_once() -> Iterator[None]:
-    """Let a signal end the run at once while the loop stands still, as it does while a person is asked.
-
-    The loop would take note of the signal only after the answer. Raises `Interrupted` in the middle of the block.
-    """
-
-    def end(number: int, frame: FrameType | None) -> NoReturn:
-        del frame
-        raise _interrupted(_CODES[signal.Signals(number)])
-
-    before = {number: signal.signal(number, end) for number in _CODES}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _interrupted(code: ExitCode) -> Interrupted:
-    error = Interrupted("interrupted", "the run was interrupted")
-    error.exit_code = code
-    return error
-
-
 def run(main: Callable[[Stopping], Awaitable[T]]) -> T:
     """Run a coroutine until it ends. Raises `Interrupted` where a signal ended it."""
     return asyncio.run(_run(main))
@@ -70,6 +43,7 @@ async def _run(main: Callable[[Stopping], Awaitable[T]]) -> T:
     stopping = Stopping()
     task = asyncio.ensure_future(main(stopping))
     loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in _CODES}
     for number in _CODES:
         loop.add_signal_handler(number, stopping.receive, number, task)
     try:
@@ -79,5 +53,12 @@ async def _run(main: Callable[[Stopping], Awaitable[T]]) -> T:
             raise
         raise _interrupted(stopping.code) from None
     finally:
-        for number in _CODES:
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)  # the loop leaves the default behind, not what was there
+
+
+def _interrupted(code: ExitCode) -> Interrupted:
+    error = Interrupted("interrupted", "the run was interrupted")
+    error.exit_code = code
+    return error

@@ -1,0 +1,279 @@
+"""Plan files: `plan --plan-out FILE`, a review, and `apply FILE`, which does what was reviewed or nothing."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.desks import APP, Office
+from tests.support.invoking import Ran
+from tests.support.planes import ok
+
+Document = dict[str, Any]
+
+
+def refused(office: Office, ran: Ran, *named: str, code: int = 3) -> None:
+    """Assert that an apply was refused, that it says what moved, and that it wrote nothing."""
+    assert ran.code == code, ran.output
+    for text in named:
+        assert text in ran.stderr
+    assert "Nothing was written." in ran.stderr
+    assert office.writes() == []
+
+
+@pytest.fixture
+def planned(office: Office) -> Office:
+    office.plane.with_slot(office.plane.with_app("search", name="Search before"))
+    office.declare()
+    office.save()
+    office.log()
+    return office
+
+
+def rewrite(office: Office, change: Callable[[Document], object]) -> None:
+    """Change a plan file as somebody with an editor would."""
+    path = office.desk.directory / "plan.json"
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def test_what_was_planned_is_applied_without_asking(planned: Office) -> None:
+    """The same manifests and the same control plane: it is applied, and no terminal is needed."""
+    ran = planned.apply_file()
+    assert ran.code == 0
+    assert len(planned.writes()) == 3
+    assert planned.plan("--detailed-exitcode").code == 0
+
+
+def test_the_file_says_how_to_apply_it(office: Office) -> None:
+    """`--plan-out` names the command that applies the file, and that command does."""
+    office.declare()
+    said = office.plan("--plan-out", "plan.json").stderr
+    command = said.partition("To apply just that:  octosync ")[2].split()
+    assert command == ["apply", "plan.json", "--url", office.url]
+    assert office.desk.octosync(*command).code == 0
+
+
+def test_the_file_is_for_its_owner_alone(planned: Office) -> None:
+    """0600, over a file that others could read, too; and no half of one is left where it can't be written."""
+    path = planned.desk.directory / "plan.json"
+    path.chmod(0o644)
+    planned.save()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    ran = planned.plan("--plan-out", "nowhere/plan.json")
+    assert ran.code == 1
+    assert "nowhere/plan.json" in ran.stderr
+    assert not list(planned.desk.directory.glob(".plan*"))
+
+
+def test_changed_manifests_are_not_applied(planned: Office) -> None:
+    """3: the manifests are not those of the plan; what differs is named, before and after."""
+    planned.declare(name="Search after")
+    refused(planned, planned.apply_file(), "manifests: sha256:", "after name: Search → Search after")
+
+
+def test_a_changed_control_plane_is_not_written_over(planned: Office) -> None:
+    """3: somebody changed the live object that the plan was made from."""
+    ok(planned.plane.api.patch("/apps/search", json={"name": "By hand"}))
+    planned.log()
+    refused(planned, planned.apply_file(), "update app/search: before name: Search before → By hand")
+
+
+def test_an_undeclared_live_field_counts_too(planned: Office) -> None:
+    """3: a live field that the manifest doesn't declare is carried by the PUT, so it is part of what was approved."""
+    planned.declare("second", text=APP.format(slug="second", name="Second").replace("local_first", "cloud_only"))
+    planned.plane.with_slot(planned.plane.with_app("second"))
+    planned.save()
+    planned.plane.with_slot("/apps/second", preferred_engines=["mlx"])
+    planned.log()
+    refused(planned, planned.apply_file(), "app/second/slot/chat", "preferred_engines")
+
+
+def test_an_unrelated_change_is_no_obstacle(planned: Office) -> None:
+    """What nobody planned to touch may change meanwhile."""
+    planned.plane.with_slot(planned.plane.with_app("elsewhere"))
+    assert planned.apply_file().code == 0
+
+
+def test_what_was_done_meanwhile_is_not_done_twice(planned: Office) -> None:
+    """3: an action that was approved and is no longer needed is named."""
+    assert planned.apply_file().code == 0
+    planned.log()
+    refused(planned, planned.apply_file(), "approved, and no longer planned")
+
+
+def test_a_comment_or_another_file_name_changes_nothing(planned: Office) -> None:
+    """The digest is over what is declared: a comment is no other manifest."""
+    path = planned.desk.directory / "apps/search.yaml"
+    path.write_text(f"# why not\n{path.read_text()}")
+    path.rename(path.with_name("renamed.yaml"))
+    assert planned.apply_file().code == 0
+
+
+def test_another_control_plane_is_refused(planned: Office) -> None:
+    """3: a plan for one control plane says nothing about another; the port is enough of a difference."""
+    rewrite(planned, lambda plan: plan["control_plane"].update(url="https://api.octomil.com/api/v1"))
+    refused(planned, planned.apply_file(), "control plane: https://api.octomil.com/api/v1 → ")
+
+
+def test_another_org_is_refused(planned: Office) -> None:
+    """3: the same control plane with another org is another place."""
+    rewrite(planned, lambda plan: plan["control_plane"].update(org_id="77ab"))
+    refused(planned, planned.apply_file(), "org: 77ab → ")
+
+
+def drop_row(plan: Document) -> None:
+    plan["resource_changes"].pop()
+
+
+def add_row(plan: Document) -> None:
+    row = json.loads(json.dumps(plan["resource_changes"][0]))
+    row["address"] = "app/other"
+    plan["resource_changes"].append(row)
+
+
+def change_value(plan: Document) -> None:
+    plan["resource_changes"][0]["change"]["after"]["name"] = "Mine"
+
+
+def change_fingerprint(plan: Document) -> None:
+    plan["fingerprints"]["app/search"] = "sha256:" + "0" * 64
+
+
+def change_operation(plan: Document) -> None:
+    plan["resource_changes"][0]["operation"]["path"] = "/apps/other"
+
+
+@pytest.mark.parametrize("tamper", [drop_row, add_row, change_value, change_fingerprint, change_operation])
+def test_a_tampered_file_can_stop_a_run_and_never_steer_one(
+    planned: Office, tamper: Callable[[Document], None]
+) -> None:
+    """3: rows that were dropped, added or changed are named, and nothing is written."""
+    rewrite(planned, tamper)
+    refused(planned, planned.apply_file(), "error: plan-moved")
+
+
+def test_a_file_cannot_name_other_manifests(planned: Office) -> None:
+    """3: a file that names other paths than octosync.yaml does is refused; -f says that they are meant."""
+    planned.desk.write("octosync.yaml", "paths: [teams/]\n")
+    planned.desk.write("teams/a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\n")
+    refused(planned, planned.apply_file(), "octosync.yaml names teams")
+    assert planned.apply_file("-f", "apps/").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("-f", "teams"), "-f apps, not with -f teams"),
+        (("--app", "search"), "--app (nothing), not with --app search"),
+        (("-l", "a=b"), "-l (nothing), not with -l a=b"),
+    ],
+)
+def test_another_selection_is_refused(planned: Office, arguments: tuple[str, ...], named: str) -> None:
+    """3: what the command line names must be what was planned."""
+    refused(planned, planned.apply_file(*arguments), named)
+
+
+def test_the_selection_is_taken_from_the_file(planned: Office) -> None:
+    """`--app` and `-l` of the plan hold for its apply, and need not be typed again."""
+    planned.declare("notes", name="Notes")
+    planned.save("--app", "search")
+    assert planned.apply_file().code == 0
+    assert all("notes" not in line for line in planned.writes())
+
+
+def test_another_version_is_refused(planned: Office) -> None:
+    """3: the same words may mean other actions to another octosync."""
+    rewrite(planned, lambda plan: plan.update(octosync_version="9.9.9"))
+    refused(planned, planned.apply_file(), "made by octosync 9.9.9")
+    rewrite(planned, lambda plan: plan.update(format_version="2.0"))
+    refused(planned, planned.apply_file(), "a plan of format 2.0")
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"", "empty or cut off"),
+        (b'{"format_version": "1.0", ', "cut off"),
+        (b"[]", "not a JSON object"),
+        (b"{}", "format_version"),
+        (b'{"a": "\xff"}', "not UTF-8"),
+        (b"kind: App\n", "not JSON"),
+    ],
+)
+def test_what_is_no_plan_is_said_to_be_none(planned: Office, content: bytes, named: str) -> None:
+    """1: a file that is cut off or something else is refused before any request."""
+    planned.desk.write("plan.json", content)
+    refused(planned, planned.apply_file(), "plan.json", named, code=1)
+    assert planned.log() == []
+
+
+def test_a_truncated_file_is_refused(planned: Office) -> None:
+    """1: half of a plan approves nothing."""
+    path = planned.desk.directory / "plan.json"
+    path.write_bytes(path.read_bytes()[:-40])
+    refused(planned, planned.apply_file(), "cut off", code=1)
+
+
+def test_an_errored_plan_approves_nothing(planned: Office) -> None:
+    """1: a plan that could not read an app is written, says that it can't be applied, and can't."""
+    planned.break_with({"operation": "apps.list_slots", "action": "garbage", "times": None})
+    ran = planned.plan("--plan-out", "plan.json")
+    assert ran.code == 1
+    assert "can't be applied" in ran.stderr
+    planned.break_with()
+    refused(planned, planned.apply_file(), "could not be read", code=1)
+
+
+def test_guards_are_never_loosened_by_a_file(office: Office) -> None:
+    """4: what `plan --allow-protected` approved needs the flag again; the file's own word for it counts for nothing."""
+    office.plane.with_slot(office.plane.with_app("search"))
+    annotated = "metadata: {name: search, annotations: {octosync.dev/protect: 'true'}}"
+    office.declare(text=f"apiVersion: octosync.dev/v1\nkind: App\n{annotated}\nspec: {{slots: []}}\n")
+    said = office.plan("--plan-out", "plan.json", "--allow-protected").stderr
+    office.log()
+    assert said.rstrip().endswith("--allow-protected")
+    ran = office.apply_file()
+    assert ran.code == 4
+    assert office.writes() == []
+    assert office.apply_file("--allow-protected").code == 0
+
+
+def test_a_missing_file_is_one_clear_error(office: Office) -> None:
+    """1: the file is named, and how one is made."""
+    ran = office.apply_file()
+    assert ran.code == 1
+    assert "plan.json" in ran.stderr
+    assert "--plan-out" in ran.stderr
+
+
+def test_a_plan_of_standard_input_reads_it_again(office: Office) -> None:
+    """`-f -` is read from standard input again, and must be the same."""
+    text = APP.format(slug="search", name="Search").encode()
+    where = ("--url", office.url)
+    assert office.desk.octosync("plan", "-f", "-", *where, "--plan-out", "plan.json", stdin=text).code == 0
+    other = office.apply_file(stdin=text.replace(b"name: Search", b"name: Other"))
+    assert other.code == 3
+    assert office.apply_file(stdin=text).code == 0
+
+
+def test_a_run_that_stopped_half_way_names_the_command_that_goes_on(planned: Office) -> None:
+    """5: the plan file would be refused then, so the manifests are what to apply again."""
+    planned.break_with({"operation": "apps.create_target", "action": "status", "status": 422, "message": "no"})
+    ran = planned.apply_file()
+    assert ran.code == 5
+    assert f"To go on: octosync apply -f apps --url {planned.url}" in ran.stdout
+
+
+def test_the_file_needs_no_mercy_from_its_folder(office: Office, tmp_path: Path) -> None:
+    """The file may lie anywhere, and is given by any path."""
+    office.declare()
+    elsewhere = tmp_path / "artifacts"
+    elsewhere.mkdir()
+    assert office.plan("--plan-out", elsewhere / "p.json").code == 0
+    assert office.apply_file(file=str(elsewhere / "p.json")).code == 0
