@@ -128,7 +128,7 @@ class _Assembly:
         self._targets[target.unique_key] = target
 
     def _add_slot(self, record: Fields, resource: Resource, *, archived: bool) -> None:
-        slot = slot_of(record, resource)
+        slot = slot_of(record, resource, self._contract)
         if slot is None:
             return
         if archived and slot.deploy is not None:

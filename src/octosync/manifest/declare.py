@@ -25,6 +25,14 @@ _SHAPES: Final = {
     "browser": (_ORIGIN, "an origin, as in https://app.example.com, without a path"),
 }
 
+_WIRE_NAMES: Final = {
+    "servingPolicy": "serving_policy",
+    "preferredEngines": "preferred_engines",
+    "publicClientAllowed": "public_client_allowed",
+    "variant": "model_variant_id",
+    "bindings": "bindings",
+}
+
 
 def app_fields(resource: Resource) -> JsonObject:
     """Return an App document's own wire fields."""
@@ -57,11 +65,12 @@ def target_of(fields: Fields, resource: Resource, contract: Contract) -> Target 
     return Target(app=resource.app or "", platform=platform, identifier=identifier, origin=resource.place(fields.node))
 
 
-def slot_of(fields: Fields, resource: Resource) -> Slot | None:
+def slot_of(fields: Fields, resource: Resource, contract: Contract) -> Slot | None:
     """Return the slot that a record declares; None where its capability could not be read. Checks the rest all the same."""
     capability = fields.text("capability")
     _check_capability(fields, resource)
     _check_engines(fields, resource)
+    _check_writable(fields, resource, contract)
     wire: dict[str, JsonValue] = {}
     if (policy := _policy(fields, resource)) is not None:
         wire["serving_policy"] = policy
@@ -120,6 +129,19 @@ def _check_engines(fields: Fields, resource: Resource) -> None:
             path=path,
             suggestion=closest(name, ENGINES),
         )
+
+
+def _check_writable(fields: Fields, resource: Resource, contract: Contract) -> None:
+    """Refuse what octosync.yaml says is the control plane's own: it would never be sent, and differ for ever."""
+    for key, name in _WIRE_NAMES.items():
+        if key in fields and name in contract.shapes["slot"].read_only:
+            resource.reporter.report(
+                "read-only-field",
+                fields.key_at(key),
+                f"`{key}` is the control plane's own: api.readOnly in octosync.yaml names `{name}`",
+                path=fields.below(key),
+                notes=("leave it out here, or there",),
+            )
 
 
 def _check_repeated(fields: Fields, key: str, resource: Resource) -> None:

@@ -165,6 +165,7 @@ _MEANING: Final = (
     _manifest("declared-twice", _ERROR, "A target, binding or inference config is declared twice.", _app("targets:\n  - {platform: ios, identifier: a.b}\n  - {platform: ios, identifier: a.b}")),
     _manifest("target-claimed-twice", _ERROR, "Two apps claim one (platform, identifier).", _app("targets:\n  - {platform: ios, identifier: a.b}") + "---\n" + _app("targets:\n  - {platform: ios, identifier: a.b}", name="other")),
     _manifest("not-your-app", _ERROR, "A document stands outside its owner's folder.", _app(), "owners:\n  - {paths: teams/demo/**, apps: [demo]}\n"),
+    _manifest("read-only-field", _ERROR, "A field that octosync.yaml says is never sent.", _slot("preferredEngines: [mlx]"), "api: {readOnly: {slot: [preferred_engines]}}\n"),
     _manifest("undefined-variable", _ERROR, "A variable without a value.", _app("name: ${CHANNEL}")),
     _manifest("malformed-variable", _ERROR, "A ${ that begins no reference.", _app("name: ${release-channel}")),
     _manifest("secret-in-manifest", _WARNING, "A literal under a key that names a secret.", _app("inferenceConfig: {api_key: sk-123}")),
