@@ -16,7 +16,7 @@ from tests.support.commands import started, stopped
 from octosync.cli import main
 from octosync.cli.examples import as_typed, shipped_manifests
 from octosync.cli.stage import set_stage
-from octosync.errors import ExitCode, OctosyncError
+from octosync.errors import ExitCode, Interrupted, OctosyncError
 from octosync.server import Settings, running
 
 
@@ -97,6 +97,18 @@ def test_a_signal_ends_the_demo_clean(number: signal.Signals, code: int, tmp_pat
     assert process.returncode == code
     assert "Traceback" not in complaints
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_story_between_two_steps(number: signal.Signals, code: int, temporary: Path) -> None:
+    """It tears no step apart, and when the story has ended signals act as they did before it."""
+    before = signal.getsignal(number)
+    with shipped_manifests() as manifests, pytest.raises(Interrupted) as caught, set_stage(manifests) as stage:
+        os.kill(os.getpid(), number)
+        stage.run("validate", ends=ExitCode.DONE)
+    assert caught.value.exit_code == code
+    assert signal.getsignal(number) == before
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_reader_that_has_seen_enough_ends_the_demo_clean(tmp_path: Path) -> None:
