@@ -1,0 +1,240 @@
+"""Flags, the environment, octosync.yaml: what wins, and what must be said on the command line each time."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from tests.support.calls import KEY
+from tests.support.desks import Office
+from tests.support.invoking import Desk
+from tests.support.planes import Served, ok, served
+
+from octosync.cli.root import octosync
+from octosync.server import Token
+
+OTHER_KEY = "oct_test_other_456"
+COMMAND_LINE_ONLY = {
+    "--help",
+    "--yes",
+    "--insecure",
+    "--env",
+    "--allow-deletes",
+    "--allow-archives",
+    "--allow-protected",
+    "--token",  # of the server: a key is given on purpose
+}
+
+
+def options() -> Iterator[tuple[str, click.Option]]:
+    """Yield every option of every command, with its longest name."""
+    context = click.Context(octosync)
+    for name in octosync.list_commands(context):
+        command = octosync.get_command(context, name)
+        assert command is not None
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                yield max(parameter.opts, key=len), parameter
+
+
+def test_every_flag_is_a_variable_but_those_that_loosen() -> None:
+    """`OCTOSYNC_<FLAG>` sets every flag, and nothing that loosens a guard or skips the question."""
+    named = list(options())
+    assert {flag for flag, option in named if not option.envvar} <= COMMAND_LINE_ONLY
+    for flag, option in named:
+        if option.envvar:
+            assert flag not in COMMAND_LINE_ONLY
+            assert option.envvar == "OCTOSYNC_" + flag.removeprefix("--").replace("-", "_").upper()
+
+
+def test_no_variable_loosens_a_guard(office: Office) -> None:
+    """What `OCTOSYNC_ALLOW_PROTECTED`, `OCTOSYNC_ALLOW_DELETES` and `OCTOSYNC_YES` say counts for nothing."""
+    office.plane.with_slot(office.plane.with_app("search"))
+    metadata = "{name: search, annotations: {octosync.dev/protect: 'true'}}"
+    office.declare(text=f"apiVersion: octosync.dev/v1\nkind: App\nmetadata: {metadata}\nspec: {{slots: []}}\n")
+    office.log()
+    loosened = {f"OCTOSYNC_{name}": "1" for name in ("ALLOW_PROTECTED", "ALLOW_DELETES", "ALLOW_ARCHIVES")}
+    assert office.plan(**loosened).code == 4
+    assert office.apply(**loosened).code == 4
+    assert office.desk.octosync("apply", "-f", "apps", "--url", office.url, OCTOSYNC_YES="1").code == 64
+    assert office.writes() == []
+
+
+def test_variables_stand_for_flags(office: Office) -> None:
+    """A pipeline may set everything else once."""
+    office.declare()
+    office.declare("notes", name="Notes")
+    ran = office.desk.octosync(
+        "plan", OCTOSYNC_FILE="apps", OCTOSYNC_URL=office.url, OCTOSYNC_OUTPUT="json", OCTOSYNC_APP="search notes"
+    )
+    assert ran.code == 0
+    assert '"apps": 2' in ran.stdout
+
+
+@pytest.fixture
+def other() -> Iterator[Served]:
+    with served(OTHER_KEY, tokens=(Token("other", OTHER_KEY),)) as plane:
+        yield plane
+
+
+@pytest.fixture
+def configured(office: Office, other: Served) -> Office:
+    """Two control planes: `here` wants KEY, `there` wants another; the file's default is `here`."""
+    office.declare()
+    office.desk.environment = {"HERE_KEY": KEY, "THERE_KEY": OTHER_KEY}
+    office.desk.write(
+        "octosync.yaml",
+        f"contexts:\n  here: {{url: {office.url}, tokenEnv: HERE_KEY}}\n"
+        f"  there: {{url: {other.running.url}, tokenEnv: THERE_KEY}}\n"
+        f"  nobody: {{url: {office.url}}}\n"
+        "defaultContext: here\npaths: [apps/]\n",
+    )
+    return office
+
+
+def reached(office: Office, other: Served) -> str:
+    """Say which of the two was spoken to."""
+    here, there = office.log(), other.log()
+    ok(other.local.delete("/requests-log"), 204)
+    assert not (here and there)
+    return "here" if here else "there" if there else "nowhere"
+
+
+def test_the_default_context_serves_where_nothing_is_said(configured: Office, other: Served) -> None:
+    """octosync.yaml's paths and default context are enough; its name is shown."""
+    ran = configured.desk.octosync("plan")
+    assert ran.code == 0
+    assert " here (127.0.0.1" in ran.stdout
+    assert reached(configured, other) == "here"
+
+
+def test_flag_over_octosync_over_octomil_over_file(configured: Office, other: Served) -> None:
+    """Flag > OCTOSYNC_* > OCTOMIL_* > file > default, one step at a time."""
+    desk, there = configured.desk, other.running.url
+    octomil = {"OCTOMIL_API_URL": there, "OCTOMIL_API_KEY": OTHER_KEY}
+    # A context is taken whole: OCTOMIL_* serves only when none is chosen.
+    assert desk.octosync("plan", **octomil).code == 0
+    assert reached(configured, other) == "here"
+    assert desk.octosync("plan", OCTOSYNC_CONTEXT="there").code == 0
+    assert reached(configured, other) == "there"
+    assert desk.octosync("plan", "--context", "here", OCTOSYNC_CONTEXT="there").code == 0
+    assert reached(configured, other) == "here"
+    assert desk.octosync("plan", "--context", "here", OCTOSYNC_URL=there).code == 0
+    assert reached(configured, other) == "here"
+    assert desk.octosync("plan", "--url", there, OCTOSYNC_CONTEXT="here", OCTOMIL_API_KEY=OTHER_KEY).code == 0
+    assert reached(configured, other) == "there"
+    (desk.directory / "octosync.yaml").unlink()
+    assert desk.octosync("plan", "-f", "apps", **octomil).code == 0
+    assert reached(configured, other) == "there"
+    octosync_url = {"OCTOSYNC_URL": configured.url, "OCTOMIL_API_URL": there, "OCTOMIL_API_KEY": KEY}
+    assert desk.octosync("plan", "-f", "apps", **octosync_url).code == 0
+    assert reached(configured, other) == "here"
+
+
+def test_a_context_is_taken_whole(configured: Office) -> None:
+    """A context without a token source sends none, whatever OCTOMIL_API_KEY holds; one whose variable is not set stops."""
+    ran = configured.desk.octosync("plan", "--context", "nobody", OCTOMIL_API_KEY=KEY)
+    assert ran.code == 1
+    assert "401" in ran.stderr
+    configured.log()
+    del configured.desk.environment["HERE_KEY"]
+    ran = configured.desk.octosync("plan", OCTOMIL_API_KEY=KEY)
+    assert ran.code == 1
+    assert "HERE_KEY is not set" in ran.stderr
+    assert "octosync.yaml:2" in ran.stderr
+    assert configured.log() == []
+
+
+def test_url_and_context_together_are_refused(configured: Office) -> None:
+    """Each names a control plane: which one is meant is for the user to say."""
+    for typed, variables in (
+        (("--url", configured.url, "--context", "here"), {}),
+        ((), {"OCTOSYNC_URL": configured.url, "OCTOSYNC_CONTEXT": "here"}),
+    ):
+        ran = configured.desk.octosync("plan", *typed, **variables)
+        assert ran.code == 64
+        assert "url-with-context" in ran.stderr
+    assert configured.log() == []
+
+
+def test_no_credential_says_what_to_do(desk: Desk) -> None:
+    """Without a key and without a control plane octosync never guesses one: it names the variable and the demo."""
+    desk.write("apps/a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\n")
+    ran = desk.octosync("plan", "-f", "apps")
+    assert ran.code == 1
+    assert "OCTOMIL_API_KEY" in ran.stderr
+    assert "octosync demo" in ran.stderr
+
+
+def test_a_token_file_is_read(office: Office, tmp_path: Path) -> None:
+    """`--token-file` holds the key alone; it is named in a refusal, its content never."""
+    office.declare()
+    office.desk.environment = {}
+    file = tmp_path / "key"
+    file.write_text(f"{KEY}\n")
+    assert office.plan("--token-file", file).code == 0
+    assert office.plan(OCTOSYNC_TOKEN_FILE=str(file)).code == 0
+    file.write_text("oct_test_wrong_9999")
+    ran = office.plan("--token-file", file)
+    assert ran.code == 1
+    assert str(file) in ran.stderr
+    assert "oct_test_wrong" not in ran.output
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"\xff\xfe", b"a\nb"])
+def test_a_token_file_that_holds_no_key_is_one_clear_error(office: Office, content: bytes) -> None:
+    """Empty, blank, two lines, no text: said before anything is sent."""
+    office.declare()
+    office.desk.write("key", content)
+    ran = office.plan("--token-file", "key")
+    assert ran.code == 1
+    assert "key" in ran.stderr
+    assert office.log() == []
+
+
+def test_strict_makes_warnings_errors(office: Office) -> None:
+    """`--strict` fails for a warning, and says that it did."""
+    office.declare(
+        text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\nspec: {slots: [{capability: chta}]}\n"
+    )
+    assert office.plan().code == 0
+    assert office.desk.octosync("validate", "-f", "apps", "--strict").code == 1
+    ran = office.plan("--strict")
+    assert ran.code == 1
+    assert "--strict" in ran.stderr
+    assert office.apply("--strict").code == 1
+    assert office.writes() == []
+
+
+def test_strict_holds_for_what_only_the_plan_knows(office: Office) -> None:
+    """A warning that only live state gives rise to stops a strict apply, too."""
+    office.plane.with_slot(office.plane.with_app("search"), public_client_allowed=True)
+    office.declare(
+        text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\n"
+        "spec: {slots: [{capability: chat, servingPolicy: local_only}]}\n"
+    )
+    office.log()
+    assert office.plan("--strict").code == 1
+    assert office.apply("--strict").code == 1
+    assert office.writes() == []
+    assert office.apply().code == 0
+
+
+def test_a_suggested_command_means_the_same(office: Office) -> None:
+    """The way out that a blocked plan prints repeats every flag that gives the command its meaning, and works as typed."""
+    office.plane.with_slot(office.plane.with_app("search"))
+    text = "{name: search, annotations: {octosync.dev/protect: 'true'}}"
+    office.declare(
+        text=f"apiVersion: octosync.dev/v1\nkind: App\nmetadata: {text}\nspec: {{name: '${{CHANNEL}}', slots: []}}\n"
+    )
+    office.desk.write("key", KEY)
+    office.desk.write("else where/octosync.yaml", "rate: {requestsPerMinute: 0}\n")
+    office.desk.environment = {"CHANNEL": "beta"}
+    typed = ("--config", "else where/octosync.yaml", "--env", "CHANNEL", "--token-file", "key", "--app", "sea*")
+    said = office.plan(*typed).stdout
+    (line,) = (line for line in said.splitlines() if "If this is meant:" in line)
+    command = shlex.split(line.partition("octosync ")[2])
+    assert office.desk.octosync(*command, "--yes").code == 0

@@ -1,0 +1,142 @@
+"""The JSON documents: every key of cli.md, no more and no less, so that tools can rely on them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.support.desks import Office
+
+PLAN = {
+    "format_version": None,
+    "octosync_version": None,
+    "timestamp": None,
+    "errored": None,
+    "control_plane": {"url", "org_id", "context"},
+    "invocation": {"paths", "kustomize", "apps", "selector", "base", "changed_only"},
+    "manifests": {"digest", "files", "apps", "git"},
+    "scope": {"apps", "sections", "left_alone"},
+    "overrides": None,
+    "resource_changes": None,
+    "blocked": None,
+    "recommendations": None,
+    "diagnostics": None,
+    "errors": None,
+    "fingerprints": None,
+    "cost": {"requests_used", "requests_to_apply", "seconds_at_rate_limit"},
+    "summary": {"create", "update", "delete", "enable", "optimize", "archive", "held", "unchanged"},
+}
+LEFT_ALONE = {"orphan_apps", "unmanaged_apps", "suspended", "stale", "released", "held", "unknown_targets"}
+ROW = {
+    "address", "app", "type", "name", "labels", "change", "action_reason", "drift", "held_until", "operation", "preview",
+    "depends_on", "destructive", "source",
+}  # fmt: skip
+BLOCKED = {"guard", "message", "override", "trailer", "way_out", "addresses"}
+DIAGNOSTIC = {"severity", "rule", "summary", "range", "path", "suggestion", "notes"}
+OUTCOME = {"address", "action", "status", "message", "reference", "hints", "request_ids"}
+
+
+def document_of(text: str) -> dict[str, Any]:
+    """Read a document."""
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def assert_plan(document: dict[str, Any]) -> None:
+    """Hold a plan's document against the list of keys, in their order."""
+    assert list(document) == list(PLAN)
+    for name, keys in PLAN.items():
+        if keys is not None:
+            assert set(document[name]) == keys, name
+    assert document["format_version"] == "1.0"
+    assert document["timestamp"].endswith("Z")
+    assert set(document["scope"]["left_alone"]) == LEFT_ALONE
+    assert set(document["scope"]["sections"]) == {"targets", "slots", "inference_config"}
+    for row in document["resource_changes"]:
+        assert set(row) == ROW
+        assert set(row["change"]) == {"actions", "before", "after", "fields"}
+        assert set(row["source"]) == {"file", "line", "column"}
+        assert row["operation"] is None or set(row["operation"]) == {"id", "method", "path"}
+        for change in row["change"]["fields"]:
+            assert set(change) == {"path", "before", "after", "sensitive"}
+    for one in document["blocked"]:
+        assert set(one) == BLOCKED
+    for one in document["diagnostics"]:
+        assert set(one) <= DIAGNOSTIC
+        assert set(one["range"]) == {"filename", "start"}
+
+
+def test_a_plan_has_exactly_these_keys(office: Office) -> None:
+    """`plan -o json`, and the same in --plan-out's file."""
+    path = office.plane.with_app("search", name="Before")
+    office.plane.with_slot(path, preferred_engines=["mlx"])
+    office.plane.with_slot(path, "vision")
+    metadata = "{name: search, annotations: {octosync.dev/protect: 'true'}}"
+    office.declare(
+        text=f"apiVersion: octosync.dev/v1\nkind: App\nmetadata: {metadata}\n"
+        "spec: {name: After, slots: [{capability: chat, preferredEngines: [coreml]}, {capability: chta}]}\n"
+    )
+    ran = office.plan("-o", "json", "--plan-out", "plan.json")
+    assert ran.code == 4
+    document = document_of(ran.stdout)
+    assert_plan(document)
+    assert document["blocked"]
+    assert document["diagnostics"]
+    assert {row["type"] for row in document["resource_changes"]} == {"app", "slot"}
+    assert {row["change"]["actions"][0] for row in document["resource_changes"]} == {"create", "update", "delete"}
+    saved = document_of((office.desk.directory / "plan.json").read_text())
+    assert {**saved, "timestamp": 0} == {**document, "timestamp": 0}
+
+
+def test_full_adds_rows_of_what_is_as_declared(office: Office) -> None:
+    """`--full`: a no-op has a row with no reason; without it there is none."""
+    office.declare()
+    office.apply()
+    assert document_of(office.plan("-o", "json").stdout)["resource_changes"] == []
+    document = document_of(office.plan("-o", "json", "--full").stdout)
+    assert_plan(document)
+    assert {row["change"]["actions"][0] for row in document["resource_changes"]} == {"no-op"}
+    assert {row["action_reason"] for row in document["resource_changes"]} == {None}
+
+
+def test_an_apply_has_its_plan_and_one_outcome_an_action(office: Office) -> None:
+    """`apply -o json`: the plan that was executed, and what became of each action, in order."""
+    office.declare()
+    document = document_of(office.apply("-o", "json").stdout)
+    assert set(document) == {"format_version", "run", "plan", "outcomes", "summary", "exit_code"}
+    assert_plan(document["plan"])
+    rows = [row["address"] for row in document["plan"]["resource_changes"]]
+    assert [outcome["address"] for outcome in document["outcomes"]] == rows
+    assert all(set(outcome) == OUTCOME for outcome in document["outcomes"])
+    assert document["summary"]["done"] == len(rows)
+
+
+def test_an_apply_with_nothing_to_do_is_a_document_too(office: Office) -> None:
+    """`apply -o json` always writes one document: with no run where nothing was applied."""
+    office.declare()
+    office.apply()
+    document = document_of(office.apply("-o", "json").stdout)
+    assert document["run"] is None
+    assert document["outcomes"] == []
+    assert document["exit_code"] == 0
+
+
+def test_validate_has_the_same_diagnostics(office: Office) -> None:
+    """`validate -o json`: exactly five keys, and the plan's diagnostics."""
+    office.declare(
+        text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\nspec: {slots: [{capability: chta}]}\n"
+    )
+    document = document_of(office.desk.octosync("validate", "-f", "apps", "-o", "json").stdout)
+    assert list(document) == ["format_version", "valid", "files", "apps", "diagnostics"]
+    assert document["valid"] is True
+    assert document["diagnostics"] == document_of(office.plan("-o", "json").stdout)["diagnostics"]
+
+
+def test_json_holds_no_colour_and_is_ascii(office: Office) -> None:
+    """A document is the same on every terminal and in every locale."""
+    office.declare(name="Süche 🔍")
+    for command in ("plan", "validate"):
+        where = ("--url", office.url) if command == "plan" else ()
+        ran = office.desk.octosync(command, "-f", "apps", *where, "-o", "json", "--color", "always", terminal=True)
+        assert ran.stdout.isascii()
+        assert "\x1b" not in ran.stdout

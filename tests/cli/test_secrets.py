@@ -1,0 +1,128 @@
+"""Secrets: the API key, and what stands under a sensitive key anywhere, are in nothing that octosync writes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.support.calls import KEY
+from tests.support.desks import Office
+from tests.support.invoking import Ran
+from tests.support.planes import ok
+
+DECLARED, LIVE, NESTED, LABEL = "hunter2-declared", "hunter2-live", "hunter2-nested", "hunter2-label"
+SECRETS = (KEY, DECLARED, LIVE, NESTED, LABEL)
+MANIFEST = f"""\
+apiVersion: octosync.dev/v1
+kind: App
+metadata: {{name: search, labels: {{deploy-token: {LABEL}}}}}
+spec:
+  slots:
+    - capability: chat
+      bindings: [{{binding_key: a, access_token: {NESTED}}}]
+  inferenceConfig:
+    api_key: {DECLARED}
+    provider: {{Authorization: [{NESTED}], region: eu}}
+"""
+FAULTS: list[dict[str, Any]] = [
+    {"action": "status", "status": 422, "message": f"bad api_key {DECLARED}: {NESTED}", "details": {"api_key": DECLARED}},
+    {"action": "status", "status": 401, "message": f"no such key: {KEY}"},
+    {"action": "status", "status": 403, "message": f"Bearer {KEY} may not", "shape": "text"},
+    {"action": "redirect", "location": f"https://login.example/?token={KEY}"},
+    {"action": "drop_field", "field": "api_key"},
+    {"action": "garbage"},
+]  # fmt: skip
+
+
+@pytest.fixture
+def office_with_secrets(office: Office) -> Office:
+    path = office.plane.with_app("search")
+    office.plane.with_slot(path, bindings=[{"binding_key": "a", "access_token": LIVE}])
+    ok(office.plane.api.put(f"{path}/inference-config", json={"api_key": LIVE, "old_secret": LIVE}))
+    office.declare(text=MANIFEST)
+    return office
+
+
+def assert_hidden(office: Office, *runs: Ran) -> None:
+    """Look for every secret in every byte that was produced: both streams, plan files, the journal."""
+    produced = {name: data for name, data in office.desk.files().items() if not name.startswith("apps/")}
+    produced["output"] = "".join(run.output for run in runs).encode()
+    for name, data in produced.items():
+        for secret in SECRETS:
+            assert secret.encode() not in data, f"{secret} in {name}"
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_no_secret_is_in_what_a_good_run_writes(office_with_secrets: Office, output: str) -> None:
+    """Validate, plan, its file, apply, its journal: sensitive values are shown as such, coloured and in full or not."""
+    office = office_with_secrets
+    loud = ("--color", "always", "--full", "-o", output)
+    runs = [
+        office.desk.octosync("validate", "-f", "apps", "--color", "always", "-o", output),
+        office.plan(*loud, "--plan-out", "plan.json"),
+        office.apply_file(*loud),
+        office.plan(*loud),
+    ]
+    assert [run.code for run in runs] == [0, 0, 0, 0]
+    assert_hidden(office, *runs)
+    if output == "text":
+        assert "(sensitive, changed)" in runs[1].stdout
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[f"{fault['action']}-{fault.get('status', '')}" for fault in FAULTS])
+def test_no_secret_is_in_an_error(office_with_secrets: Office, fault: dict[str, Any]) -> None:
+    """A control plane that echoes what was sent gets it masked, in reads and writes, outcomes and journal."""
+    office = office_with_secrets
+    office.break_with({"operation": "apps.put_inference_config", "times": None, **fault})
+    applied = [office.apply("--color", "always"), office.apply("-o", "json")]
+    assert {run.code for run in applied} <= {0, 1, 5}
+    # A read sends no value that could come back: what is left to echo is the key.
+    office.break_with({"operation": "*", "times": None, **fault, "message": f"no: {KEY}", "details": None})
+    read = [office.plan("--color", "always"), office.plan("-o", "json", "--plan-out", "plan.json")]
+    assert_hidden(office, *applied, *read)
+
+
+def test_a_moved_sensitive_value_is_named_and_not_shown(office_with_secrets: Office) -> None:
+    """Exit 3 names what moved; a sensitive value has moved all the same, and is not told."""
+    office = office_with_secrets
+    office.save()
+    ok(office.plane.api.put("/apps/search/inference-config", json={"api_key": f"{LIVE}-2"}))
+    ran = office.apply_file()
+    assert ran.code == 3
+    assert "app/search/inference-config" in ran.stderr
+    assert_hidden(office, ran)
+
+
+def test_a_bad_line_with_a_secret_is_not_quoted(office: Office) -> None:
+    """The source line of a diagnostic is left out where it holds a secret, even in a file that doesn't parse."""
+    bad = [
+        MANIFEST.replace("api_key: ", "api_key: !!str "),
+        MANIFEST.replace("    api_key", "\tapi_key"),
+        MANIFEST.replace(f"api_key: {DECLARED}", f"api_key: {DECLARED}\n    api_key: {DECLARED}"),
+        MANIFEST.replace(f"api_key: {DECLARED}", f'api_key: "{DECLARED}'),
+        MANIFEST.replace("binding_key: a", "binding_key: [a"),
+    ]
+    runs = []
+    for text in bad:
+        office.declare(text=text)
+        runs += [office.plan("--color", "always"), office.desk.octosync("validate", "-f", "apps", "-o", "json")]
+    assert {run.code for run in runs} == {1}
+    assert_hidden(office, *runs)
+
+
+def test_a_key_typed_where_it_does_not_belong_is_not_echoed(office: Office) -> None:
+    """A key in the URL is refused without being shown."""
+    office.declare()
+    ran = office.desk.octosync("plan", "-f", "apps", "--url", f"http://ana:{KEY}@127.0.0.1:1")
+    assert ran.code == 1
+    assert KEY not in ran.output
+
+
+def test_the_plan_file_is_still_whole(office_with_secrets: Office) -> None:
+    """A plan file without its sensitive values approves all the same: they are null in it, never cut out."""
+    document = office_with_secrets.save()
+    (row,) = (row for row in document["resource_changes"] if row["type"] == "inference_config")
+    assert row["change"]["after"]["api_key"] is None
+    assert json.dumps(document).count("hunter2") == 0
+    assert office_with_secrets.apply_file().code == 0

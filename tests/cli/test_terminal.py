@@ -1,0 +1,151 @@
+"""Streams: data to stdout, everything else to stderr; colour where it is wanted; quiet where nobody listens."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+from contextlib import suppress
+
+import pytest
+from tests.support.desks import Office
+from tests.support.invoking import Desk
+
+ESCAPE = "\x1b["
+DOWN = {"operation": "*", "action": "status", "status": 501, "times": None}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "terminal", "environment", "coloured"),
+    [
+        ((), False, {}, False),
+        ((), True, {}, True),
+        ((), True, {"NO_COLOR": "1"}, False),
+        ((), True, {"NO_COLOR": ""}, True),
+        ((), True, {"TERM": "dumb"}, False),
+        (("--color", "always"), False, {}, True),
+        (("--color", "always"), False, {"NO_COLOR": "1"}, True),
+        (("--color", "never"), True, {}, False),
+        ((), False, {"OCTOSYNC_COLOR": "always"}, True),
+    ],
+)
+def test_colour_is_for_those_who_see_it(
+    desk: Desk, arguments: tuple[str, ...], terminal: bool, environment: dict[str, str], coloured: bool
+) -> None:
+    """auto: on a terminal, unless NO_COLOR is set to something or the terminal is dumb; a flag always has its way."""
+    desk.write("a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\n")
+    ran = desk.octosync("validate", "-f", "a.yaml", *arguments, terminal=terminal, **environment)
+    assert (ESCAPE in ran.stdout) is coloured
+
+
+def test_text_reads_the_same_without_colour(office: Office) -> None:
+    """Colour carries no meaning: without its escapes the coloured plan is the plain one."""
+    office.declare()
+    plain, painted = office.plan("--color", "never").stdout, office.plan("--color", "always").stdout
+    for code in ("0", "1", "2", "31", "32", "33", "36"):
+        painted = painted.replace(f"{ESCAPE}{code}m", "")
+    assert painted == plain
+
+
+def test_data_goes_to_stdout_and_errors_to_stderr(office: Office) -> None:
+    """A plan is on stdout and stderr is empty; an error is on stderr and stdout is empty."""
+    office.declare()
+    good = office.plan()
+    assert good.stderr == ""
+    office.break_with(DOWN)
+    bad = office.plan("-o", "json")
+    assert bad.stdout == ""
+    assert bad.stderr.startswith("error: ")
+
+
+def test_no_progress_without_a_terminal(office: Office) -> None:
+    """In CI there are no bars: what is quick says nothing on stderr."""
+    office.declare()
+    assert office.apply().stderr == ""
+
+
+def test_progress_is_drawn_on_a_terminal(office: Office) -> None:
+    """At a terminal the stages are drawn on stderr, and taken away again; stdout holds the report alone."""
+    office.declare()
+    ours, theirs = pty.openpty()
+    with office.desk.start("apply", "-f", "apps", "--url", office.url, "--yes", stderr=theirs) as process:
+        os.close(theirs)
+        seen = b""
+        with suppress(OSError):  # how the end of a terminal reads
+            while piece := os.read(ours, 65536):
+                seen += piece
+        assert process.stdout is not None
+        report = process.stdout.read().decode()
+    os.close(ours)
+    assert b"applying" in seen
+    assert b"4/4" in seen
+    assert ESCAPE not in report
+    assert "4 applied" in report
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_closed_pipe_is_quiet(office: Office, output: str) -> None:
+    """`octosync plan | head -1` shows a line and nothing else: no traceback, no complaint."""
+    office.declare()
+    reader, writer = os.pipe()
+    os.close(reader)
+    with office.desk.start("plan", "-f", "apps", "--url", office.url, "-o", output, stdout=writer) as process:
+        os.close(writer)
+        _, said = process.communicate(timeout=60)
+    assert said == b""
+    assert process.returncode == 130
+
+
+def test_an_apply_whose_plan_nobody_reads_writes_nothing(office: Office) -> None:
+    """Where the reader of the plan is gone before the first write, there is none."""
+    office.declare()
+    reader, writer = os.pipe()
+    os.close(reader)
+    with office.desk.start("apply", "-f", "apps", "--url", office.url, "--yes", stdout=writer) as process:
+        os.close(writer)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert office.writes() == []
+
+
+def test_an_apply_whose_report_nobody_reads_says_how_it_went_by_its_code(office: Office) -> None:
+    """Where the reader of the report is gone after the writes, the exit code is still that of the run."""
+    office.declare()
+    reader, writer = os.pipe()
+    os.close(reader)
+    arguments = ("apply", "-f", "apps", "--url", office.url, "--yes", "-o", "json")
+    with office.desk.start(*arguments, stdout=writer) as process:
+        os.close(writer)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert said == b""
+    assert len(office.writes()) == 4
+
+
+def test_a_full_disk_is_one_clear_error(office: Office) -> None:
+    """What can't be written is said, with 1 for a plan; an apply that is done keeps its code, and names its journal."""
+    office.declare()
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 — a device
+        planned = office.desk.run("plan", "-f", "apps", "--url", office.url, stdout=full)
+        applied = office.desk.run("apply", "-f", "apps", "--url", office.url, "--yes", "-o", "json", stdout=full)
+    assert planned.code == 1
+    assert planned.stderr.startswith("error: output-unwritable")
+    assert applied.code == 0
+    assert ".octosync/state.db" in applied.stderr
+    assert "Nothing was written" not in applied.stderr
+
+
+def test_any_locale_shows_everything(office: Office) -> None:
+    """A locale without the characters of a report gets them as escapes, not as a traceback."""
+    office.declare(name="Süche 🔍")
+    ran = office.desk.run(
+        "plan", "-f", "apps", "--url", office.url, environment={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    )
+    assert ran.code == 0
+    assert ran.stderr == ""
+    assert "\\U0001f50d" in ran.stdout
+
+
+def test_the_module_is_the_command(desk: Desk) -> None:
+    """`python -m octosync` and `octosync` are one."""
+    assert desk.run("version", stdin=subprocess.DEVNULL).stdout == desk.octosync("version").stdout
