@@ -130,6 +130,7 @@ async def test_somebody_else_was_there_meanwhile(site: Site, kind: str) -> None:
     (outcome,) = applied.outcomes
     assert (outcome.status.value, outcome.reference) == ("stale", "object-moved")
     assert site.state() == theirs
+    assert applied.wrote  # ours may have been there for a moment
 
 
 async def test_a_delete_that_somebody_else_did_after_ours_was_lost(site: Site) -> None:

@@ -78,6 +78,15 @@ async def test_an_archived_app_under_the_slug_is_not_ours(site: Site) -> None:
     assert said(outcome) == ("stale", "object-moved")
 
 
+async def test_a_slug_that_is_taken_by_nobody(site: Site) -> None:
+    """A 409 to a create although there is no such app to be read: failed, with what the control plane says."""
+    turn = await site.look(desired_app("a"))
+    site.plane.break_with(refusal("apps.create", 409, "conflict", message="The slug is reserved"))
+    (outcome,) = (await site.act(turn)).outcomes
+    assert said(outcome) == ("failed", "conflict")
+    assert "The slug is reserved" in outcome.message
+
+
 async def test_a_write_into_an_app_that_was_archived_meanwhile(site: Site) -> None:
     """An archived app refuses every write with a 409, although the slot is as it was read: failed, with the reason."""
     site.plane.app("a", "chat")

@@ -127,7 +127,7 @@ class Performer:
             return _performed(action, Status.DONE, ids, "it was already as declared", wrote=attempt > 1)
         if isinstance(action, RegisterTarget):
             return _performed(action, Status.FAILED, ids, error=_held_by(None, error))
-        if isinstance(action, CreateApp) or not seen.unmoved:
+        if not seen.unmoved:
             return _stale(action, ids, wrote=attempt > 1)
         return _performed(action, Status.FAILED, ids, error=error)
 
