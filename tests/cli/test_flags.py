@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -56,7 +57,9 @@ def test_no_variable_loosens_a_guard(office: Office) -> None:
     metadata = "{name: search, annotations: {octosync.dev/protect: 'true'}}"
     office.declare(text=f"apiVersion: octosync.dev/v1\nkind: App\nmetadata: {metadata}\nspec: {{slots: []}}\n")
     office.log()
-    loosened = {f"OCTOSYNC_{name}": "1" for name in ("ALLOW_PROTECTED", "ALLOW_DELETES", "ALLOW_ARCHIVES")}
+    loosened: dict[str, Any] = {
+        f"OCTOSYNC_{name}": "1" for name in ("ALLOW_PROTECTED", "ALLOW_DELETES", "ALLOW_ARCHIVES")
+    }
     assert office.plan(**loosened).code == 4
     assert office.apply(**loosened).code == 4
     assert office.desk.octosync("apply", "-f", "apps", "--url", office.url, OCTOSYNC_YES="1").code == 64
@@ -114,7 +117,7 @@ def test_the_default_context_serves_where_nothing_is_said(configured: Office, ot
 def test_flag_over_octosync_over_octomil_over_file(configured: Office, other: Served) -> None:
     """Flag > OCTOSYNC_* > OCTOMIL_* > file > default, one step at a time."""
     desk, there = configured.desk, other.running.url
-    octomil = {"OCTOMIL_API_URL": there, "OCTOMIL_API_KEY": OTHER_KEY}
+    octomil: dict[str, Any] = {"OCTOMIL_API_URL": there, "OCTOMIL_API_KEY": OTHER_KEY}
     # A context is taken whole: OCTOMIL_* serves only when none is chosen.
     assert desk.octosync("plan", **octomil).code == 0
     assert reached(configured, other) == "here"
@@ -129,7 +132,7 @@ def test_flag_over_octosync_over_octomil_over_file(configured: Office, other: Se
     (desk.directory / "octosync.yaml").unlink()
     assert desk.octosync("plan", "-f", "apps", **octomil).code == 0
     assert reached(configured, other) == "there"
-    octosync_url = {"OCTOSYNC_URL": configured.url, "OCTOMIL_API_URL": there, "OCTOMIL_API_KEY": KEY}
+    octosync_url: dict[str, Any] = {"OCTOSYNC_URL": configured.url, "OCTOMIL_API_URL": there, "OCTOMIL_API_KEY": KEY}
     assert desk.octosync("plan", "-f", "apps", **octosync_url).code == 0
     assert reached(configured, other) == "here"
 
@@ -150,10 +153,11 @@ def test_a_context_is_taken_whole(configured: Office) -> None:
 
 def test_url_and_context_together_are_refused(configured: Office) -> None:
     """Each names a control plane: which one is meant is for the user to say."""
-    for typed, variables in (
+    cases: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         (("--url", configured.url, "--context", "here"), {}),
         ((), {"OCTOSYNC_URL": configured.url, "OCTOSYNC_CONTEXT": "here"}),
-    ):
+    )
+    for typed, variables in cases:
         ran = configured.desk.octosync("plan", *typed, **variables)
         assert ran.code == 64
         assert "url-with-context" in ran.stderr

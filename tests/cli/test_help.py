@@ -32,11 +32,8 @@ def test_completion_works_in_every_shell(desk: Desk, shell: str) -> None:
     script = desk.octosync(_OCTOSYNC_COMPLETE=f"{shell}_source")
     assert script.code == 0
     assert "_OCTOSYNC_COMPLETE" in script.stdout
-    if shell == "fish":
-        line = {"COMP_WORDS": "octosync plan --det", "COMP_CWORD": "--det"}
-    else:
-        line = {"COMP_WORDS": "octosync plan --det", "COMP_CWORD": "2"}
-    completed = desk.octosync(_OCTOSYNC_COMPLETE=f"{shell}_complete", **line)
+    word = "--det" if shell == "fish" else "2"
+    completed = desk.octosync(_OCTOSYNC_COMPLETE=f"{shell}_complete", COMP_WORDS="octosync plan --det", COMP_CWORD=word)
     assert "--detailed-exitcode" in completed.stdout
 
 

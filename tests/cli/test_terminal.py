@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from tests.support.desks import Office
@@ -30,7 +31,7 @@ DOWN = {"operation": "*", "action": "status", "status": 501, "times": None}
     ],
 )
 def test_colour_is_for_those_who_see_it(
-    desk: Desk, arguments: tuple[str, ...], terminal: bool, environment: dict[str, str], coloured: bool
+    desk: Desk, arguments: tuple[str, ...], terminal: bool, environment: dict[str, Any], coloured: bool
 ) -> None:
     """auto: on a terminal, unless NO_COLOR is set to something or the terminal is dumb; a flag always has its way."""
     desk.write("a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\n")

@@ -33,8 +33,9 @@ class RemoteFlags:
 def chosen_context(flags: RemoteFlags, configuration: Configuration) -> Context | None:
     """Return the context in force: `--context`, `OCTOSYNC_CONTEXT`, else the default one, and none where a URL is given.
 
-    Raises `UsageError` for both at once, and for a context that does not exist.
+    Raises `UsageError` for both at once, for one that is empty, and for a context that does not exist.
     """
+    _refuse_empty(flags)
     name, url = flags.context, flags.url
     if name is not None and url is not None:
         context_typed, url_typed = _was_typed("context"), _was_typed("url")
@@ -72,9 +73,9 @@ def connect(
     if token is None and context is None and flags.url is None:
         raise ConfigError(
             "no-credential",
-            "no API key, and no control plane is named",
+            f"no API key for {url}",
             hints=(
-                "Set OCTOMIL_API_KEY, or choose a context of octosync.yaml: --context NAME",
+                "Set OCTOMIL_API_KEY, or name another control plane: --context NAME of octosync.yaml, or --url URL",
                 "To try octosync without Octomil: `octosync demo`",
             ),
         )
@@ -94,6 +95,15 @@ def control_plane(connection: Connection, context: Context | None, seen_org: str
     return ControlPlane(
         url=connection.url, org_id=connection.org or seen_org, context=context.name if context else None
     )
+
+
+def _refuse_empty(flags: RemoteFlags) -> None:
+    """Refuse `--url "$URL"` where URL is not set: falling back would reach another control plane than the one meant."""
+    for flag, value in (("--context", flags.context), ("--url", flags.url), ("--org", flags.org)):
+        if value is not None and not value.strip():
+            raise UsageError(
+                "empty-value", f"{flag} is empty", hints=("Is a variable not set? Or leave the flag out.",)
+            )
 
 
 def _was_typed(name: str) -> bool:

@@ -14,7 +14,7 @@ from octosync.cli.connecting import RemoteFlags, connect, control_plane
 from octosync.cli.console import err, wants_colour
 from octosync.cli.gathering import Gathered, ManifestFlags, gather
 from octosync.cli.progress import ProgressBar
-from octosync.errors import ExitCode
+from octosync.errors import ExitCode, Missing, OctosyncError, RemoteError
 from octosync.manifest import select
 from octosync.manifest.git import git_revision
 from octosync.model import JsonObject, State
@@ -200,9 +200,20 @@ def open_remote(prepared: Prepared, waits: Waits) -> Octomil:
 
 
 async def take_look(prepared: Prepared, remote: Octomil, waits: Waits) -> Turn:
-    """Read, plan and judge, with progress."""
+    """Read, plan and judge, with progress. Raises `RemoteError` for what kept every app from being read."""
     with ProgressBar("reading", prepared.connection.requests_per_minute) as bar:
         waits.show = bar.waiting
         turn = await look(prepared.desired, remote, prepared.policy, now=datetime.now(UTC), progress=bar.advance)
         waits.show = None
+    if (error := _in_the_way_of_all(turn)) is not None:
+        raise error
     return turn
+
+
+def _in_the_way_of_all(turn: Turn) -> OctosyncError | None:
+    """Return the error that all apps met alike: the control plane is not what it should be, and no plan is to be shown."""
+    errors = tuple(turn.plan.errors.values())
+    alike = {(type(error), error.reference, error.hints) for error in errors}
+    if len(errors) < len(turn.plan.apps) or len(alike) != 1:
+        return None
+    return errors[0] if isinstance(errors[0], RemoteError) and not isinstance(errors[0], Missing) else None

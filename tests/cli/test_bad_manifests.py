@@ -1,0 +1,129 @@
+"""Files that are no manifests, as a user would meet them: one clear error each, exit 1, nothing sent, no traceback."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.desks import Office
+
+HEAD = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\n"
+BOMB = (
+    HEAD
+    + "spec:\n  inferenceConfig:\n    a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+    + "".join(
+        f"    {name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
+        for before, name in zip("abcdefg", "bcdefgh", strict=True)
+    )
+)
+CASES: dict[str, tuple[Any, str]] = {
+    "unknown-field": (HEAD + "spec: {slots: [{capability: chat, servingPolcy: local_first}]}\n", "did you mean"),
+    "duplicate-key": (HEAD + "spec:\n  name: a\n  name: b\n", "name"),
+    "tab": (HEAD + "spec:\n\tname: a\n", "tab"),
+    "bomb": (BOMB, "100,000"),
+    "binary": (b"\x7fELF\x02\x01\x01\x00\x00\x00\xff\xfe\x00", "UTF-8"),
+    "nul": (HEAD.encode() + b"spec: {name: a\x00b}\n", "U+0000"),
+    "empty": (b"", "no document"),
+    "comments": (b"# nothing\n", "no document"),
+    "latin-1": ((HEAD + "spec: {name: Süche}\n").encode("latin-1"), "UTF-8"),
+    "utf-16": ((HEAD + "spec: {name: a}\n").encode("utf-16"), "UTF-8"),
+    "python": (HEAD + "spec: {name: !!python/object/apply:os.system [true]}\n", "tag"),
+    "unclosed": (HEAD + "spec: {name: a\n", ""),
+    "large": (b"# " + b"x" * (17 * 2**20), "16 MiB"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_is_one_clear_error(office: Office, name: str) -> None:
+    """validate, plan and apply say the same, with the file's name and, where there is one, the place."""
+    content, said = CASES[name]
+    office.desk.write("apps/bad.yaml", content)
+    runs = (office.desk.octosync("validate", "-f", "apps"), office.plan(), office.apply())
+    for ran in runs:
+        assert ran.code == 1
+        text = ran.output
+        assert "apps/bad.yaml" in text
+        assert said in text
+        assert sum(line.startswith("error: ") for line in text.splitlines()) == 1
+    assert office.log() == []
+
+
+def test_a_missing_path_is_one_clear_error(office: Office) -> None:
+    """A path that isn't there is an error: it never means that nothing is declared."""
+    ran = office.plan()
+    assert ran.code == 1
+    assert "apps does not exist" in ran.stderr
+    assert office.log() == []
+
+
+def test_an_empty_folder_is_one_clear_error(office: Office) -> None:
+    """No manifest at all is a mistake, unless --allow-empty says otherwise; then nothing is deleted either."""
+    (office.desk.directory / "apps").mkdir()
+    office.plane.with_app("search")
+    office.log()
+    assert office.plan().code == 1
+    ran = office.plan("--allow-empty")
+    assert ran.code == 0 or "holds no manifests" in ran.stderr
+    assert office.writes() == []
+
+
+def test_a_fifo_never_blocks(office: Office) -> None:
+    """A path that is neither file nor directory is refused unopened, and points to -f -."""
+    folder = office.desk.directory / "apps"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.yaml")
+    for path in ("apps", "apps/pipe.yaml"):
+        ran = office.desk.octosync("plan", "-f", path, "--url", office.url)
+        assert ran.code == 1
+        assert "apps/pipe.yaml is neither a file nor a directory" in ran.stderr
+        assert "-f -" in ran.stderr
+    assert office.log() == []
+
+
+def test_every_problem_is_told_in_one_go(office: Office) -> None:
+    """All problems of all files come at once, by place, counted."""
+    office.desk.write("apps/a.yaml", CASES["unknown-field"][0])
+    office.desk.write("apps/b.yaml", CASES["duplicate-key"][0].replace("search", "b"))
+    office.desk.write("apps/c.yaml", CASES["empty"][0])
+    ran = office.plan()
+    assert ran.code == 1
+    assert ran.stderr.index("apps/a.yaml:4") < ran.stderr.index("apps/b.yaml:6")
+    assert "2 errors" in ran.stderr
+    assert "in 3 files. Nothing was sent." in ran.stderr
+
+
+def test_a_bad_octosync_yaml_stops_everything(office: Office) -> None:
+    """octosync.yaml is read as strictly, and its problems come first."""
+    office.declare()
+    office.desk.write(
+        "octosync.yaml", "contexts: {a: {url: http://127.0.0.1:1, token: abc}}\nguards: {maxDeletez: 3}\n"
+    )
+    ran = office.plan()
+    assert ran.code == 1
+    assert "secret-in-configuration" in ran.stderr
+    assert "maxDeletes" in ran.stderr
+    assert office.log() == []
+
+
+@pytest.mark.parametrize("config", ["nowhere.yaml", "."])
+def test_a_config_that_is_none_is_one_clear_error(office: Office, config: str) -> None:
+    """--config must name a file."""
+    office.declare()
+    ran = office.plan("--config", config)
+    assert ran.code == 1
+    assert ran.stderr.startswith("error: ")
+    assert office.log() == []
+
+
+def test_a_journal_that_cannot_be_written_stops_apply_before_its_first_write(office: Office, tmp_path: Path) -> None:
+    """Nothing is sent that could not be recorded."""
+    office.declare()
+    office.desk.write("journal", b"this is no database, and long enough not to be taken for a new one" * 20)
+    for journal in ("journal", "apps", "/dev/null/state.db", tmp_path / "journal" / "x"):
+        ran = office.apply("--state", journal)
+        assert ran.code == 1
+        assert "journal" in ran.stderr
+        assert "Nothing was written." in ran.stderr
+    assert office.writes() == []

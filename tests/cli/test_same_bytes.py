@@ -1,0 +1,48 @@
+"""The same input gives the same bytes, whatever the hash seed, the order of the files and of the arguments."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+from tests.support.calls import KEY
+from tests.support.desks import APP, Office
+from tests.support.invoking import Desk
+
+SEEDS = ("0", "1", "42", "1234", "4294967295")
+FILES = {
+    **{f"apps/team-{i % 3}/app-{i}.yaml": APP.format(slug=f"app-{i}", name=f"App {i}") for i in range(6)},
+    "apps/moves.yaml": "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: moves, labels: {b: x, a: y}}\n"
+    "spec:\n  targets: [{platform: ios, identifier: com.acme.gone}]\n"
+    "  inferenceConfig: {z: 1, a: {y: 2, b: [3, 1]}, m: null}\n",
+    "apps/gives.yaml": "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: gives}\nspec: {targets: [], slots: []}\n",
+    "apps/warns.yaml": "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: warns}\nspec: {slots: [{capability: chta}]}\n",
+}
+
+
+def test_five_seeds_and_five_orders_give_the_same_bytes(office: Office, tmp_path: Path) -> None:
+    """Text and JSON are identical over five PYTHONHASHSEEDs, each with the files made and named in another order."""
+    gives = office.plane.with_app("gives")
+    office.plane.with_target(gives, "ios", "com.acme.gone")
+    office.plane.with_slot(gives, "chat", bindings=[{"b": 1, "a": 2}, {"a": 1}])
+    office.plane.with_slot(gives, "vision")
+    running = []
+    for number, seed in enumerate(SEEDS):
+        order = random.Random(number).sample(sorted(FILES), len(FILES))  # noqa: S311 — an order, no secret
+        desk = Desk(tmp_path / seed, {"OCTOMIL_API_KEY": KEY, "PYTHONHASHSEED": seed})
+        for name in order:
+            desk.write(name, FILES[name])
+        named = [part for name in order for part in ("-f", name)]
+        where = ("--url", office.url, "--rate", "0", "--plan-out", "plan.json")
+        running.append((desk, desk.start("plan", *named, *where)))
+    texts, documents = set(), set()
+    for desk, process in running:
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        document = json.loads((desk.directory / "plan.json").read_text())
+        document["timestamp"] = ""
+        texts.add(out)
+        documents.add(json.dumps(document))
+    assert len(texts) == len(documents) == 1
+    assert b"Plan:" in texts.pop()
