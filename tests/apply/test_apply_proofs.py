@@ -158,7 +158,7 @@ async def test_one_odd_object_does_not_stop_what_is_proved(site: Site) -> None:
     site.plane.break_with(
         {"operation": "apps.put_slot", "action": "drop_field", "field": "preferred_engines", "slug": "app-03"}
     )
-    applied = await site.act(turn)
+    applied = await site.act(turn, concurrency=1)
     assert [outcome.status.value for outcome in applied.outcomes] == [*["done"] * 3, "not_kept", *["done"] * 2]
 
 
@@ -183,6 +183,22 @@ async def test_the_first_of_each_operation_goes_alone(site: Site) -> None:
 
     applied = await site.act(turn, transport=Tap(before=before, after=after))
     assert set(fates(applied).values()) == {"done"}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_move_proves_its_removal_only_as_a_whole(site: Site, whole: bool) -> None:
+    """A registration shows that the tuple was free; where it fails, the next removal still has to prove itself."""
+    site.plane.app("a", target="com.a")
+    site.plane.app("b")
+    site.plane.app("c", target="com.c")
+    turn = await site.look(
+        desired_app("a", targets=[]), desired_app("b", targets=["ios:com.a"]), desired_app("c", targets=[])
+    )
+    if not whole:
+        site.plane.break_with({"operation": "apps.create_target", "action": "status", "status": 422})
+    site.plane.log()
+    await site.act(turn, concurrency=1)
+    assert site.plane.log().count("GET /api/v1/apps/c/targets") == (0 if whole else 1)
 
 
 async def test_what_cannot_be_read_is_unproved(site: Site) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.every_kind import CASES, OVERWRITING
-from tests.support.site import Site, fates
+from tests.support.site import Site, Tap, fates
 from tests.support.states import desired_app
 
 from octosync.errors import ExitCode
@@ -332,9 +332,11 @@ async def test_the_first_create_tells_the_org(site: Site) -> None:
 async def test_the_right_org_lets_everything_go(site: Site, names_org: bool) -> None:
     """A first create in the right org, or whose answer names none, proves enough: the others fan out."""
     site.connection["org"] = "8f1c5b0e-6d1a-4c5e-9b57-0c70a11ce001"
-    turn = await site.look(*(desired_app(f"app-{n}", slots={"chat": {}}) for n in range(4)))
+    turn = await site.look(*(desired_app(f"app-{n}") for n in range(6)))
     if not names_org:
         site.plane.break_with(
             {"operation": "apps.create", "action": "drop_answer_field", "field": "org_id", "times": None}
         )
-    assert set(fates(await site.act(turn)).values()) == {"done"}
+    tap = Tap()
+    assert set(fates(await site.act(turn, transport=tap)).values()) == {"done"}
+    assert tap.most_under_way > 1

@@ -163,8 +163,8 @@ class _Run:
             heapq.heappush(self._ready, entry)
 
     def _may_start(self, unit: Unit) -> bool:
-        if self._org_unproved() and (self._underway or not isinstance(unit[0], CreateApp)):
-            return False
+        if self._org_unproved() and not isinstance(unit[0], CreateApp):
+            return False  # and of creates, the first goes alone to prove itself
         return self._proofs.admits(unit)
 
     def _org_unproved(self) -> bool:
