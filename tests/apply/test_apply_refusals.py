@@ -12,6 +12,7 @@ from tests.support.states import desired_app
 from octosync.errors import ExitCode
 from octosync.model import Outcome
 from octosync.report import exit_code_of_outcomes
+from octosync.server.settings import DEFAULT_ORG_ID
 
 PUT_SLOT = {"serving_policy": "local_only"}
 
@@ -241,6 +242,18 @@ async def test_a_short_run_that_met_nobody_is_unavailable(site: Site) -> None:
     assert applied.stopped_by.exit_code is ExitCode.UNAVAILABLE
 
 
+async def test_a_short_run_that_met_a_refusal_is_not_unavailable(site: Site) -> None:
+    """One action is refused, the other meets nobody: somebody was there, so trying again is not all there is to do."""
+    turn = await site.look(desired_app("a"), desired_app("b"))
+    site.plane.break_with(
+        refusal("apps.create", 422, "validation_error", slug=None, times=1), refusal("apps.create", 503, "down")
+    )
+    applied = await site.act(turn)
+    assert [said(outcome) for outcome in applied.outcomes] == [("failed", "rejected"), ("failed", "unavailable")]
+    assert not applied.wrote
+    assert applied.stopped_by is None
+
+
 async def test_a_look_that_meets_nobody_wrote_nothing(site: Site) -> None:
     """The reads before the writes fail: nothing was written, so it is 75."""
     site.plane.app("a", "chat", "tts", "vision")
@@ -312,7 +325,7 @@ async def test_a_422_about_anything_else_has_no_such_hint(site: Site) -> None:
 
 async def test_the_first_create_tells_the_org(site: Site) -> None:
     """An org is configured and nothing live has named one: a create goes alone, and a wrong org stops everything."""
-    site.connection["org"] = "8f1c5b0e-6d1a-4c5e-9b57-0c70a11ce001"
+    site.connection["org"] = DEFAULT_ORG_ID
     turn = await site.look(*(desired_app(f"app-{n}", slots={"chat": {}}) for n in range(4)))
     wrong = {"operation": "apps.create", "action": "set_answer_field", "field": "org_id", "value": "org-elsewhere"}
     site.plane.break_with({**wrong, "times": None})
@@ -328,10 +341,27 @@ async def test_the_first_create_tells_the_org(site: Site) -> None:
     assert applied.wrote  # the app is there, in the wrong org: that is no 1
 
 
+@pytest.mark.parametrize("right", [True, False])
+async def test_nothing_goes_before_the_org_is_known(site: Site, right: bool) -> None:
+    """Live answers name no org: what comes first in the plan waits for the create that tells, and goes only then."""
+    site.connection["org"] = DEFAULT_ORG_ID
+    site.plane.app("a", "chat")
+    nameless = {"operation": "apps.get", "action": "drop_answer_field", "field": "org_id", "times": None}
+    site.plane.break_with(nameless)
+    turn = await site.look(desired_app("a", slots={"chat": PUT_SLOT}), desired_app("b"))
+    assert [action.operation for action in turn.plan.actions] == ["apps.put_slot", "apps.create"]
+    org = {"operation": "apps.create", "action": "set_answer_field", "field": "org_id"}
+    site.plane.break_with(nameless, {**org, "value": DEFAULT_ORG_ID if right else "org-elsewhere"})
+    site.plane.log()
+    applied = await site.act(turn)
+    assert list(fates(applied).values()) == (["done", "done"] if right else ["not_attempted", "failed"])
+    assert site.writes() == ["POST /api/v1/apps", *(["PUT /api/v1/apps/a/slots/chat"] if right else [])]
+
+
 @pytest.mark.parametrize("names_org", [True, False])
 async def test_the_right_org_lets_everything_go(site: Site, names_org: bool) -> None:
     """A first create in the right org, or whose answer names none, proves enough: the others fan out."""
-    site.connection["org"] = "8f1c5b0e-6d1a-4c5e-9b57-0c70a11ce001"
+    site.connection["org"] = DEFAULT_ORG_ID
     turn = await site.look(*(desired_app(f"app-{n}") for n in range(6)))
     if not names_org:
         site.plane.break_with(
