@@ -222,6 +222,7 @@ def test_a_truncated_file_is_refused(planned: Office) -> None:
 
 def test_an_errored_plan_approves_nothing(planned: Office) -> None:
     """1: a plan that could not read an app is written, says that it can't be applied, and can't."""
+    planned.declare("notes", name="Notes")
     planned.break_with({"operation": "apps.list_slots", "action": "garbage", "times": None})
     ran = planned.plan("--plan-out", "plan.json")
     assert ran.code == 1

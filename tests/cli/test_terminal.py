@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
-from contextlib import suppress
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
 
 import pytest
 from tests.support.desks import Office
-from tests.support.invoking import Desk
+from tests.support.invoking import Desk, Ran
 
 ESCAPE = "\x1b["
 DOWN = {"operation": "*", "action": "status", "status": 501, "times": None}
@@ -84,56 +86,78 @@ def test_progress_is_drawn_on_a_terminal(office: Office) -> None:
     assert "4 applied" in report
 
 
+@contextmanager
+def nobody() -> Iterator[TextIO]:
+    """Open a pipe that nobody reads any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        yield stream
+
+
 @pytest.mark.parametrize("output", ["text", "json"])
 def test_a_closed_pipe_is_quiet(office: Office, output: str) -> None:
     """`octosync plan | head -1` shows a line and nothing else: no traceback, no complaint."""
     office.declare()
-    reader, writer = os.pipe()
-    os.close(reader)
-    with office.desk.start("plan", "-f", "apps", "--url", office.url, "-o", output, stdout=writer) as process:
-        os.close(writer)
-        _, said = process.communicate(timeout=60)
-    assert said == b""
-    assert process.returncode == 130
+    with nobody() as stream:
+        ran = office.plan("-o", output, stdout=stream)
+    assert ran == Ran(130, "", "")
+
+
+def test_a_closed_pipe_is_quiet_to_the_very_end(office: Office) -> None:
+    """Nor does the interpreter complain when it flushes its streams at the end of the process."""
+    office.declare()
+    with nobody() as stream:
+        ran = office.desk.run("plan", "-f", "apps", "--url", office.url, stdout=stream)
+    assert ran == Ran(130, "", "")
 
 
 def test_an_apply_whose_plan_nobody_reads_writes_nothing(office: Office) -> None:
     """Where the reader of the plan is gone before the first write, there is none."""
     office.declare()
-    reader, writer = os.pipe()
-    os.close(reader)
-    with office.desk.start("apply", "-f", "apps", "--url", office.url, "--yes", stdout=writer) as process:
-        os.close(writer)
-        process.communicate(timeout=60)
-    assert process.returncode == 130
+    with nobody() as stream:
+        assert office.apply(stdout=stream).code == 130
     assert office.writes() == []
 
 
 def test_an_apply_whose_report_nobody_reads_says_how_it_went_by_its_code(office: Office) -> None:
     """Where the reader of the report is gone after the writes, the exit code is still that of the run."""
     office.declare()
-    reader, writer = os.pipe()
-    os.close(reader)
-    arguments = ("apply", "-f", "apps", "--url", office.url, "--yes", "-o", "json")
-    with office.desk.start(*arguments, stdout=writer) as process:
-        os.close(writer)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert said == b""
+    with nobody() as stream:
+        assert office.apply("-o", "json", stdout=stream) == Ran(0, "", "")
     assert len(office.writes()) == 4
+
+
+def test_a_listener_less_stderr_ends_no_run(office: Office) -> None:
+    """What can't be said on standard error is not said; the run and its code are the same."""
+    office.declare()
+    with nobody() as stream:
+        assert office.apply("--state", "/dev/null/x", stderr=stream).code == 1
+        assert office.plan("--plan-out", "plan.json", stderr=stream).code == 0
 
 
 def test_a_full_disk_is_one_clear_error(office: Office) -> None:
     """What can't be written is said, with 1 for a plan; an apply that is done keeps its code, and names its journal."""
     office.declare()
-    with open("/dev/full", "wb") as full:  # noqa: PTH123 — a device
-        planned = office.desk.run("plan", "-f", "apps", "--url", office.url, stdout=full)
-        applied = office.desk.run("apply", "-f", "apps", "--url", office.url, "--yes", "-o", "json", stdout=full)
+    with Path("/dev/full").open("w") as full:
+        planned = office.plan(stdout=full)
+    with Path("/dev/full").open("w") as full:
+        applied = office.apply("-o", "json", stdout=full)
     assert planned.code == 1
     assert planned.stderr.startswith("error: output-unwritable")
     assert applied.code == 0
     assert ".octosync/state.db" in applied.stderr
     assert "Nothing was written" not in applied.stderr
+
+
+def test_a_long_wait_is_said_in_plain_lines(office: Office) -> None:
+    """Without a terminal, a wait for the rate limit is a line on stderr: what waits, why and how long."""
+    office.declare()
+    fault = {"operation": "apps.get", "action": "status", "status": 429, "retry_after": 2.0}
+    office.break_with(fault)
+    ran = office.plan()
+    assert ran.code == 0
+    assert ran.stderr == "reading: the control plane throttles, 1 waiting, next in 2 s\n"
 
 
 def test_any_locale_shows_everything(office: Office) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 from unittest.mock import patch
 
 from octosync.cli import main
@@ -69,16 +69,24 @@ class Desk:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
 
-    def octosync(self, *arguments: str | Path, stdin: bytes = b"", terminal: bool = False, **environment: str) -> Ran:
-        """Run a command in this process. `terminal`: standard output and standard error are one."""
+    def octosync(
+        self,
+        *arguments: str | Path,
+        stdin: bytes | TextIO = b"",
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        terminal: bool = False,
+        **environment: str,
+    ) -> Ran:
+        """Run a command in this process. `terminal`: the streams that are not given say that they are one."""
         out, err = Screen(terminal=terminal), Screen(terminal=terminal)
         with ExitStack() as stack:
             stack.enter_context(chdir(self.directory))
             stack.enter_context(_environment({**self.environment, **environment}))
             stack.enter_context(patch.object(sys, "argv", ["octosync", *map(str, arguments)]))
-            stack.enter_context(patch.object(sys, "stdin", Screen(stdin)))
-            stack.enter_context(redirect_stdout(out))
-            stack.enter_context(redirect_stderr(err))
+            stack.enter_context(patch.object(sys, "stdin", Screen(stdin) if isinstance(stdin, bytes) else stdin))
+            stack.enter_context(redirect_stdout(stdout or out))
+            stack.enter_context(redirect_stderr(stderr or err))
             try:
                 main()
             except SystemExit as end:
@@ -111,13 +119,6 @@ class Desk:
 
 
 Process = subprocess.Popen[bytes]
-
-
-def lines_of(stream: IO[bytes] | None) -> Iterator[str]:
-    """Yield a process's lines as they come."""
-    assert stream is not None
-    for line in stream:
-        yield line.decode()
 
 
 def _without_ours() -> dict[str, str]:

@@ -10,10 +10,11 @@ from typing import Final, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from octosync.octomil import Waiting
+from octosync.octomil import Waiting, WaitReason
 
 _LINE_EVERY_SECONDS: Final = 10.0
-_WORTH_A_LINE_SECONDS: Final = 2.0
+# Seconds of a wait that are worth a line. Retries that soon end in an error, which says more, are not.
+_WORTH_A_LINE: Final = {WaitReason.RATE_LIMIT: 1.5, WaitReason.THROTTLED: 1.5, WaitReason.RETRY: 5.0}
 
 
 class ProgressBar:
@@ -23,6 +24,7 @@ class ProgressBar:
         self._stage = stage
         self._pace = f"paced: {pace} requests a minute" if pace else "paced"
         self._last_line = time.monotonic()
+        self._last_wait = float("-inf")
         self._bar: Progress | None = None
         if sys.stderr.isatty():
             self._bar = Progress(
@@ -57,11 +59,25 @@ class ProgressBar:
         """Show what waits, and how long."""
         if not waiting.requests:
             return
-        why = f"{waiting.reason.value}; {self._pace}, {waiting.requests} waiting, next in {waiting.seconds:.0f} s"
+        why = self._words(waiting)
         if self._bar is not None:
             self._bar.update(self._task, note=why)
-        elif waiting.seconds >= _WORTH_A_LINE_SECONDS and time.monotonic() - self._last_line >= _WORTH_A_LINE_SECONDS:
+        elif (
+            waiting.seconds >= _WORTH_A_LINE[waiting.reason]
+            and time.monotonic() - self._last_wait >= _LINE_EVERY_SECONDS
+        ):
+            # The first of several waits at once: whoever reads a log wants to know at its beginning why nothing moves.
+            self._last_wait = time.monotonic()
             self._line(f"{self._stage}: {why}")
+
+    def _words(self, waiting: Waiting) -> str:
+        match waiting.reason:
+            case WaitReason.RETRY:
+                return f"no answer, trying again in {waiting.seconds:.0f} s"
+            case WaitReason.THROTTLED:
+                return f"the control plane throttles, {waiting.requests} waiting, next in {waiting.seconds:.0f} s"
+            case WaitReason.RATE_LIMIT:
+                return f"{self._pace}, {waiting.requests} waiting, next in {waiting.seconds:.0f} s"
 
     def _line(self, text: str) -> None:
         self._last_line = time.monotonic()
