@@ -98,8 +98,9 @@ def _number_or_all(ctx: click.Context, parameter: click.Parameter, value: str | 
     """Read `--allow-deletes`, or fail as click does."""
     if value is None or value == ALL:
         return value
-    number: int = click.IntRange(0)(value, parameter, ctx)
-    return number
+    if not (value.isascii() and value.isdigit() and len(value) < 10):
+        raise click.BadParameter(f"{value!r} is neither a number nor `{ALL}`", ctx, parameter)
+    return int(value)
 
 
 guard_options = stacked(

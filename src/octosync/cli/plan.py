@@ -47,11 +47,12 @@ def _report(prepared: Prepared, turn: Turn, output: str, plan_out: Path | None) 
     info = prepared.info(turn, ("octosync", "apply", *prepared.invocation.arguments(), *prepared.typed_again))
     if plan_out is not None:
         write_plan_file(plan_out, prepared.document(turn, info, full=False))
-        err(_written(prepared, turn, plan_out))
     if output == "json":
         out_json(prepared.document(turn, info, full=prepared.asked.full))
     else:
         out(prepared.text(turn, info, colour=wants_colour(sys.stdout, prepared.asked.colour), command="plan"))
+    if plan_out is not None:
+        err(_written(prepared, turn, plan_out))
 
 
 def _written(prepared: Prepared, turn: Turn, file: Path) -> str:

@@ -46,8 +46,8 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Example:  octosync demo shows the whole story; octosync COMMAND --help has an example each. Every option is "
-    "also an environment variable, OCTOSYNC_URL for --url, except those that loosen something.",
+    epilog="Example:  octosync demo\n\n"
+    "Every option is also an environment variable, as OCTOSYNC_URL is for --url, except those that loosen something.",
 )
 def octosync() -> None:
     """Keep Octomil apps in the state that a Git repository declares."""

@@ -151,7 +151,8 @@ class Translator:
                 hints = (self._key, "Check the org's id, or use a key of that org.")
         else:
             reference, message = "forbidden", "the control plane forbids this"
-            hints = (self._key, *self._foreign_hint(answer))
+            hint = "Use a key that may do this, or have the org allow it; the request id helps Octomil's support."
+            hints = (self._key, *(self._foreign_hint(answer) or (hint,)))
         return self._error(Forbidden, reference, message, answer, fault, hints=hints)
 
     def _missing(self, answer: RawAnswer, fault: Fault) -> RemoteError:
@@ -243,7 +244,9 @@ class Translator:
     @property
     def _key(self) -> str:
         token = self.connection.token
-        ending = f", ends in {token.ending()}" if token and token.ending() else ""
+        if token is None:
+            return "no API key was sent: set OCTOMIL_API_KEY, or name a file that holds one with --token-file"
+        ending = f", ends in {token.ending()}" if token.ending() else ""
         return f"key from {self.connection.token_source or 'the configuration'}{ending}"
 
     def _foreign_hint(self, answer: RawAnswer) -> tuple[str, ...]:
