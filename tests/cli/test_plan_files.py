@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -278,3 +279,29 @@ def test_the_file_needs_no_mercy_from_its_folder(office: Office, tmp_path: Path)
     elsewhere.mkdir()
     assert office.plan("--plan-out", elsewhere / "p.json").code == 0
     assert office.apply_file(file=str(elsewhere / "p.json")).code == 0
+
+
+def test_a_link_stays_and_leads_to_the_plan(office: Office) -> None:
+    """`--plan-out` through a symbolic link writes what it points to, and leaves the link one."""
+    office.declare()
+    link = office.desk.directory / "latest.json"
+    link.symlink_to("plans.json")
+    assert office.plan("--plan-out", "latest.json").code == 0
+    assert link.is_symlink()
+    assert json.loads((office.desk.directory / "plans.json").read_text())["errored"] is False
+
+
+def test_a_pipe_is_written_to_and_not_replaced(office: Office) -> None:
+    """`--plan-out` to a pipe or a device gives it the plan: no file takes its place."""
+    office.declare()
+    pipe = office.desk.directory / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        ran = office.plan("--plan-out", "pipe")
+        written = os.read(reader, 1 << 20)
+    finally:
+        os.close(reader)
+    assert ran.code == 0
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert json.loads(written)["errored"] is False

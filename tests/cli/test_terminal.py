@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -174,3 +175,16 @@ def test_any_locale_shows_everything(office: Office) -> None:
 def test_the_module_is_the_command(desk: Desk) -> None:
     """`python -m octosync` and `octosync` are one."""
     assert desk.run("version", stdin=subprocess.DEVNULL).stdout == desk.octosync("version").stdout
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-"])
+def test_a_closed_stream_is_no_reason_to_fail(office: Office, closed: str) -> None:
+    """Started with standard output or error closed, a plan is made all the same, and ends as it would have."""
+    office.declare()
+    command = f"exec {sys.executable} -m octosync plan -f apps --detailed-exitcode --url {office.url} {closed}"
+    environment = {**os.environ, **office.desk.environment}
+    shell = subprocess.run(
+        ("sh", "-c", command), cwd=office.desk.directory, env=environment, capture_output=True, timeout=60, check=False
+    )
+    assert shell.returncode == 2
+    assert b"Traceback" not in shell.stderr

@@ -28,7 +28,13 @@ def may_prompt() -> bool:
 
 
 def settle_streams() -> None:
-    """Make both streams take every character, whatever the locale: what it lacks is written as an escape."""
+    """Make both streams take every character, whatever the locale: what it lacks is written as an escape.
+
+    One that is closed leads nowhere from here on; otherwise the next file or connection to be opened would take its place.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 — open for as long as the run
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -17,13 +17,20 @@ from octosync.report import json_text
 
 
 def write_plan_file(path: Path, document: JsonObject) -> None:
-    """Write a plan for its owner's eyes only, whole or not at all. Raises `PlanFileError`."""
+    """Write a plan for its owner's eyes only, whole or not at all. Raises `PlanFileError`.
+
+    A link stays one: what it points to is replaced. A pipe or a device is written to, and never replaced by a file.
+    """
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600 by itself
+        if path.exists() and not path.is_file():
+            path.write_text(json_text(document), encoding="utf-8")
+            return
+        target = path.resolve()
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # 0600 by itself
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(json_text(document))
-            os.replace(temporary, path)  # noqa: PTH105 — two names, one call
+            os.replace(temporary, target)  # noqa: PTH105 — two names, one call
         except BaseException:
             os.unlink(temporary)  # noqa: PTH108 — as above
             raise
