@@ -89,6 +89,7 @@ def slot_of(fields: Fields, resource: Resource, contract: Contract) -> Slot | No
         app=resource.app or "",
         capability=capability,
         fields=normalise_slot_fields(wire),
+        preset=fields.text("servingPolicy"),
         deploy=deploy,
         origin=resource.place(fields.node),
     )

@@ -69,13 +69,15 @@ class Slot:
     """A capability slot.
 
     `fields`: `serving_policy` (always expanded), `bindings`, `preferred_engines`,
-    `public_client_allowed`, `model_variant_id`, and in live state whatever else the control plane answers.
+    `public_client_allowed`, `model_variant_id`, and in live state whatever else the control plane answers. `preset` is the
+    name by which the manifest declares the policy, where it does: shown to people, never compared or sent.
     """
 
     app: str
     capability: str
     fields: JsonObject = field(default_factory=dict)
     identity: JsonObject = field(default_factory=dict)
+    preset: str | None = None
     deploy: Deploy | None = None
     origin: Origin | None = None
 

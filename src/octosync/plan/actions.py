@@ -158,9 +158,14 @@ class RemoveTarget(BaseAction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutSlot(BaseAction):
-    """Create or replace one slot (`apps.put_slot`); `body` is the whole replacement, undeclared live fields included."""
+    """Create or replace one slot (`apps.put_slot`); `body` is the whole replacement, undeclared live fields included.
+
+    `preset` is the policy's name as declared, for people: two presets can expand to the same policy.
+    """
 
     operation: ClassVar[str] = "apps.put_slot"
+
+    preset: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,8 @@ from octosync.plan.plan import Plan
 
 FORMAT_VERSION: Final = "1.0"
 NO_OP: Final = "no-op"
+# What the manifests alone can only suspect.
+RULES_OF_PLANS: Final = frozenset({"archive-strands-identifiers"})
 
 
 def plan_document(
@@ -72,8 +74,11 @@ def plan_document(
 
 
 def all_diagnostics(plan: Plan, others: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Return the plan's own diagnostics and others, each once, by place."""
-    unique = dict.fromkeys((*others, *plan.diagnostics))
+    """Return the plan's own diagnostics and the manifests' (`others`), each once, by place.
+
+    Where both have a rule, the plan knows better: it has seen what is live.
+    """
+    unique = dict.fromkeys((*(one for one in others if one.rule not in RULES_OF_PLANS), *plan.diagnostics))
     return tuple(sorted(unique, key=lambda diagnostic: diagnostic.sort_key))
 
 

@@ -239,6 +239,7 @@ def _put_slot(desired: App, slot: Slot, live: Slot | None, shape: ObjectShape) -
         fingerprint=fingerprint_of_slot(live),
         labels=desired.labels,
         origin=slot.origin,
+        preset=slot.preset,
     )
 
 

@@ -14,6 +14,7 @@ from octosync.plan import (
     DeleteInferenceConfig,
     DeleteSlot,
     FieldChange,
+    PutSlot,
     RegisterTarget,
     RemoveTarget,
     UpdateApp,
@@ -177,7 +178,7 @@ def _details(action: Action, sensitivity: Sensitivity, limit: int | None) -> Ite
                 for key, value in (action.after or {}).items()
                 if (key, value) != ("name", action.address.app)
             }
-            yield brief(after, sensitivity, limit=limit)
+            yield brief(after, sensitivity, limit=limit, preset=_declared_preset(action))
         case _:
             yield from _field_lines(action, sensitivity, limit)
 
@@ -194,6 +195,7 @@ def _with_presets(action: Action) -> tuple[FieldChange, ...]:
     """Replace the changes within a serving policy by one, where a preset's name says all of it on both sides."""
     policies = [_policy(side) for side in (action.before, action.after)]
     before, after = (preset_of(policy) for policy in policies)
+    after = _declared_preset(action) or after
     within = [change for change in action.fields if change.path[0] == "serving_policy"]
     if not within or before is None or after is None:
         return action.fields
@@ -203,6 +205,10 @@ def _with_presets(action: Action) -> tuple[FieldChange, ...]:
         for change in action.fields
         if change is within[0] or change not in within
     )
+
+
+def _declared_preset(action: Action) -> str | None:
+    return action.preset if isinstance(action, PutSlot) else None
 
 
 def _policy(fields: JsonObject | None) -> JsonValue:

@@ -125,8 +125,8 @@ def _closing(plan: Plan, about: RunInfo, blocked: Sequence[Blocked], ink: Ink) -
         rest = [f"{counted(as_declared, 'app')} unchanged"] if as_declared else []
         line = f"{ink.bold('Plan:')} {', '.join(counts)}."
     else:
-        rest = [f"{counted(as_declared, 'app')} as declared"] if as_declared or not others else []
-        line = ink.bold("No changes.")
+        rest = [f"{counted(as_declared, 'app')} as declared"] if as_declared or not (others or plan.errors) else []
+        line = ink.bold("Nothing planned." if plan.errors else "No changes.")
     line += "".join(f" {', '.join((*rest, *others))}." if rest or others else "")
     if plan.errors:
         line += f" {ink.red('Incomplete')}: {_that_many(plan)} could not be planned."

@@ -81,15 +81,18 @@ def change_words(change: FieldChange, sensitivity: Sensitivity, *, limit: int | 
     return _both(value_words(old), value_words(new), limit)
 
 
-def brief(fields: JsonObject, sensitivity: Sensitivity, *, limit: int | None) -> str:
-    """Write an object in one line, without what is default anyway: `serving_policy local_first · bindings [{…}]`."""
+def brief(fields: JsonObject, sensitivity: Sensitivity, *, limit: int | None, preset: str | None = None) -> str:
+    """Write an object in one line, without what is default anyway: `serving_policy local_first · bindings [{…}]`.
+
+    `preset` is what its serving policy is called, where somebody said so.
+    """
     shown = []
     for name, value in fields.items():
         if value is None or (name in SLOT.defaults and value == SLOT.defaults[name]):
             continue
         hidden = SENSITIVE if sensitivity.covers(name) else _hidden(value, sensitivity, SENSITIVE)
-        preset = preset_of(value) if name == "serving_policy" else None
-        shown.append((_SHOWN_FIRST.get(name, len(_SHOWN_FIRST)), name, preset or value_words(hidden)))
+        called = preset or preset_of(value) if name == "serving_policy" else None
+        shown.append((_SHOWN_FIRST.get(name, len(_SHOWN_FIRST)), name, called or value_words(hidden)))
     return " · ".join(f"{visible(name)} {clipped(words, limit)}" for _, name, words in sorted(shown))
 
 
