@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 
 import click
 import pytest
@@ -14,7 +16,9 @@ from tests.support.desks import Office
 from tests.support.invoking import Desk
 from tests.support.planes import Served, ok, served
 
+from octosync.cli.connecting import RemoteFlags, connect
 from octosync.cli.root import octosync
+from octosync.manifest import Configuration
 from octosync.server import Token
 
 OTHER_KEY = "oct_test_other_456"
@@ -242,3 +246,55 @@ def test_a_suggested_command_means_the_same(office: Office) -> None:
     (line,) = (line for line in said.splitlines() if "If this is meant:" in line)
     command = shlex.split(line.partition("octosync ")[2])
     assert office.desk.octosync(*command, "--yes").code == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "proxy"),
+    [
+        ("https://octomil.example", {"HTTPS_PROXY": "http://proxy:3128"}, "http://proxy:3128"),
+        ("https://octomil.example", {"https_proxy": "proxy:3128"}, "http://proxy:3128"),
+        ("https://octomil.example", {"HTTP_PROXY": "http://proxy:3128"}, None),
+        ("https://octomil.example", {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": ".example"}, None),
+        (
+            "https://octomil.example",
+            {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "other.example"},
+            "http://proxy:3128",
+        ),
+        ("https://127.0.0.1", {"HTTPS_PROXY": "http://proxy:3128"}, None),
+        ("https://octomil.example", {}, None),
+    ],
+)
+def test_a_proxy_comes_from_the_usual_variables(url: str, environment: dict[str, str], proxy: str | None) -> None:
+    """`HTTPS_PROXY` and `NO_PROXY` mean what they mean everywhere; this machine is never reached through a proxy."""
+    assert connect(RemoteFlags(url=url), Configuration(), None, environment).proxy == proxy
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    """A proxy that forbids everything, and remembers what it was asked."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.requestline)
+        self.send_error(403, "Not through here")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_requests_go_through_the_proxy(desk: Desk) -> None:
+    """What is beyond this machine is asked for at the proxy, and an answer of the proxy's own is told as one."""
+    manifest = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\n"
+    with HTTPServer(("127.0.0.1", 0), _Proxy) as proxy:
+        thread = Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            address = f"http://127.0.0.1:{proxy.server_port}"
+            url = ("--url", "http://octomil.invalid")
+            ran = desk.octosync("plan", "-f", "-", *url, stdin=manifest.encode(), HTTP_PROXY=address)
+        finally:
+            proxy.shutdown()
+            thread.join()
+    assert ran.code == 1
+    assert _Proxy.asked == ["GET http://octomil.invalid/api/v1/apps/search HTTP/1.1"]
+    assert "a proxy may have given it" in ran.stderr

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 from click.core import ParameterSource
@@ -79,7 +80,7 @@ def connect(
                 "To try octosync without Octomil: `octosync demo`",
             ),
         )
-    return Connection(
+    connection = Connection(
         url=url,
         org=org,
         token=token,
@@ -88,6 +89,7 @@ def connect(
         requests_per_minute=flags.rate if flags.rate is not None else configuration.rate.requests_per_minute,
         concurrency=flags.concurrency or configuration.rate.concurrency,
     )
+    return replace(connection, proxy=_proxy(connection, environment))
 
 
 def control_plane(connection: Connection, context: Context | None, seen_org: str | None) -> ControlPlane:
@@ -95,6 +97,20 @@ def control_plane(connection: Connection, context: Context | None, seen_org: str
     return ControlPlane(
         url=connection.url, org_id=connection.org or seen_org, context=context.name if context else None
     )
+
+
+def _proxy(connection: Connection, environment: Mapping[str, str]) -> str | None:
+    """Return the proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` mean for a connection, in either case of letters."""
+    scheme = urlsplit(connection.url).scheme
+    proxy, spared = (
+        environment.get(name) or environment.get(name.upper()) or "" for name in (f"{scheme}_proxy", "no_proxy")
+    )
+    domains = [domain.strip().lstrip(".").lower() for domain in spared.split(",") if domain.strip()]
+    if any(domain == "*" or f".{connection.host}".endswith(f".{domain}") for domain in domains):
+        return None
+    if not proxy or connection.is_loopback:
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _refuse_empty(flags: RemoteFlags) -> None:
