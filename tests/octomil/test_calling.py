@@ -250,9 +250,11 @@ def test_an_attempt_that_never_left_is_free() -> None:
         (None, None),
         ("1.5", None),
         ("9" * 400, 999999999.0),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2024 00:00:00 +9999999999999999999", None),
     ],
 )
-def test_retry_after_in_seconds_is_read_or_ignored(value: str | None, seconds: float | None) -> None:
+def test_retry_after_is_read_in_seconds_or_ignored(value: str | None, seconds: float | None) -> None:
     """What makes no sense is as if it weren't there."""
     assert retry_after(value) == seconds
 

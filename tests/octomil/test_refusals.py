@@ -147,6 +147,15 @@ async def test_a_conflict_keeps_its_details() -> None:
     )
 
 
+async def test_what_is_refused_is_said_once() -> None:
+    """A message that is made of the first problem is not followed by that problem again."""
+    details = [{"field": "name", "message": "too long"}, {"field": "slug", "message": "taken"}]
+    body = {"error": {"code": "validation_error", "message": "name: too long", "details": details}}
+    error = await _refusal(answers(body, 422))
+    assert error.message.count("too long") == 1
+    assert "slug: taken" in error.message
+
+
 async def test_a_rejected_body_names_its_fields_and_not_their_values() -> None:
     """422: where and why, and nothing of what was sent."""
     detail = [

@@ -89,7 +89,7 @@ async def apps_reading(client: Octomil) -> Reading[dict[str, App]]:
         "apps.list",
         {},
         plural=client.contract.shapes["app"].plural,
-        identify=lambda item: _string(item, "slug"),
+        identify=lambda item: _segment(item, "slug"),
     )
     apps = [_app(client, "apps.list", item, listing.request_id) for item in listing.items]
     return Reading({app.slug: app for app in sorted(apps, key=lambda app: app.slug)}, listing.sent_at)
@@ -104,7 +104,7 @@ async def targets_reading(
         "apps.list_targets",
         {"slug": slug},
         plural=client.contract.shapes["target"].plural,
-        identify=lambda item: _string(item, "id"),
+        identify=lambda item: _segment(item, "id"),
         within=within,
     )
     targets = [_target(client, slug, item, listing.request_id) for item in listing.items]
@@ -120,7 +120,7 @@ async def slots_reading(client: Octomil, slug: str, *, within: Reservation | Non
         "apps.list_slots",
         {"slug": slug},
         plural=client.contract.shapes["slot"].plural,
-        identify=lambda item: _string(item, "capability"),
+        identify=lambda item: _segment(item, "capability"),
         within=within,
     )
     slots = [_slot(client, "apps.list_slots", slug, item, listing.request_id) for item in listing.items]
@@ -197,6 +197,7 @@ def _translator(client: Octomil, operation_id: str) -> Translator:
     return Translator(client.connection, client.contract.operations[operation_id], Concealer(client.connection.token))
 
 
-def _string(item: JsonObject, key: str) -> str | None:
+def _segment(item: JsonObject, key: str) -> str | None:
+    """Return what names an item in a path, None for what can't: there, "" and dots would name something else."""
     value = item.get(key)
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and value not in {"", ".", ".."} else None

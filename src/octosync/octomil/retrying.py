@@ -51,6 +51,6 @@ def retry_after(value: str | None, date: str | None = None) -> float | None:
 def _http_date(text: str) -> datetime | None:
     try:
         parsed = parsedate_to_datetime(text)
-    except (ValueError, IndexError, TypeError):
+    except (ValueError, IndexError, TypeError, OverflowError):  # OverflowError: a year or zone of twenty digits
         return None
     return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed

@@ -6,11 +6,8 @@ do. What is quoted of an answer goes through the `Concealer`.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NoReturn
 from urllib.parse import urljoin, urlsplit
 
 from octosync.contract import Access, ErrorCode, Operation
@@ -30,12 +27,12 @@ from octosync.octomil.conceal import Concealer
 from octosync.octomil.connection import Connection
 from octosync.octomil.failures import Again, Failed
 from octosync.octomil.faults import Fault, fault_in, is_unregistered_route
+from octosync.octomil.parsing import is_cut, parse, parse_or_none
 from octosync.octomil.retrying import retry_after
 from octosync.octomil.transport import RawAnswer
 
 _NEVER_AGAIN_5XX = frozenset({501, 505})  # not implemented, HTTP version: the same request gets the same answer
 _PENDING = frozenset({"approval_required", "awaiting_approval", "pending_approval"})
-_SURROGATE = re.compile(rb"(?i)\\ud[89a-f][0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ class Translator:
         """Return the answer's `X-Request-Id`, fit to be shown, or the one in its error body."""
         given = answer.headers.get("x-request-id")
         if not given and answer.status >= 400:
-            fault = fault_in(_lenient_json(answer.body))
+            fault = fault_in(parse_or_none(answer.body))
             given = fault.request_id if fault else None
         return self.concealer.text(given, 100) or None if given else None
 
@@ -63,8 +60,8 @@ class Translator:
         if not answer.body.strip():
             return None
         try:
-            body = _strict_json(answer.body)
-        except (ValueError, RecursionError) as problem:
+            body = parse(answer.body)
+        except ValueError as problem:
             return Failed(self._not_json(answer, problem))
         if answer.status == 202 and self.operation.access is Access.WRITE and (waits := _pending_in(body)):
             return Failed(self._awaiting_approval(answer, waits))
@@ -72,7 +69,7 @@ class Translator:
 
     def _refusal(self, answer: RawAnswer) -> Failed:
         status = answer.status
-        body = _lenient_json(answer.body)
+        body = parse_or_none(answer.body)
         fault = fault_in(body) or Fault()
         after = retry_after(answer.headers.get("retry-after"), answer.headers.get("date"))
         if status == 429:
@@ -210,12 +207,12 @@ class Translator:
             sent=True,
         )
 
-    def _not_json(self, answer: RawAnswer, problem: Exception) -> RemoteError:
+    def _not_json(self, answer: RawAnswer, problem: ValueError) -> RemoteError:
         hint = f"Check that {self.connection.url} is the control plane's API."
         if _is_html(answer):
             reference, message = "html-answer", "an HTML page came instead of an answer of the control plane's"
             hint = f"A proxy or a login page may be in between. {hint}"
-        elif _is_cut(answer.body, problem):
+        elif is_cut(answer.body, problem):
             reference, message, hint = (
                 "truncated-answer",
                 "the answer is cut off",
@@ -268,8 +265,10 @@ class Translator:
         fault = fault or Fault()
         show = self.concealer.text
         request_id = self.request_id(answer)
+        fields = [show(f"{path}: {why}".strip(": ")) for path, why in fault.fields[:5]]
+        # A message that is made of the first field says it already.
         said = "; ".join(
-            filter(None, (show(fault.message), *(show(f"{path}: {why}".strip(": ")) for path, why in fault.fields[:5])))
+            filter(None, [show(fault.message), *(one for one in fields if one not in show(fault.message))])
         )
         tail = (
             f"{answer.status} {show(fault.code, 60)}" if fault.code else str(answer.status),
@@ -297,30 +296,5 @@ def _pending_in(body: JsonValue) -> Fault | None:
     return fault if fault.code in _PENDING or body.get("status") in _PENDING else None
 
 
-def _lenient_json(body: bytes) -> JsonValue:
-    try:
-        return _strict_json(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _strict_json(body: bytes) -> JsonValue:
-    """Parse JSON that can be written again: no NaN, no half of a surrogate pair. Raises `ValueError`, `RecursionError`."""
-    value: JsonValue = json.loads(body, parse_constant=_no_constant)
-    if _SURROGATE.search(body):
-        json.dumps(value, ensure_ascii=False).encode()
-    return value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _is_html(answer: RawAnswer) -> bool:
     return "html" in answer.headers.get("content-type", "").lower() or answer.body.lstrip()[:1] == b"<"
-
-
-def _is_cut(body: bytes, problem: Exception) -> bool:
-    if not isinstance(problem, json.JSONDecodeError) or body.lstrip()[:1] not in b"{[":
-        return False
-    return problem.msg.startswith("Unterminated string") or problem.pos >= len(problem.doc.rstrip())

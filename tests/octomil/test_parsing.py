@@ -1,0 +1,59 @@
+"""JSON of answers: nothing is let in that could not be compared, shown or written again."""
+
+from __future__ import annotations
+
+import pytest
+
+from octosync.octomil.parsing import DEEPEST, is_cut, parse, parse_or_none
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"a": NaN}',
+        '{"a": -Infinity}',
+        '{"a": [1e999]}',
+        '{"a": -1e999}',
+        '{"a": "\\ud800"}',
+        f'{{"a": {"9" * 5000}}}',
+        "[" * (DEEPEST + 1) + "]" * (DEEPEST + 1),
+        '{"a":' * 500 + "1" + "}" * 500,
+        "[" * 100_000 + "]" * 100_000,
+        "nothing",
+    ],
+)
+def test_what_could_not_be_written_again_is_refused(body: str) -> None:
+    """Numbers beyond a float, half a surrogate pair and endless nesting are a `ValueError`, and nothing else is raised."""
+    with pytest.raises(ValueError, match=r"\S"):
+        parse(body.encode())
+    assert parse_or_none(body.encode()) is None
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_the_deepest_value_is_read(opening: str) -> None:
+    """The limit holds for levels, whatever they are made of, and not for how many objects an answer has."""
+    closing = "]" if opening == "[" else "}"
+    inner = "1" if opening != "[" else ""
+    assert parse((opening * DEEPEST + inner + closing * DEEPEST).encode())
+    assert parse(("[" + ",".join(["[[]]"] * 1000) + "]").encode()) == [[[]]] * 1000
+
+
+def test_numbers_and_letters_come_as_they_are() -> None:
+    """Floats, big integers, a whole surrogate pair and a byte order mark are no reason to refuse an answer."""
+    assert parse(b'\xef\xbb\xbf{"a": 1e308, "b": 0.1, "c": 123456789012345678901234567890, "d": "\\ud83d\\ude00"}') == {
+        "a": 1e308,
+        "b": 0.1,
+        "c": 123456789012345678901234567890,
+        "d": "😀",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "cut"),
+    [('{"a": "b', True), ('{"a": ', True), ("[1,", True), ('{"a" 1}', False), ("OK", False), ('{"a": NaN}', False)],
+)
+def test_half_an_answer_is_told_from_none(body: str, cut: bool) -> None:
+    """Only what begins as JSON and ends too early is cut off."""
+    with pytest.raises(ValueError, match=r"\S") as problem:
+        parse(body.encode())
+    assert is_cut(body.encode(), problem.value) == cut
