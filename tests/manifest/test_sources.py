@@ -65,9 +65,9 @@ def test_links_that_lead_in_circles_end(workspace: Workspace) -> None:
 
 def test_files_outside_the_directory_behind_a_link_are_read(workspace: Workspace) -> None:
     """A linked directory counts like a real one, after the real ones."""
-    workspace.write({"shared/x.yaml": app(), "apps/y.yaml": app(name="y")})
-    (workspace.directory / "apps" / "shared").symlink_to("../shared")
-    assert names(workspace.directory, "apps") == ["apps/shared/x.yaml", "apps/y.yaml"]
+    workspace.write({"common/x.yaml": app(), "apps/y.yaml": app(name="y")})
+    (workspace.directory / "apps" / "common").symlink_to("../common")
+    assert names(workspace.directory, "apps") == ["apps/common/x.yaml", "apps/y.yaml"]
 
 
 def test_a_fifo_is_an_error_and_nobody_waits_for_it(workspace: Workspace) -> None:

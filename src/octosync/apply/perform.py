@@ -228,23 +228,21 @@ def _never_its_turn() -> OctosyncError:
 
 def _unknown(lost: RemoteError, unread: RemoteError) -> RemoteError:
     """Both the answer to a write and the look at its effect are lost."""
-    return type(unread)(
-        "outcome-unknown",
-        f"the answer was lost ({lost.message}), and reading the object again failed, too: {unread.message}",
-        hints=("It may have taken effect. Apply again: that reads first.", *unread.hints),
-        operation=lost.operation,
-        status=unread.status,
-        code=unread.code,
-        request_id=unread.request_id,
-        sent=True,
-    )
+    message = f"the answer was lost ({lost.message}), and reading the object again failed, too: {unread.message}"
+    return _unread("outcome-unknown", message, "It may have taken effect. Apply again: that reads first.", unread)
 
 
 def _unproved(unread: RemoteError) -> RemoteError:
+    """The answer to a write was yes, and the look at its effect is lost."""
+    message = f"the control plane said yes, but whether it kept what was sent could not be read: {unread.message}"
+    return _unread("outcome-unproved", message, "Apply again: that reads first.", unread)
+
+
+def _unread(reference: str, message: str, hint: str, unread: RemoteError) -> RemoteError:
     return type(unread)(
-        "outcome-unproved",
-        f"the control plane said yes, but whether it kept what was sent could not be read: {unread.message}",
-        hints=("Apply again: that reads first.", *unread.hints),
+        reference,
+        message,
+        hints=(hint, *unread.hints),
         operation=unread.operation,
         status=unread.status,
         code=unread.code,

@@ -29,23 +29,27 @@ class Wire(BaseModel):
 
 
 class WireApp(Wire):
-    """An app. `id` has at most 36 characters (public)."""
+    """An app.
+
+    `id` is a string of at most 36 characters (public), which octosync only keeps. Of `archived_at` it needs to know
+    whether it is set: absent, `null`, `false` and "" are not.
+    """
 
     slug: str
-    id: str | None = None
-    org_id: str | None = None
+    id: Any = None
+    org_id: Any = None
     name: str | None = None
     description: str | None = None
-    archived_at: str | None = None
+    archived_at: Any = None
 
 
 class WireTarget(Wire):
-    """A registered (platform, identifier)."""
+    """A registered (platform, identifier). `id` goes into the path that removes it: a string (assumed), or a number."""
 
-    id: str
+    id: str | int
     platform: str
     identifier: str
-    app_id: str | None = None
+    app_id: Any = None
 
 
 class WireSlot(Wire):

@@ -53,7 +53,7 @@ async def observe(
     """Read the declared sections of the declared apps.
 
     Up to 5 apps are read by slug, more by list; a declared app that the list doesn't show is read by slug before it counts
-    as absent. Of an app that is suspended at `now` (with a zone; default: the current time) only targets are read, since
+    as absent, and so is one that the list shows without a name. Of an app that is suspended at `now` (with a zone; default: the current time) only targets are read, since
     another app may want one of them; of one that is archived, no children. `progress` is told how many reads are done and
     how many are expected.
 
@@ -90,14 +90,15 @@ class _Walk:
         self._expected = 0
 
     async def read_list(self) -> list[App]:
-        """Read the org's apps; return the wanted ones that it doesn't show."""
+        """Read the org's apps; return the wanted ones that it doesn't show, or not whole: an app has a name."""
         self._expect(1)
         reading = await apps_reading(self._client)
         self._tick()
         self._check_orgs(app.identity for app in reading.value.values())
         for desired in self.wanted:
-            if desired.slug in reading.value:
-                self._apps[desired.slug] = reading.value[desired.slug]
+            listed = reading.value.get(desired.slug)
+            if listed is not None and "name" in listed.fields:
+                self._apps[desired.slug] = listed
                 self._read_at[desired.slug, None] = reading.at
         self._unmanaged = tuple(slug for slug in reading.value if slug not in self._declared)
         return [desired for desired in self.wanted if desired.slug not in self._apps]

@@ -53,10 +53,12 @@ async def read_slots(client: Octomil, slug: str) -> tuple[Slot, ...]:
     return (await slots_reading(client, slug)).value
 
 
-async def read_slot(client: Octomil, slug: str, capability: str) -> Slot | None:
+async def read_slot(
+    client: Octomil, slug: str, capability: str, *, within: Reservation | None = None
+) -> Slot | None:
     """Read one slot; None where the app exists and has none for the capability."""
     parameters = {"slug": slug, "capability": capability}
-    answer = await client.call("apps.get_slot", parameters, absent=_says_no_slot)
+    answer = await client.call("apps.get_slot", parameters, absent=_says_no_slot, within=within)
     if answer.is_absence:
         return None
     slot = _slot(client, "apps.get_slot", slug, answer.body, answer.request_id)
@@ -114,7 +116,7 @@ async def targets_reading(
 
 
 async def slots_reading(client: Octomil, slug: str, *, within: Reservation | None = None) -> Reading[tuple[Slot, ...]]:
-    """`read_slots`, with its time."""
+    """`read_slots`, with its time. A slot that the list shows without its serving policy is read by itself."""
     listing = await read_list(
         client,
         "apps.list_slots",
@@ -123,8 +125,14 @@ async def slots_reading(client: Octomil, slug: str, *, within: Reservation | Non
         identify=lambda item: _segment(item, "capability"),
         within=within,
     )
-    slots = [_slot(client, "apps.list_slots", slug, item, listing.request_id) for item in listing.items]
-    return Reading(tuple(sorted(slots, key=lambda slot: slot.capability)), listing.sent_at)
+    listed = [_slot(client, "apps.list_slots", slug, item, listing.request_id) for item in listing.items]
+    # Every slot has a policy. A list that leaves it out is a summary, and a PUT made from that would lose what it hides.
+    slots = [
+        slot if "serving_policy" in item else await read_slot(client, slug, slot.capability, within=within)
+        for slot, item in zip(listed, listing.items, strict=True)
+    ]
+    there = (slot for slot in slots if slot is not None)
+    return Reading(tuple(sorted(there, key=lambda slot: slot.capability)), listing.sent_at)
 
 
 async def inference_config_reading(
@@ -200,4 +208,5 @@ def _translator(client: Octomil, operation_id: str) -> Translator:
 def _segment(item: JsonObject, key: str) -> str | None:
     """Return what names an item in a path, None for what can't: there, "" and dots would name something else."""
     value = item.get(key)
-    return value if isinstance(value, str) and value not in {"", ".", ".."} else None
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return text if text not in {"", ".", ".."} else None

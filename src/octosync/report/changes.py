@@ -11,9 +11,11 @@ from octosync.model import Address, App, JsonObject, JsonValue, Kind, Origin, Re
 from octosync.plan import (
     Action,
     ArchiveApp,
+    CreateApp,
     DeleteInferenceConfig,
     DeleteSlot,
     FieldChange,
+    PutInferenceConfig,
     PutSlot,
     RegisterTarget,
     RemoveTarget,
@@ -23,7 +25,7 @@ from octosync.plan import (
 )
 from octosync.report.ink import Ink
 from octosync.report.plain import cells, padded, visible
-from octosync.report.words import LIMIT, brief, change_words, reason_words
+from octosync.report.words import LIMIT, brief, brief_opaque, change_words, key_words, reason_words
 
 SYMBOLS: Final = {
     Verb.CREATE: "+",
@@ -34,7 +36,7 @@ SYMBOLS: Final = {
     Verb.OPTIMIZE: "»",
 }
 _WIDEST: Final = 72  # columns for the left side; what is longer pushes its own line only
-_NAME_WIDEST: Final = 40
+_NAME_WIDEST: Final = 48  # as wide as the longest path that the contract knows, within a policy's fallback
 _LOST_DEVICES: Final = "loses its device assignments"
 
 
@@ -170,32 +172,36 @@ def _details(action: Action, sensitivity: Sensitivity, limit: int | None) -> Ite
         case ArchiveApp() | RegisterTarget() | RemoveTarget():
             return
         case DeleteSlot() | DeleteInferenceConfig():
-            if lost := brief(action.before or {}, sensitivity, limit=limit):
+            if lost := _in_brief(action, action.before or {}, sensitivity, limit):
                 yield f"loses {lost}"
         case _ if action.before is None:
-            after = {
-                key: value
-                for key, value in (action.after or {}).items()
-                if (key, value) != ("name", action.address.app)
-            }
-            yield brief(after, sensitivity, limit=limit, preset=_declared_preset(action))
+            yield _in_brief(action, action.after or {}, sensitivity, limit)
         case _:
             yield from _field_lines(action, sensitivity, limit)
 
 
+def _in_brief(action: Action, fields: JsonObject, sensitivity: Sensitivity, limit: int | None) -> str:
+    match action:
+        case PutInferenceConfig() | DeleteInferenceConfig():
+            return brief_opaque(fields, sensitivity, limit=limit)
+        case CreateApp() if fields.get("name") == action.address.app:
+            fields = {key: value for key, value in fields.items() if key != "name"}
+    return brief(fields, sensitivity, limit=limit, preset=_declared_preset(action))
+
+
 def _field_lines(action: Action, sensitivity: Sensitivity, limit: int | None) -> Iterator[str]:
-    changes = action.fields if isinstance(action, UpdateApp) else _with_presets(action)
-    names = [visible(".".join(change.path)) for change in changes]
+    changes = _with_presets(action) if isinstance(action, PutSlot) else action.fields
+    names = [".".join(map(key_words, change.path)) for change in changes]
     width = _column(names, _NAME_WIDEST)
     for name, change in zip(names, changes, strict=True):
         yield f"{padded(name, width)}   {change_words(change, sensitivity, limit=limit)}"
 
 
-def _with_presets(action: Action) -> tuple[FieldChange, ...]:
+def _with_presets(action: PutSlot) -> tuple[FieldChange, ...]:
     """Replace the changes within a serving policy by one, where a preset's name says all of it on both sides."""
     policies = [_policy(side) for side in (action.before, action.after)]
     before, after = (preset_of(policy) for policy in policies)
-    after = _declared_preset(action) or after
+    after = action.preset or after
     within = [change for change in action.fields if change.path[0] == "serving_policy"]
     if not within or before is None or after is None:
         return action.fields

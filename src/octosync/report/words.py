@@ -56,10 +56,15 @@ def value_words(value: JsonValue | Absent) -> str:
     if isinstance(value, str):
         return visible(_text(value))
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{visible(_text(key))}: {value_words(value[key])}" for key in sorted(value)) + "}"
+        return "{" + ", ".join(f"{key_words(key)}: {value_words(value[key])}" for key in sorted(value)) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(value_words, value)) + "]"
     return json.dumps(value)
+
+
+def key_words(name: str) -> str:
+    """Write a key as it is, quoted where it would not read as one: `""`, `"two words"`."""
+    return visible(_text(name))
 
 
 def _text(value: str) -> str:
@@ -90,10 +95,23 @@ def brief(fields: JsonObject, sensitivity: Sensitivity, *, limit: int | None, pr
     for name, value in fields.items():
         if value is None or (name in SLOT.defaults and value == SLOT.defaults[name]):
             continue
-        hidden = SENSITIVE if sensitivity.covers(name) else _hidden(value, sensitivity, SENSITIVE)
         called = preset or preset_of(value) if name == "serving_policy" else None
-        shown.append((_SHOWN_FIRST.get(name, len(_SHOWN_FIRST)), name, called or value_words(hidden)))
-    return " · ".join(f"{visible(name)} {clipped(words, limit)}" for _, name, words in sorted(shown))
+        words = called or _safe_words(name, value, sensitivity)
+        shown.append((_SHOWN_FIRST.get(name, len(_SHOWN_FIRST)), name, words))
+    return _in_one_line(((name, words) for _, name, words in sorted(shown)), limit)
+
+
+def brief_opaque(value: JsonObject, sensitivity: Sensitivity, *, limit: int | None) -> str:
+    """Write an object whose keys are not ours in one line: every key of it, since none has a meaning or a default."""
+    return _in_one_line(((name, _safe_words(name, value[name], sensitivity)) for name in sorted(value)), limit)
+
+
+def _in_one_line(shown: Iterable[tuple[str, str]], limit: int | None) -> str:
+    return " · ".join(f"{key_words(name)} {clipped(words, limit)}" for name, words in shown)
+
+
+def _safe_words(name: str, value: JsonValue, sensitivity: Sensitivity) -> str:
+    return value_words(SENSITIVE if sensitivity.covers(name) else sensitivity.redact(value, SENSITIVE))
 
 
 _SHOWN_FIRST: Final = {name: rank for rank, name in enumerate(("name", "description", *SLOT.writable))}
