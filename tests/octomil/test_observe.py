@@ -243,12 +243,24 @@ async def test_another_org_than_the_configured_one_stops_everything() -> None:
 
 async def test_answers_that_disagree_on_the_org_stop_everything() -> None:
     """Two orgs in one observation are never one plan; an answer that names none says nothing."""
-    app, slots = answers({"slug": "a", "org_id": "org-1"}), answers([{"capability": "chat", "org_id": "org-2"}])
+    slot = {"capability": "chat", "serving_policy": "local_first"}
+    app, slots = answers({"slug": "a", "org_id": "org-1"}), answers([{**slot, "org_id": "org-2"}])
     async with scripted(app, slots) as server, client_of(server.url) as client:
         with pytest.raises(RemoteError, match="mixed-orgs"):
             await observe(client, State.of(_declared("a", Section.SLOTS)))
-    async with scripted(app, answers([{"capability": "chat"}])) as server, client_of(server.url, org="org-1") as client:
+    async with scripted(app, answers([slot])) as server, client_of(server.url, org="org-1") as client:
         assert (await observe(client, State.of(_declared("a", Section.SLOTS)))).org_id == "org-1"
+
+
+async def test_an_app_that_a_list_only_sums_up_is_read_by_slug(plane: Plane) -> None:
+    """A list that leaves names out says nothing of them: what isn't known is asked for, and is no difference."""
+    for number in range(6):
+        plane.app(f"app-{number}")
+    plane.break_with({"operation": "apps.list", "action": "drop_answer_field", "field": "apps.name"})
+    plane.log()
+    seen = await _observe(plane, *(_declared(f"app-{number}") for number in range(6)))
+    assert [app.fields["name"] for app in seen.state] == [f"App-{number}" for number in range(6)]
+    assert len(plane.log()) == 7
 
 
 async def test_progress_says_how_far_it_is(plane: Plane) -> None:

@@ -144,11 +144,44 @@ async def test_unknown_fields_are_kept_and_missing_optional_ones_are_not_invente
 async def test_fields_that_the_user_calls_read_only_are_identity() -> None:
     """`api.readOnly` takes a field out of what is compared and carried over."""
     contract = Contract().overridden(read_only={"slot": ["etag"]})
-    reply = answers([{"capability": "chat", "etag": "5"}])
+    reply = answers([{"capability": "chat", "serving_policy": "private", "etag": "5"}])
     async with scripted(reply) as server, Octomil(connection_to(server.url), contract) as client:
         (read,) = await read_slots(client, "a")
-    assert read.fields == {}
+    assert read.fields == {"serving_policy": PRESETS["private"]}
     assert read.identity["etag"] == "5"
+
+
+async def test_a_slot_that_a_list_only_sums_up_is_read_by_itself() -> None:
+    """What the list hides of a slot would be lost by the PUT that replaces it; one that is gone meanwhile is not there."""
+    summary = answers({"slots": [{"capability": "chat"}, {"capability": "vision"}]})
+    chat = answers({"capability": "chat", "serving_policy": "private", "bindings": [{"binding_key": "a"}]})
+    gone = answers({"error": {"code": "capability_not_configured", "message": "gone"}}, 404)
+    async with scripted(summary, chat, gone) as server, client_of(server.url) as client:
+        (read,) = await read_slots(client, "shop")
+        assert [line.partition("?")[0] for line in server.lines] == [
+            "GET /api/v1/apps/shop/slots",
+            "GET /api/v1/apps/shop/slots/chat",
+            "GET /api/v1/apps/shop/slots/vision",
+        ]
+    assert read.fields == {"serving_policy": PRESETS["private"], "bindings": [{"binding_key": "a"}]}
+
+
+@pytest.mark.parametrize("archived_at", [None, False, "", "2030-01-01T00:00:00Z", 1893456000])
+async def test_an_app_is_archived_where_the_time_is_set(archived_at: object) -> None:
+    """However a control plane says that it isn't, and in whatever form it gives times and ids."""
+    reply = answers({"slug": "a", "name": "A", "id": 7, "archived_at": archived_at})
+    async with scripted(reply) as server, client_of(server.url) as client:
+        app = await read_app(client, "a")
+    assert app is not None
+    assert app.archived == bool(archived_at)
+
+
+async def test_a_target_may_have_a_number_for_an_id() -> None:
+    """Its id only has to name it in a path."""
+    target = {"id": 7, "platform": "ios", "identifier": "com.shop"}
+    async with scripted(answers([target])) as server, client_of(server.url) as client:
+        (read,) = await read_targets(client, "a")
+    assert read.identity["id"] == 7
 
 
 # Lists, page by page.

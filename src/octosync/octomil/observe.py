@@ -52,10 +52,10 @@ async def observe(
 ) -> Observation:
     """Read the declared sections of the declared apps.
 
-    Up to 5 apps are read by slug, more by list; a declared app that the list doesn't show is read by slug before it counts
-    as absent, and so is one that the list shows without a name. Of an app that is suspended at `now` (with a zone; default: the current time) only targets are read, since
-    another app may want one of them; of one that is archived, no children. `progress` is told how many reads are done and
-    how many are expected.
+    Up to 5 apps are read by slug, more by list; a declared app that the list doesn't show, or shows without its name, is
+    read by slug before it counts as absent. Of an app that is suspended at `now` (with a zone; default: the current time)
+    only targets are read, since another app may want one of them; of one that is archived, no children. `progress` is told
+    how many reads are done and how many are expected.
 
     What can't be read of one app is in `errors`. Raises `RemoteError` where that would be the same of every app: the
     credential, the connection, an outage, or an org that isn't the configured one.

@@ -53,9 +53,7 @@ async def read_slots(client: Octomil, slug: str) -> tuple[Slot, ...]:
     return (await slots_reading(client, slug)).value
 
 
-async def read_slot(
-    client: Octomil, slug: str, capability: str, *, within: Reservation | None = None
-) -> Slot | None:
+async def read_slot(client: Octomil, slug: str, capability: str, *, within: Reservation | None = None) -> Slot | None:
     """Read one slot; None where the app exists and has none for the capability."""
     parameters = {"slug": slug, "capability": capability}
     answer = await client.call("apps.get_slot", parameters, absent=_says_no_slot, within=within)
