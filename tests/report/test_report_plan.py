@@ -273,3 +273,35 @@ def test_targets_and_apps_never_say_more_than_they_know() -> None:
     text = text_of(plan_of(desired_app("a")))
     assert "  + app a  :3\n\nPlan: 1 to create." in text
     assert "\n\n\n" not in text
+
+
+def test_a_config_is_shown_whole_since_its_keys_have_no_meaning_to_us() -> None:
+    """A new or deleted config shows nulls, and keys that would be at their default, or the app's own name, in a slot or app."""
+    config: dict[str, Any] = {"c": None, "bindings": [], "name": "a", "": 1, "two words": {"x y": 2}}
+    words = '"" 1 · bindings [] · c null · name a · "two words" {"x y": 2}'
+    assert f"\n      {words}\n" in text_of(plan_of(desired_app("a", config=config), live_app("a")))
+    assert f"\n      loses {words}\n" in text_of(plan_of(desired_app("a", config=None), live_app("a", config=config)))
+
+
+def test_a_configs_key_that_looks_like_a_policy_is_any_other_key() -> None:
+    """Only a slot's policy is told by a preset: in a config, two names for one policy are two texts."""
+    desired = desired_app("a", config={"serving_policy": "local_only", "": 1})
+    text = text_of(plan_of(desired, live_app("a", config={"serving_policy": "private", "": 2})))
+    assert "serving_policy   private → local_only\n" in text
+    assert '""               2 → 1\n' in text
+
+
+def test_the_fields_of_a_custom_policy_are_aligned() -> None:
+    """The longest names that the contract has keep the columns."""
+    policies: list[dict[str, Any]] = [
+        {
+            "routing_mode": "auto",
+            "routing_preference": preference,
+            "fallback": {"allow_cloud_fallback": True, "allow_local_fallback": local},
+        }
+        for preference, local in (("cloud", False), ("local", True))
+    ]
+    before, after = ({"chat": {"serving_policy": policy}} for policy in policies)
+    text = text_of(plan_of(desired_app("a", slots=after), live_app("a", slots=before)))
+    arrows = [line.index(word) for line, word in ((line_with(text, w), w) for w in ("false → true", "cloud → local"))]
+    assert arrows[0] == arrows[1]
