@@ -9,6 +9,7 @@ from tests.support.every_kind import CASES, OVERWRITING
 from tests.support.site import Site, Tap, fates
 from tests.support.states import desired_app
 
+from octosync.contract import PRESETS
 from octosync.errors import ExitCode
 from octosync.model import Outcome
 from octosync.report import exit_code_of_outcomes
@@ -297,6 +298,33 @@ async def test_a_refused_carried_field_prints_the_way_out(site: Site, where: str
     assert len(ways_out) == 1
     assert "`tier` was carried over from live" in ways_out[0]
     assert ways_out[0].endswith("api: {readOnly: {slot: [tier]}}")
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_refused_key_inside_a_carried_field_is_named_with_its_place(site: Site, declared: bool) -> None:
+    """The way out spares the rest of the policy or binding, which without it would be lost; and it is one."""
+    site.plane.http.put("/_local/policy", json={"slot_fields": ["serving_policy.rev"]}).raise_for_status()
+    site.plane.app("a")
+    policy = {**PRESETS["private"], "rev": 3}
+    site.plane.send(
+        "PUT", "/apps/a/slots/chat", {"serving_policy": policy, "bindings": [{"binding_key": "k", "id": "b1"}]}
+    )
+    site.plane.http.put("/_local/policy", json={"slot_fields": []}).raise_for_status()
+    fields: dict[str, Any] = {"preferred_engines": ["mlx"]}
+    if declared:
+        fields |= {"serving_policy": PRESETS["local_first"], "bindings": [{"binding_key": "k"}]}
+    desired = desired_app("a", slots={"chat": fields})
+    (refused,) = (await site.act(await site.look(desired))).outcomes
+    assert said(refused) == ("failed", "rejected")
+    assert [hint.partition("api: ")[2] for hint in refused.hints if "readOnly" in hint] == [
+        "{readOnly: {slot: [serving_policy.rev]}}"
+    ]
+    problem = [{"field": "bindings[0].id", "message": "unknown field"}]
+    site.plane.break_with(refusal("apps.put_slot", 422, "validation_error", details=problem))
+    (refused,) = (await site.act(await site.look(desired))).outcomes
+    assert [hint.partition("api: ")[2] for hint in refused.hints if "readOnly" in hint] == [
+        "{readOnly: {slot: [bindings.id]}}"
+    ]
 
 
 @pytest.mark.parametrize("pinned", [True, False])

@@ -106,6 +106,26 @@ def test_read_only_fields_are_added_to_those_that_are_known() -> None:
     assert identity == {"id": "s", "revision": 3}
 
 
+def test_a_dotted_read_only_field_is_inside_a_field() -> None:
+    """What a control plane adds inside a policy or to each binding can be declared its own, too; the rest stays."""
+    shape = (
+        Contract().overridden(read_only={"slot": ["serving_policy.rev", "bindings.meta.id", "tier.x"]}).shapes["slot"]
+    )
+    raw = {
+        "serving_policy": {"routing_mode": "auto", "rev": 3},
+        "bindings": [{"binding_key": "a", "meta": {"id": 1, "by": "b"}}, {"binding_key": "c"}, "odd"],
+        "tier": "gold",
+    }
+    fields, identity = shape.split(raw)
+    assert fields == {
+        "serving_policy": {"routing_mode": "auto"},
+        "bindings": [{"binding_key": "a", "meta": {"by": "b"}}, {"binding_key": "c"}, "odd"],
+        "tier": "gold",
+    }
+    assert identity == {}
+    assert raw["serving_policy"] == {"routing_mode": "auto", "rev": 3}
+
+
 def test_an_unknown_object_has_no_read_only_fields() -> None:
     """`api.readOnly` of something that is no object is an error."""
     with pytest.raises(ConfigError) as caught:

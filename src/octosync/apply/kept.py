@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from octosync.contract import APP, SLOT, Contract, field_equal, normalise_app_fields, normalise_slot_fields
+from octosync.contract.policy import unknown_part
 from octosync.model import JsonObject, JsonValue, Sensitivity, canonical_json, json_equal
 from octosync.plan import (
     ABSENT,
@@ -36,7 +37,7 @@ def fields_in(action: Action, body: JsonValue, contract: Contract) -> JsonObject
             fields, _ = contract.shapes["slot"].split(body)
             return normalise_slot_fields(fields)
         case ArchiveApp():
-            return {"archived": body["archived_at"] is not None} if "archived_at" in body else None
+            return {"archived": bool(body["archived_at"])} if "archived_at" in body else None
         case CreateApp() | UpdateApp():
             fields, identity = contract.shapes["app"].split(body)
             return {**normalise_app_fields(fields), "slug": identity.get("slug")}
@@ -63,6 +64,28 @@ def not_kept(action: Action, fields: JsonObject | None) -> Iterator[FieldChange]
             kept = _value(action, name, fields)
             if not field_equal(name, sent, None if isinstance(kept, Absent) else kept):
                 yield FieldChange((name,), sent, kept)
+
+
+def carried(action: PutSlot) -> Iterator[str]:
+    """Yield what the PUT of a slot sends only because it is live, as `api.readOnly` names it: `tier`, `bindings.id`."""
+    before, body = action.before or {}, action.body or {}
+    for name, sent in body.items():
+        if name not in before:
+            continue
+        if name not in action.declared:
+            yield name
+        own = unknown_part(sent) if name == "serving_policy" and isinstance(sent, Mapping) else sent
+        yield from (f"{name}.{key}" for key in sorted(_keys_inside(own) - _keys_inside(action.declared.get(name))))
+
+
+def _keys_inside(value: JsonValue) -> frozenset[str]:
+    """Return the dotted keys of an object, or of all objects in a list."""
+    if isinstance(value, list | tuple):
+        return frozenset().union(*map(_keys_inside, value))
+    if not isinstance(value, Mapping):
+        return frozenset()
+    below = ({f"{key}.{inner}" for inner in _keys_inside(item)} for key, item in value.items())
+    return frozenset(value).union(*below)
 
 
 def _value(action: Action, name: str, fields: JsonObject) -> JsonValue | Absent:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from octosync.apply.kept import describe, fields_in, is_deletion, not_kept
+from octosync.apply.kept import carried, describe, fields_in, is_deletion, not_kept
 from octosync.apply.witness import Witness
 from octosync.errors import AwaitingApproval, Conflict, Missing, OctosyncError, RemoteError
 from octosync.model import Outcome, Sensitivity, Status
@@ -233,7 +233,7 @@ def _unknown(lost: RemoteError, unread: RemoteError) -> RemoteError:
 
 
 def _unproved(unread: RemoteError) -> RemoteError:
-    """The answer to a write was yes, and the look at its effect is lost."""
+    """Say that the answer to a write was yes, and the look at its effect is lost."""
     message = f"the control plane said yes, but whether it kept what was sent could not be read: {unread.message}"
     return _unread("outcome-unproved", message, "Apply again: that reads first.", unread)
 
@@ -267,11 +267,12 @@ def _with_way_out(error: RemoteError, action: Action) -> RemoteError:
     if error.status != 422 or not isinstance(action, PutSlot) or action.body is None:
         return error
     text = f"{error.message} {error.details}"
+    named = [name for name in carried(action) if re.search(rf"\b{re.escape(name.rpartition('.')[2])}\b", text)]
     hints = [
         f"`{name}` was carried over from live. If it belongs to the control plane, say so in octosync.yaml: "
         f"api: {{readOnly: {{slot: [{name}]}}}}"
-        for name in action.body
-        if name not in action.declared and name in (action.before or {}) and re.search(rf"\b{re.escape(name)}\b", text)
+        for name in named
+        if not any(other.startswith(f"{name}.") for other in named)
     ]
     if "model_variant_id" in text and "model_variant_id" not in action.body:
         hints.append("This control plane wants every slot to name its variant: pin `variant` in the manifest.")

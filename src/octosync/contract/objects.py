@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from octosync.model import JsonObject, JsonValue
@@ -12,7 +12,8 @@ from octosync.model import JsonObject, JsonValue
 class ObjectShape:
     """One kind of object on the wire. All fields are assumed, but for the serving policy's shape, which is public.
 
-    `writable` are the fields that octosync may declare, in the order in which they are shown; `read_only` are never sent;
+    `writable` are the fields that octosync may declare, in the order in which they are shown; `read_only` are never sent,
+    and a dotted one (`serving_policy.revision`, `bindings.id`) is inside a field, or inside each item of a list;
     `defaults` is what a writable field is when a body, or an answer, leaves it out.
     """
 
@@ -23,9 +24,24 @@ class ObjectShape:
     defaults: Mapping[str, JsonValue] = field(default_factory=dict)
 
     def split(self, raw: JsonObject) -> tuple[JsonObject, JsonObject]:
-        """Part an answer into its fields and its read-only identity."""
+        """Part an answer into its fields and its read-only identity; what is read-only inside a field is left out."""
         fields = {key: value for key, value in raw.items() if key not in self.read_only}
+        for path in self.read_only:
+            first, *rest = path.split(".")
+            if rest and first in fields:
+                fields[first] = _without(fields[first], rest)
         return fields, {key: raw[key] for key in raw if key in self.read_only}
+
+
+def _without(value: JsonValue, path: Sequence[str]) -> JsonValue:
+    if isinstance(value, list | tuple):
+        return [_without(item, path) for item in value]
+    if not isinstance(value, Mapping) or path[0] not in value:
+        return value
+    first, *rest = path
+    if not rest:
+        return {key: item for key, item in value.items() if key != first}
+    return {**value, first: _without(value[first], rest)}
 
 
 APP = ObjectShape(
