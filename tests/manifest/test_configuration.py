@@ -133,9 +133,9 @@ def test_without_keys_the_defaults_hold(workspace: Workspace, text: str) -> None
         ("drift: {hold: 30 minutes}", "invalid-value", "drift.hold", None),
         ("freeze: [{cron: daily, duration: 1h}]", "invalid-value", "freeze[0].cron", None),
         ("rate: {concurrency: 0}", "invalid-value", "rate.concurrency", None),
-        ("api: {operations: {apps.lst: {path: /x}}}", "invalid-override", "api", None),
-        ("api: {operations: {apps.get: {path: /x}}}", "invalid-override", "api", None),
-        ("api: {readOnly: {slots: [x]}}", "invalid-override", "api", None),
+        ("api: {operations: {apps.lst: {path: /x}}}", "invalid-override", 'api.operations."apps.lst"', None),
+        ("api: {operations: {apps.get: {path: /x}}}", "invalid-override", 'api.operations."apps.get"', None),
+        ("api: {readOnly: {slots: [x]}}", "invalid-override", "api.readOnly.slots", None),
         ("heal: {}", "unknown-field", "heal", None),
     ],
 )
@@ -149,6 +149,30 @@ def test_each_mistake_is_one_error_in_its_place(
     assert configured.has_errors
     assert found.origin is not None
     assert found.origin.file == "octosync.yaml"
+
+
+def test_every_override_that_can_not_be_is_told_where_it_stands(workspace: Workspace) -> None:
+    """Not only the first of several; two that clash with each other are told at `api`."""
+    three = workspace.configure(
+        "api:\n"
+        "  operations:\n"
+        "    apps.lst: {path: /x}\n"
+        "    apps.get: {method: POST}\n"
+        "    apps.archive: {path: '/gone/{slug}'}\n"
+        "  readOnly: {slots: [x], slot: [etag]}\n"
+    )
+    assert [(found.origin.line, found.origin.column) for found in three.diagnostics if found.origin] == [
+        (3, 5),
+        (4, 5),
+        (6, 14),
+    ]
+    clash = workspace.configure(
+        "api:\n"
+        "  operations:\n"
+        "    apps.capabilities.preview: {path: '/apps/{slug}/{capability}/look'}\n"
+        "    apps.capabilities.enable: {path: '/apps/{slug}/{capability}/look'}\n"
+    )
+    assert only(clash).path == "api"
 
 
 SECRET = "hunter2-8f1c"

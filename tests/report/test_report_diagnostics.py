@@ -145,7 +145,7 @@ def test_a_suggestion_without_a_source_line_is_a_note() -> None:
     [
         ([Severity.ERROR, Severity.ERROR, Severity.WARNING], 14, "2 errors, 1 warning in 14 files. Nothing was sent."),
         ([Severity.NOTICE], 1, "1 notice in 1 file. Nothing was sent."),
-        ([], 0, "No problems in 0 files. Nothing was sent."),
+        ([], 0, "No problems. Nothing was sent."),
     ],
 )
 def test_the_last_line_counts(severities: list[Severity], files: int, line: str) -> None:

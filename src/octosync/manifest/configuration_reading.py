@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +16,7 @@ from octosync.manifest.configuration import Configuration, Configured, Context, 
 from octosync.manifest.configuration_schema import CONFIGURATION
 from octosync.manifest.durations import parse_duration
 from octosync.manifest.findings import Findings, Reporter
-from octosync.manifest.nodes import Document, Mapping, Node, Scalar, Sequence
+from octosync.manifest.nodes import Document, Mapping, Node, Scalar, Sequence, join
 from octosync.manifest.owners import Owner
 from octosync.manifest.positioned import parse
 from octosync.manifest.sources import display_name, read_files
@@ -271,17 +273,36 @@ class _Reading:
             id_: {key: text for key in ("method", "path") if (text := one.text(key)) is not None}
             for id_, one in api.record_map("operations").items()
         }
+        # Each by itself, so that every one that can't be is told where it stands; then together: two may not go together.
+        apply = Contract().overridden
+        operations = {
+            id_: one
+            for id_, one in operations.items()
+            if self._is_possible(api, "operations", id_, partial(apply, operations={id_: one}))
+        }
+        read_only = {
+            name: fields
+            for name, fields in api.text_lists("readOnly").items()
+            if self._is_possible(api, "readOnly", name, partial(apply, read_only={name: fields}))
+        }
         try:
-            return Contract().overridden(
-                operations=operations,
-                read_only=api.text_lists("readOnly"),
-                platforms=api.texts("platforms"),
-            )
+            return apply(operations=operations, read_only=read_only, platforms=api.texts("platforms"))
         except ConfigError as error:
-            self._reporter.report(
-                "invalid-override", self._fields.key_at("api"), error.message, path="api", notes=error.hints
-            )
+            self._refuse_override(error, self._fields.key_at("api"), "api")
             return Contract()
+
+    def _is_possible(self, api: Fields, key: str, name: str, attempt: Callable[[], Contract]) -> bool:
+        try:
+            attempt()
+        except ConfigError as error:
+            overrides = api.at(key)
+            at = overrides.entries[name][0] if isinstance(overrides, Mapping) else overrides
+            self._refuse_override(error, at, join(api.below(key), name))
+            return False
+        return True
+
+    def _refuse_override(self, error: ConfigError, at: Node, path: str) -> None:
+        self._reporter.report("invalid-override", at, error.message, path=path, notes=error.hints)
 
 
 def _rate(fields: Fields) -> Rate:

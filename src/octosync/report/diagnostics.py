@@ -16,11 +16,12 @@ _LEAD: Final = 40  # of them before the caret, where the line is cut
 
 
 def render_diagnostics(diagnostics: Iterable[Diagnostic], *, files: int, colour: bool) -> str:
-    """Render diagnostics by place, and close with their count over so many files that were read."""
+    """Render diagnostics by place, and close with their count over so many manifests that were read, where any were."""
     found = sorted(diagnostics, key=lambda diagnostic: diagnostic.sort_key)
     ink = Ink(colour)
     lines = [line for diagnostic in found for line in (*diagnostic_lines(diagnostic, ink), "")]
-    return text_of((*lines, f"{severities(found)} in {counted(files, 'file')}. Nothing was sent."))
+    where = f" in {counted(files, 'file')}" if files else ""
+    return text_of((*lines, f"{severities(found)}{where}. Nothing was sent."))
 
 
 def severities(diagnostics: Iterable[Diagnostic]) -> str:
