@@ -23,7 +23,9 @@ def test_a_token_is_read_from_its_text(text: str, token: Token) -> None:
     assert Token.parse(text) == token
 
 
-@pytest.mark.parametrize("text", ["", ":s", "ana:", "ana:s cret", "ana:sss=apps:all", "ana:sss=", "=apps:read"])
+@pytest.mark.parametrize(
+    "text", ["", ":s", "ana:", "ana:s cret", "ana:sss=apps:all", "ana:sss=", "ana:key=sss==", "=apps:read"]
+)
 def test_a_token_that_makes_no_sense_is_a_usage_error(text: str) -> None:
     """The error says what is wrong without the secret."""
     with pytest.raises(UsageError) as caught:

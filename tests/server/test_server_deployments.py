@@ -116,6 +116,20 @@ def test_a_roll_back_ends_the_canary_for_good(plane: Served) -> None:
     assert deployment(plane) == back
 
 
+def test_what_is_done_by_hand_is_in_the_feed_once(plane: Served) -> None:
+    """Each change of a status is an event; saying again what already is changes nothing, not even when it moves on."""
+    id_ = ok(post(plane, with_fleet(plane, SMALL), "enable"), 201)["id"]
+    plane.tick(60)
+    plane.tick(50)
+    ok(plane.local.post(f"/deployments/{id_}", json={"status": "active"}))
+    plane.tick(10)
+    assert deployment(plane)["status"] == "completed"
+    for status in ("paused", "paused", "rolled_back", "rolled_back"):
+        ok(plane.local.post(f"/deployments/{id_}", json={"status": status}))
+    events = [event["type"] for event in ok(plane.api.get("/activity?limit=4"))["events"]]
+    assert events == ["deployment.rolled_back", "deployment.paused", "deployment.completed", "deployment.active"]
+
+
 def test_completing_by_hand_completes_the_canary(plane: Served) -> None:
     """A canary that a person completes ends as one that time has completed."""
     app = with_canary(plane)

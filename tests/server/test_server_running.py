@@ -144,6 +144,28 @@ async def test_a_failure_while_sending_is_the_servers_to_handle(caplog: pytest.L
     assert "failed" in caplog.text
 
 
+async def test_a_client_that_goes_in_the_midst_of_its_body_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is carried out, nothing is answered, and the log isn't bothered with it."""
+    scope = {
+        "type": "http", "method": "POST", "path": "/api/v1/apps", "raw_path": b"/api/v1/apps", "query_string": b"",
+        "headers": [], "client": ("127.0.0.1", 1), "server": ("plane", 80), "scheme": "http", "root_path": "",
+    }  # fmt: skip
+    messages = iter(({"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}))
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    app = create_app(Settings())
+    await app(scope, receive, send)
+    assert not sent
+    assert not caplog.records
+    assert [entry["status"] for entry in app.state.plane.log.to_json()] == [None]
+
+
 async def test_a_crash_is_a_500_with_a_request_id(caplog: pytest.LogCaptureFixture) -> None:
     """Should the plane itself fail, the answer is an error in the usual shape, and the log has the reason."""
     app = create_app(Settings())

@@ -113,9 +113,11 @@ def advance(plane: Plane) -> None:
 def set_status(plane: Plane, row: Row, status: str) -> None:
     """Pause, resume (`active`), complete or roll back a deployment by hand.
 
-    Completing it completes its canary; a roll-back ends its canary and its assignments.
+    Completing it completes its canary; a roll-back ends its canary and its assignments. What it is already, it stays.
     """
     store = plane.store
+    if status == row["status"]:
+        return
     now = store.now().timestamp()
     if status == "completed" and row["candidate_variant_id"] is not None:
         _complete_canary(store, row, {"elapsed": None, "updated_at": store.stamp()})
@@ -129,6 +131,7 @@ def set_status(plane: Plane, row: Row, status: str) -> None:
         changes |= {"candidate_variant_id": None, "percentage": None}
     store.update("deployments", row["id"], **changes)
     materialise(store, row["app_id"])
+    _record(store, row, status)
     plane.next_change_at = 0.0
 
 

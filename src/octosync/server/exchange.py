@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -62,6 +63,8 @@ class Layer:
                 await injection(self._app, scope, receive, tagged)
         except ConnectionCut:
             raise
+        except ClientDisconnect:
+            return  # in the midst of its body: nothing was carried out, and nobody waits for an answer
         except Exception:
             _logger.exception("%s: %s %s failed", exchange.request_id, scope["method"], scope["path"])
             if exchange.received.status is not None:

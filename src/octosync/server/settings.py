@@ -40,11 +40,12 @@ class Token:
                 hints=("Example: --token ana:s3cret=apps:read,apps:write",),
             )
         scopes = frozenset(listed.split(",")) if separator else SCOPES
-        if unknown := sorted(scopes - SCOPES):
+        if scopes - SCOPES:
             raise UsageError(
                 "unknown-scope",
-                f"token {name or 'key'}: no such scope: {', '.join(repr(scope) for scope in unknown)}",
-                hints=(f"Scopes: {', '.join(sorted(SCOPES))}",),
+                f"token {name or 'key'}: what follows = is not a list of scopes",
+                # It isn't shown: where the secret itself has a =, it is half of that.
+                hints=(f"Scopes: {', '.join(sorted(SCOPES))}; and a secret has no = in it.",),
             )
         return cls(name or "key", secret, scopes)
 
