@@ -49,3 +49,11 @@ def test_the_version_is_said_in_text_and_json(desk: Desk) -> None:
     """`octosync version` speaks to people and to tools."""
     assert desk.octosync("version").stdout.startswith("octosync ")
     assert '"octosync":' in desk.octosync("version", "-o", "json").stdout
+
+
+@pytest.mark.parametrize("command", ["validate", "plan"])
+def test_manifests_without_their_flag_are_recognised(desk: Desk, command: str) -> None:
+    """`octosync plan apps/` is told how manifests are named."""
+    ran = desk.octosync(command, "apps/")
+    assert ran.code == 64
+    assert f"Manifests are named with -f: octosync {command} -f PATH" in ran.stderr

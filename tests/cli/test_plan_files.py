@@ -305,3 +305,11 @@ def test_a_pipe_is_written_to_and_not_replaced(office: Office) -> None:
     assert ran.code == 0
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert json.loads(written)["errored"] is False
+
+
+@pytest.mark.parametrize("named", ["apps", "apps/search.yaml"])
+def test_manifests_in_place_of_a_plan_file_are_recognised(office: Office, named: str) -> None:
+    """`octosync apply apps/` is told that manifests go with -f, not that a plan file can't be read."""
+    office.declare()
+    ran = office.apply_file(file=named)
+    refused(office, ran, "not-a-plan-file", f"octosync apply -f {named}", code=1)

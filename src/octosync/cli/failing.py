@@ -20,4 +20,11 @@ def usage_error(error: click.ClickException) -> UsageError:
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context is not None else "octosync"
     message = error.format_message().strip().rstrip(".")
-    return UsageError("usage", message[:1].lower() + message[1:], hints=(f"{path} --help lists what there is.",))
+    hints = [f"{path} --help lists what there is."]
+    if "extra argument" in message and context is not None and _takes_manifests(context.command):
+        hints.insert(0, f"Manifests are named with -f: {path} -f PATH")
+    return UsageError("usage", message[:1].lower() + message[1:], hints=tuple(hints))
+
+
+def _takes_manifests(command: click.Command) -> bool:
+    return any("-f" in parameter.opts for parameter in command.params)

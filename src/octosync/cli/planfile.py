@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,12 @@ def write_plan_file(path: Path, document: JsonObject) -> None:
 
 def read_plan_file(path: Path) -> Approval:
     """Read an approval. Raises `PlanFileError` for what is none, `StalePlan` for one of another version."""
+    if path.is_dir() or path.suffix in {".yaml", ".yml"}:
+        raise PlanFileError(
+            "not-a-plan-file",
+            f"{path} is {'a folder' if path.is_dir() else 'YAML'}, and apply takes a plan file here",
+            hints=(f"Manifests are named with -f: octosync apply {shlex.join(('-f', str(path)))}",),
+        )
     try:
         text = path.read_bytes()
     except OSError as error:
