@@ -45,12 +45,8 @@ def write_plan_file(path: Path, document: JsonObject) -> None:
 
 def read_plan_file(path: Path) -> Approval:
     """Read an approval. Raises `PlanFileError` for what is none, `StalePlan` for one of another version."""
-    if path.is_dir() or path.suffix in {".yaml", ".yml"}:
-        raise PlanFileError(
-            "not-a-plan-file",
-            f"{path} is {'a folder' if path.is_dir() else 'YAML'}, and apply takes a plan file here",
-            hints=(f"Manifests are named with -f: octosync apply {shlex.join(('-f', str(path)))}",),
-        )
+    if path.is_dir():
+        raise _manifests(path, "a folder")
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -59,7 +55,17 @@ def read_plan_file(path: Path) -> Approval:
             f"the plan file {path} can't be read: {error.strerror}",
             hints=("Write one with `octosync plan --plan-out FILE`.",),
         ) from error
+    if path.suffix in {".yaml", ".yml"} and not text.startswith(b"{"):
+        raise _manifests(path, "YAML")
     return read_approval(text, file=str(path), octosync_version=__version__)
+
+
+def _manifests(path: Path, kind: str) -> PlanFileError:
+    return PlanFileError(
+        "not-a-plan-file",
+        f"{path} is {kind}, and apply takes a plan file here",
+        hints=(f"Manifests are named with -f: octosync apply {shlex.join(('-f', str(path)))}",),
+    )
 
 
 def asked_as_approved(asked: Asked, approval: Approval, file: str) -> Asked:
