@@ -201,7 +201,7 @@ async def test_a_look_that_fails_is_a_failure_and_nothing_is_sent(site: Site) ->
 
 @pytest.mark.parametrize("kind", ["update app", "put live slot", "delete config", "remove target"])
 async def test_an_app_that_is_gone_is_no_failed_read(site: Site, kind: str) -> None:
-    """The control plane forgot the whole app: what was planned for it is stale, not an error of reading."""
+    """The control plane forgot the whole app: what was planned for it is stale, or done already, not an error of reading."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
@@ -209,7 +209,8 @@ async def test_an_app_that_is_gone_is_no_failed_read(site: Site, kind: str) -> N
     gone = {"action": "status", "status": 404, "code": "app_not_found", "slug": "a", "times": None}
     site.plane.break_with({"operation": "*", **gone})
     site.plane.log()
-    assert only(await site.act(turn)) == ("stale", "object-moved")
+    gone_too = kind.startswith(("delete", "remove"))
+    assert only(await site.act(turn)) == (("done", "") if gone_too else ("stale", "object-moved"))
     assert site.writes() == []
 
 
@@ -251,3 +252,34 @@ async def test_a_write_that_never_gets_its_turn_in_time_fails(site: Site) -> Non
     site.later(31)
     assert only(await site.act(turn, transport=Slow())) == ("failed", "no-time-to-write")
     assert site.plane.log() == ["GET /api/v1/apps/a/slots"] * 3
+
+
+@pytest.mark.parametrize("kind", OVERWRITING)
+async def test_what_somebody_else_did_already_is_done(site: Site, kind: str) -> None:
+    """Two runs of the same manifests at once: what the other has brought about is done, and is not sent again."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    await site.turn(case.desired)
+    site.later(31)
+    site.plane.log()
+    applied = await site.act(turn)
+    assert only(applied) == ("done", "")
+    assert applied.outcomes[0].message.startswith("it was already")
+    assert site.writes() == []
+    assert not applied.wrote
+
+
+async def test_a_move_whose_first_half_is_done_already_gets_its_second(site: Site) -> None:
+    """Somebody removed the target by hand: it is registered where it belongs all the same, and in the journal both are."""
+    site.plane.app("from", target="com.moved")
+    site.plane.app("to")
+    turn = await site.look(desired_app("from", targets=[]), desired_app("to", targets=["ios:com.moved"]))
+    await site.turn(desired_app("from", targets=[]))
+    site.later(31)
+    site.plane.log()
+    assert set(fates(await site.act(turn)).values()) == {"done"}
+    assert site.writes() == ["POST /api/v1/apps/to/targets"]
+    assert site.state()["to"]["targets"] == ["ios:com.moved"]
+    _, actions = site.last_run()
+    assert [action.status for action in actions] == ["done", "done"]

@@ -8,6 +8,7 @@ import pytest
 
 from octosync.contract import OPERATIONS, PLATFORMS, Access, Contract
 from octosync.errors import ConfigError
+from octosync.model import JsonObject
 
 PREVIEW, ENABLE = "apps.capabilities.preview", "apps.capabilities.enable"
 Override = Mapping[str, Mapping[str, str]]
@@ -111,7 +112,7 @@ def test_a_dotted_read_only_field_is_inside_a_field() -> None:
     shape = (
         Contract().overridden(read_only={"slot": ["serving_policy.rev", "bindings.meta.id", "tier.x"]}).shapes["slot"]
     )
-    raw = {
+    raw: JsonObject = {
         "serving_policy": {"routing_mode": "auto", "rev": 3},
         "bindings": [{"binding_key": "a", "meta": {"id": 1, "by": "b"}}, {"binding_key": "c"}, "odd"],
         "tier": "gold",

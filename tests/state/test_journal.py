@@ -178,3 +178,12 @@ def test_times_are_utc(tmp_path: Path) -> None:
         assert journal.runs()[0].started_at == "2030-01-01T00:00:00.000+00:00"
         assert journal.runs()[0].org_id is None
         assert run.startswith("20300101T000000Z-")
+
+
+def test_the_journal_keeps_itself_out_of_the_repository(tmp_path: Path) -> None:
+    """The folder that octosync makes for itself ignores itself in Git; somebody's own folder is left as it is."""
+    for path in (tmp_path / DEFAULT_PATH, tmp_path / "logs" / "runs.db"):
+        with Journal(path):
+            pass
+    assert (tmp_path / ".octosync/.gitignore").read_text() == "*\n"
+    assert not (tmp_path / "logs/.gitignore").exists()

@@ -23,6 +23,8 @@ from octosync.octomil.retrying import backoff
 from octosync.plan import Action, CreateApp, PutSlot, RegisterTarget
 
 _ATTEMPTS = 3
+_AS_DECLARED = "it was already as declared"
+_GONE = "it was already gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,14 @@ class Performer:
     async def look(self, action: Action, within: Reservation) -> Performed | None:
         """Look at the object again where that is due; None: the action may be sent."""
         try:
-            unmoved = await self.witness.is_unmoved(action, within)
+            seen = await self.witness.last_look(action, within)
         except RemoteError as error:
             return _performed(action, Status.FAILED, [], error=error)
-        return None if unmoved else _stale(action, [])
+        if seen is None or seen.unmoved:
+            return None
+        if not any(not_kept(action, seen.fields)):
+            return _performed(action, Status.DONE, [], _GONE if is_deletion(action) else _AS_DECLARED)
+        return _stale(action, [])
 
     async def send(self, action: Action, *, proving: bool, within: Reservation) -> Performed:
         """Send one action that may be sent. `proving`: something of it has not been seen to work in this run."""
@@ -96,7 +102,7 @@ class Performer:
         if isinstance(error, AwaitingApproval):
             return _performed(action, Status.AWAITING_APPROVAL, ids, error=error)
         if isinstance(error, Missing) and is_deletion(action):
-            return _performed(action, Status.DONE, ids, "it was already gone", wrote=attempt > 1)
+            return _performed(action, Status.DONE, ids, _GONE, wrote=attempt > 1)
         try:
             if isinstance(error, Conflict):
                 return await self._conflict(error, action, ids, attempt)
@@ -124,7 +130,7 @@ class Performer:
             return _performed(action, Status.FAILED, ids, error=_held_by(holder, error))
         seen = await self.witness.sighting(action)
         if not any(not_kept(action, seen.fields)):
-            return _performed(action, Status.DONE, ids, "it was already as declared", wrote=attempt > 1)
+            return _performed(action, Status.DONE, ids, _AS_DECLARED, wrote=attempt > 1)
         if isinstance(action, RegisterTarget):
             return _performed(action, Status.FAILED, ids, error=_held_by(None, error))
         if not seen.unmoved:

@@ -182,7 +182,7 @@ class _Run:
                     if (due := self._looks_due(unit)) > looks:
                         looks = due  # it waited so long that it must look again: let there be room for that, too
                         continue
-                    if await self._all_unmoved(unit, within):
+                    if await self._is_to_be_sent(unit, within):
                         underway.sending = True
                         await self._send_all(underway, within)
                     return
@@ -192,15 +192,24 @@ class _Run:
     def _looks_due(self, unit: Unit) -> int:
         return sum(not self.performer.witness.is_fresh(action) for action in unit)
 
-    async def _all_unmoved(self, unit: Unit, within: Reservation) -> bool:
-        """Look at a unit's objects where that is due; if one must not be sent, that is its outcome, and none of them is."""
+    async def _is_to_be_sent(self, unit: Unit, within: Reservation) -> bool:
+        """Look at a unit's objects where that is due, and say whether anything of it is to be sent.
+
+        What turns out to be done already has its outcome; if one must not be sent, none of what comes after it is.
+        """
         for action in unit:
             found = await self.performer.look(action, within)
-            if found is not None:
-                self._end(action, found)
+            if found is None:
+                continue
+            self._end(action, found)
+            if found.outcome.status is not Status.DONE:
                 self._skip_after(action, unit)
                 self.record.begin_action(action)(found.outcome)
                 return False
+        if self.outcomes.keys() >= {action.key for action in unit}:
+            for action in unit:
+                self.record.begin_action(action)(self.outcomes[action.key])
+            return False
         return True
 
     async def _send_all(self, underway: _Underway, within: Reservation) -> None:
@@ -210,10 +219,12 @@ class _Run:
         """
         unit = underway.unit
         records = [self.record.begin_action(action) for action in unit]
+        sent: list[Action] = []
         for action, ended in zip(unit, records, strict=True):
-            if action.key in self.outcomes:  # skipped after the one before it
+            if action.key in self.outcomes:  # found done already, or skipped after the one before it
                 self._record_end(ended, self.outcomes[action.key])
                 continue
+            sent.append(action)
             # A move's registration proves its removal, and must not wait for a look in between.
             proving = action.operation in underway.proving and action is unit[-1]
             performed = await self.performer.send(action, proving=proving, within=within)
@@ -226,7 +237,7 @@ class _Run:
             if performed.outcome.status is not Status.DONE:
                 self._skip_after(action, unit)
             elif action is unit[-1]:
-                self._proofs.worked(unit)
+                self._proofs.worked(sent)
 
     def _record_end(self, ended: Callable[[Outcome], None], outcome: Outcome) -> None:
         try:

@@ -84,16 +84,19 @@ class Witness:
             return True
         return self._remote.clock() - self._read_at.get(_place(action), float("-inf")) <= FRESH_FOR_SECONDS
 
-    async def is_unmoved(self, action: Action, within: Reservation) -> bool:
-        """Say whether an action would still replace what it was planned from, reading it again where that was long ago."""
+    async def last_look(self, action: Action, within: Reservation) -> Sighting | None:
+        """Return what is there of an action's object, reading it again where that was long ago; None: nothing to be seen.
+
+        Then what it was planned from is what is there, as far as anybody knows.
+        """
         if isinstance(action, _CANNOT_OVERWRITE):
-            return True
+            return None
         place = _place(action)
         # Objects of one section are read together: the first to ask reads for all of them.
         async with self._reading.setdefault(place, asyncio.Lock()):
             if not self.is_fresh(action):
                 await self._read(place, within)
-        return place not in self._seen or _sighting(action, self._seen[place]).unmoved
+        return _sighting(action, self._seen[place]) if place in self._seen else None
 
     async def sighting(self, action: Action) -> Sighting:
         """Read an action's object now, whatever was read before, and before anything else is sent."""

@@ -54,7 +54,7 @@ def command(*, planfile: Path | None, output: str, yes: bool, journal: Path, **f
     elif not yes and not may_prompt():
         raise UsageError(
             "nobody-to-ask",
-            "apply asks before it writes, and there is no terminal to ask on",
+            "apply asks before it writes, and there is nobody to ask: no terminal, or CI is set",
             hints=("Give --yes, or apply a reviewed plan: octosync plan --plan-out FILE, then octosync apply FILE",),
         )
     prepared = prepare(asked)

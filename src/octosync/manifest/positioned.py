@@ -38,12 +38,16 @@ def parse(name: str, data: bytes, sensitivity: Sensitivity, findings: Findings) 
         source = Source(name, decode(data), sensitivity)
     except NotText as error:
         source = Source(name, "", sensitivity)
-        findings.add("not-utf8", error.message, origin=source.origin(error.line, error.column))
+        findings.add("not-utf8", error.message, origin=source.origin(error.line, error.column), notes=_SAVE_AS_UTF8)
         return source, []
     if NOT_PRINTABLE.search(source.text) is not None:
         report_control_characters(source, findings)
         return source, []
     return source, _Reader(source, findings).read()
+
+
+_SAVE_AS_UTF8 = ("save it as UTF-8",)
+_SPLIT = ("split it, or use fewer aliases",)
 
 
 class _Mark(Protocol):
@@ -374,17 +378,28 @@ class _Reader:
 
     def _tag(self, tag: str, at: Scalar) -> None:
         self._has_tag = True
-        self._problem("tag", at, "tag{} is refused: manifests are plain data", value=tag)
+        self._problem(
+            "tag", at, "tag{} is refused: manifests are plain data", value=tag, notes=("write the value without it",)
+        )
 
     def _too_deep(self, node: Node) -> None:
         at = Scalar(None, node.line, node.column, 1)
-        self._problem("too-deep", at, f"the document is nested deeper than {MOST_LEVELS} levels")
+        self._problem(
+            "too-deep", at, f"the document is nested deeper than {MOST_LEVELS} levels", notes=("make it flatter",)
+        )
         raise _SkipDocument
 
     def _too_many(self, node: Node) -> None:
         at = Scalar(None, node.line, node.column, 1)
         if self._nodes > MOST_NODES:
-            self._problem("too-many-nodes", at, f"the document has more than {MOST_NODES:,} nodes, aliases expanded")
+            self._problem(
+                "too-many-nodes", at, f"the document has more than {MOST_NODES:,} nodes, aliases expanded", notes=_SPLIT
+            )
             raise _SkipDocument
-        self._problem("too-many-nodes", at, f"the file has more than {MOST_NODES_OF_A_FILE:,} nodes, aliases expanded")
+        self._problem(
+            "too-many-nodes",
+            at,
+            f"the file has more than {MOST_NODES_OF_A_FILE:,} nodes, aliases expanded",
+            notes=_SPLIT,
+        )
         raise _StopReading

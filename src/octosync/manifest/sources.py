@@ -155,7 +155,9 @@ def _report_no_file(name: str, findings: Findings) -> None:
 def _report_failure(error: OSError | ValueError, path: str, name: str, findings: Findings) -> None:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         what = "links to something that does not exist" if Path(path).is_symlink() else "does not exist"
-        findings.add("missing-path", f"{name} {what}", origin=Origin(name))
+        findings.add(
+            "missing-path", f"{name} {what}", origin=Origin(name), notes=("paths start from the working directory",)
+        )
     else:
         why = (error.strerror if isinstance(error, OSError) else None) or "not a path"
         findings.add("unreadable-path", f"{name} can't be read: {why.lower()}", origin=Origin(name))

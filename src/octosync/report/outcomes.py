@@ -97,7 +97,9 @@ def _attention(plan: Plan, outcomes: Sequence[Outcome], ink: Ink) -> Iterator[st
 
 
 def _said(outcome: Outcome) -> tuple[object, ...]:
-    return (outcome.status, outcome.reference, outcome.message, outcome.hints, outcome.request_ids)
+    # What is done needs no looking up, so it is told together whatever its requests were.
+    ids = () if outcome.status is Status.DONE else outcome.request_ids
+    return (outcome.status, outcome.reference, outcome.message, outcome.hints, ids)
 
 
 def _message(outcome: Outcome) -> str:

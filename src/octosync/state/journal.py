@@ -89,7 +89,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._document_failures():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_folder(path.parent)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self._database = sqlite3.connect(path, isolation_level=None, timeout=10)
         try:
@@ -184,6 +184,15 @@ class Journal:
             f"{self.path}: the journal can't be used: {why}",
             hints=("Make the file writable, move it away, or name another one: --state FILE",),
         )
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder where there is none; one of our own is kept out of the repository that it stands in."""
+    if folder.exists():
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.name == DEFAULT_PATH.parent.name:
+        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def _text(at: datetime) -> str:
