@@ -60,6 +60,16 @@ def test_the_file_says_how_to_apply_it(office: Office) -> None:
     assert office.desk.octosync(*command).code == 0
 
 
+def test_the_command_names_the_manifests_where_octosync_yaml_names_others(office: Office) -> None:
+    """A plan of other manifests than the configured ones is applied by the command that `--plan-out` gives, too."""
+    office.declare()
+    office.desk.write("octosync.yaml", "paths: [teams/]\n")
+    said = office.plan("--plan-out", "plan.json").stderr
+    command = said.partition("To apply just that:  octosync ")[2].split()
+    assert command[:3] == ["apply", "plan.json", "-f"]
+    assert office.desk.octosync(*command).code == 0
+
+
 def test_the_file_is_for_its_owner_alone(planned: Office) -> None:
     """0600, over a file that others could read, too; and no half of one is left where it can't be written."""
     path = planned.desk.directory / "plan.json"

@@ -13,7 +13,7 @@ from octosync.cli import signals
 from octosync.cli.asking import asked_from, plan_and_apply_options
 from octosync.cli.console import err, out, out_json, wants_colour
 from octosync.cli.options import option, output_option
-from octosync.cli.planfile import write_plan_file
+from octosync.cli.planfile import names_others, write_plan_file
 from octosync.cli.turning import Prepared, Waits, open_remote, prepare, take_look
 from octosync.errors import ExitCode
 from octosync.reconcile import Turn
@@ -61,5 +61,8 @@ def _written(prepared: Prepared, turn: Turn, file: Path) -> str:
         return f"{file} has the plan as far as it goes; it can't be applied.\n"
     if not turn.plan.actions:
         return f"{file} has the plan: nothing to apply.\n"
-    command = shlex.join(("octosync", "apply", str(file), *prepared.typed_again, *prepared.typed_overrides))
+    gathered = prepared.gathered
+    others = names_others(gathered.configuration.paths_of(gathered.context), gathered.paths)
+    paths = (part for path in gathered.paths if others for part in ("-f", path))
+    command = shlex.join(("octosync", "apply", str(file), *paths, *prepared.typed_again, *prepared.typed_overrides))
     return f"{file} has the plan. To apply just that:  {command}\n"

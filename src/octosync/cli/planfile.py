@@ -98,13 +98,18 @@ def asked_as_approved(asked: Asked, approval: Approval, file: str) -> Asked:
 def check_configured_paths(gathered: Gathered, approval: Approval, file: str) -> None:
     """Hold the plan file's paths against octosync.yaml's: a file must not choose the manifests. Raises `StalePlan`."""
     own, approved = gathered.configuration.paths_of(gathered.context), approval.invocation.paths
-    if own and _places(own) != _places(approved):
+    if names_others(own, approved):
         raise StalePlan(
             "other-manifests",
             f"{file} was planned with -f {' -f '.join(approved) or '(nothing)'}, and {gathered.configuration.file} "
             f"names {' '.join(own)}",
             hints=("If the plan's are meant, name them with -f, too.",),
         )
+
+
+def names_others(own: tuple[str, ...], paths: tuple[str, ...]) -> bool:
+    """Say whether octosync.yaml's own paths, where it has any, are others than these."""
+    return bool(own) and _places(own) != _places(paths)
 
 
 def _places(paths: tuple[str, ...]) -> set[str]:
