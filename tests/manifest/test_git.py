@@ -1,0 +1,39 @@
+"""Where the manifests stand in Git: a fact for reports, and never a reason to fail."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from octosync.manifest.git import git_revision
+
+
+def git(directory: Path, *arguments: str) -> str:
+    """Run git, as nobody in particular."""
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
+    ran = subprocess.run(["git", "-C", directory, *who, *arguments], check=True, capture_output=True, text=True)
+    return ran.stdout.strip()
+
+
+def test_a_repository_has_a_revision_and_is_clean_or_not(tmp_path: Path) -> None:
+    """The full revision that is checked out; a file that was never committed makes the tree dirty, since it is read."""
+    git(tmp_path, "init")
+    assert git_revision(tmp_path) is None
+    git(tmp_path, "commit", "--allow-empty", "-m", "begin")
+    found = git_revision(tmp_path)
+    assert found is not None
+    assert (found.revision, found.dirty) == (git(tmp_path, "rev-parse", "HEAD"), False)
+    (tmp_path / "app.yaml").write_text("a: b\n")
+    dirty = git_revision(tmp_path)
+    assert dirty is not None
+    assert dirty.dirty
+
+
+def test_without_git_there_is_no_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside of a repository, and on a machine without git, nothing is known and nothing fails."""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_revision(tmp_path) is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_revision(tmp_path) is None
