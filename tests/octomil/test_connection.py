@@ -54,6 +54,16 @@ def test_what_is_no_url_is_refused(url: str) -> None:
     assert "https://api.octomil.com/api/v1" in refused.value.hints[0]
 
 
+@pytest.mark.parametrize("tail", ["?api_key=hunter2", "/#hunter2", "/api/v1?a=b#hunter2"])
+def test_what_follows_a_url_is_not_shown(tail: str) -> None:
+    """A key that somebody put into the URL is refused with it, and shown nowhere; where it is, is said."""
+    with pytest.raises(ConfigError) as refused:
+        normalise_url(f"https://octomil.example{tail}")
+    assert "hunter2" not in f"{refused.value} {refused.value.hints}"
+    assert "https://octomil.example" in refused.value.message
+    assert "goes on after that" in refused.value.message
+
+
 def test_credentials_in_a_url_are_refused_unseen() -> None:
     """A user name or password in the URL is refused, and shown nowhere."""
     with pytest.raises(ConfigError) as refused:

@@ -69,7 +69,8 @@ def normalise_url(url: str) -> str:
     """Return the API's base: `api.octomil.com/` → `https://api.octomil.com/api/v1`.
 
     A bare origin gets the API's path, a trailing slash goes, and without a scheme it is https, on loopback http.
-    Raises `ConfigError` for anything that isn't such a URL, and for one with a user or password in it, never showing them.
+    Raises `ConfigError` for anything that isn't such a URL, and for one with a user or password in it. It never shows them,
+    nor what follows a `?` or `#`.
     """
     text = url.strip()
     if not text or any(character <= " " or character == "\x7f" for character in text):
@@ -82,7 +83,9 @@ def normalise_url(url: str) -> str:
             hints=("Leave them out; the API key goes into OCTOMIL_API_KEY or a file for --token-file.",),
         )
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigError("bad-url", f"{text} is not the URL of a control plane", hints=(_EXAMPLE,))
+        shown = text.partition("?")[0].partition("#")[0]  # what follows is where people put tokens
+        more = ", since it goes on after that" if shown != text else ""
+        raise ConfigError("bad-url", f"{shown} is not the URL of a control plane{more}", hints=(_EXAMPLE,))
     path = parts.path.rstrip("/") or API_PATH
     return f"{parts.scheme}://{parts.netloc.lower()}{path}"
 
