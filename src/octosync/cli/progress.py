@@ -8,13 +8,27 @@ from types import TracebackType
 from typing import Final, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
 
 from octosync.octomil import Waiting, WaitReason
 
 _LINE_EVERY_SECONDS: Final = 10.0
 # Seconds of a wait that are worth a line. Retries that soon end in an error, which says more, are not.
 _WORTH_A_LINE: Final = {WaitReason.RATE_LIMIT: 1.5, WaitReason.THROTTLED: 1.5, WaitReason.RETRY: 5.0}
+
+
+class _WaitColumn(ProgressColumn):
+    """What waits, counted down: the task's `wait` is None, or the words before the seconds and when they end."""
+
+    def render(self, task: Task) -> Text:
+        """Return the words for now."""
+        wait: tuple[str, float] | None = task.fields["wait"]
+        return Text(_until(*wait) if wait and wait[1] > time.monotonic() else "")
+
+
+def _until(words: str, end: float) -> str:
+    return f"{words} in {end - time.monotonic():.0f} s"
 
 
 class ProgressBar:
@@ -31,11 +45,11 @@ class ProgressBar:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[note]}"),
+                _WaitColumn(),
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._task = self._bar.add_task(stage, total=None, note="")
+            self._task = self._bar.add_task(stage, total=None, wait=None)
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -51,33 +65,35 @@ class ProgressBar:
     def advance(self, done: int, total: int) -> None:
         """Show that `done` of `total` are done."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total, note="")
+            self._bar.update(self._task, completed=done, total=total)
         elif time.monotonic() - self._last_line >= _LINE_EVERY_SECONDS:
             self._line(f"{self._stage}: {done} of {total}")
 
     def waiting(self, waiting: Waiting) -> None:
         """Show what waits, and how long."""
         if not waiting.requests:
+            if self._bar is not None:
+                self._bar.update(self._task, wait=None)
             return
-        why = self._words(waiting)
+        wait = (self._words(waiting), time.monotonic() + waiting.seconds)
         if self._bar is not None:
-            self._bar.update(self._task, note=why)
+            self._bar.update(self._task, wait=wait)
         elif (
             waiting.seconds >= _WORTH_A_LINE[waiting.reason]
             and time.monotonic() - self._last_wait >= _LINE_EVERY_SECONDS
         ):
             # The first of several waits at once: whoever reads a log wants to know at its beginning why nothing moves.
             self._last_wait = time.monotonic()
-            self._line(f"{self._stage}: {why}")
+            self._line(f"{self._stage}: {_until(*wait)}")
 
     def _words(self, waiting: Waiting) -> str:
         match waiting.reason:
             case WaitReason.RETRY:
-                return f"no answer, trying again in {waiting.seconds:.0f} s"
+                return "no answer, trying again"
             case WaitReason.THROTTLED:
-                return f"the control plane throttles, {waiting.requests} waiting, next in {waiting.seconds:.0f} s"
+                return f"the control plane throttles, {waiting.requests} waiting, next"
             case WaitReason.RATE_LIMIT:
-                return f"{self._pace}, {waiting.requests} waiting, next in {waiting.seconds:.0f} s"
+                return f"{self._pace}, {waiting.requests} waiting, next"
 
     def _line(self, text: str) -> None:
         self._last_line = time.monotonic()
