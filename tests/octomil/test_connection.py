@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 
 from octosync.errors import ConfigError
-from octosync.octomil import Connection, Secret, normalise_url
+from octosync.octomil import Connection, Octomil, Secret, normalise_url
 
 KEY = "oct_live_0123456789a91f"
 
@@ -62,6 +63,17 @@ def test_what_follows_a_url_is_not_shown(tail: str) -> None:
     assert "hunter2" not in f"{refused.value} {refused.value.hints}"
     assert "https://octomil.example" in refused.value.message
     assert "goes on after that" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "proxy", ["garbage://hunter2::", "http://hunter2:port", "socks5://u:hunter2@proxy:1080", "http://", "", "hunter2"]
+)
+def test_a_proxy_that_is_none_is_refused_unseen(proxy: str) -> None:
+    """What is no address of an HTTP proxy is one error before anything is sent, and its password isn't shown."""
+    with pytest.raises(ConfigError) as refused:
+        Connection(url="https://octomil.example", proxy=proxy)
+    assert refused.value.reference == "bad-proxy"
+    assert "hunter2" not in f"{refused.value} {refused.value.hints}"
 
 
 def test_credentials_in_a_url_are_refused_unseen() -> None:
@@ -125,3 +137,19 @@ def test_a_secret_is_told_apart_by_its_ending() -> None:
     assert len({Secret(KEY), Secret(KEY)}) == 1
     assert Secret(KEY)
     assert not Secret("")
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "no such file"), ("not a certificate", "no certificate")])
+async def test_certificates_that_cannot_be_loaded_are_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, reason: str
+) -> None:
+    """An `SSL_CERT_FILE` that isn't there or isn't one is said, and which variables may name it."""
+    file = tmp_path / "authorities.pem"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(ConfigError) as refused:
+        await Octomil(Connection(url="https://octomil.example")).__aenter__()
+    assert refused.value.reference == "certificates-unreadable"
+    assert reason in refused.value.message
+    assert "SSL_CERT_FILE" in refused.value.hints[0]

@@ -6,6 +6,8 @@ import ipaddress
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
+import httpx
+
 from octosync.errors import ConfigError
 from octosync.octomil.secret import Secret
 
@@ -21,7 +23,7 @@ class Connection:
     `requests_per_minute` 0 means no limit; `concurrency` is how many requests are under way at once, reads and writes
     together. `connect_timeout` and `answer_timeout` are seconds: to reach the host, and from there to the whole answer.
     A request is tried up to `attempts` times; before the nth retry it waits up to `backoff` × 2ⁿ⁻¹ seconds.
-    `proxy` is the URL of an HTTP proxy. Raises `ConfigError`.
+    `proxy` is the URL of an HTTP proxy, `http://[USER:PASSWORD@]HOST:PORT`. Raises `ConfigError`.
     """
 
     url: str
@@ -47,6 +49,8 @@ class Connection:
                     f"{self.url} would carry the API key unencrypted",
                     hints=("Use https://, or pass --insecure if the network between is trusted.",),
                 )
+        if self.proxy is not None:
+            _check_proxy(self.proxy)
         if self.requests_per_minute < 0 or self.concurrency < 1 or self.attempts < 1:
             raise ConfigError(
                 "bad-pace",
@@ -111,6 +115,21 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _check_proxy(address: str) -> None:
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ConfigError(
+            "bad-proxy",
+            "the proxy's address is none of an HTTP proxy",  # and isn't shown: it may hold a password
+            hints=(
+                "It has the form http://HOST:PORT. It comes from HTTPS_PROXY or HTTP_PROXY; NO_PROXY names exceptions.",
+            ),
+        )
 
 
 def _check_token(token: Secret, source: str) -> None:

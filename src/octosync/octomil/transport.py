@@ -13,6 +13,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from octosync import __version__
+from octosync.errors import ConfigError
 from octosync.octomil.connection import Connection
 
 LARGEST_ANSWER = 32 * 1024 * 1024  # bytes, decompressed
@@ -35,7 +36,10 @@ class RawAnswer:
 
 
 def open_http(connection: Connection, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
-    """Make the HTTP client for a control plane; a running event loop is needed. Close it with `aclose`."""
+    """Make the HTTP client for a control plane; a running event loop is needed. Close it with `aclose`.
+
+    Raises `ConfigError` where the certificate authorities can't be loaded.
+    """
     headers = {"Accept": "application/json", "User-Agent": f"octosync/{__version__}"}
     if connection.token is not None:
         headers["Authorization"] = f"Bearer {connection.token.reveal()}"
@@ -55,7 +59,7 @@ def _aiohttp_transport(connection: Connection) -> AiohttpTransport:
     """Give aiohttp's session to httpx, rather than let it make one that sends twice what is lost once."""
     secure = connection.url.startswith("https://")
     # Loading the certificate authorities takes longer than a whole plan against loopback.
-    tls = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls = _authorities() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     session = aiohttp.ClientSession(
         # The pacer bounds what is under way, so nothing ever waits in the pool.
         connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=_IDLE_SECONDS),
@@ -65,6 +69,18 @@ def _aiohttp_transport(connection: Connection) -> AiohttpTransport:
     # public switch for it; a test counts the requests at the socket.
     session._retry_connection = False  # noqa: SLF001 — see above
     return AiohttpTransport(verify=tls, client=session, proxy=_proxy(connection.proxy) if connection.proxy else None)
+
+
+def _authorities() -> ssl.SSLContext:
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:  # ssl.SSLError is one
+        reason = error.strerror if not isinstance(error, ssl.SSLError) else "it holds no certificate"
+        raise ConfigError(
+            "certificates-unreadable",
+            f"the certificate authorities can't be loaded: {(reason or str(error)).lower()}",
+            hints=("SSL_CERT_FILE names a PEM file, SSL_CERT_DIR a folder of them: correct it, or unset it.",),
+        ) from None
 
 
 def _proxy(address: str) -> httpx.Proxy:
