@@ -20,7 +20,7 @@ from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
 from octosync.contract import Contract
 from octosync.errors import RemoteError, Unavailable
-from octosync.octomil import Connection, Octomil, Pacer, Waiting, WaitReason, list_apps
+from octosync.octomil import Connection, Octomil, Pacer, Waiting, WaitReason, apps_reading
 from octosync.octomil.retrying import LONGEST_BACKOFF, backoff, retry_after
 from octosync.server import Settings, running
 
@@ -102,7 +102,7 @@ async def test_a_control_plane_with_the_same_limit_never_throttles_us() -> None:
     with running(Settings(rate_limit=5, rate_window_seconds=0.2)) as server:
         connection = connection_to(server.url, attempts=1)
         async with Octomil(connection, pacer=Pacer(5, window=0.2)) as client:
-            await asyncio.gather(*(list_apps(client) for _ in range(18)))
+            await asyncio.gather(*(apps_reading(client) for _ in range(18)))
             assert client.requests == 18
 
 

@@ -8,19 +8,12 @@ from typing import Any
 import pytest
 from tests.support.calls import client_of, connection_to
 from tests.support.plane import Plane
+from tests.support.reading import list_apps, read_app, read_inference_config, read_slots, read_targets
 from tests.support.sockets import Reply, Request, answers, http, scripted
 
 from octosync.contract import PRESETS, Contract
 from octosync.errors import Missing, RemoteError, Unavailable, Unreadable
-from octosync.octomil import (
-    Octomil,
-    list_apps,
-    read_app,
-    read_inference_config,
-    read_slot,
-    read_slots,
-    read_targets,
-)
+from octosync.octomil import Octomil, read_slot
 
 
 async def test_a_live_app_is_read_whole(plane: Plane) -> None:

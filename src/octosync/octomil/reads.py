@@ -33,46 +33,8 @@ class Reading(Generic[T]):
     at: float
 
 
-async def read_app(client: Octomil, slug: str) -> App | None:
-    """Read an app by its slug, archived or not; None only where the control plane says that there is no such app."""
-    return (await app_reading(client, slug)).value
-
-
-async def list_apps(client: Octomil) -> dict[str, App]:
-    """Read the org's apps, by slug in slug order. Archived ones are hidden: absence here proves nothing."""
-    return (await apps_reading(client)).value
-
-
-async def read_targets(client: Octomil, slug: str) -> tuple[Target, ...]:
-    """Read an app's targets, in the order of their unique keys."""
-    return (await targets_reading(client, slug)).value
-
-
-async def read_slots(client: Octomil, slug: str) -> tuple[Slot, ...]:
-    """Read an app's slots, in the order of their capabilities."""
-    return (await slots_reading(client, slug)).value
-
-
-async def read_slot(client: Octomil, slug: str, capability: str, *, within: Reservation | None = None) -> Slot | None:
-    """Read one slot; None where the app exists and has none for the capability."""
-    parameters = {"slug": slug, "capability": capability}
-    answer = await client.call("apps.get_slot", parameters, absent=_says_no_slot, within=within)
-    if answer.is_absence:
-        return None
-    slot = _slot(client, "apps.get_slot", slug, answer.body, answer.request_id)
-    if slot.capability != capability:
-        problem = f"asked for slot {capability}, got {slot.capability}"
-        raise _translator(client, "apps.get_slot").wrong_shape(problem, answer.request_id)
-    return slot
-
-
-async def read_inference_config(client: Octomil, slug: str) -> InferenceConfig:
-    """Read an app's inference config; `config` is None where there is none."""
-    return (await inference_config_reading(client, slug)).value
-
-
 async def app_reading(client: Octomil, slug: str, *, within: Reservation | None = None) -> Reading[App | None]:
-    """`read_app`, with its time."""
+    """Read an app by its slug, archived or not; None only where the control plane says that there is no such app."""
     answer = await client.call("apps.get", {"slug": slug}, absent=_says_no_app, within=within)
     if answer.is_absence:
         return Reading(None, answer.sent_at)
@@ -83,7 +45,7 @@ async def app_reading(client: Octomil, slug: str, *, within: Reservation | None 
 
 
 async def apps_reading(client: Octomil) -> Reading[dict[str, App]]:
-    """`list_apps`, with its time."""
+    """Read the org's apps, by slug in slug order. Archived ones are hidden: absence here proves nothing."""
     listing = await read_list(
         client,
         "apps.list",
@@ -98,7 +60,7 @@ async def apps_reading(client: Octomil) -> Reading[dict[str, App]]:
 async def targets_reading(
     client: Octomil, slug: str, *, within: Reservation | None = None
 ) -> Reading[tuple[Target, ...]]:
-    """`read_targets`, with its time."""
+    """Read an app's targets, in the order of their unique keys."""
     listing = await read_list(
         client,
         "apps.list_targets",
@@ -114,7 +76,10 @@ async def targets_reading(
 
 
 async def slots_reading(client: Octomil, slug: str, *, within: Reservation | None = None) -> Reading[tuple[Slot, ...]]:
-    """`read_slots`, with its time. A slot that the list shows without its serving policy is read by itself."""
+    """Read an app's slots, in the order of their capabilities.
+
+    A slot that the list shows without its serving policy is read by itself.
+    """
     listing = await read_list(
         client,
         "apps.list_slots",
@@ -133,10 +98,26 @@ async def slots_reading(client: Octomil, slug: str, *, within: Reservation | Non
     return Reading(tuple(sorted(there, key=lambda slot: slot.capability)), listing.sent_at)
 
 
+async def read_slot(client: Octomil, slug: str, capability: str, *, within: Reservation | None = None) -> Slot | None:
+    """Read one slot; None where the app exists and has none for the capability."""
+    parameters = {"slug": slug, "capability": capability}
+    answer = await client.call("apps.get_slot", parameters, absent=_says_no_slot, within=within)
+    if answer.is_absence:
+        return None
+    slot = _slot(client, "apps.get_slot", slug, answer.body, answer.request_id)
+    if slot.capability != capability:
+        problem = f"asked for slot {capability}, got {slot.capability}"
+        raise _translator(client, "apps.get_slot").wrong_shape(problem, answer.request_id)
+    return slot
+
+
 async def inference_config_reading(
     client: Octomil, slug: str, *, within: Reservation | None = None
 ) -> Reading[InferenceConfig]:
-    """`read_inference_config`, with its time. Absent is a 404 of any code but `app_not_found`, `null` or an empty body."""
+    """Read an app's inference config; `config` is None where there is none.
+
+    That is a 404 of any code but `app_not_found`, `null` or an empty body.
+    """
     answer = await client.call("apps.get_inference_config", {"slug": slug}, absent=_says_no_config, within=within)
     config = answer.body
     if config is not None and not isinstance(config, Mapping):
