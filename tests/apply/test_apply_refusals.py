@@ -119,6 +119,20 @@ async def test_a_conflict_that_cannot_be_looked_into(site: Site) -> None:
 
 
 @pytest.mark.parametrize("kind", ["remove target", "delete slot", "delete config"])
+async def test_a_404_for_what_is_still_there_is_no_removal(site: Site, kind: str) -> None:
+    """A path that the control plane doesn't remove it by answers 404 as well: it isn't said to be gone while it is shown."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    site.plane.break_with(refusal(case.operation, 404, "target_not_found"))
+    applied = await site.act(turn)
+    (outcome,) = applied.outcomes
+    assert said(outcome) == ("failed", "not-removed")
+    assert f"api.operations.{case.operation}" in outcome.hints[0]
+    assert not applied.wrote
+
+
+@pytest.mark.parametrize("kind", ["remove target", "delete slot", "delete config"])
 async def test_what_is_gone_already_is_done(site: Site, kind: str) -> None:
     """A 404 to a DELETE: somebody was faster, and it is what was wanted."""
     case = CASES[kind]

@@ -101,9 +101,9 @@ class Performer:
         """Turn a failed request into an outcome; None: it had no effect, and may be sent again."""
         if isinstance(error, AwaitingApproval):
             return _performed(action, Status.AWAITING_APPROVAL, ids, error=error)
-        if isinstance(error, Missing) and is_deletion(action):
-            return _performed(action, Status.DONE, ids, _GONE, wrote=attempt > 1)
         try:
+            if isinstance(error, Missing) and is_deletion(action):
+                return await self._missing(error, action, ids, attempt)
             if isinstance(error, Conflict):
                 return await self._conflict(error, action, ids, attempt)
             if error.sent:
@@ -122,6 +122,13 @@ class Performer:
         if not seen.unmoved:
             return _stale(action, ids, wrote=True)
         return _performed(action, Status.FAILED, ids, error=lost) if attempt == _ATTEMPTS else None
+
+    async def _missing(self, error: Missing, action: Action, ids: list[str], attempt: int) -> Performed:
+        """Find out whether a 404 to a removal means that it is gone; a wrong guess at its path looks the same."""
+        seen = await self.witness.sighting(action)
+        if seen.fields is None:
+            return _performed(action, Status.DONE, ids, _GONE, wrote=attempt > 1)
+        return _performed(action, Status.FAILED, ids, error=_not_removed(error, action))
 
     async def _conflict(self, error: Conflict, action: Action, ids: list[str], attempt: int) -> Performed:
         """Find out whether a 409 means that it is done already; otherwise say who is in the way."""
@@ -221,6 +228,15 @@ def _stale(action: Action, ids: list[str], *, wrote: bool = False) -> Performed:
         reference="object-moved",
         hints=("Plan again, look at what changed, and apply again.",),
         wrote=wrote,
+    )
+
+
+def _not_removed(error: Missing, action: Action) -> OctosyncError:
+    place = f"api.operations.{action.operation}: {{method, path}}"
+    return OctosyncError(
+        "not-removed",
+        f"the control plane answers that it doesn't have it, and shows it all the same: {error.message}",
+        hints=(f"If Octomil removes it by another path, say so in octosync.yaml: {place}.",),
     )
 
 
