@@ -7,12 +7,12 @@ node and adds its size to the count, so a bomb is found before it goes off.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import yaml
 from yaml._yaml import CParser
 
+from octosync.manifest.events import Anchor, Event, Frame, Problem, SkipDocument, StopReading
 from octosync.manifest.findings import Findings, Reporter
 from octosync.manifest.nodes import Document, Mapping, Node, Reported, Scalar, Sequence, join
 from octosync.manifest.scalars import NotJson, resolve
@@ -50,72 +50,6 @@ _SAVE_AS_UTF8 = ("save it as UTF-8",)
 _SPLIT = ("split it, or use fewer aliases",)
 
 
-class _Mark(Protocol):
-    """A place in the text: everything counts from 0, in characters."""
-
-    index: int
-    line: int
-    column: int
-
-
-class _Event(Protocol):
-    """What libyaml's events carry, each those that its type has."""
-
-    start_mark: _Mark
-    end_mark: _Mark
-    value: str
-    style: str
-    tag: str | None
-    anchor: str | None
-
-
-class _SkipDocument(Exception):
-    """A limit is passed, or the document has no end: the rest of it is not read."""
-
-
-class _StopReading(Exception):
-    """The file's limit is passed: the rest of it is not read."""
-
-
-@dataclass(slots=True)
-class _Frame:
-    """A container that is being filled. `height` counts the levels below it, `before` the nodes read when it began."""
-
-    node: Sequence | Mapping
-    before: int
-    anchor: str | None
-    key: Scalar | None = None
-    height: int = 0
-
-
-@dataclass(slots=True)
-class _Anchor:
-    """A complete node that aliases may repeat: nodes and levels that each repetition adds, and where the node ends."""
-
-    node: Node
-    size: int
-    height: int
-    end: tuple[int, int]
-
-
-@dataclass(slots=True)
-class _Problem:
-    """A finding that waits until the whole document tells what is sensitive.
-
-    `{}` in the summary takes a space and the quoted value, or nothing where that is sensitive; `path` is safe to show where
-    `cut` says that it ends at a sensitive key.
-    """
-
-    rule: str
-    at: Scalar
-    summary: str
-    path: str
-    cut: bool
-    value: object = ""
-    suggestion: str | None = None
-    notes: tuple[str, ...] = field(default=())
-
-
 class _Reader:
     """Reads the documents of one file."""
 
@@ -124,7 +58,7 @@ class _Reader:
         self._findings = findings
         self._joined = Joined(source.text)
         self._documents: list[Document] = []
-        self._problems: list[_Problem] = []
+        self._problems: list[Problem] = []
         self._sensitive: dict[str, bool] = {}
         self._nodes_of_file = 0
         self._started = 1  # the line on which the document begins
@@ -132,9 +66,9 @@ class _Reader:
 
     def _reset(self) -> None:
         self._root: Node | None = None
-        self._stack: list[_Frame] = []
+        self._stack: list[Frame] = []
         self._nodes = 0
-        self._anchors: dict[str, _Anchor | None] = {}  # None: not complete yet
+        self._anchors: dict[str, Anchor | None] = {}  # None: not complete yet
         self._templates: list[Scalar] = []
         self._has_sensitive = False
         self._has_tag = False
@@ -159,12 +93,12 @@ class _Reader:
             while (event := next_event()) is not None and (handle := handlers.get(type(event))) is not None:
                 try:
                     handle(event)
-                except _SkipDocument:
+                except SkipDocument:
                     self._skip(next_event)
         except yaml.YAMLError as error:
             self._source.distrust(self._started)
             report_syntax(error, Reporter(self._findings, self._source))
-        except _StopReading:
+        except StopReading:
             self._source.distrust(self._started)
         finally:
             parser.dispose()
@@ -177,8 +111,8 @@ class _Reader:
             while not isinstance(event := next_event(), yaml.DocumentEndEvent):
                 pass
         except yaml.YAMLError:
-            raise _StopReading from None  # enough was said about this document
-        self._source.distrust(self._started, cast("_Event", event).end_mark.line + 1)
+            raise StopReading from None  # enough was said about this document
+        self._source.distrust(self._started, cast("Event", event).end_mark.line + 1)
         self._nodes_of_file += self._nodes
 
     def _report(self) -> None:
@@ -195,9 +129,9 @@ class _Reader:
                 notes=one.notes,
             )
 
-    def _problem(self, rule: str, at: Scalar, summary: str, **more: Any) -> None:  # noqa: ANN401 - _Problem's own fields
+    def _problem(self, rule: str, at: Scalar, summary: str, **more: Any) -> None:  # noqa: ANN401 - Problem's own fields
         path, cut = self._path()
-        self._problems.append(_Problem(rule, at, summary, path, cut, **more))
+        self._problems.append(Problem(rule, at, summary, path, cut, **more))
 
     def _path(self) -> tuple[str, bool]:
         """Return where in the document the reader is, no deeper than a sensitive key, and whether it is cut there."""
@@ -213,11 +147,11 @@ class _Reader:
 
     # One handler an event. These are the hot loop: a file of 3.5 MB makes some 400,000 events.
 
-    def _start_document(self, event: _Event) -> None:
+    def _start_document(self, event: Event) -> None:
         self._reset()
         self._started = event.start_mark.line + 1
 
-    def _finish_document(self, _: _Event) -> None:
+    def _finish_document(self, _: Event) -> None:
         self._nodes_of_file += self._nodes
         if self._root is None or (isinstance(self._root, Scalar) and self._root.value is None):
             return
@@ -227,7 +161,7 @@ class _Reader:
             Document(root=self._root, templates=tuple(self._templates), has_sensitive=self._has_sensitive)
         )
 
-    def _scalar(self, event: _Event) -> None:
+    def _scalar(self, event: Event) -> None:
         start, end = event.start_mark, event.end_mark
         line = start.line
         text = event.value
@@ -250,7 +184,7 @@ class _Reader:
         self._end = (end.line + 1, end.column + 1) if end.column else (end.line, 1)
         self._nodes += 1
         if event.anchor is not None:
-            self._anchors[event.anchor] = _Anchor(node, 1, 0, self._end)
+            self._anchors[event.anchor] = Anchor(node, 1, 0, self._end)
         self._place(node, plain=not style)
 
     def _escaped(self, node: Scalar, text: str) -> str:
@@ -261,7 +195,7 @@ class _Reader:
             self._problem("control-character", node, f"character U+{ord(found):04X} can't stand in a manifest")
         return Reported(text) if refused else text
 
-    def _start(self, event: _Event) -> None:
+    def _start(self, event: Event) -> None:
         mark = event.start_mark
         node: Sequence | Mapping
         if isinstance(event, yaml.MappingStartEvent):
@@ -270,23 +204,23 @@ class _Reader:
             node = Sequence([], mark.line + 1, mark.column + 1)
         if event.tag is not None:
             self._tag(event.tag, Scalar(None, node.line, node.column, 1))
-        self._stack.append(_Frame(node, self._nodes, event.anchor))
+        self._stack.append(Frame(node, self._nodes, event.anchor))
         self._nodes += 1
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         if len(self._stack) > MOST_LEVELS:
             self._too_deep(node)
 
-    def _finish(self, _: _Event) -> None:
+    def _finish(self, _: Event) -> None:
         frame = self._stack.pop()
         if frame.anchor is not None:
             size = self._nodes - frame.before
-            self._anchors[frame.anchor] = _Anchor(frame.node, size, frame.height + 1, self._end)
+            self._anchors[frame.anchor] = Anchor(frame.node, size, frame.height + 1, self._end)
         if self._stack and self._stack[-1].height <= frame.height:
             self._stack[-1].height = frame.height + 1
         self._place(frame.node)
 
-    def _alias(self, event: _Event) -> None:
+    def _alias(self, event: Event) -> None:
         mark = event.start_mark
         at = Scalar(None, mark.line + 1, mark.column + 1, event.end_mark.column - mark.column)
         self._end = (event.end_mark.line + 1, event.end_mark.column + 1)
@@ -300,7 +234,7 @@ class _Reader:
         anchor = self._anchors[name]
         if anchor is None:
             self._problem("recursive-alias", at, "alias{} stands inside its own anchor", value=f"*{name}")
-            raise _SkipDocument
+            raise SkipDocument
         self._nodes += anchor.size
         if len(self._stack) + anchor.height > MOST_LEVELS:
             self._too_deep(at)
@@ -387,7 +321,7 @@ class _Reader:
         self._problem(
             "too-deep", at, f"the document is nested deeper than {MOST_LEVELS} levels", notes=("make it flatter",)
         )
-        raise _SkipDocument
+        raise SkipDocument
 
     def _too_many(self, node: Node) -> None:
         at = Scalar(None, node.line, node.column, 1)
@@ -395,11 +329,11 @@ class _Reader:
             self._problem(
                 "too-many-nodes", at, f"the document has more than {MOST_NODES:,} nodes, aliases expanded", notes=_SPLIT
             )
-            raise _SkipDocument
+            raise SkipDocument
         self._problem(
             "too-many-nodes",
             at,
             f"the file has more than {MOST_NODES_OF_A_FILE:,} nodes, aliases expanded",
             notes=_SPLIT,
         )
-        raise _StopReading
+        raise StopReading
