@@ -243,7 +243,7 @@ async def test_another_org_than_the_configured_one_stops_everything() -> None:
 
 async def test_answers_that_disagree_on_the_org_stop_everything() -> None:
     """Two orgs in one observation are never one plan; an answer that names none says nothing."""
-    slot = {"capability": "chat", "serving_policy": "local_first"}
+    slot = {"capability": "chat", "serving_policy": "local_first", "bindings": []}
     app, slots = answers({"slug": "a", "org_id": "org-1"}), answers([{**slot, "org_id": "org-2"}])
     async with scripted(app, slots) as server, client_of(server.url) as client:
         with pytest.raises(RemoteError, match="mixed-orgs"):

@@ -127,26 +127,28 @@ async def test_an_answer_of_another_shape_names_operation_field_and_request(
 
 async def test_unknown_fields_are_kept_and_missing_optional_ones_are_not_invented() -> None:
     """A newer control plane's fields survive in the live value."""
-    slot = {"capability": "chat", "serving_policy": "cloud_only", "novel": {"a": [1, None]}, "model_variant_id": None}
+    slot = {"capability": "chat", "serving_policy": "cloud_only", "bindings": [], "novel": {"a": [1, None]}}
+    slot["model_variant_id"] = None
     async with scripted(answers({"slots": [slot], "total": 1})) as server, client_of(server.url) as client:
         (read,) = await read_slots(client, "a")
-    assert read.fields == {"serving_policy": PRESETS["cloud_only"], "novel": {"a": [1, None]}}
+    assert read.fields == {"serving_policy": PRESETS["cloud_only"], "bindings": [], "novel": {"a": [1, None]}}
     assert read.identity == {"capability": "chat"}
 
 
 async def test_fields_that_the_user_calls_read_only_are_identity() -> None:
     """`api.readOnly` takes a field out of what is compared and carried over."""
     contract = Contract().overridden(read_only={"slot": ["etag"]})
-    reply = answers([{"capability": "chat", "serving_policy": "private", "etag": "5"}])
+    reply = answers([{"capability": "chat", "serving_policy": "private", "bindings": [], "etag": "5"}])
     async with scripted(reply) as server, Octomil(connection_to(server.url), contract) as client:
         (read,) = await read_slots(client, "a")
-    assert read.fields == {"serving_policy": PRESETS["private"]}
+    assert read.fields == {"serving_policy": PRESETS["private"], "bindings": []}
     assert read.identity["etag"] == "5"
 
 
-async def test_a_slot_that_a_list_only_sums_up_is_read_by_itself() -> None:
+@pytest.mark.parametrize("shown", [{}, {"serving_policy": "private"}, {"bindings": []}])
+async def test_a_slot_that_a_list_only_sums_up_is_read_by_itself(shown: dict[str, object]) -> None:
     """What the list hides of a slot would be lost by the PUT that replaces it; one that is gone meanwhile is not there."""
-    summary = answers({"slots": [{"capability": "chat"}, {"capability": "vision"}]})
+    summary = answers({"slots": [{"capability": "chat", **shown}, {"capability": "vision", **shown}]})
     chat = answers({"capability": "chat", "serving_policy": "private", "bindings": [{"binding_key": "a"}]})
     gone = answers({"error": {"code": "capability_not_configured", "message": "gone"}}, 404)
     async with scripted(summary, chat, gone) as server, client_of(server.url) as client:

@@ -78,7 +78,7 @@ async def targets_reading(
 async def slots_reading(client: Octomil, slug: str, *, within: Reservation | None = None) -> Reading[tuple[Slot, ...]]:
     """Read an app's slots, in the order of their capabilities.
 
-    A slot that the list shows without its serving policy is read by itself.
+    A slot that the list shows without its serving policy or its bindings is read by itself.
     """
     listing = await read_list(
         client,
@@ -89,9 +89,12 @@ async def slots_reading(client: Octomil, slug: str, *, within: Reservation | Non
         within=within,
     )
     listed = [_slot(client, "apps.list_slots", slug, item, listing.request_id) for item in listing.items]
-    # Every slot has a policy. A list that leaves it out is a summary, and a PUT made from that would lose what it hides.
+    # A PUT replaces both wholesale (stated). A list that leaves one out may be a summary, which the stated "each pairs a
+    # capability with an active variant and a serving policy" allows, and a PUT made from that would lose what it hides.
     slots = [
-        slot if "serving_policy" in item else await read_slot(client, slug, slot.capability, within=within)
+        slot
+        if item.keys() >= {"serving_policy", "bindings"}
+        else await read_slot(client, slug, slot.capability, within=within)
         for slot, item in zip(listed, listing.items, strict=True)
     ]
     there = (slot for slot in slots if slot is not None)
