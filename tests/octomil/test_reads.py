@@ -127,8 +127,8 @@ async def test_an_answer_of_another_shape_names_operation_field_and_request(
 
 async def test_unknown_fields_are_kept_and_missing_optional_ones_are_not_invented() -> None:
     """A newer control plane's fields survive in the live value."""
-    slot = {"capability": "chat", "serving_policy": "cloud_only", "bindings": [], "novel": {"a": [1, None]}}
-    slot["model_variant_id"] = None
+    shown = {"serving_policy": "cloud_only", "bindings": [], "novel": {"a": [1, None]}}
+    slot = {"capability": "chat", **shown, "model_variant_id": None}
     async with scripted(answers({"slots": [slot], "total": 1})) as server, client_of(server.url) as client:
         (read,) = await read_slots(client, "a")
     assert read.fields == {"serving_policy": PRESETS["cloud_only"], "bindings": [], "novel": {"a": [1, None]}}
