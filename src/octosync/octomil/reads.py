@@ -19,7 +19,7 @@ from octosync.model import App, InferenceConfig, JsonObject, JsonValue, Slot, Ta
 from octosync.octomil.client import Octomil
 from octosync.octomil.conceal import Concealer
 from octosync.octomil.pacing import Reservation
-from octosync.octomil.paging import read_list
+from octosync.octomil.paging import Listing, read_list
 from octosync.octomil.translate import Translator
 
 T = TypeVar("T")
@@ -46,13 +46,7 @@ async def app_reading(client: Octomil, slug: str, *, within: Reservation | None 
 
 async def apps_reading(client: Octomil) -> Reading[dict[str, App]]:
     """Read the org's apps, by slug in slug order. Archived ones are hidden: absence here proves nothing."""
-    listing = await read_list(
-        client,
-        "apps.list",
-        {},
-        plural=client.contract.shapes["app"].plural,
-        identify=lambda item: _segment(item, "slug"),
-    )
+    listing = await _listing(client, "apps.list", {}, shape="app", key="slug")
     apps = [_app(client, "apps.list", item, listing.request_id) for item in listing.items]
     return Reading({app.slug: app for app in sorted(apps, key=lambda app: app.slug)}, listing.sent_at)
 
@@ -61,14 +55,7 @@ async def targets_reading(
     client: Octomil, slug: str, *, within: Reservation | None = None
 ) -> Reading[tuple[Target, ...]]:
     """Read an app's targets, in the order of their unique keys."""
-    listing = await read_list(
-        client,
-        "apps.list_targets",
-        {"slug": slug},
-        plural=client.contract.shapes["target"].plural,
-        identify=lambda item: _segment(item, "id"),
-        within=within,
-    )
+    listing = await _listing(client, "apps.list_targets", {"slug": slug}, shape="target", key="id", within=within)
     targets = [_target(client, slug, item, listing.request_id) for item in listing.items]
     return Reading(
         tuple(sorted(targets, key=lambda target: (target.unique_key, str(target.identity)))), listing.sent_at
@@ -80,14 +67,7 @@ async def slots_reading(client: Octomil, slug: str, *, within: Reservation | Non
 
     A slot that the list shows without its serving policy or its bindings is read by itself.
     """
-    listing = await read_list(
-        client,
-        "apps.list_slots",
-        {"slug": slug},
-        plural=client.contract.shapes["slot"].plural,
-        identify=lambda item: _segment(item, "capability"),
-        within=within,
-    )
+    listing = await _listing(client, "apps.list_slots", {"slug": slug}, shape="slot", key="capability", within=within)
     listed = [_slot(client, "apps.list_slots", slug, item, listing.request_id) for item in listing.items]
     # A PUT replaces both wholesale (stated). A list that leaves one out may be a summary, which the stated "each pairs a
     # capability with an active variant and a serving policy" allows, and a PUT made from that would lose what it hides.
@@ -126,6 +106,26 @@ async def inference_config_reading(
     if config is not None and not isinstance(config, Mapping):
         raise _translator(client, "apps.get_inference_config").wrong_shape("it is not an object", answer.request_id)
     return Reading(InferenceConfig(app=slug, config=config), answer.sent_at)
+
+
+async def _listing(
+    client: Octomil,
+    operation_id: str,
+    parameters: Mapping[str, str],
+    *,
+    shape: str,
+    key: str,
+    within: Reservation | None = None,
+) -> Listing:
+    """Read a whole list of one shape of objects, each named by the field `key`."""
+    return await read_list(
+        client,
+        operation_id,
+        parameters,
+        plural=client.contract.shapes[shape].plural,
+        identify=lambda item: _segment(item, key),
+        within=within,
+    )
 
 
 def _says_no_app(missing: Missing) -> bool:
