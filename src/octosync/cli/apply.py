@@ -18,8 +18,8 @@ from octosync.cli.console import ask, err, may_prompt, out, out_json, wants_colo
 from octosync.cli.failing import report_failure
 from octosync.cli.options import option, output_option
 from octosync.cli.planfile import asked_as_approved, check_configured_paths, read_plan_file
-from octosync.cli.progress import ProgressBar
-from octosync.cli.turning import Prepared, Waits, open_remote, prepare, take_look
+from octosync.cli.progress import ProgressBar, Waits
+from octosync.cli.turning import Prepared, open_remote, prepare, take_look
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError
 from octosync.octomil import Octomil
 from octosync.plan import Approval, RunInfo, what_moved

@@ -54,6 +54,10 @@ colour_option: Callable[[F], F] = option(
     help="Colour the text output. NO_COLOR in the environment means never.",
 )
 
+config_option: Callable[[F], F] = option(
+    "--config", type=click.Path(path_type=Path), help="octosync.yaml; otherwise looked for here and above."
+)
+
 manifest_options = stacked(
     option(
         "-f",
@@ -63,7 +67,7 @@ manifest_options = stacked(
         metavar="PATH",
         help="Manifests: a file, a directory (read recursively), or - for standard input. Repeatable.",
     ),
-    option("--config", type=click.Path(path_type=Path), help="octosync.yaml; otherwise looked for here and above."),
+    config_option,
     option(
         "--env",
         "env_allowed",

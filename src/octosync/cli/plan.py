@@ -14,7 +14,8 @@ from octosync.cli.asking import asked_from, plan_and_apply_options
 from octosync.cli.console import err, out, out_json, wants_colour
 from octosync.cli.options import option, output_option
 from octosync.cli.planfile import names_others, write_plan_file
-from octosync.cli.turning import Prepared, Waits, open_remote, prepare, take_look
+from octosync.cli.progress import Waits
+from octosync.cli.turning import Prepared, open_remote, prepare, take_look
 from octosync.errors import ExitCode
 from octosync.reconcile import Turn
 from octosync.report import exit_code_of_plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -99,3 +100,15 @@ class ProgressBar:
         self._last_line = time.monotonic()
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
+
+
+class Waits:
+    """Passes on what waits for the rate limit, to whichever stage shows it at the moment."""
+
+    def __init__(self) -> None:
+        self.show: Callable[[Waiting], None] | None = None
+
+    def __call__(self, waiting: Waiting) -> None:
+        """Pass it on."""
+        if self.show is not None:
+            self.show(waiting)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +12,12 @@ from octosync import __version__
 from octosync.cli.connecting import RemoteFlags, connect, control_plane
 from octosync.cli.console import err, wants_colour
 from octosync.cli.gathering import Gathered, ManifestFlags, gather
-from octosync.cli.progress import ProgressBar
+from octosync.cli.progress import ProgressBar, Waits
 from octosync.errors import ExitCode, Missing, OctosyncError, RemoteError
 from octosync.manifest import select
 from octosync.manifest.git import git_revision
 from octosync.model import JsonObject, State
-from octosync.octomil import Connection, Octomil, Waiting
+from octosync.octomil import Connection, Octomil
 from octosync.plan import (
     ControlPlane,
     GuardPolicy,
@@ -179,18 +178,6 @@ def prepare(asked: Asked) -> Prepared | ExitCode:
 
 def _sorted(given: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(set(given)))
-
-
-class Waits:
-    """Passes on what waits for the rate limit, to whichever stage shows it at the moment."""
-
-    def __init__(self) -> None:
-        self.show: Callable[[Waiting], None] | None = None
-
-    def __call__(self, waiting: Waiting) -> None:
-        """Pass it on."""
-        if self.show is not None:
-            self.show(waiting)
 
 
 def open_remote(prepared: Prepared, waits: Waits) -> Octomil:

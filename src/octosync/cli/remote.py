@@ -1,0 +1,70 @@
+"""What commands begin with that only speak with the control plane: octosync.yaml, the context in force, and a client."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from octosync.cli import signals
+from octosync.cli.connecting import RemoteFlags, chosen_context, connect
+from octosync.cli.console import err, wants_colour
+from octosync.cli.options import config_option, remote_options, stacked
+from octosync.cli.progress import ProgressBar, Waits
+from octosync.errors import ConfigError
+from octosync.manifest import Configuration, Context, find_configuration, read_configuration
+from octosync.octomil import Connection, Octomil
+from octosync.report import render_diagnostics
+
+T = TypeVar("T")
+
+control_plane_options = stacked(config_option, remote_options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """All that is known of a control plane before the first request."""
+
+    configuration: Configuration
+    context: Context | None
+    connection: Connection
+
+
+def reach(flags: Mapping[str, Any]) -> Reach:
+    """Put together how to reach the control plane that the values of `control_plane_options` name.
+
+    Raises `ConfigError` for an octosync.yaml with errors, after reporting them, and for a credential that can't be had;
+    `UsageError` for flags that contradict each other.
+    """
+    asked = RemoteFlags(**{name: flags[name] for name in RemoteFlags.__dataclass_fields__})
+    configured = read_configuration(flags["config"] or find_configuration(Path()))
+    if configured.has_errors:
+        err(render_diagnostics(configured.diagnostics, files=0, colour=wants_colour(sys.stderr, "auto")))
+        raise ConfigError("bad-configuration", "octosync.yaml has errors", hints=("Mend what is said above.",))
+    configuration = configured.configuration
+    context = chosen_context(asked, configuration)
+    return Reach(
+        configuration=configuration,
+        context=context,
+        connection=connect(asked, configuration, context, os.environ),
+    )
+
+
+def ask(at: Reach, stage: str, question: Callable[[Octomil, ProgressBar], Awaitable[T]]) -> T:
+    """Open a client, put a question to it with progress shown as `stage`, and close it.
+
+    Raises what the question raises, and `Interrupted` where a signal ended it.
+    """
+
+    async def asked(_: signals.Stopping) -> T:
+        waits = Waits()
+        sensitivity = at.configuration.sensitivity
+        async with Octomil(at.connection, at.configuration.contract, sensitivity=sensitivity, on_wait=waits) as remote:
+            with ProgressBar(stage, at.connection.requests_per_minute) as bar:
+                waits.show = bar.waiting
+                return await question(remote, bar)
+
+    return signals.run(asked)
