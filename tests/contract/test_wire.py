@@ -14,11 +14,16 @@ from octosync.contract.wire import (
     WireApp,
     WireAssignment,
     WireCanary,
+    WireCoverage,
     WireDeployment,
     WireEvent,
+    WireFirstRequest,
+    WireHealth,
     WireOptimizationCheck,
     WirePreview,
     WireResource,
+    WireRoutingDecision,
+    WireRoutingStats,
     WireSlot,
     WireTarget,
     WireVariant,
@@ -38,6 +43,11 @@ LEAST: list[tuple[type[Wire], dict[str, Any]]] = [
     (WireResource, {}),
     (WireActor, {}),
     (WireEvent, {"id": "e1"}),
+    (WireCoverage, {"capability": "chat", "status": "covered"}),
+    (WireHealth, {"status": "covered"}),
+    (WireRoutingStats, {"total_requests": 0}),
+    (WireRoutingDecision, {"id": "r1"}),
+    (WireFirstRequest, {"received": False}),
 ]
 of_each = pytest.mark.parametrize(("model", "least"), LEAST, ids=lambda value: getattr(value, "__name__", ""))
 

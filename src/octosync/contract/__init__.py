@@ -26,17 +26,20 @@ from octosync.contract.normalise import (
     normalise_app_fields,
     normalise_slot_fields,
 )
-from octosync.contract.objects import APP, SLOT, TARGET, ObjectShape
+from octosync.contract.objects import APP, DECISIONS, DEPLOYMENTS, EVENTS, SLOT, TARGET, ObjectShape
 from octosync.contract.operations import OPERATIONS, Access, Operation, Provenance
 from octosync.contract.policy import PRESETS, contradiction_in, expand_policy, preset_of
 
 __all__ = [
     "APP",
     "CAPABILITIES",
+    "DECISIONS",
     "DEPLOYED_STATUSES_NOT_LIVE",
+    "DEPLOYMENTS",
     "DEVICE_CLASSES",
     "ENGINES",
     "ENVIRONMENTS",
+    "EVENTS",
     "OPERATIONS",
     "PLATFORMS",
     "PRESETS",

@@ -67,4 +67,9 @@ SLOT = ObjectShape(
     defaults={"bindings": [], "preferred_engines": [], "public_client_allowed": False, "model_variant_id": None},
 )
 
+# What the envelopes of the lists hold that octosync only reads (assumed).
+DEPLOYMENTS = "deployments"
+EVENTS = "events"
+DECISIONS = "decisions"
+
 SHAPES: Mapping[str, ObjectShape] = {shape.name: shape for shape in (APP, TARGET, SLOT)}

@@ -106,7 +106,10 @@ class WireCanary(Wire):
 
 
 class WireDeployment(Wire):
-    """A deployment of a capability to an environment. No status enum is public."""
+    """A deployment of a capability to an environment. No status enum is public.
+
+    An org may have deployments of another kind, which name no capability.
+    """
 
     id: str
     status: str
@@ -116,6 +119,7 @@ class WireDeployment(Wire):
     model_variant_id: str | None = None
     app_target_ids: list[str] = Field(default_factory=list)
     canary: WireCanary | None = None
+    created_at: str | None = None
 
     @property
     def is_live(self) -> bool:
@@ -154,3 +158,47 @@ class WireEvent(Wire):
     actor: WireActor | None = None
     message: str | None = None
     created_at: str | None = None
+
+
+class WireCoverage(Wire):
+    """One slot's coverage."""
+
+    capability: str
+    status: str
+    active_deployments: int | None = None
+    covered_devices: int | None = None
+    total_devices: int | None = None
+
+
+class WireHealth(Wire):
+    """An app's coverage, slot by slot."""
+
+    status: str
+    slots: list[WireCoverage] = Field(default_factory=list)
+
+
+class WireRoutingStats(Wire):
+    """How many requests went where. Latency is in milliseconds."""
+
+    total_requests: int
+    local_requests: int | None = None
+    cloud_requests: int | None = None
+    average_latency_ms: float | None = None
+
+
+class WireRoutingDecision(Wire):
+    """Where one request went: `local` or `cloud`."""
+
+    id: str
+    route: str | None = None
+    capability: str | None = None
+    model_variant_id: str | None = None
+    latency_ms: float | None = None
+    created_at: str | None = None
+
+
+class WireFirstRequest(Wire):
+    """Whether any inference request was received: stated to count cloud requests and on-device events."""
+
+    received: bool
+    first_request_at: str | None = None

@@ -4,13 +4,24 @@ What may not live here: anything that knows the wire (that is `contract`), reads
 (`octomil`) or decides (`plan`).
 """
 
+from octosync.model.activity import Event
 from octosync.model.address import Address, Kind
+from octosync.model.deployment import (
+    Assignment,
+    Canary,
+    Coverage,
+    Deployment,
+    Health,
+    OptimizationCheck,
+    Preview,
+)
 from octosync.model.diagnostic import Diagnostic, Severity
 from octosync.model.jsonvalue import JsonObject, JsonValue, canonical_json, digest_of, json_equal
 from octosync.model.observation import Observation
 from octosync.model.origin import Origin
 from octosync.model.outcome import Outcome, Status
 from octosync.model.reason import Reason
+from octosync.model.routing import FirstRequest, RoutingDecision, RoutingStats
 from octosync.model.sensitive import DEFAULT_SENSITIVE_KEYS, SENSITIVE, SENSITIVE_CHANGED, Sensitivity
 from octosync.model.state import (
     App,
@@ -30,17 +41,28 @@ __all__ = [
     "SENSITIVE_CHANGED",
     "Address",
     "App",
+    "Assignment",
+    "Canary",
+    "Coverage",
     "Deploy",
+    "Deployment",
     "Diagnostic",
+    "Event",
+    "FirstRequest",
+    "Health",
     "InferenceConfig",
     "JsonObject",
     "JsonValue",
     "Kind",
     "Observation",
+    "OptimizationCheck",
     "Optimize",
     "Origin",
     "Outcome",
+    "Preview",
     "Reason",
+    "RoutingDecision",
+    "RoutingStats",
     "Section",
     "Sensitivity",
     "Severity",

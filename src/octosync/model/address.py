@@ -73,6 +73,12 @@ class Address:
         raise ValueError(f"not an address: {text}")
 
     @property
+    def placement(self) -> tuple[str, str]:
+        """The capability and the environment of a capability's deployment."""
+        capability, _, environment = self.name.rpartition("@")
+        return capability, environment
+
+    @property
     def sort_key(self) -> tuple[str, int, str]:
         """App first, then the kinds in the order of `Kind`, then the name."""
         return (self.app, _RANK[self.kind], self.name)

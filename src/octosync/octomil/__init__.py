@@ -4,12 +4,20 @@ What may not live here: manifests, decisions (`plan`), the order of writes and w
 anything that prints. Foreign exceptions end here: whatever httpx, aiohttp or pydantic raise becomes a `RemoteError`.
 """
 
+from octosync.octomil.activity import EventsPage, app_events, org_events
+from octosync.octomil.answers import Reading
 from octosync.octomil.client import Answer, Octomil, Withheld
 from octosync.octomil.connection import API_PATH, REQUESTS_PER_MINUTE, Connection, normalise_url
+from octosync.octomil.deployments import (
+    check_optimization,
+    deployments_reading,
+    health,
+    org_deployments_reading,
+    preview,
+)
 from octosync.octomil.observe import observe
 from octosync.octomil.pacing import Pacer, Priority, Reservation, Waiting, WaitReason
 from octosync.octomil.reads import (
-    Reading,
     app_reading,
     apps_reading,
     inference_config_reading,
@@ -17,6 +25,7 @@ from octosync.octomil.reads import (
     slots_reading,
     targets_reading,
 )
+from octosync.octomil.routing import DecisionsPage, first_request, routing_decisions, routing_stats
 from octosync.octomil.secret import Secret
 
 __all__ = [
@@ -24,6 +33,8 @@ __all__ = [
     "REQUESTS_PER_MINUTE",
     "Answer",
     "Connection",
+    "DecisionsPage",
+    "EventsPage",
     "Octomil",
     "Pacer",
     "Priority",
@@ -33,12 +44,22 @@ __all__ = [
     "WaitReason",
     "Waiting",
     "Withheld",
+    "app_events",
     "app_reading",
     "apps_reading",
+    "check_optimization",
+    "deployments_reading",
+    "first_request",
+    "health",
     "inference_config_reading",
     "normalise_url",
     "observe",
+    "org_deployments_reading",
+    "org_events",
+    "preview",
     "read_slot",
+    "routing_decisions",
+    "routing_stats",
     "slots_reading",
     "targets_reading",
 ]

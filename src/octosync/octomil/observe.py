@@ -10,10 +10,10 @@ from typing import TypeAlias, TypeVar
 
 from octosync.errors import CredentialRefused, RemoteError, Unavailable
 from octosync.model import App, InferenceConfig, JsonObject, Observation, Section, Slot, State, Target
+from octosync.octomil.answers import Reading
 from octosync.octomil.client import Octomil
 from octosync.octomil.conceal import show
 from octosync.octomil.reads import (
-    Reading,
     app_reading,
     apps_reading,
     inference_config_reading,

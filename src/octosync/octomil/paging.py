@@ -39,10 +39,19 @@ class _Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class Page:
+    """One page: its items, the `total` of the whole list where the answer says it, and the limit that was in force."""
+
     items: tuple[JsonObject, ...]
     total: int | None
     limit: int
+    request_id: str | None
+
+    def is_last(self, offset: int) -> bool:
+        """Say whether nothing comes after this page, which begins at an offset."""
+        if self.total is not None:
+            return not self.items or offset + len(self.items) >= self.total
+        return len(self.items) < self.limit
 
 
 async def read_list(
@@ -59,12 +68,39 @@ async def read_list(
     `identify` names an item, None where it lacks what that needs. `within` is a reservation for the pages. A list that
     changes between two pages is read again from the start. Raises `RemoteError`: no page, no list.
     """
-    translator = Translator(
-        client.connection, client.contract.operations[operation_id], Concealer(client.connection.token)
+    listing = await read_list_if(
+        client,
+        operation_id,
+        parameters,
+        plural=plural,
+        identify=identify,
+        within=within,
+        worth=lambda _: True,
     )
+    assert listing is not None  # noqa: S101 — every length of it is worth it
+    return listing
+
+
+async def read_list_if(
+    client: Octomil,
+    operation_id: str,
+    parameters: Mapping[str, str],
+    *,
+    plural: str,
+    identify: Callable[[JsonObject], str | None],
+    worth: Callable[[int], bool],
+    within: Reservation | None = None,
+) -> Listing | None:
+    """Read all pages of a list as `read_list` does, or only the first one, and return None.
+
+    `worth` decides by how many further requests the whole list takes, as far as its first page says.
+    """
+    translator = _translator(client, operation_id)
     request_id = None
     for _ in range(_PASSES):
-        walk = await _walk(client, translator, parameters, plural, identify, within=within)
+        walk = await _walk(client, translator, parameters, plural, identify, worth=worth, within=within)
+        if walk is None:
+            return None
         if not walk.moved:
             return Listing(tuple(walk.items.values()), walk.request_id, walk.sent_at)
         request_id = walk.request_id
@@ -80,8 +116,9 @@ async def _walk(
     plural: str,
     identify: Callable[[JsonObject], str | None],
     *,
+    worth: Callable[[int], bool],
     within: Reservation | None,
-) -> _Pass:
+) -> _Pass | None:
     walk = _Pass()
     while True:
         query = {"limit": PAGE, "offset": walk.offset}
@@ -93,9 +130,36 @@ async def _walk(
         _add(walk, page, translator, plural, identify)
         if walk.moved or _is_last(walk, page):
             return walk
+        if walk.offset == len(page.items) and not worth(_further_requests(walk, page)):
+            return None
 
 
-def _page(answer: Answer, translator: Translator, plural: str) -> _Page:
+async def read_page(
+    client: Octomil,
+    operation_id: str,
+    parameters: Mapping[str, str],
+    *,
+    plural: str,
+    offset: int = 0,
+    limit: int = PAGE,
+) -> Page:
+    """Read one page of a list that only grows at its front: a feed. `limit` is at most 100. Raises `RemoteError`."""
+    answer = await client.call(operation_id, parameters, query={"limit": limit, "offset": offset})
+    return _page(answer, _translator(client, operation_id), plural, asked=limit)
+
+
+def _translator(client: Octomil, operation_id: str) -> Translator:
+    return Translator(client.connection, client.contract.operations[operation_id], Concealer(client.connection.token))
+
+
+def _further_requests(walk: _Pass, page: Page) -> int:
+    """Say how many more pages there are after the first one: at least one, where the answer has no total."""
+    if walk.total is None:
+        return 1
+    return -(-(walk.total - walk.offset) // max(1, page.limit))
+
+
+def _page(answer: Answer, translator: Translator, plural: str, *, asked: int = PAGE) -> Page:
     body = answer.body
     if body is None:
         raise translator.wrong_shape(f"it is empty, but a list of {plural} is needed", answer.request_id)
@@ -105,7 +169,8 @@ def _page(answer: Answer, translator: Translator, plural: str) -> _Page:
     items = _objects(envelope[plural])
     if items is None:
         raise translator.wrong_shape(f"{plural} is not a list of objects", answer.request_id)
-    return _Page(items, _count(envelope.get("total")), min(_count(envelope.get("limit")) or PAGE, PAGE))
+    limit = min(_count(envelope.get("limit")) or asked, PAGE)
+    return Page(items, _count(envelope.get("total")), limit, answer.request_id)
 
 
 def _objects(value: JsonValue) -> tuple[JsonObject, ...] | None:
@@ -116,7 +181,7 @@ def _objects(value: JsonValue) -> tuple[JsonObject, ...] | None:
 
 
 def _add(
-    walk: _Pass, page: _Page, translator: Translator, plural: str, identify: Callable[[JsonObject], str | None]
+    walk: _Pass, page: Page, translator: Translator, plural: str, identify: Callable[[JsonObject], str | None]
 ) -> None:
     for index, item in enumerate(page.items):
         name = identify(item)
@@ -133,7 +198,7 @@ def _add(
         raise translator.wrong_shape(f"{plural} has more than {_LONGEST_LIST} entries", walk.request_id)
 
 
-def _is_last(walk: _Pass, page: _Page) -> bool:
+def _is_last(walk: _Pass, page: Page) -> bool:
     """Decide whether the list ends here; one that ends before its own total has moved."""
     if walk.total is not None:
         if walk.offset >= walk.total:

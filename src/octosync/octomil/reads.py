@@ -7,30 +7,15 @@ An answer is validated against its wire model, then taken as it came: unknown fi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Generic, TypeVar
-
-from pydantic import ValidationError
 
 from octosync.contract import ErrorCode, normalise_app_fields, normalise_slot_fields
-from octosync.contract.wire import Wire, WireApp, WireSlot, WireTarget
+from octosync.contract.wire import WireApp, WireSlot, WireTarget
 from octosync.errors import Missing
-from octosync.model import App, InferenceConfig, JsonObject, JsonValue, Slot, Target
+from octosync.model import App, InferenceConfig, JsonValue, Slot, Target
+from octosync.octomil.answers import Reading, segment, translator_of, validated
 from octosync.octomil.client import Octomil
-from octosync.octomil.conceal import Concealer
 from octosync.octomil.pacing import Reservation
 from octosync.octomil.paging import Listing, read_list
-from octosync.octomil.translate import Translator
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Reading(Generic[T]):
-    """What was read, and since when it is known, in seconds of the client's clock."""
-
-    value: T
-    at: float
 
 
 async def app_reading(client: Octomil, slug: str, *, within: Reservation | None = None) -> Reading[App | None]:
@@ -40,7 +25,7 @@ async def app_reading(client: Octomil, slug: str, *, within: Reservation | None 
         return Reading(None, answer.sent_at)
     app = _app(client, "apps.get", answer.body, answer.request_id)
     if app.slug != slug:
-        raise _translator(client, "apps.get").wrong_shape(f"asked for app {slug}, got {app.slug}", answer.request_id)
+        raise translator_of(client, "apps.get").wrong_shape(f"asked for app {slug}, got {app.slug}", answer.request_id)
     return Reading(app, answer.sent_at)
 
 
@@ -90,7 +75,7 @@ async def read_slot(client: Octomil, slug: str, capability: str, *, within: Rese
     slot = _slot(client, "apps.get_slot", slug, answer.body, answer.request_id)
     if slot.capability != capability:
         problem = f"asked for slot {capability}, got {slot.capability}"
-        raise _translator(client, "apps.get_slot").wrong_shape(problem, answer.request_id)
+        raise translator_of(client, "apps.get_slot").wrong_shape(problem, answer.request_id)
     return slot
 
 
@@ -104,7 +89,7 @@ async def inference_config_reading(
     answer = await client.call("apps.get_inference_config", {"slug": slug}, absent=_says_no_config, within=within)
     config = answer.body
     if config is not None and not isinstance(config, Mapping):
-        raise _translator(client, "apps.get_inference_config").wrong_shape("it is not an object", answer.request_id)
+        raise translator_of(client, "apps.get_inference_config").wrong_shape("it is not an object", answer.request_id)
     return Reading(InferenceConfig(app=slug, config=config), answer.sent_at)
 
 
@@ -123,7 +108,7 @@ async def _listing(
         operation_id,
         parameters,
         plural=client.contract.shapes[shape].plural,
-        identify=lambda item: _segment(item, key),
+        identify=lambda item: segment(item, key),
         within=within,
     )
 
@@ -141,7 +126,7 @@ def _says_no_config(missing: Missing) -> bool:
 
 
 def _app(client: Octomil, operation_id: str, body: JsonValue, request_id: str | None) -> App:
-    raw = _validated(client, operation_id, WireApp, body, request_id)
+    raw = validated(client, operation_id, WireApp, body, request_id)
     fields, identity = client.contract.shapes["app"].split(raw)
     return App(
         slug=str(raw["slug"]),
@@ -152,43 +137,12 @@ def _app(client: Octomil, operation_id: str, body: JsonValue, request_id: str | 
 
 
 def _target(client: Octomil, slug: str, body: JsonValue, request_id: str | None) -> Target:
-    raw = _validated(client, "apps.list_targets", WireTarget, body, request_id)
+    raw = validated(client, "apps.list_targets", WireTarget, body, request_id)
     identity = {key: value for key, value in raw.items() if key not in {"platform", "identifier"}}
     return Target(app=slug, platform=str(raw["platform"]), identifier=str(raw["identifier"]), identity=identity)
 
 
 def _slot(client: Octomil, operation_id: str, slug: str, body: JsonValue, request_id: str | None) -> Slot:
-    raw = _validated(client, operation_id, WireSlot, body, request_id)
+    raw = validated(client, operation_id, WireSlot, body, request_id)
     fields, identity = client.contract.shapes["slot"].split(raw)
     return Slot(app=slug, capability=str(raw["capability"]), fields=normalise_slot_fields(fields), identity=identity)
-
-
-def _validated(
-    client: Octomil, operation_id: str, model: type[Wire], body: JsonValue, request_id: str | None
-) -> JsonObject:
-    """Return the object if it is what the model says. The error names fields, never their values."""
-    problem = ""
-    if body is None:
-        problem = "it is empty"
-    elif not isinstance(body, Mapping):
-        problem = "it is not an object"
-    else:
-        try:
-            model.model_validate(body)
-        except ValidationError as invalid:
-            first = invalid.errors(include_input=False, include_url=False, include_context=False)[0]
-            problem = f"field {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
-        else:
-            return body
-    raise _translator(client, operation_id).wrong_shape(problem, request_id)
-
-
-def _translator(client: Octomil, operation_id: str) -> Translator:
-    return Translator(client.connection, client.contract.operations[operation_id], Concealer(client.connection.token))
-
-
-def _segment(item: JsonObject, key: str) -> str | None:
-    """Return what names an item in a path, None for what can't: there, "" and dots would name something else."""
-    value = item.get(key)
-    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    return text if text not in {"", ".", ".."} else None
