@@ -10,8 +10,8 @@ from datetime import datetime
 from octosync.apply import Applied, Progress, Record, apply_plan
 from octosync.errors import GuardRefused, OctosyncError
 from octosync.model import Observation, Sensitivity, State
-from octosync.octomil import Octomil, observe
-from octosync.plan import Blocked, GuardPolicy, Plan, judge, make_plan
+from octosync.octomil import Octomil, inquire, observe
+from octosync.plan import Blocked, DeployPolicy, GuardPolicy, Plan, curiosity_of, judge, make_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,25 @@ async def look(
     policy: GuardPolicy,
     *,
     now: datetime,
+    deploy: DeployPolicy | None = None,
+    authors_since: datetime | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Turn:
-    """Read, plan and judge; change nothing. Raises `RemoteError` where no app at all can be read."""
+    """Read, plan, ask what the plan still has to know until it is whole, and judge it; change nothing.
+
+    `authors_since` is how far back the org's activity is read for who changed what the plan would change back (None: not
+    at all). Raises `RemoteError` where no app at all can be read.
+    """
+    curiosity = curiosity_of(policy, authors_since)
     seen = await observe(remote, desired, now=now, progress=progress)
-    plan = make_plan(desired, seen, contract=remote.contract, now=now)
+
+    def planned() -> Plan:
+        return make_plan(desired, seen, contract=remote.contract, now=now, deploy=deploy, curiosity=curiosity)
+
+    plan = planned()
+    while plan.questions:
+        seen = await inquire(remote, seen, plan.questions, progress=progress)
+        plan = planned()
     return Turn(seen, plan, judge(plan, policy))
 
 

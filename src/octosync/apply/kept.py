@@ -6,14 +6,17 @@ from collections.abc import Iterator, Mapping
 
 from octosync.contract import APP, SLOT, Contract, field_equal, normalise_app_fields, normalise_slot_fields
 from octosync.contract.policy import unknown_part
-from octosync.model import JsonObject, JsonValue, Sensitivity, canonical_json, json_equal
+from octosync.model import Deployment, JsonObject, JsonValue, Sensitivity, canonical_json, json_equal
+from octosync.octomil import deployment_in
 from octosync.plan import (
     ABSENT,
     Absent,
     Action,
     ArchiveApp,
     CreateApp,
+    EnableCapability,
     FieldChange,
+    OptimizeCapability,
     PutInferenceConfig,
     PutSlot,
     UpdateApp,
@@ -41,7 +44,22 @@ def fields_in(action: Action, body: JsonValue, contract: Contract) -> JsonObject
         case CreateApp() | UpdateApp():
             fields, identity = contract.shapes["app"].split(body)
             return {**normalise_app_fields(fields), "slug": identity.get("slug")}
+        case EnableCapability() | OptimizeCapability():
+            deployment = deployment_in(body, action.address)
+            return None if deployment is None else fields_of_deployment(action, deployment)
     return body
+
+
+def fields_of_deployment(action: EnableCapability | OptimizeCapability, deployment: Deployment) -> JsonObject:
+    """Return what an action on a capability came to, as far as a deployment says it; the variant is the one to come."""
+    fields: dict[str, JsonValue] = {"capability": deployment.capability, "environment": deployment.environment}
+    variant = deployment.variant
+    if isinstance(action, OptimizeCapability) and deployment.canary is not None:
+        # A canary that does not name its candidate is one to what was suggested, for all that can be known.
+        variant = deployment.canary.candidate or action.suggested
+    if variant is not None:
+        fields["model_variant_id"] = variant
+    return fields
 
 
 def not_kept(action: Action, fields: JsonObject | None) -> Iterator[FieldChange]:

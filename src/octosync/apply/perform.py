@@ -11,16 +11,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from octosync.apply.kept import carried, describe, fields_in, is_deletion, not_kept
 from octosync.apply.witness import Witness
 from octosync.errors import AwaitingApproval, Conflict, Missing, OctosyncError, RemoteError
-from octosync.model import Outcome, Sensitivity, Status
+from octosync.model import JsonObject, Outcome, Sensitivity, Status
 from octosync.octomil import Answer, Octomil, Reservation, Withheld
 from octosync.octomil.retrying import backoff
-from octosync.plan import Action, CreateApp, PutSlot, RegisterTarget
+from octosync.plan import Action, CreateApp, EnableCapability, OptimizeCapability, PutSlot, RegisterTarget
 
 _ATTEMPTS = 3
 _AS_DECLARED = "it was already as declared"
@@ -31,12 +31,14 @@ _GONE = "it was already gone"
 class Performed:
     """An outcome; for a failure the error behind it, so that the run can tell one that concerns every action.
 
-    `wrote` says that the action changed something, or may have.
+    `wrote` says that the action changed something, or may have; `kept` is False where the control plane said yes and did
+    something else.
     """
 
     outcome: Outcome
     error: OctosyncError | None = None
     wrote: bool = False
+    kept: bool = True
 
 
 @dataclass(slots=True)
@@ -119,6 +121,8 @@ class Performer:
         if not any(not_kept(action, seen.fields)):
             message = "the answer was lost; reading again shows that it took effect"
             return _performed(action, Status.DONE, ids, message, wrote=True)
+        if (other := _other_variant(action, seen.fields)) is not None:
+            return _performed(action, Status.FAILED, ids, error=other, wrote=True)
         if not seen.unmoved:
             return _stale(action, ids, wrote=True)
         return _performed(action, Status.FAILED, ids, error=lost) if attempt == _ATTEMPTS else None
@@ -140,6 +144,8 @@ class Performer:
             return _performed(action, Status.DONE, ids, _AS_DECLARED, wrote=attempt > 1)
         if isinstance(action, RegisterTarget):
             return _performed(action, Status.FAILED, ids, error=_held_by(None, error))
+        if (other := _other_variant(action, seen.fields)) is not None:
+            return _performed(action, Status.FAILED, ids, error=other, wrote=attempt > 1)
         if not seen.unmoved:
             return _stale(action, ids, wrote=attempt > 1)
         return _performed(action, Status.FAILED, ids, error=error)
@@ -151,7 +157,7 @@ class Performer:
         fields = fields_in(action, answer.body, self.remote.contract)
         silent = self._silent.setdefault(action.operation, set())
         if fields is None:
-            if not proving:
+            if not proving and "model_variant_id" not in _asked_of_orchestrator(action):
                 return _performed(action, Status.DONE, ids, wrote=True)
         elif all(change.path[0] in silent - fields.keys() for change in not_kept(action, fields)):
             return _performed(action, Status.DONE, ids, wrote=True)
@@ -165,6 +171,8 @@ class Performer:
         if lost is None:
             silent.update(name for name in action.declared if fields is not None and name not in fields)
             return _performed(action, Status.DONE, ids, wrote=True)
+        if (other := _other_variant(action, seen.fields)) is not None:
+            return replace(_performed(action, Status.FAILED, ids, error=other, wrote=True), kept=False)
         request = f", request {ids[-1]}" if ids else ""
         return _performed(
             action,
@@ -176,6 +184,7 @@ class Performer:
                 "Compare the manifest with what the control plane supports; the next plan shows what is there now.",
             ),
             wrote=True,
+            kept=False,
         )
 
     def _wrong_org(self, answer: Answer) -> OctosyncError | None:
@@ -204,6 +213,7 @@ def _performed(
     hints: tuple[str, ...] = (),
     error: OctosyncError | None = None,
     wrote: bool = False,
+    kept: bool = True,
 ) -> Performed:
     if isinstance(error, RemoteError):
         _add(ids, error.request_id)
@@ -216,7 +226,7 @@ def _performed(
         hints=error.hints if error else hints,
         request_ids=tuple(ids),
     )
-    return Performed(outcome, error, wrote)
+    return Performed(outcome, error, wrote, kept)
 
 
 def _stale(action: Action, ids: list[str], *, wrote: bool = False) -> Performed:
@@ -228,6 +238,29 @@ def _stale(action: Action, ids: list[str], *, wrote: bool = False) -> Performed:
         reference="object-moved",
         hints=("Plan again, look at what changed, and apply again.",),
         wrote=wrote,
+    )
+
+
+def _asked_of_orchestrator(action: Action) -> JsonObject:
+    """Return what is declared of a deployment: nothing in the request says it, so only the result can."""
+    return action.declared if isinstance(action, EnableCapability | OptimizeCapability) else {}
+
+
+def _other_variant(action: Action, fields: JsonObject | None) -> OctosyncError | None:
+    """Say that the orchestrator deployed another variant than the one that is declared, or was suggested; else None."""
+    wanted, there = _asked_of_orchestrator(action).get("model_variant_id"), (fields or {}).get("model_variant_id")
+    if wanted is None or there is None or wanted == there:
+        return None
+    if isinstance(action, EnableCapability):
+        return OctosyncError(
+            "enable-changed-pin",
+            f"the manifest pins {wanted}, and Octomil deployed {there}",
+            hints=("Pin what Octomil chooses, or declare `variant: auto`. There is no API to undeploy.",),
+        )
+    return OctosyncError(
+        "optimize-chose-another",
+        f"{wanted} was suggested and approved, and the canary is to {there}",
+        hints=("Look at it in Octomil, and plan again.",),
     )
 
 

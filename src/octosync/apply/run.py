@@ -230,7 +230,7 @@ class _Run:
             performed = await self.performer.send(action, proving=proving, within=within)
             if performed.outcome.status is not Status.DONE and action is not unit[0]:
                 performed = replace(performed, outcome=self._half_moved(action, performed))
-            if performed.outcome.status is Status.NOT_KEPT and proving:
+            if not performed.kept and proving:
                 self._proofs.stop(action)
             self._end(action, performed)
             self._record_end(ended, performed.outcome)

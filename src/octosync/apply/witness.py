@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from octosync.apply.kept import fields_of_deployment
 from octosync.contract import APP
 from octosync.errors import Missing
 from octosync.model import App, JsonObject, Section, json_equal
@@ -18,6 +19,7 @@ from octosync.octomil import (
     Octomil,
     Reservation,
     app_reading,
+    deployments_reading,
     inference_config_reading,
     slots_reading,
     targets_reading,
@@ -28,13 +30,20 @@ from octosync.plan import (
     CreateApp,
     DeleteInferenceConfig,
     DeleteSlot,
+    EnableCapability,
+    OptimizeCapability,
     PutInferenceConfig,
     PutSlot,
     RegisterTarget,
     RemoveTarget,
     UpdateApp,
 )
-from octosync.plan.fingerprint import fingerprint_of_config, fingerprint_of_slot, fingerprint_of_target
+from octosync.plan.fingerprint import (
+    fingerprint_of_config,
+    fingerprint_of_deployments,
+    fingerprint_of_slot,
+    fingerprint_of_target,
+)
 
 # What was read longer ago than this is read again before it is overwritten.
 FRESH_FOR_SECONDS: Final = 30.0
@@ -52,6 +61,8 @@ _SECTION: Final[Mapping[type[Action], Section | None]] = {
     DeleteSlot: Section.SLOTS,
     PutInferenceConfig: Section.INFERENCE_CONFIG,
     DeleteInferenceConfig: Section.INFERENCE_CONFIG,
+    EnableCapability: Section.DEPLOYMENTS,
+    OptimizeCapability: Section.DEPLOYMENTS,
 }
 
 # Their own 409 says that somebody was faster, so what they were planned from need not be fresh.
@@ -142,6 +153,9 @@ async def _read(remote: Octomil, slug: str, section: Section | None, within: Res
             case Section.INFERENCE_CONFIG:
                 config = await inference_config_reading(remote, slug, within=within)
                 return App(slug=slug, inference_config=config.value), config.at
+            case Section.DEPLOYMENTS:
+                deployments = await deployments_reading(remote, slug, within=within)
+                return App(slug=slug, deployments=deployments.value), deployments.at
     except Missing:
         return None, asked_at
 
@@ -165,6 +179,13 @@ def _sighting(action: Action, there: App | None) -> Sighting:
             config = there.inference_config if there else None
             return Sighting(
                 config.config if config else None, unmoved=fingerprint_of_config(config) == action.fingerprint
+            )
+        case EnableCapability() | OptimizeCapability():
+            deployments = there.deployments_at(action.address) if there else ()
+            live = next((one for one in deployments if one.live), None)
+            return Sighting(
+                fields_of_deployment(action, live) if live else None,
+                unmoved=fingerprint_of_deployments(deployments) == action.fingerprint,
             )
 
 

@@ -20,6 +20,7 @@ from octosync.model.jsonvalue import JsonObject, JsonValue, canonical_json, dige
 from octosync.model.observation import Observation
 from octosync.model.origin import Origin
 from octosync.model.outcome import Outcome, Status
+from octosync.model.question import Questions
 from octosync.model.reason import Reason
 from octosync.model.routing import FirstRequest, RoutingDecision, RoutingStats
 from octosync.model.sensitive import DEFAULT_SENSITIVE_KEYS, SENSITIVE, SENSITIVE_CHANGED, Sensitivity
@@ -60,6 +61,7 @@ __all__ = [
     "Origin",
     "Outcome",
     "Preview",
+    "Questions",
     "Reason",
     "RoutingDecision",
     "RoutingStats",

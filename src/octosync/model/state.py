@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import Enum
 
 from octosync.model.address import Address
+from octosync.model.deployment import Deployment
 from octosync.model.jsonvalue import JsonObject
 from octosync.model.origin import Origin
 
@@ -23,6 +24,7 @@ class Section(Enum):
     TARGETS = "targets"
     SLOTS = "slots"
     INFERENCE_CONFIG = "inference_config"
+    DEPLOYMENTS = "deployments"
 
 
 class Optimize(Enum):
@@ -118,7 +120,8 @@ class App:
 
     `fields`: `name`, `description`, in live state whatever else. `declared` is False in desired state where only child
     documents name the app: then it must exist, and only those children are owned. `inference_config` None: not declared,
-    or not read. `labels` never reach the wire.
+    or not read. `deployments` are live state only: what is declared of them stands in the slots' `deploy`. `labels` never
+    reach the wire.
     """
 
     slug: str
@@ -129,6 +132,7 @@ class App:
     targets: tuple[Target, ...] = ()
     slots: tuple[Slot, ...] = ()
     inference_config: InferenceConfig | None = None
+    deployments: tuple[Deployment, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     protected: bool = False
     suspension: Suspension | None = None
@@ -150,11 +154,21 @@ class App:
             found.add(Section.SLOTS)
         if self.inference_config is not None:
             found.add(Section.INFERENCE_CONFIG)
+        if any(slot.deploy is not None for slot in self.slots):
+            found.add(Section.DEPLOYMENTS)
         return frozenset(found)
 
     def slot(self, capability: str) -> Slot | None:
         """Find a slot by its capability."""
         return next((slot for slot in self.slots if slot.capability == capability), None)
+
+    def deployments_at(self, address: Address) -> tuple[Deployment, ...]:
+        """Find what is, or was, deployed of a capability to an environment."""
+        return tuple(one for one in self.deployments if one.address == address)
+
+    def live_deployment(self, address: Address) -> Deployment | None:
+        """Find the live deployment of a capability to an environment."""
+        return next((one for one in self.deployments_at(address) if one.live), None)
 
 
 @dataclass(frozen=True, slots=True)

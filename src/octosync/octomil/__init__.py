@@ -10,11 +10,13 @@ from octosync.octomil.client import Answer, Octomil, Withheld
 from octosync.octomil.connection import API_PATH, REQUESTS_PER_MINUTE, Connection, normalise_url
 from octosync.octomil.deployments import (
     check_optimization,
+    deployment_in,
     deployments_reading,
     health,
     org_deployments_reading,
     preview,
 )
+from octosync.octomil.inquire import inquire
 from octosync.octomil.observe import observe
 from octosync.octomil.pacing import Pacer, Priority, Reservation, Waiting, WaitReason
 from octosync.octomil.reads import (
@@ -48,10 +50,12 @@ __all__ = [
     "app_reading",
     "apps_reading",
     "check_optimization",
+    "deployment_in",
     "deployments_reading",
     "first_request",
     "health",
     "inference_config_reading",
+    "inquire",
     "normalise_url",
     "observe",
     "org_deployments_reading",

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+
+from pydantic import ValidationError
 
 from octosync.contract import DEPLOYMENTS
 from octosync.contract.wire import WireDeployment, WireHealth, WireOptimizationCheck, WirePreview
+from octosync.errors import CredentialRefused, RemoteError
 from octosync.model import (
     Address,
+    App,
     Assignment,
     Canary,
     Coverage,
     Deployment,
     Health,
     JsonObject,
+    JsonValue,
     OptimizationCheck,
     Preview,
 )
@@ -41,18 +46,40 @@ async def deployments_reading(
 async def org_deployments_reading(
     client: Octomil, slugs: Mapping[str, str], *, worth: Callable[[int], bool]
 ) -> Reading[tuple[Deployment, ...]] | None:
-    """Read the deployments of the whole org. `slugs` names apps by their ids; what is of another app has its id for a slug.
+    """Read the deployments of the whole org. `slugs` names apps by their ids; one of another app has its id for a slug.
 
-    None where `worth` says, told how many further requests it takes, that it is not, or where one names no app.
+    One that names no app has "". None where `worth` says, told how many further requests it takes, that it is not.
     """
     listing = await read_list_if(client, "deployments.list", {}, plural=DEPLOYMENTS, identify=_id, worth=worth)
-    if listing is None or not all(segment(item, "app_id") for item in listing.items):
+    if listing is None:
         return None
 
     def slug_of(app_id: str) -> str:
         return slugs.get(app_id, app_id)
 
     return Reading(_sorted(client, "deployments.list", listing.items, listing.request_id, slug_of), listing.sent_at)
+
+
+async def org_deployments_if_fewer(client: Octomil, apps: Mapping[str, App]) -> Reading[tuple[Deployment, ...]] | None:
+    """Read the org's deployments where that takes fewer requests than those of each of these apps, else None.
+
+    Its first page tells; an org whose list can't be read, or names other apps than by their ids, is asked app by app.
+    """
+    slugs = {str(app.identity["id"]): slug for slug, app in apps.items() if "id" in app.identity}
+    if len(apps) < 2 or len(slugs) < len(apps):
+        return None
+    try:
+        reading = await org_deployments_reading(client, slugs, worth=lambda further: further < len(apps))
+    except CredentialRefused:
+        raise
+    except RemoteError:
+        return None
+    return None if reading is None or any(not one.app for one in reading.value) else reading
+
+
+def running_canaries(deployments: Iterable[Deployment]) -> int:
+    """Count the canaries that run."""
+    return sum(one.canary is not None for one in deployments)
 
 
 async def preview(client: Octomil, address: Address) -> Preview:
@@ -113,6 +140,19 @@ def body_of(address: Address) -> JsonObject:
     return {"environment": environment}
 
 
+def deployment_in(body: JsonValue, address: Address) -> Deployment | None:
+    """Read an answer to enable or optimize as the deployment at an address; None where it doesn't hold one that is live."""
+    inner = body.get("deployment", body) if isinstance(body, Mapping) else None
+    capability, environment = address.placement
+    try:
+        found = WireDeployment.model_validate(inner)
+    except ValidationError:
+        return None
+    if not found.is_live:
+        return None
+    return _deployment(found, address.app, found.capability or capability, found.environment or environment)
+
+
 def deployment_of(
     client: Octomil, operation_id: str, slug: str, item: JsonObject, request_id: str | None
 ) -> Deployment | None:
@@ -122,12 +162,16 @@ def deployment_of(
         return None  # an org may deploy by other ways than an app's slots
     if found.environment is None:
         raise translator_of(client, operation_id).wrong_shape("field environment: field required", request_id)
+    return _deployment(found, slug, found.capability, found.environment)
+
+
+def _deployment(found: WireDeployment, slug: str, capability: str, environment: str) -> Deployment:
     canary = found.canary if found.has_running_canary else None
     return Deployment(
         id=found.id,
         app=slug,
-        capability=found.capability,
-        environment=found.environment,
+        capability=capability,
+        environment=environment,
         status=found.status,
         live=found.is_live,
         variant=found.model_variant_id,
@@ -144,7 +188,9 @@ def _sorted(
     request_id: str | None,
     slug_of: Callable[[str], str],
 ) -> tuple[Deployment, ...]:
-    found = (deployment_of(client, operation_id, slug_of(str(item.get("app_id"))), item, request_id) for item in items)
+    found = (
+        deployment_of(client, operation_id, slug_of(segment(item, "app_id") or ""), item, request_id) for item in items
+    )
     return tuple(sorted((one for one in found if one is not None), key=lambda one: one.address.sort_key))
 
 

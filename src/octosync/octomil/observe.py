@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeAlias, TypeVar
 
 from octosync.errors import CredentialRefused, RemoteError, Unavailable
-from octosync.model import App, InferenceConfig, JsonObject, Observation, Section, Slot, State, Target
+from octosync.model import App, Deployment, InferenceConfig, JsonObject, Observation, Section, Slot, State, Target
 from octosync.octomil.answers import Reading
 from octosync.octomil.client import Octomil
 from octosync.octomil.conceal import show
+from octosync.octomil.deployments import deployments_reading, org_deployments_if_fewer, running_canaries
 from octosync.octomil.reads import (
     app_reading,
     apps_reading,
@@ -20,10 +20,10 @@ from octosync.octomil.reads import (
     slots_reading,
     targets_reading,
 )
+from octosync.octomil.spreading import Read, spread
 
 T = TypeVar("T")
 Progress: TypeAlias = Callable[[int, int], None]
-Read: TypeAlias = Callable[[], Awaitable[None]]
 
 # Above this many, one list is cheaper than a request each.
 MOST_READ_BY_SLUG = 5
@@ -63,8 +63,9 @@ async def observe(
     walk = _Walk(client, desired, now or datetime.now(UTC), progress)
     requests_before = client.requests
     missing = walk.wanted if len(walk.wanted) <= MOST_READ_BY_SLUG else await walk.read_list()
-    await _spread([walk.reading_app(app) for app in missing], client.connection.concurrency)
-    await _spread(walk.readings_of_sections(), client.connection.concurrency)
+    await spread([walk.reading_app(app) for app in missing], client.connection.concurrency)
+    await walk.read_org_deployments()
+    await spread(walk.readings_of_sections(), client.connection.concurrency)
     return walk.observation(client.requests - requests_before)
 
 
@@ -80,6 +81,8 @@ class _Walk:
         self._targets: dict[str, tuple[Target, ...]] = {}
         self._slots: dict[str, tuple[Slot, ...]] = {}
         self._configs: dict[str, InferenceConfig] = {}
+        self._deployments: dict[str, tuple[Deployment, ...]] = {}
+        self._canaries: int | None = None
         self._errors: dict[tuple[str, Section | None], RemoteError] = {}
         self._unavailable = 0
         self._read_at: dict[tuple[str, Section | None], float] = {}
@@ -115,17 +118,28 @@ class _Walk:
 
         return read
 
+    async def read_org_deployments(self) -> None:
+        """Read the deployments of all apps that declare some at once, where that takes fewer requests."""
+        wanted = {slug: self._apps[slug] for slug, section in self._sections() if section is Section.DEPLOYMENTS}
+        reading = await org_deployments_if_fewer(self._client, wanted)
+        if reading is None:
+            return
+        self._canaries = running_canaries(reading.value)
+        for slug in wanted:
+            self._deployments[slug] = tuple(one for one in reading.value if one.app == slug)
+            self._read_at[slug, Section.DEPLOYMENTS] = reading.at
+
     def readings_of_sections(self) -> list[Read]:
-        """Make the reads of the declared sections, of the apps that are there and not archived."""
-        reads = [
-            self._reading_section(desired.slug, section)
-            for desired in self.wanted
-            if desired.slug in self._apps and not self._apps[desired.slug].archived
-            for section in Section
-            if section in _sections_to_read(desired, self._now)
-        ]
+        """Make the reads of the declared sections that are not known yet."""
+        reads = [self._reading_section(*place) for place in self._sections() if place not in self._read_at]
         self._expect(len(reads))
         return reads
+
+    def _sections(self) -> Iterator[tuple[str, Section]]:
+        """Yield the declared sections of the apps that are there and not archived."""
+        for desired in self.wanted:
+            if desired.slug in self._apps and not self._apps[desired.slug].archived:
+                yield from ((desired.slug, one) for one in Section if one in _sections_to_read(desired, self._now))
 
     def _reading_section(self, slug: str, section: Section) -> Read:
         async def read_targets() -> None:
@@ -145,6 +159,11 @@ class _Walk:
             if config is not None:
                 self._configs[slug] = config
 
+        async def read_deployments() -> None:
+            deployments = await self._guarded(slug, section, deployments_reading(self._client, slug))
+            if deployments is not None:
+                self._deployments[slug] = deployments
+
         match section:
             case Section.TARGETS:
                 return read_targets
@@ -152,6 +171,8 @@ class _Walk:
                 return read_slots
             case Section.INFERENCE_CONFIG:
                 return read_inference_config
+            case Section.DEPLOYMENTS:
+                return read_deployments
 
     async def _guarded(self, slug: str, section: Section | None, reading: Awaitable[Reading[T]]) -> T | None:
         """Await a reading; an error of this app alone is kept, one that any read would meet is raised."""
@@ -205,6 +226,7 @@ class _Walk:
             org_id=self._org,
             read_at={key: self._read_at[key] for key in sorted(self._read_at, key=_order)},
             requests=requests,
+            canaries=self._canaries,
         )
 
     def _whole(self, app: App) -> App:
@@ -216,6 +238,7 @@ class _Walk:
             targets=self._targets.get(slug, ()),
             slots=self._slots.get(slug, ()),
             inference_config=self._configs.get(slug),
+            deployments=self._deployments.get(slug, ()),
         )
 
     def _expect(self, reads: int) -> None:
@@ -237,20 +260,3 @@ def _order(key: tuple[str, Section | None]) -> tuple[str, int]:
     """By app, its own fields before its sections, these in the order of their definition."""
     slug, section = key
     return (slug, -1 if section is None else list(Section).index(section))
-
-
-async def _spread(reads: Iterable[Read], workers: int) -> None:
-    """Run all reads, at most `workers` of them at a time. The first that raises stops the others."""
-    queue = iter(reads)
-
-    async def work() -> None:
-        for read in queue:
-            await read()
-
-    tasks = [asyncio.create_task(work()) for _ in range(workers)]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

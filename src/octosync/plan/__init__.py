@@ -14,7 +14,9 @@ from octosync.plan.actions import (
     CreateApp,
     DeleteInferenceConfig,
     DeleteSlot,
+    EnableCapability,
     FieldChange,
+    OptimizeCapability,
     PutInferenceConfig,
     PutSlot,
     RegisterTarget,
@@ -23,11 +25,15 @@ from octosync.plan.actions import (
     Verb,
 )
 from octosync.plan.approval import Approval, read_approval, what_moved
+from octosync.plan.authors import LastChange
+from octosync.plan.capabilities import DeployPolicy
 from octosync.plan.diff import field_changes
 from octosync.plan.document import FORMAT_VERSION, all_diagnostics, declared_of, diagnostic_document, plan_document
-from octosync.plan.guards import ALL, Blocked, GuardPolicy, Override, judge, overrides_of
+from octosync.plan.guards import ALL, Blocked, GuardPolicy, Override, curiosity_of, judge, overrides_of
 from octosync.plan.make import make_plan
+from octosync.plan.optimizing import Recommendation
 from octosync.plan.plan import LeftAlone, Plan
+from octosync.plan.questions import Curiosity
 
 __all__ = [
     "ABSENT",
@@ -42,24 +48,31 @@ __all__ = [
     "Blocked",
     "ControlPlane",
     "CreateApp",
+    "Curiosity",
     "DeleteInferenceConfig",
     "DeleteSlot",
+    "DeployPolicy",
+    "EnableCapability",
     "FieldChange",
     "GitRevision",
     "GuardPolicy",
     "Invocation",
+    "LastChange",
     "LeftAlone",
     "ManifestSet",
+    "OptimizeCapability",
     "Override",
     "Plan",
     "PutInferenceConfig",
     "PutSlot",
+    "Recommendation",
     "RegisterTarget",
     "RemoveTarget",
     "RunInfo",
     "UpdateApp",
     "Verb",
     "all_diagnostics",
+    "curiosity_of",
     "declared_of",
     "diagnostic_document",
     "field_changes",

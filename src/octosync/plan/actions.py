@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar, NamedTuple, TypeAlias
 
-from octosync.model import Address, JsonObject, JsonValue, Origin, Reason, canonical_json
+from octosync.model import Address, JsonObject, JsonValue, OptimizationCheck, Origin, Preview, Reason, canonical_json
 
 
 class Verb(Enum):
@@ -201,6 +201,43 @@ class DeleteInferenceConfig(BaseAction):
         return Verb.DELETE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnableCapability(BaseAction):
+    """Deploy a slot's capability to an environment (`apps.capabilities.enable`): to the targets that are registered then.
+
+    `pin` is the variant that the manifest declares, where it does. `preview` is what the orchestrator says it would do,
+    None where it was not asked or did not say: then `no_preview` is why. `preview_note` says what of this plan the preview
+    does not know of.
+    """
+
+    operation: ClassVar[str] = "apps.capabilities.enable"
+
+    pin: str | None = None
+    preview: Preview | None = None
+    no_preview: str = ""
+    preview_note: str = ""
+
+    @property
+    def verb(self) -> Verb:
+        """Enable."""
+        return Verb.ENABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizeCapability(BaseAction):
+    """Start a canary to a better variant (`apps.capabilities.optimize`), which the orchestrator suggested by this name."""
+
+    operation: ClassVar[str] = "apps.capabilities.optimize"
+
+    suggested: str
+    check: OptimizationCheck
+
+    @property
+    def verb(self) -> Verb:
+        """Optimize."""
+        return Verb.OPTIMIZE
+
+
 Action: TypeAlias = (
     CreateApp
     | UpdateApp
@@ -211,4 +248,6 @@ Action: TypeAlias = (
     | DeleteSlot
     | PutInferenceConfig
     | DeleteInferenceConfig
+    | EnableCapability
+    | OptimizeCapability
 )

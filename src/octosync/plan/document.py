@@ -7,7 +7,7 @@ Sensitive values are `null` in it, so that it can be stored and posted anywhere.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Final
 
 from octosync.contract import Contract
@@ -20,12 +20,15 @@ from octosync.model import (
     JsonValue,
     Kind,
     Origin,
+    Preview,
     Reason,
     Sensitivity,
 )
 from octosync.plan.about import RunInfo
-from octosync.plan.actions import Absent, Action, FieldChange, Verb
+from octosync.plan.actions import Absent, Action, EnableCapability, FieldChange, OptimizeCapability, Verb
+from octosync.plan.authors import LastChange, needs_author
 from octosync.plan.guards import Blocked, Override
+from octosync.plan.optimizing import Recommendation
 from octosync.plan.plan import Plan
 
 FORMAT_VERSION: Final = "1.0"
@@ -53,14 +56,14 @@ def plan_document(
     return {
         "format_version": FORMAT_VERSION,
         "octosync_version": about.octosync_version,
-        "timestamp": about.timestamp.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "timestamp": utc_text(about.timestamp),
         "errored": plan.errored,
         **_about(about),
         "scope": _scope(plan),
         "overrides": [{"guard": o.guard, "value": o.value, "source": o.source} for o in overrides],
         "resource_changes": list(_rows(plan, contract, sensitivity, full=full)),
         "blocked": [_blocked(one) for one in blocked],
-        "recommendations": [],
+        "recommendations": [_recommendation(one) for one in plan.recommendations],
         "diagnostics": [diagnostic_document(one) for one in all_diagnostics(plan, diagnostics)],
         "errors": list(_errors(plan)),
         "fingerprints": {str(address): fingerprint for address, fingerprint in sorted(plan.fingerprints.items())},
@@ -134,6 +137,8 @@ def _scope(plan: Plan) -> JsonObject:
             "released": [],
             "held": [],
             "unknown_targets": [str(address) for address in left_alone.unknown_targets],
+            "undeclared_deployments": [str(address) for address in left_alone.undeclared_deployments],
+            "rolled_back": [str(address) for address in left_alone.rolled_back],
         },
     }
 
@@ -168,7 +173,14 @@ def _blocked(blocked: Blocked) -> JsonObject:
 def _rows(plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: bool) -> Iterator[JsonObject]:
     """Yield the rows in people's order: by address, an app's archive after everything else of it."""
     rows = [
-        (action.address.app, action.verb is Verb.ARCHIVE, action.address.sort_key, _row(action, contract, sensitivity))
+        (
+            action.address.app,
+            action.verb is Verb.ARCHIVE,
+            action.address.sort_key,
+            _row(
+                action, contract, sensitivity, plan.last_changes.get(action.address) if needs_author(action) else None
+            ),
+        )
         for action in plan.actions
     ]
     if full:
@@ -180,7 +192,7 @@ def _rows(plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: boo
         yield row
 
 
-def _row(action: Action, contract: Contract, sensitivity: Sensitivity) -> JsonObject:
+def _row(action: Action, contract: Contract, sensitivity: Sensitivity, last: LastChange | None) -> JsonObject:
     operation = contract.operations[action.operation]
     return _resource_change(
         action.address,
@@ -196,7 +208,58 @@ def _row(action: Action, contract: Contract, sensitivity: Sensitivity) -> JsonOb
         depends_on=[str(address) for address in sorted({key.address for key in action.depends_on})],
         destructive=action.destructive,
         origin=action.origin,
+        last_change=None if last is None else _last_change(last),
+        preview=_preview(action),
     )
+
+
+def _last_change(last: LastChange) -> JsonObject:
+    event = last.event
+    return {
+        "actor": event.actor,
+        "at": None if event.at is None else utc_text(event.at),
+        "event": event.id,
+        "of": "app" if last.of_app else "object",
+    }
+
+
+def _preview(action: Action) -> JsonObject | None:
+    """Return what the orchestrator says of an action: for what does not exist yet, or was not asked, why it says nothing."""
+    match action:
+        case EnableCapability(preview=None, no_preview=why):
+            return {"variant": None, "device_count": None, "assignments": [], "warnings": [], "why": why}
+        case EnableCapability(preview=Preview() as preview, preview_note=note):
+            return {
+                "variant": preview.variant,
+                "reason": preview.reason,
+                "device_count": preview.devices,
+                "assignments": [{"platform": one.platform, "device_count": one.devices} for one in preview.assignments],
+                "warnings": list(preview.warnings),
+                "note": note or None,
+            }
+        case OptimizeCapability(suggested=suggested, check=check):
+            return {
+                "variant": suggested,
+                "reason": check.reason,
+                "expected_improvement": _sorted(check.improvement),
+            }
+    return None
+
+
+def _recommendation(one: Recommendation) -> JsonObject:
+    return {
+        "address": str(one.address),
+        "current_variant": one.current,
+        "suggested_variant": one.suggested,
+        "expected_improvement": _sorted(one.improvement),
+        "reason": one.reason or None,
+        "waiting": one.waiting or None,
+    }
+
+
+def utc_text(at: datetime) -> str:
+    """Write a time to the second, in UTC: `2026-03-01T12:00:00Z`."""
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _no_op_row(address: Address, app: App, sensitivity: Sensitivity) -> JsonObject:
@@ -225,6 +288,8 @@ def declared_of(address: Address, app: App) -> tuple[JsonObject | None, Origin |
     for slot in app.slots:
         if slot.address == address:
             return slot.fields, slot.origin
+        if slot.deploy is not None and address.kind is Kind.CAPABILITY and address.placement[0] == slot.capability:
+            return {"environment": address.placement[1]}, slot.deploy.origin
     config = app.inference_config
     return (None, None) if config is None else (config.config, config.origin)
 
@@ -239,6 +304,8 @@ def _resource_change(
     depends_on: list[str],
     destructive: bool,
     origin: Origin | None,
+    last_change: JsonObject | None = None,
+    preview: JsonObject | None = None,
 ) -> JsonObject:
     return {
         "address": str(address),
@@ -248,10 +315,10 @@ def _resource_change(
         "labels": _sorted(labels),
         "change": change,
         "action_reason": None if reason is None else reason.value,
-        "drift": None,
+        "drift": last_change,
         "held_until": None,
         "operation": operation,
-        "preview": None,
+        "preview": preview,
         "depends_on": depends_on,
         "destructive": destructive,
         "source": None if origin is None else {"file": origin.file, "line": origin.line, "column": origin.column},

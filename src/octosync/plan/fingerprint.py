@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from octosync.model import InferenceConfig, JsonObject, Slot, Target, digest_of
+from collections.abc import Iterable
+
+from octosync.model import Deployment, InferenceConfig, JsonObject, JsonValue, Slot, Target, digest_of
 
 ABSENT_FINGERPRINT = "absent"
 
@@ -32,3 +34,26 @@ def fingerprint_of_slot(slot: Slot | None) -> str:
 def fingerprint_of_config(config: InferenceConfig | None) -> str:
     """Digest an inference config."""
     return fingerprint_of(None if config is None else config.config)
+
+
+def fingerprint_of_deployments(deployments: Iterable[Deployment]) -> str:
+    """Digest what is, or was, deployed of a capability to an environment; `absent` for nothing.
+
+    Left out is what moves by itself: how far a rollout is, and to which devices it goes.
+    """
+    known: list[JsonValue] = [
+        {
+            "id": one.id,
+            "live": one.live,
+            "variant": one.variant,
+            "candidate": one.canary.candidate if one.canary else None,
+            "canary": one.canary is not None,
+        }
+        for one in sorted(deployments, key=lambda one: one.id)
+    ]
+    return digest_of(known) if known else ABSENT_FINGERPRINT
+
+
+def fingerprint_of_capability(slot: Slot | None, deployments: Iterable[Deployment]) -> str:
+    """Digest what an enable or optimize follows from: the slot, and what is deployed of it."""
+    return digest_of({"slot": fingerprint_of_slot(slot), "deployments": fingerprint_of_deployments(deployments)})

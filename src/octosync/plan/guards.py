@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
 from typing import Final
 
-from octosync.model import Address, Kind
-from octosync.plan.actions import Action, ArchiveApp, DeleteInferenceConfig, DeleteSlot, RemoveTarget
+from octosync.model import Address, Deployment, Kind
+from octosync.plan.actions import (
+    Action,
+    ArchiveApp,
+    DeleteInferenceConfig,
+    DeleteSlot,
+    OptimizeCapability,
+    RemoveTarget,
+)
 from octosync.plan.plan import Plan
+from octosync.plan.questions import UNSAFE_DURING_CANARY, UNSAFE_UNDER_TRAFFIC, Curiosity
 
 ALL: Final = "all"
 
@@ -34,6 +44,8 @@ class GuardPolicy:
     allow_deletes: int | str | None = None
     allow_archives: int | None = None
     allow_protected: bool = False
+    allow_during_canary: bool = False
+    allow_live_traffic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +74,16 @@ def judge(plan: Plan, policy: GuardPolicy) -> tuple[Blocked, ...]:
         *_deletes(plan, policy),
         *_archives(plan, policy),
         *_protected(plan, policy),
+        *_during_canary(plan, policy),
+        *_live_traffic(plan, policy),
         *_archived(plan),
+    )
+
+
+def curiosity_of(policy: GuardPolicy, authors_since: datetime | None) -> Curiosity:
+    """Say what guards need to know: nothing for one that is lifted."""
+    return Curiosity(
+        canaries=not policy.allow_during_canary, traffic=not policy.allow_live_traffic, authors_since=authors_since
     )
 
 
@@ -75,6 +96,10 @@ def overrides_of(policy: GuardPolicy) -> tuple[Override, ...]:
         found.append(Override(guard="archives", value=str(policy.allow_archives), source="--allow-archives"))
     if policy.allow_protected:
         found.append(Override(guard="protected", value="", source="--allow-protected"))
+    if policy.allow_during_canary:
+        found.append(Override(guard="during-canary", value="", source="--allow-during-canary"))
+    if policy.allow_live_traffic:
+        found.append(Override(guard="live-traffic", value="", source="--allow-live-traffic"))
     return tuple(found)
 
 
@@ -133,16 +158,73 @@ def _protected(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
     hurt = [action for action in plan.actions if action.protected and action.destructive]
     if not hurt or policy.allow_protected:
         return
-    # The second half of a move can't happen without the first.
-    halves = [action.moves_to for action in hurt if isinstance(action, RemoveTarget) and action.moves_to is not None]
     apps = sorted({action.address.app for action in hurt})
     yield Blocked(
         guard="protected",
         message=f"{_so_many(len(hurt), 'deletion')} in protected "
         f"{'apps' if len(apps) != 1 else 'app'} {', '.join(apps)} (annotation octosync.dev/protect)",
         override="--allow-protected",
-        addresses=(*(action.address for action in hurt), *halves),
+        addresses=_with_other_halves(hurt),
     )
+
+
+def _during_canary(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
+    if policy.allow_during_canary:
+        return
+    for slug, canaries in groupby(sorted(plan.canaries, key=lambda one: one.address), key=lambda one: one.app):
+        running = tuple(canaries)
+        hurt = [action for action in plan.actions if any(_disturbs(action, canary) for canary in running)]
+        if hurt:
+            shown = ", ".join(_progress(one) for one in running)
+            yield Blocked(
+                guard="during-canary",
+                message=f"{slug}: {_so_many(len(hurt), 'change')} while a canary runs: {shown}",
+                override="--allow-during-canary",
+                way_out="Wait until it is complete: octosync status " + slug,
+                addresses=_with_other_halves(hurt),
+            )
+
+
+def _disturbs(action: Action, canary: Deployment) -> bool:
+    """Say whether an action changes what a canary rests on: its slot, or any target of its app."""
+    if action.address.app != canary.app or not isinstance(action, UNSAFE_DURING_CANARY):
+        return False
+    match action:
+        case RemoveTarget():
+            return True
+        case OptimizeCapability(address=address):
+            return address.placement[0] == canary.capability
+        case _:
+            return action.address.name == canary.capability
+
+
+def _progress(deployment: Deployment) -> str:
+    canary = deployment.canary
+    at = "" if canary is None or canary.percentage is None else f" at {canary.percentage:g} %"
+    to = "" if canary is None or canary.candidate is None else f" to {canary.candidate}"
+    return f"{deployment.address.name}{at}{to}"
+
+
+def _live_traffic(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
+    if policy.allow_live_traffic:
+        return
+    for slug, requests in plan.traffic.items():
+        hurt = [a for a in plan.actions if isinstance(a, UNSAFE_UNDER_TRAFFIC) and a.address.app == slug]
+        if hurt:
+            fate = "be archived" if any(isinstance(one, ArchiveApp) for one in hurt) else "lose a slot or target"
+            yield Blocked(
+                guard="live-traffic",
+                message=f"{slug} has had {_so_many(requests, 'request')} (routing statistics), and would {fate}",
+                override="--allow-live-traffic",
+                addresses=_with_other_halves(hurt),
+            )
+
+
+def _with_other_halves(actions: Iterable[Action]) -> tuple[Address, ...]:
+    """Name actions, and the other halves of the moves among them: these can't happen without."""
+    actions = tuple(actions)
+    halves = [action.moves_to for action in actions if isinstance(action, RemoveTarget) and action.moves_to is not None]
+    return (*(action.address for action in actions), *halves)
 
 
 def _archived(plan: Plan) -> Iterator[Blocked]:
@@ -158,4 +240,4 @@ def _archived(plan: Plan) -> Iterator[Blocked]:
 
 
 def _so_many(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

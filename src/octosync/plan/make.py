@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from octosync.contract import Contract
 from octosync.errors import ManifestError, OctosyncError
-from octosync.model import Address, App, Diagnostic, Kind, Observation, Section, Severity, State
-from octosync.plan.actions import Action, ArchiveApp, RemoveTarget
+from octosync.model import (
+    Address,
+    App,
+    Deployment,
+    Diagnostic,
+    Kind,
+    Observation,
+    Questions,
+    Section,
+    Severity,
+    State,
+)
+from octosync.plan.actions import Action, ArchiveApp, DeleteSlot, RegisterTarget, RemoveTarget
+from octosync.plan.authors import last_changes
+from octosync.plan.capabilities import DeployPolicy, propose_capabilities
 from octosync.plan.fingerprint import fingerprint_of_app
 from octosync.plan.moves import held_elsewhere, hold_back_halves, link_moves
+from octosync.plan.optimizing import choose_canaries
 from octosync.plan.order import in_order
 from octosync.plan.plan import LeftAlone, Plan
 from octosync.plan.propose import Proposal, propose
+from octosync.plan.questions import Curiosity, questions_of
 
 
-def make_plan(desired: State, live: Observation, *, contract: Contract, now: datetime) -> Plan:
+def make_plan(
+    desired: State,
+    live: Observation,
+    *,
+    contract: Contract,
+    now: datetime,
+    deploy: DeployPolicy | None = None,
+    curiosity: Curiosity | None = None,
+) -> Plan:
     """Make the plan that turns live state into desired state, touching nothing that is not declared.
 
-    `now` (with a zone) decides which suspensions are in force. Apps that could not be read become the plan's `errors`.
+    `now` (with a zone) decides which suspensions are in force. Apps that could not be read become the plan's `errors`. What
+    has to be asked for a whole plan, as far as `curiosity` goes, are its `questions`.
     """
+    deploy = deploy or DeployPolicy()
     errors: dict[str, OctosyncError] = dict(live.errors)
     archived: list[Address] = []
     suspended: set[str] = set()
@@ -50,16 +75,30 @@ def make_plan(desired: State, live: Observation, *, contract: Contract, now: dat
     held = [action for action in every if action.address.app in suspended]
     actions, waiting = hold_back_halves((a for a in every if a.address.app not in suspended), held)
     active = {slug: proposal for slug, proposal in proposals.items() if slug not in suspended}
+    by_app: defaultdict[str, list[Action]] = defaultdict(list)
+    for action in actions:
+        by_app[action.address.app].append(action)
+    capabilities = [
+        propose_capabilities(desired.apps[slug], live.state.apps.get(slug), live, by_app[slug], deploy)
+        for slug in active
+        if not desired.apps[slug].archived
+    ]
+    optimized = choose_canaries((one for found in capabilities for one in found.better), live.state, live, deploy)
+    actions = (*actions, *(action for found in capabilities for action in found.actions), *optimized.actions)
+    acted_on = {action.address for action in actions}
+    deployed = (address for found in capabilities for address in found.unchanged if address not in acted_on)
     return Plan(
         desired=desired,
         actions=in_order(actions),
-        unchanged=tuple(sorted(address for proposal in active.values() for address in proposal.unchanged)),
+        unchanged=tuple(sorted((*(a for proposal in active.values() for a in proposal.unchanged), *deployed))),
         errors=dict(sorted(errors.items())),
         archived_undeclared=tuple(archived),
         left_alone=LeftAlone(
             unmanaged_apps=None if live.unmanaged is None else len(live.unmanaged),
             suspended=tuple(sorted(suspended)),
             unknown_targets=tuple(sorted(a for proposal in active.values() for a in proposal.unknown_targets)),
+            undeclared_deployments=tuple(sorted(a for found in capabilities for a in found.undeclared)),
+            rolled_back=tuple(sorted(a for found in capabilities for a in found.rolled_back)),
         ),
         diagnostics=_sorted(
             (
@@ -67,11 +106,33 @@ def make_plan(desired: State, live: Observation, *, contract: Contract, now: dat
                 *held_elsewhere(actions, live.state),
                 *_public_clients(desired, live.state),
                 *_stranded(actions, desired, live.state),
-                *_not_deployed(desired),
+                *_beyond_reach(actions, live.state),
+                *(one for found in capabilities for one in found.diagnostics),
             )
         ),
-        fingerprints=dict(sorted((a, f) for proposal in active.values() for a, f in proposal.fingerprints.items())),
+        fingerprints=dict(
+            sorted(
+                (
+                    *((a, f) for proposal in active.values() for a, f in proposal.fingerprints.items()),
+                    *((a, f) for found in capabilities for a, f in found.fingerprints.items()),
+                )
+            )
+        ),
         live_counts=_live_counts(live.state),
+        recommendations=optimized.recommendations,
+        last_changes=last_changes(actions, live),
+        canaries=tuple(one for app in live.state for one in app.deployments if one.canary is not None),
+        traffic={slug: stats.total for slug, stats in sorted(live.routing.items()) if stats.total},
+        questions=Questions()
+        if curiosity is None
+        else questions_of(
+            actions,
+            live,
+            curiosity,
+            previews=(address for found in capabilities for address in found.previews),
+            checks=(address for found in capabilities for address in found.checks),
+            canaries=optimized.asks_for_canaries,
+        ),
         requests_used=live.requests,
     )
 
@@ -140,16 +201,37 @@ def _stranded(actions: Collection[Action], desired: State, live: State) -> Itera
         )
 
 
-def _not_deployed(desired: State) -> Iterable[Diagnostic]:
-    for app in desired:
-        for slot in app.slots:
-            if slot.deploy is not None:
+def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic]:
+    """Tell what no API does: assign a new target to what is deployed, and undeploy what a deleted slot leaves running."""
+    for action in actions:
+        there = live.apps.get(action.address.app)
+        running = [one for one in (there.deployments if there else ()) if one.live]
+        match action:
+            case RegisterTarget() if running:
                 yield Diagnostic(
                     severity=Severity.NOTICE,
-                    rule="deploy-not-planned",
-                    summary=f"{slot.address}: `deploy` is checked, and not acted on in this version",
-                    origin=slot.deploy.origin or slot.origin,
+                    rule="target-without-assignment",
+                    summary=f"{action.address}: not assigned to what is deployed already: {_placements(running)}",
+                    origin=action.origin,
+                    notes=(
+                        "Enabling assigns devices, to the targets that are registered then; nothing assigns a later one.",
+                        "To get it assigned: roll the deployment back in Octomil, then apply with --retry-rolled-back.",
+                    ),
                 )
+            case DeleteSlot(address=address):
+                left = [one for one in running if one.capability == address.name]
+                if left:
+                    yield Diagnostic(
+                        severity=Severity.NOTICE,
+                        rule="deployment-goes-on",
+                        summary=f"{address}: its deployment goes on without it: {_placements(left)}",
+                        origin=action.origin,
+                        notes=("There is no API to undeploy; roll it back in Octomil if it is to end.",),
+                    )
+
+
+def _placements(deployments: Iterable[Deployment]) -> str:
+    return ", ".join(dict.fromkeys(one.address.name for one in deployments))
 
 
 def _live_counts(live: State) -> dict[Kind, int]:

@@ -5,6 +5,8 @@ Within an app, things come up from the app to what refers to it, and go down the
     create, update app
       └─ register target        remove target ── before the same tuple is registered anywhere
       └─ put slot
+           └─ enable its capability   once all targets are registered, and removed ones gone: it assigns devices to what
+           └─ optimize it             is registered then
            └─ put inference config (for the slots that it names)
                 └─ delete slot  (once no config names it)
                      └─ archive app, after everything else of it
@@ -30,6 +32,8 @@ from octosync.plan.actions import (
     CreateApp,
     DeleteInferenceConfig,
     DeleteSlot,
+    EnableCapability,
+    OptimizeCapability,
     PutInferenceConfig,
     PutSlot,
     RegisterTarget,
@@ -48,6 +52,8 @@ NEEDS: Final[Mapping[type[Action], tuple[type[Action], ...]]] = {
     PutSlot: (CreateApp,),
     PutInferenceConfig: (CreateApp,),
     DeleteInferenceConfig: (),
+    EnableCapability: (CreateApp, RemoveTarget, RegisterTarget),
+    OptimizeCapability: (CreateApp, RemoveTarget, RegisterTarget),
     DeleteSlot: (PutInferenceConfig, DeleteInferenceConfig),
     ArchiveApp: (
         UpdateApp,
@@ -56,6 +62,8 @@ NEEDS: Final[Mapping[type[Action], tuple[type[Action], ...]]] = {
         PutSlot,
         PutInferenceConfig,
         DeleteInferenceConfig,
+        EnableCapability,
+        OptimizeCapability,
         DeleteSlot,
     ),
 }
@@ -91,7 +99,7 @@ class _Ties:
         self.by_app: dict[str, list[Action]] = {}
         self.leaving = {(a.platform, a.identifier): a for a in actions if isinstance(a, RemoveTarget)}
         self.entering = {(a.platform, a.identifier): a for a in actions if isinstance(a, RegisterTarget)}
-        self.new_slots = {a.address: a for a in actions if isinstance(a, PutSlot) and a.before is None}
+        self.slots = {a.address: a for a in actions if isinstance(a, PutSlot)}
         self.moving_off: dict[str, list[ActionKey]] = {}
         self.letting_go: dict[Address, list[ActionKey]] = {}
         for action in actions:
@@ -118,8 +126,13 @@ class _Ties:
                 yield from self.letting_go.get(address, ())
             case DeleteSlot(address=address):
                 yield from self.letting_go.get(address, ())
+            case EnableCapability(address=address) | OptimizeCapability(address=address):
+                capability, _ = address.placement
+                if (slot := self.slots.get(Address.of_slot(address.app, capability))) is not None:
+                    yield slot.key
             case PutInferenceConfig(body=body):
-                yield from (self.new_slots[slot].key for slot in _slots_named_in(body) if slot in self.new_slots)
+                named = (self.slots.get(slot) for slot in _slots_named_in(body))
+                yield from (slot.key for slot in named if slot is not None and slot.before is None)
 
 
 def _slots_named_in(config: JsonObject | None) -> frozenset[Address]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from octosync.errors import OctosyncError
-from octosync.model import Address, Diagnostic, Kind, Section, State
+from octosync.model import Address, Deployment, Diagnostic, Kind, Questions, Section, State
 from octosync.plan.actions import Action, ActionKey, Verb
+from octosync.plan.authors import LastChange
+from octosync.plan.optimizing import Recommendation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,12 +18,16 @@ class LeftAlone:
     """What the plan saw and does not touch.
 
     `unmanaged_apps` counts live apps that were never declared, None where no list was read. `suspended` apps are left
-    alone by their own annotation. `unknown_targets` sit on platforms that octosync does not know.
+    alone by their own annotation. `unknown_targets` sit on platforms that octosync does not know. `undeclared_deployments`
+    are live in environments that their slot does not declare: there is no API to undeploy. `rolled_back` ones are not
+    enabled again.
     """
 
     unmanaged_apps: int | None = None
     suspended: tuple[str, ...] = ()
     unknown_targets: tuple[Address, ...] = ()
+    undeclared_deployments: tuple[Address, ...] = ()
+    rolled_back: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +37,9 @@ class Plan:
     `desired` is the state that it was made for. `errors` are apps that could not be read or planned: a plan that has
     any is never applied, not in part. `archived_undeclared` are live archived apps that the manifests want otherwise.
     `live_counts` says how many live objects of each kind were read; `fingerprints` cover every object that was compared.
+    `recommendations` are better variants that it does not roll out, `last_changes` who made what it would change back.
+    `canaries` and `traffic` are what guards judge by: running canaries, and how many requests an app had. `questions` are
+    what it still has to know; until they are answered, it is a draft.
     """
 
     desired: State
@@ -42,6 +51,11 @@ class Plan:
     diagnostics: tuple[Diagnostic, ...] = ()
     fingerprints: Mapping[Address, str] = field(default_factory=dict)
     live_counts: Mapping[Kind, int] = field(default_factory=dict)
+    recommendations: tuple[Recommendation, ...] = ()
+    last_changes: Mapping[Address, LastChange] = field(default_factory=dict)
+    canaries: tuple[Deployment, ...] = ()
+    traffic: Mapping[str, int] = field(default_factory=dict)
+    questions: Questions = field(default_factory=Questions)
     requests_used: int = 0
 
     @property

@@ -1,0 +1,212 @@
+"""Inquire: a plan's questions, answered; what can't be answered is an answer, too, and never an absence."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TypeVar
+
+from octosync.errors import CredentialRefused, RemoteError
+from octosync.model import (
+    Address,
+    Deployment,
+    Event,
+    Observation,
+    OptimizationCheck,
+    Preview,
+    Questions,
+    RoutingStats,
+    Section,
+    State,
+)
+from octosync.octomil.activity import app_events, org_events
+from octosync.octomil.client import Octomil
+from octosync.octomil.deployments import (
+    check_optimization,
+    deployments_reading,
+    org_deployments_if_fewer,
+    org_deployments_reading,
+    preview,
+    running_canaries,
+)
+from octosync.octomil.routing import routing_stats
+from octosync.octomil.spreading import Read, spread
+
+T = TypeVar("T")
+
+# The org's feed is read back so many pages at most.
+MOST_FEED_PAGES = 5
+
+
+async def inquire(
+    client: Octomil,
+    seen: Observation,
+    questions: Questions,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Observation:
+    """Return the observation with answers to the questions added.
+
+    What can't be read of an app's deployments or routing is that app's error, since a guard has to know it; a preview, a
+    check or a feed that can't be read is left as it is: said, or not claimed. `progress` is told how many reads are done
+    and how many are expected. Raises `CredentialRefused`.
+    """
+    inquiry = _Inquiry(client, seen, questions, progress)
+    requests_before = client.requests
+    await inquiry.read_org_deployments()
+    await spread(inquiry.reads(), client.connection.concurrency)
+    return inquiry.observation(client.requests - requests_before)
+
+
+@dataclass(slots=True)
+class _Inquiry:
+    """What is answered so far. Every answer has a place of its own, so the result doesn't depend on who answers first."""
+
+    client: Octomil
+    seen: Observation
+    questions: Questions
+    progress: Callable[[int, int], None] | None
+    errors: dict[str, RemoteError] = field(default_factory=dict)
+    deployments: dict[str, tuple[Deployment, ...]] = field(default_factory=dict)
+    read_at: dict[str, float] = field(default_factory=dict)
+    routing: dict[str, RoutingStats] = field(default_factory=dict)
+    previews: dict[Address, Preview | RemoteError] = field(default_factory=dict)
+    checks: dict[Address, OptimizationCheck | RemoteError] = field(default_factory=dict)
+    canaries: int | RemoteError | None = None
+    org_feed: tuple[Event, ...] | RemoteError | None = None
+    app_feeds: dict[str, tuple[Event, ...]] = field(default_factory=dict)
+    _done: int = 0
+    _expected: int = 0
+
+    async def read_org_deployments(self) -> None:
+        """Read the deployments of all the apps that are asked for at once, where that takes fewer requests."""
+        wanted = {slug: self.seen.state.apps[slug] for slug in self.questions.deployments}
+        reading = await org_deployments_if_fewer(self.client, wanted)
+        if reading is not None:
+            self.canaries = running_canaries(reading.value)
+            for slug in wanted:
+                self._keep_deployments(slug, tuple(one for one in reading.value if one.app == slug), reading.at)
+
+    def reads(self) -> list[Read]:
+        """Make the reads that are still to be done."""
+        questions = self.questions
+        reads = [
+            *(self._reading_deployments(slug) for slug in questions.deployments if slug not in self.deployments),
+            *(self._reading_routing(slug) for slug in questions.routing),
+            *(self._previewing(address) for address in questions.previews),
+            *(self._checking(address) for address in questions.checks),
+            *([self._read_canaries] if questions.canaries and self.canaries is None else []),
+            *([self._reading_org_feed(since)] if (since := questions.org_feed_since) is not None else []),
+            *(self._reading_app_feed(slug) for slug in questions.app_feeds),
+        ]
+        self._expected = len(reads)
+        return reads
+
+    def observation(self, requests: int) -> Observation:
+        """Put what was known and what was answered together."""
+        seen = self.seen
+        apps = (
+            replace(app, deployments=self.deployments[app.slug], whole=app.whole | {Section.DEPLOYMENTS})
+            if app.slug in self.deployments
+            else app
+            for app in seen.state
+        )
+        read_at: dict[tuple[str, Section | None], float] = {
+            (slug, Section.DEPLOYMENTS): at for slug, at in self.read_at.items()
+        }
+        return replace(
+            seen,
+            state=State.of(*apps),
+            errors=dict(sorted({**seen.errors, **self.errors}.items())),
+            read_at={**seen.read_at, **read_at},
+            requests=seen.requests + requests,
+            routing=dict(sorted({**seen.routing, **self.routing}.items())),
+            previews={**seen.previews, **self.previews},
+            checks={**seen.checks, **self.checks},
+            canaries=seen.canaries if self.canaries is None else self.canaries,
+            org_feed=seen.org_feed if self.org_feed is None else self.org_feed,
+            app_feeds={**seen.app_feeds, **self.app_feeds},
+        )
+
+    def _reading_deployments(self, slug: str) -> Read:
+        async def read() -> None:
+            reading = await self._answer(deployments_reading(self.client, slug))
+            if isinstance(reading, RemoteError):
+                self.errors[slug] = reading
+            else:
+                self._keep_deployments(slug, reading.value, reading.at)
+
+        return read
+
+    def _reading_routing(self, slug: str) -> Read:
+        async def read() -> None:
+            stats = await self._answer(routing_stats(self.client, slug))
+            if isinstance(stats, RemoteError):
+                self.errors[slug] = stats
+            else:
+                self.routing[slug] = stats
+
+        return read
+
+    def _previewing(self, address: Address) -> Read:
+        async def read() -> None:
+            self.previews[address] = await self._answer(preview(self.client, address))
+
+        return read
+
+    def _checking(self, address: Address) -> Read:
+        async def read() -> None:
+            self.checks[address] = await self._answer(check_optimization(self.client, address))
+
+        return read
+
+    async def _read_canaries(self) -> None:
+        reading = await self._answer(org_deployments_reading(self.client, {}, worth=lambda _: True))
+        if isinstance(reading, RemoteError):
+            self.canaries = reading
+        elif reading is not None:
+            self.canaries = running_canaries(reading.value)
+
+    def _reading_org_feed(self, since: datetime) -> Read:
+        async def read() -> None:
+            self.org_feed = await self._answer(_org_feed(self.client, since))
+
+        return read
+
+    def _reading_app_feed(self, slug: str) -> Read:
+        async def read() -> None:
+            page = await self._answer(app_events(self.client, slug))
+            self.app_feeds[slug] = () if isinstance(page, RemoteError) else page.events
+
+        return read
+
+    def _keep_deployments(self, slug: str, deployments: tuple[Deployment, ...], at: float) -> None:
+        self.deployments[slug], self.read_at[slug] = deployments, at
+
+    async def _answer(self, reading: Awaitable[T]) -> T | RemoteError:
+        try:
+            answer: T | RemoteError = await reading
+        except CredentialRefused:
+            raise
+        except RemoteError as error:
+            answer = error
+        self._done += 1
+        if self.progress is not None:
+            self.progress(self._done, self._expected)
+        return answer
+
+
+async def _org_feed(client: Octomil, since: datetime) -> tuple[Event, ...]:
+    """Read the org's feed, newest first, back to a time, or as far as a few pages go."""
+    events: dict[str, Event] = {}
+    read = 0
+    for _ in range(MOST_FEED_PAGES):
+        page = await org_events(client, offset=read)
+        read += len(page.events)
+        # What happens meanwhile moves the pages on, so their ends overlap.
+        events |= {event.id: event for event in page.events if event.id not in events}
+        oldest = page.events[-1].at if page.events else None
+        if page.is_last or oldest is None or oldest < since:
+            break
+    return tuple(events.values())

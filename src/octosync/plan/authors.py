@@ -1,0 +1,72 @@
+"""Authors: who last changed what a plan would change back, as far as the activity feed tells. No feed, no claim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from octosync.model import Address, Event, Observation, Reason
+from octosync.plan.actions import Action, Verb
+
+# So many apps' own feeds are read, where the org's does not reach back to their change.
+MOST_APP_FEEDS: Final = 10
+
+_UNEXPLAINED: Final = frozenset({Reason.DRIFT, Reason.DIVERGED, Reason.DIFFERS})
+
+
+@dataclass(frozen=True, slots=True)
+class LastChange:
+    """The newest event about an object, or (`of_app`), where the feed does not say what it is about, of its app."""
+
+    event: Event
+    of_app: bool = False
+
+
+def last_changes(actions: Iterable[Action], seen: Observation) -> Mapping[Address, LastChange]:
+    """Find the last change of each object whose difference needs an author."""
+    feeds = _Feeds(seen)
+    found = {action.address: feeds.last_change_of(action.address) for action in actions if needs_author(action)}
+    return {address: change for address, change in sorted(found.items()) if change is not None}
+
+
+def feeds_to_read(actions: Iterable[Action], seen: Observation) -> tuple[str, ...]:
+    """Name the apps whose own feed is to be read, once the org's was: the first few with a change that is older."""
+    if not isinstance(seen.org_feed, tuple):
+        return ()
+    feeds = _Feeds(seen)
+    apps = {one.address.app for one in actions if needs_author(one) and feeds.last_change_of(one.address) is None}
+    return tuple(slug for slug in sorted(apps)[:MOST_APP_FEEDS] if slug not in seen.app_feeds)
+
+
+def needs_author(action: Action) -> bool:
+    """Say whether an action changes back what somebody changed."""
+    return action.reason in _UNEXPLAINED and action.verb in {Verb.UPDATE, Verb.DELETE}
+
+
+class _Feeds:
+    """What the feeds say of each app, newest first."""
+
+    def __init__(self, seen: Observation) -> None:
+        self._seen = seen
+        slugs = {str(app.identity["id"]): app.slug for app in seen.state if "id" in app.identity}
+        self._by_app: dict[str, list[Event]] = {}
+        for event in seen.org_feed if isinstance(seen.org_feed, tuple) else ():
+            slug = event.app or slugs.get(event.app_id or "")
+            if slug is not None:
+                self._by_app.setdefault(slug, []).append(event)
+
+    def last_change_of(self, address: Address) -> LastChange | None:
+        """Find the newest event about an object; of several feeds, the app's own knows more."""
+        events: Iterable[Event] = self._seen.app_feeds.get(address.app, ()) or self._by_app.get(address.app, ())
+        return next(_claims(events, address), None)
+
+
+def _claims(events: Iterable[Event], address: Address) -> Iterator[LastChange]:
+    for event in events:
+        if event.actor is None:
+            continue
+        if event.resource is None:
+            yield LastChange(event, of_app=True)
+        elif event.is_about(address):
+            yield LastChange(event)

@@ -1,0 +1,238 @@
+"""Capabilities of one app: which are to be enabled where, and which the orchestrator knows a better variant for.
+
+A capability is deployed to an environment as long as a deployment of it there is *live*; what is deployed beyond the
+declared environments is left alone, since there is no API to undeploy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from octosync.errors import RemoteError
+from octosync.model import (
+    Address,
+    App,
+    Deploy,
+    Deployment,
+    Diagnostic,
+    Observation,
+    OptimizationCheck,
+    Optimize,
+    Preview,
+    Reason,
+    Severity,
+    Slot,
+)
+from octosync.plan.actions import Action, EnableCapability, PutSlot, RegisterTarget, RemoveTarget
+from octosync.plan.fingerprint import fingerprint_of_capability, fingerprint_of_deployments
+
+_LEVELS = list(Optimize)
+# Public: better variants are rolled out to these alone, so elsewhere `auto` only shows them.
+_NOT_OPTIMIZED = frozenset({"development"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployPolicy:
+    """What a run may do about deployments.
+
+    `optimize` is the upper bound over what manifests declare. `previews`: whether the orchestrator is asked what enabling
+    would do. `retry_rolled_back`: whether what was rolled back is enabled again. `max_canaries` run in the org at once.
+    """
+
+    optimize: Optimize = Optimize.AUTO
+    previews: bool = True
+    retry_rolled_back: bool = False
+    max_canaries: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Better:
+    """A better variant for a capability that is deployed, and how far the manifest lets octosync go with it."""
+
+    app: App
+    deploy: Deploy
+    deployment: Deployment
+    check: OptimizationCheck
+    level: Optimize
+
+    @property
+    def address(self) -> Address:
+        """Where."""
+        return self.deployment.address
+
+
+@dataclass(slots=True)
+class Capabilities:
+    """What an app's declared deployments come to."""
+
+    actions: list[Action] = field(default_factory=list)
+    unchanged: list[Address] = field(default_factory=list)
+    fingerprints: dict[Address, str] = field(default_factory=dict)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    better: list[Better] = field(default_factory=list)
+    undeclared: list[Address] = field(default_factory=list)
+    rolled_back: list[Address] = field(default_factory=list)
+    previews: list[Address] = field(default_factory=list)
+    checks: list[Address] = field(default_factory=list)
+
+
+def propose_capabilities(
+    desired: App, live: App | None, seen: Observation, changes: Iterable[Action], policy: DeployPolicy
+) -> Capabilities:
+    """Compare the declared deployments of an app with what is deployed. `changes` are the app's other planned actions.
+
+    `previews` and `checks` of the result are what is still to be asked.
+    """
+    comparison = _Comparison(desired, live, seen, tuple(changes), policy)
+    for slot in desired.slots:
+        if slot.deploy is not None:
+            comparison.compare(slot, slot.deploy)
+    return comparison.found
+
+
+@dataclass(slots=True)
+class _Comparison:
+    """One app, what is known of it, and what that comes to."""
+
+    desired: App
+    live: App | None
+    seen: Observation
+    changes: tuple[Action, ...]
+    policy: DeployPolicy
+    found: Capabilities = field(default_factory=Capabilities)
+
+    def compare(self, slot: Slot, deploy: Deploy) -> None:
+        """Compare where a slot's capability is deployed."""
+        for environment in sorted(deploy.environments):
+            self._environment(slot, deploy, Address.of_capability(self.desired.slug, slot.capability, environment))
+        self.found.undeclared += [
+            one.address
+            for one in (self.live.deployments if self.live else ())
+            if one.live and one.capability == slot.capability and one.environment not in deploy.environments
+        ]
+
+    def _environment(self, slot: Slot, deploy: Deploy, address: Address) -> None:
+        there = self.live.deployments_at(address) if self.live else ()
+        actual = self.live.slot(slot.capability) if self.live else None
+        self.found.fingerprints[address] = fingerprint_of_capability(actual, there)
+        current = next((one for one in there if one.live), None)
+        if current is not None:
+            self.found.unchanged.append(address)
+            if actual is not None:
+                self._look_for_better(deploy, current)
+        elif there and not self.policy.retry_rolled_back:
+            self.found.rolled_back.append(address)
+            self.found.diagnostics.append(_rolled_back(address, there, deploy))
+        else:
+            self.found.actions.append(self._enable(slot, deploy, address, actual, there))
+
+    def _enable(
+        self, slot: Slot, deploy: Deploy, address: Address, actual: Slot | None, there: tuple[Deployment, ...]
+    ) -> Action:
+        capability, environment = address.placement
+        variant = slot.fields.get("model_variant_id")
+        pin = variant if isinstance(variant, str) else None
+        preview, why = self._preview(deploy, address, actual)
+        if preview is not None and actual is not None:
+            self.found.diagnostics += _differs_from_pin(address, preview, pin, actual, deploy)
+        declared = {"capability": capability, "environment": environment}
+        if pin is not None:
+            declared["model_variant_id"] = pin
+        return EnableCapability(
+            address=address,
+            reason=Reason.NOT_DEPLOYED,
+            parameters={"slug": self.desired.slug, "capability": capability},
+            body={"environment": environment},
+            after=declared,
+            declared=declared,
+            fingerprint=fingerprint_of_deployments(there),
+            labels=self.desired.labels,
+            origin=deploy.origin or slot.origin,
+            pin=pin,
+            preview=preview,
+            no_preview=why,
+            preview_note=self._note(slot) if preview is not None else "",
+        )
+
+    def _preview(self, deploy: Deploy, address: Address, actual: Slot | None) -> tuple[Preview | None, str]:
+        """Return what is known of what an enable would do, or why nothing is."""
+        answer = self.seen.previews.get(address)
+        if actual is None:
+            return None, f"the {'app' if self.live is None else 'slot'} does not exist yet"
+        if not self.policy.previews:
+            return None, "not asked for"
+        if isinstance(answer, RemoteError):
+            self.found.diagnostics.append(
+                _failed(address, "preview-failed", "no preview of enabling it", answer, deploy)
+            )
+            return None, f"the preview failed: {answer.message}"
+        if answer is None:
+            self.found.previews.append(address)
+        return answer, ""
+
+    def _note(self, slot: Slot) -> str:
+        """Say what of the plan comes before an enable, and so is not in its preview."""
+        parts = []
+        if any(isinstance(one, PutSlot) and one.address == slot.address for one in self.changes):
+            parts.append("the slot")
+        if any(isinstance(one, RegisterTarget | RemoveTarget) for one in self.changes):
+            parts.append("the targets")
+        return f"as it is now, before this plan changes {' and '.join(parts)}" if parts else ""
+
+    def _look_for_better(self, deploy: Deploy, current: Deployment) -> None:
+        level = min(deploy.optimize, self.policy.optimize, key=_LEVELS.index)
+        if level is Optimize.NEVER or current.canary is not None:
+            return  # while a canary runs, what is better has been chosen
+        if current.environment in _NOT_OPTIMIZED:
+            level = Optimize.SUGGEST
+        answer = self.seen.checks.get(current.address)
+        if answer is None:
+            self.found.checks.append(current.address)
+        elif isinstance(answer, RemoteError):
+            what = "whether there is a better variant is not known"
+            self.found.diagnostics.append(_failed(current.address, "check-failed", what, answer, deploy))
+        elif answer.available:
+            self.found.better.append(
+                Better(app=self.desired, deploy=deploy, deployment=current, check=answer, level=level)
+            )
+
+
+def _differs_from_pin(
+    address: Address, preview: Preview, pin: str | None, actual: Slot, deploy: Deploy
+) -> Iterable[Diagnostic]:
+    # Where the slot has another variant yet, the preview is of that one, and the plan's PUT comes first.
+    if pin is None or preview.variant in {pin, None} or actual.fields.get("model_variant_id") != pin:
+        return
+    yield Diagnostic(
+        severity=Severity.WARNING,
+        rule="enable-differs-from-pin",
+        summary=f"{address}: the manifest pins {pin}, and enabling would deploy {preview.variant}",
+        origin=deploy.origin,
+        notes=(
+            "An enable that changes a pinned variant counts as failed. Pin what Octomil would choose, or `variant: auto`.",
+        ),
+    )
+
+
+def _rolled_back(address: Address, there: tuple[Deployment, ...], deploy: Deploy) -> Diagnostic:
+    last = there[-1]
+    variant = f" of {last.variant}" if last.variant else ""
+    return Diagnostic(
+        severity=Severity.WARNING,
+        rule="rolled-back",
+        summary=f"{address}: the deployment{variant} was rolled back ({last.id}), so it is not enabled again",
+        origin=deploy.origin,
+        notes=("If it is to be deployed again: --retry-rolled-back",),
+    )
+
+
+def _failed(address: Address, rule: str, what: str, error: RemoteError, deploy: Deploy) -> Diagnostic:
+    request = f" (request {error.request_id})" if error.request_id else ""
+    return Diagnostic(
+        severity=Severity.WARNING,
+        rule=rule,
+        summary=f"{address}: {what}: {error.message}{request}",
+        origin=deploy.origin,
+        notes=error.hints,
+    )
