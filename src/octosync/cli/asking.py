@@ -9,6 +9,7 @@ from octosync.cli.connecting import RemoteFlags
 from octosync.cli.gathering import ManifestFlags
 from octosync.cli.options import (
     colour_option,
+    deploy_options,
     guard_options,
     manifest_options,
     option,
@@ -22,6 +23,7 @@ plan_and_apply_options = stacked(
     manifest_options,
     selection_options,
     remote_options,
+    deploy_options,
     guard_options,
     option("--full", is_flag=True, help="Show everything: unchanged objects, long values, all addresses."),
     colour_option,
@@ -42,4 +44,7 @@ def asked_from(flags: Mapping[str, Any]) -> Asked:
         selector=flags["selector"],
         colour=flags["colour"],
         full=flags["full"],
+        optimize=flags["optimize"],
+        previews=not flags["no_preview"],
+        retry_rolled_back=flags["retry_rolled_back"],
     )

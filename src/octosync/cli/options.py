@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from octosync.model import Optimize
 from octosync.plan import ALL
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -117,4 +118,26 @@ guard_options = stacked(
     ),
     option("--allow-archives", env=False, type=click.IntRange(0), metavar="N", help="Allow that many archived apps."),
     option("--allow-protected", env=False, is_flag=True, help="Allow deletions in protected apps."),
+    option(
+        "--allow-during-canary",
+        env=False,
+        is_flag=True,
+        help="Allow changes of a slot, and removals of targets, while a canary of it runs.",
+    ),
+    option(
+        "--allow-live-traffic",
+        env=False,
+        is_flag=True,
+        help="Allow archiving apps that serve requests, and removing their slots and targets.",
+    ),
+)
+
+deploy_options = stacked(
+    option(
+        "--optimize",
+        type=click.Choice([level.value for level in Optimize]),
+        help="How far to go at most with better variants, whatever manifests declare.",
+    ),
+    option("--no-preview", "no_preview", is_flag=True, help="Don't ask the orchestrator what enabling would do."),
+    option("--retry-rolled-back", env=False, is_flag=True, help="Enable again what is declared and was rolled back."),
 )

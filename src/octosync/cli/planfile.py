@@ -69,12 +69,13 @@ def _manifests(path: Path, kind: str) -> PlanFileError:
 
 
 def asked_as_approved(asked: Asked, approval: Approval, file: str) -> Asked:
-    """Take paths and selection from the plan file; what the command line names must not be others. Raises `StalePlan`."""
+    """Take from the plan file what it was asked for; the command line must not name others. Raises `StalePlan`."""
     approved = approval.invocation
     given = (
         ("-f", asked.manifests.paths, approved.paths),
         ("--app", asked.apps, approved.apps),
         ("-l", (asked.selector,) if asked.selector else (), (approved.selector,) if approved.selector else ()),
+        ("--optimize", (asked.optimize,) if asked.optimize else (), (approved.optimize,) if approved.optimize else ()),
     )
     for flag, now, then in given:
         if now and _places(now) != _places(then):
@@ -91,7 +92,12 @@ def asked_as_approved(asked: Asked, approval: Approval, file: str) -> Asked:
         )
     paths = approved.paths or asked.manifests.paths
     return replace(
-        asked, manifests=replace(asked.manifests, paths=paths), apps=approved.apps, selector=approved.selector
+        asked,
+        manifests=replace(asked.manifests, paths=paths),
+        apps=approved.apps,
+        selector=approved.selector,
+        optimize=approved.optimize,
+        previews=approved.previews,
     )
 
 

@@ -16,10 +16,11 @@ from octosync.cli.progress import ProgressBar, Waits
 from octosync.errors import ExitCode, Missing, OctosyncError, RemoteError
 from octosync.manifest import select
 from octosync.manifest.git import git_revision
-from octosync.model import JsonObject, State
+from octosync.model import JsonObject, Optimize, State
 from octosync.octomil import Connection, Octomil
 from octosync.plan import (
     ControlPlane,
+    DeployPolicy,
     GuardPolicy,
     Invocation,
     ManifestSet,
@@ -39,6 +40,8 @@ class GuardFlags:
     allow_deletes: int | str | None = None
     allow_archives: int | None = None
     allow_protected: bool = False
+    allow_during_canary: bool = False
+    allow_live_traffic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,9 @@ class Asked:
     selector: str | None = None
     colour: str = "auto"
     full: bool = False
+    optimize: str | None = None
+    previews: bool = True
+    retry_rolled_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +69,7 @@ class Prepared:
     desired: State
     connection: Connection
     policy: GuardPolicy
+    deploy: DeployPolicy
     invocation: Invocation
 
     def info(self, turn: Turn, typed: tuple[str, ...] = ()) -> RunInfo:
@@ -103,6 +110,7 @@ class Prepared:
             ("--allow-empty", manifests.allow_empty),
             ("--strict", manifests.strict),
             ("--insecure", remote.insecure),
+            ("--retry-rolled-back", self.asked.retry_rolled_back),
         )
         return (
             *(part for name, value in named if value is not None for part in (name, str(value))),
@@ -170,9 +178,23 @@ def prepare(asked: Asked) -> Prepared | ExitCode:
             allow_deletes=asked.guards.allow_deletes,
             allow_archives=asked.guards.allow_archives,
             allow_protected=asked.guards.allow_protected,
+            allow_during_canary=asked.guards.allow_during_canary,
+            allow_live_traffic=asked.guards.allow_live_traffic,
+        ),
+        deploy=DeployPolicy(
+            optimize=Optimize(asked.optimize or Optimize.AUTO),
+            previews=asked.previews,
+            retry_rolled_back=asked.retry_rolled_back,
+            max_canaries=gathered.configuration.max_canaries,
         ),
         # The order in which paths and apps are given means nothing, so it makes no difference in what is written either.
-        invocation=Invocation(paths=_sorted(gathered.paths), apps=_sorted(asked.apps), selector=asked.selector),
+        invocation=Invocation(
+            paths=_sorted(gathered.paths),
+            apps=_sorted(asked.apps),
+            selector=asked.selector,
+            optimize=asked.optimize,
+            previews=asked.previews,
+        ),
     )
 
 
@@ -190,7 +212,16 @@ async def take_look(prepared: Prepared, remote: Octomil, waits: Waits) -> Turn:
     """Read, plan and judge, with progress. Raises `RemoteError` for what kept every app from being read."""
     with ProgressBar("reading", prepared.connection.requests_per_minute) as bar:
         waits.show = bar.waiting
-        turn = await look(prepared.desired, remote, prepared.policy, now=datetime.now(UTC), progress=bar.advance)
+        now = datetime.now(UTC)
+        turn = await look(
+            prepared.desired,
+            remote,
+            prepared.policy,
+            now=now,
+            deploy=prepared.deploy,
+            authors_since=now - prepared.gathered.configuration.drift_hold,
+            progress=bar.advance,
+        )
         waits.show = None
     if (error := _in_the_way_of_all(turn)) is not None:
         raise error

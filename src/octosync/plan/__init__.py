@@ -25,7 +25,7 @@ from octosync.plan.actions import (
     Verb,
 )
 from octosync.plan.approval import Approval, read_approval, what_moved
-from octosync.plan.authors import LastChange
+from octosync.plan.authors import LastChange, needs_author
 from octosync.plan.capabilities import DeployPolicy
 from octosync.plan.diff import field_changes
 from octosync.plan.document import FORMAT_VERSION, all_diagnostics, declared_of, diagnostic_document, plan_document
@@ -78,6 +78,7 @@ __all__ = [
     "field_changes",
     "judge",
     "make_plan",
+    "needs_author",
     "overrides_of",
     "plan_document",
     "read_approval",

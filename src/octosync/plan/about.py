@@ -31,7 +31,10 @@ class ControlPlane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """What was asked for, as it was typed or configured: enough to read the same manifests again."""
+    """What was asked for, as it was typed or configured: enough to read the same manifests and come to the same plan.
+
+    `optimize` is the upper bound that was given, None for none; `previews`: whether they were asked for.
+    """
 
     paths: tuple[str, ...] = ()
     kustomize: str | None = None
@@ -39,6 +42,8 @@ class Invocation:
     selector: str | None = None
     base: str | None = None
     changed_only: bool = False
+    optimize: str | None = None
+    previews: bool = True
 
     def arguments(self) -> Iterator[str]:
         """Yield the command-line arguments that ask for the same."""
@@ -54,6 +59,10 @@ class Invocation:
             yield from ("--base", self.base)
         if self.changed_only:
             yield "--changed-only"
+        if self.optimize is not None:
+            yield from ("--optimize", self.optimize)
+        if not self.previews:
+            yield "--no-preview"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

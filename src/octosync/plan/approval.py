@@ -192,6 +192,8 @@ def _invocation(document: JsonObject, file: str) -> Invocation:
             "selector": str() | None as selector,
             "base": str() | None as base,
             "changed_only": bool(changed_only),
+            "optimize": str() | None as optimize,
+            "previews": bool(previews),
         } if all(isinstance(item, str) for item in (*paths, *apps)):
             return Invocation(
                 paths=tuple(paths),
@@ -200,6 +202,8 @@ def _invocation(document: JsonObject, file: str) -> Invocation:
                 selector=selector,
                 base=base,
                 changed_only=changed_only,
+                optimize=optimize,
+                previews=previews,
             )
     raise _not_a_plan(file, "its `invocation` does not say what it was made from")
 

@@ -114,6 +114,8 @@ def _about(about: RunInfo) -> JsonObject:
             "selector": asked.selector,
             "base": asked.base,
             "changed_only": asked.changed_only,
+            "optimize": asked.optimize,
+            "previews": asked.previews,
         },
         "manifests": {
             "digest": manifests.digest,

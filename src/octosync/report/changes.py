@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,7 +14,10 @@ from octosync.plan import (
     CreateApp,
     DeleteInferenceConfig,
     DeleteSlot,
+    EnableCapability,
     FieldChange,
+    LastChange,
+    OptimizeCapability,
     PutInferenceConfig,
     PutSlot,
     RegisterTarget,
@@ -22,10 +25,20 @@ from octosync.plan import (
     UpdateApp,
     Verb,
     declared_of,
+    needs_author,
 )
+from octosync.report.capabilities import enable_words, optimize_words
 from octosync.report.ink import Ink
 from octosync.report.plain import cells, padded, visible
-from octosync.report.words import LIMIT, brief, brief_opaque, change_words, key_words, reason_words
+from octosync.report.words import (
+    LIMIT,
+    brief,
+    brief_opaque,
+    change_words,
+    key_words,
+    last_change_words,
+    reason_words,
+)
 
 SYMBOLS: Final = {
     Verb.CREATE: "+",
@@ -70,13 +83,20 @@ def group_of(
     blocked: frozenset[Address],
     sensitivity: Sensitivity,
     full: bool,
+    last_changes: Mapping[Address, LastChange],
 ) -> Group:
-    """Make an app's group; `unchanged` objects get a row each, `blocked` ones a mark in front."""
+    """Make an app's group; `unchanged` objects get a row each, `blocked` ones a mark in front.
+
+    `last_changes` say who made what is changed back.
+    """
     origins = [origin for origin in (app.origin, *(action.origin for action in actions)) if origin is not None]
     file = origins[0].file if origins else ""
     limit = None if full else LIMIT
     rows = [
-        ((action.verb is Verb.ARCHIVE, action.address.sort_key), _row(action, file, blocked, sensitivity, limit))
+        (
+            (action.verb is Verb.ARCHIVE, action.address.sort_key),
+            _row(action, file, blocked, sensitivity, limit, last_changes),
+        )
         for action in actions
     ]
     rows.extend(((False, address.sort_key), _unchanged(address, app, file)) for address in unchanged)
@@ -116,26 +136,51 @@ def _column(texts: Iterable[str], widest: int) -> int:
     return max((width for width in map(cells, texts) if width <= widest), default=0)
 
 
-def _row(action: Action, file: str, blocked: frozenset[Address], sensitivity: Sensitivity, limit: int | None) -> Row:
+def _row(  # noqa: PLR0917 — an action, and how a row shows it
+    action: Action,
+    file: str,
+    blocked: frozenset[Address],
+    sensitivity: Sensitivity,
+    limit: int | None,
+    last_changes: Mapping[Address, LastChange],
+) -> Row:
     # An app's update has the address of its archive, and no guard minds it.
     mark = "!" if action.address in blocked and not isinstance(action, UpdateApp) else " "
+    details = (*_author(action, last_changes), *_details(action, sensitivity, limit))
     return Row(
-        left=f"{mark} {SYMBOLS[action.verb]} {_named(action.address)}",
+        left=f"{mark} {SYMBOLS[action.verb]} {_done_to(action)}",
         place=_place(action.origin, file),
         remark=_remark(action),
         verb=action.verb,
         destructive=action.destructive,
-        details=tuple(f"      {line}" for line in _details(action, sensitivity, limit) if line),
+        details=tuple(f"      {line}" for line in details if line),
     )
 
 
 def _unchanged(address: Address, app: App, file: str) -> Row:
     _, origin = declared_of(address, app)
-    return Row(left=f"    {_named(address)}", place=_place(origin, file), remark="as declared", verb=None)
+    remark = "deployed" if address.kind is Kind.CAPABILITY else "as declared"
+    return Row(left=f"    {_named(address)}", place=_place(origin, file), remark=remark, verb=None)
+
+
+def _author(action: Action, last_changes: Mapping[Address, LastChange]) -> Iterator[str]:
+    last = last_changes.get(action.address)
+    if last is not None and needs_author(action):
+        yield last_change_words(last)
+
+
+def _done_to(action: Action) -> str:
+    match action:
+        case EnableCapability(address=address) | OptimizeCapability(address=address):
+            return f"{action.verb.value} {_named(address)}"
+    return _named(action.address)
 
 
 def _named(address: Address) -> str:
     match address.kind:
+        case Kind.CAPABILITY:
+            capability, environment = address.placement
+            return f"{visible(capability)} in {visible(environment)}"
         case Kind.INFERENCE_CONFIG:
             return "inference config"
         case kind:
@@ -171,6 +216,10 @@ def _details(action: Action, sensitivity: Sensitivity, limit: int | None) -> Ite
     match action:
         case ArchiveApp() | RegisterTarget() | RemoveTarget():
             return
+        case EnableCapability():
+            yield from enable_words(action)
+        case OptimizeCapability():
+            yield from optimize_words(action)
         case DeleteSlot() | DeleteInferenceConfig():
             if lost := _in_brief(action, action.before or {}, sensitivity, limit):
                 yield f"loses {lost}"

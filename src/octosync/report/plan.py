@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from octosync.model import Address, Diagnostic, Sensitivity
 from octosync.plan import Action, Blocked, Override, Plan, RunInfo, Verb, all_diagnostics
 from octosync.report.blocked import blocked_lines, override_words
+from octosync.report.capabilities import recommendation_lines
 from octosync.report.changes import Group, group_lines, group_of
 from octosync.report.diagnostics import diagnostic_lines
 from octosync.report.error import error_lines
@@ -42,6 +43,7 @@ def render_plan(
         blocked_lines(blocked, overrides, about, ink),
         group_lines(groups, ink),
         *(diagnostic_lines(one, ink) for one in all_diagnostics(plan, diagnostics)),
+        recommendation_lines(plan.recommendations),
         _left_alone(plan),
         _closing(plan, about, blocked, ink),
     ]
@@ -106,6 +108,7 @@ def _groups(plan: Plan, blocked: frozenset[Address], sensitivity: Sensitivity, *
             blocked=blocked,
             sensitivity=sensitivity,
             full=full,
+            last_changes=plan.last_changes,
         )
         for slug in sorted({*actions, *unchanged})
     )
@@ -116,6 +119,9 @@ def _left_alone(plan: Plan) -> Iterator[str]:
         yield f"Suspended, left alone: {', '.join(map(visible, plan.left_alone.suspended))}"
     if plan.left_alone.unknown_targets:
         yield f"On unknown platforms, left alone: {', '.join(visible(str(a)) for a in plan.left_alone.unknown_targets)}"
+    if plan.left_alone.undeclared_deployments:
+        where = ", ".join(visible(str(address)) for address in plan.left_alone.undeclared_deployments)
+        yield f"Deployed and not declared, left alone (there is no API to undeploy): {where}"
 
 
 def _closing(plan: Plan, about: RunInfo, blocked: Sequence[Blocked], ink: Ink) -> Iterator[str]:

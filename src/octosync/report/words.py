@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 from octosync.contract import SLOT, preset_of
 from octosync.model import JsonObject, JsonValue, Reason, Sensitivity
 from octosync.model.sensitive import SENSITIVE, SENSITIVE_CHANGED
-from octosync.plan import Absent, FieldChange
+from octosync.plan import Absent, FieldChange, LastChange
 from octosync.report.plain import ELLIPSIS, clipped, visible
 
 NONE: Final = "(none)"
@@ -35,6 +36,19 @@ _REASONS: Final[Mapping[Reason, str]] = {
 def reason_words(reason: Reason) -> str:
     """Say why an action is planned; "" where its symbol says it all."""
     return _REASONS[reason]
+
+
+def last_change_words(last: LastChange) -> str:
+    """Say who made the last change, when, and by which event; of the app, where the feed does not say more."""
+    event = last.event
+    what = "last change of the app by" if last.of_app else "last changed by"
+    facts = ", ".join(visible(part) for part in (event.type, event.id) if part)
+    return f"{what} {visible(event.actor or '?')}, {time_words(event.at)} ({facts})"
+
+
+def time_words(at: datetime | None) -> str:
+    """Write a time to the minute, in UTC: `2026-03-01 14:02 UTC`."""
+    return "at an unknown time" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def counted(count: int, noun: str) -> str:
