@@ -96,7 +96,7 @@ async def test_when_reading_fails_too_the_outcome_is_unknown(site: Site, kind: s
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
-    reads = ["apps.get", "apps.list_targets", "apps.list_slots", "apps.get_inference_config"]
+    reads = ["apps.get", "apps.list_targets", "apps.list_slots", "apps.get_inference_config", "apps.deployments"]
     site.plane.break_with(
         {"operation": case.operation, "action": "cut_after"},
         *({"operation": read, "action": "status", "status": 500, "times": None} for read in reads),

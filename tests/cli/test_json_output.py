@@ -13,7 +13,7 @@ PLAN = {
     "timestamp": None,
     "errored": None,
     "control_plane": {"url", "org_id", "context"},
-    "invocation": {"paths", "kustomize", "apps", "selector", "base", "changed_only"},
+    "invocation": {"paths", "kustomize", "apps", "selector", "base", "changed_only", "optimize", "previews"},
     "manifests": {"digest", "files", "apps", "git"},
     "scope": {"apps", "sections", "left_alone"},
     "overrides": None,
@@ -26,7 +26,10 @@ PLAN = {
     "cost": {"requests_used", "requests_to_apply", "seconds_at_rate_limit"},
     "summary": {"create", "update", "delete", "enable", "optimize", "archive", "held", "unchanged"},
 }
-LEFT_ALONE = {"orphan_apps", "unmanaged_apps", "suspended", "stale", "released", "held", "unknown_targets"}
+LEFT_ALONE = {
+    "orphan_apps", "unmanaged_apps", "suspended", "stale", "released", "held", "unknown_targets",
+    "undeclared_deployments", "rolled_back",
+}  # fmt: skip
 ROW = {
     "address", "app", "type", "name", "labels", "change", "action_reason", "drift", "held_until", "operation", "preview",
     "depends_on", "destructive", "source",
@@ -51,7 +54,7 @@ def assert_plan(document: dict[str, Any]) -> None:
     assert document["format_version"] == "1.0"
     assert document["timestamp"].endswith("Z")
     assert set(document["scope"]["left_alone"]) == LEFT_ALONE
-    assert set(document["scope"]["sections"]) == {"targets", "slots", "inference_config"}
+    assert set(document["scope"]["sections"]) == {"targets", "slots", "inference_config", "deployments"}
     for row in document["resource_changes"]:
         assert set(row) == ROW
         assert set(row["change"]) == {"actions", "before", "after", "fields"}

@@ -30,6 +30,9 @@ inferenceConfig:
   parameters: {temperature: 0.2, max_tokens: 512}
 """
 
+# What a manifest can own: deployments follow from its slots.
+LISTS = set(Section) - {Section.DEPLOYMENTS}
+
 
 def loaded(workspace: Workspace, text: str) -> App:
     found = workspace.load_text(text)
@@ -41,7 +44,7 @@ def test_an_app_becomes_fields_and_sections_with_wire_names(workspace: Workspace
     """Presets are expanded, bindings ordered, `variant: auto` declares no variant, and the environments keep their order."""
     found = loaded(workspace, app(WHOLE, metadata="labels: {team: assistants}"))
     assert found.fields == {"name": "Canary demo", "description": "Voice notes that answer back"}
-    assert found.whole == set(Section)
+    assert found.whole == LISTS
     assert [target.unique_key for target in found.targets] == [
         ("browser", "https://demo.example.com"),
         ("ios", "com.octomil.canary-demo"),
@@ -93,7 +96,7 @@ def test_what_is_absent_is_not_owned(workspace: Workspace) -> None:
     assert (bare.fields, bare.whole, bare.sections) == ({}, frozenset(), frozenset())
     assert (bare.declared, bare.archived, bare.protected, bare.suspension) == (True, False, False, None)
     empty = loaded(workspace, app("targets: []\nslots: []\ninferenceConfig: null"))
-    assert empty.whole == set(Section)
+    assert empty.whole == LISTS
     assert empty.inference_config is not None
     assert empty.inference_config.config is None
 
@@ -162,7 +165,7 @@ def test_children_alone_own_just_themselves(workspace: Workspace) -> None:
     """Without its App, an app is not declared, and no list is owned; the children's labels serve."""
     found = loaded(workspace, f"{SLOT}---\n{TARGET}---\n{CONFIG}")
     assert (found.declared, found.whole, found.fields) == (False, frozenset(), {})
-    assert found.sections == set(Section)
+    assert found.sections == LISTS
     assert found.labels == {"team": "b", "tier": "x"}
     assert found.slots[0].fields == {"serving_policy": PRESETS["cloud_only"]}
     assert found.inference_config is not None

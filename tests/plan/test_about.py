@@ -8,7 +8,16 @@ from tests.support.scenes import run_info
 
 from octosync.plan import ControlPlane, Invocation
 
-ASKED = Invocation(paths=("a b/", "-"), kustomize="k", apps=("x*",), selector="t=1", base="main", changed_only=True)
+ASKED = Invocation(
+    paths=("a b/", "-"),
+    kustomize="k",
+    apps=("x*",),
+    selector="t=1",
+    base="main",
+    changed_only=True,
+    optimize="never",
+    previews=False,
+)
 
 
 def test_the_command_line_asks_for_the_same() -> None:
@@ -16,7 +25,7 @@ def test_the_command_line_asks_for_the_same() -> None:
     command = run_info(invocation=ASKED).apply_command
     assert shlex.split(command) == [
         *("octosync", "apply", "-f", "a b/", "-f", "-", "-k", "k"),
-        *("--app", "x*", "-l", "t=1", "--base", "main", "--changed-only"),
+        *("--app", "x*", "-l", "t=1", "--base", "main", "--changed-only", "--optimize", "never", "--no-preview"),
     ]
     assert run_info(invocation=Invocation()).apply_command == "octosync apply"
 

@@ -121,7 +121,16 @@ def test_a_saved_plan_is_what_it_was() -> None:
 
 def test_the_invocation_comes_back_as_it_was() -> None:
     """Paths, kustomize, selection and base are read as they were written."""
-    asked = Invocation(paths=("a", "-"), kustomize="k", apps=("x*",), selector="t=1", base="main", changed_only=True)
+    asked = Invocation(
+        paths=("a", "-"),
+        kustomize="k",
+        apps=("x*",),
+        selector="t=1",
+        base="main",
+        changed_only=True,
+        optimize="never",
+        previews=False,
+    )
     assert saved(steady_plan(), about=run_info(invocation=asked)).invocation == asked
 
 

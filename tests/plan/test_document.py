@@ -230,7 +230,7 @@ def test_scope_says_what_was_looked_at_and_left_alone() -> None:
     plan = plan_of([desired_app("a", targets=[]), desired_app("s", suspended=True)], observation(live, live_app("s")))
     assert document(plan)["scope"] == {
         "apps": ["a", "s"],
-        "sections": {"targets": 1, "slots": 0, "inference_config": 0},
+        "sections": {"targets": 1, "slots": 0, "inference_config": 0, "deployments": 0},
         "left_alone": {
             "orphan_apps": [],
             "unmanaged_apps": None,
@@ -239,6 +239,8 @@ def test_scope_says_what_was_looked_at_and_left_alone() -> None:
             "released": [],
             "held": [],
             "unknown_targets": ["app/a/target/tvos:x.y"],
+            "undeclared_deployments": [],
+            "rolled_back": [],
         },
     }
     assert document(steady_plan(unmanaged=("x",)))["scope"]["left_alone"]["unmanaged_apps"] == 1
@@ -252,7 +254,16 @@ def test_the_time_is_in_utc() -> None:
 
 def test_the_invocation_is_told_in_full() -> None:
     """Everything that is needed to read the same manifests again is in it; manifests outside Git have no revision."""
-    asked = Invocation(paths=("a", "-"), kustomize="k", apps=("x*",), selector="t=1", base="main", changed_only=True)
+    asked = Invocation(
+        paths=("a", "-"),
+        kustomize="k",
+        apps=("x*",),
+        selector="t=1",
+        base="main",
+        changed_only=True,
+        optimize="suggest",
+        previews=False,
+    )
     manifests = replace(run_info().manifests, git=None)
     made = document(steady_plan(), about=run_info(invocation=asked, manifests=manifests))
     assert made["invocation"] == {
@@ -262,6 +273,8 @@ def test_the_invocation_is_told_in_full() -> None:
         "selector": "t=1",
         "base": "main",
         "changed_only": True,
+        "optimize": "suggest",
+        "previews": False,
     }
     assert made["manifests"]["git"] is None
 

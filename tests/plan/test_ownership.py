@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from tests.support.states import (
 
 from octosync.contract import Contract
 from octosync.errors import OctosyncError
-from octosync.model import Deploy, Reason, Section
+from octosync.model import Reason, Section
 from octosync.plan import Action, Plan, Verb
 
 
@@ -188,17 +187,8 @@ class TestErrors:
     def test_a_declared_section_that_was_not_read_is_an_error(self, section: Section) -> None:
         """An app whose declared section isn't in the observation is not planned from a partial view."""
         read = [other for other in Section if other is not section]
-        wanted = desired_app("a", targets=["ios:x"], slots={"chat": {}}, config={})
+        wanted = desired_app("a", targets=["ios:x"], slots={"chat": {}}, config={}, deploy={"chat": "production"})
         plan = plan_of(wanted, live_app("a", read=read))
         assert plan.actions == ()
         assert plan.errors["a"].reference == "not-read"
         assert section.value in plan.errors["a"].message
-
-
-def test_a_deploy_that_is_not_acted_on_is_said() -> None:
-    """A `deploy` is checked and not planned by this version: a notice says so for each."""
-    app = desired_app("a", slots={"chat": {}})
-    deployed = replace(app.slots[0], deploy=Deploy(environments=("production",)))
-    plan = plan_of(replace(app, slots=(deployed,)), live_app("a", slots={"chat": {}}))
-    assert plan.actions == ()
-    assert [one.rule for one in plan.diagnostics] == ["deploy-not-planned"]

@@ -44,7 +44,12 @@ def test_a_plan_counts_its_verbs_and_its_cost(plan: Plan) -> None:
 def test_a_plan_knows_its_scope(plan: Plan) -> None:
     """Apps, and how many of them declare each section."""
     assert plan.apps == ("a", "b", "c")
-    assert plan.sections == {Section.TARGETS: 2, Section.SLOTS: 2, Section.INFERENCE_CONFIG: 2}
+    assert plan.sections == {
+        Section.TARGETS: 2,
+        Section.SLOTS: 2,
+        Section.INFERENCE_CONFIG: 2,
+        Section.DEPLOYMENTS: 0,
+    }
     assert not plan.errored
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.invoking import Desk, Ran
+from tests.support.plane import writes_in
 from tests.support.planes import Served, ok
 
 APP = """\
@@ -67,7 +68,7 @@ class Office:
 
     def writes(self) -> list[str]:
         """Return what wrote since the last call."""
-        return [line for line in self.log() if not line.startswith("GET ")]
+        return writes_in(self.log())
 
     def break_with(self, *rules: dict[str, Any]) -> None:
         """Put faults in force."""

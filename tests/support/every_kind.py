@@ -9,9 +9,10 @@ from typing import Any
 from tests.support.plane import Plane
 from tests.support.states import desired_app
 
-from octosync.model import App
+from octosync.model import App, Deploy, Optimize
 
 A = "/apps/a"
+AUTO = Deploy(environments=("production",), optimize=Optimize.AUTO)
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,21 @@ def _register_anew(plane: Plane) -> None:
     (there,) = plane.send("GET", f"{A}/targets")["targets"]
     plane.send("DELETE", f"{A}/targets/{there['id']}")
     plane.send("POST", f"{A}/targets", {"platform": "ios", "identifier": "com.a"})
+
+
+def _deployed(plane: Plane) -> None:
+    """Deploy one variant, and let a better one come."""
+    plane.app("a", "chat", target="com.a")
+    plane.catalog(good=1)
+    plane.deploy("a")
+    plane.catalog(good=1, better=1.2)
+
+
+def _roll_back(plane: Plane) -> None:
+    """Roll back what is deployed; where nothing is, it is deployed first."""
+    there = plane.send("GET", f"{A}/deployments")["deployments"]
+    (id_,) = [one["id"] for one in there] or [plane.deploy("a")]
+    plane.local("POST", f"/deployments/{id_}", {"status": "rolled_back"})
 
 
 CASES = {
@@ -116,6 +132,20 @@ CASES = {
         "DELETE /api/v1/apps/a/inference-config",
         lambda plane: plane.send("PUT", f"{A}/inference-config", {"model": "theirs"}),
     ),
+    "enable capability": Case(
+        "apps.capabilities.enable",
+        lambda plane: plane.app("a", "chat", target="com.a"),
+        desired_app("a", slots={"chat": {}}, deploy={"chat": "production"}),
+        "POST /api/v1/apps/a/capabilities/chat/enable",
+        _roll_back,
+    ),
+    "optimize capability": Case(
+        "apps.capabilities.optimize",
+        _deployed,
+        desired_app("a", slots={"chat": {}}, deploy={"chat": AUTO}),
+        "POST /api/v1/apps/a/capabilities/chat/optimize",
+        _roll_back,
+    ),
 }
 
 # A registration and a creation replace nothing: the control plane's own 409 says that somebody was faster.
@@ -128,6 +158,10 @@ def populate(plane: Plane) -> list[App]:
     plane.app("left", target="com.left")
     plane.app("old", "chat", target="com.old", config={"model": "old"})
     plane.app("right", target="com.right")
+    plane.app("grown", "chat", target="com.grown")
+    plane.catalog(good=1)
+    plane.deploy("grown")
+    plane.catalog(good=1, better=1.2)
     return [
         desired_app(
             "busy",
@@ -142,7 +176,9 @@ def populate(plane: Plane) -> list[App]:
             targets=["ios:com.fresh", "ios:com.old"],
             slots={"chat": {"public_client_allowed": True}, "embedding": {}},
             config={"model": "@app/fresh/chat"},
+            deploy={"chat": "production"},
         ),
+        desired_app("grown", slots={"chat": {}}, deploy={"chat": AUTO}),
         desired_app("left", targets=["ios:com.right"]),
         desired_app("old", fields={"name": "Old, was"}, targets=[], slots={}, config=None, archived=True),
         desired_app("right", targets=["ios:com.left"]),

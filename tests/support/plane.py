@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,42 @@ class Plane:
         """Put faults in force."""
         self.http.put("/_local/faults", json={"rules": rules}).raise_for_status()
 
+    def deploy(self, slug: str, capability: str = "chat", environment: str = "production") -> str:
+        """Enable a capability as a teammate would; return the deployment's id."""
+        answer = self.send("POST", f"/apps/{slug}/capabilities/{capability}/enable", {"environment": environment})
+        return str(answer["id"])
+
+    def local(self, method: str, path: str, body: Any = None) -> Any:
+        """Use a local control; return the JSON answer."""
+        response = self.http.request(method, f"/_local{path}", json=body)
+        response.raise_for_status()
+        return response.json() if response.content else None
+
+    def catalog(self, **worth: float) -> None:
+        """Put chat variants in force that run everywhere, by what they are worth to any fleet."""
+        variants = [
+            {
+                "id": name,
+                "name": name,
+                "capability": "chat",
+                "platforms": ["ios", "android", "macos", "browser"],
+                "min_device_class": "low",
+                "size_bytes": 1,
+                "latency": 1,
+                "quality": quality,
+            }
+            for name, quality in worth.items()
+        ]
+        self.local("PUT", "/catalog", {"variants": variants})
+
     def log(self) -> list[str]:
         """Return `METHOD path`, without the query, of all requests since the last call."""
         entries = self.http.get("/_local/requests-log", params={"clear": "true"}).json()["requests"]
         return [f"{entry['method']} {entry['path'].partition('?')[0]}" for entry in entries]
+
+
+def writes_in(log: Iterable[str]) -> list[str]:
+    """Keep what may have changed something of `METHOD path` lines: a preview and a check are reads by POST."""
+    return [
+        line for line in log if not line.startswith("GET ") and not line.endswith(("/preview", "/check-optimization"))
+    ]

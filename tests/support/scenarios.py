@@ -36,6 +36,7 @@ from typing import Any
 
 from tests.support.calls import KEY
 from tests.support.invoking import Desk, Ran
+from tests.support.plane import writes_in
 from tests.support.planes import Served, ok, served
 
 from octosync import __version__
@@ -44,7 +45,6 @@ from octosync.server import Token
 HIDDEN = "hunter2"  # whatever holds these letters in a scenario may not be seen anywhere
 _STANDS_FOR = "http://127.0.0.1:8787"
 _NOT_STATE = frozenset({"id", "app_id", "org_id", "slug", "capability", "created_at", "updated_at", "archived_at"})
-_READS = frozenset({"GET"})
 
 Live = dict[str, Any]
 
@@ -106,7 +106,7 @@ class Stage:
     def writes(self) -> list[str]:
         """Return what wrote since the last call."""
         log = ok(self.plane.local.get("/requests-log", params={"clear": "true"}))["requests"]
-        return [f"{entry['method']} {entry['path']}" for entry in log if entry["method"] not in _READS]
+        return writes_in(f"{entry['method']} {entry['path'].partition('?')[0]}" for entry in log)
 
     def state(self) -> Live:
         """Return what is live, in live.json's format."""

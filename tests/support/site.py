@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 from tests.support.calls import connection_to
-from tests.support.plane import Plane
+from tests.support.plane import Plane, writes_in
 
 from octosync.apply import Applied, Progress, Record
 from octosync.model import App, Sensitivity, State
@@ -24,7 +24,13 @@ from octosync.state import Journal, JournalledAction, JournalledRun
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 RESUME = "octosync apply -f apps/"
-EVERYTHING_ALLOWED = GuardPolicy(allow_deletes=ALL, allow_archives=1000, allow_protected=True)
+EVERYTHING_ALLOWED = GuardPolicy(
+    allow_deletes=ALL,
+    allow_archives=1000,
+    allow_protected=True,
+    allow_during_canary=True,
+    allow_live_traffic=True,
+)
 
 Hook = Callable[[httpx.Request, int], None]
 
@@ -94,10 +100,10 @@ class Site:
         connection = connection_to(self.plane.url, **{**self.connection, **settings})
         return Octomil(connection, clock=lambda: self.now, sensitivity=self.sensitivity, transport=transport)
 
-    async def look(self, *desired: App, policy: GuardPolicy = EVERYTHING_ALLOWED) -> Turn:
+    async def look(self, *desired: App, policy: GuardPolicy = EVERYTHING_ALLOWED, **more: Any) -> Turn:
         """Read, plan and judge."""
         async with self.client() as remote:
-            return await look(State.of(*desired), remote, policy, now=NOW)
+            return await look(State.of(*desired), remote, policy, now=NOW, **more)
 
     async def act(
         self,
@@ -130,7 +136,7 @@ class Site:
 
     def writes(self) -> list[str]:
         """Return `METHOD path` of the writes that the control plane received since its log was last asked for."""
-        return [line for line in self.plane.log() if not line.startswith("GET ")]
+        return writes_in(self.plane.log())
 
     def last_run(self) -> tuple[JournalledRun, tuple[JournalledAction, ...]]:
         """Return the latest run in the journal."""

@@ -15,6 +15,8 @@ from octosync.contract import Contract, normalise_app_fields, normalise_slot_fie
 from octosync.errors import OctosyncError
 from octosync.model import (
     App,
+    Deploy,
+    Deployment,
     InferenceConfig,
     JsonObject,
     Observation,
@@ -40,6 +42,7 @@ LIVE_SLOT: JsonObject = {
 }
 
 Slots = Mapping[str, Mapping[str, Any]]
+Deploys = Mapping[str, Deploy | str]
 _UNSAID: Any = object()
 
 
@@ -62,11 +65,13 @@ def desired_app(
     slots: Slots | None = None,
     config: JsonObject | None = _UNSAID,
     suspended: bool | datetime = False,
+    deploy: Deploys | None = None,
     **more: Any,
 ) -> App:
     """Make an App document's state: a section that is given is owned as a whole; `config=None` deletes the config.
 
-    `suspended` is True for good, or the time until when. `more` are fields of `App` (`fields`, `archived`, `protected`, …).
+    `deploy` says of slots where they are to be enabled, and how far to optimize them. `suspended` is True for good, or the
+    time until when. `more` are fields of `App` (`fields`, `archived`, `protected`, …).
     """
     whole = {
         Section.TARGETS: targets is not None,
@@ -78,7 +83,12 @@ def desired_app(
         base,
         whole=frozenset(section for section, owned in whole.items() if owned),
         suspension=Suspension(None if suspended is True else suspended) if suspended else None,
+        slots=tuple(replace(one, deploy=_deploy((deploy or {}).get(one.capability))) for one in base.slots),
     )
+
+
+def _deploy(wanted: Deploy | str | None) -> Deploy | None:
+    return Deploy(environments=tuple(wanted.split()), origin=ORIGIN) if isinstance(wanted, str) else wanted
 
 
 def child_app(
@@ -120,6 +130,7 @@ def live_app(
     slots: Slots | None = None,
     config: JsonObject | None = None,
     archived: bool = False,
+    deployments: Iterable[Deployment] = (),
     read: Iterable[Section] = tuple(Section),
     **more: Any,
 ) -> App:
@@ -136,8 +147,27 @@ def live_app(
         ),
         slots=tuple(live_slot(slug, c, f) for c, f in (slots or {}).items() if Section.SLOTS in sections),
         inference_config=InferenceConfig(app=slug, config=config) if Section.INFERENCE_CONFIG in sections else None,
+        deployments=tuple(deployments) if Section.DEPLOYMENTS in sections else (),
         identity={"id": f"id-{slug}", "slug": slug, "org_id": ORG},
         **more,
+    )
+
+
+def deployed(
+    slug: str, capability: str = "chat", environment: str = "production", *, status: str = "active", **more: Any
+) -> Deployment:
+    """Make a deployment as it is read, of `v1`."""
+    return Deployment(
+        **{
+            "id": f"dep-{slug}-{capability}-{environment}",
+            "app": slug,
+            "capability": capability,
+            "environment": environment,
+            "status": status,
+            "live": status != "rolled_back",
+            "variant": "v1",
+            **more,
+        }
     )
 
 
@@ -146,9 +176,12 @@ def observation(
     errors: Mapping[str, OctosyncError] | None = None,
     unmanaged: tuple[str, ...] | None = None,
     requests: int = 0,
+    **more: Any,
 ) -> Observation:
     """Make an observation in which these apps are live and every other declared one is absent."""
-    return Observation(state=State.of(*apps), errors=errors or {}, unmanaged=unmanaged, org_id=ORG, requests=requests)
+    return Observation(
+        state=State.of(*apps), errors=errors or {}, unmanaged=unmanaged, org_id=ORG, requests=requests, **more
+    )
 
 
 def plan_of(
@@ -157,13 +190,14 @@ def plan_of(
     *,
     contract: Contract | None = None,
     now: datetime = NOW,
+    **more: Any,
 ) -> Plan:
-    """Plan apps against live ones."""
+    """Plan apps against live ones. `more` is what the run may do about deployments, and what it wants to know."""
     wanted = [desired] if isinstance(desired, App) else list(desired)
     if isinstance(live, App):
         live = [live]
     seen = live if isinstance(live, Observation) else observation(*live)
-    return make_plan(State.of(*wanted), seen, contract=contract or Contract(), now=now)
+    return make_plan(State.of(*wanted), seen, contract=contract or Contract(), now=now, **more)
 
 
 def shown(plan: Plan) -> list[str]:

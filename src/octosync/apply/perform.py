@@ -121,7 +121,7 @@ class Performer:
         if not any(not_kept(action, seen.fields)):
             message = "the answer was lost; reading again shows that it took effect"
             return _performed(action, Status.DONE, ids, message, wrote=True)
-        if (other := _other_variant(action, seen.fields)) is not None:
+        if not seen.unmoved and (other := _other_variant(action, seen.fields)) is not None:
             return _performed(action, Status.FAILED, ids, error=other, wrote=True)
         if not seen.unmoved:
             return _stale(action, ids, wrote=True)
@@ -144,7 +144,7 @@ class Performer:
             return _performed(action, Status.DONE, ids, _AS_DECLARED, wrote=attempt > 1)
         if isinstance(action, RegisterTarget):
             return _performed(action, Status.FAILED, ids, error=_held_by(None, error))
-        if (other := _other_variant(action, seen.fields)) is not None:
+        if not seen.unmoved and (other := _other_variant(action, seen.fields)) is not None:
             return _performed(action, Status.FAILED, ids, error=other, wrote=attempt > 1)
         if not seen.unmoved:
             return _stale(action, ids, wrote=attempt > 1)

@@ -148,7 +148,8 @@ def _parse(text: str | bytes, file: str) -> JsonObject:
     except UnicodeDecodeError:
         raise _not_a_plan(file, "it is not UTF-8 text") from None
     except json.JSONDecodeError as error:
-        if error.pos >= len(error.doc.rstrip()):
+        # A text that ends within a string is reported at the string's beginning.
+        if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string"):
             raise _not_a_plan(file, "it is empty or cut off") from None
         where = f"line {error.lineno}, column {error.colno}"
         raise _not_a_plan(file, f"it is not JSON: {error.msg} at {where}") from None
