@@ -32,7 +32,8 @@ _LOCAL, _PUBLIC = "127.0.0.1:8787", "https://api.octomil.com"
 _NOT_RUN: Final = ("git clone ", "pip install ", "python3 -m venv ", ". .venv/bin/activate", ".ci/run")
 _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE: Final = re.compile(r"# ([\w./-]+\.yaml)\n")
-_RUN_ID: Final = re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b")
+# A run's id, and a time: what is another one each time.
+_CHANGING: Final = re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b|\b\d{4}-\d\d-\d\d \d\d:\d\d UTC\b")
 
 
 class UntrueDocumentError(Exception):
@@ -147,8 +148,8 @@ def _transcript(body: str, session: _Session) -> str:
     for step, following in zip(steps, [*steps[1:], ""], strict=True):
         command, _, shown = step.partition("\n")
         printed = session.run(command, may_fail=following.startswith("echo $?"))
-        same = _RUN_ID.sub("", shown.rstrip("\n")) == _RUN_ID.sub("", printed.rstrip("\n"))
-        # As it was where only a run's id differs; an empty line before the next command is the writer's.
+        same = _CHANGING.sub("", shown.rstrip("\n")) == _CHANGING.sub("", printed.rstrip("\n"))
+        # As it was where only a run's id or a time differs; an empty line before the next command is the writer's.
         gap = "\n" if following and shown.endswith("\n\n") else ""
         lines.append(f"$ {command}\n{shown if same else printed + gap}")
     return "".join(lines)

@@ -66,7 +66,7 @@ def test_every_exit_code_is_listed() -> None:
 @pytest.mark.parametrize("promise", re.findall(r"^\|.*\| `(tests/\S+)` \|$", README, re.MULTILINE))
 def test_a_promise_is_held_where_it_says(promise: str) -> None:
     """The files that README names for its promises hold tests."""
-    assert re.search(r"^(async )?def test_", (ROOT / promise).read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.search(r"^\s*(async )?def test_", (ROOT / promise).read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_links_lead_somewhere() -> None:

@@ -69,7 +69,7 @@ def _tell(stage: Stage) -> None:
     before = _slot(stage)
     _edit_as_ben(stage, before)
 
-    stage.chapter("The plan shows the drift")
+    stage.chapter("The plan shows the drift, and who did it")
     stage.run("plan", "--app", _APP, "--detailed-exitcode", ends=ExitCode.CHANGES)
 
     stage.chapter("Apply heals it", "What Git declares comes back. What it doesn't declare, Ben's variant, stays.")

@@ -23,7 +23,7 @@ def enable_words(action: EnableCapability) -> Iterator[str]:
     if preview.variant is None:
         yield "Octomil finds no variant for it"
     else:
-        platforms = _platforms(preview.assignments)
+        platforms = _platforms(preview.assignments) if preview.devices else ""
         shown = f" ({platforms})" if platforms else ""
         yield f"would deploy {visible(preview.variant)} to {counted(preview.devices, 'device')}{shown}"
     if preview.reason:
