@@ -5,9 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.states import desired_app, live_app, observation, plan_of
+from tests.support.states import deployed, desired_app, live_app, observation, plan_of
 
-from octosync.plan import ALL, Blocked, GuardPolicy, Override, Plan, judge, overrides_of
+from octosync.model import App, Canary, Deploy, OptimizationCheck, Optimize, RoutingStats, Section
+from octosync.plan import (
+    ALL,
+    Blocked,
+    Curiosity,
+    GuardPolicy,
+    Override,
+    Plan,
+    curiosity_of,
+    judge,
+    overrides_of,
+)
 
 
 def removing(number: int, of: int, **more: Any) -> Plan:
@@ -242,3 +253,119 @@ def test_what_a_run_loosens_is_listed_needed_or_not(
     """Every flag that loosens a guard is reported with its value; limits of the configuration are not overrides."""
     wanted = [Override(guard=guard, value=value, source=source) for guard, value, source in overrides]
     assert list(overrides_of(GuardPolicy(**policy))) == wanted
+
+
+CANARY = Canary(candidate="v2", percentage=40)
+
+
+def with_canary(slug: str = "a", **more: Any) -> App:
+    """Make a live app with targets and slots, of which chat has a canary."""
+    return live_app(
+        slug,
+        **{
+            "targets": ["ios:x", "ios:y"],
+            "slots": {"chat": {}, "tts": {}},
+            "deployments": [deployed(slug, canary=CANARY), deployed(slug, "tts")],
+            **more,
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("desired", "refused"),
+    [
+        (desired_app("a", slots={"chat": {"serving_policy": "local_only"}, "tts": {}}), True),
+        (desired_app("a", slots={"tts": {}}), True),
+        (desired_app("a", targets=["ios:x"]), True),
+        (desired_app("a", slots={"chat": {}, "tts": {"serving_policy": "local_only"}}), False),
+        (desired_app("a", slots={"chat": {}, "tts": {}, "vision": {}}), False),
+        (desired_app("a", targets=["ios:x", "ios:y", "ios:z"]), False),
+        (desired_app("a", fields={"name": "New"}, config={"n": 1}), False),
+        (desired_app("a", slots={"chat": {}, "tts": {}}), False),
+    ],
+    ids=["put", "delete", "remove a target", "another slot", "new slot", "new target", "app and config", "nothing"],
+)
+def test_what_a_canary_rests_on_is_not_touched(desired: App, refused: bool) -> None:
+    """Its slot is neither written nor deleted, and no target of its app removed; all else goes on."""
+    plan = plan_of(desired, with_canary())
+    assert refusals(plan) == (["during-canary"] if refused else [])
+    assert refusals(plan, allow_during_canary=True) == []
+
+
+def test_the_canarys_progress_is_in_the_message() -> None:
+    """Where, how far and to what it is, what it stops, the flag, and how to see when it is over."""
+    plan = plan_of(desired_app("a", slots={"tts": {}}), with_canary())
+    (blocked,) = judge(plan, GuardPolicy())
+    assert blocked.message == "a: 1 change while a canary runs: chat@production at 40 % to v2"
+    assert blocked.override == "--allow-during-canary"
+    assert blocked.way_out is not None
+    assert "octosync status a" in blocked.way_out
+    assert list(map(str, blocked.addresses)) == ["app/a/slot/chat"]
+
+
+def test_a_canary_that_says_little_stops_all_the_same() -> None:
+    """Without percentage and candidate it is a canary."""
+    live = with_canary(deployments=[deployed("a", canary=Canary())])
+    (blocked,) = judge(plan_of(desired_app("a", slots={"tts": {}}), live), GuardPolicy())
+    assert blocked.message.endswith("while a canary runs: chat@production")
+
+
+def test_another_optimize_of_the_slot_is_not_even_planned() -> None:
+    """While a canary of a slot runs, an optimize of it elsewhere waits its turn, and so blocks nothing."""
+    staging = deployed("a", environment="staging")
+    live = with_canary(deployments=[deployed("a", canary=CANARY), staging])
+    check = OptimizationCheck(available=True, suggested="v2", improvement={"latency": 0.5})
+    deploy = Deploy(environments=("production", "staging"), optimize=Optimize.AUTO)
+    wanted = desired_app("a", slots={"chat": {}, "tts": {}}, deploy={"chat": deploy})
+    plan = plan_of(wanted, observation(live, checks={staging.address: check}, canaries=1))
+    assert plan.actions == ()
+    assert refusals(plan) == []
+
+
+@pytest.mark.parametrize(
+    ("desired", "refused"),
+    [
+        (desired_app("a", archived=True), True),
+        (desired_app("a", targets=["ios:x"]), True),
+        (desired_app("a", slots={"tts": {}}), True),
+        (desired_app("a", slots={"chat": {"serving_policy": "local_only"}, "tts": {}}), False),
+        (desired_app("a", targets=["ios:x", "ios:y", "ios:z"], config=None), False),
+    ],
+    ids=["archive", "remove a target", "delete a slot", "put a slot", "register a target"],
+)
+def test_what_serves_requests_is_not_taken_away(desired: App, refused: bool) -> None:
+    """Archive, slot and target removal of an app with requests are refused, with their number; other changes are not."""
+    live = with_canary(deployments=[])
+    plan = plan_of(desired, observation(live, routing={"a": RoutingStats(total=1234)}))
+    assert refusals(plan) == (["live-traffic"] if refused else [])
+    assert refusals(plan, allow_live_traffic=True) == []
+    if refused:
+        assert "1,234 requests" in judge(plan, GuardPolicy())[0].message
+    assert refusals(plan_of(desired, observation(live, routing={"a": RoutingStats(total=0)}))) == []
+
+
+def test_a_move_is_blocked_with_both_halves() -> None:
+    """A canary or traffic of the old holder blocks the registration, too."""
+    live = observation(with_canary(), live_app("b"), routing={"a": RoutingStats(total=1)})
+    plan = plan_of([desired_app("a", targets=["ios:x"]), desired_app("b", targets=["ios:y"])], live)
+    for blocked in judge(plan, GuardPolicy()):
+        assert list(map(str, blocked.addresses)) == ["app/a/target/ios:y", "app/b/target/ios:y"]
+    assert refusals(plan) == ["during-canary", "live-traffic"]
+
+
+def test_a_guard_that_is_lifted_asks_nothing() -> None:
+    """Requests are asked for where a guard minds them, once, and not where its flag was given."""
+    lists = set(Section) - {Section.DEPLOYMENTS}
+    seen = observation(live_app("a", targets=["ios:x"], read=lists))
+    plan = plan_of(desired_app("a", targets=[]), seen, curiosity=curiosity_of(GuardPolicy(), None))
+    assert (plan.questions.deployments, plan.questions.routing) == (("a",), ("a",))
+    lifted = GuardPolicy(allow_during_canary=True, allow_live_traffic=True)
+    assert not plan_of(desired_app("a", targets=[]), seen, curiosity=curiosity_of(lifted, None)).questions
+    answered = observation(live_app("a", targets=["ios:x"]), routing={"a": RoutingStats(total=0)})
+    assert not plan_of(desired_app("a", targets=[]), answered, curiosity=Curiosity()).questions
+
+
+def test_overrides_that_are_in_force_are_told() -> None:
+    """Whether they turn out to be needed or not."""
+    policy = GuardPolicy(allow_during_canary=True, allow_live_traffic=True)
+    assert [override.source for override in overrides_of(policy)] == ["--allow-during-canary", "--allow-live-traffic"]

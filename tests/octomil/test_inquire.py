@@ -1,0 +1,267 @@
+"""Inquire: a plan's questions are answered with as few requests as that takes, and a failed answer is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.site import Site, open_site
+from tests.support.states import desired_app
+
+from octosync.errors import CredentialRefused, RemoteError
+from octosync.model import (
+    Address,
+    Deployment,
+    Observation,
+    OptimizationCheck,
+    Preview,
+    Questions,
+    Section,
+    State,
+)
+from octosync.octomil import inquire, observe
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with open_site(tmp_path) as site:
+        yield site
+
+
+def chat(slug: str, environment: str = "production") -> Address:
+    """Address chat's deployment."""
+    return Address.of_capability(slug, "chat", environment)
+
+
+async def seen_of(site: Site, *slugs: str, deploy: bool = False) -> Observation:
+    """Observe apps with a slot each."""
+    where = {"chat": "production"} if deploy else None
+    async with site.client() as client:
+        desired = State.of(*(desired_app(slug, slots={"chat": {}}, deploy=where) for slug in slugs))
+        return await observe(client, desired)
+
+
+async def answered(site: Site, seen: Observation, **questions: Any) -> tuple[Observation, list[str]]:
+    """Ask, and return what came of it with the requests that it took."""
+    site.plane.log()
+    async with site.client() as client:
+        found = await inquire(client, seen, Questions(**questions))
+    return found, [line.removeprefix("GET /api/v1") for line in site.plane.log()]
+
+
+def deployments(seen: Observation, slug: str) -> list[str]:
+    """Return what is deployed of an app."""
+    return [one.address.name for one in seen.state.apps[slug].deployments]
+
+
+async def test_one_apps_deployments_are_one_request(site: Site) -> None:
+    """For one app its own list is as good as the org's."""
+    site.plane.app("a", "chat", target="com.a")
+    site.plane.deploy("a")
+    seen, requests = await answered(site, await seen_of(site, "a"), deployments=("a",))
+    assert requests == ["/apps/a/deployments"]
+    assert deployments(seen, "a") == ["chat@production"]
+    assert Section.DEPLOYMENTS in seen.state.apps["a"].whole
+    assert seen.read_at["a", Section.DEPLOYMENTS] == site.now
+    assert seen.canaries is None
+
+
+async def test_many_apps_deployments_are_the_orgs_list(site: Site) -> None:
+    """One list instead of a request each; it also tells how many canaries run, whoever's they are."""
+    for slug in ("a", "b", "c", "d"):
+        site.plane.app(slug, "chat", target=f"com.{slug}")
+        site.plane.catalog(good=1)
+        site.plane.deploy(slug)
+    site.plane.catalog(good=1, better=2)
+    site.plane.send("POST", "/apps/d/capabilities/chat/optimize", {"environment": "production"})
+    seen, requests = await answered(site, await seen_of(site, "a", "b", "c"), deployments=("a", "b", "c"))
+    assert requests == ["/deployments"]
+    assert [deployments(seen, slug) for slug in ("a", "b", "c")] == [["chat@production"]] * 3
+    assert seen.canaries == 1
+    assert (await seen_of(site, "a", "b", "c", deploy=True)).canaries == 1
+
+
+async def test_a_long_org_list_is_not_read_for_a_few_apps(site: Site) -> None:
+    """Its first page says that the rest costs more than asking each app: then each is asked."""
+    site.plane.app("a", "chat", target="com.a")
+    site.plane.app("b", "chat", target="com.b")
+    site.plane.deploy("b")
+    for number in range(51):
+        site.plane.app(f"other-{number}", "chat", "tts")
+        for capability in ("chat", "tts"):
+            for environment in ("production", "staging", "development"):
+                site.plane.deploy(f"other-{number}", capability, environment)
+    seen, requests = await answered(site, await seen_of(site, "a", "b"), deployments=("a", "b"))
+    assert sorted(requests) == ["/apps/a/deployments", "/apps/b/deployments", "/deployments"]
+    assert (deployments(seen, "a"), deployments(seen, "b")) == ([], ["chat@production"])
+    site.plane.log()
+    declared = await seen_of(site, "a", "b", deploy=True)
+    assert declared.canaries is None
+    assert sum(line.endswith("deployments") for line in site.plane.log()) == 3
+
+
+async def test_where_the_orgs_list_can_not_be_read_each_app_is_asked(site: Site) -> None:
+    """A key without the right to it, or a control plane that has no such list: more requests, the same answer."""
+    for slug in ("a", "b"):
+        site.plane.app(slug, "chat", target=f"com.{slug}")
+        site.plane.deploy(slug)
+    seen = await seen_of(site, "a", "b")
+    refused = {"operation": "deployments.list", "action": "status", "status": 403, "code": "forbidden", "times": None}
+    site.plane.break_with(refused)
+    found, _ = await answered(site, seen, deployments=("a", "b"))
+    assert (deployments(found, "a"), deployments(found, "b")) == (["chat@production"], ["chat@production"])
+    assert found.errors == {}
+
+
+async def test_what_a_guard_has_to_know_and_can_not_be_read_is_an_error(site: Site) -> None:
+    """Deployments and routing statistics of an app: its error, never an absence; the other app is not concerned."""
+    for slug in ("a", "b", "c"):
+        site.plane.app(slug, "chat")
+    seen = await seen_of(site, "a", "b", "c")
+    broken = {"action": "status", "status": 403, "code": "forbidden", "times": None}
+    site.plane.break_with(
+        {"operation": "deployments.list", **broken},
+        {"operation": "apps.deployments", "slug": "a", **broken},
+        {"operation": "apps.routing_stats", "slug": "b", **broken},
+    )
+    found, _ = await answered(site, seen, deployments=("a", "c"), routing=("b", "c"))
+    assert set(found.errors) == {"a", "b"}
+    assert found.routing["c"].total == 0
+    assert deployments(found, "c") == []
+
+
+async def test_requests_of_an_app_are_counted(site: Site) -> None:
+    """By where they went, as the routing statistics say."""
+    site.plane.app("a", "chat")
+    site.plane.local("POST", "/requests", {"app_slug": "a", "capability": "chat", "route": "local", "count": 3})
+    site.plane.local("POST", "/requests", {"app_slug": "a", "capability": "chat", "route": "cloud", "count": 1})
+    found, requests = await answered(site, await seen_of(site, "a"), routing=("a",))
+    stats = found.routing["a"]
+    assert (stats.total, stats.local, stats.cloud) == (4, 3, 1)
+    assert requests == ["/apps/a/routing/stats"]
+
+
+async def test_previews_and_checks_are_answers_or_errors(site: Site) -> None:
+    """Each capability's own; one that fails says so in its place."""
+    site.plane.app("a", "chat", target="com.a")
+    site.plane.app("b", "chat", target="com.b")
+    site.plane.deploy("b")
+    seen = await seen_of(site, "a", "b")
+    site.plane.break_with({
+        "operation": "apps.capabilities.preview", "slug": "b", "action": "status", "status": 403, "code": "forbidden",
+        "times": None,
+    })  # fmt: skip
+    found, _ = await answered(site, seen, previews=(chat("a"), chat("b")), checks=(chat("b"),))
+    preview = found.previews[chat("a")]
+    assert isinstance(preview, Preview)
+    assert preview.variant
+    assert isinstance(found.previews[chat("b")], RemoteError)
+    check = found.checks[chat("b")]
+    assert isinstance(check, OptimizationCheck)
+    assert not check.available
+    assert found.errors == {}
+    assert found.requests == seen.requests + 3
+
+
+async def test_the_feed_is_read_back_as_far_as_asked(site: Site) -> None:
+    """One page where that reaches back far enough, else at most five; newest first, each event once."""
+    for number in range(30):
+        site.plane.app(f"app-{number}", "chat", "tts", "vision", "embedding", "reasoning")
+    for number in range(30):
+        for name in range(12):
+            site.plane.send("PATCH", f"/apps/app-{number}", {"name": f"Name {name}"})
+    seen = await seen_of(site, "app-0")
+    far, requests = await answered(site, seen, org_feed_since=LONG_AGO)
+    assert len(requests) == 5
+    assert isinstance(far.org_feed, tuple)
+    assert len(far.org_feed) == len({event.id for event in far.org_feed}) == 500
+    near, requests = await answered(site, seen, org_feed_since=datetime.now(UTC) + timedelta(hours=1))
+    assert len(requests) == 1
+    assert isinstance(near.org_feed, tuple)
+    assert near.org_feed == far.org_feed[:100]
+
+
+async def test_a_feed_that_can_not_be_read_is_no_failure(site: Site) -> None:
+    """The org's says why, an app's is empty: no claim is made, and nothing else suffers."""
+    site.plane.app("a", "chat")
+    seen = await seen_of(site, "a")
+    broken = {"action": "status", "status": 403, "code": "forbidden", "times": None}
+    site.plane.break_with({"operation": "activity.list", **broken}, {"operation": "apps.activity", **broken})
+    found, _ = await answered(site, seen, org_feed_since=LONG_AGO, app_feeds=("a",))
+    assert isinstance(found.org_feed, RemoteError)
+    assert found.app_feeds == {"a": ()}
+    assert found.errors == {}
+
+
+async def test_an_apps_feed_is_one_page(site: Site) -> None:
+    """The app's own events, newest first, with who, when and what about."""
+    site.plane.app("a", "chat")
+    site.plane.app("b")
+    found, requests = await answered(site, await seen_of(site, "a"), app_feeds=("a",))
+    assert requests == ["/apps/a/activity"]
+    assert [(event.type, event.app) for event in found.app_feeds["a"]] == [("slot.created", "a"), ("app.created", "a")]
+    assert all(event.actor and event.at for event in found.app_feeds["a"])
+
+
+async def test_canaries_are_counted_over_the_whole_org(site: Site) -> None:
+    """Also where no app's deployments are asked for; a list that can't be read is no zero."""
+    site.plane.app("other", "chat", target="com.other")
+    site.plane.catalog(good=1)
+    site.plane.deploy("other")
+    site.plane.catalog(good=1, better=2)
+    site.plane.send("POST", "/apps/other/capabilities/chat/optimize", {"environment": "production"})
+    site.plane.app("a", "chat")
+    seen = await seen_of(site, "a")
+    found, _ = await answered(site, seen, canaries=True)
+    assert found.canaries == 1
+    site.plane.break_with(
+        {"operation": "deployments.list", "action": "status", "status": 403, "code": "forbidden", "times": None}
+    )
+    failed, _ = await answered(site, seen, canaries=True)
+    assert isinstance(failed.canaries, RemoteError)
+
+
+async def test_deployments_of_no_capability_are_not_ours(site: Site) -> None:
+    """An org's other deployments are passed over; one of a capability without its environment is an unreadable answer."""
+    site.plane.app("a", "chat")
+    seen = await seen_of(site, "a")
+    foreign = {"id": "d1", "status": "active"}
+    listed = {"operation": "apps.deployments", "action": "answer", "times": None}
+    site.plane.break_with({**listed, "value": {"deployments": [foreign], "total": 1, "limit": 100, "offset": 0}})
+    found, _ = await answered(site, seen, deployments=("a",))
+    assert deployments(found, "a") == []
+    halved = {**foreign, "capability": "chat"}
+    site.plane.break_with({**listed, "value": {"deployments": [halved], "total": 1, "limit": 100, "offset": 0}})
+    broken, _ = await answered(site, seen, deployments=("a",))
+    assert "environment" in broken.errors["a"].message
+
+
+async def test_a_refused_key_ends_the_inquiry(site: Site) -> None:
+    """A key that was revoked meanwhile is one error, not many answers that failed."""
+    site.plane.app("a", "chat")
+    seen = await seen_of(site, "a")
+    site.plane.break_with({"operation": "*", "action": "status", "status": 401, "times": None})
+    with pytest.raises(CredentialRefused):
+        await answered(site, seen, previews=(chat("a"),), app_feeds=("a",))
+
+
+async def test_progress_is_told(site: Site) -> None:
+    """How many of how many are answered."""
+    site.plane.app("a", "chat")
+    seen = await seen_of(site, "a")
+    told: list[tuple[int, int]] = []
+    async with site.client() as client:
+        questions = Questions(previews=(chat("a"), chat("a", "staging")))
+        await inquire(client, seen, questions, progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_a_deployment_has_its_address() -> None:
+    """What was deployed before has the same one."""
+    one = Deployment(id="d", app="a", capability="chat", environment="staging", status="paused", live=True)
+    assert str(one.address) == "app/a/capability/chat@staging"

@@ -1,0 +1,136 @@
+"""Who did it: what a plan claims of authors, and what it never claims."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.support.states import NOW, deployed, desired_app, live_app, observation, plan_of
+
+from octosync.errors import Missing
+from octosync.model import Address, App, Event, Observation
+from octosync.plan import Curiosity, Plan
+
+SLOT = Address.of_slot("a", "chat")
+CURIOUS = Curiosity(canaries=False, traffic=False, authors_since=NOW - timedelta(minutes=30))
+WANTED = desired_app("a", slots={"chat": {"serving_policy": "local_only"}})
+LIVE = live_app("a", slots={"chat": {}})
+
+
+def event(id_: str = "evt_1", resource: tuple[str, str] | None = ("slot", "chat"), **more: Any) -> Event:
+    """Make an event of app a."""
+    return Event(**{"id": id_, "app": "a", "actor": "ana", "resource": resource, "at": NOW, **more})
+
+
+def plan(*events: Event, app_events: tuple[Event, ...] | None = None, live: App = LIVE, wanted: App = WANTED) -> Plan:
+    """Plan a slot that differs, with the org's feed, and the app's own where it was read."""
+    feeds = {} if app_events is None else {"a": app_events}
+    return plan_of(wanted, observation(live, org_feed=events, app_feeds=feeds), curiosity=CURIOUS)
+
+
+def claim(made: Plan, address: Address = SLOT) -> tuple[str | None, bool] | None:
+    """Return who, and whether it is only the app's last change."""
+    last = made.last_changes.get(address)
+    return None if last is None else (last.event.actor, last.of_app)
+
+
+def test_the_newest_event_about_the_object_counts() -> None:
+    """Newest first, other objects' and other apps' events passed over."""
+    made = plan(
+        event("evt_4", ("slot", "tts"), actor="tom"),
+        event("evt_3", actor="zoe", app="b"),
+        event("evt_2", actor="ben"),
+        event("evt_1", actor="ana"),
+    )
+    assert claim(made) == ("ben", False)
+    assert made.last_changes[SLOT].event.id == "evt_2"
+
+
+def test_an_event_that_names_no_object_is_the_apps_last_change() -> None:
+    """Without `resource` it is the last change of the app, and is said to be that."""
+    assert claim(plan(event(resource=None))) == ("ana", True)
+
+
+def test_an_app_that_the_feed_knows_by_its_id_alone() -> None:
+    """An event with the app's id and no slug is about that app; with a stranger's id it is not."""
+    assert claim(plan(event(app=None, app_id="id-a"))) == ("ana", False)
+    assert claim(plan(event(app=None, app_id="id-b"))) is None
+    assert claim(plan(event(app=None, app_id=None))) is None
+
+
+def test_no_actor_is_no_claim() -> None:
+    """An event that does not say who is passed over."""
+    assert claim(plan(event(actor=None))) is None
+
+
+def test_no_feed_no_claim() -> None:
+    """A feed that could not be read, or was not asked for, makes no claim, and is not asked again, nor are the apps' own."""
+    unread = observation(LIVE, org_feed=Missing("unknown-route", "no such route"))
+    made = plan_of(WANTED, unread, curiosity=CURIOUS)
+    assert claim(made) is None
+    assert not made.questions
+    assert not plan_of(WANTED, observation(LIVE), curiosity=Curiosity(canaries=False, traffic=False)).questions
+
+
+def test_the_orgs_feed_is_asked_first_and_then_the_apps() -> None:
+    """First the org's, back to the given time; then the feed of each app whose change is older, once."""
+    first = plan_of(WANTED, observation(LIVE), curiosity=CURIOUS)
+    assert first.questions.org_feed_since == CURIOUS.authors_since
+    assert first.questions.app_feeds == ()
+    second = plan()
+    assert second.questions.app_feeds == ("a",)
+    third = plan(app_events=(event(actor="old hand"),))
+    assert claim(third) == ("old hand", False)
+    assert not third.questions
+    assert not plan(app_events=()).questions
+
+
+def test_at_most_ten_apps_are_asked() -> None:
+    """Of many apps with older changes, the first ten by name."""
+    slugs = [f"app-{number:02}" for number in range(12)]
+    wanted = [desired_app(slug, slots={"chat": {"serving_policy": "local_only"}}) for slug in slugs]
+    live = [live_app(slug, slots={"chat": {}}) for slug in slugs]
+    seen = observation(*live, org_feed=())
+    assert plan_of(wanted, seen, curiosity=CURIOUS).questions.app_feeds == tuple(slugs[:10])
+    asked = observation(*live, org_feed=(), app_feeds=dict.fromkeys(slugs[:10], ()))
+    assert not plan_of(wanted, asked, curiosity=CURIOUS).questions
+
+
+@pytest.mark.parametrize(
+    ("wanted", "live"),
+    [
+        (desired_app("a", slots={"chat": {}}), live_app("a")),
+        (desired_app("a", slots={"chat": {}}), LIVE),
+        (desired_app("a", archived=True), LIVE),
+        (desired_app("a", slots={"chat": {}}, deploy={"chat": "production"}), LIVE),
+    ],
+    ids=["created", "unchanged", "archived", "enabled"],
+)
+def test_what_nobody_changed_asks_for_nobody(wanted: App, live: App) -> None:
+    """Only updates and deletes have an author: a plan without them does not ask."""
+    made = plan_of(wanted, observation(live), curiosity=CURIOUS)
+    assert made.questions.org_feed_since is None
+    assert made.last_changes == {}
+
+
+def test_both_halves_of_a_move_have_no_author() -> None:
+    """A move is the manifests' own doing."""
+    wanted = [desired_app("a", targets=[]), desired_app("b", targets=["ios:x"])]
+    seen = observation(live_app("a", targets=["ios:x"]), live_app("b"))
+    assert plan_of(wanted, seen, curiosity=CURIOUS).questions.org_feed_since is None
+
+
+def test_configs_and_apps_are_known_by_their_kind_alone() -> None:
+    """An app has one of each, so whatever key an event gives them, it is theirs; in either spelling of the kind."""
+    wanted = desired_app("a", fields={"name": "New"}, config={"n": 1})
+    live = live_app("a", config={"n": 0}, deployments=[deployed("a")])
+    events = (event("evt_2", ("inference-config", "whatever"), actor="ben"), event("evt_1", ("app", "id-a")))
+    made = plan(*events, live=live, wanted=wanted)
+    assert claim(made, Address.of_inference_config("a")) == ("ben", False)
+    assert claim(made, Address.of_app("a")) == ("ana", False)
+
+
+def test_an_observation_without_any_feed_is_the_default() -> None:
+    """What nobody asked for is not there."""
+    assert Observation().org_feed is None
