@@ -1,4 +1,4 @@
-"""Capabilities of one app: which are to be enabled where, and which the orchestrator knows a better variant for.
+"""Capabilities: which are to be enabled where, and which the orchestrator knows a better variant for.
 
 A capability is deployed to an environment as long as a deployment of it there is *live*; what is deployed beyond the
 declared environments is left alone, since there is no API to undeploy.
@@ -6,7 +6,8 @@ declared environments is left alone, since there is no API to undeploy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from octosync.errors import RemoteError
@@ -64,7 +65,7 @@ class Better:
 
 @dataclass(slots=True)
 class Capabilities:
-    """What an app's declared deployments come to."""
+    """What the declared deployments come to."""
 
     actions: list[Action] = field(default_factory=list)
     unchanged: list[Address] = field(default_factory=list)
@@ -78,29 +79,34 @@ class Capabilities:
 
 
 def propose_capabilities(
-    desired: App, live: App | None, seen: Observation, changes: Iterable[Action], policy: DeployPolicy
+    apps: Iterable[App], seen: Observation, changes: Iterable[Action], policy: DeployPolicy
 ) -> Capabilities:
-    """Compare the declared deployments of an app with what is deployed. `changes` are the app's other planned actions.
+    """Compare the declared deployments of apps with what is deployed. `changes` are the plan's other actions.
 
     `previews` and `checks` of the result are what is still to be asked.
     """
-    comparison = _Comparison(desired, live, seen, tuple(changes), policy)
-    for slot in desired.slots:
-        if slot.deploy is not None:
-            comparison.compare(slot, slot.deploy)
-    return comparison.found
+    found = Capabilities()
+    by_app: defaultdict[str, list[Action]] = defaultdict(list)
+    for action in changes:
+        by_app[action.address.app].append(action)
+    for app in apps:
+        comparison = _Comparison(app, seen.state.apps.get(app.slug), seen, by_app[app.slug], policy, found)
+        for slot in app.slots:
+            if slot.deploy is not None:
+                comparison.compare(slot, slot.deploy)
+    return found
 
 
 @dataclass(slots=True)
 class _Comparison:
-    """One app, what is known of it, and what that comes to."""
+    """One app, what is known of it, and where to put what that comes to."""
 
     desired: App
     live: App | None
     seen: Observation
-    changes: tuple[Action, ...]
+    changes: Collection[Action]
     policy: DeployPolicy
-    found: Capabilities = field(default_factory=Capabilities)
+    found: Capabilities
 
     def compare(self, slot: Slot, deploy: Deploy) -> None:
         """Compare where a slot's capability is deployed."""

@@ -1,0 +1,84 @@
+"""What a reviewer should know of a plan beyond its changes: what stays open, stays taken, or goes on without an API."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from octosync.model import Deployment, Diagnostic, Section, Severity, State
+from octosync.plan.actions import Action, ArchiveApp, DeleteSlot, RegisterTarget, RemoveTarget
+
+
+def notices_of(actions: Collection[Action], desired: State, live: State) -> Iterable[Diagnostic]:
+    """Tell what the actions leave behind, and what of live the manifests should say something about."""
+    yield from _public_clients(desired, live)
+    yield from _stranded(actions, desired, live)
+    yield from _beyond_reach(actions, live)
+
+
+def _public_clients(desired: State, live: State) -> Iterable[Diagnostic]:
+    for app in desired:
+        there = live.apps.get(app.slug)
+        for slot in app.slots:
+            actual = there.slot(slot.capability) if there else None
+            if actual is None or "public_client_allowed" in slot.fields:
+                continue
+            if actual.fields.get("public_client_allowed") is True:
+                yield Diagnostic(
+                    severity=Severity.WARNING,
+                    rule="undeclared-public-client",
+                    summary=f"{slot.address}: public clients are allowed live, and the manifest does not declare it",
+                    origin=slot.origin,
+                    notes=("Declare `publicClientAllowed: true` to keep it, or `false` to end it.",),
+                )
+
+
+def _stranded(actions: Collection[Action], desired: State, live: State) -> Iterable[Diagnostic]:
+    leaving = {action.address for action in actions if isinstance(action, RemoveTarget)}
+    for action in actions:
+        if not isinstance(action, ArchiveApp):
+            continue
+        app, there = desired.apps[action.address.app], live.apps[action.address.app]
+        kept = sorted({target.address for target in (*there.targets, *app.targets)} - leaving)
+        if Section.TARGETS in there.whole and not kept:
+            continue
+        yield Diagnostic(
+            severity=Severity.WARNING,
+            rule="archive-strands-identifiers",
+            summary=f"{action.address}: its targets stay taken for good once it is archived"
+            + (f": {', '.join(address.name for address in kept)}" if kept else ""),
+            origin=action.origin,
+            notes=("Declare `targets: []` beside `archived: true` to free them.",),
+        )
+
+
+def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic]:
+    """Tell what no API does: assign a new target to what is deployed, and undeploy what a deleted slot leaves running."""
+    for action in actions:
+        there = live.apps.get(action.address.app)
+        running = [one for one in (there.deployments if there else ()) if one.live]
+        match action:
+            case RegisterTarget() if running:
+                yield Diagnostic(
+                    severity=Severity.NOTICE,
+                    rule="target-without-assignment",
+                    summary=f"{action.address}: not assigned to what is deployed already: {_placements(running)}",
+                    origin=action.origin,
+                    notes=(
+                        "Enabling assigns devices, to the targets that are registered then; nothing assigns a later one.",
+                        "To get it assigned: roll the deployment back in Octomil, then apply with --retry-rolled-back.",
+                    ),
+                )
+            case DeleteSlot(address=address):
+                left = [one for one in running if one.capability == address.name]
+                if left:
+                    yield Diagnostic(
+                        severity=Severity.NOTICE,
+                        rule="deployment-goes-on",
+                        summary=f"{address}: its deployment goes on without it: {_placements(left)}",
+                        origin=action.origin,
+                        notes=("There is no API to undeploy; roll it back in Octomil if it is to end.",),
+                    )
+
+
+def _placements(deployments: Iterable[Deployment]) -> str:
+    return ", ".join(dict.fromkeys(one.address.name for one in deployments))
