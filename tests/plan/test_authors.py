@@ -60,8 +60,10 @@ def test_an_app_that_the_feed_knows_by_its_id_alone() -> None:
 
 
 def test_no_actor_is_no_claim() -> None:
-    """An event that does not say who is passed over."""
-    assert claim(plan(event(actor=None))) is None
+    """An event that does not say who is nobody's, and an older one is not claimed to be the last; nothing more is asked."""
+    made = plan(event("evt_2", actor=None), event("evt_1", actor="ana"))
+    assert claim(made) is None
+    assert not made.questions
 
 
 def test_no_feed_no_claim() -> None:

@@ -27,7 +27,8 @@ def last_changes(actions: Iterable[Action], seen: Observation) -> Mapping[Addres
     """Find the last change of each object whose difference needs an author."""
     feeds = _Feeds(seen)
     found = {action.address: feeds.last_change_of(action.address) for action in actions if needs_author(action)}
-    return {address: change for address, change in sorted(found.items()) if change is not None}
+    # An event that does not say who ends the search: an older one is not the last.
+    return {at: change for at, change in sorted(found.items()) if change is not None and change.event.actor is not None}
 
 
 def feeds_to_read(actions: Iterable[Action], seen: Observation) -> tuple[str, ...]:
@@ -64,8 +65,6 @@ class _Feeds:
 
 def _claims(events: Iterable[Event], address: Address) -> Iterator[LastChange]:
     for event in events:
-        if event.actor is None:
-            continue
         if event.resource is None:
             yield LastChange(event, of_app=True)
         elif event.is_about(address):

@@ -80,7 +80,7 @@ def _not_yet(one: Better) -> str:
     if one.check.largest is None:
         return "its improvement has no number"
     if one.check.largest <= 0 or one.check.largest < least:
-        return f"it improves less than {least:.3g}" if least else "it improves no metric"
+        return f"it improves less than {least * 100:.3g} % (minImprovement)" if least else "it improves no metric"
     return ""
 
 

@@ -1,0 +1,210 @@
+"""What a plan's text says of deployments: previews, canaries, better variants, and who changed what."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.golden import assert_golden
+from tests.support.scenes import SENSITIVITY, document_of, run_info
+from tests.support.states import deployed, desired_app, live_app, observation, plan_of
+
+from octosync.errors import Unavailable
+from octosync.model import (
+    Address,
+    App,
+    Assignment,
+    Canary,
+    Deploy,
+    Event,
+    Observation,
+    OptimizationCheck,
+    Optimize,
+    Preview,
+)
+from octosync.plan import Curiosity, Plan
+from octosync.report import render_plan
+from octosync.report.capabilities import improvement_words
+
+GOLDEN = Path(__file__).parent / "golden"
+AT = datetime(2029, 12, 31, 23, 59, 59, tzinfo=UTC)
+CHAT = Address.of_capability("demo", "chat", "production")
+ESCAPE = "\x1b[2J"
+
+
+def text_of(plan: Plan) -> str:
+    """Render a plan without colour."""
+    return render_plan(plan, about=run_info(), sensitivity=SENSITIVITY, colour=False)
+
+
+def enabling(preview: Preview | Unavailable | None, pin: str | None = None, **more: Any) -> str:
+    """Render a plan that enables chat in production, with this answer to the question what that would do."""
+    slot = {"model_variant_id": pin} if pin else {}
+    wanted = desired_app("demo", slots={"chat": slot}, deploy={"chat": "production"})
+    previews = {} if preview is None else {CHAT: preview}
+    return text_of(plan_of(wanted, observation(live_app("demo", slots={"chat": slot}), previews=previews), **more))
+
+
+def better(check: OptimizationCheck, **deploy: Any) -> Plan:
+    """Plan an app whose chat runs v1 in production, with this answer to the question for a better variant."""
+    wanted = Deploy(**{"environments": ("production",), **deploy})
+    live = live_app("demo", slots={"chat": {}}, deployments=[deployed("demo")])
+    seen = observation(live, checks={CHAT: check}, canaries=0)
+    return plan_of(desired_app("demo", slots={"chat": {}}, deploy={"chat": wanted}), seen)
+
+
+def last_changed(*events: Event) -> Plan:
+    """Plan a slot that differs, with these events in the org's feed."""
+    seen = observation(live_app("demo", slots={"chat": {}}), org_feed=events)
+    wanted = desired_app("demo", slots={"chat": {"serving_policy": "local_only"}})
+    return plan_of(wanted, seen, curiosity=Curiosity(canaries=False, traffic=False, authors_since=AT))
+
+
+def drift_of(plan: Plan) -> Any:
+    """Return what the document of a plan with one change says of who changed it."""
+    document: Any = document_of(plan)
+    (row,) = document["resource_changes"]
+    return row["drift"]
+
+
+def fleet() -> Observation:
+    """Return an org with one capability to enable, one to optimize, one only recommended, one canary and one rolled back."""
+    slots: dict[str, dict[str, Any]] = {name: {} for name in ("chat", "ocr", "tts", "vision", "embeddings")}
+    live = live_app(
+        "demo",
+        targets=["ios:com.octomil.demo"],
+        slots=slots,
+        deployments=[
+            deployed("demo", "ocr"),
+            deployed("demo", "tts"),
+            deployed("demo", "tts", "staging"),
+            deployed("demo", "vision", canary=Canary(candidate="v2", percentage=40)),
+            deployed("demo", "embeddings", status="rolled_back"),
+        ],
+    )
+    production = {name: Address.of_capability("demo", name, "production") for name in slots}
+    return observation(
+        live,
+        previews={
+            production["chat"]: Preview(
+                variant="phi-4-q4",
+                reason="fits 4 GB of memory",
+                devices=1240,
+                assignments=(
+                    Assignment(platform="android", devices=340),
+                    Assignment(platform="ios", devices=600),
+                    Assignment(platform="ios", devices=300),
+                ),
+                warnings=("12 devices have too little memory",),
+            )
+        },
+        checks={
+            production["ocr"]: OptimizationCheck(
+                available=True,
+                suggested="v2",
+                improvement={"latency": 0.18, "quality": -0.02},
+                reason="more memory now",
+            ),
+            production["tts"]: OptimizationCheck(available=True, suggested="v2", improvement={"latency": 0.01}),
+        },
+        canaries=1,
+        requests=9,
+    )
+
+
+def deployments() -> App:
+    """Declare what `fleet` is compared with."""
+    auto = Deploy(environments=("production",), optimize=Optimize.AUTO, min_improvement=0.05)
+    names = ("chat", "ocr", "tts", "vision", "embeddings")
+    return desired_app("demo", slots={name: {} for name in names}, deploy=dict.fromkeys(names, auto))
+
+
+def test_a_plan_of_deployments_reads_as_people_expect() -> None:
+    """Enable with its preview, a canary with its improvement, what waits and why, what is left alone and rolled back."""
+    assert_golden(GOLDEN / "plan-deployments.txt", text_of(plan_of(deployments(), fleet())))
+
+
+@pytest.mark.parametrize(
+    ("preview", "words"),
+    [
+        (Preview(variant="v1"), "would deploy v1 to 0 devices\n"),
+        (Preview(variant="v1", devices=1), "would deploy v1 to 1 device\n"),
+        (
+            Preview(variant="v1", devices=3, assignments=(Assignment(platform=None, devices=3),)),
+            "would deploy v1 to 3 devices (unknown platform 3)\n",
+        ),
+        (
+            Preview(variant=None, reason="no device fits"),
+            "Octomil finds no variant for it\n      because: no device fits\n",
+        ),
+        (Unavailable("unavailable", "503 from the orchestrator"), "no preview: the preview failed: 503 from the orch"),
+    ],
+)
+def test_what_enabling_would_do_is_said_as_far_as_it_is_known(preview: Preview | Unavailable, words: str) -> None:
+    """No devices, one, unknown platforms, no variant at all, or no answer: each is told apart."""
+    assert words in enabling(preview)
+
+
+def test_a_pinned_variant_is_named_without_a_preview() -> None:
+    """Where the orchestrator is not asked, the manifest's pin still says what is deployed."""
+    wanted = desired_app("new", slots={"chat": {"model_variant_id": "phi-4"}}, deploy={"chat": "production"})
+    assert "deploys phi-4; no preview: the app does not exist yet" in text_of(plan_of(wanted))
+
+
+def test_words_of_the_control_plane_are_harmless() -> None:
+    """Variants, reasons, warnings, platforms, metrics and actors are data: no escape sequence reaches the terminal."""
+    evil = Preview(
+        variant=ESCAPE,
+        reason=ESCAPE,
+        devices=2,
+        assignments=(Assignment(platform=ESCAPE, devices=2),),
+        warnings=(ESCAPE,),
+    )
+    check = OptimizationCheck(available=True, suggested=ESCAPE, improvement={ESCAPE: ESCAPE}, reason=ESCAPE)
+    event = Event(id=ESCAPE, app="demo", actor=ESCAPE, type=ESCAPE, at=AT)
+    texts = (enabling(evil), text_of(better(check)), text_of(last_changed(event)))
+    assert all("\\x1b" in text and "\x1b" not in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("improvement", "words"),
+    [
+        ({}, ""),
+        ({"latency": 0.18}, " (latency 18 % better)"),
+        ({"quality": -0.021, "latency": 0.1234}, " (latency 12.3 % better, quality 2.1 % worse)"),
+        ({"latency": 0}, " (latency the same)"),
+        ({"latency": "much"}, " (latency much)"),
+        ({"latency": True}, " (latency True)"),
+    ],
+)
+def test_improvements_are_written_in_percent(improvement: dict[str, Any], words: str) -> None:
+    """Each metric by name, better or worse; what is no number is shown as it is."""
+    assert improvement_words(improvement) == words
+
+
+def test_who_changed_it_stands_under_the_change() -> None:
+    """Actor, minute, event: of the object, or, where the feed does not say of what, of the app."""
+    event = Event(
+        id="evt_1", app="demo", actor="ana@example.com", type="slot.updated", resource=("slot", "chat"), at=AT
+    )
+    assert "last changed by ana@example.com, 2029-12-31 23:59 UTC (slot.updated, evt_1)" in text_of(last_changed(event))
+    of_app = Event(id="evt_1", app="demo", actor="ana@example.com", at=AT)
+    assert "last change of the app by ana@example.com, 2029-12-31 23:59 UTC (evt_1)" in text_of(last_changed(of_app))
+    undated = Event(id="evt_1", app="demo", actor="ana@example.com")
+    assert "by ana@example.com, at an unknown time (evt_1)" in text_of(last_changed(undated))
+
+
+def test_who_changed_it_stands_in_the_document() -> None:
+    """Actor, time, event id, and whether it is of the object or only of its app; null where nobody is known."""
+    event = Event(
+        id="evt_1", app="demo", actor="ana@example.com", type="slot.updated", resource=("slot", "chat"), at=AT
+    )
+    assert drift_of(last_changed(event)) == {
+        "actor": "ana@example.com",
+        "at": "2029-12-31T23:59:59Z",
+        "event": "evt_1",
+        "of": "object",
+    }
+    assert drift_of(last_changed()) is None
