@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from octosync.errors import RemoteError
 from octosync.model import JsonObject, JsonValue
+from octosync.octomil.answers import translator_of
 from octosync.octomil.client import Answer, Octomil
-from octosync.octomil.conceal import Concealer
 from octosync.octomil.pacing import Reservation
 from octosync.octomil.translate import Translator
 
@@ -95,7 +95,7 @@ async def read_list_if(
 
     `worth` decides by how many further requests the whole list takes, as far as its first page says.
     """
-    translator = _translator(client, operation_id)
+    translator = translator_of(client, operation_id)
     request_id = None
     for _ in range(_PASSES):
         walk = await _walk(client, translator, parameters, plural, identify, worth=worth, within=within)
@@ -145,11 +145,7 @@ async def read_page(
 ) -> Page:
     """Read one page of a list that only grows at its front: a feed. `limit` is at most 100. Raises `RemoteError`."""
     answer = await client.call(operation_id, parameters, query={"limit": limit, "offset": offset})
-    return _page(answer, _translator(client, operation_id), plural, asked=limit)
-
-
-def _translator(client: Octomil, operation_id: str) -> Translator:
-    return Translator(client.connection, client.contract.operations[operation_id], Concealer(client.connection.token))
+    return _page(answer, translator_of(client, operation_id), plural, asked=limit)
 
 
 def _further_requests(walk: _Pass, page: Page) -> int:
