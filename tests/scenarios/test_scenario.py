@@ -8,12 +8,22 @@ from pathlib import Path
 
 import pytest
 from tests.support.invoking import Ran
+from tests.support.live_state import KEYS_OF_LIVE
+from tests.support.plane import writes_in
 from tests.support.scenarios import Scenario, Stage, as_file, expect, on_stage
 
 HERE = Path(__file__).parent
 SCENARIOS = [Scenario(folder) for folder in sorted(HERE.iterdir()) if folder.name[:3].isdigit()]
-_MAY_HOLD = {"manifests", "octosync.yaml", "args", "live.json", "plan.txt", "plan.json", "after.json", "apply.txt"}
 _MUST_HOLD = {"manifests", "live.json", "plan.txt", "plan.json"}
+_MAY_HOLD = _MUST_HOLD | {
+    "octosync.yaml",
+    "args",
+    "requests.txt",
+    "after.json",
+    "apply.txt",
+    "then",
+    "then.txt",
+}
 _DONE, _PARTIAL = 0, 5
 
 
@@ -26,8 +36,12 @@ def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
     """
     with on_stage(scenario, tmp_path) as stage:
         before = stage.state()
-        text, document = stage.plan(), stage.plan("-o", "json", "--plan-out", "saved.json")
+        stage.requests()
+        text = stage.plan()
+        requests = sorted(stage.requests())
+        document = stage.plan("-o", "json", "--plan-out", "saved.json")
         _assert_order_means_nothing(stage)
+        assert not writes_in(requests)
         assert not stage.writes()
         applied = stage.apply(faults=True)
         after, wrote = stage.state(), stage.writes()
@@ -36,14 +50,17 @@ def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
         else:
             assert not wrote, "a refused apply wrote"
         assert wrote or after == before
+        then = stage.then()
         _assert_hidden(stage)
         expect(
             scenario,
             {
                 "plan.txt": stage.transcript("plan", text),
                 "plan.json": stage.normalised(document.stdout) or "nothing\n",
+                "requests.txt": "".join(f"{line}\n" for line in requests) if scenario.counts_requests else None,
                 "after.json": as_file(after) if wrote else None,
                 "apply.txt": stage.transcript("apply --yes", applied) if applied.code != _DONE else None,
+                "then.txt": then,
             },
         )
 
@@ -86,7 +103,8 @@ def test_a_scenario_holds_what_is_read_and_nothing_else(scenario: Scenario) -> N
     """A scenario's folder has every file that it needs, and none whose name is not read; so has its live.json."""
     names = {path.name for path in scenario.folder.iterdir()}
     assert _MUST_HOLD <= names <= _MAY_HOLD
-    assert {"apps"} <= set(scenario.live) <= {"apps", "allowed", "faults"}
+    assert ("then" in names) == ("then.txt" in names)
+    assert {"apps"} <= set(scenario.live) <= KEYS_OF_LIVE
 
 
 def test_scenarios_are_numbered() -> None:

@@ -7,18 +7,34 @@
         live.json        what is live before (below)
         plan.txt         what `octosync plan` says, with its exit code
         plan.json        what `octosync plan -o json` says
+        requests.txt     where the folder has one, maybe an empty one: what plan sent, sorted
         after.json       what is live after `octosync apply`; absent where apply may change nothing
         apply.txt        what `octosync apply` says, where it does not end with 0
+        then             optional: commands that are typed after all that, one a line, without `octosync` before it
+        then.txt         what they say
 
 live.json and after.json have the same format, and what a slot, an app or a config holds is the API's:
 
     {"apps": {"search": {"name": "Search", "archived": false, "targets": ["ios:com.acme.search"],
-                         "slots": {"chat": {"serving_policy": "local_first"}}, "inference_config": {…}}},
-     "allowed": {"slot_fields": ["speculative"]},       what this control plane knows beyond the contract
-     "faults": [{"operation": "apps.get", "slug": "search", "action": "status", "status": 500}]}   until apply has ended
+                         "slots": {"chat": {"serving_policy": "local_first"}}, "inference_config": {…},
+                         "deployments": [{"capability": "chat", "environment": "production", "status": "active",
+                                          "model_variant_id": "good",
+                                          "canary": {"candidate_variant_id": "better", "percentage": 30}}]}}}
 
-Every scenario also promises what no file says: see `test_scenario`. `OCTOSYNC_UPDATE_GOLDEN=1` writes the four
-expectations anew, and fails all the same: what was written is to be looked at first.
+A slot has the variant of its last deployment, unless it states its own. A canary is to what is best for the app. In
+after.json a deployment has the `targets` that it is assigned to. live.json alone may hold, too:
+
+    of an app   "devices": {"ios:com.acme.search": {"high": 90}}    how many of each class were seen
+                "requests": {"chat": {"local": 900, "cloud": 30}}   how many its routing statistics count
+    "catalog": {"good": {}, "better": {"quality": 1.2}}             variants, in place of the default ones
+    "by": {"app/search/slot/chat": "ana"}                           who wrote what, where it was not `ci`
+    "allowed": {"slot_fields": ["speculative"]}                     what this control plane knows beyond the contract
+    "require_approval": ["production"]                              where a person is asked, until apply has ended
+    "faults": [{"operation": "apps.get", "slug": "search",          what goes wrong, until apply has ended
+                "action": "status", "status": 500}]
+
+Every scenario also promises what no file says: see `test_scenario`. `OCTOSYNC_UPDATE_GOLDEN=1` writes the expectations
+anew, and fails all the same: what was written is to be looked at first.
 """
 
 from __future__ import annotations
@@ -32,10 +48,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tests.support.calls import KEY
 from tests.support.invoking import Desk, Ran
+from tests.support.live_state import PEOPLE, Live, load, read, troubles
 from tests.support.plane import writes_in
 from tests.support.planes import Served, ok, served
 
@@ -44,9 +60,6 @@ from octosync.server import Token
 
 HIDDEN = "hunter2"  # whatever holds these letters in a scenario may not be seen anywhere
 _STANDS_FOR = "http://127.0.0.1:8787"
-_NOT_STATE = frozenset({"id", "app_id", "org_id", "slug", "capability", "created_at", "updated_at", "archived_at"})
-
-Live = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,17 @@ class Scenario:
         return tuple(shlex.split(args.read_text())) if args.exists() else ()
 
     @property
+    def counts_requests(self) -> bool:
+        """Whether what plan sends is part of what is expected."""
+        return (self.folder / "requests.txt").exists()
+
+    @property
+    def then(self) -> tuple[str, ...]:
+        """The commands that are typed at the end."""
+        then = self.folder / "then"
+        return tuple(then.read_text().splitlines()) if then.exists() else ()
+
+    @property
     def live(self) -> Live:
         """What is live before."""
         live: Live = json.loads((self.folder / "live.json").read_text())
@@ -72,7 +96,7 @@ class Scenario:
         """What may be seen nowhere: the API key, and every word of the scenario's with the hidden letters."""
         texts = [path.read_text() for path in self.folder.rglob("*") if path.is_file()]
         words = {word for text in texts for word in re.findall(rf"[\w-]*{HIDDEN}[\w-]*", text)}
-        return (KEY.encode(), *sorted(word.encode() for word in words))
+        return (KEY.encode(), *(key.encode() for key in PEOPLE.values()), *sorted(word.encode() for word in words))
 
 
 @dataclass
@@ -87,11 +111,10 @@ class Stage:
     def octosync(
         self, command: str, *arguments: str, faults: bool = False, paths: Sequence[str] = ("manifests",)
     ) -> Ran:
-        """Run a command, with the scenario's faults in force if they are wanted; keep all that it writes."""
-        rules = self.scenario.live.get("faults", []) if faults else []
-        ok(self.plane.local.put("/faults", json={"rules": rules}))
+        """Run a command, with the scenario's troubles in force if they are wanted; keep all that it writes."""
+        troubles(self.plane, self.scenario.live, on=faults)
         ran = self.desk.octosync(command, *self._where(paths), *self.scenario.arguments, *arguments)
-        ok(self.plane.local.delete("/faults"), 204)
+        troubles(self.plane, self.scenario.live, on=False)
         self.written += [ran.stdout, ran.stderr]
         return ran
 
@@ -103,15 +126,27 @@ class Stage:
         """Apply without asking."""
         return self.octosync("apply", "--yes", faults=faults)
 
+    def then(self) -> str | None:
+        """Type the commands of `then`, and return what a person saw; None: there are none."""
+        seen = []
+        for command in self.scenario.then:
+            ran = self.desk.octosync(*shlex.split(command), OCTOSYNC_URL=self.plane.running.url)
+            self.written += [ran.stdout, ran.stderr]
+            seen.append(self._shown(f"octosync {command}", ran))
+        return "\n".join(seen) if seen else None
+
+    def requests(self) -> list[str]:
+        """Return `METHOD path?query` of what was received since the last call."""
+        log = ok(self.plane.local.get("/requests-log", params={"clear": "true"}))["requests"]
+        return [f"{entry['method']} {entry['path'].removeprefix('/api/v1')}" for entry in log]
+
     def writes(self) -> list[str]:
         """Return what wrote since the last call."""
-        log = ok(self.plane.local.get("/requests-log", params={"clear": "true"}))["requests"]
-        return writes_in(f"{entry['method']} {entry['path'].partition('?')[0]}" for entry in log)
+        return writes_in(line.partition("?")[0] for line in self.requests())
 
     def state(self) -> Live:
         """Return what is live, in live.json's format."""
-        listed = ok(self.plane.api.get("/apps", params={"include_archived": "true", "limit": "100"}))
-        return {"apps": {app["slug"]: self._state_of(app) for app in sorted(listed["apps"], key=lambda a: a["slug"])}}
+        return read(self.plane)
 
     def normalised(self, text: str) -> str:
         """Replace what differs from run to run: the port, the time, the run's id, octosync's version."""
@@ -123,8 +158,11 @@ class Stage:
         return text.replace(f'"octosync_version": "{__version__}"', '"octosync_version": "0.0.0"')
 
     def transcript(self, command: str, ran: Ran) -> str:
-        """Return what a person saw."""
-        typed = shlex.join(("octosync", command, *self._where(["manifests"]), *self.scenario.arguments))
+        """Return what a person saw of plan or apply."""
+        typed = ("octosync", *shlex.split(command), *self._where(["manifests"]), *self.scenario.arguments)
+        return self._shown(shlex.join(typed), ran)
+
+    def _shown(self, typed: str, ran: Ran) -> str:
         return self.normalised(f"$ {typed}\n{ran.stdout}{ran.stderr}exit {ran.code}\n")
 
     def _where(self, paths: Sequence[str]) -> tuple[str, ...]:
@@ -132,24 +170,13 @@ class Stage:
         manifests = (part for path in paths for part in ("-f", path))
         return (*manifests, *(() if configured else ("--url", self.plane.running.url)))
 
-    def _state_of(self, app: Mapping[str, Any]) -> Live:
-        slug = app["slug"]
-        targets = ok(self.plane.api.get(f"/apps/{slug}/targets"))["targets"]
-        slots = ok(self.plane.api.get(f"/apps/{slug}/slots"))["slots"]
-        config = self.plane.api.get(f"/apps/{slug}/inference-config")
-        return {
-            **_stated(app),
-            "targets": sorted(f"{target['platform']}:{target['identifier']}" for target in targets),
-            "slots": {slot["capability"]: _stated(slot) for slot in sorted(slots, key=lambda s: s["capability"])},
-            **({"inference_config": config.json()} if config.status_code == 200 else {}),
-        }
-
 
 @contextmanager
 def on_stage(scenario: Scenario, directory: Path) -> Iterator[Stage]:
     """Put a scenario on stage: load live.json over the API, and lay its files on a desk."""
-    with served(KEY, tokens=(Token("ci", KEY),)) as plane:
-        _load(plane, scenario.live)
+    keys = {"ci": KEY, **PEOPLE}
+    with served(KEY, tokens=tuple(Token(name, key) for name, key in keys.items())) as plane:
+        load(plane, scenario.live)
         shutil.copytree(scenario.folder / "manifests", directory / "manifests")
         configuration = scenario.folder / "octosync.yaml"
         if configuration.exists():
@@ -175,25 +202,3 @@ def expect(scenario: Scenario, found: Mapping[str, str | None]) -> None:
 def as_file(value: Live) -> str:
     """Return JSON as a scenario's file holds it."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-
-
-def _load(plane: Served, live: Live) -> None:
-    if "allowed" in live:
-        ok(plane.local.put("/policy", json=live["allowed"]))
-    for slug, app in live["apps"].items():
-        described = {"description": app["description"]} if "description" in app else {}
-        path = plane.with_app(slug, name=app.get("name", slug), **described)
-        for target in app.get("targets", []):
-            platform, _, identifier = target.partition(":")
-            plane.with_target(path, platform, identifier)
-        for capability, fields in app.get("slots", {}).items():
-            plane.with_slot(path, capability, **fields)
-        if "inference_config" in app:
-            ok(plane.api.put(f"{path}/inference-config", json=app["inference_config"]))
-    for slug, app in live["apps"].items():
-        if app.get("archived"):
-            ok(plane.api.post(f"/apps/{slug}/archive"))
-
-
-def _stated(answer: Mapping[str, Any]) -> Live:
-    return {name: value for name, value in answer.items() if name not in _NOT_STATE and value is not None}
