@@ -146,16 +146,31 @@ def test_a_preview_does_not_know_what_the_plan_does_first() -> None:
     assert note == "as it is now, before this plan changes the slot and the targets"
 
 
+def test_a_preview_does_not_know_a_pin_that_the_plan_sets_first() -> None:
+    """The variant that it names is not the one that will be deployed: it says which one is pinned before."""
+    wanted = desired_app("a", slots={"chat": {"model_variant_id": "v2"}}, deploy={"chat": "production"})
+    plan = plan_of(wanted, observation(there(), previews={PRODUCTION: Preview(variant="v1")}))
+    assert enables(plan)["chat@production"].preview_note == "as it is now, before this plan pins v2"
+    assert not plan.diagnostics
+
+
 def test_a_preview_that_fails_is_a_warning_on_its_action() -> None:
     """The plan is no failed plan: the action is there, with why it has no preview."""
     error = Unavailable("unavailable", "no answer", request_id="req_1", hints=("Try again.",))
     plan = plan_of(WANTED, observation(there(), previews={PRODUCTION: error, STAGING: Preview(variant="v1")}))
     assert not plan.errored
-    assert enables(plan)["chat@production"].no_preview == "the preview failed: no answer"
+    assert enables(plan)["chat@production"].no_preview == "it could not be had, the warning preview-failed says why"
     (warning,) = plan.diagnostics
     assert (warning.rule, warning.severity) == ("preview-failed", Severity.WARNING)
     assert "chat@production" in warning.summary
-    assert "req_1" in warning.summary
+    assert warning.summary.endswith(": no answer (request req_1)")
+
+
+def test_a_failed_preview_names_its_request_once() -> None:
+    """Errors of answers name their request already."""
+    error = Unavailable("unavailable", "no answer (503, request req_1)", request_id="req_1")
+    (warning, _) = plan_of(WANTED, observation(there(), previews={PRODUCTION: error, STAGING: error})).diagnostics
+    assert warning.summary.count("req_1") == 1
 
 
 @pytest.mark.parametrize(

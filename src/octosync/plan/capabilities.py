@@ -158,7 +158,7 @@ class _Comparison:
             pin=pin,
             preview=preview,
             no_preview=why,
-            preview_note=self._note(slot) if preview is not None else "",
+            preview_note=self._note(slot, actual, pin) if preview is not None else "",
         )
 
     def _preview(self, deploy: Deploy, address: Address, actual: Slot | None) -> tuple[Preview | None, str]:
@@ -172,19 +172,21 @@ class _Comparison:
             self.found.diagnostics.append(
                 _failed(address, "preview-failed", "no preview of enabling it", answer, deploy)
             )
-            return None, f"the preview failed: {answer.message}"
+            return None, "it could not be had, the warning preview-failed says why"
         if answer is None:
             self.found.previews.append(address)
         return answer, ""
 
-    def _note(self, slot: Slot) -> str:
+    def _note(self, slot: Slot, actual: Slot | None, pin: str | None) -> str:
         """Say what of the plan comes before an enable, and so is not in its preview."""
-        parts = []
-        if any(isinstance(one, PutSlot) and one.address == slot.address for one in self.changes):
-            parts.append("the slot")
+        pins = pin is not None and actual is not None and actual.fields.get("model_variant_id") != pin
+        changed = []
+        if not pins and any(isinstance(one, PutSlot) and one.address == slot.address for one in self.changes):
+            changed.append("the slot")
         if any(isinstance(one, RegisterTarget | RemoveTarget) for one in self.changes):
-            parts.append("the targets")
-        return f"as it is now, before this plan changes {' and '.join(parts)}" if parts else ""
+            changed.append("the targets")
+        does = [*([f"pins {pin}"] if pins else []), *([f"changes {' and '.join(changed)}"] if changed else [])]
+        return f"as it is now, before this plan {' and '.join(does)}" if does else ""
 
     def _look_for_better(self, deploy: Deploy, current: Deployment) -> None:
         level = min(deploy.optimize, self.policy.optimize, key=_LEVELS.index)
@@ -234,7 +236,8 @@ def _rolled_back(address: Address, there: tuple[Deployment, ...], deploy: Deploy
 
 
 def _failed(address: Address, rule: str, what: str, error: RemoteError, deploy: Deploy) -> Diagnostic:
-    request = f" (request {error.request_id})" if error.request_id else ""
+    known = error.request_id is None or error.request_id in error.message
+    request = "" if known else f" (request {error.request_id})"
     return Diagnostic(
         severity=Severity.WARNING,
         rule=rule,

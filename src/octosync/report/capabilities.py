@@ -30,7 +30,7 @@ def enable_words(action: EnableCapability) -> Iterator[str]:
         yield f"because: {visible(preview.reason)}"
     yield from (f"warning: {visible(warning)}" for warning in preview.warnings)
     if action.preview_note:
-        yield f"({action.preview_note})"
+        yield f"({visible(action.preview_note)})"
 
 
 def optimize_words(action: OptimizeCapability) -> Iterator[str]:
