@@ -11,6 +11,7 @@ from docs.executing import ROOT, executed
 
 from octosync.contract import OPERATIONS, Access, Operation
 from octosync.manifest import RULES, Rule
+from octosync.plan import FINDINGS, Finding
 
 GENERATED: Final = "<!-- Written by `make docs`; a test holds it to the code. -->"
 
@@ -21,6 +22,7 @@ EXECUTED: Final = ("README.md", "CONTRIBUTING.md")
 def reference_pages() -> Mapping[str, str]:
     """Return the generated pages by their path below the project's root."""
     return {
+        "docs/reference/findings.md": "\n".join(_findings(FINDINGS)) + "\n",
         "docs/reference/operations.md": "\n".join(_operations(OPERATIONS)) + "\n",
         "docs/reference/rules.md": "\n".join(_rules(RULES)) + "\n",
     }
@@ -75,6 +77,18 @@ def _rules(table: Mapping[str, Rule]) -> Iterator[str]:
             yield from _yaml("With this octosync.yaml:" if rule.example else "In octosync.yaml:", rule.configuration)
         if rule.example:
             yield from _yaml("For example:", rule.example)
+
+
+def _findings(table: Mapping[str, Finding]) -> Iterator[str]:
+    yield from ("# Findings", "", GENERATED, "")
+    yield "What `octosync plan` says beyond the changes, once it has seen what is live. Each stands in the text with what to do"
+    yield "next, and as `diagnostics` in the JSON. Warnings end a run with `--strict`, notices never. What is found in the"
+    yield "manifests alone is in the [table of rules](rules.md)."
+    yield ""
+    yield "| finding | | means |"
+    yield "|---|---|---|"
+    for one in table.values():
+        yield f"| `{one.id}` | {one.severity.value} | {_cell(one.meaning)} |"
 
 
 def _yaml(title: str, text: str) -> Iterator[str]:

@@ -29,6 +29,7 @@ from octosync.plan.authors import LastChange, needs_author
 from octosync.plan.capabilities import DeployPolicy
 from octosync.plan.diff import field_changes
 from octosync.plan.document import FORMAT_VERSION, all_diagnostics, declared_of, diagnostic_document, plan_document
+from octosync.plan.findings import FINDINGS, Finding
 from octosync.plan.guards import ALL, Blocked, GuardPolicy, Override, curiosity_of, judge, overrides_of
 from octosync.plan.make import make_plan
 from octosync.plan.optimizing import Recommendation
@@ -38,6 +39,7 @@ from octosync.plan.questions import Curiosity
 __all__ = [
     "ABSENT",
     "ALL",
+    "FINDINGS",
     "FORMAT_VERSION",
     "Absent",
     "Action",
@@ -54,6 +56,7 @@ __all__ = [
     "DeployPolicy",
     "EnableCapability",
     "FieldChange",
+    "Finding",
     "GitRevision",
     "GuardPolicy",
     "Invocation",

@@ -22,10 +22,10 @@ from octosync.model import (
     Optimize,
     Preview,
     Reason,
-    Severity,
     Slot,
 )
 from octosync.plan.actions import Action, EnableCapability, PutSlot, RegisterTarget, RemoveTarget
+from octosync.plan.findings import finding
 from octosync.plan.fingerprint import fingerprint_of_capability, fingerprint_of_deployments
 
 _LEVELS = list(Optimize)
@@ -212,10 +212,10 @@ def _differs_from_pin(
     # Where the slot has another variant yet, the preview is of that one, and the plan's PUT comes first.
     if pin is None or preview.variant in {pin, None} or actual.fields.get("model_variant_id") != pin:
         return
-    yield Diagnostic(
-        severity=Severity.WARNING,
-        rule="enable-differs-from-pin",
-        summary=f"{address}: the manifest pins {pin}, and enabling would deploy {preview.variant}",
+    yield finding(
+        "enable-differs-from-pin",
+        address,
+        f"the manifest pins {pin}, and enabling would deploy {preview.variant}",
         origin=deploy.origin,
         notes=(
             "An enable that changes a pinned variant counts as failed. Pin what Octomil would choose, or `variant: auto`.",
@@ -226,22 +226,16 @@ def _differs_from_pin(
 def _rolled_back(address: Address, there: tuple[Deployment, ...], deploy: Deploy) -> Diagnostic:
     last = there[-1]
     variant = f" of {last.variant}" if last.variant else ""
-    return Diagnostic(
-        severity=Severity.WARNING,
-        rule="rolled-back",
-        summary=f"{address}: the deployment{variant} was rolled back ({last.id}), so it is not enabled again",
+    return finding(
+        "rolled-back",
+        address,
+        f"the deployment{variant} was rolled back ({last.id}), so it is not enabled again",
         origin=deploy.origin,
         notes=("If it is to be deployed again: --retry-rolled-back",),
     )
 
 
-def _failed(address: Address, rule: str, what: str, error: RemoteError, deploy: Deploy) -> Diagnostic:
+def _failed(address: Address, id_: str, what: str, error: RemoteError, deploy: Deploy) -> Diagnostic:
     known = error.request_id is None or error.request_id in error.message
     request = "" if known else f" (request {error.request_id})"
-    return Diagnostic(
-        severity=Severity.WARNING,
-        rule=rule,
-        summary=f"{address}: {what}: {error.message}{request}",
-        origin=deploy.origin,
-        notes=error.hints,
-    )
+    return finding(id_, address, f"{what}: {error.message}{request}", origin=deploy.origin, notes=error.hints)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from octosync.model import Address, App, Diagnostic, Reason, Severity
+from octosync.model import Address, App, Diagnostic, Reason
 from octosync.plan.actions import Action, ArchiveApp, RegisterTarget, RemoveTarget
+from octosync.plan.findings import finding
 
 
 def link_moves(actions: Iterable[Action]) -> tuple[Action, ...]:
@@ -59,10 +60,10 @@ def hold_back_halves(
 
 
 def _waits(action: Action, why: str) -> Diagnostic:
-    return Diagnostic(
-        severity=Severity.WARNING,
-        rule="move-waits",
-        summary=f"{action.address}: {action.verb.value} waits: {why}",
+    return finding(
+        "move-waits",
+        action.address,
+        f"{action.verb.value} waits: {why}",
         origin=action.origin,
         notes=("Both halves of a move happen together, or neither.",),
     )
@@ -82,10 +83,10 @@ def held_elsewhere(actions: tuple[Action, ...], live: Iterable[App]) -> tuple[Di
         target.unique_key: app.slug for app in live for target in app.targets if target.unique_key not in leaving
     }
     return tuple(
-        Diagnostic(
-            severity=Severity.WARNING,
-            rule="target-held-elsewhere",
-            summary=f"{action.address}: app `{holder}` holds this target, so its registration will be refused",
+        finding(
+            "target-held-elsewhere",
+            action.address,
+            f"app `{holder}` holds this target, so its registration will be refused",
             origin=action.origin,
             notes=(f"Declare the targets of `{holder}` without it, in the same set: then it is planned as a move.",),
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from octosync.model import Deployment, Diagnostic, Section, Severity, State
+from octosync.model import Deployment, Diagnostic, Section, State
 from octosync.plan.actions import Action, ArchiveApp, DeleteSlot, RegisterTarget, RemoveTarget
+from octosync.plan.findings import finding
 
 
 def notices_of(actions: Collection[Action], desired: State, live: State) -> Iterable[Diagnostic]:
@@ -23,10 +24,10 @@ def _public_clients(desired: State, live: State) -> Iterable[Diagnostic]:
             if actual is None or "public_client_allowed" in slot.fields:
                 continue
             if actual.fields.get("public_client_allowed") is True:
-                yield Diagnostic(
-                    severity=Severity.WARNING,
-                    rule="undeclared-public-client",
-                    summary=f"{slot.address}: public clients are allowed live, and the manifest does not declare it",
+                yield finding(
+                    "undeclared-public-client",
+                    slot.address,
+                    "public clients are allowed live, and the manifest does not declare it",
                     origin=slot.origin,
                     notes=("Declare `publicClientAllowed: true` to keep it, or `false` to end it.",),
                 )
@@ -41,11 +42,11 @@ def _stranded(actions: Collection[Action], desired: State, live: State) -> Itera
         kept = sorted({target.address for target in (*there.targets, *app.targets)} - leaving)
         if Section.TARGETS in there.whole and not kept:
             continue
-        yield Diagnostic(
-            severity=Severity.WARNING,
-            rule="archive-strands-identifiers",
-            summary=f"{action.address}: its targets stay taken for good once it is archived"
-            + (f": {', '.join(address.name for address in kept)}" if kept else ""),
+        names = f": {', '.join(address.name for address in kept)}" if kept else ""
+        yield finding(
+            "archive-strands-identifiers",
+            action.address,
+            f"its targets stay taken for good once it is archived{names}",
             origin=action.origin,
             notes=("Declare `targets: []` beside `archived: true` to free them.",),
         )
@@ -58,10 +59,10 @@ def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic
         running = [one for one in (there.deployments if there else ()) if one.live]
         match action:
             case RegisterTarget() if running:
-                yield Diagnostic(
-                    severity=Severity.NOTICE,
-                    rule="target-without-assignment",
-                    summary=f"{action.address}: not assigned to what is deployed already: {_placements(running)}",
+                yield finding(
+                    "target-without-assignment",
+                    action.address,
+                    f"not assigned to what is deployed already: {_placements(running)}",
                     origin=action.origin,
                     notes=(
                         "Enabling assigns devices, to the targets that are registered then; nothing assigns a later one.",
@@ -71,10 +72,10 @@ def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic
             case DeleteSlot(address=address):
                 left = [one for one in running if one.capability == address.name]
                 if left:
-                    yield Diagnostic(
-                        severity=Severity.NOTICE,
-                        rule="deployment-goes-on",
-                        summary=f"{address}: its deployment goes on without it: {_placements(left)}",
+                    yield finding(
+                        "deployment-goes-on",
+                        address,
+                        f"its deployment goes on without it: {_placements(left)}",
                         origin=action.origin,
                         notes=("There is no API to undeploy; roll it back in Octomil if it is to end.",),
                     )
