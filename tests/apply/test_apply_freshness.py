@@ -9,6 +9,7 @@ from tests.support.site import Site, Tap, fates
 from tests.support.states import desired_app
 
 from octosync.apply import FRESH_FOR_SECONDS, Applied
+from octosync.model import Status
 
 LOCAL_ONLY = {"serving_policy": "local_only"}
 
@@ -282,4 +283,4 @@ async def test_a_move_whose_first_half_is_done_already_gets_its_second(site: Sit
     assert site.writes() == ["POST /api/v1/apps/to/targets"]
     assert site.state()["to"]["targets"] == ["ios:com.moved"]
     _, actions = site.last_run()
-    assert [action.status for action in actions] == ["done", "done"]
+    assert [action.status for action in actions] == [Status.DONE, Status.DONE]

@@ -13,7 +13,7 @@ from tests.support.site import Hook, Site, Tap, fates, open_site
 from tests.support.states import desired_app
 
 from octosync.apply import Applied
-from octosync.model import App
+from octosync.model import App, Status
 
 
 @contextmanager
@@ -59,7 +59,7 @@ async def test_a_stop_finishes_what_is_under_way_and_starts_nothing(site: Site) 
     assert {outcome.message for outcome in applied.outcomes[1:]} == {"the run was interrupted before it"}
     assert site.writes() == ["POST /api/v1/apps"]
     assert applied.stopped_by is None
-    assert [action.status for action in site.last_run()[1]] == ["done"]
+    assert [action.status for action in site.last_run()[1]] == [Status.DONE]
     assert set(fates(await site.turn(*turn.plan.desired)).values()) == {"done"}
 
 
@@ -101,7 +101,7 @@ async def test_a_kill_leaves_a_record_that_was_begun(site: Site) -> None:
         await runs[0]
     recorded, actions = site.last_run()
     assert (recorded.ended_at, recorded.exit_code) == (None, None)
-    assert [(action.status, action.ended_at is None) for action in actions] == [("done", False), (None, True)]
+    assert [(action.status, action.ended_at is None) for action in actions] == [(Status.DONE, False), (None, True)]
 
 
 @pytest.mark.parametrize("committed", [False, True])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.invoking import Desk
 
-COMMANDS = ("demo", "validate", "plan", "apply", "server", "version")
+COMMANDS = ("demo", "validate", "plan", "apply", "history", "server", "version")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

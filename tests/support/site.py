@@ -15,12 +15,12 @@ from tests.support.calls import connection_to
 from tests.support.plane import Plane, writes_in
 
 from octosync.apply import Applied, Progress, Record
-from octosync.model import App, Sensitivity, State
+from octosync.model import App, JournalledAction, JournalledRun, Sensitivity, State
 from octosync.octomil import Octomil
 from octosync.plan import ALL, GuardPolicy
 from octosync.reconcile import Turn, act, look
 from octosync.server import Settings, running
-from octosync.state import Journal, JournalledAction, JournalledRun
+from octosync.state import Journal, RecordedRuns
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 RESUME = "octosync apply -f apps/"
@@ -140,7 +140,7 @@ class Site:
 
     def last_run(self) -> tuple[JournalledRun, tuple[JournalledAction, ...]]:
         """Return the latest run in the journal."""
-        with Journal(self.journal) as journal:
+        with RecordedRuns(self.journal) as journal:
             run = journal.runs()[0]
             return run, journal.actions(run.id)
 

@@ -16,7 +16,7 @@ from octosync.cli import signals
 from octosync.cli.asking import asked_from, plan_and_apply_options
 from octosync.cli.console import ask, err, may_prompt, out, out_json, wants_colour
 from octosync.cli.failing import report_failure
-from octosync.cli.options import option, output_option
+from octosync.cli.options import option, output_option, state_option
 from octosync.cli.planfile import asked_as_approved, check_configured_paths, read_plan_file
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.cli.turning import Prepared, open_remote, prepare, take_look
@@ -25,21 +25,14 @@ from octosync.octomil import Octomil
 from octosync.plan import Approval, RunInfo, what_moved
 from octosync.reconcile import Turn, act, refuse_unsafe
 from octosync.report import exit_code_of_outcomes, outcomes_document, render_outcomes
-from octosync.state import DEFAULT_PATH, Journal
+from octosync.state import Journal
 
 
 @click.command(epilog="Example:  octosync apply -f apps/ --context production --yes")
 @click.argument("planfile", required=False, type=click.Path(path_type=Path), metavar="[PLANFILE]")
 @plan_and_apply_options
 @option("--yes", env=False, is_flag=True, help="Apply without asking; needed where there is no terminal.")
-@option(
-    "--state",
-    "journal",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_PATH,
-    show_default=True,
-    help="The journal of runs and actions.",
-)
+@state_option
 @output_option("text", "json")
 def command(*, planfile: Path | None, output: str, yes: bool, journal: Path, **flags: Any) -> ExitCode:  # noqa: ANN401 — see asking
     """Make the control plane what the manifests declare: plan, guard, confirm, apply.

@@ -10,6 +10,7 @@ import click
 
 from octosync.model import Optimize
 from octosync.plan import ALL
+from octosync.state import DEFAULT_PATH
 
 F = TypeVar("F", bound=Callable[..., object])
 Decorator = Callable[[F], F]
@@ -57,6 +58,15 @@ colour_option: Callable[[F], F] = option(
 
 config_option: Callable[[F], F] = option(
     "--config", type=click.Path(path_type=Path), help="octosync.yaml; otherwise looked for here and above."
+)
+
+state_option: Callable[[F], F] = option(
+    "--state",
+    "journal",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_PATH,
+    show_default=True,
+    help="The journal of runs and actions.",
 )
 
 manifest_options = stacked(

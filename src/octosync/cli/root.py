@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "validate": "Check manifests, offline.",
     "plan": "Show what apply would do; change nothing.",
     "apply": "Make the control plane what the manifests declare.",
+    "history": "Show what runs did, from the journal.",
     "server": "Run the embedded control plane.",
     "version": "Print the version.",
 }

@@ -16,6 +16,7 @@ from octosync.model.deployment import (
     Preview,
 )
 from octosync.model.diagnostic import Diagnostic, Severity
+from octosync.model.journalled import JournalledAction, JournalledRun
 from octosync.model.jsonvalue import JsonObject, JsonValue, canonical_json, digest_of, json_equal
 from octosync.model.observation import Observation
 from octosync.model.origin import Origin
@@ -52,6 +53,8 @@ __all__ = [
     "FirstRequest",
     "Health",
     "InferenceConfig",
+    "JournalledAction",
+    "JournalledRun",
     "JsonObject",
     "JsonValue",
     "Kind",

@@ -10,6 +10,7 @@ from octosync.report.diagnostics import render_diagnostics
 from octosync.report.documents import json_text, outcomes_document
 from octosync.report.error import NOTHING_WRITTEN, render_error
 from octosync.report.exit_codes import exit_code_of_outcomes, exit_code_of_plan
+from octosync.report.history import history_document, render_history, render_run, run_document
 from octosync.report.outcomes import render_outcomes
 from octosync.report.plain import visible
 from octosync.report.plan import render_plan
@@ -19,14 +20,18 @@ __all__ = [
     "NOTHING_WRITTEN",
     "exit_code_of_outcomes",
     "exit_code_of_plan",
+    "history_document",
     "is_valid",
     "json_text",
     "outcomes_document",
     "render_diagnostics",
     "render_error",
+    "render_history",
     "render_outcomes",
     "render_plan",
+    "render_run",
     "render_validation",
+    "run_document",
     "validate_document",
     "visible",
 ]

@@ -22,7 +22,7 @@ _SYMBOLS: Final = {
     Status.SKIPPED: "↷",
     Status.NOT_ATTEMPTED: "·",
 }
-_WORDS: Final = {
+STATUS_WORDS: Final = {
     Status.DONE: "applied",
     Status.FAILED: "failed",
     Status.NOT_KEPT: "not kept",
@@ -51,7 +51,7 @@ def render_outcomes(
     An interrupted run lists what was done.
     """
     ink = Ink(colour)
-    lines = [_counts(outcomes, ink)]
+    lines = [status_counts([outcome.status for outcome in outcomes], ink)]
     if exit_code in _INTERRUPTED:
         lines += ["Stopped: requests in flight were finished, nothing else was sent. Done:", *_done(outcomes, ink)]
     lines += _attention(plan, outcomes, ink)
@@ -62,18 +62,18 @@ def render_outcomes(
     return text_of(lines)
 
 
-def _counts(outcomes: Sequence[Outcome], ink: Ink) -> str:
-    statuses = [outcome.status for outcome in outcomes]
+def status_counts(statuses: Sequence[Status], ink: Ink) -> str:
+    """Count outcomes: `✓ 3 applied   ✗ 1 failed`; what was applied always, the others where there are any."""
     return "   ".join(
-        f"{_symbol(status, ink)} {statuses.count(status):,} {words}"
-        for status, words in _WORDS.items()
+        f"{status_symbol(status, ink)} {statuses.count(status):,} {words}"
+        for status, words in STATUS_WORDS.items()
         if status in statuses or status is Status.DONE
     )
 
 
 def _done(outcomes: Sequence[Outcome], ink: Ink) -> Iterator[str]:
     done = [outcome for outcome in outcomes if outcome.status is Status.DONE]
-    yield from (f"{_symbol(outcome.status, ink)} {_named(outcome)}" for outcome in done)
+    yield from (f"{status_symbol(outcome.status, ink)} {_named(outcome)}" for outcome in done)
     if not done:
         yield "  nothing"
 
@@ -84,14 +84,14 @@ def _attention(plan: Plan, outcomes: Sequence[Outcome], ink: Ink) -> Iterator[st
     notable = [outcome for outcome in outcomes if outcome.status is not Status.DONE or outcome.message]
     for _, group in groupby(notable, key=_said):
         first, *others = group
-        symbol, said = _symbol(first.status, ink), _message(first)
+        symbol, said = status_symbol(first.status, ink), _message(first)
         if others:
-            yield f"{symbol} {said or _WORDS[first.status]}:"
+            yield f"{symbol} {said or STATUS_WORDS[first.status]}:"
             yield from (f"    {_named(outcome)}" for outcome in (first, *others)[:_ALIKE])
             if len(others) >= _ALIKE:
                 yield f"    and {len(others) + 1 - _ALIKE:,} more"
         else:
-            yield f"{symbol} {_named(first)}: {said or _WORDS[first.status]}"
+            yield f"{symbol} {_named(first)}: {said or STATUS_WORDS[first.status]}"
             yield from _where(origins.get((first.address, first.verb)))
         yield from (f"    {visible(hint)}" for hint in first.hints)
 
@@ -116,6 +116,7 @@ def _named(outcome: Outcome) -> str:
     return f"{outcome.verb} {visible(str(outcome.address))}"
 
 
-def _symbol(status: Status, ink: Ink) -> str:
+def status_symbol(status: Status, ink: Ink) -> str:
+    """Return the sign of an outcome, painted."""
     paint = {Status.DONE: ink.green, Status.FAILED: ink.red, Status.NOT_KEPT: ink.red}.get(status, ink.yellow)
     return paint(_SYMBOLS[status])

@@ -51,6 +51,20 @@ def time_words(at: datetime | None) -> str:
     return "at an unknown time" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def seconds_words(seconds: float | None) -> str:
+    """Write how long something took: `34 ms`, `1.2 s`, `48 s`, `3 min 20 s`, `2 h 5 min`; a dash where it isn't known."""
+    if seconds is None:
+        return "-"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
 def counted(count: int, noun: str) -> str:
     """Count things: `1 app`, `1,240 devices`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -3,6 +3,7 @@
 What may not live here: values of objects, request or answer bodies, anything a secret could be in.
 """
 
-from octosync.state.journal import DEFAULT_PATH, Journal, JournalledAction, JournalledRun
+from octosync.state.journal import DEFAULT_PATH, Journal
+from octosync.state.recorded import RecordedRuns
 
-__all__ = ["DEFAULT_PATH", "Journal", "JournalledAction", "JournalledRun"]
+__all__ = ["DEFAULT_PATH", "Journal", "RecordedRuns"]

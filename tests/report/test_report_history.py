@@ -1,0 +1,141 @@
+"""What the journal tells, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from octosync.model import JournalledAction, JournalledRun, Status
+from octosync.report import history_document, json_text, render_history, render_run, run_document
+from octosync.report.words import seconds_words
+
+AT = datetime(2030, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+DONE = JournalledAction(
+    1, "app/a", "create", "apps.create", AT, AT + timedelta(seconds=0.25), Status.DONE, "", ("req_1", "req_2")
+)
+FAILED = JournalledAction(
+    2,
+    "app/a/slot/chat",
+    "create",
+    "apps.put_slot",
+    AT,
+    AT + timedelta(seconds=75),
+    Status.FAILED,
+    "rejected",
+    ("req_3",),
+)
+BEGUN = JournalledAction(3, "app/a/target/ios:x", "delete", "apps.delete_target", AT, None, None, "", ())
+
+
+def run(id_: str = "20300102T030405Z-00aa11", **facts: Any) -> JournalledRun:
+    """Make a run that ended after a minute and a half, in part."""
+    ended = {"ended_at": AT + timedelta(seconds=90), "exit_code": 5}
+    place = {"control_plane": "https://user:hunter2@api.octomil.com/api/v1", "org_id": "org-1", "digest": "sha256:00"}
+    return JournalledRun(id=id_, started_at=AT, **{**ended, **place, **facts})
+
+
+DEAD = run("20300102T030406Z-00bb22", ended_at=None, exit_code=None, org_id=None)
+
+
+def test_runs_are_a_table() -> None:
+    """A row a run: when, how long, how it ended, where, what was begun and what became of it; columns line up."""
+    text = render_history([(DEAD, [DONE, BEGUN]), (run(), [DONE, FAILED]), (run(), [])], every=7, colour=False)
+    assert text == (
+        "RUN                      STARTED               TOOK        EXIT  CONTROL PLANE    CHANGES             OUTCOMES\n"
+        "20300102T030406Z-00bb22  2030-01-02 03:04 UTC  -           -     api.octomil.com  1 create, 1 delete  "
+        "✓ 1 applied   … 1 unknown   not ended\n"
+        "20300102T030405Z-00aa11  2030-01-02 03:04 UTC  1 min 30 s  5     api.octomil.com  2 create            "
+        "✓ 1 applied   ✗ 1 failed\n"
+        "20300102T030405Z-00aa11  2030-01-02 03:04 UTC  1 min 30 s  5     api.octomil.com  none                "
+        "✓ 0 applied\n"
+        "The newest 3 of 7 runs: --limit N shows more.\n"
+    )
+
+
+def test_a_run_is_told_with_all_its_actions() -> None:
+    """Each action has its outcome, its duration, the ids of its requests, and the name of what went wrong."""
+    assert render_run(run(), [DONE, FAILED], colour=False) == (
+        "Run 20300102T030405Z-00aa11 · api.octomil.com, org org-1\n"
+        "Started 2030-01-02 03:04 UTC, took 1 min 30 s, exit 5\n"
+        "Manifests sha256:00\n"
+        "\n"
+        "✓ create app/a            250 ms  req_1  req_2\n"
+        "✗ create app/a/slot/chat  1 min 15 s  req_3  failed  rejected\n"
+        "\n"
+        "✓ 1 applied   ✗ 1 failed\n"
+    )
+
+
+def test_a_run_that_never_ended_says_so() -> None:
+    """What was begun and never ended is unknown, not failed and not done, and how to find out is said."""
+    text = render_run(DEAD, [DONE, BEGUN], colour=False)
+    assert "never ended: it is still under way, or was interrupted or killed\n" in text
+    assert "… delete app/a/target/ios:x       -  unknown\n" in text
+    assert "whether it took effect, the next plan finds out by reading.\n" in text
+
+
+def test_documents_say_the_same() -> None:
+    """Stable names, times in UTC, null for what has no end, `unknown` for an action without one."""
+    listed = json.loads(json_text(history_document([(run(), [DONE, FAILED]), (DEAD, [BEGUN])], journal="state.db")))
+    whole = json.loads(json_text(run_document(DEAD, [DONE, BEGUN], journal="state.db")))
+    for document in (listed, whole):
+        assert (document["format_version"], document["journal"]) == ("1.0", "state.db")
+    first, second = listed["runs"]
+    assert first["summary"]["done"] == first["summary"]["failed"] == 1
+    assert (first["started_at"], first["seconds"]) == ("2030-01-02T03:04:05.678Z", 90.0)
+    assert (second["ended_at"], second["seconds"], second["exit_code"]) == (None, None, None)
+    assert second["summary"]["unknown"] == 1
+    assert whole["run"] == DEAD.id
+    assert [action["status"] for action in whole["actions"]] == ["done", "unknown"]
+    assert whole["actions"][0]["request_ids"] == ["req_1", "req_2"]
+    assert (whole["actions"][1]["ended_at"], whole["actions"][1]["seconds"]) == (None, None)
+
+
+def test_no_escape_and_no_credential_of_a_journal_is_shown() -> None:
+    """A journal may have been written by anybody: what it holds is shown as text, and a URL without its user part."""
+    wild = JournalledAction(1, "app/\x1b[31m", "\x1b]0;x", "o", AT, AT, Status.FAILED, "\x1b[2J", ("\x1b[1m",))
+    texts = [
+        render_run(run("\x1b[5m", org_id="\x1b[6m", digest="\x1b[7m"), [wild], colour=False),
+        render_history([(run("\x1b[5m", control_plane="http://\x1b[8m"), [wild])], every=1, colour=False),
+    ]
+    assert all("\x1b" not in text for text in texts)
+    shown = "".join((*texts, str(history_document([(run(), [])], journal="j")), render_run(run(), [], colour=False)))
+    assert "hunter2" not in shown
+
+
+def test_colour_changes_no_word() -> None:
+    """Painted, it is the same text."""
+    recorded = [(DEAD, [DONE, FAILED, BEGUN])]
+    painted = render_history(recorded, every=1, colour=True) + render_run(*recorded[0], colour=True)
+    plain = render_history(recorded, every=1, colour=False) + render_run(*recorded[0], colour=False)
+    assert painted != plain
+    for code in ("0", "1", "31", "32", "33"):
+        painted = painted.replace(f"\x1b[{code}m", "")
+    assert painted == plain
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, "-"),
+        (0.0, "0 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1.0 s"),
+        (9.96, "10 s"),
+        (59.7, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (3599.6, "1 h 0 min"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_durations_are_read_at_a_glance(seconds: float | None, words: str) -> None:
+    """No more digits than anybody needs, and no 60 seconds or minutes."""
+    assert seconds_words(seconds) == words
+
+
+def test_a_clock_that_is_set_back_makes_no_time_negative() -> None:
+    """A duration is never below zero, whatever zones and clocks say."""
+    assert run(ended_at=AT.astimezone(timezone(timedelta(hours=2))) - timedelta(hours=1)).seconds == 0.0
