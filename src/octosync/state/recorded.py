@@ -107,9 +107,12 @@ def _run(row: Sequence[Any]) -> JournalledRun:
 
 
 def _action(row: Sequence[Any]) -> JournalledAction:
-    *first, begun_at, ended_at, status, reference, request_ids = row
+    number, address, verb, operation, begun_at, ended_at, status, reference, request_ids = row
     return JournalledAction(
-        *first,
+        number,
+        address,
+        verb,
+        operation,
         _time(begun_at),
         _time_or_none(ended_at),
         None if status is None else Status(status),
