@@ -130,7 +130,7 @@ def test_at_most_so_many_canaries_run_in_the_org() -> None:
     seen = observation(*map(live, slugs), checks={where(slug): better() for slug in slugs}, canaries=1)
     plan = plan_of(map(wanted, slugs), seen, deploy=DeployPolicy(max_canaries=3), curiosity=CURIOUS)
     assert shown(plan) == ["optimize app/a/capability/chat@production", "optimize app/b/capability/chat@production"]
-    assert waits(plan) == ["3 canaries run in the org (maxCanaries)"] * 2
+    assert waits(plan) == ["at most 3 canaries run in the org at once (maxCanaries)"] * 2
     none = plan_of(map(wanted, slugs), seen, deploy=DeployPolicy(max_canaries=1), curiosity=CURIOUS)
     assert none.actions == ()
 
@@ -160,7 +160,7 @@ def test_one_canary_a_slot() -> None:
     app = live_app("a", slots={"chat": {}}, deployments=two)
     plan = plan_of(both, observation(app, checks=checks, canaries=0), curiosity=CURIOUS)
     assert shown(plan) == ["optimize app/a/capability/chat@production"]
-    assert waits(plan) == ["a canary of this slot runs"]
+    assert waits(plan) == ["one canary of a slot at a time"]
     busy = live_app("a", slots={"chat": {}}, deployments=[deployed("a", canary=Canary(candidate="v2")), two[1]])
     seen = observation(busy, checks=checks, canaries=1)
     second = plan_of(both, seen, curiosity=CURIOUS)

@@ -54,13 +54,16 @@ def choose_canaries(better: Iterable[Better], live: State, seen: Observation, po
         waiting = _not_yet(one)
         if one.level is Optimize.AUTO and not waiting:
             if slot in busy:
-                waiting = "a canary of this slot runs"
+                waiting = "one canary of a slot at a time"
             elif seen.canaries is None:
                 asks = True
             elif isinstance(seen.canaries, RemoteError):
                 waiting = f"how many canaries run in the org could not be read: {seen.canaries.message}"
             elif seen.canaries + len(actions) >= policy.max_canaries:
-                waiting = f"{policy.max_canaries} canaries run in the org (maxCanaries)"
+                most = policy.max_canaries
+                waiting = (
+                    f"at most {most} {'canary runs' if most == 1 else 'canaries run'} in the org at once (maxCanaries)"
+                )
             if not waiting and not asks:
                 busy.add(slot)
                 there = live.apps[one.app.slug].deployments_at(one.address)

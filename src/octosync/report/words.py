@@ -28,7 +28,7 @@ _REASONS: Final[Mapping[Reason, str]] = {
     Reason.DIFFERS: "differs from the manifest",
     Reason.REMOVED: "no longer in the manifest",
     Reason.MOVED: "moves",
-    Reason.NOT_DEPLOYED: "not deployed yet",
+    Reason.NOT_DEPLOYED: "not deployed",
     Reason.BETTER_VARIANT: "a better variant is available",
 }
 
