@@ -18,15 +18,15 @@ live.json and after.json have the same format, and what a slot, an app or a conf
     {"apps": {"search": {"name": "Search", "archived": false, "targets": ["ios:com.acme.search"],
                          "slots": {"chat": {"serving_policy": "local_first"}}, "inference_config": {…},
                          "deployments": [{"capability": "chat", "environment": "production", "status": "active",
-                                          "model_variant_id": "good",
-                                          "canary": {"candidate_variant_id": "better", "percentage": 30}}]}}}
+                                          "model_variant_id": "lean",
+                                          "canary": {"candidate_variant_id": "deep", "percentage": 30}}]}}}
 
 A slot has the variant of its last deployment, unless it states its own. A canary is to what is best for the app. In
 after.json a deployment has the `targets` that it is assigned to. live.json alone may hold, too:
 
     of an app   "devices": {"ios:com.acme.search": {"high": 90}}    how many of each class were seen
                 "requests": {"chat": {"local": 900, "cloud": 30}}   how many its routing statistics count
-    "catalog": {"good": {}, "better": {"quality": 1.2}}             variants, in place of the default ones
+    "catalog": {"lean": {}, "deep": {"quality": 1.2}}             variants, in place of the default ones
     "by": {"app/search/slot/chat": "ana"}                           who wrote what, where it was not `ci`
     "allowed": {"slot_fields": ["speculative"]}                     what this control plane knows beyond the contract
     "require_approval": ["production"]                              where a person is asked, until apply has ended
