@@ -139,7 +139,10 @@ def test_a_plan_of_deployments_reads_as_people_expect() -> None:
             Preview(variant=None, reason="no device fits"),
             "Octomil finds no variant for it\n      because: no device fits\n",
         ),
-        (Unavailable("unavailable", "503 from the orchestrator"), "no preview: it could not be had, the warning preview-failed says why\n"),
+        (
+            Unavailable("unavailable", "503 from the orchestrator"),
+            "no preview: it could not be had, the warning preview-failed says why\n",
+        ),
     ],
 )
 def test_what_enabling_would_do_is_said_as_far_as_it_is_known(preview: Preview | Unavailable, words: str) -> None:
