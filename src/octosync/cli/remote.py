@@ -59,12 +59,24 @@ def ask(at: Reach, stage: str, question: Callable[[Octomil, ProgressBar], Awaita
     Raises what the question raises, and `Interrupted` where a signal ended it.
     """
 
-    async def asked(_: signals.Stopping) -> T:
+    async def asked(remote: Octomil, waits: Waits) -> T:
+        with ProgressBar(stage, at.connection.requests_per_minute) as bar:
+            waits.show = bar.waiting
+            return await question(remote, bar)
+
+    return converse(at, asked)
+
+
+def converse(at: Reach, conversation: Callable[[Octomil, Waits], Awaitable[T]]) -> T:
+    """Open a client, lead a conversation through it that shows its own progress, and close it.
+
+    Raises what the conversation raises, and `Interrupted` where a signal ended it.
+    """
+
+    async def led(_: signals.Stopping) -> T:
         waits = Waits()
         sensitivity = at.configuration.sensitivity
         async with Octomil(at.connection, at.configuration.contract, sensitivity=sensitivity, on_wait=waits) as remote:
-            with ProgressBar(stage, at.connection.requests_per_minute) as bar:
-                waits.show = bar.waiting
-                return await question(remote, bar)
+            return await conversation(remote, waits)
 
-    return signals.run(asked)
+    return signals.run(led)

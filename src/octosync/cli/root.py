@@ -18,6 +18,8 @@ _COMMANDS: Final = {
     "plan": "Show what apply would do; change nothing.",
     "apply": "Make the control plane what the manifests declare.",
     "history": "Show what runs did, from the journal.",
+    "activity": "Show what was done to an app, and by whom.",
+    "decisions": "Show where an app's requests went.",
     "server": "Run the embedded control plane.",
     "version": "Print the version.",
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from octosync.contract.names import DEPLOYED_STATUSES_NOT_LIVE
 
@@ -193,7 +193,7 @@ class WireRoutingDecision(Wire):
     route: str | None = None
     capability: str | None = None
     model_variant_id: str | None = None
-    latency_ms: float | None = None
+    latency_ms: FiniteFloat | None = None
     created_at: str | None = None
 
 

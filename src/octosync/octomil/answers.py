@@ -70,6 +70,6 @@ def time_of(text: str | None) -> datetime | None:
     """Read a time of the control plane's, UTC where it names no zone; None for none, or for what is not one."""
     try:
         at = datetime.fromisoformat(text or "")
-    except ValueError:
+        return at.replace(tzinfo=UTC) if at.utcoffset() is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):  # OverflowError: the first or last day of the calendar, in another zone
         return None
-    return at if at.utcoffset() is not None else at.replace(tzinfo=UTC)

@@ -28,7 +28,14 @@ from octosync.plan.approval import Approval, read_approval, what_moved
 from octosync.plan.authors import LastChange, needs_author
 from octosync.plan.capabilities import DeployPolicy
 from octosync.plan.diff import field_changes
-from octosync.plan.document import FORMAT_VERSION, all_diagnostics, declared_of, diagnostic_document, plan_document
+from octosync.plan.document import (
+    FORMAT_VERSION,
+    all_diagnostics,
+    declared_of,
+    diagnostic_document,
+    plan_document,
+    utc_text,
+)
 from octosync.plan.findings import FINDINGS, Finding
 from octosync.plan.guards import ALL, Blocked, GuardPolicy, Override, curiosity_of, judge, overrides_of
 from octosync.plan.make import make_plan
@@ -85,5 +92,6 @@ __all__ = [
     "overrides_of",
     "plan_document",
     "read_approval",
+    "utc_text",
     "what_moved",
 ]

@@ -58,6 +58,19 @@ def clipped(text: str, limit: int | None) -> str:
     return f"{text[:limit]}{ELLIPSIS} ({len(text):,} characters)"
 
 
+def cut(text: str, width: int | None) -> str:
+    """Cut a visible text to so many columns, with an ellipsis for what is gone; None: no limit."""
+    if width is None or cells(text) <= width:
+        return text
+    kept, room = "", max(0, width - 1)
+    for character in text:
+        room -= _cells(character)
+        if room < 0:
+            break
+        kept += character
+    return kept + ELLIPSIS
+
+
 def text_of(lines: Iterable[str]) -> str:
     """Join lines into a report: none of them ends in spaces, the last ends in a line break."""
     return "".join(f"{line.rstrip()}\n" for line in lines)

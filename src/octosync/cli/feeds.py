@@ -1,0 +1,154 @@
+"""What the commands share that show a feed of one app: its newest entries, and with --follow what comes after them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import click
+
+from octosync.cli.console import err, out, out_json, wants_colour
+from octosync.cli.options import colour_option, option, output_option, stacked
+from octosync.cli.progress import ProgressBar, Waits
+from octosync.cli.remote import control_plane_options, converse, reach
+from octosync.errors import ExitCode, Interrupted, RemoteError, UsageError
+from octosync.octomil import Octomil
+from octosync.octomil.feeds import Entry, Feed, Newest, News, follow
+from octosync.report import visible
+from octosync.report.feeds import Presentation, Table, feed_document, feed_lines
+
+E = TypeVar("E", bound=Entry)
+
+_MOST = 10_000
+
+feed_options = stacked(
+    click.argument("app"),
+    option(
+        "--limit",
+        type=click.IntRange(0, _MOST),
+        default=50,
+        show_default=True,
+        metavar="N",
+        help="The newest N; with --follow also 0, for none of them.",
+    ),
+    option("--follow", is_flag=True, help="Go on with what comes after them, until Ctrl-C."),
+    option(
+        "--interval",
+        type=click.FloatRange(0.1, 3600),
+        default=5.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="How often --follow looks.",
+    ),
+    control_plane_options,
+    output_option("text", "json", "jsonl"),
+    colour_option,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was asked on the command line."""
+
+    app: str
+    limit: int
+    follow: bool
+    interval: float
+    output: str
+    colour: str
+
+
+def show_feed(
+    flags: Mapping[str, Any], open_feed: Callable[[Octomil, str], Feed[E]], shown: Presentation[E]
+) -> ExitCode:
+    """Show the feed that `open_feed` opens, in the way that it is `shown`. Raises `RemoteError` and `UsageError`."""
+    asked = Asked(**{name: flags[name] for name in Asked.__dataclass_fields__})
+    _check(asked)
+    at = reach(flags)
+    screen = _Screen(asked, shown)
+
+    async def shown_until_the_end(remote: Octomil, waits: Waits) -> None:
+        feed = open_feed(remote, asked.app)
+        with ProgressBar("reading", at.connection.requests_per_minute) as bar:
+            waits.show = bar.waiting
+            newest = await feed.newest(asked.limit, to_follow=asked.follow)
+            waits.show = None
+        screen.begin(newest)
+        if asked.follow:
+            async for news in follow(feed, every=asked.interval, failed=screen.complain):
+                screen.go_on(news)
+
+    try:
+        converse(at, shown_until_the_end)
+    except Interrupted as end:
+        if not asked.follow:
+            raise
+        return end.exit_code  # how following ends: nothing that was to be done is left undone
+    return ExitCode.DONE
+
+
+def _check(asked: Asked) -> None:
+    if asked.app in {"", ".", ".."}:
+        raise UsageError("no-app", f"{asked.app!r} names no app", hints=("Give the app's slug.",))
+    if asked.follow and asked.output == "json":
+        raise UsageError(
+            "endless-document",
+            "--follow has no end, and a JSON document needs one",
+            hints=("Use -o jsonl: each entry is a line of its own, written as it comes.",),
+        )
+
+
+class _Screen(Generic[E]):
+    """Writes entries as they were asked for; notes go to standard error."""
+
+    def __init__(self, asked: Asked, shown: Presentation[E]) -> None:
+        self._asked = asked
+        self._shown = shown
+        self._table: Table[E] | None = None
+
+    def begin(self, newest: Newest[E]) -> None:
+        """Write the newest entries."""
+        asked, entries = self._asked, newest.entries
+        match asked.output:
+            case "json":
+                out_json(feed_document(self._shown, asked.app, entries, complete=newest.complete))
+            case "jsonl":
+                out(feed_lines(self._shown, entries))
+            case _:
+                self._begin_table(newest)
+
+    def go_on(self, news: News[E]) -> None:
+        """Write what has come since."""
+        if news.gap:
+            err("More came at once than is read in one look: older entries than these are left out.\n")
+        if self._asked.output == "jsonl":
+            out(feed_lines(self._shown, news.entries))
+        elif news.entries:
+            self._table = self._table or self._with_head(news.entries)
+            out(self._table.rows(news.entries))
+
+    def complain(self, error: RemoteError, seconds: float) -> None:
+        """Say that a look failed, and when the next one is."""
+        err(f"{visible(error.reference)}: {visible(error.message)}; trying again in {seconds:g} s\n")
+
+    def _begin_table(self, newest: Newest[E]) -> None:
+        entries, following = newest.entries, self._asked.follow
+        if not entries:
+            if newest.complete and not following:
+                out(f"{self._shown.nothing}\n")
+            return
+        if not newest.complete:
+            err(f"The newest {len(entries):,}; there are older ones: --limit N\n")
+        self._table = self._with_head(entries)
+        out(self._table.rows(entries))
+        if summary := "" if following else "".join(f"{line}\n" for line in self._shown.summary(entries)):
+            out(f"\n{summary}")
+
+    def _with_head(self, entries: tuple[E, ...]) -> Table[E]:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        table = Table(self._shown, entries, colour=wants_colour(sys.stdout, self._asked.colour), width=width)
+        out(table.head())
+        return table

@@ -1,0 +1,255 @@
+"""Feeds: the newest end, then what comes after it; nothing lost, nothing twice, and no request that isn't needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.calls import client_of
+from tests.support.plane import Plane
+
+from octosync.errors import CredentialRefused, Missing, Rejected, RemoteError, Unavailable
+from octosync.model import Event
+from octosync.octomil.feeds import MOST_PAGES, Feed, activity_feed, decisions_feed, follow
+from octosync.octomil.paging import PAGE
+
+ACTIVITY = "GET /api/v1/apps/shop/activity"
+
+
+@dataclass
+class Pages:
+    """A control plane's feed, newest first, `before` each page of which something may happen to it."""
+
+    ids: list[int] = field(default_factory=list)
+    before: Callable[[], None] = lambda: None
+    asked: int = 0
+
+    async def read(self, offset: int, limit: int) -> tuple[Sequence[Event], bool]:
+        """Answer a page."""
+        self.before()
+        self.asked += 1
+        page = self.ids[offset : offset + limit]
+        return [Event(id=str(id_)) for id_ in page], offset + limit >= len(self.ids)
+
+    def grow(self, count: int = 1) -> None:
+        """Let so many entries come."""
+        newest = max(self.ids, default=0)
+        self.ids[:0] = range(newest + count, newest, -1)
+
+
+def ids_of(entries: Sequence[Event]) -> list[int]:
+    return [int(one.id) for one in entries]
+
+
+@given(st.integers(0, 350), st.integers(0, 350))
+async def test_the_newest_entries_come_newest_last_in_no_more_pages_than_they_take(there: int, wanted: int) -> None:
+    """N entries take ⌈N / 100⌉ requests, and it is said whether there are older ones."""
+    pages = Pages()
+    pages.grow(there)
+    newest = await Feed(pages.read).newest(wanted)
+    assert ids_of(newest.entries) == list(range(max(0, there - wanted) + 1, there + 1))
+    assert newest.complete is (there <= wanted)
+    assert pages.asked == max(1, -(-min(there, wanted) // PAGE))
+
+
+async def test_a_feed_that_grows_while_it_is_read_tells_nothing_twice() -> None:
+    """What comes between two pages moves them on; the overlap is told once, and the rest is read."""
+    pages = Pages()
+    pages.grow(300)
+    pages.before = lambda: pages.grow(3)
+    newest = await Feed(pages.read).newest(250)
+    assert ids_of(newest.entries) == list(range(54, 304))
+
+
+async def test_a_feed_without_pages_is_read_once() -> None:
+    """A control plane that answers the whole feed whatever it is asked for is not asked for ever."""
+    every = [Event(id=str(n)) for n in range(150)]
+    asked = []
+
+    async def read(offset: int, limit: int) -> tuple[Sequence[Event], bool]:
+        asked.append((offset, limit))
+        return every, False
+
+    newest = await Feed(read).newest(200)
+    assert len(newest.entries) == 150
+    assert newest.complete
+    assert len(asked) == 1
+
+
+async def test_a_feed_that_knows_no_offsets_is_not_read_for_ever() -> None:
+    """A control plane that answers the first page again and again has no more to say, and nobody claims that this is all."""
+    asked = []
+
+    async def read(offset: int, limit: int) -> tuple[Sequence[Event], bool]:
+        asked.append(offset)
+        return [Event(id=str(n)) for n in range(limit)], False
+
+    newest = await Feed(read).newest(350)
+    assert (len(newest.entries), newest.complete, asked) == (100, False, [0, 100])
+
+
+@given(st.integers(0, 150), st.lists(st.integers(0, 320), max_size=6), st.integers(0, 120))
+async def test_following_loses_nothing_and_tells_nothing_twice(before: int, growth: list[int], limit: int) -> None:
+    """However much comes between two looks, all of it is told once, in order; a look at nothing new is one request."""
+    pages = Pages()
+    pages.grow(before)
+    feed = Feed(pages.read)
+    told = ids_of((await feed.newest(limit, to_follow=True)).entries)
+    assert told == list(range(max(0, before - limit) + 1, before + 1))
+    for count in growth:
+        pages.grow(count)
+        pages.asked = 0
+        news = await feed.news()
+        told += ids_of(news.entries)
+        assert not news.gap
+        assert pages.asked <= count // PAGE + 1
+    assert told == list(range(max(0, before - limit) + 1, before + sum(growth) + 1))
+
+
+async def test_entries_of_the_same_time_may_change_places() -> None:
+    """An entry that appears below one that is known already is told all the same; those that only move are not."""
+    pages = Pages([9, 8, 7, 5])
+    feed = Feed(pages.read)
+    assert ids_of((await feed.newest(2, to_follow=True)).entries) == [8, 9]
+    pages.ids = [8, 9, 6, 7, 5]
+    assert ids_of((await feed.news()).entries) == [6]
+    assert ids_of((await feed.news()).entries) == []
+
+
+async def test_more_than_a_look_reads_is_a_gap() -> None:
+    """Where too much came at once, the newest of it is told, and that there is a gap before it."""
+    pages = Pages([1])
+    feed = Feed(pages.read)
+    await feed.newest(1, to_follow=True)
+    pages.grow(MOST_PAGES * PAGE + 50)
+    pages.asked = 0
+    news = await feed.news()
+    assert news.gap
+    assert ids_of(news.entries) == list(range(52, MOST_PAGES * PAGE + 52))
+    assert pages.asked == MOST_PAGES
+    assert (await feed.news()).entries == ()
+
+
+async def test_a_look_that_fails_half_way_loses_nothing() -> None:
+    """Where the second page can't be read, the next look brings all of it."""
+    pages = Pages([1])
+    feed = Feed(pages.read)
+    await feed.newest(1, to_follow=True)
+    pages.grow(150)
+    pages.asked = 0
+
+    def second_fails() -> None:
+        if pages.asked == 1:
+            pages.asked += 1
+            raise Unavailable("unavailable", "no")
+
+    pages.before = second_fails
+    with pytest.raises(Unavailable):
+        await feed.news()
+    assert ids_of((await feed.news()).entries) == list(range(2, 152))
+
+
+async def test_failed_looks_are_told_and_come_less_often() -> None:
+    """Each failure is told with the wait before the next look, which doubles up to a minute, and is short again after."""
+    pages = Pages([1])
+    feed = Feed(pages.read)
+    await feed.newest(1)
+    waits: list[float] = []
+    told: list[float] = []
+    fails = 5
+
+    async def pause(seconds: float) -> None:
+        waits.append(seconds)
+
+    def failing() -> None:
+        if len(waits) <= fails:
+            raise Unavailable("unavailable", "no")
+        pages.grow()
+
+    pages.before = failing
+    looks = follow(feed, every=5, failed=lambda _, seconds: told.append(seconds), pause=pause)
+    assert ids_of((await anext(looks)).entries) == [2]
+    assert ids_of((await anext(looks)).entries) == [3]
+    assert told == [10, 20, 40, 60, 60]
+    assert waits == [5, 10, 20, 40, 60, 60, 5]
+
+
+@pytest.mark.parametrize("kind", [CredentialRefused, Missing, Rejected])
+async def test_what_asking_again_does_not_change_ends_following(kind: type[RemoteError]) -> None:
+    """A refused credential, an app that is gone: following ends with the error."""
+    pages = Pages([1])
+    feed = Feed(pages.read)
+    await feed.newest(1)
+
+    def refuse() -> None:
+        raise kind("refused", "no")
+
+    async def pause(_: float) -> None:
+        return
+
+    pages.before = refuse
+    with pytest.raises(kind):
+        await anext(follow(feed, every=1, failed=lambda *_: None, pause=pause))
+
+
+async def test_an_apps_activity_is_read_over_http(plane: Plane) -> None:
+    """The real feed, whole and by its end, with actors, resources and times."""
+    plane.app("shop", "chat", target="com.shop")
+    plane.app("other")
+    async with client_of(plane.url) as client:
+        feed = activity_feed(client, "shop")
+        newest = await feed.newest(2, to_follow=True)
+        assert [(one.type, one.resource) for one in newest.entries] == [
+            ("slot.created", ("slot", "chat")),
+            ("target.created", ("target", "ios:com.shop")),
+        ]
+        assert not newest.complete
+        assert all(one.actor == "anonymous" and one.at is not None for one in newest.entries)
+        plane.send("PATCH", "/apps/shop", {"name": "New"})
+        assert [one.type for one in (await feed.news()).entries] == ["app.updated"]
+        assert (await feed.news()).entries == ()
+    assert [line for line in plane.log() if line.startswith("GET ")] == [ACTIVITY] * 3
+
+
+async def test_an_apps_decisions_are_read_over_http(plane: Plane) -> None:
+    """Where requests went, newest last, with variant and latency."""
+    plane.app("shop", "chat")
+    for route, latency in (("local", 40), ("cloud", 230.5)):
+        body = {"app_slug": "shop", "capability": "chat", "route": route, "latency_ms": latency, "count": 1}
+        plane.local("POST", "/requests", body)
+    async with client_of(plane.url) as client:
+        newest = await decisions_feed(client, "shop").newest(50)
+    assert [(one.route, one.capability, one.latency_ms) for one in newest.entries] == [
+        ("local", "chat", 40),
+        ("cloud", "chat", 230.5),
+    ]
+    assert newest.complete
+
+
+async def test_an_app_that_is_not_there_is_an_error(plane: Plane) -> None:
+    """A feed of no app is not an empty feed."""
+    async with client_of(plane.url) as client:
+        with pytest.raises(Missing, match="there is no app nobody"):
+            await activity_feed(client, "nobody").newest(1)
+        assert client.requests == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"action": "not_found"}, {"action": "status", "status": 404, "code": "x"}, {"action": "html", "status": 404}],
+)
+async def test_a_control_plane_without_the_feed_is_told_from_one_without_the_app(
+    plane: Plane, fault: dict[str, object]
+) -> None:
+    """Where the feed is a 404, whoever's, and the app is there, the feed is what is missing."""
+    plane.app("shop")
+    plane.break_with({"operation": "apps.activity", "times": None, **fault})
+    async with client_of(plane.url) as client:
+        with pytest.raises(Rejected, match="has no activity feed: app shop is there") as absent:
+            await activity_feed(client, "shop").newest(1)
+        assert any("api.operations.apps.activity" in hint for hint in absent.value.hints)
+        with pytest.raises(Missing, match="there is no app nobody"):
+            await activity_feed(client, "nobody").newest(1)
