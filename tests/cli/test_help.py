@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.invoking import Desk
 
-COMMANDS = ("demo", "validate", "plan", "apply", "history", "activity", "decisions", "server", "version")
+COMMANDS = ("demo", "validate", "plan", "apply", "status", "history", "activity", "decisions", "server", "version")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -13,17 +13,32 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.scenes import SENSITIVITY, document_of, run_info
-from tests.support.states import desired_app, live_app, observation, plan_of
+from tests.support.states import deployed, desired_app, live_app, observation, plan_of
 
 from octosync.errors import ExitCode, Rejected
-from octosync.model import Diagnostic, Origin, Outcome, Severity, Status
+from octosync.model import (
+    AppStatus,
+    Canary,
+    Coverage,
+    Diagnostic,
+    Event,
+    FirstRequest,
+    Health,
+    Origin,
+    Outcome,
+    RoutingStats,
+    Severity,
+    Status,
+)
 from octosync.plan import ControlPlane, GuardPolicy, Invocation, Override, judge
 from octosync.report import (
+    StatusFacts,
     json_text,
     render_diagnostics,
     render_error,
     render_outcomes,
     render_plan,
+    render_status,
     render_validation,
     visible,
 )
@@ -38,6 +53,28 @@ def unsafe_in(text: str) -> set[str]:
     """Return what a terminal would act on, our own colours and line breaks aside."""
     left = OURS.sub("", text).replace("\n", "")
     return {c for c in left if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and c not in "\u200c\u200d"}
+
+
+def hostile_statuses(text: str, error: Rejected) -> list[AppStatus]:
+    """Make the statuses of two apps: one that could be read, with a text wherever an answer has one, one that could not."""
+    slug = f"app{text}"
+    deployments = (
+        deployed(slug, f"c{text}", f"e{text}", status=f"s{text}", variant=text),
+        deployed(slug, f"c{text}", canary=Canary(candidate=text, percentage=1.0), status=f"s{text}", variant=text),
+    )
+    app = live_app(slug, name=f"n{text}", slots={f"c{text}": {"model_variant_id": text, "serving_policy": text}})
+    read = AppStatus(
+        slug=slug,
+        app=app,
+        slots=app.slots,
+        deployments=deployments,
+        health=Health(status=text, slots=(Coverage(capability=f"c{text}", status=text),)),
+        first_request=FirstRequest(received=True),
+        routing=RoutingStats(total=1),
+        last_change=Event(id=text, type=text, actor=text, resource=(text, text)),
+    )
+    unread = dict.fromkeys(("slots", "deployments", "health", "first_request", "routing", "last_change"), error)
+    return [read, AppStatus(slug=slug, app=error, **unread)]  # type: ignore[arg-type]  # each part may be an error
 
 
 def everything(text: str, *, colour: bool) -> list[str]:
@@ -98,6 +135,9 @@ def everything(text: str, *, colour: bool) -> list[str]:
         "diagnostics": (finding, Diagnostic(severity=Severity.NOTICE, rule="n", summary=text, path=f"p{text}")),
     }
     return [
+        render_status(
+            hostile_statuses(text, error), StatusFacts(control_plane=about.control_plane, requests=1), colour=colour
+        ),
         *(render_plan(plan, colour=colour, full=full, **shown) for full in (False, True)),  # type: ignore[arg-type]  # one mapping for two calls
         render_outcomes(
             plan,

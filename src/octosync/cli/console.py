@@ -22,6 +22,15 @@ def wants_colour(stream: TextIO, choice: str) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def shows_blocks(stream: TextIO) -> bool:
+    """Say whether what goes to a stream can hold the characters that bars are drawn with."""
+    try:
+        "█▏░".encode(stream.encoding or "utf-8")
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True
+
+
 def may_prompt() -> bool:
     """Say whether there is a person to ask: a terminal on both sides, and no CI."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")

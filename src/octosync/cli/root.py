@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "validate": "Check manifests, offline.",
     "plan": "Show what apply would do; change nothing.",
     "apply": "Make the control plane what the manifests declare.",
+    "status": "Show what is live: coverage, deployments, traffic, last change.",
     "history": "Show what runs did, from the journal.",
     "activity": "Show what was done to an app, and by whom.",
     "decisions": "Show where an app's requests went.",

@@ -101,7 +101,7 @@ class WireOptimizationCheck(Wire):
 class WireCanary(Wire):
     """A canary's progress in percent."""
 
-    percentage: float | None = None
+    percentage: FiniteFloat | None = None
     candidate_variant_id: str | None = None
 
 
@@ -183,7 +183,7 @@ class WireRoutingStats(Wire):
     total_requests: int
     local_requests: int | None = None
     cloud_requests: int | None = None
-    average_latency_ms: float | None = None
+    average_latency_ms: FiniteFloat | None = None
 
 
 class WireRoutingDecision(Wire):

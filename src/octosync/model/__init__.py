@@ -36,6 +36,7 @@ from octosync.model.state import (
     Suspension,
     Target,
 )
+from octosync.model.status import AppStatus, Awaited
 
 __all__ = [
     "DEFAULT_SENSITIVE_KEYS",
@@ -43,7 +44,9 @@ __all__ = [
     "SENSITIVE_CHANGED",
     "Address",
     "App",
+    "AppStatus",
     "Assignment",
+    "Awaited",
     "Canary",
     "Coverage",
     "Deploy",

@@ -29,6 +29,7 @@ from octosync.octomil.reads import (
 )
 from octosync.octomil.routing import DecisionsPage, first_request, routing_decisions, routing_stats
 from octosync.octomil.secret import Secret
+from octosync.octomil.status import FoundApps, find_apps, read_statuses
 
 __all__ = [
     "API_PATH",
@@ -37,6 +38,7 @@ __all__ = [
     "Connection",
     "DecisionsPage",
     "EventsPage",
+    "FoundApps",
     "Octomil",
     "Pacer",
     "Priority",
@@ -52,6 +54,7 @@ __all__ = [
     "check_optimization",
     "deployment_in",
     "deployments_reading",
+    "find_apps",
     "first_request",
     "health",
     "inference_config_reading",
@@ -62,6 +65,7 @@ __all__ = [
     "org_events",
     "preview",
     "read_slot",
+    "read_statuses",
     "routing_decisions",
     "routing_stats",
     "slots_reading",

@@ -25,7 +25,7 @@ from octosync.model import (
 from octosync.octomil.answers import Reading, parsed, segment, translator_of
 from octosync.octomil.client import Octomil
 from octosync.octomil.pacing import Reservation
-from octosync.octomil.paging import read_list, read_list_if
+from octosync.octomil.paging import read_list, read_list_if, read_page
 
 
 async def deployments_reading(
@@ -41,6 +41,12 @@ async def deployments_reading(
     return Reading(
         _sorted(client, "apps.deployments", listing.items, listing.request_id, lambda _: slug), listing.sent_at
     )
+
+
+async def deployments_page(client: Octomil, slug: str) -> tuple[tuple[Deployment, ...], bool]:
+    """Read an app's deployments with one request, as `deployments_reading` does, and whether these are all."""
+    page = await read_page(client, "apps.deployments", {"slug": slug}, plural=DEPLOYMENTS)
+    return _sorted(client, "apps.deployments", page.items, page.request_id, lambda _: slug), page.is_last(0)
 
 
 async def org_deployments_reading(

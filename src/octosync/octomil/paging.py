@@ -61,12 +61,13 @@ async def read_list(
     *,
     plural: str,
     identify: Callable[[JsonObject], str | None],
+    query: Mapping[str, str] | None = None,
     within: Reservation | None = None,
 ) -> Listing:
     """Read all pages of a list, `{"<plural>": […], total, limit, offset}` or a bare array.
 
-    `identify` names an item, None where it lacks what that needs. `within` is a reservation for the pages. A list that
-    changes between two pages is read again from the start. Raises `RemoteError`: no page, no list.
+    `identify` names an item, None where it lacks what that needs. `query` is sent with every page, `within` a reservation
+    for them. A list that changes between two pages is read again from the start. Raises `RemoteError`: no page, no list.
     """
     listing = await read_list_if(
         client,
@@ -74,6 +75,7 @@ async def read_list(
         parameters,
         plural=plural,
         identify=identify,
+        query=query,
         within=within,
         worth=lambda _: True,
     )
@@ -89,6 +91,7 @@ async def read_list_if(
     plural: str,
     identify: Callable[[JsonObject], str | None],
     worth: Callable[[int], bool],
+    query: Mapping[str, str] | None = None,
     within: Reservation | None = None,
 ) -> Listing | None:
     """Read all pages of a list as `read_list` does, or only the first one, and return None.
@@ -98,7 +101,9 @@ async def read_list_if(
     translator = translator_of(client, operation_id)
     request_id = None
     for _ in range(_PASSES):
-        walk = await _walk(client, translator, parameters, plural, identify, worth=worth, within=within)
+        walk = await _walk(
+            client, translator, parameters, plural, identify, asked=query or {}, worth=worth, within=within
+        )
         if walk is None:
             return None
         if not walk.moved:
@@ -116,12 +121,13 @@ async def _walk(
     plural: str,
     identify: Callable[[JsonObject], str | None],
     *,
+    asked: Mapping[str, str],
     worth: Callable[[int], bool],
     within: Reservation | None,
 ) -> _Pass | None:
     walk = _Pass()
     while True:
-        query = {"limit": PAGE, "offset": walk.offset}
+        query: dict[str, str | int] = {**asked, "limit": PAGE, "offset": walk.offset}
         answer = await client.call(translator.operation.id, parameters, query=query, within=within)
         if walk.offset == 0:
             walk.sent_at = answer.sent_at

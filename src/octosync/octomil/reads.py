@@ -15,7 +15,7 @@ from octosync.model import App, InferenceConfig, JsonValue, Slot, Target
 from octosync.octomil.answers import Reading, segment, translator_of, validated
 from octosync.octomil.client import Octomil
 from octosync.octomil.pacing import Reservation
-from octosync.octomil.paging import Listing, read_list
+from octosync.octomil.paging import Listing, read_list, read_page
 
 
 async def app_reading(client: Octomil, slug: str, *, within: Reservation | None = None) -> Reading[App | None]:
@@ -29,9 +29,13 @@ async def app_reading(client: Octomil, slug: str, *, within: Reservation | None 
     return Reading(app, answer.sent_at)
 
 
-async def apps_reading(client: Octomil) -> Reading[dict[str, App]]:
-    """Read the org's apps, by slug in slug order. Archived ones are hidden: absence here proves nothing."""
-    listing = await _listing(client, "apps.list", {}, shape="app", key="slug")
+async def apps_reading(client: Octomil, *, archived: bool = False) -> Reading[dict[str, App]]:
+    """Read the org's apps, by slug in slug order.
+
+    Archived ones are hidden unless they are asked for (assumed to be possible): absence here proves nothing.
+    """
+    query = {"include_archived": "true"} if archived else {}
+    listing = await _listing(client, "apps.list", {}, shape="app", key="slug", query=query)
     apps = [_app(client, "apps.list", item, listing.request_id) for item in listing.items]
     return Reading({app.slug: app for app in sorted(apps, key=lambda app: app.slug)}, listing.sent_at)
 
@@ -64,6 +68,16 @@ async def slots_reading(client: Octomil, slug: str, *, within: Reservation | Non
     ]
     there = (slot for slot in slots if slot is not None)
     return Reading(tuple(sorted(there, key=lambda slot: slot.capability)), listing.sent_at)
+
+
+async def slots_page(client: Octomil, slug: str) -> tuple[tuple[Slot, ...], bool]:
+    """Read an app's slots with one request, as the list shows them, and whether these are all.
+
+    For people to look at: no write may be made from them, see `slots_reading`.
+    """
+    page = await read_page(client, "apps.list_slots", {"slug": slug}, plural=client.contract.shapes["slot"].plural)
+    slots = (_slot(client, "apps.list_slots", slug, item, page.request_id) for item in page.items)
+    return tuple(sorted(slots, key=lambda slot: slot.capability)), page.is_last(0)
 
 
 async def read_slot(client: Octomil, slug: str, capability: str, *, within: Reservation | None = None) -> Slot | None:
@@ -100,6 +114,7 @@ async def _listing(
     *,
     shape: str,
     key: str,
+    query: Mapping[str, str] | None = None,
     within: Reservation | None = None,
 ) -> Listing:
     """Read a whole list of one shape of objects, each named by the field `key`."""
@@ -109,6 +124,7 @@ async def _listing(
         parameters,
         plural=client.contract.shapes[shape].plural,
         identify=lambda item: segment(item, key),
+        query=query,
         within=within,
     )
 

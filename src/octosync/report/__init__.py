@@ -14,10 +14,13 @@ from octosync.report.history import history_document, render_history, render_run
 from octosync.report.outcomes import render_outcomes
 from octosync.report.plain import visible
 from octosync.report.plan import render_plan
+from octosync.report.status import StatusFacts, render_status
+from octosync.report.status_document import status_document
 from octosync.report.validation import is_valid, render_validation, validate_document
 
 __all__ = [
     "NOTHING_WRITTEN",
+    "StatusFacts",
     "exit_code_of_outcomes",
     "exit_code_of_plan",
     "history_document",
@@ -30,8 +33,10 @@ __all__ = [
     "render_outcomes",
     "render_plan",
     "render_run",
+    "render_status",
     "render_validation",
     "run_document",
+    "status_document",
     "validate_document",
     "visible",
 ]

@@ -13,7 +13,7 @@ from octosync.report.diagnostics import diagnostic_lines
 from octosync.report.error import error_lines
 from octosync.report.ink import Ink
 from octosync.report.plain import text_of, visible
-from octosync.report.words import counted, listed
+from octosync.report.words import counted, listed, plane_words
 
 _COUNTED_VERBS = (Verb.CREATE, Verb.UPDATE, Verb.DELETE, Verb.ENABLE, Verb.OPTIMIZE, Verb.ARCHIVE)
 
@@ -66,7 +66,7 @@ def _head(plan: Plan, about: RunInfo, overrides: Sequence[Override], command: st
     loaded = f"{counted(manifests.apps, 'app')} in {counted(manifests.files, 'file')}"
     parts = [
         ink.bold(f"octosync {command}"),
-        _plane(about),
+        plane_words(about.control_plane),
         visible(f"{listed(places, at_most=3)} {loaded}".lstrip()),
         *([visible(f"base {asked.base}")] if asked.base is not None else []),
     ]
@@ -75,12 +75,6 @@ def _head(plan: Plan, about: RunInfo, overrides: Sequence[Override], command: st
     yield " · ".join(parts)
     if overrides:
         yield f"Allowed in this run: {', '.join(map(override_words, overrides))}"
-
-
-def _plane(about: RunInfo) -> str:
-    plane = about.control_plane
-    where = f"{plane.host}, org {plane.org_id}" if plane.org_id is not None else plane.host
-    return visible(f"{plane.context} ({where})" if plane.context is not None else where)
 
 
 def _errors(plan: Plan, ink: Ink) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Final
 from octosync.contract import SLOT, preset_of
 from octosync.model import JsonObject, JsonValue, Reason, Sensitivity
 from octosync.model.sensitive import SENSITIVE, SENSITIVE_CHANGED
-from octosync.plan import Absent, FieldChange, LastChange
+from octosync.plan import Absent, ControlPlane, FieldChange, LastChange
 from octosync.report.plain import ELLIPSIS, clipped, visible
 
 NONE: Final = "(none)"
@@ -63,6 +63,12 @@ def seconds_words(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+def plane_words(plane: ControlPlane) -> str:
+    """Name a control plane: `production (api.octomil.com, org 8f1c)`."""
+    where = f"{plane.host}, org {plane.org_id}" if plane.org_id is not None else plane.host
+    return visible(f"{plane.context} ({where})" if plane.context is not None else where)
 
 
 def counted(count: int, noun: str) -> str:

@@ -1,0 +1,110 @@
+"""`octosync status`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from octosync.cli.connecting import control_plane
+from octosync.cli.console import out, out_json, shows_blocks, wants_colour
+from octosync.cli.options import colour_option, option, output_option
+from octosync.cli.remote import Reach, ask, control_plane_options, reach
+from octosync.errors import ExitCode, OctosyncError, UsageError
+from octosync.manifest.walk import closest
+from octosync.model import App, AppStatus, JsonObject
+from octosync.octomil import FoundApps, Octomil, find_apps, read_statuses
+from octosync.report import StatusFacts, render_status, status_document
+
+
+@click.command(epilog="Example:  octosync status 'search-*' --context production")
+@click.argument("apps", nargs=-1, metavar="[APP…]")
+@option("--archived", is_flag=True, help="Archived apps, too, without naming them.")
+@control_plane_options
+@output_option("text", "json")
+@colour_option
+def command(*, apps: tuple[str, ...], archived: bool, output: str, colour: str, **flags: Any) -> ExitCode:  # noqa: ANN401 — see reach
+    """Show what is live: coverage, deployments and canaries, traffic, the last change, and each slot's model reference.
+
+    APP is a slug, or a pattern with *; without any, all apps that are not archived. An app costs at most 7 requests.
+    """
+    check_patterns(apps)
+    at = reach(flags)
+    seen = ask(at, "reading", lambda remote, bar: look_at(at, remote, apps, archived=archived, progress=bar.advance))
+    if output == "json":
+        out_json(seen.document())
+    else:
+        out(seen.text(colour=wants_colour(sys.stdout, colour), blocks=shows_blocks(sys.stdout)))
+    return seen.exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one look at the control plane came to."""
+
+    at: Reach
+    statuses: tuple[AppStatus, ...]
+    facts: StatusFacts
+    timestamp: datetime
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What could not be read makes an error of the whole, though all else is shown."""
+        return ExitCode.ERROR if any(status.errors for status in self.statuses) else ExitCode.DONE
+
+    def document(self) -> JsonObject:
+        """Return it for tools."""
+        sensitivity = self.at.configuration.sensitivity
+        return status_document(self.statuses, self.facts, timestamp=self.timestamp, sensitivity=sensitivity)
+
+    def text(self, *, colour: bool, blocks: bool) -> str:
+        """Return it for people."""
+        return render_status(self.statuses, self.facts, colour=colour, blocks=blocks)
+
+
+async def look_at(
+    at: Reach,
+    remote: Octomil,
+    patterns: Sequence[str],
+    *,
+    archived: bool,
+    progress: Callable[[int, int], None] | None = None,
+) -> Seen:
+    """Read the apps that are meant. Raises `OctosyncError` for a pattern that means none."""
+    before, now = remote.requests, datetime.now(UTC)
+    found = await find_apps(remote, patterns, archived=archived)
+    if found.unmatched:
+        raise _no_such_app(found)
+    statuses = await read_statuses(remote, found, progress=progress)
+    facts = StatusFacts(
+        control_plane=control_plane(at.connection, at.context, _org_of(statuses)),
+        requests=remote.requests - before,
+    )
+    return Seen(at, statuses, facts, now)
+
+
+def check_patterns(patterns: Sequence[str]) -> None:
+    """Refuse what can be no slug: in a path, it would name something else. Raises `UsageError`."""
+    for pattern in patterns:
+        if pattern.strip() in {"", ".", ".."}:
+            raise UsageError("empty-value", f"{pattern!r} is no app's slug", hints=("Is a variable not set?",))
+
+
+def _no_such_app(found: FoundApps) -> OctosyncError:
+    """Say which app is not there, and what was probably meant, as far as apps were listed."""
+    first, *others = found.unmatched
+    what = "matches no app" if "*" in first else "is no app of the org"
+    more = f", nor {', '.join(others)}" if others else ""
+    close = closest(first, found.listed) if found.listed else None
+    hints = (f"Did you mean {close}?",) if close else ("`octosync status` without names lists the org's apps.",)
+    return OctosyncError("no-such-app", f"{first} {what}{more}", hints=hints)
+
+
+def _org_of(statuses: Sequence[AppStatus]) -> str | None:
+    """Return the org that the answers name."""
+    named = (one.app.identity.get("org_id") for one in statuses if isinstance(one.app, App))
+    return next((str(org) for org in named if org), None)

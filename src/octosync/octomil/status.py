@@ -1,0 +1,205 @@
+"""Status: the apps that patterns mean, and what is live of each, in at most 7 requests an app; what can't be read is said."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from octosync.errors import CredentialRefused, RemoteError
+from octosync.model import App, AppStatus, Deployment, Event, Section, Slot
+from octosync.octomil.activity import app_events, org_events
+from octosync.octomil.client import Octomil
+from octosync.octomil.deployments import deployments_page, health, org_deployments_if_fewer
+from octosync.octomil.observe import MOST_READ_BY_SLUG
+from octosync.octomil.reads import app_reading, apps_reading, slots_page
+from octosync.octomil.routing import first_request, routing_stats
+from octosync.octomil.spreading import Read, spread
+
+T = TypeVar("T")
+Progress = Callable[[int, int], None]
+
+# From so many apps on, the org's feed may spare more requests than the one that it takes.
+_WORTH_THE_ORG_FEED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundApps:
+    """The apps that patterns mean, by slug in slug order, each as it was answered or why it could not be read.
+
+    `listed` are the slugs of the list that was read, None where none was; `unmatched` the patterns that mean no app.
+    """
+
+    apps: Mapping[str, App | RemoteError]
+    listed: tuple[str, ...] | None
+    unmatched: tuple[str, ...] = ()
+
+
+def is_glob(pattern: str) -> bool:
+    """Say whether a pattern can mean more than one slug."""
+    return any(sign in pattern for sign in "*?[")
+
+
+async def find_apps(client: Octomil, patterns: Sequence[str] = (), *, archived: bool = False) -> FoundApps:
+    """Find the apps that slugs and globs mean, all for none; archived ones only by their slug, or where they are asked for.
+
+    A few slugs are read one by one, without a list. Raises `RemoteError` for a list that can't be read, and what no request
+    would fare better with.
+    """
+    names = sorted({pattern for pattern in patterns if not is_glob(pattern)})
+    globs = sorted({pattern for pattern in patterns if is_glob(pattern)}) or ([] if patterns else ["*"])
+    found: dict[str, App | RemoteError] = {}
+    listed = None
+    unmatched = []
+    if globs or len(names) > MOST_READ_BY_SLUG:
+        listed = (await apps_reading(client, archived=archived)).value
+        for pattern in (*globs, *names):
+            matching = {slug: app for slug, app in listed.items() if fnmatchcase(slug, pattern)}
+            found |= matching
+            if not matching and pattern in globs and patterns:
+                unmatched.append(pattern)
+
+    def reading(slug: str) -> Read:
+        async def read() -> None:
+            app = await _answered(app_reading(client, slug))
+            if isinstance(app, RemoteError):
+                if app.status is None:  # no answer: there is no point in asking for more
+                    raise app
+                found[slug] = app
+            elif app.value is None:
+                unmatched.append(slug)
+            else:
+                found[slug] = app.value
+
+        return read
+
+    await spread((reading(slug) for slug in names if slug not in found), client.connection.concurrency)
+    return FoundApps(
+        apps=dict(sorted(found.items())),
+        listed=None if listed is None else tuple(listed),
+        unmatched=tuple(sorted(unmatched)),
+    )
+
+
+async def read_statuses(
+    client: Octomil, found: FoundApps, *, progress: Progress | None = None
+) -> tuple[AppStatus, ...]:
+    """Read what is live of each app: six requests each at most, and fewer where lists of the org's tell it.
+
+    Lists are read as far as one page goes. `progress` is told how many reads are done and how many are expected. Raises
+    `CredentialRefused`, and what kept every part of every app from being read alike.
+    """
+    walk = _Walk(client, found.apps, progress)
+    if found.listed is not None:
+        await walk.read_org_lists()
+    await spread(walk.reads(), client.connection.concurrency)
+    statuses = walk.statuses()
+    _raise_what_all_met(statuses)
+    return statuses
+
+
+@dataclass(slots=True)
+class _Walk:
+    """What is known so far: each part of each app has a place of its own, so it doesn't matter which answer comes first."""
+
+    client: Octomil
+    apps: Mapping[str, App | RemoteError]
+    progress: Progress | None
+    parts: dict[tuple[str, str], Any] = field(default_factory=dict)
+    cut: dict[str, set[Section]] = field(default_factory=dict)
+    _done: int = 0
+    _expected: int = 0
+
+    async def read_org_lists(self) -> None:
+        """Read what lists of the whole org tell of the apps, where that takes fewer requests."""
+        apps = {slug: app for slug, app in self.apps.items() if isinstance(app, App)}
+        reading = await org_deployments_if_fewer(self.client, apps)
+        if reading is not None:
+            for slug in apps:
+                self.parts[slug, "deployments"] = tuple(one for one in reading.value if one.app == slug)
+        if len(apps) >= _WORTH_THE_ORG_FEED:
+            page = await _answered(org_events(self.client))
+            # Newest first, so an app's first event here is its last change; of the others their own feeds tell.
+            for event in () if isinstance(page, RemoteError) else page.events:
+                slug = event.app or _slug_of(event, apps)
+                if slug in apps:
+                    self.parts.setdefault((slug, "last_change"), event)
+
+    def reads(self) -> list[Read]:
+        """Make the reads of what is not known yet."""
+        client = self.client
+        makers: Mapping[str, Callable[[str], Awaitable[Any]]] = {
+            "slots": self._slots,
+            "deployments": self._deployments,
+            "health": lambda slug: health(client, slug),
+            "first_request": lambda slug: first_request(client, slug),
+            "routing": lambda slug: routing_stats(client, slug),
+            "last_change": self._last_change,
+        }
+        wanted = [(slug, part) for slug in self.apps for part in makers if (slug, part) not in self.parts]
+        self._expected = len(wanted)
+        return [self._reading(slug, part, makers[part]) for slug, part in wanted]
+
+    def statuses(self) -> tuple[AppStatus, ...]:
+        """Put together what was read."""
+        parts: dict[str, dict[str, Any]] = {slug: {} for slug in self.apps}
+        for (slug, name), part in self.parts.items():
+            parts[slug][name] = part
+        return tuple(
+            AppStatus(slug=slug, app=app, cut=frozenset(self.cut.get(slug, ())), **parts[slug])
+            for slug, app in self.apps.items()
+        )
+
+    def _reading(self, slug: str, part: str, make: Callable[[str], Awaitable[Any]]) -> Read:
+        async def read() -> None:
+            self.parts[slug, part] = await _answered(make(slug))
+            self._done += 1
+            if self.progress is not None:
+                self.progress(self._done, self._expected)
+
+        return read
+
+    async def _slots(self, slug: str) -> tuple[Slot, ...]:
+        slots, whole = await slots_page(self.client, slug)
+        return self._noted(slug, Section.SLOTS, slots, whole=whole)
+
+    async def _deployments(self, slug: str) -> tuple[Deployment, ...]:
+        deployments, whole = await deployments_page(self.client, slug)
+        return self._noted(slug, Section.DEPLOYMENTS, deployments, whole=whole)
+
+    async def _last_change(self, slug: str) -> Event | None:
+        page = await app_events(self.client, slug, limit=1)
+        return page.events[0] if page.events else None
+
+    def _noted(self, slug: str, section: Section, value: T, *, whole: bool) -> T:
+        if not whole:
+            self.cut.setdefault(slug, set()).add(section)
+        return value
+
+
+def _slug_of(event: Event, apps: Mapping[str, App]) -> str:
+    """Name the app of an event that has an id for it only."""
+    return next((slug for slug, app in apps.items() if event.app_id and app.identity.get("id") == event.app_id), "")
+
+
+async def _answered(reading: Awaitable[T]) -> T | RemoteError:
+    """Return an answer, or why there is none. Raises `CredentialRefused`: that is the same of every request."""
+    try:
+        return await reading
+    except CredentialRefused:
+        raise
+    except RemoteError as error:
+        return error
+
+
+def _raise_what_all_met(statuses: Iterable[AppStatus]) -> None:
+    """Raise the error that kept everything from being read, if it was one and the same."""
+    every = tuple(statuses)
+    errors = [error for status in every for error in status.errors.values()]
+    if (
+        every
+        and all(status.is_unread for status in every)
+        and len({(type(e), e.reference, e.hints) for e in errors}) == 1
+    ):
+        raise errors[0]

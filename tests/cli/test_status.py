@@ -1,0 +1,297 @@
+"""`octosync status`: what is live, at most 7 requests an app, and nothing that a failed read could be taken for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.support.desks import Office
+from tests.support.invoking import Ran
+from tests.support.planes import ok
+
+from octosync.contract import CAPABILITIES
+
+ONE_APP = [
+    "GET /apps/demo",
+    "GET /apps/demo/activity",
+    "GET /apps/demo/deployments",
+    "GET /apps/demo/first-request",
+    "GET /apps/demo/health",
+    "GET /apps/demo/routing/stats",
+    "GET /apps/demo/slots",
+]
+PARTS = {
+    "apps.get": "app",
+    "apps.list_slots": "slots",
+    "apps.deployments": "deployments",
+    "apps.health": "coverage",
+    "apps.first_request": "first_request",
+    "apps.routing_stats": "routing",
+    "apps.activity": "last_change",
+}
+
+
+def status(office: Office, *arguments: str, **more: Any) -> Ran:
+    """Run the command, without a limit on requests."""
+    return office.desk.octosync("status", *arguments, "--url", office.url, "--rate", "0", **more)
+
+
+def document(office: Office, *arguments: str, code: int = 0) -> dict[str, Any]:
+    """Run the command and return its JSON."""
+    ran = status(office, *arguments, "-o", "json")
+    assert ran.code == code, ran.output
+    shown: dict[str, Any] = json.loads(ran.stdout)
+    return shown
+
+
+@pytest.fixture
+def busy(office: Office) -> Office:
+    """Make an app with a canary in production, a deployment in staging, a slot that is nowhere, and traffic."""
+    plane = office.plane
+    app = plane.with_app()
+    plane.with_target(app)
+    plane.with_devices(40)
+    plane.with_slot(app, "chat", serving_policy="local_first", model_variant_id="chat-steady-3b-q4")
+    custom = {"routing_mode": "auto", "fallback": {"allow_cloud_fallback": False, "allow_local_fallback": True}}
+    plane.with_slot(app, "vision", serving_policy=custom)
+    for environment in ("production", "staging"):
+        ok(plane.api.post(f"{app}/capabilities/chat/enable", json={"environment": environment}), 201)
+    variants = ok(plane.local.get("/catalog"))["variants"]
+    better = {**next(one for one in variants if one["capability"] == "chat"), "id": "chat-best", "name": "Best"}
+    better |= {"quality": 9, "latency": 0.1, "platforms": ["ios"], "min_device_class": "low"}
+    ok(plane.local.put("/catalog", json={"variants": [*variants, better]}))
+    ok(plane.api.post(f"{app}/capabilities/chat/optimize", json={"environment": "production"}))
+    plane.tick(180)
+    request = {"app_slug": "demo", "capability": "chat", "latency_ms": 20}
+    ok(plane.local.post("/requests", json={**request, "route": "local", "count": 3}))
+    ok(plane.local.post("/requests", json={**request, "route": "cloud", "count": 1}))
+    office.log()
+    return office
+
+
+@pytest.mark.parametrize("slots", [0, 1, 3, len(CAPABILITIES)])
+def test_an_app_costs_seven_requests_however_many_slots_it_has(office: Office, slots: int) -> None:
+    """Each part is read once, all of them by GET, and the report says what that was."""
+    app = office.plane.with_app()
+    for capability in CAPABILITIES[:slots]:
+        office.plane.with_slot(app, capability)
+    office.log()
+    ran = status(office, "demo")
+    assert ran.code == 0
+    assert ran.stderr == ""
+    assert sorted(office.log()) == ONE_APP
+    assert ran.stdout.endswith("Read with 7 requests.\n")
+    assert ran.stdout.count("@app/demo/") == slots
+
+
+def test_a_list_that_goes_on_is_said_and_costs_no_more(busy: Office) -> None:
+    """Of lists longer than a page the first page is read; what isn't on it is not said to be missing."""
+    answers = {"action": "set_answer_field", "field": "total", "value": 130, "times": None}
+    busy.break_with({"operation": "apps.deployments", **answers}, {"operation": "apps.list_slots", **answers})
+    shown = document(busy, "demo")
+    assert sorted(busy.log()) == ONE_APP
+    assert shown["apps"][0]["incomplete"] == ["deployments", "slots"]
+    text = status(busy, "demo").stdout
+    assert "Only the first page of its deployments was read" in text
+    assert "Only the first page of its slots was read" in text
+    assert "not deployed" not in text
+
+
+def test_a_summary_of_slots_costs_no_more(busy: Office) -> None:
+    """A list that leaves bindings out is enough to look at."""
+    busy.break_with({"operation": "apps.list_slots", "action": "drop_answer_field", "field": "slots.bindings"})
+    assert document(busy, "demo")["apps"][0]["slots"][0]["policy"] == "local_first"
+    assert sorted(busy.log()) == ONE_APP
+
+
+def test_what_is_live_is_shown(busy: Office) -> None:
+    """Reference, variant, policy, coverage, deployments with their canaries, traffic and the last change, for tools."""
+    shown = document(busy, "demo")
+    assert shown["format_version"] == "1.0"
+    assert shown["cost"] == {"requests_used": 7}
+    assert shown["errored"] is False
+    (app,) = shown["apps"]
+    assert (app["slug"], app["name"], app["archived"], app["errors"]) == ("demo", "demo", False, [])
+    assert app["routing"] | {"average_latency_ms": None} == {
+        "total_requests": 4,
+        "local_requests": 3,
+        "cloud_requests": 1,
+        "local_share": 0.75,
+        "average_latency_ms": None,
+    }
+    assert app["first_request"] == {"received": True, "at": "2026-03-01T12:03:00Z"}
+    chat, vision = app["slots"]
+    assert chat["model_reference"] == "@app/demo/chat"
+    assert (chat["variant"], chat["policy"], vision["policy"]) == ("chat-steady-3b-q4", "local_first", "custom")
+    assert chat["coverage"]["covered_share"] == 1.0
+    assert [(one["environment"], one["status"], one["canary"]) for one in chat["deployments"]] == [
+        ("production", "active", {"percentage": 40.0, "candidate": "chat-best"}),
+        ("staging", "completed", None),
+    ]
+    assert (vision["configured"], vision["variant"], vision["deployments"]) == (True, None, [])
+
+
+def test_people_see_the_same(busy: Office) -> None:
+    """The table has each slot's reference, a bar for its devices and its canary, and who changed the app last."""
+    ok(busy.plane.api.patch("/apps/demo", json={"description": "Changed by hand"}))
+    text = status(busy, "demo").stdout
+    assert "@app/demo/chat    chat-steady-3b-q4  local_first\n" in text
+    assert "████░░░░░░  40 %  canary: chat-steady-3b-q4 → chat-best\n" in text
+    assert "███████▌░░  75 % local, 4 requests (3 local, 1 cloud)\n" in text
+    assert "last change    ci, 2026-03-01 12:03 UTC (app.updated demo)\n" in text
+    assert "1 app: 1 partial, 1 canary running. Read with 7 requests.\n" in text
+
+
+def test_bars_are_drawn_in_what_the_terminal_can_show(busy: Office) -> None:
+    """An encoding without block characters gets bars in ASCII, not escapes in their place."""
+    ran = busy.desk.run(
+        "status", "demo", "--url", busy.url, environment={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    )
+    assert ran.code == 0
+    assert "####......  40 %  canary" in ran.stdout
+
+
+def test_a_slot_that_is_gone_leaves_its_deployment_in_sight(busy: Office) -> None:
+    """What runs without a slot is shown, and said to have none."""
+    ok(busy.plane.api.delete("/apps/demo/slots/chat"), 204)
+    chat = document(busy, "demo")["apps"][0]["slots"][0]
+    assert (chat["configured"], chat["coverage"], len(chat["deployments"])) == (False, None, 2)
+    assert "@app/demo/chat (no slot)" in status(busy, "demo").stdout
+
+
+def test_what_was_rolled_back_is_shown_where_nothing_is_live(busy: Office) -> None:
+    """Of an environment the live deployment is shown, else the last that was rolled back."""
+    rolled = document(busy, "demo")["apps"][0]["slots"][0]["deployments"][0]["id"]
+    ok(busy.plane.local.post(f"/deployments/{rolled}", json={"status": "rolled_back"}))
+    chat = document(busy, "demo")["apps"][0]["slots"][0]
+    assert [(one["status"], one["live"]) for one in chat["deployments"]] == [
+        ("rolled_back", False),
+        ("completed", True),
+    ]
+    ok(busy.plane.api.post("/apps/demo/capabilities/chat/enable", json={"environment": "production"}), 201)
+    chat = document(busy, "demo")["apps"][0]["slots"][0]
+    assert [one["status"] for one in chat["deployments"]] == ["started", "completed"]
+
+
+@pytest.mark.parametrize(("operation", "part"), PARTS.items())
+@pytest.mark.parametrize("code", [403, 501])
+def test_a_part_that_cannot_be_read_is_an_error_in_its_place(
+    busy: Office, operation: str, part: str, code: int
+) -> None:
+    """All else is shown, the part is null with its error named, and the exit code is 1."""
+    whole = document(busy, "demo")["apps"][0]
+    busy.break_with({"operation": operation, "action": "status", "status": code, "times": None})
+    shown = document(busy, "demo", code=1)
+    assert shown["errored"] is True
+    (app,) = shown["apps"]
+    assert [(one["part"], one["reference"]) for one in app["errors"]] == [
+        (part, "forbidden" if code == 403 else "unavailable")
+    ]
+    assert app["errors"][0]["request_id"]
+    hidden = {"app": {"name", "archived"}, "deployments": {"slots"}}.get(part, {part, "slots"})
+    assert {key for key in app if app[key] != whole[key]} - {"errors"} <= hidden
+    ran = status(busy, "demo")
+    assert ran.code == 1
+    assert f"demo, {part.replace('_', ' ')}: the control plane" in ran.stdout
+    assert "? not read: " in ran.stdout
+
+
+def test_a_failed_read_is_never_an_absence(busy: Office) -> None:
+    """Where slots or deployments can't be read, nothing says that there are none."""
+    busy.break_with({"operation": "apps.deployments", "action": "status", "status": 403, "times": None})
+    text = status(busy, "demo").stdout
+    assert "not deployed" not in text
+    assert "deployments  ? not read: forbidden" in text
+    busy.break_with({"operation": "apps.list_slots", "action": "status", "status": 403, "times": None})
+    text = status(busy, "demo").stdout
+    assert "(no slot)" not in text
+    assert "slots          ? not read: forbidden" in text
+    (chat, _) = document(busy, "demo", code=1)["apps"][0]["slots"]
+    assert (chat["configured"], chat["variant"], chat["policy"]) == (None, None, None)
+
+
+def test_what_keeps_everything_from_being_read_is_one_error(busy: Office) -> None:
+    """A control plane that is down, or refuses the key, is said once, with its own exit code."""
+    busy.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
+    down = status(busy, "demo")
+    assert (down.code, down.stdout) == (75, "")
+    assert down.stderr.startswith("error: unavailable: ")
+    busy.break_with()
+    refused = status(busy, "demo", OCTOMIL_API_KEY="oct_wrong")
+    assert (refused.code, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("error: credential-refused: ")
+
+
+@pytest.fixture
+def org(office: Office) -> Office:
+    """Make six apps, the last of them archived."""
+    for number in range(1, 7):
+        office.plane.with_slot(office.plane.with_app(f"app-{number}"))
+    ok(office.plane.api.post("/apps/app-6/archive"))
+    office.log()
+    return office
+
+
+def slugs(shown: dict[str, Any]) -> list[str]:
+    return [app["slug"] for app in shown["apps"]]
+
+
+def test_without_names_all_apps_are_shown(org: Office) -> None:
+    """All that are not archived, with one list of each kind where that takes fewer requests than asking app by app."""
+    assert slugs(document(org)) == [f"app-{number}" for number in range(1, 6)]
+    log = org.log()
+    assert log.count("GET /apps") == log.count("GET /deployments") == log.count("GET /activity") == 1
+    assert len(log) == 3 + 5 * 4
+
+
+def test_archived_apps_are_shown_where_they_are_asked_for(org: Office) -> None:
+    """By their slug, or all of them with --archived."""
+    assert slugs(document(org, "app-6")) == ["app-6"]
+    assert slugs(document(org, "app-*", "app-6"))[-1] == "app-6"
+    archived = document(org, "--archived")["apps"]
+    assert [app["archived"] for app in archived] == [False] * 5 + [True]
+    assert "app-6   archived · " in status(org, "app-6").stdout
+
+
+def test_apps_are_named_by_slug_or_pattern(org: Office) -> None:
+    """Slugs are read by themselves, patterns from the list; nothing is read twice."""
+    assert slugs(document(org, "app-2", "app-1", "app-2")) == ["app-1", "app-2"]
+    assert "GET /apps" not in org.log()
+    assert slugs(document(org, "*-3", "app-1")) == ["app-1", "app-3"]
+    log = org.log()
+    assert log.count("GET /apps") == 1
+    assert "GET /apps/app-1" not in log
+
+
+def test_many_slugs_are_found_in_one_list(org: Office) -> None:
+    """More than a few are looked for in the list, and only what that hides is read by itself."""
+    assert len(document(org, *(f"app-{number}" for number in range(1, 7)))["apps"]) == 6
+    reads = [line for line in org.log() if line.count("/") <= 2 and line.startswith("GET /apps")]
+    assert reads == ["GET /apps", "GET /apps/app-6"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "message", "hint"),
+    [
+        (("ap-1",), "ap-1 is no app of the org", "without names lists"),
+        (("ap-1", "app-2"), "ap-1 is no app of the org", "without names lists"),
+        (("ap-1", "app-*"), "ap-1 is no app of the org", "Did you mean app-1?"),
+        (("x*",), "x* matches no app", "without names lists"),
+        (("",), "'' is no app's slug", "Is a variable not set?"),
+    ],
+)
+def test_an_app_that_is_not_there_is_an_error(org: Office, patterns: tuple[str, ...], message: str, hint: str) -> None:
+    """A slip of the finger is no empty table; what was meant is named where the apps were listed."""
+    ran = status(org, *patterns)
+    assert ran.code == (64 if patterns == ("",) else 1)
+    assert ran.stdout == ""
+    assert message in ran.stderr
+    assert hint in ran.stderr
+
+
+def test_an_org_without_apps_is_no_error(office: Office) -> None:
+    """Nothing there is something to say."""
+    ran = status(office)
+    assert (ran.code, ran.stderr) == (0, "")
+    assert "0 apps. Read with 1 request." in ran.stdout

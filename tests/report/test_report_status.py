@@ -1,0 +1,202 @@
+"""What people see of what is live: aligned, within a screen's width, and true where something could not be read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.golden import assert_golden
+from tests.support.states import Slots, deployed, live_app
+
+from octosync.errors import Forbidden
+from octosync.model import (
+    Address,
+    AppStatus,
+    Awaited,
+    Canary,
+    Coverage,
+    Event,
+    FirstRequest,
+    Health,
+    JsonObject,
+    RoutingStats,
+    Section,
+    Sensitivity,
+)
+from octosync.plan import ControlPlane
+from octosync.report import StatusFacts, json_text, render_status, status_document
+from octosync.report.bars import bar, percent_words
+from octosync.report.plain import cells
+from octosync.report.status_slots import policy_name
+
+GOLDEN = Path(__file__).parent / "golden"
+AT = datetime(2030, 1, 1, 12, 30, 15, tzinfo=UTC)
+CUSTOM: JsonObject = {"routing_mode": "auto", "fallback": {"allow_cloud_fallback": False, "allow_local_fallback": True}}
+REFUSED = Forbidden("forbidden", "GET /apps: the key may not read this (403)", request_id="req_1")
+
+
+def facts(**more: Any) -> StatusFacts:
+    """Make the facts beside statuses that were read in production."""
+    plane = ControlPlane(url="https://api.octomil.com/api/v1", org_id="8f1c", context="production")
+    return StatusFacts(**{"control_plane": plane, "requests": 14, **more})
+
+
+def status(slug: str = "canary-demo", **more: Any) -> AppStatus:
+    """Make the status of an app that has no slots, no traffic and no past."""
+    app = more.get("app", live_app(slug))
+    nothing: dict[str, Any] = {
+        "slug": slug,
+        "app": app,
+        "slots": getattr(app, "slots", ()),
+        "deployments": getattr(app, "deployments", ()),
+        "health": Health(status="uncovered"),
+        "first_request": FirstRequest(received=False),
+        "routing": RoutingStats(total=0),
+        "last_change": None,
+    }
+    return AppStatus(**{**nothing, **more})
+
+
+def busy_status() -> AppStatus:
+    """Make the status of an app in the middle of a rollout."""
+    slots: Slots = {
+        "chat": {"model_variant_id": "phi-4-mini-q4"},
+        "keyboard_prediction": {"serving_policy": "performance_first"},
+        "vision": {"serving_policy": CUSTOM},
+    }
+    deployments = [
+        deployed("canary-demo", canary=Canary(candidate="phi-4-mini-q5", percentage=40.0), variant="phi-4-mini-q4"),
+        deployed("canary-demo", environment="staging", status="completed", variant="phi-4-mini-q5"),
+        deployed("canary-demo", environment="edge-lab", status="paused", variant="phi-4-mini-q4"),
+        deployed("canary-demo", "vision", status="rolled_back"),
+        deployed("canary-demo", "tts", status="completed"),
+    ]
+    return status(
+        app=live_app("canary-demo", name="Canary demo", slots=slots, deployments=deployments),
+        health=Health(
+            status="partial",
+            slots=(
+                Coverage(capability="chat", status="covered", covered_devices=1240, total_devices=1240),
+                Coverage(capability="keyboard_prediction", status="partial", covered_devices=1, total_devices=1240),
+                Coverage(capability="vision", status="pending"),
+            ),
+        ),
+        first_request=FirstRequest(received=True, at=AT),
+        routing=RoutingStats(total=1240, local=968, cloud=272),
+        last_change=Event(id="e1", type="slot.updated", resource=("slot", "vision"), actor="ana@example.com", at=AT),
+    )
+
+
+def unread_status() -> AppStatus:
+    """Make the status of an app of which hardly anything could be read."""
+    deployments = (deployed("closed"),)
+    return status(
+        "closed", slots=REFUSED, deployments=deployments, health=REFUSED, routing=REFUSED, last_change=REFUSED
+    )
+
+
+def test_statuses_as_people_see_them() -> None:
+    """Errors first, then app by app its traffic and its slots, last the one line that matters."""
+    awaiting = Awaited(
+        address=Address.of_capability("canary-demo", "vision", "production"), verb="enable", run="20300101T1", at=AT
+    )
+    shown = [busy_status(), unread_status(), status("new-here", app=live_app("new-here", archived=True))]
+    assert_golden(GOLDEN / "status.txt", render_status(shown, facts(awaiting=(awaiting,)), colour=False))
+
+
+def test_colour_and_blocks_carry_no_meaning() -> None:
+    """Without colour the words are the same; in ASCII only the bars are drawn otherwise."""
+    shown = [busy_status(), unread_status()]
+    painted = render_status(shown, facts(), colour=True)
+    for code in ("0", "1", "2", "31", "32", "33", "36"):
+        painted = painted.replace(f"\x1b[{code}m", "")
+    plain = render_status(shown, facts(), colour=False)
+    assert painted == plain
+    ascii_bars = render_status(shown, facts(), colour=False, blocks=False)
+    assert "####......  40 %" in ascii_bars
+    assert not set(ascii_bars) & set("█░▏▎▍▌▋▊▉")
+
+
+def test_a_screen_of_eighty_columns_is_enough() -> None:
+    """No line of apps with names of usual length is wider, the errors' own text aside."""
+    text = render_status([busy_status()], facts(), colour=False)
+    assert max(map(cells, text.splitlines())) <= 80
+
+
+def test_wide_characters_are_aligned() -> None:
+    """Columns stand under each other where a name takes two columns a character."""
+    deployments = [deployed("demo", environment="本番"), deployed("demo", environment="staging")]
+    app = live_app("demo", slots={"chat": {"model_variant_id": "会話"}, "vision": {}}, deployments=deployments)
+    lines = render_status([status("demo", app=app)], facts(), colour=False).splitlines()
+    places = {cells(line.partition("local_first")[0]) for line in lines if "local_first" in line}
+    assert len(places) == 1
+    assert len({cells(line.partition("active")[0]) for line in lines if "active: v1" in line}) == 1
+
+
+def test_what_is_not_on_the_first_page_is_not_missing() -> None:
+    """Of a list that was read in part, what isn't in it is not said to be absent."""
+    app = live_app("demo", slots={"chat": {}}, deployments=[deployed("demo", "tts")])
+    cut = status("demo", app=app, cut=frozenset({Section.SLOTS, Section.DEPLOYMENTS}))
+    text = render_status([cut], facts(), colour=False)
+    assert "not deployed" not in text
+    assert "(no slot)" not in text
+    assert text.count("Only the first page") == 2
+    document = json.loads(json_text(status_document([cut], facts(), timestamp=AT, sensitivity=Sensitivity())))
+    assert [slot["configured"] for slot in document["apps"][0]["slots"]] == [True, None]
+
+
+def test_a_document_tells_no_secret() -> None:
+    """What stands under a sensitive key of a policy is null."""
+    policy = {**CUSTOM, "api_key": "hunter2"}
+    app = live_app("demo", slots={"chat": {"serving_policy": policy}})
+    text = json_text(status_document([status("demo", app=app)], facts(), timestamp=AT, sensitivity=Sensitivity()))
+    assert "hunter2" not in text
+    assert '"api_key": null' in text
+
+
+def test_a_preset_with_fields_of_the_control_planes_own_keeps_its_name() -> None:
+    """A policy is named by what octosync knows of it, as it is compared."""
+    app = live_app("demo", slots={"chat": {"serving_policy": "cloud_only"}})
+    policy = app.slots[0].fields["serving_policy"]
+    assert isinstance(policy, dict)
+    assert policy_name({**policy, "revision": 7}) == "cloud_only"
+    assert policy_name(CUSTOM) == "custom"
+    assert policy_name("of-the-control-planes-own") == "custom"
+    assert policy_name(None) is None
+
+
+@pytest.mark.parametrize(
+    ("routing", "words"),
+    [
+        (RoutingStats(total=0), "no requests"),
+        (RoutingStats(total=1), "1 request"),
+        (RoutingStats(total=3, cloud=3), "3 requests (3 cloud)"),
+        (RoutingStats(total=3, local=3), "██████████ 100 % local, 3 requests (3 local)"),
+        (
+            RoutingStats(total=4000, local=1, cloud=3999),
+            "▏░░░░░░░░░   1 % local, 4,000 requests (1 local, 3,999 cloud)",
+        ),
+    ],
+)
+def test_traffic_is_told_as_far_as_it_is_known(routing: RoutingStats, words: str) -> None:
+    """Nothing is made up of what the control plane doesn't say."""
+    text = render_status([replace(busy_status(), routing=routing)], facts(), colour=False)
+    assert f"  routing        {words}\n" in text
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+@given(share=st.floats(allow_nan=True, allow_infinity=True))
+def test_a_bar_is_as_wide_as_any_other_and_never_exaggerates(blocks: bool, share: float) -> None:
+    """Ten columns whatever the share; only all of it looks full and reads 100 %, only nothing looks empty and reads 0 %."""
+    drawn, full, empty = bar(share, blocks=blocks), bar(1, blocks=blocks), bar(0, blocks=blocks)
+    assert cells(drawn) == 10
+    assert len(percent_words(share)) >= 5
+    if share == share and abs(share) != float("inf"):  # noqa: PLR0124 — not NaN
+        assert (drawn == full) == (percent_words(share) == "100 %") == (share >= 1)
+        assert (drawn == empty) == (percent_words(share) == "  0 %") == (share <= 0)
