@@ -4,37 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from octosync.apply import Applied, Record
+from octosync.apply import Applied, Record, to_follow
 from octosync.cli import signals
+from octosync.cli.apply_report import Report, Written
 from octosync.cli.asking import asked_from, plan_and_apply_options
-from octosync.cli.console import ask, err, may_prompt, out, out_json, wants_colour
+from octosync.cli.console import ask, err, may_prompt
 from octosync.cli.failing import report_failure
+from octosync.cli.following import Timeout, WaitingCommand, follow, wait_option
 from octosync.cli.options import option, output_option, state_option
 from octosync.cli.planfile import asked_as_approved, check_configured_paths, read_plan_file
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.cli.turning import Prepared, open_remote, prepare, take_look
-from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError
+from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
 from octosync.octomil import Octomil
 from octosync.plan import Approval, RunInfo, what_moved
 from octosync.reconcile import Turn, act, refuse_unsafe
-from octosync.report import exit_code_of_outcomes, outcomes_document, render_outcomes
+from octosync.report import exit_code_of_outcomes, exit_code_of_standings
 from octosync.state import Journal
 
 
-@click.command(epilog="Example:  octosync apply -f apps/ --context production --yes")
+@click.command(cls=WaitingCommand, epilog="Example:  octosync apply -f apps/ --context production --yes --wait=15m")
 @click.argument("planfile", required=False, type=click.Path(path_type=Path), metavar="[PLANFILE]")
 @plan_and_apply_options
 @option("--yes", env=False, is_flag=True, help="Apply without asking; needed where there is no terminal.")
+@wait_option
 @state_option
 @output_option("text", "json")
-def command(*, planfile: Path | None, output: str, yes: bool, journal: Path, **flags: Any) -> ExitCode:  # noqa: ANN401 — see asking
+def command(
+    *,
+    planfile: Path | None,
+    output: str,
+    yes: bool,
+    wait: Timeout | None,
+    journal: Path,
+    **flags: Any,  # noqa: ANN401 — see asking
+) -> ExitCode:
     """Make the control plane what the manifests declare: plan, guard, confirm, apply.
 
     With a PLANFILE from `octosync plan --plan-out`, apply just what it approved: the same manifests are read again and
@@ -58,9 +68,10 @@ def command(*, planfile: Path | None, output: str, yes: bool, journal: Path, **f
         "apply",
         *((str(planfile),) if planfile else prepared.invocation.arguments()),
         *prepared.typed_again,
+        *(wait.typed if wait else ()),
     )
     application = _Application(
-        prepared=prepared, output=output, yes=yes, journal=journal, approval=approval, typed=typed
+        prepared=prepared, output=output, yes=yes, wait=wait, journal=journal, approval=approval, typed=typed
     )
     if approval is not None and not flags["paths"]:
         check_configured_paths(prepared.gathered, approval, str(planfile))
@@ -81,24 +92,52 @@ class _Application:
     prepared: Prepared
     output: str
     yes: bool
+    wait: Timeout | None
     journal: Path
     approval: Approval | None
     typed: tuple[str, ...]
 
     async def run(self, stopping: signals.Stopping) -> ExitCode:
-        """Plan, guard, confirm, apply, report."""
+        """Plan, guard, confirm, apply, wait, report."""
         waits = Waits()
         async with open_remote(self.prepared, waits) as remote:
             turn = await take_look(self.prepared, remote, waits)
             info = self.prepared.info(turn, self.typed)
-            self._show(turn, info)
+            report = self._report(turn, info)
+            report.plan()
             refused = self._refusal(turn, info)
-            if refused is not None or not turn.plan.actions:
-                return self._end_unapplied(turn, info, refused)
-            if self._asks and not await _confirmed(turn, info):
+            if refused is not None:
+                return report.refused(refused)
+            if turn.plan.actions and self._asks and not await _confirmed(turn, info):
                 err("Nothing was written.\n")
                 return ExitCode.ERROR
-            return await self._write(turn, info, remote, waits, stopping)
+            written = await self._write(report, remote, waits, stopping) if turn.plan.actions else Written()
+            waiting = self.wait if written.code in {ExitCode.DONE, ExitCode.PARTIAL} else None
+            report.written(written, closes=waiting is None)
+            if waiting is None:
+                return written.code
+            standings = await follow(
+                remote,
+                to_follow(turn.plan, turn.seen.state, written.outcomes),
+                turn.seen.state,
+                within=waiting,
+                waits=waits,
+                stopping=stopping,
+            )
+            code = stopping.code or worst(written.code, exit_code_of_standings(standings))
+            report.waited(written, standings, code, timeout=waiting.text)
+            return code
+
+    def _report(self, turn: Turn, info: RunInfo) -> Report:
+        return Report(
+            prepared=self.prepared,
+            turn=turn,
+            info=info,
+            output=self.output,
+            shows=self.output == "text" or self._asks,
+            journal=self.journal,
+            go_on=self._go_on,
+        )
 
     @property
     def _asks(self) -> bool:
@@ -107,7 +146,7 @@ class _Application:
     @property
     def _go_on(self) -> str:
         """The command line that goes on where this run leaves off; a plan file would not: what it approved is half done."""
-        return shlex.join(("octosync", "apply", *self._asked_again))
+        return shlex.join(("octosync", "apply", *self._asked_again, *(self.wait.typed if self.wait else ())))
 
     @property
     def _plan_again(self) -> str:
@@ -117,18 +156,6 @@ class _Application:
     def _asked_again(self) -> tuple[str, ...]:
         prepared = self.prepared
         return (*prepared.invocation.arguments(), *prepared.typed_again, *prepared.typed_overrides)
-
-    @property
-    def _shows(self) -> bool:
-        """Whether the plan is shown to a person, who then need not be told again what is wrong with it."""
-        return self.output == "text" or self._asks
-
-    def _show(self, turn: Turn, info: RunInfo) -> None:
-        """Show the plan: on standard output, or, where that is JSON, to the person who is to confirm it."""
-        if self._shows:
-            stream, write = (sys.stdout, out) if self.output == "text" else (sys.stderr, err)
-            colour = wants_colour(stream, self.prepared.asked.colour)
-            write(self.prepared.text(turn, info, colour=colour, command="apply"))
 
     def _refusal(self, turn: Turn, info: RunInfo) -> OctosyncError | None:
         """Return what forbids the first write, the gravest first; None where nothing does."""
@@ -154,22 +181,9 @@ class _Application:
             hints=(*moved, f"Plan again, and have that reviewed:  {self._plan_again}"),
         )
 
-    def _end_unapplied(self, turn: Turn, info: RunInfo, refused: OctosyncError | None) -> ExitCode:
-        code = refused.exit_code if refused is not None else ExitCode.DONE
-        if self._shows and isinstance(refused, GuardRefused):
-            err("Nothing was written.\n")  # the plan has said what blocks it, and the ways out
-        elif self._shows and turn.plan.errored and refused is not None:
-            err("".join(f"{line}\n" for line in (*refused.hints, "Nothing was written.")))
-        elif refused is not None:
-            report_failure(refused)
-        if self.output == "json":
-            document = self.prepared.document(turn, info, full=self.prepared.asked.full)
-            out_json(outcomes_document(document, (), run_id=None, exit_code=code))
-        return code
-
-    async def _write(
-        self, turn: Turn, info: RunInfo, remote: Octomil, waits: Waits, stopping: signals.Stopping
-    ) -> ExitCode:
+    async def _write(self, report: Report, remote: Octomil, waits: Waits, stopping: signals.Stopping) -> Written:
+        """Carry the plan out. The run is over, and closed in the journal, when this returns."""
+        info = report.info
         plane = info.control_plane
         with Journal(self.journal) as journal:
             record = Record.begin(journal, control_plane=plane.url, org_id=plane.org_id, digest=info.manifests.digest)
@@ -178,7 +192,7 @@ class _Application:
                 waits.show = bar.waiting
                 try:
                     applied = await act(
-                        turn,
+                        report.turn,
                         remote,
                         record=record,
                         resume=self._go_on,
@@ -188,10 +202,9 @@ class _Application:
                     )
                 except asyncio.CancelledError:
                     raise self._cut_short(record.run, stopping) from None
-            code = _code(applied, stopping)
-            self._report(turn, info, applied, record.run, code)
-            self._close(record, code)
-        return code
+            written = Written(outcomes=applied.outcomes, run=record.run, code=_code(applied, stopping))
+            self._close(record, written.code)
+        return written
 
     def _cut_short(self, run: str, stopping: signals.Stopping) -> _CutShort:
         error = _CutShort(
@@ -211,29 +224,6 @@ class _Application:
             record.end(int(code))
         except OctosyncError as error:
             report_failure(error, written="The run is over; only its end is missing in the journal.")
-
-    def _report(self, turn: Turn, info: RunInfo, applied: Applied, run: str, code: ExitCode) -> None:
-        try:
-            if self.output == "json":
-                document = self.prepared.document(turn, info, full=self.prepared.asked.full)
-                out_json(outcomes_document(document, applied.outcomes, run_id=run, exit_code=code))
-            else:
-                out(f"\n{self._text(turn, applied, run, code)}")
-        except click.exceptions.Exit:
-            return  # nobody reads it any more; the exit code says how it went
-        except OctosyncError as error:
-            report_failure(error, written=f"The run is over (exit {int(code)}), and in the journal: {self.journal}")
-
-    def _text(self, turn: Turn, applied: Applied, run: str, code: ExitCode) -> str:
-        return render_outcomes(
-            turn.plan,
-            applied.outcomes,
-            run_id=run,
-            command=self._go_on,
-            journal=str(self.journal),
-            exit_code=code,
-            colour=wants_colour(sys.stdout, self.prepared.asked.colour),
-        )
 
 
 async def _confirmed(turn: Turn, info: RunInfo) -> bool:

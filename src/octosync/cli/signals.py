@@ -17,16 +17,20 @@ _CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.T
 class Stopping:
     """What a run learns of signals: `requested` is set by the first one, `code` is its exit code.
 
-    While `graceful` is False (nothing that must be finished is under way), the first signal ends the run, too.
+    While `graceful` is False (nothing that must be finished is under way), the first signal ends the run, too. Once
+    `is_over` is True, there is nothing left to end: only the report is still written.
     """
 
     def __init__(self) -> None:
         self.requested = asyncio.Event()
         self.code: ExitCode | None = None
         self.graceful = False
+        self.is_over = False
 
     def receive(self, number: signal.Signals, task: asyncio.Task[object]) -> None:
         """Take note of a signal."""
+        if self.is_over:
+            return
         first = self.code is None
         self.code = self.code or _CODES[number]
         self.requested.set()

@@ -98,14 +98,6 @@ class Prepared:
     def typed_again(self) -> tuple[str, ...]:
         """What has to be typed again beside paths and selection, so that a command means the same; no guard's flag."""
         manifests, remote = self.asked.manifests, self.asked.remote
-        named = (
-            ("--config", manifests.config),
-            *(("--env", name) for name in manifests.env_allowed),
-            ("--context", remote.context),
-            ("--url", remote.url),
-            ("--org", remote.org),
-            ("--token-file", remote.token_file),
-        )
         switches = (
             ("--allow-empty", manifests.allow_empty),
             ("--strict", manifests.strict),
@@ -113,8 +105,31 @@ class Prepared:
             ("--retry-rolled-back", self.asked.retry_rolled_back),
         )
         return (
-            *(part for name, value in named if value is not None for part in (name, str(value))),
+            *_typed(
+                ("--config", manifests.config),
+                *(("--env", name) for name in manifests.env_allowed),
+                *self._control_plane_flags,
+            ),
             *(name for name, given in switches if given),
+        )
+
+    @property
+    def typed_to_look(self) -> tuple[str, ...]:
+        """What has to be typed again of a command that only asks the same control plane."""
+        config, remote = self.asked.manifests.config, self.asked.remote
+        return (
+            *_typed(("--config", config), *self._control_plane_flags),
+            *(("--insecure",) if remote.insecure else ()),
+        )
+
+    @property
+    def _control_plane_flags(self) -> tuple[tuple[str, object], ...]:
+        remote = self.asked.remote
+        return (
+            ("--context", remote.context),
+            ("--url", remote.url),
+            ("--org", remote.org),
+            ("--token-file", remote.token_file),
         )
 
     @property
@@ -196,6 +211,11 @@ def prepare(asked: Asked) -> Prepared | ExitCode:
             previews=asked.previews,
         ),
     )
+
+
+def _typed(*named: tuple[str, object]) -> tuple[str, ...]:
+    """Return the flags that were given, with their values."""
+    return tuple(part for name, value in named if value is not None for part in (name, str(value)))
 
 
 def _sorted(given: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ What may not live here: requests (that is `octomil`), routes (`server`), decisio
 from octosync.contract.contract import Contract
 from octosync.contract.names import (
     CAPABILITIES,
+    COVERED,
     DEPLOYED_STATUSES_NOT_LIVE,
     DEVICE_CLASSES,
     ENGINES,
@@ -33,6 +34,7 @@ from octosync.contract.policy import PRESETS, contradiction_in, expand_policy, p
 __all__ = [
     "APP",
     "CAPABILITIES",
+    "COVERED",
     "DECISIONS",
     "DEPLOYED_STATUSES_NOT_LIVE",
     "DEPLOYMENTS",

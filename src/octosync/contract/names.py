@@ -42,6 +42,12 @@ ENGINES = (
 
 # No status enum is public. Every status but these is a live deployment; `completed` is fully rolled out and serving.
 DEPLOYED_STATUSES_NOT_LIVE = frozenset({"rolled_back"})
+# Assumed. For whoever waits for a deployment; a plan takes both for live.
+DEPLOYED_STATUSES_STARTING = frozenset({"started"})
+DEPLOYED_STATUSES_FAILED = frozenset({"failed"})
+
+# Assumed: what a slot's coverage is when all its devices have it.
+COVERED = "covered"
 
 
 class ErrorCode(StrEnum):

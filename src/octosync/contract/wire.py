@@ -11,7 +11,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from octosync.contract.names import DEPLOYED_STATUSES_NOT_LIVE
+from octosync.contract.names import (
+    DEPLOYED_STATUSES_FAILED,
+    DEPLOYED_STATUSES_NOT_LIVE,
+    DEPLOYED_STATUSES_STARTING,
+)
 
 
 class Wire(BaseModel):
@@ -130,6 +134,16 @@ class WireDeployment(Wire):
     def has_running_canary(self) -> bool:
         """A canary is present and the deployment neither completed nor rolled back."""
         return self.canary is not None and self.status not in {"completed", "rolled_back"}
+
+    @property
+    def is_starting(self) -> bool:
+        """It was just started, so its coverage is still to come."""
+        return self.status in DEPLOYED_STATUSES_STARTING
+
+    @property
+    def has_failed(self) -> bool:
+        """It came to nothing, and nothing more is to be expected of it."""
+        return self.status in DEPLOYED_STATUSES_FAILED
 
 
 class WireResource(Wire):

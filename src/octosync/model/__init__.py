@@ -25,6 +25,7 @@ from octosync.model.question import Questions
 from octosync.model.reason import Reason
 from octosync.model.routing import FirstRequest, RoutingDecision, RoutingStats
 from octosync.model.sensitive import DEFAULT_SENSITIVE_KEYS, SENSITIVE, SENSITIVE_CHANGED, Sensitivity
+from octosync.model.standing import Fate, Standing
 from octosync.model.state import (
     App,
     Deploy,
@@ -53,6 +54,7 @@ __all__ = [
     "Deployment",
     "Diagnostic",
     "Event",
+    "Fate",
     "FirstRequest",
     "Health",
     "InferenceConfig",
@@ -75,6 +77,7 @@ __all__ = [
     "Sensitivity",
     "Severity",
     "Slot",
+    "Standing",
     "State",
     "Status",
     "Suspension",

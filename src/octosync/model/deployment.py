@@ -21,7 +21,8 @@ class Canary:
 class Deployment:
     """One deployment as it was read. What its `status` means is the contract's to say: `live`, and whether a canary runs.
 
-    `canary` is None unless one runs; `targets` are the ids of the targets that it is assigned to.
+    `canary` is None unless one runs; `targets` are the ids of the targets that it is assigned to. `starting`: it was just
+    started; `failed`: it came to nothing.
     """
 
     id: str
@@ -34,6 +35,8 @@ class Deployment:
     canary: Canary | None = None
     targets: tuple[str, ...] = ()
     created_at: str | None = None
+    starting: bool = False
+    failed: bool = False
 
     @property
     def address(self) -> Address:

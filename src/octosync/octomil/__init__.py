@@ -13,6 +13,7 @@ from octosync.octomil.deployments import (
     deployment_in,
     deployments_reading,
     health,
+    org_deployments_if_fewer,
     org_deployments_reading,
     preview,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "inquire",
     "normalise_url",
     "observe",
+    "org_deployments_if_fewer",
     "org_deployments_reading",
     "org_events",
     "preview",

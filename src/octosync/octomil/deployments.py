@@ -184,6 +184,8 @@ def _deployment(found: WireDeployment, slug: str, capability: str, environment: 
         canary=None if canary is None else Canary(candidate=canary.candidate_variant_id, percentage=canary.percentage),
         targets=tuple(found.app_target_ids),
         created_at=found.created_at,
+        starting=found.is_starting,
+        failed=found.has_failed,
     )
 
 

@@ -9,7 +9,7 @@ What may not live here: printing, the clock, the environment, the width of a ter
 from octosync.report.diagnostics import render_diagnostics
 from octosync.report.documents import json_text, outcomes_document
 from octosync.report.error import NOTHING_WRITTEN, render_error
-from octosync.report.exit_codes import exit_code_of_outcomes, exit_code_of_plan
+from octosync.report.exit_codes import exit_code_of_outcomes, exit_code_of_plan, exit_code_of_standings
 from octosync.report.history import history_document, render_history, render_run, run_document
 from octosync.report.outcomes import render_outcomes
 from octosync.report.plain import visible
@@ -17,12 +17,14 @@ from octosync.report.plan import render_plan
 from octosync.report.status import StatusFacts, render_status
 from octosync.report.status_document import status_document
 from octosync.report.validation import is_valid, render_validation, validate_document
+from octosync.report.waiting import render_waited, standing_name, standing_share, standing_words
 
 __all__ = [
     "NOTHING_WRITTEN",
     "StatusFacts",
     "exit_code_of_outcomes",
     "exit_code_of_plan",
+    "exit_code_of_standings",
     "history_document",
     "is_valid",
     "json_text",
@@ -35,7 +37,11 @@ __all__ = [
     "render_run",
     "render_status",
     "render_validation",
+    "render_waited",
     "run_document",
+    "standing_name",
+    "standing_share",
+    "standing_words",
     "status_document",
     "validate_document",
     "visible",

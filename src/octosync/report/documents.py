@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 
 from octosync.errors import ExitCode
-from octosync.model import JsonObject, Outcome, Status
+from octosync.model import JsonObject, Outcome, Standing, Status
 from octosync.plan import FORMAT_VERSION
+from octosync.report.waiting import waited_rows
 
 
 def json_text(document: JsonObject) -> str:
@@ -16,11 +17,16 @@ def json_text(document: JsonObject) -> str:
 
 
 def outcomes_document(
-    plan_document: JsonObject, outcomes: Sequence[Outcome], *, run_id: str | None, exit_code: ExitCode
+    plan_document: JsonObject,
+    outcomes: Sequence[Outcome],
+    *,
+    run_id: str | None,
+    exit_code: ExitCode,
+    waited: Sequence[Standing] | None = None,
 ) -> JsonObject:
     """Return what an apply did: the document of the plan that it executed, and one outcome per action, in order.
 
-    `run_id` is None, and there are no outcomes, where the plan was not applied.
+    `run_id` is None, and there are no outcomes, where the plan was not applied. `waited` is None where it did not wait.
     """
     return {
         "format_version": FORMAT_VERSION,
@@ -38,6 +44,7 @@ def outcomes_document(
             }
             for outcome in outcomes
         ],
+        "waited": None if waited is None else waited_rows(waited),
         "summary": {status.value: sum(outcome.status is status for outcome in outcomes) for status in Status},
         "exit_code": int(exit_code),
     }

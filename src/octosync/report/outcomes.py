@@ -31,7 +31,7 @@ STATUS_WORDS: Final = {
     Status.SKIPPED: "skipped",
     Status.NOT_ATTEMPTED: "not attempted",
 }
-_INTERRUPTED: Final = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
+INTERRUPTED: Final = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 _ALIKE: Final = 10  # of outcomes that say the same, this many are named
 
 
@@ -44,22 +44,29 @@ def render_outcomes(
     exit_code: ExitCode,
     colour: bool,
     journal: str | None = None,
+    closes: bool = True,
 ) -> str:
     """Render what an apply did.
 
     `command` is the command line that goes on where the run left off; `journal` the file that has every request of it.
-    An interrupted run lists what was done.
+    An interrupted run lists what was done. `closes` False leaves the last lines to what is still to be said.
     """
     ink = Ink(colour)
     lines = [status_counts([outcome.status for outcome in outcomes], ink)]
-    if exit_code in _INTERRUPTED:
+    if exit_code in INTERRUPTED:
         lines += ["Stopped: requests in flight were finished, nothing else was sent. Done:", *_done(outcomes, ink)]
     lines += _attention(plan, outcomes, ink)
-    if exit_code is not ExitCode.DONE:
-        lines.append(f"To go on: {visible(command)} (plans again: what is applied is not sent twice)")
-    record = f", journal {visible(journal)}" if journal else ""
-    lines.append(f"Run {visible(run_id)}{record}        exit {int(exit_code)}")
+    if closes:
+        lines += closing_lines(run_id, command=command, journal=journal, exit_code=exit_code)
     return text_of(lines)
+
+
+def closing_lines(run_id: str, *, command: str, journal: str | None, exit_code: ExitCode) -> Iterator[str]:
+    """Yield the last lines of a run's report: how to go on where something is left to do, its id, and its exit code."""
+    if exit_code not in {ExitCode.DONE, ExitCode.UNCOVERED}:
+        yield f"To go on: {visible(command)} (plans again: what is applied is not sent twice)"
+    record = f", journal {visible(journal)}" if journal else ""
+    yield f"Run {visible(run_id)}{record}        exit {int(exit_code)}"
 
 
 def status_counts(statuses: Sequence[Status], ink: Ink) -> str:

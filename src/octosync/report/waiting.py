@@ -1,0 +1,167 @@
+"""What became of what a run waited for: one line each with a bar, then what to do about what is not covered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from octosync.errors import ExitCode
+from octosync.model import Canary, Fate, JsonObject, Standing
+from octosync.report.ink import Ink
+from octosync.report.outcomes import INTERRUPTED, closing_lines
+from octosync.report.plain import cells, padded, text_of, visible
+
+_SYMBOLS: Final = {
+    Fate.COVERED: "✓",
+    Fate.NO_DEVICES: "·",
+    Fate.AWAITING_APPROVAL: "?",
+    None: "·",
+}
+_BAR: Final = 10  # columns
+PENDING: Final = "pending"  # in documents: a signal ended the wait
+
+
+def render_waited(
+    standings: Sequence[Standing],
+    *,
+    timeout: str,
+    command: str,
+    look: str,
+    exit_code: ExitCode,
+    colour: bool,
+    run_id: str | None = None,
+    journal: str | None = None,
+) -> str:
+    """Render what became of what a run waited for at most `timeout` long, and the end of its report.
+
+    `command` is the command line that goes on where the run left off, and follows again what still moves; `look` the one
+    that shows apps, to which their slugs are added. `run_id` is None where nothing was applied.
+    """
+    ink = Ink(colour)
+    width = max((cells(standing_name(one)) for one in standings), default=0)
+    lines = [_line(one, timeout, width, ink) for one in standings]
+    if not standings:
+        lines.append("Nothing to wait for: no deployment was touched, and none is under way.")
+    lines += _what_to_do(standings, look)
+    if exit_code in INTERRUPTED and run_id is not None:
+        lines.append("Stopped waiting: the writes were done before.")
+    if (exit_code is ExitCode.UNCOVERED or run_id is None) and any(map(_moves, standings)):
+        lines.append(f"To follow it again: {visible(command)} (plans again: what is applied is not sent twice)")
+    if run_id is not None:
+        lines += closing_lines(run_id, command=command, journal=journal, exit_code=exit_code)
+    return text_of(lines)
+
+
+def waited_rows(standings: Sequence[Standing]) -> list[JsonObject]:
+    """Return what became of each as JSON."""
+    return [
+        {
+            "address": str(one.address),
+            "result": one.fate.value if one.fate is not None else PENDING,
+            "deployment": one.deployment,
+            "status": one.status,
+            "variant": one.variant,
+            "canary": _canary_row(one.canary or one.ended),
+            "coverage": one.coverage,
+            "covered": one.covered,
+            "devices": one.devices,
+            "error": {"reference": one.error.reference, "message": one.error.message} if one.error else None,
+        }
+        for one in standings
+    ]
+
+
+def standing_name(standing: Standing) -> str:
+    """Name it in short: `search/chat@production`."""
+    return f"{visible(standing.address.app)}/{visible(standing.address.name)}"
+
+
+def standing_words(standing: Standing) -> str:
+    """Say how far it is: `canary to chat-l at 30 %, 12 of 40 devices covered`."""
+    parts = []
+    if standing.canary is not None:
+        parts.append(_canary_words(standing.canary))
+    if standing.covered is not None and standing.devices is not None:
+        parts.append(f"{standing.covered:,} of {standing.devices:,} devices covered")
+    elif standing.coverage is not None:
+        parts.append(visible(standing.coverage))
+    if standing.deployment is None:
+        parts.append("no deployment is shown")
+    elif standing.status is not None and standing.fate is not Fate.COVERED:
+        parts.append(f"deployment {visible(standing.deployment)} is {visible(standing.status)}")
+    return ", ".join(parts)
+
+
+def standing_share(standing: Standing) -> tuple[float, float] | None:
+    """Return how much is done and how much there is: percent of a canary, else devices; None where neither is known."""
+    if standing.canary is not None and standing.canary.percentage is not None:
+        return min(100.0, max(0.0, standing.canary.percentage)), 100.0
+    if standing.canary is None and standing.covered is not None and standing.devices:
+        return float(min(standing.covered, standing.devices)), float(standing.devices)
+    return None
+
+
+def _line(one: Standing, timeout: str, width: int, ink: Ink) -> str:
+    paint = ink.red if one.fate and one.fate.is_failure else ink.green if one.fate is Fate.COVERED else ink.yellow
+    symbol = paint(_SYMBOLS.get(one.fate, "✗"))
+    return f"{symbol} {padded(standing_name(one), width)}  {_bar(one)}{_ended_words(one, timeout)}"
+
+
+def _bar(one: Standing) -> str:
+    share = standing_share(one)
+    if share is None:
+        return ""
+    full = int(share[0] / share[1] * _BAR)
+    return f"{'█' * full}{'░' * (_BAR - full)}  "
+
+
+def _ended_words(one: Standing, timeout: str) -> str:
+    stands = standing_words(one)
+    match one.fate:
+        case Fate.COVERED:
+            return stands if one.devices is not None and one.covered is not None else "covered"
+        case Fate.NO_DEVICES:
+            return "no devices; not waited for"
+        case Fate.AWAITING_APPROVAL:
+            return "awaits approval in Octomil; not waited for"
+        case Fate.FAILED:
+            return f"failed: {stands}"
+        case Fate.ROLLED_BACK:
+            return f"rolled back: {_taken_back_words(one) if one.ended is not None else stands}"
+        case Fate.UNREADABLE:
+            why = f"{visible(one.error.reference)}: {visible(one.error.message)}" if one.error is not None else stands
+            return f"could not be read: {why}"
+        case Fate.TIMED_OUT:
+            return f"not covered within {timeout}: {stands}"
+        case None:
+            return f"not waited for any longer: {stands}"
+
+
+def _canary_words(canary: Canary) -> str:
+    candidate = f" to {visible(canary.candidate)}" if canary.candidate is not None else ""
+    at = f" at {canary.percentage:g} %" if canary.percentage is not None else ""
+    return f"canary{candidate}{at}"
+
+
+def _taken_back_words(one: Standing) -> str:
+    return f"{_canary_words(one.ended or Canary())} ended, {visible(one.variant or 'what was there')} is deployed"
+
+
+def _what_to_do(standings: Sequence[Standing], look: str) -> Iterator[str]:
+    unsettled = [one for one in standings if one.fate is None or one.fate.is_failure]
+    if not unsettled:
+        return
+    yield from dict.fromkeys(visible(hint) for one in unsettled if one.error is not None for hint in one.error.hints)
+    if any(one.fate is Fate.ROLLED_BACK and one.ended is None for one in unsettled):
+        yield "What was rolled back is enabled again only with --retry-rolled-back."
+    slugs = dict.fromkeys(visible(one.address.app) for one in unsettled)
+    yield f"To look at it: {visible(look)} {' '.join(slugs)}"
+
+
+def _moves(one: Standing) -> bool:
+    """Whether another apply would wait for it, although it has nothing to write there."""
+    return one.fate in {None, Fate.TIMED_OUT, Fate.UNREADABLE} and (one.canary is not None or one.starting)
+
+
+def _canary_row(canary: Canary | None) -> JsonObject | None:
+    return None if canary is None else {"candidate": canary.candidate, "percentage": canary.percentage}

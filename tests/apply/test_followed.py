@@ -1,0 +1,170 @@
+"""What is waited for after a run, and what a reading makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from tests.support.states import deployed, desired_app, live_app, plan_of
+
+from octosync.apply import Followed, to_follow
+from octosync.apply.followed import settled, with_coverage, with_deployments
+from octosync.model import Address, App, Canary, Coverage, Deployment, Fate, Outcome, Standing, State, Status
+from octosync.plan import Plan
+
+AT = Address.of_capability("a", "chat", "production")
+COVERED = Coverage(capability="chat", status="covered", covered_devices=40, total_devices=40)
+HALF = Coverage(capability="chat", status="partial", covered_devices=20, total_devices=40)
+CANARY = Canary(candidate="v2", percentage=30.0)
+
+
+def ended(plan: Plan, **statuses: Status) -> list[Outcome]:
+    """End each action as its verb says, else done."""
+    return [
+        Outcome(
+            address=action.address,
+            verb=action.verb.value,
+            status=statuses.get(action.verb.value, Status.DONE),
+        )
+        for action in plan.actions
+    ]
+
+
+def waited_for(desired: App, live: App, **statuses: Status) -> list[str]:
+    """Return what is waited for after the plan for an app was carried out."""
+    plan = plan_of(desired, live)
+    return names(to_follow(plan, State.of(live), ended(plan, **statuses)))
+
+
+def names(followed: Iterable[Followed]) -> list[str]:
+    return [one.address.name for one in followed]
+
+
+def live(*deployments: Deployment) -> App:
+    return live_app("a", slots={"chat": {}}, deployments=deployments)
+
+
+def changed(deploy: str | None = "production") -> App:
+    """Declare a change of the slot."""
+    slots = {"chat": {"preferred_engines": ["mlx"]}}
+    return desired_app("a", slots=slots, deploy={"chat": deploy} if deploy else None)
+
+
+def test_an_enable_is_waited_for_once_it_is_done() -> None:
+    """And only then: what failed was told already, and nothing came of it."""
+    desired = desired_app("a", slots={"chat": {}}, deploy={"chat": "production staging"})
+    assert waited_for(desired, live()) == ["chat@production", "chat@staging"]
+    assert waited_for(desired, live(), enable=Status.FAILED) == []
+
+
+def test_an_enable_that_awaits_approval_is_not_waited_for_and_says_so() -> None:
+    """A person decides when, so there is no point in waiting; but it is listed."""
+    desired = desired_app("a", slots={"chat": {}}, deploy={"chat": "production"})
+    plan = plan_of(desired, live())
+    (one,) = to_follow(plan, State.of(live()), ended(plan, enable=Status.AWAITING_APPROVAL))
+    assert one.standing == Standing(address=AT, fate=Fate.AWAITING_APPROVAL)
+    assert not one.is_pending
+
+
+def test_a_slot_that_was_put_is_waited_for_where_it_is_declared_and_deployed() -> None:
+    """Not where it is left alone, and not where it was rolled back."""
+    there = (
+        deployed("a"),
+        deployed("a", environment="development"),
+        deployed("a", environment="staging", status="rolled_back"),
+    )
+    assert waited_for(changed("production staging"), live(*there)) == ["chat@production"]
+    assert waited_for(changed("production staging"), live(*there), update=Status.FAILED) == []
+
+
+def test_a_slot_that_declares_no_deployment_is_waited_for_wherever_it_is_deployed() -> None:
+    """Somebody deploys it by other means; that it was touched counts all the same."""
+    there = (deployed("a"), deployed("a", environment="staging"))
+    assert waited_for(changed(None), live(*there)) == ["chat@production", "chat@staging"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "waits"),
+    [
+        ({"status": "started", "starting": True}, True),
+        ({"canary": CANARY}, True),
+        ({"status": "active"}, False),
+        ({"status": "completed"}, False),
+        ({"status": "paused"}, False),
+        ({"status": "rolled_back"}, False),
+    ],
+)
+def test_a_run_that_touches_nothing_waits_for_what_was_under_way(facts: dict[str, Any], waits: bool) -> None:
+    """A canary, or a deployment that was just started; what has stood still for long would only let it time out."""
+    desired = desired_app("a", slots={"chat": {}}, deploy={"chat": "production"})
+    assert bool(waited_for(desired, live(deployed("a", **facts)))) is waits
+
+
+def begun(**facts: Any) -> Followed:
+    return Followed(Standing(address=AT, **facts))
+
+
+def after(one: Followed, *deployments: Deployment, coverage: Coverage = COVERED) -> Standing:
+    """Read coverage and deployments."""
+    return settled(with_deployments(with_coverage(one, coverage), deployments)).standing
+
+
+def test_devices_that_have_it_are_not_enough_while_a_canary_runs() -> None:
+    """Coverage says who has some variant; the canary is what this run is about."""
+    standing = after(begun(), deployed("a", canary=CANARY))
+    assert (standing.fate, standing.canary) == (None, CANARY)
+    assert after(begun(canary=CANARY), deployed("a", variant="v2")).fate is Fate.COVERED
+
+
+def test_a_canary_that_ends_without_its_variant_was_taken_back() -> None:
+    """The deployment is live and covered, but by the variant from before: that is no success."""
+    standing = after(begun(canary=CANARY), deployed("a"))
+    assert (standing.fate, standing.ended, standing.variant) == (Fate.ROLLED_BACK, CANARY, "v1")
+
+
+@pytest.mark.parametrize(
+    ("canary", "variant"), [(Canary(percentage=30.0), "v1"), (CANARY, None)], ids=["no candidate", "no variant"]
+)
+def test_nothing_is_claimed_of_a_canary_that_names_nothing(canary: Canary, variant: str | None) -> None:
+    """Where the control plane doesn't say which variant was meant, or is there, its end is taken for a success."""
+    assert after(begun(canary=canary), deployed("a", variant=variant)).fate is Fate.COVERED
+
+
+def test_a_canary_that_was_just_started_may_not_be_listed_yet() -> None:
+    """Until a reading shows it, or its variant, nothing is settled, and nothing was taken back."""
+    expecting = Followed(Standing(address=AT), expects="v2")
+    unseen = with_deployments(with_coverage(expecting, COVERED), [deployed("a")])
+    assert settled(unseen).standing.fate is None
+    seen = with_deployments(unseen, [deployed("a", canary=CANARY)])
+    assert settled(with_deployments(seen, [deployed("a", variant="v2")])).standing.fate is Fate.COVERED
+    assert settled(with_deployments(expecting, [deployed("a", variant="v2")])).standing.fate is None  # no coverage yet
+
+
+def test_a_deployment_that_is_not_listed_is_neither_success_nor_failure() -> None:
+    """A list that lags behind is no rollback, and coverage alone may be another environment's."""
+    assert after(begun()).fate is None
+    old = Followed(Standing(address=AT), over=frozenset({"old"}))
+    assert after(old, deployed("a", status="rolled_back", id="old")).fate is None
+    assert after(old, deployed("a", status="rolled_back", id="new")).fate is Fate.ROLLED_BACK
+
+
+def test_an_unknown_status_is_neither_success_nor_failure() -> None:
+    """Coverage decides, whatever Octomil calls the deployment's state."""
+    assert after(begun(), deployed("a", status="warming"), coverage=HALF).fate is None
+    assert after(begun(), deployed("a", status="warming")).fate is Fate.COVERED
+
+
+@pytest.mark.parametrize(
+    ("coverage", "fate"),
+    [
+        (Coverage(capability="chat", status="uncovered", total_devices=0), Fate.NO_DEVICES),
+        (Coverage(capability="chat", status="uncovered"), None),
+        (Coverage(capability="chat", status="covered", total_devices=0), Fate.COVERED),
+        (Coverage(capability="chat", status="covered"), Fate.COVERED),
+        (HALF, None),
+    ],
+)
+def test_only_devices_that_are_said_to_be_none_are_none(coverage: Coverage, fate: Fate | None) -> None:
+    """A count that is missing is not a zero, and what counts as covered is covered."""
+    assert after(begun(), deployed("a"), coverage=coverage).fate is fate
