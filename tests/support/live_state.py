@@ -38,6 +38,7 @@ def load(plane: Served, live: Live) -> None:
             loading.app(slug, app)
         loading.deploy(live["apps"])
         for slug, app in live["apps"].items():
+            loading.route(slug, app)
             if app.get("archived"):
                 ok(loading.by(f"app/{slug}").api.post(f"/apps/{slug}/archive"))
 
@@ -102,6 +103,9 @@ class _Loading:
             platform, identifier = _platform_and_identifier(target)
             for device_class, count in classes.items():
                 self.plane.with_devices(count, device_class, platform, identifier=identifier)
+
+    def route(self, slug: str, app: Live) -> None:
+        """Let requests of an app have been served, by what is deployed."""
         for capability, routes in app.get("requests", {}).items():
             for route, count in routes.items():
                 recorded = {"app_slug": slug, "capability": capability, "route": route, "count": count}
