@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 from tests.support.invoking import Desk
 
-COMMANDS = ("demo", "validate", "plan", "apply", "status", "history", "activity", "decisions", "server", "version")
+COMMANDS = (
+    "demo",
+    "validate",
+    "plan",
+    "apply",
+    "status",
+    "history",
+    "activity",
+    "decisions",
+    "api",
+    "server",
+    "version",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

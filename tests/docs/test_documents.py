@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -50,11 +51,20 @@ def test_every_dependency_has_its_reason() -> None:
     assert _table("package | why") == [one[0] for one in named if one is not None]
 
 
+def _commands(group: click.Group, name: str) -> Iterator[str]:
+    """Yield the commands of a group, those of the groups in it included."""
+    with click.Context(group) as context:
+        for one in group.list_commands(context):
+            command = group.get_command(context, one)
+            if isinstance(command, click.Group):
+                yield from _commands(command, f"{name} {one}")
+            else:
+                yield f"{name} {one}"
+
+
 def test_every_command_is_listed() -> None:
     """README lists the commands that there are, in the order of --help."""
-    with click.Context(octosync) as context:
-        commands = octosync.list_commands(context)
-    assert _table("command | does") == [f"`octosync {name}`" for name in commands]
+    assert _table("command | does") == [f"`{name}`" for name in _commands(octosync, "octosync")]
 
 
 def test_every_exit_code_is_listed() -> None:

@@ -89,7 +89,7 @@ def connect(
         requests_per_minute=flags.rate if flags.rate is not None else configuration.rate.requests_per_minute,
         concurrency=flags.concurrency or configuration.rate.concurrency,
     )
-    return replace(connection, proxy=_proxy(connection, environment))
+    return replace(connection, proxy=proxy_for(connection, environment))
 
 
 def control_plane(connection: Connection, context: Context | None, seen_org: str | None) -> ControlPlane:
@@ -99,7 +99,7 @@ def control_plane(connection: Connection, context: Context | None, seen_org: str
     )
 
 
-def _proxy(connection: Connection, environment: Mapping[str, str]) -> str | None:
+def proxy_for(connection: Connection, environment: Mapping[str, str]) -> str | None:
     """Return the proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` mean for a connection, in either case of letters."""
     scheme = urlsplit(connection.url).scheme
     proxy, spared = (

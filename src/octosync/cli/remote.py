@@ -40,17 +40,22 @@ def reach(flags: Mapping[str, Any]) -> Reach:
     `UsageError` for flags that contradict each other.
     """
     asked = RemoteFlags(**{name: flags[name] for name in RemoteFlags.__dataclass_fields__})
-    configured = read_configuration(flags["config"] or find_configuration(Path()))
-    if configured.has_errors:
-        err(render_diagnostics(configured.diagnostics, files=0, colour=wants_colour(sys.stderr, "auto")))
-        raise ConfigError("bad-configuration", "octosync.yaml has errors", hints=("Mend what is said above.",))
-    configuration = configured.configuration
+    configuration = configuration_in(flags["config"])
     context = chosen_context(asked, configuration)
     return Reach(
         configuration=configuration,
         context=context,
         connection=connect(asked, configuration, context, os.environ),
     )
+
+
+def configuration_in(path: Path | None) -> Configuration:
+    """Read the octosync.yaml that was named, else the one here or above. Raises `ConfigError` after reporting its errors."""
+    configured = read_configuration(path or find_configuration(Path()))
+    if configured.has_errors:
+        err(render_diagnostics(configured.diagnostics, files=0, colour=wants_colour(sys.stderr, "auto")))
+        raise ConfigError("bad-configuration", "octosync.yaml has errors", hints=("Mend what is said above.",))
+    return configured.configuration
 
 
 def ask(at: Reach, stage: str, question: Callable[[Octomil, ProgressBar], Awaitable[T]]) -> T:

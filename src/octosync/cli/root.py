@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "history": "Show what runs did, from the journal.",
     "activity": "Show what was done to an app, and by whom.",
     "decisions": "Show where an app's requests went.",
+    "api": "Compare what octosync sends and reads with Octomil's API.",
     "server": "Run the embedded control plane.",
     "version": "Print the version.",
 }

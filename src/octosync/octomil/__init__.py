@@ -17,6 +17,7 @@ from octosync.octomil.deployments import (
     org_deployments_reading,
     preview,
 )
+from octosync.octomil.fetching import fetch, is_url, source_of
 from octosync.octomil.inquire import inquire
 from octosync.octomil.observe import observe
 from octosync.octomil.pacing import Pacer, Priority, Reservation, Waiting, WaitReason
@@ -55,11 +56,13 @@ __all__ = [
     "check_optimization",
     "deployment_in",
     "deployments_reading",
+    "fetch",
     "find_apps",
     "first_request",
     "health",
     "inference_config_reading",
     "inquire",
+    "is_url",
     "normalise_url",
     "observe",
     "org_deployments_if_fewer",
@@ -71,5 +74,6 @@ __all__ = [
     "routing_decisions",
     "routing_stats",
     "slots_reading",
+    "source_of",
     "targets_reading",
 ]

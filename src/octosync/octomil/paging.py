@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from octosync.contract.exchanges import LARGEST_PAGE
 from octosync.errors import RemoteError
 from octosync.model import JsonObject, JsonValue
 from octosync.octomil.answers import translator_of
@@ -12,7 +13,7 @@ from octosync.octomil.client import Answer, Octomil
 from octosync.octomil.pacing import Reservation
 from octosync.octomil.translate import Translator
 
-PAGE = 100  # public: the most that a page can have
+PAGE = LARGEST_PAGE
 _LONGEST_LIST = 100_000
 _PASSES = 3
 

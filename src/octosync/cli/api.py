@@ -1,0 +1,103 @@
+"""`octosync api`: the operations that octosync sends, and whether Octomil's API is what they expect."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from octosync.cli import signals
+from octosync.cli.connecting import proxy_for
+from octosync.cli.console import out, out_json, wants_colour
+from octosync.cli.options import colour_option, config_option, output_option
+from octosync.cli.remote import configuration_in
+from octosync.contract.conformance import compare_with
+from octosync.contract.openapi import LARGEST_DOCUMENT, read_document
+from octosync.errors import ExitCode, OctosyncError, UsageError
+from octosync.octomil import API_PATH, fetch, is_url, source_of
+from octosync.report.api import conformance_document, operations_document, render_conformance, render_operations
+
+
+class _InOrder(click.Group):
+    """A group that lists its commands in the order of their definition."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, epilog="Example:  octosync api check openapi.json")
+def command() -> None:
+    """Compare what octosync sends and reads with Octomil's API, whose paths and fields are assumed."""
+
+
+@command.command("list", epilog="Example:  octosync api list -o json")
+@config_option
+@output_option("text", "json")
+@colour_option
+def list_(config: Path | None, output: str, colour: str) -> ExitCode:
+    """List the operations that octosync sends: method, path, how that is known, and which commands use it."""
+    contract = configuration_in(config).contract
+    if output == "json":
+        out_json(operations_document(contract))
+    else:
+        out(render_operations(contract, colour=wants_colour(sys.stdout, colour)))
+    return ExitCode.DONE
+
+
+@command.command(epilog="Example:  octosync api check https://api.octomil.com/openapi.json")
+@click.argument("spec", metavar="SPEC")
+@config_option
+@output_option("text", "json")
+@colour_option
+def check(spec: str, config: Path | None, output: str, colour: str) -> ExitCode:
+    """Compare the operations with an OpenAPI document.
+
+    SPEC is a file, a URL, or - for standard input; OpenAPI 3.0 or 3.1, JSON or YAML. It is fetched without the API key.
+    What differs is listed, with the override for octosync.yaml that mends it. Exits 1 where something differs.
+    """
+    contract = configuration_in(config).contract
+    name, data = _document(spec)
+    conformance = compare_with(read_document(data, name), contract, API_PATH)
+    if output == "json":
+        out_json(conformance_document(conformance, name))
+    else:
+        out(render_conformance(conformance, name, colour=wants_colour(sys.stdout, colour)))
+    return ExitCode.DONE if conformance.agrees else ExitCode.ERROR
+
+
+def _document(spec: str) -> tuple[str, bytes]:
+    """Return what to call a document, and its bytes."""
+    if not spec.strip():
+        raise UsageError("empty-value", "SPEC is empty", hints=("Is a variable not set?",))
+    if is_url(spec):
+        source = source_of(spec)
+        source = replace(source, proxy=proxy_for(source, os.environ))
+
+        async def fetched(_: signals.Stopping) -> bytes:
+            return await fetch(spec, source, largest=LARGEST_DOCUMENT)
+
+        return source.url, signals.run(fetched)
+    if spec == "-":
+        return "standard input", sys.stdin.buffer.read(LARGEST_DOCUMENT)
+    return spec, _file(Path(spec))
+
+
+def _file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_DOCUMENT + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no name of a file"
+        hints = ("SPEC is a file, a URL that begins with https://, or - for standard input.",)
+        raise OctosyncError("spec-unreadable", f"{path} can't be read: {why}", hints=hints) from None
+    if len(data) > LARGEST_DOCUMENT:
+        raise OctosyncError(
+            "spec-too-large",
+            f"{path} has more than {LARGEST_DOCUMENT // 2**20} MiB",
+            hints=("Check that it is an OpenAPI document.",),
+        )
+    return data

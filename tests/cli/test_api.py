@@ -1,0 +1,219 @@
+"""`octosync api`: the table of operations, and comparing it with a document and with a control plane that answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from tests.support.calls import KEY
+from tests.support.desks import Office
+from tests.support.invoking import Desk
+from tests.support.openapi import move, own_document, schema_in
+
+from octosync.contract import OPERATIONS
+
+
+@pytest.mark.parametrize("command", ["api", "api list", "api check"])
+def test_every_command_of_the_group_has_an_example(desk: Desk, command: str) -> None:
+    """`--help` of the group and of each of its commands shows one that can be typed."""
+    ran = desk.octosync(*command.split(), "--help")
+    assert ran.code == 0
+    assert f"Example:  octosync {command}" in ran.stdout
+
+
+def test_the_operations_are_listed_without_a_control_plane(desk: Desk) -> None:
+    """Each operation has its line: what is sent where, how that is known, and who uses it."""
+    ran = desk.octosync("api", "list")
+    assert (ran.code, ran.stderr) == (0, "")
+    lines = {line.split()[0]: line.split() for line in ran.stdout.splitlines() if line}
+    for one in OPERATIONS.values():
+        assert lines[one.id][1:4] == [one.method, one.path, "assumed"]
+    assert lines["apps.create"][4:] == ["apply"]
+
+
+def test_overridden_operations_are_marked(desk: Desk) -> None:
+    """The list is the table in force: what octosync.yaml changes is shown, and said to come from there."""
+    desk.write("octosync.yaml", 'api: {operations: {apps.health: {path: "/apps/{slug}/coverage"}}}\n')
+    ran = desk.octosync("api", "list")
+    assert "/apps/{slug}/coverage" in ran.stdout
+    assert "1 operation as octosync.yaml has it" in ran.stdout
+    document = json.loads(desk.octosync("api", "list", "-o", "json").stdout)
+    assert document["format_version"] == "1.0"
+    overridden = {one["id"]: one["path"] for one in document["operations"] if one["overridden"]}
+    assert overridden == {"apps.health": "/apps/{slug}/coverage"}
+    assert len(document["operations"]) == len(OPERATIONS)
+
+
+def test_a_broken_configuration_ends_it(desk: Desk) -> None:
+    """octosync.yaml with errors is reported, and nothing is compared with half of it."""
+    desk.write("octosync.yaml", "api: {operations: {apps.helth: {method: GET}}}\n")
+    ran = desk.octosync("api", "list")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert "apps.helth" in ran.stderr
+
+
+def test_our_own_document_is_all_green(office: Office) -> None:
+    """The embedded control plane's document, by its URL or by its origin alone, agrees in everything."""
+    for url in (f"{office.url}/openapi.json", office.url):
+        ran = office.desk.octosync("api", "check", url)
+        assert (ran.code, ran.stderr) == (0, "")
+        assert "All agree: 28 operations." in ran.stdout
+        assert f"{office.url}/openapi.json" in ran.stdout
+
+
+def test_what_differs_is_shown_with_the_lines_to_paste(desk: Desk) -> None:
+    """A mismatch is exit 1; pasting what is printed into octosync.yaml makes the same check green."""
+    document = own_document()
+    move(document, "apps.health", path="/api/v1/apps/{slug}/coverage")
+    move(document, "apps.update", method="put")
+    desk.write("spec/openapi.json", json.dumps(document))
+    ran = desk.octosync("api", "check", "spec/openapi.json")
+    assert (ran.code, ran.stderr) == (1, "")
+    assert "✗ apps.health" in ran.stdout
+    assert "the document has it at /apps/{slug}/coverage" in ran.stdout
+    assert "2 operations differ, 26 agree." in ran.stdout
+    desk.write("octosync.yaml", ran.stdout[ran.stdout.index("api:") :])
+    again = desk.octosync("api", "check", "spec/openapi.json")
+    assert again.code == 0
+    assert "/apps/{slug}/coverage   octosync.yaml" in again.stdout
+
+
+def test_the_comparison_is_a_document_for_machines(desk: Desk) -> None:
+    """`-o json` has every operation with its findings, and the overrides as octosync.yaml has them."""
+    document = own_document()
+    move(document, "apps.update", method="put")
+    schema_in(document, "Apps")["properties"].pop("apps")
+    ran = desk.octosync("api", "check", "-", "-o", "json", stdin=json.dumps(document).encode())
+    assert ran.code == 1
+    shown = json.loads(ran.stdout)
+    assert (shown["format_version"], shown["agrees"]) == ("1.0", False)
+    assert shown["api"] == {"operations": {"apps.update": {"method": "PUT"}}}
+    differ = {one["id"]: one for one in shown["operations"] if not one["agrees"]}
+    assert differ.keys() == {"apps.list", "apps.update"}
+    assert differ["apps.update"]["found"] == "PUT /apps/{slug}"
+    assert [one["mended_by_override"] for one in differ["apps.update"]["findings"]] == [True]
+    assert differ["apps.list"]["findings"][0]["kind"] == "other-envelope"
+
+
+def test_what_no_override_mends_is_said(desk: Desk) -> None:
+    """Where octosync.yaml can't help, no snippet pretends that it can."""
+    document = own_document()
+    schema_in(document, "Apps")["properties"].pop("apps")
+    desk.write("openapi.json", json.dumps(document))
+    ran = desk.octosync("api", "check", "openapi.json")
+    assert "No override mends apps.list: look for a newer octosync." in ran.stdout
+    assert "octosync.yaml" not in ran.stdout
+
+
+def test_an_override_that_is_itself_what_differs_is_taken_back(desk: Desk) -> None:
+    """octosync.yaml may be what is wrong: then the way out is to say less in it."""
+    desk.write("openapi.json", json.dumps(own_document()))
+    desk.write("octosync.yaml", "api: {operations: {apps.update: {method: PUT}}}\n")
+    ran = desk.octosync("api", "check", "openapi.json")
+    assert ran.code == 1
+    assert "Leave `api` out of octosync.yaml: it is what differs." in ran.stdout
+    assert json.loads(desk.octosync("api", "check", "openapi.json", "-o", "json").stdout)["api"] == {}
+
+
+def test_a_hostile_document_reaches_no_terminal(desk: Desk) -> None:
+    """What the document says is shown with its control characters as escapes."""
+    document = own_document()
+    document["info"]["title"] = "\x1b[2Jgone"
+    move(document, "apps.health", path="/api/v1/apps/{slug}/\x1b]0;x\x07")
+    document["servers"] = [{"url": "/\x1b[31m"}]
+    desk.write("openapi.json", json.dumps(document))
+    ran = desk.octosync("api", "check", "openapi.json")
+    assert ran.code == 1
+    assert "\x1b" not in ran.output
+    assert "\\x1b[2Jgone" in ran.stdout
+
+
+@contextmanager
+def _web(status: int, body: bytes, **headers: str) -> Iterator[tuple[str, list[Any]]]:
+    """Serve one answer; yield the server's origin and the headers of the requests that it got."""
+    seen: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.path, dict(self.headers)))
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", seen
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_the_api_key_is_never_sent_for_a_document(desk: Desk) -> None:
+    """A document is fetched as anybody would, whatever key the environment or octosync.yaml holds."""
+    desk.environment |= {"OCTOMIL_API_KEY": KEY, "PRODUCTION_KEY": KEY, "OCTOMIL_ORG_ID": "org-1"}
+    with _web(200, json.dumps(own_document()).encode()) as (url, seen):
+        context = f"contexts: {{p: {{url: '{url}', tokenEnv: PRODUCTION_KEY}}}}\ndefaultContext: p\n"
+        desk.write("octosync.yaml", context)
+        ran = desk.octosync("api", "check", f"{url}/docs/openapi.json?v=2")
+    assert ran.code == 0
+    ((path, headers),) = seen
+    assert path == "/docs/openapi.json?v=2"
+    assert "authorization" not in {name.lower() for name in headers}
+    assert KEY not in f"{path}{headers}"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "words"),
+    [
+        (301, b"", {"Location": "https://elsewhere.example/openapi.json"}, "redirects elsewhere (301)"),
+        (401, b"", {}, "wants somebody who is logged in (401)"),
+        (404, b"", {}, "doesn't exist (404)"),
+        (500, b"", {}, "can't be had (500)"),
+        (200, b"<html><body>docs</body></html>", {}, "is a web page, not an OpenAPI document"),
+        (200, b"{}", {}, "has no field `openapi`"),
+        (200, b"{}", {"Content-Length": "100"}, "broke before the whole answer was there"),
+    ],
+)
+def test_what_comes_instead_of_a_document_is_said(
+    desk: Desk, status: int, body: bytes, headers: dict[str, str], words: str
+) -> None:
+    """A redirect, a refusal, a page: each is an error with what to do, one request, and no secret of the URL's."""
+    with _web(status, body, **headers) as (url, seen):
+        ran = desk.octosync("api", "check", f"{url}/openapi.json?sig=s3cret")
+    assert ran.code in {1, 75}
+    assert ran.stdout == ""
+    assert words in ran.stderr
+    assert "s3cret" not in ran.stderr
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "words"),
+    [
+        ("nowhere.json", 1, "nowhere.json can't be read: No such file"),
+        (".", 1, "can't be read: Is a directory"),
+        ("", 64, "SPEC is empty"),
+        ("http://127.0.0.1:1/openapi.json", 75, "connection refused"),
+        ("http://user:pw@127.0.0.1/openapi.json", 64, "carries a user name or password"),
+        ("https://[::1/openapi.json", 64, "is not a URL"),
+        ("http:///openapi.json", 1, "is not the URL"),
+    ],
+)
+def test_a_spec_that_is_not_there_is_said(desk: Desk, spec: str, code: int, words: str) -> None:
+    """A wrong name, an empty variable, a host that doesn't answer: one error each, that says what SPEC can be."""
+    ran = desk.octosync("api", "check", spec)
+    assert (ran.code, ran.stdout) == (code, "")
+    assert words in ran.stderr
+    assert "pw" not in ran.stderr

@@ -1,0 +1,557 @@
+"""OpenAPI documents against the contract: our own server's is all green, and each kind of damage is found and named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.support.openapi import compared, move, operation_in, own_document, said, schema_in
+
+from octosync.contract import Contract
+from octosync.contract.conformance import Conformance
+from octosync.contract.openapi import read_document
+from octosync.errors import OctosyncError
+from octosync.manifest.configuration_reading import read_configuration_text
+from octosync.report.api import overrides_yaml
+
+Damage = Callable[[Any], object]
+
+
+def mended(conformance: Conformance) -> Contract:
+    """Read what is to be pasted as octosync.yaml is read, and return the contract that it makes."""
+    assert conformance.mending is not None
+    text = "\n".join(overrides_yaml(conformance.mending)) + "\n"
+    configured = read_configuration_text("octosync.yaml", text.encode(), Path())
+    assert not configured.diagnostics, text
+    return configured.configuration.contract
+
+
+def damaged(damage: Damage) -> Any:
+    """Return our own server's document after that."""
+    document = own_document()
+    damage(document)
+    return document
+
+
+def test_our_own_servers_document_is_all_green() -> None:
+    """The embedded control plane describes exactly what octosync sends and reads: not even a note."""
+    conformance = compared(own_document())
+    assert conformance.agrees
+    assert said(conformance) == {}
+    assert (conformance.base, conformance.others, conformance.mending) == ("/api/v1", 0, None)
+    assert {one.by_id for one in conformance.operations} == {True}
+
+
+# Damage that an override mends, what is said of it, and the override.
+MENDABLE: dict[str, tuple[Damage, str, str, str]] = {
+    "another path": (
+        lambda it: move(it, "apps.health", path="/api/v1/applications/{app_slug}/coverage"),
+        "apps.health",
+        "mismatch: the document has it at /applications/{app_slug}/coverage",
+        'apps.health: {path: "/applications/{slug}/coverage"}',
+    ),
+    "another method": (
+        lambda it: move(it, "apps.update", method="put"),
+        "apps.update",
+        "mismatch: the document has it as PUT",
+        "apps.update: {method: PUT}",
+    ),
+    "a field that it doesn't know": (
+        lambda it: (
+            schema_in(it, "PutSlotRequest")["properties"].pop("preferred_engines"),
+            schema_in(it, "PutSlotRequest").update(additionalProperties=False),
+        ),
+        "apps.put_slot",
+        "mismatch: it doesn't know preferred_engines, which octosync sends where it is declared",
+        "slot: [preferred_engines]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MENDABLE)
+def test_what_an_override_mends_is_green_with_it(name: str) -> None:
+    """The difference is named, nothing else is, and octosync.yaml with the lines that are printed makes it green."""
+    damage, id_, message, line = MENDABLE[name]
+    document = damaged(damage)
+    conformance = compared(document)
+    assert said(conformance) == {id_: [message]}
+    assert not conformance.agrees
+    assert conformance.mending is not None
+    assert line in "\n".join(overrides_yaml(conformance.mending))
+    assert compared(document, mended(conformance)).agrees
+
+
+# Damage that nothing in octosync.yaml mends.
+LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
+    "an operation is missing": (
+        lambda it: it["paths"].pop("/api/v1/apps/{slug}/archive"),
+        {"apps.archive": ["mismatch: the document doesn't have it"]},
+    ),
+    "a field that is needed isn't sent": (
+        lambda it: (
+            schema_in(it, "CreateTargetRequest")["properties"].update(environment={"type": "string"}),
+            schema_in(it, "CreateTargetRequest")["required"].append("environment"),
+        ),
+        {"apps.create_target": ["mismatch: it needs environment, which octosync doesn't send"]},
+    ),
+    "a field that is needed is sent now and then": (
+        lambda it: schema_in(it, "PutSlotRequest").update(required=["model_variant_id"]),
+        {
+            "apps.put_slot": [
+                "mismatch: it needs model_variant_id, which octosync sends only where it is declared or live"
+            ]
+        },
+    ),
+    "a field of another name in a list": (
+        lambda it: schema_in(it, "Target")["properties"].update(
+            bundle_id=schema_in(it, "Target")["properties"].pop("identifier")
+        ),
+        {"apps.list_targets": ["mismatch: the answer lacks targets[].identifier, which octosync needs"]},
+    ),
+    "another envelope": (
+        lambda it: schema_in(it, "Apps")["properties"].update(items=schema_in(it, "Apps")["properties"].pop("apps")),
+        {"apps.list": ["mismatch: the list is in items, and octosync reads apps, or a bare list"]},
+    ),
+    "an inner field is needed": (
+        lambda it: schema_in(it, "Coverage")["properties"].pop("capability"),
+        {"apps.health": ["mismatch: the answer lacks slots[].capability, which octosync needs"]},
+    ),
+    "an environment is needed though the model can do without": (
+        lambda it: schema_in(it, "Deployment")["properties"].pop("environment"),
+        {
+            id_: ["mismatch: the answer lacks deployments[].environment, which octosync needs"]
+            for id_ in ("apps.deployments", "deployments.list")
+        },
+    ),
+    "a field that is read if it is there": (
+        lambda it: schema_in(it, "RoutingSums" if "RoutingSums" in it["components"]["schemas"] else "RoutingStats")[
+            "properties"
+        ].pop("local_requests"),
+        {"apps.routing_stats": ["note: the answer lacks local_requests, which octosync reads where it is there"]},
+    ),
+    "a type that can't be read": (
+        lambda it: schema_in(it, "App")["properties"].update(slug={"type": "integer"}),
+        {
+            "apps.list": ["mismatch: apps[].slug is integer there, and octosync reads string"],
+            "apps.get": ["mismatch: slug is integer there, and octosync reads string"],
+        },
+    ),
+    "a type that isn't sent": (
+        lambda it: schema_in(it, "PutSlotRequest")["properties"].update(
+            serving_policy={"type": "string", "enum": ["auto"]}
+        ),
+        {"apps.put_slot": ["mismatch: serving_policy is string there, and octosync sends object"]},
+    ),
+    "an inner field is not known": (
+        lambda it: schema_in(it, "FallbackRequest")["properties"].pop("allow_local_fallback"),
+        {
+            "apps.put_slot": [
+                "mismatch: it doesn't know serving_policy.fallback.allow_local_fallback, which octosync sends",
+            ]
+        },
+    ),
+    "a field is read-only": (
+        lambda it: schema_in(it, "UpdateAppRequest")["properties"]["description"].update(readOnly=True),
+        {"apps.update": ["mismatch: description is read-only there, and octosync sends it"]},
+    ),
+    "a null is not taken": (
+        lambda it: schema_in(it, "UpdateAppRequest")["properties"].update(description={"type": "string"}),
+        {"apps.update": ["warning: description is never null there, which octosync sends to remove it"]},
+    ),
+    "a body is needed": (
+        lambda it: operation_in(it, "apps.archive").update(
+            requestBody={
+                "required": True,
+                "content": {"application/json": {"schema": {"type": "object", "required": ["reason"]}}},
+            }
+        ),
+        {"apps.archive": ["mismatch: it needs a body with reason, and octosync sends none"]},
+    ),
+    "no body is taken": (
+        lambda it: operation_in(it, "apps.capabilities.enable").pop("requestBody"),
+        {"apps.capabilities.enable": ["mismatch: it takes no body, and octosync sends one"]},
+    ),
+    "a body that is not JSON": (
+        lambda it: operation_in(it, "apps.create")["requestBody"].update(content={"multipart/form-data": {}}),
+        {"apps.create": ["mismatch: the body is not JSON there"]},
+    ),
+    "an answer without content": (
+        lambda it: operation_in(it, "apps.get")["responses"].update({"200": {"description": "Nothing"}}),
+        {"apps.get": ["mismatch: it answers nothing, and octosync reads an object"]},
+    ),
+    "the config is a list": (
+        lambda it: schema_in(it, "ConfigRequest").update(type="array"),
+        {"apps.put_inference_config": ["mismatch: the body is array, and octosync sends an object"]},
+    ),
+    "the config has an envelope": (
+        lambda it: schema_in(it, "ConfigRequest").update(required=["config"]),
+        {
+            "apps.put_inference_config": [
+                "warning: it needs config; octosync sends the object that manifests declare, and nothing around it"
+            ]
+        },
+    ),
+    "a header is needed": (
+        lambda it: operation_in(it, "apps.get")["parameters"].append(
+            {"name": "X-Tenant", "in": "header", "required": True}
+        ),
+        {"apps.get": ["mismatch: it needs the header parameter X-Tenant, which octosync doesn't send"]},
+    ),
+    "a parameter that is sent now and then": (
+        lambda it: operation_in(it, "apps.list").update(
+            parameters=[one for one in operation_in(it, "apps.list")["parameters"] if one["name"] != "include_archived"]
+        ),
+        {
+            "apps.list": [
+                "warning: it doesn't know the query parameter include_archived, which octosync sends where that is asked for"
+            ]
+        },
+    ),
+    "it is deprecated": (
+        lambda it: operation_in(it, "apps.get").update(deprecated=True),
+        {"apps.get": ["warning: the document calls it deprecated"]},
+    ),
+    "a read is a write": (
+        lambda it: move(it, "apps.health", method="post"),
+        {
+            "apps.health": [
+                "mismatch: the document has it as POST",
+                "note: no override says so: a read can't become POST",
+            ]
+        },
+    ),
+    "its path has another parameter": (
+        lambda it: move(it, "apps.health", path="/api/v1/orgs/{org}/apps/{slug}/health"),
+        {
+            "apps.health": [
+                "mismatch: the document has it at /orgs/{org}/apps/{slug}/health",
+                "note: no override says so: /orgs/{org}/apps/{slug}/health must have the parameters: {slug}",
+            ]
+        },
+    ),
+    "what octosync doesn't use is missing": (
+        lambda it: it["paths"].pop("/api/v1/apps/bootstrap"),
+        {"apps.bootstrap": ["note: the document doesn't have it, and octosync doesn't use it"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_what_no_override_mends_is_named(name: str) -> None:
+    """The difference is named and nothing else is; no override is offered. It agrees unless it is a mismatch."""
+    damage, expected = LASTING[name]
+    conformance = compared(damaged(damage))
+    assert said(conformance) == expected
+    assert conformance.mending is None
+    assert conformance.agrees is not any(one.startswith("mismatch") for lines in expected.values() for one in lines)
+
+
+_BY_PAGE = "by which octosync reads apps page by page"
+_IN_PART = "so octosync might see the first page only"
+
+# How lists are paged elsewhere, and what that means.
+PAGING: dict[str, tuple[list[dict[str, Any]], str]] = {
+    "by cursor": (
+        [{"name": "cursor", "in": "query"}, {"name": "limit", "in": "query"}],
+        f"mismatch: it doesn't know offset, {_BY_PAGE}; it has cursor, {_IN_PART}",
+    ),
+    "by number": (
+        [{"name": "page", "in": "query"}, {"name": "per_page", "in": "query"}],
+        f"mismatch: it doesn't know limit and offset, {_BY_PAGE}; it has page, per_page, {_IN_PART}",
+    ),
+    "not at all": (
+        [],
+        f"warning: it doesn't know limit and offset, {_BY_PAGE}: fine if the list always comes whole",
+    ),
+    "by smaller pages": (
+        [{"name": "limit", "in": "query", "schema": {"maximum": 50}}, {"name": "offset", "in": "query"}],
+        "mismatch: a page has at most 50 entries, and octosync asks for 100",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", PAGING)
+def test_a_list_that_might_be_read_in_part_is_a_mismatch(how: str) -> None:
+    """A list that is paged otherwise could be taken for the whole; one without paging only may be."""
+    parameters, message = PAGING[how]
+    document = own_document()
+    operation_in(document, "apps.list")["parameters"] = [*parameters, {"name": "include_archived", "in": "query"}]
+    assert said(compared(document)) == {"apps.list": [message]}
+
+
+def _without_ids(document: Any) -> None:
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            del operation["operationId"]
+
+
+def test_without_ids_operations_are_found_by_method_and_path() -> None:
+    """A document without operation ids is compared all the same, whatever it calls the parameters of its paths."""
+    document = damaged(_without_ids)
+    document["paths"] = {
+        path.replace("{slug}", "{app}").replace("{target_id}", "{id}"): one for path, one in document["paths"].items()
+    }
+    conformance = compared(document)
+    assert conformance.agrees
+    assert {one.by_id for one in conformance.operations} == {False}
+
+
+def test_without_ids_another_method_at_the_same_path_is_said() -> None:
+    """What can't be found is missing, with what there is at its path: it may be that."""
+    document = damaged(lambda it: move(it, "apps.update", method="put"))
+    _without_ids(document)
+    assert said(compared(document)) == {
+        "apps.update": ["mismatch: the document doesn't have it; at its path it has PUT"]
+    }
+
+
+@pytest.mark.parametrize("style", ["apps_list_targets", "appsListTargets", "Apps.List-Targets"])
+def test_an_id_is_the_same_however_its_words_are_parted(style: str) -> None:
+    """Generators write ids in their own style; it is the same operation, also where it has moved."""
+    document = damaged(lambda it: move(it, "apps.list_targets", path="/api/v1/apps/{slug}/app-targets"))
+    operation_in(document, "apps.list_targets")["operationId"] = style
+    assert said(compared(document)) == {
+        "apps.list_targets": ["mismatch: the document has it at /apps/{slug}/app-targets"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("servers", "prefix", "base", "elsewhere"),
+    [
+        ([{"url": "https://api.octomil.com/api/v1/"}], "", "/api/v1", False),
+        ([{"url": "/api"}], "/v1", "/api/v1", False),
+        (
+            [{"url": "https://{region}.octomil.com/{root}", "variables": {"root": {"default": "api/v1"}}}],
+            "",
+            "/api/v1",
+            False,
+        ),
+        ([{"url": "https://api.octomil.com"}], "/v2", "/v2", True),
+        ([], "", "", False),
+        ([{"url": "https://[nowhere"}], "", "", False),
+    ],
+)
+def test_the_base_is_taken_into_account(servers: list[Any], prefix: str, base: str, elsewhere: bool) -> None:
+    """Wherever the document has the base (servers, paths, both), the paths below it are compared; another base is said."""
+    document = own_document()
+    document["servers"] = servers
+    document["paths"] = {prefix + path.removeprefix("/api/v1"): one for path, one in document["paths"].items()}
+    conformance = compared(document)
+    assert said(conformance) == {}
+    assert (conformance.base, conformance.is_elsewhere) == (base, elsewhere)
+
+
+def test_overrides_in_force_are_compared_and_kept() -> None:
+    """What octosync.yaml says already counts, and stands in what is to be pasted as well."""
+    document = damaged(lambda it: move(it, "apps.health", path="/api/v1/apps/{slug}/coverage"))
+    contract = Contract().overridden(
+        operations={"apps.health": {"path": "/apps/{slug}/coverage"}, "apps.update": {"method": "PUT"}},
+        read_only={"slot": ["label"]},
+        platforms=["visionos"],
+    )
+    conformance = compared(document, contract)
+    assert said(conformance) == {"apps.update": ["mismatch: the document has it as PATCH"]}
+    assert conformance.mending is not None
+    assert list(overrides_yaml(conformance.mending)) == [
+        "api:",
+        "  operations:",
+        '    apps.health: {path: "/apps/{slug}/coverage"}',
+        "  readOnly:",
+        "    slot: [label]",
+        '  platforms: ["visionos"]',
+    ]
+    assert compared(document, mended(conformance)).agrees
+
+
+# The same object, described in other ways.
+TARGET: dict[str, Any] = {
+    "type": "object",
+    "properties": {"platform": {"type": "string"}, "identifier": {"type": "string"}},
+}
+WAYS: dict[str, Any] = {
+    "all of two": {"allOf": [{"properties": {"id": {"type": "string"}}}, TARGET]},
+    "one of two": {
+        "oneOf": [{**TARGET, "properties": {**TARGET["properties"], "id": {"type": "integer"}}}, {"type": "null"}]
+    },
+    "a reference with a field beside it": {
+        "$ref": "#/components/schemas/Base",
+        "properties": {"id": {"type": "string"}},
+    },
+    "itself": {"allOf": [{"$ref": "#/components/schemas/Target"}, TARGET, {"properties": {"id": {"type": "string"}}}]},
+    "types as a list": {
+        "type": ["object", "null"],
+        "properties": {**TARGET["properties"], "id": {"type": ["string", "null"]}},
+    },
+    "nullable": {
+        "nullable": True,
+        **TARGET,
+        "properties": {**TARGET["properties"], "id": {"type": "string", "nullable": True}},
+    },
+    "by a name with signs": {"$ref": "#/components/schemas/a~1b~0c%20d"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_schema_says_the_same_in_every_way(way: str) -> None:
+    """allOf, oneOf, references and circles of them, 3.0's and 3.1's null, names with escapes: all of it is understood."""
+    document = own_document()
+    whole = {**TARGET, "properties": {**TARGET["properties"], "id": {"type": "string"}}}
+    document["components"]["schemas"] |= {"Target": WAYS[way], "Base": TARGET, "a/b~c d": whole}
+    found = said(compared(document))
+    assert found in (
+        {},
+        {"apps.list_targets": ["note: the answer lacks targets[].app_id, which octosync reads where it is there"]},
+    )
+
+
+def test_only_some_alternatives_with_a_needed_field_is_a_warning() -> None:
+    """A field that one form of the answer has and another lacks may be missed."""
+    document = own_document()
+    document["components"]["schemas"]["Target"] = {
+        "anyOf": [{"properties": {"id": {}, "platform": {}, "identifier": {}, "app_id": {}}}, TARGET]
+    }
+    assert said(compared(document)) == {
+        "apps.list_targets": ["warning: only some forms of the answer have targets[].id, which octosync needs"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ({"$ref": "common.yaml#/Target"}, "common.yaml#/Target leads out of the document"),
+        ({"$ref": "#/components/schemas/Nowhere"}, "#/components/schemas/Nowhere leads out of the document"),
+        ({"type": "object"}, "the document doesn't say"),
+        (True, "the document doesn't say"),
+    ],
+)
+def test_what_is_not_described_cant_be_told(schema: Any, why: str) -> None:
+    """A reference to elsewhere isn't followed, and no schema is no difference: both are said, neither fails the check."""
+    document = own_document()
+    document["components"]["schemas"]["Target"] = schema
+    conformance = compared(document)
+    assert said(conformance) == {"apps.list_targets": [f"note: what is in targets[] can't be compared: {why}"]}
+    assert conformance.agrees
+
+
+def test_references_to_whole_components_are_followed() -> None:
+    """Path items, parameters, bodies and responses may each stand elsewhere in the document."""
+    document = own_document()
+    path = "/api/v1/apps/{slug}/slots/{capability}"
+    components, put = document["components"], document["paths"][path]["put"]
+    components["requestBodies"] = {"slot": put["requestBody"]}
+    components["responses"] = {"slot": put["responses"]["200"]}
+    components["pathItems"] = {"slot": document["paths"][path]}
+    components["parameters"] = {one["name"]: one for one in operation_in(document, "apps.list")["parameters"]}
+    operation_in(document, "apps.list")["parameters"] = [
+        {"$ref": f"#/components/parameters/{name}"} for name in components["parameters"]
+    ]
+    put["requestBody"] = {"$ref": "#/components/requestBodies/slot"}
+    document["paths"][path]["get"]["responses"]["200"] = {"$ref": "#/components/responses/slot"}
+    document["paths"][path] = {"$ref": "#/components/pathItems/slot"}
+    assert said(compared(document)) == {}
+    components["responses"]["slot"]["content"]["application/json"]["schema"] = {"type": "array"}
+    assert list(said(compared(document))) == ["apps.get_slot"]
+
+
+def test_a_tangle_of_references_takes_no_time() -> None:
+    """Schemas that fan out level by level, or lead on and on, are read once each or left alone."""
+    document = own_document()
+    schemas = document["components"]["schemas"]
+    for level in range(500):
+        further = {"$ref": f"#/components/schemas/T{level + 1}"}
+        schemas[f"T{level}"] = {"allOf": [further, further], "anyOf": [further, further]}
+    schemas["T40"], schemas["Target"] = {**schemas["Target"]}, {"$ref": "#/components/schemas/T0"}
+    assert said(compared(document)) == {}
+    schemas["Target"] = {"$ref": "#/components/schemas/T41"}
+    conformance = compared(document)
+    assert list(said(conformance)) == ["apps.list_targets"]
+    assert conformance.agrees
+
+
+def test_a_document_may_be_yaml() -> None:
+    """YAML says the same as JSON: status codes as numbers, aliases, and dates that are texts."""
+    document = own_document()
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            operation["responses"] = {
+                int(key) if key.isdigit() else key: one for key, one in operation["responses"].items()
+            }
+    document["info"]["x-date"] = "DATE"
+    text = yaml.safe_dump(document).replace("DATE", "2026-13-45")
+    assert "  200:" in text
+    assert said(compared(document)) == {}
+    assert read_document(text.encode(), "openapi.yaml").title == document["info"]["title"]
+
+
+BOMB = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" if n else "a0: &a0 [x]\n" for n in range(60))
+
+UNREADABLE: dict[str, tuple[bytes, str, str]] = {
+    "a web page": (b"\n<!doctype html><html>", "spec-is-html", "is a web page"),
+    "not UTF-8": (b"\xff\xfe{", "spec-unreadable", "not UTF-8"),
+    "nothing": (b"", "spec-unreadable", "holds no object"),
+    "a list": (b"[]", "spec-unreadable", "holds no object"),
+    "JSON of something else": (b'{"a": 1}', "spec-unreadable", "no field `openapi`"),
+    "cut JSON": (b'{"openapi": "3.1.0", "paths": {', "spec-unreadable", "not JSON: expecting property name"),
+    "bad YAML": (b"openapi: 3.1.0\npaths: [\n", "spec-unreadable", "neither JSON nor YAML"),
+    "two documents": (b"openapi: 3.1.0\n---\nopenapi: 3.1.0\n", "spec-unreadable", "neither JSON nor YAML"),
+    "Swagger": (b"swagger: '2.0'\npaths: {/a: {}}\n", "spec-version", "Swagger 2.0"),
+    "the future": (b"openapi: 4.0.0\npaths: {/a: {}}\n", "spec-version", "OpenAPI 4.0.0"),
+    "no paths": (b"openapi: 3.1.0\npaths: {}\n", "spec-unreadable", "describes no paths"),
+    "deep JSON": (b'{"a":' * 100_000, "spec-unreadable", "nested too deep"),
+    "deep YAML": (b"openapi: " + b"[" * 100_000, "spec-unreadable", "neither JSON nor YAML"),
+    "rather deep YAML": (b"openapi: " + b"[" * 300 + b"]" * 300, "spec-unreadable", "deeper than 200 levels"),
+    "an object of Python's": (b"openapi: !!python/object/apply:os.getcwd []\n", "spec-unreadable", "YAML"),
+    "a long number": (b'{"openapi": ' + b"9" * 5000 + b"}", "spec-unreadable", "numbers too long"),
+    "a bomb of aliases": (BOMB.encode(), "spec-unreadable", "no field `openapi`"),
+    "a bomb of merge keys": (
+        "".join(
+            f"m{n}: &m{n} {{<<: [*m{n - 1}, *m{n - 1}]}}\n" if n else "m0: &m0 {a: 1}\n" for n in range(60)
+        ).encode(),
+        "spec-unreadable",
+        "no field `openapi`",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_is_no_openapi_document_is_said_at_once(name: str) -> None:
+    """Whatever comes instead of a document is one error that says what it is; nothing crashes, hangs or runs."""
+    data, reference, words = UNREADABLE[name]
+    with pytest.raises(OctosyncError, match=words) as caught:
+        read_document(data, "spec.yaml")
+    assert caught.value.reference == reference
+    assert "spec.yaml" in caught.value.message
+    assert caught.value.hints
+
+
+def _replaced(value: Any, key: str, junk: Any) -> Any:
+    """Return a value with something else under every such key."""
+    if isinstance(value, list):
+        return [_replaced(one, key, junk) for one in value]
+    if isinstance(value, dict):
+        return {name: junk if name == key else _replaced(one, key, junk) for name, one in value.items()}
+    return value
+
+
+@pytest.mark.parametrize("junk", [None, [], {}, "text", 7, True, {"$ref": 1}, {"$ref": "#/"}, [None], {"a": None}])
+def test_nonsense_anywhere_is_no_crash(junk: Any) -> None:
+    """Whatever stands where something else should, the comparison comes to its end."""
+    text = json.dumps(own_document())
+    for key in (
+        "parameters",
+        "schema",
+        "content",
+        "responses",
+        "properties",
+        "required",
+        "servers",
+        "get",
+        "anyOf",
+        "requestBody",
+    ):
+        document = _replaced(json.loads(text), key, junk)
+        assert len(compared(document).operations) == 28

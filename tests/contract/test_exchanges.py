@@ -1,0 +1,108 @@
+"""What operations send and need is said once, and is what is really sent and needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.every_kind import CASES, populate
+from tests.support.site import Site, open_site
+
+from octosync.contract import OPERATIONS
+from octosync.contract.bodies import Sent
+from octosync.contract.exchanges import EXCHANGES
+from octosync.contract.parts import parts_of
+from octosync.octomil import Octomil
+from octosync.server.routes import operation_at
+
+
+class _Recorder(httpx.AsyncBaseTransport):
+    """The way to the control plane, which keeps every request."""
+
+    def __init__(self, kept: list[httpx.Request]) -> None:
+        self._kept = kept
+        self._inner = httpx.AsyncHTTPTransport(verify=False)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._kept.append(request)
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class _Recorded(Site):
+    """A site whose clients' requests are kept."""
+
+    kept: list[httpx.Request]
+
+    def client(self, transport: httpx.AsyncBaseTransport | None = None, **settings: object) -> Octomil:
+        return super().client(transport or _Recorder(self.kept), **settings)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[_Recorded]:
+    with open_site(tmp_path) as plain:
+        site = _Recorded(plain.plane, plain.journal)
+        site.kept = []
+        yield site
+
+
+def _held_to_the_table(requests: list[httpx.Request]) -> set[str]:
+    """Check each request against its operation's exchange; return the operations' ids."""
+    ids = set()
+    for request in requests:
+        id_, _ = operation_at(request.method, request.url.path)
+        assert id_ is not None
+        exchange = EXCHANGES[id_]
+        assert set(request.url.params) <= {*exchange.query, "org_id"}, id_
+        if exchange.body is not None:
+            exchange.body.model_validate_json(request.content)
+        else:
+            assert bool(request.content) is exchange.any_body, id_
+        ids.add(id_)
+    return ids
+
+
+def test_every_operation_has_an_exchange() -> None:
+    """The two halves of the table have the same rows."""
+    assert EXCHANGES.keys() == OPERATIONS.keys()
+
+
+async def test_what_is_sent_is_what_the_table_says(site: _Recorded) -> None:
+    """Every request of a plan and an apply of every kind of action has the parameters and the body of the table.
+
+    And the commands that the table names for an operation are those that send it.
+    """
+    desired = populate(site.plane)
+    turn = await site.look(*desired)
+    planned = _held_to_the_table(site.kept)
+    site.kept.clear()
+    await site.act(turn)
+    applied = _held_to_the_table(site.kept)
+    assert {id_ for id_ in planned if "plan" not in EXCHANGES[id_].by} == set()
+    assert {id_ for id_ in applied if "apply" not in EXCHANGES[id_].by} == set()
+    writes = {id_ for id_, one in EXCHANGES.items() if one.by == ("apply",)}
+    assert writes - {"apps.delete_inference_config"} <= applied
+
+
+@pytest.mark.parametrize("kind", CASES)
+async def test_each_kind_of_action_sends_what_the_table_says(site: _Recorded, kind: str) -> None:
+    """Each kind of action by itself, too: a first slot and a further one, a first config and a changed one."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    await site.turn(case.desired)
+    assert case.operation in _held_to_the_table(site.kept)
+
+
+@pytest.mark.parametrize("body", Sent.__subclasses__())
+def test_a_body_has_what_is_always_sent_and_what_may_be(body: type[Sent]) -> None:
+    """The fields of a body are its model's, the needed ones those without a default."""
+    parts = parts_of(body)
+    assert parts.keys() == body.model_fields.keys()
+    assert {name for name, part in parts.items() if part.needed} == {
+        name for name, one in body.model_fields.items() if one.is_required()
+    }
+    assert all(part.types for part in parts.values())

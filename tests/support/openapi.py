@@ -1,0 +1,63 @@
+"""OpenAPI documents to compare with: the embedded control plane's own, and what befalls one."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from octosync.contract import Contract
+from octosync.contract.conformance import Compared, Conformance, compare_with
+from octosync.contract.openapi import read_document
+from octosync.octomil import API_PATH
+from octosync.server import Settings
+from octosync.server.app import create_app
+
+
+@cache
+def _text() -> str:
+    return json.dumps(create_app(Settings()).openapi())
+
+
+def own_document() -> Any:
+    """Return a copy of the embedded control plane's document, to be damaged."""
+    return json.loads(_text())
+
+
+def compared(document: Any, contract: Contract | None = None) -> Conformance:
+    """Compare a document with the contract."""
+    read = read_document(json.dumps(document).encode(), "openapi.json")
+    return compare_with(read, contract or Contract(), API_PATH)
+
+
+def said(conformance: Conformance) -> dict[str, list[str]]:
+    """Return `level: message` of what was found, by operation."""
+    return {one.operation.id: _lines(one) for one in conformance.operations if one.findings}
+
+
+def _lines(one: Compared) -> list[str]:
+    return [f"{finding.level.value}: {finding.message}" for finding in one.findings]
+
+
+def operation_in(document: Any, id_: str) -> Any:
+    """Return an operation of a document."""
+    return next(
+        operation
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        if isinstance(operation, dict) and operation.get("operationId") == id_
+    )
+
+
+def move(document: Any, id_: str, *, path: str | None = None, method: str | None = None) -> None:
+    """Move an operation of a document to another path or method."""
+    for old_path, methods in list(document["paths"].items()):
+        for old_method, operation in list(methods.items()):
+            if operation.get("operationId") == id_:
+                del methods[old_method]
+                document["paths"].setdefault(path or old_path, {})[method or old_method] = operation
+
+
+def schema_in(document: Any, name: str) -> Any:
+    """Return a named schema of a document."""
+    return document["components"]["schemas"][name]
