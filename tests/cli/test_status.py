@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import re
+import signal
+import struct
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from tests.support.calls import KEY
 from tests.support.desks import Office
-from tests.support.invoking import Ran
+from tests.support.invoking import Process, Ran
 from tests.support.planes import ok
 
 from octosync.contract import CAPABILITIES
@@ -295,3 +305,99 @@ def test_an_org_without_apps_is_no_error(office: Office) -> None:
     ran = status(office)
     assert (ran.code, ran.stderr) == (0, "")
     assert "0 apps. Read with 1 request." in ran.stdout
+
+
+@contextmanager
+def watching(office: Office, *arguments: str, **streams: Any) -> Iterator[Process]:
+    """Watch an app, looking again at once; it is killed where the block leaves it running."""
+    with office.desk.start(
+        "status", "demo", "--watch=0.1", "--url", office.url, "--rate", "0", *arguments, **streams
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until(process: Process, words: str) -> str:
+    """Read standard output up to a line that has some words, and return that."""
+    assert process.stdout is not None
+    while line := process.stdout.readline().decode():
+        if words in line:
+            return line
+    raise AssertionError(f"no line with {words!r}")
+
+
+def test_watching_shows_what_changes_and_ends_with_a_signal(busy: Office) -> None:
+    """Without a terminal each look is a block of its own; Ctrl-C ends watching, quietly and with its own code."""
+    with watching(busy) as process:
+        assert "40 %" in until(process, "canary: ")
+        until(process, "Read with 7 requests.")
+        busy.plane.tick(120)
+        assert "60 %" in until(process, "60 %")
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
+def test_watching_for_tools_is_a_line_each_time(busy: Office) -> None:
+    """-o jsonl writes each look as a document on a line, each with its own cost; -o json has an end, so it is refused."""
+    with watching(busy, "-o", "jsonl") as process:
+        for _ in range(2):
+            assert json.loads(until(process, "{"))["cost"] == {"requests_used": 7}
+    refused = status(busy, "demo", "--watch", "-o", "json")
+    assert refused.code == 64
+    assert refused.stderr.startswith("error: endless-document: ")
+
+
+def test_a_failed_look_is_told_and_watching_goes_on(busy: Office) -> None:
+    """From the first look on: what was down is tried again, and shown when it is back."""
+    busy.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
+    with watching(busy) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith(b"error: unavailable: ")
+        busy.break_with()
+        until(process, "Read with 7 requests.")
+        busy.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
+        while b"Trying again" not in process.stderr.readline():
+            pass
+        busy.break_with()
+        until(process, "Read with 7 requests.")
+
+
+@pytest.mark.parametrize(("app", "key"), [("dmo", KEY), ("demo", "oct_wrong")])
+def test_what_no_further_look_would_mend_ends_watching(busy: Office, app: str, key: str) -> None:
+    """A wrong name or a refused key is an error at once; a bare --watch takes no argument for its seconds."""
+    ran = status(busy, "--watch", app, OCTOMIL_API_KEY=key)
+    assert ran.code == 1
+    assert ran.stdout == ""
+
+
+def test_watching_redraws_in_place_on_a_terminal(busy: Office) -> None:
+    """The picture before is taken away, a line says how old it is, and the cursor is there again at the end."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
+    with watching(busy, stdout=theirs, stderr=theirs, environment={"TERM": "xterm"}) as process:
+        os.close(theirs)
+        seen = _read_until(ours, b"as of ", b" 40 %")
+        busy.plane.tick(60)
+        seen += _read_until(ours, b"as of ", b" 50 %")
+        busy.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
+        seen += _read_until(ours, b"unavailable")
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):  # how the end of a terminal reads
+            while piece := os.read(ours, 65536):
+                seen += piece
+        assert process.wait() == 130
+    os.close(ours)
+    assert b"\x1b[2K\x1b[1A" in seen  # takes lines away
+    assert seen.rstrip().endswith(b"\x1b[?25h")  # shows the cursor
+
+
+def _read_until(terminal: int, *words: bytes) -> bytes:
+    """Read what is drawn until all words, in their order, are there."""
+    seen = b""
+    while not re.search(b".*".join(map(re.escape, words)), seen, re.DOTALL):
+        seen += os.read(terminal, 65536)
+    return seen

@@ -32,12 +32,24 @@ def _until(words: str, end: float) -> str:
     return f"{words} in {end - time.monotonic():.0f} s"
 
 
+def wait_words(waiting: Waiting, pace: int) -> str:
+    """Say what waits, up to the words `next` after which the seconds come; `pace` is in requests a minute, 0 for no limit."""
+    match waiting.reason:
+        case WaitReason.RETRY:
+            return "no answer, trying again"
+        case WaitReason.THROTTLED:
+            return f"the control plane throttles, {waiting.requests} waiting, next"
+        case WaitReason.RATE_LIMIT:
+            paced = f"paced: {pace} requests a minute" if pace else "paced"
+            return f"{paced}, {waiting.requests} waiting, next"
+
+
 class ProgressBar:
     """Shows how far a stage is, and what waits for the rate limit and how long. Used as a context manager."""
 
     def __init__(self, stage: str, pace: int) -> None:
         self._stage = stage
-        self._pace = f"paced: {pace} requests a minute" if pace else "paced"
+        self._pace = pace
         self._last_line = time.monotonic()
         self._last_wait = float("-inf")
         self._bar: Progress | None = None
@@ -76,7 +88,7 @@ class ProgressBar:
             if self._bar is not None:
                 self._bar.update(self._task, wait=None)
             return
-        wait = (self._words(waiting), time.monotonic() + waiting.seconds)
+        wait = (wait_words(waiting, self._pace), time.monotonic() + waiting.seconds)
         if self._bar is not None:
             self._bar.update(self._task, wait=wait)
         elif (
@@ -86,15 +98,6 @@ class ProgressBar:
             # The first of several waits at once: whoever reads a log wants to know at its beginning why nothing moves.
             self._last_wait = time.monotonic()
             self._line(f"{self._stage}: {_until(*wait)}")
-
-    def _words(self, waiting: Waiting) -> str:
-        match waiting.reason:
-            case WaitReason.RETRY:
-                return "no answer, trying again"
-            case WaitReason.THROTTLED:
-                return f"the control plane throttles, {waiting.requests} waiting, next"
-            case WaitReason.RATE_LIMIT:
-                return f"{self._pace}, {waiting.requests} waiting, next"
 
     def _line(self, text: str) -> None:
         self._last_line = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,30 +13,53 @@ import click
 from octosync.cli.connecting import control_plane
 from octosync.cli.console import out, out_json, shows_blocks, wants_colour
 from octosync.cli.options import colour_option, option, output_option
+from octosync.cli.redrawing import WATCH_SECONDS, Progress, WatchCommand, look_again
 from octosync.cli.remote import Reach, ask, control_plane_options, reach
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest.walk import closest
 from octosync.model import App, AppStatus, JsonObject
 from octosync.octomil import FoundApps, Octomil, find_apps, read_statuses
-from octosync.report import StatusFacts, render_status, status_document
+from octosync.report import StatusFacts, json_line, render_status, status_document
 
 
-@click.command(epilog="Example:  octosync status 'search-*' --context production")
+@click.command(cls=WatchCommand, epilog="Example:  octosync status 'search-*' --context production")
 @click.argument("apps", nargs=-1, metavar="[APP…]")
+@option(
+    "--watch",
+    type=click.FloatRange(0.1, 3600),
+    metavar="[=SECONDS]",
+    help=f"Look again every so many seconds, {WATCH_SECONDS} unless said otherwise, until Ctrl-C.",
+)
 @option("--archived", is_flag=True, help="Archived apps, too, without naming them.")
 @control_plane_options
-@output_option("text", "json")
+@output_option("text", "json", "jsonl")
 @colour_option
-def command(*, apps: tuple[str, ...], archived: bool, output: str, colour: str, **flags: Any) -> ExitCode:  # noqa: ANN401 — see reach
+def command(
+    *,
+    apps: tuple[str, ...],
+    watch: float | None,
+    archived: bool,
+    output: str,
+    colour: str,
+    **flags: Any,  # noqa: ANN401 — see reach
+) -> ExitCode:
     """Show what is live: coverage, deployments and canaries, traffic, the last change, and each slot's model reference.
 
     APP is a slug, or a pattern with *; without any, all apps that are not archived. An app costs at most 7 requests.
     """
     check_patterns(apps)
     at = reach(flags)
-    seen = ask(at, "reading", lambda remote, bar: look_at(at, remote, apps, archived=archived, progress=bar.advance))
+
+    async def look(remote: Octomil, progress: Progress | None = None) -> Seen:
+        return await look_at(at, remote, apps, archived=archived, progress=progress)
+
+    if watch is not None:
+        return look_again(at, look, every=watch, output=output, colour=colour)
+    seen = ask(at, "reading", lambda remote, bar: look(remote, bar.advance))
     if output == "json":
         out_json(seen.document())
+    elif output == "jsonl":
+        out(json_line(seen.document()))
     else:
         out(seen.text(colour=wants_colour(sys.stdout, colour), blocks=shows_blocks(sys.stdout)))
     return seen.exit_code
@@ -72,7 +95,7 @@ async def look_at(
     patterns: Sequence[str],
     *,
     archived: bool,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Seen:
     """Read the apps that are meant. Raises `OctosyncError` for a pattern that means none."""
     before, now = remote.requests, datetime.now(UTC)

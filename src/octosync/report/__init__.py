@@ -7,7 +7,7 @@ What may not live here: printing, the clock, the environment, the width of a ter
 """
 
 from octosync.report.diagnostics import render_diagnostics
-from octosync.report.documents import json_text, outcomes_document
+from octosync.report.documents import json_line, json_text, outcomes_document
 from octosync.report.error import NOTHING_WRITTEN, render_error
 from octosync.report.exit_codes import exit_code_of_outcomes, exit_code_of_plan, exit_code_of_standings
 from octosync.report.history import history_document, render_history, render_run, run_document
@@ -27,6 +27,7 @@ __all__ = [
     "exit_code_of_standings",
     "history_document",
     "is_valid",
+    "json_line",
     "json_text",
     "outcomes_document",
     "render_diagnostics",

@@ -16,6 +16,11 @@ def json_text(document: JsonObject) -> str:
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
+def json_line(document: JsonObject) -> str:
+    """Return a document as one line of text, for streams of them; likewise ASCII."""
+    return json.dumps(document, allow_nan=False, separators=(",", ":")) + "\n"
+
+
 def outcomes_document(
     plan_document: JsonObject,
     outcomes: Sequence[Outcome],
