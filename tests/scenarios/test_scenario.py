@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import stat
 from pathlib import Path
 
@@ -18,13 +19,14 @@ _MUST_HOLD = {"manifests", "live.json", "plan.txt", "plan.json"}
 _MAY_HOLD = _MUST_HOLD | {
     "octosync.yaml",
     "args",
+    "apply-args",
     "requests.txt",
     "after.json",
     "apply.txt",
     "then",
     "then.txt",
 }
-_DONE, _PARTIAL = 0, 5
+_DONE, _PARTIAL, _NOT_COVERED = 0, 5, 6
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.folder.name for scenario in SCENARIOS])
@@ -43,9 +45,9 @@ def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
         _assert_order_means_nothing(stage)
         assert not writes_in(requests)
         assert not stage.writes()
-        applied = stage.apply(faults=True)
+        applied = stage.apply(*scenario.apply_arguments, faults=True)
         after, wrote = stage.state(), stage.writes()
-        if applied.code in {_DONE, _PARTIAL}:
+        if applied.code in {_DONE, _PARTIAL, _NOT_COVERED}:
             _assert_settles(stage, applied)
         else:
             assert not wrote, "a refused apply wrote"
@@ -59,7 +61,9 @@ def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
                 "plan.json": stage.normalised(document.stdout) or "nothing\n",
                 "requests.txt": "".join(f"{line}\n" for line in requests) if scenario.counts_requests else None,
                 "after.json": as_file(after) if wrote else None,
-                "apply.txt": stage.transcript("apply --yes", applied) if applied.code != _DONE else None,
+                "apply.txt": None
+                if applied.code == _DONE and not scenario.apply_arguments
+                else stage.transcript(shlex.join(["apply", "--yes", *scenario.apply_arguments]), applied),
                 "then.txt": then,
             },
         )

@@ -4,13 +4,15 @@
         manifests/       what is declared
         octosync.yaml    optional; http://127.0.0.1:8787 in it stands for the control plane
         args             optional: more arguments of plan and apply, as a shell reads them
+        apply-args       optional: more arguments of apply alone, the first time
         live.json        what is live before (below)
         plan.txt         what `octosync plan` says, with its exit code
         plan.json        what `octosync plan -o json` says
         requests.txt     where the folder has one, maybe an empty one: what plan sent, sorted
         after.json       what is live after `octosync apply`; absent where apply may change nothing
-        apply.txt        what `octosync apply` says, where it does not end with 0
-        then             optional: commands that are typed after all that, one a line, without `octosync` before it
+        apply.txt        what `octosync apply` says, where it does not end with 0 or has arguments of its own
+        then             optional: commands that are typed after all that, one a line, without `octosync` before it;
+                         `/tick {"seconds": 60}` is for the control plane's own controls
         then.txt         what they say
 
 live.json and after.json have the same format, and what a slot, an app or a config holds is the API's:
@@ -71,8 +73,12 @@ class Scenario:
     @property
     def arguments(self) -> tuple[str, ...]:
         """The arguments of plan and apply beyond the manifests and the control plane."""
-        args = self.folder / "args"
-        return tuple(shlex.split(args.read_text())) if args.exists() else ()
+        return self._words("args")
+
+    @property
+    def apply_arguments(self) -> tuple[str, ...]:
+        """The arguments that only apply has, the first time."""
+        return self._words("apply-args")
 
     @property
     def counts_requests(self) -> bool:
@@ -82,8 +88,7 @@ class Scenario:
     @property
     def then(self) -> tuple[str, ...]:
         """The commands that are typed at the end."""
-        then = self.folder / "then"
-        return tuple(then.read_text().splitlines()) if then.exists() else ()
+        return tuple(self._text("then").splitlines())
 
     @property
     def live(self) -> Live:
@@ -97,6 +102,13 @@ class Scenario:
         texts = [path.read_text() for path in self.folder.rglob("*") if path.is_file()]
         words = {word for text in texts for word in re.findall(rf"[\w-]*{HIDDEN}[\w-]*", text)}
         return (KEY.encode(), *(key.encode() for key in PEOPLE.values()), *sorted(word.encode() for word in words))
+
+    def _words(self, name: str) -> tuple[str, ...]:
+        return tuple(shlex.split(self._text(name)))
+
+    def _text(self, name: str) -> str:
+        file = self.folder / name
+        return file.read_text() if file.exists() else ""
 
 
 @dataclass
@@ -122,14 +134,19 @@ class Stage:
         """Plan."""
         return self.octosync("plan", *arguments, faults=True, paths=paths)
 
-    def apply(self, *, faults: bool = False) -> Ran:
+    def apply(self, *arguments: str, faults: bool = False) -> Ran:
         """Apply without asking."""
-        return self.octosync("apply", "--yes", faults=faults)
+        return self.octosync("apply", "--yes", *arguments, faults=faults)
 
     def then(self) -> str | None:
         """Type the commands of `then`, and return what a person saw; None: there are none."""
         seen = []
         for command in self.scenario.then:
+            if command.startswith("/"):
+                path, _, body = command.partition(" ")
+                ok(self.plane.local.post(path, content=body, headers={"Content-Type": "application/json"}))
+                seen.append(f"> {command}\n")
+                continue
             ran = self.desk.octosync(*shlex.split(command), OCTOSYNC_URL=self.plane.running.url)
             self.written += [ran.stdout, ran.stderr]
             seen.append(_timeless(self._shown(f"octosync {command}", ran)))
