@@ -18,9 +18,10 @@ import pytest
 from tests.support.calls import KEY
 from tests.support.desks import Office
 from tests.support.invoking import Process, Ran
-from tests.support.planes import ok
+from tests.support.planes import ok, served
 
 from octosync.contract import CAPABILITIES
+from octosync.server import Token
 
 ONE_APP = [
     "GET /apps/demo",
@@ -305,6 +306,61 @@ def test_an_org_without_apps_is_no_error(office: Office) -> None:
     ran = status(office)
     assert (ran.code, ran.stderr) == (0, "")
     assert "0 apps. Read with 1 request." in ran.stdout
+
+
+WAITING = """\
+apiVersion: octosync.dev/v1
+kind: App
+metadata: {name: demo}
+spec:
+  slots:
+    - {capability: chat, deploy: {environments: [production]}}
+"""
+
+
+@pytest.fixture
+def waiting(office: Office) -> Office:
+    """Make an app whose deployment to production was told to wait for a person."""
+    office.plane.with_slot(office.plane.with_app(), "chat")
+    ok(office.plane.local.put("/policy", json={"require_approval": ["production"]}))
+    office.declare("demo", text=WAITING)
+    assert office.apply().code == 5
+    return office
+
+
+def test_what_awaits_approval_is_shown_from_the_journal(waiting: Office) -> None:
+    """The last apply was told to wait: status says for what and since when, at no further request."""
+    shown = document(waiting, "demo")
+    (awaited,) = shown["awaiting_approval"]
+    assert (awaited["address"], awaited["action"]) == ("app/demo/capability/chat@production", "enable")
+    assert shown["cost"] == {"requests_used": 7}
+    text = status(waiting, "demo").stdout
+    assert "awaiting       approval to enable chat in production, since " in text
+    assert "1 awaiting approval" in text
+
+
+def test_what_came_to_pass_awaits_nothing(waiting: Office) -> None:
+    """Once it is deployed, by whomever, nobody waits; nor does another app, another journal, or another control plane's."""
+    waiting.plane.with_app("other")
+    assert document(waiting, "other")["awaiting_approval"] == []
+    assert document(waiting, "demo", "--state", "none.db")["awaiting_approval"] == []
+    assert not (waiting.desk.directory / "none.db").exists()
+    with served(KEY, tokens=(Token("ci", KEY),)) as elsewhere:
+        elsewhere.with_app()
+        assert document(Office(elsewhere, waiting.desk), "demo")["awaiting_approval"] == []
+    ok(waiting.plane.local.put("/policy", json={"require_approval": []}))
+    ok(waiting.plane.api.post("/apps/demo/capabilities/chat/enable", json={}), 201)
+    assert document(waiting, "demo")["awaiting_approval"] == []
+
+
+def test_a_journal_that_cannot_be_read_is_said(waiting: Office) -> None:
+    """What awaits approval is unknown then, and not nothing; the rest is shown."""
+    waiting.desk.write("bad.db", "no journal at all, and long enough to be sure of that")
+    ran = status(waiting, "demo", "--state", "bad.db", "-o", "json")
+    assert ran.code == 0
+    assert ran.stderr.startswith("error: journal-unusable: bad.db: ")
+    assert "What awaits approval is not known." in ran.stderr
+    assert json.loads(ran.stdout)["awaiting_approval"] is None
 
 
 @contextmanager

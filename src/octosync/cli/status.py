@@ -6,13 +6,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
+from octosync.cli.awaiting import Approvals
 from octosync.cli.connecting import control_plane
 from octosync.cli.console import out, out_json, shows_blocks, wants_colour
-from octosync.cli.options import colour_option, option, output_option
+from octosync.cli.options import colour_option, option, output_option, state_option
 from octosync.cli.redrawing import WATCH_SECONDS, Progress, WatchCommand, look_again
 from octosync.cli.remote import Reach, ask, control_plane_options, reach
 from octosync.errors import ExitCode, OctosyncError, UsageError
@@ -31,6 +33,7 @@ from octosync.report import StatusFacts, json_line, render_status, status_docume
     help=f"Look again every so many seconds, {WATCH_SECONDS} unless said otherwise, until Ctrl-C.",
 )
 @option("--archived", is_flag=True, help="Archived apps, too, without naming them.")
+@state_option
 @control_plane_options
 @output_option("text", "json", "jsonl")
 @colour_option
@@ -39,6 +42,7 @@ def command(
     apps: tuple[str, ...],
     watch: float | None,
     archived: bool,
+    journal: Path,
     output: str,
     colour: str,
     **flags: Any,  # noqa: ANN401 — see reach
@@ -49,9 +53,10 @@ def command(
     """
     check_patterns(apps)
     at = reach(flags)
+    approvals = Approvals(journal, at.connection)
 
     async def look(remote: Octomil, progress: Progress | None = None) -> Seen:
-        return await look_at(at, remote, apps, archived=archived, progress=progress)
+        return await look_at(at, remote, apps, approvals, archived=archived, progress=progress)
 
     if watch is not None:
         return look_again(at, look, every=watch, output=output, colour=colour)
@@ -93,6 +98,7 @@ async def look_at(
     at: Reach,
     remote: Octomil,
     patterns: Sequence[str],
+    approvals: Approvals,
     *,
     archived: bool,
     progress: Progress | None = None,
@@ -103,9 +109,11 @@ async def look_at(
     if found.unmatched:
         raise _no_such_app(found)
     statuses = await read_statuses(remote, found, progress=progress)
+    plane = control_plane(at.connection, at.context, _org_of(statuses))
     facts = StatusFacts(
-        control_plane=control_plane(at.connection, at.context, _org_of(statuses)),
+        control_plane=plane,
         requests=remote.requests - before,
+        awaiting=approvals.of(statuses, plane.org_id),
     )
     return Seen(at, statuses, facts, now)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from octosync.errors import RemoteError
-from octosync.model import AppStatus, Awaited, Section
+from octosync.model import AppStatus, Awaited, Kind, Section
 from octosync.plan import ControlPlane
 from octosync.report.bars import share_of
 from octosync.report.error import error_lines
@@ -23,11 +23,14 @@ _NAMES: Final = ("first request", "routing", "last change", "awaiting")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusFacts:
-    """What a report of statuses needs beside them: where they were read, at what cost, and what awaits a person."""
+    """What a report of statuses needs beside them: where they were read, at what cost, and what awaits a person.
+
+    `awaiting` None: not known.
+    """
 
     control_plane: ControlPlane
     requests: int
-    awaiting: tuple[Awaited, ...] = ()
+    awaiting: tuple[Awaited, ...] | None = ()
 
 
 def render_status(statuses: Sequence[AppStatus], facts: StatusFacts, *, colour: bool, blocks: bool = True) -> str:
@@ -36,7 +39,7 @@ def render_status(statuses: Sequence[AppStatus], facts: StatusFacts, *, colour: 
     head = f"{pen.ink.bold('octosync status')} · {plane_words(facts.control_plane)} · {counted(len(statuses), 'app')}"
     lines = [head, *_errors(statuses, pen.ink)]
     for status in statuses:
-        lines += ["", *_app(status, [one for one in facts.awaiting if one.address.app == status.slug], pen)]
+        lines += ["", *_app(status, [one for one in facts.awaiting or () if one.address.app == status.slug], pen)]
     return text_of((*lines, "", _closing(statuses, facts, pen.ink)))
 
 
@@ -113,8 +116,10 @@ def _last_change(status: AppStatus) -> str:
 
 
 def _awaiting(one: Awaited) -> str:
-    capability, environment = one.address.placement
-    return f"approval to {visible(f'{one.verb} {capability} in {environment}')}, since {time_words(one.at)}"
+    what = f"{one.verb} {one.address.kind.value} {one.address.name}"
+    if one.address.kind is Kind.CAPABILITY:
+        what = f"{one.verb} {' in '.join(one.address.placement)}"
+    return f"approval to {visible(what)}, since {time_words(one.at)}"
 
 
 def _closing(statuses: Sequence[AppStatus], facts: StatusFacts, ink: Ink) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime
 from octosync.errors import OctosyncError, RemoteError
 from octosync.model import (
     AppStatus,
+    Awaited,
     Coverage,
     Deployment,
     Event,
@@ -38,12 +39,13 @@ def status_document(
         "control_plane": {"url": plane.public_url, "org_id": plane.org_id, "context": plane.context},
         "errored": any(status.errors for status in statuses),
         "apps": [_app(status, sensitivity) for status in statuses],
-        "awaiting_approval": [
-            {"address": str(one.address), "action": one.verb, "run": one.run, "asked_at": utc_text(one.at)}
-            for one in facts.awaiting
-        ],
+        "awaiting_approval": None if facts.awaiting is None else [_awaited(one) for one in facts.awaiting],
         "cost": {"requests_used": facts.requests},
     }
+
+
+def _awaited(one: Awaited) -> JsonObject:
+    return {"address": str(one.address), "action": one.verb, "run": one.run, "asked_at": utc_text(one.at)}
 
 
 def error_document(error: OctosyncError) -> JsonObject:
