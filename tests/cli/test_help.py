@@ -11,6 +11,7 @@ COMMANDS = (
     "plan",
     "apply",
     "status",
+    "bootstrap",
     "history",
     "activity",
     "decisions",

@@ -5,6 +5,7 @@ And then, where that is wanted, what becomes of the deployments that it touched.
 What may not live here: deciding what to write (that is `plan`), or in which words to report it (`report`).
 """
 
+from octosync.apply.bootstrap import Bootstrapped, FirstApp, Keys, bootstrap_app, key_hint, refuse_taken
 from octosync.apply.follow import Following
 from octosync.apply.followed import Followed, to_follow
 from octosync.apply.record import Record
@@ -14,10 +15,16 @@ from octosync.apply.witness import FRESH_FOR_SECONDS
 __all__ = [
     "FRESH_FOR_SECONDS",
     "Applied",
+    "Bootstrapped",
+    "FirstApp",
     "Followed",
     "Following",
+    "Keys",
     "Progress",
     "Record",
     "apply_plan",
+    "bootstrap_app",
+    "key_hint",
+    "refuse_taken",
     "to_follow",
 ]

@@ -5,14 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
-from octosync.model import Outcome
-from octosync.plan import Action
+from octosync.model import Address, Outcome
+from octosync.plan import Verb
 from octosync.state import Journal
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+class Recordable(Protocol):
+    """What can be recorded: an action of a plan, and whatever else is sent to change something."""
+
+    @property
+    def address(self) -> Address:
+        """What it is about."""
+
+    @property
+    def verb(self) -> Verb:
+        """What it does."""
+
+    @property
+    def operation(self) -> str:
+        """The operation that is sent for it."""
 
 
 @dataclass(slots=True)
@@ -38,7 +55,7 @@ class Record:
         run = journal.begin_run(control_plane=control_plane, org_id=org_id, digest=digest, at=clock())
         return cls(journal, run, clock)
 
-    def begin_action(self, action: Action) -> Callable[[Outcome], None]:
+    def begin_action(self, action: Recordable) -> Callable[[Outcome], None]:
         """Record that an action begins; call what is returned with its outcome. Without a call, it stays begun."""
         self._number += 1
         number = self._number

@@ -58,6 +58,12 @@ def configuration_in(path: Path | None) -> Configuration:
     return configured.configuration
 
 
+def open_client(at: Reach, waits: Waits) -> Octomil:
+    """Make a client, not yet entered."""
+    sensitivity = at.configuration.sensitivity
+    return Octomil(at.connection, at.configuration.contract, sensitivity=sensitivity, on_wait=waits)
+
+
 def ask(at: Reach, stage: str, question: Callable[[Octomil, ProgressBar], Awaitable[T]]) -> T:
     """Open a client, put a question to it with progress shown as `stage`, and close it.
 
@@ -80,8 +86,7 @@ def converse(at: Reach, conversation: Callable[[Octomil, Waits], Awaitable[T]]) 
 
     async def led(_: signals.Stopping) -> T:
         waits = Waits()
-        sensitivity = at.configuration.sensitivity
-        async with Octomil(at.connection, at.configuration.contract, sensitivity=sensitivity, on_wait=waits) as remote:
+        async with open_client(at, waits) as remote:
             return await conversation(remote, waits)
 
     return signals.run(led)

@@ -18,6 +18,7 @@ _COMMANDS: Final = {
     "plan": "Show what apply would do; change nothing.",
     "apply": "Make the control plane what the manifests declare.",
     "status": "Show what is live: coverage, deployments, traffic, last change.",
+    "bootstrap": "Make a first app: app, target and keys in one go.",
     "history": "Show what runs did, from the journal.",
     "activity": "Show what was done to an app, and by whom.",
     "decisions": "Show where an app's requests went.",

@@ -56,6 +56,15 @@ class WireTarget(Wire):
     app_id: Any = None
 
 
+class WireBootstrapped(Wire):
+    """What a bootstrap answers (assumed): the only time that the keys can be seen. Of the rest nothing is needed for that."""
+
+    app_key: str = Field(pattern=r"^[\x21-\x7e]+$")
+    publishable_key: str | None = Field(default=None, pattern=r"^[\x21-\x7e]*$")
+    app: Any = None
+    target: Any = None
+
+
 class WireSlot(Wire):
     """A capability slot. The policy's shape is public, and a preset's name or the expanded object may be answered."""
 

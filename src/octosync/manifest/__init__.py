@@ -21,6 +21,7 @@ from octosync.manifest.owners import Owner
 from octosync.manifest.rules import RULES, Rule
 from octosync.manifest.selection import select
 from octosync.manifest.sources import STDIN
+from octosync.manifest.starter import starter_manifest
 
 __all__ = [
     "RULES",
@@ -39,4 +40,5 @@ __all__ = [
     "parse_duration",
     "read_configuration",
     "select",
+    "starter_manifest",
 ]

@@ -6,6 +6,7 @@ without colour.
 What may not live here: printing, the clock, the environment, the width of a terminal. The same input gives the same bytes.
 """
 
+from octosync.report.bootstrap import bootstrap_document, keys_text, render_bootstrap_end, render_bootstrapped
 from octosync.report.diagnostics import render_diagnostics
 from octosync.report.documents import json_line, json_text, outcomes_document
 from octosync.report.error import NOTHING_WRITTEN, render_error
@@ -22,6 +23,7 @@ from octosync.report.waiting import render_waited, standing_name, standing_share
 __all__ = [
     "NOTHING_WRITTEN",
     "StatusFacts",
+    "bootstrap_document",
     "exit_code_of_outcomes",
     "exit_code_of_plan",
     "exit_code_of_standings",
@@ -29,7 +31,10 @@ __all__ = [
     "is_valid",
     "json_line",
     "json_text",
+    "keys_text",
     "outcomes_document",
+    "render_bootstrap_end",
+    "render_bootstrapped",
     "render_diagnostics",
     "render_error",
     "render_history",

@@ -1,0 +1,338 @@
+"""Bootstrap: sent once, its keys never in a record, and a lost answer found out by reading."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import httpx
+import pytest
+from tests.support.plane import writes_in
+from tests.support.site import Site, Tap
+
+from octosync.apply import Bootstrapped, FirstApp, Record, bootstrap_app, refuse_taken
+from octosync.errors import ExitCode, OctosyncError, RemoteError
+from octosync.model import Status
+from octosync.state import Journal
+
+ASKED = FirstApp(slug="notes", name="Notes", platform="ios", identifier="com.acme.notes")
+SENT = "POST /api/v1/apps/bootstrap"
+THERE = ["POST /api/v1/apps/bootstrap", "GET /api/v1/apps/notes", "GET /api/v1/apps/notes/targets"]
+OPERATION = {"operation": "apps.bootstrap"}
+
+
+async def bootstrap(
+    site: Site, *, transport: Tap | None = None, may_send: Callable[[], bool] = lambda: True, **settings: Any
+) -> Bootstrapped:
+    """Bootstrap the app, recorded as a run."""
+    with Journal(site.journal) as journal:
+        record = Record.begin(journal, control_plane=site.plane.url, org_id=None, digest="sha256:0")
+        async with site.client(transport, **settings) as remote:
+            return await bootstrap_app(ASKED, remote, record=record, may_send=may_send)
+
+
+async def test_app_target_and_keys_in_one_request(site: Site) -> None:
+    """One request makes all of it; the keys are in what is returned, and in no repr of it."""
+    result = await bootstrap(site)
+    assert site.plane.log() == [SENT]
+    assert (result.error, result.wrote, result.made, result.unrecorded) == (None, True, ASKED, None)
+    assert result.keys is not None
+    assert result.keys.app.reveal().startswith("oct_app_test_")
+    assert result.keys.publishable is not None
+    assert result.keys.publishable.reveal().startswith("oct_pub_test_")
+    assert "oct_" not in repr(result)
+    assert site.state()["notes"]["targets"] == ["ios:com.acme.notes"]
+
+
+async def test_it_is_recorded_without_its_keys(site: Site) -> None:
+    """When it goes its row is there without an end; afterwards it has outcome and request id, and no key is in the file."""
+
+    def about_to_go(_: httpx.Request, __: int) -> None:
+        assert [action.status for action in site.last_run()[1]] == [None]
+
+    result = await bootstrap(site, transport=Tap(before=about_to_go))
+    (action,) = site.last_run()[1]
+    assert (action.verb, action.address, action.operation) == ("create", "app/notes", "apps.bootstrap")
+    assert (action.status, action.request_ids) == (Status.DONE, result.outcome.request_ids)
+    assert action.request_ids[0].startswith("req_")
+    held = b"".join(file.read_bytes() for file in site.journal.parent.glob(f"{site.journal.name}*"))
+    assert b"app/notes" in held
+    assert b"oct_app_" not in held
+    assert b"oct_pub_" not in held
+
+
+LOST_BEFORE: list[dict[str, Any]] = [
+    {"action": "cut_before"},
+    {"action": "status", "status": 500},
+    {"action": "status", "status": 503},
+    {"action": "html"},
+]
+LOST_AFTER: list[dict[str, Any]] = [
+    {"action": "cut_after"},
+    {"action": "status", "status": 504, "when": "after"},
+    {"action": "truncated"},
+    {"action": "garbage"},
+    {"action": "empty"},
+    {"action": "drop_answer_field", "field": "app_key"},
+    {"action": "set_answer_field", "field": "app_key", "value": "two\nlines"},
+    {"action": "set_answer_field", "field": "app_key", "value": ""},
+    {"action": "set_answer_field", "field": "app_key", "value": 7},
+]
+
+
+@pytest.mark.parametrize("fault", LOST_BEFORE, ids=lambda fault: f"{fault['action']} {fault.get('status', '')}")
+async def test_what_took_no_effect_is_sent_again_after_a_look(site: Site, fault: dict[str, Any]) -> None:
+    """The answer is lost, a read shows that there is no such app, and only then it is sent once more."""
+    site.plane.break_with({**OPERATION, **fault})
+    result = await bootstrap(site)
+    assert site.plane.log() == [SENT, "GET /api/v1/apps/notes", SENT]
+    assert result.error is None
+    assert result.keys is not None
+
+
+@pytest.mark.parametrize("fault", LOST_AFTER, ids=lambda fault: f"{fault['action']} {fault.get('value', '')!r}")
+async def test_what_took_effect_is_never_sent_again(site: Site, fault: dict[str, Any]) -> None:
+    """The app is there and its keys are lost: that is said, with where to get a key, and nothing is sent again."""
+    site.plane.break_with({**OPERATION, **fault})
+    result = await bootstrap(site)
+    assert site.plane.log() == THERE
+    assert (result.keys, result.wrote, result.outcome.status) == (None, True, Status.FAILED)
+    assert result.error is not None
+    assert (result.error.reference, result.error.exit_code) == ("keys-lost", ExitCode.PARTIAL)
+    assert "app `notes` was made with its target ios:com.acme.notes" in result.error.message
+    assert "lines" not in result.error.message
+    assert "dashboard" in " ".join(result.error.hints)
+
+
+async def test_what_never_takes_effect_is_given_up(site: Site) -> None:
+    """Three attempts, a look after each: nothing was made, and it may be tried again later (75)."""
+    site.plane.break_with({**OPERATION, "action": "cut_before", "times": None})
+    result = await bootstrap(site)
+    assert writes_in(site.plane.log()) == [SENT] * 3
+    assert (result.wrote, result.outcome.status) == (False, Status.FAILED)
+    assert result.error is not None
+    assert result.error.exit_code is ExitCode.UNAVAILABLE
+    assert site.state() == {}
+
+
+@pytest.mark.parametrize("read", ["apps.get", "apps.list_targets"])
+async def test_where_no_look_is_possible_nothing_is_claimed_or_sent(site: Site, read: str) -> None:
+    """Answer and look are lost: it may have been made, which is said, and it is not sent again."""
+    site.plane.break_with(
+        {**OPERATION, "action": "cut_after"}, {"operation": read, "action": "status", "status": 403, "times": None}
+    )
+    result = await bootstrap(site)
+    assert writes_in(site.plane.log()) == [SENT]
+    assert result.wrote
+    assert result.error is not None
+    assert (result.error.reference, result.error.exit_code) == ("outcome-unknown", ExitCode.PARTIAL)
+
+
+async def test_a_first_sending_that_takes_effect_late(site: Site) -> None:
+    """It wasn't there yet when looked for, and the second sending meets it: made, with its keys lost, not somebody else's."""
+
+    def late(_: httpx.Request, number: int) -> None:
+        if number == 1:
+            raise httpx.ReadTimeout("nothing came")
+        site.plane.send("POST", "/apps/bootstrap", ASKED.body)
+
+    result = await bootstrap(site, transport=Tap(before=late))
+    assert result.error is not None
+    assert result.error.reference == "keys-lost"
+    assert result.wrote
+
+
+async def test_an_app_that_somebody_else_makes_meanwhile(site: Site) -> None:
+    """Between look and sending the slug was taken: refused like one that was there before, and nothing claimed."""
+    site.plane.send("POST", "/apps/bootstrap", ASKED.body)
+    result = await bootstrap(site)
+    assert (result.wrote, result.keys) == (False, None)
+    assert result.error is not None
+    assert (result.error.reference, result.error.exit_code) == ("app-exists", ExitCode.ERROR)
+
+
+async def test_an_app_without_the_target_is_somebody_elses(site: Site) -> None:
+    """It is one transaction, so an app of that slug without the target did not come from the sending that was lost."""
+    site.plane.break_with({**OPERATION, "action": "cut_before"})
+    site.plane.app("notes", target="com.acme.other")
+    result = await bootstrap(site)
+    assert writes_in(site.plane.log())[-1] == SENT
+    assert result.error is not None
+    assert (result.error.reference, result.wrote) == ("app-exists", False)
+
+
+async def test_a_target_that_is_taken_names_its_holder(site: Site) -> None:
+    """The conflict says which app has the target and what to do; nothing was made."""
+    site.plane.app("holder", target="com.acme.notes")
+    result = await bootstrap(site)
+    assert (result.wrote, list(site.state())) == (False, ["holder"])
+    assert result.error is not None
+    assert result.error.reference == "target-held-elsewhere"
+    assert "the target ios:com.acme.notes is taken by app `holder`" in result.error.message
+    assert "`holder`" in result.error.hints[0]
+
+
+async def test_a_conflict_that_names_nobody(site: Site) -> None:
+    """A 409 without the holder, and no app of the slug: then it is the target, and where to look is said."""
+    site.plane.break_with({**OPERATION, "action": "status", "status": 409, "code": "conflict"})
+    result = await bootstrap(site)
+    assert result.error is not None
+    assert result.error.reference == "target-held-elsewhere"
+    assert "another app of the org" in result.error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "reference"), [(401, "credential-refused"), (403, "forbidden"), (422, "rejected"), (404, "missing")]
+)
+async def test_a_refusal_is_told_as_it_is(site: Site, status: int, reference: str) -> None:
+    """Nothing was made, nothing is looked for, nothing is sent again."""
+    site.plane.break_with({**OPERATION, "action": "status", "status": status, "code": "no"})
+    result = await bootstrap(site)
+    assert site.plane.log() == [SENT]
+    assert (result.wrote, result.outcome.status) == (False, Status.FAILED)
+    assert result.error is not None
+    assert result.error.reference == reference
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"action": "answer", "status": 202, "value": {"status": "pending_approval"}},
+        {"action": "status", "status": 403, "code": "approval_required"},
+    ],
+    ids=["202", "403"],
+)
+async def test_an_approval_is_waited_for_by_nobody(site: Site, fault: dict[str, Any]) -> None:
+    """Where a person has to approve it first, that is the outcome (5), and nothing was made."""
+    site.plane.break_with({**OPERATION, **fault})
+    result = await bootstrap(site)
+    assert (result.outcome.status, result.wrote) == (Status.AWAITING_APPROVAL, False)
+    assert result.error is not None
+    assert result.error.exit_code is ExitCode.PARTIAL
+    assert "dashboard" in result.error.hints[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "made"),
+    [
+        ("app.name", "NOTES", FirstApp(slug="notes", name="NOTES", platform="ios", identifier="com.acme.notes")),
+        ("app.slug", "notes-1", FirstApp(slug="notes-1", name="Notes", platform="ios", identifier="com.acme.notes")),
+        (
+            "target.platform",
+            "macos",
+            FirstApp(slug="notes", name="Notes", platform="macos", identifier="com.acme.notes"),
+        ),
+        ("target.identifier", "x", FirstApp(slug="notes", name="Notes", platform="ios", identifier="x")),
+    ],
+)
+async def test_what_is_made_otherwise_is_told(site: Site, field: str, value: str, made: FirstApp) -> None:
+    """An app that is not the one asked for is said to be so, with its keys, and as what it is."""
+    site.plane.break_with({**OPERATION, "action": "set_answer_field", "field": field, "value": value})
+    result = await bootstrap(site)
+    assert (result.outcome.status, result.wrote, result.made) == (Status.NOT_KEPT, True, made)
+    assert result.keys is not None
+    assert result.error is not None
+    assert (result.error.reference, result.error.exit_code) == ("not-kept", ExitCode.PARTIAL)
+    assert f"{field.partition('.')[2]} is `{value}`, not `" in result.error.message
+
+
+@pytest.mark.parametrize("missing", ["app", "target", "publishable_key"])
+async def test_what_the_answer_leaves_out_costs_no_key(site: Site, missing: str) -> None:
+    """Only the app's key is needed; what else is left out is taken to be as asked for."""
+    site.plane.break_with({**OPERATION, "action": "set_answer_field", "field": missing, "value": None})
+    result = await bootstrap(site)
+    assert (result.error, result.made) == (None, ASKED)
+    assert result.keys is not None
+    assert (result.keys.publishable is None) is (missing == "publishable_key")
+
+
+async def test_an_app_in_another_org_is_told(site: Site) -> None:
+    """A key of another org makes the app there: its keys are handed over, and that it is the wrong place is said."""
+    site.plane.break_with({**OPERATION, "action": "set_answer_field", "field": "app.org_id", "value": "org-2"})
+    org = site.plane.send("POST", "/apps", {"slug": "other", "name": "Other"})["org_id"]
+    result = await bootstrap(site, org=org)
+    assert result.keys is not None
+    assert result.error is not None
+    assert result.error.reference == "wrong-org"
+    assert "org-2" in result.error.message
+
+
+async def test_a_stop_before_it_is_sent(site: Site) -> None:
+    """Nothing is sent, which is recorded."""
+    result = await bootstrap(site, may_send=lambda: False)
+    assert site.plane.log() == []
+    assert (result.outcome.status, result.wrote) == (Status.NOT_ATTEMPTED, False)
+    assert [action.status for action in site.last_run()[1]] == [Status.NOT_ATTEMPTED]
+
+
+async def test_a_kill_while_it_is_sent_leaves_it_begun(site: Site) -> None:
+    """Whether it took effect is not known, so its row has no end."""
+
+    def kill(*_: object) -> None:
+        runs[0].cancel()
+
+    runs: list[asyncio.Future[Bootstrapped]] = []
+    runs.append(asyncio.ensure_future(bootstrap(site, transport=Tap(before=kill))))
+    with pytest.raises(asyncio.CancelledError):
+        await runs[0]
+    assert [action.status for action in site.last_run()[1]] == [None]
+
+
+async def test_a_kill_before_it_is_sent_is_recorded_as_that(site: Site) -> None:
+    """Nothing was sent, so nothing is unknown."""
+
+    def may_send() -> bool:
+        runs[0].cancel()
+        raise asyncio.CancelledError
+
+    runs: list[asyncio.Future[Bootstrapped]] = []
+    runs.append(asyncio.ensure_future(bootstrap(site, may_send=may_send)))
+    with pytest.raises(asyncio.CancelledError):
+        await runs[0]
+    assert site.plane.log() == []
+    assert [action.status for action in site.last_run()[1]] == [Status.NOT_ATTEMPTED]
+
+
+async def test_a_journal_that_fails_costs_no_key(site: Site) -> None:
+    """What can't be recorded as begun isn't sent; what can't be recorded as ended is returned all the same."""
+    with Journal(site.journal) as journal, closing(sqlite3.connect(site.journal)) as another:
+        record = Record.begin(journal, control_plane=site.plane.url, org_id=None, digest="sha256:0")
+
+        def break_journal(*_: object) -> None:
+            another.execute("alter table action rename to gone")
+
+        async with site.client(Tap(after=break_journal)) as remote:
+            result = await bootstrap_app(ASKED, remote, record=record, may_send=lambda: True)
+            assert result.keys is not None
+            assert result.error is None
+            assert result.unrecorded is not None
+            assert result.unrecorded.reference == "journal-unusable"
+            site.plane.log()
+            with pytest.raises(OctosyncError, match="journal"):
+                await bootstrap_app(ASKED, remote, record=record, may_send=lambda: True)
+    assert site.plane.log() == []
+
+
+async def test_a_taken_slug_is_refused_with_a_way_on(site: Site) -> None:
+    """An app that is there says what to do instead, an archived one that its slug is taken for good; a free slug passes."""
+    async with site.client() as remote:
+        await refuse_taken(ASKED, remote)
+        site.plane.app("notes")
+        with pytest.raises(OctosyncError, match="app `notes` exists already") as raised:
+            await refuse_taken(ASKED, remote)
+        assert "Declare the target ios:com.acme.notes in its manifest" in raised.value.hints[0]
+        assert "dashboard" in raised.value.hints[1]
+        site.plane.send("POST", "/apps/notes/archive")
+        with pytest.raises(OctosyncError, match="is archived: its slug stays taken"):
+            await refuse_taken(ASKED, remote)
+
+
+async def test_a_look_that_fails_is_no_free_slug(site: Site) -> None:
+    """Whatever keeps the app from being read is an error, never taken for its absence."""
+    site.plane.break_with({"operation": "apps.get", "action": "not_found", "times": None})
+    async with site.client() as remote:
+        with pytest.raises(RemoteError):
+            await refuse_taken(ASKED, remote)
