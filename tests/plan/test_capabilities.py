@@ -221,6 +221,17 @@ def test_a_deleted_slot_leaves_its_deployment_behind() -> None:
     assert plan_of(wanted, there(deployed("a", status="rolled_back"))).diagnostics == ()
 
 
+@pytest.mark.parametrize(("variant", "said"), [("v2", True), ("v1", False), (None, False)])
+def test_a_pin_does_not_reach_what_is_deployed_already(variant: str | None, said: bool) -> None:
+    """A PUT pins another variant than the deployed one, which no API changes: the plan names both."""
+    wanted = desired_app("a", slots={"chat": {"model_variant_id": "v1"}}, deploy={"chat": "production"})
+    plan = plan_of(wanted, there(deployed("a", variant=variant), deployed("a", "tts", "staging", variant="v3")))
+    assert rules(plan) == (["deployment-keeps-its-variant"] if said else [])
+    if said:
+        assert "v1 is pinned" in plan.diagnostics[0].summary
+        assert plan.diagnostics[0].summary.endswith(": chat@production v2")
+
+
 def test_archived_and_suspended_apps_deploy_nothing() -> None:
     """What is left alone, or is to go, is not enabled."""
     suspended = desired_app("a", slots={"chat": {}}, deploy={"chat": "production"}, suspended=True)

@@ -72,6 +72,11 @@ FINDINGS: Final = _table(
         "A target is added to an app with deployments: no API assigns these to it, only enabling assigns devices.",
     ),
     Finding(
+        "deployment-keeps-its-variant",
+        _NOTICE,
+        "A slot is pinned to another variant than what is deployed of it: no API deploys the pin to what runs already.",
+    ),
+    Finding(
         "deployment-goes-on",
         _NOTICE,
         "A slot is deleted whose capability is deployed: there is no API to undeploy, so the deployment goes on.",

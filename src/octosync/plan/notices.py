@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from octosync.model import Deployment, Diagnostic, Section, State
-from octosync.plan.actions import Action, ArchiveApp, DeleteSlot, RegisterTarget, RemoveTarget
+from octosync.plan.actions import Action, ArchiveApp, DeleteSlot, PutSlot, RegisterTarget, RemoveTarget
 from octosync.plan.findings import finding
 
 
@@ -53,7 +53,7 @@ def _stranded(actions: Collection[Action], desired: State, live: State) -> Itera
 
 
 def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic]:
-    """Tell what no API does: assign a new target to what is deployed, and undeploy what a deleted slot leaves running."""
+    """Tell what no API does: assign a target to what is deployed, deploy a pin to it, and undeploy what a slot leaves."""
     for action in actions:
         there = live.apps.get(action.address.app)
         running = [one for one in (there.deployments if there else ()) if one.live]
@@ -69,6 +69,18 @@ def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic
                         "To get it assigned: roll the deployment back in Octomil, then apply with --retry-rolled-back.",
                     ),
                 )
+            case PutSlot(address=address, declared={"model_variant_id": str(pin)}):
+                others = [one for one in running if one.capability == address.name and one.variant not in {pin, None}]
+                if others:
+                    yield finding(
+                        "deployment-keeps-its-variant",
+                        address,
+                        f"{pin} is pinned, and what is deployed stays as it is: {_variants(others)}",
+                        origin=action.origin,
+                        notes=(
+                            "What is enabled from now on gets the pin. What runs moves on only where Octomil moves it.",
+                        ),
+                    )
             case DeleteSlot(address=address):
                 left = [one for one in running if one.capability == address.name]
                 if left:
@@ -83,3 +95,7 @@ def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic
 
 def _placements(deployments: Iterable[Deployment]) -> str:
     return ", ".join(dict.fromkeys(one.address.name for one in deployments))
+
+
+def _variants(deployments: Iterable[Deployment]) -> str:
+    return ", ".join(dict.fromkeys(f"{one.address.name} {one.variant}" for one in deployments))
