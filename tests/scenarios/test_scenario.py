@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.invoking import Ran
-from tests.support.live_state import KEYS_OF_LIVE
+from tests.support.live_state import KEYS_OF_APP, KEYS_OF_LIVE
 from tests.support.plane import writes_in
 from tests.support.scenarios import Scenario, Stage, as_file, expect, on_stage
 
@@ -109,6 +109,7 @@ def test_a_scenario_holds_what_is_read_and_nothing_else(scenario: Scenario) -> N
     assert _MUST_HOLD <= names <= _MAY_HOLD
     assert ("then" in names) == ("then.txt" in names)
     assert {"apps"} <= set(scenario.live) <= KEYS_OF_LIVE
+    assert {key for app in scenario.live["apps"].values() for key in app} <= KEYS_OF_APP
 
 
 def test_scenarios_are_numbered() -> None:

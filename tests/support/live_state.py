@@ -11,6 +11,9 @@ from tests.support.planes import Served, client, ok
 
 PEOPLE = {name: f"oct_test_key_of_{name}" for name in ("ana", "ben")}
 KEYS_OF_LIVE = frozenset({"apps", "catalog", "by", "allowed", "require_approval", "faults"})
+KEYS_OF_APP = frozenset(
+    {"name", "description", "archived", "targets", "slots", "inference_config", "deployments", "devices", "requests"}
+)
 
 Live = dict[str, Any]
 

@@ -28,7 +28,7 @@ after.json a deployment has the `targets` that it is assigned to. live.json alon
 
     of an app   "devices": {"ios:com.acme.search": {"high": 90}}    how many of each class were seen
                 "requests": {"chat": {"local": 900, "cloud": 30}}   how many its routing statistics count
-    "catalog": {"lean": {}, "deep": {"quality": 1.2}}             variants, in place of the default ones
+    "catalog": {"lean": {}, "deep": {"quality": 1.2}}               variants, in place of the default ones
     "by": {"app/search/slot/chat": "ana"}                           who wrote what, where it was not `ci`
     "allowed": {"slot_fields": ["speculative"]}                     what this control plane knows beyond the contract
     "require_approval": ["production"]                              where a person is asked, until apply has ended
@@ -147,7 +147,8 @@ class Stage:
                 ok(self.plane.local.post(path, content=body, headers={"Content-Type": "application/json"}))
                 seen.append(f"> {command}\n")
                 continue
-            ran = self.desk.octosync(*shlex.split(command), OCTOSYNC_URL=self.plane.running.url)
+            typed = shlex.split(command.replace(_STANDS_FOR, self.plane.running.url))
+            ran = self.desk.octosync(*typed, OCTOSYNC_URL=self.plane.running.url)
             self.written += [ran.stdout, ran.stderr]
             seen.append(_timeless(self._shown(f"octosync {command}", ran)))
         return "\n".join(seen) if seen else None
