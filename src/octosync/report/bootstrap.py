@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from octosync.errors import ExitCode
 from octosync.model import JsonObject
 from octosync.plan import FORMAT_VERSION
+from octosync.report.outcomes import run_line
 from octosync.report.plain import text_of, visible
 
 
@@ -47,4 +48,4 @@ def render_bootstrapped(*, app: str, target: str, where: str, key_file: str | No
 
 def render_bootstrap_end(*, run_id: str, journal: str, exit_code: ExitCode) -> str:
     """Say where the run is recorded, and how it ended."""
-    return text_of((f"Run {visible(run_id)}, journal {visible(journal)}        exit {int(exit_code)}",))
+    return text_of((run_line(run_id, journal=journal, exit_code=exit_code),))

@@ -65,8 +65,13 @@ def closing_lines(run_id: str, *, command: str, journal: str | None, exit_code: 
     """Yield the last lines of a run's report: how to go on where something is left to do, its id, and its exit code."""
     if exit_code not in {ExitCode.DONE, ExitCode.UNCOVERED}:
         yield f"To go on: {visible(command)} (plans again: what is applied is not sent twice)"
+    yield run_line(run_id, journal=journal, exit_code=exit_code)
+
+
+def run_line(run_id: str, *, journal: str | None, exit_code: ExitCode) -> str:
+    """Say which run it was, which file has every request of it, and how it ended."""
     record = f", journal {visible(journal)}" if journal else ""
-    yield f"Run {visible(run_id)}{record}        exit {int(exit_code)}"
+    return f"Run {visible(run_id)}{record}        exit {int(exit_code)}"
 
 
 def status_counts(statuses: Sequence[Status], ink: Ink) -> str:
