@@ -83,6 +83,21 @@ def test_a_partial_apply_is_five(office: Office) -> None:
     assert office.apply().code == 0
 
 
+def test_what_is_written_and_not_covered_is_six(office: Office) -> None:
+    """6: apply --wait wrote everything, and a deployment of it failed; without --wait nobody asks."""
+    office.declare(
+        text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\nspec:\n"
+        "  targets: [{platform: ios, identifier: com.example.demo}]\n"
+        "  slots: [{capability: chat, deploy: {environments: [production]}}]\n"
+    )
+    office.plane.with_devices(10)
+    fault = {"operation": "apps.deployments", "action": "set_answer_field", "times": None}
+    office.break_with({**fault, "field": "deployments.status", "value": "failed"})
+    waited = office.apply("--wait", "-o", "json")
+    assert waited.code == json.loads(waited.stdout)["exit_code"] == 6
+    assert office.apply().code == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -98,6 +113,7 @@ def test_a_partial_apply_is_five(office: Office) -> None:
         ["plan", "-f", "apps", "--url", "http://127.0.0.1:1", "--env", "API_TOKEN"],
         ["plan", "-f", "apps", "--allow-deletes", "some"],
         ["apply", "-f", "apps", "--url", "http://127.0.0.1:1"],
+        ["apply", "-f", "apps", "--url", "http://127.0.0.1:1", "--yes", "--wait=soon"],
     ],
     ids=" ".join,
 )

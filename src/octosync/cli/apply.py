@@ -125,7 +125,7 @@ class _Application:
                 stopping=stopping,
             )
             code = stopping.code or worst(written.code, exit_code_of_standings(standings))
-            report.waited(written, standings, code, timeout=waiting.text)
+            report.waited(written, standings, code, timeout=waiting.text if waiting.seconds else "")
             return code
 
     def _report(self, turn: Turn, info: RunInfo) -> Report:

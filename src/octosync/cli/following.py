@@ -76,7 +76,7 @@ def wait_option(function: F) -> F:
     return decorate(function)
 
 
-class _Rows(ProgressBar):
+class Rows(ProgressBar):
     """A bar for each deployment that is waited for; without a terminal, a line whenever one has moved."""
 
     def __init__(self, pace: int) -> None:
@@ -121,7 +121,7 @@ async def follow(
 ) -> tuple[Standing, ...]:
     """Wait, and show how each deployment stands; a signal ends the wait at once, since nothing is being written."""
     stopping.graceful = False
-    with _Rows(remote.connection.requests_per_minute) as rows:
+    with Rows(remote.connection.requests_per_minute) as rows:
         waits.show = rows.waiting
         following = Following(remote, followed, live, on_look=rows.show)
         try:

@@ -32,7 +32,7 @@ def render_waited(
     run_id: str | None = None,
     journal: str | None = None,
 ) -> str:
-    """Render what became of what a run waited for at most `timeout` long, and the end of its report.
+    """Render what became of what a run waited for, at most `timeout` long ("": not at all), and the end of its report.
 
     `command` is the command line that goes on where the run left off, and follows again what still moves; `look` the one
     that shows apps, to which their slugs are added. `run_id` is None where nothing was applied.
@@ -77,28 +77,33 @@ def standing_name(standing: Standing) -> str:
 
 
 def standing_words(standing: Standing) -> str:
-    """Say how far it is: `canary to chat-l at 30 %, 12 of 40 devices covered`."""
-    parts = []
-    if standing.canary is not None:
-        parts.append(_canary_words(standing.canary))
-    if standing.covered is not None and standing.devices is not None:
-        parts.append(f"{standing.covered:,} of {standing.devices:,} devices covered")
-    elif standing.coverage is not None:
-        parts.append(visible(standing.coverage))
-    if standing.deployment is None:
-        parts.append("no deployment is shown")
-    elif standing.status is not None and standing.fate is not Fate.COVERED:
-        parts.append(f"deployment {visible(standing.deployment)} is {visible(standing.status)}")
-    return ", ".join(parts)
+    """Say how far it is: `canary to chat-next at 30 %, 12 of 40 devices covered, active`."""
+    status = (visible(standing.status),) if standing.status is not None else ()
+    return ", ".join((*_how_far(standing), *status))
 
 
 def standing_share(standing: Standing) -> tuple[float, float] | None:
     """Return how much is done and how much there is: percent of a canary, else devices; None where neither is known."""
-    if standing.canary is not None and standing.canary.percentage is not None:
-        return min(100.0, max(0.0, standing.canary.percentage)), 100.0
-    if standing.canary is None and standing.covered is not None and standing.devices:
-        return float(min(standing.covered, standing.devices)), float(standing.devices)
-    return None
+    canary = standing.canary or standing.ended
+    if canary is not None:
+        return None if canary.percentage is None else (min(100.0, max(0.0, canary.percentage)), 100.0)
+    if standing.covered is None or not standing.devices:
+        return None
+    return float(min(standing.covered, standing.devices)), float(standing.devices)
+
+
+def _how_far(standing: Standing) -> Iterator[str]:
+    if standing.deployment is None and standing.coverage is None and standing.canary is None:
+        yield "nothing was read of it yet"
+        return
+    if standing.canary is not None:
+        yield _canary_words(standing.canary)
+    if standing.covered is not None and standing.devices is not None:
+        yield f"{standing.covered:,} of {standing.devices:,} devices covered"
+    elif standing.coverage is not None:
+        yield visible(standing.coverage)
+    if standing.deployment is None:
+        yield "no deployment is shown"
 
 
 def _line(one: Standing, timeout: str, width: int, ink: Ink) -> str:
@@ -116,10 +121,10 @@ def _bar(one: Standing) -> str:
 
 
 def _ended_words(one: Standing, timeout: str) -> str:
-    stands = standing_words(one)
+    stands = ", ".join((*_how_far(one), *_deployment_words(one)))
     match one.fate:
         case Fate.COVERED:
-            return stands if one.devices is not None and one.covered is not None else "covered"
+            return ", ".join(_how_far(one))
         case Fate.NO_DEVICES:
             return "no devices; not waited for"
         case Fate.AWAITING_APPROVAL:
@@ -132,7 +137,8 @@ def _ended_words(one: Standing, timeout: str) -> str:
             why = f"{visible(one.error.reference)}: {visible(one.error.message)}" if one.error is not None else stands
             return f"could not be read: {why}"
         case Fate.TIMED_OUT:
-            return f"not covered within {timeout}: {stands}"
+            wanted = "through" if one.canary is not None else "covered"
+            return f"not {wanted}{' within ' if timeout else ''}{timeout}: {stands}"
         case None:
             return f"not waited for any longer: {stands}"
 
@@ -141,6 +147,11 @@ def _canary_words(canary: Canary) -> str:
     candidate = f" to {visible(canary.candidate)}" if canary.candidate is not None else ""
     at = f" at {canary.percentage:g} %" if canary.percentage is not None else ""
     return f"canary{candidate}{at}"
+
+
+def _deployment_words(one: Standing) -> Iterator[str]:
+    if one.deployment is not None and one.status is not None:
+        yield f"deployment {visible(one.deployment)} is {visible(one.status)}"
 
 
 def _taken_back_words(one: Standing) -> str:
