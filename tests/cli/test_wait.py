@@ -270,7 +270,7 @@ def test_a_signal_ends_the_wait(office: Office, number: signal.Signals, code: in
     assert "✓ 4 applied\n" in ran.stdout
     assert "· search/chat@production  not waited for any longer: nothing was read of it yet\n" in ran.stdout
     assert "Stopped waiting: the writes were done before.\n" in ran.stdout
-    assert f"To go on: octosync apply -f apps --url {office.url} --wait=20m" in ran.stdout
+    assert f"To follow it again: octosync apply -f apps --url {office.url} --wait=20m" in ran.stdout
     with Journal(office.desk.directory / ".octosync/state.db") as journal:
         assert journal.runs()[0].exit_code == 0
     office.break_with()

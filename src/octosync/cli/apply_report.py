@@ -118,6 +118,7 @@ class Report:
             command=self.go_on,
             look=shlex.join(("octosync", "status", *self.prepared.typed_to_look)),
             run_id=written.run,
+            is_partial=written.code is not ExitCode.DONE,
             journal=str(self.journal),
             exit_code=code,
             colour=wants_colour(sys.stdout, self.prepared.asked.colour),

@@ -120,6 +120,8 @@ async def follow(
     stopping: Stopping,
 ) -> tuple[Standing, ...]:
     """Wait, and show how each deployment stands; a signal ends the wait at once, since nothing is being written."""
+    if not any(one.is_pending for one in followed):
+        return tuple(one.standing for one in followed)
     stopping.graceful = False
     with Rows(remote.connection.requests_per_minute) as rows:
         waits.show = rows.waiting

@@ -57,13 +57,14 @@ def render_outcomes(
         lines += ["Stopped: requests in flight were finished, nothing else was sent. Done:", *_done(outcomes, ink)]
     lines += _attention(plan, outcomes, ink)
     if closes:
-        lines += closing_lines(run_id, command=command, journal=journal, exit_code=exit_code)
+        goes_on = command if exit_code is not ExitCode.DONE else None
+        lines += closing_lines(run_id, command=goes_on, journal=journal, exit_code=exit_code)
     return text_of(lines)
 
 
-def closing_lines(run_id: str, *, command: str, journal: str | None, exit_code: ExitCode) -> Iterator[str]:
-    """Yield the last lines of a run's report: how to go on where something is left to do, its id, and its exit code."""
-    if exit_code not in {ExitCode.DONE, ExitCode.UNCOVERED}:
+def closing_lines(run_id: str, *, command: str | None, journal: str | None, exit_code: ExitCode) -> Iterator[str]:
+    """Yield the last lines of a run's report: the command to go on with, where there is one, its id, and its exit code."""
+    if command is not None:
         yield f"To go on: {visible(command)} (plans again: what is applied is not sent twice)"
     yield run_line(run_id, journal=journal, exit_code=exit_code)
 

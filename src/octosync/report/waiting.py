@@ -30,12 +30,14 @@ def render_waited(
     exit_code: ExitCode,
     colour: bool,
     run_id: str | None = None,
+    is_partial: bool = False,
     journal: str | None = None,
 ) -> str:
     """Render what became of what a run waited for, at most `timeout` long ("": not at all), and the end of its report.
 
     `command` is the command line that goes on where the run left off, and follows again what still moves; `look` the one
-    that shows apps, to which their slugs are added. `run_id` is None where nothing was applied.
+    that shows apps, to which their slugs are added. `run_id` is None where nothing was applied; `is_partial`: something of it
+    was not done.
     """
     ink = Ink(colour)
     width = max((cells(standing_name(one)) for one in standings), default=0)
@@ -45,10 +47,11 @@ def render_waited(
     lines += _what_to_do(standings, look)
     if exit_code in INTERRUPTED and run_id is not None:
         lines.append("Stopped waiting: the writes were done before.")
-    if (exit_code is ExitCode.UNCOVERED or run_id is None) and any(map(_moves, standings)):
+    if not is_partial and any(map(_moves, standings)):
         lines.append(f"To follow it again: {visible(command)} (plans again: what is applied is not sent twice)")
     if run_id is not None:
-        lines += closing_lines(run_id, command=command, journal=journal, exit_code=exit_code)
+        goes_on = command if is_partial else None
+        lines += closing_lines(run_id, command=goes_on, journal=journal, exit_code=exit_code)
     return text_of(lines)
 
 
@@ -77,9 +80,10 @@ def standing_name(standing: Standing) -> str:
 
 
 def standing_words(standing: Standing) -> str:
-    """Say how far it is: `canary to chat-next at 30 %, 12 of 40 devices covered, active`."""
+    """Say how far it is with what it waits for now: `canary to chat-next at 30 %, active`."""
+    how_far = _how_far(standing) if standing.canary is None else (_canary_words(standing.canary),)
     status = (visible(standing.status),) if standing.status is not None else ()
-    return ", ".join((*_how_far(standing), *status))
+    return ", ".join((*how_far, *status))
 
 
 def standing_share(standing: Standing) -> tuple[float, float] | None:
@@ -170,8 +174,9 @@ def _what_to_do(standings: Sequence[Standing], look: str) -> Iterator[str]:
 
 
 def _moves(one: Standing) -> bool:
-    """Whether another apply would wait for it, although it has nothing to write there."""
-    return one.fate in {None, Fate.TIMED_OUT, Fate.UNREADABLE} and (one.canary is not None or one.starting)
+    """Whether another apply may wait for it, although it has nothing to write there."""
+    unsettled = one.fate in {None, Fate.TIMED_OUT, Fate.UNREADABLE}
+    return unsettled and (one.canary is not None or one.starting or one.deployment is None)
 
 
 def _canary_row(canary: Canary | None) -> JsonObject | None:
