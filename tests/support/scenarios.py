@@ -167,12 +167,13 @@ class Stage:
         return read(self.plane)
 
     def normalised(self, text: str) -> str:
-        """Replace what differs from run to run: the port, the time, the run's id, octosync's version."""
+        """Replace what differs from run to run: the port, the time, ids, the keys of a new app, octosync's version."""
         port = self.plane.running.url.rpartition(":")[2]
         text = text.replace(f"127.0.0.1:{port}", "127.0.0.1:8787")
         text = re.sub(r'"timestamp": "[^"]*"', '"timestamp": "2026-03-01T12:00:00Z"', text)
         text = re.sub(r"\d{8}T\d{6}Z-[0-9a-f]{6}", "20260301T120000Z-0a1b2c", text)
         text = re.sub(r"req_[0-9a-f]{12}", "req_0123456789ab", text)
+        text = re.sub(r"oct_(app|pub)_test_[\w-]{32}", r"oct_\1_test_0123456789abcdef", text)
         return text.replace(f'"octosync_version": "{__version__}"', '"octosync_version": "0.0.0"')
 
     def transcript(self, command: str, ran: Ran) -> str:
