@@ -153,13 +153,13 @@ def test_canaries_that_can_not_be_counted_start_none() -> None:
 
 
 def test_one_canary_a_slot() -> None:
-    """Two environments of a slot are optimized one after the other, also where one of them has a canary already."""
+    """Two environments of a slot are optimized one after the other, production last; a canary that runs counts, too."""
     both = wanted(environments=("production", "staging"))
     checks = {where(environment=one): better() for one in ("production", "staging")}
     two = [deployed("a"), deployed("a", environment="staging")]
     app = live_app("a", slots={"chat": {}}, deployments=two)
     plan = plan_of(both, observation(app, checks=checks, canaries=0), curiosity=CURIOUS)
-    assert shown(plan) == ["optimize app/a/capability/chat@production"]
+    assert shown(plan) == ["optimize app/a/capability/chat@staging"]
     assert waits(plan) == ["one canary of a slot at a time"]
     busy = live_app("a", slots={"chat": {}}, deployments=[deployed("a", canary=Canary(candidate="v2")), two[1]])
     seen = observation(busy, checks=checks, canaries=1)

@@ -1,7 +1,8 @@
 """Optimizing: which better variants become a canary now, and which are only shown, with the reason.
 
 A canary is started where the manifest says `auto`, the improvement is a number that is large enough, no canary of the slot
-runs yet, and fewer run in the org than are allowed. The rest waits its turn, in the order of the addresses.
+runs yet, and fewer run in the org than are allowed. The rest waits its turn: apps in the order of their slugs, and of a
+slot staging before production.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from octosync.contract import ENVIRONMENTS
 from octosync.errors import RemoteError
 from octosync.model import Address, JsonValue, Observation, Optimize, Reason, State
 from octosync.plan.actions import OptimizeCapability
@@ -49,7 +51,7 @@ def choose_canaries(better: Iterable[Better], live: State, seen: Observation, po
         Address.of_slot(app.slug, one.capability) for app in live for one in app.deployments if one.canary is not None
     }
     asks = False
-    for one in sorted(better, key=lambda one: one.address):
+    for one in sorted(better, key=_turn):
         slot = Address.of_slot(one.address.app, one.deployment.capability)
         waiting = _not_yet(one)
         if one.level is Optimize.AUTO and not waiting:
@@ -70,7 +72,13 @@ def choose_canaries(better: Iterable[Better], live: State, seen: Observation, po
                 actions.append(_optimize(one, fingerprint_of_deployments(there)))
                 continue
         shown.append(_recommendation(one, waiting))
-    return Optimized(tuple(actions), tuple(shown), asks)
+    return Optimized(tuple(actions), tuple(sorted(shown, key=lambda one: one.address)), asks)
+
+
+def _turn(one: Better) -> tuple[str, str, int]:
+    capability, environment = one.address.placement
+    # Production comes first in the contract's list, and last here: what staging shows can still stop it.
+    return (one.address.app, capability, -ENVIRONMENTS.index(environment))
 
 
 def _not_yet(one: Better) -> str:
