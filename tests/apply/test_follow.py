@@ -106,7 +106,7 @@ async def test_a_canary_is_followed_until_it_is_through(site: Site) -> None:
     watched = await Watched(site).follow(desired_app("a", slots={"chat": {}}, deploy={"chat": AUTO}), within=900)
     assert watched.fates == {f"a/{PRODUCTION}": Fate.COVERED}
     assert watched.ended[0].variant == "better"
-    shown = [one.canary.percentage for (one,) in watched.looks if one.canary is not None]
+    shown = [one.canary.percentage or 0 for (one,) in watched.looks if one.canary is not None]
     assert len(set(shown)) > 5
     assert shown == sorted(shown)
     assert watched.requests.count("GET /api/v1/apps/a/health") == 2

@@ -16,8 +16,8 @@ from octosync.cli.apply_report import Report, Written
 from octosync.cli.asking import asked_from, plan_and_apply_options
 from octosync.cli.console import ask, err, may_prompt
 from octosync.cli.failing import report_failure
-from octosync.cli.following import Timeout, WaitingCommand, follow, wait_option
-from octosync.cli.options import option, output_option, state_option
+from octosync.cli.following import Timeout, follow, wait_option
+from octosync.cli.options import CommandWithBareOptions, option, output_option, state_option
 from octosync.cli.planfile import asked_as_approved, check_configured_paths, read_plan_file
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.cli.turning import Prepared, open_remote, prepare, take_look
@@ -29,7 +29,9 @@ from octosync.report import exit_code_of_outcomes, exit_code_of_standings
 from octosync.state import Journal
 
 
-@click.command(cls=WaitingCommand, epilog="Example:  octosync apply -f apps/ --context production --yes --wait=15m")
+@click.command(
+    cls=CommandWithBareOptions, epilog="Example:  octosync apply -f apps/ --context production --yes --wait=15m"
+)
 @click.argument("planfile", required=False, type=click.Path(path_type=Path), metavar="[PLANFILE]")
 @plan_and_apply_options
 @option("--yes", env=False, is_flag=True, help="Apply without asking; needed where there is no terminal.")

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
 from octosync.apply import Followed, Following
-from octosync.cli.options import option
+from octosync.cli.options import BareOption, F, option
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.cli.signals import Stopping
 from octosync.manifest import parse_duration
 from octosync.model import Standing, State
 from octosync.octomil import Octomil
 from octosync.report import standing_name, standing_share, standing_words
-
-F = TypeVar("F", bound=Callable[..., object])
 
 _DEFAULT: Final = "10m"
 _FLAG: Final = "--wait"
@@ -38,23 +36,6 @@ class Timeout:
         return (f"{_FLAG}={self.text}",)
 
 
-class WaitingCommand(click.Command):
-    """A command whose `--wait` has a value only after `=`: click would take the next argument for one."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the default after a bare `--wait`."""
-        end = args.index("--") if "--" in args else len(args)
-        typed = [f"{_FLAG}={_DEFAULT}" if one == _FLAG else one for one in args[:end]]
-        return super().parse_args(ctx, [*typed, *args[end:]])
-
-
-class _WaitOption(click.Option):
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Show that the value is optional, and goes after `=`."""
-        record = super().get_help_record(ctx)
-        return None if record is None else (f"{_FLAG}[=TIMEOUT]", record[1])
-
-
 def _timeout(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Timeout | None:
     if value is None:
         return None
@@ -64,16 +45,15 @@ def _timeout(ctx: click.Context, parameter: click.Parameter, value: str | None) 
         raise click.BadParameter(str(error), ctx, parameter) from None
 
 
-def wait_option(function: F) -> F:
-    """`--wait[=TIMEOUT]`, for a `WaitingCommand`; its value is a `Timeout`, or None."""
-    attributes: dict[str, Any] = {"cls": _WaitOption, "callback": _timeout}
-    decorate: Callable[[F], F] = option(
-        _FLAG,
-        help="Wait until what this run touched, and declared canaries and deployments that were under way before, are "
-        f"covered, failed or timed out (exit 6). TIMEOUT is a duration such as 90s or 1h, {_DEFAULT} if left out; 0 looks once.",
-        **attributes,
-    )
-    return decorate(function)
+wait_option: Callable[[F], F] = option(
+    _FLAG,
+    cls=BareOption,
+    bare=_DEFAULT,
+    metavar="TIMEOUT",
+    callback=_timeout,
+    help="Wait until what this run touched, and declared canaries and deployments that were under way before, are "
+    f"covered, failed or timed out (exit 6). TIMEOUT is a duration such as 90s or 1h, {_DEFAULT} if left out; 0 looks once.",
+)
 
 
 class Rows(ProgressBar):

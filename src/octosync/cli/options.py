@@ -24,6 +24,30 @@ def option(*names: str, env: bool = True, **attributes: Any) -> Callable[[F], F]
     return click.option(*names, **attributes)
 
 
+class BareOption(click.Option):
+    """An option whose value goes after `=` and nowhere else; without one it has its `bare` value."""
+
+    def __init__(self, *parameters: Any, bare: str, **attributes: Any) -> None:  # noqa: ANN401 — click's own
+        super().__init__(*parameters, **attributes)
+        self.bare = bare
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Show that the value is optional, and how it is given."""
+        record = super().get_help_record(ctx)
+        return None if record is None else (f"{', '.join(self.opts)}[={self.make_metavar(ctx)}]", record[1])
+
+
+class CommandWithBareOptions(click.Command):
+    """A command with such options: click itself would take the argument after a bare one for its value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Give bare options their value, as far as `--`, after which everything is an argument."""
+        bare = {name: one.bare for one in self.params if isinstance(one, BareOption) for name in one.opts}
+        end = args.index("--") if "--" in args else len(args)
+        given = [f"{one}={bare[one]}" if one in bare else one for one in args[:end]]
+        return super().parse_args(ctx, [*given, *args[end:]])
+
+
 def stacked(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     """Apply decorators so that they are listed in the order in which they are given."""
 

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-import click
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -34,16 +33,6 @@ class Picture(Protocol):
 
     def document(self) -> JsonObject:
         """Return it for tools."""
-
-
-class WatchCommand(click.Command):
-    """A command whose `--watch` takes its seconds with `=` only, so that an argument may come after a bare one."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Give a bare `--watch` its default."""
-        ends = args.index("--") if "--" in args else len(args)
-        bare = f"--watch={WATCH_SECONDS}"
-        return super().parse_args(ctx, [bare if one == "--watch" and at < ends else one for at, one in enumerate(args)])
 
 
 def look_again(

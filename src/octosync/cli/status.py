@@ -14,8 +14,15 @@ import click
 from octosync.cli.awaiting import Approvals
 from octosync.cli.connecting import control_plane
 from octosync.cli.console import out, out_json, shows_blocks, wants_colour
-from octosync.cli.options import colour_option, option, output_option, state_option
-from octosync.cli.redrawing import WATCH_SECONDS, Progress, WatchCommand, look_again
+from octosync.cli.options import (
+    BareOption,
+    CommandWithBareOptions,
+    colour_option,
+    option,
+    output_option,
+    state_option,
+)
+from octosync.cli.redrawing import WATCH_SECONDS, Progress, look_again
 from octosync.cli.remote import Reach, ask, control_plane_options, reach
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest.walk import closest
@@ -24,12 +31,14 @@ from octosync.octomil import FoundApps, Octomil, find_apps, read_statuses
 from octosync.report import StatusFacts, json_line, render_status, status_document
 
 
-@click.command(cls=WatchCommand, epilog="Example:  octosync status 'search-*' --context production")
+@click.command(cls=CommandWithBareOptions, epilog="Example:  octosync status 'search-*' --context production")
 @click.argument("apps", nargs=-1, metavar="[APP…]")
 @option(
     "--watch",
+    cls=BareOption,
+    bare=str(WATCH_SECONDS),
     type=click.FloatRange(0.1, 3600),
-    metavar="[=SECONDS]",
+    metavar="SECONDS",
     help=f"Look again every so many seconds, {WATCH_SECONDS} unless said otherwise, until Ctrl-C.",
 )
 @option("--archived", is_flag=True, help="Archived apps, too, without naming them.")
