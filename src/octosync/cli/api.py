@@ -37,7 +37,9 @@ def command() -> None:
     """Compare what octosync sends and reads with Octomil's API, whose paths and fields are assumed."""
 
 
-@command.command("list", epilog="Example:  octosync api list -o json")
+@command.command(
+    "list", short_help="List the operations that octosync sends.", epilog="Example:  octosync api list -o json"
+)
 @config_option
 @output_option("text", "json")
 @colour_option
@@ -72,7 +74,10 @@ def check(spec: str, config: Path | None, output: str, colour: str) -> ExitCode:
     return ExitCode.DONE if conformance.agrees else ExitCode.ERROR
 
 
-@command.command(epilog="Example:  octosync api probe field-notes --context production")
+@command.command(
+    short_help="Try the read operations for real: at most ten GETs.",
+    epilog="Example:  octosync api probe field-notes --context production",
+)
 @click.argument("app", required=False, metavar="[APP]")
 @option(
     "--operation",
