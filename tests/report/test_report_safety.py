@@ -20,20 +20,24 @@ from octosync.model import (
     AppStatus,
     Canary,
     Coverage,
+    DeclaredApp,
     Diagnostic,
     Event,
     FirstRequest,
     Health,
     Origin,
     Outcome,
+    Presence,
     RoutingStats,
     Severity,
     Status,
 )
 from octosync.plan import ControlPlane, GuardPolicy, Invocation, Override, judge
 from octosync.report import (
+    Extent,
     StatusFacts,
     json_text,
+    render_declared,
     render_diagnostics,
     render_error,
     render_outcomes,
@@ -134,7 +138,20 @@ def everything(text: str, *, colour: bool) -> list[str]:
         ),
         "diagnostics": (finding, Diagnostic(severity=Severity.NOTICE, rule="n", summary=text, path=f"p{text}")),
     }
+    covered = Extent(
+        control_plane=about.control_plane,
+        paths=(f"p{text}",),
+        files=1,
+        live=(slug, f"other{text}"),
+        declared=tuple(
+            DeclaredApp(slug=f"{one.value}{text}", presence=one, in_part=True, group=f"g{text}") for one in Presence
+        ),
+        errors={slug: error},
+        requests=1,
+        by=f"label:l{text}",
+    )
     return [
+        render_declared(covered, colour=colour, full=True),
         render_status(
             hostile_statuses(text, error), StatusFacts(control_plane=about.control_plane, requests=1), colour=colour
         ),

@@ -21,6 +21,7 @@ from octosync.octomil.fetching import fetch, is_url, source_of
 from octosync.octomil.inquire import inquire
 from octosync.octomil.observe import observe
 from octosync.octomil.pacing import Pacer, Priority, Reservation, Waiting, WaitReason
+from octosync.octomil.presence import read_presence
 from octosync.octomil.probing import PROBED_BY_GET, probe
 from octosync.octomil.reads import (
     app_reading,
@@ -72,6 +73,7 @@ __all__ = [
     "org_events",
     "preview",
     "probe",
+    "read_presence",
     "read_slot",
     "read_statuses",
     "routing_decisions",
