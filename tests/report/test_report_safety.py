@@ -12,32 +12,23 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.hostile import hostile_run
 from tests.support.scenes import SENSITIVITY, document_of, run_info
-from tests.support.states import deployed, desired_app, live_app, observation, plan_of
+from tests.support.states import deployed, desired_app, live_app, plan_of
 
 from octosync.errors import ExitCode, Rejected
 from octosync.model import (
     AppStatus,
     Canary,
     Coverage,
-    DeclaredApp,
-    Diagnostic,
     Event,
     FirstRequest,
     Health,
-    Origin,
-    Outcome,
-    Presence,
     RoutingStats,
-    Severity,
-    Status,
 )
-from octosync.plan import ControlPlane, GuardPolicy, Invocation, Override, judge
 from octosync.report import (
-    Extent,
     StatusFacts,
     json_text,
-    render_declared,
     render_diagnostics,
     render_error,
     render_outcomes,
@@ -83,82 +74,15 @@ def hostile_statuses(text: str, error: Rejected) -> list[AppStatus]:
 
 def everything(text: str, *, colour: bool) -> list[str]:
     """Render every report with a text in each place that manifests, files or the control plane fill."""
-    at = Origin(f"apps/{text}.yaml", 2, 3)
-    error = Rejected(f"rejected{text}", f"m {text}", hints=(text,), request_id=f"r{text}")
-    slug = f"app{text}"
-    plan = plan_of(
-        [
-            desired_app(slug, fields={"description": text}, targets=[f"ios:{text}"], slots={f"s{text}": {}}, origin=at),
-            desired_app(f"mover{text}", targets=[], config={text: {text: [text]}}, origin=at),
-            desired_app(f"new{text}", config={f"k{text}": text}, labels={text: text}, origin=at),
-            desired_app(f"broken{text}"),
-            desired_app(f"held{text}", suspended=True),
-            desired_app(f"gone{text}"),
-        ],
-        observation(
-            live_app(slug, slots={f"old{text}": {f"x{text}": text}}, targets=[f"tvos:{text}", f"ios:z{text}"]),
-            live_app(f"mover{text}", targets=[f"ios:{text}"], config={text: {text: text}}),
-            live_app(f"gone{text}", archived=True),
-            errors={f"broken{text}": error},
-        ),
-    )
-    finding = Diagnostic(
-        severity=Severity.ERROR,
-        rule=f"r{text}",
-        summary=text,
-        origin=at,
-        path=f"p{text}",
-        excerpt=f"e {text}",
-        suggestion=text,
-        notes=(text,),
-    )
-    about = run_info(
-        control_plane=ControlPlane(url=f"https://h{text}/api", org_id=text, context=f"c{text}"),
-        invocation=Invocation(paths=(f"p{text}",), kustomize=text, apps=(text,), selector=text, base=text),
-    )
-    made = [
-        Outcome(
-            address=action.address,
-            verb=action.verb.value,
-            status=Status.FAILED if index else Status.DONE,
-            message=f"m{index} {text}",
-            reference=f"r{text}",
-            hints=(text,),
-            request_ids=(f"q{text}",),
-        )
-        for index, action in enumerate(plan.actions)
-    ]
-    shown = {
-        "about": about,
-        "sensitivity": SENSITIVITY,
-        "blocked": judge(plan, GuardPolicy(max_deletes=0)),
-        "overrides": (
-            Override(guard=f"g{text}", value=text, source=f"--x{text}"),
-            Override(guard="g", value="", source=text),
-        ),
-        "diagnostics": (finding, Diagnostic(severity=Severity.NOTICE, rule="n", summary=text, path=f"p{text}")),
-    }
-    covered = Extent(
-        control_plane=about.control_plane,
-        paths=(f"p{text}",),
-        files=1,
-        live=(slug, f"other{text}"),
-        declared=tuple(
-            DeclaredApp(slug=f"{one.value}{text}", presence=one, in_part=True, group=f"g{text}") for one in Presence
-        ),
-        errors={slug: error},
-        requests=1,
-        by=f"label:l{text}",
-    )
+    run = hostile_run(text)
+    plan, error, finding, shown = run.plan, run.error, run.finding, run.shown
+    facts = StatusFacts(control_plane=shown["about"].control_plane, requests=1)
     return [
-        render_declared(covered, colour=colour, full=True),
-        render_status(
-            hostile_statuses(text, error), StatusFacts(control_plane=about.control_plane, requests=1), colour=colour
-        ),
-        *(render_plan(plan, colour=colour, full=full, **shown) for full in (False, True)),  # type: ignore[arg-type]  # one mapping for two calls
+        render_status(hostile_statuses(text, error), facts, colour=colour),
+        *(render_plan(plan, colour=colour, full=full, **shown) for full in (False, True)),
         render_outcomes(
             plan,
-            made,
+            run.outcomes,
             run_id=f"i{text}",
             command=text,
             exit_code=ExitCode.INTERRUPTED,

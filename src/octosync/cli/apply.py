@@ -37,7 +37,7 @@ from octosync.state import Journal
 @option("--yes", env=False, is_flag=True, help="Apply without asking; needed where there is no terminal.")
 @wait_option
 @state_option
-@output_option("text", "json")
+@output_option("text", "markdown", "json")
 def command(
     *,
     planfile: Path | None,

@@ -19,7 +19,13 @@ from octosync.errors import ExitCode, GuardRefused, OctosyncError
 from octosync.model import Outcome, Standing
 from octosync.plan import RunInfo
 from octosync.reconcile import Turn
-from octosync.report import outcomes_document, render_outcomes, render_waited
+from octosync.report import (
+    outcomes_document,
+    render_outcomes,
+    render_outcomes_markdown,
+    render_plan_markdown,
+    render_waited,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +54,7 @@ class Report:
     go_on: str
 
     def plan(self) -> None:
-        """Show the plan: on standard output, or, where that is JSON, to the person who is to confirm it."""
+        """Show the plan: on standard output, or, where that is for one document, to the person who is to confirm it."""
         if self.shows:
             stream: TextIO = sys.stdout if self.output == "text" else sys.stderr
             write: Callable[[str], None] = out if self.output == "text" else err
@@ -63,14 +69,14 @@ class Report:
             err("".join(f"{line}\n" for line in (*error.hints, "Nothing was written.")))
         else:
             report_failure(error)
-        if self.output == "json":
-            self._document(Written(code=error.exit_code), error.exit_code)
+        if self.output != "text":
+            self._document(Written(code=error.exit_code), error.exit_code, refused=error)
         return error.exit_code
 
     def written(self, written: Written, *, closes: bool) -> None:
         """Say what was written. Where that does not close the report, a document is left to its end."""
         with self._as_far_as_it_goes(written.code):
-            if self.output == "json":
+            if self.output != "text":
                 if closes:
                     self._document(written, written.code)
             elif written.run is not None:
@@ -79,11 +85,12 @@ class Report:
     def waited(self, written: Written, standings: tuple[Standing, ...], code: ExitCode, *, timeout: str) -> None:
         """Say what became of what was waited for at most `timeout` long, and close the report."""
         with self._as_far_as_it_goes(code):
-            if self.output == "json":
-                self._document(written, code, standings)
-            else:
+            if self.output == "text":
                 apart = "\n" if written.run is None else ""
-                out(f"{apart}{self._standings(written, standings, code, timeout)}")
+                out(f"{apart}{self._standings(written, standings, code, timeout, closes=True)}")
+            else:
+                said = self._standings(written, standings, code, timeout, closes=False)
+                self._document(written, code, standings, said=said)
 
     @contextmanager
     def _as_far_as_it_goes(self, code: ExitCode) -> Iterator[None]:
@@ -95,9 +102,36 @@ class Report:
         except OctosyncError as error:
             report_failure(error, written=f"The run is over (exit {int(code)}), and in the journal: {self.journal}")
 
-    def _document(self, written: Written, code: ExitCode, waited: tuple[Standing, ...] | None = None) -> None:
+    def _document(
+        self,
+        written: Written,
+        code: ExitCode,
+        waited: tuple[Standing, ...] | None = None,
+        *,
+        said: str = "",
+        refused: OctosyncError | None = None,
+    ) -> None:
+        if self.output == "markdown":
+            out(self._markdown(written, code, said, refused))
+            return
         plan = self.prepared.document(self.turn, self.info, full=self.prepared.asked.full)
         out_json(outcomes_document(plan, written.outcomes, run_id=written.run, exit_code=code, waited=waited))
+
+    def _markdown(self, written: Written, code: ExitCode, said: str, refused: OctosyncError | None) -> str:
+        planned = self.prepared.planned(self.turn, self.info, command="apply")
+        max_bytes = self.prepared.asked.max_bytes
+        if written.run is None and not said:
+            return render_plan_markdown(planned, max_bytes=max_bytes, refused=refused)
+        return render_outcomes_markdown(
+            planned,
+            written.outcomes,
+            run_id=written.run,
+            go_on=self.go_on if written.code is not ExitCode.DONE else None,
+            journal=str(self.journal),
+            exit_code=code,
+            waited=said,
+            max_bytes=max_bytes,
+        )
 
     def _outcomes(self, written: Written, run: str, *, closes: bool) -> str:
         return render_outcomes(
@@ -111,15 +145,17 @@ class Report:
             closes=closes,
         )
 
-    def _standings(self, written: Written, standings: tuple[Standing, ...], code: ExitCode, timeout: str) -> str:
+    def _standings(
+        self, written: Written, standings: tuple[Standing, ...], code: ExitCode, timeout: str, *, closes: bool
+    ) -> str:
         return render_waited(
             standings,
             timeout=timeout,
             command=self.go_on,
             look=shlex.join(("octosync", "status", *self.prepared.typed_to_look)),
-            run_id=written.run,
+            run_id=written.run if closes else None,
             is_partial=written.code is not ExitCode.DONE,
             journal=str(self.journal),
             exit_code=code,
-            colour=wants_colour(sys.stdout, self.prepared.asked.colour),
+            colour=self.output == "text" and wants_colour(sys.stdout, self.prepared.asked.colour),
         )

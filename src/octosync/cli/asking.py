@@ -12,6 +12,7 @@ from octosync.cli.options import (
     deploy_options,
     guard_options,
     manifest_options,
+    max_bytes_option,
     option,
     remote_options,
     selection_options,
@@ -27,6 +28,7 @@ plan_and_apply_options = stacked(
     guard_options,
     option("--full", is_flag=True, help="Show everything: unchanged objects, long values, all addresses."),
     colour_option,
+    max_bytes_option,
 )
 
 
@@ -44,6 +46,7 @@ def asked_from(flags: Mapping[str, Any]) -> Asked:
         selector=flags["selector"],
         colour=flags["colour"],
         full=flags["full"],
+        max_bytes=flags["max_bytes"],
         optimize=flags["optimize"],
         previews=not flags["no_preview"],
         retry_rolled_back=flags["retry_rolled_back"],

@@ -10,6 +10,7 @@ import click
 
 from octosync.model import Optimize
 from octosync.plan import ALL
+from octosync.report import MAX_BYTES
 from octosync.state import DEFAULT_PATH
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -78,6 +79,15 @@ colour_option: Callable[[F], F] = option(
     default="auto",
     show_default=True,
     help="Colour the text output. NO_COLOR in the environment means never.",
+)
+
+max_bytes_option: Callable[[F], F] = option(
+    "--max-bytes",
+    type=click.IntRange(1),
+    default=MAX_BYTES,
+    show_default=True,
+    metavar="N",
+    help="Bound of the Markdown output: what doesn't fit is counted.",
 )
 
 config_option: Callable[[F], F] = option(

@@ -18,14 +18,14 @@ from octosync.cli.progress import Waits
 from octosync.cli.turning import Prepared, open_remote, prepare, take_look
 from octosync.errors import ExitCode
 from octosync.reconcile import Turn
-from octosync.report import exit_code_of_plan
+from octosync.report import exit_code_of_plan, render_plan_markdown
 
 
 @click.command(epilog="Example:  octosync plan -f apps/ --context production --detailed-exitcode")
 @plan_and_apply_options
 @option("--plan-out", type=click.Path(path_type=Path), help="Write the plan to a file, for `octosync apply FILE`.")
 @option("--detailed-exitcode", is_flag=True, help="Exit with 2 where there are changes.")
-@output_option("text", "json")
+@output_option("text", "markdown", "json")
 def command(*, output: str, plan_out: Path | None, detailed_exitcode: bool, **flags: Any) -> ExitCode:  # noqa: ANN401 — see asking
     """Show what apply would do. Reads the control plane, compares, and changes nothing."""
     prepared = prepare(asked_from(flags))
@@ -48,10 +48,14 @@ def _report(prepared: Prepared, turn: Turn, output: str, plan_out: Path | None) 
     info = prepared.info(turn, ("octosync", "apply", *prepared.invocation.arguments(), *prepared.typed_again))
     if plan_out is not None:
         write_plan_file(plan_out, prepared.document(turn, info, full=False))
-    if output == "json":
-        out_json(prepared.document(turn, info, full=prepared.asked.full))
-    else:
-        out(prepared.text(turn, info, colour=wants_colour(sys.stdout, prepared.asked.colour), command="plan"))
+    asked = prepared.asked
+    match output:
+        case "json":
+            out_json(prepared.document(turn, info, full=asked.full))
+        case "markdown":
+            out(render_plan_markdown(prepared.planned(turn, info, command="plan"), max_bytes=asked.max_bytes))
+        case _:
+            out(prepared.text(turn, info, colour=wants_colour(sys.stdout, asked.colour), command="plan"))
     if plan_out is not None:
         err(_written(prepared, turn, plan_out))
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from octosync import __version__
 from octosync.cli.connecting import RemoteFlags, connect, control_plane
-from octosync.cli.gathering import Gathered, ManifestFlags, gather_or_report
+from octosync.cli.console import err, wants_colour
+from octosync.cli.gathering import Gathered, ManifestFlags, gather
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.errors import ExitCode, Missing, OctosyncError, RemoteError
 from octosync.manifest import select
@@ -28,7 +30,7 @@ from octosync.plan import (
     plan_document,
 )
 from octosync.reconcile import Turn, look
-from octosync.report import is_valid, render_plan
+from octosync.report import MAX_BYTES, Planned, is_valid, render_diagnostics, render_plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,7 @@ class Asked:
     selector: str | None = None
     colour: str = "auto"
     full: bool = False
+    max_bytes: int = MAX_BYTES
     optimize: str | None = None
     previews: bool = True
     retry_rolled_back: bool = False
@@ -163,6 +166,19 @@ class Prepared:
             command=command,
         )
 
+    def planned(self, turn: Turn, info: RunInfo, *, command: str) -> Planned:
+        """Return the plan and all that Markdown says of it."""
+        return Planned(
+            plan=turn.plan,
+            about=info,
+            blocked=turn.blocked,
+            overrides=overrides_of(self.policy),
+            diagnostics=self.gathered.diagnostics,
+            sensitivity=self.gathered.configuration.sensitivity,
+            full=self.asked.full,
+            command=command,
+        )
+
     def fails_strictly(self, turn: Turn) -> bool:
         """Say whether `--strict` turns what the plan warns of into an error."""
         return not is_valid(all_diagnostics(turn.plan, self.gathered.diagnostics), strict=self.gathered.strict)
@@ -170,9 +186,13 @@ class Prepared:
 
 def prepare(asked: Asked) -> Prepared | ExitCode:
     """Load and check everything that needs no request; an exit code where that ends the run, reported on stderr."""
-    gathered = gather_or_report(asked.manifests, asked.remote, colour=asked.colour)
-    if isinstance(gathered, ExitCode):
-        return gathered
+    gathered = gather(asked.manifests, asked.remote)
+    if gathered.fails:
+        colour = wants_colour(sys.stderr, asked.colour)
+        err(render_diagnostics(gathered.diagnostics, files=gathered.manifests.files, colour=colour))
+        if is_valid(gathered.diagnostics):
+            err("--strict makes warnings errors.\n")
+        return ExitCode.ERROR
     limits = gathered.configuration.guards
     return Prepared(
         asked=asked,

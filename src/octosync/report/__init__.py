@@ -7,12 +7,12 @@ What may not live here: printing, the clock, the environment, the width of a ter
 """
 
 from octosync.report.bootstrap import bootstrap_document, keys_text, render_bootstrap_end, render_bootstrapped
-from octosync.report.declared import Extent, declared_document, render_declared
 from octosync.report.diagnostics import render_diagnostics
 from octosync.report.documents import json_line, json_text, outcomes_document
 from octosync.report.error import NOTHING_WRITTEN, render_error
 from octosync.report.exit_codes import exit_code_of_outcomes, exit_code_of_plan, exit_code_of_standings
 from octosync.report.history import history_document, render_history, render_run, run_document
+from octosync.report.markdown import MAX_BYTES, Planned, render_outcomes_markdown, render_plan_markdown
 from octosync.report.outcomes import render_outcomes
 from octosync.report.plain import visible
 from octosync.report.plan import render_plan
@@ -22,11 +22,11 @@ from octosync.report.validation import is_valid, render_validation, validate_doc
 from octosync.report.waiting import render_waited, standing_name, standing_share, standing_words
 
 __all__ = [
+    "MAX_BYTES",
     "NOTHING_WRITTEN",
-    "Extent",
+    "Planned",
     "StatusFacts",
     "bootstrap_document",
-    "declared_document",
     "exit_code_of_outcomes",
     "exit_code_of_plan",
     "exit_code_of_standings",
@@ -38,12 +38,13 @@ __all__ = [
     "outcomes_document",
     "render_bootstrap_end",
     "render_bootstrapped",
-    "render_declared",
     "render_diagnostics",
     "render_error",
     "render_history",
     "render_outcomes",
+    "render_outcomes_markdown",
     "render_plan",
+    "render_plan_markdown",
     "render_run",
     "render_status",
     "render_validation",

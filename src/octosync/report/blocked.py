@@ -18,12 +18,17 @@ def override_words(override: Override) -> str:
     return visible(f"{override.guard}{value} ({override.source})")
 
 
-def blocked_lines(blocked: Sequence[Blocked], overrides: Sequence[Override], about: RunInfo, ink: Ink) -> Iterator[str]:
-    """Yield each refusal, then one command line that allows all of them: flags that already are in force stay in it."""
+def blocked_lines(
+    blocked: Sequence[Blocked], overrides: Sequence[Override], about: RunInfo, ink: Ink, *, mark: str = "!"
+) -> Iterator[str]:
+    """Yield each refusal, then one command line that allows all of them: flags that already are in force stay in it.
+
+    `mark` is what the refused changes are marked with below.
+    """
     for one in blocked:
         yield f"{ink.red('Blocked')}: {visible(one.message)} (guard {one.guard})"
         if one.override is not None:
-            yield f"  {listed((visible(str(address)) for address in one.addresses), at_most=1)}, marked ! below"
+            yield f"  {listed((visible(str(address)) for address in one.addresses), at_most=1)}, marked {mark} below"
         if one.way_out is not None:
             yield f"  Way out: {visible(one.way_out)}"
     flags = tuple(dict.fromkeys(one.override for one in blocked if one.override is not None))

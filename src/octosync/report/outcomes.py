@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
 from octosync.errors import ExitCode
-from octosync.model import Origin, Outcome, Status
+from octosync.model import Address, Origin, Outcome, Status
 from octosync.plan import Plan
 from octosync.report.error import with_requests
 from octosync.report.ink import Ink
@@ -32,6 +32,7 @@ STATUS_WORDS: Final = {
     Status.NOT_ATTEMPTED: "not attempted",
 }
 INTERRUPTED: Final = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
+AGAIN: Final = "plans again: what is applied is not sent twice"
 _ALIKE: Final = 10  # of outcomes that say the same, this many are named
 
 
@@ -52,10 +53,8 @@ def render_outcomes(
     An interrupted run lists what was done. `closes` False leaves the last lines to what is still to be said.
     """
     ink = Ink(colour)
-    lines = [status_counts([outcome.status for outcome in outcomes], ink)]
-    if exit_code in INTERRUPTED:
-        lines += ["Stopped: requests in flight were finished, nothing else was sent. Done:", *_done(outcomes, ink)]
-    lines += _attention(plan, outcomes, ink)
+    lines = [status_counts([outcome.status for outcome in outcomes], ink), *done_lines(outcomes, exit_code, ink)]
+    lines += (line for told in attention(plan, outcomes, ink) for line in told)
     if closes:
         goes_on = command if exit_code is not ExitCode.DONE else None
         lines += closing_lines(run_id, command=goes_on, journal=journal, exit_code=exit_code)
@@ -65,14 +64,18 @@ def render_outcomes(
 def closing_lines(run_id: str, *, command: str | None, journal: str | None, exit_code: ExitCode) -> Iterator[str]:
     """Yield the last lines of a run's report: the command to go on with, where there is one, its id, and its exit code."""
     if command is not None:
-        yield f"To go on: {visible(command)} (plans again: what is applied is not sent twice)"
+        yield f"To go on: {visible(command)} ({AGAIN})"
     yield run_line(run_id, journal=journal, exit_code=exit_code)
 
 
 def run_line(run_id: str, *, journal: str | None, exit_code: ExitCode) -> str:
     """Say which run it was, which file has every request of it, and how it ended."""
-    record = f", journal {visible(journal)}" if journal else ""
-    return f"Run {visible(run_id)}{record}        exit {int(exit_code)}"
+    return f"{run_words(run_id, journal)}        exit {int(exit_code)}"
+
+
+def run_words(run_id: str, journal: str | None) -> str:
+    """Name a run, and the journal that has all of it."""
+    return f"Run {visible(run_id)}{f', journal {visible(journal)}' if journal else ''}"
 
 
 def status_counts(statuses: Sequence[Status], ink: Ink) -> str:
@@ -84,29 +87,40 @@ def status_counts(statuses: Sequence[Status], ink: Ink) -> str:
     )
 
 
-def _done(outcomes: Sequence[Outcome], ink: Ink) -> Iterator[str]:
+def done_lines(outcomes: Sequence[Outcome], exit_code: ExitCode, ink: Ink) -> Iterator[str]:
+    """Yield what an interrupted run had done by its end; nothing for any other run."""
+    if exit_code not in INTERRUPTED:
+        return
+    yield "Stopped: requests in flight were finished, nothing else was sent. Done:"
     done = [outcome for outcome in outcomes if outcome.status is Status.DONE]
     yield from (f"{status_symbol(outcome.status, ink)} {_named(outcome)}" for outcome in done)
     if not done:
         yield "  nothing"
 
 
-def _attention(plan: Plan, outcomes: Sequence[Outcome], ink: Ink) -> Iterator[str]:
-    """Yield what went otherwise than planned, in the plan's order; what is said of several in a row is said once."""
+def attention(plan: Plan, outcomes: Sequence[Outcome], ink: Ink) -> Iterator[tuple[str, ...]]:
+    """Yield the lines about each outcome that needs attention, in the plan's order.
+
+    What is said of several in a row is said once.
+    """
     origins = {(key.address, key.verb.value): action.origin for key, action in plan.by_key().items()}
     notable = [outcome for outcome in outcomes if outcome.status is not Status.DONE or outcome.message]
-    for _, group in groupby(notable, key=_said):
-        first, *others = group
-        symbol, said = status_symbol(first.status, ink), _message(first)
-        if others:
-            yield f"{symbol} {said or STATUS_WORDS[first.status]}:"
-            yield from (f"    {_named(outcome)}" for outcome in (first, *others)[:_ALIKE])
-            if len(others) >= _ALIKE:
-                yield f"    and {len(others) + 1 - _ALIKE:,} more"
-        else:
-            yield f"{symbol} {_named(first)}: {said or STATUS_WORDS[first.status]}"
-            yield from _where(origins.get((first.address, first.verb)))
-        yield from (f"    {visible(hint)}" for hint in first.hints)
+    for _, alike in groupby(notable, key=_said):
+        yield tuple(_told(tuple(alike), origins, ink))
+
+
+def _told(alike: tuple[Outcome, ...], origins: Mapping[tuple[Address, str], Origin | None], ink: Ink) -> Iterator[str]:
+    first, *others = alike
+    symbol, said = status_symbol(first.status, ink), _message(first)
+    if others:
+        yield f"{symbol} {said or STATUS_WORDS[first.status]}:"
+        yield from (f"    {_named(outcome)}" for outcome in (first, *others)[:_ALIKE])
+        if len(others) >= _ALIKE:
+            yield f"    and {len(others) + 1 - _ALIKE:,} more"
+    else:
+        yield f"{symbol} {_named(first)}: {said or STATUS_WORDS[first.status]}"
+        yield from _where(origins.get((first.address, first.verb)))
+    yield from (f"    {visible(hint)}" for hint in first.hints)
 
 
 def _said(outcome: Outcome) -> tuple[object, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from octosync.model import Address, Diagnostic, Sensitivity
-from octosync.plan import Action, Blocked, Override, Plan, RunInfo, Verb, all_diagnostics
+from octosync.plan import Action, Blocked, Override, Plan, RunInfo, all_diagnostics
 from octosync.report.blocked import blocked_lines, override_words
 from octosync.report.capabilities import recommendation_lines
 from octosync.report.changes import Group, group_lines, group_of
@@ -13,9 +13,17 @@ from octosync.report.diagnostics import diagnostic_lines
 from octosync.report.error import error_lines
 from octosync.report.ink import Ink
 from octosync.report.plain import text_of, visible
-from octosync.report.words import counted, listed, plane_words
-
-_COUNTED_VERBS = (Verb.CREATE, Verb.UPDATE, Verb.DELETE, Verb.ENABLE, Verb.OPTIMIZE, Verb.ARCHIVE)
+from octosync.report.summary import (
+    blocking_words,
+    incomplete_words,
+    left_alone_lines,
+    manifests_words,
+    nothing_words,
+    planned_words,
+    read_words,
+    rest_words,
+)
+from octosync.report.words import counted, plane_words
 
 
 def render_plan(
@@ -36,7 +44,7 @@ def render_plan(
     every value in its whole length. `command` is the one that ran.
     """
     ink = Ink(colour)
-    groups = _groups(plan, frozenset(a for one in blocked for a in one.addresses), sensitivity, full=full)
+    groups = groups_of(plan, blocked, sensitivity, full=full)
     blocks: list[Iterable[str]] = [
         _head(plan, about, overrides, command, ink),
         _errors(plan, ink),
@@ -44,7 +52,7 @@ def render_plan(
         group_lines(groups, ink),
         *(diagnostic_lines(one, ink) for one in all_diagnostics(plan, diagnostics)),
         recommendation_lines(plan.recommendations),
-        _left_alone(plan),
+        left_alone_lines(plan),
         _closing(plan, about, blocked, ink),
     ]
     return text_of(_apart(blocks))
@@ -61,16 +69,14 @@ def _apart(blocks: Iterable[Iterable[str]]) -> Iterator[str]:
 
 
 def _head(plan: Plan, about: RunInfo, overrides: Sequence[Override], command: str, ink: Ink) -> Iterator[str]:
-    asked, manifests = about.invocation, about.manifests
-    places = list(asked.paths) + ([f"{asked.kustomize} (kustomize)"] if asked.kustomize is not None else [])
-    loaded = f"{counted(manifests.apps, 'app')} in {counted(manifests.files, 'file')}"
+    base = about.invocation.base
     parts = [
         ink.bold(f"octosync {command}"),
         plane_words(about.control_plane),
-        visible(f"{listed(places, at_most=3)} {loaded}".lstrip()),
-        *([visible(f"base {asked.base}")] if asked.base is not None else []),
+        manifests_words(about),
+        *([visible(f"base {base}")] if base is not None else []),
     ]
-    if len(plan.apps) != manifests.apps:
+    if len(plan.apps) != about.manifests.apps:
         parts.append(f"{counted(len(plan.apps), 'app')} selected")
     yield " · ".join(parts)
     if overrides:
@@ -81,14 +87,12 @@ def _errors(plan: Plan, ink: Ink) -> Iterator[str]:
     for slug, error in sorted(plan.errors.items()):
         yield from error_lines(error, ink, about=slug)
     if plan.errors:
-        yield f"The rest of the plan is shown, and can't be applied while {_that_many(plan)} could not be planned."
+        yield f"The rest of the plan is shown, and can't be applied while {incomplete_words(plan)}."
 
 
-def _that_many(plan: Plan) -> str:
-    return f"{len(plan.errors):,} of {counted(len(plan.apps), 'app')}"
-
-
-def _groups(plan: Plan, blocked: frozenset[Address], sensitivity: Sensitivity, *, full: bool) -> tuple[Group, ...]:
+def groups_of(plan: Plan, blocked: Sequence[Blocked], sensitivity: Sensitivity, *, full: bool) -> tuple[Group, ...]:
+    """Make the groups of all apps that have rows: of those that change, and with `full` of those that don't."""
+    marked = frozenset(address for one in blocked for address in one.addresses)
     actions: dict[str, tuple[Action, ...]] = dict(plan.by_app())
     unchanged: dict[str, list[Address]] = {}
     for address in plan.unchanged if full else ():
@@ -99,7 +103,7 @@ def _groups(plan: Plan, blocked: frozenset[Address], sensitivity: Sensitivity, *
             actions.get(slug, ()),
             plan.desired.apps[slug],
             unchanged=unchanged.get(slug, ()),
-            blocked=blocked,
+            blocked=marked,
             sensitivity=sensitivity,
             full=full,
             last_changes=plan.last_changes,
@@ -108,51 +112,21 @@ def _groups(plan: Plan, blocked: frozenset[Address], sensitivity: Sensitivity, *
     )
 
 
-def _left_alone(plan: Plan) -> Iterator[str]:
-    if plan.left_alone.suspended:
-        yield f"Suspended, left alone: {', '.join(map(visible, plan.left_alone.suspended))}"
-    if plan.left_alone.unknown_targets:
-        yield f"On unknown platforms, left alone: {', '.join(visible(str(a)) for a in plan.left_alone.unknown_targets)}"
-    if plan.left_alone.undeclared_deployments:
-        where = ", ".join(visible(str(address)) for address in plan.left_alone.undeclared_deployments)
-        yield f"Deployed and not declared, left alone (there is no API to undeploy): {where}"
-
-
 def _closing(plan: Plan, about: RunInfo, blocked: Sequence[Blocked], ink: Ink) -> Iterator[str]:
-    counts = [f"{plan.count(verb):,} to {verb.value}" for verb in _COUNTED_VERBS if plan.count(verb)]
-    as_declared, others = _apps_left(plan)
-    if counts:
-        rest = [f"{counted(as_declared, 'app')} unchanged"] if as_declared else []
-        line = f"{ink.bold('Plan:')} {', '.join(counts)}."
-    else:
-        rest = [f"{counted(as_declared, 'app')} as declared"] if as_declared or not (others or plan.errors) else []
-        line = ink.bold("Nothing planned." if plan.errors else "No changes.")
-    line += "".join(f" {', '.join((*rest, *others))}." if rest or others else "")
+    planned, rest = planned_words(plan.actions), rest_words(plan)
+    line = f"{ink.bold('Plan:')} {planned}." if planned else ink.bold(nothing_words(plan))
+    line += f" {rest}." if rest else ""
     if plan.errors:
-        line += f" {ink.red('Incomplete')}: {_that_many(plan)} could not be planned."
+        line += f" {ink.red('Incomplete')}: {incomplete_words(plan)}."
     if blocked:
-        guards = ", ".join(dict.fromkeys(one.guard for one in blocked))
-        line += f" {ink.red('Blocked')} ({guards}): apply writes nothing."
+        line += f" {ink.red('Blocked')} {blocking_words(blocked)}."
     yield line
     yield _cost(plan, about)
 
 
-def _apps_left(plan: Plan) -> tuple[int, list[str]]:
-    """Count the apps that are as declared, and say what else there is."""
-    touched = {action.address.app for action in plan.actions}
-    aside = touched | {*plan.errors, *plan.left_alone.suspended} | {a.app for a in plan.archived_undeclared}
-    others = []
-    if plan.left_alone.suspended:
-        others.append(f"{len(plan.left_alone.suspended):,} suspended")
-    if plan.left_alone.unmanaged_apps:
-        others.append(f"{plan.left_alone.unmanaged_apps:,} unmanaged")
-    return len(set(plan.apps) - aside), others
-
-
 def _cost(plan: Plan, about: RunInfo) -> str:
-    every, mine, writes = about.manifests.apps, len(plan.apps), plan.requests_to_apply
-    apps = counted(mine, "app") if mine == every else f"{mine:,} of {counted(every, 'app')}"
-    line = f"Read {apps} with {counted(plan.requests_used, 'request')}"
+    writes, read = plan.requests_to_apply, read_words(plan, about)
+    line = read[:1].upper() + read[1:]
     if not writes:
         return f"{line}."
     pace = f" (about {about.seconds_for(writes):,} s at {about.requests_per_minute:,} a minute)"

@@ -1,0 +1,278 @@
+"""Plans and outcomes as Markdown, for a pull request's comment or a job's summary: what stops you first, then app by app.
+
+It says what the text report says, in the same words: those are lines in fences, folded away by app. However small
+`max_bytes` is, the document is whole Markdown: apps get shorter first, down to their counts, then only totals are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from octosync.errors import ExitCode, GuardRefused, OctosyncError
+from octosync.model import Diagnostic, Outcome, Sensitivity
+from octosync.plan import Action, Blocked, Override, Plan, RunInfo, Verb, all_diagnostics
+from octosync.report.blocked import blocked_lines, override_words
+from octosync.report.capabilities import recommendation_lines
+from octosync.report.changes import Group, Row
+from octosync.report.diagnostics import diagnostic_lines, severities
+from octosync.report.error import NOTHING_WRITTEN, error_lines
+from octosync.report.fitting import Part, fitted
+from octosync.report.ink import Ink
+from octosync.report.markdown_text import alert, code, escaped, fence, folded
+from octosync.report.outcomes import AGAIN, attention, done_lines, run_words, status_counts
+from octosync.report.plain import cells, clipped, padded, visible
+from octosync.report.plan import groups_of
+from octosync.report.summary import (
+    blocking_words,
+    devices_words,
+    incomplete_words,
+    left_alone_lines,
+    manifests_words,
+    nothing_words,
+    planned_words,
+    read_words,
+    rest_words,
+)
+from octosync.report.words import counted, plane_words
+
+MAX_BYTES: Final = 60_000  # a comment on GitHub takes 65,536 characters
+
+_PLAIN: Final = Ink(colour=False)
+_SIGNS: Final = {
+    Verb.CREATE: "+",
+    Verb.UPDATE: "!",
+    Verb.DELETE: "-",
+    Verb.ARCHIVE: "-",
+    Verb.ENABLE: "+",
+    Verb.OPTIMIZE: "!",
+}
+_BLOCKED: Final = "BLOCKED"
+_LISTED: Final = 10  # of destructive changes and of errors, before the rest is counted
+_OPEN: Final = 3  # so many apps are shown unfolded
+_NAME: Final = 100  # characters of an app's name and file, outside of its rows
+
+# What gives way last to what gives way first.
+_SUMMARY, _STOPS, _END, _LOST, _LOSING, _APPS, _ASIDE = range(7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A plan, and all that its report says beside it; `overrides`, `diagnostics` and `full` as for the text."""
+
+    plan: Plan
+    about: RunInfo
+    sensitivity: Sensitivity
+    blocked: Sequence[Blocked] = ()
+    overrides: Sequence[Override] = ()
+    diagnostics: Iterable[Diagnostic] = ()
+    full: bool = False
+    command: str = "plan"
+
+
+def render_plan_markdown(planned: Planned, *, max_bytes: int = MAX_BYTES, refused: OctosyncError | None = None) -> str:
+    """Render a plan in at most so many bytes of UTF-8. `refused` is why an apply ends with it, before its first write."""
+    plan = planned.plan
+    groups = groups_of(plan, planned.blocked, planned.sensitivity, full=planned.full)
+    parts = [
+        _title(planned, _totals(plan), _facts(planned)),
+        *_refusal(refused),
+        *_overrides(planned),
+        *_blocking(planned),
+        *_errors(plan),
+        *_lost(plan),
+        *_apps(plan, groups),
+        *_asides(planned),
+        _end(planned),
+    ]
+    return _document(parts, max_bytes, "octosync plan")
+
+
+def render_outcomes_markdown(
+    planned: Planned,
+    outcomes: Sequence[Outcome],
+    *,
+    run_id: str | None,
+    go_on: str | None,
+    exit_code: ExitCode,
+    journal: str | None = None,
+    waited: str = "",
+    max_bytes: int = MAX_BYTES,
+) -> str:
+    """Render what an apply did, and under it the plan that it carried out, in at most so many bytes of UTF-8.
+
+    `run_id` is None where there was nothing to write. `go_on` is the command line that goes on where the run left
+    off, None where nothing is left to do, `waited` the text report of what was waited for.
+    """
+    plan = planned.plan
+    counts = status_counts([outcome.status for outcome in outcomes], _PLAIN).replace("   ", ", ")
+    groups = groups_of(plan, planned.blocked, planned.sensitivity, full=planned.full)
+    parts = [
+        _title(planned, escaped(counts), [f"exit {int(exit_code)}"]),
+        *_overrides(planned),
+        *_needs_attention(plan, outcomes, exit_code),
+        *([Part(_LOST, (fence("text", waited.splitlines()), ""))] if waited else []),
+        *_going_on(go_on),
+        *_apps(plan, groups),
+        _end(planned, *([] if run_id is None else [run_words(run_id, journal)])),
+    ]
+    return _document(parts, max_bytes, "octosync history")
+
+
+def _document(parts: Sequence[Part], max_bytes: int, shows_all: str) -> str:
+    apps = [at for at, part in enumerate(parts) if part.rank in {_LOSING, _APPS}]
+
+    def note(forms: Sequence[int | None]) -> str:
+        brief, gone = sum(forms[at] == 1 for at in apps), sum(forms[at] is None for at in apps)
+        facts = (
+            f"shortened to {max_bytes:,} bytes",
+            f"{counted(brief, 'app')} by counts only" if brief else "",
+            f"{counted(gone, 'app')} not listed" if gone else "",
+            f"<code>{shows_all}</code> shows everything",
+        )
+        return alert("NOTE", f"Here: {', '.join(filter(None, facts))}.")
+
+    return fitted(parts, max_bytes, note)
+
+
+def _title(planned: Planned, totals: str, facts: Sequence[str]) -> Part:
+    command = f"octosync {planned.command}"
+    heading = f"### {command} · {escaped(plane_words(planned.about.control_plane))}"
+    line = " · ".join((f"**{totals}**", *facts))
+    return Part(_SUMMARY, (f"{heading}\n\n{line}", f"**{command}** (shortened): {totals}"))
+
+
+def _totals(plan: Plan) -> str:
+    return planned_words(plan.actions) or nothing_words(plan)
+
+
+def _facts(planned: Planned) -> list[str]:
+    plan, about = planned.plan, planned.about
+    writes = plan.requests_to_apply
+    pace = f" ≈ {about.seconds_for(writes):,} s" if about.requests_per_minute else ""
+    facts = (
+        devices_words(plan.actions),
+        f"{counted(writes, 'request')}{pace}" if writes else "",
+        read_words(plan, about),
+        rest_words(plan),
+    )
+    return list(filter(None, facts))
+
+
+def _refusal(refused: OctosyncError | None) -> Iterator[Part]:
+    if refused is None:
+        return
+    headline = f"**{NOTHING_WRITTEN}**"
+    # What a guard refuses stands below, with the ways out.
+    known = isinstance(refused, GuardRefused)
+    yield Part(
+        _STOPS, (headline if known else f"{headline}\n\n{fence('text', error_lines(refused, _PLAIN))}", headline)
+    )
+
+
+def _overrides(planned: Planned) -> Iterator[Part]:
+    if planned.overrides:
+        allowed = ", ".join(code(override_words(one)) for one in planned.overrides)
+        yield Part(_STOPS, (f"Allowed in this run: {allowed}",))
+
+
+def _blocking(planned: Planned) -> Iterator[Part]:
+    if not planned.blocked:
+        return
+    headline = alert("CAUTION", f"**Blocked** {blocking_words(planned.blocked)}.")
+    lines = blocked_lines(planned.blocked, planned.overrides, planned.about, _PLAIN, mark=_BLOCKED)
+    yield Part(_STOPS, (f"{headline}\n\n{fence('text', lines)}", headline))
+
+
+def _errors(plan: Plan) -> Iterator[Part]:
+    if not plan.errors:
+        return
+    headline = alert("CAUTION", f"**Incomplete**: {incomplete_words(plan)}, so that nothing can be applied.")
+    shown = [
+        line for slug, error in sorted(plan.errors.items())[:_LISTED] for line in error_lines(error, _PLAIN, about=slug)
+    ]
+    more = [f"and {len(plan.errors) - _LISTED:,} more"] if len(plan.errors) > _LISTED else []
+    yield Part(_STOPS, (f"{headline}\n\n{fence('text', (*shown, *more))}", headline))
+
+
+def _lost(plan: Plan) -> Iterator[Part]:
+    """Name what destroys something: in a diff of many colours, red alone is not enough."""
+    actions = [action for _, mine in plan.by_app() for action in mine if action.destructive]
+    if not actions:
+        return
+    headline = f"**{counted(len(actions), 'change')} can't be undone**"
+    shown = [f"{action.verb.value} {code(clipped(str(action.address), _NAME))}" for action in actions[:_LISTED]]
+    more = [f"and {len(actions) - _LISTED:,} more"] if len(actions) > _LISTED else []
+    items = (f"- {one}" for one in (*shown, *more))
+    yield Part(_LOST, (alert("WARNING", headline, "", *items), alert("WARNING", headline)))
+
+
+def _apps(plan: Plan, groups: Sequence[Group]) -> Iterator[Part]:
+    actions: dict[str, tuple[Action, ...]] = dict(plan.by_app())
+    for group in groups:
+        mine = actions.get(group.slug, ())
+        planned = planned_words(mine) or "as declared"
+        losing = any(action.destructive for action in mine) or any(row.left.startswith("!") for row in group.rows)
+        name = f"<b>{escaped(clipped(group.slug, _NAME))}</b> · {planned}"
+        file = f" · {escaped(clipped(group.file, _NAME))}" if group.file else ""
+        whole = folded(f"{name}{file}", fence("diff", _diff(group)), is_open=len(groups) <= _OPEN)
+        yield Part(_LOSING if losing else _APPS, (whole, f"- {name}"))
+
+
+def _diff(group: Group) -> Iterator[str]:
+    left = max((cells(_name(row)) for row in group.rows), default=0)
+    place = max((cells(row.place) for row in group.rows), default=0)
+    for row in group.rows:
+        sign = " " if row.verb is None else _SIGNS[row.verb]
+        marks = [*([_BLOCKED] if row.left.startswith("!") else []), *(["DESTRUCTIVE"] if row.destructive else [])]
+        remark = ": ".join(filter(None, (", ".join(marks), row.remark)))
+        yield f"{sign} {padded(_name(row), left)}  {' ' * (place - cells(row.place))}{row.place}  {remark}"
+        yield from row.details
+
+
+def _name(row: Row) -> str:
+    name = row.left[4:]  # after the text's mark and symbol
+    return f"archive {name}" if row.verb is Verb.ARCHIVE else name
+
+
+def _asides(planned: Planned) -> Iterator[Part]:
+    plan = planned.plan
+    if recommended := list(recommendation_lines(plan.recommendations)):
+        head, *lines = recommended
+        summary = f"{escaped(head.rstrip(':'))}: {len(plan.recommendations):,}"
+        yield Part(_ASIDE, (folded(summary, fence("text", lines)), summary))
+    if found := all_diagnostics(plan, planned.diagnostics):
+        lines = [line for one in found for line in diagnostic_lines(one, _PLAIN)]
+        yield Part(_ASIDE, (folded(severities(found), fence("text", lines)), severities(found)))
+    if aside := list(left_alone_lines(plan)):
+        yield Part(_ASIDE, (folded("Left alone", fence("text", aside)), ""))
+
+
+def _needs_attention(plan: Plan, outcomes: Sequence[Outcome], exit_code: ExitCode) -> Iterator[Part]:
+    told = list(attention(plan, outcomes, _PLAIN))
+    if told:
+        few = [line for lines in told[:_LISTED] for line in lines]
+        more = [f"and {len(told) - _LISTED:,} more"] if len(told) > _LISTED else []
+        yield Part(_LOST, (fence("text", (line for lines in told for line in lines)), fence("text", (*few, *more)), ""))
+    if done := list(done_lines(outcomes, exit_code, _PLAIN)):
+        yield Part(_LOST, (fence("text", done), f"{escaped(done[0].partition(' Done:')[0])}"))
+
+
+def _going_on(command: str | None) -> Iterator[Part]:
+    if command is not None:
+        yield Part(_STOPS, (f"To go on ({AGAIN}):\n\n{fence('sh', [visible(command)])}", ""))
+
+
+def _end(planned: Planned, *facts: str) -> Part:
+    """Say what made this, from which manifests and which revision: nothing that differs from run to run without a cause."""
+    about = planned.about
+    git = about.manifests.git
+    said = [*map(escaped, facts), f"octosync {escaped(about.octosync_version)}", escaped(manifests_words(about))]
+    if len(planned.plan.apps) != about.manifests.apps:
+        said.append(f"{counted(len(planned.plan.apps), 'app')} selected")
+    if git is not None:
+        said.append(f"revision {code(git.revision)}{' with uncommitted changes' if git.dirty else ''}")
+        if git.base is not None:
+            said.append(f"base {code(git.base)}")
+    return Part(_END, (f"<sub>{' · '.join(said)}</sub>", ""))

@@ -1,0 +1,89 @@
+"""What a plan comes to, in the words that text and Markdown share: its counts, its apps, its cost, where and from what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from octosync.plan import Action, Blocked, EnableCapability, Plan, RunInfo, Verb
+from octosync.report.plain import visible
+from octosync.report.words import counted, listed
+
+_COUNTED_VERBS: Final = (Verb.CREATE, Verb.UPDATE, Verb.DELETE, Verb.ENABLE, Verb.OPTIMIZE, Verb.ARCHIVE)
+
+
+def planned_words(actions: Iterable[Action]) -> str:
+    """Count actions by what they do: `2 to create, 1 to update`; "" for none."""
+    verbs = [action.verb for action in actions]
+    return ", ".join(f"{verbs.count(verb):,} to {verb.value}" for verb in _COUNTED_VERBS if verb in verbs)
+
+
+def nothing_words(plan: Plan) -> str:
+    """Say that there is nothing to do, as far as that is known."""
+    return "Nothing planned." if plan.errors else "No changes."
+
+
+def rest_words(plan: Plan) -> str:
+    """Say what becomes of the other apps: `38 apps unchanged, 260 unmanaged`; "" where there are none."""
+    as_declared, others = _apps_left(plan)
+    if plan.actions:
+        rest = [f"{counted(as_declared, 'app')} unchanged"] if as_declared else []
+    else:
+        rest = [f"{counted(as_declared, 'app')} as declared"] if as_declared or not (others or plan.errors) else []
+    return ", ".join((*rest, *others))
+
+
+def incomplete_words(plan: Plan) -> str:
+    """Say how many apps could not be planned."""
+    return f"{len(plan.errors):,} of {counted(len(plan.apps), 'app')} could not be planned"
+
+
+def blocking_words(blocked: Sequence[Blocked]) -> str:
+    """Name the guards that refuse something, and say what that means."""
+    return f"({', '.join(dict.fromkeys(one.guard for one in blocked))}): apply writes nothing"
+
+
+def devices_words(actions: Iterable[Action]) -> str:
+    """Count the devices that enabling would reach, as far as the orchestrator said; "" where it said of none."""
+    previews = [action.preview for action in actions if isinstance(action, EnableCapability)]
+    known = [preview.devices for preview in previews if preview is not None]
+    more = "at least " if len(known) < len(previews) else ""
+    return f"{more}{counted(sum(known), 'device')}" if known else ""
+
+
+def read_words(plan: Plan, about: RunInfo) -> str:
+    """Say how many apps were read, and what that took: `read 2 of 41 apps with 9 requests`."""
+    every, mine = about.manifests.apps, len(plan.apps)
+    apps = counted(mine, "app") if mine == every else f"{mine:,} of {counted(every, 'app')}"
+    return f"read {apps} with {counted(plan.requests_used, 'request')}"
+
+
+def manifests_words(about: RunInfo) -> str:
+    """Say what was loaded: `apps/ 41 apps in 14 files`."""
+    asked, manifests = about.invocation, about.manifests
+    places = list(asked.paths) + ([f"{asked.kustomize} (kustomize)"] if asked.kustomize is not None else [])
+    loaded = f"{counted(manifests.apps, 'app')} in {counted(manifests.files, 'file')}"
+    return visible(f"{listed(places, at_most=3)} {loaded}".lstrip())
+
+
+def left_alone_lines(plan: Plan) -> Iterator[str]:
+    """Yield what the plan saw and does not touch."""
+    if plan.left_alone.suspended:
+        yield f"Suspended, left alone: {', '.join(map(visible, plan.left_alone.suspended))}"
+    if plan.left_alone.unknown_targets:
+        yield f"On unknown platforms, left alone: {', '.join(visible(str(a)) for a in plan.left_alone.unknown_targets)}"
+    if plan.left_alone.undeclared_deployments:
+        where = ", ".join(visible(str(address)) for address in plan.left_alone.undeclared_deployments)
+        yield f"Deployed and not declared, left alone (there is no API to undeploy): {where}"
+
+
+def _apps_left(plan: Plan) -> tuple[int, list[str]]:
+    """Count the apps that are as declared, and say what else there is."""
+    touched = {action.address.app for action in plan.actions}
+    aside = touched | {*plan.errors, *plan.left_alone.suspended} | {a.app for a in plan.archived_undeclared}
+    others = []
+    if plan.left_alone.suspended:
+        others.append(f"{len(plan.left_alone.suspended):,} suspended")
+    if plan.left_alone.unmanaged_apps:
+        others.append(f"{plan.left_alone.unmanaged_apps:,} unmanaged")
+    return len(set(plan.apps) - aside), others

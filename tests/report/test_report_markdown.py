@@ -1,0 +1,386 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.golden import assert_golden
+from tests.support.hostile import hostile_run
+from tests.support.rendered import LINK, REFERENCE, rendered
+from tests.support.scenes import SECRET, SENSITIVITY, errored_plan, mixed_plan, run_info, steady_plan
+from tests.support.states import deployed, desired_app, live_app, observation, plan_of
+
+from octosync.errors import Conflict, ExitCode, GuardRefused
+from octosync.model import Address, Assignment, Diagnostic, Event, Outcome, Preview, Severity, Status
+from octosync.plan import GuardPolicy, Plan, judge, overrides_of
+from octosync.report import Planned, render_outcomes_markdown, render_plan, render_plan_markdown
+from octosync.report.fitting import Part, fitted
+from octosync.report.markdown_text import code, escaped, fence
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "golden"
+# All that a report of ours is made of, and all the attributes that any of it has.
+TAGS = {"h3", "p", "strong", "b", "code", "pre", "details", "summary", "blockquote", "ul", "li", "sub"}
+ATTRIBUTES = {"class", "open"}
+
+HOSTILE = st.text(
+    st.sampled_from("`~|<>&@#:/.!*_[]()\\-=+{}$^ \n\r\t\x1b\u202e\u200b\ud800aw1gGhH'\"")
+) | st.sampled_from(
+    [
+        "<img src=x onerror=alert(1)>",
+        "</details><script>alert(1)</script>",
+        "```\n```\n# x",
+        "|``",
+        "@everyone closes #1",
+        "fixes acme/app#12 GH-7 https://github.com/acme/app/issues/1 www.example.com",
+        "[click](javascript:alert(1)) ![x](http://x/y.png)",
+        "-->",
+        "&lt;b&gt;",
+        "a@example.com",
+        "/close",
+    ]
+)
+
+
+def planned(plan: Plan, **more: Any) -> Planned:
+    return Planned(plan=plan, **{"about": run_info(), "sensitivity": SENSITIVITY, **more})
+
+
+def guarded(plan: Plan, **policy: Any) -> Planned:
+    limits = GuardPolicy(**policy)
+    return planned(plan, blocked=judge(plan, limits), overrides=overrides_of(limits))
+
+
+def outcomes(plan: Plan, **statuses: dict[str, Any]) -> list[Outcome]:
+    return [
+        Outcome(
+            address=action.address,
+            verb=action.verb.value,
+            **{"status": Status.DONE, **statuses.get(f"at_{index}", {})},
+        )
+        for index, action in enumerate(plan.actions)
+    ]
+
+
+def applied(plan: Plan, made: list[Outcome], **more: Any) -> str:
+    facts = {"run_id": "01JD", "go_on": "octosync apply -f apps/", "exit_code": ExitCode.PARTIAL, "journal": "s.db"}
+    return render_outcomes_markdown(planned(plan, command="apply"), made, **{**facts, **more})
+
+
+def deploying_plan() -> Plan:
+    """Plan an enable with its preview, and the reversal of what somebody did."""
+    capability = Address.of_capability("search", "chat", "production")
+    return plan_of(
+        desired_app(
+            "search", slots={"chat": {}, "vision": {"serving_policy": "local_only"}}, deploy={"chat": "production"}
+        ),
+        observation(
+            live_app("search", slots={"chat": {}, "vision": {}}, deployments=[deployed("search", "vision")]),
+            previews={
+                capability: Preview(
+                    variant="phi-4-mini-q4",
+                    reason="best of 3 variants",
+                    devices=1240,
+                    assignments=(Assignment(platform="ios", devices=900), Assignment(platform="android", devices=340)),
+                    warnings=("12 devices are too old",),
+                )
+            },
+            org_feed=(
+                Event(
+                    id="evt_1",
+                    type="slot.updated",
+                    app="search",
+                    resource=("slot", "vision"),
+                    actor="ana@example.com",
+                    at=run_info().timestamp,
+                ),
+            ),
+            requests=9,
+        ),
+    )
+
+
+def big_plan(apps: int = 40) -> Plan:
+    return plan_of(
+        [
+            desired_app(
+                f"app-{n:03}", slots={"chat": {}, "tts": {}}, targets=[] if n % 7 == 0 else [f"ios:com.acme.{n}"]
+            )
+            for n in range(apps)
+        ],
+        observation(*(live_app(f"app-{n:03}", targets=[f"macos:com.acme.{n}"]) for n in range(0, apps, 7))),
+    )
+
+
+def assert_whole(text: str) -> None:
+    """Hold a document to what every one of ours is: balanced HTML of our own tags, and nothing after an open fence."""
+    page = rendered(text)
+    assert not page.unbalanced
+    assert page.names <= TAGS
+    assert {name for _, attributes in page.tags for name in attributes} <= ATTRIBUTES
+    assert text == "" or text.endswith("\n")
+
+
+def test_a_plan_reads_as_people_expect() -> None:
+    """A summary line, what can't be undone, each app folded with its diff, warnings, and what it was made from."""
+    assert_golden(GOLDEN / "plan.md", render_plan_markdown(planned(mixed_plan())))
+
+
+def test_a_blocked_plan_says_first_what_blocks_it_and_the_way_out() -> None:
+    """Overrides in force and refusals stand before all changes, with the command that allows them."""
+    text = render_plan_markdown(guarded(mixed_plan(), max_deletes=1, max_archives=0, allow_protected=True))
+    assert_golden(GOLDEN / "plan-blocked.md", text)
+
+
+def test_a_plan_that_deploys_says_to_how_many_devices_and_who_did_what_it_reverts() -> None:
+    """Previews are shown with platforms, reason and warnings, drift with who made it, when, and by which event."""
+    assert_golden(GOLDEN / "plan-deploys.md", render_plan_markdown(planned(deploying_plan())))
+
+
+def test_an_errored_plan_and_one_without_changes_say_so() -> None:
+    """An app that could not be read is named with request and hint; nothing to do is one sentence."""
+    assert_golden(GOLDEN / "plan-errored.md", render_plan_markdown(planned(errored_plan())))
+    assert "**No changes.** · read 2 of 41 apps" in render_plan_markdown(planned(steady_plan()))
+
+
+def test_outcomes_read_as_people_expect() -> None:
+    """Counts, what needs attention with its hints, how to go on, and under it what was planned."""
+    plan = mixed_plan()
+    made = outcomes(
+        plan,
+        at_1={
+            "status": Status.FAILED,
+            "message": "taken by app `legacy`",
+            "reference": "conflict",
+            "hints": ("Mend it.",),
+            "request_ids": ("req_1",),
+        },
+        at_2={"status": Status.SKIPPED, "message": "needs the target above"},
+        at_4={"status": Status.NOT_KEPT, "message": "sent name `a`, kept `b`"},
+        at_7={"status": Status.AWAITING_APPROVAL, "message": "a person must approve it in Octomil"},
+    )
+    assert_golden(GOLDEN / "outcomes.md", applied(plan, made))
+
+
+def test_a_full_success_asks_for_nothing() -> None:
+    """Where everything was applied there is no word of going on; an interrupted run says what it had done."""
+    plan = mixed_plan()
+    done = applied(plan, outcomes(plan), go_on=None, exit_code=ExitCode.DONE)
+    assert "**✓ 12 applied** · exit 0" in done
+    assert "To go on" not in done
+    stopped = applied(plan, outcomes(plan), exit_code=ExitCode.INTERRUPTED)
+    assert "Stopped: requests in flight were finished" in stopped
+
+
+def test_what_was_waited_for_stands_in_the_outcome() -> None:
+    """A report of waiting is part of the document, as the text has it."""
+    plan = mixed_plan()
+    assert "```text\n✓ a/chat@production  covered\n```" in applied(
+        plan, outcomes(plan), waited="✓ a/chat@production  covered\n"
+    )
+
+
+def test_a_refused_apply_says_that_nothing_was_written_and_why() -> None:
+    """A refusal is said in full, but for a guard's, which stands below with the ways out."""
+    plan = mixed_plan()
+    refused = render_plan_markdown(planned(plan), refused=Conflict("conflict", "it is taken", hints=("Free it.",)))
+    assert "**Nothing was written.**\n\n```text\nerror: conflict: it is taken\n  Free it.\n```" in refused
+    by_guard = render_plan_markdown(guarded(plan, max_deletes=0), refused=GuardRefused("guard-refused", "deletes: no"))
+    assert "**Nothing was written.**\n\n> [!CAUTION]" in by_guard
+    assert "guard-refused" not in by_guard
+
+
+def test_markdown_says_what_text_says() -> None:
+    """Every detail of a change in the text report, its refusals and warnings, is in Markdown in the same words."""
+    plan = mixed_plan()
+    run = guarded(plan, max_deletes=1)
+    text = render_plan(
+        plan, about=run.about, sensitivity=SENSITIVITY, colour=False, blocked=run.blocked, overrides=run.overrides
+    )
+    markdown = render_plan_markdown(run)
+    details = [line for line in text.splitlines() if line.startswith("      ")]
+    assert len(details) > 8
+    for line in (*details, *(line for line in text.splitlines() if line.startswith(("Blocked", "warning", "  If")))):
+        assert line in markdown
+    for part in ("5 to create, 3 to update, 3 to delete, 1 to archive", "1 app unchanged, 2 unmanaged"):
+        assert part in markdown
+        assert part in text
+
+
+def test_destructive_changes_are_marked_without_colour() -> None:
+    """Each change that can't be undone is listed before all others, and marked in its diff in a word."""
+    text = render_plan_markdown(planned(mixed_plan()))
+    assert "**4 changes can't be undone**" in text
+    assert len(re.findall(r"^- .*DESTRUCTIVE", text, re.MULTILINE)) == 4
+    assert text.index("can't be undone") < text.index("<details")
+
+
+def test_no_sensitive_value_is_in_markdown() -> None:
+    """A value under a sensitive key is nowhere, not even in full; that it changed is."""
+    text = render_plan_markdown(planned(mixed_plan(), full=True))
+    assert SECRET not in text
+    assert "(sensitive, changed)" in text
+
+
+@settings(max_examples=60)
+@given(HOSTILE, st.sampled_from([60_000, 3000, 700]))
+def test_hostile_texts_do_nothing(text: str, max_bytes: int) -> None:
+    """Whatever anything is called: no tag, attribute, link, mention, reference or open fence comes of it."""
+    run = hostile_run(text)
+    plain = planned(run.plan, **run.shown)
+    for report in (
+        render_plan_markdown(plain, max_bytes=max_bytes, refused=run.error),
+        render_outcomes_markdown(
+            plain,
+            run.outcomes,
+            run_id=f"i{text}",
+            go_on=text,
+            exit_code=ExitCode.INTERRUPTED,
+            journal=f"j{text}",
+            max_bytes=max_bytes,
+        ),
+    ):
+        assert_whole(report)
+        page = rendered(report)
+        assert not REFERENCE.search(page.text)
+        assert not REFERENCE.search(report)
+        assert not LINK.search(page.prose)
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", report)
+        assert len(report.encode()) <= max_bytes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<img onerror=x>",
+        "|``",
+        "@everyone closes #1",
+        "GH-1",
+        "https://x.y",
+        "www.x.y",
+        "**b**",
+        "a_b_c",
+        "$x$",
+        "~~s~~",
+        "&lt;",
+    ],
+)
+def test_an_escaped_text_reads_as_it_was_and_does_nothing(text: str) -> None:
+    """Rendered, an escaped text is the text, but for what has no width; also in a cell of a table."""
+    for markdown in (escaped(text), code(text), f"| a | b |\n|---|---|\n| {code(text)} | c |"):
+        page = rendered(markdown)
+        assert text in page.text.replace("\u200b", "")
+        assert page.names <= {"p", "code", "table", "thead", "tbody", "tr", "th", "td"}
+        assert len([tag for tag, _ in page.tags if tag == "td"]) in {0, 2}
+        assert not REFERENCE.search(page.text)
+        assert not LINK.search(page.text)
+
+
+@given(st.lists(st.text(st.sampled_from("`~ a<")), max_size=5))
+def test_a_fence_is_not_closed_from_inside(lines: list[str]) -> None:
+    """Whatever lines hold, they are one block of code, and what follows is not in it."""
+    page = rendered(f"{fence('diff', lines)}\n\nafter\n")
+    assert [tag for tag, _ in page.tags] == ["pre", "code", "p"]
+    assert page.text.endswith("\nafter\n")
+
+
+@pytest.mark.parametrize("report", ["plan", "outcomes"])
+def test_every_bound_is_kept_and_every_document_whole(report: str) -> None:
+    """From nothing to more than all of it: never a byte too many, never a fence or a tag that is open, and no error."""
+    plan = big_plan()
+    made = outcomes(plan, **{f"at_{n}": {"status": Status.FAILED, "message": f"no {n}"} for n in range(0, 60, 3)})
+
+    def made_of(max_bytes: int) -> str:
+        if report == "plan":
+            return render_plan_markdown(guarded(plan, max_deletes=1), max_bytes=max_bytes)
+        return applied(plan, made, max_bytes=max_bytes)
+
+    whole = made_of(10**9)
+    size = len(whole.encode())
+    last = 0
+    for max_bytes in (*range(1, 1200, 13), *range(1200, size + 200, 487), size - 1, size):
+        text = made_of(max_bytes)
+        assert len(text.encode()) <= max_bytes
+        assert_whole(text)
+        last = max(last, len(text))
+    assert made_of(size) == whole
+    assert made_of(size - 1) != whole
+    assert last == len(whole)
+
+
+def test_apps_get_shorter_before_anything_is_lost() -> None:
+    """With less room apps are counted, those that lose something last; with still less, only totals are left."""
+    plan = big_plan()
+    some = render_plan_markdown(planned(plan), max_bytes=7000)
+    assert "<b>app-000</b>" in some
+    assert some.count("<details") > 3
+    assert some.count("\n- <b>app-") > 10
+    assert some.count("<b>app-") == 40
+    assert "apps by counts only" in some
+    few = render_plan_markdown(planned(plan), max_bytes=1200)
+    assert "40 apps not listed" in few or "34 apps not listed" in few
+    assert "to create" in few
+    assert "can't be undone" in few
+
+
+@given(
+    st.lists(
+        st.builds(
+            Part, rank=st.integers(0, 3), forms=st.lists(st.text("ab", max_size=9), min_size=1, max_size=3).map(tuple)
+        ),
+        max_size=6,
+    ),
+    st.integers(0, 80),
+)
+def test_parts_are_whole_or_not_there(parts: list[Part], most: int) -> None:
+    """A fitted document is made of forms of its parts, each whole and in order, within its bound."""
+    seen: list[tuple[int | None, ...]] = []
+
+    def note(forms: Sequence[int | None]) -> str:
+        seen.append(tuple(forms))
+        return "note"
+
+    text = fitted(parts, most, note)
+    assert len(text.encode()) <= most
+    every = "\n\n".join(part.forms[0] for part in parts if part.forms[0])
+    if not seen:
+        assert text == (f"{every}\n" if every else "")
+    else:
+        shown = [parts[at].forms[form] for at, form in enumerate(seen[0]) if form is not None]
+        body = "\n\n".join(filter(None, shown))
+        assert text in {f"{body}\n" if body else "", f"{body}\n\nnote\n"}
+
+
+def test_diagnostics_are_counted_and_folded() -> None:
+    """Findings stand under the apps with place and source line, folded away under their count."""
+    finding = Diagnostic(severity=Severity.WARNING, rule="r", summary="s <b>", path="p")
+    text = render_plan_markdown(planned(steady_plan(), diagnostics=(finding,)))
+    assert "<details><summary>1 warning</summary>\n\n```text\nwarning: r: s ‹b>" in text
+
+
+SCRIPT = """
+import sys
+from tests.report.test_report_markdown import deploying_plan, guarded
+from tests.support.scenes import mixed_plan
+from octosync.report import render_plan_markdown
+for plan in (mixed_plan(), deploying_plan()):
+    for size in (60000, 1500):
+        sys.stdout.buffer.write(render_plan_markdown(guarded(plan, max_deletes=0), max_bytes=size).encode())
+"""
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    """Neither hash seeds nor the time of day change a byte: a comment is only edited where something is new."""
+    seen = set()
+    for seed in ("0", "4242"):
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        run = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, env=env, capture_output=True, check=True)
+        seen.add(run.stdout)
+    assert len(seen) == 1
