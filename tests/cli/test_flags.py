@@ -30,19 +30,24 @@ COMMAND_LINE_ONLY = {
     "--allow-deletes",
     "--allow-archives",
     "--allow-protected",
+    "--allow-during-canary",
+    "--allow-live-traffic",
+    "--retry-rolled-back",
     "--token",  # of the server: a key is given on purpose
 }
 
 
-def options() -> Iterator[tuple[str, click.Option]]:
-    """Yield every option of every command, with its longest name."""
-    context = click.Context(octosync)
-    for name in octosync.list_commands(context):
-        command = octosync.get_command(context, name)
-        assert command is not None
-        for parameter in command.params:
-            if isinstance(parameter, click.Option):
-                yield max(parameter.opts, key=len), parameter
+def options(command: click.Command = octosync) -> Iterator[tuple[str, click.Option]]:
+    """Yield every option of a command and of all below it, with its longest name."""
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            yield max(parameter.opts, key=len), parameter
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from options(below)
 
 
 def test_every_flag_is_a_variable_but_those_that_loosen() -> None:
