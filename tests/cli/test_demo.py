@@ -43,13 +43,14 @@ def _commands(story: str) -> list[str]:
 def test_the_demo_tells_the_whole_walk(
     temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Validate, plan, apply, empty plan, a teammate's edit, drift, healed, empty plan; and nothing is left behind."""
+    """Validate, plan, apply, empty plan, what is live, an edit, drift, healed, empty plan; nothing is left behind."""
     monkeypatch.chdir(tmp_path)
     assert _demo(monkeypatch) == ExitCode.DONE
     story, complaints = capsys.readouterr()
     assert complaints == ""
-    assert _commands(story) == ["validate", "plan", "apply", "plan", "plan", "apply", "plan"]
+    assert _commands(story) == ["validate", "plan", "apply", "plan", "status", "plan", "apply", "plan"]
     assert story.count("No changes. 9 apps as declared.") == 2
+    assert re.search(r"production +started: transcription-\S+\n", story)
     drift = story.partition("The plan shows the drift")[2].partition("Apply heals it")[0]
     assert "~ slot chat" in drift
     assert "cloud_first → local_first" in drift

@@ -19,7 +19,7 @@ from octosync.model import JsonValue
 from octosync.octomil import API_PATH
 from octosync.server import DEMO_TOKENS
 
-_APP: Final = "canary-demo"
+_APP, _DEPLOYED = "canary-demo", "field-notes"
 _SLOT: Final = OPERATIONS["apps.put_slot"].url({"slug": _APP, "capability": "chat"})
 # What Ben sets by hand: the manifest declares the first and not the second.
 _POLICY, _VARIANT = "cloud_first", "chat-steady-3b-q4"
@@ -61,6 +61,12 @@ def _tell(stage: Stage) -> None:
 
     stage.chapter("The control plane is as declared: the next plan is empty")
     stage.run("plan", "--detailed-exitcode", ends=ExitCode.DONE)
+
+    stage.chapter(
+        "See what is live: an app whose manifest deploys it",
+        "Its code calls the slot by the model reference; the devices have got the variant that was chosen for them.",
+    )
+    stage.run("status", _DEPLOYED, ends=ExitCode.DONE)
 
     stage.chapter(
         "Ben, on call, changes a slot by hand",
