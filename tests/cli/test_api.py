@@ -14,11 +14,12 @@ from tests.support.calls import KEY
 from tests.support.desks import Office
 from tests.support.invoking import Desk
 from tests.support.openapi import move, own_document, schema_in
+from tests.support.renamed import fields, rename
 
 from octosync.contract import OPERATIONS
 
 
-@pytest.mark.parametrize("command", ["api", "api list", "api check"])
+@pytest.mark.parametrize("command", ["api", "api list", "api check", "api probe"])
 def test_every_command_of_the_group_has_an_example(desk: Desk, command: str) -> None:
     """`--help` of the group and of each of its commands shows one that can be typed."""
     ran = desk.octosync(*command.split(), "--help")
@@ -217,3 +218,64 @@ def test_a_spec_that_is_not_there_is_said(desk: Desk, spec: str, code: int, word
     assert (ran.code, ran.stdout) == (code, "")
     assert words in ran.stderr
     assert "pw" not in ran.stderr
+
+
+def test_a_control_plane_is_probed(office: Office) -> None:
+    """The read operations of a real control plane are confirmed with the key, by GETs that are counted and shown."""
+    office.declare()
+    assert office.apply().code == 0
+    office.log()
+    ran = office.desk.octosync("api", "probe", "--url", office.url)
+    log = office.log()
+    assert (ran.code, ran.stderr) == (0, "")
+    assert "· app search" in ran.stdout
+    assert "10 GETs: 10 confirmed, 6 not tried." in ran.stdout
+    assert len(log) == 10
+    assert all(line.startswith("GET ") for line in log)
+
+
+def test_a_renamed_control_plane_is_told_with_its_overrides(office: Office) -> None:
+    """What is elsewhere, absent or other is exit 1, and what is printed for octosync.yaml has the path that was found."""
+    office.declare()
+    assert office.apply().code == 0
+    rename(
+        office.plane.running,
+        paths={"/inference-config": "/inference_config"},
+        answers={"/targets": fields(identifier="\x1b[2Jbundle")},
+        statuses={"/deployments": (404, {"detail": "Not Found"}), "/routing/stats": (403, {"detail": "no"})},
+    )
+    ran = office.desk.octosync("api", "probe", "search", "--url", office.url)
+    assert ran.code == 1
+    assert "\x1b" not in ran.output
+    assert "it has \\x1b[2Jbundle" in ran.stdout
+    assert '    apps.get_inference_config: {path: "/apps/{slug}/inference_config"}' in ran.stdout
+    assert '    apps.deployments: {path: "/apps/{slug}/…"}   # what your control plane calls it' in ran.stdout
+    document = json.loads(office.desk.octosync("api", "probe", "search", "--url", office.url, "-o", "json").stdout)
+    assert (document["format_version"], document["good"], document["requests"]) == ("1.0", False, 10)
+    assert document["incomplete"] == ["apps.deployments"]
+    differing = {one["id"]: one["verdict"] for one in document["operations"] if one["verdict"] not in GOOD}
+    assert differing == {
+        "apps.get_inference_config": "differs",
+        "apps.list_targets": "differs",
+        "apps.deployments": "absent",
+        "apps.routing_stats": "refused",
+    }
+
+
+GOOD = ("confirmed", "not-tried")
+
+
+def test_where_nothing_is_found_the_url_is_doubted(office: Office) -> None:
+    """A wrong path in the URL makes everything absent; then it is the URL that is to be mended, not each operation."""
+    ran = office.desk.octosync("api", "probe", "--url", f"{office.url}/api/v2")
+    assert ran.code == 1
+    assert f"check that {office.url}/api/v2 is the API's URL" in ran.stdout
+    assert "octosync.yaml" not in ran.stdout
+
+
+@pytest.mark.parametrize("app", ["", "..", " "])
+def test_what_can_be_no_app_is_refused(office: Office, app: str) -> None:
+    """An empty variable would name another path: nothing is sent."""
+    ran = office.desk.octosync("api", "probe", app, "--url", office.url)
+    assert ran.code == 64
+    assert office.log() == []

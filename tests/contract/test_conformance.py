@@ -233,10 +233,6 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
             ]
         },
     ),
-    "what octosync doesn't use is missing": (
-        lambda it: it["paths"].pop("/api/v1/apps/bootstrap"),
-        {"apps.bootstrap": ["note: the document doesn't have it, and octosync doesn't use it"]},
-    ),
 }
 
 

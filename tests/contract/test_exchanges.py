@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import httpx
 import pytest
 from tests.support.every_kind import CASES, populate
 from tests.support.site import Site, open_site
 
+from octosync.apply import FirstApp
+from octosync.cli.root import octosync
 from octosync.contract import OPERATIONS
-from octosync.contract.bodies import Sent
+from octosync.contract.bodies import Sent, SentBootstrap
 from octosync.contract.exchanges import EXCHANGES
 from octosync.contract.parts import parts_of
 from octosync.octomil import Octomil
@@ -67,8 +70,17 @@ def _held_to_the_table(requests: list[httpx.Request]) -> set[str]:
 
 
 def test_every_operation_has_an_exchange() -> None:
-    """The two halves of the table have the same rows."""
+    """The two halves of the table have the same rows, and each says which commands there are for it."""
     assert EXCHANGES.keys() == OPERATIONS.keys()
+    with click.Context(octosync) as context:
+        commands = set(octosync.list_commands(context))
+    assert all(one.by and commands.issuperset(one.by) for one in EXCHANGES.values())
+
+
+def test_a_bootstrap_sends_what_the_table_says() -> None:
+    """The one write that no plan has is held to its body, too."""
+    first = FirstApp(slug="a", name="A", platform="ios", identifier="com.a")
+    SentBootstrap.model_validate(first.body)
 
 
 async def test_what_is_sent_is_what_the_table_says(site: _Recorded) -> None:

@@ -13,6 +13,7 @@ from octosync.contract.wire import (
     WireActor,
     WireApp,
     WireAssignment,
+    WireBootstrapped,
     WireCanary,
     WireCoverage,
     WireDeployment,
@@ -33,6 +34,7 @@ from octosync.contract.wire import (
 LEAST: list[tuple[type[Wire], dict[str, Any]]] = [
     (WireApp, {"slug": "demo"}),
     (WireTarget, {"id": "t1", "platform": "ios", "identifier": "com.example"}),
+    (WireBootstrapped, {"app_key": "oct_app_1"}),
     (WireSlot, {"capability": "chat"}),
     (WireVariant, {"id": "v1"}),
     (WireAssignment, {}),

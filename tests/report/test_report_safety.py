@@ -21,14 +21,18 @@ from octosync.model import (
     AppStatus,
     Canary,
     Coverage,
+    DeclaredApp,
     Event,
     FirstRequest,
     Health,
+    Presence,
     RoutingStats,
 )
 from octosync.report import (
+    Extent,
     StatusFacts,
     json_text,
+    render_declared,
     render_diagnostics,
     render_error,
     render_outcomes,
@@ -76,9 +80,23 @@ def everything(text: str, *, colour: bool) -> list[str]:
     """Render every report with a text in each place that manifests, files or the control plane fill."""
     run = hostile_run(text)
     plan, error, finding, shown = run.plan, run.error, run.finding, run.shown
-    facts = StatusFacts(control_plane=shown["about"].control_plane, requests=1)
+    plane = shown["about"].control_plane
+    slug = f"app{text}"
+    covered = Extent(
+        control_plane=plane,
+        paths=(f"p{text}",),
+        files=1,
+        live=(slug, f"other{text}"),
+        declared=tuple(
+            DeclaredApp(slug=f"{one.value}{text}", presence=one, in_part=True, group=f"g{text}") for one in Presence
+        ),
+        errors={slug: error},
+        requests=1,
+        by=f"label:l{text}",
+    )
     return [
-        render_status(hostile_statuses(text, error), facts, colour=colour),
+        render_declared(covered, colour=colour, full=True),
+        render_status(hostile_statuses(text, error), StatusFacts(control_plane=plane, requests=1), colour=colour),
         *(render_plan(plan, colour=colour, full=full, **shown) for full in (False, True)),
         render_outcomes(
             plan,

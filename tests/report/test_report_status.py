@@ -21,16 +21,26 @@ from octosync.model import (
     Awaited,
     Canary,
     Coverage,
+    DeclaredApp,
     Event,
     FirstRequest,
     Health,
     JsonObject,
+    Presence,
     RoutingStats,
     Section,
     Sensitivity,
 )
 from octosync.plan import ControlPlane
-from octosync.report import StatusFacts, json_text, render_status, status_document
+from octosync.report import (
+    Extent,
+    StatusFacts,
+    declared_document,
+    json_text,
+    render_declared,
+    render_status,
+    status_document,
+)
 from octosync.report.bars import bar, percent_words
 from octosync.report.plain import cells
 from octosync.report.status_slots import policy_name
@@ -200,3 +210,40 @@ def test_a_bar_is_as_wide_as_any_other_and_never_exaggerates(blocks: bool, share
     if share == share and abs(share) != float("inf"):  # noqa: PLR0124 — not NaN
         assert (drawn == full) == (percent_words(share) == "100 %") == (share >= 1)
         assert (drawn == empty) == (percent_words(share) == "  0 %") == (share <= 0)
+
+
+def extent(**more: Any) -> Extent:
+    """Make an extent of an org of 301 apps, a few of them declared."""
+    apps = [
+        DeclaredApp(slug=f"app-{number:03}", presence=Presence.LIVE, in_part=number < 2, group="assistants")
+        for number in range(41)
+    ]
+    others = (
+        DeclaredApp(slug="search", presence=Presence.ARCHIVED, group="検索"),
+        DeclaredApp(slug="shiny", presence=Presence.ABSENT, group="検索"),
+        DeclaredApp(slug="shut", presence=Presence.UNKNOWN),
+    )
+    facts_of_it: dict[str, Any] = {
+        "control_plane": facts().control_plane,
+        "paths": ("apps/",),
+        "files": 14,
+        "live": tuple(f"app-{number:03}" for number in range(301)),
+        "declared": (*apps, *others),
+        "errors": {"shut": REFUSED},
+        "requests": 7,
+        "by": "label:team",
+    }
+    return Extent(**{**facts_of_it, **more})
+
+
+def test_how_much_is_declared_as_people_see_it() -> None:
+    """A bar first, then how many and which, then group by group."""
+    assert_golden(GOLDEN / "status-declared.txt", render_declared(extent(), colour=False))
+
+
+def test_an_empty_org_has_no_share() -> None:
+    """Nothing is divided by nothing."""
+    text = render_declared(extent(live=(), declared=(), errors={}), colour=False)
+    assert "0 of 0 live apps declared" in text
+    assert "%" not in text
+    assert declared_document(extent(live=(), declared=()), timestamp=AT)["groups"] == []

@@ -6,19 +6,22 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from octosync.cli import signals
 from octosync.cli.connecting import proxy_for
 from octosync.cli.console import out, out_json, wants_colour
-from octosync.cli.options import colour_option, config_option, output_option
-from octosync.cli.remote import configuration_in
+from octosync.cli.options import colour_option, config_option, option, output_option
+from octosync.cli.remote import ask, configuration_in, control_plane_options, reach
 from octosync.contract.conformance import compare_with
 from octosync.contract.openapi import LARGEST_DOCUMENT, read_document
 from octosync.errors import ExitCode, OctosyncError, UsageError
-from octosync.octomil import API_PATH, fetch, is_url, source_of
+from octosync.octomil import API_PATH, PROBED_BY_GET, fetch, is_url, source_of
+from octosync.octomil import probe as probe_reads
 from octosync.report.api import conformance_document, operations_document, render_conformance, render_operations
+from octosync.report.probe import probe_document, render_probe
 
 
 class _InOrder(click.Group):
@@ -34,7 +37,9 @@ def command() -> None:
     """Compare what octosync sends and reads with Octomil's API, whose paths and fields are assumed."""
 
 
-@command.command("list", epilog="Example:  octosync api list -o json")
+@command.command(
+    "list", short_help="List the operations that octosync sends.", epilog="Example:  octosync api list -o json"
+)
 @config_option
 @output_option("text", "json")
 @colour_option
@@ -67,6 +72,41 @@ def check(spec: str, config: Path | None, output: str, colour: str) -> ExitCode:
     else:
         out(render_conformance(conformance, name, colour=wants_colour(sys.stdout, colour)))
     return ExitCode.DONE if conformance.agrees else ExitCode.ERROR
+
+
+@command.command(
+    short_help="Try the read operations for real: at most ten GETs.",
+    epilog="Example:  octosync api probe field-notes --context production",
+)
+@click.argument("app", required=False, metavar="[APP]")
+@option(
+    "--operation",
+    "operations",
+    multiple=True,
+    type=click.Choice(PROBED_BY_GET),
+    metavar="ID",
+    help="Only this operation, and what it takes to ask for it. Repeatable.",
+)
+@control_plane_options
+@output_option("text", "json")
+@colour_option
+def probe(app: str | None, operations: tuple[str, ...], output: str, colour: str, **flags: Any) -> ExitCode:  # noqa: ANN401 — see reach
+    """Try the read operations on the control plane: at most ten GETs, each sent once.
+
+    APP is the slug of the app to ask for; without one the first of the list is taken. Each operation is confirmed, differs,
+    is refused or absent, with the override for octosync.yaml where there is one. Exits 1 where any of them is not confirmed.
+    """
+    if app is not None and app.strip() in {"", ".", ".."}:
+        raise UsageError("empty-value", f"{app!r} is no app's slug", hints=("Is a variable not set?",))
+    at = reach(flags)
+    at = replace(at, connection=replace(at.connection, attempts=1))
+    probed = ask(at, "probing", lambda remote, bar: probe_reads(remote, app, operations, progress=bar.advance))
+    contract, url = at.configuration.contract, at.connection.url
+    if output == "json":
+        out_json(probe_document(probed, contract, url=url))
+    else:
+        out(render_probe(probed, contract, url=url, colour=wants_colour(sys.stdout, colour)))
+    return ExitCode.DONE if probed.is_good else ExitCode.ERROR
 
 
 def _document(spec: str) -> tuple[str, bytes]:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from octosync.cli.connecting import RemoteFlags, chosen_context
-from octosync.errors import ConfigError
+from octosync.cli.console import err, wants_colour
+from octosync.errors import ConfigError, ExitCode
 from octosync.manifest import (
     STDIN,
     Configuration,
@@ -21,7 +22,7 @@ from octosync.manifest import (
     read_configuration,
 )
 from octosync.model import Diagnostic
-from octosync.report import is_valid
+from octosync.report import is_valid, render_diagnostics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,18 @@ def gather(flags: ManifestFlags, remote: RemoteFlags, environment: Mapping[str, 
         diagnostics=(*configured.diagnostics, *manifests.diagnostics),
         strict=flags.strict,
     )
+
+
+def gather_or_report(flags: ManifestFlags, remote: RemoteFlags, *, colour: str) -> Gathered | ExitCode:
+    """Gather, or report on stderr what ends the run and return its exit code. Raises as `gather` does."""
+    gathered = gather(flags, remote)
+    if not gathered.fails:
+        return gathered
+    painted = wants_colour(sys.stderr, colour)
+    err(render_diagnostics(gathered.diagnostics, files=gathered.manifests.files, colour=painted))
+    if is_valid(gathered.diagnostics):
+        err("--strict makes warnings errors.\n")
+    return ExitCode.ERROR
 
 
 def _stdin(paths: tuple[str, ...]) -> bytes | None:

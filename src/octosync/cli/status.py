@@ -14,16 +14,19 @@ import click
 from octosync.cli.awaiting import Approvals
 from octosync.cli.connecting import control_plane
 from octosync.cli.console import out, out_json, shows_blocks, wants_colour
+from octosync.cli.declared import check_flags, read_by, show_declared
 from octosync.cli.options import (
     BareOption,
     CommandWithBareOptions,
     colour_option,
+    manifest_options,
     option,
     output_option,
+    remote_options,
     state_option,
 )
 from octosync.cli.redrawing import WATCH_SECONDS, Progress, look_again
-from octosync.cli.remote import Reach, ask, control_plane_options, reach
+from octosync.cli.remote import Reach, ask, reach
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest.walk import closest
 from octosync.model import App, AppStatus, JsonObject
@@ -43,7 +46,16 @@ from octosync.report import StatusFacts, json_line, render_status, status_docume
 )
 @option("--archived", is_flag=True, help="Archived apps, too, without naming them.")
 @state_option
-@control_plane_options
+@option("--declared", is_flag=True, help="Show instead how much of the org the manifests cover, with one list of apps.")
+@option(
+    "--by",
+    metavar="folder|label:KEY",
+    callback=read_by,
+    help="With --declared: group the declared apps by the folder of their manifest, or by a label.",
+)
+@option("--full", is_flag=True, help="With --declared: name every app.")
+@manifest_options
+@remote_options
 @output_option("text", "json", "jsonl")
 @colour_option
 def command(
@@ -51,16 +63,22 @@ def command(
     apps: tuple[str, ...],
     watch: float | None,
     archived: bool,
+    declared: bool,
+    by: str | None,
     journal: Path,
-    output: str,
-    colour: str,
-    **flags: Any,  # noqa: ANN401 — see reach
+    **flags: Any,  # noqa: ANN401 — see reach and show_declared
 ) -> ExitCode:
     """Show what is live: coverage, deployments and canaries, traffic, the last change, and each slot's model reference.
 
     APP is a slug, or a pattern with *; without any, all apps that are not archived. An app costs at most 7 requests.
+
+    --declared compares manifests with the org's list of apps; they are named as for plan, with -f and the options after it.
     """
     check_patterns(apps)
+    check_flags(declared=declared)
+    if declared:
+        return show_declared(apps, by, flags)
+    output, colour = flags["output"], flags["colour"]
     at = reach(flags)
     approvals = Approvals(journal, at.connection)
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from octosync import __version__
 from octosync.cli.connecting import RemoteFlags, connect, control_plane
-from octosync.cli.console import err, wants_colour
-from octosync.cli.gathering import Gathered, ManifestFlags, gather
+from octosync.cli.gathering import Gathered, ManifestFlags, gather_or_report
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.errors import ExitCode, Missing, OctosyncError, RemoteError
 from octosync.manifest import select
@@ -30,7 +28,7 @@ from octosync.plan import (
     plan_document,
 )
 from octosync.reconcile import Turn, look
-from octosync.report import MAX_BYTES, Planned, is_valid, render_diagnostics, render_plan
+from octosync.report import MAX_BYTES, Planned, is_valid, render_plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,13 +184,9 @@ class Prepared:
 
 def prepare(asked: Asked) -> Prepared | ExitCode:
     """Load and check everything that needs no request; an exit code where that ends the run, reported on stderr."""
-    gathered = gather(asked.manifests, asked.remote)
-    if gathered.fails:
-        colour = wants_colour(sys.stderr, asked.colour)
-        err(render_diagnostics(gathered.diagnostics, files=gathered.manifests.files, colour=colour))
-        if is_valid(gathered.diagnostics):
-            err("--strict makes warnings errors.\n")
-        return ExitCode.ERROR
+    gathered = gather_or_report(asked.manifests, asked.remote, colour=asked.colour)
+    if isinstance(gathered, ExitCode):
+        return gathered
     limits = gathered.configuration.guards
     return Prepared(
         asked=asked,

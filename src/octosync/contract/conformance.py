@@ -95,7 +95,7 @@ class _Comparison:
         match = self._matches.by_operation[ours.id]
         described = match.described
         if described is None:
-            return Compared(operation=ours, found=None, findings=(self._missing(ours, match),))
+            return Compared(operation=ours, found=None, findings=(_missing(match),))
         path = self._matches.path_of(described)
         return Compared(
             operation=ours,
@@ -103,16 +103,6 @@ class _Comparison:
             by_id=match.by_id,
             findings=(*self._place(ours, described, path), *self._exchange(ours, described)),
         )
-
-    def _missing(self, ours: Operation, match: Match) -> Finding:
-        used = EXCHANGES[ours.id].by
-        there = ", ".join(one.method for one in match.other_methods)
-        message = "the document doesn't have it"
-        if there:
-            message += f"; at its path it has {there}"
-        if not used:
-            return Finding(Level.NOTE, Kind.MISSING, f"{message}, and octosync doesn't use it")
-        return Finding(Level.MISMATCH, Kind.MISSING, message)
 
     def _place(self, ours: Operation, described: Described, path: str) -> Iterator[Finding]:
         if described.raw.get("deprecated") is True:
@@ -176,3 +166,11 @@ def _with_our_names(path: str, ours: Operation) -> str:
     for own, other in zip(names, theirs, strict=True):
         path = path.replace(f"{{{other}}}", f"{{{own}}}", 1)
     return path
+
+
+def _missing(match: Match) -> Finding:
+    there = ", ".join(one.method for one in match.other_methods)
+    message = "the document doesn't have it"
+    if there:
+        message += f"; at its path it has {there}"
+    return Finding(Level.MISMATCH, Kind.MISSING, message)

@@ -21,6 +21,7 @@ from octosync.model.jsonvalue import JsonObject, JsonValue, canonical_json, dige
 from octosync.model.observation import Observation
 from octosync.model.origin import Origin
 from octosync.model.outcome import Outcome, Status
+from octosync.model.presence import DeclaredApp, OrgPresence, Presence
 from octosync.model.question import Questions
 from octosync.model.reason import Reason
 from octosync.model.routing import FirstRequest, RoutingDecision, RoutingStats
@@ -50,6 +51,7 @@ __all__ = [
     "Awaited",
     "Canary",
     "Coverage",
+    "DeclaredApp",
     "Deploy",
     "Deployment",
     "Diagnostic",
@@ -66,8 +68,10 @@ __all__ = [
     "Observation",
     "OptimizationCheck",
     "Optimize",
+    "OrgPresence",
     "Origin",
     "Outcome",
+    "Presence",
     "Preview",
     "Questions",
     "Reason",

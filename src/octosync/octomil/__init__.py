@@ -21,6 +21,8 @@ from octosync.octomil.fetching import fetch, is_url, source_of
 from octosync.octomil.inquire import inquire
 from octosync.octomil.observe import observe
 from octosync.octomil.pacing import Pacer, Priority, Reservation, Waiting, WaitReason
+from octosync.octomil.presence import read_presence
+from octosync.octomil.probing import PROBED_BY_GET, probe
 from octosync.octomil.reads import (
     app_reading,
     apps_reading,
@@ -35,6 +37,7 @@ from octosync.octomil.status import FoundApps, find_apps, read_statuses
 
 __all__ = [
     "API_PATH",
+    "PROBED_BY_GET",
     "REQUESTS_PER_MINUTE",
     "Answer",
     "Connection",
@@ -69,6 +72,8 @@ __all__ = [
     "org_deployments_reading",
     "org_events",
     "preview",
+    "probe",
+    "read_presence",
     "read_slot",
     "read_statuses",
     "routing_decisions",

@@ -7,6 +7,7 @@ What may not live here: printing, the clock, the environment, the width of a ter
 """
 
 from octosync.report.bootstrap import bootstrap_document, keys_text, render_bootstrap_end, render_bootstrapped
+from octosync.report.declared import Extent, declared_document, render_declared
 from octosync.report.diagnostics import render_diagnostics
 from octosync.report.documents import json_line, json_text, outcomes_document
 from octosync.report.error import NOTHING_WRITTEN, render_error
@@ -24,9 +25,11 @@ from octosync.report.waiting import render_waited, standing_name, standing_share
 __all__ = [
     "MAX_BYTES",
     "NOTHING_WRITTEN",
+    "Extent",
     "Planned",
     "StatusFacts",
     "bootstrap_document",
+    "declared_document",
     "exit_code_of_outcomes",
     "exit_code_of_plan",
     "exit_code_of_standings",
@@ -38,6 +41,7 @@ __all__ = [
     "outcomes_document",
     "render_bootstrap_end",
     "render_bootstrapped",
+    "render_declared",
     "render_diagnostics",
     "render_error",
     "render_history",

@@ -35,7 +35,7 @@ def render_operations(contract: Contract, *, colour: bool) -> str:
         sends = padded(f"{padded(one.method, _METHODS)} {one.path}", _METHODS + 1 + paths)
         shown = padded(source, _SOURCES)
         shown = ink.yellow(shown) if source == _OURS else ink.dim(shown)
-        lines.append(f"{padded(one.id, _IDS)}  {sends}  {shown}  {', '.join(EXCHANGES[one.id].by) or '–'}")
+        lines.append(f"{padded(one.id, _IDS)}  {sends}  {shown}  {', '.join(EXCHANGES[one.id].by)}")
     stated = sum(one.number is not None for one in every)
     lines += [
         "",
@@ -149,7 +149,10 @@ def overrides_yaml(overrides: Overrides, *, notes: Mapping[str, str] | None = No
         for id_, one in overrides.operations.items():
             note = (notes or {}).get(id_)
             # Braces and colons mean something in YAML, so paths are quoted; a JSON text is YAML.
-            fields = ", ".join(f"{key}: {json.dumps(one[key]) if key == 'path' else one[key]}" for key in sorted(one))
+            said = {
+                key: json.dumps(value, ensure_ascii=False) if key == "path" else value for key, value in one.items()
+            }
+            fields = ", ".join(f"{key}: {said[key]}" for key in sorted(said))
             yield f"    {id_}: {{{fields}}}{f'   # {note}' if note else ''}"
     if overrides.read_only:
         yield "  readOnly:"

@@ -1,0 +1,188 @@
+"""`octosync status --declared`: how much of the org the manifests cover, at the price of a list."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.support.desks import Office
+from tests.support.invoking import Ran
+from tests.support.planes import ok
+
+IN_PART = "apiVersion: octosync.dev/v1\nkind: CapabilitySlot\nspec: {app: app-3, capability: chat}\n"
+
+
+def declared(office: Office, *arguments: str, **more: Any) -> Ran:
+    """Run the command on the manifests in `apps`, without a limit on requests."""
+    return office.desk.octosync(
+        "status", "--declared", "-f", "apps", "--url", office.url, "--rate", "0", *arguments, **more
+    )
+
+
+def document(office: Office, *arguments: str, code: int = 0) -> dict[str, Any]:
+    """Run the command and return its JSON."""
+    ran = declared(office, *arguments, "-o", "json")
+    assert ran.code == code, ran.output
+    shown: dict[str, Any] = json.loads(ran.stdout)
+    return shown
+
+
+def manifest(slug: str, labels: str = "") -> str:
+    return f"apiVersion: octosync.dev/v1\nkind: App\nmetadata: {{name: {slug}{labels}}}\n"
+
+
+@pytest.fixture
+def org(office: Office) -> Office:
+    """Make an org of five apps, one archived; of those two, the archived one, and one that isn't there are declared."""
+    for number in range(1, 6):
+        office.plane.with_app(f"app-{number}")
+    ok(office.plane.api.post("/apps/app-5/archive"))
+    office.desk.write("apps/search/app-1.yaml", manifest("app-1", ", labels: {team: search}"))
+    office.desk.write("apps/chat/slots.yaml", IN_PART)
+    office.desk.write("apps/chat/app-5.yaml", manifest("app-5", ", labels: {team: chat}"))
+    office.desk.write("apps/chat/new.yaml", manifest("new", ", labels: {team: chat}"))
+    office.log()
+    return office
+
+
+def test_one_list_tells_which_apps_are_declared(org: Office) -> None:
+    """Each app counts once; a declared one that the list hides is read by itself, and so archived or not live for sure."""
+    shown = document(org)
+    assert sorted(org.log()) == ["GET /apps", "GET /apps/app-5", "GET /apps/new"]
+    assert shown["format_version"] == "1.0"
+    assert shown["cost"] == {"requests_used": 3}
+    assert shown["manifests"] == {"paths": ["apps"], "files": 4, "apps": 4}
+    assert shown["summary"] == {
+        "live": 4,
+        "declared": 4,
+        "declared_live": 2,
+        "declared_archived": 1,
+        "declared_not_live": 1,
+        "declared_unknown": 0,
+        "declared_in_part": 1,
+        "undeclared": 2,
+        "declared_share": 0.5,
+    }
+    assert shown["undeclared"] == ["app-2", "app-4"]
+    assert shown["groups"] == []
+    text = declared(org).stdout
+    assert "\n█████░░░░░  50 %  2 of 4 live apps declared\n" in text
+    assert "\n  1 declared and not live: new\n" in text
+    assert "\n  2 not declared: app-2, app-4\n" in text
+    assert text.endswith("Read with 3 requests.\n")
+
+
+def test_the_list_alone_is_enough_where_all_is_live(org: Office) -> None:
+    """Nothing else is asked for."""
+    assert document(org, "app-1", "app-3")["summary"]["declared_live"] == 2
+    assert org.log() == ["GET /apps"]
+
+
+@pytest.mark.parametrize(
+    ("by", "groups"),
+    [
+        ("label:team", [("chat", 2, 0, 0.0), ("search", 1, 1, 0.25), (None, 1, 1, 0.25)]),
+        ("folder", [("apps/chat", 3, 1, 0.25), ("apps/search", 1, 1, 0.25)]),
+    ],
+)
+def test_declared_apps_are_grouped_by_label_or_folder(org: Office, by: str, groups: list[tuple[Any, ...]]) -> None:
+    """How many each group has, how many of those are live, and how much of the org that is; last those without a value."""
+    shown = document(org, "--by", by)
+    assert [
+        (one["group"], one["declared"], one["declared_live"], one["share_of_org"]) for one in shown["groups"]
+    ] == groups
+    text = declared(org, "--by", by).stdout
+    assert "DECLARED   LIVE  OF THE ORG" in text
+    assert "search" in text
+
+
+def test_long_lists_of_names_are_cut_unless_all_are_asked_for(org: Office) -> None:
+    """A few are named; --full names all, and JSON always does."""
+    for number in range(10, 25):
+        org.plane.with_app(f"more-{number}")
+    assert "17 not declared: app-2, app-4, more-10" in (text := declared(org).stdout)
+    assert "more-12 and 12 more (--full lists them)\n" in text
+    assert "more-24\n" in declared(org, "--full").stdout
+    assert len(document(org)["undeclared"]) == 17
+
+
+def test_a_failed_read_is_never_an_absence(org: Office) -> None:
+    """A declared app that can't be read is unknown, with its error, and the exit code is 1."""
+    org.break_with({"operation": "apps.get", "slug": "new", "action": "status", "status": 403, "times": None})
+    shown = document(org, code=1)
+    assert shown["errored"] is True
+    assert (shown["summary"]["declared_not_live"], shown["summary"]["declared_unknown"]) == (0, 1)
+    assert [(one["slug"], one["reference"]) for one in shown["errors"]] == [("new", "forbidden")]
+    text = declared(org).stdout
+    assert "error: forbidden: new: " in text
+    assert "1 declared and not read: new" in text
+
+
+def test_a_list_that_cannot_be_read_is_one_error(org: Office) -> None:
+    """Nothing is said of the org then."""
+    org.break_with({"operation": "apps.list", "action": "status", "status": 501, "times": None})
+    ran = declared(org)
+    assert (ran.code, ran.stdout) == (75, "")
+
+
+def test_bad_manifests_are_told_as_plan_tells_them(org: Office) -> None:
+    """Every problem with its place, nothing is asked of the control plane; --strict makes warnings errors."""
+    org.desk.write("apps/bad.yaml", "kind: App\n")
+    ran = declared(org)
+    assert (ran.code, ran.stdout) == (1, "")
+    assert ran.stderr == org.plan("--rate", "0").stderr
+    assert org.log() == []
+    org.desk.write("apps/bad.yaml", manifest("warns") + "spec: {slots: [{capability: telepathy}]}\n")
+    strict = declared(org, "--strict")
+    assert strict.code == 1
+    assert strict.stderr == org.plan("--strict", "--rate", "0").stderr
+
+
+def test_manifests_may_come_from_elsewhere(org: Office) -> None:
+    """octosync.yaml's paths do without -f, and standard input has no folder."""
+    org.desk.write("octosync.yaml", "paths: [apps/]\n")
+    ran = org.desk.octosync("status", "--declared", "--url", org.url)
+    assert ran.code == 0
+    assert " · apps 4 apps in 4 files\n" in ran.stdout
+    piped = org.desk.octosync(
+        "status", "--declared", "-f", "-", "--by", "folder", "--url", org.url, stdin=manifest("app-2").encode()
+    )
+    assert "\n  (none)         1      1  ██▌░░░░░░░  25 %\n" in piped.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reference"),
+    [
+        (("--by", "team"), "usage"),
+        (("--by", "label:"), "usage"),
+        (("--by", "label:api-token"), "sensitive-label"),
+        (("--watch",), "flags-apart"),
+        (("--archived",), "flags-apart"),
+        (("--state", "x.db"), "flags-apart"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(org: Office, arguments: tuple[str, ...], reference: str) -> None:
+    """Before anything is read."""
+    ran = declared(org, *arguments)
+    assert ran.code == 64
+    assert ran.stderr.startswith(f"error: {reference}: ")
+    assert org.log() == []
+
+
+@pytest.mark.parametrize("arguments", [("-f", "apps"), ("--by", "folder"), ("--full",), ("--strict",)])
+def test_its_options_are_for_it_alone(org: Office, arguments: tuple[str, ...]) -> None:
+    """Without --declared they would be ignored, so they are refused; from the environment they are let be."""
+    ran = org.desk.octosync("status", *arguments, "--url", org.url)
+    assert ran.code == 64
+    assert ran.stderr.startswith("error: flags-apart: ")
+    assert org.desk.octosync("status", "app-1", "--url", org.url, OCTOSYNC_STRICT="1").code == 0
+
+
+def test_a_pattern_that_means_nothing_is_an_error(org: Office) -> None:
+    """Patterns narrow both sides; one that means no app on either side was a slip."""
+    assert document(org, "app-*")["summary"]["undeclared"] == 2
+    assert document(org, "new")["summary"]["live"] == 0
+    ran = declared(org, "x-*")
+    assert ran.code == 1
+    assert "x-* is no app of the org, and none that is declared" in ran.stderr

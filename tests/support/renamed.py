@@ -1,0 +1,89 @@
+"""The embedded control plane as it would be had Octomil called things otherwise: in front of it, paths and answers change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from octosync.server import Running
+
+Rename = Callable[[Any], Any]
+
+
+@dataclass
+class Renamed:
+    """What stands in front of a control plane.
+
+    `paths` are what ends of paths are called there, by our ends; ours are then unknown. `answers` change the JSON of what
+    is answered to a path with such an end, `statuses` answer nothing but a status to it.
+    """
+
+    inner: Any
+    paths: Mapping[str, str] = field(default_factory=dict)
+    answers: Mapping[str, Rename] = field(default_factory=dict)
+    statuses: Mapping[str, tuple[int, Any]] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve, as ASGI has it."""
+        path = str(scope.get("path", ""))
+        if scope["type"] != "http" or not path.startswith("/api/"):
+            await self.inner(scope, receive, send)
+            return
+        self.requests.append(f"{scope['method']} {path.removeprefix('/api/v1')}")
+        for ours, theirs in self.paths.items():
+            if path.endswith(ours):
+                await _answer(send, 404, {"detail": "Not Found"})
+                return
+            if path.endswith(theirs):
+                path = path.removesuffix(theirs) + ours
+        for end, (status, body) in self.statuses.items():
+            if path.endswith(end):
+                await _answer(send, status, body)
+                return
+        sent: list[Any] = []
+
+        async def keep(message: Any) -> None:
+            sent.append(message)
+
+        await self.inner({**scope, "path": path, "raw_path": path.encode()}, receive, keep)
+        status = sent[0]["status"]
+        body = json.loads(b"".join(one.get("body", b"") for one in sent[1:]) or b"null")
+        for end, rename in self.answers.items():
+            if path.endswith(end):
+                body = rename(body)
+        await _answer(send, status, body)
+
+
+async def _answer(send: Any, status: int, body: Any) -> None:
+    headers = [(b"content-type", b"application/json"), (b"x-request-id", b"req_1")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+
+
+def rename(running: Running, **changes: Any) -> Renamed:
+    """Put it in front of a control plane that runs."""
+    there = Renamed(running.app.middleware_stack, **changes)
+    running.app.middleware_stack = there
+    return there
+
+
+def fields(**names: str) -> Rename:
+    """Rename fields of every item of a list in its envelope: `identifier="bundle_id"`."""
+
+    def apply(body: Any) -> Any:
+        return {
+            key: [{names.get(name, name): one for name, one in item.items()} for item in value]
+            if isinstance(value, list)
+            else value
+            for key, value in body.items()
+        }
+
+    return apply
+
+
+def envelope(**names: str) -> Rename:
+    """Rename fields of the answer itself: `apps="items"`."""
+    return lambda body: {names.get(key, key): value for key, value in body.items()}
