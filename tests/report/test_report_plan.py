@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tests.support.golden import assert_golden
 from tests.support.scenes import SECRET, SENSITIVITY, errored_plan, mixed_plan, run_info, steady_plan
-from tests.support.states import desired_app, live_app, observation, plan_of
+from tests.support.states import deployed, desired_app, live_app, observation, plan_of
 
-from octosync.model import Diagnostic, Origin, Reason, Severity
+from octosync.model import Canary, Diagnostic, Origin, Reason, Severity
 from octosync.plan import (
     ControlPlane,
     GuardPolicy,
@@ -189,6 +189,15 @@ def test_the_way_out_is_what_was_typed_where_that_is_known() -> None:
     about = run_info(typed=("octosync", "apply", "plan.json", "--context", "staging"))
     text = blocked_text(mixed_plan(), about, max_deletes=0)
     assert "octosync apply plan.json --context staging --allow-deletes 3" in text
+
+
+def test_a_running_canary_names_the_command_that_shows_it() -> None:
+    """The way out is exactly as to be typed: with the flags that reach the same control plane."""
+    live = live_app("a", slots={"chat": {}}, deployments=[deployed("a", canary=Canary(candidate="v2", percentage=40))])
+    plan = plan_of(desired_app("a", slots={}), live)
+    text = blocked_text(plan, run_info(typed_to_look=("--url", "http://127.0.0.1:8787")))
+    assert "Way out: Wait until it is complete: octosync status --url http://127.0.0.1:8787 a\n" in text
+    assert "Way out: Wait until it is complete: octosync status a\n" in blocked_text(plan)
 
 
 def test_a_refusal_without_a_flag_says_its_own_way_out() -> None:

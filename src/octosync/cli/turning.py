@@ -87,6 +87,7 @@ class Prepared:
             ),
             requests_per_minute=self.connection.requests_per_minute,
             typed=typed,
+            typed_to_look=self.typed_to_look,
         )
 
     def control_plane(self, turn: Turn) -> ControlPlane:

@@ -35,6 +35,7 @@ from octosync.plan.document import (
     diagnostic_document,
     plan_document,
     utc_text,
+    way_out_of,
 )
 from octosync.plan.findings import FINDINGS, Finding
 from octosync.plan.guards import ALL, Blocked, GuardPolicy, Override, curiosity_of, judge, overrides_of
@@ -93,5 +94,6 @@ __all__ = [
     "plan_document",
     "read_approval",
     "utc_text",
+    "way_out_of",
     "what_moved",
 ]

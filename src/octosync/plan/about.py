@@ -90,7 +90,7 @@ class RunInfo:
 
     `timestamp` has a zone (`ValueError` without). `requests_per_minute` is the pace of the client, 0 for no limit.
     `typed` is the apply's command line up to the flags of guards, such as `("octosync", "apply", "plan.json")`; empty:
-    it follows from the invocation.
+    it follows from the invocation. `typed_to_look` are the flags of a command that only asks the same control plane.
     """
 
     octosync_version: str
@@ -100,6 +100,7 @@ class RunInfo:
     manifests: ManifestSet
     requests_per_minute: int = 100
     typed: tuple[str, ...] = ()
+    typed_to_look: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.timestamp.utcoffset() is None:
@@ -109,6 +110,10 @@ class RunInfo:
     def apply_command(self) -> str:
         """The command line that applies what this run is about, quoted for a shell, without any guard's flag."""
         return shlex.join(self.typed or ("octosync", "apply", *self.invocation.arguments()))
+
+    def status_command(self, slug: str) -> str:
+        """Return the command line that shows how an app stands, quoted for a shell."""
+        return shlex.join(("octosync", "status", *self.typed_to_look, slug))
 
     def seconds_for(self, requests: int) -> int:
         """How long so many requests take at the rate limit, in whole seconds, rounded up; 0 where there is no limit."""

@@ -62,7 +62,7 @@ def plan_document(
         "scope": _scope(plan),
         "overrides": [{"guard": o.guard, "value": o.value, "source": o.source} for o in overrides],
         "resource_changes": list(_rows(plan, contract, sensitivity, full=full)),
-        "blocked": [_blocked(one) for one in blocked],
+        "blocked": [_blocked(one, about) for one in blocked],
         "recommendations": [_recommendation(one) for one in plan.recommendations],
         "diagnostics": [diagnostic_document(one) for one in all_diagnostics(plan, diagnostics)],
         "errors": list(_errors(plan)),
@@ -83,6 +83,13 @@ def all_diagnostics(plan: Plan, others: Iterable[Diagnostic]) -> tuple[Diagnosti
     """
     unique = dict.fromkeys((*(one for one in others if one.rule not in RULES_OF_PLANS), *plan.diagnostics))
     return tuple(sorted(unique, key=lambda diagnostic: diagnostic.sort_key))
+
+
+def way_out_of(blocked: Blocked, about: RunInfo) -> str | None:
+    """Say what helps against a refusal beside its flag, with the command that tells when, exactly as to be typed."""
+    if blocked.way_out is None or blocked.look_at is None:
+        return blocked.way_out
+    return f"{blocked.way_out}: {about.status_command(blocked.look_at)}"
 
 
 def diagnostic_document(diagnostic: Diagnostic) -> JsonObject:
@@ -161,13 +168,13 @@ def _errors(plan: Plan) -> Iterator[JsonObject]:
         }
 
 
-def _blocked(blocked: Blocked) -> JsonObject:
+def _blocked(blocked: Blocked, about: RunInfo) -> JsonObject:
     return {
         "guard": blocked.guard,
         "message": blocked.message,
         "override": blocked.override,
         "trailer": None,
-        "way_out": blocked.way_out,
+        "way_out": way_out_of(blocked, about),
         "addresses": [str(address) for address in blocked.addresses],
     }
 

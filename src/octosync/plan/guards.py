@@ -50,12 +50,16 @@ class GuardPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked:
-    """A guard's refusal: what is too much, the exact flag that allows it (None: nothing does), and what it is about."""
+    """A guard's refusal: what is too much, the exact flag that allows it (None: nothing does), and what it is about.
+
+    `way_out` is what else helps; `look_at` is the app whose status tells when it does.
+    """
 
     guard: str
     message: str
     override: str | None
     way_out: str | None = None
+    look_at: str | None = None
     addresses: tuple[Address, ...]
 
 
@@ -180,7 +184,8 @@ def _during_canary(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
                 guard="during-canary",
                 message=f"{slug}: {_so_many(len(hurt), 'change')} while a canary runs: {shown}",
                 override="--allow-during-canary",
-                way_out="Wait until it is complete: octosync status " + slug,
+                way_out="Wait until it is complete",
+                look_at=slug,
                 addresses=_with_other_halves(hurt),
             )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from octosync.plan import Blocked, Override, RunInfo
+from octosync.plan import Blocked, Override, RunInfo, way_out_of
 from octosync.report.ink import Ink
 from octosync.report.plain import visible
 from octosync.report.words import listed
@@ -29,8 +29,8 @@ def blocked_lines(
         yield f"{ink.red('Blocked')}: {visible(one.message)} (guard {one.guard})"
         if one.override is not None:
             yield f"  {listed((visible(str(address)) for address in one.addresses), at_most=1)}, marked {mark} below"
-        if one.way_out is not None:
-            yield f"  Way out: {visible(one.way_out)}"
+        if (way_out := way_out_of(one, about)) is not None:
+            yield f"  Way out: {visible(way_out)}"
     flags = tuple(dict.fromkeys(one.override for one in blocked if one.override is not None))
     if flags:
         still = any(one.override is None for one in blocked)
