@@ -12,6 +12,7 @@ COMMANDS = (
     "apply",
     "status",
     "bootstrap",
+    "export",
     "history",
     "activity",
     "decisions",

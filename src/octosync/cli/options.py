@@ -103,24 +103,28 @@ state_option: Callable[[F], F] = option(
     help="The journal of runs and actions.",
 )
 
+file_option: Callable[[F], F] = option(
+    "-f",
+    "--file",
+    "paths",
+    multiple=True,
+    metavar="PATH",
+    help="Manifests: a file, a directory (read recursively), or - for standard input. Repeatable.",
+)
+
+env_option: Callable[[F], F] = option(
+    "--env",
+    "env_allowed",
+    env=False,
+    multiple=True,
+    metavar="VAR",
+    help="Allow ${VAR} in manifests to read this environment variable. Repeatable.",
+)
+
 manifest_options = stacked(
-    option(
-        "-f",
-        "--file",
-        "paths",
-        multiple=True,
-        metavar="PATH",
-        help="Manifests: a file, a directory (read recursively), or - for standard input. Repeatable.",
-    ),
+    file_option,
     config_option,
-    option(
-        "--env",
-        "env_allowed",
-        env=False,
-        multiple=True,
-        metavar="VAR",
-        help="Allow ${VAR} in manifests to read this environment variable. Repeatable.",
-    ),
+    env_option,
     option("--allow-empty", is_flag=True, help="Accept a set without a single document."),
     option("--strict", is_flag=True, help="Treat warnings as errors."),
 )

@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "activity": "Show what was done to an app, and by whom.",
     "decisions": "Show where an app's requests went.",
     "api": "Compare what octosync sends and reads with Octomil's API.",
+    "export": "Write the manifests of live apps.",
     "server": "Run the embedded control plane.",
     "version": "Print the version.",
 }

@@ -16,29 +16,41 @@ from octosync.manifest.configuration import (
 )
 from octosync.manifest.configuration_reading import read_configuration
 from octosync.manifest.durations import parse_duration
+from octosync.manifest.exporting import Exported, claims_of, export_app, sections_undeclared
 from octosync.manifest.loading import Manifests, load
 from octosync.manifest.owners import Owner
 from octosync.manifest.rules import RULES, Rule
+from octosync.manifest.schema import SLUG
 from octosync.manifest.selection import select
-from octosync.manifest.sources import STDIN
+from octosync.manifest.sources import LEFT_OUT_OF_FOLDERS, STDIN
 from octosync.manifest.starter import starter_manifest
+from octosync.manifest.walk import closest
+from octosync.manifest.writing import manifest_text
 
 __all__ = [
+    "LEFT_OUT_OF_FOLDERS",
     "RULES",
+    "SLUG",
     "STDIN",
     "Configuration",
     "Configured",
     "Context",
+    "Exported",
     "FreezeWindow",
     "GuardLimits",
     "Manifests",
     "Owner",
     "Rate",
     "Rule",
+    "claims_of",
+    "closest",
+    "export_app",
     "find_configuration",
     "load",
+    "manifest_text",
     "parse_duration",
     "read_configuration",
+    "sections_undeclared",
     "select",
     "starter_manifest",
 ]

@@ -18,7 +18,7 @@ STDIN = "-"
 STDIN_NAME = "<stdin>"
 SUFFIXES = (".yaml", ".yml", ".json")
 CONFIGURATION_NAMES = ("octosync.yaml",)
-_LEFT_OUT = frozenset({"kustomization.yaml", "kustomization.yml", *CONFIGURATION_NAMES})
+LEFT_OUT_OF_FOLDERS = frozenset({"kustomization.yaml", "kustomization.yml", *CONFIGURATION_NAMES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def _walk(full: str, shown: str, findings: Findings, *, through_link: bool) -> I
             continue
         for entry in entries:
             below = str(Path(name) / entry.name)
-            if entry.name.startswith(".") or entry.name in _LEFT_OUT:
+            if entry.name.startswith(".") or entry.name in LEFT_OUT_OF_FOLDERS:
                 continue
             if _is_directory(entry):
                 queue = behind_links if entry.is_symlink() else waiting

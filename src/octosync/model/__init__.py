@@ -18,6 +18,7 @@ from octosync.model.deployment import (
 from octosync.model.diagnostic import Diagnostic, Severity
 from octosync.model.journalled import JournalledAction, JournalledRun
 from octosync.model.jsonvalue import JsonObject, JsonValue, canonical_json, digest_of, json_equal
+from octosync.model.left_out import LeftOut
 from octosync.model.observation import Observation
 from octosync.model.origin import Origin
 from octosync.model.outcome import Outcome, Status
@@ -65,6 +66,7 @@ __all__ = [
     "JsonObject",
     "JsonValue",
     "Kind",
+    "LeftOut",
     "Observation",
     "OptimizationCheck",
     "Optimize",

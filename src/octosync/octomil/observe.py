@@ -48,21 +48,28 @@ _OF_THE_WHOLE = frozenset(
 
 
 async def observe(
-    client: Octomil, desired: State, *, now: datetime | None = None, progress: Progress | None = None
+    client: Octomil,
+    desired: State,
+    *,
+    now: datetime | None = None,
+    listed: Reading[dict[str, App]] | None = None,
+    progress: Progress | None = None,
 ) -> Observation:
     """Read the declared sections of the declared apps.
 
     Up to 5 apps are read by slug, more by list; a declared app that the list doesn't show, or shows without its name, is
     read by slug before it counts as absent. Of an app that is suspended at `now` (with a zone; default: the current time)
-    only targets are read, since another app may want one of them; of one that is archived, no children. `progress` is told
-    how many reads are done and how many are expected.
+    only targets are read, since another app may want one of them; of one that is archived, no children. `listed` is the
+    list, where it was read already. `progress` is told how many reads are done and how many are expected.
 
     What can't be read of one app is in `errors`. Raises `RemoteError` where that would be the same of every app: the
     credential, the connection, an outage, or an org that isn't the configured one.
     """
     walk = _Walk(client, desired, now or datetime.now(UTC), progress)
     requests_before = client.requests
-    missing = walk.wanted if len(walk.wanted) <= MOST_READ_BY_SLUG else await walk.read_list()
+    if listed is None and len(walk.wanted) > MOST_READ_BY_SLUG:
+        listed = await walk.read_list()
+    missing = walk.wanted if listed is None else walk.take(listed)
     await spread([walk.reading_app(app) for app in missing], client.connection.concurrency)
     await walk.read_org_deployments()
     await spread(walk.readings_of_sections(), client.connection.concurrency)
@@ -92,11 +99,15 @@ class _Walk:
         self._done = 0
         self._expected = 0
 
-    async def read_list(self) -> list[App]:
-        """Read the org's apps; return the wanted ones that it doesn't show, or not whole: an app has a name."""
+    async def read_list(self) -> Reading[dict[str, App]]:
+        """Read the org's apps."""
         self._expect(1)
         reading = await apps_reading(self._client)
         self._tick()
+        return reading
+
+    def take(self, reading: Reading[dict[str, App]]) -> list[App]:
+        """Take the wanted apps from the list; return those that it doesn't show, or not whole: an app has a name."""
         self._check_orgs(app.identity for app in reading.value.values())
         for desired in self.wanted:
             listed = reading.value.get(desired.slug)

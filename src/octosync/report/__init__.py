@@ -12,6 +12,7 @@ from octosync.report.diagnostics import render_diagnostics
 from octosync.report.documents import json_line, json_text, outcomes_document
 from octosync.report.error import NOTHING_WRITTEN, render_error
 from octosync.report.exit_codes import exit_code_of_outcomes, exit_code_of_plan, exit_code_of_standings
+from octosync.report.export import render_export
 from octosync.report.history import history_document, render_history, render_run, run_document
 from octosync.report.markdown import MAX_BYTES, Planned, render_outcomes_markdown, render_plan_markdown
 from octosync.report.outcomes import render_outcomes
@@ -44,6 +45,7 @@ __all__ = [
     "render_declared",
     "render_diagnostics",
     "render_error",
+    "render_export",
     "render_history",
     "render_outcomes",
     "render_outcomes_markdown",

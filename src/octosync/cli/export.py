@@ -1,0 +1,165 @@
+"""`octosync export`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from octosync.cli.connecting import RemoteFlags
+from octosync.cli.console import err, out, wants_colour
+from octosync.cli.exporting import Made, Wanted, check_names, make
+from octosync.cli.failing import report_failure
+from octosync.cli.gathering import ManifestFlags, gather
+from octosync.cli.options import env_option, file_option, option
+from octosync.cli.placing import Placed, check_directory, file_name, place
+from octosync.cli.progress import ProgressBar
+from octosync.cli.remote import Reach, ask, control_plane_options, reach
+from octosync.errors import ExitCode, ManifestError, UsageError
+from octosync.manifest import closest
+from octosync.model import App, Section, State
+from octosync.octomil import Octomil
+from octosync.report import render_diagnostics, render_export
+
+# As manifests and the plan's JSON name them.
+_SECTIONS: Final = {
+    "targets": Section.TARGETS,
+    "slots": Section.SLOTS,
+    "inference_config": Section.INFERENCE_CONFIG,
+    "inferenceConfig": Section.INFERENCE_CONFIG,
+    "deploy": Section.DEPLOYMENTS,
+}
+_SHOWN: Final = "targets,slots,inference_config,deploy"
+_STDOUT: Final = Path("-")
+
+
+def _sections(ctx: click.Context, parameter: click.Parameter, value: str) -> frozenset[Section]:
+    """Read `--sections`, or fail as click does."""
+    names = [name.strip() for name in value.split(",")]
+    for name in names:
+        if name not in _SECTIONS:
+            close = closest(name, _SECTIONS)
+            meant = f"; did you mean {close}?" if close else f": {_SHOWN.replace(',', ', ')}"
+            raise click.BadParameter(f"{name!r} is no section{meant}", ctx, parameter)
+    found = frozenset(_SECTIONS[name] for name in names)
+    if Section.DEPLOYMENTS in found and Section.SLOTS not in found:
+        raise click.BadParameter("deploy is declared in slots: name slots, too", ctx, parameter)
+    return found
+
+
+@click.command(epilog="Example:  octosync export 'search-*' -o apps/")
+@click.argument("names", nargs=-1, metavar="[APP]...")
+@option(
+    "-o", "--out-dir", type=click.Path(path_type=Path), metavar="DIR", help="Write a file for each app; else to stdout."
+)
+@option("--force", env=False, is_flag=True, help="Replace files that are there with another text.")
+@option(
+    "--sections", default=_SHOWN, show_default=True, callback=_sections, metavar="LIST", help="What to declare of apps."
+)
+@option("--archived", is_flag=True, help="Archived apps, too.")
+@option("--unmanaged", is_flag=True, help="Only what the manifests of -f, or octosync.yaml's, don't declare.")
+@file_option
+@env_option
+@control_plane_options
+def command(
+    *,
+    names: tuple[str, ...],
+    out_dir: Path | None,
+    force: bool,
+    sections: frozenset[Section],
+    archived: bool,
+    unmanaged: bool,
+    **flags: Any,  # noqa: ANN401 — of file_option, env_option and control_plane_options
+) -> ExitCode:
+    """Write the manifests of live apps, such that their plan is empty. APP is a slug, or a pattern with *; none means all."""
+    if flags["paths"] and not unmanaged:
+        raise UsageError("manifests-without-unmanaged", "-f names what is declared already: it goes with --unmanaged")
+    check_names(names)
+    directory = None if out_dir in {None, _STDOUT} else out_dir
+    if directory is not None:
+        check_directory(directory)
+    at = reach(flags)
+    declared = _declared(flags) if unmanaged else None
+    wanted = Wanted(names=names, sections=sections, archived=archived, declared=declared)
+    made = _ask(at, wanted)
+    texts = {
+        file_name(slug, rest=not one.app.declared): one.text
+        for slug, one in sorted(made.exported.items())
+        if one.declares
+    }
+    if directory is None:
+        out("---\n".join(texts.values()))
+        placed = Placed(len(texts), 0)
+    else:
+        placed = place(directory, texts, force=force)
+    return _report(made, placed, directory, unmanaged=unmanaged)
+
+
+def _ask(at: Reach, wanted: Wanted) -> Made:
+    async def question(remote: Octomil, bar: ProgressBar) -> Made:
+        return await make(remote, wanted, at.configuration, now=datetime.now(UTC), progress=bar.advance)
+
+    return ask(at, "reading", question)
+
+
+def _declared(flags: Mapping[str, Any]) -> State:
+    """Load what is declared already. Raises `ManifestError`, after reporting it, where that can't be told."""
+    remote = RemoteFlags(**{name: flags[name] for name in RemoteFlags.__dataclass_fields__})
+    asked = ManifestFlags(
+        paths=flags["paths"], config=flags["config"], env_allowed=flags["env_allowed"], allow_empty=True
+    )
+    gathered = gather(asked, remote)
+    if gathered.fails:
+        colour = wants_colour(sys.stderr, "auto")
+        err(render_diagnostics(gathered.diagnostics, files=gathered.manifests.files, colour=colour))
+        raise ManifestError(
+            "bad-manifests",
+            "the manifests have errors, so what they don't declare can't be told",
+            hints=("Mend what is said above.",),
+        )
+    manifests = gathered.manifests
+    return State.of(
+        *(
+            _both(app, manifests.others.apps.get(slug))
+            for slug, app in {**manifests.others.apps, **manifests.state.apps}.items()
+        )
+    )
+
+
+def _both(app: App, other: App | None) -> App:
+    """Return what is declared of an app in two sets of manifests."""
+    if other is None or other is app:
+        return app
+    return replace(
+        app,
+        archived=app.archived or other.archived,
+        whole=app.whole | other.whole,
+        targets=(*app.targets, *other.targets),
+        slots=(*app.slots, *other.slots),
+        inference_config=app.inference_config or other.inference_config,
+    )
+
+
+def _report(made: Made, placed: Placed, directory: Path | None, *, unmanaged: bool) -> ExitCode:
+    if not made.exported and not made.errors:
+        err("Nothing to export: " + ("everything is declared.\n" if unmanaged else "the org has no apps.\n"))
+        return ExitCode.DONE
+    left_out = [one for _, exported in sorted(made.exported.items()) for one in exported.left_out]
+    err(
+        render_export(
+            left_out,
+            made.errors,
+            written=placed.written,
+            same=placed.same,
+            directory=str(directory) if directory is not None else None,
+            colour=wants_colour(sys.stderr, "auto"),
+        )
+    )
+    if placed.failed is not None:
+        return report_failure(placed.failed, written="")
+    return ExitCode.ERROR if made.errors else ExitCode.DONE
