@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from octosync.cli.connecting import RemoteFlags
 from octosync.cli.console import err, out, wants_colour
@@ -77,7 +78,7 @@ def command(
     **flags: Any,  # noqa: ANN401 — of file_option, env_option and control_plane_options
 ) -> ExitCode:
     """Write the manifests of live apps, such that their plan is empty. APP is a slug, or a pattern with *; none means all."""
-    if flags["paths"] and not unmanaged:
+    if not unmanaged and click.get_current_context().get_parameter_source("paths") is ParameterSource.COMMANDLINE:
         raise UsageError("manifests-without-unmanaged", "-f names what is declared already: it goes with --unmanaged")
     check_names(names)
     directory = None if out_dir in {None, _STDOUT} else out_dir

@@ -64,7 +64,7 @@ def place(directory: Path, texts: Mapping[str, str], *, force: bool) -> Placed:
             _write(directory / name, text)
             written += 1
     except OSError as error:
-        where = error.filename or directory
+        where = error.filename2 or error.filename or directory
         failed = OctosyncError("unwritable", f"{where} can't be written: {error.strerror}")
         return Placed(written, len(texts) - len(changed), failed)
     return Placed(written, len(texts) - len(changed))

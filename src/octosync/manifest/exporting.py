@@ -234,7 +234,7 @@ class _Export:
             if why:
                 self._leave_out(live.address, name, why)
             else:
-                fields[wire] = known_part(value) if isinstance(value, Mapping) else value
+                fields[wire] = known_part(value) if isinstance(value, Mapping) else _in_order(value)
         deploy = self._deploy(live)
         self._note_variant(live)
         return Slot(app=live.app, capability=live.capability, fields=fields, deploy=deploy)
@@ -284,7 +284,16 @@ class _Export:
             self._leave_out(self._live.address, name, why)
             return None
         self._whole.add(Section.INFERENCE_CONFIG)
-        return InferenceConfig(app=live.app, config=live.config)
+        return InferenceConfig(app=live.app, config={key: _in_order(live.config[key]) for key in sorted(live.config)})
+
+
+def _in_order(value: JsonValue) -> JsonValue:
+    """Return the value with the keys of all its objects sorted: their order means nothing, and answers may change it."""
+    if isinstance(value, Mapping):
+        return {key: _in_order(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [_in_order(item) for item in value]
+    return value
 
 
 def _refusal_of_policy(policy: JsonValue) -> str | None:

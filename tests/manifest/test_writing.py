@@ -1,0 +1,160 @@
+"""Writing manifests: what is written is read back as it was, by octosync and by other YAML readers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.json_values import KEYS
+from tests.support.live_orgs import TEXTS
+from tests.support.random_states import Situation, situations
+from tests.support.states import desired_app
+
+from octosync.manifest import Configuration, Manifests, load, manifest_text
+from octosync.manifest.declarable import json_refusal, text_refusal
+from octosync.manifest.schema import APP_SPEC
+from octosync.model import Address, App, Deploy, JsonValue, Optimize, Section, Slot, State, canonical_json
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+texts = st.one_of(
+    st.sampled_from(TEXTS),
+    st.text(),
+    st.text(
+        alphabet=st.sampled_from("${}: #-\n\t\r '\"\\|>&*!%@`,[]?~0123456789eE.+_xobnyNYu\u2028\x85é😀"), max_size=12
+    ),
+)
+values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), texts),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.one_of(st.sampled_from(KEYS), texts), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+objects = st.dictionaries(st.one_of(st.sampled_from(KEYS), texts), values, max_size=5)
+
+
+def loaded(text: str) -> Manifests:
+    """Load a text as the commands do, from standard input."""
+    return load(["-"], configuration=Configuration(), now=NOW, stdin=text.encode())
+
+
+def loaded_app(text: str) -> App:
+    """Load the manifest of one app, which must be valid."""
+    found = loaded(text)
+    assert not found.has_errors, (text, found.diagnostics)
+    (app,) = found.state
+    return app
+
+
+def declared(app: App) -> Any:
+    """Return all that an app declares in a form that can be compared, places left out."""
+    return (
+        app.slug,
+        app.fields,
+        app.archived,
+        app.declared,
+        app.whole,
+        sorted(target.unique_key for target in app.targets),
+        [
+            (
+                slot.capability,
+                canonical_json(slot.fields),
+                slot.deploy and (slot.deploy.environments, slot.deploy.optimize),
+            )
+            for slot in sorted(app.slots, key=lambda one: one.capability)
+        ],
+        app.inference_config and canonical_json(app.inference_config.config),
+    )
+
+
+@given(objects)
+def test_every_value_is_read_back_as_it_was(config: dict[str, Any]) -> None:
+    """Any JSON that a manifest can hold at all is read back exactly, numbers with their type and texts to the last space."""
+    if json_refusal(config, above=2) is not None:
+        return
+    text = manifest_text(desired_app("demo", config=config))
+    app = loaded_app(text)
+    assert app.inference_config is not None
+    assert repr(app.inference_config.config) == repr(config)
+
+
+@given(objects)
+def test_other_readers_of_yaml_read_the_same(config: dict[str, Any]) -> None:
+    """PyYAML, which reads YAML 1.1 (`yes`, `012`, `1_000`, dates), finds the same values; only `$` is escaped."""
+    if json_refusal(config, above=2) is not None:
+        return
+    read = yaml.safe_load(manifest_text(desired_app("demo", config=config)))["spec"]["inferenceConfig"]
+    assert repr(_with_variables(read)) == repr(config)
+
+
+def _with_variables(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("$${", "${")
+    if isinstance(value, dict):
+        return {key: _with_variables(item) for key, item in value.items()}
+    return [_with_variables(item) for item in value] if isinstance(value, list) else value
+
+
+@given(texts)
+def test_a_text_is_refused_or_read_back_as_it_was(text: str) -> None:
+    """What a manifest can't hold is known before it is written; everything else comes back, `${` included."""
+    field = APP_SPEC.fields["description"].shape
+    written = manifest_text(desired_app("demo", fields={"description": text}))
+    if text_refusal(text, field) is None:
+        assert loaded_app(written).fields["description"] == text
+    else:
+        assert loaded(written).has_errors
+
+
+@given(situations())
+def test_every_declaration_is_written_and_read_back(situation: Situation) -> None:
+    """Apps in whole or in part, child documents, fields of slots, configs and their removal: all of it comes back."""
+    for app in situation.desired:
+        text = manifest_text(app)
+        if app.declared or app.sections:
+            assert declared(loaded_app(text)) == declared(app), text
+        else:
+            assert text == ""
+
+
+def test_a_deploy_and_a_pinned_variant_are_written() -> None:
+    """What live apps never declare is written, too."""
+    deploy = Deploy(environments=("staging", "production"), optimize=Optimize.AUTO, min_improvement=0.05)
+    slots: dict[str, dict[str, JsonValue]] = {"chat": {}, "tts": {"model_variant_id": "tts-compact"}}
+    app = desired_app("demo", slots=slots, deploy={"chat": deploy})
+    read = loaded_app(manifest_text(app))
+    assert declared(read) == declared(app)
+    found = read.slot("chat")
+    assert found is not None
+    assert found.deploy is not None
+    assert found.deploy.min_improvement == 0.05
+
+
+def test_members_of_a_list_that_is_not_owned_are_documents_of_their_own() -> None:
+    """An App document and children beside it declare what the app does, no more."""
+    app = App(slug="demo", fields={"name": "Demo"}, slots=(Slot(app="demo", capability="chat"),))
+    text = manifest_text(app)
+    assert [one["kind"] for one in yaml.safe_load_all(text)] == ["App", "CapabilitySlot"]
+    assert Section.SLOTS not in loaded_app(text).whole
+
+
+@given(texts)
+def test_no_comment_breaks_out_of_its_line(text: str) -> None:
+    """A comment of any text changes nothing of what is declared."""
+    app = desired_app("demo", targets=["ios:a.b"], slots={"chat": {}})
+    notes = dict.fromkeys((app.address, Address.of_slot("demo", "chat")), (text, text))
+    commented = manifest_text(app, notes)
+    assert declared(loaded_app(commented)) == declared(app)
+    assert len(commented.splitlines()) == len(manifest_text(app).splitlines()) + 4
+
+
+@pytest.mark.parametrize("slug", ["null", "yes", "1e3", "012", "2024-01-31", "0x1f", "a"])
+def test_a_slug_stays_text(slug: str) -> None:
+    """A slug that YAML would take for something else is quoted, here and in child documents."""
+    app = App(slug=slug, whole=frozenset({Section.TARGETS}), slots=(Slot(app=slug, capability="chat"),))
+    assert [one.slug for one in State.of(loaded_app(manifest_text(app)))] == [slug]
