@@ -33,6 +33,7 @@ COMMAND_LINE_ONLY = {
     "--allow-during-canary",
     "--allow-live-traffic",
     "--retry-rolled-back",
+    "--force",
     "--token",  # of the server: a key is given on purpose
 }
 
