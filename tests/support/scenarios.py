@@ -174,7 +174,7 @@ class Stage:
         text = re.sub(r"\d{8}T\d{6}Z-[0-9a-f]{6}", "20260301T120000Z-0a1b2c", text)
         text = re.sub(r"req_[0-9a-f]{12}", "req_0123456789ab", text)
         text = re.sub(r"oct_(app|pub)_test_[\w-]{32}", r"oct_\1_test_0123456789abcdef", text)
-        return text.replace(f'"octosync_version": "{__version__}"', '"octosync_version": "0.0.0"')
+        return re.sub(rf'(octosync |"octosync_version": "|embedded ){re.escape(__version__)}\b', r"\g<1>0.0.0", text)
 
     def transcript(self, command: str, ran: Ran) -> str:
         """Return what a person saw of plan or apply."""
