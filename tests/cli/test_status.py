@@ -256,6 +256,23 @@ def test_without_names_all_apps_are_shown(org: Office) -> None:
     assert len(log) == 3 + 5 * 4
 
 
+def test_an_org_that_names_apps_by_their_ids_costs_no_more(org: Office) -> None:
+    """Events with an id and no slug tell as much; a feed or a list that fails is done without."""
+    whole = document(org)
+    cost = len(org.log())
+    org.break_with(
+        {"operation": "activity.list", "action": "drop_answer_field", "field": "events.app_slug", "times": None}
+    )
+    shown = document(org)
+    assert shown["apps"] == whole["apps"]
+    assert len(org.log()) == cost
+    down = {"action": "status", "status": 403, "times": None}
+    org.break_with({"operation": "activity.list", **down}, {"operation": "deployments.list", **down})
+    shown = document(org)
+    assert shown["apps"] == whole["apps"]
+    assert len(org.log()) == cost + 2 * 5
+
+
 def test_archived_apps_are_shown_where_they_are_asked_for(org: Office) -> None:
     """By their slug, or all of them with --archived."""
     assert slugs(document(org, "app-6")) == ["app-6"]
@@ -457,3 +474,14 @@ def _read_until(terminal: int, *words: bytes) -> bytes:
     while not re.search(b".*".join(map(re.escape, words)), seen, re.DOTALL):
         seen += os.read(terminal, 65536)
     return seen
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_blocks(busy: Office) -> None:
+    """TERM=dumb is written to as a pipe is: one block after another, without an escape."""
+    ours, theirs = pty.openpty()
+    with watching(busy, stdout=theirs, environment={"TERM": "dumb"}) as process:
+        os.close(theirs)
+        seen = _read_until(ours, b"Read with 7 requests.", b"Read with 7 requests.")
+        process.kill()
+    os.close(ours)
+    assert b"\x1b" not in seen

@@ -16,7 +16,7 @@ from rich.text import Text
 from octosync.cli.console import err, out, shows_blocks, wants_colour
 from octosync.cli.progress import ProgressBar, Waits, wait_words
 from octosync.cli.remote import Reach, converse
-from octosync.errors import CredentialRefused, ExitCode, Interrupted, RemoteError, UsageError
+from octosync.errors import CredentialRefused, ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.model import JsonObject
 from octosync.octomil import Octomil, Waiting
 from octosync.report import json_line, render_error
@@ -62,11 +62,12 @@ def look_again(
             while True:
                 try:
                     picture = await _look(at, look, remote, waits, None if picture is None else canvas)
-                    canvas.draw(picture)
-                except RemoteError as error:
+                except OctosyncError as error:
                     if isinstance(error, CredentialRefused) or (picture is None and not error.retryable):
                         raise
                     canvas.complain(error)
+                else:
+                    canvas.draw(picture)
                 await asyncio.sleep(every)
 
     try:
@@ -104,7 +105,8 @@ class _Canvas:
         self._as_lines = output == "jsonl"
         self._colour = wants_colour(sys.stdout, colour)
         self._blocks = shows_blocks(sys.stdout)
-        self._in_place = sys.stdout.isatty() and not self._as_lines
+        self._console = Console(file=sys.stdout)
+        self._in_place = sys.stdout.isatty() and not self._console.is_dumb_terminal and not self._as_lines
         self._live: Live | None = None
         self._rhythm = f"looks every {every:g} s, Ctrl-C ends"
         self._text = ""
@@ -123,7 +125,7 @@ class _Canvas:
         else:
             out(f"{separator}{self._text}")
 
-    def complain(self, error: RemoteError) -> None:
+    def complain(self, error: OctosyncError) -> None:
         """Say that a look failed, and that what is shown is older."""
         told = render_error(error, written="")
         if self._in_place:
@@ -139,5 +141,5 @@ class _Canvas:
 
     def _redraw(self, note: str) -> None:
         if self._live is None:
-            self._live = self._stack.enter_context(Live(console=Console(file=sys.stdout), auto_refresh=False))
+            self._live = self._stack.enter_context(Live(console=self._console, auto_refresh=False))
         self._live.update(Text.from_ansi(f"{note}\n\n{self._text.rstrip()}"), refresh=True)

@@ -30,7 +30,7 @@ from octosync.cli.remote import Reach, ask, reach
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest.walk import closest
 from octosync.model import App, AppStatus, JsonObject
-from octosync.octomil import FoundApps, Octomil, find_apps, read_statuses
+from octosync.octomil import FoundApps, Octomil, find_apps, is_glob, read_statuses
 from octosync.report import StatusFacts, json_line, render_status, status_document
 
 
@@ -155,7 +155,7 @@ def check_patterns(patterns: Sequence[str]) -> None:
 def _no_such_app(found: FoundApps) -> OctosyncError:
     """Say which app is not there, and what was probably meant, as far as apps were listed."""
     first, *others = found.unmatched
-    what = "matches no app" if "*" in first else "is no app of the org"
+    what = "matches no app" if is_glob(first) else "is no app of the org"
     more = f", nor {', '.join(others)}" if others else ""
     close = closest(first, found.listed) if found.listed else None
     hints = (f"Did you mean {close}?",) if close else ("`octosync status` without names lists the org's apps.",)

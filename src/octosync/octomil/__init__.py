@@ -33,7 +33,7 @@ from octosync.octomil.reads import (
 )
 from octosync.octomil.routing import DecisionsPage, first_request, routing_decisions, routing_stats
 from octosync.octomil.secret import Secret
-from octosync.octomil.status import FoundApps, find_apps, read_statuses
+from octosync.octomil.status import FoundApps, find_apps, is_glob, read_statuses
 
 __all__ = [
     "API_PATH",
@@ -65,6 +65,7 @@ __all__ = [
     "health",
     "inference_config_reading",
     "inquire",
+    "is_glob",
     "is_url",
     "normalise_url",
     "observe",

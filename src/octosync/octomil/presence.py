@@ -24,6 +24,7 @@ async def read_presence(
     presences = {slug: Presence.LIVE for slug in declared if slug in listed}
     missing = sorted(slug for slug in declared if slug not in listed)
     errors: dict[str, RemoteError] = {}
+    there = len(presences)
     org = _org_of(listed.values())
 
     def reading(slug: str) -> Read:
@@ -38,7 +39,7 @@ async def read_presence(
                 found = Presence.LIVE if app is not None else Presence.ABSENT
                 presences[slug] = Presence.ARCHIVED if app is not None and app.archived else found
             if progress is not None:
-                progress(sum(slug in presences for slug in missing), len(missing))
+                progress(len(presences) - there, len(missing))
 
         return read
 

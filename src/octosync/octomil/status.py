@@ -116,13 +116,16 @@ class _Walk:
         apps = {slug: app for slug, app in self.apps.items() if isinstance(app, App)}
         reading = await org_deployments_if_fewer(self.client, apps)
         if reading is not None:
-            for slug in apps:
-                self.parts[slug, "deployments"] = tuple(one for one in reading.value if one.app == slug)
+            found: dict[str, list[Deployment]] = {slug: [] for slug in apps}
+            for one in reading.value:
+                found.get(one.app, []).append(one)
+            self.parts |= {(slug, "deployments"): tuple(mine) for slug, mine in found.items()}
         if len(apps) >= _WORTH_THE_ORG_FEED:
             page = await _answered(org_events(self.client))
+            by_id = {str(app.identity["id"]): slug for slug, app in apps.items() if "id" in app.identity}
             # Newest first, so an app's first event here is its last change; of the others their own feeds tell.
             for event in () if isinstance(page, RemoteError) else page.events:
-                slug = event.app or _slug_of(event, apps)
+                slug = event.app or by_id.get(event.app_id or "", "")
                 if slug in apps:
                     self.parts.setdefault((slug, "last_change"), event)
 
@@ -176,11 +179,6 @@ class _Walk:
         if not whole:
             self.cut.setdefault(slug, set()).add(section)
         return value
-
-
-def _slug_of(event: Event, apps: Mapping[str, App]) -> str:
-    """Name the app of an event that has an id for it only."""
-    return next((slug for slug, app in apps.items() if event.app_id and app.identity.get("id") == event.app_id), "")
 
 
 async def _answered(reading: Awaitable[T]) -> T | RemoteError:

@@ -18,7 +18,7 @@ def json_text(document: JsonObject) -> str:
 
 def json_line(document: JsonObject) -> str:
     """Return a document as one line of text, for streams of them; likewise ASCII."""
-    return json.dumps(document, allow_nan=False, separators=(",", ":")) + "\n"
+    return json.dumps(document, allow_nan=False) + "\n"
 
 
 def outcomes_document(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import Final, Generic, TypeVar
 
 from octosync.model import Event, JsonObject, JsonValue, RoutingDecision
 from octosync.plan import FORMAT_VERSION, utc_text
+from octosync.report.documents import json_line
 from octosync.report.ink import Ink
 from octosync.report.plain import cells, cut, padded, text_of, visible
 
@@ -90,7 +90,7 @@ def feed_document(shown: Presentation[E], slug: str, entries: Sequence[E], *, co
 
 def feed_lines(shown: Presentation[E], entries: Iterable[E]) -> str:
     """Return each entry as a line of JSON, in ASCII, with the keys that the document has."""
-    return "".join(json.dumps(shown.document(entry), allow_nan=False) + "\n" for entry in entries)
+    return "".join(json_line(shown.document(entry)) for entry in entries)
 
 
 def _width(column: Column[E], entries: Sequence[E]) -> int:
