@@ -325,6 +325,15 @@ def test_an_org_without_apps_is_no_error(office: Office) -> None:
     assert "0 apps. Read with 1 request." in ran.stdout
 
 
+def test_what_will_take_minutes_is_said_at_once(busy: Office) -> None:
+    """Before the reads that the pace draws out, with what would take less."""
+    with busy.desk.start("status", "demo", "--url", busy.url, "--rate", "3") as process:
+        assert process.stderr is not None
+        said = process.stderr.readline().decode()
+        process.kill()
+    assert said == "6 requests at 3 a minute take about 2 min. Fewer apps take less: octosync status APP\n"
+
+
 WAITING = """\
 apiVersion: octosync.dev/v1
 kind: App

@@ -13,7 +13,7 @@ import click
 
 from octosync.cli.awaiting import Approvals
 from octosync.cli.connecting import control_plane
-from octosync.cli.console import out, out_json, shows_blocks, wants_colour
+from octosync.cli.console import err, out, out_json, shows_blocks, wants_colour
 from octosync.cli.declared import check_flags, read_by, show_declared
 from octosync.cli.options import (
     BareOption,
@@ -30,7 +30,7 @@ from octosync.cli.remote import Reach, ask, reach
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest.walk import closest
 from octosync.model import App, AppStatus, JsonObject
-from octosync.octomil import FoundApps, Octomil, find_apps, is_glob, read_statuses
+from octosync.octomil import Connection, FoundApps, Octomil, find_apps, is_glob, read_statuses
 from octosync.report import StatusFacts, json_line, render_status, status_document
 
 
@@ -87,7 +87,7 @@ def command(
 
     if watch is not None:
         return look_again(at, look, every=watch, output=output, colour=colour)
-    seen = ask(at, "reading", lambda remote, bar: look(remote, bar.advance))
+    seen = ask(at, "reading", lambda remote, bar: look(remote, foretelling(bar.advance, at.connection)))
     if output == "json":
         out_json(seen.document())
     elif output == "jsonl":
@@ -119,6 +119,21 @@ class Seen:
     def text(self, *, colour: bool, blocks: bool) -> str:
         """Return it for people."""
         return render_status(self.statuses, self.facts, colour=colour, blocks=blocks)
+
+
+def foretelling(progress: Progress, connection: Connection) -> Progress:
+    """Say, before it begins, what will take minutes at the pace in force; pass everything on."""
+
+    def foretold(done: int, expected: int) -> None:
+        pace = connection.requests_per_minute
+        if not done and pace and expected > pace:
+            err(
+                f"{expected:,} requests at {pace:,} a minute take about {expected // pace:,} min."
+                " Fewer apps take less: octosync status APP\n"
+            )
+        progress(done, expected)
+
+    return foretold
 
 
 async def look_at(

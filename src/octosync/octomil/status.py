@@ -93,7 +93,10 @@ async def read_statuses(
     walk = _Walk(client, found.apps, progress)
     if found.listed is not None:
         await walk.read_org_lists()
-    await spread(walk.reads(), client.connection.concurrency)
+    reads = walk.reads()
+    if progress is not None:
+        progress(0, len(reads))
+    await spread(reads, client.connection.concurrency)
     statuses = walk.statuses()
     _raise_what_all_met(statuses)
     return statuses
