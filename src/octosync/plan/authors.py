@@ -37,7 +37,8 @@ def feeds_to_read(actions: Iterable[Action], seen: Observation) -> tuple[str, ..
         return ()
     feeds = _Feeds(seen)
     apps = {one.address.app for one in actions if needs_author(one) and feeds.last_change_of(one.address) is None}
-    return tuple(slug for slug in sorted(apps)[:MOST_APP_FEEDS] if slug not in seen.app_feeds)
+    # Those that were read count, whether they told or not: else each answer would make room for the next app.
+    return tuple(sorted(apps - seen.app_feeds.keys())[: max(0, MOST_APP_FEEDS - len(seen.app_feeds))])
 
 
 def needs_author(action: Action) -> bool:
