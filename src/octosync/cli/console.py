@@ -69,6 +69,13 @@ def out(text: str) -> None:
         ) from error
 
 
+def out_manifest(text: str) -> None:
+    """Write manifests to standard output: UTF-8 in a file or pipe, whatever the locale, since a manifest is nothing else."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8")
+    out(text)
+
+
 def err(text: str) -> None:
     """Write to standard error, as far as that goes: a run doesn't end for want of somebody who listens there."""
     try:

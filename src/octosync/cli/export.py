@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from octosync.cli.connecting import RemoteFlags
-from octosync.cli.console import err, out, wants_colour
+from octosync.cli.console import err, out_manifest, wants_colour
 from octosync.cli.exporting import Made, Wanted, check_names, make
 from octosync.cli.failing import report_failure
 from octosync.cli.gathering import ManifestFlags, gather
@@ -94,7 +94,7 @@ def command(
         if one.declares
     }
     if directory is None:
-        out("---\n".join(texts.values()))
+        out_manifest("---\n".join(texts.values()))
         placed = Placed(len(texts), 0)
     else:
         placed = place(directory, texts, force=force)

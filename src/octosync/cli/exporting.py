@@ -71,7 +71,7 @@ def check_names(names: Iterable[str]) -> None:
         if not is_pattern(name) and not SLUG.fullmatch(name):
             raise UsageError(
                 "no-slug",
-                f"{name} is no app's slug",
+                f"{name or 'an empty text'} is no app's slug",
                 hints=("A slug has 1 to 63 lower-case letters, digits and inner hyphens; * matches several.",),
             )
 

@@ -11,8 +11,10 @@ from octosync.manifest.emit import value_text
 from octosync.manifest.nodes import join
 from octosync.manifest.positioned import MOST_LEVELS, MOST_NODES
 from octosync.manifest.shapes import Field, ListOf, Shape, Text
-from octosync.manifest.source import NOT_PRINTABLE
+from octosync.manifest.source import NOT_PRINTABLE, quoted
 from octosync.model import JsonValue, Sensitivity
+
+WHY_SENSITIVE: Final = "it holds a sensitive value, and secrets don't belong in manifests"
 
 # What YAML takes for line breaks may stand in double quotes all the same.
 _ONLY_ESCAPED: Final = str.maketrans("", "", "\x85\u2028\u2029")
@@ -85,18 +87,23 @@ def json_refusal(value: JsonValue, *, above: int) -> str | None:
     return None
 
 
-def secret_path(value: JsonValue, sensitivity: Sensitivity, path: str = "") -> str | None:
-    """Return the path of the first sensitive key in a value, None where there is none."""
+def secret_refusal(value: JsonValue, sensitivity: Sensitivity) -> str | None:
+    """Say that a value holds a secret, and under which key: no deeper than that, since what is below may be one, too."""
+    path = _secret_path(value, sensitivity, "")
+    return f"{WHY_SENSITIVE} ({quoted(path)})" if path is not None else None
+
+
+def _secret_path(value: JsonValue, sensitivity: Sensitivity, path: str) -> str | None:
     if isinstance(value, Mapping):
         for key in sorted(value):
             below = join(path, key)
             if sensitivity.covers(key):
                 return below
-            if (found := secret_path(value[key], sensitivity, below)) is not None:
+            if (found := _secret_path(value[key], sensitivity, below)) is not None:
                 return found
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            if (found := secret_path(item, sensitivity, join(path, index))) is not None:
+            if (found := _secret_path(item, sensitivity, join(path, index))) is not None:
                 return found
     return None
 

@@ -15,12 +15,13 @@ from typing import Final
 from octosync.contract import ENVIRONMENTS, Contract, contradiction_in
 from octosync.contract.policy import known_part
 from octosync.manifest.declarable import (
+    WHY_SENSITIVE,
     fits,
     flag_refusal,
     json_refusal,
     list_refusal,
     policy_refusal,
-    secret_path,
+    secret_refusal,
     text_refusal,
 )
 from octosync.manifest.emit import value_text
@@ -44,8 +45,6 @@ from octosync.model import (
 # Objects and lists around a value: the document, its spec, and the list of slots and the slot.
 _LEVELS_ABOVE_CONFIG: Final = 2
 _LEVELS_ABOVE_BINDINGS: Final = 4
-
-_SECRET: Final = "it holds a sensitive value, and secrets don't belong in manifests"  # noqa: S105 — a sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +157,7 @@ class _Export:
         return fields
 
     def _secret(self, *names: str) -> str | None:
-        return _SECRET if any(map(self._sensitivity.covers, names)) else None
+        return WHY_SENSITIVE if any(map(self._sensitivity.covers, names)) else None
 
     def _targets(self) -> tuple[Target, ...]:
         if Section.TARGETS not in self._sections:
@@ -168,7 +167,8 @@ class _Export:
         refused = {key: why for key, one in found.items() if (why := self._refusal_of_target(one)) is not None}
         unknown = {key for key, one in found.items() if one.platform not in self._contract.platforms}
         for key, why in refused.items():
-            self._leave_out(self._live.address, f"target {quoted(found[key].address.name)}", why)
+            named = "a target" if self._secret("identifier") else f"target {quoted(found[key].address.name)}"
+            self._leave_out(self._live.address, named, why)
         if refused.keys() <= unknown:
             self._whole.add(Section.TARGETS)  # a platform that is not known is left alone, whoever owns the list
         for key in found.keys() - refused.keys():
@@ -185,9 +185,7 @@ class _Export:
         holder = self._claims.get(target.unique_key, self._live.slug)
         if holder != self._live.slug:
             return f"app {holder} declares it, too"
-        return self._secret("platform", "identifier") or text_refusal(
-            target.identifier, TARGET.fields["identifier"].shape
-        )
+        return self._secret("identifier") or text_refusal(target.identifier, TARGET.fields["identifier"].shape)
 
     def _slots(self) -> tuple[Slot, ...]:
         if Section.SLOTS not in self._sections:
@@ -196,7 +194,7 @@ class _Export:
         slots = [one for one in self._live.slots if one.capability not in known]
         declarable = []
         for slot in slots:
-            why = self._secret("slots", "capability") or text_refusal(slot.capability, SLOT.fields["capability"].shape)
+            why = text_refusal(slot.capability, SLOT.fields["capability"].shape)
             if why:
                 self._leave_out(self._live.address, f"slot {quoted(slot.capability)}", why)
             else:
@@ -253,8 +251,8 @@ class _Export:
             return "a binding is not an object"
         if (why := json_refusal(bindings, above=_LEVELS_ABOVE_BINDINGS)) is not None:
             return why
-        if self._sensitivity.occurs_in(bindings):
-            return _secret_in(bindings, self._sensitivity)
+        if (why := secret_refusal(bindings, self._sensitivity)) is not None:
+            return why
         keys = [one["binding_key"] for one in bindings if isinstance(one, Mapping) and "binding_key" in one]
         texts = [key for key in keys if isinstance(key, str)]
         return "two have the same binding_key" if len(set(texts)) < len(texts) else None
@@ -278,8 +276,7 @@ class _Export:
             return None
         name = "inferenceConfig"
         why = json_refusal(live.config, above=_LEVELS_ABOVE_CONFIG)
-        if why is None and (self._secret(name, "config") or self._sensitivity.occurs_in(live.config)):
-            why = _secret_in(live.config, self._sensitivity)
+        why = why or self._secret(name, "config") or secret_refusal(live.config, self._sensitivity)
         if why is not None:
             self._leave_out(self._live.address, name, why)
             return None
@@ -298,12 +295,6 @@ def _in_order(value: JsonValue) -> JsonValue:
 
 def _refusal_of_policy(policy: JsonValue) -> str | None:
     return policy_refusal(policy) or contradiction_in(policy)
-
-
-def _secret_in(value: JsonValue, sensitivity: Sensitivity) -> str:
-    """Say that a value holds a secret, and under which key: no deeper than that, since what is below may be one, too."""
-    path = secret_path(value, sensitivity)
-    return f"{_SECRET} ({quoted(path)})" if path else _SECRET
 
 
 def claims_of(apps: Iterable[App]) -> dict[tuple[str, str], str]:
