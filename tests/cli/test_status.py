@@ -344,6 +344,9 @@ spec:
 """
 
 
+TO_BE_APPROVED: dict[str, Any] = {"action": "status", "status": 403, "code": "approval_required", "times": 1}
+
+
 @pytest.fixture
 def waiting(office: Office) -> Office:
     """Make an app whose deployment to production was told to wait for a person."""
@@ -377,6 +380,43 @@ def test_what_came_to_pass_awaits_nothing(waiting: Office) -> None:
     ok(waiting.plane.local.put("/policy", json={"require_approval": []}))
     ok(waiting.plane.api.post("/apps/demo/capabilities/chat/enable", json={}), 201)
     assert document(waiting, "demo")["awaiting_approval"] == []
+
+
+def test_an_app_that_awaits_approval_is_not_there_yet(office: Office) -> None:
+    """Whose creation was told to wait is shown beside the org's apps, and no more once it is there."""
+    office.plane.with_app("other")
+    office.plane.inject("apps.create", **TO_BE_APPROVED)
+    office.declare("demo")
+    assert office.apply().code == 5
+    text = status(office).stdout
+    assert "demo   not there yet\n  awaiting  approval to create app demo, since " in text
+    (awaited,) = document(office)["awaiting_approval"]
+    assert awaited["address"] == "app/demo"
+    assert document(office, "other")["awaiting_approval"] == []
+    assert office.apply().code == 0
+    assert document(office)["awaiting_approval"] == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "before", "after"),
+    [
+        ("apps.put_slot", None, "{slots: [{capability: chat}]}"),
+        ("apps.delete_slot", "{slots: [{capability: chat}]}", "{slots: []}"),
+        ("apps.archive", "{}", "{archived: true}"),
+    ],
+)
+def test_what_a_person_approved_awaits_nothing(office: Office, operation: str, before: str | None, after: str) -> None:
+    """A slot that is there, or gone, and an app that is archived: what a status shows is not waited for."""
+    head = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: demo}\nspec: "
+    office.declare("demo", text=head + (before or "{}"))
+    assert office.apply().code == 0
+    office.plane.inject(operation, **TO_BE_APPROVED)
+    office.declare("demo", text=head + after)
+    assert office.apply().code == 5
+    assert len(document(office, "demo")["awaiting_approval"]) == 1
+    office.desk.directory.joinpath(".octosync/state.db").rename(office.desk.directory / "kept.db")
+    assert office.apply().code == 0
+    assert document(office, "demo", "--state", "kept.db")["awaiting_approval"] == []
 
 
 def test_a_journal_that_cannot_be_read_is_said(waiting: Office) -> None:

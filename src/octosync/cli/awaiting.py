@@ -8,7 +8,7 @@ from typing import Final
 
 from octosync.cli.console import err
 from octosync.errors import OctosyncError, RemoteError
-from octosync.model import Address, AppStatus, Awaited, JournalledAction, JournalledRun, Status
+from octosync.model import Address, App, AppStatus, Awaited, JournalledAction, JournalledRun, Kind, Section, Status
 from octosync.octomil import Connection
 from octosync.report import render_error
 from octosync.state import RecordedRuns
@@ -25,8 +25,11 @@ class Approvals:
         self._connection = connection
         self._has_complained = False
 
-    def of(self, statuses: Iterable[AppStatus], org: str | None) -> tuple[Awaited, ...] | None:
-        """Return what still awaits approval of the apps that are shown, by address; None where the journal can't be read."""
+    def of(self, statuses: Iterable[AppStatus], org: str | None, *, every: bool) -> tuple[Awaited, ...] | None:
+        """Return what still awaits approval of the apps that are shown, by address; None where the journal can't be read.
+
+        `every`: all of the org's apps are shown, so one that is not there is to be made once it is approved.
+        """
         shown = {status.slug: status for status in statuses}
         try:
             last = self._last_actions(org)
@@ -36,12 +39,12 @@ class Approvals:
                 err(render_error(error, written="What awaits approval is not known."))
             return None
         waiting = (awaited for run, action in last for awaited in _awaited(run, action))
-        return tuple(
-            sorted(
-                (one for one in waiting if one.address.app in shown and not _is_over(one, shown[one.address.app])),
-                key=lambda one: one.address.sort_key,
-            )
+        open_ = (
+            one
+            for one in waiting
+            if (not _is_over(one, shown[one.address.app]) if one.address.app in shown else every and _makes_app(one))
         )
+        return tuple(sorted(open_, key=lambda one: one.address.sort_key))
 
     def _last_actions(self, org: str | None) -> list[tuple[JournalledRun, JournalledAction]]:
         """Return the last action at each address of this control plane and org."""
@@ -59,8 +62,24 @@ def _awaited(run: JournalledRun, action: JournalledAction) -> Iterator[Awaited]:
         yield Awaited(address=Address.parse(action.address), verb=action.verb, run=run.id, at=action.begun_at)
 
 
+def _makes_app(awaited: Awaited) -> bool:
+    return awaited.address.kind is Kind.APP and awaited.verb == "create"
+
+
 def _is_over(awaited: Awaited, status: AppStatus) -> bool:
-    """Say whether what was asked for has come to pass since: it is deployed, or its canary runs."""
-    deployments = () if isinstance(status.deployments, RemoteError) else status.deployments
-    mine = [one for one in deployments if one.live and one.address == awaited.address]
-    return bool(mine) and (awaited.verb == "enable" or any(one.canary is not None for one in mine))
+    """Say whether what was asked for has come to pass since, as far as a status shows that."""
+    there = any(slot.address == awaited.address for slot in status.slots) if isinstance(status.slots, tuple) else None
+    match awaited.address.kind, awaited.verb:
+        case Kind.CAPABILITY, verb:
+            deployments = () if isinstance(status.deployments, RemoteError) else status.deployments
+            mine = [one for one in deployments if one.live and one.address == awaited.address]
+            return bool(mine) and (verb == "enable" or any(one.canary is not None for one in mine))
+        case Kind.APP, "create":
+            return True  # it is shown
+        case Kind.APP, "archive":
+            return isinstance(status.app, App) and status.app.archived
+        case Kind.SLOT, "create":
+            return there is True
+        case Kind.SLOT, "delete":
+            return there is False and Section.SLOTS not in status.cut
+    return False

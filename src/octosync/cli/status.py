@@ -155,7 +155,7 @@ async def look_at(
     facts = StatusFacts(
         control_plane=plane,
         requests=remote.requests - before,
-        awaiting=approvals.of(statuses, plane.org_id),
+        awaiting=approvals.of(statuses, plane.org_id, every=not patterns),
     )
     return Seen(at, statuses, facts, now)
 

@@ -69,13 +69,16 @@ def closing_lines(run_id: str, *, command: str | None, journal: str | None, exit
 
 
 def run_line(run_id: str, *, journal: str | None, exit_code: ExitCode) -> str:
-    """Say which run it was, which file has every request of it, and how it ended."""
+    """Say which run it was, what shows every request of it, and how it ended."""
     return f"{run_words(run_id, journal)}        exit {int(exit_code)}"
 
 
 def run_words(run_id: str, journal: str | None) -> str:
-    """Name a run, and the journal that has all of it."""
-    return f"Run {visible(run_id)}{f', journal {visible(journal)}' if journal else ''}"
+    """Name a run, and the command that shows all of it; `journal` is named where it is not at its usual place."""
+    if journal is None:
+        return f"Run {visible(run_id)}"
+    where = "" if journal == str(DEFAULT_PATH) else f" --state {quoted(visible(journal))}"
+    return f"Run {visible(run_id)}: octosync history {visible(run_id)}{where}"
 
 
 def status_counts(statuses: Sequence[Status], ink: Ink) -> str:

@@ -40,7 +40,15 @@ def render_status(statuses: Sequence[AppStatus], facts: StatusFacts, *, colour: 
     lines = [head, *_errors(statuses, pen.ink)]
     for status in statuses:
         lines += ["", *_app(status, [one for one in facts.awaiting or () if one.address.app == status.slug], pen)]
-    return text_of((*lines, "", _closing(statuses, facts, pen.ink)))
+    return text_of((*lines, *_not_there_yet(statuses, facts), "", _closing(statuses, facts, pen.ink)))
+
+
+def _not_there_yet(statuses: Iterable[AppStatus], facts: StatusFacts) -> Iterator[str]:
+    """Yield what awaits approval of apps that do not exist yet."""
+    shown = {status.slug for status in statuses}
+    for one in facts.awaiting or ():
+        if one.address.app not in shown:
+            yield from ("", f"{visible(one.address.app)}   not there yet", f"  awaiting  {_awaiting(one)}")
 
 
 def _errors(statuses: Iterable[AppStatus], ink: Ink) -> Iterator[str]:
