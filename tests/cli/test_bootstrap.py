@@ -253,8 +253,9 @@ def test_what_was_made_otherwise_is_declared_as_it_is(office: Office) -> None:
 def test_the_control_plane_is_named_and_the_run_recorded(office: Office) -> None:
     """The journal is the one that --state names, and history tells of it like of any other run."""
     ran = bootstrap(office, "--state", "runs.db")
-    assert "journal runs.db        exit 0" in ran.stderr
-    told = office.desk.octosync("history", "last", "--state", "runs.db").stdout
+    typed = ran.stderr.splitlines()[-1].partition(": octosync ")[2].partition("        exit 0")[0]
+    assert typed.endswith(" --state runs.db")
+    told = office.desk.octosync(*typed.split()).stdout
     assert "✓ create app/notes " in told
 
 

@@ -70,7 +70,12 @@ def outcomes(plan: Plan, **statuses: dict[str, Any]) -> list[Outcome]:
 
 
 def applied(plan: Plan, made: list[Outcome], **more: Any) -> str:
-    facts = {"run_id": "01JD", "go_on": "octosync apply -f apps/", "exit_code": ExitCode.PARTIAL, "journal": "s.db"}
+    facts = {
+        "run_id": "01JD",
+        "go_on": "octosync apply -f apps/",
+        "exit_code": ExitCode.PARTIAL,
+        "history": "octosync history 01JD",
+    }
     return render_outcomes_markdown(planned(plan, command="apply"), made, **{**facts, **more})
 
 
@@ -243,7 +248,7 @@ def test_hostile_texts_do_nothing(text: str, max_bytes: int) -> None:
             run_id=f"i{text}",
             go_on=text,
             exit_code=ExitCode.INTERRUPTED,
-            journal=f"j{text}",
+            history=f"j{text}",
             max_bytes=max_bytes,
         ),
     ):

@@ -60,7 +60,7 @@ def text_of(made: list[Outcome], **more: Any) -> str:
 
 def test_outcomes_read_as_people_expect() -> None:
     """Counts first, then only what needs attention, each with reference, message, requests, hints and place."""
-    assert_golden(GOLDEN / "outcomes.txt", text_of(PARTIAL, journal=".octosync/state.db"))
+    assert_golden(GOLDEN / "outcomes.txt", text_of(PARTIAL, history="octosync history 01JD"))
 
 
 def test_a_full_success_is_two_lines() -> None:

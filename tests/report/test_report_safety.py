@@ -105,7 +105,7 @@ def everything(text: str, *, colour: bool) -> list[str]:
             command=text,
             exit_code=ExitCode.INTERRUPTED,
             colour=colour,
-            journal=f"j{text}",
+            history=f"j{text}",
         ),
         render_error(error, written=f"w{text}", colour=colour),
         render_diagnostics([finding], files=1, colour=colour),

@@ -50,7 +50,7 @@ def text_of(*standings: Standing, **more: Any) -> str:
         "command": "octosync apply -f apps/ --wait=10m",
         "look": "octosync status --context production",
         "run_id": "01JD",
-        "journal": ".octosync/state.db",
+        "history": "octosync history 01JD",
         "exit_code": ExitCode.UNCOVERED,
         "colour": False,
     }
@@ -65,7 +65,7 @@ def test_a_wait_reads_as_people_expect() -> None:
 def test_where_all_is_well_nothing_is_to_be_done() -> None:
     """No advice for what is covered, or was not waited for."""
     assert text_of(*EVERY[:2], exit_code=ExitCode.DONE).splitlines()[2:] == [
-        "Run 01JD, journal .octosync/state.db        exit 0"
+        "Run 01JD: octosync history 01JD        exit 0"
     ]
     assert text_of(EVERY[0], run_id=None, exit_code=ExitCode.DONE).count("\n") == 1
 

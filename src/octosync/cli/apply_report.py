@@ -14,6 +14,7 @@ import click
 
 from octosync.cli.console import err, out, out_json, wants_colour
 from octosync.cli.failing import report_failure
+from octosync.cli.options import typed_history
 from octosync.cli.turning import Prepared
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
 from octosync.model import Outcome, Standing
@@ -127,11 +128,14 @@ class Report:
             written.outcomes,
             run_id=written.run,
             go_on=self.go_on if written.code is not ExitCode.DONE else None,
-            journal=str(self.journal),
+            history=self._history(written),
             exit_code=code,
             waited=said,
             max_bytes=max_bytes,
         )
+
+    def _history(self, written: Written) -> str | None:
+        return None if written.run is None else typed_history(written.run, self.journal)
 
     def _outcomes(self, written: Written, run: str, *, closes: bool) -> str:
         return render_outcomes(
@@ -139,7 +143,7 @@ class Report:
             written.outcomes,
             run_id=run,
             command=self.go_on,
-            journal=str(self.journal),
+            history=self._history(written),
             exit_code=written.code,
             colour=wants_colour(sys.stdout, self.prepared.asked.colour),
             closes=closes,
@@ -155,7 +159,7 @@ class Report:
             look=shlex.join(("octosync", "status", *self.prepared.typed_to_look)),
             run_id=written.run if closes else None,
             is_partial=written.code is not ExitCode.DONE,
-            journal=str(self.journal),
+            history=self._history(written),
             exit_code=code,
             colour=self.output == "text" and wants_colour(sys.stdout, self.prepared.asked.colour),
         )

@@ -20,7 +20,7 @@ from octosync.cli.connecting import control_plane
 from octosync.cli.console import err, out
 from octosync.cli.failing import report_failure
 from octosync.cli.keyfile import KeyFile
-from octosync.cli.options import option, output_option, state_option
+from octosync.cli.options import option, output_option, state_option, typed_history
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.cli.remote import Reach, control_plane_options, open_client, reach
 from octosync.errors import ExitCode, Interrupted, OctosyncError, UsageError
@@ -125,7 +125,7 @@ class _Bootstrapping:
                 lost = self._hand_over(result, record.run)
                 code = _code(result, lost, stopping)
                 self._report(result, lost, result.unrecorded or _end(record, code))
-        err(render_bootstrap_end(run_id=record.run, journal=str(self.journal), exit_code=code))
+        err(render_bootstrap_end(run_id=record.run, history=typed_history(record.run, self.journal), exit_code=code))
         return code
 
     @property
@@ -155,7 +155,7 @@ class _Bootstrapping:
             f"the run was ended at once: app `{self.asked.slug}` may have been made, and then its keys are lost",
             hints=(
                 "Run this again: it looks first, makes the app if it isn't there, and says so if it is.",
-                f"Run {record.run}, journal {self.journal}",
+                f"What was sent:  {typed_history(record.run, self.journal)}",
             ),
         )
         error.exit_code = stopping.code or error.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,6 +103,12 @@ state_option: Callable[[F], F] = option(
     show_default=True,
     help="The journal of runs and actions.",
 )
+
+
+def typed_history(run: str, journal: Path) -> str:
+    """Return the command line that shows a run from the journal it is in."""
+    return shlex.join(("octosync", "history", run, *(() if journal == DEFAULT_PATH else ("--state", str(journal)))))
+
 
 file_option: Callable[[F], F] = option(
     "-f",

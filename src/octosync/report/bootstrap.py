@@ -46,6 +46,6 @@ def render_bootstrapped(*, app: str, target: str, where: str, key_file: str | No
     )
 
 
-def render_bootstrap_end(*, run_id: str, journal: str, exit_code: ExitCode) -> str:
-    """Say where the run is recorded, and how it ended."""
-    return text_of((run_line(run_id, journal=journal, exit_code=exit_code),))
+def render_bootstrap_end(*, run_id: str, history: str, exit_code: ExitCode) -> str:
+    """Say what shows the run, and how it ended."""
+    return text_of((run_line(run_id, history=history, exit_code=exit_code),))

@@ -96,7 +96,7 @@ def render_outcomes_markdown(
     run_id: str | None,
     go_on: str | None,
     exit_code: ExitCode,
-    journal: str | None = None,
+    history: str | None = None,
     waited: str = "",
     max_bytes: int = MAX_BYTES,
 ) -> str:
@@ -115,7 +115,7 @@ def render_outcomes_markdown(
         *([Part(_LOST, (fence("text", waited.splitlines()), ""))] if waited else []),
         *_going_on(go_on),
         *_apps(plan, groups),
-        _end(planned, *([] if run_id is None else [run_words(run_id, journal)])),
+        _end(planned, *([] if run_id is None else [run_words(run_id, history)])),
     ]
     return _document(parts, max_bytes, "octosync history")
 

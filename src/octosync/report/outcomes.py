@@ -44,12 +44,12 @@ def render_outcomes(
     command: str,
     exit_code: ExitCode,
     colour: bool,
-    journal: str | None = None,
+    history: str | None = None,
     closes: bool = True,
 ) -> str:
     """Render what an apply did.
 
-    `command` is the command line that goes on where the run left off; `journal` the file that has every request of it.
+    `command` is the command line that goes on where the run left off; `history` the one that shows every request of it.
     An interrupted run lists what was done. `closes` False leaves the last lines to what is still to be said.
     """
     ink = Ink(colour)
@@ -57,28 +57,25 @@ def render_outcomes(
     lines += (line for told in attention(plan, outcomes, ink) for line in told)
     if closes:
         goes_on = command if exit_code is not ExitCode.DONE else None
-        lines += closing_lines(run_id, command=goes_on, journal=journal, exit_code=exit_code)
+        lines += closing_lines(run_id, command=goes_on, history=history, exit_code=exit_code)
     return text_of(lines)
 
 
-def closing_lines(run_id: str, *, command: str | None, journal: str | None, exit_code: ExitCode) -> Iterator[str]:
+def closing_lines(run_id: str, *, command: str | None, history: str | None, exit_code: ExitCode) -> Iterator[str]:
     """Yield the last lines of a run's report: the command to go on with, where there is one, its id, and its exit code."""
     if command is not None:
         yield f"To go on: {visible(command)} ({AGAIN})"
-    yield run_line(run_id, journal=journal, exit_code=exit_code)
+    yield run_line(run_id, history=history, exit_code=exit_code)
 
 
-def run_line(run_id: str, *, journal: str | None, exit_code: ExitCode) -> str:
+def run_line(run_id: str, *, history: str | None, exit_code: ExitCode) -> str:
     """Say which run it was, what shows every request of it, and how it ended."""
-    return f"{run_words(run_id, journal)}        exit {int(exit_code)}"
+    return f"{run_words(run_id, history)}        exit {int(exit_code)}"
 
 
-def run_words(run_id: str, journal: str | None) -> str:
-    """Name a run, and the command that shows all of it; `journal` is named where it is not at its usual place."""
-    if journal is None:
-        return f"Run {visible(run_id)}"
-    where = "" if journal == str(DEFAULT_PATH) else f" --state {quoted(visible(journal))}"
-    return f"Run {visible(run_id)}: octosync history {visible(run_id)}{where}"
+def run_words(run_id: str, history: str | None) -> str:
+    """Name a run, and the command that shows all of it."""
+    return f"Run {visible(run_id)}{f': {visible(history)}' if history else ''}"
 
 
 def status_counts(statuses: Sequence[Status], ink: Ink) -> str:

@@ -31,7 +31,7 @@ def render_waited(
     colour: bool,
     run_id: str | None = None,
     is_partial: bool = False,
-    journal: str | None = None,
+    history: str | None = None,
 ) -> str:
     """Render what became of what a run waited for, at most `timeout` long ("": not at all), and the end of its report.
 
@@ -51,7 +51,7 @@ def render_waited(
         lines.append(f"To follow it again: {visible(command)} (plans again: what is applied is not sent twice)")
     if run_id is not None:
         goes_on = command if is_partial else None
-        lines += closing_lines(run_id, command=goes_on, journal=journal, exit_code=exit_code)
+        lines += closing_lines(run_id, command=goes_on, history=history, exit_code=exit_code)
     return text_of(lines)
 
 
