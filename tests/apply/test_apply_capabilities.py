@@ -126,6 +126,21 @@ async def test_an_enable_that_deploys_another_variant_than_the_pin(site: Site, t
     assert "other" in outcome.message
 
 
+@pytest.mark.parametrize(("kind", "status"), [("enable capability", 202), ("optimize capability", 200)])
+async def test_a_yes_that_shows_no_deployment_proves_nothing(site: Site, kind: str, status: int) -> None:
+    """An answer with an id and a status may be a job's: reading tells that nothing came of it."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    before = deployments(site.plane)
+    job = {"id": "job_1", "status": "queued"}
+    site.plane.break_with({"operation": case.operation, "action": "answer", "status": status, "value": job})
+    (outcome,) = (await site.act(turn)).outcomes
+    assert said(outcome) == ("not_kept", "not-kept")
+    assert ("no canary was started" in outcome.message) == (kind == "optimize capability")
+    assert deployments(site.plane) == before
+
+
 @pytest.mark.parametrize(
     ("variant", "fate"), [("better", ("done", "")), ("best", ("failed", "optimize-chose-another"))]
 )

@@ -50,13 +50,19 @@ def fields_in(action: Action, body: JsonValue, contract: Contract) -> JsonObject
     return body
 
 
-def fields_of_deployment(action: EnableCapability | OptimizeCapability, deployment: Deployment) -> JsonObject:
-    """Return what an action on a capability came to, as far as a deployment says it; the variant is the one to come."""
+def fields_of_deployment(action: EnableCapability | OptimizeCapability, deployment: Deployment) -> JsonObject | None:
+    """Return what an action on a capability came to, as far as a deployment says it; the variant is the one to come.
+
+    None where nothing came of it: no canary runs, and what was deployed before is deployed.
+    """
     fields: dict[str, JsonValue] = {"capability": deployment.capability, "environment": deployment.environment}
     variant = deployment.variant
-    if isinstance(action, OptimizeCapability) and deployment.canary is not None:
-        # A canary that does not name its candidate is one to what was suggested, for all that can be known.
-        variant = deployment.canary.candidate or action.suggested
+    if isinstance(action, OptimizeCapability):
+        if deployment.canary is not None:
+            # A canary that does not name its candidate is one to what was suggested, for all that can be known.
+            variant = deployment.canary.candidate or action.suggested
+        elif variant == (action.before or {}).get("model_variant_id"):
+            return None
     if variant is not None:
         fields["model_variant_id"] = variant
     return fields
@@ -111,8 +117,10 @@ def _value(action: Action, name: str, fields: JsonObject) -> JsonValue | Absent:
     return fields[name] if name in fields else defaults.get(name, ABSENT)
 
 
-def describe(change: FieldChange, sensitivity: Sensitivity) -> str:
+def describe(action: Action, change: FieldChange, sensitivity: Sensitivity) -> str:
     """Say what was sent and what was kept, never a sensitive value."""
+    if not change.path and isinstance(action, OptimizeCapability):
+        return "no canary was started"
     if not change.path:
         return "it is still there" if change.before is ABSENT else "it is not there"
     sent, kept = (_text(change, value, sensitivity) for value in (change.before, change.after))

@@ -178,7 +178,7 @@ class Performer:
             action,
             Status.NOT_KEPT,
             ids,
-            f"the control plane said yes ({action.operation}{request}), but {describe(lost, self.sensitivity)}",
+            f"the control plane said yes ({action.operation}{request}), but {describe(action, lost, self.sensitivity)}",
             reference="not-kept",
             hints=(
                 "Compare the manifest with what the control plane supports; the next plan shows what is there now.",

@@ -147,16 +147,18 @@ def body_of(address: Address) -> JsonObject:
 
 
 def deployment_in(body: JsonValue, address: Address) -> Deployment | None:
-    """Read an answer to enable or optimize as the deployment at an address; None where it doesn't hold one that is live."""
+    """Read an answer to enable or optimize as a deployment of an address's app; None where it doesn't hold one that is live.
+
+    What does not say of which capability it is, and where, may be a job's answer, and holds none.
+    """
     inner = body.get("deployment", body) if isinstance(body, Mapping) else None
-    capability, environment = address.placement
     try:
         found = WireDeployment.model_validate(inner)
     except ValidationError:
         return None
-    if not found.is_live:
+    if not found.is_live or found.capability is None or found.environment is None:
         return None
-    return _deployment(found, address.app, found.capability or capability, found.environment or environment)
+    return _deployment(found, address.app, found.capability, found.environment)
 
 
 def deployment_of(
