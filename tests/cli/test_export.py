@@ -259,6 +259,20 @@ def test_a_folder_that_is_none_is_refused_before_anything_is_read(live: Office) 
     assert live.log() == []
 
 
+def test_an_empty_folder_name_is_refused(live: Office) -> None:
+    """`-o "$DIR"` where DIR is not set writes nothing into the working directory."""
+    assert export(live, "-o", "").code == 64
+    assert live.desk.files() == {}
+    assert live.log() == []
+
+
+def test_manifests_in_a_pipe_are_utf8_whatever_the_locale(live: Office) -> None:
+    """A manifest is UTF-8, and an escape for what the locale lacks would be another text."""
+    ok(live.plane.api.patch("/apps/notes", json={"name": "Köln 東京"}))
+    ran = live.desk.run("export", "notes", "--url", live.url, environment={"PYTHONIOENCODING": "ascii"})
+    assert "  name: Köln 東京\n" in ran.stdout
+
+
 def test_a_file_that_cant_be_written_says_how_far_it_got(live: Office) -> None:
     """What stops the writing is named with its file, after the count of those that were written."""
     (live.desk.directory / "apps/search.yaml").mkdir(parents=True)
@@ -297,6 +311,15 @@ def test_an_app_that_cant_be_read_is_an_error_and_the_others_are_written(live: O
     assert "error: unreadable-answer: search: the answer is not JSON" in ran.stderr
     assert ran.stderr.endswith("Wrote 1 manifest to apps, 1 app not exported.\n")
     assert list(live.desk.files()) == ["apps/notes.yaml"]
+
+
+def test_what_is_wrong_with_all_apps_is_said_once(live: Office) -> None:
+    """A control plane that answers nonsense is one error, not one for each of its apps."""
+    live.break_with({"operation": "apps.list_slots", "action": "garbage", "times": None})
+    ran = export(live, "-o", "apps")
+    assert ran.code == 1
+    assert ran.stderr.count("error: ") == 1
+    assert live.desk.files() == {}
 
 
 def test_a_config_with_a_secret_is_left_out_whole(live: Office) -> None:

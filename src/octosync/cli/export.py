@@ -36,7 +36,14 @@ _SECTIONS: Final = {
     "deploy": Section.DEPLOYMENTS,
 }
 _SHOWN: Final = "targets,slots,inference_config,deploy"
-_STDOUT: Final = Path("-")
+_STDOUT: Final = "-"
+
+
+def _directory(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    """Read `-o`, None for standard output. An empty one is refused: `-o "$DIR"` without DIR must not mean this folder."""
+    if value == "":
+        raise click.BadParameter("it is empty; is a variable not set?", ctx, parameter)
+    return None if value is None or value == _STDOUT else Path(value)
 
 
 def _sections(ctx: click.Context, parameter: click.Parameter, value: str) -> frozenset[Section]:
@@ -56,7 +63,7 @@ def _sections(ctx: click.Context, parameter: click.Parameter, value: str) -> fro
 @click.command(epilog="Example:  octosync export 'search-*' -o apps/")
 @click.argument("names", nargs=-1, metavar="[APP]...")
 @option(
-    "-o", "--out-dir", type=click.Path(path_type=Path), metavar="DIR", help="Write a file for each app; else to stdout."
+    "-o", "--out-dir", callback=_directory, metavar="DIR", help="Write a file for each app; else, or with -, to stdout."
 )
 @option("--force", env=False, is_flag=True, help="Replace files that are there with another text.")
 @option(
@@ -81,9 +88,8 @@ def command(
     if not unmanaged and click.get_current_context().get_parameter_source("paths") is ParameterSource.COMMANDLINE:
         raise UsageError("manifests-without-unmanaged", "-f names what is declared already: it goes with --unmanaged")
     check_names(names)
-    directory = None if out_dir in {None, _STDOUT} else out_dir
-    if directory is not None:
-        check_directory(directory)
+    if out_dir is not None:
+        check_directory(out_dir)
     at = reach(flags)
     declared = _declared(flags) if unmanaged else None
     wanted = Wanted(names=names, sections=sections, archived=archived, declared=declared)
@@ -93,12 +99,12 @@ def command(
         for slug, one in sorted(made.exported.items())
         if one.declares
     }
-    if directory is None:
+    if out_dir is None:
         out_manifest("---\n".join(texts.values()))
         placed = Placed(len(texts), 0)
     else:
-        placed = place(directory, texts, force=force)
-    return _report(made, placed, directory, unmanaged=unmanaged)
+        placed = place(out_dir, texts, force=force)
+    return _report(made, placed, out_dir, unmanaged=unmanaged)
 
 
 def _ask(at: Reach, wanted: Wanted) -> Made:

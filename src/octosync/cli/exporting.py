@@ -98,6 +98,7 @@ async def make(
         *(App(slug=slug, whole=sections) for slug, sections in parts.items() if _is_wanted(slug, wanted, sections))
     )
     seen = await observe(remote, asked, now=now, listed=listed, progress=progress)
+    _raise_if_alike(seen, asked)
     made.errors |= seen.errors
     _refuse_absent(wanted, asked, seen, listed)
     claims = claims_of(wanted.declared or ())
@@ -149,6 +150,13 @@ def _refuse_absent(wanted: Wanted, asked: State, seen: Observation, listed: Read
     ]
     if absent:
         raise _no_such_app(absent, listed.value if listed is not None else {})
+
+
+def _raise_if_alike(seen: Observation, asked: State) -> None:
+    """Raise the error that all apps met alike: the control plane is not what it should be, and once is enough to say so."""
+    errors = list(seen.errors.values())
+    if len(errors) == len(asked.apps) > 1 and len({(type(one), one.reference, one.hints) for one in errors}) == 1:
+        raise errors[0]
 
 
 def _no_such_app(names: list[str], there: Mapping[str, App]) -> OctosyncError:
