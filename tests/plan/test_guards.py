@@ -364,6 +364,13 @@ def test_a_guard_that_is_lifted_asks_nothing() -> None:
     assert not plan_of(desired_app("a", targets=[]), answered, curiosity=Curiosity()).questions
 
 
+def test_what_a_deleted_slot_leaves_running_is_asked_all_the_same() -> None:
+    """Whether its deployment goes on is said of every deletion, so a lifted guard saves no request there."""
+    seen = observation(live_app("a", slots={"chat": {}}, read=set(Section) - {Section.DEPLOYMENTS}))
+    lifted = curiosity_of(GuardPolicy(allow_during_canary=True, allow_live_traffic=True), None)
+    assert plan_of(desired_app("a", slots={}), seen, curiosity=lifted).questions.deployments == ("a",)
+
+
 def test_overrides_that_are_in_force_are_told() -> None:
     """Whether they turn out to be needed or not."""
     policy = GuardPolicy(allow_during_canary=True, allow_live_traffic=True)

@@ -30,8 +30,9 @@ UNSAFE_UNDER_TRAFFIC: Final = (ArchiveApp, DeleteSlot, RemoveTarget)
 class Curiosity:
     """How much a run wants to know.
 
-    `canaries` and `traffic` of apps where a guard would mind them: not where that guard is lifted. `authors_since`: how far
-    back the org's feed is read for who changed what, None: not at all.
+    `canaries` and `traffic` of apps where a guard would mind them: not where that guard is lifted; a slot that is deleted
+    asks for deployments all the same, since the plan says which go on without it. `authors_since`: how far back the org's
+    feed is read for who changed what, None: not at all.
     """
 
     canaries: bool = True
@@ -51,14 +52,16 @@ def questions_of(
     """Say what is still to be asked for a plan of these actions; what was asked before is not asked again."""
     actions = tuple(actions)
     there = seen.state.apps
-    minded = {one.address.app for one in actions if isinstance(one, UNSAFE_DURING_CANARY)}
+    minded = {
+        one.address.app
+        for one in actions
+        if isinstance(one, UNSAFE_DURING_CANARY if curiosity.canaries else DeleteSlot)
+    }
     exposed = {one.address.app for one in actions if isinstance(one, UNSAFE_UNDER_TRAFFIC)}
     wants_authors = curiosity.authors_since is not None and any(map(needs_author, actions))
     return Questions(
         deployments=tuple(
-            slug
-            for slug in sorted(minded & there.keys())
-            if curiosity.canaries and Section.DEPLOYMENTS not in there[slug].whole
+            slug for slug in sorted(minded & there.keys()) if Section.DEPLOYMENTS not in there[slug].whole
         ),
         routing=tuple(slug for slug in sorted(exposed) if curiosity.traffic and slug not in seen.routing),
         previews=tuple(sorted(previews)),
