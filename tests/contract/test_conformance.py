@@ -12,8 +12,7 @@ import yaml
 from tests.support.openapi import compared, move, operation_in, own_document, said, schema_in
 
 from octosync.contract import Contract
-from octosync.contract.conformance import Conformance
-from octosync.contract.openapi import read_document
+from octosync.contract.conformance import Conformance, read_document
 from octosync.errors import OctosyncError
 from octosync.manifest.configuration_reading import read_configuration_text
 from octosync.report.api import overrides_yaml

@@ -15,8 +15,8 @@ from octosync.apply import FirstApp
 from octosync.cli.root import octosync
 from octosync.contract import OPERATIONS
 from octosync.contract.bodies import Sent, SentBootstrap
+from octosync.contract.conformance.parts import parts_of
 from octosync.contract.exchanges import EXCHANGES
-from octosync.contract.parts import parts_of
 from octosync.octomil import Octomil
 from octosync.server.routes import operation_at
 

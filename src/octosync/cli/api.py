@@ -15,8 +15,7 @@ from octosync.cli.connecting import proxy_for
 from octosync.cli.console import out, out_json, wants_colour
 from octosync.cli.options import colour_option, config_option, option, output_option
 from octosync.cli.remote import ask, configuration_in, control_plane_options, reach
-from octosync.contract.conformance import compare_with
-from octosync.contract.openapi import LARGEST_DOCUMENT, read_document
+from octosync.contract.conformance import LARGEST_DOCUMENT, compare_with, read_document
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.octomil import API_PATH, PROBED_BY_GET, fetch, is_url, source_of
 from octosync.octomil import probe as probe_reads

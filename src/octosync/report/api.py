@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from octosync.contract import OPERATIONS, Contract, Operation
-from octosync.contract.conformance import Compared, Conformance
+from octosync.contract.conformance import Compared, Conformance, Finding, Level
 from octosync.contract.exchanges import EXCHANGES
-from octosync.contract.findings import Finding, Level
 from octosync.contract.overrides import Overrides
 from octosync.model import JsonObject
 from octosync.plan import FORMAT_VERSION

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from octosync.contract.openapi import Document, list_of
+from octosync.contract.conformance.openapi import Document, list_of
 
 _DEEPEST: Final = 120  # schemas that are made of schemas
 _OBJECT, _ARRAY, _NULL = "object", "array", "null"

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from octosync.contract.conformance.findings import Finding, Kind, Level, cant_tell
+from octosync.contract.conformance.openapi import Described, Document, mapping_of
+from octosync.contract.conformance.parts import Part, parts_of
+from octosync.contract.conformance.schemas import Schemas, Shape, listed
 from octosync.contract.exchanges import LARGEST_PAGE, Exchange
-from octosync.contract.findings import Finding, Kind, Level, cant_tell
-from octosync.contract.openapi import Described, Document, mapping_of
-from octosync.contract.parts import Part, parts_of
-from octosync.contract.schemas import Schemas, Shape, listed
 
 # Parameters by which lists are paged elsewhere.
 _PAGING: Final = re.compile(

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from octosync.contract.comparing_answers import findings_of_answer
-from octosync.contract.comparing_requests import findings_of_query, findings_of_request
+from octosync.contract.conformance.answers import findings_of_answer
+from octosync.contract.conformance.findings import Finding, Kind, Level
+from octosync.contract.conformance.matching import Match, Matches, anonymous, match_operations, parameters_in
+from octosync.contract.conformance.openapi import Described, Document
+from octosync.contract.conformance.requests import findings_of_query, findings_of_request
+from octosync.contract.conformance.schemas import Schemas
 from octosync.contract.contract import Contract
 from octosync.contract.exchanges import EXCHANGES
-from octosync.contract.findings import Finding, Kind, Level
-from octosync.contract.matching import Match, Matches, anonymous, match_operations, parameters_in
-from octosync.contract.openapi import Described, Document
 from octosync.contract.operations import OPERATIONS, Operation
 from octosync.contract.overrides import Overrides, overrides_in
-from octosync.contract.schemas import Schemas
 from octosync.errors import ConfigError
 
 
