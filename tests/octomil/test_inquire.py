@@ -118,6 +118,19 @@ async def test_where_the_orgs_list_can_not_be_read_each_app_is_asked(site: Site)
     assert found.errors == {}
 
 
+async def test_an_orgs_list_that_can_not_be_read_is_not_asked_twice(site: Site) -> None:
+    """It would tell how many canaries run, too, and that it doesn't is known by then."""
+    for slug in ("a", "b"):
+        site.plane.app(slug, "chat", target=f"com.{slug}")
+    seen = await seen_of(site, "a", "b")
+    refused = {"operation": "deployments.list", "action": "status", "status": 403, "code": "forbidden", "times": None}
+    site.plane.break_with(refused)
+    found, requests = await answered(site, seen, deployments=("a", "b"), canaries=True)
+    assert sorted(requests) == ["/apps/a/deployments", "/apps/b/deployments", "/deployments"]
+    assert isinstance(found.canaries, RemoteError)
+    assert isinstance((await seen_of(site, "a", "b", deploy=True)).canaries, RemoteError)
+
+
 async def test_what_a_guard_has_to_know_and_can_not_be_read_is_an_error(site: Site) -> None:
     """Deployments and routing statistics of an app: its error, never an absence; the other app is not concerned."""
     for slug in ("a", "b", "c"):

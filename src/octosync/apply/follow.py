@@ -15,7 +15,7 @@ from typing import Final
 from octosync.apply.followed import Followed, settled, with_coverage, with_deployments
 from octosync.errors import CredentialRefused, RemoteError, Unavailable, Unreadable
 from octosync.model import Deployment, Fate, Standing, State
-from octosync.octomil import Octomil, deployments_reading, health, org_deployments_if_fewer
+from octosync.octomil import Octomil, Reading, deployments_reading, health, org_deployments_if_fewer
 from octosync.octomil.pacing import WINDOW_SECONDS, Sleep
 from octosync.octomil.spreading import spread
 
@@ -111,8 +111,8 @@ class Following:
         slugs = {one.address.app for one in self._pending()}
         apps = {slug: self._live.apps[slug] for slug in sorted(slugs) if slug in self._live.apps}
         reading = await org_deployments_if_fewer(self._remote, apps) if self._asks_org else None
-        self._asks_org = reading is not None
-        if reading is not None:
+        self._asks_org = isinstance(reading, Reading)
+        if isinstance(reading, Reading):
             for slug in apps:
                 self._deployed(slug, tuple(one for one in reading.value if one.app == slug))
             slugs -= apps.keys()

@@ -66,10 +66,13 @@ async def org_deployments_reading(
     return Reading(_sorted(client, "deployments.list", listing.items, listing.request_id, slug_of), listing.sent_at)
 
 
-async def org_deployments_if_fewer(client: Octomil, apps: Mapping[str, App]) -> Reading[tuple[Deployment, ...]] | None:
+async def org_deployments_if_fewer(
+    client: Octomil, apps: Mapping[str, App]
+) -> Reading[tuple[Deployment, ...]] | RemoteError | None:
     """Read the org's deployments where that takes fewer requests than those of each of these apps, else None.
 
-    Its first page tells; an org whose list can't be read, or names other apps than by their ids, is asked app by app.
+    Its first page tells. Where the list can't be read (the error), or names other apps than by their ids (None), each app is
+    to be asked.
     """
     slugs = {str(app.identity["id"]): slug for slug, app in apps.items() if "id" in app.identity}
     if len(apps) < 2 or len(slugs) < len(apps):
@@ -78,8 +81,8 @@ async def org_deployments_if_fewer(client: Octomil, apps: Mapping[str, App]) -> 
         reading = await org_deployments_reading(client, slugs, worth=lambda further: further < len(apps))
     except CredentialRefused:
         raise
-    except RemoteError:
-        return None
+    except RemoteError as error:
+        return error
     return None if reading is None or any(not one.app for one in reading.value) else reading
 
 

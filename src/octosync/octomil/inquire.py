@@ -21,6 +21,7 @@ from octosync.model import (
     State,
 )
 from octosync.octomil.activity import app_events, org_events
+from octosync.octomil.answers import Reading
 from octosync.octomil.client import Octomil
 from octosync.octomil.deployments import (
     check_optimization,
@@ -83,7 +84,9 @@ class _Inquiry:
         """Read the deployments of all the apps that are asked for at once, where that takes fewer requests."""
         wanted = {slug: self.seen.state.apps[slug] for slug in self.questions.deployments}
         reading = await org_deployments_if_fewer(self.client, wanted)
-        if reading is not None:
+        if not isinstance(reading, Reading):
+            self.canaries = reading if self.seen.canaries is None else None
+        else:
             self.canaries = running_canaries(reading.value)
             for slug in wanted:
                 self._keep_deployments(slug, tuple(one for one in reading.value if one.app == slug), reading.at)

@@ -89,7 +89,7 @@ class _Walk:
         self._slots: dict[str, tuple[Slot, ...]] = {}
         self._configs: dict[str, InferenceConfig] = {}
         self._deployments: dict[str, tuple[Deployment, ...]] = {}
-        self._canaries: int | None = None
+        self._canaries: int | RemoteError | None = None
         self._errors: dict[tuple[str, Section | None], RemoteError] = {}
         self._unavailable = 0
         self._read_at: dict[tuple[str, Section | None], float] = {}
@@ -133,7 +133,8 @@ class _Walk:
         """Read the deployments of all apps that declare some at once, where that takes fewer requests."""
         wanted = {slug: self._apps[slug] for slug, section in self._sections() if section is Section.DEPLOYMENTS}
         reading = await org_deployments_if_fewer(self._client, wanted)
-        if reading is None:
+        if not isinstance(reading, Reading):
+            self._canaries = reading
             return
         self._canaries = running_canaries(reading.value)
         for slug in wanted:

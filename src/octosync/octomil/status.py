@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from octosync.errors import CredentialRefused, RemoteError
 from octosync.model import App, AppStatus, Deployment, Event, Section, Slot
 from octosync.octomil.activity import app_events, org_events
+from octosync.octomil.answers import Reading
 from octosync.octomil.client import Octomil
 from octosync.octomil.deployments import deployments_page, health, org_deployments_if_fewer
 from octosync.octomil.observe import MOST_READ_BY_SLUG
@@ -118,7 +119,7 @@ class _Walk:
         """Read what lists of the whole org tell of the apps, where that takes fewer requests."""
         apps = {slug: app for slug, app in self.apps.items() if isinstance(app, App)}
         reading = await org_deployments_if_fewer(self.client, apps)
-        if reading is not None:
+        if isinstance(reading, Reading):
             found: dict[str, list[Deployment]] = {slug: [] for slug in apps}
             for one in reading.value:
                 found.get(one.app, []).append(one)
