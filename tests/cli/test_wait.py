@@ -294,6 +294,15 @@ def test_a_terminal_shows_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "notes" not in frame
 
 
+def test_a_timeout_after_a_space_is_told_how_to_be_typed(office: Office) -> None:
+    """`--wait 5m` reads 5m as a plan file; there being none, the message says how a timeout is typed."""
+    ran = office.apply("--wait", "5m")
+    assert ran.code == 1
+    assert "the plan file 5m can't be read" in ran.stderr
+    assert "If it is how long to wait: --wait=5m" in ran.stderr
+    assert "--wait=" not in office.apply("plan.json").stderr
+
+
 def test_the_help_shows_how_it_is_typed(office: Office) -> None:
     """Its value is optional, and goes after `=`."""
     assert "--wait[=TIMEOUT]" in office.desk.octosync("apply", "--help").stdout

@@ -124,6 +124,11 @@ def test_a_suggestion_without_a_name_is_only_shown() -> None:
     assert waits(planned(better(suggested=None))) == ["the orchestrator names no variant"]
 
 
+def test_a_suggestion_of_what_is_deployed_is_only_shown() -> None:
+    """A canary to the variant that runs would change nothing, run after run."""
+    assert waits(planned(better(suggested="v1"))) == ["it is what is deployed"]
+
+
 def test_at_most_so_many_canaries_run_in_the_org() -> None:
     """Those that run count; the rest waits in the order of the addresses, and says for what."""
     slugs = ["a", "b", "c", "d"]

@@ -12,6 +12,7 @@ from octosync import __version__
 from octosync.cli.gathering import Gathered
 from octosync.cli.turning import Asked
 from octosync.errors import PlanFileError, StalePlan
+from octosync.manifest import parse_duration
 from octosync.model import JsonObject
 from octosync.plan import Approval, read_approval
 from octosync.report import json_text
@@ -53,11 +54,20 @@ def read_plan_file(path: Path) -> Approval:
         raise PlanFileError(
             "plan-file-unreadable",
             f"the plan file {path} can't be read: {error.strerror}",
-            hints=("Write one with `octosync plan --plan-out FILE`.",),
+            hints=("Write one with `octosync plan --plan-out FILE`.", *_typed_apart(str(path))),
         ) from error
     if path.suffix in {".yaml", ".yml"} and not text.startswith(b"{"):
         raise _manifests(path, "YAML")
     return read_approval(text, file=str(path), octosync_version=__version__)
+
+
+def _typed_apart(text: str) -> tuple[str, ...]:
+    """Say how a timeout is typed, to who put a space before it."""
+    try:
+        parse_duration(text)
+    except ValueError:
+        return ()
+    return (f"If it is how long to wait: --wait={text}",)
 
 
 def _manifests(path: Path, kind: str) -> PlanFileError:

@@ -88,6 +88,8 @@ def _not_yet(one: Better) -> str:
     least = one.deploy.min_improvement or 0.0
     if one.check.suggested is None:
         return "the orchestrator names no variant"
+    if one.check.suggested == one.deployment.variant:
+        return "it is what is deployed"
     if one.check.largest is None:
         return "its improvement has no number"
     if one.check.largest <= 0 or one.check.largest < least:
