@@ -33,7 +33,7 @@ def test_a_run_is_told_by_its_id_its_beginning_or_as_the_last(office: Office) ->
     """The id that apply prints, any beginning that is clear, and `last` all mean the run; it names each request."""
     office.declare()
     applied = office.apply().stdout
-    run = applied.rpartition("\nRun ")[2].partition(",")[0]
+    run = applied.rpartition("\nRun ")[2].partition(":")[0]
     told = [office.desk.octosync("history", name) for name in (run, run[:8], "last")]
     assert {(ran.code, ran.stderr) for ran in told} == {(0, "")}
     assert len({ran.stdout for ran in told}) == 1

@@ -57,3 +57,12 @@ def test_structured_details_keep_their_shape() -> None:
     concealer = Concealer(Secret("oct_live_0123456789"))
     details = {"app_slug": "shop", "n": [1, None, True, "oct_live_0123456789"]}
     assert concealer.value(details) == {"app_slug": "shop", "n": [1, None, True, "(sensitive)"]}
+
+
+def test_what_is_masked_is_all_that_changes() -> None:
+    """The key is masked at any depth, as a key of an object too; long texts, line breaks and numbers stay as they came."""
+    long = "x" * 1000
+    value: JsonValue = {"a": [f"is {KEY}", long, "two\nlines", 1.5, None], KEY: True}
+    masked = {"a": ["is (sensitive)", long, "two\nlines", 1.5, None], "(sensitive)": True}
+    assert Concealer(Secret(KEY)).masked(value) == masked
+    assert Concealer().masked(value) == value

@@ -254,6 +254,23 @@ async def test_deployments_of_no_capability_are_not_ours(site: Site) -> None:
     assert "environment" in broken.errors["a"].message
 
 
+async def test_an_answer_that_echoes_the_key_shows_it_nowhere(site: Site) -> None:
+    """What is only shown, a reason or a variant, has the key masked; a plan would hold it otherwise."""
+    site.plane.app("a", "chat", target="com.a")
+    seen = await seen_of(site, "a")
+    async with site.client() as client:
+        token = client.connection.token
+    assert token is not None
+    key = token.reveal()
+    said = {"recommended_variant": {"id": key, "reason": f"because {key}"}, "device_count": 1, "warnings": [key]}
+    site.plane.break_with({"operation": "apps.capabilities.preview", "action": "answer", "value": said, "times": None})
+    found, _ = await answered(site, seen, previews=(chat("a"),))
+    preview = found.previews[chat("a")]
+    assert isinstance(preview, Preview)
+    assert (preview.variant, preview.reason) == ("(sensitive)", "because (sensitive)")
+    assert key not in repr(found)
+
+
 async def test_a_refused_key_ends_the_inquiry(site: Site) -> None:
     """A key that was revoked meanwhile is one error, not many answers that failed."""
     site.plane.app("a", "chat")

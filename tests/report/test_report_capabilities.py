@@ -179,7 +179,8 @@ def test_words_of_the_control_plane_are_harmless() -> None:
         ({"quality": -0.021, "latency": 0.1234}, " (latency 12.3 % better, quality 2.1 % worse)"),
         ({"latency": 0}, " (latency the same)"),
         ({"latency": "much"}, " (latency much)"),
-        ({"latency": True}, " (latency True)"),
+        ({"latency": True}, " (latency true)"),
+        ({"latency": None}, " (latency null)"),
     ],
 )
 def test_improvements_are_written_in_percent(improvement: dict[str, Any], words: str) -> None:

@@ -40,14 +40,17 @@ def validated(
 
 
 def parsed(client: Octomil, operation_id: str, model: type[W], body: JsonValue, request_id: str | None) -> W:
-    """Return the object as its wire model. Raises `Unreadable`; the error names fields, never their values."""
+    """Return the object as its wire model, the API key masked in it: such objects are shown, and never written back.
+
+    Raises `Unreadable`; the error names fields, never their values.
+    """
     if body is None:
         problem = "it is empty"
     elif not isinstance(body, Mapping):
         problem = "it is not an object"
     else:
         try:
-            return model.model_validate(body)
+            return model.model_validate(Concealer(client.connection.token).masked(body))
         except ValidationError as invalid:
             first = invalid.errors(include_input=False, include_url=False, include_context=False)[0]
             problem = f"field {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"

@@ -32,6 +32,18 @@ class Concealer:
         longest_first = sorted(spellings, key=lambda spelling: (-len(spelling), spelling))
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
+    def masked(self, value: JsonValue) -> JsonValue:
+        """Return a JSON value without what is masked, and otherwise as it came."""
+        if self._pattern is None:
+            return value
+        if isinstance(value, str):
+            return self._pattern.sub(SENSITIVE, value)
+        if isinstance(value, Mapping):
+            return {self._pattern.sub(SENSITIVE, key): self.masked(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.masked(item) for item in value]
+        return value
+
     def text(self, text: str, longest: int = LONGEST_SHOWN) -> str:
         """Return one line of at most `longest` characters that is safe to show."""
         if self._pattern is not None:

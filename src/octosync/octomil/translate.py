@@ -236,7 +236,10 @@ class Translator:
 
     @property
     def _scope(self) -> str:
-        return "apps:read" if self.operation.access is Access.READ else "apps:write"
+        if self.operation.access is Access.WRITE:
+            return "apps:write"
+        # Which one a question takes that is put by POST is not known.
+        return "apps:read" if self.operation.method == "GET" else "apps:read or apps:write"
 
     @property
     def _key(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -62,7 +63,7 @@ def improvement_words(improvement: Mapping[str, JsonValue]) -> str:
 
 def _percent(value: JsonValue) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return visible(str(value))
+        return visible(value if isinstance(value, str) else json.dumps(value))
     if not value:
         return "the same"
     return f"{abs(value) * 100:.3g} % {'better' if value > 0 else 'worse'}"
