@@ -1,0 +1,59 @@
+"""The workflows that a repository starts with: short ones, that call the reusable workflows of octosync's own version."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Final
+
+_FOLDER: Final = ".github/workflows"
+_NAMES: Final = ("octosync-plan.yml", "octosync-apply.yml", "octosync-drift.yml")
+_JOBS: Final = "\njobs:\n"
+_CONTEXT: Final = "production"
+_KEY: Final = "secrets.OCTOMIL_API_KEY "
+
+
+def starter_workflows(contexts: Sequence[str] = (_CONTEXT,), *, branch: str = "main") -> Mapping[str, str]:
+    """Return the workflows that plan, apply and watch for drift, by their path in a repository.
+
+    Each has a job for each of the contexts, which are names of octosync.yaml. One context's key is the secret
+    `OCTOMIL_API_KEY`; of several, each has its own, as `OCTOMIL_API_KEY_STAGING`, unless its environment holds
+    `OCTOMIL_API_KEY`, which goes before it. `branch` is the one whose pushes are applied.
+    """
+    templates = files("octosync.forge") / "starter"
+    return {
+        f"{_FOLDER}/{name}": _workflow((templates / name).read_text(encoding="utf-8"), contexts, branch)
+        for name in _NAMES
+    }
+
+
+def secret_for(context: str, contexts: Sequence[str]) -> str:
+    """Return the name of the secret that holds a context's key in the starter workflows."""
+    return "OCTOMIL_API_KEY" if len(contexts) == 1 else f"OCTOMIL_API_KEY_{_slug(context).replace('-', '_').upper()}"
+
+
+def _workflow(template: str, contexts: Sequence[str], branch: str) -> str:
+    head, _, job = template.partition(_JOBS)
+    if branch != "main":
+        head = head.replace("[main]", f"[{_scalar(branch)}]")
+    head = head.replace(f"octosync-{_CONTEXT}", f"octosync-{contexts[0] if len(contexts) == 1 else 'CONTEXT'}")
+    return head + _JOBS + "\n".join(_job(job, context, contexts) for context in contexts)
+
+
+def _job(template: str, context: str, contexts: Sequence[str]) -> str:
+    job = template.replace(f"context: {_CONTEXT}", f"context: {_scalar(context)}")
+    if len(contexts) == 1:
+        return job
+    job = job.replace(_KEY, f"secrets.{secret_for(context, contexts)} ")
+    return re.sub(r"\A  (\w+):", rf"  \1-{_slug(context)}:", job)
+
+
+def _slug(context: str) -> str:
+    """Return a name for a job, which has letters, digits, dashes and underscores only."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", context)
+
+
+def _scalar(text: str) -> str:
+    """Write a name into YAML, in quotes where it needs them."""
+    return text if re.fullmatch(r"[A-Za-z][\w./-]*", text) else "'" + text.replace("'", "''") + "'"

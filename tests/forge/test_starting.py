@@ -1,0 +1,59 @@
+"""The workflows that a repository starts with."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from octosync import __version__
+from octosync.forge import secret_for, starter_workflows
+
+_ONE = starter_workflows()
+
+
+def _jobs(text: str) -> dict[str, Any]:
+    jobs: dict[str, Any] = yaml.safe_load(text)["jobs"]
+    return jobs
+
+
+def test_there_is_one_to_plan_one_to_apply_and_one_for_drift() -> None:
+    """They are where GitHub looks for them, and short enough to be read at once."""
+    assert list(_ONE) == [f".github/workflows/octosync-{name}.yml" for name in ("plan", "apply", "drift")]
+    assert all(len(text.splitlines()) <= 25 for text in _ONE.values())
+
+
+@pytest.mark.parametrize("name", _ONE)
+def test_they_call_the_workflows_of_this_version(name: str) -> None:
+    """A workflow and the octosync that it runs are of one version."""
+    for job in _jobs(_ONE[name]).values():
+        assert job["uses"] == f"octomil/octosync/{name}@v{__version__}"
+
+
+@pytest.mark.parametrize("name", _ONE)
+def test_nothing_is_permitted_that_is_not_needed(name: str) -> None:
+    """The workflow permits nothing, its job what it says, and of contents no more than reading."""
+    assert yaml.safe_load(_ONE[name])["permissions"] == {}
+    for job in _jobs(_ONE[name]).values():
+        assert job["permissions"]["contents"] == "read"
+
+
+def test_each_context_has_a_job_and_a_key_of_its_own() -> None:
+    """Of several contexts none waits for another, and no key serves for two."""
+    contexts = ("staging", "production", "eu/1 'x'")
+    for name, text in starter_workflows(contexts).items():
+        jobs = _jobs(text)
+        verb = re.sub(r".*octosync-(\w+)\.yml", r"\1", name)
+        assert list(jobs) == [f"{verb}-staging", f"{verb}-production", f"{verb}-eu-1--x-"]
+        assert [job["with"]["context"] for job in jobs.values()] == list(contexts)
+        keys = [job["secrets"]["OCTOMIL_API_KEY"] for job in jobs.values()]
+        assert keys == [f"${{{{ secrets.{secret_for(context, contexts)} }}}}" for context in contexts]
+        assert len(set(keys)) == len(keys)
+
+
+def test_another_branch_may_be_the_one_that_is_applied() -> None:
+    """Pushes to the branch that is named are applied, whatever it is called."""
+    text = starter_workflows(branch="release/#1")[".github/workflows/octosync-apply.yml"]
+    assert yaml.safe_load(text)[True]["push"] == {"branches": ["release/#1"]}  # YAML 1.1 reads `on` as true
