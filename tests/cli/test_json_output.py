@@ -106,7 +106,7 @@ def test_an_apply_has_its_plan_and_one_outcome_an_action(office: Office) -> None
     """`apply -o json`: the plan that was executed, and what became of each action, in order."""
     office.declare()
     document = document_of(office.apply("-o", "json").stdout)
-    assert set(document) == {"format_version", "run", "plan", "outcomes", "waited", "summary", "exit_code"}
+    assert set(document) == {"format_version", "run", "plan", "outcomes", "waited", "error", "summary", "exit_code"}
     assert document["waited"] is None
     assert_plan(document["plan"])
     rows = [row["address"] for row in document["plan"]["resource_changes"]]

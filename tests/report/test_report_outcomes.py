@@ -95,7 +95,7 @@ def test_colour_only_adds_colour_to_outcomes() -> None:
 def test_the_document_of_an_apply_has_one_outcome_per_action() -> None:
     """JSON has the plan, every outcome in order with all it says, the counts of every status, and the exit code."""
     document: Any = outcomes_document(document_of(PLAN), PARTIAL, run_id="01JD", exit_code=ExitCode.PARTIAL)
-    assert list(document) == ["format_version", "run", "plan", "outcomes", "waited", "summary", "exit_code"]
+    assert list(document) == ["format_version", "run", "plan", "outcomes", "waited", "error", "summary", "exit_code"]
     assert (document["run"], document["exit_code"]) == ("01JD", 5)
     assert document["plan"] == document_of(PLAN)
     assert [(one["address"], one["action"]) for one in document["outcomes"]] == [

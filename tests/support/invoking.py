@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 from octosync.cli import main
 
-_FOREIGN = ("OCTOSYNC_", "OCTOMIL_")
+_FOREIGN = ("OCTOSYNC_", "OCTOMIL_", "GITHUB_")
 _WHAT_SHOWS = {"CI", "NO_COLOR", "TERM", "FORCE_COLOR", "COLUMNS"}
 
 

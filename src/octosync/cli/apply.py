@@ -17,15 +17,17 @@ from octosync.cli.asking import asked_from, plan_and_apply_options
 from octosync.cli.console import ask, err, may_prompt
 from octosync.cli.failing import report_failure
 from octosync.cli.following import Timeout, follow, wait_option
-from octosync.cli.options import CommandWithBareOptions, option, output_option, state_option
+from octosync.cli.formats import FORMATS
+from octosync.cli.options import CommandWithBareOptions, option, state_option
+from octosync.cli.outlets import Destination, Outlets, outlet_options
 from octosync.cli.planfile import asked_as_approved, check_configured_paths, read_plan_file
 from octosync.cli.progress import ProgressBar, Waits
-from octosync.cli.turning import Prepared, open_remote, prepare, take_look
+from octosync.cli.turning import Asked, Prepared, open_remote, prepare, take_look
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
 from octosync.octomil import Octomil
 from octosync.plan import Approval, RunInfo, what_moved
 from octosync.reconcile import Turn, act, refuse_unsafe
-from octosync.report import exit_code_of_outcomes, exit_code_of_standings
+from octosync.report import Planned, exit_code_of_outcomes, exit_code_of_standings
 from octosync.state import Journal
 
 
@@ -37,11 +39,12 @@ from octosync.state import Journal
 @option("--yes", env=False, is_flag=True, help="Apply without asking; needed where there is no terminal.")
 @wait_option
 @state_option
-@output_option("text", "markdown", "json")
+@outlet_options(*FORMATS)
 def command(
     *,
     planfile: Path | None,
     output: str,
+    destinations: tuple[Destination, ...],
     yes: bool,
     wait: Timeout | None,
     journal: Path,
@@ -53,7 +56,21 @@ def command(
     planned again, and everything must come out the same.
     """
     asked = asked_from(flags)
+    with Outlets(
+        command="apply", output=output, destinations=destinations, max_bytes=asked.max_bytes, full=asked.full
+    ) as outlets:
+        try:
+            return _apply(asked, outlets, planfile, yes=yes, wait=wait, journal=journal)
+        except _CutShort as error:
+            outlets.failed(error, written="")
+            return report_failure(error, written="")
+
+
+def _apply(
+    asked: Asked, outlets: Outlets, planfile: Path | None, *, yes: bool, wait: Timeout | None, journal: Path
+) -> ExitCode:
     approval = read_plan_file(planfile) if planfile is not None else None
+    names_paths = bool(asked.manifests.paths)
     if approval is not None:
         asked = asked_as_approved(asked, approval, str(planfile))
     elif not yes and not may_prompt():
@@ -62,7 +79,7 @@ def command(
             "apply asks before it writes, and there is nobody to ask: no terminal, or CI is set",
             hints=("Give --yes, or apply a reviewed plan: octosync plan --plan-out FILE, then octosync apply FILE",),
         )
-    prepared = prepare(asked)
+    prepared = prepare(asked, outlets.saw)
     if isinstance(prepared, ExitCode):
         return prepared
     typed = (
@@ -73,14 +90,11 @@ def command(
         *(wait.typed if wait else ()),
     )
     application = _Application(
-        prepared=prepared, output=output, yes=yes, wait=wait, journal=journal, approval=approval, typed=typed
+        prepared=prepared, outlets=outlets, yes=yes, wait=wait, journal=journal, approval=approval, typed=typed
     )
-    if approval is not None and not flags["paths"]:
+    if approval is not None and not names_paths:
         check_configured_paths(prepared.gathered, approval, str(planfile))
-    try:
-        return signals.run(application.run)
-    except _CutShort as error:
-        return report_failure(error, written="")
+    return signals.run(application.run)
 
 
 class _CutShort(Interrupted):
@@ -92,7 +106,7 @@ class _Application:
     """One apply, from its first request to its report."""
 
     prepared: Prepared
-    output: str
+    outlets: Outlets
     yes: bool
     wait: Timeout | None
     journal: Path
@@ -105,15 +119,16 @@ class _Application:
         async with open_remote(self.prepared, waits) as remote:
             turn = await take_look(self.prepared, remote, waits)
             info = self.prepared.info(turn, self.typed)
-            report = self._report(turn, info)
+            planned = self.outlets.planned = self.prepared.planned(turn, info, command="apply")
+            report = self._report(planned)
             report.plan()
-            refused = self._refusal(turn, info)
+            refused = self._refusal(turn, planned)
             if refused is not None:
                 return report.refused(refused)
             if turn.plan.actions and self._asks and not await _confirmed(turn, info):
                 err("Nothing was written.\n")
                 return ExitCode.ERROR
-            written = await self._write(report, remote, waits, stopping) if turn.plan.actions else Written()
+            written = await self._write(turn, info, remote, waits, stopping) if turn.plan.actions else Written()
             waiting = self.wait if written.code in {ExitCode.DONE, ExitCode.PARTIAL} else None
             report.written(written, closes=waiting is None)
             if waiting is None:
@@ -130,13 +145,12 @@ class _Application:
             report.waited(written, standings, code, timeout=waiting.text if waiting.seconds else "")
             return code
 
-    def _report(self, turn: Turn, info: RunInfo) -> Report:
+    def _report(self, planned: Planned) -> Report:
         return Report(
             prepared=self.prepared,
-            turn=turn,
-            info=info,
-            output=self.output,
-            shows=self.output == "text" or self._asks,
+            planned=planned,
+            outlets=self.outlets,
+            shows=self.outlets.output == "text" or self._asks,
             journal=self.journal,
             go_on=self._go_on,
         )
@@ -159,22 +173,22 @@ class _Application:
         prepared = self.prepared
         return (*prepared.invocation.arguments(), *prepared.typed_again, *prepared.typed_overrides)
 
-    def _refusal(self, turn: Turn, info: RunInfo) -> OctosyncError | None:
+    def _refusal(self, turn: Turn, planned: Planned) -> OctosyncError | None:
         """Return what forbids the first write, the gravest first; None where nothing does."""
         try:
             refuse_unsafe(turn)
         except GuardRefused as error:
-            return self._moved(turn, info) or error
+            return self._moved(planned) or error
         except OctosyncError as error:
             return error
         if self.prepared.fails_strictly(turn):
             return OctosyncError(
                 "strict", "the plan has warnings, and --strict makes them errors", hints=("Mend what they say.",)
             )
-        return self._moved(turn, info)
+        return self._moved(planned)
 
-    def _moved(self, turn: Turn, info: RunInfo) -> OctosyncError | None:
-        moved = what_moved(self.approval, self.prepared.document(turn, info, full=False)) if self.approval else ()
+    def _moved(self, planned: Planned) -> OctosyncError | None:
+        moved = what_moved(self.approval, planned.document(full=False)) if self.approval else ()
         if not moved:
             return None
         return StalePlan(
@@ -183,9 +197,10 @@ class _Application:
             hints=(*moved, f"Plan again, and have that reviewed:  {self._plan_again}"),
         )
 
-    async def _write(self, report: Report, remote: Octomil, waits: Waits, stopping: signals.Stopping) -> Written:
+    async def _write(
+        self, turn: Turn, info: RunInfo, remote: Octomil, waits: Waits, stopping: signals.Stopping
+    ) -> Written:
         """Carry the plan out. The run is over, and closed in the journal, when this returns."""
-        info = report.info
         plane = info.control_plane
         with Journal(self.journal) as journal:
             record = Record.begin(journal, control_plane=plane.url, org_id=plane.org_id, digest=info.manifests.digest)
@@ -194,7 +209,7 @@ class _Application:
                 waits.show = bar.waiting
                 try:
                     applied = await act(
-                        report.turn,
+                        turn,
                         remote,
                         record=record,
                         resume=self._go_on,

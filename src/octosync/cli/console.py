@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import sys
-from typing import TextIO
+from typing import Final, TextIO
 
 import click
 
 from octosync.errors import ExitCode, OctosyncError
 from octosync.model import JsonObject
 from octosync.report import json_text
+
+# `::name` at the beginning of a line, and `##[name` anywhere in one.
+_COMMANDS: Final = re.compile(r"((?:^|(?<=\r))[^\S\n]*:|##)(:(?=\w)|\[)", re.MULTILINE)
 
 
 def wants_colour(stream: TextIO, choice: str) -> bool:
@@ -69,6 +73,11 @@ def out(text: str) -> None:
         ) from error
 
 
+def out_text(text: str) -> None:
+    """Write a report for people to standard output. Raises as `out` does."""
+    out(_disarmed(text))
+
+
 def out_manifest(text: str) -> None:
     """Write manifests to standard output: UTF-8 in a file or pipe, whatever the locale, since a manifest is nothing else."""
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
@@ -79,10 +88,17 @@ def out_manifest(text: str) -> None:
 def err(text: str) -> None:
     """Write to standard error, as far as that goes: a run doesn't end for want of somebody who listens there."""
     try:
-        sys.stderr.write(text)
+        sys.stderr.write(_disarmed(text))
         sys.stderr.flush()
     except OSError:
         _give_up(sys.stderr)
+
+
+def _disarmed(text: str) -> str:
+    """Break up, on GitHub's runners, what these would take for a command in their log: it can only come from data."""
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return text
+    return _COMMANDS.sub(lambda found: f"{found[1]}\u200b{found[2]}", text)
 
 
 def _give_up(stream: TextIO) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,9 +89,16 @@ def gather(flags: ManifestFlags, remote: RemoteFlags, environment: Mapping[str, 
     )
 
 
-def gather_or_report(flags: ManifestFlags, remote: RemoteFlags, *, colour: str) -> Gathered | ExitCode:
-    """Gather, or report on stderr what ends the run and return its exit code. Raises as `gather` does."""
+def gather_or_report(
+    flags: ManifestFlags, remote: RemoteFlags, *, colour: str, saw: Callable[[Gathered], None] | None = None
+) -> Gathered | ExitCode:
+    """Gather, or report on stderr what ends the run and return its exit code; `saw` is told in both cases.
+
+    Raises as `gather` does.
+    """
     gathered = gather(flags, remote)
+    if saw is not None:
+        saw(gathered)
     if not gathered.fails:
         return gathered
     painted = wants_colour(sys.stderr, colour)

@@ -11,53 +11,68 @@ import click
 
 from octosync.cli import signals
 from octosync.cli.asking import asked_from, plan_and_apply_options
-from octosync.cli.console import err, out, out_json, wants_colour
-from octosync.cli.options import option, output_option
+from octosync.cli.console import err, out_text, wants_colour
+from octosync.cli.formats import FORMATS
+from octosync.cli.options import option
+from octosync.cli.outlets import Destination, Outlets, outlet_options
 from octosync.cli.planfile import names_others, write_plan_file
 from octosync.cli.progress import Waits
 from octosync.cli.turning import Prepared, open_remote, prepare, take_look
 from octosync.errors import ExitCode
 from octosync.reconcile import Turn
-from octosync.report import exit_code_of_plan, render_plan_markdown
+from octosync.report import exit_code_of_plan
 
 
 @click.command(epilog="Example:  octosync plan -f apps/ --context production --detailed-exitcode")
 @plan_and_apply_options
 @option("--plan-out", type=click.Path(path_type=Path), help="Write the plan to a file, for `octosync apply FILE`.")
 @option("--detailed-exitcode", is_flag=True, help="Exit with 2 where there are changes.")
-@output_option("text", "markdown", "json")
-def command(*, output: str, plan_out: Path | None, detailed_exitcode: bool, **flags: Any) -> ExitCode:  # noqa: ANN401 — see asking
+@outlet_options(*FORMATS)
+def command(
+    *,
+    output: str,
+    destinations: tuple[Destination, ...],
+    plan_out: Path | None,
+    detailed_exitcode: bool,
+    **flags: Any,  # noqa: ANN401 — see asking
+) -> ExitCode:
     """Show what apply would do. Reads the control plane, compares, and changes nothing."""
-    prepared = prepare(asked_from(flags))
-    if isinstance(prepared, ExitCode):
-        return prepared
+    asked = asked_from(flags)
+    with Outlets(
+        command="plan",
+        output=output,
+        destinations=destinations,
+        plan_out=plan_out,
+        max_bytes=asked.max_bytes,
+        full=asked.full,
+    ) as outlets:
+        prepared = prepare(asked, outlets.saw)
+        if isinstance(prepared, ExitCode):
+            return prepared
 
-    async def turned(_: signals.Stopping) -> Turn:
-        waits = Waits()
-        async with open_remote(prepared, waits) as remote:
-            return await take_look(prepared, remote, waits)
+        async def turned(_: signals.Stopping) -> Turn:
+            waits = Waits()
+            async with open_remote(prepared, waits) as remote:
+                return await take_look(prepared, remote, waits)
 
-    turn = signals.run(turned)
-    _report(prepared, turn, output, plan_out)
-    if prepared.fails_strictly(turn):
-        return ExitCode.ERROR
-    return exit_code_of_plan(turn.plan, turn.blocked, detailed=detailed_exitcode)
+        turn = signals.run(turned)
+        code = exit_code_of_plan(turn.plan, turn.blocked, detailed=detailed_exitcode)
+        if prepared.fails_strictly(turn):
+            code = ExitCode.ERROR
+        _report(prepared, turn, outlets, code)
+        return code
 
 
-def _report(prepared: Prepared, turn: Turn, output: str, plan_out: Path | None) -> None:
+def _report(prepared: Prepared, turn: Turn, outlets: Outlets, code: ExitCode) -> None:
     info = prepared.info(turn, ("octosync", "apply", *prepared.invocation.arguments(), *prepared.typed_again))
-    if plan_out is not None:
-        write_plan_file(plan_out, prepared.document(turn, info, full=False))
-    asked = prepared.asked
-    match output:
-        case "json":
-            out_json(prepared.document(turn, info, full=asked.full))
-        case "markdown":
-            out(render_plan_markdown(prepared.planned(turn, info, command="plan"), max_bytes=asked.max_bytes))
-        case _:
-            out(prepared.text(turn, info, colour=wants_colour(sys.stdout, asked.colour), command="plan"))
-    if plan_out is not None:
-        err(_written(prepared, turn, plan_out))
+    planned = outlets.planned = prepared.planned(turn, info, command="plan")
+    if outlets.plan_out is not None:
+        write_plan_file(outlets.plan_out, planned.document(full=False))
+    if outlets.output == "text":
+        out_text(planned.text(colour=wants_colour(sys.stdout, prepared.asked.colour)))
+    outlets.close(outlets.ended(code))
+    if outlets.plan_out is not None:
+        err(_written(prepared, turn, outlets.plan_out))
 
 
 def _written(prepared: Prepared, turn: Turn, file: Path) -> str:

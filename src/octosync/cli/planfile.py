@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from octosync import __version__
+from octosync.cli.files import write_whole
 from octosync.cli.gathering import Gathered
 from octosync.cli.turning import Asked
 from octosync.errors import PlanFileError, StalePlan
@@ -19,23 +19,9 @@ from octosync.report import json_text
 
 
 def write_plan_file(path: Path, document: JsonObject) -> None:
-    """Write a plan for its owner's eyes only, whole or not at all. Raises `PlanFileError`.
-
-    A link stays one: what it points to is replaced. A pipe or a device is written to, and never replaced by a file.
-    """
+    """Write a plan for its owner's eyes only, whole or not at all. Raises `PlanFileError`."""
     try:
-        if path.exists() and not path.is_file():
-            path.write_text(json_text(document), encoding="utf-8")
-            return
-        target = path.resolve()
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # 0600 by itself
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(json_text(document))
-            os.replace(temporary, target)  # noqa: PTH105 — two names, one call
-        except BaseException:
-            os.unlink(temporary)  # noqa: PTH108 — as above
-            raise
+        write_whole(path, json_text(document), private=True)
     except OSError as error:
         raise PlanFileError(
             "plan-file-unwritable",

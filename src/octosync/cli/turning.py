@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from octosync.cli.progress import ProgressBar, Waits
 from octosync.errors import ExitCode, Missing, OctosyncError, RemoteError
 from octosync.manifest import select
 from octosync.manifest.git import git_revision
-from octosync.model import JsonObject, Optimize, State
+from octosync.model import Optimize, State
 from octosync.octomil import Connection, Octomil
 from octosync.plan import (
     ControlPlane,
@@ -25,10 +26,9 @@ from octosync.plan import (
     RunInfo,
     all_diagnostics,
     overrides_of,
-    plan_document,
 )
 from octosync.reconcile import Turn, look
-from octosync.report import MAX_BYTES, Planned, is_valid, render_plan
+from octosync.report import MAX_BYTES, Planned, is_valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,38 +138,12 @@ class Prepared:
         overrides = overrides_of(self.policy)
         return tuple(part for override in overrides for part in (override.source, override.value) if part)
 
-    def document(self, turn: Turn, info: RunInfo, *, full: bool) -> JsonObject:
-        """Return the plan JSON."""
-        return plan_document(
-            turn.plan,
-            about=info,
-            contract=self.gathered.configuration.contract,
-            blocked=turn.blocked,
-            overrides=overrides_of(self.policy),
-            diagnostics=self.gathered.diagnostics,
-            sensitivity=self.gathered.configuration.sensitivity,
-            full=full,
-        )
-
-    def text(self, turn: Turn, info: RunInfo, *, colour: bool, command: str) -> str:
-        """Return the plan for people."""
-        return render_plan(
-            turn.plan,
-            about=info,
-            blocked=turn.blocked,
-            overrides=overrides_of(self.policy),
-            diagnostics=self.gathered.diagnostics,
-            sensitivity=self.gathered.configuration.sensitivity,
-            colour=colour,
-            full=self.asked.full,
-            command=command,
-        )
-
     def planned(self, turn: Turn, info: RunInfo, *, command: str) -> Planned:
-        """Return the plan and all that Markdown says of it."""
+        """Return the plan and all that its reports say of it."""
         return Planned(
             plan=turn.plan,
             about=info,
+            contract=self.gathered.configuration.contract,
             blocked=turn.blocked,
             overrides=overrides_of(self.policy),
             diagnostics=self.gathered.diagnostics,
@@ -183,9 +157,12 @@ class Prepared:
         return not is_valid(all_diagnostics(turn.plan, self.gathered.diagnostics), strict=self.gathered.strict)
 
 
-def prepare(asked: Asked) -> Prepared | ExitCode:
-    """Load and check everything that needs no request; an exit code where that ends the run, reported on stderr."""
-    gathered = gather_or_report(asked.manifests, asked.remote, colour=asked.colour)
+def prepare(asked: Asked, saw: Callable[[Gathered], None] | None = None) -> Prepared | ExitCode:
+    """Load and check everything that needs no request; an exit code where that ends the run, reported on stderr.
+
+    `saw` is told what the manifests came to, in both cases.
+    """
+    gathered = gather_or_report(asked.manifests, asked.remote, colour=asked.colour, saw=saw)
     if isinstance(gathered, ExitCode):
         return gathered
     limits = gathered.configuration.guards

@@ -20,6 +20,12 @@ def git_revision(directory: Path) -> GitRevision | None:
     return GitRevision(revision=revision, dirty=changes != "")
 
 
+def git_root(directory: Path) -> Path | None:
+    """Return the top folder of the working tree that a folder is in; None where that can't be told."""
+    root = _git(directory, "rev-parse", "--show-toplevel")
+    return Path(root) if root else None
+
+
 def _git(directory: Path, *arguments: str) -> str | None:
     try:
         ran = subprocess.run(  # noqa: S603 — fixed words, and paths that are handed over as they are

@@ -10,14 +10,17 @@ from octosync.report.bootstrap import bootstrap_document, keys_text, render_boot
 from octosync.report.declared import Extent, declared_document, render_declared
 from octosync.report.diagnostics import render_diagnostics
 from octosync.report.documents import json_line, json_text, outcomes_document
+from octosync.report.ended import VALIDATE, Applied, Ended, ended_document, ended_markdown, ended_text, ended_values
 from octosync.report.error import NOTHING_WRITTEN, render_error
 from octosync.report.exit_codes import exit_code_of_outcomes, exit_code_of_plan, exit_code_of_standings
 from octosync.report.export import render_export
+from octosync.report.github import Places, output_lines, render_annotations
 from octosync.report.history import history_document, render_history, render_run, run_document
-from octosync.report.markdown import MAX_BYTES, Planned, render_outcomes_markdown, render_plan_markdown
+from octosync.report.markdown import MAX_BYTES, render_outcomes_markdown, render_plan_markdown
 from octosync.report.outcomes import render_outcomes
 from octosync.report.plain import visible
 from octosync.report.plan import render_plan
+from octosync.report.planned import Planned
 from octosync.report.status import StatusFacts, render_status
 from octosync.report.status_document import status_document
 from octosync.report.validation import is_valid, render_validation, validate_document
@@ -26,11 +29,19 @@ from octosync.report.waiting import render_waited, standing_name, standing_share
 __all__ = [
     "MAX_BYTES",
     "NOTHING_WRITTEN",
+    "VALIDATE",
+    "Applied",
+    "Ended",
     "Extent",
+    "Places",
     "Planned",
     "StatusFacts",
     "bootstrap_document",
     "declared_document",
+    "ended_document",
+    "ended_markdown",
+    "ended_text",
+    "ended_values",
     "exit_code_of_outcomes",
     "exit_code_of_plan",
     "exit_code_of_standings",
@@ -40,6 +51,8 @@ __all__ = [
     "json_text",
     "keys_text",
     "outcomes_document",
+    "output_lines",
+    "render_annotations",
     "render_bootstrap_end",
     "render_bootstrapped",
     "render_declared",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from octosync.errors import ExitCode
+from octosync.errors import ExitCode, OctosyncError
 from octosync.model import JsonObject, Outcome, Standing, Status
 from octosync.plan import FORMAT_VERSION
+from octosync.report.error import request_ids
 from octosync.report.waiting import waited_rows
 
 
@@ -28,10 +29,12 @@ def outcomes_document(
     run_id: str | None,
     exit_code: ExitCode,
     waited: Sequence[Standing] | None = None,
+    error: OctosyncError | None = None,
 ) -> JsonObject:
     """Return what an apply did: the document of the plan that it executed, and one outcome per action, in order.
 
     `run_id` is None, and there are no outcomes, where the plan was not applied. `waited` is None where it did not wait.
+    `error` is what refused the plan or ended the run.
     """
     return {
         "format_version": FORMAT_VERSION,
@@ -50,6 +53,18 @@ def outcomes_document(
             for outcome in outcomes
         ],
         "waited": None if waited is None else waited_rows(waited),
+        "error": None if error is None else error_row(error),
         "summary": {status.value: sum(outcome.status is status for outcome in outcomes) for status in Status},
         "exit_code": int(exit_code),
+    }
+
+
+def error_row(error: OctosyncError) -> JsonObject:
+    """Return an error that is no app's own as a plan's document has errors."""
+    return {
+        "app": None,
+        "reference": error.reference,
+        "message": error.message,
+        "hints": list(error.hints),
+        "request_id": next(iter(request_ids(error)), None),
     }

@@ -6,13 +6,12 @@ It says what the text report says, in the same words: those are lines in fences,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
-from octosync.model import Diagnostic, Outcome, Sensitivity
-from octosync.plan import Action, Blocked, Override, Plan, RunInfo, Verb, all_diagnostics
+from octosync.model import Outcome
+from octosync.plan import Action, Plan, Verb
 from octosync.report.blocked import blocked_lines, override_words
 from octosync.report.capabilities import recommendation_lines
 from octosync.report.changes import Group, Row
@@ -23,7 +22,7 @@ from octosync.report.ink import Ink
 from octosync.report.markdown_text import alert, code, escaped, fence, folded
 from octosync.report.outcomes import AGAIN, attention, done_lines, run_words, status_counts
 from octosync.report.plain import cells, clipped, padded, visible
-from octosync.report.plan import groups_of
+from octosync.report.planned import Planned
 from octosync.report.summary import (
     blocking_words,
     devices_words,
@@ -57,24 +56,10 @@ _NAME: Final = 100  # characters of an app's name and file, outside of its rows
 _SUMMARY, _STOPS, _END, _LOST, _LOSING, _APPS, _ASIDE = range(7)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """A plan, and all that its report says beside it; `overrides`, `diagnostics` and `full` as for the text."""
-
-    plan: Plan
-    about: RunInfo
-    sensitivity: Sensitivity
-    blocked: Sequence[Blocked] = ()
-    overrides: Sequence[Override] = ()
-    diagnostics: Iterable[Diagnostic] = ()
-    full: bool = False
-    command: str = "plan"
-
-
 def render_plan_markdown(planned: Planned, *, max_bytes: int = MAX_BYTES, refused: OctosyncError | None = None) -> str:
     """Render a plan in at most so many bytes of UTF-8. `refused` is why an apply ends with it, before its first write."""
     plan = planned.plan
-    groups = groups_of(plan, planned.blocked, planned.sensitivity, full=planned.full)
+    groups = planned.groups()
     parts = [
         _title(planned, _totals(plan), _facts(planned)),
         *_refusal(refused),
@@ -107,7 +92,7 @@ def render_outcomes_markdown(
     """
     plan = planned.plan
     counts = status_counts([outcome.status for outcome in outcomes], _PLAIN).replace("   ", ", ")
-    groups = groups_of(plan, planned.blocked, planned.sensitivity, full=planned.full)
+    groups = planned.groups()
     parts = [
         _title(planned, escaped(counts), [f"exit {int(exit_code)}"]),
         *_overrides(planned),
@@ -242,7 +227,7 @@ def _asides(planned: Planned) -> Iterator[Part]:
         head, *lines = recommended
         summary = f"{escaped(head.rstrip(':'))}: {len(plan.recommendations):,}"
         yield Part(_ASIDE, (folded(summary, fence("text", lines)), summary))
-    if found := all_diagnostics(plan, planned.diagnostics):
+    if found := planned.all_diagnostics():
         lines = [line for one in found for line in diagnostic_lines(one, _PLAIN)]
         yield Part(_ASIDE, (folded(severities(found), fence("text", lines)), severities(found)))
     if aside := list(left_alone_lines(plan)):

@@ -1,0 +1,51 @@
+"""Files that a command writes: whole or not at all, and known to be writable before the first request."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+
+def write_whole(path: Path, text: str, *, private: bool) -> None:
+    """Write a text, whole or not at all; a `private` one for its owner's eyes only. Raises `OSError`.
+
+    A link stays one: what it points to is replaced. A pipe or a device is written to, and never replaced by a file.
+    """
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8", newline="")
+        return
+    target = path.resolve()
+    mode = 0o600 if private else _mode_of(target)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # 0600 by itself
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(text)
+        os.replace(temporary, target)  # noqa: PTH105 — two names, one call
+    except BaseException:
+        os.unlink(temporary)  # noqa: PTH108 — as above
+        raise
+
+
+def _mode_of(target: Path) -> int:
+    """Return the mode of the file that is there, else that of a new one."""
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask
+
+
+def why_unwritable(path: Path) -> str | None:
+    """Say why a file can't be written, as far as that can be told without writing; None where nothing is in the way."""
+    if path.is_dir():
+        return "it is a folder"
+    if path.exists() and not path.is_file():
+        return None if os.access(path, os.W_OK) else "it may not be written to"
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        return f"there is no folder {path.parent}"
+    return None if os.access(folder, os.W_OK | os.X_OK) else f"the folder {path.parent} may not be written to"

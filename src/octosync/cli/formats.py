@@ -1,0 +1,46 @@
+"""The table of formats: what `-o` prints and `--write` writes, each made from the one value of a run that is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from octosync.report import (
+    MAX_BYTES,
+    Ended,
+    Places,
+    ended_document,
+    ended_markdown,
+    ended_text,
+    json_text,
+    render_annotations,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What beside the run a format depends on: the bound of Markdown, whether JSON has all, and where the repository is."""
+
+    places: Places
+    max_bytes: int = MAX_BYTES
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format. `tells_failures`: on standard output, too, it says what kept a run from its plan."""
+
+    render: Callable[[Ended, Frame], str]
+    tells_failures: bool = False
+
+
+FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
+    {
+        "text": Format(lambda ended, _: ended_text(ended)),
+        "markdown": Format(lambda ended, frame: ended_markdown(ended, max_bytes=frame.max_bytes)),
+        "json": Format(lambda ended, frame: json_text(ended_document(ended, full=frame.full))),
+        "github": Format(lambda ended, frame: render_annotations(ended, frame.places), tells_failures=True),
+    }
+)

@@ -1,0 +1,48 @@
+"""What GitHub Actions is told beside the log: the job's summary and the step's outputs, in files that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from octosync.errors import OctosyncError
+from octosync.report import Ended, ended_markdown, ended_values, output_lines
+
+SUMMARY: Final = "GITHUB_STEP_SUMMARY"
+OUTPUT: Final = "GITHUB_OUTPUT"
+_SUMMARY_BYTES: Final = 1024 * 1024 - 1  # GitHub drops a summary of more than 1 MiB
+
+
+def check_runner(environment: Mapping[str, str]) -> None:
+    """Raise `OctosyncError` where one of the files that are named can't be written."""
+    for name in (SUMMARY, OUTPUT):
+        if file := environment.get(name):
+            _append(name, Path(file), "")
+
+
+def tell_runner(ended: Ended, files: Mapping[str, str], environment: Mapping[str, str]) -> None:
+    """Append the report and the counts, as far as there is where to. Raises `OctosyncError`.
+
+    `files` are the paths of what else was written, by the names of their outputs. The plan itself is not told.
+    """
+    if file := environment.get(SUMMARY):
+        path = Path(file)
+        there = path.stat().st_size if path.exists() else 0
+        apart = "\n" if there else ""
+        if (room := _SUMMARY_BYTES - there - len(apart)) > 0:
+            _append(SUMMARY, path, apart + ended_markdown(ended, max_bytes=room))
+    if file := environment.get(OUTPUT):
+        _append(OUTPUT, Path(file), output_lines({**ended_values(ended), **files}))
+
+
+def _append(name: str, path: Path, text: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8", newline="") as file:
+            file.write(text)
+    except OSError as error:
+        raise OctosyncError(
+            "output-unwritable",
+            f"{path} can't be written to: {error.strerror}",
+            hints=(f"{name} names it: it is GitHub's to set.",),
+        ) from error

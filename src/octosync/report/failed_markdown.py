@@ -1,0 +1,45 @@
+"""A run that came to no plan as Markdown: why, for a comment or a job's summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from octosync.errors import ExitCode, OctosyncError
+from octosync.model import Diagnostic, Severity
+from octosync.report.diagnostics import diagnostic_lines, severities
+from octosync.report.error import error_lines
+from octosync.report.fitting import Part, fitted
+from octosync.report.ink import Ink
+from octosync.report.markdown_text import alert, escaped, fence
+
+_PLAIN: Final = Ink(colour=False)
+_RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}
+
+# What gives way last to what gives way first; the gravest of what was found comes before the rest of it.
+_TITLE, _WHY, _FOUND = range(3)
+
+
+def render_failure_markdown(
+    command: str,
+    diagnostics: Sequence[Diagnostic],
+    error: OctosyncError | None,
+    *,
+    verdict: str,
+    exit_code: ExitCode,
+    max_bytes: int,
+) -> str:
+    """Render what ended a run, or what was found in the manifests alone, in at most so many bytes of UTF-8.
+
+    `verdict` is a sentence: what that means.
+    """
+    total = " · ".join(
+        (f"**{verdict}**", *([severities(diagnostics)] if diagnostics else []), f"exit {int(exit_code)}")
+    )
+    parts = [Part(_TITLE, (f"### octosync {command}\n\n{total}", total))]
+    if error is not None:
+        headline = alert("CAUTION", escaped(error.reference))
+        parts.append(Part(_WHY, (fence("text", error_lines(error, _PLAIN)), headline, "")))
+    found = sorted(diagnostics, key=lambda one: (_RANK[one.severity], one.sort_key))
+    parts += [Part(_FOUND + _RANK[one.severity], (fence("text", diagnostic_lines(one, _PLAIN)), "")) for one in found]
+    return fitted(parts, max_bytes, lambda _: alert("NOTE", f"Here: shortened to {max_bytes:,} bytes."))

@@ -1,0 +1,194 @@
+"""Remarks: all that a run says about places in the manifests, for whatever marks them there.
+
+What stands in a remark is visible text already, each of its lines on one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from octosync.errors import OctosyncError
+from octosync.model import Address, Diagnostic, Origin, Outcome, Severity, Standing, Status
+from octosync.plan import Action, Blocked, RunInfo, declared_of, way_out_of
+from octosync.report.changes import group_of
+from octosync.report.ended import Ended
+from octosync.report.error import request_ids, with_requests
+from octosync.report.outcomes import STATUS_WORDS
+from octosync.report.plain import visible
+from octosync.report.planned import Planned
+from octosync.report.waiting import standing_name, standing_words
+
+_RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}
+GUARD: Final = "guard-"  # what the rule of a refusal begins with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """One thing that is said.
+
+    `rule` is its stable id. `origin` is None where it has no place. `about` is what it concerns, in words that stay the
+    same when lines move.
+    """
+
+    severity: Severity
+    rule: str
+    title: str
+    lines: tuple[str, ...]
+    origin: Origin | None = None
+    about: str = ""
+
+    @property
+    def sort_key(self) -> tuple[int, bool, Origin, str, tuple[str, ...]]:
+        """Gravest first, then by place, those without one last."""
+        return (_RANK[self.severity], self.origin is None, self.origin or Origin(""), self.rule, self.lines)
+
+
+def remarks_of(ended: Ended) -> tuple[Remark, ...]:
+    """Return all that a run says, gravest first."""
+    found = [*problems_of(ended), *_changes(ended)]
+    return tuple(sorted(found, key=lambda remark: remark.sort_key))
+
+
+def problems_of(ended: Ended) -> Iterator[Remark]:
+    """Yield what is wrong, or worth knowing: diagnostics, what a guard refuses, and what ended the run or kept it from apps."""
+    yield from map(_diagnostic, ended.all_diagnostics())
+    if ended.planned is not None:
+        yield from _refusals(ended.planned)
+        for slug, error in sorted(ended.planned.plan.errors.items()):
+            yield _error(error, slug, ended.planned.plan.desired.apps[slug].origin)
+    if ended.error is not None and not (ended.planned is not None and ended.error.reference in _KNOWN):
+        yield _error(ended.error, "", None)
+
+
+# What the plan says better, app by app or guard by guard.
+_KNOWN: Final = frozenset({"guard-refused", "plan-errored"})
+
+
+def _diagnostic(one: Diagnostic) -> Remark:
+    advice = [] if one.suggestion is None else [f"did you mean `{one.suggestion}`?"]
+    return Remark(
+        severity=one.severity,
+        rule=one.rule,
+        title=one.rule,
+        lines=tuple(map(visible, (one.summary, *advice, *one.notes))),
+        origin=one.origin,
+        about=one.path or one.summary,
+    )
+
+
+def _error(error: OctosyncError, slug: str, origin: Origin | None) -> Remark:
+    where = f"{visible(slug)}: " if slug else ""
+    said = f"{where}{with_requests(error.message, request_ids(error))}"
+    return Remark(
+        severity=Severity.ERROR,
+        rule=error.reference,
+        title=error.reference,
+        lines=(said, *map(visible, error.hints)),
+        origin=origin,
+        about=slug,
+    )
+
+
+def _refusals(planned: Planned) -> Iterator[Remark]:
+    """Yield each refused change at its own place."""
+    for one in planned.blocked:
+        for address in one.addresses:
+            yield Remark(
+                severity=Severity.ERROR,
+                rule=f"{GUARD}{one.guard}",
+                title=f"blocked by guard {one.guard}",
+                lines=(visible(str(address)), *refusal_lines(one, planned.about)),
+                origin=origin_of(planned, address),
+                about=str(address),
+            )
+
+
+def refusal_lines(one: Blocked, about: RunInfo) -> Iterator[str]:
+    """Yield why a guard refuses, and the ways out."""
+    yield visible(one.message)
+    if one.override is not None:
+        yield visible(f"If this is meant: {about.apply_command} {one.override}")
+    if (way_out := way_out_of(one, about)) is not None:
+        yield visible(f"Way out: {way_out}")
+
+
+def origin_of(planned: Planned, address: Address) -> Origin | None:
+    """Return where an object is declared, or, where it no longer is, its app."""
+    for action in planned.plan.actions:
+        if action.address == address and action.origin is not None:
+            return action.origin
+    app = planned.plan.desired.apps.get(address.app)
+    return None if app is None else declared_of(address, app)[1] or app.origin
+
+
+def _changes(ended: Ended) -> Iterator[Remark]:
+    """Yield each planned change, or what became of it, at its place; without those that a guard's refusal is about."""
+    planned = ended.planned
+    if planned is None:
+        return
+    refused = {address for one in planned.blocked for address in one.addresses}
+    outcomes = {(one.address, one.verb): one for one in ended.applied.outcomes} if ended.applied is not None else {}
+    for action in planned.plan.actions:
+        if action.address not in refused:
+            yield _change(planned, action, outcomes.get((action.address, action.verb.value)))
+    yield from _waited(planned, ended.applied.waited or () if ended.applied is not None else ())
+
+
+def _change(planned: Planned, action: Action, outcome: Outcome | None) -> Remark:
+    app = planned.plan.desired.apps[action.address.app]
+    group = group_of(
+        action.address.app,
+        [action],
+        app,
+        unchanged=(),
+        blocked=frozenset(),
+        sensitivity=planned.sensitivity,
+        full=planned.full,
+        last_changes=planned.plan.last_changes,
+    )
+    row = group.rows[0]
+    said = visible(str(action.address))
+    severity = Severity.WARNING if action.destructive else Severity.NOTICE
+    lines = (f"{said}{f': {row.remark}' if row.remark else ''}", *(line.strip() for line in row.details))
+    title = f"{'destructive: ' if action.destructive else ''}{action.verb.value} {action.address.kind.value.replace('_', ' ')}"
+    if outcome is not None:
+        severity, lines = _STATUS_SEVERITIES.get(outcome.status, Severity.WARNING), (said, *_outcome_lines(outcome))
+        title = f"{title} {STATUS_WORDS[outcome.status]}"
+    return Remark(
+        severity=severity,
+        rule=f"planned-{action.verb.value}",
+        title=title,
+        lines=lines,
+        origin=action.origin or app.origin,
+        about=str(action.address),
+    )
+
+
+_STATUS_SEVERITIES: Final = {
+    Status.DONE: Severity.NOTICE,
+    Status.FAILED: Severity.ERROR,
+    Status.NOT_KEPT: Severity.ERROR,
+    Status.STALE: Severity.ERROR,
+}
+
+
+def _outcome_lines(outcome: Outcome) -> Iterator[str]:
+    if outcome.message:
+        said = with_requests(outcome.message, outcome.request_ids)
+        yield f"{visible(outcome.reference)}: {said}" if outcome.reference else said
+    yield from map(visible, outcome.hints)
+
+
+def _waited(planned: Planned, standings: Sequence[Standing]) -> Iterator[Remark]:
+    for one in standings:
+        if one.fate is not None and one.fate.is_failure:
+            yield Remark(
+                severity=Severity.ERROR,
+                rule=f"waited-{one.fate.value.replace('_', '-')}",
+                title=f"{one.fate.value.replace('_', ' ')} while it was waited for",
+                lines=(f"{standing_name(one)}: {standing_words(one)}",),
+                origin=origin_of(planned, one.address),
+                about=str(one.address),
+            )
