@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Final
 from docs.executing import ROOT, executed
 
 from octosync.contract import OPERATIONS, Access, Operation
-from octosync.manifest import RULES, Rule
-from octosync.plan import FINDINGS, Finding
+from octosync.manifest import RULES, Rule, configuration_schema, kustomize_definitions, manifest_schema
+from octosync.model import JsonObject
+from octosync.plan import FINDINGS, Finding, plan_schema
 
 GENERATED: Final = "<!-- Written by `make docs`; a test holds it to the code. -->"
 
@@ -20,17 +22,22 @@ EXECUTED: Final = ("README.md", "CONTRIBUTING.md")
 
 
 def reference_pages() -> Mapping[str, str]:
-    """Return the generated pages by their path below the project's root."""
+    """Return the generated pages and schemas by their path below the project's root."""
     return {
         "docs/reference/findings.md": "\n".join(_findings(FINDINGS)) + "\n",
         "docs/reference/operations.md": "\n".join(_operations(OPERATIONS)) + "\n",
         "docs/reference/rules.md": "\n".join(_rules(RULES)) + "\n",
+        "schemas/config.json": _json(configuration_schema()),
+        "schemas/kustomize.json": _json(kustomize_definitions()),
+        "schemas/manifest.json": _json(manifest_schema()),
+        "schemas/plan.json": _json(plan_schema()),
     }
 
 
 def main() -> None:
     """Write everything."""
     for name, text in reference_pages().items():
+        (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / name).write_text(text, encoding="utf-8")
     for name in EXECUTED:
         with tempfile.TemporaryDirectory() as folder:
@@ -89,6 +96,10 @@ def _findings(table: Mapping[str, Finding]) -> Iterator[str]:
     yield "|---|---|---|"
     for one in table.values():
         yield f"| `{one.id}` | {one.severity.value} | {_cell(one.meaning)} |"
+
+
+def _json(document: JsonObject) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def _yaml(title: str, text: str) -> Iterator[str]:

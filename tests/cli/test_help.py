@@ -17,6 +17,7 @@ COMMANDS = (
     "activity",
     "decisions",
     "api",
+    "schema",
     "server",
     "version",
 )

@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "decisions": "Show where an app's requests went.",
     "api": "Compare what octosync sends and reads with Octomil's API.",
     "export": "Write the manifests of live apps.",
+    "schema": "Print JSON Schemas for editors and tools.",
     "server": "Run the embedded control plane.",
     "version": "Print the version.",
 }

@@ -17,7 +17,9 @@ from octosync.manifest.configuration import (
 from octosync.manifest.configuration_reading import read_configuration
 from octosync.manifest.durations import parse_duration
 from octosync.manifest.exporting import Exported, claims_of, export_app, sections_undeclared
+from octosync.manifest.json_schema import configuration_schema, field_example, manifest_schema
 from octosync.manifest.loading import Manifests, load
+from octosync.manifest.merge_keys import kustomize_definitions
 from octosync.manifest.owners import Owner
 from octosync.manifest.rules import RULES, Rule
 from octosync.manifest.schema import SLUG
@@ -44,9 +46,13 @@ __all__ = [
     "Rule",
     "claims_of",
     "closest",
+    "configuration_schema",
     "export_app",
+    "field_example",
     "find_configuration",
+    "kustomize_definitions",
     "load",
+    "manifest_schema",
     "manifest_text",
     "parse_duration",
     "read_configuration",

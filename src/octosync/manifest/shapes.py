@@ -7,14 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from octosync.model import JsonValue
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """Text. `pattern` must match all of it, `meaning` says in words what the pattern wants, `choices` closes the set."""
+    """Text. `pattern` must match all of it, `meaning` says in words what the pattern wants, `choices` closes the set.
+
+    `known` are names of an open set: others are taken, too, some with a warning.
+    """
 
     pattern: re.Pattern[str] | None = None
     meaning: str = ""
     choices: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
     rule: str = "invalid-value"
     may_be_empty: bool = False
 
@@ -35,10 +41,11 @@ class Number:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListOf:
-    """A list of one shape."""
+    """A list of one shape. `key` names the fields that together make an item unique in it."""
 
     item: Shape
     least: int = 0
+    key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +69,18 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """A field of a record: its shape, and one line that says what it means."""
+    """A field of a record: its shape, and one line that says what it means.
+
+    `default` is the value that holds where the field is absent, None where none does; `example` one that stands for others,
+    needed where the shape itself gives none. `owns` says what of the live app declaring the field owns.
+    """
 
     shape: Shape
     about: str
     required: bool = False
+    default: JsonValue = None
+    example: JsonValue = None
+    owns: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

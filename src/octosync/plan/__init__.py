@@ -37,6 +37,7 @@ from octosync.plan.document import (
     utc_text,
     way_out_of,
 )
+from octosync.plan.document_schema import plan_schema
 from octosync.plan.findings import FINDINGS, Finding
 from octosync.plan.guards import ALL, Blocked, GuardPolicy, Override, curiosity_of, judge, overrides_of
 from octosync.plan.make import make_plan
@@ -92,6 +93,7 @@ __all__ = [
     "needs_author",
     "overrides_of",
     "plan_document",
+    "plan_schema",
     "read_approval",
     "utc_text",
     "way_out_of",

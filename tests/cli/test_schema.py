@@ -1,0 +1,63 @@
+"""`octosync schema`: what is printed is what is published, and what the plan's JSON holds to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docs.executing import ROOT
+from jsonschema import Draft202012Validator
+from tests.support.invoking import Desk
+
+from octosync.plan import plan_schema
+
+PLAN = Draft202012Validator(plan_schema())
+# A scenario that ends without a plan says so in the place of its document.
+PLANS = [
+    path
+    for path in sorted((ROOT / "tests" / "scenarios").glob("*/plan.json"))
+    if path.read_text(encoding="utf-8").startswith("{")
+]
+
+
+@pytest.mark.parametrize("arguments", [(), ("manifest",), ("config",), ("plan",), ("--kustomize",)])
+def test_what_is_published_is_what_is_printed(desk: Desk, arguments: tuple[str, ...]) -> None:
+    """Each schema is printed as the file that the repository publishes, and is a schema."""
+    name = (arguments or ("manifest",))[0].removeprefix("--")
+    ran = desk.octosync("schema", *arguments)
+    assert (ran.code, ran.stderr) == (0, "")
+    assert ran.stdout == (ROOT / "schemas" / f"{name}.json").read_text(encoding="utf-8")
+    if name != "kustomize":
+        Draft202012Validator.check_schema(json.loads(ran.stdout))
+
+
+def test_a_schema_is_asked_for_by_a_name_that_exists(desk: Desk) -> None:
+    """Another name, and two documents at once, are usage errors."""
+    assert desk.octosync("schema", "plans").code == 64
+    assert desk.octosync("schema", "plan", "--kustomize").code == 64
+
+
+def _closed(schema: Any) -> Any:
+    """Return the schema with every object closed to keys that it doesn't describe."""
+    if isinstance(schema, list):
+        return [_closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: _closed(value) for key, value in schema.items()}
+    return {**closed, "additionalProperties": False} if isinstance(schema.get("properties"), dict) else closed
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.parent.name)
+def test_every_plan_fits_the_schema(path: Path) -> None:
+    """What `plan -o json` prints is what the schema describes, to the last key."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert [one.message for one in Draft202012Validator(_closed(plan_schema())).iter_errors(document)] == []
+
+
+def test_a_plan_of_a_later_minor_fits_the_schema() -> None:
+    """Keys that a later version adds are no mistake, another major is."""
+    document = json.loads(PLANS[0].read_text(encoding="utf-8"))
+    assert PLAN.is_valid({**document, "format_version": "1.7", "weather": "fine"})
+    assert not PLAN.is_valid({**document, "format_version": "2.0"})
