@@ -46,8 +46,13 @@ def read_configuration(path: Path | None, *, version: str = __version__, directo
     return read_configuration_text(files[0].name, files[0].data, path.parent, version=version)
 
 
-def read_configuration_text(name: str, data: bytes, directory: Path, *, version: str = __version__) -> Configured:
-    """Read the bytes of an octosync.yaml that stands in a directory, wherever they come from."""
+def read_configuration_text(
+    name: str, data: bytes, directory: Path, *, version: str | None = __version__
+) -> Configured:
+    """Read the bytes of an octosync.yaml that stands in a directory, wherever they come from.
+
+    `version` None: it is not asked which octosync it `requires`.
+    """
     findings = Findings()
     source, documents = parse(name, data, _SECRETS, findings)
     reporter = Reporter(findings, source)
@@ -57,7 +62,7 @@ def read_configuration_text(name: str, data: bytes, directory: Path, *, version:
     if not documents:
         return Configured(configuration, findings.sorted)
     root = documents[0].root
-    if _refuses_version(root, reporter, version):
+    if version is not None and _refuses_version(root, reporter, version):
         return Configured(configuration, tuple(one for one in findings.sorted if one.rule == "version-not-allowed"))
     _refuse_secrets(root, reporter)
     fields = Walk(reporter).record(root, CONFIGURATION)

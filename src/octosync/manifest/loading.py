@@ -69,11 +69,7 @@ def load(
     Never raises for what manifests say. Raises `UsageError` for no paths at all, `-` twice, and a name in `env_allowed`
     that no variable can have or that names a secret.
     """
-    variables = Variables(
-        values=context.vars if context else {},
-        allowed=frozenset((*_allowed(env_allowed), *configuration.env)),
-        environment=environment or {},
-    )
+    variables = variables_for(configuration, context, environment or {}, env_allowed)
     own_paths = configuration.paths_of(context)
     asked = list(paths) or list(own_paths)
     if not asked:
@@ -81,7 +77,7 @@ def load(
     if asked.count(STDIN) > 1:
         raise UsageError("stdin-twice", "-f - is given twice, and there is one standard input")
     findings = Findings()
-    loader = _Loader(configuration, contract or configuration.contract, variables, now, directory or Path())
+    loader = Loader(configuration, contract or configuration.contract, variables, now, directory)
     with _collector_paused():
         found = loader.read(asked, findings, stdin=stdin)
         _report_empty(found, findings, allow_empty=allow_empty)
@@ -100,6 +96,17 @@ def load(
         )
 
 
+def variables_for(
+    configuration: Configuration, context: Context | None, environment: Mapping[str, str], env_allowed: Iterable[str]
+) -> Variables:
+    """Put together what manifests may refer to. Raises `UsageError` as `load` does."""
+    return Variables(
+        values=context.vars if context else {},
+        allowed=frozenset((*_allowed(env_allowed), *configuration.env)),
+        environment=environment,
+    )
+
+
 @contextmanager
 def _collector_paused() -> Iterator[None]:
     """Pause the garbage collector. Loading makes millions of values and no cycles; its passes took half of the time."""
@@ -114,7 +121,7 @@ def _collector_paused() -> Iterator[None]:
 
 
 @dataclass(slots=True)
-class _Read:
+class Read:
     """What was read: the files, their documents, counted, those of ours with their files, and the files without one."""
 
     files: list[File]
@@ -123,32 +130,40 @@ class _Read:
     empty: list[File] = field(default_factory=list)
 
 
-class _Loader:
+class Loader:
     """Reads files under one configuration, contract, set of variables and time."""
 
     def __init__(
-        self, configuration: Configuration, contract: Contract, variables: Variables, now: datetime, directory: Path
+        self,
+        configuration: Configuration,
+        contract: Contract,
+        variables: Variables,
+        now: datetime,
+        directory: Path | None = None,
     ) -> None:
         self._configuration = configuration
         self._contract = contract
         self._variables = variables
         self._now = now
-        self._directory = directory
+        self._directory = directory or Path()
         self._claims: Claims = {}
 
     def read(
         self, paths: Iterable[str], findings: Findings, *, stdin: bytes | None = None, but: Collection[File] = ()
-    ) -> _Read:
+    ) -> Read:
         """Read all documents of the files that paths mean, but for those that were read already."""
         loaded = {file.real for file in but}
-        read = _Read(
-            [one for one in read_files(paths, self._directory, findings, stdin=stdin) if one.real not in loaded]
-        )
+        files = [one for one in read_files(paths, self._directory, findings, stdin=stdin) if one.real not in loaded]
+        return self.read_all(files, findings)
+
+    def read_all(self, files: Sequence[File], findings: Findings) -> Read:
+        """Read all documents of files, wherever these come from."""
+        read = Read(list(files))
         for file in read.files:
             self._read_file(file, read, findings)
         return read
 
-    def _read_file(self, file: File, read: _Read, findings: Findings) -> None:
+    def _read_file(self, file: File, read: Read, findings: Findings) -> None:
         problems = Findings()
         source, documents = parse(file.name, file.data, self._configuration.sensitivity, problems)
         if not documents and not problems.has_errors:
@@ -161,11 +176,11 @@ class _Loader:
             if resource is not None:
                 read.resources.append((resource, file))
 
-    def assemble(self, read: _Read) -> State:
+    def assemble(self, read: Read) -> State:
         """Build the state of what was read. What is assembled first holds its claims against what comes later."""
         return assemble((resource for resource, _ in read.resources), self._contract, self._claims)
 
-    def others(self, paths: Iterable[str], read: _Read, findings: Findings) -> State:
+    def others(self, paths: Iterable[str], read: Read, findings: Findings) -> State:
         """Load what the configured paths hold beyond what was read. Its errors count: what stands there is not known."""
         own = Findings()
         state = self.assemble(self.read(paths, own, but=read.files))
@@ -187,7 +202,7 @@ def _allowed(names: Iterable[str]) -> tuple[str, ...]:
     return allowed
 
 
-def _report_empty(read: _Read, findings: Findings, *, allow_empty: bool) -> None:
+def _report_empty(read: Read, findings: Findings, *, allow_empty: bool) -> None:
     if read.resources or allow_empty:
         for file in read.empty:
             findings.add("empty-file", f"{file.name} holds no document", origin=Origin(file.name))

@@ -87,6 +87,18 @@ _FILES: Final = (
         "octosync validate -f -",
     ),
     _file("not-utf8", _ERROR, "A file is not UTF-8 text.", "a file saved as Latin-1 or UTF-16"),
+    _file(
+        "invalid-base",
+        _WARNING,
+        "The base doesn't validate: what of it can't be read counts as not declared there, and nothing is pruned.",
+        "octosync plan --base main, where a manifest on main has an unknown field",
+    ),
+    _file(
+        "after-the-merge",
+        _NOTICE,
+        "This change sets something in octosync.yaml that a plan takes from the base: it takes effect after the merge.",
+        "octosync plan --base main, in a branch that changes the URL of a context",
+    ),
 )
 
 _YAML: Final = (

@@ -44,6 +44,7 @@ from octosync.plan.make import make_plan
 from octosync.plan.optimizing import Recommendation
 from octosync.plan.plan import LeftAlone, Plan
 from octosync.plan.questions import Curiosity
+from octosync.plan.trailers import Allowances, Commit, allowances_in, in_force, loosened
 
 __all__ = [
     "ABSENT",
@@ -53,10 +54,12 @@ __all__ = [
     "Absent",
     "Action",
     "ActionKey",
+    "Allowances",
     "Approval",
     "ArchiveApp",
     "BaseAction",
     "Blocked",
+    "Commit",
     "ControlPlane",
     "CreateApp",
     "Curiosity",
@@ -84,11 +87,14 @@ __all__ = [
     "UpdateApp",
     "Verb",
     "all_diagnostics",
+    "allowances_in",
     "curiosity_of",
     "declared_of",
     "diagnostic_document",
     "field_changes",
+    "in_force",
     "judge",
+    "loosened",
     "make_plan",
     "needs_author",
     "overrides_of",

@@ -67,6 +67,11 @@ FINDINGS: Final = _table(
     ),
     Finding("check-failed", _WARNING, "The orchestrator did not say whether there is a better variant."),
     Finding(
+        "allows-nothing",
+        _WARNING,
+        "A commit's `Octosync-Allow` line names no guard that a commit may lift, or lacks its number.",
+    ),
+    Finding(
         "target-without-assignment",
         _NOTICE,
         "A target is added to an app with deployments: no API assigns these to it, only enabling assigns devices.",

@@ -1,0 +1,104 @@
+"""`Octosync-Allow`: a commit's own line that lifts guards. It is reviewed with the change, and in force until that is applied."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from octosync.model import Diagnostic
+from octosync.plan.findings import FINDINGS
+from octosync.plan.guards import GuardPolicy, Override
+
+KEY: Final = "Octosync-Allow"
+COUNTED: Final = frozenset({"deletes", "archives"})
+SWITCHES: Final = frozenset({"protected", "during-canary", "live-traffic", "diverged", "frozen", "rollback"})
+_SHOWN: Final = 12
+_LINE: Final = re.compile(rf"[ \t]*{KEY}[ \t]*:(?P<terms>.*)", re.IGNORECASE)
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a commit says: its full id, its author's name, and its whole message."""
+
+    id: str
+    author: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Allowances:
+    """What commits allow, one override a commit and guard, and what is wrong with their lines."""
+
+    overrides: tuple[Override, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+def allowances_in(commits: Iterable[Commit], listed: Collection[str]) -> Allowances:
+    """Read the lines of commits, in their order, for the guards that `guards.trailers` lists."""
+    overrides: dict[Override, None] = {}
+    diagnostics: dict[Diagnostic, None] = {}
+    for commit in commits:
+        for term in _terms(commit.message):
+            match _read(term, commit, listed):
+                case Override() as override:
+                    overrides[override] = None
+                case Diagnostic() as diagnostic:
+                    diagnostics[diagnostic] = None
+    return Allowances(tuple(overrides), tuple(diagnostics))
+
+
+def in_force(allowances: Allowances, policy: GuardPolicy, *, rollback: bool = False) -> tuple[Override, ...]:
+    """Return what commits allow that no flag of this run speaks of. `rollback`: whether its flag was given."""
+    given = {"rollback"} if rollback else set[str]()
+    given |= {guard for guard in COUNTED if getattr(policy, _field(guard)) is not None}
+    given |= {guard for guard in SWITCHES if getattr(policy, _field(guard), False)}
+    return tuple(one for one in allowances.overrides if one.guard not in given)
+
+
+def loosened(policy: GuardPolicy, overrides: Iterable[Override]) -> GuardPolicy:
+    """Return a policy with overrides in force. Numbers of several commits add up."""
+    changes: dict[str, Any] = {}
+    for override in overrides:
+        name = _field(override.guard)
+        if override.guard in COUNTED:
+            changes[name] = changes.get(name, 0) + int(override.value)
+        elif hasattr(policy, name):
+            changes[name] = True
+    return replace(policy, **changes)
+
+
+def _field(guard: str) -> str:
+    return f"allow_{guard.replace('-', '_')}"
+
+
+def _terms(message: str) -> Iterator[str]:
+    for line in message.splitlines():
+        if found := _LINE.fullmatch(line):
+            yield from re.split(r"[\s,]+", found["terms"].strip()) if found["terms"].strip() else ("",)
+
+
+def _read(term: str, commit: Commit, listed: Collection[str]) -> Override | Diagnostic:
+    guard, equals, value = term.partition("=")
+    where = f"commit {commit.id[:_SHOWN]} by {commit.author}"
+    if guard not in COUNTED | SWITCHES:
+        known = ", ".join(sorted(listed)) or "none"
+        return _nothing(where, f"`{term}` is no guard", f"guards that a commit may lift here: {known}")
+    if guard not in listed:
+        return _nothing(where, f"guard {guard} is not one that a commit may lift", "octosync.yaml: guards.trailers")
+    if guard in COUNTED and not _NUMBER.fullmatch(value):
+        return _nothing(where, f"`{term}` needs a number", f"write it like {guard}=14")
+    if guard in SWITCHES and equals:
+        return _nothing(where, f"`{term}` takes no value", f"write it as {guard}")
+    return Override(guard=guard, value=str(int(value)) if value else "", source=where)
+
+
+def _nothing(where: str, why: str, note: str) -> Diagnostic:
+    return Diagnostic(
+        severity=FINDINGS["allows-nothing"].severity,
+        rule="allows-nothing",
+        summary=f"{where}: its {KEY} line allows nothing: {why}",
+        notes=(note,),
+    )
