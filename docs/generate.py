@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,8 +11,8 @@ from docs.executing import ROOT, executed
 
 from octosync.contract import OPERATIONS, Access, Operation
 from octosync.manifest import RULES, Rule, configuration_schema, kustomize_definitions, manifest_schema
-from octosync.model import JsonObject
 from octosync.plan import FINDINGS, Finding, plan_schema
+from octosync.report import json_text
 
 GENERATED: Final = "<!-- Written by `make docs`; a test holds it to the code. -->"
 
@@ -27,10 +26,10 @@ def reference_pages() -> Mapping[str, str]:
         "docs/reference/findings.md": "\n".join(_findings(FINDINGS)) + "\n",
         "docs/reference/operations.md": "\n".join(_operations(OPERATIONS)) + "\n",
         "docs/reference/rules.md": "\n".join(_rules(RULES)) + "\n",
-        "schemas/config.json": _json(configuration_schema()),
-        "schemas/kustomize.json": _json(kustomize_definitions()),
-        "schemas/manifest.json": _json(manifest_schema()),
-        "schemas/plan.json": _json(plan_schema()),
+        "schemas/config.json": json_text(configuration_schema()),
+        "schemas/kustomize.json": json_text(kustomize_definitions()),
+        "schemas/manifest.json": json_text(manifest_schema()),
+        "schemas/plan.json": json_text(plan_schema()),
     }
 
 
@@ -96,10 +95,6 @@ def _findings(table: Mapping[str, Finding]) -> Iterator[str]:
     yield "|---|---|---|"
     for one in table.values():
         yield f"| `{one.id}` | {one.severity.value} | {_cell(one.meaning)} |"
-
-
-def _json(document: JsonObject) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def _yaml(title: str, text: str) -> Iterator[str]:

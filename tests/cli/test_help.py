@@ -18,6 +18,7 @@ COMMANDS = (
     "decisions",
     "api",
     "schema",
+    "explain",
     "server",
     "version",
 )

@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "api": "Compare what octosync sends and reads with Octomil's API.",
     "export": "Write the manifests of live apps.",
     "schema": "Print JSON Schemas for editors and tools.",
+    "explain": "Say what a field, a rule or a guard means.",
     "server": "Run the embedded control plane.",
     "version": "Print the version.",
 }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 import click
 
+from octosync.cli.console import out_json
 from octosync.cli.options import option
 from octosync.errors import UsageError
 from octosync.manifest import configuration_schema, kustomize_definitions, manifest_schema
@@ -30,4 +30,4 @@ def command(of: str | None, *, kustomize: bool) -> None:
             hints=("Give one of them.",),
         )
     made = kustomize_definitions() if kustomize else _SCHEMAS[of or "manifest"]()
-    click.echo(json.dumps(made, indent=2, ensure_ascii=False))
+    out_json(made)

@@ -16,6 +16,7 @@ from octosync.manifest.configuration import (
 )
 from octosync.manifest.configuration_reading import read_configuration
 from octosync.manifest.durations import parse_duration
+from octosync.manifest.explaining import UnknownPathError, explain_path, explained_roots
 from octosync.manifest.exporting import Exported, claims_of, export_app, sections_undeclared
 from octosync.manifest.json_schema import configuration_schema, field_example, manifest_schema
 from octosync.manifest.loading import Manifests, load
@@ -44,9 +45,12 @@ __all__ = [
     "Owner",
     "Rate",
     "Rule",
+    "UnknownPathError",
     "claims_of",
     "closest",
     "configuration_schema",
+    "explain_path",
+    "explained_roots",
     "export_app",
     "field_example",
     "find_configuration",

@@ -65,7 +65,7 @@ def read_configuration_text(
     if version is not None and _refuses_version(root, reporter, version):
         return Configured(configuration, tuple(one for one in findings.sorted if one.rule == "version-not-allowed"))
     _refuse_secrets(root, reporter)
-    fields = Walk(reporter).record(root, CONFIGURATION)
+    fields = Walk(reporter, "config").record(root, CONFIGURATION)
     if fields is not None:
         configuration = _Reading(fields, reporter, directory).configuration(name)
     return Configured(configuration, _one_each(findings.sorted))

@@ -62,7 +62,7 @@ def read_document(document: Document, reporter: Reporter, variables: Variables, 
     if document.has_sensitive:
         _warn_of_secrets(root, reporter, "", inside=False)
     variables.replace(document, reporter)
-    fields = Walk(reporter).record(root, KINDS[kind])
+    fields = Walk(reporter, kind.lower()).record(root, KINDS[kind])
     return None if fields is None else _resource(kind, fields, reporter, now)
 
 

@@ -130,10 +130,11 @@ WRONG: Final = _Wrong()
 
 
 class Walk:
-    """Checks values of one file against shapes."""
+    """Checks values of one file against shapes. `root` is what `octosync explain` calls its documents."""
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: Reporter, root: str) -> None:
         self._reporter = reporter
+        self._root = root
 
     def record(self, node: Node, shape: Record, path: str = "") -> Fields | None:
         """Check a record; None where the node isn't an object at all."""
@@ -201,7 +202,10 @@ class Walk:
             f"{self._reporter.quote(key, at)} is not a field of {shape.title}",
             path=path if hidden else join(path, key),
             suggestion=None if hidden else meant,
-            notes=(f"its fields: {', '.join(shape.fields)}",),
+            notes=(
+                f"its fields: {', '.join(shape.fields)}",
+                f"`octosync explain {explained_as(self._root, path)}` says what they mean",
+            ),
         )
         return meant
 
@@ -305,6 +309,11 @@ class Walk:
             notes=(*notes, *_about_null(node, path)),
         )
         return WRONG
+
+
+def explained_as(root: str, path: str) -> str:
+    """Write the place of a record as `octosync explain` wants it: without positions, as far as its keys are plain words."""
+    return re.match(r"[\w-]+(\.[\w-]+)*", re.sub(r"\[\d+\]", "", join(root, path)))[0]  # type: ignore[index]
 
 
 def closest(word: str, among: Iterable[str]) -> str | None:

@@ -16,6 +16,7 @@ from octosync.model.deployment import (
     Preview,
 )
 from octosync.model.diagnostic import Diagnostic, Severity
+from octosync.model.explained import ExplainedField, ExplainedName
 from octosync.model.journalled import JournalledAction, JournalledRun
 from octosync.model.jsonvalue import JsonObject, JsonValue, canonical_json, digest_of, json_equal
 from octosync.model.left_out import LeftOut
@@ -57,6 +58,8 @@ __all__ = [
     "Deployment",
     "Diagnostic",
     "Event",
+    "ExplainedField",
+    "ExplainedName",
     "Fate",
     "FirstRequest",
     "Health",

@@ -39,6 +39,7 @@ from octosync.plan.document import (
 )
 from octosync.plan.document_schema import plan_schema
 from octosync.plan.findings import FINDINGS, Finding
+from octosync.plan.guard_table import GUARDS, Guard
 from octosync.plan.guards import ALL, Blocked, GuardPolicy, Override, curiosity_of, judge, overrides_of
 from octosync.plan.make import make_plan
 from octosync.plan.optimizing import Recommendation
@@ -51,6 +52,7 @@ __all__ = [
     "ALL",
     "FINDINGS",
     "FORMAT_VERSION",
+    "GUARDS",
     "Absent",
     "Action",
     "ActionKey",
@@ -70,6 +72,7 @@ __all__ = [
     "FieldChange",
     "Finding",
     "GitRevision",
+    "Guard",
     "GuardPolicy",
     "Invocation",
     "LastChange",

@@ -13,6 +13,12 @@ from octosync.report.documents import json_line, json_text, outcomes_document
 from octosync.report.ended import VALIDATE, Applied, Ended, ended_document, ended_markdown, ended_text, ended_values
 from octosync.report.error import NOTHING_WRITTEN, render_error
 from octosync.report.exit_codes import exit_code_of_outcomes, exit_code_of_plan, exit_code_of_standings
+from octosync.report.explain import (
+    explained_document,
+    render_explained_field,
+    render_explained_names,
+    render_explained_roots,
+)
 from octosync.report.export import render_export
 from octosync.report.github import Places, output_lines, render_annotations
 from octosync.report.history import history_document, render_history, render_run, run_document
@@ -45,6 +51,7 @@ __all__ = [
     "exit_code_of_outcomes",
     "exit_code_of_plan",
     "exit_code_of_standings",
+    "explained_document",
     "history_document",
     "is_valid",
     "json_line",
@@ -58,6 +65,9 @@ __all__ = [
     "render_declared",
     "render_diagnostics",
     "render_error",
+    "render_explained_field",
+    "render_explained_names",
+    "render_explained_roots",
     "render_export",
     "render_history",
     "render_outcomes",

@@ -1,0 +1,147 @@
+"""`octosync explain`: what stands in manifests, octosync.yaml and messages is explained where one is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from docs.executing import ROOT
+from tests.support.invoking import Desk
+
+from octosync.apply import OUTCOMES
+from octosync.manifest import RULES, explain_path, explained_roots
+from octosync.model import ExplainedField
+from octosync.plan import FINDINGS, GUARDS
+
+
+def _paths(field: ExplainedField) -> Iterator[str]:
+    yield field.path
+    for below in explain_path(field.path).fields:
+        yield from _paths(below)
+
+
+ROOTS = [field.path for field in explained_roots()]
+NAMES = sorted({*RULES, *FINDINGS, *GUARDS, *OUTCOMES})
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_every_field_is_explained(root: str, desk: Desk) -> None:
+    """Each field of each document has its path, a meaning, a type, and, at its end, an example."""
+    for path in _paths(explain_path(root)):
+        ran = desk.octosync("explain", path)
+        assert (ran.code, ran.stderr) == (0, "")
+        assert ran.stdout.startswith(f"{path}\n  ")
+        field = explain_path(path)
+        assert field.about
+        assert field.type
+        assert field.fields or field.example is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_in_messages_is_explained(name: str, desk: Desk) -> None:
+    """Rules, findings, guards and outcomes: whatever stands in a message says what it means."""
+    ran = desk.octosync("explain", name)
+    assert (ran.code, ran.stderr) == (0, "")
+    assert ran.stdout.startswith(f"{name} (")
+    assert ran.stdout.count("\n") >= 2
+
+
+def test_a_field_says_what_may_stand_there(desk: Desk) -> None:
+    """Type, default, values and what is owned."""
+    said = desk.octosync("explain", "app.spec.slots.deploy.optimize").stdout
+    assert "default  suggest" in said
+    assert "values   never, suggest, auto" in said
+    assert "owns     the whole list: a live slot" in desk.octosync("explain", "app.spec.slots").stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("spec.slots[0].servingPolicy", "app.spec.slots.servingPolicy"),
+        ("app.spec.slots[12].deploy", "app.spec.slots.deploy"),
+        ("App.spec.name", "app.spec.name"),
+        ("octosync.yaml", "config"),
+        ("octosync.yaml.rate", "config.rate"),
+        ("config.contexts.production.tokenEnv", "config.contexts.tokenEnv"),
+        ("config.contexts.url", "config.contexts.url"),
+    ],
+)
+def test_a_path_may_be_typed_as_messages_write_it(typed: str, meant: str, desk: Desk) -> None:
+    """Positions, names of one's own and capitals of kinds are no obstacle."""
+    assert desk.octosync("explain", typed).stdout.startswith(f"{meant}\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("app.spec.slot", "Did you mean app.spec.slots?"),
+        ("app.spec.slot.servingPolcy", "Did you mean app.spec.slots?"),
+        ("ap.spec", "Did you mean app.spec?"),
+        ("app.spec.name.first", "app.spec.name has no fields: it is text"),
+        ("config.zebra", "config has: requires, contexts,"),
+        ("delete", "Did you mean deletes?"),
+        ("target-held-elswhere", "Did you mean target-held-elsewhere?"),
+        ("zebra", "`octosync explain` lists where to begin."),
+        ("", "`octosync explain` lists where to begin."),
+        ("..", "`octosync explain` lists where to begin."),
+        ("\x1b[31mapp", "`octosync explain` lists where to begin."),
+    ],
+)
+def test_what_is_not_there_is_answered_with_what_is(typed: str, hint: str, desk: Desk) -> None:
+    """A slip of the finger is a usage error that says what was meant, or what there is."""
+    ran = desk.octosync("explain", typed)
+    assert ran.code == 64
+    assert hint in ran.stderr
+    assert "\x1b" not in ran.stderr
+    assert ran.stdout == ""
+
+
+def test_without_a_path_everything_is_listed(desk: Desk) -> None:
+    """The roots and all names are found without a manual."""
+    said = " ".join(desk.octosync("explain").stdout.split())
+    assert all(f" {name}" in said for name in (*ROOTS, *NAMES))
+
+
+def test_json_has_it_all(desk: Desk) -> None:
+    """`-o json` has the same for tools."""
+    said = json.loads(desk.octosync("explain", "app.spec.slots.deploy", "-o", "json").stdout)
+    assert said["format_version"] == "1.0"
+    (field,) = said["fields"]
+    assert [one["path"].rpartition(".")[2] for one in field["fields"]] == ["environments", "optimize", "minImprovement"]
+    assert said["names"] == []
+    both = json.loads(desk.octosync("explain", "archive-strands-identifiers", "-o", "json").stdout)["names"]
+    assert [one["of"] for one in both] == ["rule", "finding"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", RULES["unknown-field"].example),
+        (
+            "b.yaml",
+            "apiVersion: octosync.dev/v1\nkind: AppTarget\nspec: {app: a, platform: ios, identifier: a.b, zebra: 1}\n",
+        ),
+        ("octosync.yaml", "contexts: {production: {url: 'http://127.0.0.1:1', zebra: 1}}\n"),
+        ("octosync.yaml", "owners: [{paths: a, apps: [b], zebra: 1}]\n"),
+        ("octosync.yaml", "contexts: {'a b': {url: 'http://127.0.0.1:1', zebra: 1}}\n"),
+    ],
+)
+def test_an_unknown_field_leads_to_the_known_ones(name: str, text: str, desk: Desk) -> None:
+    """The command that a message names works, and lists the fields of what it is about."""
+    desk.write(name, text)
+    desk.write("z.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: z}\n")
+    ran = desk.octosync("validate", "-f", ".")
+    (command,) = re.findall(r"`octosync (explain \S+)` says", ran.output)
+    assert desk.octosync(*command.split()).code == 0
+
+
+def test_the_guards_are_those_of_the_readme() -> None:
+    """README's table, the guards that are explained and their flags are the same."""
+    rows = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n| guard |")[2].partition("\n\n")[0]
+    told = {row.split("|")[1].strip(): row.split("|")[3] for row in rows.splitlines()[2:]}
+    assert list(told) == list(GUARDS)
+    for name, guard in GUARDS.items():
+        flags = {way.split()[0] for way in guard.ways_out if way.startswith("--")}
+        assert flags == set(re.findall(r"--[a-z-]+", told[name]))
