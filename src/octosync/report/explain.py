@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import Final
 
 from octosync.model import ExplainedField, ExplainedName, JsonObject, JsonValue
-from octosync.report.documents import FORMAT_VERSION
+from octosync.plan import FORMAT_VERSION
 from octosync.report.ink import Ink
 from octosync.report.plain import padded, text_of
 
