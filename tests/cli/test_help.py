@@ -20,6 +20,7 @@ COMMANDS = (
     "schema",
     "explain",
     "server",
+    "completion",
     "version",
 )
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from octosync.cli.completing import contexts, files
 from octosync.model import Optimize
 from octosync.plan import ALL
 from octosync.report import MAX_BYTES
@@ -116,6 +117,7 @@ file_option: Callable[[F], F] = option(
     "paths",
     multiple=True,
     metavar="PATH",
+    shell_complete=files,
     help="Manifests: a file, a directory (read recursively), or - for standard input. Repeatable.",
 )
 
@@ -136,7 +138,9 @@ manifest_options = stacked(
     option("--strict", is_flag=True, help="Treat warnings as errors."),
 )
 
-context_option = option("--context", metavar="NAME", help="A context of octosync.yaml, taken whole.")
+context_option = option(
+    "--context", metavar="NAME", shell_complete=contexts, help="A context of octosync.yaml, taken whole."
+)
 
 remote_options = stacked(
     context_option,

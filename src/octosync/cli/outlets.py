@@ -12,6 +12,7 @@ from typing import Final, Self
 import click
 
 from octosync import __version__
+from octosync.cli.completing import starting_with
 from octosync.cli.console import out
 from octosync.cli.failing import report_failure
 from octosync.cli.files import why_unwritable, write_whole
@@ -50,6 +51,7 @@ def outlet_options(*formats: str) -> Callable[[F], F]:
         multiple=True,
         metavar="FORMAT=FILE",
         callback=destinations,
+        shell_complete=starting_with(f"{name}=" for name in formats),
         help=f"Write a format to a file as well: {', '.join(formats)}. Repeatable.",
     )
     return stacked(output_option(*formats), write)

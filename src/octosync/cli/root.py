@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "schema": "Print JSON Schemas for editors and tools.",
     "explain": "Say what a field, a rule or a guard means.",
     "server": "Run the embedded control plane.",
+    "completion": "Print the script that completes in a shell.",
     "version": "Print the version.",
 }
 
