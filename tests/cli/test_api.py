@@ -17,6 +17,7 @@ from tests.support.openapi import move, own_document, schema_in
 from tests.support.renamed import fields, rename
 
 from octosync.contract import OPERATIONS
+from octosync.contract.conformance import LARGEST_DOCUMENT
 
 
 @pytest.mark.parametrize("command", ["api", "api list", "api check", "api probe"])
@@ -119,6 +120,34 @@ def test_an_override_that_is_itself_what_differs_is_taken_back(desk: Desk) -> No
     assert ran.code == 1
     assert "Leave `api` out of octosync.yaml: it is what differs." in ran.stdout
     assert json.loads(desk.octosync("api", "check", "openapi.json", "-o", "json").stdout)["api"] == {}
+
+
+def test_what_could_not_be_compared_is_counted(desk: Desk) -> None:
+    """A document that says little agrees with everything: the verdict doesn't leave it at that."""
+    document = own_document()
+    document["components"]["schemas"] = {}
+    desk.write("openapi.json", json.dumps(document))
+    ran = desk.octosync("api", "check", "openapi.json")
+    assert ran.code == 0
+    assert "All agree: 28 operations.\n" in ran.stdout
+    assert "operations could not be compared in full: see the notes.\n" in ran.stdout
+
+
+def test_standard_input_that_is_closed_holds_no_document(desk: Desk) -> None:
+    """Started without one, it is one clear error."""
+    ran = desk.octosync("api", "check", "-", stdin=None)
+    assert ran.code == 1
+    assert ran.stderr.startswith("error: spec-unreadable: standard input is not an OpenAPI document")
+
+
+@pytest.mark.parametrize("where", ["-", "openapi.json"])
+def test_a_document_beyond_all_bounds_is_called_so(desk: Desk, where: str) -> None:
+    """It is refused for its size, and not taken for one that breaks off."""
+    data = b'{"openapi": "3.1.0", "x": "' + b"x" * LARGEST_DOCUMENT + b'"}'
+    desk.write("openapi.json", data)
+    ran = desk.octosync("api", "check", where, stdin=data)
+    assert ran.code == 1
+    assert ran.stderr.startswith("error: spec-too-large: ")
 
 
 def test_a_hostile_document_reaches_no_terminal(desk: Desk) -> None:
@@ -273,9 +302,9 @@ def test_where_nothing_is_found_the_url_is_doubted(office: Office) -> None:
     assert "octosync.yaml" not in ran.stdout
 
 
-@pytest.mark.parametrize("app", ["", "..", " "])
+@pytest.mark.parametrize("app", ["", "..", " ", "a/b"])
 def test_what_can_be_no_app_is_refused(office: Office, app: str) -> None:
-    """An empty variable would name another path: nothing is sent."""
+    """An empty variable or a path would name something else: nothing is sent."""
     ran = office.desk.octosync("api", "probe", app, "--url", office.url)
     assert ran.code == 64
     assert office.log() == []

@@ -150,16 +150,18 @@ def test_a_control_plane_without_the_feed_says_so(office: Office, command: str) 
     ("arguments", "reference"),
     [
         (("demo", "--follow", "-o", "json"), "endless-document"),
-        (("",), "no-app"),
-        (("..",), "no-app"),
+        (("",), "no-slug"),
+        (("..",), "no-slug"),
+        (("a/b",), "no-slug"),
         (("demo", "--limit", "-1"), "usage"),
+        (("demo", "--limit", "0"), "nothing-asked"),
         ((), "usage"),
     ],
 )
 def test_a_command_line_that_makes_no_sense_is_refused(
     office: Office, arguments: tuple[str, ...], reference: str
 ) -> None:
-    """A document without an end, no app, a negative limit: 64, and nothing is asked."""
+    """A document without an end, no app, what would show nothing: 64, and nothing is asked."""
     ran = office.desk.octosync("activity", *arguments, "--url", office.url)
     assert ran.code == 64
     assert f"error: {reference}: " in ran.stderr

@@ -318,6 +318,15 @@ def test_an_app_that_is_not_there_is_an_error(org: Office, patterns: tuple[str, 
     assert hint in ran.stderr
 
 
+@pytest.mark.parametrize("app", ["", "..", "a/b"])
+def test_what_can_be_no_app_is_refused(office: Office, app: str) -> None:
+    """An empty variable or a path would name something else: nothing is asked."""
+    ran = status(office, app)
+    assert ran.code == 64
+    assert ran.stderr.startswith("error: no-slug: ")
+    assert office.log() == []
+
+
 def test_an_org_without_apps_is_no_error(office: Office) -> None:
     """Nothing there is something to say."""
     ran = status(office)

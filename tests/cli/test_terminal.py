@@ -137,6 +137,16 @@ def test_a_listener_less_stderr_ends_no_run(office: Office) -> None:
         assert office.plan("--plan-out", "plan.json", stderr=stream).code == 0
 
 
+@pytest.mark.parametrize("command", ["version", "history -o json", "api list"])
+def test_a_full_disk_is_one_clear_error_of_every_command(desk: Desk, command: str) -> None:
+    """What needs no control plane says it, too, by the same words and without a traceback."""
+    with Path("/dev/full").open("w") as full:
+        ran = desk.run(*command.split(), stdout=full)
+    assert ran.code == 1
+    assert ran.stderr.startswith("error: output-unwritable")
+    assert "Traceback" not in ran.stderr
+
+
 def test_a_full_disk_is_one_clear_error(office: Office) -> None:
     """What can't be written is said, with 1 for a plan; an apply that is done keeps its code, and names its journal."""
     office.declare()

@@ -98,6 +98,17 @@ async def test_an_app_without_slots_has_none_to_fetch(plane: Plane) -> None:
     assert "no inference config" in notes(result, "apps.get_inference_config")[0]
 
 
+@pytest.mark.parametrize("status", [403, 500])
+async def test_a_list_that_was_not_read_is_not_said_to_be_empty(status: int) -> None:
+    """What needs a list that failed is not tried for that, never since there is no app, or no slot of it."""
+    with renamed(statuses={"/apps/a/slots": (status, {})}) as (plane, _):
+        slots = await probed(plane)
+    with renamed(statuses={"/api/v1/apps": (status, {})}) as (plane, _):
+        apps = await probed(plane)
+    assert notes(slots, "apps.get_slot") == ("the app's slots were not read",)
+    assert notes(apps, "apps.get") == ("no list of apps was read to ask for: name one",)
+
+
 async def test_five_renames_are_told_apart() -> None:
     """A path, a field, an envelope, an id and an operation that isn't there: each is named as what it is."""
     changes = {

@@ -53,6 +53,12 @@ def text_of(shown: Presentation[Any], entries: Any, **more: Any) -> str:
     return table.head() + table.rows(entries) + "".join(f"{line}\n" for line in shown.summary(entries))
 
 
+def test_a_route_of_any_length_leaves_the_split_readable() -> None:
+    """A name is cut there as it is in the table, and the bars of the others stay beside theirs."""
+    lines = list(DECISIONS.summary([*DECIDED, RoutingDecision(id="r5", route="x" * 5_000)]))
+    assert max(map(cells, lines)) < 120
+
+
 def test_activity_reads_as_people_expect() -> None:
     """Time in UTC, who, which event, about what, in whose words; what the feed does not say is a dash."""
     assert_golden(GOLDEN / "activity.txt", text_of(ACTIVITY, EVENTS))

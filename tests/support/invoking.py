@@ -72,13 +72,16 @@ class Desk:
     def octosync(
         self,
         *arguments: str | Path,
-        stdin: bytes | TextIO = b"",
+        stdin: bytes | TextIO | None = b"",
         stdout: TextIO | None = None,
         stderr: TextIO | None = None,
         terminal: bool = False,
         **environment: str,
     ) -> Ran:
-        """Run a command in this process. `terminal`: the streams that are not given say that they are one."""
+        """Run a command in this process.
+
+        `terminal`: the streams that are not given say that they are one. `stdin` None: it is closed.
+        """
         out, err = Screen(terminal=terminal), Screen(terminal=terminal)
         with ExitStack() as stack:
             stack.enter_context(chdir(self.directory))

@@ -12,9 +12,9 @@ import click
 
 from octosync.cli import signals
 from octosync.cli.connecting import proxy_for
-from octosync.cli.console import out, out_json, wants_colour
+from octosync.cli.console import from_stdin, out, out_json, wants_colour
 from octosync.cli.options import colour_option, config_option, option, output_option
-from octosync.cli.remote import ask, configuration_in, control_plane_options, reach
+from octosync.cli.remote import ask, check_app_names, configuration_in, control_plane_options, reach
 from octosync.contract.conformance import LARGEST_DOCUMENT, compare_with, read_document
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.octomil import API_PATH, PROBED_BY_GET, fetch, is_url, source_of
@@ -95,8 +95,7 @@ def probe(app: str | None, operations: tuple[str, ...], output: str, colour: str
     APP is the slug of the app to ask for; without one the first of the list is taken. Each operation is confirmed, differs,
     is refused or absent, with the override for octosync.yaml where there is one. Exits 1 where any of them is not confirmed.
     """
-    if app is not None and app.strip() in {"", ".", ".."}:
-        raise UsageError("empty-value", f"{app!r} is no app's slug", hints=("Is a variable not set?",))
+    check_app_names(() if app is None else (app,))
     at = reach(flags)
     at = replace(at, connection=replace(at.connection, attempts=1))
     probed = ask(at, "probing", lambda remote, bar: probe_reads(remote, app, operations, progress=bar.advance))
@@ -120,23 +119,22 @@ def _document(spec: str) -> tuple[str, bytes]:
             return await fetch(spec, source, largest=LARGEST_DOCUMENT)
 
         return source.url, signals.run(fetched)
-    if spec == "-":
-        return "standard input", sys.stdin.buffer.read(LARGEST_DOCUMENT)
-    return spec, _file(Path(spec))
+    most = LARGEST_DOCUMENT + 1
+    name, data = ("standard input", from_stdin(most)) if spec == "-" else (spec, _file(Path(spec), most))
+    if len(data) > LARGEST_DOCUMENT:
+        raise OctosyncError(
+            "spec-too-large",
+            f"{name} has more than {LARGEST_DOCUMENT // 2**20} MiB",
+            hints=("Check that it is an OpenAPI document.",),
+        )
+    return name, data
 
 
-def _file(path: Path) -> bytes:
+def _file(path: Path, most: int) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST_DOCUMENT + 1)
+            return file.read(most)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no name of a file"
         hints = ("SPEC is a file, a URL that begins with https://, or - for standard input.",)
         raise OctosyncError("spec-unreadable", f"{path} can't be read: {why}", hints=hints) from None
-    if len(data) > LARGEST_DOCUMENT:
-        raise OctosyncError(
-            "spec-too-large",
-            f"{path} has more than {LARGEST_DOCUMENT // 2**20} MiB",
-            hints=("Check that it is an OpenAPI document.",),
-        )
-    return data

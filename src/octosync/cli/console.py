@@ -85,6 +85,11 @@ def out_manifest(text: str) -> None:
     out(text)
 
 
+def from_stdin(most: int = -1) -> bytes:
+    """Return what comes on standard input, at most so many bytes; nothing where it is closed."""
+    return b"" if sys.stdin is None else sys.stdin.buffer.read(most)
+
+
 def err(text: str) -> None:
     """Write to standard error, as far as that goes: a run doesn't end for want of somebody who listens there."""
     try:

@@ -13,7 +13,7 @@ import click
 from octosync.cli.console import err, out, out_json, wants_colour
 from octosync.cli.options import colour_option, option, output_option, stacked
 from octosync.cli.progress import ProgressBar, Waits
-from octosync.cli.remote import control_plane_options, converse, reach
+from octosync.cli.remote import check_app_names, control_plane_options, converse, reach
 from octosync.errors import ExitCode, Interrupted, RemoteError, UsageError
 from octosync.octomil import Octomil
 from octosync.octomil.feeds import Entry, Feed, Newest, News, follow
@@ -91,8 +91,11 @@ def show_feed(
 
 
 def _check(asked: Asked) -> None:
-    if asked.app in {"", ".", ".."}:
-        raise UsageError("no-app", f"{asked.app!r} names no app", hints=("Give the app's slug.",))
+    check_app_names([asked.app])
+    if not asked.limit and not asked.follow:
+        raise UsageError(
+            "nothing-asked", "--limit 0 shows nothing", hints=("It goes with --follow, to show only what comes.",)
+        )
     if asked.follow and asked.output == "json":
         raise UsageError(
             "endless-document",

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from octosync.cli.connecting import RemoteFlags, chosen_context
-from octosync.cli.console import err, wants_colour
+from octosync.cli.console import err, from_stdin, wants_colour
 from octosync.errors import ConfigError, ExitCode
 from octosync.manifest import (
     STDIN,
@@ -109,6 +109,4 @@ def gather_or_report(
 
 
 def _stdin(paths: tuple[str, ...]) -> bytes | None:
-    if STDIN not in paths:
-        return None
-    return b"" if sys.stdin is None else sys.stdin.buffer.read()
+    return from_stdin() if STDIN in paths else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from octosync.cli.connecting import RemoteFlags, chosen_context, connect
 from octosync.cli.console import err, wants_colour
 from octosync.cli.options import config_option, remote_options, stacked
 from octosync.cli.progress import ProgressBar, Waits
-from octosync.errors import ConfigError
+from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Configuration, Context, find_configuration, read_configuration
 from octosync.octomil import Connection, Octomil
 from octosync.report import render_diagnostics
@@ -31,6 +31,14 @@ class Reach:
     configuration: Configuration
     context: Context | None
     connection: Connection
+
+
+def check_app_names(names: Iterable[str]) -> None:
+    """Refuse what can be no slug: in a path, it would name something else. Raises `UsageError`."""
+    for name in names:
+        if name.strip() in {"", ".", ".."} or "/" in name:
+            hint = "A slug has no slash." if "/" in name else "Is a variable not set?"
+            raise UsageError("no-slug", f"{name!r} is no app's slug", hints=(hint,))
 
 
 def reach(flags: Mapping[str, Any]) -> Reach:

@@ -26,8 +26,8 @@ from octosync.cli.options import (
     state_option,
 )
 from octosync.cli.redrawing import WATCH_SECONDS, Progress, look_again
-from octosync.cli.remote import Reach, ask, reach
-from octosync.errors import ExitCode, OctosyncError, UsageError
+from octosync.cli.remote import Reach, ask, check_app_names, reach
+from octosync.errors import ExitCode, OctosyncError
 from octosync.manifest.walk import closest
 from octosync.model import App, AppStatus, JsonObject
 from octosync.octomil import Connection, FoundApps, Octomil, find_apps, is_glob, read_statuses
@@ -74,7 +74,7 @@ def command(
 
     --declared compares manifests with the org's list of apps; they are named as for plan, with -f and the options after it.
     """
-    check_patterns(apps)
+    check_app_names(apps)
     check_flags(declared=declared)
     if declared:
         return show_declared(apps, by, flags)
@@ -158,13 +158,6 @@ async def look_at(
         awaiting=approvals.of(statuses, plane.org_id, every=not patterns),
     )
     return Seen(at, statuses, facts, now)
-
-
-def check_patterns(patterns: Sequence[str]) -> None:
-    """Refuse what can be no slug: in a path, it would name something else. Raises `UsageError`."""
-    for pattern in patterns:
-        if pattern.strip() in {"", ".", ".."}:
-            raise UsageError("empty-value", f"{pattern!r} is no app's slug", hints=("Is a variable not set?",))
 
 
 def _no_such_app(found: FoundApps) -> OctosyncError:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import platform
 
 import click
 
 from octosync import __version__
+from octosync.cli.console import out, out_json
 from octosync.cli.options import output_option
+from octosync.plan import FORMAT_VERSION
 
 
 @click.command(epilog="Example:  octosync version -o json")
 @output_option("text", "json")
 def command(output: str) -> None:
     """Print the version of octosync and of the Python it runs on."""
+    python = platform.python_version()
     if output == "json":
-        click.echo(json.dumps({"octosync": __version__, "python": platform.python_version()}))
+        out_json({"format_version": FORMAT_VERSION, "octosync": __version__, "python": python})
     else:
-        click.echo(f"octosync {__version__}, Python {platform.python_version()}")
+        out(f"octosync {__version__}, Python {python}\n")

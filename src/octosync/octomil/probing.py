@@ -111,7 +111,7 @@ class _Walk:
             return
         parameters = self._parameters(operation)
         if parameters is None:
-            self.skipped[id_] = "there is no app to ask for: name one" if self.app is None else "the app has no slots"
+            self.skipped[id_] = self._why_nothing()
             return
         probed = await self._try(operation, parameters)
         if probed.verdict is Verdict.ABSENT:
@@ -125,6 +125,12 @@ class _Walk:
         values = {"slug": self.app, "capability": self._first("apps.list_slots", "capability")}
         wanted = {name: value for name, value in values.items() if f"{{{name}}}" in operation.path}
         return None if None in wanted.values() else {name: str(value) for name, value in wanted.items()}
+
+    def _why_nothing(self) -> str:
+        """Say why there is nothing to ask for: a list that is empty, or one that could not be read."""
+        if self.app is not None:
+            return "the app has no slots" if "apps.list_slots" in self.bodies else "the app's slots were not read"
+        return f"{'there is no app' if 'apps.list' in self.bodies else 'no list of apps was read'} to ask for: name one"
 
     def _first(self, id_: str, key: str) -> str | None:
         """Return the first name of a list that was answered."""

@@ -193,6 +193,8 @@ def _verdict(conformance: Conformance, differ: Sequence[Compared], ink: Ink) -> 
         yield f"{ink.red(words)}, {total - len(differ)} agree."
     else:
         yield f"{ink.green('All agree')}: {counted(total, 'operation')}."
+    if vague := sum(one.agrees and not one.is_whole for one in conformance.operations):
+        yield ink.yellow(f"{counted(vague, 'operation')} could not be compared in full: see the notes.")
     if conformance.others:
         yield f"Of the document's other operations, {conformance.others:,}, octosync needs none."
 

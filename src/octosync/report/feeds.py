@@ -17,6 +17,7 @@ E = TypeVar("E")
 
 _NOT_SAID: Final = "-"
 _BAR: Final = 30  # columns of a whole bar
+_ROUTE: Final = 24  # columns of a route's name at most
 _BLOCKS: Final = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")  # eighths of a column
 
 
@@ -166,13 +167,14 @@ def _decision_document(decision: RoutingDecision) -> JsonObject:
 def _split(decisions: Sequence[RoutingDecision]) -> Iterator[str]:
     """Yield a bar for each route: the share of the decisions that went there, and how long they took on average."""
     routes = sorted({one.route or "" for one in decisions}, key=_rank)
-    width = max((cells(_or_not(route)) for route in routes), default=0)
+    names = {route: cut(_or_not(route), _ROUTE) for route in routes}
+    width = max(map(cells, names.values()), default=0)
     for route in routes:
         mine = [one for one in decisions if (one.route or "") == route]
         times = [one.latency_ms for one in mine if one.latency_ms is not None]
         share = len(mine) / len(decisions)
         average = f"   {_milliseconds(sum(times) / len(times)):>8} on average" if times else ""
-        yield f"{padded(_or_not(route), width)}  {_bar(share)}  {share * 100:>3.0f} %  {len(mine):>6,}{average}"
+        yield f"{padded(names[route], width)}  {_bar(share)}  {share * 100:>3.0f} %  {len(mine):>6,}{average}"
 
 
 def _rank(route: str) -> tuple[int, str]:

@@ -36,6 +36,11 @@ class Compared:
         """Whether nothing is a mismatch."""
         return all(one.level is not Level.MISMATCH for one in self.findings)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the document says enough to compare all of it."""
+        return all(one.kind is not Kind.CANT_TELL for one in self.findings)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conformance:
