@@ -12,6 +12,7 @@ COMMANDS = (
     "validate",
     "plan",
     "apply",
+    "accept",
     "status",
     "bootstrap",
     "export",

@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "validate": "Check manifests, offline.",
     "plan": "Show what apply would do; change nothing.",
     "apply": "Make the control plane what the manifests declare.",
+    "accept": "Keep what is live: write it into the manifests.",
     "status": "Show what is live: coverage, deployments, traffic, last change.",
     "bootstrap": "Make a first app: app, target and keys in one go.",
     "history": "Show what runs did, from the journal.",

@@ -5,6 +5,7 @@ Reading is strict and positioned (`positioned`), checking goes by one schema (`s
 the environment's variables and the time are arguments.
 """
 
+from octosync.manifest.accepting import Accepted, accept, refusal
 from octosync.manifest.configuration import (
     Configuration,
     Configured,
@@ -16,16 +17,17 @@ from octosync.manifest.configuration import (
 )
 from octosync.manifest.configuration_reading import read_configuration
 from octosync.manifest.durations import parse_duration
+from octosync.manifest.editing import Reading, Unplaceable, edited, patch_of
 from octosync.manifest.explaining import UnknownPathError, explain_path, explained_roots
 from octosync.manifest.exporting import Exported, claims_of, export_app, sections_undeclared
 from octosync.manifest.json_schema import configuration_schema, field_example, manifest_schema
-from octosync.manifest.loading import Manifests, load
+from octosync.manifest.loading import Manifests, digest, load, variables_for
 from octosync.manifest.merge_keys import kustomize_definitions
 from octosync.manifest.owners import Owner
 from octosync.manifest.rules import RULES, Rule
 from octosync.manifest.schema import SLUG
 from octosync.manifest.selection import select
-from octosync.manifest.sources import LEFT_OUT_OF_FOLDERS, STDIN
+from octosync.manifest.sources import LEFT_OUT_OF_FOLDERS, STDIN, STDIN_NAME
 from octosync.manifest.starter import starter_manifest
 from octosync.manifest.walk import closest
 from octosync.manifest.writing import manifest_text
@@ -35,6 +37,8 @@ __all__ = [
     "RULES",
     "SLUG",
     "STDIN",
+    "STDIN_NAME",
+    "Accepted",
     "Configuration",
     "Configured",
     "Context",
@@ -44,11 +48,16 @@ __all__ = [
     "Manifests",
     "Owner",
     "Rate",
+    "Reading",
     "Rule",
     "UnknownPathError",
+    "Unplaceable",
+    "accept",
     "claims_of",
     "closest",
     "configuration_schema",
+    "digest",
+    "edited",
     "explain_path",
     "explained_roots",
     "export_app",
@@ -59,8 +68,11 @@ __all__ = [
     "manifest_schema",
     "manifest_text",
     "parse_duration",
+    "patch_of",
     "read_configuration",
+    "refusal",
     "sections_undeclared",
     "select",
     "starter_manifest",
+    "variables_for",
 ]

@@ -44,13 +44,25 @@ def value_text(value: JsonValue) -> str:
     return _inline(value)
 
 
+def under(value: JsonValue, indent: int) -> list[str]:
+    """Return the lines of a value whose key stands at so many spaces; the first goes behind the colon, and may be ""."""
+    first, *rest = _after("", value, indent)
+    return [first.lstrip(" "), *rest]
+
+
+def item(value: JsonValue, indent: int) -> list[str]:
+    """Return the lines of an item of a list whose hyphen stands at so many spaces; the first goes behind the hyphen."""
+    first, *rest = _item(value, indent)
+    return [first[indent + _STEP :], *rest]
+
+
 def _after(head: str, value: JsonValue, indent: int) -> list[str]:
     if isinstance(value, Mapping) and value:
         return [head, *_entries(value, indent + _STEP)]
     if isinstance(value, list | tuple) and value and not _fits_on_a_line(value):
-        return [head, *(line for item in value for line in _item(item, indent + _STEP))]
-    if isinstance(value, str) and (style := _literal_style(value)):
-        lines = _without_variables(value).removesuffix("\n").split("\n")
+        return [head, *(line for one in value for line in _item(one, indent + _STEP))]
+    if isinstance(value, str) and (style := literal_style(value)):
+        lines = escaped(value).removesuffix("\n").split("\n")
         return [f"{head} {style}", *(f"{' ' * (indent + _STEP)}{line}" if line else "" for line in lines)]
     return [f"{head} {_inline(value)}"]
 
@@ -65,7 +77,7 @@ def _item(value: JsonValue, indent: int) -> list[str]:
     if isinstance(value, Mapping) and value:
         lines = list(_entries(value, indent + _STEP))
     elif isinstance(value, list | tuple) and value and not _fits_on_a_line(value):
-        lines = [line for item in value for line in _item(item, indent + _STEP)]
+        lines = [line for one in value for line in _item(one, indent + _STEP)]
     else:
         return _after(dash, value, indent)
     return [f"{dash} {lines[0].lstrip(' ')}", *lines[1:]]
@@ -84,20 +96,30 @@ def _inline(value: JsonValue) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_inline, value))}]"
     if isinstance(value, str):
-        return _text(_without_variables(value))
+        return _text(escaped(value))
     if isinstance(value, float):
         # Older YAML takes an exponent without a point for text.
         return re.sub(r"^(-?\d+)e", r"\1.0e", repr(value))
     return json.dumps(value)
 
 
-def _without_variables(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return a text as it is written so that nothing in it is a variable."""
     return text.replace("${", "$${")
 
 
 def _text(text: str) -> str:
     if _PLAIN.fullmatch(text) and text.lower() not in _OTHER_READERS:
         return text
+    return _quoted(text)
+
+
+def quoted_text(text: str) -> str:
+    """Return a text in double quotes."""
+    return _quoted(escaped(text))
+
+
+def _quoted(text: str) -> str:
     return '"' + "".join(_ESCAPES.get(one) or (one if _shows(one) else _escape(one)) for one in text) + '"'
 
 
@@ -112,11 +134,17 @@ def _escape(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _literal_style(text: str) -> str:
-    """Return `|` or `|-` for a text of several lines that can stand as it is, else ""."""
+def literal_style(text: str, *, of_one_line: bool = False) -> str:
+    """Return `|` or `|-` for a text of several lines (or of one, too) that can stand as it is, else ""."""
     lines = text.removesuffix("\n").split("\n")
     plain = (_shows_in_full(line) for line in lines)
-    if "\n" not in text or not lines[0] or not lines[-1] or lines[0].startswith(" ") or not all(plain):
+    if (
+        ("\n" not in text and not of_one_line)
+        or not lines[0]
+        or not lines[-1]
+        or lines[0].startswith(" ")
+        or not all(plain)
+    ):
         return ""
     return "|" if text.endswith("\n") else "|-"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -61,11 +61,13 @@ def load(
     env_allowed: Iterable[str] = (),
     allow_empty: bool = False,
     directory: Path | None = None,
+    edited: Mapping[Path, bytes] | None = None,
 ) -> Manifests:
     """Load the manifests that paths (relative to `directory`) mean; without any, those of the context or octosync.yaml.
 
     `stdin` are the bytes that `-` stands for, `environment` what `--env` and `env` may be looked up in, `now` (with a
     zone) what suspensions are held against; the contract in force is the configuration's unless another is given.
+    `edited` is what files, by their real paths, are taken to hold instead.
     Never raises for what manifests say. Raises `UsageError` for no paths at all, `-` twice, and a name in `env_allowed`
     that no variable can have or that names a secret.
     """
@@ -77,7 +79,7 @@ def load(
     if asked.count(STDIN) > 1:
         raise UsageError("stdin-twice", "-f - is given twice, and there is one standard input")
     findings = Findings()
-    loader = Loader(configuration, contract or configuration.contract, variables, now, directory)
+    loader = Loader(configuration, contract or configuration.contract, variables, now, directory, edited=edited)
     with _collector_paused():
         found = loader.read(asked, findings, stdin=stdin)
         _report_empty(found, findings, allow_empty=allow_empty)
@@ -140,12 +142,15 @@ class Loader:
         variables: Variables,
         now: datetime,
         directory: Path | None = None,
+        *,
+        edited: Mapping[Path, bytes] | None = None,
     ) -> None:
         self._configuration = configuration
         self._contract = contract
         self._variables = variables
         self._now = now
         self._directory = directory or Path()
+        self._edited = {str(path): data for path, data in (edited or {}).items()}
         self._claims: Claims = {}
 
     def read(
@@ -154,7 +159,8 @@ class Loader:
         """Read all documents of the files that paths mean, but for those that were read already."""
         loaded = {file.real for file in but}
         files = [one for one in read_files(paths, self._directory, findings, stdin=stdin) if one.real not in loaded]
-        return self.read_all(files, findings)
+        edited = [replace(one, data=self._edited.get(one.real or "", one.data)) for one in files]
+        return self.read_all(edited, findings)
 
     def read_all(self, files: Sequence[File], findings: Findings) -> Read:
         """Read all documents of files, wherever these come from."""

@@ -78,6 +78,10 @@ class Source:
         start = at.column - 1
         return self.lines[at.line - 1][start : start + at.width] if at.line <= len(self.lines) else ""
 
+    def hides_on(self, line: int) -> bool:
+        """Say whether a sensitive value stands on a line."""
+        return line in self._hidden_lines
+
     def hides(self, line: int, column: int) -> bool:
         """Say whether a sensitive value stands at a place."""
         if not self._hidden:

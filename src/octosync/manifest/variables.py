@@ -24,6 +24,12 @@ def names_a_secret(name: str) -> bool:
     return any(word in name.upper() for word in _SECRET_WORDS)
 
 
+def variables_in(text: str) -> list[str]:
+    """Return the names of the variables that a text refers to, in order."""
+    insides = (_INSIDE.fullmatch(found[1]) for found in _REFERENCE.finditer(text) if found.group() != "$${")
+    return [inside[1] for inside in insides if inside is not None]
+
+
 @dataclass(frozen=True, slots=True)
 class Variables:
     """What manifests may refer to: the context's own `values`, and the `allowed` names of the `environment`."""

@@ -136,15 +136,22 @@ def _slot_entry(name: str, value: JsonValue, indent: int) -> list[str]:
     return [f"{' ' * indent}{name}:", *(f"{inner}{key}: {text}" for key, text in texts.items())]
 
 
+def slot_entry(slot: Slot) -> JsonObject:
+    """Return a slot as it is declared in a list, `deploy` left out."""
+    return dict(_slot_fields(slot))
+
+
 def _policy(policy: JsonValue) -> JsonValue:
     """Return a policy as manifests declare it: a preset's name where there is one."""
-    if (preset := preset_of(policy)) is not None:
-        return preset
-    wire = cast("JsonObject", policy)
-    fallback = cast("JsonObject", wire["fallback"])
-    preference = {"routingPreference": wire["routing_preference"]} if "routing_preference" in wire else {}
+    return preset_of(policy) or policy_object(cast("JsonObject", policy))
+
+
+def policy_object(policy: JsonObject) -> JsonObject:
+    """Return an expanded policy as manifests declare it in full."""
+    fallback = cast("JsonObject", policy["fallback"])
+    preference = {"routingPreference": policy["routing_preference"]} if "routing_preference" in policy else {}
     return {
-        "routingMode": wire["routing_mode"],
+        "routingMode": policy["routing_mode"],
         **preference,
         "fallback": {
             "allowCloudFallback": fallback["allow_cloud_fallback"],

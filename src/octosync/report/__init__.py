@@ -6,6 +6,7 @@ without colour.
 What may not live here: printing, the clock, the environment, the width of a terminal. The same input gives the same bytes.
 """
 
+from octosync.report.accept import Kept, render_accepted
 from octosync.report.bootstrap import bootstrap_document, keys_text, render_bootstrap_end, render_bootstrapped
 from octosync.report.declared import Extent, declared_document, render_declared
 from octosync.report.diagnostics import render_diagnostics
@@ -39,6 +40,7 @@ __all__ = [
     "Applied",
     "Ended",
     "Extent",
+    "Kept",
     "Places",
     "Planned",
     "StatusFacts",
@@ -59,6 +61,7 @@ __all__ = [
     "keys_text",
     "outcomes_document",
     "output_lines",
+    "render_accepted",
     "render_annotations",
     "render_bootstrap_end",
     "render_bootstrapped",

@@ -1,0 +1,153 @@
+"""`octosync accept`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from octosync.cli import signals
+from octosync.cli.accepting import (
+    Looked,
+    Made,
+    disproof,
+    look_at,
+    make,
+    origin_in,
+    parse_addresses,
+    refuse_unacceptable,
+)
+from octosync.cli.connecting import RemoteFlags, connect
+from octosync.cli.console import err, out, wants_colour
+from octosync.cli.gathering import Gathered, ManifestFlags, gather_or_report
+from octosync.cli.options import manifest_options, option, remote_options
+from octosync.cli.progress import ProgressBar, Waits
+from octosync.cli.rewriting import rewrite
+from octosync.errors import ExitCode, OctosyncError
+from octosync.manifest import STDIN, Reading, load, patch_of, variables_for
+from octosync.model import Address
+from octosync.octomil import Connection, Octomil
+from octosync.report import Kept, render_accepted
+
+
+@click.command(epilog="Example:  octosync accept app/canary-demo/slot/chat -f apps/ --patch")
+@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+@manifest_options
+@remote_options
+@option("--patch", is_flag=True, help="Print the edits as a patch for `git apply`, and write nothing.")
+def command(*, addresses: tuple[str, ...], patch: bool, **flags: Any) -> ExitCode:  # noqa: ANN401 — the shared options
+    """Keep what is live: write it into the manifests where it is declared, and touch nothing else in them.
+
+    An ADDRESS is as plan -o json says it, such as app/SLUG or app/SLUG/slot/CAPABILITY. The files are written only if they
+    then declare just that, and plan to nothing there. All addresses or none.
+    """
+    manifests = ManifestFlags(**{name: flags[name] for name in ManifestFlags.__dataclass_fields__ if name in flags})
+    remote = RemoteFlags(**{name: flags[name] for name in RemoteFlags.__dataclass_fields__})
+    gathered = gather_or_report(manifests, remote, colour="auto")
+    if isinstance(gathered, ExitCode):
+        return gathered
+    asked = parse_addresses(addresses, gathered.manifests.state)
+    if refused := refuse_unacceptable(asked, gathered.manifests.state):
+        return _report(Made(state=gathered.manifests.state, refused=refused), gathered, patch="")
+    connection = connect(remote, gathered.configuration, gathered.context, os.environ)
+    acceptance = _Acceptance(gathered, manifests, connection, asked)
+    made = signals.run(acceptance.run)
+    if made.refused:
+        return _report(made, gathered, patch="")
+    if not patch:
+        rewrite({Path(name): both for name, both in made.files.items()})
+    return _report(made, gathered, patch=acceptance.patch(made) if patch else None)
+
+
+class _Acceptance:
+    """One acceptance, from its first request to the proof."""
+
+    def __init__(
+        self, gathered: Gathered, flags: ManifestFlags, connection: Connection, asked: tuple[Address, ...]
+    ) -> None:
+        self._gathered = gathered
+        self._flags = flags
+        self._connection = connection
+        self._asked = asked
+        self._now = datetime.now(UTC)
+        configuration = gathered.configuration
+        self._reading = Reading(
+            sensitivity=configuration.sensitivity,
+            variables=variables_for(configuration, gathered.context, os.environ, flags.env_allowed),
+        )
+
+    async def run(self, _: signals.Stopping) -> Made:
+        """Read, accept and prove. Raises `OctosyncError` for edits that can't be trusted."""
+        configuration, manifests = self._gathered.configuration, self._gathered.manifests
+        waits = Waits()
+        client = Octomil(self._connection, configuration.contract, sensitivity=configuration.sensitivity, on_wait=waits)
+        async with client as remote:
+            looked = await self._look(remote, waits)
+        made = make(looked, manifests, contract=configuration.contract, reading=self._reading, root=Path())
+        if not made.refused and made.files:
+            self._prove(made, looked)
+        return made
+
+    async def _look(self, remote: Octomil, waits: Waits) -> Looked:
+        with ProgressBar("reading", self._connection.requests_per_minute) as bar:
+            waits.show = bar.waiting
+            state = self._gathered.manifests.state
+            return await look_at(self._asked, state, remote, now=self._now, progress=bar.advance)
+
+    def _prove(self, made: Made, looked: Looked) -> None:
+        gathered = self._gathered
+        after = load(
+            tuple(path for path in self._flags.paths if path != STDIN),
+            configuration=gathered.configuration,
+            context=gathered.context,
+            now=self._now,
+            environment=os.environ,
+            env_allowed=self._flags.env_allowed,
+            allow_empty=True,
+            edited={Path(name).resolve(): new for name, (_, new) in made.files.items()},
+        )
+        if why := disproof(
+            made,
+            looked,
+            before=gathered.manifests,
+            after=after,
+            contract=gathered.configuration.contract,
+            now=self._now,
+        ):
+            raise OctosyncError(
+                "not-provable",
+                f"the manifests can't be edited so that they say what is live: {why}",
+                hints=("Edit them by hand, and compare with octosync plan.",),
+            )
+        made.accepted = [replace(one, origin=origin_in(after.state, one)) for one in made.accepted]
+
+    def patch(self, made: Made) -> str:
+        """Return the edits as a patch. Raises `OctosyncError` where it would show a sensitive value."""
+        return "".join(
+            patch_of(name, *both, sensitivity=self._reading.sensitivity) for name, both in sorted(made.files.items())
+        )
+
+
+def _report(made: Made, gathered: Gathered, *, patch: str | None) -> ExitCode:
+    """Say what came of it: on standard output, or beside a patch there on standard error."""
+    if patch:
+        out(patch)
+    say = out if patch is None else err
+    stream = sys.stdout if patch is None else sys.stderr
+    say(
+        render_accepted(
+            [Kept(address=one.address, origin=one.origin, fields=one.fields, what=one.what) for one in made.accepted],
+            made.same,
+            made.nowhere,
+            made.refused,
+            patch=patch is not None,
+            sensitivity=gathered.configuration.sensitivity,
+            colour=wants_colour(stream, "auto"),
+        )
+    )
+    return ExitCode.ERROR if made.refused else ExitCode.DONE

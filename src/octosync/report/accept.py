@@ -1,0 +1,64 @@
+"""What `octosync accept` says: each object with what its manifest says now and where, and what could not be accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from octosync.errors import OctosyncError
+from octosync.model import Address, Origin, Sensitivity
+from octosync.plan import FieldChange
+from octosync.report.error import NOTHING_WRITTEN, error_lines
+from octosync.report.ink import Ink
+from octosync.report.plain import text_of, visible
+from octosync.report.words import LIMIT, change_words, counted, key_words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One object whose live value is in a manifest now: where it is declared, and the fields that changed there, or `what`."""
+
+    address: Address
+    origin: Origin
+    fields: tuple[FieldChange, ...] = ()
+    what: str = ""
+
+
+def render_accepted(
+    kept: Sequence[Kept],
+    same: Iterable[Address],
+    nowhere: Iterable[Address],
+    refused: Sequence[OctosyncError],
+    *,
+    patch: bool = False,
+    sensitivity: Sensitivity,
+    colour: bool = False,
+) -> str:
+    """Render what accepting came to; of anything refused, only that. `patch`: the edits were printed, and not made."""
+    ink = Ink(colour)
+    if refused:
+        return text_of([*(line for error in refused for line in error_lines(error, ink)), f"  {NOTHING_WRITTEN}"])
+    lines = [f"{visible(str(address))}: as declared already" for address in same]
+    lines += [f"{visible(str(address))}: neither declared nor live" for address in nowhere]
+    for one in kept:
+        lines.append(f"{visible(str(one.address))}   {visible(_place(one))}")
+        lines += [f"  {_field(change, sensitivity)}" for change in one.fields] or [f"  {one.what}"]
+    if not kept:
+        return text_of([*lines, "Nothing to accept."])
+    files = counted(len({one.origin.file for one in kept}), "file")
+    done = "Would accept" if patch else ink.green("Accepted")
+    rest = (
+        "Nothing was written."
+        if patch
+        else "The next plan leaves " + ("it" if len(kept) == 1 else "them") + " as live."
+    )
+    return text_of([*lines, "", f"{done} {counted(len(kept), 'object')} in {files}. {rest}"])
+
+
+def _place(one: Kept) -> str:
+    return f"{one.origin.file}:{one.origin.line}"
+
+
+def _field(change: FieldChange, sensitivity: Sensitivity) -> str:
+    name = ".".join(key_words(part) for part in change.path)
+    return f"{name} {change_words(change, sensitivity, limit=LIMIT)}"

@@ -1,0 +1,518 @@
+"""Accept: what was changed by hand goes into the manifest where it is declared, and the next plan has nothing there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.calls import KEY
+from tests.support.desks import Office
+from tests.support.invoking import Ran
+from tests.support.planes import ok
+
+DEMO = """\
+# The demo.
+apiVersion: octosync.dev/v1
+kind: App
+metadata:
+  name: demo
+spec:
+  name: "Demo"   # as shown
+  description: Voice notes
+  targets:
+    # the phone
+    - {platform: ios, identifier: com.example.demo}
+    - {platform: android, identifier: com.example.demo}   # the other phone
+  slots:
+    - capability: chat   # talks
+      servingPolicy: local_first  # at home
+      preferredEngines: [coreml, mlx]
+    - capability: vision
+      servingPolicy:
+        routingMode: auto
+        routingPreference: local
+        fallback: {allowCloudFallback: true, allowLocalFallback: true}
+      bindings:
+        - use_case: photos   # of people
+          binding_key: main
+  inferenceConfig:
+    model: "@app/demo/chat"   # ours
+    parameters:
+      temperature: 0.2        # cool
+      max_tokens: 512
+---
+apiVersion: octosync.dev/v1
+kind: App
+metadata: {name: notes}
+spec:
+  name: Notes
+---
+apiVersion: octosync.dev/v1
+kind: CapabilitySlot
+spec:
+  app: notes
+  capability: tts
+  servingPolicy: private   # ours alone
+---
+# What notes infers with.
+apiVersion: octosync.dev/v1
+kind: InferenceConfig
+spec: {app: notes, config: {model: "@app/notes/tts", voice: {speed: 1}}}
+"""
+
+
+@pytest.fixture
+def live(office: Office) -> Office:
+    """Let what is declared be live."""
+    office.declare("demo", text=DEMO)
+    assert office.apply("--rate", "0").code == 0
+    office.log()
+    return office
+
+
+def accept(office: Office, *arguments: str | Path, **more: Any) -> Ran:
+    """Accept into the manifests in `apps`."""
+    return office.desk.octosync("accept", *arguments, "-f", "apps", "--url", office.url, "--rate", "0", **more)
+
+
+def addresses(office: Office) -> list[str]:
+    """Return what the plan would change."""
+    ran = office.plan("-o", "json", "--rate", "0")
+    return [one["address"] for one in json.loads(ran.stdout)["resource_changes"]]
+
+
+def manifest(office: Office, name: str = "apps/demo.yaml") -> str:
+    """Return what a file holds."""
+    return (office.desk.directory / name).read_bytes().decode()
+
+
+def changed_lines(office: Office) -> tuple[list[str], list[str]]:
+    """Return the lines that are gone from the manifest, and those that are new."""
+    before, after = DEMO.splitlines(), manifest(office).splitlines()
+    return [one for one in before if one not in after], [one for one in after if one not in before]
+
+
+def patch_app(**fields: Any) -> Callable[[Office], Any]:
+    return lambda office: ok(office.plane.api.patch("/apps/demo", json=fields))
+
+
+def put_slot(capability: str, app: str = "demo", **fields: Any) -> Callable[[Office], Any]:
+    return lambda office: ok(office.plane.api.put(f"/apps/{app}/slots/{capability}", json={"bindings": [], **fields}))
+
+
+def put_config(app: str, config: dict[str, Any]) -> Callable[[Office], Any]:
+    return lambda office: ok(office.plane.api.put(f"/apps/{app}/inference-config", json=config))
+
+
+def delete(path: str) -> Callable[[Office], Any]:
+    return lambda office: office.plane.api.delete(path).raise_for_status()
+
+
+def delete_android(office: Office) -> None:
+    targets = ok(office.plane.api.get("/apps/demo/targets"))["targets"]
+    office.plane.api.delete(
+        f"/apps/demo/targets/{next(one['id'] for one in targets if one['platform'] == 'android')}"
+    ).raise_for_status()
+
+
+MAIN = {"binding_key": "main", "use_case": "photos"}
+CASES: dict[str, tuple[Callable[[Office], Any], str, list[str], list[str]]] = {
+    "a name": (
+        patch_app(name="Demo: 2"),
+        "app/demo",
+        ['  name: "Demo"   # as shown'],
+        ['  name: "Demo: 2"   # as shown'],
+    ),
+    "a description": (
+        patch_app(description="Two\nlines"),
+        "app/demo",
+        ["  description: Voice notes"],
+        ["  description: |-", "    Two", "    lines"],
+    ),
+    "no description": (patch_app(description=None), "app/demo", ["  description: Voice notes"], []),
+    "a preset": (
+        put_slot("chat", serving_policy="cloud_only", preferred_engines=["coreml", "mlx"]),
+        "app/demo/slot/chat",
+        ["      servingPolicy: local_first  # at home"],
+        ["      servingPolicy: cloud_only  # at home"],
+    ),
+    "a custom policy instead of a preset": (
+        put_slot(
+            "chat",
+            serving_policy={
+                "routing_mode": "auto",
+                "routing_preference": "cloud",
+                "fallback": {"allow_cloud_fallback": False, "allow_local_fallback": True},
+            },
+            preferred_engines=["coreml", "mlx"],
+        ),
+        "app/demo/slot/chat",
+        ["      servingPolicy: local_first  # at home"],
+        [
+            "      servingPolicy:  # at home",
+            "        routingPreference: cloud",
+            "        fallback:",
+            "          allowCloudFallback: false",
+            "          allowLocalFallback: true",
+        ],
+    ),
+    "a policy in full": (
+        put_slot("vision", serving_policy="cloud_first", bindings=[MAIN]),
+        "app/demo/slot/vision",
+        ["        routingPreference: local"],
+        ["        routingPreference: cloud"],
+    ),
+    "engines": (
+        put_slot("chat", serving_policy="local_first", preferred_engines=["onnx", "mlx"]),
+        "app/demo/slot/chat",
+        ["      preferredEngines: [coreml, mlx]"],
+        ["      preferredEngines: [onnx, mlx]"],
+    ),
+    "bindings": (
+        put_slot("vision", serving_policy="local_first", bindings=[{"binding_key": "a"}, {**MAIN, "use_case": "maps"}]),
+        "app/demo/slot/vision",
+        ["        - use_case: photos   # of people"],
+        ["        - use_case: maps   # of people", "        - binding_key: a"],
+    ),
+    "a scalar of the config, a key more and one less": (
+        put_config("demo", {"model": "@app/demo/chat", "parameters": {"temperature": 0.7, "stop": ["x"]}}),
+        "app/demo/inference-config",
+        ["      temperature: 0.2        # cool", "      max_tokens: 512"],
+        ["      temperature: 0.7        # cool", "      stop: [x]"],
+    ),
+    "no config": (
+        delete("/apps/demo/inference-config"),
+        "app/demo/inference-config",
+        [
+            "  inferenceConfig:",
+            '    model: "@app/demo/chat"   # ours',
+            "    parameters:",
+            "      temperature: 0.2        # cool",
+            "      max_tokens: 512",
+        ],
+        ["  inferenceConfig: null"],
+    ),
+    "a config in a document of its own": (
+        put_config("notes", {"model": "@app/notes/tts", "voice": {"speed": 2}}),
+        "app/notes/inference-config",
+        ['spec: {app: notes, config: {model: "@app/notes/tts", voice: {speed: 1}}}'],
+        ['spec: {app: notes, config: {model: "@app/notes/tts", voice: {speed: 2}}}'],
+    ),
+    "one slot more": (
+        put_slot("tts", serving_policy="private"),
+        "app/demo/slot/tts",
+        [],
+        ["    - capability: tts", "      servingPolicy: local_only"],
+    ),
+    "one slot less": (
+        delete("/apps/demo/slots/chat"),
+        "app/demo/slot/chat",
+        [
+            "    - capability: chat   # talks",
+            "      servingPolicy: local_first  # at home",
+            "      preferredEngines: [coreml, mlx]",
+        ],
+        [],
+    ),
+    "a slot in a document of its own": (
+        put_slot("tts", "notes", serving_policy="cloud_first"),
+        "app/notes/slot/tts",
+        ["  servingPolicy: private   # ours alone"],
+        ["  servingPolicy: cloud_first   # ours alone"],
+    ),
+    "one document less": (
+        delete("/apps/notes/slots/tts"),
+        "app/notes/slot/tts",
+        [
+            "kind: CapabilitySlot",
+            "spec:",
+            "  app: notes",
+            "  capability: tts",
+            "  servingPolicy: private   # ours alone",
+        ],
+        [],
+    ),
+    "one target more": (
+        lambda office: office.plane.with_target("/apps/demo", "macos"),
+        "app/demo/target/macos:com.example.demo",
+        [],
+        ["    - {platform: macos, identifier: com.example.demo}"],
+    ),
+    "one target less": (
+        delete_android,
+        "app/demo/target/android:com.example.demo",
+        ["    - {platform: android, identifier: com.example.demo}   # the other phone"],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_was_changed_by_hand_is_declared_and_plans_to_nothing(live: Office, case: str) -> None:
+    """Only the lines concerned change, comments stay, and the object is no longer in the plan."""
+    change, address, gone, new = CASES[case]
+    change(live)
+    assert addresses(live) == [address]
+    ran = accept(live, address)
+    assert (ran.code, ran.stderr) == (0, "")
+    if case not in ("one document less", "a custom policy instead of a preset"):  # lines that others have, too
+        assert changed_lines(live) == (gone, new)
+    else:
+        assert set(gone) >= set(changed_lines(live)[0])
+    assert addresses(live) == []
+    assert ran.stdout.endswith("Accepted 1 object in 1 file. The next plan leaves it as live.\n")
+    assert f"{address}   apps/demo.yaml:" in ran.stdout
+
+
+def test_a_pinned_variant_follows_the_live_one(office: Office) -> None:
+    """A variant that the manifest pins is pinned to what is live."""
+    text = DEMO.replace("capability: chat   # talks", "capability: chat\n      variant: chat-swift-1b-q4")
+    office.declare("demo", text=text)
+    assert office.apply("--rate", "0").code == 0
+    put_slot(
+        "chat",
+        serving_policy="local_first",
+        preferred_engines=["coreml", "mlx"],
+        model_variant_id="chat-steady-3b-q4",
+    )(office)
+    assert accept(office, "app/demo/slot/chat").code == 0
+    assert manifest(office) == text.replace("chat-swift-1b-q4", "chat-steady-3b-q4")
+    assert addresses(office) == []
+
+
+def test_several_addresses_are_all_or_nothing(live: Office) -> None:
+    """One that can't be accepted stops all, before anything is written."""
+    patch_app(name="Demo 2")(live)
+    put_config("demo", {"model": "@app/demo/chat", "api_key": "sk-live-1"})(live)
+    ran = accept(live, "app/demo", "app/demo/inference-config")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert "app/demo/inference-config can't be accepted: a sensitive value of it differs" in ran.stderr
+    assert "sk-live-1" not in ran.output
+    assert manifest(live) == DEMO
+    assert accept(live, "app/demo").code == 0
+    assert addresses(live) == ["app/demo/inference-config"]
+
+
+def test_a_patch_is_printed_and_applies(live: Office) -> None:
+    """`--patch` writes nothing; what it prints is what `git apply` needs, and comes to the same."""
+    patch_app(name="Demo 2")(live)
+    put_slot("tts", serving_policy="private")(live)
+    ran = accept(live, "app/demo", "app/demo/slot/tts", "--patch")
+    assert ran.code == 0
+    assert ran.stderr.endswith("Would accept 2 objects in 1 file. Nothing was written.\n")
+    assert manifest(live) == DEMO
+    subprocess.run(["git", "apply"], input=ran.stdout.encode(), cwd=live.desk.directory, check=True)
+    assert addresses(live) == []
+
+
+def test_a_patch_shows_no_sensitive_value(office: Office) -> None:
+    """A secret beside what changes is in no patch; the file itself can be edited, and the secret stays in it."""
+    text = DEMO.replace("      max_tokens: 512", "      api_key: sk-1")
+    office.declare("demo", text=text)
+    assert office.apply("--rate", "0").code == 0
+    put_config("demo", {"model": "@app/demo/chat", "parameters": {"temperature": 0.5, "api_key": "sk-1"}})(office)
+    ran = accept(office, "app/demo/inference-config", "--patch")
+    assert ran.code == 1
+    assert "sk-1" not in ran.output
+    assert accept(office, "app/demo/inference-config").code == 0
+    assert manifest(office) == text.replace("temperature: 0.2 ", "temperature: 0.5 ")
+
+
+def test_only_what_is_addressed_is_read(live: Office) -> None:
+    """One slot costs its app and the app's slots."""
+    put_slot("tts", serving_policy="private")(live)
+    live.log()
+    assert accept(live, "app/demo/slot/tts").code == 0
+    assert live.log() == ["GET /apps/demo", "GET /apps/demo/slots"]
+
+
+def test_what_is_as_declared_is_said_and_no_error(live: Office) -> None:
+    """An address without a difference is no error, nor is one that is neither declared nor live."""
+    ran = accept(live, "app/demo/slot/chat", "app/demo/slot/nothing")
+    assert (ran.code, ran.stderr) == (0, "")
+    assert ran.stdout == (
+        "app/demo/slot/chat: as declared already\napp/demo/slot/nothing: neither declared nor live\nNothing to accept.\n"
+    )
+    assert manifest(live) == DEMO
+
+
+REFUSED = {
+    "app/demo/capability/chat@production": "where a capability is enabled",
+    "app/notes/slot/asr": "no manifest declares it",
+}
+
+
+@pytest.mark.parametrize("address", REFUSED)
+def test_what_no_manifest_can_say_is_refused(live: Office, address: str) -> None:
+    """The refusal says why, and nothing is written."""
+    put_slot("asr", "notes", serving_policy="private")(live)
+    ran = accept(live, address)
+    assert ran.code == 1
+    assert f"{address} can't be accepted: {REFUSED[address]}" in ran.stderr
+    assert ran.stderr.endswith("Nothing was written.\n")
+
+
+def test_an_archived_app_is_refused(live: Office) -> None:
+    """There is no unarchive; what to do instead is said."""
+    live.plane.api.post("/apps/demo/archive").raise_for_status()
+    ran = accept(live, "app/demo")
+    assert ran.code == 1
+    assert "the app is archived" in ran.stderr
+    assert "Declare `archived: true` in apps/demo.yaml, or remove its manifests." in ran.stderr
+
+
+def test_an_app_that_is_not_live_is_refused(office: Office) -> None:
+    """There is nothing live to keep."""
+    office.declare("demo", text=DEMO)
+    ran = accept(office, "app/demo/slot/chat")
+    assert (ran.code, "the app does not exist" in ran.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("demo", "demo is no address"),
+        ("", "an empty text is no address"),
+        ("app/demos", "no manifest declares app demos\n  Did you mean app demo?"),
+    ],
+)
+def test_a_wrong_address_is_a_usage_error(live: Office, address: str, said: str) -> None:
+    """What is no address, or no declared app, is told before any request."""
+    ran = accept(live, address)
+    assert ran.code == 64
+    assert said in ran.stderr
+    assert live.log() == []
+
+
+def test_a_value_from_a_variable_is_refused_with_what_to_write(office: Office) -> None:
+    """The variable is named, and so is what the place would say."""
+    office.declare("demo", text=DEMO.replace("Voice notes", "Notes on ${CHANNEL:=stable}"))
+    assert office.apply("--rate", "0").code == 0
+    patch_app(description="Notes on beta")(office)
+    ran = accept(office, "app/demo")
+    assert ran.code == 1
+    assert "its value comes from the variable CHANNEL" in ran.stderr
+    assert "    description: Notes on beta\n" in ran.stderr
+
+
+def test_what_an_alias_repeats_is_refused(office: Office) -> None:
+    """A value that stands in several places is changed in none."""
+    text = DEMO.replace("servingPolicy: local_first  # at home", "servingPolicy: &policy local_first").replace(
+        """\
+      servingPolicy:
+        routingMode: auto
+        routingPreference: local
+        fallback: {allowCloudFallback: true, allowLocalFallback: true}
+""",
+        "      servingPolicy: *policy\n",
+    )
+    office.declare("demo", text=text)
+    assert office.apply("--rate", "0").code == 0
+    put_slot("chat", serving_policy="private", preferred_engines=["coreml", "mlx"])(office)
+    put_slot("vision", serving_policy="private", bindings=[MAIN])(office)
+    anchored, alias = accept(office, "app/demo/slot/chat"), accept(office, "app/demo/slot/vision")
+    assert (anchored.code, alias.code) == (1, 1)
+    assert "it is repeated by *policy" in anchored.stderr
+    assert "it stands in an alias" in alias.stderr
+    assert manifest(office) == text
+
+
+def test_standard_input_is_told_what_to_write(live: Office) -> None:
+    """What was piped has no file to edit: the change is said instead."""
+    patch_app(name="Demo 2")(live)
+    ran = live.desk.octosync("accept", "app/demo", "-f", "-", "--url", live.url, stdin=DEMO.encode())
+    assert ran.code == 1
+    assert "what comes from standard input has no file here" in ran.stderr
+    assert "    name: Demo 2\n" in ran.stderr
+
+
+def test_json_manifests_stay_json(office: Office) -> None:
+    """A JSON manifest keeps its layout, and is JSON afterwards."""
+    document = {
+        "apiVersion": "octosync.dev/v1",
+        "kind": "App",
+        "metadata": {"name": "demo"},
+        "spec": {"name": "Demo", "slots": [{"capability": "chat", "servingPolicy": "private"}]},
+    }
+    text = json.dumps(document, indent=2) + "\n"
+    office.desk.write("apps/demo.json", text)
+    assert office.apply("--rate", "0").code == 0
+    patch_app(name='Dé "mo"')(office)
+    put_slot("tts", serving_policy="cloud_only")(office)
+    assert accept(office, "app/demo", "app/demo/slot/tts").code == 0
+    after = manifest(office, "apps/demo.json")
+    assert json.loads(after)["spec"]["name"] == 'Dé "mo"'
+    assert [one for one in after.splitlines() if one not in text.splitlines()] == [
+        '    "name": "Dé \\"mo\\"",',
+        "      },",
+        '      {"capability": "tts", "servingPolicy": "cloud_only"}',
+    ]
+    assert addresses(office) == []
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("line_break", ["\n", "\r\n"])
+def test_line_breaks_end_and_byte_order_mark_are_kept(office: Office, line_break: str, mark: str, end: str) -> None:
+    """However a file is written, the rest of it stays so, byte by byte; its mode, too, and a link stays a link."""
+    text = (mark + DEMO.rstrip("\n") + end).replace("\n", line_break)
+    path = office.desk.write("real/demo.yaml", text)
+    path.chmod(0o640)
+    (office.desk.directory / "apps").mkdir()
+    (office.desk.directory / "apps/demo.yaml").symlink_to("../real/demo.yaml")
+    assert office.apply("--rate", "0").code == 0
+    patch_app(name="Demo 2")(office)
+    put_config("notes", {"model": "@app/notes/tts", "voice": {"speed": 2}})(office)
+    ran = accept(office, "app/demo", "app/notes/inference-config")
+    assert ran.code == 0, ran.stderr
+    assert path.read_bytes().decode() == text.replace('"Demo"', '"Demo 2"').replace("speed: 1", "speed: 2")
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert (office.desk.directory / "apps/demo.yaml").is_symlink()
+    assert sorted(one.name for one in path.parent.iterdir()) == ["demo.yaml"]
+
+
+def test_a_target_that_moved_is_accepted_with_both_its_addresses(live: Office) -> None:
+    """Alone, the new place is refused while the old one is declared; with both, it moves in the manifests."""
+    live.desk.write(
+        "apps/notes.yaml",
+        "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: other}\nspec:\n  targets: []  # none\n",
+    )
+    assert live.apply("--rate", "0").code == 0
+    delete_android(live)
+    live.plane.with_target("/apps/other", "android")
+    old, new = "app/demo/target/android:com.example.demo", "app/other/target/android:com.example.demo"
+    alone = accept(live, new)
+    assert alone.code == 1
+    assert f"app demo declares it, too\n  Accept that, too: {old}" in alone.stderr
+    assert accept(live, new, old).code == 0
+    assert manifest(live, "apps/notes.yaml").endswith(
+        "spec:\n  targets:  # none\n    - {platform: android, identifier: com.example.demo}\n"
+    )
+    assert addresses(live) == []
+
+
+def test_a_suspended_app_can_be_accepted(live: Office) -> None:
+    """What was changed by hand while the app is suspended can be kept before the suspension ends."""
+    text = DEMO.replace("  name: demo\n", '  name: demo\n  annotations: {octosync.dev/suspend: "true"}\n')
+    live.declare("demo", text=text)
+    patch_app(name="Demo 2")(live)
+    assert accept(live, "app/demo").code == 0
+    assert manifest(live) == text.replace('"Demo"', '"Demo 2"')
+
+
+def test_a_failed_read_is_an_error_and_writes_nothing(live: Office) -> None:
+    """What can't be read is not taken for absent."""
+    live.break_with({"operation": "apps.list_slots", "action": "status", "status": 403, "times": None})
+    ran = accept(live, "app/demo/slot/chat")
+    assert ran.code != 0
+    assert manifest(live) == DEMO
+
+
+def test_the_key_is_in_no_output(live: Office) -> None:
+    """Accept says nothing of the credential."""
+    patch_app(name="Demo 2")(live)
+    assert KEY not in accept(live, "app/demo").output
