@@ -32,6 +32,9 @@ COMMAND_LINE_ONLY = {
     "--allow-protected",
     "--allow-during-canary",
     "--allow-live-traffic",
+    "--allow-diverged",
+    "--allow-rollback",
+    "--prune",
     "--retry-rolled-back",
     "--force",
     "--token",  # of the server: a key is given on purpose

@@ -14,7 +14,7 @@ from octosync.apply import Applied, Record, to_follow
 from octosync.cli import signals
 from octosync.cli.apply_report import Report, Written
 from octosync.cli.asking import asked_from, plan_and_apply_options
-from octosync.cli.console import ask, err, may_prompt
+from octosync.cli.console import ask, err, may_prompt, out_text
 from octosync.cli.failing import report_failure
 from octosync.cli.following import Timeout, follow, wait_option
 from octosync.cli.formats import FORMATS
@@ -22,12 +22,12 @@ from octosync.cli.options import CommandWithBareOptions, option, state_option
 from octosync.cli.outlets import Destination, Outlets, outlet_options
 from octosync.cli.planfile import asked_as_approved, check_configured_paths, read_plan_file
 from octosync.cli.progress import ProgressBar, Waits
-from octosync.cli.turning import Asked, Prepared, open_remote, prepare, take_look
+from octosync.cli.turning import Asked, Prepared, look_away, open_remote, prepare, take_look
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
 from octosync.octomil import Octomil
 from octosync.plan import Approval, RunInfo, what_moved
 from octosync.reconcile import Turn, act, refuse_unsafe
-from octosync.report import Planned, exit_code_of_outcomes, exit_code_of_standings
+from octosync.report import Planned, exit_code_of_outcomes, exit_code_of_standings, idle_line
 from octosync.state import Journal
 
 
@@ -36,6 +36,12 @@ from octosync.state import Journal
 )
 @click.argument("planfile", required=False, type=click.Path(path_type=Path), metavar="[PLANFILE]")
 @plan_and_apply_options
+@option(
+    "--attempted",
+    multiple=True,
+    metavar="REV",
+    help="A revision that an apply began and did not finish: what it declared is no drift. Repeatable.",
+)
 @option("--yes", env=False, is_flag=True, help="Apply without asking; needed where there is no terminal.")
 @wait_option
 @state_option
@@ -55,7 +61,7 @@ def command(
     With a PLANFILE from `octosync plan --plan-out`, apply just what it approved: the same manifests are read again and
     planned again, and everything must come out the same.
     """
-    asked = asked_from(flags)
+    asked = asked_from(flags, reviews=False)
     with Outlets(
         command="apply", output=output, destinations=destinations, max_bytes=asked.max_bytes, full=asked.full
     ) as outlets:
@@ -70,7 +76,7 @@ def _apply(
     asked: Asked, outlets: Outlets, planfile: Path | None, *, yes: bool, wait: Timeout | None, journal: Path
 ) -> ExitCode:
     approval = read_plan_file(planfile) if planfile is not None else None
-    names_paths = bool(asked.manifests.paths)
+    names_paths = bool(asked.manifests.paths) or asked.manifests.kustomize is not None
     if approval is not None:
         asked = asked_as_approved(asked, approval, str(planfile))
     elif not yes and not may_prompt():
@@ -94,7 +100,7 @@ def _apply(
     )
     if approval is not None and not names_paths:
         check_configured_paths(prepared.gathered, approval, str(planfile))
-    return signals.run(application.run)
+    return application.rest() if prepared.connection is None else signals.run(application.run)
 
 
 class _CutShort(Interrupted):
@@ -144,6 +150,22 @@ class _Application:
             code = stopping.code or worst(written.code, exit_code_of_standings(standings))
             report.waited(written, standings, code, timeout=waiting.text if waiting.seconds else "")
             return code
+
+    def rest(self) -> ExitCode:
+        """Report a change that concerns no app, without a single request."""
+        turn = look_away(self.prepared)
+        info = self.prepared.info(turn, self.typed)
+        planned = self.outlets.planned = self.prepared.planned(turn, info, command="apply")
+        report = self._report(planned)
+        refused = self._refusal(turn, planned)
+        if refused is None and self.outlets.output == "text" and not planned.all_diagnostics():
+            out_text(idle_line(info))
+        else:
+            report.plan()
+        if refused is not None:
+            return report.refused(refused)
+        report.written(Written(), closes=True)
+        return ExitCode.DONE
 
     def _report(self, planned: Planned) -> Report:
         return Report(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from octosync.cli.basing import BaseFlags
 from octosync.cli.connecting import RemoteFlags
 from octosync.cli.gathering import ManifestFlags
 from octosync.cli.options import (
+    base_options,
     colour_option,
     deploy_options,
     guard_options,
@@ -25,6 +27,7 @@ plan_and_apply_options = stacked(
     selection_options,
     remote_options,
     deploy_options,
+    base_options,
     guard_options,
     option("--full", is_flag=True, help="Show everything: unchanged objects, long values, all addresses."),
     colour_option,
@@ -32,8 +35,8 @@ plan_and_apply_options = stacked(
 )
 
 
-def asked_from(flags: Mapping[str, Any]) -> Asked:
-    """Sort the options' values into what they are about."""
+def asked_from(flags: Mapping[str, Any], *, reviews: bool) -> Asked:
+    """Sort the options' values into what they are about. `reviews`: whether the base's octosync.yaml judges."""
 
     def part(kind: type[Any]) -> dict[str, Any]:
         return {name: flags[name] for name in kind.__dataclass_fields__ if name in flags}
@@ -41,6 +44,7 @@ def asked_from(flags: Mapping[str, Any]) -> Asked:
     return Asked(
         manifests=ManifestFlags(**part(ManifestFlags)),
         remote=RemoteFlags(**part(RemoteFlags)),
+        base=BaseFlags(**part(BaseFlags), reviews=reviews),
         guards=GuardFlags(**part(GuardFlags)),
         apps=flags["apps"],
         selector=flags["selector"],

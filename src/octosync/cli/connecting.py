@@ -61,21 +61,21 @@ def connect(
 
     Raises `ConfigError` for a credential that is named and can't be had, or that none is named where one is needed.
     """
-    if context is not None:
-        url, org = context.url, flags.org or context.org
+    url, org = place_of(flags, context, environment)
+    named = context is not None and context.url != ""
+    if context is not None and named:
         token, source = _context_token(context, environment)
     else:
-        url = flags.url or environment.get("OCTOMIL_API_URL") or environment.get("OCTOMIL_API_BASE") or _PUBLIC_URL
-        org = flags.org or environment.get("OCTOMIL_ORG_ID") or None
         key = environment.get("OCTOMIL_API_KEY")
         token, source = (Secret(key), "OCTOMIL_API_KEY") if key else (None, "")
     if flags.token_file is not None:
         token, source = _read_token(flags.token_file), f"--token-file {flags.token_file}"
-    if token is None and context is None and flags.url is None:
+    if token is None and not named and flags.url is None:
         raise ConfigError(
             "no-credential",
             f"no API key for {url}",
             hints=(
+                *_about_unreviewed(context),
                 "Set OCTOMIL_API_KEY, or name another control plane: --context NAME of octosync.yaml, or --url URL",
                 "To try octosync without Octomil: `octosync demo`",
             ),
@@ -90,6 +90,23 @@ def connect(
         concurrency=flags.concurrency or configuration.rate.concurrency,
     )
     return replace(connection, proxy=proxy_for(connection, environment))
+
+
+def place_of(flags: RemoteFlags, context: Context | None, environment: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return the control plane's URL and the org, before anything is known of a credential."""
+    if context is not None and context.url:
+        return context.url, flags.org or context.org
+    url = flags.url or environment.get("OCTOMIL_API_URL") or environment.get("OCTOMIL_API_BASE") or _PUBLIC_URL
+    return url, flags.org or environment.get("OCTOMIL_ORG_ID") or None
+
+
+def _about_unreviewed(context: Context | None) -> tuple[str, ...]:
+    if context is None:
+        return ()
+    why = (
+        f"The base's octosync.yaml has no context {context.name}, so neither URL nor credential are taken from this one"
+    )
+    return (f"{why}: give --url and OCTOMIL_API_KEY, or plan with --offline.",)
 
 
 def control_plane(connection: Connection, context: Context | None, seen_org: str | None) -> ControlPlane:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from octosync.cli.basing import Based, BaseFlags, Ground, Recalling
 from octosync.cli.connecting import RemoteFlags, chosen_context
 from octosync.cli.console import err, from_stdin, wants_colour
-from octosync.errors import ConfigError, ExitCode
+from octosync.errors import ExitCode, UsageError
 from octosync.manifest import (
     STDIN,
     Configuration,
@@ -21,7 +22,10 @@ from octosync.manifest import (
     load,
     read_configuration,
 )
+from octosync.manifest.kustomize import render
+from octosync.manifest.recalling import INVALID
 from octosync.model import Diagnostic
+from octosync.plan import Allowances, allowances_in
 from octosync.report import is_valid, render_diagnostics
 
 
@@ -30,6 +34,7 @@ class ManifestFlags:
     """The manifest options as they were given."""
 
     paths: tuple[str, ...] = ()
+    kustomize: str | None = None
     config: Path | None = None
     env_allowed: tuple[str, ...] = ()
     allow_empty: bool = False
@@ -38,65 +43,118 @@ class ManifestFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
-    """Configuration, the context in force, the manifests with the paths they came from, and what is to be said of all."""
+    """Configuration, the context in force, the manifests with what they came from, and what is to be said of all.
+
+    `ground` are the revisions that `--base` means, `based` what is compared with, `allowances` what commits since allow.
+    """
 
     configuration: Configuration
     context: Context | None = None
     manifests: Manifests = field(default_factory=Manifests)
     paths: tuple[str, ...] = ()
+    kustomize: str | None = None
+    ground: Ground | None = None
+    based: Based | None = None
+    allowances: Allowances = field(default_factory=Allowances)
     diagnostics: tuple[Diagnostic, ...] = ()
     strict: bool = False
 
     @property
     def fails(self) -> bool:
         """Whether what was found here ends the run."""
-        return not is_valid(self.diagnostics, strict=self.strict)
+        return self.fails_with(self.diagnostics)
+
+    def fails_with(self, diagnostics: Iterable[Diagnostic]) -> bool:
+        """Say whether diagnostics end the run. What is wrong with the base never does: a change that mends it must pass."""
+        return not is_valid((one for one in diagnostics if one.rule != INVALID), strict=self.strict)
 
 
-def gather(flags: ManifestFlags, remote: RemoteFlags, environment: Mapping[str, str] = os.environ) -> Gathered:
-    """Read octosync.yaml, choose the context, load the manifests. What they say wrong is in the result's diagnostics.
+def gather(
+    flags: ManifestFlags,
+    remote: RemoteFlags,
+    environment: Mapping[str, str] = os.environ,
+    base: BaseFlags | None = None,
+) -> Gathered:
+    """Read octosync.yaml, choose the context, load the manifests, and the base where one is asked for.
 
-    Raises `UsageError` and `ConfigError` for what flags and contexts can't mean.
+    What they say wrong is in the result's diagnostics. Raises `UsageError` and `ConfigError` for what flags and contexts
+    can't mean, and for a base that can't be had.
     """
+    base = base or BaseFlags()
+    _check(flags, base)
     configured = read_configuration(flags.config or find_configuration(Path()))
     configuration = configured.configuration
     if configured.has_errors:
         return Gathered(configuration=configuration, diagnostics=configured.diagnostics, strict=flags.strict)
+    ground = Ground.of(base, flags.config)
+    notices: tuple[Diagnostic, ...] = ()
+    if ground is not None and base.reviews:
+        configuration, notices = ground.reviewed(configuration, changed_only=base.changed_only)
     context = chosen_context(remote, configuration)
-    if context is not None and context.kustomize is not None and not flags.paths:
-        raise ConfigError(
-            "kustomize-not-rendered",
-            f"context {context.name} has `kustomize: {context.kustomize}`, and this version does not render it",
-            hints=(f"Render it yourself:  kubectl kustomize {context.kustomize} | octosync plan -f -",),
-        )
+    kustomize = flags.kustomize or (context.kustomize if context is not None and not flags.paths else None)
     manifests = load(
         flags.paths,
         configuration=configuration,
         context=context,
         now=datetime.now(UTC),
         stdin=_stdin(flags.paths),
+        rendered=None if kustomize is None else [render(kustomize, environment)],
         environment=environment,
         env_allowed=flags.env_allowed,
         allow_empty=flags.allow_empty,
     )
-    return Gathered(
+    gathered = Gathered(
         configuration=configuration,
         context=context,
         manifests=manifests,
-        paths=tuple(flags.paths) or configuration.paths_of(context),
-        diagnostics=(*configured.diagnostics, *manifests.diagnostics),
+        paths=() if kustomize is not None else tuple(flags.paths) or configuration.paths_of(context),
+        kustomize=kustomize,
+        ground=ground,
+        diagnostics=(*configured.diagnostics, *notices, *manifests.diagnostics),
         strict=flags.strict,
     )
+    return _with_base(gathered, base, flags, environment) if base.given and not gathered.fails else gathered
+
+
+def _with_base(gathered: Gathered, base: BaseFlags, flags: ManifestFlags, environment: Mapping[str, str]) -> Gathered:
+    configuration, ground = gathered.configuration, gathered.ground
+    based = Recalling(
+        flags=base,
+        ground=ground,
+        paths=flags.paths,
+        kustomize=flags.kustomize,
+        configuration=configuration,
+        context=gathered.context,
+        environment=environment,
+        env_allowed=flags.env_allowed,
+    ).based(gathered.manifests)
+    commits = ground.commits() if ground is not None else ()
+    allowances = allowances_in(commits, configuration.guards.trailers)
+    found = (*gathered.diagnostics, *based.diagnostics, *allowances.diagnostics)
+    return replace(gathered, based=based, allowances=allowances, diagnostics=found)
+
+
+def _check(flags: ManifestFlags, base: BaseFlags) -> None:
+    if flags.kustomize is not None and flags.paths:
+        raise UsageError(
+            "file-with-kustomize", "-f and -k are both given, and each names all manifests", hints=("Leave one out.",)
+        )
+    base.check(flags.paths)
 
 
 def gather_or_report(
-    flags: ManifestFlags, remote: RemoteFlags, *, colour: str, saw: Callable[[Gathered], None] | None = None
+    flags: ManifestFlags,
+    remote: RemoteFlags,
+    *,
+    colour: str,
+    saw: Callable[[Gathered], None] | None = None,
+    base: BaseFlags | None = None,
 ) -> Gathered | ExitCode:
     """Gather, or report on stderr what ends the run and return its exit code; `saw` is told in both cases.
 
     Raises as `gather` does.
     """
-    gathered = gather(flags, remote)
+    gathered = gather(flags, remote, base=base)
     if saw is not None:
         saw(gathered)
     if not gathered.fails:

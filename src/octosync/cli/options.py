@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from octosync.cli.completing import contexts, files
+from octosync.manifest import parse_duration
 from octosync.model import Optimize
 from octosync.plan import ALL
 from octosync.report import MAX_BYTES
@@ -132,6 +133,7 @@ env_option: Callable[[F], F] = option(
 
 manifest_options = stacked(
     file_option,
+    option("-k", "--kustomize", metavar="DIR", help="Manifests: a kustomization, rendered by kustomize or kubectl."),
     config_option,
     env_option,
     option("--allow-empty", is_flag=True, help="Accept a set without a single document."),
@@ -188,6 +190,34 @@ guard_options = stacked(
         env=False,
         is_flag=True,
         help="Allow archiving apps that serve requests, and removing their slots and targets.",
+    ),
+    option("--allow-diverged", env=False, is_flag=True, help="Allow undoing what others changed on the control plane."),
+    option("--allow-rollback", env=False, is_flag=True, help="Allow going back from a base that is newer than this."),
+)
+
+
+def _duration(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Check a duration, or fail as click does."""
+    try:
+        if value is not None:
+            parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, parameter) from None
+    return value
+
+
+base_options = stacked(
+    option("--base", metavar="REV", help="Compare with where REV and this branch went apart, in Git: origin/main."),
+    option("--base-file", metavar="PATH", help="Manifests as they were rendered at the base, from any generator."),
+    option("--changed-only", is_flag=True, help="Only apps whose manifests differ from the base's."),
+    option(
+        "--prune", env=False, is_flag=True, help="Archive apps that the base declared and no manifest does any more."
+    ),
+    option(
+        "--drift-hold",
+        metavar="DURATION",
+        callback=_duration,
+        help="Leave drift alone until it is that old; 0 heals at once.  [default: octosync.yaml's drift.hold, 30m]",
     ),
 )
 

@@ -17,15 +17,20 @@ from octosync.cli.options import option
 from octosync.cli.outlets import Destination, Outlets, outlet_options
 from octosync.cli.planfile import names_others, write_plan_file
 from octosync.cli.progress import Waits
-from octosync.cli.turning import Prepared, open_remote, prepare, take_look
-from octosync.errors import ExitCode
+from octosync.cli.turning import Prepared, look_away, open_remote, prepare, take_look
+from octosync.errors import ExitCode, UsageError
 from octosync.reconcile import Turn
-from octosync.report import exit_code_of_plan
+from octosync.report import Planned, exit_code_of_plan, idle_line
 
 
 @click.command(epilog="Example:  octosync plan -f apps/ --context production --detailed-exitcode")
 @plan_and_apply_options
 @option("--plan-out", type=click.Path(path_type=Path), help="Write the plan to a file, for `octosync apply FILE`.")
+@option(
+    "--offline",
+    is_flag=True,
+    help="Take the base as live: what this change declares, without credential or request.",
+)
 @option("--detailed-exitcode", is_flag=True, help="Exit with 2 where there are changes.")
 @outlet_options(*FORMATS)
 def command(
@@ -37,7 +42,13 @@ def command(
     **flags: Any,  # noqa: ANN401 — see asking
 ) -> ExitCode:
     """Show what apply would do. Reads the control plane, compares, and changes nothing."""
-    asked = asked_from(flags)
+    asked = asked_from(flags, reviews=True)
+    if asked.base.offline and plan_out is not None:
+        raise UsageError(
+            "offline-plan-out",
+            "--offline with --plan-out: what was never compared with live can't be approved",
+            hints=("Leave one of them out.",),
+        )
     with Outlets(
         command="plan",
         output=output,
@@ -55,7 +66,7 @@ def command(
             async with open_remote(prepared, waits) as remote:
                 return await take_look(prepared, remote, waits)
 
-        turn = signals.run(turned)
+        turn = look_away(prepared) if prepared.connection is None else signals.run(turned)
         code = exit_code_of_plan(turn.plan, turn.blocked, detailed=detailed_exitcode)
         if prepared.fails_strictly(turn):
             code = ExitCode.ERROR
@@ -69,10 +80,16 @@ def _report(prepared: Prepared, turn: Turn, outlets: Outlets, code: ExitCode) ->
     if outlets.plan_out is not None:
         write_plan_file(outlets.plan_out, planned.document(full=False))
     if outlets.output == "text":
-        out_text(planned.text(colour=wants_colour(sys.stdout, prepared.asked.colour)))
+        out_text(_text(prepared, planned))
     outlets.close(outlets.ended(code))
     if outlets.plan_out is not None:
         err(_written(prepared, turn, outlets.plan_out))
+
+
+def _text(prepared: Prepared, planned: Planned) -> str:
+    if prepared.idle and not planned.all_diagnostics():
+        return idle_line(planned.about)
+    return planned.text(colour=wants_colour(sys.stdout, prepared.asked.colour))
 
 
 def _written(prepared: Prepared, turn: Turn, file: Path) -> str:

@@ -71,6 +71,8 @@ def asked_as_approved(asked: Asked, approval: Approval, file: str) -> Asked:
         ("-f", asked.manifests.paths, approved.paths),
         ("--app", asked.apps, approved.apps),
         ("-l", (asked.selector,) if asked.selector else (), (approved.selector,) if approved.selector else ()),
+        ("-k", _given(asked.manifests.kustomize), _given(approved.kustomize)),
+        ("--base", _given(asked.base.base), _given(approved.base)),
         ("--optimize", (asked.optimize,) if asked.optimize else (), (approved.optimize,) if approved.optimize else ()),
     )
     for flag, now, then in given:
@@ -80,16 +82,17 @@ def asked_as_approved(asked: Asked, approval: Approval, file: str) -> Asked:
                 f"{file} was planned with {flag} {' '.join(then) or '(nothing)'}, not with {flag} {' '.join(now)}",
                 hints=("Leave the flag out: the plan file says what it was made from.",),
             )
-    if approved.kustomize is not None or approved.base is not None or approved.changed_only:
+    if asked.base.changed_only and not approved.changed_only:
         raise StalePlan(
             "other-manifests",
-            f"{file} was planned in a way that this version does not know (kustomize, base or changed-only)",
-            hints=("Plan again with this version.",),
+            f"{file} was planned without --changed-only",
+            hints=("Leave the flag out: the plan file says what it was made from.",),
         )
     paths = approved.paths or asked.manifests.paths
     return replace(
         asked,
-        manifests=replace(asked.manifests, paths=paths),
+        manifests=replace(asked.manifests, paths=paths, kustomize=approved.kustomize),
+        base=replace(asked.base, base=approved.base, changed_only=approved.changed_only),
         apps=approved.apps,
         selector=approved.selector,
         optimize=approved.optimize,
@@ -100,7 +103,21 @@ def asked_as_approved(asked: Asked, approval: Approval, file: str) -> Asked:
 def check_configured_paths(gathered: Gathered, approval: Approval, file: str) -> None:
     """Hold the plan file's paths against octosync.yaml's: a file must not choose the manifests. Raises `StalePlan`."""
     own, approved = gathered.configuration.paths_of(gathered.context), approval.invocation.paths
-    if names_others(own, approved):
+    rendered, kustomize = gathered.context.kustomize if gathered.context else None, approval.invocation.kustomize
+    if rendered is not None and (kustomize is None or _places((rendered,)) != _places((kustomize,))):
+        raise StalePlan(
+            "other-manifests",
+            f"{file} was planned with {f'-k {kustomize}' if kustomize else 'other manifests'}, and "
+            f"{gathered.configuration.file} names kustomization {rendered}",
+            hints=("If the plan's are meant, name them with -k or -f, too.",),
+        )
+    if rendered is None and kustomize is not None and own:
+        raise StalePlan(
+            "other-manifests",
+            f"{file} was planned with -k {kustomize}, and {gathered.configuration.file} names {' '.join(own)}",
+            hints=("If the plan's are meant, name them with -k, too.",),
+        )
+    if rendered is None and kustomize is None and names_others(own, approved):
         raise StalePlan(
             "other-manifests",
             f"{file} was planned with -f {' -f '.join(approved) or '(nothing)'}, and {gathered.configuration.file} "
@@ -112,6 +129,10 @@ def check_configured_paths(gathered: Gathered, approval: Approval, file: str) ->
 def names_others(own: tuple[str, ...], paths: tuple[str, ...]) -> bool:
     """Say whether octosync.yaml's own paths, where it has any, are others than these."""
     return bool(own) and _places(own) != _places(paths)
+
+
+def _given(value: str | None) -> tuple[str, ...]:
+    return (value,) if value is not None else ()
 
 
 def _places(paths: tuple[str, ...]) -> set[str]:

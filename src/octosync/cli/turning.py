@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from octosync import __version__
-from octosync.cli.connecting import RemoteFlags, connect, control_plane
+from octosync.cli.basing import BaseFlags, rollback_words
+from octosync.cli.connecting import RemoteFlags, connect, control_plane, place_of
 from octosync.cli.gathering import Gathered, ManifestFlags, gather_or_report
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.errors import ExitCode, Missing, OctosyncError, RemoteError
 from octosync.manifest import select
 from octosync.manifest.git import git_revision
-from octosync.model import Optimize, State
+from octosync.manifest.selection import matching
+from octosync.model import Diagnostic, Observation, Optimize, State
 from octosync.octomil import Connection, Octomil
 from octosync.plan import (
+    FINDINGS,
+    Blocked,
     ControlPlane,
     DeployPolicy,
+    GitRevision,
     GuardPolicy,
     Invocation,
     ManifestSet,
+    Override,
     RunInfo,
     all_diagnostics,
+    in_force,
+    judge,
+    loosened,
+    make_plan,
     overrides_of,
 )
+from octosync.plan.base import Base, as_live, changed_apps
 from octosync.reconcile import Turn, look
-from octosync.report import MAX_BYTES, Planned, is_valid
+from octosync.report import MAX_BYTES, Planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +52,7 @@ class GuardFlags:
     allow_protected: bool = False
     allow_during_canary: bool = False
     allow_live_traffic: bool = False
+    allow_diverged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +62,7 @@ class Asked:
     manifests: ManifestFlags
     remote: RemoteFlags
     guards: GuardFlags
+    base: BaseFlags = field(default_factory=BaseFlags)
     apps: tuple[str, ...] = ()
     selector: str | None = None
     colour: str = "auto"
@@ -61,13 +75,20 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """Everything that is known before the first request."""
+    """Everything that is known before the first request.
+
+    `connection` None: none is needed, since nothing changed (`idle`) or live is not to be asked. `allowed` are the guards
+    that flags loosen, `lines` those that commits do; `policy` has both.
+    """
 
     asked: Asked
     gathered: Gathered
     desired: State
-    connection: Connection
+    base: Base | None
+    connection: Connection | None
     policy: GuardPolicy
+    allowed: tuple[Override, ...]
+    lines: tuple[Override, ...]
     deploy: DeployPolicy
     invocation: Invocation
 
@@ -83,32 +104,70 @@ class Prepared:
                 digest=manifests.digest,
                 files=manifests.files,
                 apps=len(manifests.state.apps),
-                git=git_revision(Path()),
+                git=self._git,
             ),
-            requests_per_minute=self.connection.requests_per_minute,
+            requests_per_minute=self.requests_per_minute,
             typed=typed,
             typed_to_look=self.typed_to_look,
         )
 
     def control_plane(self, turn: Turn) -> ControlPlane:
         """Say where live state was read."""
-        return control_plane(self.connection, self.gathered.context, turn.seen.org_id)
+        if self.connection is not None:
+            return control_plane(self.connection, self.gathered.context, turn.seen.org_id)
+        context = self.gathered.context
+        url, org = place_of(self.asked.remote, context, os.environ)
+        return ControlPlane(url=url, org_id=org, context=context.name if context is not None else None)
+
+    @property
+    def requests_per_minute(self) -> int:
+        """The pace of the client."""
+        rate = self.asked.remote.rate
+        return self.gathered.configuration.rate.requests_per_minute if rate is None else rate
+
+    @property
+    def idle(self) -> bool:
+        """Whether the change concerns no app."""
+        return self.connection is None and not self.asked.base.offline
+
+    @property
+    def overrides(self) -> tuple[Override, ...]:
+        """What is loosened in this run, by flags and by commits."""
+        return (*self.allowed, *self.lines)
+
+    @property
+    def rollback(self) -> tuple[Blocked, ...]:
+        """What the guard `rollback` refuses: an apply of what does not descend from its base."""
+        ground, base = self.gathered.ground, self.asked.base
+        allowed = base.allow_rollback or any(one.guard == "rollback" for one in self.lines)
+        if ground is None or ground.descends or base.reviews or allowed:
+            return ()
+        return (Blocked(guard="rollback", message=rollback_words(ground), override="--allow-rollback", addresses=()),)
+
+    @property
+    def _git(self) -> GitRevision | None:
+        found, ground = git_revision(Path()), self.gathered.ground
+        return found if found is None or ground is None else replace(found, base=ground.base.commit)
 
     @property
     def typed_again(self) -> tuple[str, ...]:
         """What has to be typed again beside paths and selection, so that a command means the same; no guard's flag."""
-        manifests, remote = self.asked.manifests, self.asked.remote
+        manifests, remote, base = self.asked.manifests, self.asked.remote, self.asked.base
         switches = (
             ("--allow-empty", manifests.allow_empty),
             ("--strict", manifests.strict),
             ("--insecure", remote.insecure),
             ("--retry-rolled-back", self.asked.retry_rolled_back),
+            ("--prune", base.prune),
         )
         return (
             *_typed(
                 ("--config", manifests.config),
                 *(("--env", name) for name in manifests.env_allowed),
                 *self._control_plane_flags,
+                ("--base-file", base.base_file),
+                *(("--attempted", revision) for revision in base.attempted),
+                ("--drift-hold", base.drift_hold),
             ),
             *(name for name, given in switches if given),
         )
@@ -135,8 +194,7 @@ class Prepared:
     @property
     def typed_overrides(self) -> tuple[str, ...]:
         """The guards' flags of this run, as they have to be typed again."""
-        overrides = overrides_of(self.policy)
-        return tuple(part for override in overrides for part in (override.source, override.value) if part)
+        return tuple(part for override in self.allowed for part in (override.source, override.value) if part)
 
     def planned(self, turn: Turn, info: RunInfo, *, command: str) -> Planned:
         """Return the plan and all that its reports say of it."""
@@ -145,8 +203,8 @@ class Prepared:
             about=info,
             contract=self.gathered.configuration.contract,
             blocked=turn.blocked,
-            overrides=overrides_of(self.policy),
-            diagnostics=self.gathered.diagnostics,
+            overrides=self.overrides,
+            diagnostics=(*self.gathered.diagnostics, *((_OFFLINE,) if self.asked.base.offline else ())),
             sensitivity=self.gathered.configuration.sensitivity,
             full=self.asked.full,
             command=command,
@@ -154,7 +212,7 @@ class Prepared:
 
     def fails_strictly(self, turn: Turn) -> bool:
         """Say whether `--strict` turns what the plan warns of into an error."""
-        return not is_valid(all_diagnostics(turn.plan, self.gathered.diagnostics), strict=self.gathered.strict)
+        return self.gathered.fails_with(all_diagnostics(turn.plan, self.gathered.diagnostics))
 
 
 def prepare(asked: Asked, saw: Callable[[Gathered], None] | None = None) -> Prepared | ExitCode:
@@ -162,26 +220,23 @@ def prepare(asked: Asked, saw: Callable[[Gathered], None] | None = None) -> Prep
 
     `saw` is told what the manifests came to, in both cases.
     """
-    gathered = gather_or_report(asked.manifests, asked.remote, colour=asked.colour, saw=saw)
+    gathered = gather_or_report(asked.manifests, asked.remote, colour=asked.colour, saw=saw, base=asked.base)
     if isinstance(gathered, ExitCode):
         return gathered
-    limits = gathered.configuration.guards
+    desired, base = _compared(asked, gathered)
+    idle = asked.base.changed_only and not desired.apps and (base is None or not base.state.apps)
+    policy, allowed, lines = _guards(asked, gathered)
     return Prepared(
         asked=asked,
         gathered=gathered,
-        desired=select(gathered.manifests.state, apps=asked.apps, selector=asked.selector),
-        connection=connect(asked.remote, gathered.configuration, gathered.context, os.environ),
-        policy=GuardPolicy(
-            max_deletes=limits.max_deletes,
-            max_delete_percent=limits.max_delete_percent,
-            min_objects=limits.min_objects,
-            max_archives=limits.max_archives,
-            allow_deletes=asked.guards.allow_deletes,
-            allow_archives=asked.guards.allow_archives,
-            allow_protected=asked.guards.allow_protected,
-            allow_during_canary=asked.guards.allow_during_canary,
-            allow_live_traffic=asked.guards.allow_live_traffic,
-        ),
+        desired=desired,
+        base=base,
+        connection=None
+        if idle or asked.base.offline
+        else connect(asked.remote, gathered.configuration, gathered.context, os.environ),
+        policy=policy,
+        allowed=allowed,
+        lines=lines,
         deploy=DeployPolicy(
             optimize=Optimize(asked.optimize or Optimize.AUTO),
             previews=asked.previews,
@@ -191,12 +246,61 @@ def prepare(asked: Asked, saw: Callable[[Gathered], None] | None = None) -> Prep
         # The order in which paths and apps are given means nothing, so it makes no difference in what is written either.
         invocation=Invocation(
             paths=_sorted(gathered.paths),
+            kustomize=gathered.kustomize,
             apps=_sorted(asked.apps),
             selector=asked.selector,
+            base=asked.base.base,
+            changed_only=asked.base.changed_only,
             optimize=asked.optimize,
             previews=asked.previews,
         ),
     )
+
+
+def _compared(asked: Asked, gathered: Gathered) -> tuple[State, Base | None]:
+    """Return the apps that are to be planned, and what they are compared with, as far as it is about these and what is gone."""
+    tree, based = gathered.manifests.state, gathered.based
+    before = based.base.state if based is not None else None
+    desired = select(tree, apps=asked.apps, selector=asked.selector, before=before)
+    if based is None:
+        return desired, None
+    meant = matching(based.base.state, apps=asked.apps, selector=asked.selector)
+    base = based.narrowed(tree, desired, meant)
+    if asked.base.changed_only:
+        changed = changed_apps(desired, base)
+        desired = State.of(*(app for app in desired if app.slug in changed))
+        base = replace(base, state=State.of(*(app for app in base.state if app.slug in changed)))
+    return desired, base
+
+
+def _guards(asked: Asked, gathered: Gathered) -> tuple[GuardPolicy, tuple[Override, ...], tuple[Override, ...]]:
+    """Return the guards' policy with what flags and commits loosen, and these two."""
+    limits, flags = gathered.configuration.guards, asked.guards
+    policy = GuardPolicy(
+        max_deletes=limits.max_deletes,
+        max_delete_percent=limits.max_delete_percent,
+        min_objects=limits.min_objects,
+        max_archives=limits.max_archives,
+        allow_deletes=flags.allow_deletes,
+        allow_archives=flags.allow_archives,
+        allow_protected=flags.allow_protected,
+        allow_during_canary=flags.allow_during_canary,
+        allow_live_traffic=flags.allow_live_traffic,
+        allow_diverged=flags.allow_diverged,
+    )
+    rollback = asked.base.allow_rollback
+    allowed = overrides_of(policy)
+    if rollback:
+        allowed = (*allowed, Override(guard="rollback", value="", source="--allow-rollback"))
+    lines = in_force(gathered.allowances, policy, rollback=rollback)
+    return loosened(policy, lines), allowed, lines
+
+
+_OFFLINE: Final = Diagnostic(
+    severity=FINDINGS["offline"].severity,
+    rule="offline",
+    summary="planned offline: this is what the change declares against its base; what is live was not read",
+)
 
 
 def _typed(*named: tuple[str, object]) -> tuple[str, ...]:
@@ -211,12 +315,13 @@ def _sorted(given: tuple[str, ...]) -> tuple[str, ...]:
 def open_remote(prepared: Prepared, waits: Waits) -> Octomil:
     """Make the client, not yet entered."""
     configuration = prepared.gathered.configuration
+    assert prepared.connection is not None  # noqa: S101 — who asks has looked
     return Octomil(prepared.connection, configuration.contract, sensitivity=configuration.sensitivity, on_wait=waits)
 
 
 async def take_look(prepared: Prepared, remote: Octomil, waits: Waits) -> Turn:
     """Read, plan and judge, with progress. Raises `RemoteError` for what kept every app from being read."""
-    with ProgressBar("reading", prepared.connection.requests_per_minute) as bar:
+    with ProgressBar("reading", prepared.requests_per_minute) as bar:
         waits.show = bar.waiting
         now = datetime.now(UTC)
         turn = await look(
@@ -231,7 +336,21 @@ async def take_look(prepared: Prepared, remote: Octomil, waits: Waits) -> Turn:
         waits.show = None
     if (error := _in_the_way_of_all(turn)) is not None:
         raise error
-    return turn
+    return replace(turn, blocked=(*turn.blocked, *prepared.rollback))
+
+
+def look_away(prepared: Prepared) -> Turn:
+    """Plan and judge without a single request: against the base, or, where nothing changed, nothing."""
+    base = prepared.base
+    seen = Observation() if prepared.idle or base is None else as_live(base.state)
+    plan = make_plan(
+        prepared.desired,
+        seen,
+        contract=prepared.gathered.configuration.contract,
+        now=datetime.now(UTC),
+        deploy=replace(prepared.deploy, previews=False),
+    )
+    return Turn(seen, plan, (*judge(plan, prepared.policy), *prepared.rollback))
 
 
 def _in_the_way_of_all(turn: Turn) -> OctosyncError | None:

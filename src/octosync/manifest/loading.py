@@ -57,6 +57,7 @@ def load(
     context: Context | None = None,
     contract: Contract | None = None,
     stdin: bytes | None = None,
+    rendered: Sequence[File] | None = None,
     environment: Mapping[str, str] | None = None,
     env_allowed: Iterable[str] = (),
     allow_empty: bool = False,
@@ -65,8 +66,9 @@ def load(
 ) -> Manifests:
     """Load the manifests that paths (relative to `directory`) mean; without any, those of the context or octosync.yaml.
 
-    `stdin` are the bytes that `-` stands for, `environment` what `--env` and `env` may be looked up in, `now` (with a
-    zone) what suspensions are held against; the contract in force is the configuration's unless another is given.
+    `rendered` files stand for all paths. `stdin` are the bytes that `-` stands for, `environment` what `--env` and `env`
+    may be looked up in, `now` (with a zone) what suspensions are held against; the contract in force is the
+    configuration's unless another is given.
     `edited` is what files, by their real paths, are taken to hold instead.
     Never raises for what manifests say. Raises `UsageError` for no paths at all, `-` twice, and a name in `env_allowed`
     that no variable can have or that names a secret.
@@ -74,19 +76,21 @@ def load(
     variables = variables_for(configuration, context, environment or {}, env_allowed)
     own_paths = configuration.paths_of(context)
     asked = list(paths) or list(own_paths)
-    if not asked:
+    if not asked and rendered is None:
         raise UsageError("no-manifests", "no manifests are named", hints=("Give -f PATH, or paths in octosync.yaml.",))
     if asked.count(STDIN) > 1:
         raise UsageError("stdin-twice", "-f - is given twice, and there is one standard input")
     findings = Findings()
     loader = Loader(configuration, contract or configuration.contract, variables, now, directory, edited=edited)
     with _collector_paused():
-        found = loader.read(asked, findings, stdin=stdin)
+        found = (
+            loader.read_all(rendered, findings) if rendered is not None else loader.read(asked, findings, stdin=stdin)
+        )
         _report_empty(found, findings, allow_empty=allow_empty)
         state = loader.assemble(found)
         check_owners(found.resources, configuration.owners, configuration.directory, findings)
         others = State()
-        if paths and STDIN not in asked and not (context and context.kustomize):
+        if rendered is None and paths and STDIN not in asked and not (context and context.kustomize):
             others = loader.others(own_paths, found, findings)
         return Manifests(
             state=state,

@@ -37,15 +37,15 @@ def check_owners(
 ) -> None:
     """Report every document that stands outside the folders of its app, or declares another's app in an owned folder.
 
-    Documents from stdin have no folder and are not judged, which is noted.
+    Documents from stdin, and rendered ones, have no folder and are not judged, which is noted.
     """
     if not owners:
         return
-    unjudged = False
+    unjudged: str | None = None
     base = os.path.realpath(directory)
     for resource, file in resources:
         if file.real is None:
-            unjudged = True
+            unjudged = unjudged or file.name
             continue
         if resource.app is None:
             continue
@@ -68,11 +68,12 @@ def check_owners(
         resource.reporter.report(
             "not-your-app", at, summary, path="metadata.name" if resource.kind == "App" else "spec.app"
         )
-    if unjudged:
+    if unjudged is not None:
         findings.add(
             "owners-not-checked",
-            "documents from stdin have no folder, so octosync.yaml's owners are not held against them",
-            origin=Origin(STDIN_NAME),
+            f"documents {'from stdin' if unjudged == STDIN_NAME else 'that were rendered'} have no folder, "
+            "so octosync.yaml's owners are not held against them",
+            origin=Origin(unjudged),
         )
 
 

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from octosync.errors import UsageError
+from octosync.errors import ConfigError, UsageError
 from octosync.manifest.configuration import FILE_NAME
 from octosync.manifest.findings import Findings
 from octosync.manifest.repository import SHOWN, Entry, Repository
@@ -72,6 +72,28 @@ class Revision:
         if entry is None or entry.is_submodule:
             return None
         return self.repository.contents([entry.object])[entry.object]
+
+    def holds(self, path: str) -> bool:
+        """Say whether there is a file at a path, links followed."""
+        real = self._resolved(path)
+        return real is not None and real in self._entries and not self._entries[real].is_submodule
+
+    def export(self, directory: Path) -> None:
+        """Write all files and links of the commit into an empty directory, as they are: no filter or attribute has a say.
+
+        Links come last, so that nothing is written through one. Raises `ConfigError` for a path that would lead elsewhere.
+        """
+        files = {path: one for path, one in self._entries.items() if not one.is_submodule}
+        data = self.repository.contents(one.object for one in files.values())
+        for path, entry in sorted(files.items(), key=lambda one: (one[1].is_link, one[0])):
+            if {"", ".", "..", ".git"} & set(path.lower().split("/")):
+                raise ConfigError("hostile-path", f"{self.label(path)} is no path that can be written out")
+            target = directory / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if entry.is_link:
+                target.symlink_to(data[entry.object].decode(errors="surrogateescape"))
+            else:
+                target.write_bytes(data[entry.object])
 
     def configuration_path(self) -> str | None:
         """Return the octosync.yaml of the working directory's path, or of the nearest one above it."""

@@ -38,17 +38,34 @@ def parse_selector(text: str) -> tuple[Requirement, ...]:
     return tuple(found)
 
 
-def select(state: State, *, apps: Iterable[str] = (), selector: str | None = None) -> State:
+def select(
+    state: State, *, apps: Iterable[str] = (), selector: str | None = None, before: State | None = None
+) -> State:
     """Return the apps that match any of the slug patterns and all terms of the selector.
 
-    Raises `UsageError` for a malformed selector, a pattern that matches no declared app, or an empty selection.
+    `before` are apps that were declared: what is asked for may be among them alone. Raises `UsageError` for a malformed
+    selector, a pattern that matches no declared app, or an empty selection.
     """
     patterns = tuple(apps)
+    known = State({**(before.apps if before is not None else {}), **state.apps})
     for pattern in patterns:
-        if not any(fnmatchcase(slug, pattern) for slug in state.apps):
-            raise UsageError("no-such-app", f"--app {pattern} matches no declared app", hints=_hints(pattern, state))
+        if not any(fnmatchcase(slug, pattern) for slug in known.apps):
+            raise UsageError("no-such-app", f"--app {pattern} matches no declared app", hints=_hints(pattern, known))
+    chosen = matching(state, apps=patterns, selector=selector)
+    if selector is not None and known.apps and not matching(known, apps=patterns, selector=selector).apps:
+        raise UsageError(
+            "nothing-selected",
+            f"-l {selector} matches none of the {len(state.apps)} declared apps",
+            hints=("Labels stand under metadata.labels of an App, else of its child documents.",),
+        )
+    return chosen
+
+
+def matching(state: State, *, apps: Iterable[str] = (), selector: str | None = None) -> State:
+    """Return the apps that are meant, which may be none. Raises `UsageError` for a malformed selector."""
+    patterns = tuple(apps)
     requirements = parse_selector(selector) if selector is not None else ()
-    chosen = State.of(
+    return State.of(
         *(
             app
             for app in state
@@ -56,13 +73,6 @@ def select(state: State, *, apps: Iterable[str] = (), selector: str | None = Non
             and all(requirement.accepts(app.labels) for requirement in requirements)
         )
     )
-    if requirements and state.apps and not chosen.apps:
-        raise UsageError(
-            "nothing-selected",
-            f"-l {selector} matches none of the {len(state.apps)} declared apps",
-            hints=("Labels stand under metadata.labels of an App, else of its child documents.",),
-        )
-    return chosen
 
 
 def _hints(pattern: str, state: State) -> tuple[str, ...]:

@@ -72,6 +72,9 @@ FINDINGS: Final = _table(
         "A commit's `Octosync-Allow` line names no guard that a commit may lift, or lacks its number.",
     ),
     Finding(
+        "offline", _NOTICE, "A plan was made with --offline: it takes the base for live, and says nothing of what is."
+    ),
+    Finding(
         "target-without-assignment",
         _NOTICE,
         "A target is added to an app with deployments: no API assigns these to it, only enabling assigns devices.",

@@ -46,6 +46,7 @@ class GuardPolicy:
     allow_protected: bool = False
     allow_during_canary: bool = False
     allow_live_traffic: bool = False
+    allow_diverged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +105,8 @@ def overrides_of(policy: GuardPolicy) -> tuple[Override, ...]:
         found.append(Override(guard="during-canary", value="", source="--allow-during-canary"))
     if policy.allow_live_traffic:
         found.append(Override(guard="live-traffic", value="", source="--allow-live-traffic"))
+    if policy.allow_diverged:
+        found.append(Override(guard="diverged", value="", source="--allow-diverged"))
     return tuple(found)
 
 

@@ -23,6 +23,7 @@ from octosync.report.explain import (
 from octosync.report.export import render_export
 from octosync.report.github import Places, output_lines, render_annotations
 from octosync.report.history import history_document, render_history, render_run, run_document
+from octosync.report.idle import idle_line
 from octosync.report.markdown import MAX_BYTES, render_outcomes_markdown, render_plan_markdown
 from octosync.report.outcomes import render_outcomes
 from octosync.report.plain import visible
@@ -55,6 +56,7 @@ __all__ = [
     "exit_code_of_standings",
     "explained_document",
     "history_document",
+    "idle_line",
     "is_valid",
     "json_line",
     "json_text",

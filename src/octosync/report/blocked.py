@@ -27,7 +27,7 @@ def blocked_lines(
     """
     for one in blocked:
         yield f"{ink.red('Blocked')}: {visible(one.message)} (guard {one.guard})"
-        if one.override is not None:
+        if one.override is not None and one.addresses:
             yield f"  {listed((visible(str(address)) for address in one.addresses), at_most=1)}, marked {mark} below"
         if (way_out := way_out_of(one, about)) is not None:
             yield f"  Way out: {visible(way_out)}"

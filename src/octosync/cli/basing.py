@@ -1,0 +1,263 @@
+"""What a change is compared with: the revisions that flags name, the octosync.yaml that judges it, and the base itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from octosync.errors import ConfigError, OctosyncError, UsageError
+from octosync.manifest import STDIN, Configuration, Configured, Context, Manifests
+from octosync.manifest.findings import Findings
+from octosync.manifest.kustomize import render_at
+from octosync.manifest.recalling import Recalled, as_warnings, recall, without
+from octosync.manifest.repository import SHOWN, Repository
+from octosync.manifest.reviewing import as_reviewed, configuration_of, notices_of_review
+from octosync.manifest.revision import Revision
+from octosync.manifest.sources import File, read_files
+from octosync.model import App, Diagnostic, Severity, State
+from octosync.plan import Commit
+from octosync.plan.base import Base
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseFlags:
+    """The options about a base as they were given. `reviews`: octosync.yaml is the base's where it judges the change."""
+
+    base: str | None = None
+    base_file: str | None = None
+    attempted: tuple[str, ...] = ()
+    changed_only: bool = False
+    prune: bool = False
+    offline: bool = False
+    drift_hold: str | None = None
+    allow_rollback: bool = False
+    reviews: bool = False
+
+    @property
+    def given(self) -> bool:
+        """Whether there is a base."""
+        return self.base is not None or self.base_file is not None
+
+    def check(self, paths: tuple[str, ...]) -> None:
+        """Raise `UsageError` for options that mean nothing without a base, or together."""
+        if not self.given:
+            needs = {"--attempted": self.attempted, "--changed-only": self.changed_only, "--prune": self.prune}
+            for flag, asked in {**needs, "--offline": self.offline}.items():
+                if asked:
+                    raise UsageError(
+                        "needs-a-base",
+                        f"{flag} needs a base to compare with",
+                        hints=("Give --base REV, such as --base origin/main, or --base-file PATH.",),
+                    )
+        if self.base_file == STDIN:
+            raise UsageError("base-file-is-stdin", "--base-file takes a file, not standard input")
+        if self.base is not None and self.base_file is None and STDIN in paths:
+            raise UsageError(
+                "stdin-with-base",
+                "-f - with --base alone: Git has none of what comes from standard input",
+                hints=("Give what it was at the base as --base-file PATH, or let octosync render it with -k DIR.",),
+            )
+        if self.attempted and STDIN in paths:
+            raise UsageError(
+                "stdin-with-attempted",
+                "-f - with --attempted: Git has none of what comes from standard input",
+                hints=("Let octosync render it with -k DIR.",),
+            )
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The revisions of one run: the tip that was named, the base, and whether what is checked out descends from the tip.
+
+    The base is where the two went apart; with `--allow-rollback` it is the tip, since going back from there is what is meant.
+    """
+
+    named: str
+    tip: Revision
+    base: Revision
+    head: str
+    descends: bool
+    config: Path | None
+
+    @classmethod
+    def of(cls, flags: BaseFlags, config: Path | None) -> Ground | None:
+        """Find the revisions; None without `--base`. Raises `UsageError` and `ConfigError` for what can't be found."""
+        if flags.base is None:
+            return None
+        repository = Repository.around(Path())
+        tip, head = repository.resolve(flags.base), repository.resolve("HEAD")
+        descends = repository.descends(head, from_=tip)
+        base = tip if descends or flags.allow_rollback else repository.merge_base(tip, head)
+        return cls(flags.base, Revision(repository, tip), Revision(repository, base), head, descends, config)
+
+    def commits(self) -> tuple[Commit, ...]:
+        """Return the commits between the base and what is checked out."""
+        return self.base.repository.commits(self.base.commit, self.head)
+
+    @cached_property
+    def of_tip(self) -> Configured:
+        """The octosync.yaml of the tip."""
+        return configuration_of(self.tip, self.config)
+
+    @cached_property
+    def of_base(self) -> Configured:
+        """The octosync.yaml of the base."""
+        return self.of_tip if self.base.commit == self.tip.commit else configuration_of(self.base, self.config)
+
+    def reviewed(self, tree: Configuration, *, changed_only: bool) -> tuple[Configuration, tuple[Diagnostic, ...]]:
+        """Return the tree's configuration as far as it may judge itself, and what is to be said of it.
+
+        An octosync.yaml outside of the repository is no part of the change.
+        """
+        outside = tree.file is not None and self.tip.repository.path_of(tree.file) is None
+        tip, base = _usable(self.of_tip), _usable(self.of_base)
+        if outside and tip.file is None:
+            return tree, ()
+        found = notices_of_review(tree, tip, base, name=self.named, changed_only=changed_only)
+        return as_reviewed(tree, tip), (*_warnings(self.of_tip), *found)
+
+
+def _usable(configured: Configured) -> Configuration:
+    """Return what can be read of an octosync.yaml: with errors it is as good as none."""
+    return Configuration() if configured.has_errors else configured.configuration
+
+
+def _warnings(configured: Configured) -> tuple[Diagnostic, ...]:
+    return as_warnings(one for one in configured.diagnostics if one.severity is Severity.ERROR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Based:
+    """What a run is compared with, whole: not yet narrowed by `--app` and `-l`."""
+
+    base: Base
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    def narrowed(self, tree: State, selected: State, meant: State) -> Base:
+        """Keep the selected apps, and of those that the tree no longer has at all the ones that are meant."""
+
+        def keep(state: State) -> State:
+            return State.of(*(app for app in state if app.slug in selected.apps or _is_gone(app, tree, meant)))
+
+        tip = self.base.tip
+        return replace(self.base, state=keep(self.base.state), tip=None if tip is None else keep(tip))
+
+
+def _is_gone(app: App, tree: State, meant: State) -> bool:
+    return app.slug not in tree.apps and app.slug in meant.apps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recalling:
+    """Loads what other revisions declared, with the paths and variables of their own octosync.yaml."""
+
+    flags: BaseFlags
+    ground: Ground | None
+    paths: tuple[str, ...]
+    kustomize: str | None
+    configuration: Configuration
+    context: Context | None
+    environment: Mapping[str, str]
+    env_allowed: tuple[str, ...]
+
+    def based(self, manifests: Manifests) -> Based:
+        """Load the base, and what goes with it. Raises `ConfigError` where nothing can be told at all."""
+        ground = self.ground
+        base = self._base()
+        tip = self._tip()
+        attempted = tuple(map(self._attempted, self.flags.attempted))
+        every = (base, *((tip,) if tip is not None else ()), *attempted)
+        diagnostics = tuple(dict.fromkeys(one for recalled in every for one in recalled.diagnostics))
+        if self.flags.prune and base.diagnostics:
+            self._refuse_prune(base)
+        if ground is not None and not self.flags.reviews:
+            diagnostics = (*_warnings(ground.of_base), *diagnostics)
+        return Based(
+            base=Base(
+                state=without(base.state, manifests.others),
+                tip=None if tip is None else without(_filled(tip, base), manifests.others),
+                attempted=tuple(without(one.state, manifests.others) for one in attempted),
+                unknown=base.unknown,
+            ),
+            diagnostics=diagnostics,
+        )
+
+    def _base(self) -> Recalled:
+        if self.flags.base_file is not None:
+            findings = Findings()
+            files = read_files([self.flags.base_file], Path(), findings)
+            if findings.has_errors:
+                raise OctosyncError(
+                    "base-file-unreadable",
+                    f"--base-file: {findings.sorted[0].summary}",
+                    hints=("It holds the manifests as they were rendered at the base.",),
+                )
+            own = _usable(self.ground.of_base) if self.ground is not None else self.configuration
+            return self._recalled(files, findings, self._side(own))
+        assert self.ground is not None  # noqa: S101 — there is no base without either
+        return self._at(self.ground.base, _usable(self.ground.of_base))
+
+    def _tip(self) -> Recalled | None:
+        """Load the tip where the base is not the same. Of a file that stands for the base, no other state is known."""
+        ground = self.ground
+        if ground is None or self.flags.base_file is not None or ground.tip.commit == ground.base.commit:
+            return None
+        return self._at(ground.tip, _usable(ground.of_tip))
+
+    def _attempted(self, revision: str) -> Recalled:
+        repository = self.ground.tip.repository if self.ground is not None else Repository.around(Path())
+        at = Revision(repository, repository.resolve(revision, flag="--attempted"))
+        config = self.ground.config if self.ground is not None else None
+        return self._at(at, _usable(configuration_of(at, config)))
+
+    def _at(self, revision: Revision, own: Configuration) -> Recalled:
+        context = self._side(own)
+        findings = Findings()
+        kustomize = self.kustomize or (context.kustomize if context and not self.paths else None)
+        if kustomize is not None:
+            rendered = render_at(revision, kustomize, self.environment)
+            return self._recalled([rendered] if rendered is not None else [], findings, context)
+        paths = self.paths or own.paths_of(context) or self.configuration.paths_of(self.context)
+        return self._recalled(revision.read(paths, findings), findings, context)
+
+    def _side(self, own: Configuration) -> Context | None:
+        """Return the context as that side's own octosync.yaml has it; where it has none, the tree's."""
+        return own.contexts.get(self.context.name, self.context) if self.context is not None else None
+
+    def _recalled(self, files: Sequence[File], findings: Findings, context: Context | None) -> Recalled:
+        return recall(
+            files,
+            findings,
+            configuration=self.configuration,
+            context=context,
+            now=datetime.now(UTC),
+            environment=self.environment,
+            env_allowed=self.env_allowed,
+        )
+
+    def _refuse_prune(self, base: Recalled) -> None:
+        where = self.flags.base_file or self.flags.base
+        raise ConfigError(
+            "prune-without-a-whole-base",
+            f"--prune archives what {where} declared and the tree doesn't, and {where} does not validate: "
+            f"{base.diagnostics[0].origin}: {base.diagnostics[0].summary}",
+            hints=("Leave --prune out until the base is one that validates.",),
+        )
+
+
+def _filled(tip: Recalled, base: Recalled) -> State:
+    """Return the tip's state; what it may have lost to errors is taken not to have moved on."""
+    if not tip.diagnostics:
+        return tip.state
+    return State({**dict(base.state.apps), **dict(tip.state.apps)})
+
+
+def rollback_words(ground: Ground) -> str:
+    """Say what `rollback` refuses."""
+    return (
+        f"{ground.head[:SHOWN]} does not have {ground.named} ({ground.tip.name}) in its history: "
+        "applying it would undo what was applied since"
+    )

@@ -1,0 +1,316 @@
+"""Plan and apply against a base from Git: what a change is, what it costs, and what may judge it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.calls import KEY
+from tests.support.desks import APP, Office
+from tests.support.invoking import Desk, Ran
+from tests.support.repositories import Repo
+
+OTHER_URL = "http://127.0.0.1:9"
+
+
+@dataclass(frozen=True)
+class Team(Office):
+    """An office whose desk is a repository: apps `search` and `notes` on main and live, and a branch `change`."""
+
+    repo: Repo
+
+    def type(self, command: str, *arguments: str | Path, **more: Any) -> Ran:
+        """Type a command with octosync.yaml's context."""
+        return self.desk.octosync(command, *arguments, **more)
+
+    def configure(self, more: str = "", *, url: str | None = None, token: str = "MAIN_KEY") -> None:  # noqa: S107 — a name
+        """Write octosync.yaml."""
+        contexts = f"contexts:\n  main: {{url: {url or self.url}, tokenEnv: {token}}}\n"
+        self.desk.write("octosync.yaml", f"{contexts}defaultContext: main\npaths: [apps/]\n{more}")
+
+    def planned(self, *arguments: str) -> dict[str, Any]:
+        """Plan against main; return the document."""
+        ran = self.type("plan", "--base", "main", "-o", "json", *arguments)
+        assert ran.code == 0, ran.output
+        document: dict[str, Any] = json.loads(ran.stdout)
+        return document
+
+    def rules(self, *arguments: str) -> list[str]:
+        """Plan against main; return the rules of what is said."""
+        return [one["rule"] for one in self.planned(*arguments)["diagnostics"]]
+
+
+@pytest.fixture
+def team(office: Office) -> Team:
+    office.desk.environment = {"MAIN_KEY": KEY}
+    team = Team(office.plane, office.desk, Repo.init(office.desk.directory))
+    team.configure()
+    team.declare("search")
+    team.declare("notes")
+    team.repo.commit("begin")
+    assert team.type("apply", "--yes", "--state", "../journal.db").code == 0
+    team.repo.branch("change")
+    team.log()
+    return team
+
+
+def test_nothing_changed_is_one_line_and_no_request(team: Team) -> None:
+    """Comments, layout and file names are no change; nor are a credential or the control plane needed to say so."""
+    team.repo.git("mv", "apps/notes.yaml", "apps/renamed.yaml")
+    team.desk.write("apps/search.yaml", "# a remark\n" + APP.format(slug="search", name="Search"))
+    team.repo.commit()
+    team.desk.environment = {}
+    for command in (("plan",), ("apply", "--yes")):
+        ran = team.type(*command, "--base", "main", "--changed-only")
+        assert (ran.code, ran.stdout.count("\n"), ran.stderr) == (0, 1, "")
+        assert "no request sent" in ran.stdout
+    document = team.planned("--changed-only")
+    assert document["resource_changes"] == []
+    assert document["cost"]["requests_used"] == 0
+    assert team.log() == []
+
+
+def test_only_what_changed_is_read(team: Team) -> None:
+    """An app that this change leaves alone costs no request, and is not planned, whatever is live of it."""
+    team.declare("notes", name="Notes after")
+    team.repo.commit()
+    document = team.planned("--changed-only")
+    assert document["scope"]["apps"] == ["notes"]
+    assert [one["address"] for one in document["resource_changes"]] == ["app/notes"]
+    assert not any("search" in line for line in team.log())
+
+
+def test_the_document_says_what_was_compared(team: Team) -> None:
+    """The base as it was named, and its full revision."""
+    base = team.repo.head
+    team.declare("notes", name="Notes after")
+    team.repo.commit()
+    document = team.planned()
+    assert (document["invocation"]["base"], document["invocation"]["changed_only"]) == ("main", False)
+    assert document["manifests"]["git"] == {"revision": team.repo.head, "dirty": False, "base": base}
+
+
+def test_offline_needs_neither_credential_nor_request(team: Team) -> None:
+    """What the change declares, taken from its base; every output says that live was not read."""
+    team.declare("notes", name="Notes after")
+    team.repo.commit()
+    team.desk.environment = {}
+    ran = team.type("plan", "--base", "main", "--offline")
+    assert ran.code == 0, ran.output
+    assert 'Search → "Notes after"' in ran.stdout
+    assert "what is live was not read" in ran.stdout
+    document = team.planned("--offline")
+    assert [one["address"] for one in document["resource_changes"]] == ["app/notes"]
+    assert "offline" in [one["rule"] for one in document["diagnostics"]]
+    assert document["cost"]["requests_used"] == 0
+    assert team.log() == []
+    refused = team.type("plan", "--base", "main", "--offline", "--plan-out", "plan.json")
+    assert (refused.code, "offline-plan-out" in refused.stderr) == (64, True)
+
+
+def test_a_change_of_octosync_yaml_changes_nothing_about_its_own_plan_but_a_notice(team: Team) -> None:
+    """Another url, a token variable, a looser guard, an operation override, owners, env: all are the base's until merged."""
+    team.declare("notes", name="Notes after")
+    team.repo.commit()
+    before = team.planned()
+    team.configure(
+        "guards: {maxDeletes: 999, trailers: [protected]}\n"
+        "owners: [{paths: nowhere/**, apps: ['*']}]\n"
+        "env: [HOME]\nsensitiveKeys: []\n"
+        "api: {operations: {apps.update: {path: '/apps/{slug}/elsewhere'}}}\n",
+        url=OTHER_URL,
+        token="HOME",
+    )
+    team.repo.commit()
+    after = team.planned()
+    assert after["resource_changes"] == before["resource_changes"]
+    assert after["control_plane"] == before["control_plane"]
+    notices = [one for one in after["diagnostics"] if one["rule"] == "after-the-merge"]
+    keys = ["api", "contexts.main.tokenEnv", "contexts.main.url", "env", "guards", "owners", "sensitiveKeys"]
+    assert [one["path"] for one in notices] == keys
+    assert {one["severity"] for one in notices} == {"notice"}
+    api = next(one for one in team.planned("--changed-only")["diagnostics"] if one.get("path") == "api")
+    assert "--changed-only" in api["notes"][0]
+
+
+def test_what_main_changed_meanwhile_is_no_notice(team: Team) -> None:
+    """Main's guards hold as they are now, and this branch is not blamed for having older ones."""
+    team.repo.switch("main")
+    team.configure("guards: {maxDeletes: 0}\n")
+    team.repo.commit("stricter")
+    team.repo.switch("change")
+    team.desk.write(
+        "apps/notes.yaml",
+        APP.format(slug="notes", name="Search").replace("  targets:", "  targets: []\n  x:").split("  x:")[0],
+    )
+    team.repo.commit("fewer")
+    ran = team.type("plan", "--base", "main")
+    assert ran.code == 4, ran.output
+    assert "at most 0 are allowed" in ran.stdout
+    assert "after-the-merge" not in ran.stdout
+
+
+def test_without_an_octosync_yaml_at_the_base_no_context_gives_url_or_token(team: Team) -> None:
+    """A pull request that brings the file reaches nothing with it; --url and OCTOMIL_*, or --offline, do."""
+    team.repo.switch("main")
+    team.repo.git("rm", "--quiet", "octosync.yaml")
+    team.repo.commit("none")
+    team.repo.branch("brings-it")
+    team.configure(url=OTHER_URL)
+    team.repo.commit("brings it")
+    ran = team.type("plan", "--base", "main")
+    assert (ran.code, "no-credential" in ran.stderr, "--offline" in ran.stderr) == (1, True, True)
+    assert OTHER_URL not in ran.stderr
+    assert team.type("plan", "--base", "main", "--offline").code == 0
+    octomil = {"OCTOMIL_API_URL": team.url, "OCTOMIL_API_KEY": KEY}
+    assert team.type("plan", "--base", "main", **octomil).code == 0
+    assert team.log() != []
+
+
+def test_apply_takes_the_file_that_was_merged(team: Team) -> None:
+    """It was reviewed: another token variable is in force at once."""
+    team.configure(token="NEW_KEY")
+    team.declare("notes", name="Notes after")
+    team.repo.commit()
+    ran = team.type("apply", "--yes", "--base", "main", NEW_KEY=KEY)
+    assert ran.code == 0, ran.output
+    assert "after-the-merge" not in ran.output
+
+
+def test_a_commit_lifts_a_guard(team: Team) -> None:
+    """`Octosync-Allow` in any commit since the base: in force and shown with its commit; without it, the guard refuses."""
+    team.configure("guards: {maxDeletes: 0}\n")
+    team.repo.commit("strict")
+    team.repo.git("branch", "--force", "main")
+    team.declare(
+        "notes", text=APP.format(slug="notes", name="Search").replace("inferenceConfig:", "inferenceConfig: null #")
+    )
+    team.repo.commit("Less\n\nThe config is not needed.\nOctosync-Allow: deletes=1 deltes=2\n")
+    team.repo.commit("later")
+    document = team.planned()
+    source = f"commit {team.repo.git('rev-parse', 'HEAD^')[:12]} by ana"
+    assert document["overrides"] == [{"guard": "deletes", "value": "1", "source": source}]
+    assert [one["rule"] for one in document["diagnostics"]] == ["allows-nothing"]
+    assert team.type("plan", "--base", "main", "--allow-deletes", "0").code == 4
+    assert team.type("plan", "--base", "HEAD").code == 4
+    assert team.type("apply", "--yes", "--base", "main").code == 0
+
+
+def test_an_apply_that_does_not_descend_from_its_base_is_refused(team: Team) -> None:
+    """A re-run of an old job would undo what came after: exit 4, even where nothing changed, unless that is said."""
+    old = team.repo.head
+    team.declare("notes", name="Notes after")
+    new = team.repo.commit()
+    assert team.type("apply", "--yes", "--base", "main").code == 0
+    team.repo.git("checkout", "--quiet", old)
+    team.log()
+    for more in ((), ("--changed-only",)):
+        ran = team.type("apply", "--yes", "--base", new, *more)
+        assert ran.code == 4, ran.output
+        assert "guard rollback" in ran.output
+        assert "--allow-rollback" in ran.output
+    assert team.writes() == []
+    assert team.type("plan", "--base", new).code == 0
+    back = team.type("apply", "--yes", "--base", new, "--changed-only", "--allow-rollback")
+    assert back.code == 0, back.output
+    assert team.writes() == ["PATCH /apps/notes"]
+
+
+def test_a_base_that_does_not_validate_is_a_warning(team: Team) -> None:
+    """Its app is in --changed-only, --prune is refused, and --strict does not stop the change that mends it."""
+    broken = APP.format(slug="notes", name="Search").replace("servingPolicy", "servingPolcy")
+    team.declare("notes", text=broken)
+    team.repo.commit("broken")
+    team.repo.git("branch", "--force", "main")
+    team.declare("notes", name="Notes mended")
+    team.repo.commit("mended")
+    document = team.planned("--changed-only", "--strict")
+    assert document["scope"]["apps"] == ["notes"]
+    warning = next(one for one in document["diagnostics"] if one["rule"] == "invalid-base")
+    assert warning["range"]["filename"] == f"{team.repo.git('rev-parse', 'main')[:12]}:apps/notes.yaml"
+    refused = team.type("plan", "--base", "main", "--prune")
+    assert (refused.code, "prune-without-a-whole-base" in refused.stderr) == (1, True)
+
+
+def test_a_rendered_base_stands_for_git(team: Team) -> None:
+    """`--base-file` alone needs no Git; beside `--base`, octosync.yaml and the commits' lines are still Git's."""
+    rendered = APP.format(slug="notes", name="Search")
+    team.desk.write("../before.yaml", rendered)
+    manifests = APP.format(slug="notes", name="Notes after").encode()
+    given = ("plan", "-f", "-", "--base-file", "../before.yaml", "--changed-only", "-o", "json")
+    ran = team.type(*given, stdin=manifests)
+    assert [one["address"] for one in json.loads(ran.stdout)["resource_changes"]] == ["app/notes"]
+    assert json.loads(team.type(*given, stdin=rendered.encode()).stdout)["resource_changes"] == []
+    team.configure(url=OTHER_URL)
+    team.repo.commit("Elsewhere\n\nOctosync-Allow: diverged")
+    both = json.loads(team.type(*given, "--base", "main", stdin=manifests).stdout)
+    assert [one["guard"] for one in both["overrides"]] == ["diverged"]
+    assert both["control_plane"]["url"].startswith(team.url)
+    missing = team.type("plan", "-f", "-", "--base-file", "nowhere.yaml", stdin=manifests)
+    assert (missing.code, "base-file-unreadable" in missing.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reference"),
+    [
+        (("plan", "--changed-only"), "needs-a-base"),
+        (("plan", "--offline"), "needs-a-base"),
+        (("plan", "--prune"), "needs-a-base"),
+        (("apply", "--yes", "--attempted", "main"), "needs-a-base"),
+        (("plan", "-f", "-", "--base", "main"), "stdin-with-base"),
+        (("plan", "--base", "--upload-pack=touch x"), "malformed-revision"),
+        (("plan", "--base", "nowhere"), "unknown-revision"),
+        (("apply", "--yes", "--base", "main", "--attempted", "nowhere"), "unknown-revision"),
+        (("plan", "-f", "apps", "-k", "apps"), "file-with-kustomize"),
+        (("plan", "--base", "main", "--drift-hold", "soon"), "usage"),
+    ],
+)
+def test_what_makes_no_sense_is_a_usage_error(team: Team, arguments: tuple[str, ...], reference: str) -> None:
+    """Each says what, and what to give instead; nothing is sent."""
+    ran = team.type(*arguments, stdin=b"")
+    assert ran.code == 64, ran.output
+    assert f"error: {reference}" in ran.stderr
+    assert team.log() == []
+
+
+def test_a_narrower_file_takes_nothing_out(team: Team) -> None:
+    """What -f leaves out is no orphan, and a manifest that moved out of it was not removed."""
+    team.repo.git("mv", "apps/notes.yaml", "apps/elsewhere.yaml")
+    team.declare("search", name="Search after")
+    team.repo.commit()
+    document = team.planned("-f", "apps/search.yaml", "--changed-only")
+    assert document["scope"]["apps"] == ["search"]
+
+
+def test_from_a_sub_folder_and_a_worktree(team: Team, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The base is found from wherever the command runs."""
+    team.declare("notes", name="Notes after")
+    team.repo.commit()
+    tree = tmp_path_factory.mktemp("trees") / "tree"
+    team.repo.git("worktree", "add", "--quiet", "--detach", str(tree))
+    for folder in (team.desk.directory / "apps", tree, tree / "apps"):
+        desk = Desk(folder, team.desk.environment)
+        document = json.loads(desk.octosync("plan", "--base", "main", "--changed-only", "-o", "json").stdout)
+        assert [one["address"] for one in document["resource_changes"]] == ["app/notes"]
+
+
+def test_a_plan_file_says_what_it_was_compared_with(team: Team) -> None:
+    """`apply PLANFILE` takes --base and --changed-only from it; other ones are refused."""
+    team.declare("notes", name="Notes after")
+    team.repo.commit()
+    assert team.type("plan", "--base", "main", "--changed-only", "--plan-out", "../plan.json").code == 0
+    refused = team.type("apply", "../plan.json", "--base", "HEAD")
+    assert (refused.code, "other-manifests" in refused.stderr) == (3, True)
+    assert team.type("apply", "../plan.json").code == 0
+    assert team.writes() == ["PATCH /apps/notes"]
+
+
+def test_selection_reaches_into_the_base(team: Team) -> None:
+    """`--app` may name an app that only the base declared; one that nobody did is an error as ever."""
+    team.repo.git("rm", "--quiet", "apps/notes.yaml")
+    team.repo.commit()
+    assert team.type("plan", "--base", "main", "--app", "notes").code == 0
+    assert team.type("plan", "--base", "main", "--app", "nobody").code == 64
