@@ -20,6 +20,7 @@ COMMANDS = (
     "activity",
     "decisions",
     "api",
+    "forge",
     "schema",
     "explain",
     "server",

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from octosync.errors import ConfigError
-from octosync.octomil import Connection, Octomil, Secret, normalise_url
+from octosync.model import Secret
+from octosync.octomil import Connection, Octomil, normalise_url
 
 KEY = "oct_live_0123456789a91f"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from octosync.octomil import Connection, Octomil, Secret
+from octosync.model import Secret
+from octosync.octomil import Connection, Octomil
 
 KEY = "oct_test_0123456789a91f"
 

@@ -16,8 +16,8 @@ from typing import Final
 from octosync.apply.record import Record
 from octosync.contract.wire import WireBootstrapped
 from octosync.errors import AwaitingApproval, Conflict, ExitCode, Interrupted, OctosyncError, RemoteError
-from octosync.model import Address, JsonObject, Outcome, Status
-from octosync.octomil import Answer, Octomil, Secret, Withheld, app_reading, targets_reading
+from octosync.model import Address, JsonObject, Outcome, Secret, Status
+from octosync.octomil import Answer, Octomil, Withheld, app_reading, targets_reading
 from octosync.octomil.answers import parsed
 from octosync.octomil.retrying import backoff
 from octosync.plan import Verb

@@ -13,6 +13,7 @@ import click
 from octosync.cli import signals
 from octosync.cli.connecting import proxy_for
 from octosync.cli.console import from_stdin, out, out_json, wants_colour
+from octosync.cli.groups import InOrder
 from octosync.cli.options import colour_option, config_option, option, output_option
 from octosync.cli.remote import ask, check_app_names, configuration_in, control_plane_options, reach
 from octosync.contract.conformance import LARGEST_DOCUMENT, compare_with, read_document
@@ -23,15 +24,7 @@ from octosync.report.api import conformance_document, operations_document, rende
 from octosync.report.probe import probe_document, render_probe
 
 
-class _InOrder(click.Group):
-    """A group that lists its commands in the order of their definition."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(self.commands)
-
-
-@click.group(cls=_InOrder, epilog="Example:  octosync api check openapi.json")
+@click.group(cls=InOrder, epilog="Example:  octosync api check openapi.json")
 def command() -> None:
     """Compare what octosync sends and reads with Octomil's API, whose paths and fields are assumed."""
 

@@ -12,7 +12,8 @@ from click.core import ParameterSource
 
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Configuration, Context
-from octosync.octomil import API_PATH, Connection, Secret
+from octosync.model import Secret
+from octosync.octomil import API_PATH, Connection
 from octosync.plan import ControlPlane
 
 _PUBLIC_URL = f"https://api.octomil.com{API_PATH}"  # public

@@ -92,8 +92,13 @@ def from_stdin(most: int = -1) -> bytes:
 
 def err(text: str) -> None:
     """Write to standard error, as far as that goes: a run doesn't end for want of somebody who listens there."""
+    err_command(_disarmed(text))
+
+
+def err_command(text: str) -> None:
+    """Write to standard error what GitHub's runners are to take for a command in their log."""
     try:
-        sys.stderr.write(_disarmed(text))
+        sys.stderr.write(text)
         sys.stderr.flush()
     except OSError:
         _give_up(sys.stderr)

@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "activity": "Show what was done to an app, and by whom.",
     "decisions": "Show where an app's requests went.",
     "api": "Compare what octosync sends and reads with Octomil's API.",
+    "forge": "Comment on pull requests, and find what was applied last.",
     "export": "Write the manifests of live apps.",
     "schema": "Print JSON Schemas for editors and tools.",
     "explain": "Say what a field, a rule or a guard means.",

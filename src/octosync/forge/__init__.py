@@ -4,9 +4,33 @@ What may not live here: manifests, plans and the control plane (a comment's text
 the environment. Foreign exceptions end here: whatever httpx raises becomes a `RemoteError`.
 """
 
+from octosync.forge.comments import Comment, Did, Posted, merged_as, outdate, post
+from octosync.forge.deployments import DEEPEST, Applied, applied
+from octosync.forge.event import Event, read_event
+from octosync.forge.github import GitHub
+from octosync.forge.issues import Issue, close, keep_open
+from octosync.forge.repository import PUBLIC_API, Repository, repository_in
 from octosync.forge.starting import secret_for, starter_workflows
 
 __all__ = [
+    "DEEPEST",
+    "PUBLIC_API",
+    "Applied",
+    "Comment",
+    "Did",
+    "Event",
+    "GitHub",
+    "Issue",
+    "Posted",
+    "Repository",
+    "applied",
+    "close",
+    "keep_open",
+    "merged_as",
+    "outdate",
+    "post",
+    "read_event",
+    "repository_in",
     "secret_for",
     "starter_workflows",
 ]

@@ -27,6 +27,7 @@ from octosync.model.presence import DeclaredApp, OrgPresence, Presence
 from octosync.model.question import Questions
 from octosync.model.reason import Reason
 from octosync.model.routing import FirstRequest, RoutingDecision, RoutingStats
+from octosync.model.secret import Secret
 from octosync.model.sensitive import DEFAULT_SENSITIVE_KEYS, SENSITIVE, SENSITIVE_CHANGED, Sensitivity
 from octosync.model.standing import Fate, Standing
 from octosync.model.state import (
@@ -82,6 +83,7 @@ __all__ = [
     "Reason",
     "RoutingDecision",
     "RoutingStats",
+    "Secret",
     "Section",
     "Sensitivity",
     "Severity",

@@ -32,7 +32,6 @@ from octosync.octomil.reads import (
     targets_reading,
 )
 from octosync.octomil.routing import DecisionsPage, first_request, routing_decisions, routing_stats
-from octosync.octomil.secret import Secret
 from octosync.octomil.status import FoundApps, find_apps, is_glob, read_statuses
 
 __all__ = [
@@ -49,7 +48,6 @@ __all__ = [
     "Priority",
     "Reading",
     "Reservation",
-    "Secret",
     "WaitReason",
     "Waiting",
     "Withheld",

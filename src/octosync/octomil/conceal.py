@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote
 
-from octosync.model import SENSITIVE, JsonValue, Sensitivity
-from octosync.octomil.secret import Secret
+from octosync.model import SENSITIVE, JsonValue, Secret, Sensitivity
 
 LONGEST_SHOWN = 300  # characters
 

@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 
 from octosync.errors import ConfigError
-from octosync.octomil.secret import Secret
+from octosync.model import Secret
 
 API_PATH = "/api/v1"  # public: what every client of Octomil's has below the origin
 REQUESTS_PER_MINUTE = 100  # public: the limit a credential

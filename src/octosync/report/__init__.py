@@ -21,7 +21,7 @@ from octosync.report.explain import (
     render_explained_roots,
 )
 from octosync.report.export import render_export
-from octosync.report.github import Places, output_lines, render_annotations
+from octosync.report.github import Places, output_lines, render_annotations, render_notice
 from octosync.report.history import history_document, render_history, render_run, run_document
 from octosync.report.idle import idle_line
 from octosync.report.markdown import MAX_BYTES, render_outcomes_markdown, render_plan_markdown
@@ -75,6 +75,7 @@ __all__ = [
     "render_explained_roots",
     "render_export",
     "render_history",
+    "render_notice",
     "render_outcomes",
     "render_outcomes_markdown",
     "render_plan",

@@ -41,6 +41,11 @@ def render_annotations(ended: Ended, places: Places) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def render_notice(text: str) -> str:
+    """Render a notice of no place, which the page of a run shows."""
+    return f"::notice title=octosync::{_data(visible(text))}\n"
+
+
 def left_out_words(remarks: Sequence[Remark], shown: Sequence[Remark]) -> str:
     """Say how many of each kind are not shown; "" where all are."""
     every, mine = (Counter(one.severity for one in some) for some in (remarks, shown))

@@ -1,0 +1,275 @@
+"""`octosync forge`: the comment of a pull request, the issue of a drift, and what was applied in full last."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import click
+
+from octosync.cli.console import err, err_command, from_stdin, out, out_json
+from octosync.cli.groups import InOrder
+from octosync.cli.options import config_option, context_option, option, output_option
+from octosync.cli.remote import configuration_in
+from octosync.errors import ExitCode, Forbidden, OctosyncError, Rejected, UsageError
+from octosync.forge import (
+    DEEPEST,
+    Applied,
+    Comment,
+    Did,
+    GitHub,
+    Issue,
+    Posted,
+    applied,
+    close,
+    keep_open,
+    merged_as,
+    outdate,
+    post,
+    read_event,
+    repository_in,
+)
+from octosync.plan import FORMAT_VERSION
+from octosync.report import render_notice, visible
+
+marker_option = option("--marker", required=True, metavar="M", help="What it is known by; hidden in its text.")
+author_option = option("--author", metavar="LOGIN", help="Who wrote it; otherwise the token's own account.")
+head_option = option("--head", metavar="SHA", help="The revision that the text is about.")
+
+
+@click.group(cls=InOrder, epilog="Example:  octosync forge comment --marker plan comment.md")
+def command() -> None:
+    """Speak with GitHub, or what resembles it: GITHUB_API_URL, GITHUB_REPOSITORY, and the token in GITHUB_TOKEN."""
+
+
+@command.command(
+    short_help="Create or update the one comment of a pull request.",
+    epilog="Example:  octosync forge comment --marker plan-production comment.md",
+)
+@click.argument("file", required=False, metavar="[FILE]")
+@marker_option
+@option("--pull", type=click.IntRange(1), metavar="N", help="The pull request; otherwise the one of the job's event.")
+@option("--merged", metavar="SHA", help="The pull request whose merge made this revision, instead.")
+@head_option
+@option("--outdated", is_flag=True, help="No text: mark the comment as outdated where the head has moved on.")
+@author_option
+def comment(
+    *,
+    file: str | None,
+    marker: str,
+    pull: int | None,
+    merged: str | None,
+    head: str | None,
+    outdated: bool,
+    author: str | None,
+) -> ExitCode:
+    """Create or update one comment of a pull request, known by its author and a hidden marker. Its URL is printed.
+
+    FILE is Markdown, - for standard input. What is there already is not sent again. Where the token may not comment, as
+    that of a fork, the text goes to the job's summary, with a notice, and the exit code is 0.
+    """
+    if outdated == (file is not None):
+        raise UsageError("usage", "either FILE or --outdated is needed", hints=("octosync forge comment --help",))
+    if merged is not None and (pull is not None or outdated):
+        raise UsageError("usage", "--merged names the pull request: no --pull or --outdated beside it")
+    _refuse_empty(marker=marker, merged=merged, head=head, author=author)
+    text = _text(file) if file is not None else ""
+    try:
+        with _github() as github:
+            wanted = _comment(github, text=text, marker=marker, pull=pull, merged=merged, head=head, author=author)
+            if wanted is None:
+                _degrade(text, f"no pull request was merged as {merged}: what would be its comment is in the summary")
+                return ExitCode.DONE
+            posted = outdate(github, wanted) if outdated else post(github, wanted)
+    except (Forbidden, Rejected) as refused:
+        _degrade(text, f"the forge takes no comment: {refused.message}")
+        return ExitCode.DONE
+    _say(posted, "comment", text)
+    return ExitCode.DONE
+
+
+@command.command(
+    short_help="Open, update or close the one issue of what goes on.",
+    epilog="Example:  octosync forge issue --marker drift-production --title 'Drift in production' drift.md",
+)
+@click.argument("file", required=False, metavar="[FILE]")
+@marker_option
+@option("--title", metavar="TEXT", help="The issue's title.")
+@option("--close", "closing", is_flag=True, help="No text: close the issue, if it is open.")
+@head_option
+@author_option
+def issue(
+    *, file: str | None, marker: str, title: str | None, closing: bool, head: str | None, author: str | None
+) -> ExitCode:
+    """Keep one issue open, known by its author and a hidden marker, or close it. Its URL is printed.
+
+    FILE is Markdown, - for standard input. What is there already is not sent again.
+    """
+    if (closing, not closing) != (file is None, title is not None):
+        raise UsageError(
+            "usage", "either FILE and --title or --close are needed", hints=("octosync forge issue --help",)
+        )
+    _refuse_empty(marker=marker, title=title, head=head, author=author)
+    text = _text(file) if file is not None else ""
+    with _github() as github:
+        if title is None:
+            posted = close(github, marker, author)
+        else:
+            posted = keep_open(github, Issue(marker=marker, title=title, text=text, head=head, author=author))
+    _say(posted, "issue", text)
+    return ExitCode.DONE
+
+
+@command.command(
+    "applied",
+    short_help="Print the last revision that was applied in full.",
+    epilog="Example:  octosync forge applied --context production",
+)
+@option("--environment", metavar="NAME", help="The environment; otherwise octosync-CONTEXT.")
+@context_option
+@config_option
+@output_option("text", "json")
+def applied_(environment: str | None, context: str | None, config: Path | None, output: str) -> ExitCode:
+    """Print the newest deployment of an environment that reached success, and those after it that didn't.
+
+    As text these are the flags for `octosync apply`: --base SHA --attempted SHA. Nothing is printed where no deployment was a
+    success: then apply has no base, and plans in full.
+    """
+    _refuse_empty(environment=environment, context=context)
+    named = environment or f"octosync-{context or _default_context(config)}"
+    with _github() as github:
+        found = applied(github, named, current=os.environ.get("GITHUB_SHA") or None)
+    if found.base is None:
+        err(
+            f"None of the newest {DEEPEST} deployments of {named} was a success: a plan in full is due.\n"
+            if found.attempted
+            else f"No deployment of {named} was a success: a plan in full is due.\n"
+        )
+    if output == "json":
+        out_json({"format_version": FORMAT_VERSION, "base": found.base, "attempted": list(found.attempted)})
+    else:
+        out(_flags(found))
+    return ExitCode.DONE
+
+
+def _flags(found: Applied) -> str:
+    """Write the flags for apply; without a base there are none, since attempts count against one only."""
+    if found.base is None:
+        return ""
+    words = ["--base", found.base, *(word for one in found.attempted for word in ("--attempted", one))]
+    return shlex.join(words) + "\n"
+
+
+def _comment(
+    github: GitHub,
+    *,
+    text: str,
+    marker: str,
+    pull: int | None,
+    merged: str | None,
+    head: str | None,
+    author: str | None,
+) -> Comment | None:
+    """Put together what is to be there, None where the pull request that was merged is none."""
+    if merged is not None:
+        number = merged_as(github, merged)
+        if number is None:
+            return None
+        return Comment(pull=number, marker=marker, text=text, head=head or merged, author=author, follows=False)
+    path = os.environ.get("GITHUB_EVENT_PATH")
+    event = read_event(
+        Path(path) if path and (pull is None or head is None) else None, os.environ.get("GITHUB_REF", "")
+    )
+    number = pull or event.pull
+    if number is None:
+        raise UsageError(
+            "no-pull-request",
+            "this job is not of a pull request",
+            hints=("Name it: --pull N, or --merged SHA for the one that was merged as a revision.",),
+        )
+    known = event.head if number == event.pull else None
+    return Comment(pull=number, marker=marker, text=text, head=head or known, author=author)
+
+
+def _github() -> GitHub:
+    return GitHub(repository_in(os.environ), on_wait=lambda wait: err(f"The forge asks to wait {wait:.0f} s.\n"))
+
+
+def _default_context(config: Path | None) -> str:
+    context = configuration_in(config).default_context
+    if context is None:
+        raise UsageError(
+            "no-environment",
+            "it is not known which environment is meant",
+            hints=("Name it: --environment NAME, or --context NAME for octosync-NAME.",),
+        )
+    return context
+
+
+def _text(file: str) -> str:
+    """Read what is to be said; refuse what says nothing."""
+    try:
+        data = from_stdin() if file == "-" else Path(file).read_bytes()
+        text = data.decode()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise OctosyncError(
+            "text-unreadable", f"{file} can't be read: {why}", hints=("FILE is Markdown, - for standard input.",)
+        ) from None
+    if not text.strip():
+        raise OctosyncError("text-empty", f"{file} is empty", hints=("Did the command that writes it fail?",))
+    return text
+
+
+def _refuse_empty(**values: str | None) -> None:
+    for name, value in values.items():
+        if value is not None and not value.strip():
+            raise UsageError(
+                "empty-value", f"--{name} is empty", hints=("Is a variable not set? Or leave the flag out.",)
+            )
+
+
+def _say(posted: Posted, noun: str, text: str) -> None:
+    """Print where it is, and what was done to it."""
+    words = {
+        Did.CREATED: f"Created the {noun}.",
+        Did.UPDATED: f"Updated the {noun}.",
+        Did.UNCHANGED: f"The {noun} is as it should be.",
+        Did.CLOSED: f"Closed the {noun}.",
+        Did.ABSENT: f"There is no such {noun}.",
+        Did.NEWER: f"Left the {noun}: it is about a newer revision.",
+    }
+    err(f"{words[posted.did]}\n")
+    if posted.shortened:
+        _degrade(text, f"the text is too long for a {noun}, so it was shortened: all of it is in the job's summary")
+    if posted.url:
+        out(f"{posted.url}\n")
+
+
+def _degrade(text: str, why: str) -> None:
+    """Put a text into the job's summary, or where there is none onto standard output, and say why."""
+    _notice(why)
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not text:
+        return
+    if not summary:
+        out(text if text.endswith("\n") else f"{text}\n")
+        return
+    try:
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(f"{text.rstrip()}\n\n")
+    except OSError as error:
+        raise OctosyncError(
+            "summary-unwritable",
+            f"the job's summary can't be written: {error.strerror}",
+            hints=("GITHUB_STEP_SUMMARY names the file.",),
+        ) from None
+
+
+def _notice(text: str) -> None:
+    """Tell people; in a job of GitHub, as a notice that its page shows."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        err_command(render_notice(text))
+    else:
+        err(f"notice: {visible(text)}\n")

@@ -1,0 +1,210 @@
+"""`octosync forge` as a job of GitHub runs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.forges import FORBIDDEN, HEAD, NEXT, TOKEN, Answer, Forge, forge_server, refused
+from tests.support.invoking import Desk, Ran
+
+TEXT = "### 2 to create\n\n@everyone\n"
+
+
+class Job:
+    """A job of pull request 7, at a forge."""
+
+    def __init__(self, forge: Forge, folder: Path) -> None:
+        self.forge = forge
+        self.summary = folder / "summary.md"
+        self.event = folder / "event.json"
+        self.event.write_text(json.dumps({"pull_request": {"number": 7, "head": {"sha": HEAD}}}), encoding="utf-8")
+        paths = {"GITHUB_STEP_SUMMARY": str(self.summary), "GITHUB_EVENT_PATH": str(self.event)}
+        self.desk = Desk(folder, {**forge.environment, **paths, "GITHUB_SHA": HEAD})
+        self.desk.write("comment.md", TEXT)
+
+    def comment(self, *arguments: str, stdin: bytes = b"", **environment: Any) -> Ran:
+        """Comment under the marker `plan`."""
+        return self.desk.octosync("forge", "comment", "--marker", "plan", *arguments, stdin=stdin, **environment)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Iterator[Job]:
+    with forge_server() as forge:
+        yield Job(forge, tmp_path)
+
+
+def test_a_pull_request_gets_one_comment(job: Job) -> None:
+    """The event says which pull request and which head; the URL is the output, the rest is said beside it."""
+    ran = job.comment("comment.md")
+    assert (ran.code, ran.stdout, ran.stderr) == (0, "https://forge.test/1\n", "Created the comment.\n")
+    assert job.comment("-", stdin=TEXT.encode()).stderr == "The comment is as it should be.\n"
+    assert f"<!-- octosync:plan -->\n<!-- octosync-head:{HEAD} -->\n{TEXT}" in job.forge.comments[0]["body"]
+    assert not job.summary.exists()
+
+
+def test_the_ref_tells_the_pull_request_where_no_event_does(job: Job) -> None:
+    """Without an event the number comes from the ref, and no revision is claimed."""
+    assert job.comment("comment.md", GITHUB_EVENT_PATH="").code == 0
+    assert "octosync-head" not in job.forge.comments[0]["body"]
+
+
+def test_a_head_that_moves_makes_it_outdated(job: Job) -> None:
+    """`--outdated` marks what is about an earlier head; the next comment replaces it."""
+    job.comment("comment.md")
+    job.forge.pulls[7]["head"]["sha"] = NEXT
+    assert job.comment("--outdated").stderr == "Updated the comment.\n"
+    assert "Outdated" in job.forge.comments[0]["body"]
+    assert job.comment("comment.md").stderr == "The comment is as it should be.\n"
+    assert job.comment("--head", NEXT, "comment.md").code == 0
+    assert "Outdated" not in job.forge.comments[0]["body"]
+
+
+@pytest.mark.parametrize("what", ["POST", "GET .*/comments"])
+def test_a_token_that_may_not_comment_leaves_it_to_the_summary(job: Job, what: str) -> None:
+    """A fork's token only reads: the text is in the job's summary, a notice says why, and the job goes on."""
+    job.forge.first(what, FORBIDDEN)
+    ran = job.comment("comment.md", GITHUB_ACTIONS="true")
+    assert (ran.code, ran.stdout) == (0, "")
+    assert ran.stderr.startswith("::notice title=octosync::the forge takes no comment: the token may not do this")
+    assert job.summary.read_text(encoding="utf-8") == TEXT + "\n"
+
+
+def test_without_a_summary_the_text_is_printed(job: Job) -> None:
+    """Elsewhere than in a job of GitHub, nothing is lost either."""
+    job.forge.first("POST", FORBIDDEN)
+    ran = job.comment("comment.md", GITHUB_STEP_SUMMARY="")
+    assert (ran.code, ran.stdout) == (0, TEXT)
+    assert ran.stderr.startswith("notice: the forge takes no comment")
+
+
+def test_a_text_that_no_form_fits_is_in_the_summary(job: Job) -> None:
+    """Where the forge finds the short form too long as well, the summary has it."""
+    too_long = Answer(422, {"message": "Validation Failed", "errors": [{"message": "body is too long"}]})
+    job.forge.first("POST", too_long, too_long)
+    ran = job.comment("comment.md")
+    assert ran.code == 0
+    assert "body is too long" in ran.stderr
+    assert job.summary.read_text(encoding="utf-8") == TEXT + "\n"
+
+
+def test_what_was_left_out_is_in_the_summary(job: Job) -> None:
+    """A comment that had to be shortened points to the whole text."""
+    job.desk.write("comment.md", "### 9 to create\n\n" + "line\n\n" * 20_000)
+    ran = job.comment("comment.md")
+    assert (ran.code, ran.stdout) == (0, "https://forge.test/1\n")
+    assert "too long" in ran.stderr
+    assert job.summary.stat().st_size > 100_000
+
+
+def test_the_outcome_is_said_on_the_pull_request_that_was_merged(job: Job) -> None:
+    """`--merged` finds the pull request of a push; a push without one says so in the summary."""
+    job.forge.merged[NEXT] = [{"number": 7, "merged_at": "2026-01-01T00:00:00Z", "merge_commit_sha": NEXT}]
+    assert job.comment("--merged", NEXT, "comment.md").stdout == "https://forge.test/1\n"
+    assert "Outdated" not in job.forge.comments[0]["body"]
+    ran = job.comment("--merged", HEAD, "comment.md")
+    assert (ran.code, ran.stdout) == (0, "")
+    assert "no pull request was merged as" in ran.stderr
+    assert job.summary.read_text(encoding="utf-8") == TEXT + "\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "reference"),
+    [
+        (refused(401, "Bad credentials"), 1, "forge-credential-refused"),
+        (refused(404, "Not Found"), 1, "forge-missing"),
+        (Answer(200, b"<html>"), 1, "forge-unreadable"),
+        (refused(429, "API rate limit exceeded", Retry_After="3600"), 75, "forge-throttled"),
+    ],
+)
+def test_other_failures_are_errors(job: Job, answer: Answer, code: int, reference: str) -> None:
+    """What is no lack of permission fails, with what it is called, and shows no token."""
+    job.forge.first("GET", answer)
+    ran = job.comment("comment.md")
+    assert ran.code == code
+    assert f"error: {reference}: " in ran.stderr
+    assert TOKEN not in ran.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reference"),
+    [
+        ((), "usage"),
+        (("comment.md", "--outdated"), "usage"),
+        (("comment.md", "--merged", HEAD, "--pull", "7"), "usage"),
+        (("comment.md", "--merged", ""), "empty-value"),
+        (("comment.md", "--head", " "), "empty-value"),
+        (("absent.md",), "text-unreadable"),
+        (("-",), "text-empty"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(job: Job, arguments: tuple[str, ...], reference: str) -> None:
+    """Before anything is sent."""
+    ran = job.comment(*arguments)
+    assert ran.code in {1, 64}
+    assert f"error: {reference}: " in ran.stderr
+    assert job.forge.asked == []
+
+
+def test_a_job_of_no_pull_request_is_told_how_to_name_one(job: Job) -> None:
+    """On a push there is none; an event that can't be read is not taken for one without."""
+    job.event.write_text("{}", encoding="utf-8")
+    ran = job.comment("comment.md", GITHUB_REF="refs/heads/main")
+    assert (ran.code, "--pull N" in ran.stderr) == (64, True)
+    job.event.write_text("{", encoding="utf-8")
+    assert "event-unreadable" in job.comment("comment.md").stderr
+    assert job.comment("comment.md", "--pull", "7", "--head", HEAD).code == 0
+
+
+def test_what_was_applied_last_is_flags_for_apply(job: Job) -> None:
+    """The text is to be pasted, the JSON to be read; nothing is printed for nothing."""
+    ran = job.desk.octosync("forge", "applied", "--context", "production")
+    assert (ran.code, ran.stdout) == (0, "")
+    assert "No deployment of octosync-production was a success" in ran.stderr
+    job.forge.deployed("c0", "success")
+    job.forge.deployed("c1", "failure")
+    job.forge.deployed("c2", "in_progress", "error")
+    job.forge.deployed(HEAD, "in_progress")
+    ran = job.desk.octosync("forge", "applied", "--environment", "octosync-production")
+    assert (ran.code, ran.stdout, ran.stderr) == (0, "--base c0 --attempted c2 --attempted c1\n", "")
+    ran = job.desk.octosync("forge", "applied", "--context", "production", "-o", "json")
+    assert json.loads(ran.stdout) == {"format_version": "1.0", "base": "c0", "attempted": ["c2", "c1"]}
+
+
+def test_the_environment_is_the_default_contexts(job: Job) -> None:
+    """Without a name it is that of octosync.yaml's default context; without that, it has to be said."""
+    assert "no-environment" in job.desk.octosync("forge", "applied").stderr
+    job.desk.write("octosync.yaml", "contexts: {eu: {url: http://127.0.0.1:1}}\ndefaultContext: eu\n")
+    assert "octosync-eu" in job.desk.octosync("forge", "applied").stderr
+
+
+def test_attempts_without_a_success_give_no_flags(job: Job) -> None:
+    """Attempts count against a base only; the JSON still names them."""
+    job.forge.deployed("c1", "failure")
+    ran = job.desk.octosync("forge", "applied", "--context", "production")
+    assert (ran.code, ran.stdout) == (0, "")
+    assert "a plan in full is due" in ran.stderr
+    assert '"c1"' in job.desk.octosync("forge", "applied", "--context", "production", "-o", "json").stdout
+
+
+def test_drift_has_one_issue(job: Job) -> None:
+    """It is opened, kept up to date and closed."""
+    issue = ("forge", "issue", "--marker", "drift-production")
+    assert job.desk.octosync(*issue, "--close").stderr == "There is no such issue.\n"
+    ran = job.desk.octosync(*issue, "--title", "Drift", "comment.md")
+    assert (ran.code, ran.stdout, ran.stderr) == (0, "https://forge.test/1\n", "Created the issue.\n")
+    assert job.desk.octosync(*issue, "--title", "Drift", "comment.md").stderr == "The issue is as it should be.\n"
+    assert job.desk.octosync(*issue, "--close").stderr == "Closed the issue.\n"
+    assert job.desk.octosync(*issue).code == 64
+    assert job.desk.octosync(*issue, "--close", "--title", "x").code == 64
+    assert job.desk.octosync(*issue, "comment.md").code == 64
+
+
+def test_an_issue_that_may_not_be_opened_is_an_error(job: Job) -> None:
+    """Drift that nobody would be told of fails."""
+    job.forge.first("POST", FORBIDDEN)
+    ran = job.desk.octosync("forge", "issue", "--marker", "drift", "--title", "Drift", "comment.md")
+    assert (ran.code, "forge-forbidden" in ran.stderr) == (1, True)

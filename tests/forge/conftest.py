@@ -1,0 +1,22 @@
+"""A forge, and its API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.support.forges import Forge, forge_server
+
+from octosync.forge import GitHub, repository_in
+
+
+@pytest.fixture
+def forge() -> Iterator[Forge]:
+    with forge_server() as served:
+        yield served
+
+
+@pytest.fixture
+def github(forge: Forge) -> Iterator[GitHub]:
+    with GitHub(repository_in(forge.environment), backoff=0) as opened:
+        yield opened

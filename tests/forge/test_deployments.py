@@ -1,0 +1,59 @@
+"""The last revision that was applied in full."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.forges import Answer, Forge, refused
+
+from octosync.errors import Forbidden, Unreadable
+from octosync.forge import DEEPEST, Applied, GitHub, applied
+
+NAME = "octosync-production"
+
+
+def test_the_newest_success_is_the_base_and_what_failed_after_it_was_attempted(github: GitHub, forge: Forge) -> None:
+    """A success counts though a later one made it inactive; cancelled and failed ones after it are named, newest first."""
+    forge.deployed("a1", "queued", "in_progress", "failure")
+    forge.deployed("a2", "queued", "in_progress", "success", "inactive")
+    forge.deployed("a3", "in_progress", "failure")
+    forge.deployed("a4", "in_progress", "inactive")
+    forge.deployed("a3", "in_progress", "error")
+    assert applied(github, NAME) == Applied("a2", ("a3", "a4"))
+
+
+def test_what_never_began_was_not_attempted(github: GitHub, forge: Forge) -> None:
+    """A run that waits, or is cancelled while it does, has written nothing; nor has this one, which is under way."""
+    forge.deployed("a1", "success")
+    forge.deployed("a2", "waiting")
+    forge.deployed("a3")
+    forge.deployed("a4", "queued", "pending")
+    forge.deployed("a5", "in_progress")
+    assert applied(github, NAME, current="a5") == Applied("a1", ())
+
+
+def test_another_environment_says_nothing_of_this_one(github: GitHub, forge: Forge) -> None:
+    """Where nothing of this environment succeeded there is no base."""
+    forge.deployed("a1", "success", environment="octosync-staging")
+    forge.deployed("a2", "failure")
+    assert applied(github, NAME) == Applied(None, ("a2",))
+
+
+def test_a_success_is_found_on_later_pages(github: GitHub, forge: Forge) -> None:
+    """Neither many deployments nor many statuses hide it; what lies before it is not asked for."""
+    forge.deployed("old", "success")
+    forge.deployed("base", "success", *["inactive"] * 150)
+    for _ in range(DEEPEST - 1):
+        forge.deployed("again", "failure")
+    assert applied(github, NAME) == Applied("base", ("again",))
+    assert not any(line.endswith("/deployments/1/statuses") for line in forge.asked)
+
+
+def test_a_list_that_can_not_be_read_is_no_absence(github: GitHub, forge: Forge) -> None:
+    """Without permission, or with garbage, there is an error, never "nothing was applied yet"."""
+    forge.first("deployments", refused(403, "Resource not accessible by integration"))
+    with pytest.raises(Forbidden):
+        applied(github, NAME)
+    for body in ([{"id": 1}], [{"sha": "a"}], {"message": "?"}):
+        forge.first("deployments", Answer(200, body))
+        with pytest.raises(Unreadable):
+            applied(github, NAME)

@@ -1,0 +1,145 @@
+"""How GitHub's API is called: limits, pages, failures, and who gets the token."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+
+import httpx
+import pytest
+from tests.support.forges import TOKEN, Answer, Forge, refused
+
+from octosync.errors import ConfigError, CredentialRefused, Forbidden, OctosyncError, Unavailable, Unreadable
+from octosync.forge import GitHub, repository_in
+from octosync.forge.refusals import wait_of
+
+
+def test_a_limit_that_passes_is_waited_for(github: GitHub, forge: Forge) -> None:
+    """Primary and secondary limits are waited for, whichever status and header they come with; a write, too."""
+    date = formatdate(1_000, usegmt=True)
+    limits = (
+        refused(403, "You have exceeded a secondary rate limit.", Retry_After="0"),
+        refused(429, "Too many", Retry_After="0"),
+        Answer(403, {}, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1000", "Date": date}),
+    )
+    forge.first("POST", *limits)
+    github.write("POST", "issues", {"title": "t", "body": "b"})
+    assert len(forge.issues) == 1
+    assert len(forge.writes()) == 4
+
+
+def test_a_limit_that_lasts_ends_the_run(github: GitHub, forge: Forge) -> None:
+    """What takes an hour is not waited for: the error says for how long, and that it may be tried again."""
+    forge.first("GET", refused(403, "API rate limit exceeded", Retry_After="3600"))
+    with pytest.raises(Unavailable, match="rate limit exceeded") as caught:
+        github.read("pulls/7")
+    assert "3600 s" in caught.value.hints[0]
+    assert len(forge.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "message", "seconds"),
+    [
+        (200, {"Retry-After": "9"}, "", None),
+        (403, {}, "Resource not accessible by integration", None),
+        (403, {"X-RateLimit-Remaining": "12"}, "no", None),
+        (403, {"Retry-After": "9"}, "", 9.0),
+        (403, {}, "You have exceeded a secondary rate limit", 60.0),
+        (429, {}, "", 60.0),
+        (429, {"Retry-After": "soon"}, "", 60.0),
+        (
+            403,
+            {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1030", "Date": formatdate(1_000, usegmt=True)},
+            "",
+            30.0,
+        ),
+        (
+            403,
+            {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "990", "Date": formatdate(1_000, usegmt=True)},
+            "",
+            0.0,
+        ),
+        (403, {"X-RateLimit-Remaining": "0"}, "", 60.0),
+        (
+            403,
+            {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "?", "Date": formatdate(1_000, usegmt=True)},
+            "",
+            60.0,
+        ),
+    ],
+)
+def test_limits_are_told_from_refusals(
+    status: int, headers: dict[str, str], message: str, seconds: float | None
+) -> None:
+    """A 403 is a limit or a lack of permission, by its headers and by what it says."""
+    assert wait_of(httpx.Response(status, headers=headers, json={"message": message})) == seconds
+
+
+def test_a_failure_is_tried_again(github: GitHub, forge: Forge) -> None:
+    """A read and an update are, whether the connection breaks or the forge fails."""
+    forge.first("GET", Answer(0), refused(502, "Bad gateway"), Answer(500, b"<html>"))
+    assert github.read("pulls/7")["number"] == 7
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'"text"', b"{", b"\xff", b"[" * 100_000])
+def test_garbage_is_an_error_and_no_absence(github: GitHub, forge: Forge, body: bytes) -> None:
+    """What is no answer of GitHub's is said to be unreadable."""
+    forge.first("GET", Answer(200, body), Answer(200, body))
+    with pytest.raises(Unreadable):
+        github.read("pulls/7")
+    with pytest.raises(Unreadable):
+        list(github.pages("issues/7/comments"))
+
+
+def test_the_token_goes_to_no_other_host(github: GitHub, forge: Forge) -> None:
+    """A next page elsewhere, and a redirect, are not followed; pages that go round are noticed."""
+    forge.first("GET", Answer(200, [], {"Link": '<https://evil.test/comments?page=2>; rel="next"'}))
+    with pytest.raises(Unreadable, match="another host"):
+        list(github.pages("issues/7/comments"))
+    forge.first("GET", Answer(301, {}, {"Location": "https://evil.test/"}))
+    with pytest.raises(Unreadable, match="sends elsewhere"):
+        github.read("pulls/7")
+    path = f"{forge.url}/repos/acme/apps/issues/7/comments?per_page=100"
+    forge.first("GET", Answer(200, [], {"Link": f'<{path}>; rel="next"'}))
+    with pytest.raises(Unreadable, match="circle"):
+        list(github.pages("issues/7/comments"))
+
+
+def test_errors_name_the_request_and_never_the_token(github: GitHub, forge: Forge) -> None:
+    """A refused token and a missing permission are told apart, with GitHub's id of the request."""
+    for answer, kind in ((refused(401, "Bad credentials"), CredentialRefused), (refused(403, "no"), Forbidden)):
+        forge.first("GET", answer)
+        with pytest.raises(kind) as caught:
+            github.read("pulls/7")
+        assert caught.value.request_id == "ABCD:1234"
+        assert TOKEN not in repr(caught.value) + caught.value.message + "".join(caught.value.hints)
+        assert caught.value.__cause__ is None
+    assert TOKEN not in repr(github.repository)
+
+
+def test_a_forge_that_is_not_there_is_unavailable() -> None:
+    """No connection is an error that says to try again."""
+    environment = {"GITHUB_API_URL": "http://127.0.0.1:1", "GITHUB_REPOSITORY": "a/b", "GITHUB_TOKEN": TOKEN}
+    with GitHub(repository_in(environment), backoff=0) as github, pytest.raises(Unavailable, match="can't be reached"):
+        github.read("pulls/7")
+
+
+@pytest.mark.parametrize(
+    ("environment", "reference"),
+    [
+        ({"GITHUB_TOKEN": ""}, "no-forge-token"),
+        ({"GITHUB_TOKEN": "a b"}, "bad-forge-token"),
+        ({"GITHUB_REPOSITORY": ""}, "no-repository"),
+        ({"GITHUB_REPOSITORY": "a/../b"}, "bad-repository"),
+        ({"GITHUB_API_URL": "api.github.com"}, "bad-forge-url"),
+        ({"GITHUB_API_URL": "https://u:p@forge.test"}, "bad-forge-url"),
+        ({"GITHUB_API_URL": "https://forge.test:x"}, "bad-forge-url"),
+        ({"GITHUB_API_URL": "http://forge.test"}, "insecure-forge-url"),
+    ],
+)
+def test_an_environment_that_makes_no_sense_is_refused(environment: dict[str, str], reference: str) -> None:
+    """Before anything is sent, and without showing the token."""
+    with pytest.raises(ConfigError) as caught:
+        repository_in({"GITHUB_REPOSITORY": "acme/apps", "GITHUB_TOKEN": TOKEN, **environment})
+    assert isinstance(caught.value, OctosyncError)
+    assert caught.value.reference == reference
+    assert TOKEN not in str(caught.value)
