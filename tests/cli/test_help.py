@@ -9,6 +9,7 @@ from tests.support.invoking import Desk
 
 COMMANDS = (
     "demo",
+    "init",
     "validate",
     "plan",
     "apply",

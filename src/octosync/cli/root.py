@@ -14,6 +14,7 @@ from octosync.errors import ExitCode, Interrupted, OctosyncError
 
 _COMMANDS: Final = {
     "demo": "Show the whole story on the embedded control plane.",
+    "init": "Make a starter repository: manifests, octosync.yaml, workflows.",
     "validate": "Check manifests, offline.",
     "plan": "Show what apply would do; change nothing.",
     "apply": "Make the control plane what the manifests declare.",

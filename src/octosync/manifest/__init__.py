@@ -28,12 +28,13 @@ from octosync.manifest.rules import RULES, Rule
 from octosync.manifest.schema import SLUG
 from octosync.manifest.selection import select
 from octosync.manifest.sources import LEFT_OUT_OF_FOLDERS, STDIN, STDIN_NAME
-from octosync.manifest.starter import starter_manifest
+from octosync.manifest.starter import LOCAL, starter_app, starter_configuration, starter_manifest
 from octosync.manifest.walk import closest
 from octosync.manifest.writing import manifest_text
 
 __all__ = [
     "LEFT_OUT_OF_FOLDERS",
+    "LOCAL",
     "RULES",
     "SLUG",
     "STDIN",
@@ -73,6 +74,8 @@ __all__ = [
     "refusal",
     "sections_undeclared",
     "select",
+    "starter_app",
+    "starter_configuration",
     "starter_manifest",
     "variables_for",
 ]

@@ -21,6 +21,7 @@ from octosync.report.explain import (
     render_explained_roots,
 )
 from octosync.report.export import render_export
+from octosync.report.founded import render_founded
 from octosync.report.github import Places, output_lines, render_annotations, render_notice
 from octosync.report.history import history_document, render_history, render_run, run_document
 from octosync.report.idle import idle_line
@@ -74,6 +75,7 @@ __all__ = [
     "render_explained_names",
     "render_explained_roots",
     "render_export",
+    "render_founded",
     "render_history",
     "render_notice",
     "render_outcomes",

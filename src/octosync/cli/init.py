@@ -1,0 +1,117 @@
+"""`octosync init`: the files that a repository of manifests starts with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from octosync.cli.console import ask, may_prompt, out_text
+from octosync.cli.founding import found
+from octosync.cli.options import option
+from octosync.cli.placing import file_name
+from octosync.errors import UsageError
+from octosync.forge import secret_for, starter_workflows
+from octosync.manifest import (
+    LOCAL,
+    SLUG,
+    configuration_schema,
+    manifest_schema,
+    starter_app,
+    starter_configuration,
+)
+from octosync.report import json_text, render_founded, visible
+from octosync.state import DEFAULT_PATH
+
+_APP: Final = "my-app"
+_CONTEXTS: Final = "production"
+_IGNORED: Final = f"{DEFAULT_PATH.parent}/"
+
+
+@click.command(epilog="Example:  octosync init gitops --app notes --contexts staging,production --yes")
+@click.argument("directory", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
+@option("--app", "slug", metavar="SLUG", help=f"The first app; {_APP} where nobody is asked.")
+@option(
+    "--contexts",
+    metavar="NAMES",
+    help=f"Contexts of Octomil beside {LOCAL}, with commas between; {_CONTEXTS} where nobody is asked.",
+)
+@option("--branch", metavar="NAME", default="main", show_default=True, help="The branch whose merges are applied.")
+@option("--yes", env=False, is_flag=True, help="Ask nothing; needed where there is no terminal.")
+def command(directory: Path, slug: str | None, contexts: str | None, branch: str, *, yes: bool) -> None:
+    """Make a starter repository: an app's manifest, octosync.yaml, workflows for GitHub and schemas for editors.
+
+    Its default context is `local`, the embedded control plane. What is there already is never replaced: then nothing is
+    written. Nothing is committed.
+    """
+    if not yes and not may_prompt():
+        raise UsageError(
+            "nobody-to-ask",
+            "init asks for an app and contexts, and there is nobody to ask: no terminal, or CI is set",
+            hints=("Give --yes, and --app and --contexts for other ones than the default.",),
+        )
+    slug = _slug(slug if slug is not None else _APP if yes else _asked("Slug of the first app", _APP))
+    named = _names(
+        contexts if contexts is not None else _CONTEXTS if yes else _asked(f"Contexts beside {LOCAL}", _CONTEXTS)
+    )
+    texts = dict(_starter(slug, named, branch))
+    ignored = (directory / ".gitignore").exists()
+    if ignored:
+        del texts[".gitignore"]
+    found(directory, texts)
+    lacks = ignored and not _is_ignored(directory / ".gitignore")
+    secrets = {context: secret_for(context, named) for context in named}
+    out_text(render_founded(str(directory), tuple(texts), secrets, to_ignore=_IGNORED if lacks else None))
+
+
+def _asked(question: str, default: str) -> str:
+    return asyncio.run(ask(f"{question} [{default}]: ")) or default
+
+
+def _slug(text: str) -> str:
+    if not SLUG.fullmatch(text):
+        raise UsageError(
+            "invalid-slug",
+            f"`{visible(text)}` is no slug: 1 to 63 lower-case letters, digits and inner hyphens",
+            hints=("The slug is the app's identity in Octomil, and stays for good.",),
+        )
+    return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Read the names of contexts. Raises `UsageError` for what can't be one, is there twice, or is there anyway."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if not SLUG.fullmatch(name) or name.isdigit():
+            raise UsageError(
+                "invalid-context", f"`{visible(name)}` can't be a context: lower-case letters, digits and inner hyphens"
+            )
+        if name == LOCAL:
+            raise UsageError("invalid-context", f"the context {LOCAL} is there anyway: name those of Octomil")
+    if len(set(names)) < len(names):
+        raise UsageError("invalid-context", f"`{visible(text)}` names a context twice")
+    return names
+
+
+def _starter(slug: str, contexts: Sequence[str], branch: str) -> Mapping[str, str]:
+    """Return the files by their paths. Without a context of Octomil there is nothing that a workflow could reach."""
+    texts = {
+        "octosync.yaml": starter_configuration(contexts, schema="schemas/config.json"),
+        f"apps/{file_name(slug)}": starter_app(slug, schema="../schemas/manifest.json"),
+        "schemas/config.json": json_text(configuration_schema()),
+        "schemas/manifest.json": json_text(manifest_schema()),
+        ".gitignore": f"# The journal of what was applied from here.\n{_IGNORED}\n",
+        **(starter_workflows(contexts, branch=branch) if contexts else {}),
+    }
+    return dict(sorted(texts.items()))
+
+
+def _is_ignored(path: Path) -> bool:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(line.strip().strip("/") == _IGNORED.strip("/") for line in lines)
