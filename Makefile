@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKFLOWS := $(wildcard .github/workflows/*.yml src/octosync/forge/starter/*.yml)
 
 .PHONY: demo test lint types docs bench clean
 
@@ -17,6 +18,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
+	$(BIN)/zizmor --quiet --offline --config .github/zizmor.yml $(WORKFLOWS) action.yml
 
 types: $(STAMP)
 	$(BIN)/mypy

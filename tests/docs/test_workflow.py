@@ -5,16 +5,29 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import yaml
 from docs.executing import ROOT
 
+from octosync import __version__
+
 _TEXT = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
 _WORKFLOW: dict[str, Any] = yaml.safe_load(_TEXT)
+_ALL = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in (*sorted((ROOT / ".github" / "workflows").glob("*.yml")), ROOT / "action.yml")
+}
+_OURS = f"octomil/octosync@v{__version__}"
+
+
+def _steps_in(text: str) -> Iterator[dict[str, Any]]:
+    document = yaml.safe_load(text)
+    for job in document.get("jobs", {"action": document.get("runs")}).values():
+        yield from job["steps"]
 
 
 def _steps() -> Iterator[dict[str, Any]]:
-    for job in _WORKFLOW["jobs"].values():
-        yield from job["steps"]
+    yield from _steps_in(_TEXT)
 
 
 def test_a_job_may_do_only_what_it_says() -> None:
@@ -25,18 +38,63 @@ def test_a_job_may_do_only_what_it_says() -> None:
         assert job["timeout-minutes"] <= 30
 
 
-def test_actions_are_pinned() -> None:
-    """Every action is named by its commit, with its version beside it, and a checkout keeps no credentials."""
-    pins = re.findall(r"uses: (.+)$", _TEXT, re.MULTILINE)
-    assert [pin for pin in pins if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", pin)] == []
-    checkouts = [step for step in _steps() if step.get("uses", "").startswith("actions/checkout@")]
-    assert checkouts
+@pytest.mark.parametrize("name", _ALL)
+def test_actions_are_pinned(name: str) -> None:
+    """Every action is named by its commit, with its version beside it, or is octosync's own of this version."""
+    pins = re.findall(r"uses: (.+)$", _ALL[name], re.MULTILINE)
+    assert pins
+    foreign = [pin for pin in pins if pin != _OURS]
+    assert [pin for pin in foreign if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", pin)] == []
+
+
+@pytest.mark.parametrize("name", _ALL)
+def test_a_checkout_keeps_no_credentials(name: str) -> None:
+    """Nothing that runs after a checkout finds a token in it."""
+    checkouts = [step for step in _steps_in(_ALL[name]) if step.get("uses", "").startswith("actions/checkout@")]
+    assert checkouts or name == "action.yml"
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
-def test_no_expression_is_put_into_a_script() -> None:
+@pytest.mark.parametrize("name", _ALL)
+def test_no_expression_is_put_into_a_script(name: str) -> None:
     """A script gets what comes from outside through the environment only."""
-    assert [step["run"] for step in _steps() if "${{" in step.get("run", "")] == []
+    scripts = [step["run"] for step in _steps_in(_ALL[name]) if "run" in step]
+    assert scripts
+    assert [script for script in scripts if "${{" in script] == []
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply", "drift"])
+def test_a_reusable_workflow_may_do_only_what_it_says(verb: str) -> None:
+    """It is called and nothing else, permits nothing by default, writes no contents, and ends in time."""
+    workflow = yaml.safe_load(_ALL[f"octosync-{verb}.yml"])
+    assert list(workflow[True]) == ["workflow_call"]  # YAML 1.1 reads `on` as true
+    assert workflow["permissions"] == {}
+    for job in workflow["jobs"].values():
+        assert job["permissions"].pop("contents") == "read"
+        assert set(job["permissions"]) <= {"pull-requests", "issues", "deployments"}
+        assert job["timeout-minutes"] <= 180
+        assert job["concurrency"]["cancel-in-progress"] is (verb == "plan")
+
+
+def test_only_apply_runs_in_an_environment() -> None:
+    """The environment's last success is what was applied in full: no other job may have one."""
+    with_one = [
+        (name, job["environment"])
+        for name, text in _ALL.items()
+        for job in yaml.safe_load(text).get("jobs", {}).values()
+        if "environment" in job
+    ]
+    assert with_one == [("octosync-apply.yml", "octosync-${{ inputs.context }}")]
+
+
+def test_what_the_action_installs_is_pinned() -> None:
+    """Each dependency is in requirements.txt, as it is with all of its own, by version and hash."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    pinned = set(re.findall(r"^([\w.-]+)==\S+(?: ;.*)? \\$", text, re.MULTILINE))
+    needed = {re.split(r"[<>=~!\[;]", one)[0].strip() for one in project["dependencies"]}
+    assert needed | {"hatchling"} <= pinned
+    assert text.count("--hash=sha256:") >= len(pinned)
 
 
 def test_every_python_that_is_promised_is_tested() -> None:
