@@ -26,6 +26,8 @@ def reference_pages() -> Mapping[str, str]:
         "docs/reference/findings.md": "\n".join(_findings(FINDINGS)) + "\n",
         "docs/reference/operations.md": "\n".join(_operations(OPERATIONS)) + "\n",
         "docs/reference/rules.md": "\n".join(_rules(RULES)) + "\n",
+        # kustomize reads nothing outside of its own folder.
+        "examples/base/merge-keys.json": json_text(kustomize_definitions()),
         "schemas/config.json": json_text(configuration_schema()),
         "schemas/kustomize.json": json_text(kustomize_definitions()),
         "schemas/manifest.json": json_text(manifest_schema()),

@@ -2,7 +2,8 @@
 
 kustomize reads them from the file that `openapi: {path: …}` of a kustomization names, and a base's hold in its overlays.
 `x-kubernetes-patch-merge-key` takes one key a list; the two of a target go into `x-kubernetes-list-map-keys`, which kustomize
-takes as well (seen with 5.5). Every other list is replaced as a whole.
+takes as well (seen with 5.5). Every other list is replaced as a whole. What no definition can change: a text is not patched by an
+object, so a policy that the base declares by its preset's name is patched by another name.
 """
 
 from __future__ import annotations

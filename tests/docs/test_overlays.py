@@ -1,0 +1,112 @@
+"""The overlays of examples/: kustomize renders them, octosync plans what it renders, and a patch of one slot keeps the others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from docs.executing import ROOT
+from tests.support.invoking import Desk
+from tests.support.kubectl import REQUIRED, kustomized, need_kubectl
+
+from octosync.server import Settings, running
+
+EXAMPLES = ROOT / "examples"
+BASE = next(yaml.safe_load_all((EXAMPLES / "base" / "memo-pad.yaml").read_text(encoding="utf-8")))["spec"]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def _spec(rendered: bytes) -> dict[str, Any]:
+    """Return what is declared of the app."""
+    (app,) = [one for one in yaml.safe_load_all(rendered) if one["kind"] == "App"]
+    spec: dict[str, Any] = app["spec"]
+    return spec
+
+
+def _slots(spec: dict[str, Any]) -> dict[str, Any]:
+    return {slot["capability"]: slot for slot in spec["slots"]}
+
+
+def _targets(spec: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(target["platform"], target["identifier"]) for target in spec["targets"]}
+
+
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_an_overlay_is_planned_from_a_pipe(overlay: str, desk: Desk) -> None:
+    """`kubectl kustomize … | octosync plan -f -` plans the app with both slots and the child; applied, it plans to nothing."""
+    rendered = kustomized(EXAMPLES / "overlays" / overlay)
+    with running(Settings()) as plane:
+        remote = ("-f", "-", "--url", plane.url)
+        planned = desk.octosync("plan", *remote, "-o", "json", stdin=rendered)
+        assert planned.code == 0, planned.stderr
+        created = {row["address"] for row in json.loads(planned.stdout)["resource_changes"]}
+        assert {f"app/memo-pad/slot/{one}" for one in ("chat", "transcription", "tts")} < created
+        assert desk.octosync("apply", *remote, "--yes", "--rate", "0", stdin=rendered).code == 0
+        assert desk.octosync("plan", *remote, "--detailed-exitcode", stdin=rendered).code == 0
+
+
+def test_a_patch_of_one_slot_keeps_the_others() -> None:
+    """Production declares its own policy and deploy of chat: all else is as in the base, chat's engines included."""
+    slots = _slots(_spec(kustomized(EXAMPLES / "overlays" / "production")))
+    base = _slots(BASE)
+    mine = {"servingPolicy": "performance_first", "deploy": {"environments": ["production"]}}
+    assert slots == {**base, "chat": {**base["chat"], **mine}}
+
+
+def test_targets_are_merged_by_both_of_their_keys() -> None:
+    """Neither two targets of one identifier nor two of one platform are taken for the same; one more is added, one removed."""
+    base = _targets(BASE)
+    more = ("browser", "https://memo-pad.octomil.example")
+    assert _targets(_spec(kustomized(EXAMPLES / "overlays" / "production"))) == {*base, more}
+    less = ("ios", "com.octomil.memo-pad.tablet")
+    assert _targets(_spec(kustomized(EXAMPLES / "overlays" / "staging"))) == base - {less}
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Iterator[Path]:
+    """Give a copy of base and overlays to play with."""
+    for name in ("base", "overlays"):
+        shutil.copytree(EXAMPLES / name, tmp_path / name)
+    return tmp_path
+
+
+def test_it_is_the_merge_keys_that_keep_them(copied: Path) -> None:
+    """Without the definitions kustomize replaces the lists: what the file says is what it takes."""
+    base = copied / "base" / "kustomization.yaml"
+    base.write_text(
+        base.read_text(encoding="utf-8").replace("openapi: {path: merge-keys.json}\n", ""), encoding="utf-8"
+    )
+    spec = _spec(kustomized(copied / "overlays" / "production"))
+    assert (list(_slots(spec)), len(spec["targets"])) == (["chat"], 1)
+
+
+def test_a_slot_can_be_taken_out(copied: Path) -> None:
+    """`$patch: delete` removes one slot, and lists that have no keys are replaced."""
+    (copied / "overlays" / "staging" / "memo-pad.yaml").write_text(
+        "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: memo-pad}\nspec:\n  slots:\n"
+        "    - {capability: transcription, $patch: delete}\n    - {capability: chat, preferredEngines: [litert]}\n",
+        encoding="utf-8",
+    )
+    slots = _slots(_spec(kustomized(copied / "overlays" / "staging")))
+    assert slots == {"chat": {**_slots(BASE)["chat"], "preferredEngines": ["litert"]}}
+
+
+def test_a_skip_fails_where_kubectl_is_required(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where `.ci/run` asks for kubectl, its absence is no excuse; elsewhere the test skips, and says why."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv(REQUIRED, "1")
+    with pytest.raises(pytest.fail.Exception, match="kubectl is not installed"):
+        need_kubectl()
+    monkeypatch.setenv(REQUIRED, "0")
+    with pytest.raises(pytest.skip.Exception, match="kubectl is not installed"):
+        need_kubectl()
+    assert f"export {REQUIRED}=" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
