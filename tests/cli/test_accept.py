@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -516,3 +517,24 @@ def test_the_key_is_in_no_output(live: Office) -> None:
     """Accept says nothing of the credential."""
     patch_app(name="Demo 2")(live)
     assert KEY not in accept(live, "app/demo").output
+
+
+def test_a_plan_says_how_to_keep_what_is_live(live: Office) -> None:
+    """The plan's last line can be typed as it is: what it would change back is declared, and the next plan is empty."""
+    patch_app(name="Demo 2")(live)
+    delete("/apps/demo/slots/chat")(live)
+    put_slot("tts", serving_policy="private")(live)
+    planned = live.plan("--rate", "0").stdout
+    said = f"To keep what is live instead: octosync accept app/demo app/demo/slot/tts -f apps --url {live.url}"
+    assert planned.splitlines()[-1] == said
+    assert live.desk.octosync(*shlex.split(said.partition(": octosync ")[2]), "--rate", "0").code == 0
+    assert addresses(live) == ["app/demo/slot/chat"]  # declared and new: no change of anybody's would be undone
+
+
+def test_a_plan_says_nothing_of_keeping_where_no_file_can_say_it(live: Office) -> None:
+    """Manifests from standard input have no file to keep anything in, and what is new has nothing live to keep."""
+    delete("/apps/demo/slots/chat")(live)
+    assert "octosync accept" not in live.plan("--rate", "0").stdout
+    patch_app(name="Demo 2")(live)
+    piped = live.desk.octosync("plan", "-f", "-", "--url", live.url, "--rate", "0", stdin=DEMO.encode())
+    assert "octosync accept" not in piped.stdout

@@ -19,6 +19,7 @@ from octosync.report.diagnostics import diagnostic_lines, severities
 from octosync.report.error import NOTHING_WRITTEN, error_lines
 from octosync.report.fitting import Part, fitted
 from octosync.report.ink import Ink
+from octosync.report.keeping import keep_command
 from octosync.report.markdown_text import alert, code, escaped, fence, folded
 from octosync.report.outcomes import AGAIN, attention, done_lines, run_words, status_counts
 from octosync.report.plain import cells, clipped, padded, visible
@@ -68,6 +69,7 @@ def render_plan_markdown(planned: Planned, *, max_bytes: int = MAX_BYTES, refuse
         *_errors(plan),
         *_lost(plan),
         *_apps(plan, groups),
+        *_keeping(planned),
         *_asides(planned),
         _end(planned),
     ]
@@ -247,6 +249,12 @@ def _needs_attention(plan: Plan, outcomes: Sequence[Outcome], exit_code: ExitCod
 def _going_on(command: str | None) -> Iterator[Part]:
     if command is not None:
         yield Part(_STOPS, (f"To go on ({AGAIN}):\n\n{fence('sh', [visible(command)])}", ""))
+
+
+def _keeping(planned: Planned) -> Iterator[Part]:
+    command = keep_command(planned.plan.actions, planned.about) if planned.command == "plan" else None
+    if command is not None:
+        yield Part(_END, (f"To keep what is live instead:\n\n{fence('sh', [command])}", ""))
 
 
 def _end(planned: Planned, *facts: str) -> Part:

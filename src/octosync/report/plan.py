@@ -12,6 +12,7 @@ from octosync.report.changes import Group, group_lines, group_of
 from octosync.report.diagnostics import diagnostic_lines
 from octosync.report.error import error_lines
 from octosync.report.ink import Ink
+from octosync.report.keeping import keep_command
 from octosync.report.plain import text_of, visible
 from octosync.report.summary import (
     blocking_words,
@@ -53,7 +54,7 @@ def render_plan(
         *(diagnostic_lines(one, ink) for one in all_diagnostics(plan, diagnostics)),
         recommendation_lines(plan.recommendations),
         left_alone_lines(plan),
-        _closing(plan, about, blocked, ink),
+        _closing(plan, about, blocked, ink, keep=keep_command(plan.actions, about) if command == "plan" else None),
     ]
     return text_of(_apart(blocks))
 
@@ -112,7 +113,7 @@ def groups_of(plan: Plan, blocked: Sequence[Blocked], sensitivity: Sensitivity, 
     )
 
 
-def _closing(plan: Plan, about: RunInfo, blocked: Sequence[Blocked], ink: Ink) -> Iterator[str]:
+def _closing(plan: Plan, about: RunInfo, blocked: Sequence[Blocked], ink: Ink, *, keep: str | None) -> Iterator[str]:
     planned, rest = planned_words(plan.actions), rest_words(plan)
     line = f"{ink.bold('Plan:')} {planned}." if planned else ink.bold(nothing_words(plan))
     line += f" {rest}." if rest else ""
@@ -122,6 +123,8 @@ def _closing(plan: Plan, about: RunInfo, blocked: Sequence[Blocked], ink: Ink) -
         line += f" {ink.red('Blocked')} {blocking_words(blocked)}."
     yield line
     yield _cost(plan, about)
+    if keep is not None:
+        yield f"To keep what is live instead: {keep}"
 
 
 def _cost(plan: Plan, about: RunInfo) -> str:

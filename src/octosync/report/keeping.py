@@ -1,0 +1,47 @@
+"""The other way than apply's: how to keep what is live where it differs from the manifests."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from typing import Final
+
+from octosync.model import Reason
+from octosync.plan import (
+    Action,
+    DeleteInferenceConfig,
+    DeleteSlot,
+    PutInferenceConfig,
+    PutSlot,
+    RegisterTarget,
+    RemoveTarget,
+    RunInfo,
+    UpdateApp,
+)
+from octosync.report.plain import ELLIPSIS, visible
+
+_ADDRESSES: Final = 3  # in the command line, before the rest is an ellipsis
+_STDIN: Final = "-"
+_CHANGED_BACK: Final = frozenset({Reason.DIFFERS, Reason.DRIFT, Reason.DIVERGED})
+_ACCEPTED = (
+    UpdateApp,
+    RegisterTarget,
+    RemoveTarget,
+    PutSlot,
+    DeleteSlot,
+    PutInferenceConfig,
+    DeleteInferenceConfig,
+)
+
+
+def keep_command(actions: Iterable[Action], about: RunInfo) -> str | None:
+    """Return the command line that accepts what a plan would change back; None where nothing is, or no file says it."""
+    invocation = about.invocation
+    found = [one.address for one in actions if isinstance(one, _ACCEPTED) and one.reason in _CHANGED_BACK]
+    if not found or _STDIN in invocation.paths or invocation.kustomize is not None:
+        return None
+    named = shlex.join(map(str, found[:_ADDRESSES]))
+    more = [ELLIPSIS] if len(found) > _ADDRESSES else []
+    paths = [part for path in invocation.paths for part in ("-f", path)]
+    rest = [shlex.join((*paths, *about.typed_to_look))] if paths or about.typed_to_look else []
+    return visible(" ".join(("octosync accept", named, *more, *rest)))
