@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -538,3 +539,20 @@ def test_a_plan_says_nothing_of_keeping_where_no_file_can_say_it(live: Office) -
     patch_app(name="Demo 2")(live)
     piped = live.desk.octosync("plan", "-f", "-", "--url", live.url, "--rate", "0", stdin=DEMO.encode())
     assert "octosync accept" not in piped.stdout
+
+
+def test_what_kustomize_renders_is_told_what_to_write(live: Office) -> None:
+    """A rendered manifest has no line to edit: the change is said, with the place in what was rendered."""
+    live.desk.write("overlay/kustomization.yaml", "resources: [app.yaml]\n")
+    live.desk.write("overlay/app.yaml", DEMO)
+    tool = live.desk.write("bin/kustomize", '#!/bin/sh\nexec cat "$2/app.yaml"\n')
+    tool.chmod(0o755)
+    patch_app(name="Demo 2")(live)
+    path = f"{tool.parent}:{os.environ['PATH']}"
+    ran = live.desk.octosync("accept", "app/demo", "-k", "overlay", "--url", live.url, "--rate", "0", PATH=path)
+    assert ran.code == 1
+    assert (
+        "app/demo can't be written at overlay (rendered):2:1: it is rendered, so it belongs into a file" in ran.stderr
+    )
+    assert "    name: Demo 2\n" in ran.stderr
+    assert manifest(live, "overlay/app.yaml") == DEMO

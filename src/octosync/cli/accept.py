@@ -88,10 +88,16 @@ class _Acceptance:
         client = Octomil(self._connection, configuration.contract, sensitivity=configuration.sensitivity, on_wait=waits)
         async with client as remote:
             looked = await self._look(remote, waits)
-        made = make(looked, manifests, contract=configuration.contract, reading=self._reading, root=Path())
+        made = make(looked, manifests, contract=configuration.contract, reading=self._reading, fileless=self._fileless)
         if not made.refused and made.files:
             self._prove(made, looked)
         return made
+
+    @property
+    def _fileless(self) -> str:
+        if self._gathered.kustomize is not None:
+            return "it is rendered, so it belongs into a file of the kustomization or a patch of it"
+        return "what comes from standard input has no file here" if STDIN in self._flags.paths else ""
 
     async def _look(self, remote: Octomil, waits: Waits) -> Looked:
         with ProgressBar("reading", self._connection.requests_per_minute) as bar:
@@ -102,7 +108,7 @@ class _Acceptance:
     def _prove(self, made: Made, looked: Looked) -> None:
         gathered = self._gathered
         after = load(
-            tuple(path for path in self._flags.paths if path != STDIN),
+            self._flags.paths,
             configuration=gathered.configuration,
             context=gathered.context,
             now=self._now,

@@ -10,7 +10,6 @@ from pathlib import Path
 from octosync.contract import Contract
 from octosync.errors import OctosyncError, UsageError
 from octosync.manifest import (
-    STDIN_NAME,
     Accepted,
     Manifests,
     Reading,
@@ -135,8 +134,8 @@ def refuse_unacceptable(asked: Iterable[Address], declared: State) -> list[Octos
     return refused
 
 
-def make(looked: Looked, manifests: Manifests, *, contract: Contract, reading: Reading, root: Path) -> Made:
-    """Accept what was looked at: the files as they will be, unproved."""
+def make(looked: Looked, manifests: Manifests, *, contract: Contract, reading: Reading, fileless: str = "") -> Made:
+    """Accept what was looked at: the files as they will be, unproved. `fileless` is why the manifests have no files here."""
     made = Made(state=manifests.state)
     found: list[Action] = []
     for address in looked.asked:
@@ -153,7 +152,7 @@ def make(looked: Looked, manifests: Manifests, *, contract: Contract, reading: R
                 sensitivity=reading.sensitivity,
                 claims=claims_of((*made.state, *manifests.others)),
             )
-            _place(one, made, reading, root)
+            _place(one, made, reading, fileless)
         except OctosyncError as error:
             made.refused.append(error)
             continue
@@ -201,11 +200,11 @@ def _is_live(address: Address, live: App) -> bool:
     )
 
 
-def _place(one: Accepted, made: Made, reading: Reading, root: Path) -> None:
+def _place(one: Accepted, made: Made, reading: Reading, fileless: str) -> None:
     """Make an edit in what the file will be. Raises `OctosyncError` where it can't be made."""
     name = one.origin.file
     try:
-        before, now = made.files.get(name) or _read(name, root)
+        before, now = made.files.get(name) or _read(name, fileless)
         made.files[name] = (before, edited(now, (one.edit,), reading))
     except Unplaceable as error:
         hints = (
@@ -218,11 +217,11 @@ def _place(one: Accepted, made: Made, reading: Reading, root: Path) -> None:
         ) from None
 
 
-def _read(name: str, root: Path) -> tuple[bytes, bytes]:
-    if name == STDIN_NAME:
-        raise Unplaceable("what comes from standard input has no file here")
+def _read(name: str, fileless: str) -> tuple[bytes, bytes]:
+    if fileless:
+        raise Unplaceable(fileless)
     try:
-        data = (root / name).read_bytes()
+        data = Path(name).read_bytes()
         data.decode()
     except (OSError, ValueError):
         raise Unplaceable("the file can't be read again") from None

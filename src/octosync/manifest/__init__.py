@@ -27,7 +27,7 @@ from octosync.manifest.owners import Owner
 from octosync.manifest.rules import RULES, Rule
 from octosync.manifest.schema import SLUG
 from octosync.manifest.selection import select
-from octosync.manifest.sources import LEFT_OUT_OF_FOLDERS, STDIN, STDIN_NAME
+from octosync.manifest.sources import LEFT_OUT_OF_FOLDERS, STDIN
 from octosync.manifest.starter import LOCAL, starter_app, starter_configuration, starter_manifest
 from octosync.manifest.walk import closest
 from octosync.manifest.writing import manifest_text
@@ -38,7 +38,6 @@ __all__ = [
     "RULES",
     "SLUG",
     "STDIN",
-    "STDIN_NAME",
     "Accepted",
     "Configuration",
     "Configured",
