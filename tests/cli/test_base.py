@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -314,3 +315,27 @@ def test_selection_reaches_into_the_base(team: Team) -> None:
     team.repo.commit()
     assert team.type("plan", "--base", "main", "--app", "notes").code == 0
     assert team.type("plan", "--base", "main", "--app", "nobody").code == 64
+
+
+@pytest.mark.skipif(
+    not (shutil.which("kustomize") or shutil.which("kubectl")), reason="neither kustomize nor kubectl is installed"
+)
+def test_a_kustomization_is_rendered_on_both_sides(team: Team) -> None:
+    """With -k, and by a context's `kustomize`: a patch that this branch adds is its change; a plan file names it."""
+    team.desk.write("apps/kustomization.yaml", "resources: [notes.yaml, search.yaml]\n")
+    team.desk.write("prod/kustomization.yaml", "resources: [../apps]\n")
+    team.repo.commit("kustomize")
+    team.repo.git("branch", "--force", "main")
+    patch = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: notes}\nspec: {name: Notes after}\n"
+    team.desk.write("prod/patch.yaml", patch)
+    team.desk.write("prod/kustomization.yaml", "resources: [../apps]\npatches: [{path: patch.yaml}]\n")
+    team.repo.commit("patch")
+    document = team.planned("-k", "prod", "--changed-only")
+    assert [one["address"] for one in document["resource_changes"]] == ["app/notes"]
+    assert (document["invocation"]["kustomize"], document["invocation"]["paths"]) == ("prod", [])
+    context = f"contexts: {{main: {{url: '{team.url}', tokenEnv: MAIN_KEY, kustomize: prod}}}}\ndefaultContext: main\n"
+    team.desk.write("octosync.yaml", context)
+    assert team.planned("--changed-only")["resource_changes"] == document["resource_changes"]
+    assert team.type("plan", "--plan-out", "../plan.json").code == 0
+    assert team.type("apply", "../plan.json", "-k", "apps").code == 3
+    assert team.type("apply", "../plan.json").code == 0
