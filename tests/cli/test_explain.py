@@ -137,6 +137,16 @@ def test_an_unknown_field_leads_to_the_known_ones(name: str, text: str, desk: De
     assert desk.octosync(*command.split()).code == 0
 
 
+def test_every_guard_and_outcome_of_the_code_is_explained() -> None:
+    """What refuses a plan, and what apply says became of a change, has its row in the tables."""
+    sources = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "src" / "octosync").rglob("*.py")}
+    assert set(re.findall(r'Blocked\(\s*guard="([a-z-]+)"', "".join(sources.values()))) == set(GUARDS)
+    said = r'(?:Error|Conflict|Unreadable|_unread)\(\s*"([a-z-]+)"|reference="([a-z-]+)"'
+    raised = {one or other for one, other in re.findall(said, sources["perform.py"])}
+    assert len(raised) > 5
+    assert raised <= set(OUTCOMES)
+
+
 def test_the_guards_are_those_of_the_readme() -> None:
     """README's table, the guards that are explained and their flags are the same."""
     rows = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n| guard |")[2].partition("\n\n")[0]

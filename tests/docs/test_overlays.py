@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,7 @@ def test_targets_are_merged_by_both_of_their_keys() -> None:
 
 
 @pytest.fixture
-def copied(tmp_path: Path) -> Iterator[Path]:
+def copied(tmp_path: Path) -> Path:
     """Give a copy of base and overlays to play with."""
     for name in ("base", "overlays"):
         shutil.copytree(EXAMPLES / name, tmp_path / name)

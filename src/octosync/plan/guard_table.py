@@ -17,6 +17,11 @@ class Guard:
     ways_out: tuple[str, ...]
 
 
+def _line(allows: str) -> str:
+    """Write the way out that a commit is, where octosync.yaml's `guards.trailers` lists the guard."""
+    return f"a line of a commit that is reviewed with the change: `Octosync-Allow: {allows}`"
+
+
 def _table(*guards: Guard) -> Mapping[str, Guard]:
     return MappingProxyType({one.id: one for one in guards})
 
@@ -26,25 +31,34 @@ GUARDS: Final = _table(
         "deletes",
         "More than 10 removals of targets, slots and inference configs in a run, or more than 30 % of the live objects of a "
         "kind once there are 10; `guards` of octosync.yaml has other numbers.",
-        ("--allow-deletes N", "--allow-deletes all"),
+        ("--allow-deletes N", "--allow-deletes all", _line("deletes=N")),
     ),
-    Guard("archives", "More than 1 archived app in a run: there is no way back.", ("--allow-archives N",)),
+    Guard(
+        "archives",
+        "More than 1 archived app in a run: there is no way back.",
+        ("--allow-archives N", _line("archives=N")),
+    ),
     Guard(
         "protected", "Deletions and archives in apps with the annotation octosync.dev/protect.", ("--allow-protected",)
     ),
     Guard(
         "during-canary",
         "Writing or deleting a slot, or removing a target, while a canary of the slot, or of the app, runs.",
-        ("--allow-during-canary",),
+        ("--allow-during-canary", _line("during-canary")),
     ),
     Guard(
         "live-traffic",
         "Archiving an app that has had requests, or removing its slots or targets.",
-        ("--allow-live-traffic",),
+        ("--allow-live-traffic", _line("live-traffic")),
     ),
     Guard(
         "archived",
         "A live archived app that is not declared so: there is no unarchive.",
         ("declare `archived: true`", "remove its manifest"),
+    ),
+    Guard(
+        "rollback",
+        "An apply with a base that HEAD doesn't descend from: it would take back what others have merged since.",
+        ("--allow-rollback",),
     ),
 )
