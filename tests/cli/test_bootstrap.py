@@ -189,7 +189,7 @@ def test_an_app_that_exists_is_refused(office: Office) -> None:
     ran = bootstrap(office, "--key-file", "keys.env")
     assert ran.code == 1
     assert "error: app-exists: app `notes` exists already" in ran.stderr
-    assert "octosync export notes" in ran.stderr
+    assert f"octosync export --url {office.url} notes\n" in ran.stderr
     assert ran.stderr.endswith("Nothing was written.\n")
     assert office.writes() == ["POST /apps"]
     assert office.desk.files() == {}
@@ -248,6 +248,18 @@ def test_what_was_made_otherwise_is_declared_as_it_is(office: Office) -> None:
     assert "error: not-kept: " in ran.stderr
     assert "\u202e" not in ran.output
     assert yaml.safe_load(ran.stderr.partition("\n\n")[2].partition("\n\n")[0])["spec"]["name"] == "\u202eNotes"
+
+
+def test_what_comes_next_reaches_the_same_control_plane(office: Office) -> None:
+    """The command lines that a bootstrap ends with can be typed as they are: no other control plane is asked."""
+    ran = bootstrap(office, "--key-file", "keys.env")
+    office.desk.write("notes.yaml", ran.stdout)
+    typed = ran.stderr.partition("and see:  octosync ")[2].splitlines()[0].replace("FILE", "notes.yaml")
+    assert "No changes." in office.desk.octosync(*typed.split()).stdout
+    office.break_with({"operation": "apps.bootstrap", "action": "cut_after"})
+    lost = bootstrap(office, slug="other", platform="linux")
+    typed = lost.stderr.partition("to commit:  octosync ")[2].splitlines()[0]
+    assert "name: other" in office.desk.octosync(*typed.split()).stdout
 
 
 def test_the_control_plane_is_named_and_the_run_recorded(office: Office) -> None:

@@ -23,6 +23,7 @@ from octosync.octomil.retrying import backoff
 from octosync.plan import Verb
 
 _ATTEMPTS: Final = 3
+_EXPORT: Final = "octosync export"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,23 +79,26 @@ class Bootstrapped:
     unrecorded: OctosyncError | None = None
 
 
-async def refuse_taken(asked: FirstApp, remote: Octomil) -> None:
-    """Look whether the slug is free. Raises `OctosyncError` where it is taken, `RemoteError` where that can't be told."""
+async def refuse_taken(asked: FirstApp, remote: Octomil, *, export: str = _EXPORT) -> None:
+    """Look whether the slug is free. Raises `OctosyncError` where it is taken, `RemoteError` where that can't be told.
+
+    `export` is the command line, without the slug, that exports an app of this control plane: errors say it.
+    """
     app = (await app_reading(remote, asked.slug)).value
     if app is not None:
-        raise _taken(asked, archived=app.archived)
+        raise _taken(asked, export, archived=app.archived)
 
 
 async def bootstrap_app(
-    asked: FirstApp, remote: Octomil, *, record: Record, may_send: Callable[[], bool]
+    asked: FirstApp, remote: Octomil, *, record: Record, may_send: Callable[[], bool], export: str = _EXPORT
 ) -> Bootstrapped:
     """Send it, at most three times, and never again before a look shows that the last time had no effect.
 
     Raises `OctosyncError` where the journal can't record that it begins, and then nothing was sent; whatever comes later
-    is in what it returns. `may_send` is asked right before each sending.
+    is in what it returns. `may_send` is asked right before each sending. `export` is as for `refuse_taken`.
     """
     end = record.begin_action(asked)
-    sending = _Sending(asked, remote, may_send)
+    sending = _Sending(asked, remote, may_send, export)
     try:
         result = await sending.to_the_end()
     except asyncio.CancelledError:
@@ -113,6 +117,7 @@ class _Sending:
     asked: FirstApp
     remote: Octomil
     may_send: Callable[[], bool]
+    export: str
     sent: bool = False
     ids: list[str] = field(default_factory=list)
 
@@ -181,8 +186,8 @@ class _Sending:
         is_target_there = any(target.address.name == self.asked.target for target in targets)
         # It is one transaction (stated): an app without the target was made by somebody else meanwhile.
         if is_target_there and (error.sent or attempt > 1):
-            return self.result(Status.FAILED, _keys_lost(self.asked, error), wrote=True)
-        return self.result(Status.FAILED, _taken(self.asked, archived=app.archived))
+            return self.result(Status.FAILED, _keys_lost(self.asked, self.export, error), wrote=True)
+        return self.result(Status.FAILED, _taken(self.asked, self.export, archived=app.archived))
 
     def _answered(self, answer: Answer) -> Bootstrapped:
         """Take the keys out of the answer, and compare the rest with what was asked for. Raises `Unreadable`."""
@@ -232,7 +237,7 @@ def _awaiting(error: AwaitingApproval) -> AwaitingApproval:
     return error
 
 
-def _taken(asked: FirstApp, *, archived: bool) -> OctosyncError:
+def _taken(asked: FirstApp, export: str, *, archived: bool) -> OctosyncError:
     slug = asked.slug
     if archived:
         return OctosyncError(
@@ -244,7 +249,7 @@ def _taken(asked: FirstApp, *, archived: bool) -> OctosyncError:
         "app-exists",
         f"app `{slug}` exists already, and bootstrap only makes new ones",
         hints=(
-            f"Declare the target {asked.target} in its manifest, and apply. Without a manifest:  octosync export {slug}",
+            f"Declare the target {asked.target} in its manifest, and apply. Without a manifest:  {export} {slug}",
             key_hint(slug),
         ),
     )
@@ -265,12 +270,12 @@ def _held(asked: FirstApp, holder: str | None, error: Conflict) -> OctosyncError
     return OctosyncError("target-held-elsewhere", message, hints=(hint,))
 
 
-def _keys_lost(asked: FirstApp, error: RemoteError) -> OctosyncError:
+def _keys_lost(asked: FirstApp, export: str, error: RemoteError) -> OctosyncError:
     return _in_part(
         "keys-lost",
         f"app `{asked.slug}` was made with its target {asked.target}, but the answer with its keys is lost: {error.message}",
         f"Keys are answered once. {key_hint(asked.slug)}",
-        f"The manifest to commit:  octosync export {asked.slug}",
+        f"The manifest to commit:  {export} {asked.slug}",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -116,7 +117,7 @@ class _Bootstrapping:
         waits = Waits()
         async with open_client(self.at, waits) as remote:
             with self._progress(waits):
-                await refuse_taken(self.asked, remote)
+                await refuse_taken(self.asked, remote, export=self._typed("export"))
             with Journal(self.journal) as journal:
                 plane = self._plane
                 record = Record.begin(journal, control_plane=plane.url, org_id=plane.org_id, digest=self.digest)
@@ -127,6 +128,10 @@ class _Bootstrapping:
                 self._report(result, lost, result.unrecorded or _end(record, code))
         err(render_bootstrap_end(run_id=record.run, history=typed_history(record.run, self.journal), exit_code=code))
         return code
+
+    def _typed(self, command: str) -> str:
+        """Begin a command line that reaches the same control plane."""
+        return shlex.join(("octosync", command, *self.at.typed))
 
     @property
     def _plane(self) -> ControlPlane:
@@ -145,7 +150,9 @@ class _Bootstrapping:
             return not stopping.requested.is_set()
 
         try:
-            return await bootstrap_app(self.asked, remote, record=record, may_send=may_send)
+            return await bootstrap_app(
+                self.asked, remote, record=record, may_send=may_send, export=self._typed("export")
+            )
         except asyncio.CancelledError:
             if not stopping.graceful:  # nothing was sent
                 _end(record, stopping.code or ExitCode.INTERRUPTED)
@@ -182,7 +189,9 @@ class _Bootstrapping:
         if unwritable and path is None:
             return self._lost(unwritable)
         where = self._plane.context or self._plane.host
-        err(render_bootstrapped(app=made.slug, target=made.target, where=where, key_file=path))
+        err(
+            render_bootstrapped(app=made.slug, target=made.target, where=where, key_file=path, plan=self._typed("plan"))
+        )
         if unwritable or (path is None and self.output == "text"):
             err(f"\n{manifest}\n")
         return None
@@ -193,7 +202,7 @@ class _Bootstrapping:
             f"the keys of app `{self.asked.slug}` were made and are lost: {why}",
             hints=(
                 f"Keys are answered once. {key_hint(self.asked.slug)}",
-                f"The manifest to commit:  octosync export {self.asked.slug}",
+                f"The manifest to commit:  {self._typed('export')} {self.asked.slug}",
             ),
         )
         error.exit_code = ExitCode.PARTIAL

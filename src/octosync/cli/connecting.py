@@ -31,6 +31,25 @@ class RemoteFlags:
     concurrency: int | None = None
     insecure: bool = False
 
+    def typed(self, config: Path | None) -> tuple[str, ...]:
+        """Return what has to be typed again of a command that only asks the same control plane."""
+        return (*typed(("--config", config), *self.typed_values), *(("--insecure",) if self.insecure else ()))
+
+    @property
+    def typed_values(self) -> tuple[tuple[str, object], ...]:
+        """The flags that name the control plane and who asks it, None for what was not given."""
+        return (
+            ("--context", self.context),
+            ("--url", self.url),
+            ("--org", self.org),
+            ("--token-file", self.token_file),
+        )
+
+
+def typed(*named: tuple[str, object]) -> tuple[str, ...]:
+    """Return the flags that were given, with their values."""
+    return tuple(part for name, value in named if value is not None for part in (name, str(value)))
+
 
 def chosen_context(flags: RemoteFlags, configuration: Configuration) -> Context | None:
     """Return the context in force: `--context`, `OCTOSYNC_CONTEXT`, else the default one, and none where a URL is given.

@@ -61,7 +61,12 @@ def show_declared(patterns: Sequence[str], by: str | None, flags: Mapping[str, A
     if isinstance(gathered, ExitCode):
         return gathered
     connection = connect(remote, gathered.configuration, gathered.context, os.environ)
-    at = Reach(configuration=gathered.configuration, context=gathered.context, connection=connection)
+    at = Reach(
+        configuration=gathered.configuration,
+        context=gathered.context,
+        connection=connection,
+        typed=remote.typed(flags["config"]),
+    )
     group_of = _grouping(by, gathered.configuration.sensitivity)
     extent = _extent(at, gathered, patterns, by, group_of)
     if flags["output"] == "json":

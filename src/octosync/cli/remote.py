@@ -26,11 +26,15 @@ control_plane_options = stacked(config_option, remote_options)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """All that is known of a control plane before the first request."""
+    """All that is known of a control plane before the first request.
+
+    `typed` is what has to be typed again of a command that asks the same one.
+    """
 
     configuration: Configuration
     context: Context | None
     connection: Connection
+    typed: tuple[str, ...]
 
 
 def check_app_names(names: Iterable[str]) -> None:
@@ -54,6 +58,7 @@ def reach(flags: Mapping[str, Any]) -> Reach:
         configuration=configuration,
         context=context,
         connection=connect(asked, configuration, context, os.environ),
+        typed=asked.typed(flags["config"]),
     )
 
 

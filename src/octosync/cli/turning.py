@@ -11,7 +11,7 @@ from typing import Final
 
 from octosync import __version__
 from octosync.cli.basing import BaseFlags, rollback_words
-from octosync.cli.connecting import RemoteFlags, connect, control_plane, place_of
+from octosync.cli.connecting import RemoteFlags, connect, control_plane, place_of, typed
 from octosync.cli.gathering import Gathered, ManifestFlags, gather_or_report
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.errors import ExitCode, Missing, OctosyncError, RemoteError
@@ -161,10 +161,10 @@ class Prepared:
             ("--prune", base.prune),
         )
         return (
-            *_typed(
+            *typed(
                 ("--config", manifests.config),
                 *(("--env", name) for name in manifests.env_allowed),
-                *self._control_plane_flags,
+                *remote.typed_values,
                 ("--base-file", base.base_file),
                 *(("--attempted", revision) for revision in base.attempted),
                 ("--drift-hold", base.drift_hold),
@@ -175,21 +175,7 @@ class Prepared:
     @property
     def typed_to_look(self) -> tuple[str, ...]:
         """What has to be typed again of a command that only asks the same control plane."""
-        config, remote = self.asked.manifests.config, self.asked.remote
-        return (
-            *_typed(("--config", config), *self._control_plane_flags),
-            *(("--insecure",) if remote.insecure else ()),
-        )
-
-    @property
-    def _control_plane_flags(self) -> tuple[tuple[str, object], ...]:
-        remote = self.asked.remote
-        return (
-            ("--context", remote.context),
-            ("--url", remote.url),
-            ("--org", remote.org),
-            ("--token-file", remote.token_file),
-        )
+        return self.asked.remote.typed(self.asked.manifests.config)
 
     @property
     def typed_overrides(self) -> tuple[str, ...]:
@@ -301,11 +287,6 @@ _OFFLINE: Final = Diagnostic(
     rule="offline",
     summary="planned offline: this is what the change declares against its base; what is live was not read",
 )
-
-
-def _typed(*named: tuple[str, object]) -> tuple[str, ...]:
-    """Return the flags that were given, with their values."""
-    return tuple(part for name, value in named if value is not None for part in (name, str(value)))
 
 
 def _sorted(given: tuple[str, ...]) -> tuple[str, ...]:

@@ -34,14 +34,14 @@ def bootstrap_document(
     }
 
 
-def render_bootstrapped(*, app: str, target: str, where: str, key_file: str | None) -> str:
-    """Say what was made, where its keys are, and what comes next."""
+def render_bootstrapped(*, app: str, target: str, where: str, key_file: str | None, plan: str) -> str:
+    """Say what was made, where its keys are, and what comes next: `plan` begins the command line of a plan."""
     keys = f"in {visible(key_file)}, readable by you alone" if key_file else "on standard output: keep them out of Git"
     return text_of(
         (
             f"Made app `{visible(app)}` with target {visible(target)} on {visible(where)}.",
             f"Its keys are {keys}. They are answered this once.",
-            f"Commit the manifest, declare slots in it, and see:  octosync plan -f FILE --app {visible(app)}",
+            f"Commit the manifest, declare slots in it, and see:  {visible(plan)} -f FILE --app {visible(app)}",
         )
     )
 
