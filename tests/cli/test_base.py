@@ -339,3 +339,43 @@ def test_a_kustomization_is_rendered_on_both_sides(team: Team) -> None:
     assert team.type("plan", "--plan-out", "../plan.json").code == 0
     assert team.type("apply", "../plan.json", "-k", "apps").code == 3
     assert team.type("apply", "../plan.json").code == 0
+
+
+def test_a_file_above_the_repository_is_no_part_of_the_change(team: Team) -> None:
+    """An octosync.yaml that no pull request can edit holds as it is."""
+    team.repo.git("rm", "--quiet", "octosync.yaml")
+    team.repo.commit("none")
+    team.repo.git("branch", "--force", "main")
+    above = f"contexts: {{main: {{url: '{team.url}', tokenEnv: MAIN_KEY}}}}\ndefaultContext: main\n"
+    inner = team.desk.directory / "inner"
+    inner.mkdir()
+    repo = Repo.init(inner)
+    team.desk.write("octosync.yaml", above)
+    repo.write("apps/notes.yaml", APP.format(slug="notes", name="Search"))
+    repo.commit()
+    desk = Desk(inner, team.desk.environment)
+    ran = desk.octosync("plan", "-f", "apps", "--base", "main")
+    assert ran.code == 0, ran.output
+    assert "after-the-merge" not in ran.stdout
+
+
+def test_a_base_without_commits_or_repository_is_an_error(desk: Desk) -> None:
+    """Both say what is missing, and send nothing."""
+    desk.write("apps/a.yaml", APP.format(slug="a", name="A"))
+    given = ("plan", "-f", "apps", "--base", "main", "--url", "http://127.0.0.1:9")
+    ran = desk.octosync(*given, GIT_CEILING_DIRECTORIES=str(desk.directory.parent))
+    assert (ran.code, "not-a-repository" in ran.stderr) == (1, True)
+    Repo.init(desk.directory)
+    ran = desk.octosync(*given)
+    assert (ran.code, "unknown-revision" in ran.stderr) == (64, True)
+
+
+def test_unfinished_revisions_are_read_and_named_again(team: Team) -> None:
+    """`--attempted` takes any commit, and stands in the command that goes on."""
+    attempted = team.repo.head
+    team.declare("notes", name="Notes after")
+    team.repo.commit()
+    team.break_with({"operation": "apps.update", "action": "status", "status": 422, "times": None})
+    ran = team.type("apply", "--yes", "--base", "main", "--attempted", attempted[:12], "--drift-hold", "1h")
+    assert ran.code == 5, ran.output
+    assert f"--base main --attempted {attempted[:12]} --drift-hold 1h" in ran.output
