@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from octosync.manifest import RULES
 from octosync.report import (
     MAX_BYTES,
     Ended,
     Places,
+    RuleHelp,
     ended_document,
     ended_markdown,
     ended_text,
     json_text,
     render_annotations,
+    sarif_document,
 )
 
 
@@ -36,11 +39,17 @@ class Format:
     tells_failures: bool = False
 
 
+def _sarif(ended: Ended, frame: Frame) -> str:
+    rules = {rule.id: RuleHelp(rule.severity, rule.meaning) for rule in RULES.values()}
+    return json_text(sarif_document(ended, frame.places, rules))
+
+
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
         "text": Format(lambda ended, _: ended_text(ended)),
         "markdown": Format(lambda ended, frame: ended_markdown(ended, max_bytes=frame.max_bytes)),
         "json": Format(lambda ended, frame: json_text(ended_document(ended, full=frame.full))),
         "github": Format(lambda ended, frame: render_annotations(ended, frame.places), tells_failures=True),
+        "sarif": Format(_sarif, tells_failures=True),
     }
 )

@@ -19,7 +19,7 @@ from octosync.report import VALIDATE, render_validation
 @click.command(epilog="Example:  octosync validate -f apps/ --strict")
 @manifest_options
 @context_option
-@outlet_options("text", "json", "github")
+@outlet_options("text", "json", "github", "sarif")
 @colour_option
 def command(
     *,

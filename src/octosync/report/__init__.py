@@ -30,6 +30,7 @@ from octosync.report.outcomes import render_outcomes
 from octosync.report.plain import visible
 from octosync.report.plan import render_plan
 from octosync.report.planned import Planned
+from octosync.report.sarif import RuleHelp, sarif_document
 from octosync.report.status import StatusFacts, render_status
 from octosync.report.status_document import status_document
 from octosync.report.validation import is_valid, render_validation, validate_document
@@ -45,6 +46,7 @@ __all__ = [
     "Kept",
     "Places",
     "Planned",
+    "RuleHelp",
     "StatusFacts",
     "bootstrap_document",
     "declared_document",
@@ -87,6 +89,7 @@ __all__ = [
     "render_validation",
     "render_waited",
     "run_document",
+    "sarif_document",
     "standing_name",
     "standing_share",
     "standing_words",

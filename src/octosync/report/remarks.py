@@ -5,6 +5,7 @@ What stands in a remark is visible text already, each of its lines on one line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,7 @@ from octosync.report.planned import Planned
 from octosync.report.waiting import standing_name, standing_words
 
 _RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}
+_LINE_NUMBERS: Final = re.compile(r"(?<=[^\s:]):\d+(?::\d+)?")
 GUARD: Final = "guard-"  # what the rule of a refusal begins with
 
 
@@ -29,7 +31,7 @@ class Remark:
     """One thing that is said.
 
     `rule` is its stable id. `origin` is None where it has no place. `about` is what it concerns, in words that stay the
-    same when lines move.
+    same when lines move; `width` how many characters from its column are meant.
     """
 
     severity: Severity
@@ -38,6 +40,7 @@ class Remark:
     lines: tuple[str, ...]
     origin: Origin | None = None
     about: str = ""
+    width: int = 1
 
     @property
     def sort_key(self) -> tuple[int, bool, Origin, str, tuple[str, ...]]:
@@ -74,7 +77,8 @@ def _diagnostic(one: Diagnostic) -> Remark:
         title=one.rule,
         lines=tuple(map(visible, (one.summary, *advice, *one.notes))),
         origin=one.origin,
-        about=one.path or one.summary,
+        about=f"{one.path} {_LINE_NUMBERS.sub('', one.summary)}",
+        width=one.width,
     )
 
 
