@@ -11,11 +11,13 @@ import pytest
 from tests.support.invoking import Ran
 from tests.support.live_state import KEYS_OF_APP, KEYS_OF_LIVE
 from tests.support.plane import writes_in
+from tests.support.sarif import assert_sarif
 from tests.support.scenarios import Scenario, Stage, as_file, expect, on_stage
 
 HERE = Path(__file__).parent
 SCENARIOS = [Scenario(folder) for folder in sorted(HERE.iterdir()) if folder.name[:3].isdigit()]
-_MUST_HOLD = {"manifests", "live.json", "plan.txt", "plan.json"}
+_WRITTEN = {"markdown": "plan.md", "github": "plan.github.txt", "sarif": "plan.sarif"}
+_MUST_HOLD = {"manifests", "live.json", "plan.txt", "plan.json", *_WRITTEN.values()}
 _MAY_HOLD = _MUST_HOLD | {
     "octosync.yaml",
     "args",
@@ -41,7 +43,9 @@ def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
         stage.requests()
         text = stage.plan()
         requests = sorted(stage.requests())
-        document = stage.plan("-o", "json", "--plan-out", "saved.json")
+        files = [part for format_, name in _WRITTEN.items() for part in ("--write", f"{format_}={name}")]
+        document = stage.plan("-o", "json", "--plan-out", "saved.json", *files)
+        written = {name: stage.normalised((tmp_path / name).read_text(encoding="utf-8")) for name in _WRITTEN.values()}
         _assert_order_means_nothing(stage)
         assert not writes_in(requests)
         assert not stage.writes()
@@ -65,6 +69,7 @@ def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
                 if applied.code == _DONE and not scenario.apply_arguments
                 else stage.transcript(shlex.join(["apply", "--yes", *scenario.apply_arguments]), applied),
                 "then.txt": then,
+                **written,
             },
         )
 
@@ -110,6 +115,14 @@ def test_a_scenario_holds_what_is_read_and_nothing_else(scenario: Scenario) -> N
     assert ("then" in names) == ("then.txt" in names)
     assert {"apps"} <= set(scenario.live) <= KEYS_OF_LIVE
     assert {key for app in scenario.live["apps"].values() for key in app} <= KEYS_OF_APP
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.folder.name for scenario in SCENARIOS])
+def test_a_scenarios_sarif_is_sarif(scenario: Scenario) -> None:
+    """It keeps to its schema, and each rule in it has help."""
+    document = json.loads((scenario.folder / "plan.sarif").read_text(encoding="utf-8"))
+    assert_sarif(document)
+    assert all("help" in rule for rule in document["runs"][0]["tool"]["driver"]["rules"])
 
 
 def test_scenarios_are_numbered() -> None:

@@ -8,6 +8,7 @@
         live.json        what is live before (below)
         plan.txt         what `octosync plan` says, with its exit code
         plan.json        what `octosync plan -o json` says
+        plan.md, plan.github.txt, plan.sarif    what the same run writes with `--write`
         requests.txt     where the folder has one, maybe an empty one: what plan sent, sorted
         after.json       what is live after `octosync apply`; absent where apply may change nothing
         apply.txt        what `octosync apply` says, where it does not end with 0 or has arguments of its own
@@ -174,7 +175,11 @@ class Stage:
         text = re.sub(r"\d{8}T\d{6}Z-[0-9a-f]{6}", "20260301T120000Z-0a1b2c", text)
         text = re.sub(r"req_[0-9a-f]{12}", "req_0123456789ab", text)
         text = re.sub(r"oct_(app|pub)_test_[\w-]{32}", r"oct_\1_test_0123456789abcdef", text)
-        return re.sub(rf'(octosync |"octosync_version": "|embedded ){re.escape(__version__)}\b', r"\g<1>0.0.0", text)
+        return re.sub(
+            rf'(octosync |"octosync_version": "|"semanticVersion": "|embedded ){re.escape(__version__)}\b',
+            r"\g<1>0.0.0",
+            text,
+        )
 
     def transcript(self, command: str, ran: Ran) -> str:
         """Return what a person saw of plan or apply."""

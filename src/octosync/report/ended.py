@@ -190,6 +190,8 @@ def ended_markdown(ended: Ended, *, max_bytes: int) -> str:
 def _verdict(ended: Ended) -> str:
     if ended.checked:
         return "Valid." if ended.exit_code is ExitCode.DONE else "Not valid."
+    if ended.error is None and is_valid(ended.diagnostics):
+        return f"{ended.written[:-1]}: --strict makes warnings errors."
     return ended.written or "Not finished."
 
 

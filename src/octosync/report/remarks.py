@@ -31,7 +31,8 @@ class Remark:
     """One thing that is said.
 
     `rule` is its stable id. `origin` is None where it has no place. `about` is what it concerns, in words that stay the
-    same when lines move; `width` how many characters from its column are meant.
+    same when lines move; `width` how many characters from its column are meant. `is_failure`: it is no fault of what is
+    declared, and another run may do without it.
     """
 
     severity: Severity
@@ -41,6 +42,7 @@ class Remark:
     origin: Origin | None = None
     about: str = ""
     width: int = 1
+    is_failure: bool = False
 
     @property
     def sort_key(self) -> tuple[int, bool, Origin, str, tuple[str, ...]]:
@@ -92,6 +94,7 @@ def _error(error: OctosyncError, slug: str, origin: Origin | None) -> Remark:
         lines=(said, *map(visible, error.hints)),
         origin=origin,
         about=slug,
+        is_failure=True,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import quote
 
 from octosync.errors import GuardRefused
-from octosync.model import JsonObject, JsonValue, Origin, Severity
+from octosync.model import JsonObject, Severity
 from octosync.plan import FINDINGS, GUARDS
 from octosync.report.ended import Ended
 from octosync.report.github import Places
@@ -43,10 +43,13 @@ def sarif_document(ended: Ended, places: Places, rules: Mapping[str, RuleHelp]) 
     known = {
         **rules,
         **{one.id: RuleHelp(one.severity, one.meaning) for one in FINDINGS.values()},
-        **{f"{GUARD}{name}": RuleHelp(Severity.ERROR, guard.meaning) for name, guard in GUARDS.items()},
+        **{f"{GUARD}{name}": RuleHelp(Severity.ERROR, guard.refuses) for name, guard in GUARDS.items()},
     }
-    marked, unmarked = _split(sorted(problems_of(ended), key=lambda one: one.sort_key), places)
-    ids = sorted({remark.rule for remark in (*(remark for remark, _, _ in marked), *unmarked)})
+    remarks = sorted(problems_of(ended), key=lambda one: one.sort_key)
+    ids = sorted({remark.rule for remark in remarks if not remark.is_failure})
+    marked = [(remark, place) for remark in remarks if not remark.is_failure and (place := _place(remark, places))]
+    placed = {id(remark) for remark, _ in marked}
+    notified = [remark for remark in remarks if id(remark) not in placed]
     run: JsonObject = {
         "tool": {
             "driver": {
@@ -55,29 +58,32 @@ def sarif_document(ended: Ended, places: Places, rules: Mapping[str, RuleHelp]) 
                 "rules": [_rule(id_, known.get(id_)) for id_ in ids],
             }
         },
-        "invocations": [_invocation(ended, unmarked, ids)],
+        "invocations": [_invocation(ended, [_notification(one, places, ids) for one in notified])],
         "originalUriBaseIds": {_ROOT: {"description": {"text": "The root of the repository."}}},
         "columnKind": "unicodeCodePoints",
-        "results": list(_results(marked, ids)),
+        "results": list(_results(marked, places, ids)),
     }
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _split(remarks: Iterable[Remark], places: Places) -> tuple[list[tuple[Remark, Origin, str]], list[Remark]]:
-    """Tell what has a place in the repository, with its file, from what has none."""
-    marked, unmarked = [], []
-    for remark in remarks:
-        file = None if remark.origin is None else places(remark.origin)
-        if remark.origin is None or file is None:
-            unmarked.append(remark)
-        else:
-            marked.append((remark, remark.origin, file))
-    return marked, unmarked
+def _place(remark: Remark, places: Places) -> JsonObject | None:
+    """Return where a remark stands; None for what has no place in the repository."""
+    origin = remark.origin
+    file = None if origin is None else places(origin)
+    if origin is None or file is None:
+        return None
+    # A colon in its first segment would make a scheme of it.
+    uri = quote(file, safe="/", errors="surrogatepass")
+    artifact: JsonObject = {"artifactLocation": {"uri": uri, "uriBaseId": _ROOT}}
+    if not origin.line:
+        return artifact
+    end = {"endColumn": origin.column + remark.width} if remark.width > 1 else {}
+    return {**artifact, "region": {"startLine": origin.line, "startColumn": origin.column, **end}}
 
 
 def _rule(id_: str, known: RuleHelp | None) -> JsonObject:
     if known is None:
-        return {"id": id_}
+        return {"id": visible(id_)}
     text = {"text": _text([known.meaning])}
     return {
         "id": id_,
@@ -87,54 +93,47 @@ def _rule(id_: str, known: RuleHelp | None) -> JsonObject:
     }
 
 
-def _invocation(ended: Ended, unmarked: Sequence[Remark], ids: Sequence[str]) -> JsonObject:
+def _invocation(ended: Ended, notifications: Sequence[JsonObject]) -> JsonObject:
     failed = (ended.error is not None and not isinstance(ended.error, GuardRefused)) or (
         ended.planned is not None and ended.planned.plan.errored
     )
     return {
         "executionSuccessful": not failed,
         "exitCode": int(ended.exit_code),
-        "toolExecutionNotifications": [
-            {
-                "level": _LEVELS[remark.severity],
-                "message": {"text": _text(_with_place(remark))},
-                "associatedRule": {"id": remark.rule, "index": ids.index(remark.rule)},
-            }
-            for remark in unmarked
-        ],
+        "toolExecutionNotifications": notifications,
     }
 
 
-def _with_place(remark: Remark) -> Iterator[str]:
-    yield from remark.lines
-    if remark.origin is not None:
-        yield f"declared at {visible(str(remark.origin))}"
+def _notification(remark: Remark, places: Places, ids: Sequence[str]) -> JsonObject:
+    place = _place(remark, places)
+    lines = remark.lines
+    if place is None and remark.origin is not None:
+        lines = (*lines, f"declared at {visible(str(remark.origin))}")
+    rule = "descriptor" if remark.is_failure else "associatedRule"
+    index = {} if remark.is_failure else {"index": ids.index(remark.rule)}
+    return {
+        "level": _LEVELS[remark.severity],
+        "message": {"text": _text(lines)},
+        rule: {"id": visible(remark.rule), **index},
+        **({} if place is None else {"locations": [{"physicalLocation": place}]}),
+    }
 
 
-def _results(marked: Sequence[tuple[Remark, Origin, str]], ids: Sequence[str]) -> Iterator[JsonObject]:
+def _results(marked: Iterable[tuple[Remark, JsonObject]], places: Places, ids: Sequence[str]) -> Iterator[JsonObject]:
     seen: Counter[str] = Counter()
-    for remark, origin, file in marked:
+    for remark, place in marked:
+        file = None if remark.origin is None else places(remark.origin)
         same = f"{remark.rule}\n{file}\n{remark.about}"
         fingerprint = sha256(f"{same}\n{seen[same]}".encode("utf-8", "surrogatepass")).hexdigest()
         seen[same] += 1
         yield {
-            "ruleId": remark.rule,
+            "ruleId": visible(remark.rule),
             "ruleIndex": ids.index(remark.rule),
             "level": _LEVELS[remark.severity],
             "message": {"text": _text(remark.lines)},
-            "locations": [{"physicalLocation": _location(origin, file, remark.width)}],
+            "locations": [{"physicalLocation": place}],
             "partialFingerprints": {_FINGERPRINT: fingerprint[:32]},
         }
-
-
-def _location(origin: Origin, file: str, width: int) -> JsonObject:
-    # A colon in its first segment would make a scheme of it.
-    uri = quote(file, safe="/", errors="surrogatepass")
-    location: dict[str, JsonValue] = {"artifactLocation": {"uri": uri, "uriBaseId": _ROOT}}
-    if origin.line:
-        end = {"endColumn": origin.column + width} if width > 1 else {}
-        location["region"] = {"startLine": origin.line, "startColumn": origin.column, **end}
-    return location
 
 
 def _text(lines: Iterable[str]) -> str:
