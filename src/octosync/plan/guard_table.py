@@ -52,13 +52,18 @@ GUARDS: Final = _table(
         ("--allow-live-traffic", _line("live-traffic")),
     ),
     Guard(
-        "archived",
-        "A live archived app that is not declared so: there is no unarchive.",
-        ("declare `archived: true`", "remove its manifest"),
+        "diverged",
+        "A change in this branch of what somebody else has changed live to another value: their work would be undone.",
+        ("--allow-diverged", _line("diverged")),
     ),
     Guard(
         "rollback",
         "An apply with a base that HEAD doesn't descend from: it would take back what others have merged since.",
         ("--allow-rollback",),
+    ),
+    Guard(
+        "archived",
+        "A live archived app that is not declared so: there is no unarchive.",
+        ("declare `archived: true`", "remove its manifest"),
     ),
 )
