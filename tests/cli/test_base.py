@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from tests.support.calls import KEY
 from tests.support.desks import APP, Office
 from tests.support.invoking import Desk, Ran
+from tests.support.kubectl import needs_kustomize
 from tests.support.repositories import Repo
 
 OTHER_URL = "http://127.0.0.1:9"
@@ -317,9 +317,7 @@ def test_selection_reaches_into_the_base(team: Team) -> None:
     assert team.type("plan", "--base", "main", "--app", "nobody").code == 64
 
 
-@pytest.mark.skipif(
-    not (shutil.which("kustomize") or shutil.which("kubectl")), reason="neither kustomize nor kubectl is installed"
-)
+@needs_kustomize
 def test_a_kustomization_is_rendered_on_both_sides(team: Team) -> None:
     """With -k, and by a context's `kustomize`: a patch that this branch adds is its change; a plan file names it."""
     team.desk.write("apps/kustomization.yaml", "resources: [notes.yaml, search.yaml]\n")

@@ -86,5 +86,6 @@ def test_formats_files_and_paths_are_offered(desk: Desk) -> None:
     assert "plain,markdown" in offered(desk, "plan", "-o", "")
     assert "plain,markdown=" in offered(desk, "plan", "--write", "mark")
     assert offered(desk, "plan", "-f", "ap") == ["file,ap"]
+    assert offered(desk, "plan", "-k", "over") == ["dir,over"]
     assert offered(desk, "explain", "app.spec.slots.serv") == ["plain,app.spec.slots.servingPolicy"]
     assert "plain,during-canary" in offered(desk, "explain", "during")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
+from tests.support.kubectl import needs_kustomize
 from tests.support.repositories import Repo
 
 from octosync.errors import ConfigError, ManifestError, UsageError
@@ -14,9 +14,6 @@ from octosync.manifest.kustomize import render, render_at
 from octosync.manifest.repository import Repository
 from octosync.manifest.revision import Revision
 
-needs_kustomize = pytest.mark.skipif(
-    not (shutil.which("kustomize") or shutil.which("kubectl")), reason="neither kustomize nor kubectl is installed"
-)
 APP = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: one}\nspec: {description: Hello}\n"
 PATCH = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: one}\nspec: {name: Patched}\n"
 

@@ -18,6 +18,12 @@ def files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> li
     return [CompletionItem(incomplete, type="file")]
 
 
+def folders(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Likewise for folders."""
+    del ctx, parameter
+    return [CompletionItem(incomplete, type="dir")]
+
+
 def contexts(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """Offer the contexts of the octosync.yaml that was named, else of the one here or above, each with its URL."""
     del parameter

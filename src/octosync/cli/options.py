@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from octosync.cli.completing import contexts, files
+from octosync.cli.completing import contexts, files, folders
 from octosync.manifest import parse_duration
 from octosync.model import Optimize
 from octosync.plan import ALL
@@ -133,7 +133,13 @@ env_option: Callable[[F], F] = option(
 
 manifest_options = stacked(
     file_option,
-    option("-k", "--kustomize", metavar="DIR", help="Manifests: a kustomization, rendered by kustomize or kubectl."),
+    option(
+        "-k",
+        "--kustomize",
+        metavar="DIR",
+        shell_complete=folders,
+        help="Manifests: a kustomization, rendered by kustomize or kubectl.",
+    ),
     config_option,
     env_option,
     option("--allow-empty", is_flag=True, help="Accept a set without a single document."),
