@@ -16,6 +16,9 @@ from tests.support.desks import Office
 from tests.support.invoking import Ran
 from tests.support.planes import ok
 
+from octosync.cli.rewriting import rewrite
+from octosync.errors import OctosyncError
+
 DEMO = """\
 # The demo.
 apiVersion: octosync.dev/v1
@@ -297,6 +300,29 @@ def test_several_addresses_are_all_or_nothing(live: Office) -> None:
     assert manifest(live) == DEMO
     assert accept(live, "app/demo").code == 0
     assert addresses(live) == ["app/demo/inference-config"]
+
+
+def test_several_files_are_written_together(live: Office) -> None:
+    """What is declared in several files is written into each, and said with each its own place."""
+    live.declare("other", text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: other}\nspec: {name: Other}\n")
+    assert live.apply("--rate", "0").code == 0
+    patch_app(name="Demo 2")(live)
+    ok(live.plane.api.patch("/apps/other", json={"name": "Others"}))
+    ran = accept(live, "app/other", "app/demo", "app/demo")
+    assert ran.stdout == (
+        'app/demo   apps/demo.yaml:2\n  name Demo → "Demo 2"\napp/other   apps/other.yaml:1\n  name Other → Others\n'
+        "\nAccepted 2 objects in 2 files. The next plan leaves them as live.\n"
+    )
+    assert addresses(live) == []
+
+
+def test_a_file_that_was_changed_meanwhile_stops_all(tmp_path: Path) -> None:
+    """What somebody else wrote while this ran is not overwritten, and no other file is written either."""
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "b").write_bytes(b"theirs")
+    with pytest.raises(OctosyncError, match="was changed while this ran"):
+        rewrite({tmp_path / "a": (b"a", b"new"), tmp_path / "b": (b"b", b"new")})
+    assert (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes() == b"atheirs"
 
 
 def test_a_patch_is_printed_and_applies(live: Office) -> None:

@@ -13,7 +13,7 @@ from octosync.contract import Contract, contradiction_in, field_equal, normalise
 from octosync.contract.pairing import pair
 from octosync.contract.policy import known_part
 from octosync.errors import OctosyncError
-from octosync.manifest.declarable import fits, json_refusal, secret_refusal
+from octosync.manifest.declarable import WHY_SENSITIVE, fits, json_refusal, secret_refusal
 from octosync.manifest.editing import Edit, Place
 from octosync.manifest.emit import entry
 from octosync.manifest.exporting import Exported, export_app
@@ -164,6 +164,8 @@ class _Accepting:
         }
         exported = self._exported(replace(self._live, slots=(live,)), Section.SLOTS)
         self._refuse_left_out(exported, self._address, {_NAMES[wire] for wire in changed})
+        if any(self._sensitivity.covers(name) for wire in changed for name in (wire, _NAMES[wire])):
+            raise refusal(self._address, WHY_SENSITIVE)
         written: dict[str, JsonValue] = {}
         declared = dict(slot.fields)
         for wire, value in changed.items():
