@@ -444,7 +444,10 @@ def test_what_an_alias_repeats_is_refused(office: Office) -> None:
     put_slot("vision", serving_policy="private", bindings=[MAIN])(office)
     anchored, alias = accept(office, "app/demo/slot/chat"), accept(office, "app/demo/slot/vision")
     assert (anchored.code, alias.code) == (1, 1)
-    assert "it is repeated by *policy" in anchored.stderr
+    assert (
+        "it is repeated by *policy, so it would change in several places\n  Also there: apps/demo.yaml:18"
+        in anchored.stderr
+    )
     assert "it stands in an alias" in alias.stderr
     assert manifest(office) == text
 

@@ -30,6 +30,7 @@ _SECTIONS = {
     Kind.SLOT: Section.SLOTS,
     Kind.INFERENCE_CONFIG: Section.INFERENCE_CONFIG,
 }
+_PLACES = 5  # in an error
 _FORMS = (
     "An address is app/SLUG, app/SLUG/slot/CAPABILITY, app/SLUG/target/PLATFORM:IDENTIFIER or app/SLUG/inference-config.",
     "octosync plan -o json names those that differ.",
@@ -212,9 +213,9 @@ def _place(one: Accepted, made: Made, reading: Reading, fileless: str) -> None:
             if one.lines
             else ("Take it out there.",)
         )
-        raise OctosyncError(
-            "not-placeable", f"{one.address} can't be written at {one.origin}: {error.why}", hints=hints
-        ) from None
+        also = tuple(f"Also there: {name}:{line}" for line in error.lines[:_PLACES])
+        summary = f"{one.address} can't be written at {one.origin}: {error.why}"
+        raise OctosyncError("not-placeable", summary, hints=(*also, *hints)) from None
 
 
 def _read(name: str, fileless: str) -> tuple[bytes, bytes]:

@@ -5,16 +5,15 @@ It goes by the plan's own action: what apply would change back is what is accept
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from octosync.contract import Contract, contradiction_in, field_equal, normalise_slot_fields, preset_of
-from octosync.contract.pairing import pair
 from octosync.contract.policy import known_part
 from octosync.errors import OctosyncError
 from octosync.manifest.declarable import WHY_SENSITIVE, fits, json_refusal, secret_refusal
-from octosync.manifest.editing import Edit, Place
+from octosync.manifest.editing import Change, Edit, Place, accepted_bindings, with_fields, with_item, without_item
 from octosync.manifest.emit import entry
 from octosync.manifest.exporting import Exported, export_app
 from octosync.manifest.schema import SLOT
@@ -146,7 +145,7 @@ class _Accepting:
         fields = {**unchanged, **given}
         return self._accepted(
             replace(self._desired, fields=fields),
-            Place(kind="App", path=("spec",), change=_with(given, without=changed.keys() - given.keys())),
+            Place(kind="App", path=("spec",), change=with_fields(given, without=changed.keys() - given.keys())),
             origin=self._desired.origin,
             fields=tuple(one for one in self._fields if one.path[0] in changed),
             lines=(*_lines(given), *(f"# without {name}" for name in changed if name not in given)),
@@ -205,9 +204,9 @@ class _Accepting:
             return bindings, bindings
         return value, value
 
-    def _written(self, written: JsonObject, bindings: JsonValue) -> Callable[[JsonValue], JsonValue]:
+    def _written(self, written: JsonObject, bindings: JsonValue) -> Change:
         """Return what writes the fields. Bindings stay in the order in which they are declared."""
-        put = _with(written)
+        put = with_fields(written)
 
         def change(old: JsonValue) -> JsonValue:
             new = put(old)
@@ -241,7 +240,7 @@ class _Accepting:
         value = slot_entry(slot)
         return self._accepted(
             replace(self._desired, slots=_sorted_slots((*self._desired.slots, slot))),
-            Place(kind="App", path=("spec", "slots"), change=_appended(value)),
+            Place(kind="App", path=("spec", "slots"), change=with_item(value)),
             origin=self._desired.origin,
             what="declared now, as it is live",
             lines=_lines(value, of_list=True),
@@ -276,7 +275,7 @@ class _Accepting:
         targets = tuple(sorted((*self._desired.targets, target), key=lambda one: one.unique_key))
         return self._accepted(
             replace(self._desired, targets=targets),
-            Place(kind="App", path=("spec", "targets"), change=_appended(value), compact=True),
+            Place(kind="App", path=("spec", "targets"), change=with_item(value), compact=True),
             origin=self._desired.origin,
             what="declared now, as it is live",
             lines=_lines(value, of_list=True),
@@ -362,46 +361,10 @@ def _declared(slot: Slot, wire: str) -> JsonValue:
     return value
 
 
-def accepted_bindings(declared: JsonValue, live: JsonValue) -> list[JsonValue]:
-    """Return the bindings to declare: each declared one with its live partner's values, then what is live beside them."""
-    old = list(declared) if isinstance(declared, list | tuple) else []
-    there = list(live) if isinstance(live, list | tuple) else []
-    partners = pair(old, there)
-    kept = [_restricted(there[place], one) for one, place in zip(old, partners, strict=True) if place is not None]
-    return [*kept, *(one for place, one in enumerate(there) if place not in partners)]
-
-
-def _restricted(live: JsonValue, declared: JsonValue) -> JsonValue:
-    if isinstance(live, Mapping) and isinstance(declared, Mapping):
-        return {key: live[key] for key in declared if key in live}
-    return live
-
-
-def _with(values: JsonObject, *, without: Iterable[str] = ()) -> Callable[[JsonValue], JsonValue]:
-    gone = set(without)
-
-    def change(old: JsonValue) -> JsonValue:
-        fields = old if isinstance(old, dict) else {}
-        return {name: value for name, value in {**fields, **values}.items() if name not in gone}
-
-    return change
-
-
-def _appended(value: JsonValue) -> Callable[[JsonValue], JsonValue]:
-    return lambda old: [*(old if isinstance(old, list) else []), value]
-
-
 def _removals(section: str, kind: str, known_by: JsonObject) -> tuple[Place, Place]:
-    def change(old: JsonValue) -> JsonValue:
-        items = old if isinstance(old, list) else []
-        return [
-            one
-            for one in items
-            if not (isinstance(one, dict) and all(one.get(key) == value for key, value in known_by.items()))
-        ]
-
+    """Return where a thing is taken away: out of its app's list, or with its own document."""
     return (
-        Place(kind="App", path=("spec", section), item=known_by, change=change),
+        Place(kind="App", path=("spec", section), item=known_by, change=without_item(known_by)),
         Place(kind=kind, known_by=known_by),
     )
 

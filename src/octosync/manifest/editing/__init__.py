@@ -1,9 +1,24 @@
 """Editing: another value in a manifest's text, and nothing else of it touched."""
 
+from octosync.manifest.editing.changes import Change, accepted_bindings, with_fields, with_item, without_item
 from octosync.manifest.editing.edits import Edit, Place, edited
 from octosync.manifest.editing.layout import Reading
 from octosync.manifest.editing.patch import patch_of
 from octosync.manifest.editing.put import Path, put
 from octosync.manifest.editing.unplaceable import Unplaceable
 
-__all__ = ["Edit", "Path", "Place", "Reading", "Unplaceable", "edited", "patch_of", "put"]
+__all__ = [
+    "Change",
+    "Edit",
+    "Path",
+    "Place",
+    "Reading",
+    "Unplaceable",
+    "accepted_bindings",
+    "edited",
+    "patch_of",
+    "put",
+    "with_fields",
+    "with_item",
+    "without_item",
+]

@@ -68,7 +68,11 @@ def _edited(text: str, edit: Edit, reading: Reading, *, as_json: bool) -> str:
             if len(documents) == 1:
                 raise Unplaceable("it is all that the file holds: remove the file")
             return text[: start + _head(document)] + text[end:]
-        new = put(document, place.path, place.change, reading, as_json=as_json, compact=place.compact)
+        try:
+            new = put(document, place.path, place.change, reading, as_json=as_json, compact=place.compact)
+        except Unplaceable as error:
+            above = text.count("\n", 0, start)
+            raise Unplaceable(error.why, lines=tuple(line + above for line in error.lines)) from None
         return text[:start] + new + text[end:]
     raise Unplaceable("it can't be found there")
 

@@ -98,7 +98,8 @@ class _Place:
             raise Unplaceable("it stands in an alias, and what that repeats is written elsewhere, for several places")
         lines = self._layout.aliases.get(value.anchor or "")
         if lines:
-            raise Unplaceable(f"it is repeated by *{value.anchor}, so it would change in several places")
+            why = f"it is repeated by *{value.anchor}, so it would change in several places"
+            raise Unplaceable(why, lines=tuple(lines))
 
     def next_edit(self, wanted: JsonValue) -> list[Splice]:
         """Return the first edit on the way to the wanted value; none where it is there."""
