@@ -83,13 +83,14 @@ def connect(
     """
     url, org = place_of(flags, context, environment)
     named = context is not None and context.url != ""
-    if context is not None and named:
+    token: Secret | None
+    if flags.token_file is not None:  # and what the context names need not be there
+        token, source = _read_token(flags.token_file), f"--token-file {flags.token_file}"
+    elif context is not None and named:
         token, source = _context_token(context, environment)
     else:
         key = environment.get("OCTOMIL_API_KEY")
         token, source = (Secret(key), "OCTOMIL_API_KEY") if key else (None, "")
-    if flags.token_file is not None:
-        token, source = _read_token(flags.token_file), f"--token-file {flags.token_file}"
     if token is None and not named and flags.url is None:
         raise ConfigError(
             "no-credential",
