@@ -1,0 +1,252 @@
+"""The life of a pull request: our workflows run on real git, a control plane and a forge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.calls import KEY
+from tests.support.desks import APP
+from tests.support.forges import FORBIDDEN, Forge, forge_server
+from tests.support.planes import Served, ok, served
+from tests.support.repositories import Repo
+from tests.support.workflows import Ended, Runner
+
+from octosync.server import Token
+
+CONFIGURATION = """\
+contexts:
+  production: {{url: {url}, tokenEnv: PRODUCTION_KEY}}
+paths: [apps/]
+"""
+_PUSH = {"repository": {"default_branch": "main"}}
+SECRETS = {"OCTOMIL_API_KEY": KEY}
+
+
+@dataclass
+class Team:
+    """A repository with the workflows of a team, a control plane and a forge."""
+
+    repository: Repo
+    plane: Served
+    forge: Forge
+    runner: Runner
+
+    def declare(self, slug: str, *, name: str = "Search") -> None:
+        """Write an app's manifest."""
+        self.repository.write(f"apps/{slug}.yaml", APP.format(slug=slug, name=name))
+
+    def plan(self, *, secrets: dict[str, str] | None = None) -> Ended:
+        """Run the plan workflow for pull request 7, whose branch is what is checked out."""
+        head = self.repository.head
+        self.forge.pulls[7]["head"]["sha"] = head
+        event = {"pull_request": {"number": 7, "head": {"sha": head}}}
+        return self.runner.run(
+            "octosync-plan.yml",
+            github={"sha": head, "event": event, "event_name": "pull_request", "base_ref": "main", "token": self.token},
+            inputs={"context": "production"},
+            secrets=SECRETS if secrets is None else secrets,
+        )
+
+    def apply(self, revision: str = "main", *, ref: str = "refs/heads/main", **inputs: str) -> Ended:
+        """Run the apply workflow for a revision, as a push of it does; its deployment is recorded as GitHub does."""
+        head = self.repository.git("rev-parse", revision)
+        self.forge.deployed(head, "in_progress", environment="octosync-production")
+        ended = self.runner.run(
+            "octosync-apply.yml",
+            github={"sha": head, "event": _PUSH, "event_name": "push", "token": self.token, "ref": ref},
+            inputs={"context": "production", **inputs},
+            secrets=SECRETS,
+        )
+        print(ended.log)  # what pytest shows where a test fails
+        self.forge.deployments[0]["statuses"].insert(0, {"state": "success" if ended.succeeded else "failure"})
+        return ended
+
+    def drift(self) -> Ended:
+        """Run the drift workflow on main."""
+        head = self.repository.git("rev-parse", "main")
+        return self.runner.run(
+            "octosync-drift.yml",
+            github={"sha": head, "event": {}, "event_name": "schedule", "token": self.token},
+            inputs={"context": "production"},
+            secrets=SECRETS,
+        )
+
+    @property
+    def token(self) -> str:
+        """The job's token."""
+        return self.forge.environment["GITHUB_TOKEN"]
+
+    def break_with(self, *rules: dict[str, Any]) -> None:
+        """Put faults in force."""
+        ok(self.plane.local.put("/faults", json={"rules": list(rules)}))
+
+    def requests(self) -> int:
+        """Count what the control plane was asked since the last call."""
+        return len(ok(self.plane.local.get("/requests-log", params={"clear": "true"}))["requests"])
+
+    def live_name(self, slug: str) -> str:
+        """Return an app's live name."""
+        return str(ok(self.plane.api.get(f"/apps/{slug}"))["name"])
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Iterator[Team]:
+    with served(KEY, tokens=(Token("ci", KEY),)) as plane, forge_server() as forge:
+        repository = Repo.init(tmp_path / "origin")
+        environment = {name: value for name, value in forge.environment.items() if name != "GITHUB_TOKEN"}
+        team = Team(repository, plane, forge, Runner(tmp_path / "origin", tmp_path, environment))
+        repository.write("octosync.yaml", CONFIGURATION.format(url=plane.running.url))
+        team.declare("search")
+        repository.commit("Search")
+        yield team
+
+
+def test_a_pull_request_lives(team: Team) -> None:
+    """A branch, a bad manifest marked on its line, mended, planned, merged, applied, told, and then nothing is left to do."""
+    repository, forge = team.repository, team.forge
+    assert team.apply().succeeded
+    assert team.live_name("search") == "Search"
+
+    repository.branch("change")
+    repository.write(
+        "apps/search.yaml", APP.format(slug="search", name="Search").replace("servingPolicy", "servingPolcy")
+    )
+    repository.commit("A slip")
+    planned = team.plan()
+    assert not planned.succeeded
+    assert "::error file=apps/search.yaml,line=10,col=7" in planned.log
+    assert planned.outputs["octosync"]["exit-code"] == "1"
+    assert "servingPolcy" in forge.comments[0]["body"]
+
+    team.declare("search", name="Search it")
+    head = repository.commit("Mended")
+    planned = team.plan()
+    assert planned.succeeded
+    assert planned.outputs["octosync"]["exit-code"] == "2"
+    assert planned.outputs["octosync"]["changes"] == "1"
+    assert planned.uploaded == [planned.outputs["octosync"]["plan-file"]]
+    assert len(forge.comments) == 1
+    assert "Search it" in forge.comments[0]["body"]
+    assert f"octosync-head:{head}" in forge.comments[0]["body"]
+    assert team.live_name("search") == "Search"
+
+    repository.switch("main")
+    repository.git("merge", "--quiet", "--no-ff", "-m", "Merge", "change")
+    forge.merged[repository.head] = [
+        {"number": 7, "merged_at": "2026-01-01T00:00:00Z", "merge_commit_sha": repository.head}
+    ]
+    assert team.apply().succeeded
+    assert team.live_name("search") == "Search it"
+    assert len(forge.comments) == 2
+    assert "octosync:apply-production" in forge.comments[1]["body"]
+
+    assert team.apply().outputs["octosync"]["changes"] == "0"
+
+
+def test_a_pull_request_that_changes_no_app_asks_nothing(team: Team) -> None:
+    """It is a success without a request, and says so in a line."""
+    team.repository.branch("docs")
+    team.repository.write("README.md", "# Apps\n")
+    team.repository.commit("Docs")
+    planned = team.plan()
+    assert planned.succeeded
+    assert planned.outputs["octosync"]["exit-code"] == "0"
+    assert team.requests() == 0
+
+
+def test_a_fork_is_planned_offline(team: Team) -> None:
+    """Without a key and with a token that only reads there is a plan all the same, in the summary, and a success."""
+    team.repository.branch("change")
+    team.declare("search", name="Search it")
+    team.repository.commit("Change")
+    team.forge.first("POST", FORBIDDEN)
+    planned = team.plan(secrets={})
+    assert planned.succeeded, planned.log
+    assert team.requests() == 0
+    assert "Search it" in planned.summary
+    assert "::notice title=octosync::the forge takes no comment" in planned.log
+
+
+def test_neither_key_nor_token_is_in_any_log(team: Team) -> None:
+    """Nor in what is uploaded, commented or summed up, nor left behind in a file."""
+    team.repository.branch("change")
+    team.declare("search", name="Search it")
+    team.repository.commit("Change")
+    planned = team.plan()
+    texts = [planned.log, planned.summary, team.forge.comments[0]["body"]]
+    texts += [path.read_text(errors="replace") for path in team.runner.folder.glob("job-*/**/*") if path.is_file()]
+    assert not any(secret in text for secret in (KEY, team.token) for text in texts)
+
+
+def test_what_a_failed_run_left_undone_is_picked_up(team: Team) -> None:
+    """A run that failed in part is no base: the next one does what is left of it, and counts its values as our own."""
+    assert team.apply().succeeded
+    team.declare("search", name="Search it")
+    team.declare("notes", name="Notes")
+    team.repository.commit("Two changes")
+    team.break_with({"operation": "apps.update", "action": "status", "status": 422, "times": None})
+    failed = team.apply()
+    assert not failed.succeeded
+    team.break_with()
+    team.repository.write("README.md", "# Apps\n")
+    team.repository.commit("Docs")
+    applied = team.apply()
+    assert applied.succeeded, applied.log
+    assert "--attempted" in applied.outputs["applied"]["flags"]
+    assert team.live_name("search") == "Search it"
+    assert team.live_name("notes") == "Notes"
+
+
+def test_a_rerun_of_an_old_job_is_refused(team: Team) -> None:
+    """Going back by running an old job again is no way to go back."""
+    old = team.repository.head
+    assert team.apply().succeeded
+    team.declare("search", name="Search it")
+    team.repository.commit("Change")
+    assert team.apply().succeeded
+    rerun = team.apply(old)
+    assert not rerun.succeeded
+    assert rerun.outputs["octosync"]["exit-code"] == "4"
+    assert team.live_name("search") == "Search it"
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"flags": "--app search"},
+        {"flags": "-lteam=search"},
+        {"allow": "--url http://127.0.0.1"},
+        {"allow": "--app=search"},
+    ],
+)
+def test_nothing_narrows_what_is_applied(team: Team, inputs: dict[str, str]) -> None:
+    """A success of the environment means that all was applied; what is allowed once are guards and no other flags."""
+    assert not team.apply(**inputs).succeeded
+    assert team.requests() == 0
+
+
+def test_another_branch_is_not_applied(team: Team) -> None:
+    """Whoever starts it on another branch gets a job that is skipped, and no deployment that would count."""
+    assert team.apply(ref="refs/heads/change").log == "skipped"
+    assert team.requests() == 0
+
+
+def test_drift_is_one_issue_as_long_as_it_lasts(team: Team) -> None:
+    """It is opened with what differs, and closed once that is gone; a plan that fails does neither."""
+    assert team.apply().succeeded
+    assert team.drift().succeeded
+    assert team.forge.issues == []
+    ok(team.plane.api.patch("/apps/search", json={"name": "By hand"}))
+    assert team.drift().succeeded
+    assert "By hand" in team.forge.issues[0]["body"]
+    team.break_with({"operation": "apps.get", "action": "status", "status": 403, "times": None})
+    assert not team.drift().succeeded
+    assert team.forge.issues[0].get("state") is None
+    team.break_with()
+    ok(team.plane.api.patch("/apps/search", json={"name": "Search"}))
+    assert team.drift().succeeded
+    assert team.forge.issues[0]["state"] == "closed"

@@ -1,0 +1,208 @@
+"""A runner for our own workflows: real git, real scripts, the action's steps in order; only what installs is done already.
+
+It knows as much of GitHub's expressions and actions as these workflows use, and fails for anything else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from docs.executing import ROOT
+
+_OURS: Final = "octomil/octosync@"
+_INSTALLING: Final = {"What is to be installed", "Install octosync"}
+_FOREIGN: Final = ("actions/checkout@", "actions/upload-artifact@", "actions/setup-python@", "actions/cache@")
+_NAME: Final = re.compile(r"'[^']*'|\b(?:github|inputs|steps|secrets|runner)(?:\.[\w-]+)+")
+
+
+@dataclass
+class Ended:
+    """How a job ended: whether it succeeded, its log, its summary, each step's outputs, and what was uploaded."""
+
+    succeeded: bool
+    log: str
+    summary: str
+    outputs: Mapping[str, Mapping[str, str]]
+    uploaded: list[str]
+
+
+@dataclass
+class Runner:
+    """Runs jobs for one repository, each in a fresh clone below a folder. `environment` is what every step has."""
+
+    origin: Path
+    folder: Path
+    environment: Mapping[str, str]
+    jobs: int = 0
+
+    def run(
+        self,
+        name: str,
+        *,
+        github: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        secrets: Mapping[str, str] | None = None,
+    ) -> Ended:
+        """Run the one job of a workflow. `github` is the context of that name, nested as GitHub's is."""
+        workflow = yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8"))
+        (job,) = workflow["jobs"].values()
+        defaults = {
+            one: str(spec.get("default", "")) for one, spec in workflow[True]["workflow_call"]["inputs"].items()
+        }
+        self.jobs += 1
+        folder = self.folder / f"job-{self.jobs}"
+        (folder / "temp" / "octosync-bin").mkdir(parents=True)
+        command = folder / "temp" / "octosync-bin" / "octosync"
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m octosync "$@"\n', encoding="utf-8")
+        command.chmod(0o755)
+        context = {"github": github, "inputs": {**defaults, **inputs}, "secrets": secrets or {}, "steps": {}}
+        running = _Running(self, folder, context)
+        if "if" in job and not _evaluated(job["if"], context, succeeded=True):
+            return Ended(False, "skipped", "", {}, [])
+        succeeded = running.steps(job["steps"], context)
+        summary = folder / "summary.md"
+        return Ended(
+            succeeded,
+            "".join(running.log),
+            summary.read_text(encoding="utf-8") if summary.exists() else "",
+            {one: step["outputs"] for one, step in context["steps"].items()},
+            running.uploaded,
+        )
+
+
+@dataclass
+class _Running:
+    runner: Runner
+    folder: Path
+    context: Mapping[str, Any]
+    log: list[str] = field(default_factory=list)
+    uploaded: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def steps(self, steps: list[dict[str, Any]], context: Mapping[str, Any]) -> bool:
+        """Run steps in order; one that failed lets only those go on that say so. Say whether all succeeded."""
+        succeeded = True
+        for step in steps:
+            condition = str(step.get("if", "success()"))
+            if not _evaluated(condition.removeprefix("${{").removesuffix("}}"), context, succeeded=succeeded):
+                continue
+            if "cancelled()" not in condition and not succeeded:
+                continue
+            outputs: dict[str, str] = {}
+            done = self._step(step, context, outputs)
+            if "id" in step:
+                context["steps"][step["id"]] = {"outputs": outputs}
+            succeeded = succeeded and (done or step.get("continue-on-error") is True)
+        return succeeded
+
+    def _step(self, step: dict[str, Any], context: Mapping[str, Any], outputs: dict[str, str]) -> bool:
+        with_ = {name: _text(value, context) for name, value in step.get("with", {}).items()}
+        if "run" in step:
+            return step.get("name") in _INSTALLING or self._script(step, context, outputs)
+        if step["uses"].startswith(_OURS):
+            return self._action(with_, outputs)
+        assert step["uses"].startswith(_FOREIGN), step["uses"]
+        if step["uses"].startswith("actions/checkout@"):
+            self._checkout(with_.get("ref") or self.context["github"]["sha"])
+        if step["uses"].startswith("actions/upload-artifact@"):
+            self.uploaded.append(with_["path"])
+        return True
+
+    def _action(self, with_: Mapping[str, str], outputs: dict[str, str]) -> bool:
+        action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+        assert set(with_) <= set(action["inputs"])
+        defaults = {name: str(spec.get("default", "")) for name, spec in action["inputs"].items()}
+        inside = {
+            "github": {"action_path": str(ROOT)},
+            "inputs": {**defaults, **with_},
+            "steps": {},
+            "runner": {"temp": str(self.folder / "temp")},
+        }
+        done = self.steps(action["runs"]["steps"], inside)
+        outputs.update({name: _text(spec["value"], inside) for name, spec in action["outputs"].items()})
+        return done
+
+    def _checkout(self, revision: str) -> None:
+        work = self.folder / "work"
+        subprocess.run(["git", "clone", "--quiet", str(self.runner.origin), str(work)], check=True)
+        subprocess.run(["git", "checkout", "--quiet", "--detach", revision], cwd=work, check=True)
+
+    def _script(self, step: dict[str, Any], context: Mapping[str, Any], outputs: dict[str, str]) -> bool:
+        self.count += 1
+        output = self.folder / f"output-{self.count}"
+        output.touch()
+        environment = {
+            "PATH": f"{self.folder / 'temp' / 'octosync-bin'}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(self.folder),
+            "PYTHONPATH": str(ROOT / "src"),
+            "CI": "true",
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_SHA": self.context["github"]["sha"],
+            "GITHUB_OUTPUT": str(output),
+            "GITHUB_STEP_SUMMARY": str(self.folder / "summary.md"),
+            "RUNNER_TEMP": str(self.folder / "temp"),
+            **self.runner.environment,
+            **{name: _text(value, context) for name, value in step.get("env", {}).items()},
+        }
+        ran = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]],
+            cwd=self.folder / "work",
+            env=environment,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.log.append(ran.stdout)
+        outputs.update(_outputs(output.read_text(encoding="utf-8")))
+        return ran.returncode == 0
+
+
+def _outputs(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        assert equals, line
+        yield name, value
+
+
+def _text(value: object, context: Mapping[str, Any]) -> str:
+    def replaced(found: re.Match[str]) -> str:
+        return str(_evaluated(found[1], context, succeeded=True))
+
+    return re.sub(r"\$\{\{(.*?)\}\}", replaced, str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def _evaluated(expression: str, context: Mapping[str, Any], *, succeeded: bool) -> Any:
+    """Evaluate an expression of ours: comparisons, `&&`, `||`, `!`, and the few functions."""
+    names: dict[str, Any] = {
+        "format": lambda text, *values: text.format(*values),
+        "success": lambda: succeeded,
+        "cancelled": lambda: False,
+    }
+
+    def named(found: re.Match[str]) -> str:
+        if found[0].startswith("'"):
+            return found[0]
+        name = f"value_{len(names)}"
+        names[name] = _looked_up(context, found[0].split("."))
+        return name
+
+    code = _NAME.sub(named, expression.strip())
+    code = re.sub(r"!(?!=)", " not ", code.replace("&&", " and ").replace("||", " or ")).strip()
+    return eval(code, {"__builtins__": {}}, names)  # noqa: S307 — our own workflows' expressions
+
+
+def _looked_up(context: Mapping[str, Any], path: list[str]) -> Any:
+    """Return a value, "" where there is none, as null is in a text."""
+    value: Any = context
+    for name in path:
+        value = value.get(name, "") if isinstance(value, Mapping) else ""
+    return value
