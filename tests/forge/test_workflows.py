@@ -61,7 +61,6 @@ class Team:
             inputs={"context": "production", **inputs},
             secrets=SECRETS,
         )
-        print(ended.log)  # what pytest shows where a test fails
         self.forge.deployments[0]["statuses"].insert(0, {"state": "success" if ended.succeeded else "failure"})
         return ended
 

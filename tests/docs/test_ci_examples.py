@@ -1,0 +1,130 @@
+"""What `examples/ci` has for places other than GitHub: it does what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from docs.executing import ROOT
+from tests.support.calls import KEY
+from tests.support.desks import APP
+from tests.support.planes import Served, ok, served
+from tests.support.repositories import Repo
+
+from octosync import __version__
+from octosync.server import Token
+
+CI = ROOT / "examples" / "ci"
+
+
+@dataclass
+class Place:
+    """A clone with a remote, and a control plane."""
+
+    repository: Repo
+    plane: Served
+    path: str
+
+    def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the scripts in the clone."""
+        environment = {"PATH": self.path, "HOME": os.environ["HOME"], "PYTHONPATH": str(ROOT / "src")}
+        return subprocess.run(
+            ["bash", str(CI / "shell" / script), *arguments],
+            cwd=self.repository.root,
+            env={**environment, "CONTEXT": "production", "KEY": KEY, "CI": "true"},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+    def declare(self, name: str) -> str:
+        """Commit a name for the app."""
+        self.repository.write("apps/search.yaml", APP.format(slug="search", name=name))
+        return self.repository.commit(name)
+
+    def live(self) -> str:
+        """Return the app's live name."""
+        return str(ok(self.plane.api.get("/apps/search"))["name"])
+
+    def break_with(self, *rules: dict[str, object]) -> None:
+        """Put faults in force."""
+        ok(self.plane.local.put("/faults", json={"rules": list(rules)}))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    command = tmp_path / "bin" / "octosync"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m octosync "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    with served(KEY, tokens=(Token("ci", KEY),)) as plane:
+        repository = Repo.init(tmp_path / "work")
+        repository.git("init", "--quiet", "--bare", "../remote.git")
+        repository.git("remote", "add", "origin", "../remote.git")
+        repository.write(".gitignore", ".octosync/\n*.md\nplan.json\n")
+        url = plane.running.url
+        repository.write("octosync.yaml", f"contexts:\n  production: {{url: {url}, tokenEnv: KEY}}\npaths: [apps/]\n")
+        yield Place(repository, plane, f"{command.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_the_shell_version_remembers_what_was_applied(place: Place) -> None:
+    """A run that failed is no base, and is picked up by the next; an old revision is refused; drift is an exit code."""
+    first = place.declare("One")
+    assert place.run("apply.sh").returncode == 0
+    second = place.declare("Two")
+    place.break_with({"operation": "apps.update", "action": "status", "status": 422, "times": None})
+    assert place.run("apply.sh").returncode == 5
+    place.break_with()
+    refs = place.repository.git("ls-remote", "origin")
+    assert f"{first}\trefs/octosync/production/applied" in refs
+    assert f"{second}\trefs/octosync/production/attempted/{second}" in refs
+
+    place.repository.write("notes.txt", "Apps\n")
+    third = place.repository.commit("Docs")
+    assert place.run("apply.sh").returncode == 0
+    assert place.live() == "Two"
+    assert place.repository.git("ls-remote", "origin").split() == [third, "refs/octosync/production/applied"]
+
+    place.repository.git("checkout", "--quiet", first)
+    assert place.run("apply.sh").returncode == 4
+    place.repository.git("checkout", "--quiet", "main")
+    assert place.run("drift.sh").returncode == 0
+    ok(place.plane.api.patch("/apps/search", json={"name": "By hand"}))
+    assert place.run("drift.sh").returncode == 2
+
+
+def test_the_shell_version_plans_what_a_branch_changes(place: Place) -> None:
+    """Against where it left the remote's branch, into a report and a plan that can be approved."""
+    place.declare("One")
+    place.repository.git("push", "--quiet", "origin", "main")
+    place.repository.branch("change")
+    place.declare("Two")
+    ran = place.run("plan.sh")
+    assert ran.returncode == 0, ran.stderr
+    assert (place.repository.root / "plan.json").exists()
+    assert "Two" in (place.repository.root / "plan.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("script", sorted(CI.rglob("*.sh")), ids=lambda path: path.name)
+def test_the_scripts_can_be_read_by_their_shell(script: Path) -> None:
+    """No script has a slip in its syntax, and each can be started as it is."""
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_gitlab_has_the_same_three_jobs() -> None:
+    """Plan, apply and drift; only apply has the environment, whose runs wait for each other; of this version."""
+    text = (CI / "gitlab" / ".gitlab-ci.yml").read_text(encoding="utf-8")
+    pipeline = yaml.safe_load(text)
+    jobs = {name: job for name, job in pipeline.items() if name.startswith("octosync-")}
+    assert list(jobs) == ["octosync-plan", "octosync-apply", "octosync-drift"]
+    assert [name for name, job in jobs.items() if "environment" in job] == ["octosync-apply"]
+    assert jobs["octosync-apply"]["resource_group"] == jobs["octosync-apply"]["environment"]
+    assert re.findall(r"octosync@v([\d.]+)", text) == [__version__]
