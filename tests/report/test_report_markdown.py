@@ -359,8 +359,9 @@ def test_parts_are_whole_or_not_there(parts: list[Part], most: int) -> None:
         assert text == (f"{every}\n" if every else "")
     else:
         shown = [parts[at].forms[form] for at, form in enumerate(seen[0]) if form is not None]
+        shown_and_noted = "\n\n".join(filter(None, (*shown, "note")))
         body = "\n\n".join(filter(None, shown))
-        assert text in {f"{body}\n" if body else "", f"{body}\n\nnote\n"}
+        assert text in {f"{body}\n" if body else "", f"{shown_and_noted}\n"}
 
 
 def test_diagnostics_are_counted_and_folded() -> None:

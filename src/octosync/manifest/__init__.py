@@ -5,7 +5,8 @@ Reading is strict and positioned (`positioned`), checking goes by one schema (`s
 the environment's variables and the time are arguments.
 """
 
-from octosync.manifest.accepting import Accepted, accept, refusal
+from octosync.manifest.accepted import Accepted, refusal
+from octosync.manifest.accepting import accept
 from octosync.manifest.configuration import (
     Configuration,
     Configured,
