@@ -11,7 +11,7 @@ from octosync.apply import Applied, Progress, Record, apply_plan
 from octosync.errors import GuardRefused, OctosyncError
 from octosync.model import Observation, Sensitivity, State
 from octosync.octomil import Octomil, inquire, observe
-from octosync.plan import Blocked, DeployPolicy, GuardPolicy, Plan, curiosity_of, judge, make_plan
+from octosync.plan import Action, Blocked, DeployPolicy, GuardPolicy, Plan, curiosity_of, judge, make_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ async def act(
     sensitivity: Sensitivity,
     stop: asyncio.Event,
     on_progress: Callable[[Progress], None] | None = None,
+    on_start: Callable[[Action], None] | None = None,
 ) -> Applied:
     """Carry out the turn's plan, exactly. Raises before the first write, or says what every write did."""
     refuse_unsafe(turn)
@@ -89,4 +90,5 @@ async def act(
         sensitivity=sensitivity,
         stop=stop,
         on_progress=on_progress,
+        on_start=on_start,
     )

@@ -54,6 +54,7 @@ async def apply_plan(
     sensitivity: Sensitivity | None = None,
     stop: asyncio.Event | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_start: Callable[[Action], None] | None = None,
 ) -> Applied:
     """Carry out exactly the plan's actions; never raises for what one of them meets: that is its outcome.
 
@@ -62,6 +63,7 @@ async def apply_plan(
     """
     performer = Performer(remote, Witness(remote, seen.read_at), sensitivity or Sensitivity())
     run = _Run(plan, remote, performer, record, resume, org_known=seen.org_id is not None, on_progress=on_progress)
+    run.on_start = on_start
     await run.go(stop or asyncio.Event())
     return run.applied()
 
@@ -84,6 +86,7 @@ class _Run:
     resume: str
     org_known: bool
     on_progress: Callable[[Progress], None] | None
+    on_start: Callable[[Action], None] | None = None
     outcomes: dict[ActionKey, Outcome] = field(default_factory=dict)
     stopped_by: OctosyncError | None = None
     wrote: bool = False
@@ -225,6 +228,8 @@ class _Run:
                 self._record_end(ended, self.outcomes[action.key])
                 continue
             sent.append(action)
+            if self.on_start is not None:
+                self.on_start(action)
             # A move's registration proves its removal, and must not wait for a look in between.
             proving = action.operation in underway.proving and action is unit[-1]
             performed = await self.performer.send(action, proving=proving, within=within)

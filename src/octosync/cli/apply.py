@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from octosync.apply import Applied, Record, to_follow
+from octosync.apply import Applied, Progress, Record, to_follow
 from octosync.cli import signals
 from octosync.cli.apply_report import Report, Written
 from octosync.cli.asking import asked_from, plan_and_apply_options
@@ -24,7 +24,7 @@ from octosync.cli.planfile import asked_as_approved, check_configured_paths, rea
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.cli.turning import Asked, Prepared, look_away, open_remote, prepare, take_look
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
-from octosync.octomil import Octomil
+from octosync.octomil import Octomil, Waiting
 from octosync.plan import Approval, RunInfo, what_moved
 from octosync.reconcile import Turn, act, refuse_unsafe
 from octosync.report import Planned, exit_code_of_outcomes, exit_code_of_standings, idle_line
@@ -125,7 +125,7 @@ class _Application:
         async with open_remote(self.prepared, waits) as remote:
             turn = await take_look(self.prepared, remote, waits)
             info = self.prepared.info(turn, self.typed)
-            planned = self.outlets.planned = self.prepared.planned(turn, info, command="apply")
+            planned = self.outlets.plans(self.prepared.planned(turn, info, command="apply"))
             report = self._report(planned)
             report.plan()
             refused = self._refusal(turn, planned)
@@ -146,6 +146,7 @@ class _Application:
                 within=waiting,
                 waits=waits,
                 stopping=stopping,
+                on_look=self.outlets.stream.look,
             )
             code = stopping.code or worst(written.code, exit_code_of_standings(standings))
             report.waited(written, standings, code, timeout=waiting.text if waiting.seconds else "")
@@ -155,7 +156,7 @@ class _Application:
         """Report a change that concerns no app, without a single request."""
         turn = look_away(self.prepared)
         info = self.prepared.info(turn, self.typed)
-        planned = self.outlets.planned = self.prepared.planned(turn, info, command="apply")
+        planned = self.outlets.plans(self.prepared.planned(turn, info, command="apply"))
         report = self._report(planned)
         refused = self._refusal(turn, planned)
         if refused is None and self.outlets.output == "text" and not planned.all_diagnostics():
@@ -228,7 +229,17 @@ class _Application:
             record = Record.begin(journal, control_plane=plane.url, org_id=plane.org_id, digest=info.manifests.digest)
             stopping.graceful = True
             with ProgressBar("applying", info.requests_per_minute) as bar:
-                waits.show = bar.waiting
+                stream = self.outlets.stream
+
+                def waiting(what: Waiting) -> None:
+                    bar.waiting(what)
+                    stream.waiting(what)
+
+                def progressed(progress: Progress) -> None:
+                    bar.advance(progress.done, progress.total)
+                    stream.progress(progress)
+
+                waits.show = waiting
                 try:
                     applied = await act(
                         turn,
@@ -237,7 +248,8 @@ class _Application:
                         resume=self._go_on,
                         sensitivity=self.prepared.gathered.configuration.sensitivity,
                         stop=stopping.requested,
-                        on_progress=lambda progress: bar.advance(progress.done, progress.total),
+                        on_progress=progressed,
+                        on_start=stream.start,
                     )
                 except asyncio.CancelledError:
                     raise self._cut_short(record.run, stopping) from None

@@ -98,6 +98,7 @@ async def follow(
     within: Timeout,
     waits: Waits,
     stopping: Stopping,
+    on_look: Callable[[Sequence[Standing]], None],
 ) -> tuple[Standing, ...]:
     """Wait, and show how each deployment stands; a signal ends the wait at once, since nothing is being written."""
     if not any(one.is_pending for one in followed):
@@ -105,7 +106,12 @@ async def follow(
     stopping.graceful = False
     with Rows(remote.connection.requests_per_minute) as rows:
         waits.show = rows.waiting
-        following = Following(remote, followed, live, on_look=rows.show)
+
+        def looked(standings: Sequence[Standing]) -> None:
+            rows.show(standings)
+            on_look(standings)
+
+        following = Following(remote, followed, live, on_look=looked)
         try:
             return await following.go(within.seconds)
         except asyncio.CancelledError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -24,19 +24,28 @@ from octosync.report import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What beside the run a format depends on: the bound of Markdown, whether JSON has all, and where the repository is."""
+    """What beside the run a format depends on.
+
+    `places` knows where the repository is, `max_bytes` bounds Markdown, `full` makes JSON whole, `lines` are the stream's.
+    """
 
     places: Places
     max_bytes: int = MAX_BYTES
     full: bool = False
+    lines: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format. `tells_failures`: on standard output, too, it says what kept a run from its plan."""
+    """One format.
+
+    `tells_failures`: on standard output, too, it says what kept a run from its plan. `streams`: there it is printed as the
+    run goes, not at its end.
+    """
 
     render: Callable[[Ended, Frame], str]
     tells_failures: bool = False
+    streams: bool = False
 
 
 def _sarif(ended: Ended, frame: Frame) -> str:
@@ -46,9 +55,10 @@ def _sarif(ended: Ended, frame: Frame) -> str:
 
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
-        "text": Format(lambda ended, _: ended_text(ended)),
+        "text": Format(lambda ended, _: ended_text(ended), streams=True),
         "markdown": Format(lambda ended, frame: ended_markdown(ended, max_bytes=frame.max_bytes)),
         "json": Format(lambda ended, frame: json_text(ended_document(ended, full=frame.full))),
+        "jsonl": Format(lambda _, frame: "".join(frame.lines), streams=True),
         "github": Format(lambda ended, frame: render_annotations(ended, frame.places), tells_failures=True),
         "sarif": Format(_sarif, tells_failures=True),
     }

@@ -21,10 +21,11 @@ from octosync.cli.gathering import Gathered
 from octosync.cli.options import F, option, output_option, stacked
 from octosync.cli.places import places_in
 from octosync.cli.runner import check_runner, tell_runner
+from octosync.cli.stream import Stream
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.report import MAX_BYTES, NOTHING_WRITTEN, Applied, Ended, Planned
 
-_PLAIN: Final = "text"
+_STREAM: Final = "jsonl"
 _FOR_RUNNER: Final = "github"
 
 
@@ -80,12 +81,23 @@ class Outlets:
     full: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     planned: Planned | None = None
+    stream: Stream = field(init=False)
     _gathered: Gathered | None = None
     _closed: bool = False
+
+    def __post_init__(self) -> None:
+        kept = any(one.format == _STREAM for one in self.destinations)
+        self.stream = Stream(prints=self.output == _STREAM, keeps=kept)
 
     def saw(self, gathered: Gathered) -> None:
         """Keep what the manifests came to."""
         self._gathered = gathered
+
+    def plans(self, planned: Planned) -> Planned:
+        """Keep the plan, and return it."""
+        self.planned = planned
+        self.stream.plan(planned)
+        return planned
 
     def __enter__(self) -> Self:
         """Check that everything can be written, before anything is done. Raises `UsageError` and `OctosyncError`."""
@@ -139,18 +151,21 @@ class Outlets:
     def close(self, ended: Ended, *, prints: bool = True) -> None:
         """Serve every outlet, files first: nothing that happens to standard output keeps them from being written.
 
-        `prints` False leaves standard output alone; so does the plain text, which is printed as the run goes.
+        `prints` False leaves standard output alone; so do the formats that are printed as the run goes.
         Raises `OctosyncError` where something can't be written, after all that can be was.
         """
         self._closed = True
-        frame = Frame(places=places_in(self.environment), max_bytes=self.max_bytes, full=self.full)
+        self.stream.end(ended)
+        frame = Frame(
+            places=places_in(self.environment), max_bytes=self.max_bytes, full=self.full, lines=self.stream.lines
+        )
         errors = [error for one in self.destinations if (error := _written(one, ended, frame)) is not None]
         if self._tells_runner:
             try:
                 tell_runner(ended, self._files(ended), self.environment)
             except OctosyncError as error:
                 errors.append(error)
-        if prints and self.output != _PLAIN:
+        if prints and not FORMATS[self.output].streams:
             out(FORMATS[self.output].render(ended, frame))
         if errors:
             raise errors[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 from octosync.manifest.git import git_root
@@ -16,8 +17,10 @@ def places_in(environment: Mapping[str, str]) -> Callable[[Origin], str | None]:
     It answers None for what is not in there, such as standard input.
     """
     here = Path.cwd()
-    workspace = environment.get("GITHUB_WORKSPACE")
-    root = Path(os.path.realpath(workspace or git_root(here) or here))
+
+    @cache  # Git is asked where a place is named, and once
+    def root() -> Path:
+        return Path(os.path.realpath(environment.get("GITHUB_WORKSPACE") or git_root(here) or here))
 
     def name(origin: Origin) -> str | None:
         if origin.file.startswith("<"):
@@ -25,6 +28,6 @@ def places_in(environment: Mapping[str, str]) -> Callable[[Origin], str | None]:
         # The folder's links are followed, the file's own is not: it stands in the repository under its own name.
         file = here / origin.file
         found = Path(os.path.realpath(file.parent)) / file.name
-        return found.relative_to(root).as_posix() if found.is_relative_to(root) else None
+        return found.relative_to(root()).as_posix() if found.is_relative_to(root()) else None
 
     return name

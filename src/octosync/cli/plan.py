@@ -76,7 +76,7 @@ def command(
 
 def _report(prepared: Prepared, turn: Turn, outlets: Outlets, code: ExitCode) -> None:
     info = prepared.info(turn, ("octosync", "apply", *prepared.invocation.arguments(), *prepared.typed_again))
-    planned = outlets.planned = prepared.planned(turn, info, command="plan")
+    planned = outlets.plans(prepared.planned(turn, info, command="plan"))
     if outlets.plan_out is not None:
         write_plan_file(outlets.plan_out, planned.document(full=False))
     if outlets.output == "text":

@@ -6,6 +6,7 @@ without colour.
 What may not live here: printing, the clock, the environment, the width of a terminal. The same input gives the same bytes.
 """
 
+from octosync.report import events
 from octosync.report.accept import Kept, render_accepted
 from octosync.report.bootstrap import bootstrap_document, keys_text, render_bootstrap_end, render_bootstrapped
 from octosync.report.declared import Extent, declared_document, render_declared
@@ -54,6 +55,7 @@ __all__ = [
     "ended_markdown",
     "ended_text",
     "ended_values",
+    "events",
     "exit_code_of_outcomes",
     "exit_code_of_plan",
     "exit_code_of_standings",

@@ -1,0 +1,124 @@
+"""A run as a stream of events, Terraform's where the meaning is the same; their time is whoever's that tells them.
+
+`type` is `version`, `diagnostic`, `planned_change`, `change_summary`, `apply_start`, `apply_progress`, `apply_complete` or
+`apply_errored`; `@message` is for people, and everything else is named as in the plan's document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from octosync.errors import ExitCode, OctosyncError
+from octosync.model import Diagnostic, JsonObject, JsonValue, Outcome, Severity, Standing, Status
+from octosync.plan import FORMAT_VERSION, Action, diagnostic_document
+from octosync.report.documents import error_row
+from octosync.report.ended import Applied
+from octosync.report.outcomes import STATUS_WORDS
+from octosync.report.plain import visible
+from octosync.report.planned import Planned
+from octosync.report.summary import nothing_words, planned_words
+from octosync.report.waiting import standing_name, standing_words, waited_rows
+
+_LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warn", Severity.NOTICE: "info"}
+
+
+def _event(type_: str, said: str, level: str = "info", **more: JsonValue) -> JsonObject:
+    return {"@level": level, "@message": visible(said), "type": type_, **more}
+
+
+def version_event(version: str) -> JsonObject:
+    """Begin a stream."""
+    return _event("version", f"octosync {version}", octosync_version=version, format_version=FORMAT_VERSION)
+
+
+def diagnostic_event(one: Diagnostic) -> JsonObject:
+    """Tell a diagnostic."""
+    message = f"{one.rule}: {one.summary}"
+    return _event("diagnostic", message, _LEVELS[one.severity], diagnostic=diagnostic_document(one))
+
+
+def error_event(error: OctosyncError, *, app: str | None = None) -> JsonObject:
+    """Tell what ended the run, or kept it from an app."""
+    row = {**error_row(error), "app": app}
+    return _event("diagnostic", f"{error.reference}: {error.message}", "error", error=row)
+
+
+def plan_events(planned: Planned) -> Iterator[JsonObject]:
+    """Tell a plan: its diagnostics and errors, each change, and their summary with what blocks them."""
+    yield from map(diagnostic_event, planned.all_diagnostics())
+    yield from (error_event(error, app=slug) for slug, error in sorted(planned.plan.errors.items()))
+    document = planned.document(full=False)
+    changes, blocked = document["resource_changes"], document["blocked"]
+    for row in changes if isinstance(changes, list) else ():
+        yield _event("planned_change", f"{row['address']}: to {_verb(row)}", change=row)
+    for refusal in blocked if isinstance(blocked, list) else ():
+        yield _event(
+            "diagnostic", f"blocked by guard {refusal['guard']}: {refusal['message']}", "error", blocked=refusal
+        )
+    words = planned_words(planned.plan.actions)
+    message = f"Plan: {words}." if words else nothing_words(planned.plan)
+    yield _event("change_summary", message, operation="plan", changes=document["summary"], errored=document["errored"])
+
+
+def _verb(row: Mapping[str, JsonValue]) -> str:
+    change = row["change"]
+    actions = change["actions"] if isinstance(change, Mapping) else ()
+    return ", ".join(map(str, actions)) if isinstance(actions, list) else ""
+
+
+def start_event(action: Action) -> JsonObject:
+    """Tell that an action is being sent."""
+    about = {"address": str(action.address), "action": action.verb.value}
+    return _event("apply_start", f"{action.verb.value} {action.address}", **about)
+
+
+def outcome_event(outcome: Outcome, *, done: int, total: int) -> JsonObject:
+    """Tell what became of an action: the so many-th of all that has an outcome."""
+    is_done = outcome.status is Status.DONE
+    said = f": {outcome.message}" if outcome.message else ""
+    return _event(
+        "apply_complete" if is_done else "apply_errored",
+        f"{outcome.verb} {outcome.address} {STATUS_WORDS[outcome.status]}{said}",
+        "info" if is_done else "error" if outcome.status in {Status.FAILED, Status.NOT_KEPT} else "warn",
+        address=str(outcome.address),
+        action=outcome.verb,
+        status=outcome.status.value,
+        message=outcome.message,
+        reference=outcome.reference,
+        hints=list(outcome.hints),
+        request_ids=list(outcome.request_ids),
+        done=done,
+        total=total,
+    )
+
+
+def waiting_event(*, reason: str, requests: int, seconds: float) -> JsonObject:
+    """Tell what a run waits for, and how long."""
+    message = f"{requests} waiting ({reason}), next in {seconds:.0f} s"
+    return _event(
+        "apply_progress", message, waiting={"reason": reason, "requests": requests, "seconds": round(seconds)}
+    )
+
+
+def standing_event(standing: Standing) -> JsonObject:
+    """Tell how far something is that is waited for after the writes."""
+    message = f"waiting for {standing_name(standing)}: {standing_words(standing)}"
+    return _event("apply_progress", message, standing=waited_rows([standing])[0])
+
+
+def applied_event(applied: Applied, exit_code: ExitCode) -> JsonObject:
+    """End the stream of an apply that wrote."""
+    statuses = [outcome.status for outcome in applied.outcomes]
+    counts = {status.value: statuses.count(status) for status in Status}
+    words = ", ".join(f"{statuses.count(one)} {STATUS_WORDS[one]}" for one in Status if one in statuses)
+    return _event(
+        "change_summary",
+        f"Apply: {words}.",
+        "info" if exit_code is ExitCode.DONE else "error",
+        operation="apply",
+        changes=counts,
+        run=applied.run_id,
+        waited=None if applied.waited is None else waited_rows(applied.waited),
+        exit_code=int(exit_code),
+    )

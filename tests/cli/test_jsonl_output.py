@@ -1,0 +1,106 @@
+"""`-o jsonl`: a run as it happens, an event a line; a file has the same lines."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+import pytest
+from tests.support.desks import ACTIONS, Office
+
+JSONL = ("-o", "jsonl")
+
+
+def events(text: str) -> list[dict[str, Any]]:
+    """Read a stream, in which each line is an event with a time, a level and words."""
+    found = [json.loads(line) for line in text.splitlines()]
+    assert text.endswith("\n")
+    for event in found:
+        assert datetime.fromisoformat(event["@timestamp"]).tzinfo is not None
+        assert event["@level"] in {"info", "warn", "error"}
+        assert event["@message"].isprintable()
+    assert found[0]["type"] == "version"
+    return found
+
+
+def types(text: str) -> list[str]:
+    """Return the events' types, in order."""
+    return [event["type"] for event in events(text)]
+
+
+def test_a_plan_is_told(office: Office) -> None:
+    """Its changes as in the plan's document, then their summary."""
+    office.declare()
+    ran = office.plan(*JSONL)
+    assert (ran.code, ran.stderr) == (0, "")
+    assert types(ran.stdout) == ["version", *["planned_change"] * ACTIONS, "change_summary"]
+    document = json.loads(office.plan("-o", "json").stdout)
+    told = events(ran.stdout)
+    assert [event["change"] for event in told if "change" in event] == document["resource_changes"]
+    assert told[-1]["changes"] == document["summary"]
+
+
+def test_an_apply_is_told(office: Office) -> None:
+    """Each action when it is sent and when it is done, in this order, with how far the run is; at last what it came to."""
+    office.declare()
+    ran = office.apply(*JSONL, "--write", "jsonl=out.jsonl")
+    assert (ran.code, ran.stderr) == (0, "")
+    assert ran.stdout == (office.desk.directory / "out.jsonl").read_text()
+    told = events(ran.stdout)
+    assert Counter(event["type"] for event in told) == {
+        "version": 1, "planned_change": ACTIONS, "change_summary": 2, "apply_start": ACTIONS, "apply_complete": ACTIONS,
+    }  # fmt: skip
+    for address in {event["address"] for event in told if event["type"] == "apply_start"}:
+        assert [event["type"] for event in told if event.get("address") == address] == ["apply_start", "apply_complete"]
+    assert [event["done"] for event in told if "done" in event] == list(range(1, ACTIONS + 1))
+    assert (told[-1]["operation"], told[-1]["exit_code"], told[-1]["changes"]["done"]) == ("apply", 0, ACTIONS)
+
+
+def test_what_fails_is_told(office: Office) -> None:
+    """A change that is refused is an error, what needs it is not started; the run's end says so."""
+    office.declare()
+    office.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "code": "validation_error"})
+    ran = office.apply(*JSONL)
+    assert ran.code == 5
+    failed, skipped = (event for event in events(ran.stdout) if event["type"] == "apply_errored")
+    assert (failed["@level"], failed["address"], failed["reference"]) == ("error", "app/search/slot/chat", "rejected")
+    assert (skipped["@level"], skipped["status"]) == ("warn", "skipped")
+    assert events(ran.stdout)[-1]["exit_code"] == 5
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_a_run_without_a_plan_is_told(office: Office, command: str) -> None:
+    """Bad manifests are diagnostics, an error is one, too."""
+    office.declare(text="kind: Nothing\n")
+    run = office.plan if command == "plan" else office.apply
+    ran = run(*JSONL)
+    assert ran.code == 1
+    assert set(types(ran.stdout)) == {"version", "diagnostic"}
+    office.declare()
+    office.break_with({"operation": "apps.get", "action": "status", "status": 501, "times": None})
+    ran = run(*JSONL)
+    assert ran.code == 75
+    assert events(ran.stdout)[-1]["error"]["reference"] == "unavailable"
+
+
+def test_what_a_guard_refuses_is_told(office: Office) -> None:
+    """With the way out, before the summary; nothing is started."""
+    office.declare()
+    assert office.apply().code == 0
+    office.declare(text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\nspec: {slots: []}\n")
+    office.desk.write("octosync.yaml", "guards: {maxDeletes: 0}\n")
+    ran = office.apply(*JSONL)
+    assert ran.code == 4
+    (refused,) = (event["blocked"] for event in events(ran.stdout) if "blocked" in event)
+    assert refused["override"] == "--allow-deletes 1"
+    assert "apply_start" not in types(ran.stdout)
+
+
+def test_a_wait_is_told(office: Office) -> None:
+    """What is waited for is told when it moves, and at the end with all that became of it."""
+    office.declare()
+    ran = office.apply(*JSONL, "--wait=0s")
+    assert ran.code == 0
+    assert events(ran.stdout)[-1]["waited"] == []
