@@ -17,7 +17,7 @@ _ALL = {
     path.name: path.read_text(encoding="utf-8")
     for path in (*sorted((ROOT / ".github" / "workflows").glob("*.yml")), ROOT / "action.yml")
 }
-_OURS = f"octomil/octosync@v{__version__}"
+_OURS = {f"octomil/octosync@v{__version__}", "./"}
 
 
 def _steps_in(text: str) -> Iterator[dict[str, Any]]:
@@ -43,7 +43,7 @@ def test_actions_are_pinned(name: str) -> None:
     """Every action is named by its commit, with its version beside it, or is octosync's own of this version."""
     pins = re.findall(r"uses: (.+)$", _ALL[name], re.MULTILINE)
     assert pins
-    foreign = [pin for pin in pins if pin != _OURS]
+    foreign = [pin for pin in pins if pin.partition(" #")[0] not in _OURS]
     assert [pin for pin in foreign if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", pin)] == []
 
 
