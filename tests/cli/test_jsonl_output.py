@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from tests.support.calls import KEY
 from tests.support.desks import ACTIONS, Office
 
 JSONL = ("-o", "jsonl")
@@ -104,3 +105,25 @@ def test_a_wait_is_told(office: Office) -> None:
     ran = office.apply(*JSONL, "--wait=0s")
     assert ran.code == 0
     assert events(ran.stdout)[-1]["waited"] == []
+
+
+def test_events_are_told_as_they_happen(office: Office) -> None:
+    """While the control plane holds the first write, its start has been printed and its end has not."""
+    office.declare()
+    office.break_with({"operation": "apps.create", "action": "delay", "seconds": 30.0})
+    with office.desk.start("apply", "-f", "apps", "--url", office.url, "--yes", *JSONL) as process:
+        assert process.stdout is not None
+        read = b""
+        while b'"apply_start"' not in read:
+            read += process.stdout.readline()
+        assert b'"apply_complete"' not in read
+        process.kill()
+
+
+def test_a_line_is_plain(office: Office) -> None:
+    """Whatever an app is called, a line is ASCII without a control character, and the API key is in none."""
+    office.declare(name="'ü ::error::x ##[group]'")
+    ran = office.apply(*JSONL)
+    assert ran.code == 0
+    assert all(line.isascii() and line.isprintable() for line in ran.stdout.splitlines())
+    assert KEY not in ran.stdout

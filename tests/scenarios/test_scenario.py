@@ -16,7 +16,7 @@ from tests.support.scenarios import Scenario, Stage, as_file, expect, on_stage
 
 HERE = Path(__file__).parent
 SCENARIOS = [Scenario(folder) for folder in sorted(HERE.iterdir()) if folder.name[:3].isdigit()]
-_WRITTEN = {"markdown": "plan.md", "github": "plan.github.txt", "sarif": "plan.sarif"}
+_WRITTEN = {"markdown": "plan.md", "github": "plan.github.txt", "sarif": "plan.sarif", "jsonl": "plan.jsonl"}
 _MUST_HOLD = {"manifests", "live.json", "plan.txt", "plan.json", *_WRITTEN.values()}
 _MAY_HOLD = _MUST_HOLD | {
     "octosync.yaml",

@@ -8,7 +8,7 @@
         live.json        what is live before (below)
         plan.txt         what `octosync plan` says, with its exit code
         plan.json        what `octosync plan -o json` says
-        plan.md, plan.github.txt, plan.sarif    what the same run writes with `--write`
+        plan.md, plan.github.txt, plan.sarif, plan.jsonl    what the same run writes with `--write`
         requests.txt     where the folder has one, maybe an empty one: what plan sent, sorted
         after.json       what is live after `octosync apply`; absent where apply may change nothing
         apply.txt        what `octosync apply` says, where it does not end with 0 or has arguments of its own
@@ -171,6 +171,7 @@ class Stage:
         """Replace what differs from run to run: the port, the time, ids, the keys of a new app, octosync's version."""
         port = self.plane.running.url.rpartition(":")[2]
         text = text.replace(f"127.0.0.1:{port}", "127.0.0.1:8787")
+        text = re.sub(r'"@timestamp": "[^"]*"', '"@timestamp": "2026-03-01T12:00:00.000Z"', text)
         text = re.sub(r'"timestamp": "[^"]*"', '"timestamp": "2026-03-01T12:00:00Z"', text)
         text = re.sub(r"\d{8}T\d{6}Z-[0-9a-f]{6}", "20260301T120000Z-0a1b2c", text)
         text = re.sub(r"req_[0-9a-f]{12}", "req_0123456789ab", text)
