@@ -209,6 +209,18 @@ def test_a_file_is_replaced_as_it_was(office: Office) -> None:
     assert target.stat().st_mode & 0o777 == 0o640
 
 
+def test_a_stream_is_written_to(office: Office) -> None:
+    """`/dev/stdout` takes a report after what is on the screen, also where that is a file: it is not replaced."""
+    office.declare()
+    log = office.desk.directory / "log"
+    with log.open("ab") as file:
+        where = ("plan", "-f", "apps", "--url", office.url)
+        assert office.desk.run(*where, "--write", "github=/dev/stdout", stdout=file).code == 0
+    said = log.read_text(encoding="utf-8")
+    assert "octosync plan" in said
+    assert len(commands_in(said)) == ACTIONS
+
+
 def test_a_text_is_no_command_on_a_runner(desk: Desk) -> None:
     """Text reports quote manifests: what the runner would take for a command there is broken up, and only there."""
     manifest = BAD.replace("nme: x", "nme: '##[add-mask]x'") + "---\n::stop-commands::x\n"

@@ -11,10 +11,12 @@ from pathlib import Path
 def write_whole(path: Path, text: str, *, private: bool) -> None:
     """Write a text, whole or not at all; a `private` one for its owner's eyes only. Raises `OSError`.
 
-    A link stays one: what it points to is replaced. A pipe or a device is written to, and never replaced by a file.
+    A link stays one: what it points to is replaced. A pipe or a device is written to, and never replaced by a file; so is
+    what a stream of this process leads to, such as /dev/stdout.
     """
-    if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8", newline="")
+    if is_stream(path):
+        with path.open("a", encoding="utf-8", newline="") as stream:
+            stream.write(text)
         return
     target = path.resolve()
     mode = 0o600 if private else _mode_of(target)
@@ -27,6 +29,11 @@ def write_whole(path: Path, text: str, *, private: bool) -> None:
     except BaseException:
         os.unlink(temporary)  # noqa: PTH108 — as above
         raise
+
+
+def is_stream(path: Path) -> bool:
+    """Say whether what is there is to be written to, and not to be replaced."""
+    return path.exists() and (not path.is_file() or path.is_relative_to("/dev") or path.is_relative_to("/proc"))
 
 
 def _mode_of(target: Path) -> int:
@@ -43,7 +50,7 @@ def why_unwritable(path: Path) -> str | None:
     """Say why a file can't be written, as far as that can be told without writing; None where nothing is in the way."""
     if path.is_dir():
         return "it is a folder"
-    if path.exists() and not path.is_file():
+    if is_stream(path):
         return None if os.access(path, os.W_OK) else "it may not be written to"
     folder = path.resolve().parent
     if not folder.is_dir():

@@ -15,7 +15,7 @@ from octosync import __version__
 from octosync.cli.completing import starting_with
 from octosync.cli.console import out
 from octosync.cli.failing import report_failure
-from octosync.cli.files import why_unwritable, write_whole
+from octosync.cli.files import is_stream, why_unwritable, write_whole
 from octosync.cli.formats import FORMATS, Frame
 from octosync.cli.gathering import Gathered
 from octosync.cli.options import F, option, output_option, stacked
@@ -186,7 +186,7 @@ def _refuse_same(destinations: Sequence[Destination], plan_out: Path | None) -> 
     named += [(f"--write {one.format}=", one.path) for one in destinations]
     seen: dict[Path, str] = {}
     for flag, path in named:
-        if path.exists() and not path.is_file():
+        if is_stream(path):
             continue  # a device, such as /dev/stderr, takes more than one
         other = seen.setdefault(path.resolve(), flag)
         if other is not flag:
