@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from octosync.apply import Applied, Progress, Record, apply_plan
 from octosync.errors import GuardRefused, OctosyncError
 from octosync.model import Observation, Sensitivity, State
 from octosync.octomil import Octomil, inquire, observe
 from octosync.plan import Action, Blocked, DeployPolicy, GuardPolicy, Plan, curiosity_of, judge, make_plan
+from octosync.plan.base import Base
+from octosync.plan.threeway import to_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +33,32 @@ async def look(
     now: datetime,
     deploy: DeployPolicy | None = None,
     authors_since: datetime | None = None,
+    base: Base | None = None,
+    prune: bool = False,
+    hold: timedelta | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Turn:
     """Read, plan, ask what the plan still has to know until it is whole, and judge it; change nothing.
 
     `authors_since` is how far back the org's activity is read for who changed what the plan would change back (None: not
-    at all). Raises `RemoteError` where no app at all can be read.
+    at all). `base`, `prune` and `hold` are as for `make_plan`. Raises `RemoteError` where no app at all can be read.
     """
     curiosity = curiosity_of(policy, authors_since)
-    seen = await observe(remote, desired, now=now, progress=progress)
+    wanted = desired if base is None else to_read(desired, base, prune=prune)
+    seen = await observe(remote, wanted, now=now, progress=progress)
 
     def planned() -> Plan:
-        return make_plan(desired, seen, contract=remote.contract, now=now, deploy=deploy, curiosity=curiosity)
+        return make_plan(
+            desired,
+            seen,
+            contract=remote.contract,
+            now=now,
+            deploy=deploy,
+            curiosity=curiosity,
+            base=base,
+            prune=prune,
+            hold=hold,
+        )
 
     plan = planned()
     while plan.questions:

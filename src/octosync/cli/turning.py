@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ from octosync.cli.connecting import RemoteFlags, connect, control_plane, place_o
 from octosync.cli.gathering import Gathered, ManifestFlags, gather_or_report
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.errors import ExitCode, Missing, OctosyncError, RemoteError
-from octosync.manifest import select
+from octosync.manifest import parse_duration, select
 from octosync.manifest.git import git_revision
 from octosync.manifest.selection import matching
 from octosync.model import Diagnostic, Observation, Optimize, State
@@ -109,6 +109,7 @@ class Prepared:
             requests_per_minute=self.requests_per_minute,
             typed=typed,
             typed_to_look=self.typed_to_look,
+            trailers=self.gathered.configuration.guards.trailers if self.gathered.ground is not None else (),
         )
 
     def control_plane(self, turn: Turn) -> ControlPlane:
@@ -124,6 +125,14 @@ class Prepared:
         """The pace of the client."""
         rate = self.asked.remote.rate
         return self.gathered.configuration.rate.requests_per_minute if rate is None else rate
+
+    @property
+    def hold(self) -> timedelta | None:
+        """How long drift is held; None without a base, which alone can tell drift."""
+        if self.base is None:
+            return None
+        asked = self.asked.base.drift_hold
+        return self.gathered.configuration.drift_hold if asked is None else parse_duration(asked)
 
     @property
     def idle(self) -> bool:
@@ -311,7 +320,10 @@ async def take_look(prepared: Prepared, remote: Octomil, waits: Waits) -> Turn:
             prepared.policy,
             now=now,
             deploy=prepared.deploy,
-            authors_since=now - prepared.gathered.configuration.drift_hold,
+            authors_since=now - (prepared.hold or prepared.gathered.configuration.drift_hold),
+            base=prepared.base,
+            prune=prepared.asked.base.prune,
+            hold=prepared.hold,
             progress=bar.advance,
         )
         waits.show = None
@@ -330,6 +342,8 @@ def look_away(prepared: Prepared) -> Turn:
         contract=prepared.gathered.configuration.contract,
         now=datetime.now(UTC),
         deploy=replace(prepared.deploy, previews=False),
+        base=base,
+        prune=prepared.asked.base.prune,
     )
     return Turn(seen, plan, (*judge(plan, prepared.policy), *prepared.rollback))
 

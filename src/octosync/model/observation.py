@@ -23,7 +23,8 @@ class Observation:
     the clock that paces the client; `requests` counts what was sent.
 
     `previews` and `checks` hold an answer, or why there is none. `canaries` is how many run in the org, None where nobody
-    asked. `org_feed` are the org's events, newest first, as far back as was asked, None where they were not read;
+    asked. `org_feed` are the org's events, newest first, as far back as was asked, or (`org_feed_is_cut`)
+    as far as the most pages go that are read, None where they were not;
     `app_feeds` those of single apps, of an app whose feed could not be read none.
     """
 
@@ -38,4 +39,5 @@ class Observation:
     checks: Mapping[Address, OptimizationCheck | RemoteError] = field(default_factory=dict)
     canaries: int | RemoteError | None = None
     org_feed: tuple[Event, ...] | RemoteError | None = None
+    org_feed_is_cut: bool = False
     app_feeds: Mapping[str, tuple[Event, ...]] = field(default_factory=dict)

@@ -76,6 +76,7 @@ class _Inquiry:
     checks: dict[Address, OptimizationCheck | RemoteError] = field(default_factory=dict)
     canaries: int | RemoteError | None = None
     org_feed: tuple[Event, ...] | RemoteError | None = None
+    org_feed_is_cut: bool = False
     app_feeds: dict[str, tuple[Event, ...]] = field(default_factory=dict)
     _done: int = 0
     _expected: int = 0
@@ -129,6 +130,7 @@ class _Inquiry:
             checks={**seen.checks, **self.checks},
             canaries=seen.canaries if self.canaries is None else self.canaries,
             org_feed=seen.org_feed if self.org_feed is None else self.org_feed,
+            org_feed_is_cut=seen.org_feed_is_cut if self.org_feed is None else self.org_feed_is_cut,
             app_feeds={**seen.app_feeds, **self.app_feeds},
         )
 
@@ -173,7 +175,11 @@ class _Inquiry:
 
     def _reading_org_feed(self, since: datetime) -> Read:
         async def read() -> None:
-            self.org_feed = await self._answer(_org_feed(self.client, since))
+            feed = await self._answer(_org_feed(self.client, since))
+            if isinstance(feed, RemoteError):
+                self.org_feed = feed
+            else:
+                self.org_feed, self.org_feed_is_cut = feed
 
         return read
 
@@ -200,8 +206,8 @@ class _Inquiry:
         return answer
 
 
-async def _org_feed(client: Octomil, since: datetime) -> tuple[Event, ...]:
-    """Read the org's feed, newest first, back to a time, or as far as a few pages go."""
+async def _org_feed(client: Octomil, since: datetime) -> tuple[tuple[Event, ...], bool]:
+    """Read the org's feed, newest first, back to a time, or as far as a few pages go; say whether those were too few."""
     events: dict[str, Event] = {}
     read = 0
     for _ in range(MOST_FEED_PAGES):
@@ -211,5 +217,5 @@ async def _org_feed(client: Octomil, since: datetime) -> tuple[Event, ...]:
         events |= {event.id: event for event in page.events if event.id not in events}
         oldest = page.events[-1].at if page.events else None
         if page.is_last or oldest is None or oldest < since:
-            break
-    return tuple(events.values())
+            return tuple(events.values()), False
+    return tuple(events.values()), True

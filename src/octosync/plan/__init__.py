@@ -34,6 +34,7 @@ from octosync.plan.document import (
     declared_of,
     diagnostic_document,
     plan_document,
+    trailer_of,
     utc_text,
     way_out_of,
 )
@@ -41,6 +42,7 @@ from octosync.plan.document_schema import plan_schema
 from octosync.plan.findings import FINDINGS, Finding
 from octosync.plan.guard_table import GUARDS, Guard
 from octosync.plan.guards import ALL, Blocked, GuardPolicy, Override, curiosity_of, judge, overrides_of
+from octosync.plan.holding import Held
 from octosync.plan.make import make_plan
 from octosync.plan.optimizing import Recommendation
 from octosync.plan.plan import LeftAlone, Plan
@@ -74,6 +76,7 @@ __all__ = [
     "GitRevision",
     "Guard",
     "GuardPolicy",
+    "Held",
     "Invocation",
     "LastChange",
     "LeftAlone",
@@ -104,6 +107,7 @@ __all__ = [
     "plan_document",
     "plan_schema",
     "read_approval",
+    "trailer_of",
     "utc_text",
     "way_out_of",
     "what_moved",

@@ -91,6 +91,7 @@ class RunInfo:
     `timestamp` has a zone (`ValueError` without). `requests_per_minute` is the pace of the client, 0 for no limit.
     `typed` is the apply's command line up to the flags of guards, such as `("octosync", "apply", "plan.json")`; empty:
     it follows from the invocation. `typed_to_look` are the flags of a command that only asks the same control plane.
+    `trailers` are the guards that a line of a commit lifts.
     """
 
     octosync_version: str
@@ -101,6 +102,7 @@ class RunInfo:
     requests_per_minute: int = 100
     typed: tuple[str, ...] = ()
     typed_to_look: tuple[str, ...] = ()
+    trailers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.timestamp.utcoffset() is None:

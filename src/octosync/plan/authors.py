@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from octosync.model import Address, Event, Observation, Reason
@@ -41,9 +41,22 @@ def feeds_to_read(actions: Iterable[Action], seen: Observation) -> tuple[str, ..
     return tuple(sorted(apps - seen.app_feeds.keys())[: max(0, MOST_APP_FEEDS - len(seen.app_feeds))])
 
 
+def newest_in_org_feed(seen: Observation) -> Callable[[Address], Event | None]:
+    """Return what finds an object's newest event in the org's feed, whoever it names."""
+    feeds = _Feeds(replace(seen, app_feeds={}))
+
+    def newest(address: Address) -> Event | None:
+        last = feeds.last_change_of(address)
+        return None if last is None else last.event
+
+    return newest
+
+
 def needs_author(action: Action) -> bool:
     """Say whether an action changes back what somebody changed."""
-    return action.reason in _UNEXPLAINED and action.verb in {Verb.UPDATE, Verb.DELETE}
+    return action.reason is Reason.DRIFT or (
+        action.reason in _UNEXPLAINED and action.verb in {Verb.UPDATE, Verb.DELETE}
+    )
 
 
 class _Feeds:

@@ -92,6 +92,14 @@ def way_out_of(blocked: Blocked, about: RunInfo) -> str | None:
     return f"{blocked.way_out}: {about.status_command(blocked.look_at)}"
 
 
+def trailer_of(blocked: Blocked, about: RunInfo) -> str | None:
+    """Return the line of a commit that allows what a guard refuses; None where no commit can."""
+    if blocked.override is None or blocked.guard not in about.trailers:
+        return None
+    _, _, value = blocked.override.partition(" ")
+    return f"Octosync-Allow: {blocked.guard}{f'={value}' if value else ''}"
+
+
 def diagnostic_document(diagnostic: Diagnostic) -> JsonObject:
     """Return one diagnostic as JSON; `range` is null where it has no place, and the source line is never in it."""
     document: dict[str, JsonValue] = {
@@ -139,12 +147,12 @@ def _scope(plan: Plan) -> JsonObject:
         "apps": list(plan.apps),
         "sections": {section.value: count for section, count in plan.sections.items()},
         "left_alone": {
-            "orphan_apps": [],
+            "orphan_apps": list(left_alone.orphan_apps),
             "unmanaged_apps": left_alone.unmanaged_apps,
             "suspended": list(left_alone.suspended),
-            "stale": [],
-            "released": [],
-            "held": [],
+            "stale": [str(address) for address in left_alone.stale],
+            "released": [str(address) for address in left_alone.released],
+            "held": [str(one.action.address) for one in plan.held],
             "unknown_targets": [str(address) for address in left_alone.unknown_targets],
             "undeclared_deployments": [str(address) for address in left_alone.undeclared_deployments],
             "rolled_back": [str(address) for address in left_alone.rolled_back],
@@ -154,7 +162,11 @@ def _scope(plan: Plan) -> JsonObject:
 
 def _summary(plan: Plan) -> JsonObject:
     verbs = (Verb.CREATE, Verb.UPDATE, Verb.DELETE, Verb.ENABLE, Verb.OPTIMIZE, Verb.ARCHIVE)
-    return {**{verb.value: plan.count(verb) for verb in verbs}, "held": 0, "unchanged": len(plan.unchanged)}
+    return {
+        **{verb.value: plan.count(verb) for verb in verbs},
+        "held": len(plan.held),
+        "unchanged": len(plan.unchanged),
+    }
 
 
 def _errors(plan: Plan) -> Iterator[JsonObject]:
@@ -173,7 +185,7 @@ def _blocked(blocked: Blocked, about: RunInfo) -> JsonObject:
         "guard": blocked.guard,
         "message": blocked.message,
         "override": blocked.override,
-        "trailer": None,
+        "trailer": trailer_of(blocked, about),
         "way_out": way_out_of(blocked, about),
         "addresses": [str(address) for address in blocked.addresses],
     }
@@ -187,10 +199,17 @@ def _rows(plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: boo
             action.verb is Verb.ARCHIVE,
             action.address.sort_key,
             _row(
-                action, contract, sensitivity, plan.last_changes.get(action.address) if needs_author(action) else None
+                action,
+                contract,
+                sensitivity,
+                plan.last_changes.get(action.address) if needs_author(action) else None,
+                until,
             ),
         )
-        for action in plan.actions
+        for action, until in (
+            *((action, None) for action in plan.actions),
+            *((one.action, one.until) for one in plan.held),
+        )
     ]
     if full:
         rows.extend(
@@ -201,7 +220,9 @@ def _rows(plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: boo
         yield row
 
 
-def _row(action: Action, contract: Contract, sensitivity: Sensitivity, last: LastChange | None) -> JsonObject:
+def _row(
+    action: Action, contract: Contract, sensitivity: Sensitivity, last: LastChange | None, until: datetime | None
+) -> JsonObject:
     operation = contract.operations[action.operation]
     return _resource_change(
         action.address,
@@ -219,6 +240,7 @@ def _row(action: Action, contract: Contract, sensitivity: Sensitivity, last: Las
         origin=action.origin,
         last_change=None if last is None else _last_change(last),
         preview=_preview(action),
+        held_until=until,
     )
 
 
@@ -315,6 +337,7 @@ def _resource_change(
     origin: Origin | None,
     last_change: JsonObject | None = None,
     preview: JsonObject | None = None,
+    held_until: datetime | None = None,
 ) -> JsonObject:
     return {
         "address": str(address),
@@ -325,7 +348,7 @@ def _resource_change(
         "change": change,
         "action_reason": None if reason is None else reason.value,
         "drift": last_change,
-        "held_until": None,
+        "held_until": None if held_until is None else utc_text(held_until),
         "operation": operation,
         "preview": preview,
         "depends_on": depends_on,

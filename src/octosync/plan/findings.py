@@ -75,6 +75,17 @@ FINDINGS: Final = _table(
         "offline", _NOTICE, "A plan was made with --offline: it takes the base for live, and says nothing of what is."
     ),
     Finding(
+        "drift-not-held",
+        _NOTICE,
+        "The activity feed can't be read, so it is not known how young a change on the control plane is: it is changed back "
+        "at once.",
+    ),
+    Finding(
+        "renamed-app",
+        _NOTICE,
+        "An app that is pruned, and a new one has all its targets: model references to the old one end with it.",
+    ),
+    Finding(
         "target-without-assignment",
         _NOTICE,
         "A target is added to an app with deployments: no API assigns these to it, only enabling assigns devices.",

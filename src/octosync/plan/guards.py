@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Final
 
-from octosync.model import Address, Deployment, Kind
+from octosync.model import Address, Deployment, Kind, Reason
 from octosync.plan.actions import (
     Action,
     ArchiveApp,
@@ -81,8 +81,24 @@ def judge(plan: Plan, policy: GuardPolicy) -> tuple[Blocked, ...]:
         *_protected(plan, policy),
         *_during_canary(plan, policy),
         *_live_traffic(plan, policy),
+        *_diverged(plan, policy),
         *_archived(plan),
     )
+
+
+def _diverged(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
+    if policy.allow_diverged:
+        return
+    addresses = tuple(dict.fromkeys(one.address for one in plan.actions if one.reason is Reason.DIVERGED))
+    if addresses:
+        what = f"{len(addresses):,} object{'' if len(addresses) == 1 else 's'}"
+        yield Blocked(
+            guard="diverged",
+            message=f"{what} changed here, and on the control plane to something else",
+            override="--allow-diverged",
+            way_out="Take what is live into the manifest (octosync accept), or agree with who changed it",
+            addresses=addresses,
+        )
 
 
 def curiosity_of(policy: GuardPolicy, authors_since: datetime | None) -> Curiosity:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from octosync.contract import Contract
-from octosync.model import Address, Diagnostic, Kind, Observation, Questions, State
+from octosync.model import Address, Diagnostic, Kind, Observation, Questions, Reason, State
 from octosync.plan.actions import Action
 from octosync.plan.authors import last_changes
+from octosync.plan.base import Base
 from octosync.plan.capabilities import Capabilities, DeployPolicy, propose_capabilities
+from octosync.plan.holding import Held, held_until, unheld
 from octosync.plan.moves import held_elsewhere, hold_back_halves, link_moves
-from octosync.plan.notices import notices_of
+from octosync.plan.notices import notices_of, renames
 from octosync.plan.optimizing import Optimized, choose_canaries
 from octosync.plan.order import in_order
 from octosync.plan.plan import LeftAlone, Plan
 from octosync.plan.questions import Curiosity, questions_of
 from octosync.plan.scope import Scope, scope_of
+from octosync.plan.threeway import Resolved, resolve, undisputed
+from octosync.plan.verdicts import Verdict
 
 
 def make_plan(
@@ -28,23 +32,32 @@ def make_plan(
     now: datetime,
     deploy: DeployPolicy | None = None,
     curiosity: Curiosity | None = None,
+    base: Base | None = None,
+    prune: bool = False,
+    hold: timedelta | None = None,
 ) -> Plan:
     """Make the plan that turns live state into desired state, touching nothing that is not declared.
 
     `now` (with a zone) decides which suspensions are in force. Apps that could not be read become the plan's `errors`. What
     has to be asked for a whole plan, as far as `curiosity` goes, are its `questions`.
+
+    With a `base`, what it declared and the manifests no longer do is removed, and its apps that are gone are archived with
+    `prune`; what somebody changed on the control plane is told from what changed here, and held for as long as `hold`.
     """
     deploy = deploy or DeployPolicy()
-    scope = scope_of(desired, live, contract=contract, now=now)
-    changes, waiting = _changes(scope)
-    planned = [app for slug in scope.proposals if not (app := desired.apps[slug]).archived]
+    compared, held = _compared(desired, live, base, contract=contract, now=now, prune=prune, hold=hold)
+    scope = scope_of(compared.desired, live, contract=contract, now=now, removed=compared.removed)
+    changes, waiting = _changes(scope, compared)
+    planned = [app for slug in scope.proposals if not (app := compared.desired.apps[slug]).archived]
     capabilities = propose_capabilities(planned, live, changes, deploy)
     optimized = choose_canaries(capabilities.better, live.state, live, deploy)
     actions = (*changes, *capabilities.actions, *optimized.actions)
+    shown = (*actions, *(one.action for one in held))
+    everything = State.of(*{**compared.desired.apps, **desired.apps}.values())
     questions = Questions()
     if curiosity is not None:
         questions = questions_of(
-            actions,
+            shown,
             live,
             curiosity,
             previews=capabilities.previews,
@@ -52,24 +65,27 @@ def make_plan(
             canaries=optimized.asks_for_canaries,
         )
     return Plan(
-        desired=desired,
+        desired=everything,
         actions=in_order(actions),
-        unchanged=_unchanged(scope, capabilities, optimized),
+        held=held,
+        unchanged=_unchanged(scope, capabilities, optimized, compared, held),
         errors=dict(sorted(scope.errors.items())),
         archived_undeclared=tuple(scope.archived_undeclared),
-        left_alone=_left_alone(scope, capabilities, live),
+        left_alone=_left_alone(scope, capabilities, live, compared, prune=prune),
         diagnostics=_sorted(
             (
                 *waiting,
                 *held_elsewhere(actions, live.state),
-                *notices_of(actions, desired, live.state),
+                *notices_of(actions, everything, live.state),
+                *(renames(actions, desired, base) if base is not None else ()),
+                *unheld(compared.drifted, live, actions, hold),
                 *capabilities.diagnostics,
             )
         ),
         fingerprints=_fingerprints(scope, capabilities),
         live_counts=_live_counts(live.state),
         recommendations=optimized.recommendations,
-        last_changes=last_changes(actions, live),
+        last_changes=last_changes(shown, live),
         canaries=tuple(one for app in live.state for one in app.deployments if one.canary is not None),
         traffic={slug: stats.total for slug, stats in sorted(live.routing.items()) if stats.total},
         questions=questions,
@@ -77,21 +93,61 @@ def make_plan(
     )
 
 
-def _changes(scope: Scope) -> tuple[tuple[Action, ...], tuple[Diagnostic, ...]]:
+def _compared(
+    desired: State,
+    live: Observation,
+    base: Base | None,
+    *,
+    contract: Contract,
+    now: datetime,
+    prune: bool,
+    hold: timedelta | None,
+) -> tuple[Resolved, tuple[Held, ...]]:
+    """Return what is planned of the tree, and the changes that are held."""
+    if base is None:
+        return undisputed(desired), ()
+    compared = resolve(desired, live, base, now=now, prune=prune)
+    until = held_until(compared.drifted, live, now=now, hold=hold)
+    if not until:
+        return compared, ()
+
+    def is_held(address: Address, verdict: Verdict) -> bool:
+        return verdict is Reason.DRIFT and address in until
+
+    def acts(address: Address, verdict: Verdict) -> bool:
+        return isinstance(verdict, Reason) and not is_held(address, verdict)
+
+    later = resolve(desired, live, base, now=now, acts=is_held)
+    changes, _ = _changes(scope_of(later.desired, live, contract=contract, now=now), later)
+    held = (Held(change, until[change.address]) for change in changes if change.address in until)
+    return (
+        resolve(desired, live, base, now=now, prune=prune, acts=acts),
+        tuple(sorted(held, key=lambda one: one.action.address.sort_key)),
+    )
+
+
+def _changes(scope: Scope, compared: Resolved) -> tuple[tuple[Action, ...], tuple[Diagnostic, ...]]:
     """Return the actions on apps and their objects, moves linked, and what is said of those that wait for a suspended app."""
     proposals = {**scope.proposals, **scope.suspended}
-    every = link_moves(action for proposal in proposals.values() for action in proposal.actions)
+    every = link_moves(compared.explained(action) for proposal in proposals.values() for action in proposal.actions)
     held = [action for action in every if action.address.app in scope.suspended]
     return hold_back_halves((action for action in every if action.address.app in scope.proposals), held)
 
 
-def _unchanged(scope: Scope, capabilities: Capabilities, optimized: Optimized) -> tuple[Address, ...]:
+def _unchanged(
+    scope: Scope, capabilities: Capabilities, optimized: Optimized, compared: Resolved, held: Iterable[Held]
+) -> tuple[Address, ...]:
     acted_on = {action.address for action in optimized.actions}
-    objects = (address for proposal in scope.proposals.values() for address in proposal.unchanged)
+    aside = {*(one.action.address for one in held), *compared.stale, *compared.left_as_live}
+    objects = (
+        address for proposal in scope.proposals.values() for address in proposal.unchanged if address not in aside
+    )
     return tuple(sorted((*objects, *(address for address in capabilities.unchanged if address not in acted_on))))
 
 
-def _left_alone(scope: Scope, capabilities: Capabilities, live: Observation) -> LeftAlone:
+def _left_alone(
+    scope: Scope, capabilities: Capabilities, live: Observation, compared: Resolved, *, prune: bool
+) -> LeftAlone:
     unknown = (address for proposal in scope.proposals.values() for address in proposal.unknown_targets)
     return LeftAlone(
         unmanaged_apps=None if live.unmanaged is None else len(live.unmanaged),
@@ -99,6 +155,9 @@ def _left_alone(scope: Scope, capabilities: Capabilities, live: Observation) -> 
         unknown_targets=tuple(sorted(unknown)),
         undeclared_deployments=tuple(sorted(capabilities.undeclared)),
         rolled_back=tuple(sorted(capabilities.rolled_back)),
+        orphan_apps=() if prune else tuple(sorted(compared.orphans)),
+        stale=tuple(sorted(compared.stale)),
+        released=tuple(sorted(compared.released)),
     )
 
 

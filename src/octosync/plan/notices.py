@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from octosync.model import Deployment, Diagnostic, Section, State
 from octosync.plan.actions import Action, ArchiveApp, DeleteSlot, PutSlot, RegisterTarget, RemoveTarget
+from octosync.plan.base import Base
 from octosync.plan.findings import finding
 
 
@@ -14,6 +15,26 @@ def notices_of(actions: Collection[Action], desired: State, live: State) -> Iter
     yield from _public_clients(desired, live)
     yield from _stranded(actions, desired, live)
     yield from _beyond_reach(actions, live)
+
+
+def renames(actions: Iterable[Action], tree: State, base: Base) -> Iterator[Diagnostic]:
+    """Tell where a pruned app seems to go on under another name: model references to the old one die with it."""
+    for action in actions:
+        before = base.state.apps.get(action.address.app)
+        if not isinstance(action, ArchiveApp) or before is None or action.address.app in tree.apps:
+            continue
+        keys = {target.unique_key for target in before.targets}
+        for app in tree:
+            if keys and app.slug not in base.state.apps and keys <= {target.unique_key for target in app.targets}:
+                references = ", ".join(f"@app/{before.slug}/{slot.capability}" for slot in before.slots)
+                yield finding(
+                    "renamed-app",
+                    action.address,
+                    f"it goes on as `{app.slug}`, by its targets"
+                    + (f"; these end: {references}" if references else ""),
+                    origin=app.origin,
+                    notes=("Whatever names these model references has to name the new app's.",) if references else (),
+                )
 
 
 def _public_clients(desired: State, live: State) -> Iterable[Diagnostic]:

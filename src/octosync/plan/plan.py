@@ -10,6 +10,7 @@ from octosync.errors import OctosyncError
 from octosync.model import Address, Deployment, Diagnostic, Kind, Questions, Section, State
 from octosync.plan.actions import Action, ActionKey, Verb
 from octosync.plan.authors import LastChange
+from octosync.plan.holding import Held
 from octosync.plan.optimizing import Recommendation
 
 
@@ -21,6 +22,9 @@ class LeftAlone:
     alone by their own annotation. `unknown_targets` sit on platforms that octosync does not know. `undeclared_deployments`
     are live in environments that their slot does not declare: there is no API to undeploy. `rolled_back` ones are not
     enabled again.
+
+    With a base: `orphan_apps` it declared, and no manifest does any more. `stale` objects were changed at the base's own
+    revision, and not here. `released` ones stood in a section that is no longer declared.
     """
 
     unmanaged_apps: int | None = None
@@ -28,6 +32,9 @@ class LeftAlone:
     unknown_targets: tuple[Address, ...] = ()
     undeclared_deployments: tuple[Address, ...] = ()
     rolled_back: tuple[Address, ...] = ()
+    orphan_apps: tuple[str, ...] = ()
+    stale: tuple[Address, ...] = ()
+    released: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +43,15 @@ class Plan:
 
     `desired` is the state that it was made for. `errors` are apps that could not be read or planned: a plan that has
     any is never applied, not in part. `archived_undeclared` are live archived apps that the manifests want otherwise.
-    `live_counts` says how many live objects of each kind were read; `fingerprints` cover every object that was compared.
-    `recommendations` are better variants that it does not roll out, `last_changes` who made what it would change back.
-    `canaries` and `traffic` are what guards judge by: running canaries, and how many requests an app had. `questions` are
-    what it still has to know; until they are answered, it is a draft.
+    `held` changes wait for their time. `live_counts` says how many live objects of each kind were read; `fingerprints`
+    cover every object that was compared. `recommendations` are better variants that it does not roll out, `last_changes`
+    who made what it would change back. `canaries` and `traffic` are what guards judge by: running canaries, and how many
+    requests an app had. `questions` are what it still has to know; until they are answered, it is a draft.
     """
 
     desired: State
     actions: tuple[Action, ...] = ()
+    held: tuple[Held, ...] = ()
     unchanged: tuple[Address, ...] = ()
     errors: Mapping[str, OctosyncError] = field(default_factory=dict)
     archived_undeclared: tuple[Address, ...] = ()
@@ -77,6 +85,11 @@ class Plan:
     def errored(self) -> bool:
         """Whether an app could not be read or planned."""
         return bool(self.errors)
+
+    @property
+    def shown(self) -> tuple[Action, ...]:
+        """The actions, and those that are held: all that a report has a row for."""
+        return (*self.actions, *(one.action for one in self.held))
 
     def count(self, verb: Verb) -> int:
         """How many actions have a verb."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from octosync.contract import (
@@ -62,12 +62,17 @@ class Proposal:
     unknown_targets: list[Address] = field(default_factory=list)
 
 
-def propose(desired: App, live: App | None, contract: Contract) -> Proposal:
-    """Compare one app. The caller has dealt with apps that are archived, absent and archived, or undeclared."""
+def propose(
+    desired: App, live: App | None, contract: Contract, *, removed: Collection[Address] = frozenset()
+) -> Proposal:
+    """Compare one app. The caller has dealt with apps that are archived, absent and archived, or undeclared.
+
+    `removed` are objects to be deleted beside those that a list doesn't have that is owned.
+    """
     proposal = Proposal()
     _app(desired, live, proposal)
-    _targets(desired, live, contract, proposal)
-    _slots(desired, live, contract.shapes["slot"], proposal)
+    _targets(desired, live, contract, proposal, removed)
+    _slots(desired, live, contract.shapes["slot"], proposal, removed)
     _inference_config(desired, live, proposal)
     if desired.archived and live is not None:
         updated = _changed(desired.fields, live.fields, APP)
@@ -138,7 +143,9 @@ def _archive(desired: App, fields: JsonObject) -> Action:
     )
 
 
-def _targets(desired: App, live: App | None, contract: Contract, proposal: Proposal) -> None:
+def _targets(
+    desired: App, live: App | None, contract: Contract, proposal: Proposal, removed: Collection[Address]
+) -> None:
     there = {target.unique_key: target for target in (live.targets if live else ())}
     wanted = {target.unique_key: target for target in desired.targets}
     for key, target in wanted.items():
@@ -147,10 +154,8 @@ def _targets(desired: App, live: App | None, contract: Contract, proposal: Propo
             proposal.unchanged.append(target.address)
         else:
             proposal.actions.append(_register(desired, target))
-    if Section.TARGETS not in desired.whole:
-        return
     for key, target in there.items():
-        if key in wanted:
+        if key in wanted or not (Section.TARGETS in desired.whole or target.address in removed):
             continue
         if target.platform not in contract.platforms:
             proposal.unknown_targets.append(target.address)
@@ -191,7 +196,9 @@ def _remove(desired: App, target: Target) -> Action:
     )
 
 
-def _slots(desired: App, live: App | None, shape: ObjectShape, proposal: Proposal) -> None:
+def _slots(
+    desired: App, live: App | None, shape: ObjectShape, proposal: Proposal, removed: Collection[Address]
+) -> None:
     there = {slot.capability: slot for slot in (live.slots if live else ())}
     wanted = {slot.capability for slot in desired.slots}
     for slot in desired.slots:
@@ -201,10 +208,8 @@ def _slots(desired: App, live: App | None, shape: ObjectShape, proposal: Proposa
             proposal.unchanged.append(slot.address)
         else:
             proposal.actions.append(action)
-    if Section.SLOTS not in desired.whole:
-        return
     for slot in there.values():
-        if slot.capability in wanted:
+        if slot.capability in wanted or not (Section.SLOTS in desired.whole or slot.address in removed):
             continue
         fingerprint = proposal.fingerprints[slot.address] = fingerprint_of_slot(slot)
         proposal.actions.append(

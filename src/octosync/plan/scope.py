@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -25,13 +26,23 @@ class Scope:
     archived_undeclared: list[Address] = field(default_factory=list)
 
 
-def scope_of(desired: State, live: Observation, *, contract: Contract, now: datetime) -> Scope:
-    """Compare each declared app with what is live of it, or say why that can't be done."""
-    scope = Scope(errors=dict(live.errors))
+def scope_of(
+    desired: State,
+    live: Observation,
+    *,
+    contract: Contract,
+    now: datetime,
+    removed: Collection[Address] = frozenset(),
+) -> Scope:
+    """Compare each declared app with what is live of it, or say why that can't be done.
+
+    `removed` are objects to be deleted that no list owns which is declared.
+    """
+    scope = Scope(errors={slug: error for slug, error in live.errors.items() if slug in desired.apps})
     for app in desired:
         there = live.state.apps.get(app.slug)
         if app.suspension is not None and app.suspension.holds(now):
-            scope.suspended[app.slug] = _proposal(app, there, contract)
+            scope.suspended[app.slug] = _proposal(app, there, contract, removed)
             scope.errors.pop(app.slug, None)  # it is read in part or not at all
         elif app.slug in scope.errors:
             continue
@@ -42,17 +53,17 @@ def scope_of(desired: State, live: Observation, *, contract: Contract, now: date
         elif there is not None and not app.archived and (unread := app.sections - there.whole):
             scope.errors[app.slug] = _not_read(app, unread)
         else:
-            scope.proposals[app.slug] = _proposal(app, there, contract)
+            scope.proposals[app.slug] = _proposal(app, there, contract, removed)
     return scope
 
 
-def _proposal(app: App, there: App | None, contract: Contract) -> Proposal:
+def _proposal(app: App, there: App | None, contract: Contract, removed: Collection[Address]) -> Proposal:
     if app.archived and there is None:
         return Proposal()  # never created just to be archived
     if app.archived and there is not None and there.archived:
         # Its children are neither read nor planned.
         return Proposal([], [app.address], {app.address: fingerprint_of_app(there.fields, archived=True)})
-    return propose(app, there, contract)
+    return propose(app, there, contract, removed=removed)
 
 
 def _app_to_extend_is_missing(app: App) -> OctosyncError:

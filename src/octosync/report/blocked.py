@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from octosync.plan import Blocked, Override, RunInfo, way_out_of
+from octosync.plan import Blocked, Override, RunInfo, trailer_of, way_out_of
 from octosync.report.ink import Ink
 from octosync.report.plain import visible
 from octosync.report.words import listed
@@ -36,6 +36,9 @@ def blocked_lines(
         still = any(one.override is None for one in blocked)
         label = "If the rest is meant, after that:" if still else "If this is meant:"
         yield f"  {label}   {visible(' '.join((about.apply_command, *_in_force(blocked, overrides), *flags)))}"
+    if lines := [line for one in blocked if (line := trailer_of(one, about)) is not None]:
+        allows = " ".join(line.removeprefix("Octosync-Allow: ") for line in lines)
+        yield f"  In a commit:       {visible(f'Octosync-Allow: {allows}')}"
 
 
 def _in_force(blocked: Sequence[Blocked], overrides: Sequence[Override]) -> Iterator[str]:

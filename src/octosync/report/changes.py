@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from octosync.contract import preset_of
@@ -16,6 +16,7 @@ from octosync.plan import (
     DeleteSlot,
     EnableCapability,
     FieldChange,
+    Held,
     LastChange,
     OptimizeCapability,
     PutInferenceConfig,
@@ -38,6 +39,7 @@ from octosync.report.words import (
     key_words,
     last_change_words,
     reason_words,
+    time_words,
 )
 
 SYMBOLS: Final = {
@@ -84,12 +86,14 @@ def group_of(
     sensitivity: Sensitivity,
     full: bool,
     last_changes: Mapping[Address, LastChange],
+    held: Sequence[Held] = (),
 ) -> Group:
-    """Make an app's group; `unchanged` objects get a row each, `blocked` ones a mark in front.
+    """Make an app's group; `unchanged` and `held` objects get a row each, `blocked` ones a mark in front.
 
     `last_changes` say who made what is changed back.
     """
-    origins = [origin for origin in (app.origin, *(action.origin for action in actions)) if origin is not None]
+    every = (*actions, *(one.action for one in held))
+    origins = [origin for origin in (app.origin, *(action.origin for action in every)) if origin is not None]
     file = origins[0].file if origins else ""
     limit = None if full else LIMIT
     rows = [
@@ -99,6 +103,13 @@ def group_of(
         )
         for action in actions
     ]
+    rows.extend(
+        (
+            (False, one.action.address.sort_key),
+            _held(one, _row(one.action, file, frozenset(), sensitivity, limit, last_changes)),
+        )
+        for one in held
+    )
     rows.extend(((False, address.sort_key), _unchanged(address, app, file)) for address in unchanged)
     return Group(slug, file, tuple(row for _, row in sorted(rows, key=lambda pair: pair[0])))
 
@@ -157,6 +168,12 @@ def _row(  # noqa: PLR0917 — an action, and how a row shows it
     )
 
 
+def _held(one: Held, row: Row) -> Row:
+    """Say until when a change waits; nothing is lost until then."""
+    remark = f"{row.remark}, held until {time_words(one.until)}".removeprefix(", ")
+    return replace(row, remark=remark, destructive=False)
+
+
 def _unchanged(address: Address, app: App, file: str) -> Row:
     _, origin = declared_of(address, app)
     remark = "deployed" if address.kind is Kind.CAPABILITY else "as declared"
@@ -201,6 +218,8 @@ def _remark(action: Action) -> str:
             return f"moves from {visible(app)}"
         case ArchiveApp(reason=Reason.DIFFERS):
             return "declared as archived: there is no way back"
+        case ArchiveApp():
+            return f"{reason_words(action.reason)}: there is no way back"
         case RemoveTarget(reason=Reason.DIFFERS):
             return f"not in the manifest, {_LOST_DEVICES}"
         case RemoveTarget():

@@ -14,7 +14,7 @@ def exit_code_of_plan(plan: Plan, blocked: Sequence[Blocked], *, detailed: bool)
     return worst(
         *([ExitCode.ERROR] if plan.errored else []),
         *([ExitCode.GUARDED] if blocked else []),
-        *([ExitCode.CHANGES] if detailed and plan.actions else []),
+        *([ExitCode.CHANGES] if detailed and plan.shown else []),
     )
 
 

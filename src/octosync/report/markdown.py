@@ -131,7 +131,8 @@ def _title(planned: Planned, totals: str, facts: Sequence[str]) -> Part:
 
 
 def _totals(plan: Plan) -> str:
-    return planned_words(plan.actions) or nothing_words(plan)
+    held = f"{len(plan.held):,} held" if plan.held else ""
+    return "; ".join(filter(None, (planned_words(plan.actions) or nothing_words(plan), held)))
 
 
 def _facts(planned: Planned) -> list[str]:
@@ -252,7 +253,7 @@ def _going_on(command: str | None) -> Iterator[Part]:
 
 
 def _keeping(planned: Planned) -> Iterator[Part]:
-    command = keep_command(planned.plan.actions, planned.about) if planned.command == "plan" else None
+    command = keep_command(planned.plan.shown, planned.about) if planned.command == "plan" else None
     if command is not None:
         yield Part(_END, (f"To keep what is live instead:\n\n{fence('sh', [command])}", ""))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from octosync.model import Address, Diagnostic, Sensitivity
-from octosync.plan import Action, Blocked, Override, Plan, RunInfo, all_diagnostics
+from octosync.plan import Action, Blocked, Held, Override, Plan, RunInfo, all_diagnostics
 from octosync.report.blocked import blocked_lines, override_words
 from octosync.report.capabilities import recommendation_lines
 from octosync.report.changes import Group, group_lines, group_of
@@ -54,7 +54,7 @@ def render_plan(
         *(diagnostic_lines(one, ink) for one in all_diagnostics(plan, diagnostics)),
         recommendation_lines(plan.recommendations),
         left_alone_lines(plan),
-        _closing(plan, about, blocked, ink, keep=keep_command(plan.actions, about) if command == "plan" else None),
+        _closing(plan, about, blocked, ink, keep=keep_command(plan.shown, about) if command == "plan" else None),
     ]
     return text_of(_apart(blocks))
 
@@ -95,6 +95,9 @@ def groups_of(plan: Plan, blocked: Sequence[Blocked], sensitivity: Sensitivity, 
     """Make the groups of all apps that have rows: of those that change, and with `full` of those that don't."""
     marked = frozenset(address for one in blocked for address in one.addresses)
     actions: dict[str, tuple[Action, ...]] = dict(plan.by_app())
+    held: dict[str, list[Held]] = {}
+    for one in plan.held:
+        held.setdefault(one.action.address.app, []).append(one)
     unchanged: dict[str, list[Address]] = {}
     for address in plan.unchanged if full else ():
         unchanged.setdefault(address.app, []).append(address)
@@ -108,14 +111,16 @@ def groups_of(plan: Plan, blocked: Sequence[Blocked], sensitivity: Sensitivity, 
             sensitivity=sensitivity,
             full=full,
             last_changes=plan.last_changes,
+            held=held.get(slug, ()),
         )
-        for slug in sorted({*actions, *unchanged})
+        for slug in sorted({*actions, *held, *unchanged})
     )
 
 
 def _closing(plan: Plan, about: RunInfo, blocked: Sequence[Blocked], ink: Ink, *, keep: str | None) -> Iterator[str]:
     planned, rest = planned_words(plan.actions), rest_words(plan)
     line = f"{ink.bold('Plan:')} {planned}." if planned else ink.bold(nothing_words(plan))
+    line += f" {len(plan.held):,} held." if plan.held else ""
     line += f" {rest}." if rest else ""
     if plan.errors:
         line += f" {ink.red('Incomplete')}: {incomplete_words(plan)}."

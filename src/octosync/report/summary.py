@@ -75,11 +75,20 @@ def left_alone_lines(plan: Plan) -> Iterator[str]:
     if plan.left_alone.undeclared_deployments:
         where = ", ".join(visible(str(address)) for address in plan.left_alone.undeclared_deployments)
         yield f"Deployed and not declared, left alone (there is no API to undeploy): {where}"
+    left = plan.left_alone
+    for addresses, words in (
+        (left.stale, "Changed at the base's revision and not here, left alone until this branch has it"),
+        (left.released, "In a section that is no longer declared, left as it is"),
+    ):
+        if addresses:
+            yield f"{words}: {', '.join(visible(str(address)) for address in addresses)}"
+    if left.orphan_apps:
+        yield f"No longer in any manifest, left alone (--prune archives): {', '.join(map(visible, left.orphan_apps))}"
 
 
 def _apps_left(plan: Plan) -> tuple[int, list[str]]:
     """Count the apps that are as declared, and say what else there is."""
-    touched = {action.address.app for action in plan.actions}
+    touched = {action.address.app for action in plan.shown}
     aside = touched | {*plan.errors, *plan.left_alone.suspended} | {a.app for a in plan.archived_undeclared}
     others = []
     if plan.left_alone.suspended:
