@@ -416,11 +416,11 @@ def _reads(tree: State, base: Base, *, prune: bool) -> Iterator[App]:
         if before is None:
             yield app
             continue
-        gone = {
-            Section.TARGETS: {one.address for one in before.targets} - {one.address for one in app.targets},
-            Section.SLOTS: {one.address for one in before.slots} - {one.address for one in app.slots},
-            Section.INFERENCE_CONFIG: {before.inference_config} - {None} if app.inference_config is None else set(),
+        lost = {
+            Section.TARGETS: bool({one.address for one in before.targets} - {one.address for one in app.targets}),
+            Section.SLOTS: bool({one.address for one in before.slots} - {one.address for one in app.slots}),
+            Section.INFERENCE_CONFIG: before.inference_config is not None and app.inference_config is None,
         }
-        more = {section for section, lost in gone.items() if lost and section not in before.whole}
+        more = {section for section, is_lost in lost.items() if is_lost and section not in before.whole}
         if app.declared or app.sections or more:
             yield replace(app, whole=app.whole | more)

@@ -119,8 +119,9 @@ def groups_of(plan: Plan, blocked: Sequence[Blocked], sensitivity: Sensitivity, 
 
 def _closing(plan: Plan, about: RunInfo, blocked: Sequence[Blocked], ink: Ink, *, keep: str | None) -> Iterator[str]:
     planned, rest = planned_words(plan.actions), rest_words(plan)
-    line = f"{ink.bold('Plan:')} {planned}." if planned else ink.bold(nothing_words(plan))
-    line += f" {len(plan.held):,} held." if plan.held else ""
+    held = f"{len(plan.held):,} held" if plan.held else ""
+    counts = "; ".join(filter(None, (planned, held)))
+    line = f"{ink.bold('Plan:')} {counts}." if counts else ink.bold(nothing_words(plan))
     line += f" {rest}." if rest else ""
     if plan.errors:
         line += f" {ink.red('Incomplete')}: {incomplete_words(plan)}."

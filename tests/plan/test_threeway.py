@@ -1,0 +1,542 @@
+"""Three ways: what changed here is told from what changed on the control plane, unit by unit, and nothing else is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.golden import assert_golden
+from tests.support.scenes import SENSITIVITY, document_of, run_info
+from tests.support.states import NOW, child_app, desired_app, live_app, observation, plan_of
+
+from octosync.errors import Missing, Unavailable
+from octosync.model import Address, App, Event, Observation, Origin, Reason, State
+from octosync.plan import Curiosity, GuardPolicy, Plan, judge
+from octosync.plan.base import Base
+from octosync.plan.threeway import to_read
+from octosync.report import render_plan
+
+HOLD = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of unit: how the tree declares a value of it, and how it is live. Values are 0, 1, 2; None is undeclared."""
+
+    name: str
+    declared: Callable[[Any], App]
+    live: Callable[[Any], App]
+    address: Address
+
+
+def app_with(**sections: Any) -> App:
+    """Declare app a, with a slot field, a config or app fields."""
+    return desired_app("a", **sections)
+
+
+POLICIES = ("local_first", "local_only", "cloud_only")
+SLOT = Address.of_slot("a", "chat")
+
+
+def field_kind(name: str, values: tuple[Any, ...]) -> Kind:
+    """Make the kind of a slot's field."""
+    return Kind(
+        name,
+        lambda value: app_with(slots={"chat": {} if value is None else {name: values[value]}}),
+        lambda value: live_app("a", slots={"chat": {name: values[value]}}),
+        SLOT,
+    )
+
+
+# Value 0 of each is what the control plane has where nobody declares anything.
+KINDS = (
+    field_kind("serving_policy", POLICIES),
+    field_kind("preferred_engines", ([], ["coreml"], ["mlx"])),
+    field_kind("bindings", ([], [{"binding_key": "b"}], [{"binding_key": "c"}])),
+    field_kind("model_variant_id", (None, "v1", "v2")),
+    Kind(
+        "description",
+        lambda value: app_with(fields={} if value is None else {"description": (None, "one", "two")[value]}),
+        lambda value: live_app("a", description=(None, "one", "two")[value]),
+        Address.of_app("a"),
+    ),
+    Kind(
+        "inference config",
+        lambda value: child_app("a") if value is None else child_app("a", config=(None, {"n": 1}, {"n": 2})[value]),
+        lambda value: live_app("a", config=(None, {"n": 1}, {"n": 2})[value]),
+        Address.of_inference_config("a"),
+    ),
+)
+IDS = [kind.name for kind in KINDS]
+
+
+def plan3(tree: App | None, base: App | None, live: App | Observation | None, **more: Any) -> Plan:
+    """Plan a tree against a base and live; `tip` and `attempted` are apps of one state each."""
+    tip, attempted = more.pop("tip", None), more.pop("attempted", ())
+    known = Base(
+        state=State.of(*([base] if base else [])),
+        tip=None if tip is None else State.of(*tip),
+        attempted=tuple(State.of(one) for one in attempted),
+        unknown=more.pop("unknown", frozenset()),
+    )
+    seen = live if isinstance(live, Observation) else observation(*([live] if live else []))
+    return plan_of([tree] if tree else [], seen, base=known, **more)
+
+
+def reason(plan: Plan, address: Address) -> Reason | None:
+    """Return why an object changes; None: it doesn't."""
+    return next((action.reason for action in plan.actions if action.address == address), None)
+
+
+# Tree, base, live, and the reason: the table of the rules, by values. 1 is what was declared.
+TABLE = [
+    (1, 1, 1, None),
+    (2, 1, 1, Reason.MANIFEST_CHANGED),
+    (1, 1, 2, Reason.DRIFT),
+    (1, 1, 0, Reason.DRIFT),
+    (2, 1, 2, None),
+    (2, 1, 0, Reason.DIVERGED),
+    (1, None, 2, Reason.MANIFEST_CHANGED),
+    (1, None, 1, None),
+    (None, 1, 1, Reason.REMOVED),
+    (None, 1, 0, None),
+    (None, None, 2, None),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=IDS)
+@pytest.mark.parametrize(("tree", "base", "live", "wanted"), TABLE)
+def test_the_table(kind: Kind, tree: int | None, base: int | None, live: int, wanted: Reason | None) -> None:
+    """Every row of the table, for every kind of field: who changed it decides why it is planned, and whether at all."""
+    made = plan3(kind.declared(tree), kind.declared(base), kind.live(live))
+    if kind.name == "inference config" and wanted is not None and live == 0 and tree not in {None, 0}:
+        assert reason(made, kind.address) in {wanted, Reason.NEW}
+        return
+    assert reason(made, kind.address) is wanted
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=IDS)
+def test_what_nobody_declares_any_more_returns_to_its_default(kind: Kind) -> None:
+    """A removed field is what it would be had it never been declared, and a second plan is empty."""
+    if kind.name == "inference config":
+        made = plan3(kind.declared(None), kind.declared(1), kind.live(1))
+        assert [action.verb.value for action in made.actions] == ["delete"]
+        return
+    made = plan3(kind.declared(None), kind.declared(1), kind.live(1))
+    (action,) = made.actions
+    after = live_app("a", **_as_live(action.after, kind))
+    assert not plan3(kind.declared(None), kind.declared(1), after).actions
+
+
+def _as_live(after: Any, kind: Kind) -> dict[str, Any]:
+    if kind.address == SLOT:
+        return {"slots": {"chat": after}}
+    return {"description": after.get("description")}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=IDS)
+@pytest.mark.parametrize("live", [0, 1, 2])
+def test_what_moved_on_elsewhere_is_stale(kind: Kind, live: int) -> None:
+    """Equal to its base, but changed at the base's revision: whatever is live, it is left alone and listed."""
+    made = plan3(kind.declared(1), kind.declared(1), kind.live(live), tip=[kind.declared(2)])
+    assert made.actions == ()
+    assert made.left_alone.stale == (kind.address,)
+    assert kind.address not in made.unchanged
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=IDS)
+def test_what_an_unfinished_apply_left_is_our_own(kind: Kind) -> None:
+    """A live value that an attempted revision declared is neither drift nor diverged, and is held for nobody."""
+    attempted = [kind.declared(2)]
+    assert reason(plan3(kind.declared(1), kind.declared(1), kind.live(2), attempted=attempted), kind.address) is (
+        Reason.MANIFEST_CHANGED
+    )
+    gone = plan3(kind.declared(None), kind.declared(1), kind.live(2), attempted=attempted)
+    assert reason(gone, kind.address) is Reason.REMOVED
+
+
+def targets(*keys: str, **more: Any) -> App:
+    """Declare an app with a whole list of targets."""
+    return desired_app("a", targets=keys, **more)
+
+
+def there(*keys: str) -> App:
+    """Make the live app with targets."""
+    return live_app("a", targets=keys)
+
+
+TARGET = Address.of_target("a", "ios", "x")
+
+
+@pytest.mark.parametrize(
+    ("tree", "base", "live", "wanted"),
+    [
+        (targets("ios:x"), targets(), there(), ("create", Reason.NEW)),
+        (targets("ios:x"), targets("ios:x"), there(), ("create", Reason.DRIFT)),
+        (targets(), targets(), there("ios:x"), ("delete", Reason.DRIFT)),
+        (targets(), targets("ios:x"), there("ios:x"), ("delete", Reason.REMOVED)),
+        (targets(), targets("ios:x"), there(), None),
+        (targets(), desired_app("a"), there("ios:x"), ("delete", Reason.MANIFEST_CHANGED)),
+        (desired_app("a"), targets("ios:x"), there("ios:x"), None),
+        (child_app("a"), child_app("a", targets=["ios:x"]), there("ios:x"), ("delete", Reason.REMOVED)),
+        (child_app("a"), child_app("a"), there("ios:x"), None),
+    ],
+    ids=[
+        "new",
+        "deleted by hand",
+        "added by hand",
+        "removed",
+        "removed, gone",
+        "list first declared",
+        "section released",
+        "child removed",
+        "not ours",
+    ],
+)
+def test_the_table_for_objects(tree: App, base: App, live: App, wanted: tuple[str, Reason] | None) -> None:
+    """Every row for the existence of a target, in lists that are owned and in files of its own."""
+    made = plan3(tree, base, live)
+    assert [(action.verb.value, action.reason) for action in made.actions] == ([wanted] if wanted else [])
+
+
+def test_a_section_that_is_let_go_is_left_as_it_is_and_listed() -> None:
+    """Targets, slots, a config and a deploy whose key is gone: nothing is deleted, all is named."""
+    base = desired_app("a", targets=["ios:x"], slots={"chat": {}}, config={"n": 1}, deploy={"chat": "production"})
+    live = live_app("a", targets=["ios:x"], slots={"chat": {}}, config={"n": 1})
+    made = plan3(desired_app("a"), base, live)
+    assert made.actions == ()
+    assert list(map(str, made.left_alone.released)) == [
+        "app/a/target/ios:x",
+        "app/a/slot/chat",
+        "app/a/inference-config",
+    ]
+    still = plan3(desired_app("a", slots={"chat": {}}), base, live)
+    assert "app/a/capability/chat@production" in map(str, still.left_alone.released)
+
+
+def test_an_app_that_vanishes_is_an_orphan() -> None:
+    """It is listed and left alone with all its children; with prune it is archived, and nothing else of it is touched."""
+    base, live = targets("ios:x"), there("ios:x")
+    made = plan3(None, base, live)
+    assert (made.actions, made.left_alone.orphan_apps) == ((), ("a",))
+    pruned = plan3(None, base, live, prune=True)
+    assert [(one.verb.value, one.reason) for one in pruned.actions] == [("archive", Reason.REMOVED)]
+    assert pruned.left_alone.orphan_apps == ()
+    assert plan3(None, base, None, prune=True).actions == ()
+    assert plan3(None, base, live_app("a", archived=True), prune=True).actions == ()
+
+
+def test_an_orphan_that_is_protected_stays_so() -> None:
+    """Protection in the base protects what the tree no longer has, and what it no longer protects."""
+    base = targets("ios:x", protected=True)
+    pruned = plan3(None, base, there("ios:x"), prune=True)
+    assert "protected" in [one.guard for one in judge(pruned, GuardPolicy())]
+    emptied = plan3(targets(), base, there("ios:x"))
+    assert "protected" in [one.guard for one in judge(emptied, GuardPolicy())]
+
+
+def test_children_that_vanish_without_their_app_are_deleted() -> None:
+    """A file of a child alone that is gone: its object is deleted, though nothing in the tree names the app."""
+    base = child_app("a", targets=["ios:x"], slots={"chat": {}}, config={"n": 1})
+    live = live_app("a", targets=["ios:x", "ios:y"], slots={"chat": {}, "tts": {}}, config={"n": 1})
+    made = plan3(None, base, live)
+    assert sorted(str(action.address) for action in made.actions) == [
+        "app/a/inference-config",
+        "app/a/slot/chat",
+        "app/a/target/ios:x",
+    ]
+    assert {action.reason for action in made.actions} == {Reason.REMOVED}
+
+
+def test_a_failed_read_is_no_absence() -> None:
+    """What is to be removed and could not be read is an error of its app."""
+    base = child_app("a", targets=["ios:x"])
+    failed = observation(errors={"a": Unavailable("unavailable", "503")})
+    assert set(plan3(None, base, failed).errors) == {"a"}
+
+
+def test_what_is_removed_has_its_place_in_the_base() -> None:
+    """The row of a deleted object points to where the base declared it."""
+    origin = Origin("3f9d2c1:apps/a.yaml", 7, 5)
+    base = targets("ios:x")
+    base = replace(base, targets=tuple(replace(one, origin=origin) for one in base.targets))
+    (action,) = plan3(targets(), base, there("ios:x")).actions
+    assert action.origin == origin
+
+
+def test_an_app_that_main_archived_or_removed_meanwhile_is_stale() -> None:
+    """A branch that doesn't have that yet leaves the whole app alone."""
+    tree = base = targets("ios:x")
+    for tip in ([], [targets("ios:x", archived=True)]):
+        made = plan3(tree, base, there(), tip=tip)
+        assert (made.actions, made.left_alone.stale) == ((), (Address.of_app("a"),))
+
+
+def test_an_object_that_main_added_meanwhile_is_not_deleted() -> None:
+    """A list that this branch owns doesn't delete what main has added to it since."""
+    made = plan3(targets("ios:x"), targets("ios:x"), there("ios:x", "ios:y"), tip=[targets("ios:x", "ios:y")])
+    assert made.actions == ()
+
+
+def test_a_row_shows_the_gravest_reason_and_stale_fields_go_into_the_put_as_they_are_live() -> None:
+    """One field changed here, one drifted, one is stale: one PUT, as drift, with the stale one as it is live."""
+    base = desired_app("a", slots={"chat": {"serving_policy": "local_first", "preferred_engines": ["mlx"]}})
+    tree = desired_app("a", slots={"chat": {"serving_policy": "local_only", "preferred_engines": ["mlx"]}})
+    live = live_app("a", slots={"chat": {"serving_policy": "local_first", "preferred_engines": ["coreml"]}})
+    (action,) = plan3(tree, base, live).actions
+    assert action.reason is Reason.DRIFT
+    tip = desired_app("a", slots={"chat": {"serving_policy": "local_first", "preferred_engines": ["coreml"]}})
+    made = plan3(tree, base, live, tip=[tip])
+    (action,) = made.actions
+    assert action.reason is Reason.MANIFEST_CHANGED
+    assert action.body is not None
+    assert action.body["preferred_engines"] == ["coreml"]
+    assert made.left_alone.stale == (SLOT,)
+
+
+def test_what_somebody_changed_to_something_else_is_refused() -> None:
+    """Diverged: their work would be undone, so a guard refuses it, and its flag allows it."""
+    kind = KINDS[0]
+    made = plan3(kind.declared(1), kind.declared(0), kind.live(2))
+    (blocked,) = judge(made, GuardPolicy())
+    assert (blocked.guard, blocked.override, blocked.addresses) == ("diverged", "--allow-diverged", (SLOT,))
+    assert judge(made, GuardPolicy(allow_diverged=True)) == ()
+
+
+def test_an_app_that_goes_on_under_another_name_is_told() -> None:
+    """A pruned app whose targets all are a new one's: the model references that end are named."""
+    base = desired_app("a", targets=["ios:x"], slots={"chat": {}})
+    known = Base(state=State.of(base))
+    live = live_app("a", targets=["ios:x"], slots={"chat": {}})
+    made = plan_of([desired_app("b", targets=["ios:x"])], live, base=known, prune=True)
+    told = next(one for one in made.diagnostics if one.rule == "renamed-app")
+    assert "`b`" in told.summary
+    assert "@app/a/chat" in told.summary
+
+
+# -- holding
+
+
+def event(minutes: float, **more: Any) -> Event:
+    """Make an event about the slot, so many minutes ago."""
+    return Event(
+        **{
+            "id": "evt_1",
+            "app": "a",
+            "actor": "ana",
+            "resource": ("slot", "chat"),
+            "at": NOW - timedelta(minutes=minutes),
+            **more,
+        }
+    )
+
+
+def drifted(feed: Any, *, tree: App | None = None, cut: bool = False, hold: timedelta | None = HOLD) -> Plan:
+    """Plan a slot whose policy somebody changed, with this feed."""
+    kind = KINDS[0]
+    seen = observation(kind.live(2), org_feed=feed, org_feed_is_cut=cut)
+    curious = Curiosity(canaries=False, traffic=False, authors_since=NOW - HOLD)
+    return plan3(tree or kind.declared(1), kind.declared(1), seen, hold=hold, curiosity=curious)
+
+
+def test_fresh_drift_is_held_and_old_drift_healed() -> None:
+    """Younger than the hold: shown with its end, not applied, in no guard. Older, or in no feed: planned."""
+    held = drifted((event(10),))
+    assert held.actions == ()
+    (one,) = held.held
+    assert (one.action.address, one.action.reason, one.until) == (SLOT, Reason.DRIFT, NOW + timedelta(minutes=20))
+    assert held.last_changes[SLOT].event.actor == "ana"
+    assert SLOT not in held.unchanged
+    for feed in ((event(31),), (), (event(10, resource=("slot", "tts")),)):
+        assert [action.address for action in drifted(feed).actions] == [SLOT]
+
+
+def test_an_event_that_names_no_object_holds_its_whole_app() -> None:
+    """Where the feed doesn't say of what, the app's newest change counts."""
+    assert drifted((event(1, resource=None),)).held
+
+
+def test_a_feed_that_does_not_reach_back_holds() -> None:
+    """What may be young is treated so; with the whole feed read, not."""
+    assert drifted((event(1, app="b"),), cut=True).held
+    assert not drifted((event(1, app="b"),)).held
+
+
+def test_without_a_feed_drift_is_healed_at_once_and_that_is_said() -> None:
+    """No feed, no hold; a notice says why. With a hold of 0 nothing is held either, and nothing is said."""
+    made = drifted(Missing("unknown-route", "no such route"))
+    assert made.actions
+    assert [one.rule for one in made.diagnostics] == ["drift-not-held"]
+    assert drifted((event(0.1),), hold=timedelta(0)).actions
+    assert not drifted(Missing("unknown-route", "no such route"), hold=timedelta(0)).diagnostics
+
+
+def test_other_fields_of_a_held_object_go_on() -> None:
+    """What changed here is planned with the held field as it is live; the held one is a row of its own."""
+    base = desired_app("a", slots={"chat": {"serving_policy": "local_only"}})
+    tree = desired_app("a", slots={"chat": {"serving_policy": "local_only", "preferred_engines": ["mlx"]}})
+    live = live_app("a", slots={"chat": {"serving_policy": "cloud_only"}})
+    made = plan3(tree, base, observation(live, org_feed=(event(1),)), hold=HOLD)
+    (action,) = made.actions
+    assert [change.path[0] for change in action.fields] == ["preferred_engines"]
+    (held,) = made.held
+    assert {change.path[0] for change in held.action.fields} == {"serving_policy"}
+
+
+def test_a_question_for_the_feed_comes_first() -> None:
+    """As long as the feed was not asked, a plan with drift is a draft that asks for it."""
+    seen = observation(KINDS[0].live(2))
+    curious = Curiosity(canaries=False, traffic=False, authors_since=NOW - HOLD)
+    made = plan3(KINDS[0].declared(1), KINDS[0].declared(1), seen, hold=HOLD, curiosity=curious)
+    assert made.questions.org_feed_since == NOW - HOLD
+
+
+# -- as a whole
+
+fields = st.fixed_dictionaries(
+    {},
+    optional={
+        "serving_policy": st.sampled_from(POLICIES),
+        "preferred_engines": st.sampled_from([[], ["mlx"], ["coreml", "mlx"]]),
+        "public_client_allowed": st.booleans(),
+    },
+)
+
+
+@st.composite
+def apps(draw: st.DrawFn) -> App:
+    """Declare an app in some of its sections, as a document or by children alone."""
+    slots = draw(st.dictionaries(st.sampled_from(["chat", "tts"]), fields))
+    keys = draw(st.lists(st.sampled_from(["ios:x", "ios:y", "macos:z"]), unique=True))
+    config = draw(st.one_of(st.none(), st.fixed_dictionaries({"n": st.integers(0, 2)})))
+    if draw(st.booleans()):
+        return child_app("a", slots=slots, targets=keys, **({"config": config} if config else {}))
+    more: dict[str, Any] = {}
+    if draw(st.booleans()):
+        more["slots"] = slots
+    if draw(st.booleans()):
+        more["targets"] = keys
+    if draw(st.booleans()):
+        more["config"] = config
+    return desired_app("a", fields=draw(st.sampled_from([{}, {"description": "one"}])), **more)
+
+
+def lived(app: App) -> App:
+    """Make an app live as it is declared."""
+    config = app.inference_config
+    return live_app(
+        "a",
+        description=app.fields.get("description"),  # type: ignore[arg-type]
+        targets=[f"{one.platform}:{one.identifier}" for one in app.targets],
+        slots={one.capability: dict(one.fields) for one in app.slots},
+        config=None if config is None else config.config,
+    )
+
+
+@given(app=apps())
+def test_what_is_as_the_base_and_the_tree_have_it_needs_nothing(app: App) -> None:
+    """Tree, base and live alike: an empty plan, and nobody is named stale or released."""
+    made = plan3(app, app, lived(app))
+    assert made.actions == ()
+    assert (made.left_alone.stale, made.left_alone.released, made.held) == ((), (), ())
+
+
+@given(tree=apps(), base=apps())
+def test_without_others_nothing_is_drift(tree: App, base: App) -> None:
+    """Where live is as the base declared it, every change is the tree's own: none is drift or diverged, none is held."""
+    made = plan3(tree, base, observation(lived(base), org_feed=(event(0.1, resource=None),)), hold=HOLD)
+    assert {action.reason for action in made.actions} & {Reason.DRIFT, Reason.DIVERGED} == set()
+    assert made.held == ()
+
+
+@given(app=apps(), other=apps())
+def test_what_neither_declares_is_not_touched(app: App, other: App) -> None:
+    """Whatever is live beside what tree and base declare of an app by its children stays."""
+    tree = replace(child_app("a"), slots=app.slots, targets=app.targets)
+    live = lived(other)
+    named = {*(one.address for one in tree.slots), *(one.address for one in tree.targets)}
+    for action in plan3(tree, tree, live).actions:
+        assert action.address in named
+
+
+def test_what_may_be_removed_is_read() -> None:
+    """Sections that only the base has children in are read, too; lists that were let go, and orphans, are not."""
+    base = Base(state=State.of(child_app("a", targets=["ios:x"]), desired_app("b", slots={"chat": {}})))
+    (read,) = to_read(State.of(), base, prune=False)
+    assert (read.slug, {section.value for section in read.sections}) == ("a", {"targets"})
+    assert [one.slug for one in to_read(State.of(), base, prune=True)] == ["a", "b"]
+    assert to_read(State.of(desired_app("b")), base, prune=False).apps["b"].sections == frozenset()
+
+
+def test_a_three_way_plan_reads_as_people_expect() -> None:
+    """Reasons in words, who and until when, what is stale, released and orphaned, and held ones counted apart."""
+    tree = [
+        desired_app(
+            "a",
+            slots={
+                "chat": {"serving_policy": "local_only"},
+                "tts": {"serving_policy": "local_only"},
+                "vision": {"preferred_engines": ["mlx"]},
+                "ocr": {"serving_policy": "local_only"},
+            },
+            config={"n": 2},
+        ),
+        desired_app("c"),
+    ]
+    base = [
+        desired_app(
+            "a",
+            slots={
+                "chat": {"serving_policy": "local_only"},
+                "tts": {},
+                "vision": {"preferred_engines": ["coreml"]},
+                "ocr": {"serving_policy": "local_only"},
+                "reasoning": {},
+            },
+            config={"n": 1},
+        ),
+        desired_app("b"),
+        desired_app("c", targets=["ios:c"]),
+    ]
+    tip = [
+        replace(
+            base[0],
+            slots=tuple(
+                replace(one, fields={**one.fields, "public_client_allowed": True}) if one.capability == "ocr" else one
+                for one in base[0].slots
+            ),
+        ),
+        *base[1:],
+    ]
+    live = [
+        live_app(
+            "a",
+            slots={
+                "chat": {"serving_policy": "cloud_only"},
+                "tts": {},
+                "vision": {"preferred_engines": ["sherpa-onnx"]},
+                "ocr": {"serving_policy": "cloud_first"},
+                "reasoning": {},
+            },
+            config={"n": 1},
+        ),
+        live_app("c", targets=["ios:c"]),
+    ]
+    seen = observation(*live, org_feed=(event(10),), requests=9)
+    known = Base(state=State.of(*base), tip=State.of(*tip))
+    made = plan_of(tree, seen, base=known, hold=HOLD)
+    about = run_info(trailers=("diverged",))
+    text = render_plan(made, about=about, sensitivity=SENSITIVITY, colour=False, blocked=judge(made, GuardPolicy()))
+    assert_golden(Path(__file__).parent / "golden" / "threeway.txt", text)
+    document: Any = document_of(made, about=about, blocked=judge(made, GuardPolicy()))
+    assert document["summary"]["held"] == 1
+    assert document["blocked"][0]["trailer"] == "Octosync-Allow: diverged"
+    assert [row["held_until"] for row in document["resource_changes"] if row["held_until"]] == ["2030-01-01T12:20:00Z"]
+    assert document["scope"]["left_alone"]["orphan_apps"] == ["b"]
+    assert document["scope"]["left_alone"]["released"] == ["app/c/target/ios:c"]
