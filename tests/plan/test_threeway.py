@@ -377,6 +377,14 @@ def test_without_a_feed_drift_is_healed_at_once_and_that_is_said() -> None:
     assert not drifted(Missing("unknown-route", "no such route"), hold=timedelta(0)).diagnostics
 
 
+def test_an_app_that_is_not_there_at_all_comes_back_at_once() -> None:
+    """Archiving has no way back, so an app that is absent was never archived by hand: it is made again, with all it had."""
+    app = targets("ios:x")
+    made = plan3(app, app, observation(org_feed=(event(1, resource=None),)), hold=HOLD)
+    assert [(one.verb.value, one.reason) for one in made.actions] == [("create", Reason.DRIFT)] * 2
+    assert made.held == ()
+
+
 def test_other_fields_of_a_held_object_go_on() -> None:
     """What changed here is planned with the held field as it is live; the held one is a row of its own."""
     base = desired_app("a", slots={"chat": {"serving_policy": "local_only"}})

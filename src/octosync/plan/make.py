@@ -107,7 +107,9 @@ def _compared(
     if base is None:
         return undisputed(desired), ()
     compared = resolve(desired, live, base, now=now, prune=prune)
-    until = held_until(compared.drifted, live, now=now, hold=hold)
+    # What an app had that is not there at all comes back with it, or not at all.
+    drifted = {address for address in compared.drifted if address.app in live.state.apps}
+    until = held_until(drifted, live, now=now, hold=hold)
     if not until:
         return compared, ()
 
