@@ -11,9 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+import click
 import pytest
 from tests.support.desks import Office
 from tests.support.invoking import Desk, Ran
+
+from octosync.cli.commands import Command
+from octosync.cli.root import octosync
 
 ESCAPE = "\x1b["
 DOWN = {"operation": "*", "action": "status", "status": 501, "times": None}
@@ -137,7 +141,9 @@ def test_a_listener_less_stderr_ends_no_run(office: Office) -> None:
         assert office.plan("--plan-out", "plan.json", stderr=stream).code == 0
 
 
-@pytest.mark.parametrize("command", ["version", "history -o json", "api list"])
+@pytest.mark.parametrize(
+    "command", ["version", "history -o json", "api list", "--help", "plan -h", "status --help", "api list --help"]
+)
 def test_a_full_disk_is_one_clear_error_of_every_command(desk: Desk, command: str) -> None:
     """What needs no control plane says it, too, by the same words and without a traceback."""
     with Path("/dev/full").open("w") as full:
@@ -145,6 +151,27 @@ def test_a_full_disk_is_one_clear_error_of_every_command(desk: Desk, command: st
     assert ran.code == 1
     assert ran.stderr.startswith("error: output-unwritable")
     assert "Traceback" not in ran.stderr
+
+
+def test_no_command_shows_help_in_a_way_of_its_own() -> None:
+    """All commands, and those below them, are of the class whose help is written as any output is."""
+    waiting: list[click.Command] = [octosync]
+    while waiting:
+        one = waiting.pop()
+        assert isinstance(one, Command), one.name
+        if isinstance(one, click.Group):
+            context = click.Context(one)
+            waiting += [command for name in one.list_commands(context) if (command := one.get_command(context, name))]
+
+
+def test_help_that_nobody_reads_any_more_ends_as_any_output_does(desk: Desk) -> None:
+    """Into a pipe that is closed, help is 130 and quiet; without arguments it is on stderr, and usage whatever becomes of it."""
+    with nobody() as stream:
+        assert desk.run("--help", stdout=stream) == Ran(130, "", "")
+    with nobody() as stream:
+        assert desk.run("apply", "--help", stdout=stream) == Ran(130, "", "")
+    with Path("/dev/full").open("w") as full:
+        assert desk.run(stderr=full).code == 64
 
 
 def test_a_full_disk_is_one_clear_error(office: Office) -> None:

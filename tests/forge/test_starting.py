@@ -42,11 +42,18 @@ def test_nothing_is_permitted_that_is_not_needed(name: str) -> None:
 
 def test_each_context_has_a_job_and_a_key_of_its_own() -> None:
     """Of several contexts none waits for another, and no key serves for two."""
-    contexts = ("staging", "production", "eu/1 'x'")
+    contexts = ("staging", "production", "eu/1 'x'", "null", "no", "1e3")
     for name, text in starter_workflows(contexts).items():
         jobs = _jobs(text)
         verb = re.sub(r".*octosync-(\w+)\.yml", r"\1", name)
-        assert list(jobs) == [f"{verb}-staging", f"{verb}-production", f"{verb}-eu-1--x-"]
+        assert list(jobs) == [
+            f"{verb}-staging",
+            f"{verb}-production",
+            f"{verb}-eu-1--x-",
+            f"{verb}-null",
+            f"{verb}-no",
+            f"{verb}-1e3",
+        ]
         assert [job["with"]["context"] for job in jobs.values()] == list(contexts)
         keys = [job["secrets"]["OCTOMIL_API_KEY"] for job in jobs.values()]
         assert keys == [f"${{{{ secrets.{secret_for(context, contexts)} }}}}" for context in contexts]
@@ -55,5 +62,6 @@ def test_each_context_has_a_job_and_a_key_of_its_own() -> None:
 
 def test_another_branch_may_be_the_one_that_is_applied() -> None:
     """Pushes to the branch that is named are applied, whatever it is called."""
-    text = starter_workflows(branch="release/#1")[".github/workflows/octosync-apply.yml"]
-    assert yaml.safe_load(text)[True]["push"] == {"branches": ["release/#1"]}  # YAML 1.1 reads `on` as true
+    for branch in ("release/#1", "on", "null"):
+        text = starter_workflows(branch=branch)[".github/workflows/octosync-apply.yml"]
+        assert yaml.safe_load(text)[True]["push"] == {"branches": [branch]}  # YAML 1.1 reads `on` as true

@@ -22,6 +22,7 @@ from octosync.cli.accepting import (
     parse_addresses,
     refuse_unacceptable,
 )
+from octosync.cli.commands import Command
 from octosync.cli.connecting import RemoteFlags, connect
 from octosync.cli.console import err, out, wants_colour
 from octosync.cli.gathering import Gathered, ManifestFlags, gather_or_report
@@ -35,7 +36,7 @@ from octosync.octomil import Connection, Octomil
 from octosync.report import Kept, render_accepted
 
 
-@click.command(epilog="Example:  octosync accept app/canary-demo/slot/chat -f apps/ --patch")
+@click.command(cls=Command, epilog="Example:  octosync accept app/canary-demo/slot/chat -f apps/ --patch")
 @click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
 @manifest_options
 @remote_options

@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from octosync.cli import signals
+from octosync.cli.commands import InOrder
 from octosync.cli.connecting import proxy_for
 from octosync.cli.console import from_stdin, out, out_json, wants_colour
-from octosync.cli.groups import InOrder
 from octosync.cli.options import colour_option, config_option, option, output_option
 from octosync.cli.remote import ask, check_app_names, configuration_in, control_plane_options, reach
 from octosync.contract.conformance import LARGEST_DOCUMENT, compare_with, read_document

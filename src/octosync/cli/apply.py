@@ -32,7 +32,8 @@ from octosync.state import Journal
 
 
 @click.command(
-    cls=CommandWithBareOptions, epilog="Example:  octosync apply -f apps/ --context production --yes --wait=15m"
+    cls=CommandWithBareOptions,
+    epilog="Example:  octosync apply -f apps/ --context production --yes --wait=15m",
 )
 @click.argument("planfile", required=False, type=click.Path(path_type=Path), metavar="[PLANFILE]")
 @plan_and_apply_options

@@ -17,6 +17,7 @@ import click
 
 from octosync.apply import Bootstrapped, FirstApp, Keys, Record, bootstrap_app, key_hint, refuse_taken
 from octosync.cli import signals
+from octosync.cli.commands import Command
 from octosync.cli.connecting import control_plane
 from octosync.cli.console import err, out
 from octosync.cli.failing import report_failure
@@ -48,7 +49,8 @@ _ARGUMENTS: Final = {
 
 
 @click.command(
-    epilog="Example:  octosync bootstrap notes --platform ios --identifier com.acme.notes --key-file keys.env"
+    cls=Command,
+    epilog="Example:  octosync bootstrap notes --platform ios --identifier com.acme.notes --key-file keys.env",
 )
 @click.argument("slug", metavar="APP")
 @option("--platform", required=True, metavar="NAME", help="Where the app runs: ios, android, macos, browser, …")

@@ -7,16 +7,18 @@ from typing import Final
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
+from octosync.cli.commands import Command
 from octosync.cli.console import out
 
 _SHELLS: Final[dict[str, type[ShellComplete]]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
 @click.command(
+    cls=Command,
     epilog="Example:  octosync completion bash > ~/.octosync-completion\n\n"
     "\b\n"
     "bash and zsh:  . ~/.octosync-completion   in ~/.bashrc, or in ~/.zshrc below compinit\n"
-    "fish:          octosync completion fish > ~/.config/fish/completions/octosync.fish"
+    "fish:          octosync completion fish > ~/.config/fish/completions/octosync.fish",
 )
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 def command(shell: str) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 import click
 import httpx
 
+from octosync.cli.commands import Command
 from octosync.cli.console import out
 from octosync.cli.examples import as_typed, shipped_manifests
 from octosync.cli.failing import report_failure
@@ -25,7 +26,7 @@ _SLOT: Final = OPERATIONS["apps.put_slot"].url({"slug": _APP, "capability": "cha
 _POLICY, _VARIANT = "cloud_first", "chat-steady-3b-q4"
 
 
-@click.command(epilog="Example:  octosync demo")
+@click.command(cls=Command, epilog="Example:  octosync demo")
 def command() -> ExitCode:
     """Show the whole story: validate, plan, apply, and how a change by hand is found and healed.
 

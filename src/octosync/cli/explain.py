@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from octosync.apply import OUTCOMES
+from octosync.cli.commands import Command
 from octosync.cli.console import out_json, out_text, wants_colour
 from octosync.cli.options import colour_option, output_option
 from octosync.errors import UsageError
@@ -37,7 +38,7 @@ def _completions(ctx: click.Context, parameter: click.Parameter, incomplete: str
     return [one for one in (*paths, *names) if one.startswith(incomplete)]
 
 
-@click.command(epilog="Example:  octosync explain app.spec.slots.servingPolicy")
+@click.command(cls=Command, epilog="Example:  octosync explain app.spec.slots.servingPolicy")
 @click.argument("path", required=False, shell_complete=_completions)
 @output_option("text", "json")
 @colour_option

@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
+from octosync.cli.commands import Command
 from octosync.cli.connecting import RemoteFlags
 from octosync.cli.console import err, out_manifest, wants_colour
 from octosync.cli.exporting import Made, Wanted, check_names, make
@@ -60,7 +61,7 @@ def _sections(ctx: click.Context, parameter: click.Parameter, value: str) -> fro
     return found
 
 
-@click.command(epilog="Example:  octosync export 'search-*' -o apps/")
+@click.command(cls=Command, epilog="Example:  octosync export 'search-*' -o apps/")
 @click.argument("names", nargs=-1, metavar="[APP]...")
 @option(
     "-o", "--out-dir", callback=_directory, metavar="DIR", help="Write a file for each app; else, or with -, to stdout."

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from octosync.cli.commands import InOrder
 from octosync.cli.console import err, err_command, from_stdin, out, out_json
-from octosync.cli.groups import InOrder
 from octosync.cli.options import config_option, context_option, option, output_option
 from octosync.cli.remote import configuration_in
 from octosync.errors import ExitCode, Forbidden, OctosyncError, Rejected, UsageError

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from octosync.cli.commands import Command
 from octosync.cli.console import err, out, out_json, wants_colour
 from octosync.cli.options import colour_option, option, output_option, state_option
 from octosync.errors import UsageError
@@ -20,7 +21,7 @@ _NEWEST = "last"
 _NAMED_AT_MOST = 5
 
 
-@click.command(epilog="Example:  octosync history last")
+@click.command(cls=Command, epilog="Example:  octosync history last")
 @click.argument("run", required=False, metavar="[RUN]")
 @option(
     "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="So many of the newest runs."

@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from octosync.cli.commands import Command
 from octosync.cli.console import ask, may_prompt, out_text
 from octosync.cli.founding import found
 from octosync.cli.options import option
@@ -31,7 +32,7 @@ _CONTEXTS: Final = "production"
 _IGNORED: Final = f"{DEFAULT_PATH.parent}/"
 
 
-@click.command(epilog="Example:  octosync init gitops --app notes --contexts staging,production --yes")
+@click.command(cls=Command, epilog="Example:  octosync init gitops --app notes --contexts staging,production --yes")
 @click.argument("directory", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 @option("--app", "slug", metavar="SLUG", help=f"The first app; {_APP} where nobody is asked.")
 @option(

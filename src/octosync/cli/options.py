@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from octosync.cli.commands import Command
 from octosync.cli.completing import contexts, files, folders
 from octosync.manifest import parse_duration
 from octosync.model import Optimize
@@ -41,7 +42,7 @@ class BareOption(click.Option):
         return None if record is None else (f"{', '.join(self.opts)}[={self.make_metavar(ctx)}]", record[1])
 
 
-class CommandWithBareOptions(click.Command):
+class CommandWithBareOptions(Command):
     """A command with such options: click itself would take the argument after a bare one for its value."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

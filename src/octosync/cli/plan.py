@@ -11,6 +11,7 @@ import click
 
 from octosync.cli import signals
 from octosync.cli.asking import asked_from, plan_and_apply_options
+from octosync.cli.commands import Command
 from octosync.cli.console import err, out_text, wants_colour
 from octosync.cli.formats import FORMATS
 from octosync.cli.options import option
@@ -23,7 +24,7 @@ from octosync.reconcile import Turn
 from octosync.report import Planned, exit_code_of_plan, idle_line
 
 
-@click.command(epilog="Example:  octosync plan -f apps/ --context production --detailed-exitcode")
+@click.command(cls=Command, epilog="Example:  octosync plan -f apps/ --context production --detailed-exitcode")
 @plan_and_apply_options
 @option("--plan-out", type=click.Path(path_type=Path), help="Write the plan to a file, for `octosync apply FILE`.")
 @option(

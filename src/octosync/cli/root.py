@@ -8,7 +8,8 @@ from typing import Final, NoReturn
 
 import click
 
-from octosync.cli.console import settle_streams
+from octosync.cli.commands import Group
+from octosync.cli.console import err, settle_streams
 from octosync.cli.failing import report_failure, usage_error
 from octosync.errors import ExitCode, Interrupted, OctosyncError
 
@@ -35,7 +36,7 @@ _COMMANDS: Final = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """A group whose commands are imported by name when one is needed; the list of them needs none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -76,7 +77,7 @@ def main() -> NoReturn:
     except click.Abort:
         code = report_failure(Interrupted("interrupted", "the run was interrupted"))
     except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
+        err(error.format_message() + "\n")
         code = ExitCode.USAGE
     except click.ClickException as error:
         code = report_failure(usage_error(error))

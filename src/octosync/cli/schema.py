@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from octosync.cli.commands import Command
 from octosync.cli.console import out_json
 from octosync.cli.options import option
 from octosync.errors import UsageError
@@ -16,8 +17,9 @@ _SCHEMAS: Final = {"manifest": manifest_schema, "config": configuration_schema, 
 
 
 @click.command(
+    cls=Command,
     epilog="Example:  octosync schema manifest > schemas/manifest.json\n\n"
-    "\b\nIn a manifest, as its first line:\n  # yaml-language-server: $schema=../schemas/manifest.json"
+    "\b\nIn a manifest, as its first line:\n  # yaml-language-server: $schema=../schemas/manifest.json",
 )
 @click.argument("of", type=click.Choice(list(_SCHEMAS)), required=False)
 @option("--kustomize", "kustomize", env=False, is_flag=True, help="Print OpenAPI definitions with merge keys instead.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from octosync.cli.commands import Command
 from octosync.cli.console import err
 from octosync.cli.examples import as_typed, shipped_manifests
 from octosync.cli.options import option
@@ -14,7 +15,9 @@ from octosync.errors import UsageError
 from octosync.server import DEMO_TOKENS, Settings, Token, serve
 
 
-@click.command(epilog="Example:  octosync server --db control-plane.db --token ana:s3cret --rate-limit 100")
+@click.command(
+    cls=Command, epilog="Example:  octosync server --db control-plane.db --token ana:s3cret --rate-limit 100"
+)
 @option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; beyond loopback only with --token."
 )

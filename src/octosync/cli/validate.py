@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from octosync.cli.commands import Command
 from octosync.cli.connecting import RemoteFlags
 from octosync.cli.console import out_text, wants_colour
 from octosync.cli.gathering import ManifestFlags, gather
@@ -16,7 +17,7 @@ from octosync.errors import ExitCode
 from octosync.report import VALIDATE, render_validation
 
 
-@click.command(epilog="Example:  octosync validate -f apps/ --strict")
+@click.command(cls=Command, epilog="Example:  octosync validate -f apps/ --strict")
 @manifest_options
 @context_option
 @outlet_options("text", "json", "github", "sarif")

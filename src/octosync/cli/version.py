@@ -7,12 +7,13 @@ import platform
 import click
 
 from octosync import __version__
+from octosync.cli.commands import Command
 from octosync.cli.console import out, out_json
 from octosync.cli.options import output_option
 from octosync.plan import FORMAT_VERSION
 
 
-@click.command(epilog="Example:  octosync version -o json")
+@click.command(cls=Command, epilog="Example:  octosync version -o json")
 @output_option("text", "json")
 def command(output: str) -> None:
     """Print the version of octosync and of the Python it runs on."""

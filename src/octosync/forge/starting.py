@@ -55,5 +55,5 @@ def _slug(context: str) -> str:
 
 
 def _scalar(text: str) -> str:
-    """Write a name into YAML, in quotes where it needs them."""
-    return text if re.fullmatch(r"[A-Za-z][\w./-]*", text) else "'" + text.replace("'", "''") + "'"
+    """Write a name into YAML: in quotes always, since readers differ in which plain words are null, true or a number."""
+    return "'" + text.replace("'", "''") + "'"
