@@ -220,6 +220,22 @@ def test_an_apply_that_does_not_descend_from_its_base_is_refused(team: Team) -> 
     assert team.writes() == ["PATCH /apps/notes"]
 
 
+def test_an_apply_that_does_not_descend_from_an_attempt_is_refused(team: Team) -> None:
+    """What a newer revision began is not taken back by an older one, even by the one that was applied in full last."""
+    old = team.repo.head
+    team.declare("notes", name="Notes after")
+    begun = team.repo.commit()
+    assert team.type("apply", "--yes", "--base", "main").code == 0
+    team.repo.git("checkout", "--quiet", old)
+    team.log()
+    arguments = ("apply", "--yes", "--base", old, "--attempted", begun)
+    refused = team.type(*arguments)
+    assert (refused.code, f"does not have {begun} ({begun[:12]})" in refused.output) == (4, True), refused.output
+    assert team.writes() == []
+    back = team.type(*arguments, "--allow-rollback")
+    assert (back.code, team.writes()) == (0, ["PATCH /apps/notes"]), back.output
+
+
 def test_a_base_that_does_not_validate_is_a_warning(team: Team) -> None:
     """Its app is in --changed-only, --prune is refused, and --strict does not stop the change that mends it."""
     broken = APP.format(slug="notes", name="Search").replace("servingPolicy", "servingPolcy")

@@ -213,6 +213,43 @@ def test_a_rerun_of_an_old_job_is_refused(team: Team) -> None:
     assert team.live_name("search") == "Search it"
 
 
+def test_a_run_that_was_cancelled_between_two_is_made_up_for(team: Team) -> None:
+    """Of three merges the middle one's run is cancelled, half done: the last applies both, and what each had is live."""
+    assert team.apply().succeeded
+    team.declare("search", name="First")
+    team.repository.commit("First")
+    assert team.apply().succeeded
+    team.declare("search", name="Second")
+    team.declare("notes", name="Notes")
+    cancelled = team.repository.commit("Second")
+    team.forge.deployed(cancelled, "in_progress", "error", environment="octosync-production")
+    ok(team.plane.api.patch("/apps/search", json={"name": "Second"}))
+    team.declare("search", name="Third")
+    team.repository.commit("Third")
+    applied = team.apply()
+    assert applied.succeeded, applied.log
+    assert cancelled in applied.outputs["applied"]["flags"]
+    assert (team.live_name("search"), team.live_name("notes")) == ("Third", "Notes")
+    assert team.apply().outputs["octosync"]["changes"] == "0"
+
+
+def test_a_rerun_of_an_old_job_is_refused_after_one_that_failed_in_part(team: Team) -> None:
+    """What a newer revision began is not undone by an older one, though that is the last that was applied in full."""
+    old = team.repository.head
+    assert team.apply().succeeded
+    team.declare("search", name="Search it")
+    team.declare("notes", name="Notes")
+    team.repository.commit("Two changes")
+    team.break_with({"operation": "apps.create", "action": "status", "status": 422, "times": None})
+    assert not team.apply().succeeded
+    team.break_with()
+    rerun = team.apply(old)
+    assert rerun.outputs["octosync"]["exit-code"] == "4", rerun.log
+    assert team.live_name("search") == "Search it"
+    assert team.apply().succeeded
+    assert team.live_name("notes") == "Notes"
+
+
 @pytest.mark.parametrize(
     "inputs",
     [

@@ -70,16 +70,17 @@ class BaseFlags:
 
 @dataclass(frozen=True)
 class Ground:
-    """The revisions of one run: the tip that was named, the base, and whether what is checked out descends from the tip.
+    """The revisions of one run: the tip, the base, and of those that were named the ones that what is checked out lacks.
 
     The base is where the two went apart; with `--allow-rollback` it is the tip, since going back from there is what is meant.
+    `lacking` are the tip and what was attempted, as they were named, as far as they are not in the history of `head`.
     """
 
     named: str
     tip: Revision
     base: Revision
     head: str
-    descends: bool
+    lacking: tuple[tuple[str, Revision], ...]
     config: Path | None
 
     @classmethod
@@ -89,9 +90,15 @@ class Ground:
             return None
         repository = Repository.around(Path())
         tip, head = repository.resolve(flags.base), repository.resolve("HEAD")
-        descends = repository.descends(head, from_=tip)
+        attempted = {one: repository.resolve(one, flag="--attempted") for one in flags.attempted}
+        lacking = tuple(
+            (name, Revision(repository, commit))
+            for name, commit in ((flags.base, tip), *attempted.items())
+            if not repository.descends(head, from_=commit)
+        )
+        descends = all(revision.commit != tip for _, revision in lacking)
         base = tip if descends or flags.allow_rollback else repository.merge_base(tip, head)
-        return cls(flags.base, Revision(repository, tip), Revision(repository, base), head, descends, config)
+        return cls(flags.base, Revision(repository, tip), Revision(repository, base), head, lacking, config)
 
     def commits(self) -> tuple[Commit, ...]:
         """Return the commits between the base and what is checked out."""
@@ -256,8 +263,9 @@ def _filled(tip: Recalled, base: Recalled) -> State:
 
 
 def rollback_words(ground: Ground) -> str:
-    """Say what `rollback` refuses."""
+    """Say what `rollback` refuses, by the first revision that what is checked out lacks."""
+    name, revision = ground.lacking[0]
     return (
-        f"{ground.head[:SHOWN]} does not have {ground.named} ({ground.tip.name}) in its history: "
+        f"{ground.head[:SHOWN]} does not have {name} ({revision.name}) in its history: "
         "applying it would undo what was applied since"
     )

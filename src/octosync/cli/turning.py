@@ -146,10 +146,10 @@ class Prepared:
 
     @property
     def rollback(self) -> tuple[Blocked, ...]:
-        """What the guard `rollback` refuses: an apply of what does not descend from its base."""
+        """What the guard `rollback` refuses: an apply of what lacks its base, or what was begun after that."""
         ground, base = self.gathered.ground, self.asked.base
         allowed = base.allow_rollback or any(one.guard == "rollback" for one in self.lines)
-        if ground is None or ground.descends or base.reviews or allowed:
+        if ground is None or not ground.lacking or base.reviews or allowed:
             return ()
         return (Blocked(guard="rollback", message=rollback_words(ground), override="--allow-rollback", addresses=()),)
 

@@ -58,7 +58,7 @@ GUARDS: Final = _table(
     ),
     Guard(
         "rollback",
-        "An apply with a base that HEAD doesn't descend from: it would take back what others have merged since.",
+        "An apply with a base, or an attempt, that HEAD doesn't descend from: it would take back what was merged since.",
         ("--allow-rollback",),
     ),
     Guard(
