@@ -151,6 +151,15 @@ def test_what_moved_on_elsewhere_is_stale(kind: Kind, live: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=IDS)
+@pytest.mark.parametrize("live", [0, 1, 2])
+def test_what_is_declared_elsewhere_only_is_stale(kind: Kind, live: int) -> None:
+    """What the base's revision first declared, and neither the base nor this branch does: left alone, and listed."""
+    made = plan3(kind.declared(None), kind.declared(None), kind.live(live), tip=[kind.declared(1)])
+    assert made.actions == ()
+    assert made.left_alone.stale == (kind.address,)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=IDS)
 def test_what_an_unfinished_apply_left_is_our_own(kind: Kind) -> None:
     """A live value that an attempted revision declared is neither drift nor diverged, and is held for nobody."""
     attempted = [kind.declared(2)]

@@ -271,9 +271,10 @@ class _Sides:
         address = Address.of_inference_config(self._slug)
         there = self._live.inference_config if self._live else None
         unit = self._unit(_config_of, there.config if there else None, default=None)
-        if unit.tree is UNDECLARED and (before is None or self._lets_go(Section.INFERENCE_CONFIG)):
-            return None
         verdict = verdict_on(unit)
+        nobodys = before is None or self._lets_go(Section.INFERENCE_CONFIG)
+        if unit.tree is UNDECLARED and nobodys and verdict is not Rest.STALE:
+            return None
         if verdict is Reason.MANIFEST_CHANGED and unit.live is None:
             verdict = Reason.NEW
         judged = _Judged()

@@ -74,12 +74,12 @@ class Unit:
 def verdict_on(unit: Unit) -> Verdict:
     """Judge one unit."""
     tree, base = unit.tree, unit.base
-    if tree is UNDECLARED and base is UNDECLARED:
-        unfinished = unit.is_ours and not unit.equal(unit.default, unit.live)
-        return Reason.REMOVED if unfinished else Rest.UNTOUCHED
     changed = not _same(tree, base)
     if not changed and unit.tip is not None and not _same(unit.tip, base):
         return Rest.STALE
+    if tree is UNDECLARED and base is UNDECLARED:
+        unfinished = unit.is_ours and not unit.equal(unit.default, unit.live)
+        return Reason.REMOVED if unfinished else Rest.UNTOUCHED
     if isinstance(tree, Undeclared):
         return _no_longer_declared(unit)
     if unit.is_live(tree):
