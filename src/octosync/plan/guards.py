@@ -96,7 +96,7 @@ def _diverged(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
             guard="diverged",
             message=f"{what} changed here, and on the control plane to something else",
             override="--allow-diverged",
-            way_out="Take what is live into the manifest (octosync accept), or agree with who changed it",
+            way_out="Rebase where it was merged, take it into the manifest (octosync accept), or agree with who changed it",
             addresses=addresses,
         )
 

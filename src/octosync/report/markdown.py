@@ -233,7 +233,7 @@ def _asides(planned: Planned) -> Iterator[Part]:
     if found := planned.all_diagnostics():
         lines = [line for one in found for line in diagnostic_lines(one, _PLAIN)]
         yield Part(_ASIDE, (folded(severities(found), fence("text", lines)), severities(found)))
-    if aside := list(left_alone_lines(plan)):
+    if aside := list(left_alone_lines(plan, planned.about)):
         yield Part(_ASIDE, (folded("Left alone", fence("text", aside)), ""))
 
 

@@ -53,7 +53,7 @@ def render_plan(
         group_lines(groups, ink),
         *(diagnostic_lines(one, ink) for one in all_diagnostics(plan, diagnostics)),
         recommendation_lines(plan.recommendations),
-        left_alone_lines(plan),
+        left_alone_lines(plan, about),
         _closing(plan, about, blocked, ink, keep=keep_command(plan.shown, about) if command == "plan" else None),
     ]
     return text_of(_apart(blocks))

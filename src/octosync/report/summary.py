@@ -66,7 +66,7 @@ def manifests_words(about: RunInfo) -> str:
     return visible(f"{listed(places, at_most=3)} {loaded}".lstrip())
 
 
-def left_alone_lines(plan: Plan) -> Iterator[str]:
+def left_alone_lines(plan: Plan, about: RunInfo) -> Iterator[str]:
     """Yield what the plan saw and does not touch."""
     if plan.left_alone.suspended:
         yield f"Suspended, left alone: {', '.join(map(visible, plan.left_alone.suspended))}"
@@ -83,7 +83,14 @@ def left_alone_lines(plan: Plan) -> Iterator[str]:
         if addresses:
             yield f"{words}: {', '.join(visible(str(address)) for address in addresses)}"
     if left.orphan_apps:
-        yield f"No longer in any manifest, left alone (--prune archives): {', '.join(map(visible, left.orphan_apps))}"
+        apps = ", ".join(map(visible, left.orphan_apps))
+        yield f"No longer in any manifest, left alone ({_pruning(about)} archives): {apps}"
+
+
+def _pruning(about: RunInfo) -> str:
+    """Return the flags that archive what the base declared. It is named: once this is applied, the next base has it no more."""
+    git = about.manifests.git
+    return f"--base {git.base[:12]} --prune" if git is not None and git.base is not None else "--prune"
 
 
 def _apps_left(plan: Plan) -> tuple[int, list[str]]:
