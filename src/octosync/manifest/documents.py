@@ -40,11 +40,11 @@ class Resource:
     @property
     def origin(self) -> Origin:
         """Where the document begins."""
-        return self.reporter.source.origin(self.root.node.line, self.root.node.column)
+        return self.place(self.root.node)
 
     def place(self, node: Node) -> Origin:
         """Name the place of a node of this document."""
-        return self.reporter.source.origin(node.line, node.column)
+        return self.reporter.source.place(node)
 
 
 def read_document(document: Document, reporter: Reporter, variables: Variables, now: datetime) -> Resource | None:

@@ -73,17 +73,16 @@ class Reporter:
         notes: tuple[str, ...] = (),
     ) -> None:
         """Add a finding about a node, or whatever else has a place in the file."""
-        excerpt = self.source.excerpt(at.line)
-        width = at.width or (len(excerpt) + 1 - at.column if excerpt else 1)
+        shown = self.source.shown(at)
         self.findings.add(
             rule,
             summary,
-            origin=self.source.origin(at.line, at.column),
+            origin=shown.origin,
             path=path,
-            excerpt=excerpt,
-            width=width,
+            excerpt=shown.excerpt,
+            width=shown.width,
             suggestion=suggestion,
-            notes=notes,
+            notes=(*notes, *shown.notes),
         )
 
     def quote(self, value: object, at: Placed) -> str:

@@ -6,13 +6,15 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from octosync.errors import ConfigError, ManifestError, UsageError
+from octosync.manifest.findings import Findings
 from octosync.manifest.revision import Revision
-from octosync.manifest.sources import File, display_name
+from octosync.manifest.sources import SUFFIXES, File, display_name, read_files
 
 _PATIENCE_SECONDS: Final = 300
 # Nothing else of the environment is handed on: a generator copies any variable that it is told to into what it renders.
@@ -42,7 +44,8 @@ def render(kustomization: str, environment: Mapping[str, str]) -> File:
             hints=("-k takes a kustomization's folder; manifests are named with -f.",),
         )
     shown = f"{display_name(kustomization)} (rendered)"
-    return File(shown, _rendered(folder.resolve(), shown, Path.cwd(), environment))
+    real = folder.resolve()
+    return File(shown, _rendered(real, shown, Path.cwd(), environment), open_=partial(opened, real))
 
 
 def render_at(revision: Revision, kustomization: str, environment: Mapping[str, str]) -> File | None:
@@ -57,7 +60,23 @@ def render_at(revision: Revision, kustomization: str, environment: Mapping[str, 
     with TemporaryDirectory(prefix="octosync-") as temporary:
         root = Path(temporary).resolve()
         revision.export(root)
-        return File(shown, _rendered(root / path, shown, root, environment))
+        data = _rendered(root / path, shown, root, environment)
+        real = (root / path).resolve().relative_to(root)
+    return File(shown, data, open_=partial(_opened_at, revision, real))
+
+
+def opened(folder: Path, path: str) -> File | None:
+    """Read a file that a kustomization in a folder took; it is named as from the working directory. None where it can't be."""
+    if not path.endswith(SUFFIXES):
+        return None
+    files = read_files([os.path.relpath(folder / path, Path.cwd())], Path(), Findings())
+    return files[0] if len(files) == 1 else None
+
+
+def _opened_at(revision: Revision, folder: Path, path: str) -> File | None:
+    name = os.path.normpath(folder / path)
+    data = revision.file(name) if path.endswith(SUFFIXES) else None
+    return None if data is None else File(revision.label(name), data)
 
 
 def _rendered(folder: Path, shown: str, root: Path, environment: Mapping[str, str]) -> bytes:

@@ -15,6 +15,7 @@ from octosync.manifest.assemble import Claims, assemble
 from octosync.manifest.configuration import Configuration, Context
 from octosync.manifest.documents import Resource, read_document
 from octosync.manifest.findings import Findings, Reporter
+from octosync.manifest.origins import Origins, is_bookkeeping
 from octosync.manifest.owners import check_owners
 from octosync.manifest.positioned import parse
 from octosync.manifest.sources import STDIN, File, read_files
@@ -181,7 +182,10 @@ class Loader:
         findings.extend(problems.sorted)
         read.documents += len(documents)
         reporter = Reporter(findings, source)
+        origins = Origins(source, self._configuration.sensitivity, file.open_)
         for document in documents:
+            if file.real is None:
+                origins.trace(document)
             resource = read_document(document, reporter, self._variables, self._now)
             if resource is not None:
                 read.resources.append((resource, file))
@@ -223,10 +227,13 @@ def _report_empty(read: Read, findings: Findings, *, allow_empty: bool) -> None:
 
 
 def digest(state: State, resources: Iterable[Resource] = ()) -> str:
-    """Return `sha256:…` over what is declared: equal for equal declarations, however they are spread over files."""
+    """Return `sha256:…` over what is declared: equal for equal declarations, however they are spread over files.
+
+    What kustomize notes down in annotations is no declaration: it names files.
+    """
     annotations: dict[str, list[list[JsonValue]]] = {}
     for resource in resources:
-        entries = sorted([key, value] for key, value in resource.annotations.items())
+        entries = sorted([key, value] for key, value in resource.annotations.items() if not is_bookkeeping(key))
         if entries and resource.app is not None:
             annotations.setdefault(resource.app, []).append([resource.kind, entries])
     return digest_of(

@@ -87,14 +87,15 @@ def _apps_with(errors: Iterable[Diagnostic], resources: Iterable[Resource]) -> f
     for resource in resources:
         if resource.app is not None:
             starts.setdefault(resource.origin.file, []).append((resource.origin.line, resource.app))
-    found = set()
+    found: set[str] = set()
     for error in errors:
         if error.origin is None:
             continue
         documents = sorted(starts.get(error.origin.file, ()))
         at = bisect_right(documents, error.origin.line, key=lambda one: one[0])
         if at:
-            found.add(documents[at - 1][1])
+            # One file's document may have been rendered more than once, for several apps.
+            found.update(app for line, app in documents if line == documents[at - 1][0])
     return frozenset(found)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from octosync.model import Origin, Sensitivity
@@ -30,6 +31,29 @@ class Placed(Protocol):
     width: int
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a place is shown: its origin, the source line and how much of that is meant, and what else is to be said of it."""
+
+    origin: Origin
+    excerpt: str | None
+    width: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """Where a rendered document was taken from: a file that was read (`source`, `at`), or only its `path`.
+
+    `nodes` are the places of what is the same there, each with its place here, by the latter's identity.
+    """
+
+    path: str = ""
+    source: Source | None = None
+    at: Placed | None = None
+    nodes: dict[int, tuple[Placed, Placed]] = field(default_factory=dict)
+
+
 class Source:
     """One file: its name as the user gave it, its text, and where in it sensitive values stand."""
 
@@ -41,6 +65,32 @@ class Source:
         self._hidden: list[tuple[Place, Place]] = []
         self._hidden_lines: set[int] = set()
         self._merged: tuple[list[Place], list[Place]] | None = None
+        self._starts: list[int] = []  # the lines on which documents begin that were taken from elsewhere
+        self._taken: list[_Taken | None] = []
+
+    def place(self, at: Placed) -> Origin:
+        """Name a place: in the file that it was taken from, where that is known."""
+        return self.shown(at).origin if self._taken else self.origin(at.line, at.column)
+
+    def relocate(self, line: int, source: Source, at: Placed, pairs: Iterable[tuple[Placed, Placed]]) -> None:
+        """Note that the document at a line was taken from another file's: `pairs` are places here and there.
+
+        These three are told of documents in their order.
+        """
+        self._take(line, _Taken("", source, at, {id(here): (here, there) for here, there in pairs}))
+
+    def note_origin(self, line: int, path: str) -> None:
+        """Note that the document at a line was taken from a file of which only the path is known."""
+        self._take(line, _Taken(path))
+
+    def keep(self, line: int) -> None:
+        """Note that the document at a line is this file's own."""
+        if self._starts:
+            self._take(line, None)
+
+    def _take(self, line: int, taken: _Taken | None) -> None:
+        self._starts.append(line)
+        self._taken.append(taken)
 
     def hide(self, start: Place, end: Place) -> None:
         """Note that a sensitive value stands between two places, both included."""
@@ -64,6 +114,25 @@ class Source:
     def origin(self, line: int, column: int) -> Origin:
         """Name a place in this file."""
         return Origin(self.name, line, column)
+
+    def shown(self, at: Placed) -> Shown:
+        """Say how a place is shown: in the file that it was taken from, where that is known."""
+        excerpt = self.excerpt(at.line)
+        here = Shown(self.origin(at.line, at.column), excerpt, at.width or _rest(excerpt, at.column))
+        taken = self._taken_at(at.line)
+        if taken is None:
+            return here
+        if taken.source is None or taken.at is None:
+            return replace(here, notes=(f"kustomize took the document from {quoted(taken.path)}",))
+        if (pair := taken.nodes.get(id(at))) is not None:
+            return taken.source.shown(pair[1])
+        origin = taken.source.origin(taken.at.line, taken.at.column)
+        rendered = "" if excerpt is None else f": {excerpt.strip()}"
+        return Shown(origin, None, 1, (f"line {at.line} of {self.name}{rendered}",))
+
+    def _taken_at(self, line: int) -> _Taken | None:
+        index = bisect_right(self._starts, line) - 1
+        return self._taken[index] if index >= 0 else None
 
     def excerpt(self, line: int) -> str | None:
         """Return a line, None where it holds something sensitive, is far too long, or is not there."""
@@ -101,6 +170,10 @@ class Source:
                 ends.append(end)
         self._merged = (starts, ends)
         return self._merged
+
+
+def _rest(line: str | None, column: int) -> int:
+    return len(line) + 1 - column if line else 1
 
 
 def quoted(value: object) -> str:

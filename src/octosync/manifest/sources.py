@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +23,15 @@ LEFT_OUT_OF_FOLDERS = frozenset({"kustomization.yaml", "kustomization.yml", *CON
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file that was read: the name to show, its bytes, and where it really is (None for stdin)."""
+    """A file that was read: the name to show, its bytes, and where it really is (None for stdin).
+
+    Of what kustomize rendered, `open_` returns the files that it was made from, by paths from the kustomization's folder.
+    """
 
     name: str
     data: bytes
     real: str | None = None
+    open_: Callable[[str], File | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
