@@ -112,15 +112,19 @@ def deploying_plan() -> Plan:
     )
 
 
-def big_plan(apps: int = 40) -> Plan:
+def big_plan(apps: int = 40, *, losing_every: int = 7, name: str = "app", **more: Any) -> Plan:
+    losing = range(0, apps, losing_every)
     return plan_of(
         [
             desired_app(
-                f"app-{n:03}", slots={"chat": {}, "tts": {}}, targets=[] if n % 7 == 0 else [f"ios:com.acme.{n}"]
+                f"{name}-{n:03}",
+                slots={"chat": {}, "tts": {}},
+                targets=[] if n in losing else [f"ios:com.acme.{n}"],
+                **more,
             )
             for n in range(apps)
         ],
-        observation(*(live_app(f"app-{n:03}", targets=[f"macos:com.acme.{n}"]) for n in range(0, apps, 7))),
+        observation(*(live_app(f"{name}-{n:03}", targets=[f"macos:com.acme.{n}"]) for n in losing)),
     )
 
 
@@ -330,9 +334,42 @@ def test_apps_get_shorter_before_anything_is_lost() -> None:
     assert some.count("<b>app-") == 40
     assert "apps by counts only" in some
     few = render_plan_markdown(planned(plan), max_bytes=1200)
-    assert "40 apps not listed" in few or "34 apps not listed" in few
+    assert "apps not listed" in few
     assert "to create" in few
     assert "can't be undone" in few
+
+
+@pytest.mark.parametrize("losing_every", [10, 50, 500])
+def test_two_thousand_apps_fit_into_a_comment_that_names_what_is_lost_and_blocked(losing_every: int) -> None:
+    """Every destructive and every blocked change is named, whatever else is counted only, and so are the ways out."""
+    plan = big_plan(2000, losing_every=losing_every, protected=True)
+    text = render_plan_markdown(guarded(plan, max_deletes=1))
+    assert len(text.encode()) < 60_000
+    assert_whole(text)
+    for n in range(0, 2000, losing_every):
+        assert f"target macos:com.acme.{n}<" in text or f"- target macos:com.acme.{n} " in text
+    assert text.count("BLOCKED, DESTRUCTIVE") == 2000 // losing_every
+    assert f"--allow-deletes {2000 // losing_every} --allow-protected" in text
+    assert "by counts only" in text
+
+
+def test_what_is_lost_and_blocked_is_named_as_far_as_there_is_room() -> None:
+    """Where all of 2,000 apps with long names lose something, the first are named, and the ways out are still there."""
+    plan = big_plan(2000, losing_every=1, name="a-long-name-of-an-app-that-is-protected", protected=True)
+    text = render_plan_markdown(guarded(plan, max_deletes=1))
+    assert 55_000 < len(text.encode()) < 60_000
+    assert_whole(text)
+    assert "2,000 deletions in protected apps a-long-name-of-an-app-that-is-protected-000" in text
+    assert "--allow-deletes 2000 --allow-protected" in text
+    assert text.count("BLOCKED, DESTRUCTIVE") > 200
+    assert "apps not listed" in text
+
+
+def test_a_name_that_is_far_too_long_widens_no_column() -> None:
+    """It stands out of its column: one such name does not fill the document with spaces."""
+    long = "x" * 10_000
+    text = render_plan_markdown(planned(plan_of(desired_app("search", targets=[f"ios:{long}"], slots={"chat": {}}))))
+    assert len(text.encode()) < 12_000
 
 
 @given(

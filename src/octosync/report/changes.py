@@ -117,8 +117,8 @@ def group_of(
 def group_lines(groups: Sequence[Group], ink: Ink) -> Iterator[str]:
     """Yield all groups' lines, their columns aligned over the whole plan."""
     rows = [row for group in groups for row in group.rows]
-    left = _column((row.left for row in rows), _WIDEST)
-    place = _column((row.place for row in rows), _WIDEST)
+    left = column(row.left for row in rows)
+    place = column(row.place for row in rows)
     for group in groups:
         # Right-aligned to the end of the rows' places, so that files and lines stand in one column.
         name, file = visible(group.slug), visible(group.file)
@@ -143,7 +143,8 @@ def _painted(line: str, row: Row, ink: Ink) -> str:
             return f"{ink.yellow(head)}{rest}"
 
 
-def _column(texts: Iterable[str], widest: int) -> int:
+def column(texts: Iterable[str], *, widest: int = _WIDEST) -> int:
+    """Return how wide a column of texts is; those that are far too long for one do not count, and stand out of it."""
     return max((width for width in map(cells, texts) if width <= widest), default=0)
 
 
@@ -260,7 +261,7 @@ def _in_brief(action: Action, fields: JsonObject, sensitivity: Sensitivity, limi
 def _field_lines(action: Action, sensitivity: Sensitivity, limit: int | None) -> Iterator[str]:
     changes = _with_presets(action) if isinstance(action, PutSlot) else action.fields
     names = [".".join(map(key_words, change.path)) for change in changes]
-    width = _column(names, _NAME_WIDEST)
+    width = column(names, widest=_NAME_WIDEST)
     for name, change in zip(names, changes, strict=True):
         yield f"{padded(name, width)}   {change_words(change, sensitivity, limit=limit)}"
 

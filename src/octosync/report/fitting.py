@@ -15,7 +15,8 @@ _NOTE_ROOM: Final = 240  # bytes that are kept free for the note
 class Part:
     """A part of a document: its forms, the fullest first. The lower the rank, the later it gives way.
 
-    Parts of one rank are left out together, and after those of all higher ranks.
+    Where not all parts of a rank find room, those of higher ranks are left out, and of its own only the first are there, in
+    the shortest form: what comes before them is told in full first.
     """
 
     rank: int
@@ -37,6 +38,7 @@ def fitted(parts: Sequence[Part], most: int, note: Note) -> str:
     chosen = _Chosen(parts, most)
     chosen.take_shortest()
     chosen.lengthen()
+    chosen.fill()
     shown = [parts[at].forms[form] for at, form in enumerate(chosen.forms) if form is not None]
     noted = _joined((*shown, note(chosen.forms)))
     return noted if shown and len(noted.encode()) <= most else _joined(shown)
@@ -79,6 +81,18 @@ class _Chosen:
                     self._left -= more
                     self.forms[at] = form
                     break
+
+    def fill(self) -> None:
+        """Take of what was left out as much as there is room for now, in its order."""
+        if self._order and self.forms[self._order[0]] is None:
+            return  # not even the first rank has its place
+        for at in self._order:
+            if self.forms[at] is None:
+                shortest = len(self._parts[at].forms) - 1
+                self._left -= self._size(at, shortest)
+                if self._left < 0:
+                    return
+                self.forms[at] = shortest
 
     def _size(self, at: int, form: int) -> int:
         text = self._parts[at].forms[form]

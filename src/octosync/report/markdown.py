@@ -7,6 +7,7 @@ It says what the text report says, in the same words: those are lines in fences,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
@@ -14,7 +15,7 @@ from octosync.model import Outcome
 from octosync.plan import Action, Plan, Verb
 from octosync.report.blocked import blocked_lines, override_words
 from octosync.report.capabilities import recommendation_lines
-from octosync.report.changes import Group, Row
+from octosync.report.changes import Group, Row, column
 from octosync.report.diagnostics import diagnostic_lines, severities
 from octosync.report.error import NOTHING_WRITTEN, error_lines
 from octosync.report.fitting import Part, fitted
@@ -35,7 +36,7 @@ from octosync.report.summary import (
     read_words,
     rest_words,
 )
-from octosync.report.words import counted, plane_words
+from octosync.report.words import counted, listed, plane_words
 
 MAX_BYTES: Final = 60_000  # a comment on GitHub takes 65,536 characters
 
@@ -51,7 +52,9 @@ _SIGNS: Final = {
 _BLOCKED: Final = "BLOCKED"
 _LISTED: Final = 10  # of destructive changes and of errors, before the rest is counted
 _OPEN: Final = 3  # so many apps are shown unfolded
-_NAME: Final = 100  # characters of an app's name and file, outside of its rows
+_NAME: Final = 100  # characters of a name and a file, outside of an app's rows
+_NAMED: Final = 3  # of what an app loses, where it has no rows
+_LONGEST: Final = 300  # characters of why a guard refuses, where there is little room
 
 # What gives way last to what gives way first.
 _SUMMARY, _STOPS, _END, _LOST, _LOSING, _APPS, _ASIDE = range(7)
@@ -170,7 +173,13 @@ def _blocking(planned: Planned) -> Iterator[Part]:
         return
     headline = alert("CAUTION", f"**Blocked** {blocking_words(planned.blocked)}.")
     lines = blocked_lines(planned.blocked, planned.overrides, planned.about, _PLAIN, mark=_BLOCKED)
-    yield Part(_STOPS, (f"{headline}\n\n{fence('text', lines)}", headline))
+    first = {one.guard: replace(one, message=clipped(one.message, _LONGEST)) for one in reversed(planned.blocked)}
+    few = blocked_lines([*reversed(first.values())], planned.overrides, planned.about, _PLAIN, mark=_BLOCKED)
+    more = len(planned.blocked) - len(first)
+    rest = [f"and {counted(more, 'more refusal')} by the same guards"] if more else []
+    yield Part(
+        _STOPS, (f"{headline}\n\n{fence('text', lines)}", f"{headline}\n\n{fence('text', (*few, *rest))}", headline)
+    )
 
 
 def _errors(plan: Plan) -> Iterator[Part]:
@@ -201,22 +210,28 @@ def _apps(plan: Plan, groups: Sequence[Group]) -> Iterator[Part]:
     for group in groups:
         mine = actions.get(group.slug, ())
         planned = planned_words(mine) or "as declared"
-        losing = any(action.destructive for action in mine) or any(row.left.startswith("!") for row in group.rows)
+        losing = [f"{marks} {code(clipped(_name(row), _NAME))}" for row in group.rows if (marks := _marks(row))]
+        lost = f": {listed(losing, at_most=_NAMED)}" if losing else ""
         name = f"<b>{escaped(clipped(group.slug, _NAME))}</b> · {planned}"
         file = f" · {escaped(clipped(group.file, _NAME))}" if group.file else ""
         whole = folded(f"{name}{file}", fence("diff", _diff(group)), is_open=len(groups) <= _OPEN)
-        yield Part(_LOSING if losing else _APPS, (whole, f"- {name}"))
+        yield Part(_LOSING if losing else _APPS, (whole, f"- {name}{lost}"))
 
 
 def _diff(group: Group) -> Iterator[str]:
-    left = max((cells(_name(row)) for row in group.rows), default=0)
-    place = max((cells(row.place) for row in group.rows), default=0)
+    left = column(_name(row) for row in group.rows)
+    place = column(row.place for row in group.rows)
     for row in group.rows:
         sign = " " if row.verb is None else _SIGNS[row.verb]
-        marks = [*([_BLOCKED] if row.left.startswith("!") else []), *(["DESTRUCTIVE"] if row.destructive else [])]
-        remark = ": ".join(filter(None, (", ".join(marks), row.remark)))
+        remark = ": ".join(filter(None, (_marks(row), row.remark)))
         yield f"{sign} {padded(_name(row), left)}  {' ' * (place - cells(row.place))}{row.place}  {remark}"
         yield from row.details
+
+
+def _marks(row: Row) -> str:
+    """Say of a row what needs a second look, "" where nothing does."""
+    blocked = [_BLOCKED] if row.left.startswith("!") else []
+    return ", ".join((*blocked, *(["DESTRUCTIVE"] if row.destructive else [])))
 
 
 def _name(row: Row) -> str:
