@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import pytest
+from tests.support.calls import KEY
 from tests.support.desks import ACTIONS, APP, Office
+from tests.support.repositories import Repo
 
 APPS = 40
+MANY: Final = 300
 
 
 @pytest.fixture
@@ -58,3 +63,36 @@ def test_the_pace_is_kept_and_said(office: Office) -> None:
     assert "apply sends 4.\n" in office.plan("--rate", "0").stdout
     office.desk.write("octosync.yaml", "rate: {requestsPerMinute: 20}\n")
     assert "(about 12 s at 20 a minute)" in office.plan().stdout
+
+
+def test_a_pull_request_costs_what_it_touches(office: Office) -> None:
+    """2 of 300 apps: at most 4 requests for each of them, and none for the others; one more where slots are written.
+
+    That one is for both: the guard during-canary has to know what runs.
+    """
+    repo = Repo.init(office.desk.directory)
+    repo.write("octosync.yaml", f"contexts: {{main: {{url: '{office.url}', tokenEnv: KEY}}}}\npaths: [apps/]\n")
+    for slug in (f"app-{number:03}" for number in range(MANY)):
+        repo.write(f"apps/{slug}.yaml", APP.format(slug=slug, name="As it was"))
+    repo.commit("300 apps")
+    touched = ("app-007", "app-123")
+    only = [word for slug in touched for word in ("--app", slug)]
+    assert office.apply(*only, "--state", "../journal.db").code == 0
+
+    for old, new, actions, more in (
+        ("name: As it was", "name: Changed", 2, 0),
+        ("  targets:", "  targets:\n    - {platform: android, identifier: com.acme.SLUG}", 4, 0),
+        ("/chat", "/other", 6, 0),
+        ("local_first", "local_only", 8, 1),
+    ):
+        for slug in touched:
+            path = repo.root / f"apps/{slug}.yaml"
+            assert old in path.read_text()
+            path.write_text(path.read_text().replace(old, new.replace("SLUG", slug)))
+        office.log()
+        ran = office.desk.octosync("plan", "--base", "main", "--changed-only", "--context", "main", KEY=KEY)
+        log = office.log()
+        assert ran.code == 0, ran.output
+        assert f"Read 2 of {MANY} apps with {len(log)} requests; apply sends {actions} " in ran.stdout
+        assert [sum(f"/apps/{slug}" in line for line in log) for slug in touched] == [4, 4]
+        assert len(log) == 4 * len(touched) + more, log
