@@ -264,3 +264,26 @@ def test_an_app_is_taken_out_of_git(team: Team) -> None:
     assert again.code == 0, again.output
     assert team.writes() == []
     assert team.rest().code == 0
+
+
+def test_an_app_gets_another_slug(team: Team) -> None:
+    """The plan warns that its target is taken; the apply says so and fails; with --prune it moves, nothing is stranded."""
+    team.ana.begin()
+    team.ana.edit("name: notes\n", "name: notebook\n")
+    team.ana.push("Another slug")
+    planned = team.plan()
+    assert planned.code == 2
+    assert f"::warning file={MANIFEST},line=9,col=7,title=octosync%3A target-held-elsewhere::" in planned.stdout
+    assert "With --prune the target moves" in team.said()
+    team.merge()
+    assert team.apply().code == 5
+    assert "taken by app `notes`" in team.said("apply-production")
+    team.writes()
+
+    pruned = team.apply("--prune")
+    assert pruned.code == 0, pruned.output
+    assert "archive-strands-identifiers" not in team.said("apply-production")
+    removal, *others = team.writes()
+    assert removal.startswith("DELETE /apps/notes/targets/")
+    assert others == ["POST /apps/notebook/targets", "POST /apps/notes/archive"]
+    assert team.rest().code == 0

@@ -329,6 +329,35 @@ def test_an_app_that_goes_on_under_another_name_is_told() -> None:
     assert "@app/a/chat" in told.summary
 
 
+def test_a_pruned_app_gives_up_what_another_one_wants() -> None:
+    """Its target moves before it is archived, whether the base declared it or not; the others stay with it, named."""
+    live = live_app("a", targets=["ios:x", "ios:y", "ios:z"])
+    known = Base(state=State.of(desired_app("a", targets=["ios:x"])))
+    (read,) = to_read(State.of(), known, prune=True)
+    assert {section.value for section in read.sections} == {"targets"}
+    made = plan_of([desired_app("b", targets=["ios:x", "ios:y"])], live, base=known, prune=True)
+    done = [(one.verb.value, str(one.address), one.reason) for one in made.actions if one.reason is not Reason.NEW]
+    assert done == [
+        ("delete", "app/a/target/ios:x", Reason.MOVED),
+        ("delete", "app/a/target/ios:y", Reason.MOVED),
+        ("create", "app/b/target/ios:x", Reason.MOVED),
+        ("create", "app/b/target/ios:y", Reason.MOVED),
+        ("archive", "app/a", Reason.REMOVED),
+    ]
+    (stranded,) = (one.summary for one in made.diagnostics if one.rule == "archive-strands-identifiers")
+    assert stranded.endswith(": ios:z")
+
+
+def test_a_target_that_an_orphan_had_is_no_surprise() -> None:
+    """It is read nowhere, so it is a warning, at the line that wants it, with what moves it."""
+    known = Base(state=State.of(desired_app("a", targets=["ios:x"])))
+    made = plan_of([desired_app("b", targets=["ios:x"])], base=known)
+    (told,) = (one for one in made.diagnostics if one.rule == "target-held-elsewhere")
+    assert "app `a`, which no manifest has any more, had this target" in told.summary
+    assert "--prune" in told.notes[0]
+    assert plan_of([desired_app("b", targets=["ios:y"])], base=known).diagnostics == ()
+
+
 # -- holding
 
 

@@ -38,7 +38,8 @@ FINDINGS: Final = _table(
     Finding(
         "target-held-elsewhere",
         _WARNING,
-        "A target is to be registered that another live app holds: the registration will be refused.",
+        "A target is to be registered that another live app holds, or had when a manifest last declared it: the registration "
+        "will be refused.",
     ),
     Finding(
         "move-waits",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from octosync.contract import Contract
-from octosync.model import Address, Diagnostic, Kind, Observation, Questions, Reason, State
+from octosync.model import Address, App, Diagnostic, Kind, Observation, Questions, Reason, State
 from octosync.plan.actions import Action
 from octosync.plan.authors import last_changes
 from octosync.plan.base import Base
 from octosync.plan.capabilities import Capabilities, DeployPolicy, propose_capabilities
 from octosync.plan.holding import Held, held_until, unheld
-from octosync.plan.moves import held_elsewhere, hold_back_halves, link_moves
+from octosync.plan.moves import held_by_orphans, held_elsewhere, hold_back_halves, link_moves
 from octosync.plan.notices import notices_of, renames
 from octosync.plan.optimizing import Optimized, choose_canaries
 from octosync.plan.order import in_order
@@ -76,6 +76,7 @@ def make_plan(
             (
                 *waiting,
                 *held_elsewhere(actions, live.state),
+                *(held_by_orphans(actions, _orphans(base, compared)) if base is not None and not prune else ()),
                 *notices_of(actions, everything, live.state),
                 *(renames(actions, desired, base) if base is not None else ()),
                 *unheld(compared.drifted, live, actions, hold),
@@ -145,6 +146,10 @@ def _unchanged(
         address for proposal in scope.proposals.values() for address in proposal.unchanged if address not in aside
     )
     return tuple(sorted((*objects, *(address for address in capabilities.unchanged if address not in acted_on))))
+
+
+def _orphans(base: Base, compared: Resolved) -> Iterator[App]:
+    return (base.state.apps[slug] for slug in sorted(compared.orphans & base.state.apps.keys()))
 
 
 def _left_alone(

@@ -93,3 +93,19 @@ def held_elsewhere(actions: tuple[Action, ...], live: Iterable[App]) -> tuple[Di
         for action in actions
         if isinstance(action, RegisterTarget) and (holder := holders.get((action.platform, action.identifier)))
     )
+
+
+def held_by_orphans(actions: Iterable[Action], orphans: Iterable[App]) -> tuple[Diagnostic, ...]:
+    """Warn of registrations of what an app had that no manifest declares any more: unless it lost it since, it has it yet."""
+    holders = {target.unique_key: app.slug for app in orphans for target in app.targets}
+    return tuple(
+        finding(
+            "target-held-elsewhere",
+            action.address,
+            f"app `{holder}`, which no manifest has any more, had this target: while it has, the registration is refused",
+            origin=action.origin,
+            notes=(f"With --prune the target moves, and `{holder}` is archived.",),
+        )
+        for action in actions
+        if isinstance(action, RegisterTarget) and (holder := holders.get((action.platform, action.identifier)))
+    )

@@ -81,6 +81,7 @@ def resolve(
             resolved.orphans.add(slug)
             if prune:
                 apps.append(_pruned(before))
+                resolved.removed.update(_given_up(live.state.apps.get(slug), tree))
                 resolved.reasons[before.address] = Reason.REMOVED
                 resolved.origins[before.address] = before.origin
             continue
@@ -111,6 +112,14 @@ def _pruned(app: App) -> App:
         suspension=app.suspension,
         origin=app.origin,
     )
+
+
+def _given_up(live: App | None, tree: State) -> Iterator[Address]:
+    """Yield the targets of an app that is pruned which another one is to have: once it is archived they are lost for good."""
+    claimed = {target.unique_key for app in tree for target in app.targets}
+    for target in live.targets if live is not None and not live.archived else ():
+        if target.unique_key in claimed:
+            yield target.address
 
 
 @dataclass(slots=True)
@@ -411,7 +420,7 @@ def _reads(tree: State, base: Base, *, prune: bool) -> Iterator[App]:
         app, before = tree.apps.get(slug), base.state.apps.get(slug)
         if app is None and before is not None and before.declared:
             if prune:
-                yield _pruned(before)
+                yield replace(_pruned(before), whole=frozenset({Section.TARGETS}))
             continue
         app = app or App(slug=slug, declared=False)
         if before is None:
