@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,8 @@ from octosync.state import DEFAULT_PATH
 
 _APP: Final = "my-app"
 _CONTEXTS: Final = "production"
+# What Git refuses in a name, and what GitHub would take for a pattern.
+_BRANCH: Final = re.compile(r"(?![-/!])(?!.*(?:\.\.|//|@\{))[^\x00-\x20\x7f~^:?*+\[\]\\]+(?<![/.])")
 _IGNORED: Final = f"{DEFAULT_PATH.parent}/"
 
 
@@ -58,7 +61,7 @@ def command(directory: Path, slug: str | None, contexts: str | None, branch: str
     named = _names(
         contexts if contexts is not None else _CONTEXTS if yes else _asked(f"Contexts beside {LOCAL}", _CONTEXTS)
     )
-    texts = dict(_starter(slug, named, branch))
+    texts = dict(_starter(slug, named, _branch(branch)))
     ignored = (directory / ".gitignore").exists()
     if ignored:
         del texts[".gitignore"]
@@ -95,6 +98,17 @@ def _names(text: str) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise UsageError("invalid-context", f"`{visible(text)}` names a context twice")
     return names
+
+
+def _branch(text: str) -> str:
+    """Raise `UsageError` for what Git would not take for a branch's name, and for a pattern of several."""
+    if not _BRANCH.fullmatch(text):
+        raise UsageError(
+            "invalid-branch",
+            f"`{visible(text)}` can't be a branch",
+            hints=("Give the one whose merges are to be applied, such as --branch main.",),
+        )
+    return text
 
 
 def _starter(slug: str, contexts: Sequence[str], branch: str) -> Mapping[str, str]:
