@@ -43,6 +43,17 @@ def test_a_plan_is_told(office: Office) -> None:
     assert told[-1]["changes"] == document["summary"]
 
 
+def test_a_check_of_manifests_is_told(office: Office) -> None:
+    """What `validate` found, as in its document; nothing else follows where nothing was found."""
+    office.declare()
+    assert types(office.desk.octosync("validate", "-f", "apps", *JSONL).stdout) == ["version"]
+    office.declare(text="kind: App\n")
+    ran = office.desk.octosync("validate", "-f", "apps", *JSONL, "--write", "json=out.json")
+    assert (ran.code, ran.stderr) == (1, "")
+    document = json.loads((office.desk.directory / "out.json").read_text())
+    assert [event["diagnostic"] for event in events(ran.stdout)[1:]] == document["diagnostics"]
+
+
 def test_an_apply_is_told(office: Office) -> None:
     """Each action when it is sent and when it is done, in this order, with how far the run is; at last what it came to."""
     office.declare()

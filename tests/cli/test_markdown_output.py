@@ -49,6 +49,22 @@ def test_an_apply_in_part_says_how_to_go_on(office: Office) -> None:
     assert f"```sh\noctosync apply -f apps --url {office.url}\n```" in ran.stdout
 
 
+def test_a_check_of_manifests_is_one_document(office: Office) -> None:
+    """`validate` says in Markdown, too, whether they are valid, and within its bound what is wrong and where."""
+    office.declare()
+    valid = office.desk.octosync("validate", "-f", "apps", *MARKDOWN)
+    assert (valid.code, valid.stderr) == (0, "")
+    assert valid.stdout == "### octosync validate\n\n**Valid.** · exit 0\n"
+    office.declare(text="kind: App\n")
+    bad = office.desk.octosync("validate", "-f", "apps", *MARKDOWN)
+    assert (bad.code, bad.stderr) == (1, "")
+    assert "**Not valid.** · 2 errors" in bad.stdout
+    assert "--> apps/search.yaml:1:1" in bad.stdout
+    short = office.desk.octosync("validate", "-f", "apps", *MARKDOWN, "--max-bytes", "300")
+    assert len(short.stdout.encode()) <= 300
+    assert "**Not valid.** · 2 errors" in short.stdout
+
+
 def test_what_a_guard_refuses_is_said_with_the_way_out(office: Office) -> None:
     """Plan and apply both show what blocks them and exit with 4; apply has written nothing."""
     office.declare()
