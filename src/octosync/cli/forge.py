@@ -34,7 +34,11 @@ from octosync.plan import FORMAT_VERSION
 from octosync.report import render_notice, visible
 
 marker_option = option("--marker", required=True, metavar="M", help="What it is known by; hidden in its text.")
-author_option = option("--author", metavar="LOGIN", help="Who wrote it; otherwise the token's own account.")
+author_option = option(
+    "--author",
+    metavar="LOGIN",
+    help="Who wrote it; otherwise the token's own account, github-actions[bot] where it may not ask. An app is NAME[bot].",
+)
 head_option = option("--head", metavar="SHA", help="The revision that the text is about.")
 
 
