@@ -18,7 +18,7 @@ from tests.support.states import NOW, child_app, desired_app, live_app, observat
 from octosync.errors import Missing, Unavailable
 from octosync.model import Address, App, Event, Observation, Origin, Reason, State
 from octosync.plan import Curiosity, GuardPolicy, Plan, judge
-from octosync.plan.base import Base
+from octosync.plan.base import Base, changed_apps
 from octosync.plan.threeway import to_read
 from octosync.report import render_plan
 
@@ -168,6 +168,36 @@ def test_what_an_unfinished_apply_left_is_our_own(kind: Kind) -> None:
     )
     gone = plan3(kind.declared(None), kind.declared(1), kind.live(2), attempted=attempted)
     assert reason(gone, kind.address) is Reason.REMOVED
+
+
+def test_what_only_an_unfinished_apply_declared_is_taken_back() -> None:
+    """Children that tree and base never had: read, and removed with their place; a section's own key is let go of."""
+    live = live_app("a", targets=["ios:x", "ios:y"], slots={"chat": {}}, config={"n": 1})
+    attempted = child_app("a", targets=["ios:x"], slots={"chat": {}}, config={"n": 1})
+    everything = ["app/a/inference-config", "app/a/slot/chat", "app/a/target/ios:x"]
+    for tree in (desired_app("a"), None):
+        made = plan3(tree, tree, live, attempted=[attempted])
+        assert sorted(str(action.address) for action in made.actions) == everything
+        assert {action.reason for action in made.actions} == {Reason.REMOVED}
+        (read,) = to_read(State.of(*([tree] if tree else [])), Base(attempted=(State.of(attempted),)), prune=False)
+        assert len(read.sections) == 3
+    kept = plan3(desired_app("a"), desired_app("a"), live, attempted=[targets("ios:x")])
+    assert (kept.actions, kept.left_alone.released) == ((), (TARGET,))
+
+
+def test_an_app_that_only_an_unfinished_apply_declared_is_an_orphan() -> None:
+    """It is there for nobody any more: listed, and archived with prune."""
+    attempted = [targets("ios:x")]
+    assert plan3(None, None, there("ios:x"), attempted=attempted).left_alone.orphan_apps == ("a",)
+    (action,) = plan3(None, None, there("ios:x"), attempted=attempted, prune=True).actions
+    assert (action.verb.value, action.reason) == ("archive", Reason.REMOVED)
+
+
+def test_what_an_unfinished_apply_declared_otherwise_is_among_what_changed() -> None:
+    """Base and tree alike, but another state was begun since: the app is planned, so that nothing of that stays."""
+    app, other = targets("ios:x"), targets("ios:y")
+    assert changed_apps(State.of(app), Base(state=State.of(app), attempted=(State.of(other),))) == {"a"}
+    assert changed_apps(State.of(app), Base(state=State.of(app), attempted=(State.of(app),))) == frozenset()
 
 
 def targets(*keys: str, **more: Any) -> App:
@@ -433,6 +463,31 @@ def test_other_fields_of_a_held_object_go_on() -> None:
     assert [change.path[0] for change in action.fields] == ["preferred_engines"]
     (held,) = made.held
     assert {change.path[0] for change in held.action.fields} == {"serving_policy"}
+
+
+def test_an_archive_is_this_changes_own_whatever_is_held_of_the_app() -> None:
+    """A name that somebody changed a moment ago is held; the archive goes on, once, for its own reason."""
+    base, live = desired_app("a", fields={"name": "A"}), live_app("a", name="B")
+    fresh = observation(live, org_feed=(event(1, resource=None),))
+    made = plan3(replace(base, archived=True), base, fresh, hold=HOLD)
+    assert [(one.verb.value, one.reason) for one in made.actions] == [("archive", Reason.MANIFEST_CHANGED)]
+    assert [one.action.verb.value for one in made.held] == ["update"]
+    healed = plan3(replace(base, archived=True), base, live)
+    assert [(one.verb.value, one.reason) for one in healed.actions] == [
+        ("update", Reason.DRIFT),
+        ("archive", Reason.MANIFEST_CHANGED),
+    ]
+
+
+def test_an_app_that_is_gone_is_created_again_once_it_is_held_no_longer() -> None:
+    """Until then nothing of it is made, since nothing can be in what isn't there."""
+    app = targets("ios:x")
+    gone = observation(org_feed=(event(1, app="b"),), org_feed_is_cut=True)
+    made = plan3(app, app, gone, hold=HOLD)
+    assert made.actions == ()
+    assert [str(one.action.address) for one in made.held] == ["app/a", "app/a/target/ios:x"]
+    assert reason(plan3(app, app, None), app.address) is Reason.DRIFT
+    assert reason(plan3(app, replace(app, archived=True), None), app.address) is Reason.NEW
 
 
 def test_a_question_for_the_feed_comes_first() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from octosync.manifest.repository import SHOWN, Repository
 from octosync.manifest.reviewing import as_reviewed, configuration_of, notices_of_review
 from octosync.manifest.revision import Revision
 from octosync.manifest.sources import File, read_files
-from octosync.model import App, Diagnostic, Severity, State
+from octosync.model import Diagnostic, Severity, State
 from octosync.plan import Commit
 from octosync.plan.base import Base
 
@@ -145,16 +145,8 @@ class Based:
 
     def narrowed(self, tree: State, selected: State, meant: State) -> Base:
         """Keep the selected apps, and of those that the tree no longer has at all the ones that are meant."""
-
-        def keep(state: State) -> State:
-            return State.of(*(app for app in state if app.slug in selected.apps or _is_gone(app, tree, meant)))
-
-        tip = self.base.tip
-        return replace(self.base, state=keep(self.base.state), tip=None if tip is None else keep(tip))
-
-
-def _is_gone(app: App, tree: State, meant: State) -> bool:
-    return app.slug not in tree.apps and app.slug in meant.apps
+        gone = meant.apps.keys() - tree.apps.keys()
+        return self.base.kept(lambda app: app.slug in selected.apps or app.slug in gone)
 
 
 @dataclass(frozen=True, kw_only=True)

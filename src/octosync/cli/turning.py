@@ -219,7 +219,7 @@ def prepare(asked: Asked, saw: Callable[[Gathered], None] | None = None) -> Prep
     if isinstance(gathered, ExitCode):
         return gathered
     desired, base = _compared(asked, gathered)
-    idle = asked.base.changed_only and not desired.apps and (base is None or not base.state.apps)
+    idle = asked.base.changed_only and not desired.apps and (base is None or not base.before.apps)
     policy, allowed, lines = _guards(asked, gathered)
     return Prepared(
         asked=asked,
@@ -255,16 +255,16 @@ def prepare(asked: Asked, saw: Callable[[Gathered], None] | None = None) -> Prep
 def _compared(asked: Asked, gathered: Gathered) -> tuple[State, Base | None]:
     """Return the apps that are to be planned, and what they are compared with, as far as it is about these and what is gone."""
     tree, based = gathered.manifests.state, gathered.based
-    before = based.base.state if based is not None else None
+    before = based.base.before if based is not None else None
     desired = select(tree, apps=asked.apps, selector=asked.selector, before=before)
-    if based is None:
+    if based is None or before is None:
         return desired, None
-    meant = matching(based.base.state, apps=asked.apps, selector=asked.selector)
+    meant = matching(before, apps=asked.apps, selector=asked.selector)
     base = based.narrowed(tree, desired, meant)
     if asked.base.changed_only:
         changed = changed_apps(desired, base)
         desired = State.of(*(app for app in desired if app.slug in changed))
-        base = replace(base, state=State.of(*(app for app in base.state if app.slug in changed)))
+        base = base.kept(lambda app: app.slug in changed)
     return desired, base
 
 

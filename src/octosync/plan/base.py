@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from octosync.model import App, Deployment, Observation, Section, State
@@ -21,12 +22,38 @@ class Base:
     attempted: tuple[State, ...] = ()
     unknown: frozenset[str] = frozenset()
 
+    @property
+    def before(self) -> State:
+        """Every app that was declared: as the base had it, else as an unfinished apply did."""
+        return State({slug: app for one in (*reversed(self.attempted), self.state) for slug, app in one.apps.items()})
+
+    def earlier(self, slug: str) -> tuple[App, ...]:
+        """Return an app as it was declared, by the base first, then by unfinished applies."""
+        return tuple(app for one in (self.state, *self.attempted) if (app := one.apps.get(slug)) is not None)
+
+    def kept(self, keep: Callable[[App], bool]) -> Base:
+        """Leave out of every state the apps that are not to be kept."""
+
+        def of(state: State) -> State:
+            return State.of(*filter(keep, state))
+
+        tip = None if self.tip is None else of(self.tip)
+        return replace(self, state=of(self.state), tip=tip, attempted=tuple(map(of, self.attempted)))
+
 
 def changed_apps(tree: State, base: Base) -> frozenset[str]:
-    """Return the apps that tree and base declare differently, wherever they do; what the base can't tell counts as that."""
-    every = {*tree.apps, *base.state.apps}
-    differing = (slug for slug in every if _placeless(tree.apps.get(slug)) != _placeless(base.state.apps.get(slug)))
+    """Return the apps that tree and base declare differently, wherever they do; what the base can't tell counts as that.
+
+    So do those of which an unfinished apply may have left something live that the tree does not declare.
+    """
+    every = {*tree.apps, *base.before.apps}
+    sides = (base.state, *base.attempted)
+    differing = (slug for slug in every if any(_differ(tree.apps.get(slug), one.apps.get(slug)) for one in sides))
     return frozenset(differing) | (base.unknown & tree.apps.keys())
+
+
+def _differ(one: App | None, other: App | None) -> bool:
+    return _placeless(one) != _placeless(other)
 
 
 def _placeless(app: App | None) -> App | None:

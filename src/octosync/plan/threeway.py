@@ -25,7 +25,7 @@ from octosync.model import (
     State,
     Target,
 )
-from octosync.plan.actions import Action
+from octosync.plan.actions import Action, Verb
 from octosync.plan.base import Base
 from octosync.plan.propose import NEW_SLOT_POLICY
 from octosync.plan.verdicts import UNDECLARED, Rest, Said, Undeclared, Unit, Verdict, gravest, verdict_on
@@ -41,12 +41,14 @@ class Resolved:
     """What tree, base and live come to.
 
     `desired` is what is planned. `reasons` say why of each object that changes, `removed` are objects that nobody declares
-    any longer, in no list that is owned, `origins` where the base declared what is gone. `drifted` are objects with a unit
-    that somebody changed on the control plane. `stale`, `released` and `orphans` are left alone.
+    any longer, in no list that is owned, `origins` where the base declared what is gone; `archives` say why of apps that
+    are archived. `drifted` are objects with a unit that somebody changed on the control plane. `stale`, `released` and
+    `orphans` are left alone.
     """
 
     desired: State = field(default_factory=State)
     reasons: dict[Address, Reason] = field(default_factory=dict)
+    archives: dict[Address, Reason] = field(default_factory=dict)
     removed: set[Address] = field(default_factory=set)
     origins: dict[Address, Origin | None] = field(default_factory=dict)
     drifted: set[Address] = field(default_factory=set)
@@ -57,8 +59,9 @@ class Resolved:
 
     def explained(self, action: Action) -> Action:
         """Give an action its reason, and its place where only the base has one."""
+        reasons = self.archives if action.verb is Verb.ARCHIVE else self.reasons
         origin = self.origins.get(action.address, action.origin)
-        return replace(action, reason=self.reasons.get(action.address, action.reason), origin=origin)
+        return replace(action, reason=reasons.get(action.address, action.reason), origin=origin)
 
 
 def undisputed(tree: State) -> Resolved:
@@ -75,14 +78,14 @@ def resolve(
     """
     resolved = Resolved()
     apps = []
-    for slug in sorted({*tree.apps, *base.state.apps}):
-        app, before = tree.apps.get(slug), base.state.apps.get(slug)
+    for slug in sorted({*tree.apps, *base.before.apps}):
+        app, before = tree.apps.get(slug), base.before.apps.get(slug)
         if app is None and before is not None and before.declared:
             resolved.orphans.add(slug)
             if prune:
                 apps.append(_pruned(before))
                 resolved.removed.update(_given_up(live.state.apps.get(slug), tree))
-                resolved.reasons[before.address] = Reason.REMOVED
+                resolved.archives[before.address] = Reason.REMOVED
                 resolved.origins[before.address] = before.origin
             continue
         there = live.state.apps.get(slug)
@@ -90,7 +93,7 @@ def resolve(
         if slug in live.errors or suspended or (there is not None and there.archived):
             apps.append(app or App(slug=slug, declared=False))
             continue
-        known = _Sides(slug, app, before, base, there)
+        known = _Sides(slug, app, base, there)
         if (found := known.resolve(resolved, acts or _always)) is not None:
             apps.append(found)
     resolved.desired = State.of(*apps)
@@ -139,10 +142,12 @@ class _Judged:
 class _Sides:
     """One app as tree, base, tip and unfinished applies declare it, and as it is live."""
 
-    def __init__(self, slug: str, tree: App | None, before: App | None, base: Base, live: App | None) -> None:
+    def __init__(self, slug: str, tree: App | None, base: Base, live: App | None) -> None:
         self._slug = slug
         self._tree = tree or App(slug=slug, declared=False)
-        self._before = before
+        self._before = base.state.apps.get(slug)
+        self._earlier = base.earlier(slug)
+        self._let_go = _let_go(self._tree, self._earlier)
         self._moved_on = base.tip is not None
         self._tip = base.tip.apps.get(slug) if base.tip is not None else None
         self._attempted = tuple(state.apps.get(slug) for state in base.attempted)
@@ -156,8 +161,11 @@ class _Sides:
         if self._is_behind():
             resolved.stale.add(tree.address)
             return None
+        if tree.declared and self._live is None and not self._comes():
+            return None
         planned = replace(
             tree,
+            archived=self._archived(),
             fields=self._fields(),
             targets=self._targets(),
             slots=self._slots(),
@@ -180,17 +188,29 @@ class _Sides:
 
     # -- the app itself
 
+    def _comes(self) -> bool:
+        """Judge whether an app that is not live is to be created."""
+        before, judged = self._before, _Judged()
+        existed = before is not None and before.declared and not before.archived
+        does = self._judge(self._tree.address, judged, Reason.DRIFT if existed else Reason.NEW)
+        self._say(self._tree.address, judged)
+        return does
+
+    def _archived(self) -> bool:
+        tree = self._tree
+        if not tree.archived or self._live is None:
+            return tree.archived
+        verdict = verdict_on(self._unit(_said_of_archiving, self._live.archived, default=False))
+        does = self._judge(tree.address, _Judged(), verdict)
+        if does and isinstance(verdict, Reason):
+            self._resolved.archives[tree.address] = verdict
+        return does
+
     def _fields(self) -> dict[str, JsonValue]:
         tree, live = self._tree, self._live
-        if not tree.declared:
-            return {}
-        judged = _Judged()
-        if live is None:
-            existed = self._before is not None and self._before.declared
-            verdict = Reason.DRIFT if existed else Reason.NEW
-            self._judge(tree.address, judged, verdict)
-            self._say(tree.address, judged)
+        if not tree.declared or live is None:
             return dict(tree.fields)
+        judged = _Judged()
         fields: dict[str, JsonValue] = {}
         for name in APP.writable:
             unit = self._field(name, APP, lambda app: app.fields if app.declared else {}, live.fields)
@@ -198,16 +218,13 @@ class _Sides:
             if unit.tree is UNDECLARED and not returns:
                 continue
             self._keep(name, unit, tree.address, judged, fields)
-        if tree.archived and not live.archived:
-            judged.acting.append(Reason.MANIFEST_CHANGED)
         self._say(tree.address, judged)
         return fields
 
     # -- targets and slots
 
     def _targets(self) -> tuple[Target, ...]:
-        sides = [side for side in (self._tree, self._before, self._live) if side is not None]
-        every = {target.unique_key: target for side in reversed(sides) for target in side.targets}
+        every = {target.unique_key: target for side in reversed(self._sides) for target in side.targets}
         there = {target.unique_key: target for target in (self._live.targets if self._live else ())}
         wanted = {target.unique_key: target for target in self._tree.targets}
         kept = []
@@ -216,12 +233,11 @@ class _Sides:
                 case True:
                     kept.append(wanted.get(key) or there[key])
                 case False if self._resolved.reasons.get(target.address) is Reason.REMOVED:
-                    self._resolved.origins[target.address] = _origin_in(self._before, target.address)
+                    self._resolved.origins[target.address] = self._origin_of(target.address)
         return tuple(kept)
 
     def _slots(self) -> tuple[Slot, ...]:
-        sides = [side for side in (self._tree, self._before, self._live) if side is not None]
-        every = sorted({slot.capability for side in sides for slot in side.slots})
+        every = sorted({slot.capability for side in self._sides for slot in side.slots})
         kept = []
         for capability in every:
             address = Address.of_slot(self._slug, capability)
@@ -234,7 +250,7 @@ class _Sides:
                 case True:
                     kept.append(wanted if wanted is not None else Slot(app=self._slug, capability=capability))
                 case False if self._resolved.reasons.get(address) is Reason.REMOVED:
-                    self._resolved.origins[address] = _origin_in(self._before, address)
+                    self._resolved.origins[address] = self._origin_of(address)
         return tuple(kept)
 
     def _slot(self, wanted: Slot, there: Slot) -> Slot:
@@ -250,7 +266,7 @@ class _Sides:
     def _existence(self, address: Address, is_there: bool, section: Section, has: Callable[[App], bool]) -> bool | None:
         """Judge whether an object is to be there: yes, no, or (None) nothing is said of it."""
         unit = self._unit(partial(_said_of_existence, section, has), is_there, default=False)
-        if unit.tree is UNDECLARED and self._lets_go(section):
+        if unit.tree is UNDECLARED and section in self._let_go:
             return None
         verdict = verdict_on(unit)
         if verdict is Reason.MANIFEST_CHANGED:
@@ -276,12 +292,13 @@ class _Sides:
     # -- the inference config
 
     def _inference_config(self) -> InferenceConfig | None:
-        wanted, before = self._tree.inference_config, self._before.inference_config if self._before else None
+        wanted = self._tree.inference_config
+        before = next((config for one in self._earlier if (config := one.inference_config) is not None), None)
         address = Address.of_inference_config(self._slug)
         there = self._live.inference_config if self._live else None
         unit = self._unit(_config_of, there.config if there else None, default=None)
         verdict = verdict_on(unit)
-        nobodys = before is None or self._lets_go(Section.INFERENCE_CONFIG)
+        nobodys = before is None or Section.INFERENCE_CONFIG in self._let_go
         if unit.tree is UNDECLARED and nobodys and verdict is not Rest.STALE:
             return None
         if verdict is Reason.MANIFEST_CHANGED and unit.live is None:
@@ -300,22 +317,19 @@ class _Sides:
 
     # -- what the tree lets go of
 
-    def _lets_go(self, section: Section) -> bool:
-        """Say whether the base had a section's own key that the tree no longer has: it is released, not emptied."""
-        before = self._before
-        return before is not None and section in before.whole and section not in self._tree.whole
-
     def _release(self) -> None:
-        before, released = self._before, self._resolved.released
-        if before is None:
-            return
-        if self._lets_go(Section.TARGETS):
+        for before in self._earlier:
+            self._release_of(before, self._resolved.released)
+
+    def _release_of(self, before: App, released: set[Address]) -> None:
+        let_go = before.whole & self._let_go
+        if Section.TARGETS in let_go:
             kept = {target.unique_key for target in self._tree.targets}
             released.update(target.address for target in before.targets if target.unique_key not in kept)
-        if self._lets_go(Section.SLOTS):
+        if Section.SLOTS in let_go:
             released.update(slot.address for slot in before.slots if self._tree.slot(slot.capability) is None)
         config = before.inference_config
-        if self._lets_go(Section.INFERENCE_CONFIG) and config is not None and config.config is not None:
+        if Section.INFERENCE_CONFIG in let_go and config is not None and config.config is not None:
             released.add(config.address)
         for slot in before.slots:
             now = self._tree.slot(slot.capability)
@@ -326,6 +340,14 @@ class _Sides:
                 )
 
     # -- units
+
+    @property
+    def _sides(self) -> tuple[App, ...]:
+        return (self._tree, *self._earlier, *((self._live,) if self._live is not None else ()))
+
+    def _origin_of(self, address: Address) -> Origin | None:
+        objects: Iterator[Target | Slot] = (one for app in self._earlier for one in (*app.targets, *app.slots))
+        return next((one.origin for one in objects if one.address == address), None)
 
     def _field(
         self,
@@ -405,32 +427,39 @@ def _fields_of(app: App, capability: str) -> Mapping[str, JsonValue]:
     return slot.fields if slot is not None else {}
 
 
-def _origin_in(app: App | None, address: Address) -> Origin | None:
-    objects: Iterable[Target | Slot] = (*app.targets, *app.slots) if app is not None else ()
-    return next((one.origin for one in objects if one.address == address), None)
+def _said_of_archiving(app: App | None) -> Said:
+    return app.archived if app is not None and app.declared else UNDECLARED
+
+
+def _let_go(tree: App, earlier: Iterable[App]) -> frozenset[Section]:
+    """Return the sections whose own key somebody had before and the tree has not: they are released, not emptied."""
+    return frozenset(section for before in earlier for section in before.whole) - tree.whole
 
 
 def to_read(tree: State, base: Base, *, prune: bool) -> State:
-    """Return what has to be read for a three-way plan: the tree, and of the base what the tree may remove."""
+    """Return what has to be read for a three-way plan: the tree, and of what was declared before what it may remove."""
     return State.of(*_reads(tree, base, prune=prune))
 
 
 def _reads(tree: State, base: Base, *, prune: bool) -> Iterator[App]:
-    for slug in sorted({*tree.apps, *base.state.apps}):
-        app, before = tree.apps.get(slug), base.state.apps.get(slug)
+    for slug, before in sorted({**dict.fromkeys(tree.apps), **base.before.apps}.items()):
+        app = tree.apps.get(slug)
         if app is None and before is not None and before.declared:
             if prune:
                 yield replace(_pruned(before), whole=frozenset({Section.TARGETS}))
             continue
         app = app or App(slug=slug, declared=False)
-        if before is None:
-            yield app
-            continue
-        lost = {
-            Section.TARGETS: bool({one.address for one in before.targets} - {one.address for one in app.targets}),
-            Section.SLOTS: bool({one.address for one in before.slots} - {one.address for one in app.slots}),
-            Section.INFERENCE_CONFIG: before.inference_config is not None and app.inference_config is None,
-        }
-        more = {section for section, is_lost in lost.items() if is_lost and section not in before.whole}
+        earlier = base.earlier(slug)
+        more = {section for one in earlier for section in _lost(app, one)} - _let_go(app, earlier)
         if app.declared or app.sections or more:
             yield replace(app, whole=app.whole | more)
+
+
+def _lost(app: App, before: App) -> Iterator[Section]:
+    """Yield the sections in which an app has less than it had before."""
+    if {one.address for one in before.targets} - {one.address for one in app.targets}:
+        yield Section.TARGETS
+    if {one.address for one in before.slots} - {one.address for one in app.slots}:
+        yield Section.SLOTS
+    if before.inference_config is not None and app.inference_config is None:
+        yield Section.INFERENCE_CONFIG

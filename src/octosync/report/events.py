@@ -17,7 +17,7 @@ from octosync.report.ended import Applied
 from octosync.report.outcomes import STATUS_WORDS
 from octosync.report.plain import visible
 from octosync.report.planned import Planned
-from octosync.report.summary import nothing_words, planned_words
+from octosync.report.summary import nothing_words, totals_words
 from octosync.report.waiting import standing_name, standing_words, waited_rows
 
 _LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warn", Severity.NOTICE: "info"}
@@ -56,7 +56,7 @@ def plan_events(planned: Planned) -> Iterator[JsonObject]:
         yield _event(
             "diagnostic", f"blocked by guard {refusal['guard']}: {refusal['message']}", "error", blocked=refusal
         )
-    words = planned_words(planned.plan.actions)
+    words = totals_words(planned.plan.actions, planned.plan.held)
     message = f"Plan: {words}." if words else nothing_words(planned.plan)
     yield _event("change_summary", message, operation="plan", changes=document["summary"], errored=document["errored"])
 

@@ -32,9 +32,10 @@ from octosync.report.summary import (
     left_alone_lines,
     manifests_words,
     nothing_words,
-    planned_words,
     read_words,
     rest_words,
+    selected_words,
+    totals_words,
 )
 from octosync.report.words import counted, listed, plane_words
 
@@ -134,8 +135,7 @@ def _title(planned: Planned, totals: str, facts: Sequence[str]) -> Part:
 
 
 def _totals(plan: Plan) -> str:
-    held = f"{len(plan.held):,} held" if plan.held else ""
-    return "; ".join(filter(None, (planned_words(plan.actions) or nothing_words(plan), held)))
+    return totals_words(plan.actions, plan.held) or nothing_words(plan)
 
 
 def _facts(planned: Planned) -> list[str]:
@@ -209,7 +209,8 @@ def _apps(plan: Plan, groups: Sequence[Group]) -> Iterator[Part]:
     actions: dict[str, tuple[Action, ...]] = dict(plan.by_app())
     for group in groups:
         mine = actions.get(group.slug, ())
-        planned = planned_words(mine) or "as declared"
+        held = [one for one in plan.held if one.action.address.app == group.slug]
+        planned = totals_words(mine, held) or "as declared"
         losing = [f"{marks} {code(clipped(_name(row), _NAME))}" for row in group.rows if (marks := _marks(row))]
         lost = f": {listed(losing, at_most=_NAMED)}" if losing else ""
         name = f"<b>{escaped(clipped(group.slug, _NAME))}</b> · {planned}"
@@ -278,8 +279,8 @@ def _end(planned: Planned, *facts: str) -> Part:
     about = planned.about
     git = about.manifests.git
     said = [*map(escaped, facts), f"octosync {escaped(about.octosync_version)}", escaped(manifests_words(about))]
-    if len(planned.plan.apps) != about.manifests.apps:
-        said.append(f"{counted(len(planned.plan.apps), 'app')} selected")
+    if selected := selected_words(planned.plan, about):
+        said.append(selected)
     if git is not None:
         said.append(f"revision {code(git.revision)}{' with uncommitted changes' if git.dirty else ''}")
         if git.base is not None:

@@ -20,11 +20,12 @@ from octosync.report.summary import (
     left_alone_lines,
     manifests_words,
     nothing_words,
-    planned_words,
     read_words,
     rest_words,
+    selected_words,
+    totals_words,
 )
-from octosync.report.words import counted, plane_words
+from octosync.report.words import plane_words
 
 
 def render_plan(
@@ -77,9 +78,7 @@ def _head(plan: Plan, about: RunInfo, overrides: Sequence[Override], command: st
         manifests_words(about),
         *([visible(f"base {base}")] if base is not None else []),
     ]
-    if len(plan.apps) != about.manifests.apps:
-        parts.append(f"{counted(len(plan.apps), 'app')} selected")
-    yield " · ".join(parts)
+    yield " · ".join(filter(None, (*parts, selected_words(plan, about))))
     if overrides:
         yield f"Allowed in this run: {', '.join(map(override_words, overrides))}"
 
@@ -118,9 +117,7 @@ def groups_of(plan: Plan, blocked: Sequence[Blocked], sensitivity: Sensitivity, 
 
 
 def _closing(plan: Plan, about: RunInfo, blocked: Sequence[Blocked], ink: Ink, *, keep: str | None) -> Iterator[str]:
-    planned, rest = planned_words(plan.actions), rest_words(plan)
-    held = f"{len(plan.held):,} held" if plan.held else ""
-    counts = "; ".join(filter(None, (planned, held)))
+    counts, rest = totals_words(plan.actions, plan.held), rest_words(plan)
     line = f"{ink.bold('Plan:')} {counts}." if counts else ink.bold(nothing_words(plan))
     line += f" {rest}." if rest else ""
     if plan.errors:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Final
 
 from octosync.plan import Action, Blocked, EnableCapability, Plan, RunInfo, Verb
@@ -16,6 +16,11 @@ def planned_words(actions: Iterable[Action]) -> str:
     """Count actions by what they do: `2 to create, 1 to update`; "" for none."""
     verbs = [action.verb for action in actions]
     return ", ".join(f"{verbs.count(verb):,} to {verb.value}" for verb in _COUNTED_VERBS if verb in verbs)
+
+
+def totals_words(planned: Iterable[Action], held: Sized) -> str:
+    """Count what is planned, and apart from it what is held: `2 to create; 1 held`; "" for none."""
+    return "; ".join(filter(None, (planned_words(planned), f"{len(held):,} held" if held else "")))
 
 
 def nothing_words(plan: Plan) -> str:
@@ -51,10 +56,18 @@ def devices_words(actions: Iterable[Action]) -> str:
     return f"{more}{counted(sum(known), 'device')}" if known else ""
 
 
+def selected_words(plan: Plan, about: RunInfo) -> str:
+    """Say how many of the manifests' apps are planned, where that is not all: `2 apps selected`."""
+    return f"{counted(len(plan.apps), 'app')} selected" if len(plan.apps) < about.manifests.apps else ""
+
+
 def read_words(plan: Plan, about: RunInfo) -> str:
-    """Say how many apps were read, and what that took: `read 2 of 41 apps with 9 requests`."""
+    """Say how many apps were read, and what that took: `read 2 of 41 apps with 9 requests`.
+
+    Those that no manifest has any more are read, too.
+    """
     every, mine = about.manifests.apps, len(plan.apps)
-    apps = counted(mine, "app") if mine == every else f"{mine:,} of {counted(every, 'app')}"
+    apps = counted(mine, "app") if mine >= every else f"{mine:,} of {counted(every, 'app')}"
     return f"read {apps} with {counted(plan.requests_used, 'request')}"
 
 
@@ -96,7 +109,8 @@ def _pruning(about: RunInfo) -> str:
 def _apps_left(plan: Plan) -> tuple[int, list[str]]:
     """Count the apps that are as declared, and say what else there is."""
     touched = {action.address.app for action in plan.shown}
-    aside = touched | {*plan.errors, *plan.left_alone.suspended} | {a.app for a in plan.archived_undeclared}
+    left = (*plan.archived_undeclared, *plan.left_alone.stale)
+    aside = touched | {*plan.errors, *plan.left_alone.suspended} | {address.app for address in left}
     others = []
     if plan.left_alone.suspended:
         others.append(f"{len(plan.left_alone.suspended):,} suspended")
