@@ -465,6 +465,20 @@ def test_other_fields_of_a_held_object_go_on() -> None:
     assert {change.path[0] for change in held.action.fields} == {"serving_policy"}
 
 
+def test_a_target_that_was_moved_by_hand_is_held_on_both_sides() -> None:
+    """A move is drift like any other: the feed is asked for it, and while it is young neither half is changed back."""
+    mine, other = targets("ios:x"), desired_app("b", targets=[])
+    seen = observation(there(), live_app("b", targets=["ios:x"]))
+    known = Base(state=State.of(mine, other))
+    curious = Curiosity(canaries=False, traffic=False, authors_since=NOW - HOLD)
+    asked = plan_of([mine, other], seen, base=known, hold=HOLD, curiosity=curious)
+    assert asked.questions.org_feed_since == NOW - HOLD
+    feed = (event(1, resource=None), event(2, app="b", resource=None))
+    held = plan_of([mine, other], replace(seen, org_feed=feed), base=known, hold=HOLD, curiosity=curious)
+    assert held.actions == ()
+    assert [str(one.action.address) for one in held.held] == ["app/a/target/ios:x", "app/b/target/ios:x"]
+
+
 def test_an_archive_is_this_changes_own_whatever_is_held_of_the_app() -> None:
     """A name that somebody changed a moment ago is held; the archive goes on, once, for its own reason."""
     base, live = desired_app("a", fields={"name": "A"}), live_app("a", name="B")

@@ -335,7 +335,7 @@ async def take_look(prepared: Prepared, remote: Octomil, waits: Waits) -> Turn:
 def look_away(prepared: Prepared) -> Turn:
     """Plan and judge without a single request: against the base, or, where nothing changed, nothing."""
     base = prepared.base
-    seen = Observation() if prepared.idle or base is None else as_live(base.state)
+    seen = Observation() if prepared.idle or base is None else as_live(base.state, prepared.desired)
     plan = make_plan(
         prepared.desired,
         seen,

@@ -75,9 +75,13 @@ def _placeless(app: App | None) -> App | None:
     )
 
 
-def as_live(state: State) -> Observation:
-    """Return what would be read if a state were live, and nothing else."""
-    return Observation(state=State.of(*map(_live, state)))
+def as_live(state: State, tree: State) -> Observation:
+    """Return what would be read if a state were live, and nothing else.
+
+    An app that only children of the tree name is taken to be there, with nothing in it: whether it is can't be told.
+    """
+    extended = (App(slug=app.slug, declared=False) for app in tree if not app.declared and app.slug not in state.apps)
+    return Observation(state=State.of(*map(_live, (*state, *extended))))
 
 
 def _live(app: App) -> App:

@@ -63,6 +63,7 @@ def make_plan(
             previews=capabilities.previews,
             checks=capabilities.checks,
             canaries=optimized.asks_for_canaries,
+            drifted=compared.drifted,
         )
     return Plan(
         desired=everything,

@@ -5,7 +5,7 @@ Pure, like the plan: it says what to ask, and the remote asks it. Answers lead t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -48,8 +48,12 @@ def questions_of(
     previews: Iterable[Address] = (),
     checks: Iterable[Address] = (),
     canaries: bool = False,
+    drifted: Collection[Address] = (),
 ) -> Questions:
-    """Say what is still to be asked for a plan of these actions; what was asked before is not asked again."""
+    """Say what is still to be asked for a plan of these actions; what was asked before is not asked again.
+
+    When a `drifted` object was changed decides whether it is held, be it a move by hand.
+    """
     actions = tuple(actions)
     there = seen.state.apps
     minded = {
@@ -58,7 +62,9 @@ def questions_of(
         if isinstance(one, UNSAFE_DURING_CANARY if curiosity.canaries else DeleteSlot)
     }
     exposed = {one.address.app for one in actions if isinstance(one, UNSAFE_UNDER_TRAFFIC)}
-    wants_authors = curiosity.authors_since is not None and any(map(needs_author, actions))
+    wants_authors = curiosity.authors_since is not None and any(
+        needs_author(one) or one.address in drifted for one in actions
+    )
     return Questions(
         deployments=tuple(
             slug for slug in sorted(minded & there.keys()) if Section.DEPLOYMENTS not in there[slug].whole

@@ -346,7 +346,9 @@ class _Sides:
         return (self._tree, *self._earlier, *((self._live,) if self._live is not None else ()))
 
     def _origin_of(self, address: Address) -> Origin | None:
-        objects: Iterator[Target | Slot] = (one for app in self._earlier for one in (*app.targets, *app.slots))
+        objects: list[Target | Slot] = []
+        for app in self._earlier:
+            objects += (*app.targets, *app.slots)
         return next((one.origin for one in objects if one.address == address), None)
 
     def _field(
