@@ -493,13 +493,9 @@ def test_an_archive_is_this_changes_own_whatever_is_held_of_the_app() -> None:
     ]
 
 
-def test_an_app_that_is_gone_is_created_again_once_it_is_held_no_longer() -> None:
-    """Until then nothing of it is made, since nothing can be in what isn't there."""
+def test_an_app_that_is_gone_is_drift_but_for_one_that_was_to_be_archived() -> None:
+    """Somebody took away what the base has; what the base has archived nobody missed."""
     app = targets("ios:x")
-    gone = observation(org_feed=(event(1, app="b"),), org_feed_is_cut=True)
-    made = plan3(app, app, gone, hold=HOLD)
-    assert made.actions == ()
-    assert [str(one.action.address) for one in made.held] == ["app/a", "app/a/target/ios:x"]
     assert reason(plan3(app, app, None), app.address) is Reason.DRIFT
     assert reason(plan3(app, replace(app, archived=True), None), app.address) is Reason.NEW
 

@@ -161,8 +161,8 @@ class _Sides:
         if self._is_behind():
             resolved.stale.add(tree.address)
             return None
-        if tree.declared and self._live is None and not self._comes():
-            return None
+        if tree.declared and self._live is None:
+            self._create()
         planned = replace(
             tree,
             archived=self._archived(),
@@ -188,13 +188,11 @@ class _Sides:
 
     # -- the app itself
 
-    def _comes(self) -> bool:
-        """Judge whether an app that is not live is to be created."""
+    def _create(self) -> None:
         before, judged = self._before, _Judged()
         existed = before is not None and before.declared and not before.archived
-        does = self._judge(self._tree.address, judged, Reason.DRIFT if existed else Reason.NEW)
+        self._judge(self._tree.address, judged, Reason.DRIFT if existed else Reason.NEW)
         self._say(self._tree.address, judged)
-        return does
 
     def _archived(self) -> bool:
         tree = self._tree

@@ -1,0 +1,248 @@
+"""Three ways, from end to end: commits and a control plane that others change too, and what is live afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.calls import KEY
+from tests.support.desks import APP, Office
+from tests.support.invoking import Desk, Ran
+from tests.support.planes import client, ok, served
+from tests.support.repositories import Repo
+
+from octosync.server import Token
+from octosync.server.settings import utc_now
+
+COLLEAGUE = "key-of-ana"
+NOTES = APP.format(slug="notes", name="Notes")
+BARE = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: bare}\nspec: {name: Bare}\n"
+
+
+@dataclass(frozen=True)
+class Shared(Office):
+    """An office with a repository, whose apps `notes` and `bare` are live as of tag `start`, and a colleague with a key."""
+
+    repo: Repo
+
+    def type(self, command: str, base: str, *arguments: str | Path) -> Ran:
+        """Plan or apply against a base."""
+        more = ("--yes", "--state", "../journal.db") if command == "apply" else ()
+        return self.desk.octosync(command, "--base", base, *more, *arguments)
+
+    def document(self, base: str, *arguments: str) -> dict[str, Any]:
+        """Plan against a base; return the document."""
+        document: dict[str, Any] = json.loads(self.type("plan", base, "-o", "json", *arguments).stdout)
+        return document
+
+    def rows(self, base: str, *arguments: str) -> list[tuple[str, str, str, bool]]:
+        """Plan against a base; return each row's address, action and reason, and whether it is held."""
+        return [
+            (one["address"], one["change"]["actions"][0], one["action_reason"], one["held_until"] is not None)
+            for one in self.document(base, *arguments)["resource_changes"]
+        ]
+
+    def left_alone(self, base: str) -> dict[str, Any]:
+        """Plan against a base; return what is left alone, as far as there is any."""
+        left: dict[str, Any] = self.document(base)["scope"]["left_alone"]
+        return {name: value for name, value in left.items() if value}
+
+    def by_hand(self, method: str, path: str, body: Any = None) -> None:
+        """Change something as the colleague."""
+        with client(f"{self.url}/api/v1", COLLEAGUE) as http:
+            http.request(method, path, json=body).raise_for_status()
+
+    def live(self) -> list[Any]:
+        """Return what is live of both apps, but for times, ids and requests."""
+        paths = (f"/apps/{slug}{rest}" for slug in ("notes", "bare") for rest in ("", "/targets", "/slots"))
+        configs = (f"/apps/{slug}/inference-config" for slug in ("notes", "bare"))
+        return [_timeless(self.plane.api.get(path).json()) for path in (*paths, *configs)]
+
+
+def _timeless(value: Any) -> Any:
+    match value:
+        case dict():
+            passing = {"id", "created_at", "updated_at", "request_id"}
+            return {key: _timeless(one) for key, one in value.items() if key not in passing}
+        case list():
+            return list(map(_timeless, value))
+    return value
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Shared]:
+    tokens = (Token("ci", KEY), Token("ana", COLLEAGUE))
+    with served(KEY, clock=utc_now, tokens=tokens) as plane:
+        desk = Desk(tmp_path / "repository", {"OUR_KEY": KEY})
+        repo = Repo.init(desk.directory)
+        shared = Shared(plane, desk, repo)
+        contexts = f"contexts: {{main: {{url: '{shared.url}', tokenEnv: OUR_KEY}}}}\ndefaultContext: main\n"
+        desk.write("octosync.yaml", f"{contexts}paths: [apps/]\n")
+        shared.declare("notes", text=NOTES)
+        shared.declare("bare", text=BARE)
+        repo.commit("start")
+        assert desk.octosync("apply", "--yes", "--state", "../journal.db").code == 0
+        repo.git("tag", "start")
+        shared.log()
+        yield shared
+
+
+def child(kind: str, spec: str) -> str:
+    """Write a child document."""
+    return f"apiVersion: octosync.dev/v1\nkind: {kind}\nmetadata: {{name: child}}\nspec: {spec}\n"
+
+
+def with_field(field: str) -> str:
+    """Declare one more field of the slot of notes."""
+    return NOTES.replace("servingPolicy: local_first\n", f"servingPolicy: local_first\n      {field}\n")
+
+
+ADDITIONS = {
+    "description": ("notes", NOTES.replace("  name: Notes\n", "  name: Notes\n  description: Says it\n")),
+    "description of an app without sections": ("bare", BARE.replace("{name: Bare}", "{name: Bare, description: x}")),
+    "engines": ("notes", with_field("preferredEngines: [mlx]")),
+    "public": ("notes", with_field("publicClientAllowed: true")),
+    "variant": ("notes", with_field("variant: phi-4-mini-q4")),
+    "binding": ("notes", with_field("bindings: [{binding_key: b, note: x}]")),
+    "policy": ("notes", NOTES.replace("local_first", "local_only")),
+    "target": ("notes", NOTES.replace("  slots:", "    - {platform: macos, identifier: com.acme.more}\n  slots:")),
+    "slot": ("notes", NOTES.replace("  inferenceConfig", "    - {capability: tts}\n  inferenceConfig")),
+    "inference config key": ("notes", NOTES.replace('chat"}', 'chat", temperature: 1}')),
+    "child target": ("more", child("AppTarget", "{app: notes, platform: macos, identifier: com.acme.more}")),
+    "child slot": ("more", child("CapabilitySlot", "{app: bare, capability: tts, servingPolicy: local_only}")),
+    "child config": ("more", child("InferenceConfig", "{app: bare, config: {n: 1}}")),
+}
+
+
+@pytest.mark.parametrize(("name", "text"), ADDITIONS.values(), ids=ADDITIONS)
+def test_a_revert_restores_what_was_live(shared: Shared, name: str, text: str) -> None:
+    """Whatever was added is taken back by `git revert`, and a second apply against the same base writes nothing."""
+    before = shared.live()
+    shared.declare(name, text=text)
+    added = shared.repo.commit("add")
+    assert shared.type("apply", "start").code == 0
+    assert shared.live() != before
+    shared.log()
+    assert shared.type("apply", "start").code == 0
+    assert shared.writes() == []
+    shared.repo.git("revert", "--no-edit", "HEAD")
+    assert shared.type("apply", added, "--changed-only").code == 0
+    assert shared.live() == before
+    shared.log()
+    assert shared.type("apply", added).code == 0
+    assert shared.writes() == []
+
+
+@pytest.mark.parametrize("addition", ["child target", "child slot", "child config", "description"])
+def test_what_a_half_failed_apply_began_is_taken_back(shared: Shared, addition: str) -> None:
+    """Reverted before it was applied in full: the base never had it, and --attempted tells that it is our own."""
+    before = shared.live()
+    name, text = ADDITIONS[addition]
+    shared.declare(name, text=text)
+    attempted = shared.repo.commit("add")
+    assert shared.type("apply", "start").code == 0
+    shared.repo.git("revert", "--no-edit", "HEAD")
+    assert shared.type("apply", "start", "--attempted", attempted, "--changed-only").code == 0
+    assert shared.live() == before
+
+
+def test_drift_is_held_and_then_healed(shared: Shared) -> None:
+    """A fresh change by hand stays for as long as it is held, in the app and every kind of object; then it goes."""
+    before = shared.live()
+    shared.by_hand("PATCH", "/apps/notes", {"name": "By hand"})
+    shared.by_hand("PUT", "/apps/notes/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
+    shared.by_hand("POST", "/apps/notes/targets", {"platform": "macos", "identifier": "com.acme.hand"})
+    shared.by_hand("DELETE", "/apps/notes/inference-config")
+    changed = shared.live()
+    rows = [
+        ("app/notes", "update"),
+        ("app/notes/target/macos:com.acme.hand", "delete"),
+        ("app/notes/slot/chat", "update"),
+        ("app/notes/inference-config", "create"),
+    ]
+    assert shared.rows("start") == [(*row, "drift", True) for row in rows]
+    assert shared.left_alone("start") == {"held": [address for address, _ in rows]}
+    assert shared.type("plan", "start", "--detailed-exitcode").code == 2
+    assert "Plan: 4 held. 1 app as declared." in shared.type("plan", "start").stdout
+    comment = shared.type("plan", "start", "-o", "markdown").stdout
+    assert "**4 held** · read 2 apps" in comment
+    assert "<b>notes</b> · 4 held" in comment
+    assert shared.type("apply", "start").code == 0
+    assert shared.live() == changed
+    assert shared.rows("start", "--drift-hold", "0") == [(*row, "drift", False) for row in rows]
+    assert shared.type("apply", "start", "--drift-hold", "0").code == 0
+    assert shared.live() == before
+
+
+def test_a_target_that_was_moved_by_hand_is_held(shared: Shared) -> None:
+    """Neither half of the move is changed back before its time."""
+    shared.declare("bare", text=BARE.replace("{name: Bare}", "{name: Bare, targets: []}"))
+    base = shared.repo.commit("own")
+    (target,) = ok(shared.plane.api.get("/apps/notes/targets"))["targets"]
+    shared.by_hand("DELETE", f"/apps/notes/targets/{target['id']}")
+    shared.by_hand("POST", "/apps/bare/targets", {"platform": "ios", "identifier": "com.acme.notes"})
+    assert [row[3] for row in shared.rows(base)] == [True, True]
+    assert shared.type("apply", base, "--drift-hold", "0").code == 0
+    assert [one["identifier"] for one in ok(shared.plane.api.get("/apps/notes/targets"))["targets"]] == [
+        "com.acme.notes"
+    ]
+
+
+def test_an_orphan_is_listed_and_then_pruned(shared: Shared) -> None:
+    """An app that is taken out of Git stays as it is until --prune archives it; a second time there is nothing to do."""
+    before = shared.live()
+    shared.repo.git("rm", "--quiet", "apps/notes.yaml")
+    shared.repo.commit("without notes")
+    assert shared.left_alone("start") == {"orphan_apps": ["notes"]}
+    assert shared.type("apply", "start").code == 0
+    assert shared.live() == before
+    assert shared.rows("start", "--prune") == [("app/notes", "archive", "removed", False)]
+    planned = shared.type("plan", "start", "--prune").stdout
+    assert "Read 2 apps with" in planned
+    assert "selected" not in planned
+    assert shared.type("apply", "start", "--prune").code == 0
+    assert ok(shared.plane.api.get("/apps/notes"))["archived_at"] is not None
+    shared.log()
+    assert shared.type("apply", "start", "--prune").code == 0
+    assert shared.writes() == []
+
+
+def test_what_main_has_meanwhile_is_stale_until_the_branch_has_it(shared: Shared) -> None:
+    """This branch's own change is planned, main's is left alone and listed; after a rebase nothing is stale."""
+    shared.repo.branch("change")
+    shared.declare("bare", text=BARE.replace("Bare", "Bare after"))
+    shared.repo.commit("mine")
+    shared.repo.switch("main")
+    shared.declare("notes", text=NOTES.replace("local_first", "local_only"))
+    shared.repo.commit("theirs")
+    assert shared.type("apply", "start").code == 0
+    shared.repo.switch("change")
+    mine = [("app/bare", "update", "manifest_changed", False)]
+    assert (shared.rows("main"), shared.left_alone("main")) == (mine, {"stale": ["app/notes/slot/chat"]})
+    assert shared.type("apply", "main").code == 4
+    shared.repo.git("rebase", "--quiet", "main")
+    assert (shared.rows("main"), shared.left_alone("main")) == (mine, {})
+    shared.log()
+    assert shared.type("apply", "main").code == 0
+    assert shared.writes() == ["PATCH /apps/bare"]
+
+
+def test_what_diverged_is_refused_and_allowed(shared: Shared) -> None:
+    """Others' work is not undone unawares: exit 4 and no write, until a flag or a commit's line says that it is meant."""
+    shared.declare("notes", text=NOTES.replace("local_first", "local_only"))
+    shared.repo.commit("mine")
+    shared.by_hand("PUT", "/apps/notes/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
+    shared.log()
+    refused = shared.type("apply", "start")
+    assert (refused.code, shared.writes()) == (4, [])
+    assert "Octosync-Allow: diverged" in refused.stdout
+    assert shared.rows("start") == [("app/notes/slot/chat", "update", "diverged", False)]
+    assert shared.type("plan", "start", "--allow-diverged").code == 0
+    shared.repo.commit("Ours\n\nOctosync-Allow: diverged\n")
+    allowed = shared.type("apply", "start")
+    assert (allowed.code, shared.writes()) == (0, ["PUT /apps/notes/slots/chat"])
+    assert f"diverged (commit {shared.repo.head[:12]} by ana)" in allowed.stdout
