@@ -150,7 +150,7 @@ def _unchanged(
 
 
 def _orphans(base: Base, compared: Resolved) -> Iterator[App]:
-    return (base.state.apps[slug] for slug in sorted(compared.orphans & base.state.apps.keys()))
+    return (base.before.apps[slug] for slug in sorted(compared.orphans))
 
 
 def _left_alone(
