@@ -67,6 +67,13 @@ def test_a_wrong_option_is_answered_with_a_near_one(desk: Desk) -> None:
     assert "octosync plan --help" in ran.stderr
 
 
+def test_what_is_missing_is_said_in_one_line(desk: Desk) -> None:
+    """Choices are listed behind it, as they are to be typed."""
+    ran = desk.octosync("completion")
+    assert ran.code == 64
+    assert ran.stderr.splitlines()[0].endswith("Choose from: bash, zsh, fish")
+
+
 def test_the_version_is_said_in_text_and_json(desk: Desk) -> None:
     """`octosync version` speaks to people and to tools."""
     assert desk.octosync("version").stdout.startswith("octosync ")

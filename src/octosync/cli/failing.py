@@ -19,7 +19,7 @@ def usage_error(error: click.ClickException) -> UsageError:
     """Say in our own form what click found wrong with the command line."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context is not None else "octosync"
-    message = error.format_message().strip().rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".")  # click lists choices in lines of their own
     hints = [f"{path} --help lists what there is."]
     if "extra argument" in message and context is not None and _takes_manifests(context.command):
         hints.insert(0, f"Manifests are named with -f: {path} -f PATH")
