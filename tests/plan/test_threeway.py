@@ -259,6 +259,15 @@ def test_a_section_that_is_let_go_is_left_as_it_is_and_listed() -> None:
     assert "app/a/capability/chat@production" in map(str, still.left_alone.released)
 
 
+def test_a_target_that_is_let_go_of_and_declared_elsewhere_is_told() -> None:
+    """A move that is reverted together with the list: nothing takes the target away, and the plan says so once."""
+    tree, base = [targets("ios:x"), desired_app("b")], [targets(), desired_app("b", targets=["ios:x"])]
+    holder = live_app("b", targets=["ios:x"])
+    for unread in (replace(holder, targets=(), whole=frozenset()), holder):
+        made = plan_of(tree, observation(there(), unread), base=Base(state=State.of(*base)))
+        assert [(one.rule, "`b`" in one.summary) for one in made.diagnostics] == [("target-held-elsewhere", True)]
+
+
 def test_an_app_that_vanishes_is_an_orphan() -> None:
     """It is listed and left alone with all its children; with prune it is archived, and nothing else of it is touched."""
     base, live = targets("ios:x"), there("ios:x")

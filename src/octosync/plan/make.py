@@ -13,7 +13,7 @@ from octosync.plan.authors import last_changes
 from octosync.plan.base import Base
 from octosync.plan.capabilities import Capabilities, DeployPolicy, propose_capabilities
 from octosync.plan.holding import Held, held_until, unheld
-from octosync.plan.moves import held_by_orphans, held_elsewhere, hold_back_halves, link_moves
+from octosync.plan.moves import held_by_orphans, held_by_released, held_elsewhere, hold_back_halves, link_moves
 from octosync.plan.notices import notices_of, renames
 from octosync.plan.optimizing import Optimized, choose_canaries
 from octosync.plan.order import in_order
@@ -78,6 +78,7 @@ def make_plan(
                 *waiting,
                 *held_elsewhere(actions, live.state),
                 *(held_by_orphans(actions, _orphans(base, compared)) if base is not None and not prune else ()),
+                *held_by_released(actions, compared.released, live.state),
                 *notices_of(actions, everything, live.state),
                 *(renames(actions, desired, base) if base is not None else ()),
                 *unheld(compared.drifted, live, actions, hold),

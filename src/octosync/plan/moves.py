@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from octosync.model import Address, App, Diagnostic, Reason
+from octosync.model import Address, App, Diagnostic, Kind, Reason, Section, State
 from octosync.plan.actions import Action, ArchiveApp, RegisterTarget, RemoveTarget
 from octosync.plan.findings import finding
 
@@ -108,4 +108,21 @@ def held_by_orphans(actions: Iterable[Action], orphans: Iterable[App]) -> tuple[
         )
         for action in actions
         if isinstance(action, RegisterTarget) and (holder := holders.get((action.platform, action.identifier)))
+    )
+
+
+def held_by_released(actions: Iterable[Action], released: Iterable[Address], live: State) -> tuple[Diagnostic, ...]:
+    """Warn of registrations of what another app's list had that is let go of: it was not read, and is left where it is."""
+    read = {app.slug for app in live if Section.TARGETS in app.whole}
+    holders = {one.name: one.app for one in released if one.kind is Kind.TARGET and one.app not in read}
+    return tuple(
+        finding(
+            "target-held-elsewhere",
+            action.address,
+            f"app `{holder}`, which no longer declares `targets`, had this one: while it has, the registration is refused",
+            origin=action.origin,
+            notes=(f"Declare `targets` of `{holder}` without it (`[]` for none): then it is planned as a move.",),
+        )
+        for action in actions
+        if isinstance(action, RegisterTarget) and (holder := holders.get(action.address.name))
     )
