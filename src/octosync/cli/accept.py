@@ -22,11 +22,12 @@ from octosync.cli.accepting import (
     parse_addresses,
     refuse_unacceptable,
 )
+from octosync.cli.basing import BaseFlags
 from octosync.cli.commands import Command
 from octosync.cli.connecting import RemoteFlags, connect
 from octosync.cli.console import err, out, wants_colour
 from octosync.cli.gathering import Gathered, ManifestFlags, gather_or_report
-from octosync.cli.options import manifest_options, option, remote_options
+from octosync.cli.options import base_option, manifest_options, option, remote_options
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.cli.rewriting import rewrite
 from octosync.errors import ExitCode, OctosyncError
@@ -40,16 +41,20 @@ from octosync.report import Kept, render_accepted
 @click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
 @manifest_options
 @remote_options
+@base_option
 @option("--patch", is_flag=True, help="Print the edits as a patch for `git apply`, and write nothing.")
 def command(*, addresses: tuple[str, ...], patch: bool, **flags: Any) -> ExitCode:  # noqa: ANN401 — the shared options
     """Keep what is live: write it into the manifests where it is declared, and touch nothing else in them.
 
     An ADDRESS is as plan -o json says it, such as app/SLUG or app/SLUG/slot/CAPABILITY. The files are written only if they
-    then declare just that, and plan to nothing there. All addresses or none.
+    then declare just that, and plan to nothing there. All addresses or none. With --base, what these manifests changed
+    themselves stays: only what somebody changed on the control plane is taken.
     """
     manifests = ManifestFlags(**{name: flags[name] for name in ManifestFlags.__dataclass_fields__ if name in flags})
     remote = RemoteFlags(**{name: flags[name] for name in RemoteFlags.__dataclass_fields__})
-    gathered = gather_or_report(manifests, remote, colour="auto")
+    compared = BaseFlags(base=flags["base"])
+    compared.check(manifests.paths)
+    gathered = gather_or_report(manifests, remote, colour="auto", base=compared)
     if isinstance(gathered, ExitCode):
         return gathered
     asked = parse_addresses(addresses, gathered.manifests.state)
@@ -104,7 +109,9 @@ class _Acceptance:
         with ProgressBar("reading", self._connection.requests_per_minute) as bar:
             waits.show = bar.waiting
             state = self._gathered.manifests.state
-            return await look_at(self._asked, state, remote, now=self._now, progress=bar.advance)
+            based = self._gathered.based
+            base = based.base if based is not None else None
+            return await look_at(self._asked, state, remote, now=self._now, base=base, progress=bar.advance)
 
     def _prove(self, made: Made, looked: Looked) -> None:
         gathered = self._gathered

@@ -21,9 +21,12 @@ from octosync.manifest import (
     edited,
     refusal,
 )
-from octosync.model import Address, App, Kind, Observation, Origin, Section, Severity, State
+from octosync.model import Address, App, Kind, Observation, Origin, Reason, Section, Severity, State
 from octosync.octomil import Octomil, observe
 from octosync.plan import Action, Plan, PutSlot, RegisterTarget, Verb, make_plan
+from octosync.plan.base import Base
+from octosync.plan.threeway import resolve
+from octosync.plan.verdicts import Verdict
 
 _SECTIONS = {
     Kind.TARGET: Section.TARGETS,
@@ -60,6 +63,7 @@ class Looked:
     asked: tuple[Address, ...]
     seen: Observation
     plan: Plan
+    base: Base | None = None
 
 
 def parse_addresses(texts: Iterable[str], declared: State) -> tuple[Address, ...]:
@@ -88,15 +92,40 @@ async def look_at(
     remote: Octomil,
     *,
     now: datetime,
+    base: Base | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Looked:
-    """Read the addressed objects and no others, and plan them. Raises `OctosyncError` for an app that can't be read."""
+    """Read the addressed objects and no others, and plan them. Raises `OctosyncError` for an app that can't be read.
+
+    With a base, what these manifests changed themselves is not in the plan: only what somebody changed on the control plane.
+    """
     narrow = _narrowed(declared, asked)
     seen = await observe(remote, narrow, now=now, progress=progress)
-    plan = make_plan(narrow, seen, contract=remote.contract, now=now)
+    plan = _plan(narrow, seen, base, asked, contract=remote.contract, now=now)
     for error in plan.errors.values():
         raise error
-    return Looked(asked=asked, seen=seen, plan=plan)
+    return Looked(asked=asked, seen=seen, plan=plan, base=base)
+
+
+def _plan(
+    narrow: State,
+    seen: Observation,
+    base: Base | None,
+    asked: Iterable[Address],
+    *,
+    contract: Contract,
+    now: datetime,
+) -> Plan:
+    if base is not None:
+        before = State.of(*(app for app in base.state if app.slug in narrow.apps))
+        known = Base(state=_narrowed(before, (one for one in asked if one.app in before.apps)))
+        narrow = resolve(narrow, seen, known, now=now, acts=_is_others_work).desired
+    return make_plan(narrow, seen, contract=contract, now=now)
+
+
+def _is_others_work(address: Address, verdict: Verdict) -> bool:
+    del address
+    return verdict in {Reason.DRIFT, Reason.DIVERGED}
 
 
 def _narrowed(declared: State, asked: Iterable[Address]) -> State:
@@ -185,6 +214,9 @@ def _sort(address: Address, looked: Looked, made: Made, found: list[Action]) -> 
         made.refused.append(
             refusal(address, "octosync doesn't know its platform", "api.platforms in octosync.yaml adds it.")
         )
+    elif looked.base is not None and _declared_in(address, app):
+        hint = "With --base, only what somebody changed on the control plane is accepted."
+        made.refused.append(refusal(address, "it differs because it is changed here", hint))
     elif not _is_live(address, live):
         made.nowhere.append(address)
     else:
@@ -199,6 +231,12 @@ def _is_live(address: Address, live: App) -> bool:
     return address in {live.address, *targets, *slots} or (
         config is not None and config.config is not None and address == config.address
     )
+
+
+def _declared_in(address: Address, app: App) -> bool:
+    objects = (*(one.address for one in app.targets), *(one.address for one in app.slots))
+    config = app.inference_config
+    return address in objects or (config is not None and address == config.address)
 
 
 def _place(one: Accepted, made: Made, reading: Reading, fileless: str) -> None:
@@ -244,7 +282,7 @@ def disproof(
         return "they would declare something else, too"
     addresses = {one.address for one in made.accepted}
     narrow = _narrowed(after.state, (one for one in addresses if one.app in after.state.apps))
-    plan = make_plan(narrow, looked.seen, contract=contract, now=now)
+    plan = _plan(narrow, looked.seen, looked.base, addresses, contract=contract, now=now)
     left = [one.address for one in plan.actions if one.address in addresses and one.verb is not Verb.ARCHIVE]
     return f"{left[0]} would still differ" if left else ""
 

@@ -213,8 +213,12 @@ def _duration(ctx: click.Context, parameter: click.Parameter, value: str | None)
     return value
 
 
+base_option: Callable[[F], F] = option(
+    "--base", metavar="REV", help="Compare with where REV and this branch went apart, in Git: origin/main."
+)
+
 base_options = stacked(
-    option("--base", metavar="REV", help="Compare with where REV and this branch went apart, in Git: origin/main."),
+    base_option,
     option("--base-file", metavar="PATH", help="Manifests as they were rendered at the base, from any generator."),
     option("--changed-only", is_flag=True, help="Only apps whose manifests differ from the base's."),
     option(
