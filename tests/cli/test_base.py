@@ -398,18 +398,16 @@ def test_unfinished_revisions_are_read_and_named_again(team: Team) -> None:
 
 def test_accept_with_a_base_leaves_what_this_branch_changed(team: Team) -> None:
     """A name that drifted is accepted by the command that plan prints, and the description that changed here stays so."""
-    text = APP.format(slug="search", name="Search")
-    team.declare("search", text=text + "  description: Finds things\n")
+    text = APP.format(slug="search", name="Search").replace("  targets:", "  description: Finds things\n  targets:")
+    team.declare("search", text=text)
     team.repo.commit()
     ok(team.plane.api.patch("/apps/search", json={"name": "Finder"}))
     planned = team.type("plan", "--base", "main", "--drift-hold", "0")
     typed = planned.stdout.rpartition("To keep what is live instead: octosync ")[2].strip()
-    assert typed == "accept app/search -f apps/ --base main"
+    assert typed == "accept app/search -f apps --base main"
     ran = team.type(*typed.split())
     assert ran.code == 0, ran.output
-    assert (team.desk.directory / "apps/search.yaml").read_text() == (
-        text.replace("name: Search\n", "name: Finder\n") + "  description: Finds things\n"
-    )
+    assert (team.desk.directory / "apps/search.yaml").read_text() == (text.replace("name: Search\n", "name: Finder\n"))
     ran = team.type("accept", "app/search", "--base", "main")
     assert ran.code == 0
     (row,) = team.planned("--drift-hold", "0")["resource_changes"]
@@ -418,10 +416,10 @@ def test_accept_with_a_base_leaves_what_this_branch_changed(team: Team) -> None:
 
 def test_accept_with_a_base_refuses_what_only_this_branch_changed(team: Team) -> None:
     """An object that nobody changed on the control plane has nothing to be accepted, and is not taken out again."""
-    text = APP.format(slug="search", name="Search") + "  targets: [{platform: ios, identifier: com.octomil.search}]\n"
+    text = APP.format(slug="search", name="Search").replace("com.acme.search", "com.acme.finder")
     team.declare("search", text=text)
     team.repo.commit()
-    ran = team.type("accept", "app/search/target/ios:com.octomil.search", "--base", "main")
+    ran = team.type("accept", "app/search/target/ios:com.acme.finder", "--base", "main")
     assert ran.code == 1
     assert "it differs because it is changed here" in ran.stderr
     assert (team.desk.directory / "apps/search.yaml").read_text() == text

@@ -17,7 +17,7 @@ from tests.support.states import NOW, child_app, desired_app, live_app, observat
 
 from octosync.errors import Missing, Unavailable
 from octosync.model import Address, App, Event, Observation, Origin, Reason, State
-from octosync.plan import Curiosity, GuardPolicy, Plan, judge
+from octosync.plan import Curiosity, GuardPolicy, Invocation, Plan, judge
 from octosync.plan.base import Base, changed_apps
 from octosync.plan.threeway import to_read
 from octosync.report import render_plan
@@ -651,7 +651,7 @@ def test_a_three_way_plan_reads_as_people_expect() -> None:
     seen = observation(*live, org_feed=(event(10),), requests=9)
     known = Base(state=State.of(*base), tip=State.of(*tip))
     made = plan_of(tree, seen, base=known, hold=HOLD)
-    about = run_info(trailers=("diverged",))
+    about = run_info(trailers=("diverged",), invocation=Invocation(paths=("apps/",), base="origin/main"))
     text = render_plan(made, about=about, sensitivity=SENSITIVITY, colour=False, blocked=judge(made, GuardPolicy()))
     assert_golden(Path(__file__).parent / "golden" / "threeway.txt", text)
     document: Any = document_of(made, about=about, blocked=judge(made, GuardPolicy()))
