@@ -19,8 +19,9 @@ from octosync.plan.optimizing import Optimized, choose_canaries
 from octosync.plan.order import in_order
 from octosync.plan.plan import LeftAlone, Plan
 from octosync.plan.questions import Curiosity, questions_of
+from octosync.plan.resolved import Resolved
 from octosync.plan.scope import Scope, scope_of
-from octosync.plan.threeway import Resolved, resolve, undisputed
+from octosync.plan.threeway import resolve, undisputed
 from octosync.plan.verdicts import Verdict
 
 
