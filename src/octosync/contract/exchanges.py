@@ -66,6 +66,7 @@ class Exchange:
 
 _PLAN, _TURN, _STATUS = ("plan", "apply"), ("apply",), ("status",)
 _LOOK = (*_PLAN, *_STATUS)
+_KEEP = ("export", "accept")
 # A deployment without them is none of a capability's, or can't be told from another environment's.
 _PLACED = frozenset({"capability", "environment"})
 
@@ -79,25 +80,25 @@ EXCHANGES: Final[Mapping[str, Exchange]] = MappingProxyType(
         "apps.capabilities.optimize": Exchange(by=_TURN, body=SentEnvironment),
         "apps.capabilities.preview": Exchange(by=_PLAN, body=SentEnvironment, answer=WirePreview),
         "apps.create": Exchange(by=_TURN, body=SentApp),
-        "apps.list": Exchange(by=_LOOK, answer=WireApp, plural=APP.plural, options=("include_archived",)),
+        "apps.list": Exchange(by=(*_LOOK, *_KEEP), answer=WireApp, plural=APP.plural, options=("include_archived",)),
         "apps.create_target": Exchange(by=_TURN, body=SentTarget),
-        "apps.list_targets": Exchange(by=_PLAN, answer=WireTarget, plural=TARGET.plural),
+        "apps.list_targets": Exchange(by=(*_PLAN, *_KEEP, "bootstrap"), answer=WireTarget, plural=TARGET.plural),
         "apps.delete_slot": Exchange(by=_TURN),
-        "apps.get_slot": Exchange(by=_PLAN, answer=WireSlot),
+        "apps.get_slot": Exchange(by=(*_PLAN, *_KEEP), answer=WireSlot),
         "apps.put_slot": Exchange(by=_TURN, body=SentSlot),
         "apps.delete_target": Exchange(by=_TURN),
-        "apps.deployments": Exchange(by=_LOOK, answer=WireDeployment, plural=DEPLOYMENTS, also=_PLACED),
+        "apps.deployments": Exchange(by=(*_LOOK, "export"), answer=WireDeployment, plural=DEPLOYMENTS, also=_PLACED),
         "apps.first_request": Exchange(by=_STATUS, answer=WireFirstRequest),
-        "apps.get": Exchange(by=_LOOK, answer=WireApp),
+        "apps.get": Exchange(by=(*_LOOK, *_KEEP, "bootstrap"), answer=WireApp),
         "apps.update": Exchange(by=_TURN, body=SentAppChange),
         "apps.health": Exchange(by=("apply", *_STATUS), answer=WireHealth),
         "apps.delete_inference_config": Exchange(by=_TURN),
-        "apps.get_inference_config": Exchange(by=_PLAN, any_answer=True),
+        "apps.get_inference_config": Exchange(by=(*_PLAN, *_KEEP), any_answer=True),
         "apps.put_inference_config": Exchange(by=_TURN, any_body=True),
-        "apps.list_slots": Exchange(by=_LOOK, answer=WireSlot, plural=SLOT.plural),
+        "apps.list_slots": Exchange(by=(*_LOOK, *_KEEP), answer=WireSlot, plural=SLOT.plural),
         "apps.routing_decisions": Exchange(by=("decisions",), answer=WireRoutingDecision, plural=DECISIONS),
         "apps.routing_stats": Exchange(by=(*_LOOK, "decisions"), answer=WireRoutingStats),
         "activity.list": Exchange(by=_LOOK, answer=WireEvent, plural=EVENTS),
-        "deployments.list": Exchange(by=_LOOK, answer=WireDeployment, plural=DEPLOYMENTS, also=_PLACED),
+        "deployments.list": Exchange(by=(*_LOOK, "export"), answer=WireDeployment, plural=DEPLOYMENTS, also=_PLACED),
     }
 )
