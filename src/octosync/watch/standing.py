@@ -1,0 +1,169 @@
+"""How everything stands: the frozen values that the status page, its JSON and the metrics are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+
+from octosync.model import Address, Deployment, Diagnostic, Outcome, Sensitivity
+from octosync.plan import Blocked, ControlPlane, Plan, Recommendation
+
+
+class AppState(Enum):
+    """How one app stands, the gravest first.
+
+    `FAILING` it can't be read or written, tried again by itself · `REFUSED` the control plane refuses it, which waits for a
+    change · `BLOCKED` a guard refuses · `CONTESTED` healed three times and changed back · `HELD` drift that waits for its
+    time · `DRIFTED` drift that this mode does not heal · `WAITING` planned, and not written for now: frozen, everything
+    suspended, or plan only · `PENDING` known to have changed, its turn is to come · `SUSPENDED` left alone by its own annotation ·
+    `ORPHANED` no manifest has it any more · `UNREAD` not read yet · `IN_SYNC` as declared.
+    """
+
+    FAILING = "failing"
+    REFUSED = "refused"
+    BLOCKED = "blocked"
+    CONTESTED = "contested"
+    HELD = "held"
+    DRIFTED = "drifted"
+    WAITING = "waiting"
+    PENDING = "pending"
+    SUSPENDED = "suspended"
+    ORPHANED = "orphaned"
+    UNREAD = "unread"
+    IN_SYNC = "in_sync"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftStanding:
+    """One object that somebody changed: who did it and when, as far as is known, and until when that stays (None: not healed)."""
+
+    address: Address
+    first_seen: datetime
+    actor: str | None = None
+    at: datetime | None = None
+    until: datetime | None = None
+    contested: bool = False
+    heals: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppStanding:
+    """One app: its state, what its latest turn planned, and what keeps it from being done.
+
+    `plan` is the latest turn's, None before the first; `error` (a sentence) and `hints` say why it fails or is refused,
+    `next_try` when it is tried again. `hold` is what a person asked for with POST /hold: until when, and why.
+    `why_waiting` says what `WAITING` waits for, `frozen_until` until when. `run` is the last run that wrote to it.
+    """
+
+    slug: str
+    state: AppState = AppState.UNREAD
+    since: datetime | None = None
+    read_at: datetime | None = None
+    plan: Plan | None = None
+    drift: tuple[DriftStanding, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
+    reference: str = ""
+    error: str = ""
+    hints: tuple[str, ...] = ()
+    next_try: datetime | None = None
+    hold: Hold | None = None
+    why_waiting: str = ""
+    frozen_until: datetime | None = None
+    canaries: tuple[Deployment, ...] = ()
+    recommendations: tuple[Recommendation, ...] = ()
+    run: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """That a person holds an app's drift: until when, why, and since when."""
+
+    app: str
+    until: datetime
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStanding:
+    """One of the last runs that wrote: its outcomes, with their request ids. `ended` None: under way."""
+
+    run: str
+    apps: tuple[str, ...]
+    started: datetime
+    ended: datetime | None = None
+    outcomes: tuple[Outcome, ...] = ()
+    actions: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetStanding:
+    """The request budget of the current window; `limit` 0: none. `throttled_until`: the control plane said to wait."""
+
+    limit: int
+    used: int = 0
+    remaining: int = 0
+    throttled_until: datetime | None = None
+    throttled_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspended:
+    """That everything is suspended: since when, and why."""
+
+    at: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How everything stands at `now`.
+
+    `valid` is whether the manifests could be loaded; where not, `diagnostics` are why, and the last good ones are in force.
+    `credential` is an error's sentence where the control plane refuses the key, `outage` one where it is not there (the
+    circuit is open), `feed_off` one where its activity feed can't be followed; "" otherwise. `full_read_at` is when the
+    last full read ended, `next_full_read` when the next one is to begin, `full_read_done` of `full_read_total` apps how far
+    one that is under way has come. `resync` is the wish, `resync_in_fact` what a full read takes at this rate where that is longer.
+    `queue` is how many apps wait, by priority ("changed", "resync"). `healthy`: the loop turns; `ready`: a first full turn
+    is done, and the credential works. `can_post`: an admin token is set.
+    """
+
+    now: datetime
+    started: datetime
+    version: str
+    control_plane: ControlPlane
+    mode: str = "all"
+    healthy: bool = True
+    ready: bool = False
+    can_post: bool = False
+    apps: Mapping[str, AppStanding] = field(default_factory=dict)
+    unmanaged: int | None = None
+    valid: bool = True
+    files: int = 0
+    revision: str = ""
+    loaded_at: datetime | None = None
+    diagnostics: tuple[Diagnostic, ...] = ()
+    credential: str = ""
+    outage: str = ""
+    feed_off: str = ""
+    suspended: Suspended | None = None
+    holds: tuple[Hold, ...] = ()
+    budget: BudgetStanding = field(default_factory=lambda: BudgetStanding(limit=0))
+    queue: Mapping[str, int] = field(default_factory=dict)
+    full_read_at: datetime | None = None
+    next_full_read: datetime | None = None
+    full_read_done: int = 0
+    full_read_total: int = 0
+    resync: timedelta = timedelta(minutes=15)
+    resync_in_fact: timedelta | None = None
+    last_success: datetime | None = None
+    runs: tuple[RunStanding, ...] = ()
+    sensitivity: Sensitivity = field(default_factory=Sensitivity)
+
+    def count(self, state: AppState) -> int:
+        """How many apps are in a state."""
+        return sum(one.state is state for one in self.apps.values())
