@@ -17,8 +17,8 @@ class AppState(Enum):
     `FAILING` it can't be read or written, tried again by itself · `REFUSED` the control plane refuses it, which waits for a
     change · `BLOCKED` a guard refuses · `CONTESTED` healed three times and changed back · `HELD` drift that waits for its
     time · `DRIFTED` drift that this mode does not heal · `WAITING` planned, and not written for now: frozen, everything
-    suspended, or plan only · `PENDING` known to have changed, its turn is to come · `SUSPENDED` left alone by its own annotation ·
-    `ORPHANED` no manifest has it any more · `UNREAD` not read yet · `IN_SYNC` as declared.
+    suspended, or plan only · `PENDING` known to have changed, its turn is to come · `SUSPENDED` left alone by its own
+    annotation · `ORPHANED` no manifest has it any more · `UNREAD` not read yet · `IN_SYNC` as declared.
     """
 
     FAILING = "failing"
@@ -127,9 +127,9 @@ class Standing:
     `credential` is an error's sentence where the control plane refuses the key, `outage` one where it is not there (the
     circuit is open), `feed_off` one where its activity feed can't be followed; "" otherwise. `full_read_at` is when the
     last full read ended, `next_full_read` when the next one is to begin, `full_read_done` of `full_read_total` apps how far
-    one that is under way has come. `resync` is the wish, `resync_in_fact` what a full read takes at this rate where that is longer.
-    `queue` is how many apps wait, by priority ("changed", "resync"). `healthy`: the loop turns; `ready`: a first full turn
-    is done, and the credential works. `can_post`: an admin token is set.
+    one that is under way has come. `resync` is the wish, `resync_in_fact` what a full read takes at this rate where that
+    is longer. `queue` is how many apps wait, by priority ("changed", "resync"). `healthy`: the loop turns; `ready`: a
+    first full turn is done, and the credential works. `can_post`: an admin token is set.
     """
 
     now: datetime
