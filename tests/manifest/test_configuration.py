@@ -11,7 +11,6 @@ from tests.support.manifests import Workspace, only, rules
 from octosync.errors import UsageError
 from octosync.manifest import (
     Configuration,
-    FreezeWindow,
     GuardLimits,
     Owner,
     Rate,
@@ -20,7 +19,7 @@ from octosync.manifest import (
     read_configuration,
 )
 from octosync.manifest.versions import parse_specifier
-from octosync.model import Origin, Sensitivity
+from octosync.model import FreezeWindow, Origin, Sensitivity
 
 FULL = """\
 requires: ">=0.1,<1"
@@ -71,9 +70,9 @@ def test_everything_in_it_becomes_frozen_values(workspace: Workspace) -> None:
             duration=timedelta(hours=60),
             timezone="Europe/Berlin",
             exempt=("sandbox-*",),
-            origin=Origin("octosync.yaml", 11, 10),
         ),
     )
+    assert found.freeze[0].origin == Origin("octosync.yaml", 11, 10)
     assert (found.drift_hold, found.max_canaries) == (timedelta(minutes=90), 0)
     assert found.rate == Rate(requests_per_minute=0, concurrency=4)
     assert found.sensitivity == Sensitivity(("*credential*",))
@@ -132,6 +131,18 @@ def test_without_keys_the_defaults_hold(workspace: Workspace, text: str) -> None
         ("drift: {hold: 30}", "wrong-type", "drift.hold", None),
         ("drift: {hold: 30 minutes}", "invalid-value", "drift.hold", None),
         ("freeze: [{cron: daily, duration: 1h}]", "invalid-value", "freeze[0].cron", None),
+        ("freeze: [{cron: '0 18 * * FOO', duration: 1h}]", "invalid-value", "freeze[0].cron", None),
+        ("freeze: [{cron: '61 * * * *', duration: 1h}]", "invalid-value", "freeze[0].cron", None),
+        ("freeze: [{cron: '0 18 * * FRI-MON', duration: 1h}]", "invalid-value", "freeze[0].cron", None),
+        ("freeze: [{cron: '0 0 30 2 *', duration: 1h}]", "invalid-value", "freeze[0].cron", None),
+        ("freeze: [{cron: '0 0 ? * *', duration: 1h}]", "invalid-value", "freeze[0].cron", None),
+        ("freeze: [{cron: '0 0 0 * * *', duration: 1h}]", "invalid-value", "freeze[0].cron", None),
+        (
+            "freeze: [{cron: '0 0 * * *', duration: 1h, timezone: Europe/Berln}]",
+            "invalid-value",
+            "freeze[0].timezone",
+            "Europe/Berlin",
+        ),
         ("rate: {concurrency: 0}", "invalid-value", "rate.concurrency", None),
         ("api: {operations: {apps.lst: {path: /x}}}", "invalid-override", 'api.operations."apps.lst"', None),
         ("api: {operations: {apps.get: {path: /x}}}", "invalid-override", 'api.operations."apps.get"', None),

@@ -12,7 +12,7 @@ from octosync.errors import UsageError
 from octosync.manifest.owners import Owner
 from octosync.manifest.versions import VersionSpecifier
 from octosync.manifest.walk import closest
-from octosync.model import Diagnostic, Origin, Sensitivity, Severity
+from octosync.model import Diagnostic, FreezeWindow, Origin, Sensitivity, Severity
 
 FILE_NAME = "octosync.yaml"
 DEFAULT_TRAILERS = ("deletes", "archives", "during-canary", "diverged", "live-traffic")
@@ -45,17 +45,6 @@ class GuardLimits:
     min_objects: int = 10
     max_archives: int = 1
     trailers: tuple[str, ...] = DEFAULT_TRAILERS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FreezeWindow:
-    """One of `freeze`: from each time that `cron` names in `timezone`, nothing is applied for `duration`."""
-
-    cron: str
-    duration: timedelta
-    timezone: str = "UTC"
-    exempt: tuple[str, ...] = ()
-    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,10 +11,11 @@ from urllib.parse import urlsplit
 from octosync import __version__
 from octosync.contract import Contract
 from octosync.errors import ConfigError
-from octosync.manifest.configuration import Configuration, Configured, Context, FreezeWindow, GuardLimits, Rate
+from octosync.manifest.configuration import Configuration, Configured, Context, GuardLimits, Rate
 from octosync.manifest.configuration_schema import CONFIGURATION
 from octosync.manifest.durations import parse_duration
 from octosync.manifest.findings import Findings, Reporter
+from octosync.manifest.freezes import read_freeze_window
 from octosync.manifest.nodes import Document, Mapping, Node, Scalar, Sequence, join
 from octosync.manifest.owners import Owner
 from octosync.manifest.positioned import parse
@@ -165,7 +165,7 @@ class _Reading:
                 Owner(paths=one.text("paths") or "", apps=one.texts("apps")) for one in fields.records("owners")
             ),
             guards=self._guards(),
-            freeze=tuple(map(self._freeze, fields.records("freeze"))),
+            freeze=tuple(read_freeze_window(one, self._reporter) for one in fields.records("freeze")),
             drift_hold=parse_duration(hold) if hold is not None else plain.drift_hold,
             max_canaries=plain.max_canaries if canaries is None else canaries,
             rate=_rate(rate) if rate else plain.rate,
@@ -258,16 +258,6 @@ class _Reading:
             min_objects=limits.min_objects if objects is None else objects,
             max_archives=limits.max_archives if archives is None else archives,
             trailers=given.texts("trailers") if "trailers" in given else limits.trailers,
-        )
-
-    def _freeze(self, fields: Fields) -> FreezeWindow:
-        duration = fields.text("duration")
-        return FreezeWindow(
-            cron=fields.text("cron") or "",
-            duration=parse_duration(duration) if duration else timedelta(),
-            timezone=fields.text("timezone") or "UTC",
-            exempt=fields.texts("except"),
-            origin=self._reporter.source.origin(fields.node.line, fields.node.column),
         )
 
     def _contract(self) -> Contract:

@@ -100,7 +100,7 @@ _FREEZE = Record(
     fields={
         "cron": Field(
             shape=Text(
-                pattern=re.compile(r"\s*[0-9A-Za-z*/,?#L-]+(\s+[0-9A-Za-z*/,?#L-]+){4}\s*"),
+                pattern=re.compile(r"\s*[0-9A-Za-z*/,#-]+(\s+[0-9A-Za-z*/,#-]+){4}\s*"),
                 meaning="a cron expression of five fields, as in `0 18 * * FRI`",
             ),
             about="when the window opens",

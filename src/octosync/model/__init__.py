@@ -17,6 +17,7 @@ from octosync.model.deployment import (
 )
 from octosync.model.diagnostic import Diagnostic, Severity
 from octosync.model.explained import ExplainedField, ExplainedName
+from octosync.model.freeze import FreezeWindow
 from octosync.model.journalled import JournalledAction, JournalledRun
 from octosync.model.jsonvalue import JsonObject, JsonValue, canonical_json, digest_of, json_equal
 from octosync.model.left_out import LeftOut
@@ -63,6 +64,7 @@ __all__ = [
     "ExplainedName",
     "Fate",
     "FirstRequest",
+    "FreezeWindow",
     "Health",
     "InferenceConfig",
     "JournalledAction",
