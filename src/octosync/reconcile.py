@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from octosync.apply import Applied, Progress, Record, apply_plan
 from octosync.errors import GuardRefused, OctosyncError
-from octosync.model import Observation, Sensitivity, State
-from octosync.octomil import Octomil, inquire, observe
+from octosync.model import App, Observation, Sensitivity, State
+from octosync.octomil import Octomil, Reading, inquire, observe
 from octosync.plan import Action, Blocked, DeployPolicy, GuardPolicy, Plan, curiosity_of, judge, make_plan
 from octosync.plan.base import Base
 from octosync.plan.threeway import to_read
@@ -36,16 +36,21 @@ async def look(
     base: Base | None = None,
     prune: bool = False,
     hold: timedelta | None = None,
+    listed: Reading[dict[str, App]] | None = None,
+    remembered: Callable[[Observation], Observation] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Turn:
     """Read, plan, ask what the plan still has to know until it is whole, and judge it; change nothing.
 
     `authors_since` is how far back the org's activity is read for who changed what the plan would change back (None: not
-    at all). `base`, `prune` and `hold` are as for `make_plan`. Raises `RemoteError` where no app at all can be read.
+    at all). `base`, `prune` and `hold` are as for `make_plan`, `listed` as for `observe`. `remembered` adds what is known
+    already, so that it isn't asked again. Raises `RemoteError` where no app at all can be read.
     """
     curiosity = curiosity_of(policy, authors_since)
     wanted = desired if base is None else to_read(desired, base, prune=prune)
-    seen = await observe(remote, wanted, now=now, progress=progress)
+    seen = await observe(remote, wanted, now=now, listed=listed, progress=progress)
+    if remembered is not None:
+        seen = remembered(seen)
 
     def planned() -> Plan:
         return make_plan(

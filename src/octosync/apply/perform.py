@@ -23,6 +23,8 @@ from octosync.octomil.retrying import backoff
 from octosync.plan import Action, CreateApp, EnableCapability, OptimizeCapability, PutSlot, RegisterTarget
 
 _ATTEMPTS = 3
+# Failures that go by themselves, though the control plane was there.
+_PASSING = frozenset({"no-time-to-write", "outcome-unknown", "outcome-unproved"})
 _AS_DECLARED = "it was already as declared"
 _GONE = "it was already gone"
 
@@ -225,6 +227,7 @@ def _performed(
         reference=error.reference if error else reference,
         hints=error.hints if error else hints,
         request_ids=tuple(ids),
+        retryable=error is not None and (error.retryable or error.reference in _PASSING),
     )
     return Performed(outcome, error, wrote, kept)
 

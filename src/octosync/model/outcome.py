@@ -31,7 +31,8 @@ class Outcome:
     """What became of one action, named by its address and verb.
 
     `message` is one sentence, "" for a plain success; `hints` say what to do next; `reference` is the error's stable name.
-    `request_ids` are the control plane's, in order of the requests that were sent for it.
+    `request_ids` are the control plane's, in order of the requests that were sent for it. `retryable`: the failure may go by
+    itself, so that trying again makes sense.
     """
 
     address: Address
@@ -41,3 +42,4 @@ class Outcome:
     reference: str = ""
     hints: tuple[str, ...] = ()
     request_ids: tuple[str, ...] = ()
+    retryable: bool = False

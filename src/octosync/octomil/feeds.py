@@ -60,10 +60,12 @@ class Feed(Generic[E]):
     """One feed, and what is known of it.
 
     `read` reads a page, newest first, from an offset, with at most so many entries; and says whether it is the last one.
+    `most_pages` are read for what is new at once; what lies further back is a gap.
     """
 
-    def __init__(self, read: ReadPage[E]) -> None:
+    def __init__(self, read: ReadPage[E], *, most_pages: int = MOST_PAGES) -> None:
         self._read = read
+        self._most_pages = most_pages
         self._known: dict[str, None] = {}
 
     async def newest(self, count: int, *, to_follow: bool = False) -> Newest[E]:
@@ -96,7 +98,7 @@ class Feed(Generic[E]):
         """
         found: dict[str, E] = {}
         offset, gap = 0, True
-        for _ in range(MOST_PAGES):
+        for _ in range(self._most_pages):
             page, is_last = await self._read(offset, PAGE)
             known = [place for place, one in enumerate(page) if one.id in self._known]
             # What stands before the oldest known entry is new, even where a newer one is known.

@@ -1,0 +1,110 @@
+"""The gate: everything waits behind it while the control plane is not there (a circuit breaker), or refuses the key."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import datetime, timedelta
+from enum import Enum
+
+from octosync.errors import CredentialRefused, Forbidden, OctosyncError, RemoteError, Unavailable
+from octosync.watch.clock import Clock
+
+# So many failures in a row, of whatever apps, mean the control plane and not one of them.
+_FAILURES_TO_OPEN = 5
+_FIRST_PAUSE = 5.0  # seconds
+_LONGEST_PAUSE = 300.0
+
+
+class Closed(Enum):
+    """Why nothing passes."""
+
+    OUTAGE = "outage"
+    CREDENTIAL = "credential"
+    WRONG_ORG = "wrong_org"
+
+
+class Gate:
+    """Whether requests may be sent, and when the next probe is due while they may not."""
+
+    def __init__(self, clock: Clock, chance: random.Random) -> None:
+        self._clock = clock
+        self._chance = chance
+        self._failures = 0
+        self._closings = 0
+        self._latest: Closed | None = None
+        self._probe_at = 0.0
+        self._open = asyncio.Event()
+        self._open.set()
+        self.why: Closed | None = None
+        self.error: OctosyncError | None = None
+        self.since: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests may be sent."""
+        return self._open.is_set()
+
+    async def passed(self) -> None:
+        """Wait until requests may be sent."""
+        await self._open.wait()
+
+    def met(self, error: OctosyncError) -> bool:
+        """Take note of an error that a request met; say whether it concerns everything, so that no app is to blame."""
+        if isinstance(error, CredentialRefused | Forbidden):
+            self._close(Closed.CREDENTIAL, error)
+            return True
+        if isinstance(error, RemoteError) and error.reference in {"wrong-org", "mixed-orgs"}:
+            self._close(Closed.WRONG_ORG, error)
+            return True
+        if isinstance(error, Unavailable):
+            self._failures += 1
+            if self._failures >= _FAILURES_TO_OPEN:
+                self._close(Closed.OUTAGE, error)
+        return not self.is_open
+
+    def worked(self, *, wrote: bool = False) -> None:
+        """Take note that a request was answered as it should be; with `wrote`, that the key may write, too."""
+        self._failures = 0
+        if self.is_open and (wrote or self._latest is Closed.OUTAGE):
+            self._closings = 0
+
+    def seconds_to_probe(self) -> float:
+        """How long until the next probe, 0 where it is due; only while the gate is closed."""
+        return max(0.0, self._probe_at - self._clock.monotonic())
+
+    def probe_worked(self) -> None:
+        """Let everything pass again."""
+        self._failures = 0
+        self.why, self.error, self.since = None, None, None
+        self._open.set()
+
+    def probe_failed(self, error: OctosyncError) -> None:
+        """Stay closed, for longer."""
+        if self.met(error):
+            self._put_off()
+            self.error = error
+
+    def probe_now(self) -> None:
+        """Have the next probe at once: something has changed, such as the key."""
+        self._probe_at = self._clock.monotonic()
+
+    def _close(self, why: Closed, error: OctosyncError) -> None:
+        if not self.is_open and self.why is not Closed.OUTAGE:
+            return
+        if self.is_open:
+            self.since = self._clock.now()
+            self._put_off()
+        self.why, self.error = why, error
+        self._latest = why
+        self._open.clear()
+
+    def _put_off(self) -> None:
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._closings)
+        self._closings = min(self._closings + 1, 10)
+        self._probe_at = self._clock.monotonic() + pause * self._chance.uniform(0.5, 1.0)
+
+
+def backoff(failures: int, chance: random.Random, *, longest: timedelta = timedelta(minutes=5)) -> float:
+    """Return how many seconds an app waits after so many failed turns in a row: exponential, jittered, capped."""
+    return min(longest.total_seconds(), 2.0 ** min(failures, 20)) * chance.uniform(0.5, 1.0)

@@ -1,0 +1,163 @@
+"""The org's activity feed: one request a tick tells which apps somebody changed, and who did.
+
+The newest event seen is the cursor, taken before a full read begins, so that whatever happens during one is news after it.
+The feed only says when to look; what is there is always read.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from octosync.errors import CredentialRefused, RemoteError, Unavailable
+from octosync.model import Address, Event
+from octosync.octomil import Octomil, org_events
+from octosync.octomil.feeds import Feed
+from octosync.watch.clock import Clock
+
+# One page, and as many further ones where the cursor is not on it; then it is a gap.
+_MOST_PAGES = 4
+_PAGES_BACK = 5
+# An event is that of one of our own writes only where their times are that near.
+_OWN_WITHIN = timedelta(seconds=5)
+_TRY_AGAIN = timedelta(hours=1)
+_REMEMBERED = timedelta(hours=24)
+_MOST_EVENTS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What one look at the feed came to: events that are news, oldest first, and whether some were missed."""
+
+    events: tuple[Event, ...] = ()
+    gap: bool = False
+
+
+@dataclass(slots=True)
+class _OwnWrite:
+    address: Address
+    begun: datetime
+    ended: datetime
+
+
+class OrgFeed:
+    """The feed of one org. While it can't be followed, `off` says why, and full reads alone tell what changed."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._remote: Octomil | None = None
+        self._feed: Feed[Event] | None = None
+        self._events: deque[Event] = deque()  # newest first
+        self._slugs: dict[str, str] = {}
+        self._own: list[_OwnWrite] = []
+        self._reaches_back: datetime | None = None
+        self._try_again: datetime | None = None
+        self.off: RemoteError | None = None
+
+    def follow(self, remote: Octomil) -> None:
+        """Ask this client from now on; what is known stays known."""
+        self._remote = remote
+
+    async def begin(self, reach: timedelta) -> None:
+        """Take the newest event as the cursor, and read back so far, for who changed what.
+
+        Raises `RemoteError` for what concerns everything: an outage, or a refused credential.
+        """
+        feed = Feed(self._page, most_pages=_MOST_PAGES)
+        since = self._clock.now() - max(reach, _OWN_WITHIN)
+        try:
+            newest = await feed.newest(100, to_follow=True)
+            events = list(reversed(newest.entries))
+            complete = newest.complete
+            for page in range(1, _PAGES_BACK):
+                if complete or not events or (events[-1].at is not None and events[-1].at < since):
+                    break
+                older, complete = await self._page(page * 100, 100)
+                known = {one.id for one in events}
+                events.extend(one for one in older if one.id not in known)
+        except RemoteError as error:
+            self._turn_off(error)
+            return
+        self._feed = feed
+        self._events = deque(events)
+        self._reaches_back = None if complete else min((one.at for one in events if one.at), default=since)
+        self.off, self._try_again = None, None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the feed is on, or is to be tried again."""
+        return self.off is None or self._try_again is None or self._clock.now() >= self._try_again
+
+    async def news(self) -> News:
+        """Read what is new; where the feed was off, begin again, with a gap. Raises as `begin` does."""
+        if self._feed is None or self.off is not None:
+            await self.begin(timedelta())
+            return News(gap=self.off is None)
+        try:
+            found = await self._feed.news()
+        except RemoteError as error:
+            self._turn_off(error)
+            return News()
+        self._take(found.entries)
+        if found.gap:
+            self._reaches_back = min((one.at for one in found.entries if one.at), default=self._clock.now())
+        return News(found.entries, found.gap)
+
+    def seen(self, since: datetime) -> tuple[tuple[Event, ...] | RemoteError | None, bool]:
+        """Return the known events, newest first, and whether they don't reach back that far; the error where it is off."""
+        if self.off is not None:
+            return self.off, False
+        if self._feed is None:
+            return None, False
+        return tuple(self._events), self._reaches_back is not None and self._reaches_back > since
+
+    def knows(self, slugs: Iterable[tuple[str, str]]) -> None:
+        """Learn which app ids are whose: (id, slug). A feed may name apps by their id alone."""
+        self._slugs.update(slugs)
+
+    def app_of(self, event: Event) -> str | None:
+        """Return the slug of the app that an event is about, where that is known."""
+        return event.app or self._slugs.get(event.app_id or "")
+
+    def wrote(self, address: Address, begun: datetime, ended: datetime) -> None:
+        """Note one of our own writes, which comes back through the feed as an event."""
+        self._own.append(_OwnWrite(address, begun, ended))
+
+    def is_own(self, event: Event) -> bool:
+        """Say whether an event is that of one of our own writes, and take that write off the list: it has one event."""
+        horizon = self._clock.now() - timedelta(minutes=10)
+        self._own = [one for one in self._own if one.ended >= horizon]
+        if event.at is None:
+            return False
+        for write in self._own:
+            if (
+                write.address.app == self.app_of(event)
+                and write.begun - _OWN_WITHIN <= event.at <= write.ended + _OWN_WITHIN
+                and (event.resource is None or event.is_about(write.address))
+            ):
+                self._own.remove(write)
+                return True
+        return False
+
+    async def _page(self, offset: int, limit: int) -> tuple[Sequence[Event], bool]:
+        assert self._remote is not None  # noqa: S101 — set before anything is read
+        page = await org_events(self._remote, offset=offset, limit=limit)
+        return page.events, page.is_last
+
+    def _take(self, entries: Sequence[Event]) -> None:
+        self._events.extendleft(entries)
+        horizon = self._clock.now() - _REMEMBERED
+        while self._events and (
+            len(self._events) > _MOST_EVENTS or (self._events[-1].at is not None and self._events[-1].at < horizon)
+        ):
+            dropped = self._events.pop()
+            self._reaches_back = dropped.at or self._reaches_back
+
+    def _turn_off(self, error: RemoteError) -> None:
+        """Do without a feed that isn't there, can't be read or is not for this key; what concerns everything is raised."""
+        if isinstance(error, Unavailable | CredentialRefused):
+            raise error
+        self.off = error
+        self._try_again = self._clock.now() + _TRY_AGAIN

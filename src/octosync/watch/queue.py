@@ -1,0 +1,155 @@
+"""The queue: which apps are to have a turn, changed ones before those that are only read again, each at most once.
+
+An app that is added while it has its turn gets another one after it. An app that backs off waits by itself: a change brings
+it forward, a re-read does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from octosync.watch.clock import Clock
+
+
+class Priority(Enum):
+    """Why an app is in the queue, the most urgent first."""
+
+    CHANGED = "changed"
+    RESYNC = "resync"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One turn: the apps that it is about, why, and how many seconds the first of them was ready and waited."""
+
+    apps: frozenset[str]
+    priority: Priority
+    waited: float
+
+
+Group = Callable[[str], Collection[str]]
+
+
+class Queue:
+    """`group` names the apps that have their turn together with one, itself included."""
+
+    def __init__(self, clock: Clock, group: Group = lambda slug: (slug,)) -> None:
+        self._clock = clock
+        self._group = group
+        self._ready: dict[Priority, dict[str, float]] = {priority: {} for priority in Priority}
+        self._later: dict[str, tuple[float, Priority]] = {}
+        self._alarms: list[tuple[float, str]] = []
+        self._busy: set[str] = set()
+        self._stirred = asyncio.Event()
+
+    def add(self, slug: str, priority: Priority) -> None:
+        """Add an app, to be taken as soon as its turn comes; a re-read leaves one alone that backs off."""
+        if priority is Priority.RESYNC and (slug in self._later or slug in self._ready[Priority.CHANGED]):
+            return
+        self._later.pop(slug, None)
+        if priority is Priority.CHANGED:
+            self._ready[Priority.RESYNC].pop(slug, None)
+        self._ready[priority].setdefault(slug, self._clock.monotonic())
+        self._stirred.set()
+
+    def add_later(self, slug: str, seconds: float) -> None:
+        """Add an app as changed, in so many seconds at the latest; nothing where it is ready by now."""
+        if any(slug in ready for ready in self._ready.values()):
+            return
+        at = self._clock.monotonic() + seconds
+        if slug in self._later and self._later[slug][0] <= at:
+            return
+        self._later[slug] = (at, Priority.CHANGED)
+        heapq.heappush(self._alarms, (at, slug))
+        self._stirred.set()
+
+    def put_off(self, slug: str, seconds: float) -> None:
+        """Have an app back off: it is not taken before that, unless it is added as changed."""
+        for ready in self._ready.values():
+            ready.pop(slug, None)
+        self._later.pop(slug, None)
+        self.add_later(slug, seconds)
+
+    def drop(self, slugs: Iterable[str]) -> None:
+        """Forget apps that nothing is to be done about any more."""
+        for slug in slugs:
+            for ready in self._ready.values():
+                ready.pop(slug, None)
+            self._later.pop(slug, None)
+
+    async def take(self) -> Work:
+        """Wait for the next turn, and take it; end it with `done`."""
+        while True:
+            self._wake_due()
+            work = self._next()
+            if work is not None:
+                return work
+            self._stirred.clear()
+            await self._stir_or_alarm()
+
+    def done(self, work: Work) -> None:
+        """End a turn: its apps may have another one."""
+        self._busy -= work.apps
+        self._stirred.set()
+
+    def is_busy(self, slug: str) -> bool:
+        """Say whether an app has its turn right now."""
+        return slug in self._busy
+
+    def holds(self, slug: str) -> bool:
+        """Say whether an app is to have a turn as soon as there is one."""
+        return any(slug in ready for ready in self._ready.values())
+
+    @property
+    def depth(self) -> Mapping[str, int]:
+        """How many apps wait, by priority; those that back off are not among them."""
+        return {priority.value: len(self._ready[priority]) for priority in Priority}
+
+    @property
+    def resyncs(self) -> int:
+        """How many apps are still to be read again, or are at it."""
+        return len(self._ready[Priority.RESYNC])
+
+    def _next(self) -> Work | None:
+        now = self._clock.monotonic()
+        for priority, ready in self._ready.items():
+            for slug, since in ready.items():
+                group = frozenset(self._group(slug)) | {slug}
+                if group & self._busy:
+                    continue
+                for one in group:
+                    for other in self._ready.values():
+                        other.pop(one, None)
+                    self._later.pop(one, None)
+                self._busy |= group
+                return Work(group, priority, max(0.0, now - since))
+        return None
+
+    def _wake_due(self) -> None:
+        now = self._clock.monotonic()
+        while self._alarms and self._alarms[0][0] <= now:
+            at, slug = heapq.heappop(self._alarms)
+            if slug in self._later and self._later[slug][0] == at:
+                del self._later[slug]
+                self._ready[Priority.CHANGED].setdefault(slug, now)
+
+    async def _stir_or_alarm(self) -> None:
+        while self._alarms and (
+            self._alarms[0][1] not in self._later or self._later[self._alarms[0][1]][0] != self._alarms[0][0]
+        ):
+            heapq.heappop(self._alarms)
+        if not self._alarms:
+            await self._stirred.wait()
+            return
+        wait = asyncio.ensure_future(self._stirred.wait())
+        alarm = asyncio.ensure_future(self._clock.sleep(max(0.0, self._alarms[0][0] - self._clock.monotonic())))
+        try:
+            await asyncio.wait({wait, alarm}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (wait, alarm):
+                task.cancel()
+            await asyncio.gather(wait, alarm, return_exceptions=True)
