@@ -16,7 +16,7 @@ KEY = 'oct_live_0"12/34é56789'
 @pytest.mark.parametrize("spelling", [KEY, json.dumps(KEY), json.dumps(KEY, ensure_ascii=False), quote(KEY, safe="")])
 def test_the_key_is_masked_however_it_is_spelled(spelling: str) -> None:
     """An answer that echoes the key, in JSON or a URL too, doesn't bring it into a message."""
-    shown = Concealer(Secret(KEY)).text(f"bad header {spelling} given")
+    shown = Concealer([Secret(KEY)]).text(f"bad header {spelling} given")
     assert "bad header" in shown
     assert "(sensitive)" in shown
     assert "0123456789" not in shown
@@ -53,7 +53,7 @@ def test_long_texts_are_clipped() -> None:
 
 def test_structured_details_keep_their_shape() -> None:
     """Details stay usable (the holder of a target), with every string in them safe."""
-    concealer = Concealer(Secret("oct_live_0123456789"))
+    concealer = Concealer([Secret("oct_live_0123456789")])
     details = {"app_slug": "shop", "n": [1, None, True, "oct_live_0123456789"]}
     assert concealer.value(details) == {"app_slug": "shop", "n": [1, None, True, "(sensitive)"]}
 
@@ -63,5 +63,5 @@ def test_what_is_masked_is_all_that_changes() -> None:
     long = "x" * 1000
     value: JsonValue = {"a": [f"is {KEY}", long, "two\nlines", 1.5, None], KEY: True}
     masked = {"a": ["is (sensitive)", long, "two\nlines", 1.5, None], "(sensitive)": True}
-    assert Concealer(Secret(KEY)).masked(value) == masked
+    assert Concealer([Secret(KEY)]).masked(value) == masked
     assert Concealer().masked(value) == value

@@ -8,6 +8,7 @@ from octosync.octomil.activity import EventsPage, app_events, org_events
 from octosync.octomil.answers import Reading
 from octosync.octomil.client import Answer, Octomil, Withheld
 from octosync.octomil.connection import API_PATH, REQUESTS_PER_MINUTE, Connection, normalise_url
+from octosync.octomil.counting import Budget, OnRequest, Request
 from octosync.octomil.deployments import (
     check_optimization,
     deployment_in,
@@ -20,7 +21,7 @@ from octosync.octomil.deployments import (
 from octosync.octomil.fetching import fetch, is_url, source_of
 from octosync.octomil.inquire import inquire
 from octosync.octomil.observe import observe
-from octosync.octomil.pacing import Pacer, Priority, Reservation, Waiting, WaitReason
+from octosync.octomil.pacing import PERCENT_FOR_WRITES, Pacer, Priority, Reservation, Waiting, WaitReason
 from octosync.octomil.presence import read_presence
 from octosync.octomil.probing import PROBED_BY_GET, probe
 from octosync.octomil.reads import (
@@ -36,17 +37,21 @@ from octosync.octomil.status import FoundApps, find_apps, is_glob, read_statuses
 
 __all__ = [
     "API_PATH",
+    "PERCENT_FOR_WRITES",
     "PROBED_BY_GET",
     "REQUESTS_PER_MINUTE",
     "Answer",
+    "Budget",
     "Connection",
     "DecisionsPage",
     "EventsPage",
     "FoundApps",
     "Octomil",
+    "OnRequest",
     "Pacer",
     "Priority",
     "Reading",
+    "Request",
     "Reservation",
     "WaitReason",
     "Waiting",

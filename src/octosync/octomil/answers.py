@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from octosync.contract.wire import Wire
 from octosync.model import JsonObject, JsonValue
 from octosync.octomil.client import Octomil
-from octosync.octomil.conceal import Concealer
 from octosync.octomil.translate import Translator
 
 T = TypeVar("T")
@@ -50,7 +49,7 @@ def parsed(client: Octomil, operation_id: str, model: type[W], body: JsonValue, 
         problem = "it is not an object"
     else:
         try:
-            return model.model_validate(Concealer(client.connection.token).masked(body))
+            return model.model_validate(client.concealer().masked(body))
         except ValidationError as invalid:
             first = invalid.errors(include_input=False, include_url=False, include_context=False)[0]
             problem = f"field {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
@@ -59,7 +58,7 @@ def parsed(client: Octomil, operation_id: str, model: type[W], body: JsonValue, 
 
 def translator_of(client: Octomil, operation_id: str) -> Translator:
     """Return what turns an operation's answers into errors."""
-    return Translator(client.connection, client.contract.operations[operation_id], Concealer(client.connection.token))
+    return Translator(client.connection, client.contract.operations[operation_id], client.concealer())
 
 
 def segment(item: JsonObject, key: str) -> str | None:

@@ -7,7 +7,9 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import TracebackType
 from typing import Self
 
@@ -15,15 +17,17 @@ import httpx
 import stamina
 
 from octosync.contract import Access, Contract, Operation
-from octosync.errors import Missing
-from octosync.model import JsonValue, Sensitivity
+from octosync.errors import CredentialRefused, Missing
+from octosync.model import JsonValue, Secret, Sensitivity
 from octosync.octomil.conceal import Concealer
 from octosync.octomil.connection import Connection
+from octosync.octomil.counting import Budget, OnRequest, Request
 from octosync.octomil.failures import Again, Failed, failed
 from octosync.octomil.pacing import OnWait, Pacer, Permit, Priority, Reservation, Sleep, Waiting, WaitReason
 from octosync.octomil.retrying import LONGEST_RETRY_AFTER, TryAgain, backoff
+from octosync.octomil.session import Session
 from octosync.octomil.translate import Translator
-from octosync.octomil.transport import RawAnswer, exchange, open_http
+from octosync.octomil.transport import RawAnswer, exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +58,24 @@ class Withheld(Exception):
 class _Call:
     """One call, over all its attempts."""
 
-    translator: Translator
+    operation: Operation
     request: Callable[[], httpx.Request]
+    body: JsonValue
     within: Reservation | None
     absent: Callable[[Missing], bool] | None
     may_send: Callable[[], bool] | None
     attempts: int = 0
+    token: Secret | None = None  # that the latest attempt went with
     sent_at: float = 0.0
     request_ids: list[str] = field(default_factory=list)
-
-    @property
-    def operation(self) -> Operation:
-        return self.translator.operation
 
 
 class Octomil:
     """A control plane, to be entered with `async with`.
 
-    `clock` (seconds) and `sleep` pace it; `on_wait` is told what waits and how long. `sensitivity` says which keys hold
-    values that no message may show. `transport` replaces the real one.
+    `clock` (seconds) and `sleep` pace it; `on_wait` is told what waits and how long, `on_request` of every request. Of a
+    limit `percent_for_writes` are kept from reads. `sensitivity` says which keys hold values that no message may show.
+    `transport` replaces the real one. `requests` is how many were sent through this view of it.
     """
 
     def __init__(
@@ -81,40 +84,79 @@ class Octomil:
         contract: Contract | None = None,
         *,
         pacer: Pacer | None = None,
+        percent_for_writes: int = 0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
         on_wait: OnWait | None = None,
+        on_request: OnRequest | None = None,
         sensitivity: Sensitivity | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.connection = connection
         self.contract = contract or Contract()
         self.clock = clock
         self.requests = 0
         self._pacer = pacer or Pacer(
             connection.requests_per_minute,
             concurrency=connection.concurrency,
+            percent_for_writes=percent_for_writes,
             clock=clock,
             sleep=sleep,
             on_wait=on_wait,
         )
+        self._owns_pacer = pacer is None
         self._retrying = stamina.AsyncRetryingCaller(attempts=connection.attempts, timeout=None).on(
             _delay_before_another
         )
         self._on_wait = on_wait
-        self._sensitivity = sensitivity
-        self._transport = transport
-        self._http: httpx.AsyncClient | None = None
+        self._on_request = on_request
+        self._session = Session(connection, sensitivity, transport)
+        self._reads = Priority.READ
 
     async def __aenter__(self) -> Self:
-        self._http = open_http(self.connection, self._transport)
+        self._session.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._opened.aclose()
-        self._http = None
+        if self._owns_pacer:
+            self._pacer.close()
+        await self._session.close()
+
+    @cached_property
+    def background(self) -> Octomil:
+        """The same client for reads that nothing waits for: they go last, and take a part of every window and of the lanes.
+
+        Its writes are like any others. It shares everything but `requests`, and is open as long as this one is.
+        """
+        if self._reads is Priority.BACKGROUND:
+            return self
+        view = copy(self)
+        view.requests = 0
+        view._reads = Priority.BACKGROUND  # noqa: SLF001 — it is one of these
+        return view
+
+    @property
+    def connection(self) -> Connection:
+        """The connection in force; `use_token` replaces it."""
+        return self._session.connection
+
+    @property
+    def budget(self) -> Budget:
+        """How the request budget stands, that of all views together."""
+        return self._pacer.budget
+
+    def use_token(self, token: Secret, source: str) -> None:
+        """Send another API key from now on; `source` says where it came from. What is under way ends with the old one.
+
+        Retries and whatever waits for its turn go with the new one. No message shows either. Raises `ConfigError`
+        (`token-unusable`) for a key that no header can carry, and keeps the old one.
+        """
+        self._session.use_token(token, source)
+
+    def concealer(self) -> Concealer:
+        """Return what masks the API key wherever an answer echoes it."""
+        return self._session.concealer()
 
     @asynccontextmanager
     async def reserve(self, requests: int) -> AsyncIterator[Reservation]:
@@ -141,10 +183,10 @@ class Octomil:
         `Withheld`. Raises `RemoteError` of the kind that fits.
         """
         operation = self.contract.operations[operation_id]
-        concealer = Concealer(self.connection.token, self._sensitivity, body)
         call = _Call(
-            translator=Translator(self.connection, operation, concealer),
+            operation=operation,
             request=lambda: self._request(operation, parameters or {}, query or {}, body),
+            body=body,
             within=within,
             absent=absent,
             may_send=may_send,
@@ -167,7 +209,7 @@ class Octomil:
             content = json.dumps(body, allow_nan=False, separators=(",", ":"), sort_keys=True, default=dict).encode()
             headers["Content-Type"] = "application/json"
         url = f"{self.connection.url}{operation.url(parameters)}"
-        return self._opened.build_request(
+        return self._session.http.build_request(
             operation.method, url, params={**query, **org}, content=content, headers=headers
         )
 
@@ -185,6 +227,8 @@ class Octomil:
         error = outcome.error
         if isinstance(error, Missing) and call.absent is not None and call.absent(error):
             return Answer(404, None, error.request_id, tuple(call.request_ids), call.sent_at)
+        if isinstance(error, CredentialRefused) and call.token != self.connection.token:
+            raise TryAgain(error, 0.0)  # it was the old key that was refused
         lost_write = outcome.again is Again.READS and call.operation.access is Access.WRITE
         if outcome.again is Again.NEVER or lost_write or (outcome.after or 0.0) > LONGEST_RETRY_AFTER:
             raise error
@@ -194,32 +238,44 @@ class Octomil:
         if call.within is not None:
             permit = call.within.take() if call.attempts == 0 else None
             return permit or await self._pacer.acquire(Priority.URGENT)
-        return await self._pacer.acquire(Priority.WRITE if call.operation.access is Access.WRITE else Priority.READ)
+        return await self._pacer.acquire(Priority.WRITE if call.operation.access is Access.WRITE else self._reads)
 
     async def _exchange(self, call: _Call, request: httpx.Request, permit: Permit) -> Answer | Failed:
         call.sent_at = self.clock()
+        connection = self._session.authorise(request)
+        call.token = connection.token
         problem: Exception
         sent = True
+        code = "cancelled"
         try:
-            raw = await exchange(self._opened, request, self.connection)
-            return self._read(call, raw)
+            raw = await exchange(self._session.http, request, connection)
+            code = str(raw.status)
+            return self._read(call, connection, raw)
         except Exception as caught:  # noqa: BLE001 — what is no failure of the exchange is raised again below
             problem = caught
-            lost = failed(problem, self.connection, call.operation.id)
+            lost = failed(problem, connection, call.operation.id)
             sent = lost is None or lost.error.sent
+            code = "error" if lost is None else lost.error.reference
         finally:
             self.requests += sent
             permit.release(sent=sent)
+            self._tell(call, code)
         # Outside of the handler, so that no foreign exception, which holds the request and its key, is chained to ours.
         if lost is None:
             raise problem
         return lost
 
-    def _read(self, call: _Call, raw: RawAnswer) -> Answer | Failed:
-        request_id = call.translator.request_id(raw)
+    def _tell(self, call: _Call, code: str) -> None:
+        if self._on_request is not None:
+            is_background = self._reads is Priority.BACKGROUND and call.operation.access is not Access.WRITE
+            self._on_request(Request(call.operation.id, code, self.clock() - call.sent_at, is_background))
+
+    def _read(self, call: _Call, connection: Connection, raw: RawAnswer) -> Answer | Failed:
+        translator = Translator(connection, call.operation, self._session.concealer(call.body))
+        request_id = translator.request_id(raw)
         if request_id is not None:
             call.request_ids.append(request_id)
-        body = call.translator.read(raw)
+        body = translator.read(raw)
         if isinstance(body, Failed):
             return body
         return Answer(raw.status, body, request_id, tuple(call.request_ids), call.sent_at)
@@ -234,12 +290,6 @@ class Octomil:
         if self._on_wait is not None and call.attempts < self.connection.attempts:
             self._on_wait(Waiting(1, delay, WaitReason.RETRY))
         return delay
-
-    @property
-    def _opened(self) -> httpx.AsyncClient:
-        if self._http is None:
-            raise RuntimeError("the client is not open: use `async with`")
-        return self._http
 
 
 def _delay_before_another(problem: Exception) -> float | bool:

@@ -17,14 +17,13 @@ _BEARER = re.compile(r"(?i)\b(bearer|basic)(\s+)[^\s\"',;]+")
 
 
 class Concealer:
-    """Masks the API key and what a request carried under sensitive keys, wherever an answer echoes it."""
+    """Masks API keys and what a request carried under sensitive keys, wherever an answer echoes it."""
 
     def __init__(
-        self, token: Secret | None = None, sensitivity: Sensitivity | None = None, body: JsonValue = None
+        self, keys: Iterable[Secret] = (), sensitivity: Sensitivity | None = None, body: JsonValue = None
     ) -> None:
         values = set(_sensitive_strings(body, sensitivity or Sensitivity()))
-        if token:
-            values.add(token.reveal())
+        values.update(key.reveal() for key in keys)
         spellings = {
             spelling for value in values if len(value) >= _SHORTEST_CONCEALED for spelling in _spellings(value)
         }

@@ -2,8 +2,9 @@
 
 A request takes a place in the window from its sending until a window's length after its *answer*, because the server
 counts it somewhere between the two: so jitter on the way can't push one more into somebody's minute. The whole budget is
-there at once. (aiolimiter is a leaky bucket, asyncio-throttle polls; pyrate-limiter keeps a true log, but stamps a request
-when it is admitted, and has no priorities, pause or joint reservation.)
+there at once; background reads take a part of it only, so that what is urgent finds room. (aiolimiter is a leaky bucket,
+asyncio-throttle polls; pyrate-limiter keeps a true log, but stamps a request when it is admitted, and has no priorities,
+shares, pause or joint reservation.)
 """
 
 from __future__ import annotations
@@ -11,16 +12,23 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from itertools import count
 
+from octosync.octomil.counting import Budget
+from octosync.octomil.window import FOREVER, Pause, Window
+
 WINDOW_SECONDS = 60.0
 # The server's clock and ours need not run alike; a window that ends a little late costs nothing.
 SLACK_SECONDS = 0.05
+# Of any window, and of the lanes. What reads in the background reads everything: it could use up any budget.
+BACKGROUND_PERCENT = 60
+# What a long-running process keeps from its reads: an app's change is some three writes, so that in a burst of reads a few
+# apps a minute still get theirs.
+PERCENT_FOR_WRITES = 10
 
 
 class Priority(IntEnum):
@@ -29,6 +37,7 @@ class Priority(IntEnum):
     URGENT = 0  # a retry inside a reservation: something is half done
     WRITE = 1
     READ = 2
+    BACKGROUND = 3  # a read that nothing waits for
 
 
 class WaitReason(Enum):
@@ -55,16 +64,16 @@ OnWait = Callable[[Waiting], None]
 class Permit:
     """The right to send one request. Released exactly once; whatever comes later is ignored."""
 
-    __slots__ = ("_pacer", "_takes_lane")
+    __slots__ = ("_pacer", "_waiter")
 
-    def __init__(self, pacer: Pacer, *, takes_lane: bool) -> None:
+    def __init__(self, pacer: Pacer, waiter: _Waiter) -> None:
         self._pacer: Pacer | None = pacer
-        self._takes_lane = takes_lane
+        self._waiter = waiter
 
     def release(self, *, sent: bool = True) -> None:
         """Say that the answer is there (or lost), or (`sent` False) that nothing ever left: then the place is free at once."""
         if self._pacer is not None:
-            self._pacer._release(sent=sent, takes_lane=self._takes_lane)  # noqa: SLF001 — a permit is a part of its pacer
+            self._pacer._release(self._waiter, sent=sent)  # noqa: SLF001 — a permit is a part of its pacer
             self._pacer = None
 
 
@@ -91,7 +100,9 @@ class _Waiter:
 class Pacer:
     """A sliding window of `limit` requests (0: none), at most `concurrency` of them under way.
 
-    `clock` and `sleep` are in seconds. Nothing polls: one timer runs while something waits for time, none otherwise.
+    Background reads hold at most `BACKGROUND_PERCENT` of both, reads of any kind all but `percent_for_writes`: both shares
+    hold in every window, and come to one at least. `clock` and `sleep` are in seconds. Nothing polls: one timer runs while
+    something waits for time, none otherwise.
     """
 
     def __init__(
@@ -99,25 +110,24 @@ class Pacer:
         limit: int,
         *,
         concurrency: int = 16,
+        percent_for_writes: int = 0,
         window: float = WINDOW_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
         on_wait: OnWait | None = None,
     ) -> None:
-        self._limit = limit
-        self._window = window + SLACK_SECONDS
         self._clock = clock
         self._sleep = sleep
         self._on_wait = on_wait
-        self._lanes = concurrency
-        self._under_way = 0  # permits out: sent, or about to be
-        self._answered: deque[float] = deque()  # when each place becomes free, rising
-        self._paused_until = float("-inf")
+        self._all = Window(limit, concurrency, window + SLACK_SECONDS)
+        self._reads = self._all.part(100 - percent_for_writes)
+        self._background = self._all.part(min(BACKGROUND_PERCENT, 100 - percent_for_writes))
+        self._pause = Pause()
         self._waiters: list[_Waiter] = []
         self._numbers = count()
         self._timer: asyncio.Task[None] | None = None
-        self._timer_at = float("inf")
-        self._told = (0, float("inf"))
+        self._timer_at = FOREVER
+        self._told = (0, FOREVER)
 
     async def acquire(self, priority: Priority = Priority.READ) -> Permit:
         """Wait for the right to send one request."""
@@ -131,8 +141,8 @@ class Pacer:
         More than the limit can't be had together: then it is the limit, and the rest queues. Reserved permits don't count
         for the concurrency.
         """
-        if self._limit:
-            places = min(places, self._limit)
+        if self._all.limit:
+            places = min(places, self._all.limit)
         reservation = Reservation(await self._admission(Priority.WRITE, places=places, takes_lane=False))
         try:
             yield reservation
@@ -142,7 +152,30 @@ class Pacer:
 
     def pause(self, seconds: float) -> None:
         """Send nothing for so long, whoever asks: the control plane has said so."""
-        self._paused_until = max(self._paused_until, self._clock() + seconds)
+        self._pause.extend(self._clock(), seconds)
+        self._admit()
+
+    @property
+    def budget(self) -> Budget:
+        """How the budget stands."""
+        now = self._clock()
+        free_at = self._all.free_at(1, takes_lane=False, now=now)
+        return Budget(
+            limit=self._all.limit,
+            used=self._all.used(now),
+            free_in=None if free_at == FOREVER else max(0.0, free_at - now),
+            background_limit=self._background.limit,
+            background_used=self._background.used(now),
+            throttled_for=self._pause.left(now),
+            throttled_seconds_total=self._pause.total(now),
+        )
+
+    def close(self) -> None:
+        """Turn away whoever still waits, and leave no timer behind. Raises `RuntimeError` in those who waited."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.admitted.done():
+                waiter.admitted.set_exception(RuntimeError("closed while a request waited for its turn"))
         self._admit()
 
     async def _admission(self, priority: Priority, *, places: int, takes_lane: bool) -> list[Permit]:
@@ -163,66 +196,65 @@ class Pacer:
             raise
 
     def _admit(self) -> None:
-        """Let in whoever may go, strictly in order: a big reservation is never starved by small requests behind it."""
+        """Let in whoever may go, strictly in order: a big reservation is never starved by small requests behind it.
+
+        Nor does a share hold up anybody else: whoever it holds up has none behind that it would let through.
+        """
         now = self._clock()
-        while self._answered and self._answered[0] <= now:
-            self._answered.popleft()
         while self._waiters:
             waiter = self._waiters[0]
-            if not waiter.admitted.cancelled() and self._free_at(waiter) > now:
+            if not waiter.admitted.cancelled() and self._free_at(waiter, now) > now:
                 break
             heapq.heappop(self._waiters)
             if waiter.admitted.cancelled():
                 continue
-            self._under_way += waiter.places
-            self._lanes -= waiter.takes_lane
-            waiter.admitted.set_result([Permit(self, takes_lane=waiter.takes_lane) for _ in range(waiter.places)])
+            for window in self._windows(waiter.priority):
+                window.take(waiter.places, takes_lane=waiter.takes_lane)
+            waiter.admitted.set_result([Permit(self, waiter) for _ in range(waiter.places)])
         self._arm(now)
 
-    def _free_at(self, waiter: _Waiter) -> float:
-        """When a waiter may go: a time, or infinity while it depends on an answer."""
-        if waiter.takes_lane and self._lanes < 1:
-            return float("inf")
-        if not self._limit:
-            return self._paused_until
-        excess = self._under_way + len(self._answered) + waiter.places - self._limit
-        if excess <= 0:
-            return self._paused_until
-        if excess > len(self._answered):
-            return float("inf")
-        return max(self._paused_until, self._answered[excess - 1])
+    def _windows(self, priority: Priority) -> tuple[Window, ...]:
+        """Return the groups that a request belongs to: the lower its priority, the more of them, each within the one before."""
+        if priority is Priority.BACKGROUND:
+            return self._all, self._reads, self._background
+        return (self._all, self._reads) if priority is Priority.READ else (self._all,)
 
-    def _release(self, *, sent: bool, takes_lane: bool) -> None:
-        self._under_way -= 1
-        self._lanes += takes_lane
-        if sent and self._limit:
-            self._answered.append(self._clock() + self._window)
+    def _free_at(self, waiter: _Waiter, now: float) -> float:
+        """When a waiter may go: a time, or `FOREVER` while it depends on an answer."""
+        windows = self._windows(waiter.priority)
+        free = (window.free_at(waiter.places, takes_lane=waiter.takes_lane, now=now) for window in windows)
+        return max(self._pause.until, *free)
+
+    def _release(self, waiter: _Waiter, *, sent: bool) -> None:
+        now = self._clock()
+        for window in self._windows(waiter.priority):
+            window.give_back(now, sent=sent, takes_lane=waiter.takes_lane)
         self._admit()
 
     def _arm(self, now: float) -> None:
         """Have exactly one timer, for when the first in the queue may go; none when no time will help."""
-        wake_at = self._free_at(self._waiters[0]) if self._waiters else float("inf")
+        wake_at = self._free_at(self._waiters[0], now) if self._waiters else FOREVER
         if wake_at != self._timer_at:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer_at = wake_at
-            self._timer = None if wake_at == float("inf") else asyncio.ensure_future(self._wake(wake_at - now))
+            self._timer = None if wake_at == FOREVER else asyncio.ensure_future(self._wake(wake_at - now))
         self._tell(wake_at, now)
 
     async def _wake(self, delay: float) -> None:
         await self._sleep(delay)
-        self._timer, self._timer_at = None, float("inf")
+        self._timer, self._timer_at = None, FOREVER
         self._admit()
 
     def _tell(self, wake_at: float, now: float) -> None:
         """Tell the observer when what waits for time has changed; waiting for an answer is not worth a word."""
         if self._on_wait is None:
             return
-        requests = len(self._waiters) if wake_at != float("inf") else 0
+        requests = len(self._waiters) if wake_at != FOREVER else 0
         if (requests, wake_at) == self._told:
             return
         if requests:
-            reason = WaitReason.THROTTLED if wake_at == self._paused_until else WaitReason.RATE_LIMIT
+            reason = WaitReason.THROTTLED if wake_at == self._pause.until else WaitReason.RATE_LIMIT
             self._on_wait(Waiting(requests, wake_at - now, reason))
         elif self._told[0]:
             self._on_wait(Waiting(0))

@@ -36,13 +36,11 @@ class RawAnswer:
 
 
 def open_http(connection: Connection, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
-    """Make the HTTP client for a control plane; a running event loop is needed. Close it with `aclose`.
+    """Make the HTTP client for a control plane, without its key; a running event loop is needed. Close it with `aclose`.
 
     Raises `ConfigError` where the certificate authorities can't be loaded.
     """
     headers = {"Accept": "application/json", "User-Agent": f"octosync/{__version__}"}
-    if connection.token is not None:
-        headers["Authorization"] = f"Bearer {connection.token.reveal()}"
     return httpx.AsyncClient(
         transport=transport or _aiohttp_transport(connection),
         headers=headers,
