@@ -13,6 +13,7 @@ from octosync.contract import OPERATIONS, Access, Operation
 from octosync.manifest import RULES, Rule, configuration_schema, kustomize_definitions, manifest_schema
 from octosync.plan import FINDINGS, Finding, plan_schema
 from octosync.report import json_text
+from octosync.watch.metrics import METRICS, Metric
 
 GENERATED: Final = "<!-- Written by `make docs`; a test holds it to the code. -->"
 
@@ -24,6 +25,7 @@ def reference_pages() -> Mapping[str, str]:
     """Return the generated pages and schemas by their path below the project's root."""
     return {
         "docs/reference/findings.md": "\n".join(_findings(FINDINGS)) + "\n",
+        "docs/reference/metrics.md": "\n".join(_metrics(METRICS)) + "\n",
         "docs/reference/operations.md": "\n".join(_operations(OPERATIONS)) + "\n",
         "docs/reference/rules.md": "\n".join(_rules(RULES)) + "\n",
         # kustomize reads nothing outside of its own folder.
@@ -97,6 +99,29 @@ def _findings(table: Mapping[str, Finding]) -> Iterator[str]:
     yield "|---|---|---|"
     for one in table.values():
         yield f"| `{one.id}` | {one.severity.value} | {_cell(one.meaning)} |"
+
+
+def _metrics(table: Mapping[str, Metric]) -> Iterator[str]:
+    yield from ("# Metrics", "", GENERATED, "")
+    yield "What `octosync watch` serves at `/metrics`, for Prometheus. No metric has a label for the app: which apps it is about"
+    yield "stands on the status page, in `/api/status` and in the log. Every label has a fixed set of values."
+    yield ""
+    yield "| metric | type | what it is |"
+    yield "|---|---|---|"
+    for one in table.values():
+        labels = f"{{{','.join(one.label_names)}}}" if one.labels else ""
+        yield f"| [`{one.name}`](#{one.name}){f' `{labels}`' if labels else ''} | {one.type.value} | {_cell(one.help)} |"
+    for one in table.values():
+        yield from ("", f"## {one.name}", "", " ".join(filter(None, (one.help, one.means))))
+        if one.labels:
+            yield ""
+        for label in one.labels:
+            yield f"- `{label.name}`: {label.words or ', '.join(f'`{value}`' for value in label.values)}"
+        if not one.always:
+            yield from ("", "A series begins with the first that it counts.")
+        if one.buckets:
+            yield from ("", f"Buckets end at {', '.join(f'{bound:g}' for bound in one.buckets)} seconds.")
+        yield from ("", f"**Alert on:** {one.alert or 'nothing.'}")
 
 
 def _yaml(title: str, text: str) -> Iterator[str]:

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from octosync.model import Address, Kind, Status
+from octosync.plan import GUARDS, Blocked, ControlPlane, Verb
+from octosync.watch.metrics import METRICS, Metrics, MetricType, TurnResult
+from octosync.watch.standing import AppStanding, AppState, BudgetStanding, DriftStanding, Standing
+
+NOW = datetime(2026, 3, 1, 14, 2, tzinfo=UTC)
+NOTHING = Standing(
+    now=NOW, started=NOW, version="1.2.3", control_plane=ControlPlane(url="http://127.0.0.1:8787/api/v1")
+)
+SPECIFIED = {
+    "octosync_reconcile_total": ("result",),
+    "octosync_reconcile_duration_seconds": (),
+    "octosync_actions_total": ("action", "type", "result"),
+    "octosync_drift_objects": ("type",),
+    "octosync_apps": ("state",),
+    "octosync_api_requests_total": ("operation", "code"),
+    "octosync_api_request_duration_seconds": (),
+    "octosync_api_throttled_seconds_total": (),
+    "octosync_api_budget_remaining": (),
+    "octosync_queue_depth": ("priority",),
+    "octosync_queue_wait_seconds": (),
+    "octosync_last_success_timestamp_seconds": (),
+    "octosync_last_full_read_timestamp_seconds": (),
+    "octosync_manifests_valid": (),
+    "octosync_held": (),
+    "octosync_contested": (),
+    "octosync_blocked": ("guard",),
+    "octosync_build_info": ("version", "python"),
+}
+
+
+class Scraped:
+    """A scrape, parsed as Prometheus does it: the value of a series by its name and labels."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.families = list(text_string_to_metric_families(metrics.render().decode()))
+        self.samples = [sample for family in self.families for sample in family.samples]
+
+    def __call__(self, name: str, **labels: str) -> float | None:
+        """Return a series' value, None where it isn't there."""
+        found = [one.value for one in self.samples if one.name == name and one.labels == labels]
+        assert len(found) < 2, f"{name} {labels} is there {len(found)} times"
+        return found[0] if found else None
+
+
+def _always(standing: Standing) -> Callable[[], Standing]:
+    return lambda: standing
+
+
+def _eventful() -> Metrics:
+    """Count one of everything that can be told."""
+    metrics = Metrics(_always(NOTHING))
+    for result in TurnResult:
+        metrics.turned(result, 0.3)
+    metrics.acted(Verb.UPDATE, Kind.SLOT, Status.DONE)
+    metrics.requested("apps.get", "200", 0.02)
+    metrics.waited(0.2)
+    return metrics
+
+
+def test_the_metrics_are_the_specified_ones() -> None:
+    """Names and labels are an interface of alert rules and dashboards: none goes, changes or appears unnoticed."""
+    assert {name: one.label_names for name, one in METRICS.items()} == SPECIFIED
+
+
+def test_what_is_served_is_what_the_table_says() -> None:
+    """Every series has the name, type, help and labels of the table, and every metric of the table is served."""
+    scraped = Scraped(_eventful())
+    names = {one.name for one in scraped.samples}
+    assert names == {series for metric in METRICS.values() for series in metric.series}
+    for family in scraped.families:
+        metric = METRICS.get(family.name) or METRICS[f"{family.name}_total"]
+        assert (family.type, family.documentation) == (metric.type.value, metric.help)
+        for sample in family.samples:
+            assert sample.labels.keys() - {"le"} == set(metric.label_names)
+            for label in metric.labels:
+                assert not label.values or sample.labels[label.name] in label.values
+
+
+def test_no_metric_names_an_app() -> None:
+    """A thousand apps make no more series than one: their names are in no label."""
+    apps = {f"app-{number}": AppStanding(slug=f"app-{number}") for number in range(1000)}
+    few, many = Scraped(Metrics(_always(NOTHING))), Scraped(Metrics(_always(replace(NOTHING, apps=apps))))
+    assert len(many.samples) == len(few.samples)
+    assert many("octosync_apps", state="unread") == 1000
+
+
+def test_labels_take_no_other_values() -> None:
+    """Whatever is told, a label keeps to its fixed set: an unknown operation is `other`, no HTTP status is `error`."""
+    metrics = Metrics(_always(NOTHING))
+    for number in range(50):
+        metrics.requested(f"made.up.{number}", f"code {number}", 0.1)
+    scraped = Scraped(metrics)
+    assert scraped("octosync_api_requests_total", operation="other", code="error") == 50
+    assert sum(one.name == "octosync_api_requests_total" for one in scraped.samples) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "values"),
+    [
+        ("octosync_reconcile_total", "result", {one.value for one in TurnResult}),
+        ("octosync_drift_objects", "type", {one.value for one in Kind}),
+        ("octosync_apps", "state", {one.value for one in AppState}),
+        ("octosync_queue_depth", "priority", {"changed", "resync"}),
+        ("octosync_blocked", "guard", set(GUARDS)),
+    ],
+)
+def test_what_is_not_there_is_0(name: str, label: str, values: set[str]) -> None:
+    """A series exists before it first counts, so that rates and alerts see the first one."""
+    samples = [one for one in Scraped(Metrics(_always(NOTHING))).samples if one.name == name]
+    assert {one.labels[label] for one in samples} == values
+    assert {one.value for one in samples} == {0.0}
+
+
+def test_turns_actions_and_requests_are_counted() -> None:
+    """Each call counts one, by its labels, and its seconds go into the histogram."""
+    scraped = Scraped(_eventful())
+    assert scraped("octosync_reconcile_total", result="blocked") == 1
+    assert scraped("octosync_reconcile_duration_seconds_count") == len(TurnResult)
+    assert scraped("octosync_reconcile_duration_seconds_sum") == pytest.approx(0.3 * len(TurnResult))
+    assert scraped("octosync_reconcile_duration_seconds_bucket", le="0.25") == 0
+    assert scraped("octosync_reconcile_duration_seconds_bucket", le="0.5") == len(TurnResult)
+    assert scraped("octosync_actions_total", action="update", type="slot", result="done") == 1
+    assert scraped("octosync_api_requests_total", operation="apps.get", code="200") == 1
+    assert scraped("octosync_api_request_duration_seconds_bucket", le="0.025") == 1
+    assert scraped("octosync_queue_wait_seconds_count") == 1
+
+
+def _drift(address: Address, until: datetime | None, *, contested: bool = False) -> DriftStanding:
+    return DriftStanding(address=address, first_seen=NOW, until=until, contested=contested)
+
+
+def test_gauges_say_how_it_stands_at_the_scrape() -> None:
+    """Nothing is kept between scrapes: what is gone from the standing is gone from the metrics."""
+    slot, target = Address.of_slot("a", "chat"), Address.of_target("b", "ios", "com.example")
+    later = NOW + timedelta(minutes=30)
+    blocked = Blocked(guard="deletes", message="too many", override=None, addresses=(target,))
+    drifting = AppStanding(
+        slug="a",
+        state=AppState.HELD,
+        drift=(_drift(slot, later), _drift(Address.of_app("a"), None), _drift(target, later, contested=True)),
+    )
+    standing = replace(
+        NOTHING,
+        apps={"a": drifting, "b": AppStanding(slug="b", state=AppState.BLOCKED, blocked=(blocked, blocked))},
+        budget=BudgetStanding(limit=100, used=60, remaining=40, throttled_seconds=12.5),
+        queue={"changed": 2, "resync": 7},
+        valid=False,
+        last_success=NOW,
+        full_read_at=NOW - timedelta(hours=1),
+    )
+    current = [standing]
+    metrics = Metrics(lambda: current[0])
+    scraped = Scraped(metrics)
+    assert [scraped("octosync_drift_objects", type=kind) for kind in ("app", "slot", "target", "capability")] == [
+        1,
+        1,
+        1,
+        0,
+    ]
+    assert (scraped("octosync_held"), scraped("octosync_contested")) == (1, 1)
+    assert (scraped("octosync_apps", state="held"), scraped("octosync_apps", state="in_sync")) == (1, 0)
+    # One app that a guard refuses two things in is one.
+    assert scraped("octosync_blocked", guard="deletes") == 1
+    assert scraped("octosync_api_budget_remaining") == 40
+    assert scraped("octosync_api_throttled_seconds_total") == 12.5
+    assert (
+        scraped("octosync_queue_depth", priority="changed"),
+        scraped("octosync_queue_depth", priority="resync"),
+    ) == (2, 7)
+    assert scraped("octosync_manifests_valid") == 0
+    assert scraped("octosync_last_success_timestamp_seconds") == NOW.timestamp()
+    assert scraped("octosync_last_full_read_timestamp_seconds") == NOW.timestamp() - 3600
+    assert scraped("octosync_build_info", version="1.2.3", python=platform.python_version()) == 1
+    current[0] = NOTHING
+    scraped = Scraped(metrics)
+    assert (scraped("octosync_held"), scraped("octosync_apps", state="held")) == (0, 0)
+    assert (scraped("octosync_manifests_valid"), scraped("octosync_last_success_timestamp_seconds")) == (1, 0)
+
+
+def test_two_controllers_count_apart() -> None:
+    """Metrics of one process don't meet in a common registry."""
+    one, other = Metrics(_always(NOTHING)), Metrics(_always(NOTHING))
+    one.turned(TurnResult.APPLIED, 1.0)
+    assert Scraped(other)("octosync_reconcile_total", result="applied") == 0
+
+
+def test_every_metric_is_explained() -> None:
+    """Each has a sentence of help; buckets rise; only histograms have some; counters end as Prometheus wants it."""
+    for name, metric in METRICS.items():
+        assert metric.help.endswith(".")
+        assert list(metric.buckets) == sorted(set(metric.buckets))
+        assert bool(metric.buckets) == (metric.type is MetricType.HISTOGRAM)
+        assert name.endswith("_total") == (metric.type is MetricType.COUNTER)
