@@ -21,6 +21,7 @@ lint: $(STAMP)
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
 	$(BIN)/zizmor --quiet --offline --config .github/zizmor.yml $(WORKFLOWS) action.yml
+	$(BIN)/python -m deploy.check
 
 types: $(STAMP)
 	$(BIN)/mypy

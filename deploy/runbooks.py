@@ -1,0 +1,36 @@
+"""Each alert leads to a heading of the page that says what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import yaml
+from deploy.queries import RULES
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PAGE: Final = "docs/watch-failures.md"
+
+
+def runbooks(path: Path = RULES) -> Mapping[str, str]:
+    """Return where each alert leads, by the alert's name: a path below the project's root, and an anchor."""
+    groups = yaml.safe_load(path.read_text(encoding="utf-8"))["spec"]["groups"]
+    return {rule["alert"]: rule["annotations"]["runbook"] for group in groups for rule in group["rules"]}
+
+
+def anchors(markdown: str) -> frozenset[str]:
+    """Return the anchors of a document's headings, as forges make them: small letters, digits, and hyphens for spaces."""
+    headings = re.findall(r"^#+ (.+)$", markdown, re.MULTILINE)
+    return frozenset(re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings)
+
+
+def problems(root: Path = ROOT) -> Iterator[str]:
+    """Yield the alerts that lead nowhere."""
+    for alert, runbook in runbooks().items():
+        page, _, anchor = runbook.partition("#")
+        if not (root / page).exists():
+            yield f"{alert}: there is no {page}"
+        elif anchor not in anchors((root / page).read_text(encoding="utf-8")):
+            yield f"{alert}: {page} has no heading for #{anchor}"

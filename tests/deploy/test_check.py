@@ -1,0 +1,94 @@
+"""What `make lint` checks of deploy/kubernetes, and that it finds what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from deploy.check import main, problems
+from deploy.kustomizations import REQUIRED
+from deploy.schemas import closed
+from tests.support.kubectl import needs_kubectl
+
+
+def spoil(tree: Path, name: str, old: str, new: str) -> None:
+    path = tree / name
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+@needs_kubectl
+def test_every_overlay_is_what_kubernetes_takes(tree: Path) -> None:
+    """Each overlay renders, alone and with each set of components, to objects that their schemas know in full."""
+    assert list(problems(tree)) == []
+
+
+@needs_kubectl
+@pytest.mark.parametrize(
+    ("name", "old", "new", "complaint"),
+    [
+        ("base/deployment.yaml", "enableServiceLinks:", "enableServiceLink:", "'enableServiceLink' was unexpected"),
+        ("base/deployment.yaml", "replicas: 1", "replicas: one", "'one' is not of type 'integer'"),
+        ("base/networkpolicy.yaml", "policyTypes:", "policyType:", "'policyType' was unexpected"),
+        ("base/service.yaml", "targetPort:", "targetport:", "'targetport' was unexpected"),
+        ("overlays/git-sync/git-sync.yaml", "failureThreshold:", "failures:", "'failures' was unexpected"),
+        ("components/monitoring/podmonitor.yaml", "scrapeTimeout:", "timeout:", "'timeout' was unexpected"),
+        ("components/monitoring/podmonitor.yaml", "interval: 30s", "interval: often", "'often' does not match"),
+        ("components/monitoring/prometheusrule.yaml", "for: 10m", "after: 10m", "'after' was unexpected"),
+        ("base/serviceaccount.yaml", "kind: ServiceAccount", "kind: ServiceAcount", "no schema of v1 ServiceAcount"),
+        ("base/kustomization.yaml", "- service.yaml", "- services.yaml", "services.yaml"),
+    ],
+)
+def test_a_typo_is_found(name: str, old: str, new: str, complaint: str, tree: Path) -> None:
+    """A field that no schema knows, a value of another type, a kind or a file that isn't there: each is a problem."""
+    spoil(tree, name, old, new)
+    assert complaint in "\n".join(problems(tree))
+
+
+@needs_kubectl
+def test_a_problem_of_all_renderings_is_told_once(tree: Path) -> None:
+    """What is wrong in the base is one line for each version of Kubernetes, not one for each rendering."""
+    spoil(tree, "base/deployment.yaml", "enableServiceLinks:", "enableServiceLink:")
+    assert len([one for one in problems(tree) if "enableServiceLink" in one]) == 2
+
+
+def test_without_kubectl_lint_fails_and_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing passes unseen: kubectl is asked for with the commands that install it."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(REQUIRED, raising=False)
+    assert main() == 1
+    assert "apt-get install kubectl" in capsys.readouterr().err
+
+
+def test_without_kubectl_it_can_be_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`OCTOSYNC_REQUIRE_KUBECTL=0` passes, and says what was not checked."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv(REQUIRED, "0")
+    assert main() == 0
+    assert "were not rendered" in capsys.readouterr().err
+
+
+def test_a_schema_is_closed_at_every_depth() -> None:
+    """Objects have the properties that a schema names and no others, in lists and alternatives, too; maps stay open."""
+    schema = {
+        "properties": {
+            "properties": {"type": "string"},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "rules": {"items": {"properties": {"name": {}}}},
+            "either": {"anyOf": [{"properties": {"one": {}}}, {"type": "string"}]},
+        }
+    }
+    assert closed(schema) == {
+        "properties": {
+            "properties": {"type": "string"},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "rules": {"items": {"properties": {"name": {}}, "additionalProperties": False}},
+            "either": {"anyOf": [{"properties": {"one": {}}, "additionalProperties": False}, {"type": "string"}]},
+        },
+        "additionalProperties": False,
+    }

@@ -1,0 +1,158 @@
+"""What comes of deploy/kubernetes, whichever overlay and components: one pod, which may do little, and gets what changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from deploy.kustomizations import Object, Rendering, renderings
+from docs.executing import ROOT
+from tests.support.invoking import Desk
+from tests.support.kubectl import needs_kubectl
+
+from octosync import __version__
+
+pytestmark = needs_kubectl
+
+_CONFIGMAP = ROOT / "deploy" / "kubernetes" / "overlays" / "configmap"
+
+
+@cache
+def rendered() -> tuple[Rendering, ...]:
+    return tuple(renderings())
+
+
+def deployments() -> Iterator[Object]:
+    return (rendering.one("Deployment") for rendering in rendered())
+
+
+def pod(deployment: Object) -> dict[str, Any]:
+    spec: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    return spec
+
+
+def containers(deployment: Object) -> list[dict[str, Any]]:
+    return [*pod(deployment).get("initContainers", []), *pod(deployment)["containers"]]
+
+
+def test_each_overlay_is_rendered_alone_and_with_the_component() -> None:
+    """There are both overlays, each with and without monitoring."""
+    assert [rendering.name for rendering in rendered()] == [
+        "overlays/configmap",
+        "overlays/configmap + components/monitoring",
+        "overlays/git-sync",
+        "overlays/git-sync + components/monitoring",
+    ]
+
+
+def test_everything_selects_the_one_pod() -> None:
+    """Deployment, Service, NetworkPolicy, PodDisruptionBudget and PodMonitor mean the pod's labels; none is left empty."""
+    for rendering in rendered():
+        labels = rendering.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+        selectors = {
+            "Deployment": rendering.one("Deployment")["spec"]["selector"]["matchLabels"],
+            "Service": rendering.one("Service")["spec"]["selector"],
+            "NetworkPolicy": rendering.one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+            "PodDisruptionBudget": rendering.one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        }
+        if "monitoring" in rendering.name:
+            selectors["PodMonitor"] = rendering.one("PodMonitor")["spec"]["selector"]["matchLabels"]
+        assert labels
+        assert selectors == dict.fromkeys(selectors, labels)
+
+
+def test_who_may_read_is_named_by_one_label() -> None:
+    """The NetworkPolicy lets in what carries that label, whatever else it carries: namespaces and pods."""
+    for rendering in rendered():
+        (ingress,) = rendering.one("NetworkPolicy")["spec"]["ingress"]
+        label = {"matchLabels": {"octosync.dev/may-read": "true"}}
+        assert ingress["from"] == [{"namespaceSelector": label}, {"podSelector": label}]
+
+
+def test_there_are_never_two() -> None:
+    """One replica, the old pod gone before the new one starts, and a volume for one pod."""
+    for rendering in rendered():
+        spec = rendering.one("Deployment")["spec"]
+        assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+        assert rendering.one("PersistentVolumeClaim")["spec"]["accessModes"] == ["ReadWriteOncePod"]
+
+
+def test_no_container_may_more_than_it_needs() -> None:
+    """Every container, sidecars too: no root, no capability, no new privilege, a read-only root, the default seccomp, limits."""
+    for deployment in deployments():
+        assert pod(deployment)["automountServiceAccountToken"] is False
+        security = pod(deployment)["securityContext"]
+        assert security["runAsNonRoot"]
+        assert security["runAsUser"] == security["runAsGroup"] == security["fsGroup"] > 0
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in containers(deployment):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+            assert {"cpu", "memory"} <= set(container["resources"]["limits"])
+
+
+def test_what_changes_reaches_the_pod() -> None:
+    """Nothing is mounted by subPath, which the kubelet never updates; the manifests' ConfigMaps have no hash in their names."""
+    for rendering in rendered():
+        for container in containers(rendering.one("Deployment")):
+            assert not [mount for mount in container["volumeMounts"] if "subPath" in mount]
+    names = {one["metadata"]["name"] for one in rendered()[0].objects if one["kind"] == "ConfigMap"}
+    assert {"octosync-manifests", "octosync-config"} < names
+
+
+def test_no_secret_is_in_the_manifests() -> None:
+    """Secrets are named, never made; the API key is a file for the pod's group alone."""
+    for rendering in rendered():
+        assert not [one for one in rendering.objects if one["kind"] == "Secret"]
+        (key,) = [one for one in pod(rendering.one("Deployment"))["volumes"] if one["name"] == "api-key"]
+        assert key["secret"]["defaultMode"] == 0o440
+
+
+def test_there_is_time_to_stop() -> None:
+    """The grace period is longer than the 25 seconds in which octosync ends after a SIGTERM."""
+    for deployment in deployments():
+        assert pod(deployment)["terminationGracePeriodSeconds"] > 25
+
+
+def test_probes_ask_what_octosync_answers() -> None:
+    """Start and life by /healthz, readiness by /readyz, on the port that is listened on."""
+    for deployment in deployments():
+        (octosync,) = pod(deployment)["containers"]
+        asked = {name: octosync[name]["httpGet"]["path"] for name in octosync if name.endswith("Probe")}
+        assert asked == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+        assert octosync["ports"] == [{"name": "http", "containerPort": 9900}]
+        assert "--listen=0.0.0.0:9900" in octosync["args"]
+
+
+def test_the_image_is_of_this_version() -> None:
+    """The tag that the base names is octosync's version."""
+    for deployment in deployments():
+        assert pod(deployment)["containers"][0]["image"] == f"octosync:{__version__}"
+
+
+def test_the_mounted_example_is_valid(tmp_path: Path) -> None:
+    """As the kubelet mounts them, behind `..data`, the overlay's manifests and octosync.yaml are valid, and read once."""
+    configmaps = {one["metadata"]["name"]: one["data"] for one in rendered()[0].objects if one["kind"] == "ConfigMap"}
+    for name in ("octosync-manifests", "octosync-config"):
+        version = tmp_path / name / "..2026_01_01"
+        version.mkdir(parents=True)
+        (tmp_path / name / "..data").symlink_to(version.name)
+        for file, text in configmaps[name].items():
+            (version / file).write_text(text, encoding="utf-8")
+            (tmp_path / name / file).symlink_to(Path("..data") / file)
+    desk = Desk(tmp_path)
+    ran = desk.octosync("validate", "-f", "octosync-manifests", "--config", "octosync-config/octosync.yaml")
+    assert ran.code == 0, ran.stdout + ran.stderr
+    assert "1 app" in ran.stdout
+
+
+def test_the_example_is_one_of_examples() -> None:
+    """Kustomize reads nothing outside of its folder, so the manifest is a copy, and the same."""
+    example = ROOT / "examples" / "manifests" / "assistants" / "field-notes.yaml"
+    assert (_CONFIGMAP / "manifests" / "field-notes.yaml").read_bytes() == example.read_bytes()
