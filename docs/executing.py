@@ -8,7 +8,8 @@ In a Markdown document, in its order,
   and only before it may a command fail.
 
 All of it happens in one folder that is empty at first. `127.0.0.1:8787` and `https://api.octomil.com` are embedded control
-planes, never the real one. What installs or builds the project is not run: of `make`, the targets are looked up.
+planes, never the real one. What installs or builds the project is not run: of `make`, the targets are looked up. Of kubectl,
+what needs no cluster is run: a kustomization that is shown or applied is rendered, beside a copy of deploy/kubernetes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,6 +70,8 @@ class _Session:
             self.variables |= dict(word.split("=", 1) for word in words[1:])
         elif words[:2] == ["octosync", "server"]:
             self._serve(words[2:])
+        elif words[0] == "kubectl":
+            self._render(words[1:])
         elif not command.startswith(_NOT_RUN):
             return self._typed(command, may_fail=may_fail)
         return ""
@@ -109,6 +113,14 @@ class _Session:
         self.address = found[1]
         for name, text in self.files.items():
             self.write(name, text)
+
+    def _render(self, words: list[str]) -> None:
+        """Render the kustomization that a kubectl command names, where there is kubectl."""
+        shown = words[1] if words[0] == "kustomize" else words[words.index("-k") + 1] if "-k" in words else None
+        if shown is None or shutil.which("kubectl") is None:
+            return
+        shutil.copytree(ROOT / "deploy" / "kubernetes", self.folder / "deploy" / "kubernetes", dirs_exist_ok=True)
+        self._typed(shlex.join(("kubectl", "kustomize", shown)), may_fail=False)
 
     def _real(self, text: str) -> str:
         return text.replace(_LOCAL, self.address).replace(_PUBLIC, f"http://{self.address}")
