@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from octosync.apply import Applied, Progress, Record, apply_plan
 from octosync.errors import GuardRefused, OctosyncError
 from octosync.model import App, Observation, Sensitivity, State
 from octosync.octomil import Octomil, Reading, inquire, observe
-from octosync.plan import Action, Blocked, DeployPolicy, GuardPolicy, Plan, curiosity_of, judge, make_plan
+from octosync.plan import Action, Blocked, DeployPolicy, GuardPolicy, Holding, Plan, curiosity_of, judge, make_plan
 from octosync.plan.base import Base
 from octosync.plan.threeway import to_read
 
@@ -35,7 +35,7 @@ async def look(
     authors_since: datetime | None = None,
     base: Base | None = None,
     prune: bool = False,
-    hold: timedelta | None = None,
+    hold: Holding | None = None,
     listed: Reading[dict[str, App]] | None = None,
     remembered: Callable[[Observation], Observation] | None = None,
     progress: Callable[[int, int], None] | None = None,

@@ -17,12 +17,13 @@ from tests.support.states import NOW, child_app, desired_app, live_app, observat
 
 from octosync.errors import Missing, Unavailable
 from octosync.model import Address, App, Event, Observation, Origin, Reason, State
-from octosync.plan import Curiosity, GuardPolicy, Invocation, Plan, judge
+from octosync.plan import Curiosity, GuardPolicy, Holding, Invocation, Plan, judge
 from octosync.plan.base import Base, changed_apps
 from octosync.plan.threeway import to_read
 from octosync.report import render_plan
 
 HOLD = timedelta(minutes=30)
+HOLDING = Holding(span=HOLD)
 
 
 @dataclass(frozen=True)
@@ -414,7 +415,7 @@ def event(minutes: float, **more: Any) -> Event:
     )
 
 
-def drifted(feed: Any, *, tree: App | None = None, cut: bool = False, hold: timedelta | None = HOLD) -> Plan:
+def drifted(feed: Any, *, tree: App | None = None, cut: bool = False, hold: Holding | None = HOLDING) -> Plan:
     """Plan a slot whose policy somebody changed, with this feed."""
     kind = KINDS[0]
     seen = observation(kind.live(2), org_feed=feed, org_feed_is_cut=cut)
@@ -450,14 +451,14 @@ def test_without_a_feed_drift_is_healed_at_once_and_that_is_said() -> None:
     made = drifted(Missing("unknown-route", "no such route"))
     assert made.actions
     assert [one.rule for one in made.diagnostics] == ["drift-not-held"]
-    assert drifted((event(0.1),), hold=timedelta(0)).actions
-    assert not drifted(Missing("unknown-route", "no such route"), hold=timedelta(0)).diagnostics
+    assert drifted((event(0.1),), hold=Holding(span=timedelta(0))).actions
+    assert not drifted(Missing("unknown-route", "no such route"), hold=Holding(span=timedelta(0))).diagnostics
 
 
 def test_an_app_that_is_not_there_at_all_comes_back_at_once() -> None:
     """Archiving has no way back, so an app that is absent was never archived by hand: it is made again, with all it had."""
     app = targets("ios:x")
-    made = plan3(app, app, observation(org_feed=(event(1, resource=None),)), hold=HOLD)
+    made = plan3(app, app, observation(org_feed=(event(1, resource=None),)), hold=HOLDING)
     assert [(one.verb.value, one.reason) for one in made.actions] == [("create", Reason.DRIFT)] * 2
     assert made.held == ()
 
@@ -467,7 +468,7 @@ def test_other_fields_of_a_held_object_go_on() -> None:
     base = desired_app("a", slots={"chat": {"serving_policy": "local_only"}})
     tree = desired_app("a", slots={"chat": {"serving_policy": "local_only", "preferred_engines": ["mlx"]}})
     live = live_app("a", slots={"chat": {"serving_policy": "cloud_only"}})
-    made = plan3(tree, base, observation(live, org_feed=(event(1),)), hold=HOLD)
+    made = plan3(tree, base, observation(live, org_feed=(event(1),)), hold=HOLDING)
     (action,) = made.actions
     assert [change.path[0] for change in action.fields] == ["preferred_engines"]
     (held,) = made.held
@@ -480,10 +481,10 @@ def test_a_target_that_was_moved_by_hand_is_held_on_both_sides() -> None:
     seen = observation(there(), live_app("b", targets=["ios:x"]))
     known = Base(state=State.of(mine, other))
     curious = Curiosity(canaries=False, traffic=False, authors_since=NOW - HOLD)
-    asked = plan_of([mine, other], seen, base=known, hold=HOLD, curiosity=curious)
+    asked = plan_of([mine, other], seen, base=known, hold=HOLDING, curiosity=curious)
     assert asked.questions.org_feed_since == NOW - HOLD
     feed = (event(1, resource=None), event(2, app="b", resource=None))
-    held = plan_of([mine, other], replace(seen, org_feed=feed), base=known, hold=HOLD, curiosity=curious)
+    held = plan_of([mine, other], replace(seen, org_feed=feed), base=known, hold=HOLDING, curiosity=curious)
     assert held.actions == ()
     assert [str(one.action.address) for one in held.held] == ["app/a/target/ios:x", "app/b/target/ios:x"]
 
@@ -492,7 +493,7 @@ def test_an_archive_is_this_changes_own_whatever_is_held_of_the_app() -> None:
     """A name that somebody changed a moment ago is held; the archive goes on, once, for its own reason."""
     base, live = desired_app("a", fields={"name": "A"}), live_app("a", name="B")
     fresh = observation(live, org_feed=(event(1, resource=None),))
-    made = plan3(replace(base, archived=True), base, fresh, hold=HOLD)
+    made = plan3(replace(base, archived=True), base, fresh, hold=HOLDING)
     assert [(one.verb.value, one.reason) for one in made.actions] == [("archive", Reason.MANIFEST_CHANGED)]
     assert [one.action.verb.value for one in made.held] == ["update"]
     healed = plan3(replace(base, archived=True), base, live)
@@ -513,7 +514,7 @@ def test_a_question_for_the_feed_comes_first() -> None:
     """As long as the feed was not asked, a plan with drift is a draft that asks for it."""
     seen = observation(KINDS[0].live(2))
     curious = Curiosity(canaries=False, traffic=False, authors_since=NOW - HOLD)
-    made = plan3(KINDS[0].declared(1), KINDS[0].declared(1), seen, hold=HOLD, curiosity=curious)
+    made = plan3(KINDS[0].declared(1), KINDS[0].declared(1), seen, hold=HOLDING, curiosity=curious)
     assert made.questions.org_feed_since == NOW - HOLD
 
 
@@ -570,7 +571,7 @@ def test_what_is_as_the_base_and_the_tree_have_it_needs_nothing(app: App) -> Non
 @given(tree=apps(), base=apps())
 def test_without_others_nothing_is_drift(tree: App, base: App) -> None:
     """Where live is as the base declared it, every change is the tree's own: none is drift or diverged, none is held."""
-    made = plan3(tree, base, observation(lived(base), org_feed=(event(0.1, resource=None),)), hold=HOLD)
+    made = plan3(tree, base, observation(lived(base), org_feed=(event(0.1, resource=None),)), hold=HOLDING)
     assert {action.reason for action in made.actions} & {Reason.DRIFT, Reason.DIVERGED} == set()
     assert made.held == ()
 
@@ -650,7 +651,7 @@ def test_a_three_way_plan_reads_as_people_expect() -> None:
     ]
     seen = observation(*live, org_feed=(event(10),), requests=9)
     known = Base(state=State.of(*base), tip=State.of(*tip))
-    made = plan_of(tree, seen, base=known, hold=HOLD)
+    made = plan_of(tree, seen, base=known, hold=HOLDING)
     about = run_info(trailers=("diverged",), invocation=Invocation(paths=("apps/",), base="origin/main"))
     text = render_plan(made, about=about, sensitivity=SENSITIVITY, colour=False, blocked=judge(made, GuardPolicy()))
     assert_golden(Path(__file__).parent / "golden" / "threeway.txt", text)

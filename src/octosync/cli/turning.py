@@ -27,6 +27,7 @@ from octosync.plan import (
     DeployPolicy,
     GitRevision,
     GuardPolicy,
+    Holding,
     Invocation,
     ManifestSet,
     Override,
@@ -323,7 +324,7 @@ async def take_look(prepared: Prepared, remote: Octomil, waits: Waits) -> Turn:
             authors_since=now - (prepared.hold or prepared.gathered.configuration.drift_hold),
             base=prepared.base,
             prune=prepared.asked.base.prune,
-            hold=prepared.hold,
+            hold=None if prepared.hold is None else Holding(span=prepared.hold),
             progress=bar.advance,
         )
         waits.show = None

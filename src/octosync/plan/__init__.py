@@ -42,7 +42,7 @@ from octosync.plan.document_schema import plan_schema
 from octosync.plan.findings import FINDINGS, Finding
 from octosync.plan.guard_table import GUARDS, Guard
 from octosync.plan.guards import ALL, Blocked, GuardPolicy, Override, curiosity_of, judge, overrides_of
-from octosync.plan.holding import Held
+from octosync.plan.holding import Held, Holding
 from octosync.plan.make import make_plan
 from octosync.plan.optimizing import Recommendation
 from octosync.plan.plan import LeftAlone, Plan
@@ -77,6 +77,7 @@ __all__ = [
     "Guard",
     "GuardPolicy",
     "Held",
+    "Holding",
     "Invocation",
     "LastChange",
     "LeftAlone",

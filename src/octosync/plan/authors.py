@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,7 +12,7 @@ from octosync.plan.actions import Action, Verb
 # So many apps' own feeds are read, where the org's does not reach back to their change.
 MOST_APP_FEEDS: Final = 10
 
-_UNEXPLAINED: Final = frozenset({Reason.DRIFT, Reason.DIVERGED, Reason.DIFFERS})
+_SOMEBODYS: Final = frozenset({Reason.DRIFT, Reason.DIVERGED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +23,46 @@ class LastChange:
     of_app: bool = False
 
 
-def last_changes(actions: Iterable[Action], seen: Observation) -> Mapping[Address, LastChange]:
-    """Find the last change of each object whose difference needs an author."""
+def last_changes(
+    actions: Iterable[Action], seen: Observation, drifted: Collection[Address] = ()
+) -> Mapping[Address, LastChange]:
+    """Find the last change of each object whose difference needs an author; one that `drifted` does, whatever its reason."""
     feeds = _Feeds(seen)
-    found = {action.address: feeds.last_change_of(action.address) for action in actions if needs_author(action)}
+    found = {
+        action.address: feeds.last_change_of(action.address)
+        for action in actions
+        if needs_author(action) or action.address in drifted
+    }
     # An event that does not say who ends the search: an older one is not the last.
     return {at: change for at, change in sorted(found.items()) if change is not None and change.event.actor is not None}
 
 
-def feeds_to_read(actions: Iterable[Action], seen: Observation) -> tuple[str, ...]:
+def feeds_to_read(actions: Iterable[Action], seen: Observation, drifted: Collection[Address] = ()) -> tuple[str, ...]:
     """Name the apps whose own feed is to be read, once the org's was: the first few with a change that is older."""
     if not isinstance(seen.org_feed, tuple):
         return ()
     feeds = _Feeds(seen)
-    apps = {one.address.app for one in actions if needs_author(one) and feeds.last_change_of(one.address) is None}
+    apps = {
+        one.address.app
+        for one in actions
+        if (needs_author(one) or one.address in drifted) and feeds.last_change_of(one.address) is None
+    }
     # Those that were read count, whether they told or not: else each answer would make room for the next app.
     return tuple(sorted(apps - seen.app_feeds.keys())[: max(0, MOST_APP_FEEDS - len(seen.app_feeds))])
 
 
 def newest_in_org_feed(seen: Observation) -> Callable[[Address], Event | None]:
     """Return what finds an object's newest event in the org's feed, whoever it names."""
-    feeds = _Feeds(replace(seen, app_feeds={}))
+    return _newest_in(replace(seen, app_feeds={}))
+
+
+def newest_in_app_feeds(seen: Observation) -> Callable[[Address], Event | None]:
+    """Return what finds an object's newest event in its app's own feed, where that was read, whoever it names."""
+    return _newest_in(replace(seen, org_feed=None))
+
+
+def _newest_in(seen: Observation) -> Callable[[Address], Event | None]:
+    feeds = _Feeds(seen)
 
     def newest(address: Address) -> Event | None:
         last = feeds.last_change_of(address)
@@ -54,8 +73,8 @@ def newest_in_org_feed(seen: Observation) -> Callable[[Address], Event | None]:
 
 def needs_author(action: Action) -> bool:
     """Say whether an action changes back what somebody changed."""
-    return action.reason is Reason.DRIFT or (
-        action.reason in _UNEXPLAINED and action.verb in {Verb.UPDATE, Verb.DELETE}
+    return action.reason in _SOMEBODYS or (
+        action.reason is Reason.DIFFERS and action.verb in {Verb.UPDATE, Verb.DELETE}
     )
 
 

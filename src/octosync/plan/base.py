@@ -15,12 +15,16 @@ class Base:
     `state` is the manifests' at the merge base of a revision and the tree. `tip` is that revision's own, None where it has
     not moved on since. `attempted` are those of revisions that an apply began and did not finish. `unknown` are apps that the
     base's manifests name and could not give: they count as not declared there, and nothing may be pruned.
+
+    Of `presumed` apps nothing is remembered: `state` has the tree's own in their place. So nothing of them counts as
+    removed, whatever differs may be somebody's change, and its reason is what it would be without a base.
     """
 
     state: State = field(default_factory=State)
     tip: State | None = None
     attempted: tuple[State, ...] = ()
     unknown: frozenset[str] = frozenset()
+    presumed: frozenset[str] = frozenset()
 
     @property
     def before(self) -> State:

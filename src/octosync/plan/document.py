@@ -28,6 +28,7 @@ from octosync.plan.about import RunInfo
 from octosync.plan.actions import Absent, Action, EnableCapability, FieldChange, OptimizeCapability, Verb
 from octosync.plan.authors import LastChange, needs_author
 from octosync.plan.guards import Blocked, Override
+from octosync.plan.holding import Held
 from octosync.plan.optimizing import Recommendation
 from octosync.plan.plan import Plan
 
@@ -203,12 +204,12 @@ def _rows(plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: boo
                 contract,
                 sensitivity,
                 plan.last_changes.get(action.address) if needs_author(action) else None,
-                until,
+                held,
             ),
         )
-        for action, until in (
+        for action, held in (
             *((action, None) for action in plan.actions),
-            *((one.action, one.until) for one in plan.held),
+            *((one.action, one) for one in plan.held),
         )
     ]
     if full:
@@ -221,7 +222,7 @@ def _rows(plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: boo
 
 
 def _row(
-    action: Action, contract: Contract, sensitivity: Sensitivity, last: LastChange | None, until: datetime | None
+    action: Action, contract: Contract, sensitivity: Sensitivity, last: LastChange | None, held: Held | None
 ) -> JsonObject:
     operation = contract.operations[action.operation]
     return _resource_change(
@@ -240,7 +241,7 @@ def _row(
         origin=action.origin,
         last_change=None if last is None else _last_change(last),
         preview=_preview(action),
-        held_until=until,
+        held=held,
     )
 
 
@@ -337,7 +338,7 @@ def _resource_change(
     origin: Origin | None,
     last_change: JsonObject | None = None,
     preview: JsonObject | None = None,
-    held_until: datetime | None = None,
+    held: Held | None = None,
 ) -> JsonObject:
     return {
         "address": str(address),
@@ -348,7 +349,8 @@ def _resource_change(
         "change": change,
         "action_reason": None if reason is None else reason.value,
         "drift": last_change,
-        "held_until": None if held_until is None else utc_text(held_until),
+        "held_until": None if held is None or held.until is None else utc_text(held.until),
+        **({"held": True} if held is not None and held.until is None else {}),  # no run of plan or apply has such a row
         "operation": operation,
         "preview": preview,
         "depends_on": depends_on,

@@ -124,12 +124,14 @@ _RESOURCE_CHANGE: Final = _object(
         "action_reason": _about("Why it is planned.", _nullable(_one_of(*(reason.value for reason in Reason)))),
         "drift": _nullable({"$ref": "#/$defs/last_change"}),
         "held_until": _about("Until when fresh drift is left alone.", _nullable(_TIME)),
+        "held": _about("True where it is left alone without an end: `held_until` is null then.", _FLAG),
         "operation": _nullable(_object("The request that apply sends.", {"id": _TEXT, "method": _TEXT, "path": _TEXT})),
         "preview": _nullable({"$ref": "#/$defs/preview"}),
         "depends_on": _about("What has to happen before.", _list(_ADDRESS)),
         "destructive": _about("Whether something is lost for good.", _FLAG),
         "source": _nullable(_ORIGIN),
     },
+    optional=("held",),
 )
 
 _DIAGNOSTIC: Final = _object(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from octosync.contract import Contract
 from octosync.model import Address, App, Diagnostic, Kind, Observation, Questions, Reason, State
@@ -12,7 +12,7 @@ from octosync.plan.actions import Action
 from octosync.plan.authors import last_changes
 from octosync.plan.base import Base
 from octosync.plan.capabilities import Capabilities, DeployPolicy, propose_capabilities
-from octosync.plan.holding import Held, held_until, unheld
+from octosync.plan.holding import Held, Holding, held_until, unheld
 from octosync.plan.moves import held_by_orphans, held_by_released, held_elsewhere, hold_back_halves, link_moves
 from octosync.plan.notices import notices_of, renames
 from octosync.plan.optimizing import Optimized, choose_canaries
@@ -35,7 +35,7 @@ def make_plan(
     curiosity: Curiosity | None = None,
     base: Base | None = None,
     prune: bool = False,
-    hold: timedelta | None = None,
+    hold: Holding | None = None,
 ) -> Plan:
     """Make the plan that turns live state into desired state, touching nothing that is not declared.
 
@@ -43,7 +43,7 @@ def make_plan(
     has to be asked for a whole plan, as far as `curiosity` goes, are its `questions`.
 
     With a `base`, what it declared and the manifests no longer do is removed, and its apps that are gone are archived with
-    `prune`; what somebody changed on the control plane is told from what changed here, and held for as long as `hold`.
+    `prune`; what somebody changed on the control plane is told from what changed here, and held as long as `hold` says.
     """
     deploy = deploy or DeployPolicy()
     compared, held = _compared(desired, live, base, contract=contract, now=now, prune=prune, hold=hold)
@@ -86,10 +86,11 @@ def make_plan(
                 *capabilities.diagnostics,
             )
         ),
-        fingerprints=_fingerprints(scope, capabilities),
+        fingerprints=_fingerprints(scope, capabilities, held),
+        drifted=_drifted(compared, base, scope, held),
         live_counts=_live_counts(live.state),
         recommendations=optimized.recommendations,
-        last_changes=last_changes(shown, live),
+        last_changes=last_changes(shown, live, compared.drifted),
         canaries=tuple(one for app in live.state for one in app.deployments if one.canary is not None),
         traffic={slug: stats.total for slug, stats in sorted(live.routing.items()) if stats.total},
         questions=questions,
@@ -105,7 +106,7 @@ def _compared(
     contract: Contract,
     now: datetime,
     prune: bool,
-    hold: timedelta | None,
+    hold: Holding | None,
 ) -> tuple[Resolved, tuple[Held, ...]]:
     """Return what is planned of the tree, and the changes that are held."""
     if base is None:
@@ -113,22 +114,24 @@ def _compared(
     compared = resolve(desired, live, base, now=now, prune=prune)
     # What an app had that is not there at all comes back with it, or not at all.
     drifted = {address for address in compared.drifted if address.app in live.state.apps}
-    until = held_until(drifted, live, now=now, hold=hold)
-    if not until:
+    ends = held_until(drifted, live, now=now, hold=hold, presumed=base.presumed)
+    if not ends:
         return compared, ()
 
     def is_held(address: Address, verdict: Verdict) -> bool:
-        return verdict is Reason.DRIFT and address in until
-
-    def acts(address: Address, verdict: Verdict) -> bool:
-        return isinstance(verdict, Reason) and not is_held(address, verdict)
+        return verdict is Reason.DRIFT and address in ends
 
     later = resolve(desired, live, base, now=now, acts=is_held)
     changes, _ = _changes(scope_of(later.desired, live, contract=contract, now=now), later)
-    held = (Held(change, until[change.address]) for change in changes if change.address in until)
+    held = {change.address: Held(change, ends[change.address]) for change in changes if change.address in ends}
+
+    def acts(address: Address, verdict: Verdict) -> bool:
+        # What would not be changed anyway is not held either: it is told for its own reason.
+        return isinstance(verdict, Reason) and not (verdict is Reason.DRIFT and address in held)
+
     return (
         resolve(desired, live, base, now=now, prune=prune, acts=acts),
-        tuple(sorted(held, key=lambda one: one.action.address.sort_key)),
+        tuple(held[address] for address in sorted(held)),
     )
 
 
@@ -171,8 +174,18 @@ def _left_alone(
     )
 
 
-def _fingerprints(scope: Scope, capabilities: Capabilities) -> dict[Address, str]:
+def _drifted(compared: Resolved, base: Base | None, scope: Scope, held: Iterable[Held]) -> tuple[Address, ...]:
+    """Name what somebody changed; of what nobody remembers, that is known only of what is held."""
+    presumed = base.presumed if base is not None else frozenset()
+    known = {one for one in compared.drifted if one.app in scope.proposals and one.app not in presumed}
+    known -= {one for proposal in scope.proposals.values() for one in proposal.unknown_targets}
+    return tuple(sorted(known | {one.action.address for one in held}))
+
+
+def _fingerprints(scope: Scope, capabilities: Capabilities, held: Iterable[Held]) -> dict[Address, str]:
     found = dict(capabilities.fingerprints)
+    # What is held is declared as it is live, and where that is nothing, it has not been compared.
+    found.update((one.action.address, one.action.fingerprint) for one in held)
     for proposal in scope.proposals.values():
         found.update(proposal.fingerprints)
     return dict(sorted(found.items()))

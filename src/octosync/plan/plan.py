@@ -43,7 +43,8 @@ class Plan:
 
     `desired` is the state that it was made for. `errors` are apps that could not be read or planned: a plan that has
     any is never applied, not in part. `archived_undeclared` are live archived apps that the manifests want otherwise.
-    `held` changes wait for their time. `live_counts` says how many live objects of each kind were read; `fingerprints`
+    `held` changes wait for their time. `drifted` are the objects that somebody changed on the control plane, held or not,
+    for what is known with a base. `live_counts` says how many live objects of each kind were read; `fingerprints`
     cover every object that was compared. `recommendations` are better variants that it does not roll out, `last_changes`
     who made what it would change back. `canaries` and `traffic` are what guards judge by: running canaries, and how many
     requests an app had. `questions` are what it still has to know; until they are answered, it is a draft.
@@ -52,6 +53,7 @@ class Plan:
     desired: State
     actions: tuple[Action, ...] = ()
     held: tuple[Held, ...] = ()
+    drifted: tuple[Address, ...] = ()
     unchanged: tuple[Address, ...] = ()
     errors: Mapping[str, OctosyncError] = field(default_factory=dict)
     archived_undeclared: tuple[Address, ...] = ()

@@ -74,5 +74,5 @@ def questions_of(
         checks=tuple(sorted(checks)),
         canaries=canaries,
         org_feed_since=curiosity.authors_since if wants_authors and seen.org_feed is None else None,
-        app_feeds=feeds_to_read(actions, seen) if wants_authors else (),
+        app_feeds=feeds_to_read(actions, seen, drifted) if wants_authors else (),
     )

@@ -48,6 +48,7 @@ class Sides:
         self._slug = slug
         self._tree = tree or App(slug=slug, declared=False)
         self._before = base.state.apps.get(slug)
+        self._is_presumed = slug in base.presumed
         self._earlier = base.earlier(slug)
         self._let_go = let_go(self._tree, self._earlier)
         self._moved_on = base.tip is not None
@@ -102,7 +103,7 @@ class Sides:
             return tree.archived
         verdict = verdict_on(self._unit(_said_of_archiving, self._live.archived, default=False))
         does = self._judge(tree.address, _Judged(), verdict)
-        if does and isinstance(verdict, Reason):
+        if does and isinstance(verdict, Reason) and not self._is_presumed:
             self._resolved.archives[tree.address] = verdict
         return does
 
@@ -289,15 +290,15 @@ class Sides:
             fields[name] = unit.tree
 
     def _judge(self, address: Address, judged: _Judged, verdict: Verdict) -> bool:
-        if verdict is Reason.DRIFT:
-            self._resolved.drifted.add(address)
+        if verdict is Reason.DRIFT and not (self._is_presumed and self._live is None):
+            self._resolved.drifted.add(address)  # an app that is not there, and that nobody remembers, is just new
         does = self._acts(address, verdict)
         judged.add(verdict, acts=does)
         return does
 
     def _say(self, address: Address, judged: _Judged) -> None:
         reason = gravest(judged.acting)
-        if reason is not None:
+        if reason is not None and not self._is_presumed:
             self._resolved.reasons[address] = reason
         if Rest.STALE in judged.rests:
             self._resolved.stale.add(address)

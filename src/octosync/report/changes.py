@@ -171,7 +171,8 @@ def _row(  # noqa: PLR0917 — an action, and how a row shows it
 
 def _held(one: Held, row: Row) -> Row:
     """Say until when a change waits; nothing is lost until then."""
-    remark = f"{row.remark}, held until {time_words(one.until)}".removeprefix(", ")
+    end = "held, and not changed back by itself" if one.until is None else f"held until {time_words(one.until)}"
+    remark = f"{row.remark}, {end}".removeprefix(", ")
     return replace(row, remark=remark, destructive=False)
 
 
