@@ -7,6 +7,7 @@ the environment's variables and the time are arguments.
 
 from octosync.manifest.accepted import Accepted, refusal
 from octosync.manifest.accepting import accept
+from octosync.manifest.cache import Cache
 from octosync.manifest.configuration import (
     Configuration,
     Configured,
@@ -27,8 +28,9 @@ from octosync.manifest.owners import Owner
 from octosync.manifest.rules import RULES, Rule
 from octosync.manifest.schema import SLUG
 from octosync.manifest.selection import select
-from octosync.manifest.sources import LEFT_OUT_OF_FOLDERS, STDIN
+from octosync.manifest.sources import LEFT_OUT_OF_FOLDERS, STDIN, SUFFIXES
 from octosync.manifest.starter import LOCAL, starter_app, starter_configuration, starter_manifest
+from octosync.manifest.vanishing import Declarations, DocumentKey, vanished
 from octosync.manifest.walk import closest
 from octosync.manifest.writing import manifest_text
 
@@ -38,10 +40,14 @@ __all__ = [
     "RULES",
     "SLUG",
     "STDIN",
+    "SUFFIXES",
     "Accepted",
+    "Cache",
     "Configuration",
     "Configured",
     "Context",
+    "Declarations",
+    "DocumentKey",
     "Exported",
     "GuardLimits",
     "Manifests",
@@ -75,5 +81,6 @@ __all__ = [
     "starter_app",
     "starter_configuration",
     "starter_manifest",
+    "vanished",
     "variables_for",
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from octosync.contract import Contract
 from octosync.errors import UsageError
 from octosync.manifest.assemble import Claims, assemble
+from octosync.manifest.cache import Cache, Parsed
 from octosync.manifest.configuration import Configuration, Context
 from octosync.manifest.documents import Resource, read_document
 from octosync.manifest.findings import Findings, Reporter
@@ -19,6 +20,7 @@ from octosync.manifest.origins import Origins, is_bookkeeping
 from octosync.manifest.owners import check_owners
 from octosync.manifest.positioned import parse
 from octosync.manifest.sources import STDIN, File, read_files
+from octosync.manifest.vanishing import Declarations, declarations
 from octosync.manifest.variables import NAME, Variables, names_a_secret
 from octosync.model import App, Diagnostic, JsonValue, Origin, Severity, Slot, State, digest_of
 
@@ -29,7 +31,8 @@ class Manifests:
 
     `state` is to be planned, and means nothing while `has_errors`. `others` is what the documents under octosync.yaml's
     paths declare that the given paths leave out: it is not planned, and nothing in it may be removed. `digest` covers
-    what is declared, variables, labels and annotations included, file names and comments not.
+    what is declared, variables, labels and annotations included, file names and comments not. `declarations` says which
+    documents declare what.
     """
 
     state: State = field(default_factory=State)
@@ -38,6 +41,7 @@ class Manifests:
     files: int = 0
     documents: int = 0
     digest: str = ""
+    declarations: Declarations = field(default_factory=dict)
 
     @property
     def has_errors(self) -> bool:
@@ -64,13 +68,15 @@ def load(
     allow_empty: bool = False,
     directory: Path | None = None,
     edited: Mapping[Path, bytes] | None = None,
+    cache: Cache | None = None,
 ) -> Manifests:
     """Load the manifests that paths (relative to `directory`) mean; without any, those of the context or octosync.yaml.
 
     `rendered` files stand for all paths. `stdin` are the bytes that `-` stands for, `environment` what `--env` and `env`
     may be looked up in, `now` (with a zone) what suspensions are held against; the contract in force is the
     configuration's unless another is given.
-    `edited` is what files, by their real paths, are taken to hold instead.
+    `edited` is what files, by their real paths, are taken to hold instead. With a `cache`, only the files that changed since
+    its latest load are parsed; what comes out is the same.
     Never raises for what manifests say. Raises `UsageError` for no paths at all, `-` twice, and a name in `env_allowed`
     that no variable can have or that names a secret.
     """
@@ -82,8 +88,11 @@ def load(
     if asked.count(STDIN) > 1:
         raise UsageError("stdin-twice", "-f - is given twice, and there is one standard input")
     findings = Findings()
-    loader = Loader(configuration, contract or configuration.contract, variables, now, directory, edited=edited)
-    with _collector_paused():
+    cache = cache or Cache()
+    loader = Loader(
+        configuration, contract or configuration.contract, variables, now, directory, edited=edited, cache=cache
+    )
+    with _collector_paused(), cache.loading(configuration.sensitivity, variables):
         found = (
             loader.read_all(rendered, findings) if rendered is not None else loader.read(asked, findings, stdin=stdin)
         )
@@ -100,6 +109,7 @@ def load(
             files=len(found.files),
             documents=found.documents,
             digest=digest(state, (resource for resource, _ in found.resources)),
+            declarations=declarations(resource for resource, _ in found.resources),
         )
 
 
@@ -149,6 +159,7 @@ class Loader:
         directory: Path | None = None,
         *,
         edited: Mapping[Path, bytes] | None = None,
+        cache: Cache | None = None,
     ) -> None:
         self._configuration = configuration
         self._contract = contract
@@ -156,6 +167,7 @@ class Loader:
         self._now = now
         self._directory = directory or Path()
         self._edited = {str(path): data for path, data in (edited or {}).items()}
+        self._cache = cache or Cache()
         self._claims: Claims = {}
 
     def read(
@@ -175,20 +187,40 @@ class Loader:
         return read
 
     def _read_file(self, file: File, read: Read, findings: Findings) -> None:
-        problems = Findings()
-        source, documents = parse(file.name, file.data, self._configuration.sensitivity, problems)
-        if not documents and not problems.has_errors:
+        parsed = self._cache.find(file, self._now)
+        if parsed is None:
+            parsed = self._parse(file)
+            self._cache.keep(file, parsed)
+        if parsed.is_empty:
             read.empty.append(file)
-        findings.extend(problems.sorted)
-        read.documents += len(documents)
-        reporter = Reporter(findings, source)
+        findings.extend(parsed.diagnostics)
+        read.documents += parsed.documents
+        for one in parsed.resources:
+            # What is found about it later belongs to this load.
+            resource = replace(one, reporter=Reporter(findings, one.reporter.source))
+            read.resources.append((resource, file))
+
+    def _parse(self, file: File) -> Parsed:
+        problems, found = Findings(), Findings()
+        source, documents = parse(file.name, file.data, self._configuration.sensitivity, problems)
+        reporter = Reporter(found, source)
         origins = Origins(source, self._configuration.sensitivity, file.open_)
+        resources = []
         for document in documents:
             if file.real is None:
                 origins.trace(document)
             resource = read_document(document, reporter, self._variables, self._now)
             if resource is not None:
-                read.resources.append((resource, file))
+                resources.append(resource)
+        return Parsed(
+            data=file.data,
+            at=self._now,
+            documents=len(documents),
+            resources=tuple(resources),
+            diagnostics=(*problems.sorted, *found.sorted),
+            is_empty=not documents and not problems.has_errors,
+            opened=origins.opened,
+        )
 
     def assemble(self, read: Read) -> State:
         """Build the state of what was read. What is assembled first holds its claims against what comes later."""

@@ -33,11 +33,15 @@ def is_bookkeeping(annotation: str) -> bool:
 
 @dataclass(slots=True)
 class Origins:
-    """Finds the places of one rendered file's documents. `open_` is None where nobody knows the kustomization's folder."""
+    """Finds the places of one rendered file's documents. `open_` is None where nobody knows the kustomization's folder.
+
+    `opened` is what the files held that were opened so far, by path; None where there was none.
+    """
 
     source: Source
     sensitivity: Sensitivity
     open_: Callable[[str], File | None] | None
+    opened: dict[str, bytes | None] = field(default_factory=dict)
     _read: dict[str, tuple[Source, list[Document]] | None] = field(default_factory=dict)
 
     def trace(self, document: Document) -> None:
@@ -70,6 +74,7 @@ class Origins:
     def _opened(self, path: str) -> tuple[Source, list[Document]] | None:
         if path not in self._read:
             file = self.open_(path) if self.open_ is not None else None
+            self.opened[path] = None if file is None else file.data
             self._read[path] = None if file is None else parse(file.name, file.data, self.sensitivity, Findings())
         return self._read[path]
 

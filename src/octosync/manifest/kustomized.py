@@ -1,0 +1,56 @@
+"""What a kustomization refers to: whichever paths stand in it, whether or not there is anything at them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+KUSTOMIZATION_NAMES: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+_LONGEST_PATH: Final = 255  # longer texts are inline patches and the like
+_MOST_BYTES: Final = 1024 * 1024
+
+
+def referred(kustomization: str, stamp: object) -> frozenset[str]:
+    """Return the paths, from the file's folder, that a kustomization names; none where it can't be read.
+
+    It is read again when `stamp` is another: whatever tells its contents apart. Every text in it counts that might be a
+    path: which fields hold paths differs from one kustomize to the next.
+    """
+    return _referred(kustomization, stamp)
+
+
+@lru_cache(maxsize=1024)
+def _referred(kustomization: str, _stamp: object) -> frozenset[str]:
+    path = Path(kustomization)
+    try:
+        with path.open("rb") as file:
+            content = yaml.load(file.read(_MOST_BYTES), yaml.CSafeLoader)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return frozenset()
+    folder = str(path.parent)
+    return frozenset(os.path.normpath(Path(folder, text)) for text in _texts(content, 0) if _may_be_path(text))
+
+
+def _may_be_path(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST_PATH and text.isprintable() and "://" not in text
+
+
+def _texts(value: object, depth: int) -> Iterator[str]:
+    """Yield every text in a value, and what stands behind the = of `name=path`. Deeper than fields of paths are, none."""
+    if depth > 8:
+        return
+    if isinstance(value, str):
+        yield value
+        if "=" in value:
+            yield value.partition("=")[2]
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _texts(one, depth + 1)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one, depth + 1)

@@ -1,0 +1,152 @@
+"""Desired: what the manifests declare, as last loaded and as last loaded well; and what changed from one to the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+from octosync.errors import OctosyncError
+from octosync.manifest import Cache, Configuration, Context, Manifests, vanished
+from octosync.model import Address, Diagnostic
+from octosync.plan.base import Base, changed_apps
+from octosync.watch.clock import Clock
+from octosync.watch.fingerprint import Fingerprint, Watched, fingerprint
+
+# How often files that change while they are read are read again, and after how long.
+_MOST_ATTEMPTS: Final = 5
+_PAUSE: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """One load: what the manifests declare under which configuration; while it `fails`, nothing of that is to be used.
+
+    `diagnostics` are what octosync.yaml and manifests say wrong, `error` is what kept them from being loaded at all.
+    `revision` is the Git commit, "" where none is known. `watched` is what all of it was read from. `loaded_at` and
+    `fingerprint` are filled in by `Desired`; the fingerprint is that of exactly what was read.
+    """
+
+    configuration: Configuration = field(default_factory=Configuration)
+    context: Context | None = None
+    manifests: Manifests = field(default_factory=Manifests)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    error: OctosyncError | None = None
+    fails: bool = False
+    revision: str = ""
+    watched: Watched = field(default_factory=Watched)
+    loaded_at: datetime | None = None
+    fingerprint: Fingerprint = field(default_factory=Fingerprint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What a load brought. Everything is empty and False where it failed: then what was in force stays in force.
+
+    `changed` are the apps that are declared otherwise than in the good load before, in the first all of them. `vanished` are
+    objects whose document is gone. `reconfigured`: octosync.yaml or the context says something else than before.
+    """
+
+    declared: Declared
+    changed: frozenset[str] = frozenset()
+    vanished: frozenset[Address] = frozenset()
+    reconfigured: bool = False
+
+
+class Desired:
+    """The desired state in force. `gather` loads it once, in a thread, and may raise `OctosyncError`."""
+
+    def __init__(self, gather: Callable[[Cache], Declared], watched: Watched, clock: Clock) -> None:
+        self._gather = gather
+        self._clock = clock
+        self._cache = Cache()
+        self._one_at_a_time = asyncio.Lock()
+        self._watched = watched
+        self._latest: Declared | None = None
+        self._good: Declared | None = None
+        self._vanished_since: dict[Address, datetime] = {}
+
+    @property
+    def latest(self) -> Declared | None:
+        """The latest load, good or not; None before the first."""
+        return self._latest
+
+    @property
+    def good(self) -> Declared | None:
+        """The latest good load: what is in force."""
+        return self._good
+
+    @property
+    def watched(self) -> Watched:
+        """What is to be watched: what the latest load was read from."""
+        return self._watched
+
+    @property
+    def vanished_since(self) -> Mapping[Address, datetime]:
+        """Objects whose document is gone, with the time of the first good load that saw it so; what is back is not in it."""
+        return MappingProxyType(self._vanished_since)
+
+    async def load(self) -> Difference:
+        """Load what is there now, and say what changed. Never raises for what files say or are."""
+        async with self._one_at_a_time:
+            declared = await self._stable()
+            before, self._latest, self._watched = self._good, declared, declared.watched
+            if declared.fails:
+                return Difference(declared=declared)
+            self._good = declared
+            difference = await asyncio.to_thread(_difference, before, declared)
+            self._note_vanished(difference, declared)
+            return difference
+
+    async def _stable(self) -> Declared:
+        """Load until nothing changed while it was done: never a mix of two commits."""
+        for _ in range(_MOST_ATTEMPTS):
+            watched = self._watched
+            before = await asyncio.to_thread(fingerprint, watched)
+            declared = replace(await asyncio.to_thread(self._gathered), loaded_at=self._clock.now(), fingerprint=before)
+            self._watched = declared.watched
+            if declared.watched != watched:
+                continue  # octosync.yaml names other manifests now
+            if await asyncio.to_thread(fingerprint, watched) == before:
+                return declared
+            await self._clock.sleep(_PAUSE)
+        error = OctosyncError(
+            "manifests-in-motion",
+            f"the manifests changed each of {_MOST_ATTEMPTS} times while they were read",
+            hints=("They are read again when they come to rest; until then what was declared before is in force.",),
+        )
+        return Declared(error=error, fails=True, watched=self._watched, loaded_at=self._clock.now())
+
+    def _gathered(self) -> Declared:
+        try:
+            return self._gather(self._cache)
+        except OctosyncError as error:
+            return Declared(error=error, fails=True, watched=self._watched)
+        except OSError as error:
+            failure = OctosyncError(
+                "manifests-unreadable",
+                f"the manifests can't be read: {error.strerror or error}",
+                hints=("What was declared before is in force until they can.",),
+            )
+            return Declared(error=failure, fails=True, watched=self._watched)
+
+    def _note_vanished(self, difference: Difference, declared: Declared) -> None:
+        back = frozenset().union(*declared.manifests.declarations.values())
+        kept = {address: since for address, since in self._vanished_since.items() if address not in back}
+        new = difference.vanished - kept.keys()
+        self._vanished_since = kept | dict.fromkeys(sorted(new), declared.loaded_at or self._clock.now())
+
+
+def _difference(before: Declared | None, now: Declared) -> Difference:
+    state = now.manifests.state
+    if before is None:
+        return Difference(declared=now, changed=frozenset(state.apps))
+    return Difference(
+        declared=now,
+        changed=changed_apps(state, Base(state=before.manifests.state)),
+        vanished=vanished(before.manifests.declarations, now.manifests.declarations),
+        reconfigured=(before.configuration, before.context) != (now.configuration, now.context),
+    )

@@ -1,0 +1,161 @@
+"""Files: hears that manifests, octosync.yaml or the key changed. Events say when to look; a fingerprint says whether."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, Final
+
+from watchfiles import Change, awatch
+
+from octosync.watch.clock import Clock
+from octosync.watch.fingerprint import FileChange, Fingerprint, Place, Sight, Watched, look
+
+# Events come in batches of this many milliseconds: a batch ends when a step brings nothing new, or after the second.
+_STEP: Final = 40
+_LONGEST_BATCH: Final = 200
+# What changes is left to settle for this long, and never for longer than that in all.
+_QUIET: Final = 0.1
+_LONGEST_UNREST: Final = 1.2
+# Between looks without any event: links and mounts can change unheard of. A look takes this share of the time at most.
+EVERY: Final = 2.0
+_POLLING: Final = 0.5
+_SHARE: Final = 0.02
+
+
+async def changes(
+    watched: Callable[[], Watched],
+    *,
+    stop: asyncio.Event,
+    clock: Clock,
+    warn: Callable[[str], None],
+    since: Fingerprint | None = None,
+    every: float = EVERY,
+) -> AsyncIterator[frozenset[FileChange]]:
+    """Yield what may have changed, each time that files came to rest after a change, until `stop` is set.
+
+    Against the fingerprint `since` at first (that of what was loaded), else against what is there now. `watched` is asked
+    at every look: octosync.yaml may come to name other paths. Without notice by the system (its limits are reached, say),
+    `warn` is told once and files are looked at twice a second; without an event they are looked at `every` so many seconds.
+    """
+    seen = since
+    ear = _Ear(warn)
+    try:
+        while not stop.is_set():
+            started = clock.monotonic()
+            sight = await asyncio.to_thread(look, watched())
+            took = clock.monotonic() - started
+            if await ear.listens_to(sight.places):
+                continue  # what happened up to now no event tells of
+            if seen is None:
+                seen = sight.fingerprint
+            if sight.fingerprint != seen:
+                sight = await _settled(sight, watched, stop, clock)
+                changed = sight.fingerprint.since(seen)
+                seen = sight.fingerprint
+                if changed and not stop.is_set():
+                    yield changed
+                continue
+            pause = every if ear.hears else _POLLING
+            await _first_of(stop.wait(), ear.heard.wait(), clock.sleep(max(pause, took / _SHARE)))
+            ear.heard.clear()
+    finally:
+        await ear.close()
+
+
+async def _settled(sight: Sight, watched: Callable[[], Watched], stop: asyncio.Event, clock: Clock) -> Sight:
+    """Wait until nothing changes for a moment: an editor writes a file in pieces, a checkout writes many."""
+    latest = clock.monotonic() + _LONGEST_UNREST
+    while not stop.is_set():
+        await _first_of(stop.wait(), clock.sleep(_QUIET))
+        before, sight = sight, await asyncio.to_thread(look, watched())
+        if sight.fingerprint == before.fingerprint or clock.monotonic() >= latest:
+            break
+    return sight
+
+
+class _Ear:
+    """Listens in directories by what the system offers; goes deaf, and says so, where it offers nothing."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self.heard = asyncio.Event()
+        self._is_deaf = False
+        self._warn = warn
+        self._places: Mapping[str, Place] = {}
+        self._stop = asyncio.Event()
+        self._listening: asyncio.Task[None] | None = None
+
+    @property
+    def hears(self) -> bool:
+        """Whether it listens at the moment."""
+        return self._listening is not None and not self._listening.done()
+
+    async def listens_to(self, places: Mapping[str, Place]) -> bool:
+        """Listen in these places from now on; say whether that was begun anew."""
+        if self.hears and places == self._places:
+            return False
+        await self.close()
+        if self._is_deaf:
+            return False
+        self._places = places
+        self._stop = asyncio.Event()
+        self._listening = asyncio.create_task(self._listen(places, self._stop))
+        await asyncio.sleep(0)  # not for the time: the task's first step is what begins to listen
+        return self.hears
+
+    async def close(self) -> None:
+        """Listen no more. Threads and descriptors are gone when this returns."""
+        if self._listening is None:
+            return
+        self._stop.set()
+        listening, self._listening = self._listening, None
+        await listening
+
+    async def _listen(self, places: Mapping[str, Place], stop: asyncio.Event) -> None:
+        def counts(change: Change, path: str) -> bool:
+            name = Path(path)
+            place = places.get(str(name.parent))
+            # That a place itself is gone ends the listening there, whatever its name.
+            return (place is not None and place.counts(name.name)) or (change is Change.deleted and path in places)
+
+        try:
+            batches = awatch(
+                *places,
+                watch_filter=counts,
+                debounce=_LONGEST_BATCH,
+                step=_STEP,
+                stop_event=stop,
+                recursive=False,
+                ignore_permission_denied=True,
+            )
+            async with aclosing(batches):
+                async for batch in batches:
+                    self.heard.set()
+                    if any(change is not Change.modified for change, _ in batch):
+                        # A directory may have been made anew under its old name, and would not be listened to.
+                        return
+        except FileNotFoundError:
+            return  # a place is gone already: the next look has others
+        except (OSError, RuntimeError) as error:
+            self._go_deaf(error)
+
+    def _go_deaf(self, error: Exception) -> None:
+        if not self._is_deaf:
+            self._warn(
+                f"The system gives no notice of changed files ({error}): they are looked at twice a second instead."
+            )
+        self._is_deaf = True
+        self.heard.set()
+
+
+async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait for the first of some; the others are called off."""
+    tasks = [asyncio.ensure_future(one) for one in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
