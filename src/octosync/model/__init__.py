@@ -18,6 +18,7 @@ from octosync.model.deployment import (
 from octosync.model.diagnostic import Diagnostic, Severity
 from octosync.model.explained import ExplainedField, ExplainedName
 from octosync.model.freeze import FreezeWindow
+from octosync.model.hold import Hold, Suspended
 from octosync.model.journalled import JournalledAction, JournalledRun
 from octosync.model.jsonvalue import JsonObject, JsonValue, canonical_json, digest_of, json_equal
 from octosync.model.left_out import LeftOut
@@ -66,6 +67,7 @@ __all__ = [
     "FirstRequest",
     "FreezeWindow",
     "Health",
+    "Hold",
     "InferenceConfig",
     "JournalledAction",
     "JournalledRun",
@@ -93,6 +95,7 @@ __all__ = [
     "Standing",
     "State",
     "Status",
+    "Suspended",
     "Suspension",
     "Target",
     "canonical_json",

@@ -1,9 +1,26 @@
-"""The local SQLite file. For plan and apply it is a journal: it records, and never decides anything.
+"""The local SQLite file. For plan and apply it is a journal: it records, and never decides anything. A watch remembers in it.
 
-What may not live here: values of objects, request or answer bodies, anything a secret could be in.
+What a watch remembers: each app as it was last applied (the base), how far it followed the feed, drift and since when, what
+people asked of it. All of that can be lost: then nothing counts as removed until every app was taken up once.
+
+What may not live here: live values, request or answer bodies, and anything sensitive. A declared value under a sensitive key
+is never stored: a digest with a key of this file's own stands in its place, by which it is recognised.
 """
 
+from octosync.state.asked import Approvable, Approved
+from octosync.state.base import Cursor
 from octosync.state.journal import DEFAULT_PATH, Journal
 from octosync.state.recorded import RecordedRuns
+from octosync.state.sealing import Sealed
+from octosync.state.watch import WatchState
 
-__all__ = ["DEFAULT_PATH", "Journal", "RecordedRuns"]
+__all__ = [
+    "DEFAULT_PATH",
+    "Approvable",
+    "Approved",
+    "Cursor",
+    "Journal",
+    "RecordedRuns",
+    "Sealed",
+    "WatchState",
+]

@@ -9,38 +9,17 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from octosync.model import Address, Outcome
-from octosync.state.recorded import VERSION, RecordedRuns
+from octosync.state.recorded import RecordedRuns
+from octosync.state.schema import bring_up
 
 DEFAULT_PATH: Final = Path(".octosync/state.db")
-_SCHEMA: Final = (
-    """create table run (
-    id text primary key,
-    started_at text not null,
-    ended_at text,
-    control_plane text not null,
-    org_id text,
-    digest text not null,
-    exit_code integer
-) strict""",
-    """create table action (
-    run text not null references run (id),
-    number integer not null,
-    address text not null,
-    verb text not null,
-    operation text not null,
-    begun_at text not null,
-    ended_at text,
-    status text,
-    reference text,
-    request_ids text,
-    primary key (run, number)
-) strict""",
-)
 
 
 class Journal(RecordedRuns):
@@ -84,19 +63,38 @@ class Journal(RecordedRuns):
         """Record that a run ended by itself."""
         self._write("update run set ended_at = ?, exit_code = ? where id = ?", (_text(at), exit_code, run))
 
+    @property
+    def database(self) -> sqlite3.Connection:
+        """The connection, for what else this room keeps in the file."""
+        return self._database
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write several things as one: all of it is committed when the block ends, none of it where it raises."""
+        with self.documented():
+            self._database.execute("begin immediate")
+            try:
+                yield self._database
+                self._database.execute("commit")
+            except BaseException:
+                if self._database.in_transaction:  # SQLite itself has rolled back where the disk is full
+                    self._database.execute("rollback")
+                raise
+
     def _prepare(self) -> None:
-        """Make the schema in an empty file, and refuse any other before anything in it is changed."""
-        self._database.execute("begin immediate")  # another run may be making it
-        if self._holds_nothing():
-            for statement in (*_SCHEMA, f"pragma user_version = {VERSION}"):
-                self._database.execute(statement)
-        self._database.execute("commit")
+        """Make the schema in an empty file, bring up an earlier one, and refuse any other before anything in it is changed."""
+        if self._version() == 0:
+            # Only possible before the first table is there: pruned rows give their room back.
+            self._database.execute("pragma auto_vacuum = incremental")
+        with self.transaction() as database:  # another run may be making it
+            bring_up(database, self._version())
         self._database.execute("pragma journal_mode = wal")
         # Durable against the death of this process; a power cut may lose the last action, never corrupt the file.
         self._database.execute("pragma synchronous = normal")
+        self._database.execute("pragma secure_delete = on")  # what is gone from the file is gone
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
-        with self._document_failures():
+        with self.documented():
             self._database.execute(statement, values)
 
 

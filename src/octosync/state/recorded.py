@@ -8,31 +8,30 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 
 from octosync.errors import OctosyncError
 from octosync.model import JournalledAction, JournalledRun, Status
-
-VERSION: Final = 1
+from octosync.state.schema import READABLE, VERSION
 
 
 class RecordedRuns:
     """A journal file that is only read, whether or not a run is writing to it; used as a context manager.
 
     A file that isn't there (`exists` False), or that a run is about to make, has no runs and is left as it is. Raises
-    `OctosyncError` (`journal-unusable`) where the file can't be read, or is no journal of this version.
+    `OctosyncError` (`journal-unusable`) where the file can't be read, or is no journal of this version or an earlier one.
     """
 
     hint: ClassVar[str] = "Name the journal that is meant: --state FILE"
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._document_failures():
+        with self.documented():
             self.exists = path.exists()
             self._database = self._open()
         self._is_empty = False
         try:
-            with self._document_failures():
+            with self.documented():
                 self._prepare()
         except OctosyncError:
             self._database.close()
@@ -53,7 +52,7 @@ class RecordedRuns:
         statement = (
             "select id, started_at, ended_at, control_plane, org_id, digest, exit_code from run order by rowid desc"
         )
-        with self._document_failures():
+        with self.documented():
             return tuple(_run(row) for row in self._database.execute(statement))
 
     def actions(self, run: str) -> tuple[JournalledAction, ...]:
@@ -62,7 +61,7 @@ class RecordedRuns:
             "select number, address, verb, operation, begun_at, ended_at, status, coalesce(reference, ''), "
             "coalesce(request_ids, '') from action where run = ? order by number"
         )
-        with self._document_failures():
+        with self.documented():
             return tuple(_action(row) for row in self._database.execute(statement, (run,)))
 
     def _open(self) -> sqlite3.Connection:
@@ -78,20 +77,19 @@ class RecordedRuns:
 
     def _prepare(self) -> None:
         """Refuse what is no journal."""
-        self._is_empty = self._holds_nothing()
+        self._is_empty = self._version() == 0
 
-    def _holds_nothing(self) -> bool:
-        """Whether there is not even a schema yet. Raises `OctosyncError` for any but a journal's."""
+    def _version(self) -> int:
+        """Return the schema's version, 0 where there is not even a schema yet. Raises `OctosyncError` for any but a journal's."""
         (version,) = self._database.execute("pragma user_version").fetchone()
         (tables,) = self._database.execute("select count(*) from sqlite_master").fetchone()
-        if version == 0 and not tables:
-            return True
-        if version != VERSION:
-            raise self._unusable(f"it is not a journal of this version of octosync (schema {version}, not {VERSION})")
-        return False
+        if (version == 0 and not tables) or version in READABLE:
+            return int(version)
+        raise self._unusable(f"it is not a journal of this version of octosync (schema {version}, not {VERSION})")
 
     @contextmanager
-    def _document_failures(self) -> Iterator[None]:
+    def documented(self) -> Iterator[None]:
+        """Turn what the file system and SQLite raise into the one error that names the file."""
         try:
             yield
         except (OSError, sqlite3.Error, ValueError) as error:

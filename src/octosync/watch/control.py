@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Protocol
 
-from octosync.watch.standing import Hold, Standing
+from octosync.model import Hold
+from octosync.watch.standing import Standing
 
 
 class Control(Protocol):

@@ -7,8 +7,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
-from octosync.model import Address, Deployment, Diagnostic, Outcome, Sensitivity
+from octosync.model import Address, Deployment, Diagnostic, Hold, Outcome, Sensitivity, Suspended
 from octosync.plan import Blocked, ControlPlane, Plan, Recommendation
+
+__all__ = [
+    "AppStanding",
+    "AppState",
+    "BudgetStanding",
+    "DriftStanding",
+    "Hold",
+    "RunStanding",
+    "Standing",
+    "Suspended",
+]
 
 
 class AppState(Enum):
@@ -78,16 +89,6 @@ class AppStanding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
-    """That a person holds an app's drift: until when, why, and since when."""
-
-    app: str
-    until: datetime
-    reason: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStanding:
     """One of the last runs that wrote: its outcomes, with their request ids. `ended` None: under way."""
 
@@ -109,14 +110,6 @@ class BudgetStanding:
     remaining: int = 0
     throttled_until: datetime | None = None
     throttled_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suspended:
-    """That everything is suspended: since when, and why."""
-
-    at: datetime
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,131 @@
+"""The base of a watch: each app as it was last applied, or found to be live as declared; and how far the feed was followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from octosync.model import App, Sensitivity, State
+from octosync.plan import ControlPlane
+from octosync.state.declared import app_document, app_of, values_of, with_values
+from octosync.state.documents import bytes_of, document_of
+from octosync.state.part import Part
+from octosync.state.sealing import holds_plain_secrets, holds_seals, opened_object
+from octosync.state.times import time_of, time_text
+
+_NOTHING: Final = State()
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far the activity feed was followed: the newest event's id, and when that happened."""
+
+    event: str
+    at: datetime
+
+
+class Remembered(Part):
+    """What is remembered of a control plane: a URL with an org. Of any other one, the same file remembers nothing."""
+
+    def base(
+        self, plane: ControlPlane, tree: State = _NOTHING, sensitivity: Sensitivity | None = None
+    ) -> dict[str, App]:
+        """Return every app as it was remembered, by slug, in slug order.
+
+        A sensitive value was not kept. Where the tree has the same one in its place it is put there, elsewhere stands a
+        `Sealed`, which equals that value and nothing else. What has become sensitive since it was remembered is sealed now.
+        Raises `OctosyncError` (`state-unreadable`) for a row that is not as it was written.
+        """
+        sensitivity = sensitivity or Sensitivity()
+        with self._reading("what is remembered of the apps") as database:
+            rows = database.execute(
+                "select app, document from base where plane = ? order by app", (self._known(database, plane),)
+            ).fetchall()
+        apps = {slug: self._app(slug, document) for slug, document in rows}
+        exposed = [app for app in apps.values() if any(holds_plain_secrets(one, sensitivity) for one in values_of(app))]
+        if exposed:
+            self._seal_again(plane, exposed, sensitivity)
+        return {slug: _opened(app, tree.apps.get(slug)) for slug, app in apps.items()}
+
+    def remember(self, plane: ControlPlane, app: App, sensitivity: Sensitivity | None = None) -> None:
+        """Remember an app as it is declared, in place of what was remembered of it. Its live state has no place here."""
+        document = bytes_of(app_document(app, partial(self._seals.seal, sensitivity=sensitivity or Sensitivity())))
+        with self.journal.documented():
+            database = self.journal.database
+            known = database.execute(
+                "select document = ? from base where plane = ? and app = ?",
+                (document, self._known(database, plane), app.slug),
+            ).fetchone()
+        if known is not None and known[0]:
+            return  # what is read again and again, and doesn't change, costs no write
+        with self.journal.transaction() as database:
+            database.execute(
+                "insert into base values (?, ?, ?) on conflict (plane, app) do update set document = excluded.document",
+                (self._number(database, plane), app.slug, document),
+            )
+
+    def forget(self, plane: ControlPlane, slug: str) -> None:
+        """Remember nothing of an app any more: neither what was declared, nor its drift, nor what was healed."""
+        with self.journal.transaction() as database:
+            values = (self._known(database, plane), slug)
+            for table in ("base", "drift", "heal", "contested"):
+                database.execute(f"delete from {table} where plane = ? and app = ?", values)  # noqa: S608  our own names
+
+    def is_whole(self, plane: ControlPlane) -> bool:
+        """Say whether every declared app was taken up once; before that, nothing counts as removed."""
+        with self.journal.documented():
+            found = self.journal.database.execute(
+                "select whole from plane where id = ?", (self._known(self.journal.database, plane),)
+            ).fetchone()
+        return found is not None and bool(found[0])
+
+    def set_whole(self, plane: ControlPlane, whole: bool = True) -> None:
+        """Note that every declared app was taken up, or that this is not so."""
+        with self.journal.transaction() as database:
+            database.execute("update plane set whole = ? where id = ?", (whole, self._number(database, plane)))
+
+    def planes(self) -> tuple[ControlPlane, ...]:
+        """Return the control planes of which apps are remembered."""
+        with self.journal.documented():
+            rows = self.journal.database.execute(
+                "select control_plane, org_id from plane where id in (select plane from base) order by 1, 2"
+            ).fetchall()
+        return tuple(ControlPlane(url=url, org_id=org or None) for url, org in rows)
+
+    def cursor(self, plane: ControlPlane) -> Cursor | None:
+        """Return how far the feed was followed, None for not at all."""
+        with self._reading("how far the activity feed was followed") as database:
+            row = database.execute(
+                "select cursor_event, cursor_at from plane where id = ?", (self._known(database, plane),)
+            ).fetchone()
+            return None if row is None or row[0] is None else Cursor(row[0], time_of(row[1]))
+
+    def set_cursor(self, plane: ControlPlane, cursor: Cursor | None) -> None:
+        """Remember how far the feed was followed."""
+        event, at = (None, None) if cursor is None else (cursor.event, time_text(cursor.at))
+        with self.journal.transaction() as database:
+            database.execute(
+                "update plane set cursor_event = ?, cursor_at = ? where id = ?",
+                (event, at, self._number(database, plane)),
+            )
+
+    def _app(self, slug: str, document: bytes) -> App:
+        with self._reading(f"what is remembered of app `{slug}`"):
+            app = app_of(document_of(document), self._seals.unseal)
+            if app.slug != slug:
+                raise ValueError("it is another app")
+            return app
+
+    def _seal_again(self, plane: ControlPlane, apps: list[App], sensitivity: Sensitivity) -> None:
+        for app in apps:
+            self.remember(plane, app, sensitivity)
+        with self.journal.documented():  # the log has the earlier pages until then
+            self.journal.database.execute("pragma wal_checkpoint (truncate)")
+
+
+def _opened(app: App, there: App | None) -> App:
+    if there is None or not any(map(holds_seals, values_of(app))):
+        return app
+    return with_values(app, there, opened_object)

@@ -1,0 +1,193 @@
+"""A declared app as a document and back: everything that a desired state says of it, and where it says it.
+
+A key that a later version added is passed over. One that is missing or another type is an error, never "not declared".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from octosync.model import (
+    App,
+    Deploy,
+    InferenceConfig,
+    JsonObject,
+    JsonValue,
+    Optimize,
+    Origin,
+    Section,
+    Slot,
+    Suspension,
+    Target,
+)
+from octosync.state.documents import flag_of, items_of, list_of, object_of, text_of
+
+Write = Callable[[JsonObject], JsonValue]
+Read = Callable[[JsonValue], JsonObject]
+
+
+def app_document(app: App, write: Write) -> JsonObject:
+    """Return an app as a document; `write` says how an object is put that may hold anything. Live state has no place in it."""
+    config = app.inference_config
+    return {
+        "slug": app.slug,
+        "fields": write(app.fields),
+        "archived": app.archived,
+        "declared": app.declared,
+        "whole": sorted(section.value for section in app.whole),
+        "targets": [_target_document(one, write) for one in app.targets],
+        "slots": [_slot_document(one, write) for one in app.slots],
+        "inference_config": None if config is None else _config_document(config, write),
+        "labels": write(app.labels),
+        "protected": app.protected,
+        "suspension": None if app.suspension is None else {"until": _time_text(app.suspension.until)},
+        "identity": write(app.identity),
+        "origin": _origin_document(app.origin),
+    }
+
+
+def app_of(document: Any, read: Read) -> App:  # noqa: ANN401  JSON as it was stored
+    """Return the app that a document is of. Raises `KeyError`, `TypeError` or `ValueError` for anything else."""
+    stored = object_of(document)
+    slug = text_of(stored["slug"])
+    suspension, config = stored["suspension"], stored["inference_config"]
+    return App(
+        slug=slug,
+        fields=read(stored["fields"]),
+        archived=flag_of(stored["archived"]),
+        declared=flag_of(stored["declared"]),
+        whole=frozenset(map(Section, items_of(stored["whole"]))),
+        targets=tuple(_target_of(slug, one, read) for one in items_of(stored["targets"])),
+        slots=tuple(_slot_of(slug, one, read) for one in items_of(stored["slots"])),
+        inference_config=None if config is None else _config_of(slug, config, read),
+        labels={key: text_of(value) for key, value in read(stored["labels"]).items()},
+        protected=flag_of(stored["protected"]),
+        suspension=None if suspension is None else Suspension(_time_of(object_of(suspension)["until"])),
+        identity=read(stored["identity"]),
+        origin=_origin_of(stored["origin"]),
+    )
+
+
+def with_values(app: App, there: App | None, change: Callable[[JsonObject, JsonObject], JsonObject]) -> App:
+    """Return an app with each object that may hold anything changed, beside the one that another app has in its place."""
+    there = there or App(slug=app.slug)
+    slots = tuple(
+        replace(slot, fields=change(slot.fields, other.fields if other else {}))
+        for slot in app.slots
+        for other in (there.slot(slot.capability),)
+    )
+    config = app.inference_config
+    if config is not None and config.config is not None:
+        other = there.inference_config.config if there.inference_config else None
+        config = replace(config, config=change(config.config, other or {}))
+    return replace(app, fields=change(app.fields, there.fields), slots=slots, inference_config=config)
+
+
+def values_of(app: App) -> tuple[JsonObject, ...]:
+    """Return every object of an app that may hold anything."""
+    config = app.inference_config.config if app.inference_config else None
+    return (app.fields, app.labels, app.identity, *(slot.fields for slot in app.slots), config or {})
+
+
+def _target_document(target: Target, write: Write) -> JsonObject:
+    return {
+        "platform": target.platform,
+        "identifier": target.identifier,
+        "identity": write(target.identity),
+        "origin": _origin_document(target.origin),
+    }
+
+
+def _target_of(slug: str, document: object, read: Read) -> Target:
+    stored = object_of(document)
+    return Target(
+        app=slug,
+        platform=text_of(stored["platform"]),
+        identifier=text_of(stored["identifier"]),
+        identity=read(stored["identity"]),
+        origin=_origin_of(stored["origin"]),
+    )
+
+
+def _slot_document(slot: Slot, write: Write) -> JsonObject:
+    return {
+        "capability": slot.capability,
+        "fields": write(slot.fields),
+        "identity": write(slot.identity),
+        "preset": slot.preset,
+        "deploy": None if slot.deploy is None else _deploy_document(slot.deploy),
+        "origin": _origin_document(slot.origin),
+    }
+
+
+def _slot_of(slug: str, document: object, read: Read) -> Slot:
+    stored = object_of(document)
+    preset, deploy = stored["preset"], stored["deploy"]
+    return Slot(
+        app=slug,
+        capability=text_of(stored["capability"]),
+        fields=read(stored["fields"]),
+        identity=read(stored["identity"]),
+        preset=None if preset is None else text_of(preset),
+        deploy=None if deploy is None else _deploy_of(deploy),
+        origin=_origin_of(stored["origin"]),
+    )
+
+
+def _deploy_document(deploy: Deploy) -> JsonObject:
+    return {
+        "environments": list(deploy.environments),
+        "optimize": deploy.optimize.value,
+        "min_improvement": deploy.min_improvement,
+        "origin": _origin_document(deploy.origin),
+    }
+
+
+def _deploy_of(document: object) -> Deploy:
+    stored = object_of(document)
+    improvement = stored["min_improvement"]
+    if improvement is not None and (isinstance(improvement, bool) or not isinstance(improvement, int | float)):
+        raise TypeError("an improvement is a number")
+    return Deploy(
+        environments=tuple(map(text_of, items_of(stored["environments"]))),
+        optimize=Optimize(stored["optimize"]),
+        min_improvement=improvement,
+        origin=_origin_of(stored["origin"]),
+    )
+
+
+def _config_document(config: InferenceConfig, write: Write) -> JsonObject:
+    return {
+        "config": None if config.config is None else write(config.config),
+        "origin": _origin_document(config.origin),
+    }
+
+
+def _config_of(slug: str, document: object, read: Read) -> InferenceConfig:
+    stored = object_of(document)
+    config = stored["config"]
+    return InferenceConfig(
+        app=slug, config=None if config is None else read(config), origin=_origin_of(stored["origin"])
+    )
+
+
+def _origin_document(origin: Origin | None) -> JsonValue:
+    return None if origin is None else [origin.file, origin.line, origin.column]
+
+
+def _origin_of(document: object) -> Origin | None:
+    if document is None:
+        return None
+    file, line, column = list_of(document, 3)
+    return Origin(text_of(file), int(line), int(column))
+
+
+def _time_text(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+def _time_of(text: object) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text_of(text))

@@ -1,0 +1,120 @@
+"""The tables of the file, what each version added, and how an earlier file becomes one of this version."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Mapping
+from typing import Final
+
+VERSION: Final = 2
+READABLE: Final = frozenset({1, VERSION})  # the journal is the same in both
+
+_KEY_BYTES: Final = 32
+
+_JOURNAL: Final = (
+    """create table run (
+    id text primary key,
+    started_at text not null,
+    ended_at text,
+    control_plane text not null,
+    org_id text,
+    digest text not null,
+    exit_code integer
+) strict""",
+    """create table action (
+    run text not null references run (id),
+    number integer not null,
+    address text not null,
+    verb text not null,
+    operation text not null,
+    begun_at text not null,
+    ended_at text,
+    status text,
+    reference text,
+    request_ids text,
+    primary key (run, number)
+) strict""",
+)
+
+# What a watch remembers. `org_id` is '' where the org is not known: null is never unique.
+_WATCH: Final = (
+    "create index action_ended on action (ended_at)",
+    "create table seal (id integer primary key check (id = 1), key blob not null) strict",
+    """create table plane (
+    id integer primary key,
+    control_plane text not null,
+    org_id text not null,
+    whole integer not null default 0,
+    cursor_event text,
+    cursor_at text,
+    unique (control_plane, org_id)
+) strict""",
+    """create table base (
+    plane integer not null references plane (id),
+    app text not null,
+    document blob not null,
+    primary key (plane, app)
+) strict""",
+    """create table drift (
+    plane integer not null references plane (id),
+    address text not null,
+    app text not null,
+    fingerprint text not null,
+    first_seen text not null,
+    primary key (plane, address)
+) strict""",
+    "create index drift_app on drift (plane, app)",
+    """create table heal (
+    plane integer not null references plane (id),
+    address text not null,
+    app text not null,
+    at text not null
+) strict""",
+    "create index heal_at on heal (plane, at)",
+    """create table contested (
+    plane integer not null references plane (id),
+    address text not null,
+    app text not null,
+    at text not null,
+    primary key (plane, address)
+) strict""",
+    """create table approval (
+    plane integer not null references plane (id),
+    guard text not null,
+    address text not null,
+    verb text not null,
+    digest text not null,
+    at text not null,
+    primary key (plane, guard, address, verb)
+) strict""",
+    """create table hold (
+    app text primary key,
+    until text not null,
+    reason text not null,
+    at text not null
+) strict""",
+    "create table suspension (id integer primary key check (id = 1), at text not null, reason text not null) strict",
+)
+
+
+def _journal(database: sqlite3.Connection) -> None:
+    for statement in _JOURNAL:
+        database.execute(statement)
+
+
+def _watch(database: sqlite3.Connection) -> None:
+    for statement in _WATCH:
+        database.execute(statement)
+    database.execute("insert into seal values (1, ?)", (secrets.token_bytes(_KEY_BYTES),))
+
+
+_STEPS: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {1: _journal, 2: _watch}
+
+
+def bring_up(database: sqlite3.Connection, version: int) -> None:
+    """Make a file of a version (0: an empty one) one of this version, inside the caller's transaction. Nothing is lost."""
+    for step in range(version + 1, VERSION + 1):
+        _STEPS[step](database)
+    if version < VERSION:
+        database.execute(f"pragma user_version = {VERSION}")

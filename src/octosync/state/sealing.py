@@ -1,0 +1,154 @@
+"""Seals: how a value that is never stored is recognised again. In its place there is a digest that only this file's key makes.
+
+A digest without a key would let anybody who reads the file try out what the value could be, elsewhere and beforehand.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Self
+
+from octosync.model import SENSITIVE, JsonObject, JsonValue, Sensitivity, canonical_json
+from octosync.state.documents import items_of, list_of, object_of, text_of
+
+Path = tuple[str | int, ...]
+
+_DIGEST_CHARACTERS = 32  # 128 bits
+
+
+class Sealed(str):
+    """What stands for a value that was not stored. It equals that value and no other, though it does not know it.
+
+    To whatever prints or sends text it is `(sensitive)`.
+    """
+
+    __slots__ = ("_seals", "digest")
+
+    digest: str
+    _seals: Seals
+
+    def __new__(cls, digest: str, seals: Seals) -> Self:
+        """Make the seal with a digest."""
+        made = super().__new__(cls, SENSITIVE)
+        made.digest, made._seals = digest, seals
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Sealed):
+            return self.digest == other.digest
+        return self._seals.may_be_of(other) and hmac.compare_digest(self._seals.digest_of(other), self.digest)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((Sealed, self.digest))
+
+    def __repr__(self) -> str:
+        return f"Sealed({SENSITIVE})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Seals:
+    """Makes and recognises the seals of one file, by its key."""
+
+    key: bytes
+
+    def digest_of(self, value: Any) -> str:  # noqa: ANN401  any JSON value, and the type of those is recursive
+        """Return the keyed digest of a JSON value."""
+        text = canonical_json(value).encode("utf-8", "surrogatepass")
+        return hmac.digest(self.key, text, "sha256").hex()[:_DIGEST_CHARACTERS]
+
+    @staticmethod
+    def may_be_of(value: object) -> bool:
+        """Say whether a value is of a type that is ever sealed: `null` and a boolean give nothing away, so they never are."""
+        return isinstance(value, str | int | float | Mapping | list | tuple) and not isinstance(value, bool)
+
+    def seal(self, value: JsonObject, sensitivity: Sensitivity) -> JsonValue:
+        """Return what is stored of an object: itself with `null` for what is sealed, and which places those are."""
+        sealed: list[tuple[Path, str]] = []
+        covers = cache(sensitivity.covers)
+
+        def kept(one: JsonValue, path: Path, *, secret: bool = False) -> JsonValue:
+            if isinstance(one, Sealed):
+                sealed.append((path, one.digest))
+                return None
+            if secret and self.may_be_of(one):
+                sealed.append((path, self.digest_of(one)))
+                return None
+            if isinstance(one, Mapping):
+                return {key: kept(item, (*path, key), secret=covers(key)) for key, item in one.items()}
+            if isinstance(one, list | tuple):
+                return [kept(item, (*path, place)) for place, item in enumerate(one)]
+            return one
+
+        plain = kept(value, ())
+        return [plain, [[list(path), digest] for path, digest in sealed]]
+
+    def unseal(self, stored: JsonValue) -> JsonObject:
+        """Return the object that `seal` stored, with a `Sealed` in each place. Raises as the readers do."""
+        plain, places = list_of(stored, 2)
+        value = object_of(plain)
+        for place in items_of(places):
+            path, digest = list_of(place, 2)
+            _put(value, items_of(path), Sealed(text_of(digest), self))
+        return value
+
+
+def opened(value: JsonValue, there: JsonValue) -> JsonValue:
+    """Return a value with what stands at the same place in another one instead of a seal of that."""
+    if isinstance(value, Sealed):
+        return there if value == there else value
+    if isinstance(value, Mapping):
+        return opened_object(value, there if isinstance(there, Mapping) else {})
+    if isinstance(value, list | tuple):
+        others = there if isinstance(there, list | tuple) else ()
+        return [opened(item, others[place] if place < len(others) else None) for place, item in enumerate(value)]
+    return value
+
+
+def opened_object(value: JsonObject, there: JsonObject) -> JsonObject:
+    """Return an object as `opened` does."""
+    return {key: opened(item, there.get(key)) for key, item in value.items()}
+
+
+def holds_seals(value: JsonValue) -> bool:
+    """Say whether anything is sealed in a value."""
+    return any(isinstance(one, Sealed) for one in _leaves(value))
+
+
+def holds_plain_secrets(value: JsonValue, sensitivity: Sensitivity) -> bool:
+    """Say whether anything stands in a value that would be sealed now, since more keys are sensitive than were."""
+    return _unsealed(value, cache(sensitivity.covers))
+
+
+def _unsealed(value: JsonValue, covers: Callable[[str], bool]) -> bool:
+    if isinstance(value, Mapping):
+        return any(
+            (covers(key) and Seals.may_be_of(item) and not isinstance(item, Sealed)) or _unsealed(item, covers)
+            for key, item in value.items()
+        )
+    return isinstance(value, list | tuple) and any(_unsealed(item, covers) for item in value)
+
+
+def _leaves(value: JsonValue) -> Iterator[JsonValue]:
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _put(value: Any, path: list[Any], seal: Sealed) -> None:  # noqa: ANN401  JSON that is about to be read
+    *above, last = path
+    for step in above:
+        value = value[step]
+    if value[last] is not None:
+        raise ValueError("a seal stands where a value is")
+    value[last] = seal

@@ -1,0 +1,81 @@
+"""All that a watch remembers, in the file of its journal, and how that is kept from growing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from octosync.model import Address, Kind, Status
+from octosync.plan import ControlPlane, Verb
+from octosync.state.asked import Asked
+from octosync.state.base import Remembered
+from octosync.state.noticed import Noticed
+from octosync.state.times import time_text
+
+MOST_RUNS: Final = 10_000
+_PRUNED_AT_ONCE: Final = 500  # so that another process waits for moments only
+
+
+class WatchState(Remembered, Noticed, Asked):
+    """A watch's memory, on an open `Journal` that it shares. Every write is committed when the method returns.
+
+    Raises `OctosyncError`: `journal-unusable` where the file can't be read or written, `state-unreadable` for a row that is
+    not as it was written.
+    """
+
+    def recent_removals(self, plane: ControlPlane, since: datetime) -> Mapping[Kind, int]:
+        """Count by kind what runs deleted since a time, `apply`'s included; what did not come about doesn't count."""
+        found = Counter(address.kind for address in self._done(plane, Verb.DELETE, since))
+        return {kind: found[kind] for kind in Kind if found[kind]}
+
+    def recent_archives(self, plane: ControlPlane, since: datetime) -> int:
+        """Count the apps that runs archived since a time."""
+        return len(self._done(plane, Verb.ARCHIVE, since))
+
+    def _done(self, plane: ControlPlane, verb: Verb, since: datetime) -> list[Address]:
+        with self._reading("what was removed lately") as database:
+            # A run that knew no org may have been in this one.
+            rows = database.execute(
+                "select action.address from action join run on run.id = action.run where action.ended_at >= ? "
+                "and action.verb = ? and action.status = ? and run.control_plane = ? "
+                "and (run.org_id is null or ? in ('', run.org_id))",
+                (time_text(since), verb.value, Status.DONE.value, plane.url, plane.org_id or ""),
+            )
+            return [Address.parse(address) for (address,) in rows]
+
+    def prune(self, before: datetime, *, runs: int = MOST_RUNS) -> None:
+        """Drop what is older than a time: runs, heals, unused approvals, ended holds; and all but so many of the newest runs.
+
+        What is remembered of apps and of drift stays. The room is given back to the file system.
+        """
+        limit = time_text(before)
+        while self._prune_runs(limit, runs):
+            pass
+        with self.journal.transaction() as database:
+            database.execute("delete from heal where at < ?", (limit,))
+            database.execute("delete from approval where at < ?", (limit,))
+            database.execute("delete from hold where until < ?", (limit,))
+        self._shrink()
+
+    def _prune_runs(self, limit: str, keep: int) -> int:
+        with self.journal.transaction() as database:
+            old = database.execute(
+                "select id from run where started_at < ? "
+                "or rowid <= (select rowid from run order by rowid desc limit 1 offset ?) order by rowid limit ?",
+                (limit, keep, _PRUNED_AT_ONCE),
+            ).fetchall()
+            database.executemany("delete from action where run = ?", old)
+            database.executemany("delete from run where id = ?", old)
+        return len(old)
+
+    def _shrink(self) -> None:
+        with self.journal.documented():
+            database = self.journal.database
+            (kind,) = database.execute("pragma auto_vacuum").fetchone()
+            if kind:
+                database.execute("pragma incremental_vacuum").fetchall()
+            else:  # made by an earlier version: that takes the whole file once
+                database.execute("pragma auto_vacuum = incremental")
+                database.execute("vacuum")
