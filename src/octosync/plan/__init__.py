@@ -44,14 +44,17 @@ from octosync.plan.guard_table import GUARDS, Guard
 from octosync.plan.guards import ALL, Blocked, GuardPolicy, Override, curiosity_of, judge, overrides_of
 from octosync.plan.holding import Held, Holding
 from octosync.plan.make import make_plan
+from octosync.plan.narrowing import unblocked, without
 from octosync.plan.optimizing import Recommendation
 from octosync.plan.plan import LeftAlone, Plan
 from octosync.plan.questions import Curiosity
+from octosync.plan.tally import COUNTED_FOR, Tally
 from octosync.plan.trailers import Allowances, Commit, allowances_in, in_force, loosened
 
 __all__ = [
     "ABSENT",
     "ALL",
+    "COUNTED_FOR",
     "FINDINGS",
     "FORMAT_VERSION",
     "GUARDS",
@@ -91,6 +94,7 @@ __all__ = [
     "RegisterTarget",
     "RemoveTarget",
     "RunInfo",
+    "Tally",
     "UpdateApp",
     "Verb",
     "all_diagnostics",
@@ -109,7 +113,9 @@ __all__ = [
     "plan_schema",
     "read_approval",
     "trailer_of",
+    "unblocked",
     "utc_text",
     "way_out_of",
     "what_moved",
+    "without",
 ]

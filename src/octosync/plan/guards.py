@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
 
@@ -12,13 +12,12 @@ from octosync.model import Address, Deployment, Kind, Reason
 from octosync.plan.actions import (
     Action,
     ArchiveApp,
-    DeleteInferenceConfig,
-    DeleteSlot,
     OptimizeCapability,
     RemoveTarget,
 )
 from octosync.plan.plan import Plan
 from octosync.plan.questions import UNSAFE_DURING_CANARY, UNSAFE_UNDER_TRAFFIC, Curiosity
+from octosync.plan.tally import COUNTED_FOR, Tally, removals_of
 
 ALL: Final = "all"
 
@@ -73,15 +72,20 @@ class Override:
     source: str
 
 
-def judge(plan: Plan, policy: GuardPolicy) -> tuple[Blocked, ...]:
-    """Say what the guards refuse, in their own order; empty: nothing."""
+def judge(plan: Plan, policy: GuardPolicy, also: Tally | None = None, *, diverged: bool = True) -> tuple[Blocked, ...]:
+    """Say what the guards refuse, in their own order; empty: nothing.
+
+    `also` counts together with the plan, and is refused with it, never without: a plan that removes nothing passes.
+    `diverged` False: what somebody else has changed to something else is no reason to refuse.
+    """
+    also = also or Tally()
     return (
-        *_deletes(plan, policy),
-        *_archives(plan, policy),
+        *_deletes(plan, policy, also),
+        *_archives(plan, policy, also),
         *_protected(plan, policy),
         *_during_canary(plan, policy),
         *_live_traffic(plan, policy),
-        *_diverged(plan, policy),
+        *(_diverged(plan, policy) if diverged else ()),
         *_archived(plan),
     )
 
@@ -126,15 +130,11 @@ def overrides_of(policy: GuardPolicy) -> tuple[Override, ...]:
     return tuple(found)
 
 
-def _removals(plan: Plan) -> tuple[Action, ...]:
-    # A move is one removal: its registration elsewhere is not counted.
-    return tuple(a for a in plan.actions if isinstance(a, RemoveTarget | DeleteSlot | DeleteInferenceConfig))
-
-
-def _deletes(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
-    removals = _removals(plan)
-    count = len(removals)
-    if policy.allow_deletes == ALL:
+def _deletes(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Blocked]:
+    removals = removals_of(plan)
+    more = sum(also.removals.values())
+    count = len(removals) + more
+    if policy.allow_deletes == ALL or not removals:
         return
     addresses = tuple(action.address for action in removals)
     override = f"--allow-deletes {count}"
@@ -142,39 +142,57 @@ def _deletes(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
     if count > limit:
         yield Blocked(
             guard="deletes",
-            message=f"{_so_many(count, 'removal')}, at most {limit} {'are' if limit != 1 else 'is'} allowed in a run",
+            message=f"{_so_many(count, 'removal')}{_made_up(len(removals), more)}, {_at_most(limit, more)}",
             override=override,
             addresses=addresses,
         )
     elif policy.allow_deletes is None:
-        yield from _delete_shares(plan, policy, removals, override)
+        yield from _delete_shares(plan, policy, removals, also, override)
 
 
-def _delete_shares(plan: Plan, policy: GuardPolicy, removals: tuple[Action, ...], override: str) -> Iterator[Blocked]:
+def _delete_shares(
+    plan: Plan, policy: GuardPolicy, removals: tuple[Action, ...], also: Tally, override: str
+) -> Iterator[Blocked]:
     for kind, words in _KIND_WORDS.items():
         mine = tuple(action.address for action in removals if action.address.kind is kind)
-        there = plan.live_counts.get(kind, 0)
-        if there >= policy.min_objects and len(mine) * 100 > policy.max_delete_percent * there:
+        more = also.removals.get(kind, 0)
+        count = len(mine) + more
+        there = plan.live_counts.get(kind, 0) + also.there.get(kind, 0)
+        share = f"{100 * count / there:.3g} %" if there else ""
+        if mine and there >= policy.min_objects and count * 100 > policy.max_delete_percent * there:
             yield Blocked(
                 guard="deletes",
-                message=f"{len(mine)} of {there} {words} would be removed ({100 * len(mine) / there:.3g} %), "
-                f"at most {policy.max_delete_percent:g} % are allowed in a run",
+                message=f"{count} of {there} {words} would be removed{_made_up(len(mine), more, share)}, "
+                f"{_at_most(f'{policy.max_delete_percent:g} %', more)}",
                 override=override,
                 addresses=mine,
             )
 
 
-def _archives(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
+def _archives(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Blocked]:
     archives = tuple(action.address for action in plan.actions if isinstance(action, ArchiveApp))
     limit = policy.max_archives if policy.allow_archives is None else policy.allow_archives
-    if len(archives) > limit:
+    count = len(archives) + also.archives
+    if archives and count > limit:
         yield Blocked(
             guard="archives",
-            message=f"{_so_many(len(archives), 'app')} would be archived, at most {limit} "
-            f"{'are' if limit != 1 else 'is'} allowed in a run: there is no way back",
-            override=f"--allow-archives {len(archives)}",
+            message=f"{_so_many(count, 'app')} would be archived{_made_up(len(archives), also.archives)}, "
+            f"{_at_most(limit, also.archives)}: there is no way back",
+            override=f"--allow-archives {count}",
             addresses=archives,
         )
+
+
+def _at_most(limit: int | str, more: int) -> str:
+    return f"at most {limit} {'is' if limit == 1 else 'are'} allowed {'together' if more else 'in a run'}"
+
+
+def _made_up(here: int, more: int, share: str = "") -> str:
+    """Say how a number comes about, in brackets: its share, and where not all that it counts is in the plan."""
+    minutes = COUNTED_FOR // timedelta(minutes=1)
+    parts = f"{here} here, {more} elsewhere in the same change or in the last {minutes} minutes" if more else ""
+    said = "; ".join(filter(None, (share, parts)))
+    return f" ({said})" if said else ""
 
 
 def _protected(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:

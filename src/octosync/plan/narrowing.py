@@ -1,0 +1,70 @@
+"""Narrowing: the part of a plan that is left where not all of it may be done. It can be applied like any plan."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from octosync.model import Address, Reason
+from octosync.plan.actions import Action, ActionKey, ArchiveApp, CreateApp, RegisterTarget, RemoveTarget, UpdateApp
+from octosync.plan.guards import Blocked
+from octosync.plan.plan import Plan
+from octosync.plan.tally import REMOVALS
+
+
+def without(plan: Plan, left_out: Collection[ActionKey]) -> Plan:
+    """Return the plan without some actions, without what depends on these, and without half a move.
+
+    All else that the plan says is kept, what it says of the actions that are left out included.
+    """
+    gone = _with_what_needs_them(plan.actions, left_out)
+    return replace(plan, actions=tuple(action for action in plan.actions if action.key not in gone)) if gone else plan
+
+
+def unblocked(plan: Plan, blocked: Sequence[Blocked]) -> Plan:
+    """Return what of a plan guards let pass. They may have judged a larger one: what is not in this one is not minded.
+
+    A guard that counts takes out all that it counts, one that names objects what it names of them, and one that names
+    none everything.
+    """
+    return without(plan, {action.key for one in blocked for action in _refused(plan.actions, one)})
+
+
+def _refused(actions: Iterable[Action], blocked: Blocked) -> Iterator[Action]:
+    addresses = frozenset(blocked.addresses)
+    apps = {address.app for address in addresses}
+    for action in actions:
+        match blocked.guard:
+            case "deletes":
+                refuses = isinstance(action, REMOVALS)
+            case "archives":
+                refuses = isinstance(action, ArchiveApp)
+            case "archived":
+                refuses = action.address.app in apps
+            case "diverged":
+                refuses = action.address in addresses and action.reason is Reason.DIVERGED
+            case _:
+                # An app's create or update has the address of its archive, and these guards mind the archive alone.
+                refuses = action.address in addresses and not isinstance(action, CreateApp | UpdateApp)
+        if refuses or not addresses:
+            yield action
+
+
+def _with_what_needs_them(actions: Iterable[Action], keys: Iterable[ActionKey]) -> frozenset[ActionKey]:
+    """Add what can't be done without actions of these keys: what depends on them, and the other halves of moves."""
+    actions = tuple(actions)
+    needing: dict[ActionKey, list[ActionKey]] = {action.key: [] for action in actions}
+    leaving: dict[Address, ActionKey] = {one.address: one.key for one in actions if isinstance(one, RemoveTarget)}
+    for action in actions:
+        for need in action.depends_on:
+            needing.setdefault(need, []).append(action.key)
+        if isinstance(action, RegisterTarget) and action.moves_from in leaving:
+            needing[action.key].append(leaving[action.moves_from])
+            needing[leaving[action.moves_from]].append(action.key)
+    found: set[ActionKey] = set()
+    waiting = [key for key in keys if key in needing]
+    while waiting:
+        if (key := waiting.pop()) not in found:
+            found.add(key)
+            waiting += needing[key]
+    return frozenset(found)

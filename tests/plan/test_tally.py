@@ -1,0 +1,88 @@
+"""A change that is planned in parts is judged as one, and what was done a moment ago counts, too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.support.states import desired_app, live_app, plan_of
+
+from octosync.model import Kind
+from octosync.plan import GuardPolicy, Plan, Tally, judge
+
+PARTS = "{} here, {} elsewhere in the same change or in the last 10 minutes"
+
+
+def removing(slug: str, number: int, of: int) -> Plan:
+    """Plan the removal of so many of so many live targets of an app."""
+    keys = [f"ios:{slug}-{n}" for n in range(of)]
+    return plan_of(desired_app(slug, targets=keys[number:]), live_app(slug, targets=keys))
+
+
+def archiving(slug: str) -> Plan:
+    return plan_of(desired_app(slug, archived=True, targets=[]), live_app(slug))
+
+
+def messages(plan: Plan, also: Tally, **policy: Any) -> list[str]:
+    return [one.message for one in judge(plan, GuardPolicy(**policy), also)]
+
+
+def test_a_plan_that_removes_in_small_parts_is_refused_as_the_whole() -> None:
+    """Forty apps that lose one target each: every one of them is refused, and each says how the number comes about."""
+    parts = [removing(f"app-{n}", 1, 1) for n in range(40)]
+    whole = sum(map(Tally.of, parts), Tally())
+    assert judge(parts[0], GuardPolicy()) == ()
+    for number, part in enumerate(parts):
+        others = sum((Tally.of(one) for other, one in enumerate(parts) if other != number), Tally())
+        assert others + Tally.of(part) == whole
+        (blocked,) = judge(part, GuardPolicy(), others)
+        assert blocked.guard == "deletes"
+        assert blocked.message == (f"40 removals ({PARTS.format(1, 39)}), at most 10 are allowed together")
+        assert blocked.addresses == tuple(action.address for action in part.actions)
+
+
+@pytest.mark.parametrize(("more", "refused"), [(4, False), (5, True)])
+def test_the_limit_is_for_both_together(more: int, refused: bool) -> None:
+    """Ten together are allowed, eleven are not, and a number that is allowed is one for both, too."""
+    plan, also = removing("a", 6, 100), Tally(removals={Kind.SLOT: more})
+    assert bool(messages(plan, also)) is refused
+    assert messages(plan, also, allow_deletes=6 + more) == []
+    assert len(messages(plan, also, allow_deletes=5 + more)) == 1
+
+
+def test_a_share_is_of_both_together() -> None:
+    """Removed of all that is there, kind by kind: alone it would be too little to count, or too much."""
+    assert messages(removing("a", 2, 5), Tally(removals={Kind.TARGET: 1}, there={Kind.TARGET: 5})) == []
+    assert messages(removing("a", 2, 5), Tally(removals={Kind.TARGET: 2}, there={Kind.TARGET: 5})) == [
+        f"4 of 10 targets would be removed (40 %; {PARTS.format(2, 2)}), at most 30 % are allowed together"
+    ]
+    assert messages(removing("a", 4, 10), Tally(there={Kind.TARGET: 90})) == []
+    assert messages(removing("a", 2, 10), Tally(removals={Kind.SLOT: 5}, there={Kind.SLOT: 5})) == []
+
+
+def test_archives_count_together() -> None:
+    """One is allowed; a second one, wherever, is refused, and what has none passes whatever is archived elsewhere."""
+    assert judge(archiving("a"), GuardPolicy()) == ()
+    (blocked,) = judge(archiving("a"), GuardPolicy(), Tally.of(archiving("b")))
+    assert blocked.guard == "archives"
+    assert blocked.message == (
+        f"2 apps would be archived ({PARTS.format(1, 1)}), at most 1 is allowed together: there is no way back"
+    )
+
+
+def test_a_plan_that_removes_nothing_passes_whatever_else_is_removed() -> None:
+    """The refusal is of what removes."""
+    plan = plan_of(desired_app("a", targets=["ios:x"]), live_app("a"))
+    assert judge(plan, GuardPolicy(), Tally(removals={Kind.TARGET: 400}, archives=9, there={Kind.TARGET: 400})) == ()
+
+
+def test_a_tally_counts_what_the_guards_do() -> None:
+    """Removals by kind, a move once, archives apart, and what was read of live."""
+    plan = plan_of(
+        [desired_app("a", targets=[], slots={}, config=None), desired_app("b", targets=["ios:x"])],
+        [live_app("a", targets=["ios:x", "ios:y"], slots={"chat": {}}, config={"n": 1}), live_app("b")],
+    )
+    counted = Tally.of(plan)
+    assert counted.removals == {Kind.TARGET: 2, Kind.SLOT: 1, Kind.INFERENCE_CONFIG: 1}
+    assert (counted.archives, counted.there) == (0, plan.live_counts)
+    assert Tally.of(archiving("a")).archives == 1
