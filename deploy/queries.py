@@ -12,38 +12,11 @@ import promql_parser
 import yaml
 from deploy.kustomizations import KUBERNETES
 
+from octosync.watch.metrics import METRICS
+
 RULES: Final = KUBERNETES / "components" / "monitoring" / "prometheusrule.yaml"
 DASHBOARDS: Final = KUBERNETES.parent / "grafana"
 
-_NO_LABELS: Final = frozenset[str]()
-# What `octosync watch` exports, with each metric's own labels.
-METRICS: Final[Mapping[str, frozenset[str]]] = {
-    "octosync_actions_total": frozenset({"action", "type", "result"}),
-    "octosync_api_budget_remaining": _NO_LABELS,
-    "octosync_api_request_duration_seconds": _NO_LABELS,
-    "octosync_api_requests_total": frozenset({"operation", "code"}),
-    "octosync_api_throttled_seconds_total": _NO_LABELS,
-    "octosync_apps": frozenset({"state"}),
-    "octosync_blocked": frozenset({"guard"}),
-    "octosync_build_info": frozenset({"version"}),
-    "octosync_contested": _NO_LABELS,
-    "octosync_drift_objects": frozenset({"type"}),
-    "octosync_held": _NO_LABELS,
-    "octosync_last_full_read_timestamp_seconds": _NO_LABELS,
-    "octosync_last_success_timestamp_seconds": _NO_LABELS,
-    "octosync_manifests_valid": _NO_LABELS,
-    "octosync_queue_depth": frozenset({"priority"}),
-    "octosync_queue_wait_seconds": _NO_LABELS,
-    "octosync_reconcile_duration_seconds": _NO_LABELS,
-    "octosync_reconcile_total": frozenset({"result"}),
-}
-HISTOGRAMS: Final = frozenset(
-    {
-        "octosync_api_request_duration_seconds",
-        "octosync_queue_wait_seconds",
-        "octosync_reconcile_duration_seconds",
-    }
-)
 # What Prometheus adds to whatever it scrapes from a pod.
 _OF_THE_TARGET: Final = frozenset({"namespace", "pod", "job", "instance", "container"})
 
@@ -51,15 +24,13 @@ _VARIABLE: Final = re.compile(r"\$__(rate_interval|interval|range)\b")
 _LABEL_VALUES: Final = re.compile(r"label_values\((?P<selector>.+),\s*(?P<label>\w+)\)")
 
 
-def exported() -> Mapping[str, frozenset[str]]:
-    """Return every series that there is, by name, with the labels that it has."""
-    series: dict[str, frozenset[str]] = {}
-    for name, labels in METRICS.items():
-        everywhere = labels | _OF_THE_TARGET
-        if name in HISTOGRAMS:
-            series |= {f"{name}_bucket": everywhere | {"le"}, f"{name}_count": everywhere, f"{name}_sum": everywhere}
-        else:
-            series[name] = everywhere
+def exported() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+    """Return every series that there is: by name its labels, and by label the values that it can have, () for any."""
+    series: dict[str, Mapping[str, tuple[str, ...]]] = {}
+    for metric in METRICS.values():
+        labels = {one.name: one.values for one in metric.labels} | dict.fromkeys(_OF_THE_TARGET, ())
+        for name in metric.series:
+            series[name] = labels | ({"le": ()} if name.endswith("_bucket") else {})
     return series
 
 
@@ -82,8 +53,8 @@ def problems(query: str) -> Iterator[str]:
                 unknown.append(f"{query}: octosync has no metric {name or 'without a name'}")
                 return
             given.update(series[name])
-            labels = {matcher.name for matcher in node.matchers.matchers}
-            unknown.extend(f"{query}: {name} has no label {one}" for one in sorted(labels - series[name]))
+            for matcher in node.matchers.matchers:
+                unknown.extend(f"{query}: {one}" for one in _unmatched(name, series[name], matcher))
         elif isinstance(node, promql_parser.AggregateExpr) and node.modifier is not None:
             asked.update(node.modifier.labels)
 
@@ -91,6 +62,18 @@ def problems(query: str) -> Iterator[str]:
     yield from unknown
     if not unknown:
         yield from (f"{query}: no metric in it has the label {label}" for label in sorted(asked - given))
+
+
+def _unmatched(name: str, labels: Mapping[str, tuple[str, ...]], matcher: promql_parser.Matcher) -> Iterator[str]:
+    """Yield what a matcher names that its metric hasn't: the label, or any value of it, each alternative for itself."""
+    if matcher.name not in labels:
+        yield f"{name} has no label {matcher.name}"
+    elif values := labels[matcher.name]:
+        regex = matcher.op in (promql_parser.MatchOp.Re, promql_parser.MatchOp.NotRe)
+        for one in matcher.value.split("|") if regex else (matcher.value,):
+            pattern = one if regex else re.escape(one)
+            if not any(re.fullmatch(pattern, value) for value in values):
+                yield f"{matcher.name} of {name} is never {one}"
 
 
 def alert_queries(path: Path = RULES) -> Mapping[str, str]:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from deploy.queries import DASHBOARDS, METRICS, RULES, alert_queries, dashboard_queries, problems
+from deploy.queries import DASHBOARDS, RULES, alert_queries, dashboard_queries, problems
 from deploy.runbooks import PAGE, anchors, runbooks
+
+from octosync.watch.metrics import METRICS
 
 DASHBOARD = DASHBOARDS / "octosync.json"
 PANELS: list[dict[str, Any]] = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
@@ -43,6 +45,8 @@ def test_the_dashboard_shows_every_metric() -> None:
         ("up == 0", "no metric up"),
         ('{job="octosync"}', "no metric without a name"),
         ('octosync_blocked{gaurd="deletes"}', "octosync_blocked has no label gaurd"),
+        ('octosync_blocked{guard="delete"}', "guard of octosync_blocked is never delete"),
+        ('octosync_api_requests_total{code=~"5..|eror"}', "code of octosync_api_requests_total is never eror"),
         ("sum by (app) (octosync_apps)", "no metric in it has the label app"),
         ("octosync_queue_wait_seconds", "no metric octosync_queue_wait_seconds"),
         ("sum(octosync_apps", "unclosed left parenthesis"),
