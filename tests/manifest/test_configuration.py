@@ -19,7 +19,7 @@ from octosync.manifest import (
     read_configuration,
 )
 from octosync.manifest.versions import parse_specifier
-from octosync.model import FreezeWindow, Origin, Sensitivity
+from octosync.model import FreezeWindow, NotifyEvent, Origin, Receiver, Secret, Sensitivity
 
 FULL = """\
 requires: ">=0.1,<1"
@@ -33,6 +33,9 @@ env: [RELEASE_CHANNEL]
 owners: [{paths: "teams/search/**", apps: ["search-*"]}]
 guards: {maxDeletes: 11, maxDeletePercent: 12.5, minObjects: 13, maxArchives: 0, trailers: [deletes]}
 freeze: [{cron: "0 18 * * FRI", duration: 60h, timezone: Europe/Berlin, except: ["sandbox-*"]}]
+notify:
+  - {url: "https://hooks.example.com/T0/B0", events: [failed, held], secretEnv: NOTIFY_SECRET}
+  - {urlEnv: NOTIFY_URL}
 drift: {hold: 1h30m}
 maxCanaries: 0
 rate: {requestsPerMinute: 0, concurrency: 4}
@@ -73,6 +76,15 @@ def test_everything_in_it_becomes_frozen_values(workspace: Workspace) -> None:
         ),
     )
     assert found.freeze[0].origin == Origin("octosync.yaml", 11, 10)
+    assert found.notify == (
+        Receiver(
+            url=Secret("https://hooks.example.com/T0/B0"),
+            events=(NotifyEvent.FAILED, NotifyEvent.HELD),
+            secret_env="NOTIFY_SECRET",
+        ),
+        Receiver(url_env="NOTIFY_URL"),
+    )
+    assert found.notify[0].origin == Origin("octosync.yaml", 13, 5)
     assert (found.drift_hold, found.max_canaries) == (timedelta(minutes=90), 0)
     assert found.rate == Rate(requests_per_minute=0, concurrency=4)
     assert found.sensitivity == Sensitivity(("*credential*",))
@@ -82,7 +94,9 @@ def test_everything_in_it_becomes_frozen_values(workspace: Workspace) -> None:
     assert found.requires is not None
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "guards: {}\nrate: {}\ndrift: {}\napi: {}\nfreeze: []\n"])
+@pytest.mark.parametrize(
+    "text", ["", "# nothing\n", "{}", "guards: {}\nrate: {}\ndrift: {}\napi: {}\nfreeze: []\nnotify: []\n"]
+)
 def test_without_keys_the_defaults_hold(workspace: Workspace, text: str) -> None:
     """An empty file, and empty sections, are what no file is."""
     configured = workspace.configure(text)
@@ -98,6 +112,7 @@ def test_without_keys_the_defaults_hold(workspace: Workspace, text: str) -> None
         "paths",
         "owners",
         "freeze",
+        "notify",
     ):
         assert getattr(found, name) == getattr(plain, name)
     assert read_configuration(None).configuration == plain
@@ -130,6 +145,14 @@ def test_without_keys_the_defaults_hold(workspace: Workspace, text: str) -> None
         ("guards: {trailers: [delete]}", "invalid-value", "guards.trailers[0]", "deletes"),
         ("drift: {hold: 30}", "wrong-type", "drift.hold", None),
         ("drift: {hold: 30 minutes}", "invalid-value", "drift.hold", None),
+        ("notify: [{}]", "receiver-url", "notify[0]", None),
+        ("notify: [{url: 'http://a', urlEnv: A}]", "receiver-url", "notify[0]", None),
+        ("notify: [{url: hooks.example.com}]", "invalid-url", "notify[0].url", None),
+        ("notify: [{url: 'ftp://a'}]", "invalid-url", "notify[0].url", None),
+        ("notify: [{url: 'http://a', events: [aplied]}]", "invalid-value", "notify[0].events[0]", "applied"),
+        ("notify: [{url: 'http://a', events: []}]", "invalid-value", "notify[0].events", None),
+        ("notify: [{url: 'http://a', secretEnv: not-a-name}]", "secret-in-configuration", "notify[0].secretEnv", None),
+        ("notify: [{url: 'http://a', secret: abc}]", "secret-in-configuration", "notify[0].secret", "secretEnv"),
         ("freeze: [{cron: daily, duration: 1h}]", "invalid-value", "freeze[0].cron", None),
         ("freeze: [{cron: '0 18 * * FOO', duration: 1h}]", "invalid-value", "freeze[0].cron", None),
         ("freeze: [{cron: '61 * * * *', duration: 1h}]", "invalid-value", "freeze[0].cron", None),
@@ -200,6 +223,11 @@ SECRET = "hunter2-8f1c"
         f"contexts:\n  c:\n    url: http://a?key={SECRET}",
         f"contexts:\n  c:\n    url: http://a#{SECRET}",
         f"contexts:\n  c:\n    url: http://a\n    vars:\n      API_TOKEN: {SECRET}",
+        f"notify: [{{url: 'http://user:{SECRET}@a'}}]",
+        f"notify: [{{url: 'http://a/#{SECRET}'}}]",
+        f"notify: [{{url: 'https://{SECRET}@[a'}}]",
+        f"notify: [{{url: 'http://a', secret: {SECRET}}}]",
+        f"notify: [{{url: 'http://a', secretEnv: {SECRET}}}]",
         f"password: {SECRET}",
         f"api: [{{secret: {SECRET}}}]",
         f"token: {SECRET}: x",
@@ -212,6 +240,18 @@ def test_a_secret_is_never_a_value_in_it_and_never_shown(workspace: Workspace, t
     said = repr([(one.summary, one.path, one.excerpt, one.suggestion, one.notes) for one in configured.diagnostics])
     assert SECRET not in said
     assert {"secret-in-configuration", "invalid-url", "yaml-syntax"} & set(rules(configured))
+
+
+@pytest.mark.parametrize(
+    "wrong", ["urlEnv: A", "evnts: [held]", "events: [aplied]", "secretEnv: a-b", "events: 1", "url: http://b"]
+)
+def test_a_receivers_url_is_never_shown(workspace: Workspace, wrong: str) -> None:
+    """Whatever is wrong beside it, the line of a URL that may be a secret by itself is in no excerpt."""
+    configured = workspace.configure(f"notify: [{{url: 'https://hooks.example.com/{SECRET}', {wrong}}}]\n")
+    assert configured.has_errors
+    said = repr([(one.summary, one.path, one.excerpt, one.suggestion, one.notes) for one in configured.diagnostics])
+    assert SECRET not in said
+    assert SECRET not in repr(configured.configuration)
 
 
 def test_another_version_stops_before_it_reads_anything_else(workspace: Workspace) -> None:

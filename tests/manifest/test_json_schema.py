@@ -86,6 +86,7 @@ def _configuration() -> dict[str, Any]:
     document = _full(CONFIGURATION)
     document["contexts"] = {"local": _full(CONTEXT)}
     del document["contexts"]["local"]["tokenFile"]
+    del document["notify"][0]["urlEnv"]
     return document
 
 

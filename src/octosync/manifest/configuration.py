@@ -12,7 +12,7 @@ from octosync.errors import UsageError
 from octosync.manifest.owners import Owner
 from octosync.manifest.versions import VersionSpecifier
 from octosync.manifest.walk import closest
-from octosync.model import Diagnostic, FreezeWindow, Origin, Sensitivity, Severity
+from octosync.model import Diagnostic, FreezeWindow, Origin, Receiver, Sensitivity, Severity
 
 FILE_NAME = "octosync.yaml"
 DEFAULT_TRAILERS = ("deletes", "archives", "during-canary", "diverged", "live-traffic")
@@ -75,6 +75,7 @@ class Configuration:
     freeze: tuple[FreezeWindow, ...] = ()
     drift_hold: timedelta = timedelta(minutes=30)
     max_canaries: int = 5
+    notify: tuple[Receiver, ...] = ()
     rate: Rate = field(default_factory=Rate)
     sensitivity: Sensitivity = field(default_factory=Sensitivity)
     contract: Contract = field(default_factory=Contract)

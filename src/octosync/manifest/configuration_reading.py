@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,12 +14,14 @@ from octosync.contract import Contract
 from octosync.errors import ConfigError
 from octosync.manifest.configuration import Configuration, Configured, Context, GuardLimits, Rate
 from octosync.manifest.configuration_schema import CONFIGURATION
+from octosync.manifest.configuration_secrets import is_hidden, refuse_secrets
 from octosync.manifest.durations import parse_duration
 from octosync.manifest.findings import Findings, Reporter
 from octosync.manifest.freezes import read_freeze_window
-from octosync.manifest.nodes import Document, Mapping, Node, Scalar, Sequence, join
+from octosync.manifest.nodes import Document, Mapping, Node, Scalar, join
 from octosync.manifest.owners import Owner
 from octosync.manifest.positioned import parse
+from octosync.manifest.receivers import hide_receivers, read_receiver
 from octosync.manifest.sources import display_name, read_files
 from octosync.manifest.variables import NAME, names_a_secret
 from octosync.manifest.versions import VersionSpecifier, parse_specifier
@@ -26,8 +29,6 @@ from octosync.manifest.walk import Fields, Walk, closest
 from octosync.model import Diagnostic, Origin, Sensitivity
 
 _SECRETS = Sensitivity()
-# Keys of octosync.yaml that have a secret's letters and hold none.
-_NO_SECRETS = frozenset({"tokenEnv", "tokenFile", "sensitiveKeys"})
 
 
 def read_configuration(path: Path | None, *, version: str = __version__, directory: Path | None = None) -> Configured:
@@ -62,13 +63,15 @@ def read_configuration_text(
     if not documents:
         return Configured(configuration, findings.sorted)
     root = documents[0].root
+    hide_receivers(root, reporter)
     if version is not None and _refuses_version(root, reporter, version):
         return Configured(configuration, tuple(one for one in findings.sorted if one.rule == "version-not-allowed"))
-    _refuse_secrets(root, reporter)
+    refuse_secrets(root, reporter)
     fields = Walk(reporter, "config").record(root, CONFIGURATION)
     if fields is not None:
         configuration = _Reading(fields, reporter, directory).configuration(name)
-    return Configured(configuration, _one_each(findings.sorted))
+    found = (replace(one, excerpt=None) if is_hidden(one.origin, source) else one for one in findings.sorted)
+    return Configured(configuration, _one_each(tuple(found)))
 
 
 def _one_each(found: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
@@ -97,30 +100,6 @@ def _refuses_version(root: Node, reporter: Reporter, version: str) -> bool:
     summary = f"this is octosync {version}, and octosync.yaml requires {node.value}"
     reporter.report("version-not-allowed", node, summary, path="requires", notes=("install a version that it allows",))
     return True
-
-
-def _refuse_secrets(node: Node, reporter: Reporter, path: str = "") -> None:
-    """Report every literal under a key that names a secret. An unknown key is no better place for it than a known one."""
-    if isinstance(node, Sequence):
-        for index, item in enumerate(node.items):
-            _refuse_secrets(item, reporter, f"{path}[{index}]")
-    if not isinstance(node, Mapping):
-        return
-    for key, (key_node, value) in node.entries.items():
-        below = f"{path}.{key}" if path else key
-        if key in _NO_SECRETS or not (_SECRETS.covers(key) or names_a_secret(key)):
-            _refuse_secrets(value, reporter, below)
-        elif isinstance(value, Scalar) and isinstance(value.value, str | int | float):
-            reporter.report(
-                "secret-in-configuration",
-                key_node,
-                f"{reporter.quote(key, key_node)}: a secret is never a value in octosync.yaml",
-                path=below,
-                suggestion=closest(key, ("tokenEnv", "tokenFile")),
-                notes=("name the environment variable with tokenEnv, or the file with tokenFile",),
-            )
-        else:
-            _refuse_secrets(value, reporter, below)
 
 
 class _Reading:
@@ -168,6 +147,7 @@ class _Reading:
             freeze=tuple(read_freeze_window(one, self._reporter) for one in fields.records("freeze")),
             drift_hold=parse_duration(hold) if hold is not None else plain.drift_hold,
             max_canaries=plain.max_canaries if canaries is None else canaries,
+            notify=tuple(read_receiver(one, self._reporter) for one in fields.records("notify")),
             rate=_rate(rate) if rate else plain.rate,
             sensitivity=self._sensitivity(),
             contract=self._contract(),

@@ -9,7 +9,7 @@ from octosync.manifest.configuration import Configuration, GuardLimits, Rate
 from octosync.manifest.durations import DURATION, MEANING
 from octosync.manifest.shapes import Field, ListOf, MapOf, Number, Record, Text
 from octosync.manifest.variables import NAME
-from octosync.model import Sensitivity
+from octosync.model import NotifyEvent, Sensitivity
 
 TRAILERS: Final = (
     "deletes",
@@ -120,6 +120,32 @@ _FREEZE = Record(
     },
 )
 
+_RECEIVER = Record(
+    title="a receiver",
+    fields={
+        "url": Field(
+            shape=_TEXT,
+            about="where to POST; https, or this machine; never shown beyond its host",
+            example="https://hooks.example.com/octosync",
+        ),
+        "urlEnv": Field(
+            shape=_VARIABLE,
+            about="the environment variable that holds the URL, instead: for one that is itself a secret",
+            example="NOTIFY_URL",
+        ),
+        "events": Field(
+            shape=ListOf(item=Text(choices=tuple(one.value for one in NotifyEvent)), least=1),
+            about="what it is told of",
+            default=[one.value for one in NotifyEvent],
+        ),
+        "secretEnv": Field(
+            shape=_VARIABLE,
+            about="the environment variable that holds the secret which requests are signed with",
+            example="NOTIFY_SECRET",
+        ),
+    },
+)
+
 _API = Record(
     title="api",
     fields={
@@ -163,6 +189,7 @@ CONFIGURATION: Final = Record(
             about="how drift is treated",
         ),
         "maxCanaries": Field(shape=_COUNT, about="canaries that may run at once", default=Configuration().max_canaries),
+        "notify": Field(shape=ListOf(item=_RECEIVER), about="whom `octosync watch` tells of what happens"),
         "rate": Field(
             shape=Record(
                 title="rate",

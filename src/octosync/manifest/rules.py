@@ -205,7 +205,16 @@ _CONFIGURATION: Final = (
         "contexts:\n  local: {url: http://127.0.0.1:8787, tokenEnv: A, tokenFile: b}\n",
     ),
     _settings(
-        "invalid-url", _ERROR, "A URL that is none of a control plane.", "contexts:\n  local: {url: 127.0.0.1}\n"
+        "receiver-url",
+        _ERROR,
+        "A receiver of notifications has both url and urlEnv, or none of them.",
+        "notify:\n  - {url: http://127.0.0.1:9000, urlEnv: NOTIFY_URL}\n",
+    ),
+    _settings(
+        "invalid-url",
+        _ERROR,
+        "A URL that is none of a control plane, or of a receiver.",
+        "contexts:\n  local: {url: 127.0.0.1}\n",
     ),
     _settings(
         "invalid-override",

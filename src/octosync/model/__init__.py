@@ -28,6 +28,7 @@ from octosync.model.outcome import Outcome, Status
 from octosync.model.presence import DeclaredApp, OrgPresence, Presence
 from octosync.model.question import Questions
 from octosync.model.reason import Reason
+from octosync.model.receiver import NotifyEvent, Receiver
 from octosync.model.routing import FirstRequest, RoutingDecision, RoutingStats
 from octosync.model.secret import Secret
 from octosync.model.sensitive import DEFAULT_SENSITIVE_KEYS, SENSITIVE, SENSITIVE_CHANGED, Sensitivity
@@ -75,6 +76,7 @@ __all__ = [
     "JsonValue",
     "Kind",
     "LeftOut",
+    "NotifyEvent",
     "Observation",
     "OptimizationCheck",
     "Optimize",
@@ -85,6 +87,7 @@ __all__ = [
     "Preview",
     "Questions",
     "Reason",
+    "Receiver",
     "RoutingDecision",
     "RoutingStats",
     "Secret",

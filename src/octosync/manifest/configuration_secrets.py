@@ -1,0 +1,47 @@
+"""No secret is a value in octosync.yaml, and none that stands there anyway is shown."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from octosync.manifest.findings import Reporter
+from octosync.manifest.nodes import Mapping, Node, Scalar, Sequence
+from octosync.manifest.source import Source
+from octosync.manifest.variables import names_a_secret
+from octosync.manifest.walk import closest
+from octosync.model import Origin, Sensitivity
+
+_SECRETS: Final = Sensitivity()
+# Keys of octosync.yaml that have a secret's letters and hold none.
+_NO_SECRETS = frozenset({"tokenEnv", "tokenFile", "secretEnv", "sensitiveKeys"})
+_SENT = "name the environment variable with tokenEnv, or the file with tokenFile"
+_SIGNED = "name the environment variable with secretEnv"
+
+
+def refuse_secrets(node: Node, reporter: Reporter, path: str = "") -> None:
+    """Report every literal under a key that names a secret. An unknown key is no better place for it than a known one."""
+    if isinstance(node, Sequence):
+        for index, item in enumerate(node.items):
+            refuse_secrets(item, reporter, f"{path}[{index}]")
+    if not isinstance(node, Mapping):
+        return
+    for key, (key_node, value) in node.entries.items():
+        below = f"{path}.{key}" if path else key
+        if key in _NO_SECRETS or not (_SECRETS.covers(key) or names_a_secret(key)):
+            refuse_secrets(value, reporter, below)
+        elif isinstance(value, Scalar) and isinstance(value.value, str | int | float):
+            reporter.report(
+                "secret-in-configuration",
+                key_node,
+                f"{reporter.quote(key, key_node)}: a secret is never a value in octosync.yaml",
+                path=below,
+                suggestion=closest(key, ("tokenEnv", "tokenFile", "secretEnv")),
+                notes=(_SIGNED if path.startswith("notify") else _SENT,),
+            )
+        else:
+            refuse_secrets(value, reporter, below)
+
+
+def is_hidden(origin: Origin | None, source: Source) -> bool:
+    """Say whether a line may not be shown, though it was when something was found there."""
+    return origin is not None and source.hides_on(origin.line)
