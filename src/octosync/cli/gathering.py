@@ -15,6 +15,7 @@ from octosync.cli.console import err, from_stdin, wants_colour
 from octosync.errors import ExitCode, UsageError
 from octosync.manifest import (
     STDIN,
+    Cache,
     Configuration,
     Context,
     Manifests,
@@ -74,11 +75,13 @@ def gather(
     remote: RemoteFlags,
     environment: Mapping[str, str] = os.environ,
     base: BaseFlags | None = None,
+    cache: Cache | None = None,
 ) -> Gathered:
     """Read octosync.yaml, choose the context, load the manifests, and the base where one is asked for.
 
-    What they say wrong is in the result's diagnostics. Raises `UsageError` and `ConfigError` for what flags and contexts
-    can't mean, and for a base that can't be had.
+    With a `cache`, files that did not change since the latest time are not parsed again. What they say wrong is in the
+    result's diagnostics. Raises `UsageError` and `ConfigError` for what flags and contexts can't mean, and for a base that
+    can't be had.
     """
     base = base or BaseFlags()
     _check(flags, base)
@@ -102,6 +105,7 @@ def gather(
         environment=environment,
         env_allowed=flags.env_allowed,
         allow_empty=flags.allow_empty,
+        cache=cache,
     )
     gathered = Gathered(
         configuration=configuration,

@@ -14,6 +14,7 @@ from octosync.manifest.configuration import (
     Context,
     GuardLimits,
     Rate,
+    configuration_places,
     find_configuration,
 )
 from octosync.manifest.configuration_reading import read_configuration
@@ -60,6 +61,7 @@ __all__ = [
     "accept",
     "claims_of",
     "closest",
+    "configuration_places",
     "configuration_schema",
     "digest",
     "edited",

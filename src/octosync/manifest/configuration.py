@@ -114,8 +114,20 @@ class Configured:
 
 def find_configuration(directory: Path) -> Path | None:
     """Return the octosync.yaml in a directory or the nearest one above it, as a path relative to the directory."""
+    nearest = configuration_places(directory)[-1]
+    return nearest if _is_there(nearest) else None
+
+
+def configuration_places(directory: Path) -> tuple[Path, ...]:
+    """Return where octosync.yaml is looked for, the nearest place first, up to where it is, else up to the root."""
     here = directory.resolve()
+    places: list[Path] = []
     for up, parent in enumerate((here, *here.parents)):
-        if (parent / FILE_NAME).exists() or (parent / FILE_NAME).is_symlink():
-            return directory.joinpath(*[".."] * up, FILE_NAME)
-    return None
+        places.append(directory.joinpath(*[".."] * up, FILE_NAME))
+        if _is_there(parent / FILE_NAME):
+            break
+    return tuple(places)
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()

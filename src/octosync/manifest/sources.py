@@ -58,7 +58,7 @@ def read_files(paths: Iterable[str], directory: Path, findings: Findings, *, std
             real = os.path.realpath(one.path)
             found[real] = min(found.get(real, one), one)
     for real, one in found.items():
-        data = _read(one.path, one.name, findings)
+        data = _read(real, one, findings)
         if data is not None:
             files.append(File(one.name, data, real))
     return sorted(files, key=lambda file: file.name)
@@ -82,7 +82,8 @@ def _find(path: str, directory: Path, findings: Findings) -> Iterator[_Found]:
         yield _Found(Path(full).is_symlink(), display_name(shown), full)
         return
     count = 0
-    for one in _walk(full, shown, findings, through_link=Path(full).is_symlink()):
+    # Through a link that is set to another tree meanwhile, some files would be that one's.
+    for one in _walk(os.path.realpath(full), shown, findings, through_link=Path(full).is_symlink()):
         count += 1
         yield one
     if not count:
@@ -129,20 +130,20 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _read(path: str, name: str, findings: Findings) -> bytes | None:
+def _read(real: str, found: _Found, findings: Findings) -> bytes | None:
     try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):
-            _report_no_file(name, findings)
+        if not stat.S_ISREG(Path(real).stat().st_mode):
+            _report_no_file(found.name, findings)
             return None
         # The file may have become a FIFO since: opening must not wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                _report_no_file(name, findings)
+                _report_no_file(found.name, findings)
                 return None
             data = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
-        _report_failure(error, path, name, findings)
+        _report_failure(error, found.path, found.name, findings)
         return None
     return data
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from watchfiles import Change, awatch
 
@@ -24,6 +24,9 @@ EVERY: Final = 2.0
 _POLLING: Final = 0.5
 _SHARE: Final = 0.02
 
+# What notices changes in directories, called as `awatch` is.
+Hearing: TypeAlias = Callable[..., AsyncGenerator[set[tuple[Change, str]], None]]
+
 
 async def changes(
     watched: Callable[[], Watched],
@@ -33,15 +36,17 @@ async def changes(
     warn: Callable[[str], None],
     since: Fingerprint | None = None,
     every: float = EVERY,
-) -> AsyncIterator[frozenset[FileChange]]:
+    hear: Hearing = awatch,
+) -> AsyncGenerator[frozenset[FileChange], None]:
     """Yield what may have changed, each time that files came to rest after a change, until `stop` is set.
 
-    Against the fingerprint `since` at first (that of what was loaded), else against what is there now. `watched` is asked
-    at every look: octosync.yaml may come to name other paths. Without notice by the system (its limits are reached, say),
-    `warn` is told once and files are looked at twice a second; without an event they are looked at `every` so many seconds.
+    At first against the fingerprint `since` (that of what was loaded), else against what is there now. `watched` is asked
+    at every look: octosync.yaml may come to name other paths. Where `hear` fails (the system's limits are reached, say),
+    `warn` is told once and files are looked at twice a second; without any event they are, `every` so many seconds. Who
+    leaves before the stop closes it (`contextlib.aclosing`).
     """
     seen = since
-    ear = _Ear(warn)
+    ear = _Ear(warn, hear)
     try:
         while not stop.is_set():
             started = clock.monotonic()
@@ -79,10 +84,11 @@ async def _settled(sight: Sight, watched: Callable[[], Watched], stop: asyncio.E
 class _Ear:
     """Listens in directories by what the system offers; goes deaf, and says so, where it offers nothing."""
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(self, warn: Callable[[str], None], hear: Hearing) -> None:
         self.heard = asyncio.Event()
         self._is_deaf = False
         self._warn = warn
+        self._hear = hear
         self._places: Mapping[str, Place] = {}
         self._stop = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
@@ -121,7 +127,7 @@ class _Ear:
             return (place is not None and place.counts(name.name)) or (change is Change.deleted and path in places)
 
         try:
-            batches = awatch(
+            batches = self._hear(
                 *places,
                 watch_filter=counts,
                 debounce=_LONGEST_BATCH,

@@ -1,0 +1,81 @@
+"""Gathering again and again: the same flags, what they mean by now, and from which files that is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from octosync.cli.connecting import RemoteFlags
+from octosync.cli.gathering import Gathered, ManifestFlags, gather
+from octosync.errors import UsageError
+from octosync.manifest import STDIN, Cache, Configuration, configuration_places
+from octosync.manifest.git import git_revision
+from octosync.watch.desired import Declared
+from octosync.watch.fingerprint import Watched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regathering:
+    """What `Desired` loads by: call it in any thread, one at a time. Prints nothing.
+
+    Raises `UsageError` when made for `-f -`, which can be read only once; when called, what `gather` raises.
+    """
+
+    flags: ManifestFlags
+    remote: RemoteFlags
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    # Flags mean what the command line says of them, which click keeps by thread.
+    _typed: click.Context | None = field(default_factory=lambda: click.get_current_context(silent=True))
+
+    def __post_init__(self) -> None:
+        if STDIN in self.flags.paths:
+            raise UsageError(
+                "stdin-watched",
+                "-f - is standard input, which ends and never changes",
+                hints=("Name files or folders with -f, or a kustomization with -k.",),
+            )
+
+    def __call__(self, cache: Cache) -> Declared:
+        """Gather once."""
+        with self._typed.scope(cleanup=False) if self._typed is not None else nullcontext():
+            gathered = gather(self.flags, self.remote, self.environment, cache=cache)
+        return Declared(
+            configuration=gathered.configuration,
+            context=gathered.context,
+            manifests=gathered.manifests,
+            diagnostics=gathered.diagnostics,
+            fails=gathered.fails,
+            revision=_revision(gathered),
+            watched=self._watched(gathered),
+        )
+
+    @property
+    def watched(self) -> Watched:
+        """What is to be watched before anything is known but the flags."""
+        return self._watched(Gathered(configuration=Configuration(), kustomize=self.flags.kustomize))
+
+    def _watched(self, gathered: Gathered) -> Watched:
+        config, context = self.flags.config, gathered.context
+        # Beside the paths that were given, octosync.yaml's: what stands there must not be removed.
+        kustomize = gathered.kustomize or self.flags.kustomize
+        own = () if kustomize is not None else gathered.configuration.paths_of(context)
+        token = self.remote.token_file or (context.token_file if context is not None else None)
+        return Watched(
+            paths=tuple(dict.fromkeys((*self.flags.paths, *own))),
+            kustomizations=() if kustomize is None else (kustomize,),
+            configuration=tuple(map(str, (config,) if config is not None else configuration_places(Path()))),
+            tokens=() if token is None else (str(token),),
+        )
+
+
+def _revision(gathered: Gathered) -> str:
+    """Return the commit of the work tree that the manifests stand in; "" where they stand in none, or git is not here."""
+    place = gathered.kustomize or next(iter(gathered.paths), ".")
+    real = Path(os.path.realpath(place))
+    found = git_revision(real if real.is_dir() else real.parent)
+    return "" if found is None else found.revision

@@ -1,0 +1,293 @@
+"""Files: when a change of manifests, octosync.yaml or the key is told, and when nothing is. Real files, real notices."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import threading
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+
+import pytest
+from tests.support.watching import MANIFESTS, TOKEN, Mounted, Synced, until, watching, write_over
+from watchfiles import Change
+
+from octosync.watch.clock import SystemClock
+from octosync.watch.fingerprint import Fingerprint, Watched, look
+
+
+@pytest.fixture
+def apps(tmp_path: Path) -> Path:
+    folder = tmp_path / "apps"
+    (folder / "team").mkdir(parents=True)
+    (folder / "a.yaml").write_text("a: 1\n")
+    (folder / "team/b.yaml").write_text("b: 1\n")
+    return folder
+
+
+def _made(folder: Path) -> None:
+    folder.mkdir(parents=True)
+
+
+def _made_below(apps: Path) -> None:
+    (apps / "x/y").mkdir(parents=True)
+    (apps / "x/y/c.json").write_text("{}")
+
+
+_CHANGES: dict[str, Callable[[Path], object]] = {
+    "written in place": lambda apps: (apps / "a.yaml").write_text("a: 2\n"),
+    "written over": lambda apps: write_over(apps / "a.yaml", "a: 2\n"),
+    "cut off": lambda apps: os.truncate(apps / "team/b.yaml", 3),
+    "made": lambda apps: (apps / "c.yml").write_text("c: 1\n"),
+    "made in a new folder": _made_below,
+    "deleted": lambda apps: (apps / "a.yaml").unlink(),
+    "deleted with its folder": lambda apps: shutil.rmtree(apps / "team"),
+    "moved": lambda apps: (apps / "a.yaml").rename(apps / "team/a.yaml"),
+    "all deleted": shutil.rmtree,
+    "made unreadable": lambda apps: (apps / "a.yaml").chmod(0),
+}
+
+
+@pytest.mark.parametrize("change", _CHANGES.values(), ids=_CHANGES)
+async def test_a_change_is_told(apps: Path, change: Callable[[Path], object]) -> None:
+    """Whatever happens to a manifest is told, and told once."""
+    key = apps.parent / "key"
+    async with watching(Watched(paths=(str(apps),), tokens=(str(key),))) as news:
+        change(apps)
+        assert await news.next() == MANIFESTS
+        key.write_text("k")
+        assert await news.next() == TOKEN
+
+
+async def test_what_does_not_matter_is_no_reason(apps: Path) -> None:
+    """Hidden files, what editors leave, Git's and octosync's own folders, and files of other kinds are not told."""
+    key = apps.parent / "key"
+    async with watching(Watched(paths=(str(apps),), tokens=(str(key),))) as news:
+        for name in (".a.yaml.swp", "a.yaml~", "#a.yaml#", "README.md", "kustomization.yaml", ".hidden.yaml"):
+            (apps / name).write_text("x")
+        for name in (".git", ".octosync", "empty"):
+            (apps / name).mkdir()
+        (apps / ".git/index.yaml").write_text("x")
+        (apps / ".octosync/state.db").write_text("x")
+        (apps.parent / "beside.yaml").write_text("x")
+        key.write_text("k")
+        assert await news.next() == TOKEN
+
+
+async def test_a_folder_that_comes_back_is_watched_again(apps: Path) -> None:
+    """A folder that is deleted and made again, or not there at first, is watched as soon as it is there."""
+    later = apps.parent / "not/yet"
+    async with watching(Watched(paths=(str(apps), str(later)))) as news:
+        for _ in range(2):
+            shutil.rmtree(apps)
+            assert await news.next() == MANIFESTS
+            _made(apps)
+            assert await news.next() == MANIFESTS
+            (apps / "a.yaml").write_text("a: 1\n")
+            assert await news.next() == MANIFESTS
+        _made(later)
+        assert await news.next() == MANIFESTS
+        (later / "d.yaml").write_text("d: 1\n")
+        assert await news.next() == MANIFESTS
+
+
+async def test_a_burst_is_one_change(apps: Path) -> None:
+    """Many files that are written together are one change."""
+    key = apps.parent / "key"
+    async with watching(Watched(paths=(str(apps),), tokens=(str(key),))) as news:
+        for n in range(200):
+            (apps / f"{n}.yaml").write_text("x: 1\n")
+        assert await news.next() == MANIFESTS
+        key.write_text("k")
+        assert await news.next() == TOKEN
+
+
+async def test_a_file_that_never_rests_is_told_all_the_same(apps: Path) -> None:
+    """Changes that go on and on are told while they do."""
+    async with watching(Watched(paths=(str(apps),))) as news:
+
+        async def scribble() -> None:
+            with (apps / "a.yaml").open("a") as file:
+                while True:
+                    file.write("# more\n")
+                    file.flush()
+                    await asyncio.sleep(0.001)
+
+        scribbling = asyncio.create_task(scribble())
+        try:
+            assert await news.next() == MANIFESTS
+        finally:
+            scribbling.cancel()
+
+
+async def test_a_mounted_config_map_and_secret(tmp_path: Path) -> None:
+    """The kubelet's update of a ConfigMap is told, and that of a Secret as the key's, each time."""
+    manifests, secret = Mounted(tmp_path / "manifests"), Mounted(tmp_path / "secrets")
+    manifests.update({"a.yaml": "a: 1\n"})
+    secret.update({"api-key": "one"})
+    watched = Watched(paths=(str(manifests.directory),), tokens=(str(secret.directory / "api-key"),))
+    async with watching(watched) as news:
+        for n in range(3):
+            manifests.update({"a.yaml": f"a: 1{n}\n"})
+            assert await news.next() == MANIFESTS
+            secret.update({"api-key": f"two{n}"})
+            assert await news.next() == TOKEN
+        manifests.update({"b.yaml": "b: 1\n"})
+        assert await news.next() == MANIFESTS
+
+
+async def test_a_git_sync_swap(tmp_path: Path) -> None:
+    """A commit that git-sync checks out is told, though the path leads through a link, and what then changes in it, too."""
+    synced, key = Synced(tmp_path / "git"), tmp_path / "key"
+    synced.checkout("one", {"apps/a.yaml": "a: 1\n"})
+    async with watching(Watched(paths=(str(synced.current / "apps"),), tokens=(str(key),))) as news:
+        for commit in ("two", "three"):
+            synced.checkout(commit, {"apps/a.yaml": "a: 1\n"})
+            assert await news.next() == MANIFESTS
+        (synced.current / "apps/b.yaml").write_text("b: 1\n")
+        assert await news.next() == MANIFESTS
+        (synced.current / "README.md").write_text("not a manifest\n")
+        key.write_text("k")
+        assert await news.next() == TOKEN
+
+
+async def test_links_to_files_and_folders_elsewhere(apps: Path) -> None:
+    """What links in the folder lead to is watched where it is, over several links."""
+    elsewhere = apps.parent / "elsewhere"
+    (elsewhere / "folder").mkdir(parents=True)
+    (elsewhere / "file").write_text("x: 1\n")
+    (elsewhere / "hop").symlink_to("file")
+    (apps / "linked.yaml").symlink_to(elsewhere / "hop")
+    (apps / "folder").symlink_to(elsewhere / "folder")
+    (apps / "loop").symlink_to(".")
+    (apps / "round.yaml").symlink_to("round.yaml")
+    async with watching(Watched(paths=(str(apps),))) as news:
+        (elsewhere / "file").write_text("x: 2\n")
+        assert await news.next() == MANIFESTS
+        (elsewhere / "folder/y.yaml").write_text("y: 1\n")
+        assert await news.next() == MANIFESTS
+        (elsewhere / "hop").unlink()
+        assert await news.next() == MANIFESTS
+
+
+async def test_a_kustomization_and_what_it_refers_to(tmp_path: Path) -> None:
+    """Every file of a kustomization counts, and every one that it refers to, wherever that is; and no others."""
+    overlay, base, key = tmp_path / "overlays/production", tmp_path / "base", tmp_path / "key"
+    overlay.mkdir(parents=True)
+    base.mkdir()
+    (base / "kustomization.yaml").write_text("resources: [app.yaml]\n")
+    (tmp_path / "common.env").write_text("A=1\n")
+    (overlay / "kustomization.yaml").write_text(
+        "resources: [../../base]\nconfigMapGenerator:\n  - {name: x, files: ['env=../../common.env']}\n"
+    )
+    async with watching(Watched(kustomizations=(str(overlay),), tokens=(str(key),))) as news:
+        for path in (overlay / "patch.txt", base / "app.yaml", tmp_path / "common.env"):
+            path.write_text("B: 2\n")
+            assert await news.next() == MANIFESTS
+        (overlay / "kustomization.yaml").write_text("resources: [../../other]\n")
+        assert await news.next() == MANIFESTS
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other/app.yaml").write_text("x: 1\n")
+        assert await news.next() == MANIFESTS
+        (tmp_path / "unrelated.yaml").write_text("x: 1\n")
+        (base / "app.yaml").write_text("no longer referred to: 1\n")
+        key.write_text("k")
+        assert await news.next() == TOKEN
+
+
+async def test_octosync_yaml_that_is_not_there_yet(tmp_path: Path) -> None:
+    """octosync.yaml counts as soon as it is where it is looked for, and as it changes."""
+    places = (tmp_path / "here/octosync.yaml", tmp_path / "octosync.yaml")
+    (tmp_path / "here").mkdir()
+    async with watching(Watched(configuration=tuple(map(str, places)))) as news:
+        for place in reversed(places):
+            place.write_text("paths: [apps]\n")
+            assert await news.next() == MANIFESTS
+            write_over(place, "paths: [other]\n")
+            assert await news.next() == MANIFESTS
+
+
+async def test_other_paths_are_watched_as_soon_as_they_are_asked_for(apps: Path) -> None:
+    """What is watched is asked for again at every look."""
+    paths = [str(apps / "a.yaml")]
+    async with watching(lambda: Watched(paths=tuple(paths))) as news:
+        paths.append(str(apps.parent / "more"))
+        (apps / "a.yaml").write_text("a: 2\n")
+        assert await news.next() == MANIFESTS
+        (apps.parent / "more").mkdir()
+        assert await news.next() == MANIFESTS
+
+
+async def test_what_happened_before_watching_began(apps: Path) -> None:
+    """A change between a load and the beginning is told: the fingerprint of the load says so."""
+    watched = Watched(paths=(str(apps),))
+    loaded = look(watched).fingerprint
+    (apps / "a.yaml").write_text("a: 2\n")
+    async with watching(watched, since=loaded) as news:
+        assert await news.next() == MANIFESTS
+
+
+async def _nothing_heard(*_: object, **options: object) -> AsyncGenerator[set[tuple[Change, str]], None]:
+    """Listen as a network file system does, which tells nothing of what others write."""
+    stop = options["stop_event"]
+    assert isinstance(stop, asyncio.Event)
+    await stop.wait()
+    if not stop.is_set():
+        yield set()
+
+
+async def _no_listening(*_: object, **__: object) -> AsyncGenerator[set[tuple[Change, str]], None]:
+    """Fail as the system does when its limits are reached."""
+    raise OSError(28, "OS file watch limit reached")
+    yield set()
+
+
+async def test_without_any_event_files_are_looked_at_now_and_then(apps: Path) -> None:
+    """A change that the system tells nothing of is found by looking."""
+    async with watching(Watched(paths=(str(apps),)), every=0.01, hear=_nothing_heard) as news:
+        (apps / "a.yaml").write_text("a: 2\n")
+        assert await news.next() == MANIFESTS
+        assert news.warnings == []
+
+
+async def test_without_notices_files_are_looked_at_and_it_is_said_once(apps: Path) -> None:
+    """Where the system can't listen, changes are found by looking often, and one warning says so."""
+    async with watching(Watched(paths=(str(apps),)), hear=_no_listening) as news:
+        for n in range(2):
+            (apps / "a.yaml").write_text(f"a: 2{n}\n")
+            assert await news.next() == MANIFESTS
+        assert len(news.warnings) == 1
+        assert "limit reached" in news.warnings[0]
+
+
+def _open() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def test_nothing_is_left_when_it_stops(apps: Path) -> None:
+    """After the stop no task is left, and no descriptor and no thread of ours."""
+    before, descriptors = asyncio.all_tasks(), _open()
+    async with watching(Watched(paths=(str(apps),))) as news:
+        for n in range(5):
+            (apps / f"{n}.yaml").write_text("a: 2\n")
+            assert await news.next() == MANIFESTS
+    assert asyncio.all_tasks() == before
+    # The system's own thread closes its descriptors when it comes to it.
+    await until(lambda: _open() <= descriptors)
+    await until(lambda: not [one for one in threading.enumerate() if "notify" in one.name])
+
+
+class _Standstill(SystemClock):
+    """A clock whose time stands still: what waits waits for ever."""
+
+    async def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        await asyncio.Event().wait()
+
+
+async def test_it_stops_while_it_waits_for_rest(apps: Path) -> None:
+    """A stop does not wait until files come to rest."""
+    changed = Fingerprint()  # as if everything had just been written
+    async with watching(Watched(paths=(str(apps),)), since=changed, clock=_Standstill()) as news:
+        news.stop.set()
