@@ -7,12 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import click
+import pytest
 from deploy.kustomizations import Object, Rendering, renderings
 from docs.executing import ROOT
 from tests.support.invoking import Desk
 from tests.support.kubectl import needs_kubectl
 
 from octosync import __version__
+from octosync.cli.root import octosync
 
 pytestmark = needs_kubectl
 
@@ -128,6 +131,27 @@ def test_probes_ask_what_octosync_answers() -> None:
         assert asked == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
         assert octosync["ports"] == [{"name": "http", "containerPort": 9900}]
         assert "--listen=0.0.0.0:9900" in octosync["args"]
+
+
+def _watch() -> click.Command | None:
+    with click.Context(octosync) as context:
+        return octosync.get_command(context, "watch")
+
+
+@pytest.mark.skipif(_watch() is None, reason="there is no octosync watch yet")
+def test_arguments_and_settings_are_options_of_watch() -> None:
+    """Every argument of the container is an option of `octosync watch`, and every setting the variable of one."""
+    watch = _watch()
+    assert watch is not None
+    options = {option for parameter in watch.params for option in parameter.opts}
+    variables = {parameter.envvar for parameter in watch.params}
+    for rendering in rendered():
+        (container,) = pod(rendering.one("Deployment"))["containers"]
+        command, *arguments = container["args"]
+        assert command == "watch"
+        assert {argument.partition("=")[0] for argument in arguments} <= options
+        (settings,) = [one for one in rendering.objects if one["metadata"]["name"].startswith("octosync-settings-")]
+        assert set(settings["data"]) <= variables
 
 
 def test_the_image_is_of_this_version() -> None:
