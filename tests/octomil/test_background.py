@@ -1,0 +1,161 @@
+"""The background view of a client: the same control plane, with reads that nothing waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import httpx
+import pytest
+from tests.support.calls import client_of, connection_to
+from tests.support.sockets import answers, scripted
+from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
+
+from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pacer, org_events
+from octosync.server import Settings, running
+
+DUE = 60.05
+
+
+def _sent(
+    use: Callable[[Octomil], Coroutine[Any, Any, None]],
+    *statuses: int,
+    seconds: float = 0.0,
+    percent_for_writes: int = PERCENT_FOR_WRITES,
+    **settings: Any,
+) -> list[tuple[str, float]]:
+    """Run `use` against answers of these statuses, 200 thereafter, each after so many seconds; return what was sent when."""
+    log: list[tuple[str, float]] = []
+    script = list(statuses)
+
+    async def handle(request: httpx.Request) -> httpx.Response:
+        log.append((request.url.path.rpartition("/")[2], virtual_clock()))
+        await asyncio.sleep(seconds)
+        return httpx.Response(script.pop(0) if script else 200, json={})
+
+    async def main() -> None:
+        connection = Connection(url="https://api.octomil.com", **settings)
+        transport = httpx.MockTransport(handle)
+        async with Octomil(
+            connection, clock=virtual_clock, transport=transport, percent_for_writes=percent_for_writes
+        ) as client:
+            await use(client)
+
+    run_in_virtual_time(main())
+    return log
+
+
+async def _read(client: Octomil, slug: str = "a") -> None:
+    await client.call("apps.get", {"slug": slug})
+
+
+async def _write(client: Octomil, capability: str = "chat") -> None:
+    await client.call("apps.put_slot", {"slug": "a", "capability": capability}, body={})
+
+
+def test_reads_in_the_background_take_six_tenths_and_go_last() -> None:
+    """Ten reads of a re-read and one of a changed app that comes later: six go, the changed app's, and then the others."""
+
+    async def use(client: Octomil) -> None:
+        reread = asyncio.gather(*(_read(client.background, f"old-{number}") for number in range(10)))
+        await let_run()
+        await _read(client, "changed")
+        await reread
+
+    sent = _sent(use, requests_per_minute=10)
+    assert [at for _, at in sent] == [0.0] * 7 + [DUE] * 4
+    assert sent[6] == ("changed", 0.0)
+
+
+def test_a_read_tried_again_stays_in_the_background() -> None:
+    """A retry takes nothing of what is kept for others: where the share is used up, it waits for it."""
+
+    async def use(client: Octomil) -> None:
+        await asyncio.gather(*(_read(client.background, f"{number}") for number in range(6)))
+
+    sent = _sent(use, 503, requests_per_minute=10, backoff=0.0)
+    assert [at for _, at in sent] == [0.0] * 6 + [DUE]
+
+
+def test_a_write_through_the_background_view_is_like_any_other() -> None:
+    """What a re-read heals is written at once, whatever is used up by reads."""
+
+    async def use(client: Octomil) -> None:
+        await asyncio.gather(*(_read(client.background, f"{number}") for number in range(6)))
+        await asyncio.gather(*(_read(client, f"{number}") for number in range(3)))
+        await _write(client.background)
+
+    assert _sent(use, requests_per_minute=10)[-1] == ("chat", 0.0)
+
+
+def test_background_reads_leave_a_lane_to_others() -> None:
+    """Slow answers to a re-read don't keep a changed app from being read at once."""
+
+    async def use(client: Octomil) -> None:
+        reread = asyncio.gather(*(_read(client.background, f"{number}") for number in range(5)))
+        await asyncio.sleep(1)
+        await _read(client, "changed")
+        await reread
+
+    sent = _sent(use, seconds=10.0, concurrency=4, requests_per_minute=0)
+    assert sent == [("0", 0.0), ("1", 0.0), ("changed", 1.0), ("2", 10.0), ("3", 10.0), ("4", 20.0)]
+
+
+def test_a_client_that_keeps_nothing_for_writes_reads_with_all_of_its_limit() -> None:
+    """Plan and apply have no background: they read as fast as ever."""
+
+    async def use(client: Octomil) -> None:
+        await asyncio.gather(*(_read(client, f"{number}") for number in range(100)))
+
+    assert {at for _, at in _sent(use, percent_for_writes=0, requests_per_minute=100)} == {0.0}
+
+
+async def test_views_share_one_way_onto_the_wire_and_count_for_themselves() -> None:
+    """One pool of connections, one key, one contract; `requests` says what a turn itself has sent."""
+    async with scripted(answers({})) as server:
+        async with client_of(server.url, org="org") as client:
+            background = client.background
+            assert background is client.background is background.background
+            assert (background.connection, background.contract) == (client.connection, client.contract)
+            for view in (client, background, background):
+                await _read(view)
+            assert (client.requests, background.requests, server.connections) == (1, 2, 1)
+        with pytest.raises(RuntimeError, match="not open"):
+            await _read(background)
+
+
+async def test_who_still_waits_when_the_client_closes_is_turned_away() -> None:
+    """Nothing hangs on a client that is gone."""
+    queued = asyncio.Event()
+    async with scripted(answers({})) as server:
+        connection = connection_to(server.url, requests_per_minute=1)
+        async with Octomil(connection, on_wait=lambda _: queued.set()) as client:
+            await _read(client)
+            waiting = asyncio.create_task(_read(client.background))
+            await queued.wait()
+        with pytest.raises(RuntimeError, match="closed"):
+            await waiting
+
+
+@pytest.mark.parametrize("events", [0, 1, 100, 250])
+async def test_a_page_of_the_feed_is_one_request(events: int) -> None:
+    """Whatever the org's feed holds and however much of it comes, a look at it costs one request."""
+    listed = [{"id": f"e{number}", "type": "app.updated"} for number in range(events)]
+    body = {"events": listed, "total": 10_000, "limit": 100, "offset": 0}
+    async with scripted(answers(body)) as server, client_of(server.url) as client:
+        page = await org_events(client, limit=100)
+        assert len(page.events) == events
+        assert server.lines == ["GET /api/v1/activity?limit=100&offset=0"]
+
+
+async def test_a_control_plane_counts_what_both_views_send_as_one() -> None:
+    """Foreground and background together stay within the limit, as the server counts: it never has to say 429."""
+    with running(Settings(rate_limit=6, rate_window_seconds=0.2)) as server:
+        connection = connection_to(server.url, attempts=1)
+        async with Octomil(connection, pacer=Pacer(6, window=0.2)) as client:
+            calls = (
+                client.call("apps.list") if number % 3 else client.background.call("apps.list") for number in range(15)
+            )
+            await asyncio.gather(*calls)
+            assert client.requests + client.background.requests == 15

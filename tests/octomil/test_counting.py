@@ -1,0 +1,198 @@
+"""Counting: what is told of every request, and how the budget stands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import httpx
+import pytest
+from tests.support.calls import KEY, connection_to
+from tests.support.sockets import Reply, Then, answers, http, scripted
+from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
+
+from octosync.errors import OctosyncError
+from octosync.octomil import Budget, Connection, Octomil, Pacer, Priority, Request
+
+WINDOW = 60.05
+
+
+def _codes(told: list[Request]) -> list[tuple[str, str]]:
+    return [(request.operation, request.code) for request in told]
+
+
+def _telling(url: str, told: list[Request], **settings: Any) -> Octomil:
+    return Octomil(connection_to(url, **settings), on_request=told.append)
+
+
+async def test_every_attempt_is_told_with_its_operation_and_status() -> None:
+    """A retry is a request, too; the background is told apart for reads, not for writes."""
+    told: list[Request] = []
+    async with (
+        scripted(http(503), answers({}), answers({}, 404), answers({})) as server,
+        _telling(server.url, told) as client,
+    ):
+        await client.call("apps.get", {"slug": "a"})
+        with pytest.raises(OctosyncError):
+            await client.background.call("apps.get", {"slug": "b"})
+        await client.background.call("apps.put_slot", {"slug": "a", "capability": "chat"}, body={})
+    codes = [("apps.get", "503"), ("apps.get", "200"), ("apps.get", "404"), ("apps.put_slot", "200")]
+    assert _codes(told) == codes
+    assert [request.background for request in told] == [False, False, True, False]
+    assert all(request.seconds >= 0.0 for request in told)
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (Reply(b"", Then.CLOSE), "connection-lost"),
+        (Reply(b"no HTTP\r\n\r\n", Then.CLOSE), "not-http"),
+        (Reply(b"", Then.HANG), "answer-timed-out"),
+        (http(200, "no JSON"), "200"),
+    ],
+)
+async def test_a_lost_answer_is_told_by_a_word(reply: Reply, code: str) -> None:
+    """Where there is no status, the error's reference says what became of it: few words, always the same."""
+    told: list[Request] = []
+    async with (
+        scripted(reply) as server,
+        _telling(server.url, told, attempts=1, answer_timeout=0.1, connect_timeout=0.1) as client,
+    ):
+        with pytest.raises(OctosyncError):
+            await client.call("apps.get", {"slug": "a"})
+    assert _codes(told) == [("apps.get", code)]
+
+
+async def test_an_unreachable_host_and_a_cancelled_request_are_told() -> None:
+    """What never left is told as what kept it, what nobody waited for any more as cancelled."""
+    told: list[Request] = []
+    async with _telling("http://127.0.0.1:1", told, attempts=1) as client:
+        with pytest.raises(OctosyncError):
+            await client.call("apps.get", {"slug": "a"})
+        assert client.requests == 0
+    async with scripted(Reply(b"", Then.HANG)) as server, _telling(server.url, told) as client:
+        hanging = asyncio.create_task(client.call("apps.get", {"slug": "a"}))
+        await server.asked.wait()
+        hanging.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hanging
+    assert [request.code for request in told] == ["connection-refused", "cancelled"]
+
+
+async def test_nothing_of_what_is_sent_or_answered_is_told() -> None:
+    """No path, no body, no key: an operation's id, a code, a time."""
+    told: list[Request] = []
+    async with (
+        scripted(answers({"code": KEY, "message": "hunter2000"}, 422)) as server,
+        _telling(server.url, told) as client,
+    ):
+        with pytest.raises(OctosyncError):
+            await client.call("apps.put_slot", {"slug": "secret-app", "capability": "chat"}, body={"key": "hunter2000"})
+    assert not any(word in repr(told) for word in (KEY, "hunter2000", "secret-app", "127.0.0.1"))
+
+
+# The budget.
+
+
+def _in_virtual_time(use: Callable[[Pacer], Coroutine[Any, Any, list[Budget]]], limit: int = 10) -> list[Budget]:
+    async def main() -> list[Budget]:
+        return await use(Pacer(limit, clock=virtual_clock))
+
+    return run_in_virtual_time(main())
+
+
+def test_the_budget_counts_what_is_under_way_and_what_is_still_in_the_window() -> None:
+    """Used, left, and the background's part of it; it is whole again when a window has passed."""
+
+    async def use(pacer: Pacer) -> list[Budget]:
+        seen = [pacer.budget]
+        held = [await pacer.acquire(priority) for priority in (Priority.READ, Priority.BACKGROUND, Priority.BACKGROUND)]
+        seen.append(pacer.budget)
+        held.pop().release()
+        held.pop().release(sent=False)
+        seen.append(pacer.budget)
+        held.pop().release()
+        await asyncio.sleep(WINDOW + 0.01)
+        return [*seen, pacer.budget]
+
+    seen = _in_virtual_time(use)
+    assert [(one.used, one.remaining, one.background_used) for one in seen] == [
+        (0, 10, 0),
+        (3, 7, 2),
+        (2, 8, 1),
+        (0, 10, 0),
+    ]
+    assert {(one.limit, one.background_limit, one.free_in, one.throttled_for) for one in seen} == {(10, 6, 0.0, 0.0)}
+
+
+def test_the_budget_says_when_the_next_place_is_free() -> None:
+    """At once, in so many seconds, or nobody knows, since it depends on an answer."""
+
+    async def use(pacer: Pacer) -> list[Budget]:
+        held = [await pacer.acquire(), await pacer.acquire()]
+        seen = [pacer.budget]
+        held.pop().release()
+        await asyncio.sleep(20)
+        return [*seen, pacer.budget]
+
+    under_way, answered = _in_virtual_time(use, limit=2)
+    assert under_way.free_in is None
+    assert answered.free_in == pytest.approx(WINDOW - 20)
+    assert under_way.remaining == answered.remaining == 0
+
+
+def test_throttled_time_is_counted_once_and_only_grows() -> None:
+    """The seconds for which the control plane wanted nothing sent, as far as they are over, overlapping ones once."""
+
+    async def use(pacer: Pacer) -> list[Budget]:
+        seen = [pacer.budget]
+        pacer.pause(30)
+        await asyncio.sleep(10)
+        pacer.pause(5)
+        pacer.pause(40)
+        seen.append(pacer.budget)
+        await asyncio.sleep(100)
+        seen.append(pacer.budget)
+        pacer.pause(7)
+        pacer.pause(0)
+        await asyncio.sleep(8)
+        return [*seen, pacer.budget]
+
+    seen = _in_virtual_time(use)
+    assert [one.throttled_seconds_total for one in seen] == [0.0, 10.0, 50.0, 57.0]
+    assert [one.throttled_for for one in seen] == [0.0, 40.0, 0.0, 0.0]
+
+
+def test_without_a_limit_nothing_is_counted() -> None:
+    """No limit: nothing left or used up, whatever was sent; the time of pauses is told all the same."""
+
+    async def use(pacer: Pacer) -> list[Budget]:
+        for _ in range(3):
+            (await pacer.acquire(Priority.BACKGROUND)).release()
+        pacer.pause(5)
+        return [pacer.budget]
+
+    (budget,) = _in_virtual_time(use, limit=0)
+    assert budget == Budget(limit=0, throttled_for=5.0)
+
+
+def test_a_client_tells_its_budget_and_a_429_counts_in_it() -> None:
+    """What every view of it sends is in one budget, and `Retry-After` is in the throttled time."""
+    seen: list[Budget] = []
+    script = [httpx.Response(429, headers={"Retry-After": "17"}), *(httpx.Response(200, json={}) for _ in range(2))]
+
+    async def main() -> None:
+        connection = Connection(url="https://api.octomil.com", requests_per_minute=10)
+        transport = httpx.MockTransport(lambda _: script.pop(0))
+        async with Octomil(connection, clock=virtual_clock, transport=transport) as client:
+            reading = asyncio.create_task(client.background.call("apps.get", {"slug": "a"}))
+            await let_run()
+            seen.append(client.budget)
+            await reading
+            await client.call("apps.get", {"slug": "a"})
+            seen.append(client.background.budget)
+
+    run_in_virtual_time(main())
+    assert [(one.used, one.background_used) for one in seen] == [(1, 1), (3, 2)]
+    assert [one.throttled_seconds_total for one in seen] == [0.0, 17.0]

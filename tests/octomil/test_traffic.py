@@ -1,0 +1,165 @@
+"""Traffic of all kinds, as the server sees it: in no window more than the limit or a share, however it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import random
+import tracemalloc
+from collections import deque
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
+
+from octosync.octomil import pacing, window
+from octosync.octomil.pacing import Pacer, Priority
+
+WINDOW = 60.0
+BACKGROUND, READ, WRITE = Priority.BACKGROUND, Priority.READ, Priority.WRITE
+
+
+def _pacer(limit: int, concurrency: int, percent_for_writes: int = 10) -> Pacer:
+    return Pacer(limit, concurrency=concurrency, percent_for_writes=percent_for_writes, clock=virtual_clock)
+
+
+@dataclass(slots=True)
+class _Server:
+    """Counts what arrived in the last 60 s, by priority, and keeps the most there ever was; it stores nothing older."""
+
+    arrived: deque[tuple[float, Priority]] = field(default_factory=deque)
+    total: int = 0
+    most: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("all", "reads", "background"), 0))
+
+    def take(self, priority: Priority) -> None:
+        now = virtual_clock()
+        self.total += 1
+        self.arrived.append((now, priority))
+        while self.arrived[0][0] <= now - WINDOW:
+            self.arrived.popleft()
+        groups = (("all", Priority.URGENT), ("reads", READ), ("background", BACKGROUND))
+        for group, lowest in groups:
+            self.most[group] = max(self.most[group], sum(one >= lowest for _, one in self.arrived))
+
+
+@dataclass(slots=True)
+class _Load:
+    """One request: when it is wanted, how long it travels, after which wait it is given up, and whether it leaves at all."""
+
+    wanted_at: float
+    priority: Priority
+    there: float
+    back: float
+    patience: float = float("inf")
+    leaves: bool = True
+
+
+async def _send(pacer: Pacer, server: _Server, load: _Load) -> None:
+    await asyncio.sleep(load.wanted_at)
+    try:
+        async with asyncio.timeout(load.patience if load.patience < 1e9 else None):
+            permit = await pacer.acquire(load.priority)
+    except TimeoutError:
+        return
+    await asyncio.sleep(load.there)
+    if load.leaves:
+        server.take(load.priority)
+    await asyncio.sleep(load.back)
+    permit.release(sent=load.leaves)
+
+
+_loads = st.lists(
+    st.builds(
+        _Load,
+        st.floats(0, 100),
+        st.sampled_from([READ, BACKGROUND, BACKGROUND, *Priority]),
+        st.floats(0, 5),
+        st.floats(0, 5),
+        st.one_of(st.just(float("inf")), st.floats(0, 100)),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=50,
+)
+
+
+@given(loads=_loads, limit=st.integers(1, 12), concurrency=st.integers(1, 6), percent=st.sampled_from([0, 10, 50]))
+@settings(max_examples=100, deadline=None)
+def test_no_window_ever_holds_more_than_a_share(loads: list[_Load], limit: int, concurrency: int, percent: int) -> None:
+    """Whatever is asked for, given up or lost: in no 60 s does the server see more of anything than there may be."""
+    server = _Server()
+
+    async def main() -> None:
+        pacer = _pacer(limit, concurrency, percent)
+        await asyncio.gather(*(_send(pacer, server, load) for load in loads))
+        budget = pacer.budget
+        assert 0 <= budget.background_used <= budget.used <= limit
+
+    run_in_virtual_time(main())
+    assert server.most["all"] <= limit
+    assert server.most["reads"] <= max(1, limit * (100 - percent) // 100)
+    assert server.most["background"] <= max(1, limit * min(60, 100 - percent) // 100)
+
+
+def _memory() -> int:
+    """Return the bytes that the pacer's own code holds."""
+    gc.collect()
+    files = [tracemalloc.Filter(inclusive=True, filename_pattern=module.__file__ or "") for module in (pacing, window)]
+    return sum(one.size for one in tracemalloc.take_snapshot().filter_traces(files).statistics("filename"))
+
+
+def test_a_day_of_traffic_stays_within_the_limit_and_leaves_nothing_behind() -> None:
+    """Re-reads without end, a feed, changes in bursts, 429s: no 60 s above the limit or a share, and no memory that grows."""
+    limit, hour, chance = 10, 3600.0, random.Random(7)  # noqa: S311 — the same every time
+    server = _Server()
+    waits: list[float] = []
+
+    async def one(pacer: Pacer, priority: Priority) -> None:
+        there, back = chance.uniform(0, 2), chance.uniform(0, 2)
+        await _send(pacer, server, _Load(0, priority, there, back, leaves=chance.random() > 0.01))
+
+    async def resync(pacer: Pacer) -> None:
+        while True:
+            await one(pacer, BACKGROUND)
+
+    async def feed(pacer: Pacer) -> None:
+        while True:
+            asked = virtual_clock()
+            await one(pacer, READ)
+            waits.append(virtual_clock() - asked)
+            await asyncio.sleep(30)
+
+    async def changes(pacer: Pacer) -> None:
+        while True:
+            await asyncio.sleep(chance.uniform(0, 900))
+            for priority in (READ, WRITE):
+                await asyncio.gather(*(one(pacer, priority) for _ in range(chance.randrange(6))))
+            if chance.random() < 0.1:
+                pacer.pause(30)
+
+    async def main() -> list[int]:
+        pacer = _pacer(limit, concurrency=5)
+        tasks = [asyncio.create_task(work(pacer)) for work in (*itertools.repeat(resync, 8), feed, changes)]
+        held = []
+        for until in (hour, 24 * hour):
+            await asyncio.sleep(until - virtual_clock())
+            held.append(_memory())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        pacer.close()
+        await let_run()
+        assert len(asyncio.all_tasks()) == 1
+        return held
+
+    tracemalloc.start()
+    try:
+        early, late = run_in_virtual_time(main())
+    finally:
+        tracemalloc.stop()
+    assert server.total > 0.6 * limit * 24 * 60 * 0.9, "background alone makes nearly full use of its share"
+    assert server.most == {"all": limit, "reads": 9, "background": 6}
+    assert max(waits) < 2 * WINDOW, "the feed is never pushed out by what is read in the background"
+    assert late < early + 16 * 1024
