@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from octosync.apply import Applied, Progress, Record, apply_plan
 from octosync.errors import GuardRefused, OctosyncError
-from octosync.model import App, Observation, Sensitivity, State
+from octosync.model import App, FreezeWindow, Observation, Sensitivity, State
 from octosync.octomil import Octomil, Reading, inquire, observe
 from octosync.plan import Action, Blocked, DeployPolicy, GuardPolicy, Holding, Plan, curiosity_of, judge, make_plan
 from octosync.plan.base import Base
@@ -36,6 +36,7 @@ async def look(
     base: Base | None = None,
     prune: bool = False,
     hold: Holding | None = None,
+    freeze: Sequence[FreezeWindow] = (),
     listed: Reading[dict[str, App]] | None = None,
     remembered: Callable[[Observation], Observation] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -43,8 +44,8 @@ async def look(
     """Read, plan, ask what the plan still has to know until it is whole, and judge it; change nothing.
 
     `authors_since` is how far back the org's activity is read for who changed what the plan would change back (None: not
-    at all). `base`, `prune` and `hold` are as for `make_plan`, `listed` as for `observe`. `remembered` adds what is known
-    already, so that it isn't asked again. Raises `RemoteError` where no app at all can be read.
+    at all). `base`, `prune`, `hold` and `freeze` are as for `make_plan`, `listed` as for `observe`. `remembered` adds what is
+    known already, so that it isn't asked again. Raises `RemoteError` where no app at all can be read.
     """
     curiosity = curiosity_of(policy, authors_since)
     wanted = desired if base is None else to_read(desired, base, prune=prune)
@@ -63,6 +64,7 @@ async def look(
             base=base,
             prune=prune,
             hold=hold,
+            freeze=freeze,
         )
 
     plan = planned()

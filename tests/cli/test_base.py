@@ -138,6 +138,52 @@ def test_a_change_of_octosync_yaml_changes_nothing_about_its_own_plan_but_a_noti
     assert "--changed-only" in api["notes"][0]
 
 
+ALWAYS = 'freeze: [{cron: "0 0 * * *", duration: 24h}]\n'
+
+
+def test_a_branch_can_not_lift_the_freeze_that_judges_it(team: Team) -> None:
+    """Main's windows hold, named by main's revision, and others in the branch are a notice; apply takes the merged file."""
+    team.configure(ALWAYS)
+    team.repo.commit("frozen")
+    team.repo.git("branch", "--force", "main")
+    team.declare("notes", name="Notes after")
+    team.repo.commit()
+    ran = team.type("plan", "--base", "main")
+    assert ran.code == 4
+    assert "after-the-merge" not in ran.stdout
+    team.configure("drift: {hold: 1h}\n")
+    team.repo.commit("thawed")
+    ran = team.type("plan", "--base", "main", "-o", "json")
+    document = json.loads(ran.stdout)
+    assert (ran.code, [one["guard"] for one in document["blocked"]]) == (4, ["frozen"])
+    window = f"({team.repo.git('rev-parse', 'main')[:12]}:octosync.yaml:5)"
+    assert window in document["blocked"][0]["message"]
+    assert [one["path"] for one in document["diagnostics"] if one["rule"] == "after-the-merge"] == ["freeze"]
+    assert team.type("apply", "--yes", "--base", "main").code == 0
+
+
+def test_a_freeze_that_a_branch_brings_is_in_force_after_the_merge(team: Team) -> None:
+    """It is a notice until then, and refuses nothing."""
+    team.configure(ALWAYS)
+    team.declare("notes", name="Notes after")
+    team.repo.commit()
+    assert team.rules() == ["after-the-merge"]
+    assert team.type("apply", "--yes", "--base", "main").code == 4
+
+
+def test_a_commit_lifts_a_freeze_where_the_configuration_lets_it(team: Team) -> None:
+    """`Octosync-Allow: frozen` counts where `guards.trailers` lists it, and by default it doesn't."""
+    for trailers, code in (("", 4), ("guards: {trailers: [frozen]}\n", 0)):
+        team.repo.switch("main")
+        team.configure(f"{ALWAYS}{trailers}")
+        team.repo.commit("rules")
+        team.repo.branch(f"change-{code}")
+        team.declare("notes", name=f"Notes {code}")
+        team.repo.commit("Now\n\nOctosync-Allow: frozen\n")
+        assert team.type("plan", "--base", "main").code == code
+    assert [one["guard"] for one in team.planned()["overrides"]] == ["frozen"]
+
+
 def test_what_main_changed_meanwhile_is_no_notice(team: Team) -> None:
     """Main's guards hold as they are now, and this branch is not blamed for having older ones."""
     team.repo.switch("main")

@@ -33,6 +33,7 @@ COMMAND_LINE_ONLY = {
     "--allow-during-canary",
     "--allow-live-traffic",
     "--allow-diverged",
+    "--allow-frozen",
     "--allow-rollback",
     "--prune",
     "--retry-rolled-back",

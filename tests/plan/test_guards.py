@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.states import deployed, desired_app, live_app, observation, plan_of
+from tests.support.states import NOW, deployed, desired_app, live_app, observation, plan_of
 
-from octosync.model import App, Canary, Deploy, OptimizationCheck, Optimize, RoutingStats, Section
+from octosync.model import App, Canary, Deploy, FreezeWindow, OptimizationCheck, Optimize, Origin, RoutingStats, Section
 from octosync.plan import (
     ALL,
     Blocked,
@@ -18,6 +19,7 @@ from octosync.plan import (
     curiosity_of,
     judge,
     overrides_of,
+    refused_actions,
 )
 
 
@@ -375,3 +377,83 @@ def test_overrides_that_are_in_force_are_told() -> None:
     """Whether they turn out to be needed or not."""
     policy = GuardPolicy(allow_during_canary=True, allow_live_traffic=True)
     assert [override.source for override in overrides_of(policy)] == ["--allow-during-canary", "--allow-live-traffic"]
+
+
+def freeze(hours: int = 60, **more: Any) -> FreezeWindow:
+    """Return a window that opens at noon of the day of `NOW`, once in a year."""
+    return FreezeWindow(cron="0 12 1 1 *", duration=timedelta(hours=hours), **more)
+
+
+def renamed(*slugs: str, **more: Any) -> Plan:
+    """Plan another name for each of these apps."""
+    return plan_of([desired_app(slug, fields={"name": "B"}) for slug in slugs], map(live_app, slugs), **more)
+
+
+def test_changes_inside_a_freeze_window_are_refused() -> None:
+    """The message has apps, changes, window and end; the way out is to wait; the flag lifts it."""
+    plan = renamed("a", "b", freeze=[freeze(origin=Origin("octosync.yaml", 7, 5))])
+    (blocked,) = judge(plan, GuardPolicy())
+    assert (blocked.guard, blocked.override, blocked.way_out) == ("frozen", "--allow-frozen", "Wait until then")
+    assert blocked.message == "a, b: 2 changes inside a freeze window (octosync.yaml:7), until 2030-01-04 00:00 UTC"
+    assert blocked.addresses == (App(slug="a").address, App(slug="b").address)
+    assert judge(plan, GuardPolicy(allow_frozen=True)) == ()
+    assert overrides_of(GuardPolicy(allow_frozen=True)) == (
+        Override(guard="frozen", value="", source="--allow-frozen"),
+    )
+
+
+def test_only_apps_that_are_frozen_and_change_are_refused() -> None:
+    """An exempt app isn't, and is named as what can go on; nor is one that is as declared."""
+    window = freeze(exempt=("sandbox-*",))
+    (blocked,) = judge(renamed("a", "sandbox-x", "sandbox-y", freeze=[window]), GuardPolicy())
+    assert blocked.message.startswith("a: 1 change inside a freeze window, until")
+    assert blocked.way_out == "Wait until then, or plan the others alone: --app sandbox-x --app sandbox-y"
+    assert judge(renamed("sandbox-x", freeze=[window]), GuardPolicy()) == ()
+    assert judge(plan_of(desired_app("a"), live_app("a"), freeze=[window]), GuardPolicy()) == ()
+    assert judge(renamed("a", freeze=[window], now=NOW - timedelta(seconds=1)), GuardPolicy()) == ()
+
+
+def test_apps_of_other_windows_are_refused_apart() -> None:
+    """Each refusal has its own end, and many apps are named by the first ones."""
+    many = [f"app-{number}" for number in range(9)]
+    plan = renamed(
+        *many,
+        "z",
+        *(f"free-{n}" for n in range(7)),
+        freeze=[freeze(1, exempt=("z", "free-*")), freeze(2, exempt=("app-*", "free-*"))],
+    )
+    first, second = judge(plan, GuardPolicy())
+    assert first.message.startswith("app-0, app-1, app-2, app-3, app-4 and 4 more: 9 changes inside")
+    assert (first.message[-20:], second.message[-20:]) == ("2030-01-01 13:00 UTC", "2030-01-01 14:00 UTC")
+    assert len(first.addresses) == 9
+    assert first.way_out == "Wait until then, or plan the others alone: 7 apps, with --app"
+
+
+def test_a_freeze_without_an_end_has_nothing_to_wait_for() -> None:
+    """It says so, and what can go on goes on."""
+    always = FreezeWindow(cron="* * * * *", duration=timedelta(hours=1), exempt=("b",))
+    (blocked,) = judge(renamed("a", freeze=[always]), GuardPolicy())
+    assert blocked.message.endswith("a freeze window, with no end in sight")
+    assert blocked.way_out is None
+    (blocked,) = judge(renamed("a", "b", freeze=[always]), GuardPolicy())
+    assert blocked.way_out == "Plan the others alone: --app b"
+
+
+@pytest.mark.parametrize("exempt", ["a", "b"])
+def test_a_move_out_of_or_into_a_frozen_app_is_refused_in_both(exempt: str) -> None:
+    """Half a move leaves the target nowhere, so neither app is one that can go on alone."""
+    wanted = [desired_app("a", targets=[]), desired_app("b", targets=["ios:x"])]
+    live = [live_app("a", targets=["ios:x"]), live_app("b", targets=[])]
+    (blocked,) = judge(plan_of(wanted, live, freeze=[freeze(exempt=(exempt,))]), GuardPolicy())
+    assert sorted(address.app for address in blocked.addresses) == ["a", "b"]
+    assert blocked.way_out == "Wait until then"
+
+
+def test_a_refused_update_is_marked_and_one_beside_a_refused_archive_is_not() -> None:
+    """Both have the app's address: a freeze is about each of them, the guard of archives about the archive."""
+    plan = plan_of(desired_app("a", fields={"name": "B"}, archived=True), live_app("a"), freeze=[freeze()])
+    kinds = {action.key: type(action).__name__ for action in plan.actions}
+    assert sorted(kinds.values()) == ["ArchiveApp", "UpdateApp"]
+    archives = judge(plan, GuardPolicy(max_archives=0, allow_frozen=True))
+    assert [kinds[key] for key in refused_actions(plan.actions, archives)] == ["ArchiveApp"]
+    assert len(refused_actions(plan.actions, judge(plan, GuardPolicy()))) == 2

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.states import deployed, desired_app, live_app, observation, plan_of, shown
 
-from octosync.model import Address, Canary, RoutingStats, State
+from octosync.model import Address, Canary, FreezeWindow, RoutingStats, State
 from octosync.plan import ActionKey, Blocked, GuardPolicy, Plan, RegisterTarget, RemoveTarget, judge, unblocked, without
 from octosync.plan.base import Base
 
@@ -137,6 +138,20 @@ def test_what_diverged_is_taken_out_alone() -> None:
     made = plan_of(tree, live, base=Base(state=State.of(base)))
     assert left(made, "diverged") == ["update app/a/slot/chat"]
     assert judge(made, GuardPolicy(), diverged=False) == ()
+
+
+def test_what_is_frozen_is_taken_out_whole_and_the_other_apps_go_on() -> None:
+    """Creates and updates of apps too, and a target that would come from a frozen app stays there."""
+    tree = [
+        desired_app("a", targets=[], fields={"description": "2"}),
+        desired_app("b", targets=["ios:1"], fields={"description": "2"}),
+        desired_app("c", targets=["ios:2"]),
+    ]
+    live = [live_app("a", targets=["ios:1"]), live_app("b")]
+    window = FreezeWindow(cron="0 0 * * *", duration=timedelta(days=1), exempt=("b",))
+    made = plan_of(tree, live, freeze=[window])
+    assert left(made, "frozen") == ["update app/b"]
+    assert judge(unblocked(made, judge(made, GuardPolicy())), GuardPolicy()) == ()
 
 
 def test_refusals_of_a_larger_plan_are_minded_where_they_are_about_this_one() -> None:

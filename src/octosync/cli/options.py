@@ -199,6 +199,7 @@ guard_options = stacked(
         help="Allow archiving apps that serve requests, and removing their slots and targets.",
     ),
     option("--allow-diverged", env=False, is_flag=True, help="Allow undoing what others changed on the control plane."),
+    option("--allow-frozen", env=False, is_flag=True, help="Allow changes of apps inside a freeze window."),
     option("--allow-rollback", env=False, is_flag=True, help="Allow going back from a base that is newer than this."),
 )
 

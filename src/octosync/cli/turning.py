@@ -54,6 +54,7 @@ class GuardFlags:
     allow_during_canary: bool = False
     allow_live_traffic: bool = False
     allow_diverged: bool = False
+    allow_frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +284,7 @@ def _guards(asked: Asked, gathered: Gathered) -> tuple[GuardPolicy, tuple[Overri
         allow_during_canary=flags.allow_during_canary,
         allow_live_traffic=flags.allow_live_traffic,
         allow_diverged=flags.allow_diverged,
+        allow_frozen=flags.allow_frozen,
     )
     rollback = asked.base.allow_rollback
     allowed = overrides_of(policy)
@@ -325,6 +327,7 @@ async def take_look(prepared: Prepared, remote: Octomil, waits: Waits) -> Turn:
             base=prepared.base,
             prune=prepared.asked.base.prune,
             hold=None if prepared.hold is None else Holding(span=prepared.hold),
+            freeze=prepared.gathered.configuration.freeze,
             progress=bar.advance,
         )
         waits.show = None
@@ -345,6 +348,7 @@ def look_away(prepared: Prepared) -> Turn:
         deploy=replace(prepared.deploy, previews=False),
         base=base,
         prune=prepared.asked.base.prune,
+        freeze=prepared.gathered.configuration.freeze,
     )
     return Turn(seen, plan, (*judge(plan, prepared.policy), *prepared.rollback))
 

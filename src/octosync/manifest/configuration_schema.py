@@ -103,11 +103,16 @@ _FREEZE = Record(
                 pattern=re.compile(r"\s*[0-9A-Za-z*/,#-]+(\s+[0-9A-Za-z*/,#-]+){4}\s*"),
                 meaning="a cron expression of five fields, as in `0 18 * * FRI`",
             ),
-            about="when the window opens",
+            about="when the window begins: minute, hour, day of the month, month, day of the week",
             required=True,
             example="0 18 * * FRI",
         ),
-        "duration": Field(shape=_DURATION, about="how long it stays closed to changes", required=True, example="60h"),
+        "duration": Field(
+            shape=_DURATION,
+            about="how long nothing is applied from then on, in elapsed time",
+            required=True,
+            example="60h",
+        ),
         "timezone": Field(
             shape=Text(
                 pattern=re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*"), meaning="a time zone such as Europe/Berlin"

@@ -186,7 +186,9 @@ class Pacer:
         try:
             return await admitted
         except asyncio.CancelledError:
-            if admitted.done() and not admitted.cancelled():  # cancelled in the very moment it was let in, or turned away
+            if (
+                admitted.done() and not admitted.cancelled()
+            ):  # cancelled in the very moment it was let in, or turned away
                 for permit in admitted.result() if admitted.exception() is None else ():
                     permit.release(sent=False)
             elif waiter in self._waiters:

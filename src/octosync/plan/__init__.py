@@ -26,6 +26,7 @@ from octosync.plan.actions import (
 )
 from octosync.plan.approval import Approval, read_approval, what_moved
 from octosync.plan.authors import LastChange, needs_author
+from octosync.plan.blocked import Blocked, refused_actions
 from octosync.plan.capabilities import DeployPolicy
 from octosync.plan.diff import field_changes
 from octosync.plan.document import (
@@ -40,8 +41,9 @@ from octosync.plan.document import (
 )
 from octosync.plan.document_schema import plan_schema
 from octosync.plan.findings import FINDINGS, Finding
+from octosync.plan.freezing import Freeze, freeze_of, freezes_of, frozen_until
 from octosync.plan.guard_table import GUARDS, Guard
-from octosync.plan.guards import ALL, Blocked, GuardPolicy, Override, curiosity_of, judge, overrides_of
+from octosync.plan.guards import ALL, GuardPolicy, Override, curiosity_of, judge, overrides_of
 from octosync.plan.holding import Held, Holding
 from octosync.plan.make import make_plan
 from octosync.plan.narrowing import unblocked, without
@@ -76,6 +78,7 @@ __all__ = [
     "EnableCapability",
     "FieldChange",
     "Finding",
+    "Freeze",
     "GitRevision",
     "Guard",
     "GuardPolicy",
@@ -103,6 +106,9 @@ __all__ = [
     "declared_of",
     "diagnostic_document",
     "field_changes",
+    "freeze_of",
+    "freezes_of",
+    "frozen_until",
     "in_force",
     "judge",
     "loosened",
@@ -112,6 +118,7 @@ __all__ = [
     "plan_document",
     "plan_schema",
     "read_approval",
+    "refused_actions",
     "trailer_of",
     "unblocked",
     "utc_text",

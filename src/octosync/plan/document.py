@@ -27,7 +27,8 @@ from octosync.model import (
 from octosync.plan.about import RunInfo
 from octosync.plan.actions import Absent, Action, EnableCapability, FieldChange, OptimizeCapability, Verb
 from octosync.plan.authors import LastChange, needs_author
-from octosync.plan.guards import Blocked, Override
+from octosync.plan.blocked import Blocked
+from octosync.plan.guards import Override
 from octosync.plan.holding import Held
 from octosync.plan.optimizing import Recommendation
 from octosync.plan.plan import Plan

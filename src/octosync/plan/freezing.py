@@ -69,6 +69,15 @@ def freezes_of(windows: Sequence[FreezeWindow], slugs: Iterable[str], now: datet
     return {slug: freeze for slug, freeze in found if freeze is not None}
 
 
+def freeze_words(freeze: Freeze) -> str:
+    """Name a freeze for people: `a freeze window (octosync.yaml:4), until 2026-11-30 05:00 UTC`; by then it is over."""
+    places = dict.fromkeys(f"{one.origin.file}:{one.origin.line}" for one in freeze.windows if one.origin is not None)
+    what = "a freeze window" if len(freeze.windows) == 1 else "freeze windows"
+    where = f" ({', '.join(places)})" if places else ""
+    over = freeze.until + timedelta(seconds=-freeze.until.second % 60)
+    return f"{what}{where}, {f'until {over:%Y-%m-%d %H:%M} UTC' if freeze.ends else 'with no end in sight'}"
+
+
 def is_exempt(window: FreezeWindow, slug: str) -> bool:
     """Say whether a window doesn't hold an app."""
     return any(fnmatchcase(slug, pattern) for pattern in window.exempt)

@@ -57,6 +57,12 @@ GUARDS: Final = _table(
         ("--allow-diverged", _line("diverged")),
     ),
     Guard(
+        "frozen",
+        "Changes of an app inside a freeze window, which `freeze` of octosync.yaml declares: its message says which, and until "
+        "when.",
+        ("wait for its end", "--allow-frozen", f"{_line('frozen')}, where `guards.trailers` of octosync.yaml lists it"),
+    ),
+    Guard(
         "rollback",
         "An apply with a base, or an attempt, that HEAD doesn't descend from: it would take back what was merged since.",
         ("--allow-rollback",),

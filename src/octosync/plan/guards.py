@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
 
-from octosync.model import Address, Deployment, Kind, Reason
+from octosync.model import Deployment, Kind, Reason
 from octosync.plan.actions import (
     Action,
     ArchiveApp,
     OptimizeCapability,
     RemoveTarget,
 )
+from octosync.plan.blocked import Blocked, so_many
+from octosync.plan.frozen import frozen
+from octosync.plan.moves import with_other_halves
 from octosync.plan.plan import Plan
 from octosync.plan.questions import UNSAFE_DURING_CANARY, UNSAFE_UNDER_TRAFFIC, Curiosity
 from octosync.plan.tally import COUNTED_FOR, Tally, removals_of
@@ -46,21 +49,7 @@ class GuardPolicy:
     allow_during_canary: bool = False
     allow_live_traffic: bool = False
     allow_diverged: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blocked:
-    """A guard's refusal: what is too much, the exact flag that allows it (None: nothing does), and what it is about.
-
-    `way_out` is what else helps; `look_at` is the app whose status tells when it does.
-    """
-
-    guard: str
-    message: str
-    override: str | None
-    way_out: str | None = None
-    look_at: str | None = None
-    addresses: tuple[Address, ...]
+    allow_frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +75,7 @@ def judge(plan: Plan, policy: GuardPolicy, also: Tally | None = None, *, diverge
         *_during_canary(plan, policy),
         *_live_traffic(plan, policy),
         *(_diverged(plan, policy) if diverged else ()),
+        *(() if policy.allow_frozen else frozen(plan)),
         *_archived(plan),
     )
 
@@ -127,6 +117,8 @@ def overrides_of(policy: GuardPolicy) -> tuple[Override, ...]:
         found.append(Override(guard="live-traffic", value="", source="--allow-live-traffic"))
     if policy.allow_diverged:
         found.append(Override(guard="diverged", value="", source="--allow-diverged"))
+    if policy.allow_frozen:
+        found.append(Override(guard="frozen", value="", source="--allow-frozen"))
     return tuple(found)
 
 
@@ -142,7 +134,7 @@ def _deletes(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Blocked]:
     if count > limit:
         yield Blocked(
             guard="deletes",
-            message=f"{_so_many(count, 'removal')}{_made_up(len(removals), more)}, {_at_most(limit, more)}",
+            message=f"{so_many(count, 'removal')}{_made_up(len(removals), more)}, {_at_most(limit, more)}",
             override=override,
             addresses=addresses,
         )
@@ -176,7 +168,7 @@ def _archives(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Blocked]
     if archives and count > limit:
         yield Blocked(
             guard="archives",
-            message=f"{_so_many(count, 'app')} would be archived{_made_up(len(archives), also.archives)}, "
+            message=f"{so_many(count, 'app')} would be archived{_made_up(len(archives), also.archives)}, "
             f"{_at_most(limit, also.archives)}: there is no way back",
             override=f"--allow-archives {count}",
             addresses=archives,
@@ -202,10 +194,10 @@ def _protected(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
     apps = sorted({action.address.app for action in hurt})
     yield Blocked(
         guard="protected",
-        message=f"{_so_many(len(hurt), 'deletion')} in protected "
+        message=f"{so_many(len(hurt), 'deletion')} in protected "
         f"{'apps' if len(apps) != 1 else 'app'} {', '.join(apps)} (annotation octosync.dev/protect)",
         override="--allow-protected",
-        addresses=_with_other_halves(hurt),
+        addresses=with_other_halves(hurt),
     )
 
 
@@ -219,11 +211,11 @@ def _during_canary(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
             shown = ", ".join(_progress(one) for one in running)
             yield Blocked(
                 guard="during-canary",
-                message=f"{slug}: {_so_many(len(hurt), 'change')} while a canary runs: {shown}",
+                message=f"{slug}: {so_many(len(hurt), 'change')} while a canary runs: {shown}",
                 override="--allow-during-canary",
                 way_out="Wait until it is complete",
                 look_at=slug,
-                addresses=_with_other_halves(hurt),
+                addresses=with_other_halves(hurt),
             )
 
 
@@ -256,17 +248,10 @@ def _live_traffic(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
             fate = "be archived" if any(isinstance(one, ArchiveApp) for one in hurt) else "lose a slot or target"
             yield Blocked(
                 guard="live-traffic",
-                message=f"{slug} has had {_so_many(requests, 'request')} (routing statistics), and would {fate}",
+                message=f"{slug} has had {so_many(requests, 'request')} (routing statistics), and would {fate}",
                 override="--allow-live-traffic",
-                addresses=_with_other_halves(hurt),
+                addresses=with_other_halves(hurt),
             )
-
-
-def _with_other_halves(actions: Iterable[Action]) -> tuple[Address, ...]:
-    """Name actions, and the other halves of the moves among them: these can't happen without."""
-    actions = tuple(actions)
-    halves = [action.moves_to for action in actions if isinstance(action, RemoveTarget) and action.moves_to is not None]
-    return (*(action.address for action in actions), *halves)
 
 
 def _archived(plan: Plan) -> Iterator[Blocked]:
@@ -279,7 +264,3 @@ def _archived(plan: Plan) -> Iterator[Blocked]:
             way_out="Declare `spec.archived: true` there, or remove the manifests.",
             addresses=plan.archived_undeclared,
         )
-
-
-def _so_many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

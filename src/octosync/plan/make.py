@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from octosync.contract import Contract
-from octosync.model import Address, App, Diagnostic, Kind, Observation, Questions, Reason, State
+from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observation, Questions, Reason, State
 from octosync.plan.actions import Action
 from octosync.plan.authors import last_changes
 from octosync.plan.base import Base
 from octosync.plan.capabilities import Capabilities, DeployPolicy, propose_capabilities
+from octosync.plan.freezing import freezes_of
 from octosync.plan.holding import Held, Holding, held_until, unheld
 from octosync.plan.moves import held_by_orphans, held_by_released, held_elsewhere, hold_back_halves, link_moves
 from octosync.plan.notices import notices_of, renames
@@ -36,10 +37,12 @@ def make_plan(
     base: Base | None = None,
     prune: bool = False,
     hold: Holding | None = None,
+    freeze: Sequence[FreezeWindow] = (),
 ) -> Plan:
     """Make the plan that turns live state into desired state, touching nothing that is not declared.
 
-    `now` (with a zone) decides which suspensions are in force. Apps that could not be read become the plan's `errors`. What
+    `now` (with a zone) decides which suspensions and which windows of `freeze` are in force: what is frozen is planned all the
+    same, and for the guards to judge. Apps that could not be read become the plan's `errors`. What
     has to be asked for a whole plan, as far as `curiosity` goes, are its `questions`.
 
     With a `base`, what it declared and the manifests no longer do is removed, and its apps that are gone are archived with
@@ -92,6 +95,7 @@ def make_plan(
         recommendations=optimized.recommendations,
         last_changes=last_changes(shown, live, compared.drifted),
         canaries=tuple(one for app in live.state for one in app.deployments if one.canary is not None),
+        frozen=freezes_of(freeze, sorted({action.address.app for action in actions}), now),
         traffic={slug: stats.total for slug, stats in sorted(live.routing.items()) if stats.total},
         questions=questions,
         requests_used=live.requests,

@@ -76,6 +76,13 @@ def _other_half(action: Action) -> Address | None:
     return None
 
 
+def with_other_halves(actions: Iterable[Action]) -> tuple[Address, ...]:
+    """Name actions, and the other halves of the moves among them: these can't happen without."""
+    actions = tuple(actions)
+    halves = [half for action in actions if (half := _other_half(action)) is not None]
+    return tuple(dict.fromkeys((*(action.address for action in actions), *halves)))
+
+
 def held_elsewhere(actions: tuple[Action, ...], live: Iterable[App]) -> tuple[Diagnostic, ...]:
     """Warn of registrations that the control plane will refuse: another app holds the target, and nothing takes it away."""
     leaving = {(a.platform, a.identifier) for a in actions if isinstance(a, RemoveTarget)}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from octosync.model import Address, Reason
-from octosync.plan.actions import Action, ActionKey, ArchiveApp, CreateApp, RegisterTarget, RemoveTarget, UpdateApp
-from octosync.plan.guards import Blocked
+from octosync.model import Address
+from octosync.plan.actions import Action, ActionKey, ArchiveApp, RegisterTarget, RemoveTarget
+from octosync.plan.blocked import Blocked, minds
 from octosync.plan.plan import Plan
 from octosync.plan.tally import REMOVALS
 
@@ -41,11 +41,8 @@ def _refused(actions: Iterable[Action], blocked: Blocked) -> Iterator[Action]:
                 refuses = isinstance(action, ArchiveApp)
             case "archived":
                 refuses = action.address.app in apps
-            case "diverged":
-                refuses = action.address in addresses and action.reason is Reason.DIVERGED
             case _:
-                # An app's create or update has the address of its archive, and these guards mind the archive alone.
-                refuses = action.address in addresses and not isinstance(action, CreateApp | UpdateApp)
+                refuses = action.address in addresses and minds(blocked.guard, action)
         if refuses or not addresses:
             yield action
 

@@ -10,6 +10,7 @@ from octosync.errors import OctosyncError
 from octosync.model import Address, Deployment, Diagnostic, Kind, Questions, Section, State
 from octosync.plan.actions import Action, ActionKey, Verb
 from octosync.plan.authors import LastChange
+from octosync.plan.freezing import Freeze
 from octosync.plan.holding import Held
 from octosync.plan.optimizing import Recommendation
 
@@ -46,8 +47,9 @@ class Plan:
     `held` changes wait for their time. `drifted` are the objects that somebody changed on the control plane, held or not,
     for what is known with a base. `live_counts` says how many live objects of each kind were read; `fingerprints`
     cover every object that was compared. `recommendations` are better variants that it does not roll out, `last_changes`
-    who made what it would change back. `canaries` and `traffic` are what guards judge by: running canaries, and how many
-    requests an app had. `questions` are what it still has to know; until they are answered, it is a draft.
+    who made what it would change back. `canaries`, `traffic` and `frozen` are what guards judge by: running canaries, how
+    many requests an app had, and which apps that it acts on are inside a freeze window. `questions` are what it still has to
+    know; until they are answered, it is a draft.
     """
 
     desired: State
@@ -65,6 +67,7 @@ class Plan:
     last_changes: Mapping[Address, LastChange] = field(default_factory=dict)
     canaries: tuple[Deployment, ...] = ()
     traffic: Mapping[str, int] = field(default_factory=dict)
+    frozen: Mapping[str, Freeze] = field(default_factory=dict)
     questions: Questions = field(default_factory=Questions)
     requests_used: int = 0
 

@@ -10,6 +10,7 @@ from octosync.contract import preset_of
 from octosync.model import Address, App, JsonObject, JsonValue, Kind, Origin, Reason, Sensitivity
 from octosync.plan import (
     Action,
+    ActionKey,
     ArchiveApp,
     CreateApp,
     DeleteInferenceConfig,
@@ -23,7 +24,6 @@ from octosync.plan import (
     PutSlot,
     RegisterTarget,
     RemoveTarget,
-    UpdateApp,
     Verb,
     declared_of,
     needs_author,
@@ -82,7 +82,7 @@ def group_of(
     app: App,
     *,
     unchanged: Sequence[Address],
-    blocked: frozenset[Address],
+    blocked: frozenset[ActionKey],
     sensitivity: Sensitivity,
     full: bool,
     last_changes: Mapping[Address, LastChange],
@@ -151,13 +151,12 @@ def column(texts: Iterable[str], *, widest: int = _WIDEST) -> int:
 def _row(  # noqa: PLR0917 — an action, and how a row shows it
     action: Action,
     file: str,
-    blocked: frozenset[Address],
+    blocked: frozenset[ActionKey],
     sensitivity: Sensitivity,
     limit: int | None,
     last_changes: Mapping[Address, LastChange],
 ) -> Row:
-    # An app's update has the address of its archive, and no guard minds it.
-    mark = "!" if action.address in blocked and not isinstance(action, UpdateApp) else " "
+    mark = "!" if action.key in blocked else " "
     details = (*_author(action, last_changes), *_details(action, sensitivity, limit))
     return Row(
         left=f"{mark} {SYMBOLS[action.verb]} {_done_to(action)}",

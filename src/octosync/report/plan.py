@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from octosync.model import Address, Diagnostic, Sensitivity
-from octosync.plan import Action, Blocked, Held, Override, Plan, RunInfo, all_diagnostics
+from octosync.plan import Action, Blocked, Held, Override, Plan, RunInfo, all_diagnostics, refused_actions
 from octosync.report.blocked import blocked_lines, override_words
 from octosync.report.capabilities import recommendation_lines
 from octosync.report.changes import Group, group_lines, group_of
@@ -92,7 +92,7 @@ def _errors(plan: Plan, ink: Ink) -> Iterator[str]:
 
 def groups_of(plan: Plan, blocked: Sequence[Blocked], sensitivity: Sensitivity, *, full: bool) -> tuple[Group, ...]:
     """Make the groups of all apps that have rows: of those that change, and with `full` of those that don't."""
-    marked = frozenset(address for one in blocked for address in one.addresses)
+    marked = refused_actions(plan.actions, blocked)
     actions: dict[str, tuple[Action, ...]] = dict(plan.by_app())
     held: dict[str, list[Held]] = {}
     for one in plan.held:

@@ -12,7 +12,7 @@ from typing import Final
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, Diagnostic, Origin, Outcome, Severity, Standing, Status
-from octosync.plan import Action, Blocked, RunInfo, declared_of, way_out_of
+from octosync.plan import Action, Blocked, RunInfo, declared_of, refused_actions, way_out_of
 from octosync.report.changes import group_of
 from octosync.report.ended import Ended
 from octosync.report.error import request_ids, with_requests
@@ -135,10 +135,10 @@ def _changes(ended: Ended) -> Iterator[Remark]:
     planned = ended.planned
     if planned is None:
         return
-    refused = {address for one in planned.blocked for address in one.addresses}
+    refused = refused_actions(planned.plan.actions, planned.blocked)
     outcomes = {(one.address, one.verb): one for one in ended.applied.outcomes} if ended.applied is not None else {}
     for action in planned.plan.actions:
-        if action.address not in refused:
+        if action.key not in refused:
             yield _change(planned, action, outcomes.get((action.address, action.verb.value)))
     yield from _waited(planned, ended.applied.waited or () if ended.applied is not None else ())
 
