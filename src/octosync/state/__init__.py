@@ -12,10 +12,11 @@ from octosync.state.base import Cursor
 from octosync.state.journal import DEFAULT_PATH, Journal
 from octosync.state.recorded import RecordedRuns
 from octosync.state.sealing import Sealed
-from octosync.state.watch import WatchState
+from octosync.state.watch import KEPT_FOR, WatchState
 
 __all__ = [
     "DEFAULT_PATH",
+    "KEPT_FOR",
     "Approvable",
     "Approved",
     "Cursor",

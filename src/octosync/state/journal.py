@@ -18,6 +18,7 @@ from typing import Final
 from octosync.model import Address, Outcome
 from octosync.state.recorded import RecordedRuns
 from octosync.state.schema import bring_up
+from octosync.state.times import journal_time_text
 
 DEFAULT_PATH: Final = Path(".octosync/state.db")
 
@@ -41,7 +42,7 @@ class Journal(RecordedRuns):
         run = f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self._write(
             "insert into run (id, started_at, control_plane, org_id, digest) values (?, ?, ?, ?, ?)",
-            (run, _text(at), control_plane, org_id, digest),
+            (run, journal_time_text(at), control_plane, org_id, digest),
         )
         return run
 
@@ -49,19 +50,26 @@ class Journal(RecordedRuns):
         """Record that an action is about to be sent."""
         self._write(
             "insert into action (run, number, address, verb, operation, begun_at) values (?, ?, ?, ?, ?, ?)",
-            (run, number, str(address), verb, operation, _text(at)),
+            (run, number, str(address), verb, operation, journal_time_text(at)),
         )
 
     def end_action(self, run: str, number: int, outcome: Outcome, at: datetime) -> None:
         """Record what became of an action that was begun; not its message, which may quote values."""
         self._write(
             "update action set ended_at = ?, status = ?, reference = ?, request_ids = ? where run = ? and number = ?",
-            (_text(at), outcome.status.value, outcome.reference, " ".join(outcome.request_ids), run, number),
+            (
+                journal_time_text(at),
+                outcome.status.value,
+                outcome.reference,
+                " ".join(outcome.request_ids),
+                run,
+                number,
+            ),
         )
 
     def end_run(self, run: str, exit_code: int, at: datetime) -> None:
         """Record that a run ended by itself."""
-        self._write("update run set ended_at = ?, exit_code = ? where id = ?", (_text(at), exit_code, run))
+        self._write("update run set ended_at = ?, exit_code = ? where id = ?", (journal_time_text(at), exit_code, run))
 
     @property
     def database(self) -> sqlite3.Connection:
@@ -105,7 +113,3 @@ def _make_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.name == DEFAULT_PATH.parent.name:
         (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-
-
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds")

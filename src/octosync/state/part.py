@@ -17,9 +17,9 @@ class Part:
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        with journal.documented():
-            (key,) = journal.database.execute("select key from seal").fetchone()
-        self._seals = Seals(key)
+        with self._reading("the key of what is sealed") as database:
+            (key,) = database.execute("select key from seal").fetchone()
+            self._seals = Seals(key)
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[sqlite3.Connection]:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 from octosync.errors import OctosyncError
 from octosync.model import JournalledAction, JournalledRun, Status
 from octosync.state.schema import READABLE, VERSION
+from octosync.state.times import time_of
 
 
 class RecordedRuns:
@@ -101,7 +102,7 @@ class RecordedRuns:
 
 def _run(row: Sequence[Any]) -> JournalledRun:
     id_, started_at, ended_at, *rest = row
-    return JournalledRun(id_, _time(started_at), _time_or_none(ended_at), *rest)
+    return JournalledRun(id_, time_of(started_at), _time_or_none(ended_at), *rest)
 
 
 def _action(row: Sequence[Any]) -> JournalledAction:
@@ -111,7 +112,7 @@ def _action(row: Sequence[Any]) -> JournalledAction:
         address,
         verb,
         operation,
-        _time(begun_at),
+        time_of(begun_at),
         _time_or_none(ended_at),
         None if status is None else Status(status),
         reference,
@@ -119,9 +120,5 @@ def _action(row: Sequence[Any]) -> JournalledAction:
     )
 
 
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
 def _time_or_none(text: str | None) -> datetime | None:
-    return None if text is None else _time(text)
+    return None if text is None else time_of(text)

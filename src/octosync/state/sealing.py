@@ -39,7 +39,13 @@ class Sealed(str):
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Sealed):
             return self.digest == other.digest
-        return self._seals.may_be_of(other) and hmac.compare_digest(self._seals.digest_of(other), self.digest)
+        if not self._seals.may_be_of(other):
+            return False
+        try:
+            digest = self._seals.digest_of(other)
+        except (TypeError, ValueError):  # no JSON, such as NaN
+            return False
+        return hmac.compare_digest(digest, self.digest)
 
     def __ne__(self, other: object) -> bool:
         return not self == other

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from octosync.model import Address, Kind, Status
@@ -12,8 +12,9 @@ from octosync.plan import ControlPlane, Verb
 from octosync.state.asked import Asked
 from octosync.state.base import Remembered
 from octosync.state.noticed import Noticed
-from octosync.state.times import time_text
+from octosync.state.times import journal_time_text, time_text
 
+KEPT_FOR: Final = timedelta(days=90)
 MOST_RUNS: Final = 10_000
 _PRUNED_AT_ONCE: Final = 500  # so that another process waits for moments only
 
@@ -41,17 +42,18 @@ class WatchState(Remembered, Noticed, Asked):
                 "select action.address from action join run on run.id = action.run where action.ended_at >= ? "
                 "and action.verb = ? and action.status = ? and run.control_plane = ? "
                 "and (run.org_id is null or ? in ('', run.org_id))",
-                (time_text(since), verb.value, Status.DONE.value, plane.url, plane.org_id or ""),
+                (journal_time_text(since), verb.value, Status.DONE.value, plane.url, plane.org_id or ""),
             )
             return [Address.parse(address) for (address,) in rows]
 
     def prune(self, before: datetime, *, runs: int = MOST_RUNS) -> None:
-        """Drop what is older than a time: runs, heals, unused approvals, ended holds; and all but so many of the newest runs.
+        """Drop runs, heals, unused approvals and ended holds older than a time, and all but so many of the newest runs.
 
-        What is remembered of apps and of drift stays. The room is given back to the file system.
+        To be called now and then, with `KEPT_FOR` ago. What is remembered of apps and of drift stays. The room is given
+        back to the file system.
         """
         limit = time_text(before)
-        while self._prune_runs(limit, runs):
+        while self._prune_runs(journal_time_text(before), runs):
             pass
         with self.journal.transaction() as database:
             database.execute("delete from heal where at < ?", (limit,))
@@ -75,7 +77,7 @@ class WatchState(Remembered, Noticed, Asked):
             database = self.journal.database
             (kind,) = database.execute("pragma auto_vacuum").fetchone()
             if kind:
-                database.execute("pragma incremental_vacuum").fetchall()
+                database.executescript("pragma incremental_vacuum")  # `execute` would take one page and stop
             else:  # made by an earlier version: that takes the whole file once
                 database.execute("pragma auto_vacuum = incremental")
                 database.execute("vacuum")

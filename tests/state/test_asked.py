@@ -1,0 +1,85 @@
+"""What people asked of a watch: kept until it is taken back, an approval for exactly one thing, once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from tests.support.states import NOW, ORG
+
+from octosync.model import Address, Hold, Suspended
+from octosync.plan import ControlPlane
+from octosync.state import Approved, Journal, WatchState
+
+PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
+STAGING = ControlPlane(url="https://staging.example/api/v1", org_id=ORG)
+SLOT, TARGET = Address.of_slot("a", "chat"), Address.of_target("a", "ios", "1")
+
+
+def hold(app: str, hours: int = 1, reason: str = "incident") -> Hold:
+    return Hold(app=app, until=NOW + timedelta(hours=hours), reason=reason, at=NOW)
+
+
+def test_holds_are_kept_over_a_restart(path: Path) -> None:
+    """Each with its end, reason and time; the latest of an app counts, and a release ends it."""
+    with Journal(path) as journal:
+        memory = WatchState(journal)
+        for one in (hold("b"), hold("a"), hold("b", 4, "a longer incident"), hold("c")):
+            memory.hold(one)
+        memory.release("c")
+        memory.release("never held")
+    with Journal(path) as journal:
+        assert WatchState(journal).holds() == (hold("a"), hold("b", 4, "a longer incident"))
+
+
+def test_the_suspension_is_kept_over_a_restart(path: Path) -> None:
+    """Since when and why, the latest; until it is taken back."""
+    with Journal(path) as journal:
+        assert WatchState(journal).suspension() is None
+        WatchState(journal).suspend(NOW, "maintenance")
+        WatchState(journal).suspend(NOW + timedelta(hours=1), "longer maintenance")
+    with Journal(path) as journal:
+        memory = WatchState(journal)
+        assert memory.suspension() == Suspended(at=NOW + timedelta(hours=1), reason="longer maintenance")
+        memory.resume()
+        assert memory.suspension() is None
+
+
+def test_an_approval_is_for_exactly_that(memory: WatchState) -> None:
+    """Another object, another verb, another substance, another guard or control plane is not approved by it."""
+    memory.approve(PLANE, "deletes", [(SLOT, "delete", "as it is")], NOW)
+    asked = [
+        (SLOT, "delete", "as it is"),
+        (SLOT, "delete", "as it is now"),
+        (SLOT, "update", "as it is"),
+        (TARGET, "delete", "as it is"),
+    ]
+    assert memory.approved(PLANE, "deletes", asked) == {asked[0]}
+    assert memory.approved(PLANE, "protected", asked) == frozenset()
+    assert memory.approved(STAGING, "deletes", asked) == frozenset()
+    assert memory.approvals(PLANE) == (Approved("deletes", SLOT, "delete", NOW),)
+    assert memory.approvals(STAGING) == ()
+
+
+def test_an_approval_is_used_once(memory: WatchState) -> None:
+    """What is used up is approved for no guard any more; what is planned otherwise by then uses up nothing."""
+    both = [(SLOT, "delete", "1"), (TARGET, "delete", "2")]
+    memory.approve(PLANE, "deletes", both, NOW)
+    memory.approve(PLANE, "protected", both[:1], NOW)
+    memory.use(PLANE, [(TARGET, "delete", "other")])
+    memory.use(STAGING, both)
+    assert memory.approved(PLANE, "deletes", both) == set(both)
+    memory.use(PLANE, both[:1])
+    assert memory.approved(PLANE, "deletes", both) == {both[1]}
+    assert memory.approved(PLANE, "protected", both) == frozenset()
+
+
+def test_a_further_approval_replaces_the_one_before(memory: WatchState) -> None:
+    """A guard's approval is what it blocks now: what it blocked before is not approved besides."""
+    memory.approve(PLANE, "deletes", [(SLOT, "delete", "1")], NOW)
+    memory.approve(PLANE, "archives", [(Address.of_app("b"), "archive", "1")], NOW)
+    memory.approve(PLANE, "deletes", [(TARGET, "delete", "2")], NOW)
+    assert [(one.guard, one.address) for one in memory.approvals(PLANE)] == [
+        ("archives", Address.of_app("b")),
+        ("deletes", TARGET),
+    ]

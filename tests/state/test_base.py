@@ -1,0 +1,193 @@
+"""The base: what is remembered of declared apps comes back as it was, of one control plane, and never as less."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from tests.support.declared_apps import declared_apps
+from tests.support.states import NOW, ORG, desired_app
+
+from octosync.errors import OctosyncError
+from octosync.model import Address, App, Sensitivity
+from octosync.plan import ControlPlane
+from octosync.state import Cursor, Journal, WatchState
+from octosync.state.declared import app_document, app_of
+from octosync.state.documents import bytes_of, document_of
+
+PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
+NOTHING_SENSITIVE = Sensitivity(())
+
+
+def plain(app: App) -> bytes:
+    """Write an app with its types: in these bytes 1 is not 1.0, which equality of apps would not tell."""
+    return bytes_of(app_document(app, lambda value: value))
+
+
+@given(declared_apps())
+def test_an_app_comes_back_as_it_was(app: App) -> None:
+    """Every field, place, time and type of a declared app is the same after writing and reading it, and so are the bytes."""
+    again = app_of(document_of(plain(app)), lambda value: value)  # type: ignore[arg-type,return-value]
+    assert again == app
+    assert plain(again) == plain(app)
+
+
+@settings(max_examples=50)  # each makes a file
+@given(declared_apps("a"), declared_apps("b"))
+def test_what_is_remembered_is_there_after_a_restart(one: App, other: App) -> None:
+    """Apps are read back from the file as they were, the latest of each, in slug order."""
+    with TemporaryDirectory() as folder:
+        with Journal(Path(folder) / "state.db") as journal:
+            for app in (other, App(slug="a"), one):
+                WatchState(journal).remember(PLANE, app, NOTHING_SENSITIVE)
+        with Journal(Path(folder) / "state.db") as journal:
+            base = WatchState(journal).base(PLANE, sensitivity=NOTHING_SENSITIVE)
+    assert list(base.items()) == [("a", one), ("b", other)]
+    assert [plain(app) for app in base.values()] == [plain(one), plain(other)]
+
+
+def test_what_is_remembered_again_is_not_written_again(memory: WatchState) -> None:
+    """An app that is as it was remembered costs no write: a full read of an org in sync leaves the file alone."""
+    app = desired_app("a", config={"api_key": "hunter2"})
+    memory.remember(PLANE, app)
+    before = memory.journal.database.total_changes
+    memory.remember(PLANE, app)
+    (of_base,) = memory.base(PLANE).values()
+    memory.remember(PLANE, of_base)
+    assert memory.journal.database.total_changes == before
+
+
+def test_another_control_plane_has_another_base(memory: WatchState) -> None:
+    """Of another URL or org nothing is remembered, nothing is whole, and it can be told of which ones something is."""
+    memory.remember(PLANE, desired_app("a"))
+    memory.set_whole(PLANE, whole=True)
+    memory.set_cursor(PLANE, Cursor("evt_1", NOW))
+    memory.healed(PLANE, Address.of_app("a"), NOW)
+    for other in (
+        ControlPlane(url="https://staging.example/api/v1", org_id=ORG),
+        ControlPlane(url=PLANE.url, org_id="org-2"),
+        ControlPlane(url=PLANE.url),
+    ):
+        assert memory.base(other) == {}
+        assert not memory.is_whole(other)
+        assert memory.cursor(other) is None
+        assert memory.heals(other, NOW) == {}
+        memory.forget(other, "a")
+        memory.set_cursor(other, Cursor("evt_2", NOW))
+    assert memory.planes() == (PLANE,)
+    assert memory.cursor(PLANE) == Cursor("evt_1", NOW)
+    assert list(memory.base(ControlPlane(url=PLANE.url, org_id=ORG, context="production"))) == ["a"]
+
+
+def test_an_app_is_forgotten_whole(memory: WatchState) -> None:
+    """Neither what was declared of it is left, nor its drift, nor what was healed of it; other apps stay as they are."""
+    for slug in ("a", "b"):
+        memory.remember(PLANE, desired_app(slug))
+        memory.see_drift(PLANE, slug, {Address.of_app(slug): "print"}, NOW)
+        memory.healed(PLANE, Address.of_app(slug), NOW)
+        memory.contest(PLANE, Address.of_app(slug), NOW)
+    memory.forget(PLANE, "a")
+    assert list(memory.base(PLANE)) == ["b"]
+    assert list(memory.drift(PLANE)) == ["b"]
+    assert list(memory.heals(PLANE, NOW)) == [Address.of_app("b")]
+    assert list(memory.contested(PLANE)) == [Address.of_app("b")]
+
+
+def test_a_new_file_is_not_whole(memory: WatchState) -> None:
+    """Before every declared app was taken up once nothing counts as removed; that it is so is kept, and can be taken back."""
+    assert not memory.is_whole(PLANE)
+    memory.remember(PLANE, desired_app("a"))
+    assert not memory.is_whole(PLANE)
+    memory.set_whole(PLANE, whole=True)
+    assert memory.is_whole(PLANE)
+    memory.set_whole(PLANE, whole=False)
+    assert not memory.is_whole(PLANE)
+
+
+def test_the_cursor_is_kept(memory: WatchState) -> None:
+    """How far the feed was followed is as it was put last; None is as if it never had been."""
+    for cursor in (Cursor("evt_1", NOW), Cursor("evt_2", NOW + timedelta(microseconds=1)), None):
+        memory.set_cursor(PLANE, cursor)
+        assert memory.cursor(PLANE) == cursor
+
+
+def test_what_a_later_version_added_is_passed_over() -> None:
+    """A key that this version does not know changes nothing of what it does."""
+    app = desired_app("a", targets=["ios:1"], slots={"chat": {}}, deploy={"chat": "production"}, config={})
+    document = document_of(plain(app))
+    for one in (
+        document, document["targets"][0], document["slots"][0], document["slots"][0]["deploy"], document["inference_config"]
+    ):  # fmt: skip
+        one["later"] = {"whatever": 1}
+    assert app_of(document, lambda value: value) == app  # type: ignore[arg-type,return-value]
+
+
+def lacks(key: str) -> Callable[[dict[str, object]], object]:
+    return lambda document: document.pop(key)
+
+
+def holds(key: str, value: object) -> Callable[[dict[str, object]], object]:
+    return lambda document: document.update({key: value})
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        *(lacks(key) for key in document_of(plain(App(slug="a")))),
+        holds("slug", "b"),
+        holds("slots", None),
+        holds("slots", [{}]),
+        holds("targets", {}),
+        holds("fields", {}),
+        holds("fields", [{}, [[["x"], "00"]]]),
+        holds("fields", [{"x": "value"}, [[["x"], "00"]]]),
+        holds("archived", "no"),
+        holds("whole", ["everything"]),
+        holds("suspension", {"until": "tomorrow"}),
+        holds("inference_config", {"config": 1, "origin": None}),
+        holds("origin", ["file"]),
+    ],
+)
+def test_an_unreadable_row_is_never_taken_for_nothing(
+    memory: WatchState, path: Path, spoil: Callable[[dict[str, object]], object]
+) -> None:
+    """It is an error that names file and app, quotes nothing of it and says what to do, as if it were not there it is never."""
+    memory.remember(PLANE, desired_app("a", fields={"description": "quotable"}))
+    (data,) = memory.journal.database.execute("select document from base").fetchone()
+    document = document_of(data)
+    spoil(document)
+    memory.journal.database.execute("update base set document = ?", (bytes_of(document),))
+    with pytest.raises(OctosyncError) as raised:
+        memory.base(PLANE)
+    assert raised.value.reference == "state-unreadable"
+    assert f"{path}: what is remembered of app `a` can't be read" in raised.value.message
+    assert "quotable" not in raised.value.message
+    assert any("move it away" in hint for hint in raised.value.hints)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
+def test_a_row_of_garbage_is_the_same_error(memory: WatchState, data: bytes) -> None:
+    """Bytes that are no document, or one without end, are an unreadable row too."""
+    memory.remember(PLANE, desired_app("a"))
+    memory.journal.database.execute("update base set document = ?", (data,))
+    with pytest.raises(OctosyncError, match="state-unreadable"):
+        memory.base(PLANE)
+
+
+@pytest.mark.parametrize("table", ["base", "plane", "hold", "seal"])
+def test_a_lost_table_is_an_error(path: Path, table: str) -> None:
+    """A file without one of its tables is unusable, not one in which nothing is remembered."""
+    use_of: dict[str, Callable[[WatchState], object]] = {"hold": WatchState.holds, "seal": WatchState.holds}
+    use_of |= dict.fromkeys(("base", "plane"), lambda memory: memory.base(PLANE))
+    with Journal(path) as journal:
+        WatchState(journal).remember(PLANE, desired_app("a"))
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f"drop table {table}")
+    with Journal(path) as journal, pytest.raises(OctosyncError, match=f"no such table: {table}"):
+        use_of[table](WatchState(journal))

@@ -1,0 +1,126 @@
+"""Several processes on one file, one that is killed, and a disk that is full."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.support.states import NOW, ORG, desired_app
+
+from octosync.model import Address
+from octosync.plan import ControlPlane
+from octosync.state import Journal, RecordedRuns, WatchState
+
+PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
+LARGEST = 400_000  # bytes that the full disk has room for
+
+_BEGIN = f"""
+import sys
+from datetime import UTC, datetime
+from itertools import count
+from octosync.errors import OctosyncError
+from octosync.model import Address, App
+from octosync.plan import ControlPlane
+from octosync.state import Journal, WatchState
+from pathlib import Path
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+PLANE = ControlPlane(url={PLANE.url!r}, org_id={ORG!r})
+journal = Journal(Path(sys.argv[1]))
+memory = WatchState(journal)
+"""
+# Says of each write that it is done once it is.
+_WRITES = """
+for number in count():
+    memory.remember(PLANE, App(slug=f"app-{number:06}", fields={"description": "x" * 200}))
+    memory.see_drift(PLANE, f"app-{number:06}", {Address.of_app(f"app-{number:06}"): "x"}, NOW)
+    print(number, flush=True)
+"""
+_UNTIL_FULL = """
+try:
+    for number in count():
+        memory.remember(PLANE, App(slug=f"app-{number:06}", fields={"description": "x" * 2000}))
+        print(number, flush=True)
+except OctosyncError as error:
+    print(f"{error}\\n{error.hints}", file=sys.stderr)
+"""
+
+
+def test_what_was_written_survives_a_kill(path: Path) -> None:
+    """SIGKILL in the middle of writing loses nothing that a method returned for, and leaves nothing half."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _BEGIN + _WRITES, str(path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) == 50:
+                process.kill()
+                break
+        rest = process.stdout.read().split()
+    assert process.returncode == -signal.SIGKILL
+    last = int(rest[-1]) if rest else 50
+    with Journal(path) as journal:
+        base, drift = (memory := WatchState(journal)).base(PLANE), memory.drift(PLANE)
+    assert set(base) >= set(drift) >= {f"app-{number:06}" for number in range(last + 1)}
+    assert all(app.fields == {"description": "x" * 200} for app in base.values())
+
+
+def test_an_apply_and_a_watch_share_the_file(path: Path) -> None:
+    """Both write, and history is read meanwhile: nobody is refused, and nothing of either is lost."""
+    app = Address.of_app("a")
+
+    def watch() -> None:
+        with Journal(path) as journal:
+            memory = WatchState(journal)
+            for number in range(150):
+                memory.remember(PLANE, desired_app(f"app-{number}"))
+            memory.prune(NOW)
+
+    def apply() -> None:
+        with Journal(path) as journal:
+            run = journal.begin_run(control_plane=PLANE.url, org_id=ORG, digest="", at=NOW)
+            for number in range(150):
+                journal.begin_action(run, number, address=app, verb="update", operation="apps.update", at=NOW)
+
+    def history() -> None:
+        for _ in range(50):
+            with RecordedRuns(path) as recorded:
+                for run in recorded.runs():
+                    recorded.actions(run.id)
+
+    with Journal(path), ThreadPoolExecutor(4) as pool:  # SQLite's locks are each connection's own, as between processes
+        for done in [pool.submit(work) for work in (watch, apply, history)]:
+            done.result()
+    with Journal(path) as journal:
+        (run,) = journal.runs()
+        assert len(journal.actions(run.id)) == 150
+        assert len(WatchState(journal).base(PLANE)) == 150
+
+
+def test_a_full_disk_is_one_clear_error(path: Path) -> None:
+    """It names the file and says what to do; what was written before is there, and the next start goes on."""
+
+    def small_disk() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST, LARGEST))
+
+    ran = subprocess.run(
+        [sys.executable, "-c", _BEGIN + _UNTIL_FULL, str(path)],
+        preexec_fn=small_disk,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"journal-unusable: {path}: the journal can't be used: " in ran.stderr
+    assert "--state FILE" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    written = ran.stdout.split()
+    with Journal(path) as journal:
+        memory = WatchState(journal)
+        assert len(memory.base(PLANE)) == len(written) > 10
+        memory.remember(PLANE, desired_app("one-more"))
+        assert len(memory.base(PLANE)) == len(written) + 1

@@ -1,0 +1,108 @@
+"""Versions of the file: an earlier one keeps everything and is read as it is, a later one is refused."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.support.journals import make_version_1
+from tests.support.states import NOW, ORG, desired_app
+
+from octosync.errors import OctosyncError
+from octosync.model import JournalledAction, JournalledRun, Kind
+from octosync.plan import ControlPlane
+from octosync.state import Journal, RecordedRuns, WatchState
+
+PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
+
+
+def version_of(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as database:
+        return int(database.execute("pragma user_version").fetchone()[0])
+
+
+def told(recorded: RecordedRuns) -> Sequence[tuple[JournalledRun, tuple[JournalledAction, ...]]]:
+    return [(run, recorded.actions(run.id)) for run in recorded.runs()]
+
+
+def test_an_earlier_journal_is_read_as_it_is(path: Path) -> None:
+    """Reading makes it no newer, and leaves every byte of it."""
+    make_version_1(path, with_run=True)
+    before = path.read_bytes()
+    with RecordedRuns(path) as recorded:
+        ((_, actions),) = told(recorded)
+        assert [action.address for action in actions] == ["app/a/slot/chat", "app/a"]
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_an_earlier_journal_keeps_everything(path: Path) -> None:
+    """Opened to be written it becomes one of this version, every run and action as it was, and counts for a watch."""
+    make_version_1(path, with_run=True)
+    with RecordedRuns(path) as recorded:
+        before = told(recorded)
+    with Journal(path) as journal:
+        memory = WatchState(journal)
+        assert told(journal) == before
+        assert memory.recent_removals(PLANE, NOW) == {Kind.SLOT: 1}
+        memory.remember(PLANE, desired_app("a"))
+    assert version_of(path) == 2
+    with Journal(path) as journal:
+        assert told(journal) == before
+        assert list(WatchState(journal).base(PLANE)) == ["a"]
+
+
+def test_a_run_of_the_earlier_version_goes_on_beside_it(path: Path) -> None:
+    """A process that opened the file when it was version 1 writes its tables as before."""
+    make_version_1(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as earlier, Journal(path) as journal:
+        earlier.execute("insert into run (id, started_at, control_plane, digest) values ('r', '2030-01-01', '', '')")
+        assert [run.id for run in journal.runs()] == ["r"]
+
+
+def test_several_that_open_it_first_agree(path: Path) -> None:
+    """Whoever brings the file up, it is brought up once, with one key: what one of them seals the others recognise."""
+    make_version_1(path, with_run=True)
+    app = desired_app("a", config={"api_key": "hunter2"})
+
+    def use(_: int) -> bool:
+        with Journal(path) as journal:
+            WatchState(journal).remember(PLANE, app)
+            return WatchState(journal).base(PLANE) == {"a": app}
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(use, range(8)))
+    with RecordedRuns(path) as recorded:
+        assert len(recorded.runs()) == 1
+
+
+def test_a_step_that_fails_leaves_the_earlier_version(path: Path) -> None:
+    """A file that can't be brought up is an error, and as it was: nothing of it is lost half-way."""
+    make_version_1(path, with_run=True)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("create table suspension (mine text)")  # the last one that would be made
+        database.commit()
+    with pytest.raises(OctosyncError, match="journal-unusable"):
+        Journal(path)
+    assert version_of(path) == 1
+    with RecordedRuns(path) as recorded:
+        assert len(recorded.runs()) == 1
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("select count(*) from sqlite_master where name = 'base'").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("opened_by", [Journal, RecordedRuns])
+def test_a_later_version_is_refused(path: Path, opened_by: type[RecordedRuns]) -> None:
+    """To read and to write, with its version and this one, and left as it is."""
+    with Journal(path):
+        pass
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("pragma user_version = 3")
+    before = path.read_bytes()
+    with pytest.raises(OctosyncError, match=r"schema 3, not 2"):
+        opened_by(path)
+    assert path.read_bytes() == before
