@@ -18,12 +18,13 @@ from octosync.manifest.configuration import (
     find_configuration,
 )
 from octosync.manifest.configuration_reading import read_configuration
+from octosync.manifest.digesting import digest
 from octosync.manifest.durations import parse_duration
 from octosync.manifest.editing import Reading, Unplaceable, edited, patch_of
 from octosync.manifest.explaining import UnknownPathError, explain_path, explained_roots
 from octosync.manifest.exporting import Exported, claims_of, export_app, sections_undeclared
 from octosync.manifest.json_schema import configuration_schema, field_example, manifest_schema
-from octosync.manifest.loading import Manifests, digest, load, variables_for
+from octosync.manifest.loading import Manifests, load, variables_for
 from octosync.manifest.merge_keys import kustomize_definitions
 from octosync.manifest.owners import Owner
 from octosync.manifest.rules import RULES, Rule

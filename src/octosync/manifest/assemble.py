@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import is_
 from typing import TypeAlias
 
 from octosync.contract import Contract
 from octosync.manifest.declare import app_fields, inference_config_of, slot_of, target_of
 from octosync.manifest.documents import Resource
+from octosync.manifest.memo import Memo
 from octosync.manifest.nodes import Node
 from octosync.manifest.walk import Fields
 from octosync.model import App, InferenceConfig, Origin, Section, Slot, State, Suspension, Target
@@ -16,11 +18,19 @@ from octosync.model import App, InferenceConfig, Origin, Section, Slot, State, S
 Claims: TypeAlias = dict[tuple[str, str], Target]
 
 
-def assemble(resources: Iterable[Resource], contract: Contract, claims: Claims) -> State:
+# By the identity of an app's first document: all of its documents, and the app. Nothing was found wrong with it.
+Assembled: TypeAlias = Memo[int, tuple[tuple[Fields, ...], App]]
+
+
+def assemble(
+    resources: Iterable[Resource], contract: Contract, claims: Claims, known: Assembled | None = None
+) -> State:
     """Build the state that documents declare; reports what they contradict each other in. Their order means nothing.
 
-    A document whose app could not be read is checked alone, declares nothing, and still claims its targets.
+    A document whose app could not be read is checked alone, declares nothing, and still claims its targets. Apps that are
+    `known` by the very same documents, under this contract, are not put together again.
     """
+    known = known if known is not None else Memo()
     by_app: dict[str, list[Resource]] = {}
     apart: list[Resource] = []
     for resource in sorted(resources, key=lambda one: one.origin):
@@ -28,10 +38,33 @@ def assemble(resources: Iterable[Resource], contract: Contract, claims: Claims) 
             apart.append(resource)
         else:
             by_app.setdefault(resource.app, []).append(resource)
-    state = State.of(*(_Assembly(slug, by_app[slug], contract, claims).app() for slug in sorted(by_app)))
+    state = State.of(*(_app(slug, by_app[slug], contract, claims, known) for slug in sorted(by_app)))
     for resource in apart:
         _Assembly("", [resource], contract, claims).app()
     return state
+
+
+def _app(slug: str, resources: list[Resource], contract: Contract, claims: Claims, known: Assembled) -> App:
+    documents = tuple(resource.root for resource in resources)
+    found = known.find(id(documents[0]))
+    if (
+        found is not None
+        and _are(found[0], documents)
+        and not any(one.unique_key in claims for one in found[1].targets)
+    ):
+        claims.update({one.unique_key: one for one in found[1].targets})
+        known.keep(id(documents[0]), found)
+        return found[1]
+    findings = resources[0].reporter.findings
+    before = findings.count
+    app = _Assembly(slug, resources, contract, claims).app()
+    if findings.count == before:
+        known.keep(id(documents[0]), (documents, app))
+    return app
+
+
+def _are(those: tuple[Fields, ...], these: tuple[Fields, ...]) -> bool:
+    return len(those) == len(these) and all(map(is_, those, these))
 
 
 class _Assembly:

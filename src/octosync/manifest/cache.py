@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from octosync.contract import Contract
+from octosync.manifest.assemble import Assembled
+from octosync.manifest.digesting import Texts
 from octosync.manifest.documents import Resource
+from octosync.manifest.memo import Memo
 from octosync.manifest.sources import File
+from octosync.manifest.vanishing import Declarations
 from octosync.manifest.variables import Variables
 from octosync.model import Diagnostic, Sensitivity
 
@@ -18,7 +23,7 @@ _Key: TypeAlias = tuple[str, bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
-    """What one file's bytes were found to hold, at a time: its documents, counted, and those of ours, and what is wrong.
+    """What one file's bytes were found to hold, at a time: its documents, counted, those of ours, and what is wrong.
 
     `opened` are the files that a rendered one was traced to: by path what they held, None where there was none.
     """
@@ -27,6 +32,7 @@ class Parsed:
     at: datetime
     documents: int
     resources: tuple[Resource, ...]
+    declarations: Declarations
     diagnostics: tuple[Diagnostic, ...]
     is_empty: bool
     opened: Mapping[str, bytes | None] = field(default_factory=dict)
@@ -42,39 +48,53 @@ class Parsed:
 
 
 class Cache:
-    """The files of the latest load. What another configuration made of them counts for nothing; one load at a time uses it."""
+    """What the latest load made of files, documents and apps. One load at a time uses it.
+
+    What was made under another configuration counts for nothing. `assembled` and `texts` are of `assemble` and `digest`.
+    """
 
     def __init__(self) -> None:
-        self._under: tuple[Sensitivity, Variables] | None = None
-        self._kept: dict[_Key, Parsed] = {}
-        self._used: dict[_Key, Parsed] = {}
+        self.assembled: Assembled = Memo()
+        self.texts: Texts = Memo()
+        self._files: Memo[_Key, Parsed] = Memo()
+        self._under: tuple[Sensitivity, Variables, Contract] | None = None
+        self._parsed: list[str] = []
+
+    @property
+    def parsed(self) -> tuple[str, ...]:
+        """The names of the files that the latest load parsed."""
+        return tuple(self._parsed)
 
     @contextmanager
-    def loading(self, sensitivity: Sensitivity, variables: Variables) -> Iterator[None]:
+    def loading(self, sensitivity: Sensitivity, variables: Variables, contract: Contract) -> Iterator[None]:
         """Serve one load under these; whatever it didn't use is forgotten in the end."""
         # The environment and a context's values may be changed in place: copies tell.
         own = replace(variables, values=dict(variables.values), environment=dict(variables.environment))
-        if self._under != (sensitivity, own):
-            self._kept = {}
-        self._under = (sensitivity, own)
-        self._used = {}
+        if self._under != (sensitivity, own, contract):
+            self._each(Memo.clear)
+        self._under = (sensitivity, own, contract)
+        self._parsed = []
         try:
             yield
-            self._kept = self._used
         finally:
-            self._used = {}
+            self._each(Memo.turn)
 
     def find(self, file: File, now: datetime) -> Parsed | None:
         """Return what a file was found to hold, where that is still so."""
-        found = self._kept.get(_key(file))
+        found = self._files.find(_key(file))
         if found is None or not found.holds(file, now):
             return None
-        self._used[_key(file)] = found
+        self._files.keep(_key(file), found)
         return found
 
     def keep(self, file: File, parsed: Parsed) -> None:
         """Keep what a file was found to hold."""
-        self._used[_key(file)] = parsed
+        self._parsed.append(file.name)
+        self._files.keep(_key(file), parsed)
+
+    def _each(self, act: Callable[[Memo[Any, Any]], None]) -> None:
+        for memo in (self._files, self.assembled, self.texts):
+            act(memo)
 
 
 def _key(file: File) -> _Key:

@@ -50,6 +50,11 @@ class Findings:
         return tuple(sorted(dict.fromkeys(self._found), key=lambda one: (*one.sort_key, one.path, one.notes)))
 
     @property
+    def count(self) -> int:
+        """How often something was found so far, repetitions included."""
+        return len(self._found)
+
+    @property
     def has_errors(self) -> bool:
         """Say whether any finding is an error."""
         return any(one.severity is Severity.ERROR for one in self._found)

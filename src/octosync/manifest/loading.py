@@ -14,15 +14,16 @@ from octosync.errors import UsageError
 from octosync.manifest.assemble import Claims, assemble
 from octosync.manifest.cache import Cache, Parsed
 from octosync.manifest.configuration import Configuration, Context
+from octosync.manifest.digesting import digest
 from octosync.manifest.documents import Resource, read_document
 from octosync.manifest.findings import Findings, Reporter
-from octosync.manifest.origins import Origins, is_bookkeeping
+from octosync.manifest.origins import Origins
 from octosync.manifest.owners import check_owners
 from octosync.manifest.positioned import parse
 from octosync.manifest.sources import STDIN, File, read_files
-from octosync.manifest.vanishing import Declarations, declarations
+from octosync.manifest.vanishing import Declarations, declared_by, together
 from octosync.manifest.variables import NAME, Variables, names_a_secret
-from octosync.model import App, Diagnostic, JsonValue, Origin, Severity, Slot, State, digest_of
+from octosync.model import Diagnostic, Origin, Severity, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ def load(
     loader = Loader(
         configuration, contract or configuration.contract, variables, now, directory, edited=edited, cache=cache
     )
-    with _collector_paused(), cache.loading(configuration.sensitivity, variables):
+    with _collector_paused(), cache.loading(configuration.sensitivity, variables, loader.contract):
         found = (
             loader.read_all(rendered, findings) if rendered is not None else loader.read(asked, findings, stdin=stdin)
         )
@@ -108,8 +109,8 @@ def load(
             diagnostics=findings.sorted,
             files=len(found.files),
             documents=found.documents,
-            digest=digest(state, (resource for resource, _ in found.resources)),
-            declarations=declarations(resource for resource, _ in found.resources),
+            digest=digest(state, (resource for resource, _ in found.resources), cache.texts),
+            declarations=together(found.declarations),
         )
 
 
@@ -139,12 +140,13 @@ def _collector_paused() -> Iterator[None]:
 
 @dataclass(slots=True)
 class Read:
-    """What was read: the files, their documents, counted, those of ours with their files, and the files without one."""
+    """What was read: the files, their documents, counted, those of ours with their files, files without one; what all declare."""
 
     files: list[File]
     resources: list[tuple[Resource, File]] = field(default_factory=list)
     documents: int = 0
     empty: list[File] = field(default_factory=list)
+    declarations: list[Declarations] = field(default_factory=list)
 
 
 class Loader:
@@ -162,7 +164,7 @@ class Loader:
         cache: Cache | None = None,
     ) -> None:
         self._configuration = configuration
-        self._contract = contract
+        self.contract = contract
         self._variables = variables
         self._now = now
         self._directory = directory or Path()
@@ -195,6 +197,7 @@ class Loader:
             read.empty.append(file)
         findings.extend(parsed.diagnostics)
         read.documents += parsed.documents
+        read.declarations.append(parsed.declarations)
         for one in parsed.resources:
             # What is found about it later belongs to this load.
             resource = replace(one, reporter=Reporter(findings, one.reporter.source))
@@ -217,6 +220,7 @@ class Loader:
             at=self._now,
             documents=len(documents),
             resources=tuple(resources),
+            declarations=together(map(declared_by, resources)),
             diagnostics=(*problems.sorted, *found.sorted),
             is_empty=not documents and not problems.has_errors,
             opened=origins.opened,
@@ -224,7 +228,8 @@ class Loader:
 
     def assemble(self, read: Read) -> State:
         """Build the state of what was read. What is assembled first holds its claims against what comes later."""
-        return assemble((resource for resource, _ in read.resources), self._contract, self._claims)
+        resources = (resource for resource, _ in read.resources)
+        return assemble(resources, self.contract, self._claims, self._cache.assembled)
 
     def others(self, paths: Iterable[str], read: Read, findings: Findings) -> State:
         """Load what the configured paths hold beyond what was read. Its errors count: what stands there is not known."""
@@ -256,45 +261,3 @@ def _report_empty(read: Read, findings: Findings, *, allow_empty: bool) -> None:
         names = ", ".join(file.name for file in read.empty[:5])
         summary = "there is no document in the manifests" + (f": {names} holds none" if len(read.empty) == 1 else "")
         findings.add("no-documents", summary, notes=("--allow-empty accepts a set without a document",))
-
-
-def digest(state: State, resources: Iterable[Resource] = ()) -> str:
-    """Return `sha256:…` over what is declared: equal for equal declarations, however they are spread over files.
-
-    What kustomize notes down in annotations is no declaration: it names files.
-    """
-    annotations: dict[str, list[list[JsonValue]]] = {}
-    for resource in resources:
-        entries = sorted([key, value] for key, value in resource.annotations.items() if not is_bookkeeping(key))
-        if entries and resource.app is not None:
-            annotations.setdefault(resource.app, []).append([resource.kind, entries])
-    return digest_of(
-        {app.slug: {**_declared(app), "annotations": sorted(annotations.get(app.slug, []), key=repr)} for app in state}
-    )
-
-
-def _declared(app: App) -> dict[str, JsonValue]:
-    until = app.suspension.until if app.suspension else None
-    return {
-        "fields": app.fields,
-        "archived": app.archived,
-        "declared": app.declared,
-        "whole": sorted(section.value for section in app.whole),
-        "targets": [[target.platform, target.identifier] for target in app.targets],
-        "slots": [_declared_slot(slot) for slot in app.slots],
-        "inference_config": [app.inference_config.config] if app.inference_config else [],
-        "labels": app.labels,
-        "protected": app.protected,
-        "suspended": [until.isoformat() if until else None] if app.suspension else [],
-    }
-
-
-def _declared_slot(slot: Slot) -> JsonValue:
-    deploy = slot.deploy
-    return {
-        "capability": slot.capability,
-        "fields": slot.fields,
-        "deploy": None
-        if deploy is None
-        else [sorted(deploy.environments), deploy.optimize.value, deploy.min_improvement],
-    }

@@ -41,6 +41,7 @@ class _Found:
     through_link: bool
     name: str
     path: str
+    real: str
 
 
 def read_files(paths: Iterable[str], directory: Path, findings: Findings, *, stdin: bytes | None = None) -> list[File]:
@@ -55,10 +56,9 @@ def read_files(paths: Iterable[str], directory: Path, findings: Findings, *, std
             files.append(File(STDIN_NAME, stdin or b""))
             continue
         for one in _find(path, directory, findings):
-            real = os.path.realpath(one.path)
-            found[real] = min(found.get(real, one), one)
+            found[one.real] = min(found.get(one.real, one), one)
     for real, one in found.items():
-        data = _read(real, one, findings)
+        data = _read(one, findings)
         if data is not None:
             files.append(File(one.name, data, real))
     return sorted(files, key=lambda file: file.name)
@@ -79,7 +79,7 @@ def _find(path: str, directory: Path, findings: Findings) -> Iterator[_Found]:
         _report_failure(error, full, display_name(shown), findings)
         return
     if not stat.S_ISDIR(mode):
-        yield _Found(Path(full).is_symlink(), display_name(shown), full)
+        yield _Found(Path(full).is_symlink(), display_name(shown), full, os.path.realpath(full))
         return
     count = 0
     # Through a link that is set to another tree meanwhile, some files would be that one's.
@@ -113,14 +113,15 @@ def _walk(full: str, shown: str, findings: Findings, *, through_link: bool) -> I
             _report_failure(error, path, display_name(name), findings)
             continue
         for entry in entries:
-            below = str(Path(name) / entry.name)
             if entry.name.startswith(".") or entry.name in LEFT_OUT_OF_FOLDERS:
                 continue
+            below = f"{name.rstrip('/')}/{entry.name}"
             if _is_directory(entry):
                 queue = behind_links if entry.is_symlink() else waiting
                 queue.append((entry.path, below, linked or entry.is_symlink()))
             elif entry.name.endswith(SUFFIXES):
-                yield _Found(linked or entry.is_symlink(), display_name(below), entry.path)
+                at = os.path.realpath(entry.path) if entry.is_symlink() else f"{real.rstrip('/')}/{entry.name}"
+                yield _Found(linked or entry.is_symlink(), display_name(below), entry.path, at)
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
@@ -130,13 +131,13 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _read(real: str, found: _Found, findings: Findings) -> bytes | None:
+def _read(found: _Found, findings: Findings) -> bytes | None:
     try:
-        if not stat.S_ISREG(Path(real).stat().st_mode):
+        if not stat.S_ISREG(Path(found.real).stat().st_mode):
             _report_no_file(found.name, findings)
             return None
         # The file may have become a FIFO since: opening must not wait for a writer.
-        descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(found.real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 _report_no_file(found.name, findings)

@@ -26,14 +26,20 @@ class DocumentKey:
 Declarations: TypeAlias = Mapping[DocumentKey, frozenset[Address]]
 
 
-def declarations(resources: Iterable[Resource]) -> Declarations:
-    """Say which documents declare what. Documents whose app could not be read are left out."""
+def declared_by(resource: Resource) -> Declarations:
+    """Say what one document declares: nothing where its app could not be read."""
+    if resource.app is None:
+        return {}
+    declared = frozenset(_declared(resource, resource.app))
+    return {_key(resource, resource.app, declared): declared}
+
+
+def together(parts: Iterable[Declarations]) -> Declarations:
+    """Put declarations together."""
     found: dict[DocumentKey, frozenset[Address]] = {}
-    for resource in resources:
-        if resource.app is not None:
-            declared = frozenset(_declared(resource, resource.app))
-            key = _key(resource, resource.app, declared)
-            found[key] = found.get(key, frozenset()) | declared
+    for part in parts:
+        for key, declared in part.items():
+            found[key] = found[key] | declared if key in found else declared
     return found
 
 

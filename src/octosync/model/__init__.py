@@ -20,7 +20,7 @@ from octosync.model.explained import ExplainedField, ExplainedName
 from octosync.model.freeze import FreezeWindow
 from octosync.model.hold import Hold, Suspended
 from octosync.model.journalled import JournalledAction, JournalledRun
-from octosync.model.jsonvalue import JsonObject, JsonValue, canonical_json, digest_of, json_equal
+from octosync.model.jsonvalue import JsonObject, JsonValue, canonical_json, canonical_object, digest_of, json_equal
 from octosync.model.left_out import LeftOut
 from octosync.model.observation import Observation
 from octosync.model.origin import Origin
@@ -102,6 +102,7 @@ __all__ = [
     "Suspension",
     "Target",
     "canonical_json",
+    "canonical_object",
     "digest_of",
     "json_equal",
 ]

@@ -30,6 +30,12 @@ def canonical_json(value: JsonValue) -> str:
     return json.dumps(_canonical(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+def canonical_object(texts: Mapping[str, str]) -> str:
+    """Return the canonical text of an object, from the canonical texts of its values."""
+    entries = (f"{json.dumps(key, ensure_ascii=False)}:{text}" for key, text in sorted(texts.items()))
+    return f"{{{','.join(entries)}}}"
+
+
 def digest_of(value: JsonValue) -> str:
     """Return `sha256:…` over the canonical text of a value, lone surrogates (JSON can hold them escaped) included."""
     return "sha256:" + hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()

@@ -57,7 +57,7 @@ def changed_apps(tree: State, base: Base) -> frozenset[str]:
 
 
 def _differ(one: App | None, other: App | None) -> bool:
-    return _placeless(one) != _placeless(other)
+    return one is not other and _placeless(one) != _placeless(other)
 
 
 def _placeless(app: App | None) -> App | None:

@@ -1,0 +1,223 @@
+"""The cache: only what changed is parsed again, and what comes out is what a fresh load makes of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.kubectl import needs_kustomize
+from tests.support.manifests import NOW, Workspace, app, child, rules, slot
+
+from octosync.contract import Contract
+from octosync.manifest import Cache, Configuration, Context, Manifests, Owner, load
+from octosync.manifest.kustomize import render
+from octosync.model import Sensitivity
+
+_ENDS = NOW + timedelta(days=1)
+_TEXTS: Mapping[str, str] = {
+    "plain": app("name: One", name="one"),
+    "other": app("targets:\n  - {platform: ios, identifier: a.b}\nslots:\n  - capability: chat", name="two"),
+    "claims": app("targets:\n  - {platform: ios, identifier: a.b}", name="three"),
+    "child": child("CapabilitySlot", "app: one\ncapability: chat\nservingPolicy: local_first"),
+    "children": child("AppTarget", "app: one\nplatform: ios\nidentifier: a.b")
+    + "---\n"
+    + child("InferenceConfig", "app: one\nconfig: {api_key: sk-1, n: 1}"),
+    "suspended": app(name="four", metadata=f"annotations: {{octosync.dev/suspend: '{_ENDS.isoformat()}'}}"),
+    "variable": app("name: ${CHANNEL}", name="five"),
+    "default": app("name: ${CHANNEL:=stable} ${REGION:=eu}", name="five"),
+    "sensitive": app("inferenceConfig: {passphrase: x, api_key: y}", name="six"),
+    "read only": slot("preferredEngines: [mlx, cormel]"),
+    "broken": "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: [",
+    "misspelt": app("naem: x", name="seven"),
+    "empty": "# nothing\n",
+    "foreign": "apiVersion: v1\nkind: Service\n",
+    "anchors": app(
+        "slots:\n  - {capability: chat, bindings: &b [{binding_key: a}]}\n  - {capability: tts, bindings: *b}", name="n"
+    ),
+}
+_NAMES = ("a.yaml", "b.yaml", "c/d.yaml", "c/e.json", "z.yml")
+_CONFIGURATIONS: Mapping[str, Configuration] = {
+    "none": Configuration(paths=(".",)),
+    "sensitive": Configuration(paths=(".",), sensitivity=Sensitivity(("passphrase",))),
+    "owners": Configuration(paths=(".",), owners=(Owner("c/**", ("one", "two")),)),
+    "narrow": Configuration(paths=("c", "z.yml")),
+    "env": Configuration(paths=(".",), env=("REGION",)),
+}
+_EDITS = st.one_of(
+    st.tuples(st.just("write"), st.sampled_from(_NAMES), st.sampled_from(sorted(_TEXTS))),
+    st.tuples(st.just("write"), st.sampled_from(_NAMES), st.sampled_from(sorted(_TEXTS))),
+    st.tuples(st.just("append"), st.sampled_from(_NAMES), st.sampled_from(sorted(_TEXTS))),
+    st.tuples(st.just("delete"), st.sampled_from(_NAMES), st.just("")),
+    st.tuples(st.just("rename"), st.sampled_from(_NAMES), st.sampled_from(_NAMES)),
+    st.tuples(st.just("link"), st.sampled_from(_NAMES), st.sampled_from(_NAMES)),
+    st.tuples(st.just("configure"), st.sampled_from(sorted(_CONFIGURATIONS)), st.just("")),
+    st.tuples(st.just("variable"), st.sampled_from(("CHANNEL", "REGION")), st.sampled_from(("", "beta", "\x07"))),
+    st.tuples(st.just("wait"), st.just(""), st.just("")),
+    st.tuples(st.just("paths"), st.sampled_from((".", "c", "a.yaml")), st.just("")),
+)
+
+
+class _Editing:
+    """A folder that is edited, and loaded with a cache and without one."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._cache = Cache()
+        self._configuration = _CONFIGURATIONS["none"]
+        self._values: dict[str, str] = {}
+        self._environment: dict[str, str] = {}
+        self._now = NOW
+        self._paths = ["."]
+
+    def edit(self, what: str, name: str, other: str) -> None:
+        """Do one edit."""
+        path = self._directory / name
+        path.parent.mkdir(exist_ok=True)
+        match what:
+            case "write":
+                path.unlink(missing_ok=True)
+                path.write_text(_TEXTS[other])
+            case "append":
+                before = path.read_text() + "---\n" if path.is_file() else ""
+                path.unlink(missing_ok=True)
+                path.write_text(before + _TEXTS[other])
+            case "delete":
+                path.unlink(missing_ok=True)
+            case "rename" if path.is_file():
+                (self._directory / other).parent.mkdir(exist_ok=True)
+                path.rename(self._directory / other)
+            case "link" if not path.exists():
+                path.unlink(missing_ok=True)
+                path.symlink_to(self._directory / other)
+            case "configure":
+                self._configuration = _CONFIGURATIONS[name]
+            case "variable":
+                (self._values if name == "CHANNEL" else self._environment)[name] = other
+            case "wait":
+                self._now += timedelta(hours=7)
+            case "paths":
+                self._paths = [name]
+            case _:
+                pass
+
+    def load(self, cache: Cache | None) -> Manifests:
+        """Load everything."""
+        return load(
+            self._paths,
+            configuration=self._configuration,
+            context=Context(name="c", url="http://127.0.0.1:1", vars=self._values),
+            environment=self._environment,
+            now=self._now,
+            directory=self._directory,
+            cache=cache,
+        )
+
+    def check(self) -> None:
+        """Hold a load with the cache against a fresh one: to the last detail, the order of everything included."""
+        cached, fresh = self.load(self._cache), self.load(None)
+        assert cached == fresh
+        assert repr(cached) == repr(fresh)
+
+
+@settings(max_examples=120, deadline=None)
+@given(edits=st.lists(st.lists(_EDITS, min_size=1, max_size=3), min_size=1, max_size=10))
+def test_whatever_is_edited_a_cached_load_is_a_fresh_one(edits: list[list[tuple[str, str, str]]]) -> None:
+    """After any edits of files, configuration, variables and time, cached and fresh loads agree to the last detail."""
+    with TemporaryDirectory() as folder:
+        editing = _Editing(Path(folder).resolve())
+        for step in edits:
+            for one in step:
+                editing.edit(*one)
+            editing.check()
+
+
+def test_only_what_changed_is_parsed_again(workspace: Workspace) -> None:
+    """Of three files one is changed: that one alone is parsed."""
+    cache = Cache()
+    workspace.write({f"{name}.yaml": app(name=name) for name in ("a", "b", "c")})
+    workspace.load(cache=cache)
+    assert list(cache.parsed) == ["a.yaml", "b.yaml", "c.yaml"]
+    workspace.write({"b.yaml": app("name: B", name="b")})
+    assert workspace.load(cache=cache).state.apps["b"].fields == {"name": "B"}
+    assert list(cache.parsed) == ["b.yaml"]
+    workspace.load(cache=cache)
+    assert list(cache.parsed) == []
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"configuration": Configuration(sensitivity=Sensitivity(("other",)))},
+        {"environment": {"A": "b"}},
+        {"context": Context(name="c", url="http://127.0.0.1:1", vars={"A": "b"})},
+        {"env_allowed": ("A",)},
+    ],
+)
+def test_another_configuration_voids_the_cache(workspace: Workspace, second: dict[str, Any]) -> None:
+    """What files say may depend on what is sensitive and on variables: with others, everything is parsed again."""
+    cache = Cache()
+    workspace.write({"a.yaml": app()})
+    workspace.load(cache=cache)
+    workspace.load(cache=cache, **second)
+    assert list(cache.parsed) == ["a.yaml"]
+
+
+def test_another_contract_is_held_against_what_was_parsed_before(workspace: Workspace) -> None:
+    """The contract is no part of what is kept: what it refuses is refused, whenever files were parsed."""
+    cache = Cache()
+    workspace.write({"a.yaml": app("targets:\n  - {platform: toaster, identifier: x}")})
+    assert rules(workspace.load(cache=cache)) == ["unknown-platform"]
+    widened = Contract(platforms=(*Contract().platforms, "toaster"))
+    assert rules(workspace.load(cache=cache, contract=widened)) == []
+
+
+def test_the_end_of_a_suspension_is_noticed(workspace: Workspace) -> None:
+    """A suspension that ends between two loads is reported in the second, though the file did not change."""
+    cache = Cache()
+    workspace.write({"a.yaml": _TEXTS["suspended"]})
+    assert rules(workspace.load(cache=cache)) == []
+    after = load(
+        ["."], configuration=Configuration(), now=_ENDS + timedelta(1), directory=workspace.directory, cache=cache
+    )
+    assert rules(after) == ["suspension-over"]
+
+
+def test_what_is_gone_is_forgotten(workspace: Workspace) -> None:
+    """The cache holds the files of the latest load and no others."""
+    cache = Cache()
+    workspace.write({"a.yaml": app(name="a"), "b.yaml": app(name="b")})
+    workspace.load(cache=cache)
+    workspace.load("a.yaml", cache=cache)
+    workspace.load(cache=cache)
+    assert list(cache.parsed) == ["b.yaml"]
+
+
+@needs_kustomize
+def test_places_of_what_was_rendered_follow_their_files(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same rendered text, problems are shown where its files have them now."""
+    monkeypatch.chdir(workspace.directory)
+    workspace.write({"k/kustomization.yaml": "resources: [a.yaml]\nbuildMetadata: [originAnnotations]\n"})
+    cache = Cache()
+
+    def lines() -> list[int]:
+        found = load(
+            [],
+            rendered=[render("k", os.environ)],
+            configuration=Configuration(),
+            now=NOW,
+            cache=cache,
+        )
+        return [one.origin.line for one in found.diagnostics if one.origin is not None]
+
+    workspace.write({"k/a.yaml": app("naem: x")})
+    (before,) = lines()
+    assert lines() == [before]
+    workspace.write({"k/a.yaml": "# a comment\n" + app("naem: x")})
+    assert lines() == [before + 1]
