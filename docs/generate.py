@@ -14,8 +14,27 @@ from octosync.manifest import RULES, Rule, configuration_schema, kustomize_defin
 from octosync.plan import FINDINGS, Finding, plan_schema
 from octosync.report import json_text
 from octosync.watch.metrics import METRICS, Metric
+from octosync.watch.notices import BODY, DELIVERY_HEADER, EVENT_HEADER, EVENTS, SIGNATURE_HEADER, TIMESTAMP_HEADER
 
 GENERATED: Final = "<!-- Written by `make docs`; a test holds it to the code. -->"
+
+NOTIFY_EXAMPLE: Final = """\
+notify:
+  - {url: "https://hooks.example.com/octosync", events: [failed, held, blocked, contested], secretEnv: NOTIFY_SECRET}
+  - {urlEnv: CHAT_WEBHOOK_URL}
+"""
+
+VERIFYING: Final = """\
+import hashlib
+import hmac
+
+
+def is_genuine(secret, headers, body, now):
+    timestamp = headers["X-Octosync-Timestamp"]
+    signed = hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    fresh = abs(now - int(timestamp)) <= 300
+    return fresh and hmac.compare_digest(f"sha256={signed}", headers["X-Octosync-Signature"])
+"""
 
 # Documents whose commands are run, and which show what those print.
 EXECUTED: Final = ("README.md", "CONTRIBUTING.md", "docs/kubernetes.md")
@@ -26,6 +45,7 @@ def reference_pages() -> Mapping[str, str]:
     return {
         "docs/reference/findings.md": "\n".join(_findings(FINDINGS)) + "\n",
         "docs/reference/metrics.md": "\n".join(_metrics(METRICS)) + "\n",
+        "docs/reference/notifications.md": "\n".join(_notifications()) + "\n",
         "docs/reference/operations.md": "\n".join(_operations(OPERATIONS)) + "\n",
         "docs/reference/rules.md": "\n".join(_rules(RULES)) + "\n",
         # kustomize reads nothing outside of its own folder.
@@ -122,6 +142,44 @@ def _metrics(table: Mapping[str, Metric]) -> Iterator[str]:
         if one.buckets:
             yield from ("", f"Buckets end at {', '.join(f'{bound:g}' for bound in one.buckets)} seconds.")
         yield from ("", f"**Alert on:** {one.alert or 'nothing.'}")
+
+
+def _notifications() -> Iterator[str]:
+    yield from ("# Notifications", "", GENERATED, "")
+    yield "`octosync watch` tells the receivers under `notify` in octosync.yaml of what happens: a POST of JSON for each event."
+    yield from _yaml("For example:", NOTIFY_EXAMPLE)
+    yield ""
+    yield "- `url` or `urlEnv`: where to. Beyond this machine it has to be https, unless `--insecure` is given. A URL that is a"
+    yield "  secret by itself, as those of chat programs are, goes by `urlEnv`. No output shows more of it than its host."
+    yield "- `events`: of what, everything by default. `secretEnv`: the variable with the secret that requests are signed with."
+    yield "- A variable that is named and isn't set is an error at the start."
+    yield ""
+    yield "| event | told when |"
+    yield "|---|---|"
+    for event, meaning in EVENTS.items():
+        yield f"| `{event.value}` | {_cell(meaning)} |"
+    yield ""
+    yield "A fact is told once: drift that is held, for example, again when somebody changes it to something else, when its end"
+    yield "moves, or when it comes back after it was gone. What every receiver got is not told again after a restart."
+    yield from ("", "## Body", "", "| key | is |", "|---|---|")
+    for key, meaning in BODY.items():
+        yield f"| `{key}` | {_cell(meaning)} |"
+    yield ""
+    yield "There are names, counts and times in it, and no value of any field."
+    yield from ("", "## Headers", "", "| header | is |", "|---|---|")
+    yield f"| `{EVENT_HEADER}` | the event |"
+    yield f"| `{DELIVERY_HEADER}` | the body's `delivery` |"
+    yield f"| `{TIMESTAMP_HEADER}` | when this attempt was sent, in Unix seconds |"
+    yield f"| `{SIGNATURE_HEADER}` | with `secretEnv`: `sha256=`, and the HMAC-SHA256 of `TIMESTAMP.BODY` in hexadecimal digits |"
+    yield from ("", "## Checking the signature", "")
+    yield "The timestamp is signed too, so that what was caught on its way can't be sent again much later: refuse old ones, and"
+    yield "remember the `delivery` of those that are not. Compare the bytes of the body as they came, before they are parsed."
+    yield from ("", "```python", *VERIFYING.rstrip("\n").split("\n"), "```")
+    yield from ("", "## Delivery", "")
+    yield "An answer of 2xx within 10 s is a delivery; its body isn't read. No answer, 408, 425, 429 and 5xx are tried again for"
+    yield "15 minutes, later each time, not before the `Retry-After`; any other answer is final, and redirects are not followed."
+    yield "A receiver that is slow keeps neither the controller nor other receivers waiting: 200 notifications wait for it, then"
+    yield "the oldest is dropped. What is given up or dropped stands in the log. The same notification may come twice."
 
 
 def _yaml(title: str, text: str) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 from click.core import ParameterSource
@@ -13,7 +12,7 @@ from click.core import ParameterSource
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Configuration, Context
 from octosync.model import Secret
-from octosync.octomil import API_PATH, Connection
+from octosync.octomil import API_PATH, Connection, proxy_of
 from octosync.plan import ControlPlane
 
 _PUBLIC_URL = f"https://api.octomil.com{API_PATH}"  # public
@@ -139,16 +138,7 @@ def control_plane(connection: Connection, context: Context | None, seen_org: str
 
 def proxy_for(connection: Connection, environment: Mapping[str, str]) -> str | None:
     """Return the proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` mean for a connection, in either case of letters."""
-    scheme = urlsplit(connection.url).scheme
-    proxy, spared = (
-        environment.get(name) or environment.get(name.upper()) or "" for name in (f"{scheme}_proxy", "no_proxy")
-    )
-    domains = [domain.strip().lstrip(".").lower() for domain in spared.split(",") if domain.strip()]
-    if any(domain == "*" or f".{connection.host}".endswith(f".{domain}") for domain in domains):
-        return None
-    if not proxy or connection.is_loopback:
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    return proxy_of(connection.url, environment)
 
 
 def _refuse_empty(flags: RemoteFlags) -> None:

@@ -27,6 +27,7 @@ from octosync.manifest.json_schema import configuration_schema, field_example, m
 from octosync.manifest.loading import Manifests, load, variables_for
 from octosync.manifest.merge_keys import kustomize_definitions
 from octosync.manifest.owners import Owner
+from octosync.manifest.receivers import is_receiver_url
 from octosync.manifest.rules import RULES, Rule
 from octosync.manifest.schema import SLUG
 from octosync.manifest.selection import select
@@ -71,6 +72,7 @@ __all__ = [
     "export_app",
     "field_example",
     "find_configuration",
+    "is_receiver_url",
     "kustomize_definitions",
     "load",
     "manifest_schema",

@@ -7,7 +7,7 @@ anything that prints. Foreign exceptions end here: whatever httpx, aiohttp or py
 from octosync.octomil.activity import EventsPage, app_events, org_events
 from octosync.octomil.answers import Reading
 from octosync.octomil.client import Answer, Octomil, Withheld
-from octosync.octomil.connection import API_PATH, REQUESTS_PER_MINUTE, Connection, normalise_url
+from octosync.octomil.connection import API_PATH, REQUESTS_PER_MINUTE, Connection, is_loopback, normalise_url, proxy_of
 from octosync.octomil.counting import Budget, OnRequest, Request
 from octosync.octomil.deployments import (
     check_optimization,
@@ -32,8 +32,10 @@ from octosync.octomil.reads import (
     slots_reading,
     targets_reading,
 )
+from octosync.octomil.retrying import retry_after
 from octosync.octomil.routing import DecisionsPage, first_request, routing_decisions, routing_stats
 from octosync.octomil.status import FoundApps, find_apps, is_glob, read_statuses
+from octosync.octomil.transport import authorities
 
 __all__ = [
     "API_PATH",
@@ -59,6 +61,7 @@ __all__ = [
     "app_events",
     "app_reading",
     "apps_reading",
+    "authorities",
     "check_optimization",
     "deployment_in",
     "deployments_reading",
@@ -69,6 +72,7 @@ __all__ = [
     "inference_config_reading",
     "inquire",
     "is_glob",
+    "is_loopback",
     "is_url",
     "normalise_url",
     "observe",
@@ -77,9 +81,11 @@ __all__ = [
     "org_events",
     "preview",
     "probe",
+    "proxy_of",
     "read_presence",
     "read_slot",
     "read_statuses",
+    "retry_after",
     "routing_decisions",
     "routing_stats",
     "slots_reading",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
@@ -66,7 +67,7 @@ class Connection:
     @property
     def is_loopback(self) -> bool:
         """Whether requests never leave this machine."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
 
 
 def normalise_url(url: str) -> str:
@@ -103,12 +104,28 @@ def _split(text: str) -> SplitResult:
         _ = parts.port  # raises for a port that is none
     except ValueError:
         raise ConfigError("bad-url", "the control plane's URL is not a URL", hints=(_EXAMPLE,)) from None
-    if "://" not in text and _is_loopback(parts.hostname or ""):
+    if "://" not in text and is_loopback(parts.hostname or ""):
         return parts._replace(scheme="http")
     return parts
 
 
-def _is_loopback(host: str) -> bool:
+def proxy_of(url: str, environment: Mapping[str, str]) -> str | None:
+    """Return the proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` mean for a URL, in either case of letters."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    proxy, spared = (
+        environment.get(name) or environment.get(name.upper()) or "" for name in (f"{parts.scheme}_proxy", "no_proxy")
+    )
+    domains = [domain.strip().lstrip(".").lower() for domain in spared.split(",") if domain.strip()]
+    if any(domain == "*" or f".{host}".endswith(f".{domain}") for domain in domains):
+        return None
+    if not proxy or is_loopback(host):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether what is sent to a host never leaves this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

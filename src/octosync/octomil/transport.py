@@ -57,7 +57,7 @@ def _aiohttp_transport(connection: Connection) -> AiohttpTransport:
     """Give aiohttp's session to httpx, rather than let it make one that sends twice what is lost once."""
     secure = connection.url.startswith("https://")
     # Loading the certificate authorities takes longer than a whole plan against loopback.
-    tls = _authorities() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls = authorities() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     session = aiohttp.ClientSession(
         # The pacer bounds what is under way, so nothing ever waits in the pool.
         connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=_IDLE_SECONDS),
@@ -69,7 +69,8 @@ def _aiohttp_transport(connection: Connection) -> AiohttpTransport:
     return AiohttpTransport(verify=tls, client=session, proxy=_proxy(connection.proxy) if connection.proxy else None)
 
 
-def _authorities() -> ssl.SSLContext:
+def authorities() -> ssl.SSLContext:
+    """Load the certificate authorities. Raises `ConfigError` where they can't be."""
     try:
         return httpx.create_ssl_context()
     except OSError as error:  # ssl.SSLError is one

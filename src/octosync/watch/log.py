@@ -93,9 +93,10 @@ class Log:
 
 
 def about(error: BaseException) -> dict[str, Value]:
-    """Return the fields that say what an error is: its reference where it has one, else its type and where it was raised.
+    """Return the fields that say what an error is, for `log.bind(**about(error)).error(…)`.
 
-    The text of a foreign error is not among them: it may quote what was read or sent.
+    They are its reference and sentence where it is ours, else its type and where it was raised. The text of a foreign error
+    is not among them: it may quote what was read or sent.
     """
     if isinstance(error, OctosyncError):
         return {"reference": error.reference, "error": error.message}

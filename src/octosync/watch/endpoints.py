@@ -1,0 +1,161 @@
+"""Endpoints: receivers with what the environment says of them, and one attempt at telling one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from octosync import __version__
+from octosync.errors import ConfigError
+from octosync.manifest import is_receiver_url
+from octosync.model import NotifyEvent, Receiver, Secret
+from octosync.octomil import authorities, is_loopback, proxy_of, retry_after
+
+_LONGEST_RETRY_AFTER: Final = 300.0  # seconds
+_TRANSIENT: Final = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where to tell of which events: `url` is shown nowhere, `name` (scheme, host and port of it) is. `proxy` is a URL."""
+
+    url: Secret
+    name: str
+    events: frozenset[NotifyEvent]
+    secret: Secret | None = None
+    proxy: Secret | None = None
+
+
+def endpoints(
+    receivers: Sequence[Receiver], environment: Mapping[str, str], *, insecure: bool = False
+) -> tuple[Endpoint, ...]:
+    """Look up what receivers need. Raises `ConfigError` for a variable that isn't set, and for a URL that can't serve.
+
+    Plain http beyond this machine is refused unless `insecure`. `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` count.
+    """
+    return tuple(_endpoint(one, environment, insecure=insecure) for one in receivers)
+
+
+def _endpoint(receiver: Receiver, environment: Mapping[str, str], *, insecure: bool) -> Endpoint:
+    origin = receiver.origin
+    where = f"notify ({origin.file}:{origin.line})" if origin is not None else "notify"
+    url = receiver.url or Secret(_variable(receiver.url_env or "", environment, where, "its URL").strip())
+    name = _named(url, where)
+    parts = urlsplit(url.reveal())
+    if parts.scheme == "http" and not is_loopback(parts.hostname or "") and not insecure:
+        raise ConfigError(
+            "insecure-url",
+            f"{where}: {name} would be told unencrypted",
+            hints=("Use https://, or pass --insecure if the network between is trusted.",),
+        )
+    secret = None
+    if receiver.secret_env is not None:
+        secret = Secret(_variable(receiver.secret_env, environment, where, "the secret that it signs with"))
+    return Endpoint(
+        url=url, name=name, events=frozenset(receiver.events), secret=secret, proxy=_proxy(url, environment)
+    )
+
+
+def _variable(name: str, environment: Mapping[str, str], where: str, what: str) -> str:
+    value = environment.get(name, "")
+    if not value.strip():
+        raise ConfigError(
+            "notify-variable-unset",
+            f"{name} is not set, and {where} takes {what} from there",
+            hints=(f"Set {name}, or take the receiver out of octosync.yaml.",),
+        )
+    return value
+
+
+def _named(url: Secret, where: str) -> str:
+    """Return scheme, host and port of a URL; the rest may be all that one needs to speak in our name."""
+    if not is_receiver_url(url.reveal()):
+        raise ConfigError(
+            "bad-url",
+            f"{where}: the URL is no http:// or https:// URL of a receiver",  # and isn't shown: most of it may be right
+            hints=("It carries neither user, password, blanks nor fragment: https://hooks.example.com/octosync",),
+        )
+    parts = urlsplit(url.reveal())
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _proxy(url: Secret, environment: Mapping[str, str]) -> Secret | None:
+    found = proxy_of(url.reveal(), environment)
+    return None if found is None else Secret(found)
+
+
+class Verdict(Enum):
+    """What came of one attempt."""
+
+    DELIVERED = "delivered"
+    AGAIN = "again"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of one attempt: `why` says what went wrong, `after` in how many seconds the receiver wants the next one."""
+
+    verdict: Verdict
+    why: str = ""
+    after: float = 0.0
+
+
+class Line:
+    """The connection to one endpoint: its own, since it shares neither pace nor fate with the control plane's.
+
+    Raises `ConfigError` where the certificate authorities can't be loaded.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, timeout: float) -> None:
+        self._endpoint = endpoint
+        self._timeout = timeout
+        secure = endpoint.url.reveal().startswith("https://")
+        self._http = httpx.AsyncClient(
+            headers={"Content-Type": "application/json", "User-Agent": f"octosync/{__version__}"},
+            verify=authorities() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            proxy=None if endpoint.proxy is None else endpoint.proxy.reveal(),
+            follow_redirects=False,  # what is signed for one place is not carried to another
+            trust_env=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            timeout=timeout,
+        )
+
+    async def post(self, body: bytes, headers: Mapping[str, str]) -> Attempt:
+        """Send once. Of the answer only its status counts; its body isn't read."""
+        try:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._http.stream("POST", self._endpoint.url.reveal(), content=body, headers=headers) as response,
+            ):
+                return _judged(response)
+        except TimeoutError:
+            return Attempt(Verdict.AGAIN, f"no answer within {self._timeout:g} s")
+        except httpx.TimeoutException:
+            return Attempt(Verdict.AGAIN, f"no answer within {self._timeout:g} s")
+        except (httpx.HTTPError, OSError) as error:  # whose text may have the URL in it
+            return Attempt(Verdict.AGAIN, f"no connection ({type(error).__name__})")
+
+    async def aclose(self) -> None:
+        """Close it."""
+        await self._http.aclose()
+
+
+def _judged(response: httpx.Response) -> Attempt:
+    status = response.status_code
+    if response.is_success:
+        return Attempt(Verdict.DELIVERED)
+    if status in _TRANSIENT or status >= 500:
+        asked = retry_after(response.headers.get("Retry-After"), response.headers.get("Date")) or 0.0
+        return Attempt(Verdict.AGAIN, f"it answers {status}", min(asked, _LONGEST_RETRY_AFTER))
+    if 300 <= status < 400:
+        return Attempt(Verdict.REFUSED, f"it answers {status}, and redirects are not followed")
+    return Attempt(Verdict.REFUSED, f"it answers {status}")

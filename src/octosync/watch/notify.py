@@ -1,0 +1,274 @@
+"""The notifier: tells receivers what happened, each fact once, without ever keeping the controller waiting.
+
+Each receiver has a queue, a connection and a task of its own, so that one that hangs keeps nobody else from hearing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import uuid
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from octosync.errors import OctosyncError
+from octosync.model import NotifyEvent
+from octosync.watch.clock import Clock
+from octosync.watch.endpoints import Attempt, Endpoint, Line, Verdict
+from octosync.watch.gate import backoff
+from octosync.watch.log import Log, about
+from octosync.watch.notices import (
+    DELIVERY_HEADER,
+    EVENT_HEADER,
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    Notice,
+    Sender,
+    document_of,
+    signature,
+)
+
+MOST_WAITING: Final = 200
+_LONGEST_BACKOFF: Final = timedelta(minutes=1)
+
+
+class Told(Protocol):
+    """What was told already, over restarts: the fact that was last told about each thing of an app ("" for no app)."""
+
+    def told(self) -> Mapping[tuple[str, str], str]:
+        """Return all of it: the facts by app and thing."""
+
+    def tell(self, app: str, about: str, fact: str) -> None:
+        """Note that a fact was told."""
+
+    def untell(self, app: str, about: str) -> None:
+        """Note that it isn't so any more: when it is again, it is news."""
+
+
+@dataclass(slots=True)
+class _Letter:
+    """One notice on its way, since when: its body is made once; `left` counts the receivers that haven't got it."""
+
+    notice: Notice
+    delivery: str
+    body: bytes
+    since: float
+    left: int
+
+
+@dataclass(slots=True)
+class _Desk:
+    """One receiver: what waits for it, and how many were dropped since it last got one."""
+
+    endpoint: Endpoint
+    line: Line
+    waiting: deque[_Letter] = field(default_factory=deque)
+    filled: asyncio.Event = field(default_factory=asyncio.Event)
+    dropped: int = 0
+
+
+class Notifier:
+    """Tells receivers. Used as an async context manager: leaving it gives what waits `flush` to get out.
+
+    `told` remembers over restarts what every receiver got (None: nothing is remembered). An attempt ends after `timeout`; a
+    notice that isn't delivered `give_up` after it was told is given up; of more than `most` that wait for a receiver the
+    oldest is dropped. At once there is one notice of an event, its objects and its guard, whatever it says.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        sender: Sender,
+        *,
+        clock: Clock,
+        log: Log,
+        told: Told | None = None,
+        chance: random.Random | None = None,
+        timeout: timedelta = timedelta(seconds=10),
+        give_up: timedelta = timedelta(minutes=15),
+        flush: timedelta = timedelta(seconds=5),
+        most: int = MOST_WAITING,
+    ) -> None:
+        self._desks = tuple(_Desk(one, Line(one, timeout=timeout.total_seconds())) for one in endpoints)
+        self._sender = sender
+        self._clock = clock
+        self._log = log
+        self._store = told
+        self._chance = chance or random.Random()  # noqa: S311 — it spreads retries, and guards nothing
+        self._give_up = give_up.total_seconds()
+        self._flush = flush.total_seconds()
+        self._most = most
+        self._told: dict[tuple[str, str], str] = dict(told.told()) if told is not None else {}
+        self._closing = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.counts: Counter[str] = Counter()  # delivered, given_up, dropped: over all receivers
+
+    async def __aenter__(self) -> Self:
+        for desk in self._desks:
+            self._tasks.append(asyncio.create_task(self._serve(desk), name=f"notify {desk.endpoint.name}"))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def tell(self, notice: Notice) -> None:
+        """Tell something, unless it was told already; returns at once, and never raises.
+
+        What was applied is always news. Everything else is so until `holds` says that it isn't any more.
+        """
+        desks = [desk for desk in self._desks if notice.event in desk.endpoint.events]
+        if not desks or self._closing.is_set():
+            return
+        if notice.event is not NotifyEvent.APPLIED:
+            thing = (notice.app or "", notice.about)
+            if self._told.get(thing) == notice.fact:
+                return
+            self._told[thing] = notice.fact
+        delivery = uuid.uuid4().hex
+        body = json.dumps(document_of(notice, self._sender, delivery), allow_nan=False).encode()
+        letter = _Letter(notice, delivery, body, self._clock.monotonic(), len(desks))
+        for desk in desks:
+            self._put(desk, letter)
+
+    def holds(self, app: str, notices: Iterable[Notice]) -> None:
+        """Say all that is so of an app now: what is new is told, what isn't so any more is forgotten, and news next time.
+
+        For a turn that could read the app; one that could not knows nothing of drift, and only tells that it failed.
+        """
+        notices = tuple(notices)
+        now = {one.about for one in notices}
+        for thing in [thing for thing in self._told if thing[0] == app and thing[1] not in now]:
+            del self._told[thing]
+            with self._storing():
+                if self._store is not None:
+                    self._store.untell(*thing)
+        for notice in notices:
+            self.tell(notice)
+
+    async def aclose(self) -> None:
+        """Take nothing more, let out what waits for at most `flush`, and end. Once is enough."""
+        self._closing.set()
+        for desk in self._desks:
+            desk.filled.set()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=self._flush)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._tasks.clear()
+        for desk in self._desks:
+            await desk.line.aclose()
+            if desk.waiting:
+                self._log.warning("notifications_unsent", receiver=desk.endpoint.name, count=len(desk.waiting))
+                desk.waiting.clear()
+
+    def _put(self, desk: _Desk, letter: _Letter) -> None:
+        if len(desk.waiting) >= self._most:
+            desk.waiting.popleft()
+            desk.dropped += 1
+            self.counts["dropped"] += 1
+            if desk.dropped == 1:
+                self._log.warning(
+                    "notification_dropped",
+                    message="too many notifications wait, the oldest are dropped",
+                    receiver=desk.endpoint.name,
+                    waiting=self._most,
+                )
+        desk.waiting.append(letter)
+        desk.filled.set()
+
+    async def _serve(self, desk: _Desk) -> None:
+        while True:
+            while desk.waiting:
+                letter = desk.waiting.popleft()
+                try:
+                    await self._deliver(desk, letter)
+                except asyncio.CancelledError:
+                    desk.waiting.appendleft(letter)
+                    raise
+            if self._closing.is_set():
+                return
+            desk.filled.clear()
+            await desk.filled.wait()
+
+    async def _deliver(self, desk: _Desk, letter: _Letter) -> None:
+        failures = 0
+        while True:
+            attempt = await self._attempt(desk, letter)
+            if attempt.verdict is Verdict.DELIVERED:
+                return self._delivered(desk, letter)
+            failures += 1
+            wait = max(attempt.after, backoff(failures, self._chance, longest=_LONGEST_BACKOFF))
+            too_late = self._clock.monotonic() + wait - letter.since > self._give_up
+            if attempt.verdict is Verdict.REFUSED or too_late or self._closing.is_set():
+                return self._undelivered(desk, letter, attempt, failures)
+            if failures == 1:
+                self._warn("notification_delayed", desk, letter, attempt)
+            await self._pause(wait)
+
+    async def _attempt(self, desk: _Desk, letter: _Letter) -> Attempt:
+        timestamp = str(int(self._clock.now().timestamp()))  # of the attempt, so that a receiver may refuse old ones
+        headers = {
+            DELIVERY_HEADER: letter.delivery,
+            EVENT_HEADER: letter.notice.event.value,
+            TIMESTAMP_HEADER: timestamp,
+        }
+        if desk.endpoint.secret is not None:
+            headers[SIGNATURE_HEADER] = signature(desk.endpoint.secret, timestamp, letter.body)
+        try:
+            return await desk.line.post(letter.body, headers)
+        except Exception as error:  # noqa: BLE001 — whatever a receiver does to the client must not end its task
+            self._log.bind(**about(error)).error("notification_crashed", receiver=desk.endpoint.name)
+            return Attempt(Verdict.REFUSED, f"it can't be sent ({type(error).__name__})")
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than until everything is closed."""
+        waits = {asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(self._closing.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    def _delivered(self, desk: _Desk, letter: _Letter) -> None:
+        if desk.dropped:
+            self._log.warning("notifications_missed", receiver=desk.endpoint.name, count=desk.dropped)
+            desk.dropped = 0
+        self.counts["delivered"] += 1
+        letter.left -= 1
+        thing = (letter.notice.app or "", letter.notice.about)
+        if letter.left == 0 and self._store is not None and self._told.get(thing) == letter.notice.fact:
+            with self._storing():
+                self._store.tell(*thing, letter.notice.fact)
+
+    def _undelivered(self, desk: _Desk, letter: _Letter, attempt: Attempt, attempts: int) -> None:
+        self._warn("notification_given_up", desk, letter, attempt, attempts=attempts)
+        self.counts["given_up"] += 1
+
+    def _warn(self, event: str, desk: _Desk, letter: _Letter, attempt: Attempt, **more: int) -> None:
+        self._log.warning(
+            event,
+            message=f"{desk.endpoint.name} isn't told: {attempt.why}",
+            receiver=desk.endpoint.name,
+            about=letter.notice.event.value,
+            app=letter.notice.app,
+            delivery=letter.delivery,
+            **more,
+        )
+
+    @contextmanager
+    def _storing(self) -> Iterator[None]:
+        """Log that something can't be remembered, which is no reason not to tell: at worst it is told twice."""
+        try:
+            yield
+        except OctosyncError as error:
+            self._log.bind(**about(error)).warning("notifications_forgotten")
