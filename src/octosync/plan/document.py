@@ -63,9 +63,9 @@ def plan_document(
         **_about(about),
         "scope": _scope(plan),
         "overrides": [{"guard": o.guard, "value": o.value, "source": o.source} for o in overrides],
-        "resource_changes": list(_rows(plan, contract, sensitivity, full=full)),
-        "blocked": [_blocked(one, about) for one in blocked],
-        "recommendations": [_recommendation(one) for one in plan.recommendations],
+        "resource_changes": list(change_rows(plan, contract, sensitivity, full=full)),
+        "blocked": [blocked_row(one, about) for one in blocked],
+        "recommendations": [recommendation_row(one) for one in plan.recommendations],
         "diagnostics": [diagnostic_document(one) for one in all_diagnostics(plan, diagnostics)],
         "errors": list(_errors(plan)),
         "fingerprints": {str(address): fingerprint for address, fingerprint in sorted(plan.fingerprints.items())},
@@ -182,7 +182,8 @@ def _errors(plan: Plan) -> Iterator[JsonObject]:
         }
 
 
-def _blocked(blocked: Blocked, about: RunInfo) -> JsonObject:
+def blocked_row(blocked: Blocked, about: RunInfo) -> JsonObject:
+    """Return what a guard refuses, with the ways out."""
     return {
         "guard": blocked.guard,
         "message": blocked.message,
@@ -193,7 +194,7 @@ def _blocked(blocked: Blocked, about: RunInfo) -> JsonObject:
     }
 
 
-def _rows(plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: bool) -> Iterator[JsonObject]:
+def change_rows(plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: bool) -> Iterator[JsonObject]:
     """Yield the rows in people's order: by address, an app's archive after everything else of it."""
     rows = [
         (
@@ -279,7 +280,8 @@ def _preview(action: Action) -> JsonObject | None:
     return None
 
 
-def _recommendation(one: Recommendation) -> JsonObject:
+def recommendation_row(one: Recommendation) -> JsonObject:
+    """Return a better variant that is not rolled out."""
     return {
         "address": str(one.address),
         "current_variant": one.current,

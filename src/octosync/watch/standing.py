@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from octosync.model import Address, Deployment, Diagnostic, Hold, Outcome, Sensitivity, Suspended
-from octosync.plan import Blocked, ControlPlane, Plan, Recommendation
+from octosync.plan import Blocked, ControlPlane, Plan, Recommendation, RunInfo
 
 __all__ = [
     "AppStanding",
@@ -120,9 +120,10 @@ class Standing:
     `credential` is an error's sentence where the control plane refuses the key, `outage` one where it is not there (the
     circuit is open), `feed_off` one where its activity feed can't be followed; "" otherwise. `full_read_at` is when the
     last full read ended, `next_full_read` when the next one is to begin, `full_read_done` of `full_read_total` apps how far
-    one that is under way has come. `resync` is the wish, `resync_in_fact` what a full read takes at this rate where that
-    is longer. `queue` is how many apps wait, by priority ("changed", "resync"). `healthy`: the loop turns; `ready`: a
-    first full turn is done, and the credential works. `can_post`: an admin token is set.
+    one that is under way has come. `resync` is the wish, `resync_in_fact` what a full read takes at this rate where that is
+    longer. `queue` is how many apps wait, by priority ("changed", "resync"). `healthy`: the loop turns, which it last did at
+    `turned_at`; `ready`: a first full turn is done, and the credential works. `can_post`: an admin token is set. `about` is
+    what the plans were made from, for the commands that are ways out; None before anything was loaded.
     """
 
     now: datetime
@@ -133,6 +134,8 @@ class Standing:
     healthy: bool = True
     ready: bool = False
     can_post: bool = False
+    about: RunInfo | None = None
+    turned_at: datetime | None = None
     apps: Mapping[str, AppStanding] = field(default_factory=dict)
     unmanaged: int | None = None
     valid: bool = True

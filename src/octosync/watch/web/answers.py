@@ -1,0 +1,54 @@
+"""Answers: JSON, pages that a browser may already have, and refusals in the form that was asked for."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from email.utils import format_datetime
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from octosync.errors import OctosyncError, UsageError
+from octosync.model import JsonObject
+from octosync.report import json_text
+from octosync.watch.web.pages import Page, error_page
+
+_NOT_FOUND = frozenset({"app-not-declared"})
+
+
+def json_answer(document: JsonObject, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Answer with a document."""
+    return Response(json_text(document), status, media_type="application/json", headers=headers)
+
+
+def page_answer(request: Request, page: Page) -> Response:
+    """Answer with a page, or with 304 where the browser shows that very one."""
+    headers = {"ETag": page.etag, "Date": format_datetime(page.at.astimezone(UTC), usegmt=True)}
+    tags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if page.etag in tags:
+        return Response(status_code=304, headers=headers)
+    return HTMLResponse(page.html, headers=headers)
+
+
+def refusal(
+    request: Request,
+    status: int,
+    reference: str,
+    message: str,
+    *,
+    hints: tuple[str, ...] = (),
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Refuse: a page for a browser that reads, JSON for everything else."""
+    if request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("accept", ""):
+        words = f"{message[:1].upper()}{message[1:]}."
+        return HTMLResponse(error_page(f"{status} {HTTPStatus(status).phrase}", words, hints), status, headers=headers)
+    error: JsonObject = {"reference": reference, "message": message, "hints": list(hints)}
+    return json_answer({"error": error}, status, headers)
+
+
+def refusal_of(request: Request, error: OctosyncError) -> Response:
+    """Refuse what the controller can't do."""
+    status = 404 if error.reference in _NOT_FOUND else 400 if isinstance(error, UsageError) else 409
+    return refusal(request, status, error.reference, error.message, hints=error.hints)

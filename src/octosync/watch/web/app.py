@@ -1,0 +1,160 @@
+"""The application: which path answers what."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from octosync.model import Secret
+from octosync.watch.control import Control
+from octosync.watch.standing import AppState
+from octosync.watch.web.answers import json_answer, page_answer, refusal
+from octosync.watch.web.assets import CACHED, asset_at
+from octosync.watch.web.commands import origin_of
+from octosync.watch.web.document import watch_document
+from octosync.watch.web.guarding import Guarding
+from octosync.watch.web.pages import app_page, apps_page, status_page
+from octosync.watch.web.posts import POSTS, Post, answer_post
+from octosync.watch.web.sentences import stuck_words, unready_words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What is served.
+
+    `metrics` renders them, `metrics_type` is their content type. `admin_token` None turns the POSTs off. `local_only`: only
+    this machine is listened to, so only its own names are taken as host.
+    """
+
+    control: Control
+    metrics: Callable[[], bytes]
+    metrics_type: str
+    admin_token: Secret | None = None
+    local_only: bool = True
+
+
+def create_app(source: Source) -> ASGIApp:
+    """Make the application. A GET changes nothing; nothing is kept between requests."""
+    pages = _Pages(source)
+    app = Starlette(
+        routes=[
+            Route("/", pages.status),
+            Route("/apps", pages.apps),
+            Route("/apps/{slug:path}", pages.app),
+            Route("/api/status", pages.document),
+            Route("/healthz", pages.health),
+            Route("/readyz", pages.readiness),
+            Route("/metrics", pages.metrics),
+            Route("/static/{path}", pages.asset),
+            *(Route(post.path, pages.post(post), methods=["POST"]) for post in POSTS),
+        ],
+        exception_handlers={HTTPException: _refused, Exception: _failed},
+    )
+    app.router.redirect_slashes = False
+    return Guarding(app, local_only=source.local_only)  # outermost, so that a failure's answer has the headers, too
+
+
+class _Pages:
+    """The endpoints. All of them are coroutines: they run in the loop that the standing belongs to."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    async def status(self, request: Request) -> Response:
+        """Show how everything stands."""
+        return page_answer(request, status_page(self._source.control.standing(), origin=_origin(request)))
+
+    async def apps(self, request: Request) -> Response:
+        """List the apps, all or those in a state."""
+        wanted = request.query_params.get("state")
+        try:
+            state = None if wanted is None else AppState(wanted)
+        except ValueError:
+            states = ", ".join(one.value for one in AppState)
+            return refusal(
+                request, 400, "parameters-wrong", f"{wanted!r} is not a state", hints=(f"States are {states}.",)
+            )
+        return page_answer(request, apps_page(self._source.control.standing(), origin=_origin(request), state=state))
+
+    async def app(self, request: Request) -> Response:
+        """Show one app."""
+        slug = request.path_params["slug"]
+        standing = self._source.control.standing()
+        if slug not in standing.apps:
+            hint = "It may not be declared any more; /apps lists those that are."
+            return refusal(request, 404, "app-not-declared", f"no app {slug!r} is known here", hints=(hint,))
+        return page_answer(request, app_page(standing, slug, origin=_origin(request)))
+
+    async def document(self, request: Request) -> Response:
+        """Say how everything stands, as JSON."""
+        del request
+        return json_answer(watch_document(self._source.control.standing()))
+
+    async def health(self, request: Request) -> Response:
+        """Say whether the loop turns."""
+        del request
+        standing = self._source.control.standing()
+        return _probe("" if standing.healthy else stuck_words(standing))
+
+    async def readiness(self, request: Request) -> Response:
+        """Say whether a first full turn is done and the credential works."""
+        del request
+        standing = self._source.control.standing()
+        return _probe("" if standing.ready else unready_words(standing))
+
+    async def metrics(self, request: Request) -> Response:
+        """Show the metrics."""
+        del request
+        return Response(self._source.metrics(), headers={"Content-Type": self._source.metrics_type})
+
+    async def asset(self, request: Request) -> Response:
+        """Serve a file, for good: another content has another URL."""
+        found = asset_at(request.path_params["path"])
+        if found is None:
+            return _not_found(request)
+        return Response(found.body, headers={"Content-Type": found.content_type, "Cache-Control": CACHED})
+
+    def post(self, post: Post) -> Callable[[Request], Awaitable[Response]]:
+        """Return the endpoint of one POST."""
+
+        async def endpoint(request: Request) -> Response:
+            return answer_post(request, post, self._source.control, self._source.admin_token)
+
+        return endpoint
+
+
+def _probe(why_not: str) -> Response:
+    return PlainTextResponse(f"{why_not}\n" if why_not else "ok\n", 503 if why_not else 200)
+
+
+def _origin(request: Request) -> str:
+    return origin_of(request.url.scheme, request.headers.get("host", ""))
+
+
+def _not_found(request: Request) -> Response:
+    return refusal(
+        request, 404, "not-found", f"there is nothing at {request.url.path}", hints=("The status page is at /.",)
+    )
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 405:
+        headers = dict(getattr(error, "headers", None) or {})
+        methods = headers.get("Allow", "")
+        message = f"{request.url.path} does not take {request.method}"
+        return refusal(request, 405, "method-not-allowed", message, hints=(f"It takes {methods}.",), headers=headers)
+    return _not_found(request)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    del error  # the server logs it
+    message = "this page could not be made"
+    return refusal(request, 500, "internal-error", message, hints=("It is a bug of octosync; its log says more.",))

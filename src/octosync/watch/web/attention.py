@@ -1,0 +1,240 @@
+"""What needs a person, as cards: what is the matter, with what, since when, by whom, and every way out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from octosync.model import Address
+from octosync.plan import Blocked, RunInfo, trailer_of, way_out_of
+from octosync.report.changes import Row, group_of
+from octosync.report.words import counted
+from octosync.watch.standing import AppStanding, AppState, DriftStanding, Standing
+from octosync.watch.web.commands import SUSPENDING, Way, accept_line, post_line
+from octosync.watch.web.sentences import NEEDS_A_PERSON
+
+Line: TypeAlias = tuple[str | datetime, ...]  # text, and times within it
+_SHOWN: Final = 25  # cards of a state on the main page
+_NAMED: Final = 10  # apps and drifted objects that a card names
+_ADDRESSES: Final = 3  # of a refusal; the app's page marks all of them
+_ERRORS: Final = frozenset({AppState.FAILING, AppState.REFUSED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One matter. `key` names it within a page, `apps` and `guard` are its heading; `rows` are as the plan shows them,
+    with the lines of `file` that they are declared in.
+
+    `named` are addresses where there are no rows; `more` and `more_apps` say how many are not named.
+    """
+
+    key: str
+    state: AppState
+    apps: tuple[str, ...]
+    more_apps: int = 0
+    guard: str = ""
+    said: tuple[Line, ...] = ()
+    file: str = ""
+    rows: tuple[Row, ...] = ()
+    named: tuple[str, ...] = ()
+    more: int = 0
+    hints: tuple[str, ...] = ()
+    ways: tuple[Way, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matters:
+    """The cards of a page, most pressing first, and how many of each state found no room."""
+
+    cards: tuple[Card, ...] = ()
+    left_out: tuple[tuple[AppState, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What the ways out depend on beside their app."""
+
+    standing: Standing
+    origin: str
+
+    @property
+    def about(self) -> RunInfo | None:
+        return self.standing.about
+
+    def post(self, label: str, path: str, **parameters: str) -> Iterator[Way]:
+        if self.standing.can_post:
+            yield Way(label, post_line(self.origin, path, **parameters))
+
+
+def matters(standing: Standing, apps: Iterable[AppStanding], *, origin: str, at_most: int = _SHOWN) -> Matters:
+    """Make the cards of some apps; `origin` is where POSTs go (`http://127.0.0.1:9900`)."""
+    setting = _Setting(standing, origin)
+    by_state: dict[AppState, list[Card]] = {state: [] for state in NEEDS_A_PERSON}
+    shown = sorted(apps, key=lambda app: app.slug)
+    by_state[AppState.BLOCKED] = list(_blocked_cards(shown, setting))
+    for app in shown:
+        if app.state in _ERRORS:
+            by_state[app.state].append(_error_card(app, setting))
+        if app.state is AppState.ORPHANED:
+            by_state[app.state].append(_orphan_card(app))
+        if app.drift:
+            card = _drift_card(app, setting)
+            by_state[card.state].append(card)
+    return Matters(
+        cards=tuple(card for cards in by_state.values() for card in cards[:at_most]),
+        left_out=tuple((state, len(cards) - at_most) for state, cards in by_state.items() if len(cards) > at_most),
+    )
+
+
+def _blocked_cards(apps: Sequence[AppStanding], setting: _Setting) -> Iterator[Card]:
+    """Yield a card per refusal: one that counts over a whole change is several apps' own, and is told once."""
+    refusals: dict[tuple[str, str], list[tuple[AppStanding, Blocked]]] = {}
+    for app in apps:
+        for one in app.blocked:
+            refusals.setdefault((one.guard, one.message), []).append((app, one))
+    for number, found in enumerate(refusals.values()):
+        blocked = found[0][1]
+        addresses = sorted({address for _, one in found for address in one.addresses})
+        slugs = sorted({app.slug for app, _ in found})
+        yield Card(
+            key=f"blocked-{blocked.guard}-{number}",
+            state=AppState.BLOCKED,
+            apps=tuple(slugs[:_NAMED]),
+            more_apps=max(0, len(slugs) - _NAMED),
+            guard=blocked.guard,
+            said=((f"{blocked.message}.",),),
+            named=tuple(map(str, addresses[:_ADDRESSES])),
+            more=max(0, len(addresses) - _ADDRESSES),
+            ways=tuple(_ways_past(blocked, setting)),
+        )
+
+
+def _ways_past(blocked: Blocked, setting: _Setting) -> Iterator[Way]:
+    about = setting.about
+    if blocked.override is not None:
+        yield from setting.post("Allow exactly this, once", "/approve", guard=blocked.guard)
+    if about is not None and (trailer := trailer_of(blocked, about)) is not None:
+        yield Way("Allow it in the commit that makes the change", trailer, is_shell=False)
+    if about is not None and blocked.override is not None:
+        yield Way("Apply it by hand", f"{about.apply_command} {blocked.override}")
+    way_out = blocked.way_out if about is None else way_out_of(blocked, about)
+    if way_out is not None:
+        yield Way("Or", way_out, is_shell=False)
+
+
+def _error_card(app: AppStanding, setting: _Setting) -> Card:
+    reference = f"{app.reference}: " if app.reference else ""
+    said: list[Line] = [(f"{reference}{app.error}",)] if app.error else []
+    if app.state is AppState.REFUSED:
+        said.append(("It is not tried again until its manifest or live state changes.",))
+    elif app.next_try is not None:
+        said.append(("Tried again at ", app.next_try, "."))
+    return Card(
+        key=f"{app.state.value}-{app.slug}",
+        state=app.state,
+        apps=(app.slug,),
+        said=tuple(said),
+        hints=app.hints,
+        ways=tuple(setting.post("Try it again now", "/reconcile", app=app.slug)),
+    )
+
+
+def _orphan_card(app: AppStanding) -> Card:
+    return Card(
+        key=f"orphaned-{app.slug}",
+        state=AppState.ORPHANED,
+        apps=(app.slug,),
+        said=(("No manifest has it any more. It is left as it is: nothing is archived by leaving it out.",),),
+        ways=(
+            Way("Archive it", "declare `archived: true` in its manifest, or: octosync apply … --prune", is_shell=False),
+        ),
+    )
+
+
+def _drift_card(app: AppStanding, setting: _Setting) -> Card:
+    contested = any(one.contested for one in app.drift)
+    waits = any(one.until is not None for one in app.drift) or app.hold is not None
+    state = AppState.CONTESTED if contested else AppState.HELD if waits else AppState.DRIFTED
+    return Card(
+        key=f"drift-{app.slug}",
+        state=state,
+        apps=(app.slug,),
+        said=tuple(_drift_lines(app, setting)),
+        file=app.source,
+        rows=drift_rows(app, setting.standing),
+        named=() if app.plan is not None else tuple(str(one.address) for one in app.drift[:_NAMED]),
+        ways=tuple(_ways_of_drift(app, contested, setting)),
+    )
+
+
+def _drift_lines(app: AppStanding, setting: _Setting) -> Iterator[Line]:
+    alone = len(app.drift) == 1
+    for one in app.drift[:_NAMED]:
+        what = () if alone else (f"{one.address.kind.value.replace('_', ' ')} {one.address.name}: ",)
+        yield (*what, *_who(one), *_until(one, setting))
+    if len(app.drift) > _NAMED:
+        yield (f"and {counted(len(app.drift) - _NAMED, 'object')} more.",)
+    if app.hold is not None:
+        reason = f": {app.hold.reason}" if app.hold.reason else ""
+        yield ("A person holds the app until ", app.hold.until, f"{reason}.")
+
+
+def _who(one: DriftStanding) -> Line:
+    if one.actor is not None and one.at is not None:
+        return (f"{one.actor} changed it at ", one.at, ". ")
+    if one.actor is not None:
+        return (f"{one.actor} changed it; first seen at ", one.first_seen, ". ")
+    if one.at is not None:
+        return ("It was changed at ", one.at, ", the feed does not say by whom. ")
+    return ("First seen at ", one.first_seen, "; no feed says who changed it. ")
+
+
+def _until(one: DriftStanding, setting: _Setting) -> Line:
+    if one.contested:
+        times = f"{counted(one.heals, 'time')} in 24 hours" if one.heals else "several times"
+        return (
+            f"It was changed back {times}, and changed again each time. It is left alone until its manifest changes.",
+        )
+    if one.until is not None:
+        return ("It is changed back at ", one.until, ".")
+    return (f"It is not changed back by itself (--heal {setting.standing.mode}).",)
+
+
+def _ways_of_drift(app: AppStanding, contested: bool, setting: _Setting) -> Iterator[Way]:
+    accept = accept_line(tuple(sorted(one.address for one in app.drift)), setting.about)
+    if accept is not None:
+        yield Way("Keep it for good: take it into Git", accept)
+    if contested:
+        yield from setting.post("Change it back once more", "/reconcile", app=app.slug)
+    elif app.hold is not None:
+        yield from setting.post("End the hold", "/release", app=app.slug)
+    elif any(one.until is not None for one in app.drift):
+        yield from setting.post(
+            "Keep it for some hours (say why)", "/hold", app=app.slug, **{"for": "4h", "reason": "WHY"}
+        )
+    yield Way("Leave the whole app alone: an annotation in its manifest", SUSPENDING, is_shell=False)
+
+
+def drift_rows(app: AppStanding, standing: Standing) -> tuple[Row, ...]:
+    """Return the plan's own rows of what drifted; none before the app was planned."""
+    plan = app.plan
+    if plan is None or app.slug not in plan.desired.apps:
+        return ()
+    drifted = {one.address for one in app.drift[:_NAMED]}
+    return group_of(
+        app.slug,
+        [action for action in plan.actions if action.address in drifted],
+        plan.desired.apps[app.slug],
+        unchanged=(),
+        blocked=_addresses(app.blocked),
+        sensitivity=standing.sensitivity,
+        full=False,
+        last_changes={},
+        held=[one for one in plan.held if one.action.address in drifted],
+    ).rows
+
+
+def _addresses(blocked: Iterable[Blocked]) -> frozenset[Address]:
+    return frozenset(address for one in blocked for address in one.addresses)

@@ -1,0 +1,186 @@
+"""`/api/status`: a whole `Standing` as one JSON document, every key always there.
+
+`format_version`: a new minor adds keys, a new major changes them. Times are UTC to the second, durations are seconds, what
+is not known is null. Rows of plans, refusals, recommendations and diagnostics are as in the plan's document; what is under
+a sensitive key is null, as there.
+
+    {format_version, octosync_version, timestamp, started, sentence, mode, healthy, ready, can_post,
+     control_plane: {url, org_id, context},
+     manifests: {valid, files, revision, loaded_at, diagnostics: […]},
+     alarms: {credential, outage, feed_off},            each a sentence or null
+     suspended: {at, reason} | null,
+     holds: [{app, until, reason, at}],
+     counts: {<state>: n, …}, unmanaged,
+     budget: {limit, used, remaining, throttled_until, throttled_seconds},
+     queue: {<priority>: n},
+     full_read: {ended_at, next_at, done, total, resync_seconds, resync_in_fact_seconds},
+     last_success,
+     apps: [{slug, state, since, read_at, source, error: {reference, message, hints} | null, next_try, why_waiting,
+             frozen_until, hold, run, drift: [{address, actor, at, first_seen, until, contested, heals}],
+             blocked: […], resource_changes: […] | null, canaries: […], recommendations: […]}],
+     runs: [{run, apps, why, started, ended, actions, outcomes: [{address, action, status, …, request_ids}]}]}
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from octosync.contract import Contract
+from octosync.model import Deployment, JsonObject, JsonValue, Outcome
+from octosync.plan import Blocked, blocked_row, change_rows, diagnostic_document, recommendation_row, utc_text
+from octosync.watch.standing import AppStanding, AppState, DriftStanding, Hold, RunStanding, Standing
+from octosync.watch.web.sentences import sentence
+
+STATUS_FORMAT_VERSION: Final = "1.0"
+
+
+def watch_document(standing: Standing) -> JsonObject:
+    """Return the document."""
+    plane, budget, suspended = standing.control_plane, standing.budget, standing.suspended
+    return {
+        "format_version": STATUS_FORMAT_VERSION,
+        "octosync_version": standing.version,
+        "timestamp": utc_text(standing.now),
+        "started": utc_text(standing.started),
+        "sentence": sentence(standing),
+        "mode": standing.mode,
+        "healthy": standing.healthy,
+        "ready": standing.ready,
+        "can_post": standing.can_post,
+        "control_plane": {"url": plane.public_url, "org_id": plane.org_id, "context": plane.context},
+        "manifests": {
+            "valid": standing.valid,
+            "files": standing.files,
+            "revision": standing.revision or None,
+            "loaded_at": _time(standing.loaded_at),
+            "diagnostics": [diagnostic_document(one) for one in standing.diagnostics],
+        },
+        "alarms": {
+            "credential": standing.credential or None,
+            "outage": standing.outage or None,
+            "feed_off": standing.feed_off or None,
+        },
+        "suspended": None if suspended is None else {"at": utc_text(suspended.at), "reason": suspended.reason},
+        "holds": [hold_document(one) for one in sorted(standing.holds, key=lambda one: (one.app, one.until))],
+        "counts": {state.value: standing.count(state) for state in AppState},
+        "unmanaged": standing.unmanaged,
+        "budget": {
+            "limit": budget.limit,
+            "used": budget.used,
+            "remaining": budget.remaining,
+            "throttled_until": _time(budget.throttled_until),
+            "throttled_seconds": budget.throttled_seconds,
+        },
+        "queue": {priority: standing.queue[priority] for priority in sorted(standing.queue)},
+        "full_read": {
+            "ended_at": _time(standing.full_read_at),
+            "next_at": _time(standing.next_full_read),
+            "done": standing.full_read_done,
+            "total": standing.full_read_total,
+            "resync_seconds": standing.resync.total_seconds(),
+            "resync_in_fact_seconds": _seconds(standing.resync_in_fact),
+        },
+        "last_success": _time(standing.last_success),
+        "apps": [_app(standing.apps[slug], standing) for slug in sorted(standing.apps)],
+        "runs": [_run(run) for run in standing.runs],
+    }
+
+
+def _app(app: AppStanding, standing: Standing) -> JsonObject:
+    changes = None
+    if app.plan is not None:
+        changes = list(change_rows(app.plan, Contract(), standing.sensitivity, full=False))
+    failed = {"reference": app.reference, "message": app.error, "hints": list(app.hints)}
+    return {
+        "slug": app.slug,
+        "state": app.state.value,
+        "since": _time(app.since),
+        "read_at": _time(app.read_at),
+        "source": app.source or None,
+        "error": failed if app.error or app.reference else None,
+        "next_try": _time(app.next_try),
+        "why_waiting": app.why_waiting or None,
+        "frozen_until": _time(app.frozen_until),
+        "hold": None if app.hold is None else hold_document(app.hold),
+        "run": app.run or None,
+        "drift": [_drift(one) for one in sorted(app.drift, key=lambda one: one.address)],
+        "blocked": [_blocked(one, standing) for one in app.blocked],
+        "resource_changes": changes,
+        "canaries": [_canary(one) for one in sorted(app.canaries, key=lambda one: (one.address, one.id))],
+        "recommendations": [recommendation_row(one) for one in app.recommendations],
+    }
+
+
+def _blocked(one: Blocked, standing: Standing) -> JsonObject:
+    if standing.about is not None:
+        return blocked_row(one, standing.about)
+    return {
+        "guard": one.guard,
+        "message": one.message,
+        "override": one.override,
+        "trailer": None,
+        "way_out": one.way_out,
+        "addresses": [str(address) for address in one.addresses],
+    }
+
+
+def _drift(one: DriftStanding) -> JsonObject:
+    return {
+        "address": str(one.address),
+        "actor": one.actor,
+        "at": _time(one.at),
+        "first_seen": utc_text(one.first_seen),
+        "until": _time(one.until),
+        "contested": one.contested,
+        "heals": one.heals,
+    }
+
+
+def hold_document(one: Hold) -> JsonObject:
+    """Return a hold as JSON."""
+    return {"app": one.app, "until": utc_text(one.until), "reason": one.reason, "at": utc_text(one.at)}
+
+
+def _canary(one: Deployment) -> JsonObject:
+    canary = one.canary
+    return {
+        "address": str(one.address),
+        "deployment": one.id,
+        "status": one.status,
+        "variant": one.variant,
+        "candidate": None if canary is None else canary.candidate,
+        "percentage": None if canary is None else canary.percentage,
+    }
+
+
+def _run(run: RunStanding) -> JsonObject:
+    return {
+        "run": run.run,
+        "apps": list(run.apps),
+        "why": run.why or None,
+        "started": utc_text(run.started),
+        "ended": _time(run.ended),
+        "actions": run.actions,
+        "outcomes": [_outcome(one) for one in run.outcomes],
+    }
+
+
+def _outcome(one: Outcome) -> JsonObject:
+    return {
+        "address": str(one.address),
+        "action": one.verb,
+        "status": one.status.value,
+        "message": one.message,
+        "reference": one.reference,
+        "hints": list(one.hints),
+        "request_ids": list(one.request_ids),
+    }
+
+
+def _time(at: datetime | None) -> JsonValue:
+    return None if at is None else utc_text(at)
+
+
+def _seconds(span: timedelta | None) -> JsonValue:
+    return None if span is None else span.total_seconds()

@@ -1,0 +1,196 @@
+"""Pages: a `Standing` as HTML. Whatever a template writes out is made visible first, and then escaped.
+
+The `main` of a page depends on the standing alone and not on the moment, so that a browser that has it can be told so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from hashlib import sha256
+from typing import Any, Final
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from octosync.plan import utc_text
+from octosync.report.diagnostics import diagnostic_lines
+from octosync.report.ink import Ink
+from octosync.report.outcomes import STATUS_WORDS
+from octosync.report.plain import visible
+from octosync.report.words import counted, listed, plane_words, seconds_words, time_words
+from octosync.watch.standing import AppState, Standing
+from octosync.watch.web.assets import asset_url
+from octosync.watch.web.attention import matters
+from octosync.watch.web.commands import TOKEN_VARIABLE, post_line
+from octosync.watch.web.sentences import (
+    STATE_MEANINGS,
+    STATE_WORDS,
+    alarms,
+    counts_words,
+    mood,
+    read_parts,
+    title,
+)
+from octosync.watch.web.views import (
+    app_view,
+    canary_views,
+    list_rows,
+    remark_lines,
+    row_mark,
+    row_name,
+    row_symbol,
+    row_verb,
+    run_views,
+    state_counts,
+)
+
+REFRESH_SECONDS: Final = 5  # between two looks of an open page
+_LISTED: Final = 100  # apps that the main page lists one by one
+_PLAIN: Final = Ink(colour=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A rendered page, when it was true, and the tag of its `main`: the same as long as that is."""
+
+    html: str
+    etag: str
+    at: datetime
+
+
+def status_page(standing: Standing, *, origin: str) -> Page:
+    """Render how everything stands."""
+    rest = [app for app in standing.apps.values() if app.state is not AppState.IN_SYNC]
+    few = list(standing.apps.values()) if len(standing.apps) <= _LISTED else rest
+    return _page(
+        "status.html",
+        standing,
+        title(standing),
+        origin=origin,
+        matters=matters(standing, standing.apps.values(), origin=origin),
+        canaries=canary_views(standing.apps.values()),
+        remarks=remark_lines(standing),
+        runs=run_views(standing.runs),
+        rows=list_rows(few[:_LISTED]),
+        unlisted=len(standing.apps) - min(len(few), _LISTED),
+    )
+
+
+def apps_page(standing: Standing, *, origin: str, state: AppState | None) -> Page:
+    """Render the list of all apps, or of those in a state."""
+    apps = [app for app in standing.apps.values() if state is None or app.state is state]
+    heading = "Apps" if state is None else f"Apps {STATE_WORDS[state]}"
+    return _page(
+        "apps.html",
+        standing,
+        heading,
+        origin=origin,
+        rows=list_rows(apps),
+        state=state,
+        by_state=state_counts(standing),
+    )
+
+
+def app_page(standing: Standing, slug: str, *, origin: str) -> Page:
+    """Render one app, with the same diff that the plan shows. Raises `KeyError` for one that there is not."""
+    app = standing.apps[slug]
+    return _page(
+        "app.html",
+        standing,
+        f"{app.slug}: {STATE_WORDS[app.state]}",
+        origin=origin,
+        app=app,
+        view=app_view(app, standing),
+        matters=matters(standing, [app], origin=origin),
+        canaries=canary_views([app]),
+        runs=run_views(tuple(run for run in standing.runs if slug in run.apps)),
+    )
+
+
+def error_page(status: str, message: str, hints: tuple[str, ...]) -> str:
+    """Render a refusal."""
+    return _environment().get_template("error.html").render(status=status, message=message, hints=hints)
+
+
+def _page(template: str, standing: Standing, heading: str, **more: Any) -> Page:  # noqa: ANN401 — what its template names
+    words, read_at = read_parts(standing)
+    shared = {
+        "standing": standing,
+        "alarms": tuple(alarms(standing)),
+        "counts": counts_words(standing),
+        "read_words": words,
+        "read_at": read_at,
+        "plane": plane_words(standing.control_plane),
+        "mood": mood(standing),
+        "clock": _Clock(standing.now),
+        **more,
+    }
+    main = _environment().get_template(template).render(shared)
+    # An open page of an older version is told of the newer one, whatever else is the same.
+    tag = sha256("\n".join((standing.version, heading, asset_url("page.js"), main)).encode()).hexdigest()[:32]
+    page = _environment().get_template("page.html")
+    html = page.render(shared, heading=heading, main=Markup(main), template=template, etag=f'"{tag}"')  # noqa: S704 — escaped above
+    return Page(html, f'"{tag}"', standing.now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """Writes times as short as the day allows."""
+
+    now: datetime
+
+    def words(self, at: datetime) -> str:
+        """Write a time in UTC: `14:02 UTC` for one of today, else with its date."""
+        words = time_words(at)
+        return words.partition(" ")[2] if words[:10] == time_words(self.now)[:10] else words
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("octosync.watch.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(_WORDS)
+    return environment
+
+
+def _shown(value: object) -> object:
+    """Make a text visible on its way into a page: what is escaped for HTML could still turn the page's letters around."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, datetime)
+
+
+_WORDS: Final[Mapping[str, object]] = {
+    "AppState": AppState,
+    "STATE_WORDS": STATE_WORDS,
+    "STATE_MEANINGS": STATE_MEANINGS,
+    "STATUS_WORDS": STATUS_WORDS,
+    "TOKEN_VARIABLE": TOKEN_VARIABLE,
+    "REFRESH_SECONDS": REFRESH_SECONDS,
+    "asset_url": asset_url,
+    "app_url": lambda slug: f"/apps/{quote(slug, safe='')}",
+    "name": lambda text: quote(text, safe=""),  # for ids, which have no spaces
+    "counted": counted,
+    "listed": lambda items, at_most: listed(items, at_most=at_most),
+    "is_time": _is_time,
+    "post_line": post_line,
+    "row_mark": row_mark,
+    "row_name": row_name,
+    "row_symbol": row_symbol,
+    "row_verb": row_verb,
+    "seconds_words": seconds_words,
+    "utc_text": utc_text,
+    "diagnostic_lines": lambda diagnostic: diagnostic_lines(diagnostic, _PLAIN),
+}

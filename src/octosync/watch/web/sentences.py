@@ -1,0 +1,135 @@
+"""How everything stands in one sentence, and in the few words of a title."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from octosync.report.words import counted, time_words
+from octosync.watch.standing import AppState, Standing
+
+STATE_WORDS: Final = {
+    AppState.FAILING: "failing",
+    AppState.REFUSED: "refused",
+    AppState.BLOCKED: "blocked",
+    AppState.CONTESTED: "contested",
+    AppState.HELD: "held",
+    AppState.DRIFTED: "drifted",
+    AppState.WAITING: "waiting",
+    AppState.PENDING: "pending",
+    AppState.SUSPENDED: "suspended",
+    AppState.ORPHANED: "orphaned",
+    AppState.UNREAD: "not read yet",
+    AppState.IN_SYNC: "in sync",
+}
+STATE_MEANINGS: Final = {
+    AppState.FAILING: "It can't be read or written, and is tried again by itself.",
+    AppState.REFUSED: "The control plane refuses it: it waits for a change of its manifest or of live state.",
+    AppState.BLOCKED: "A guard refuses what is planned, until somebody says that it is meant.",
+    AppState.CONTESTED: "Changed back several times, and each time somebody changed it again.",
+    AppState.HELD: "Somebody changed it on the control plane; that stays for a while before it is changed back.",
+    AppState.DRIFTED: "Somebody changed it on the control plane, and drift is not changed back in this mode.",
+    AppState.WAITING: "Changes are planned, and not written for now.",
+    AppState.PENDING: "It is known to have changed; its turn is to come.",
+    AppState.SUSPENDED: "Left alone by its own annotation.",
+    AppState.ORPHANED: "No manifest has it any more; it is left as it is.",
+    AppState.UNREAD: "It was not read yet.",
+    AppState.IN_SYNC: "As declared.",
+}
+# What a person has to see to, most pressing first.
+NEEDS_A_PERSON: Final = (
+    AppState.BLOCKED,
+    AppState.REFUSED,
+    AppState.CONTESTED,
+    AppState.HELD,
+    AppState.FAILING,
+    AppState.DRIFTED,
+    AppState.ORPHANED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What holds up everything: in two words for the title, in a sentence, and why."""
+
+    brief: str
+    sentence: str
+    why: str = ""
+
+
+def alarms(standing: Standing) -> Iterator[Alarm]:
+    """Yield what holds up everything, gravest first."""
+    if not standing.healthy:
+        yield Alarm("stuck", "The loop does not turn.", stuck_words(standing))
+    if standing.credential:
+        yield Alarm("key refused", "The control plane refuses the key: everything waits.", standing.credential)
+    if standing.outage:
+        yield Alarm("outage", "The control plane is not there: everything waits for it.", standing.outage)
+    if not standing.valid:
+        left = "the last good ones stay in force" if standing.apps else "nothing is in force yet"
+        yield Alarm("degraded", f"The manifests can't be loaded: {left}.")
+    if standing.suspended is not None:
+        yield Alarm("suspended", "Everything is suspended: nothing is written.", standing.suspended.reason)
+
+
+def counts_words(standing: Standing) -> str:
+    """Count the apps by state: `41 apps in sync, 1 held, 1 blocked`."""
+    if not standing.apps:
+        return "No app is declared" if standing.valid else "No app is known"
+    total = len(standing.apps)
+    if standing.count(AppState.IN_SYNC) == total:
+        return f"All {total:,} apps in sync" if total > 1 else "1 app in sync"
+    parts = [(standing.count(state), STATE_WORDS[state]) for state in (AppState.IN_SYNC, *NEEDS_A_PERSON, *AppState)]
+    shown = list(dict.fromkeys(part for part in parts if part[0]))
+    first, *rest = shown
+    return ", ".join((f"{counted(first[0], 'app')} {first[1]}", *(f"{count:,} {words}" for count, words in rest)))
+
+
+def read_parts(standing: Standing) -> tuple[str, datetime | None]:
+    """Say when everything was last read: words, and the time that follows them, where there is one."""
+    if standing.full_read_at is not None:
+        return "last full read", standing.full_read_at
+    if standing.full_read_total:
+        return f"first full read: {standing.full_read_done:,} of {counted(standing.full_read_total, 'app')}", None
+    return "no full read yet", None
+
+
+def sentence(standing: Standing) -> str:
+    """Say how everything stands: `41 apps in sync, 1 held, 1 blocked; last full read 2026-03-01 14:01 UTC.`."""
+    words, at = read_parts(standing)
+    read = words if at is None else f"{words} {time_words(at)}"
+    return " ".join((*(alarm.sentence for alarm in alarms(standing)), f"{counts_words(standing)}; {read}."))
+
+
+def title(standing: Standing) -> str:
+    """Say what matters in the few words that a tab has room for: `1 blocked, 1 held`."""
+    grave = [alarm.brief for alarm in alarms(standing)]
+    troubled = [f"{count:,} {STATE_WORDS[state]}" for state in NEEDS_A_PERSON if (count := standing.count(state)) > 0]
+    return ", ".join((*grave, *troubled)) or counts_words(standing)
+
+
+def mood(standing: Standing) -> str:
+    """Return which icon the page has: `stopped`, `attention` or `well`."""
+    if any(True for _ in alarms(standing)):
+        return "stopped"
+    return "attention" if any(standing.count(state) for state in NEEDS_A_PERSON) else "well"
+
+
+def stuck_words(standing: Standing) -> str:
+    """Say why the loop is not healthy."""
+    since = f" since {time_words(standing.turned_at)}" if standing.turned_at is not None else ""
+    return f"the loop has not turned within its bound{since}"
+
+
+def unready_words(standing: Standing) -> str:
+    """Say what a controller that is not ready waits for."""
+    if standing.credential:
+        return standing.credential
+    if standing.outage:
+        return standing.outage
+    if not standing.valid and not standing.apps:
+        return "the manifests can't be loaded, and nothing is in force yet"
+    words, at = read_parts(standing)
+    return "the first full turn is not done yet" if at is not None else f"{words}; the first full turn is not done yet"

@@ -1,0 +1,143 @@
+"""Serving: the pages over a socket, within the loop that reconciles, until that ends."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from octosync.errors import ConfigError, UsageError
+
+_GRACE_SECONDS: Final = 1  # how long answers under way may take to end
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where it answers: `url` is the bare origin, without a trailing slash."""
+
+    url: str
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Read `HOST:PORT`, an IPv6 host in brackets; port 0 is any free one. Raises `UsageError` for anything else."""
+    host, separator, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        separator = ""
+    if not separator or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise UsageError(
+            "listen-malformed",
+            f"--listen: {text!r} is not HOST:PORT",
+            hints=("Such as 127.0.0.1:9900, 0.0.0.0:9900 in a cluster, [::1]:9900, or port 0 for any free one.",),
+        )
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine reaches a host."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Listen, before anything else is begun. Raises `ConfigError` for an address that can't be listened on."""
+    # IPPROTO_TCP in so many words: only then asyncio sets TCP_NODELAY, without which answers wait for an ACK.
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(128)
+        except OSError as error:
+            raise ConfigError(
+                "address-unavailable",
+                f"can't listen on {host} port {port}: {error.strerror or error}",
+                hints=("Another program may hold the port: name a free one with --listen HOST:PORT, port 0 for any.",),
+            ) from error
+        yield listener
+    finally:
+        listener.close()
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[Served]:
+    """Serve in the running loop until the block ends; answers under way then have a second to end."""
+    server = _Server(_config(app))
+    task = asyncio.create_task(server.serve([listener]), name="octosync-web")
+    try:
+        started = asyncio.create_task(server.started_event.wait())
+        await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
+        if task.done():
+            await task  # raises what it failed with
+        yield Served(_origin(listener))
+    finally:
+        server.stopping.set()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the controller, says when it answers, and stops at once when it is told to."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.started_event = asyncio.Event()
+        self.stopping = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: the controller finishes its writes first."""
+        yield
+
+    async def main_loop(self) -> None:
+        """Serve until stopped."""
+        self.started_event.set()
+        await self.stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close idle connections, let answers under way end, and wait for nothing else."""
+        del sockets  # whoever opened them closes them
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if tasks := list(self.server_state.tasks):
+            _, late = await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
+            for task in late:
+                task.cancel()
+        await asyncio.sleep(0)  # the loop's next round closes what shutdown let go
+
+
+def _config(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        proxy_headers=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,  # pages have the standing's, and uvicorn would have to wake up for its own
+        h11_max_incomplete_event_size=16 * 1024,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
+def _origin(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,183 @@
+// Keeps an open page true without reloading it: asks for the same page again, and takes over what has changed in `main`.
+// What a person does meanwhile stays: focus, selection, what is opened, what is typed, where they have scrolled to.
+"use strict";
+
+(() => {
+  const page = document.body.dataset;
+  const every = Number(page.refresh) * 1000;
+  const longest = 30_000; // between two looks at a server that does not answer
+  const patience = 10_000;
+  const relative = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "short" });
+  const units = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
+
+  let tag = page.etag;
+  let serverAhead = Date.parse(page.now) - Date.now();
+  let seen = Date.parse(page.now);
+  let lostSince = null;
+  let failures = 0;
+  let timer = null;
+  let request = null;
+
+  const serverNow = () => Date.now() + serverAhead;
+  const clock = (at) => `${new Date(at).toISOString().slice(11, 19)} UTC`;
+
+  function away(at) {
+    const seconds = (at - serverNow()) / 1000;
+    const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? [null, 0];
+    if (unit === null) return seconds < 0 ? "less than a minute ago" : "in less than a minute";
+    return relative.format(Math.trunc(seconds / size), unit);
+  }
+
+  // The server writes times in UTC; beside them stands how far away that is, and what it is here on pointing at it.
+  function decorate(root) {
+    for (const span of root.querySelectorAll(".ago")) {
+      const words = away(Date.parse(span.dataset.at));
+      if (span.textContent !== words) span.textContent = words;
+    }
+    for (const time of root.querySelectorAll("time")) {
+      const here = new Date(time.dateTime).toLocaleString();
+      if (time.title !== here) time.title = here;
+    }
+    for (const one of root.querySelectorAll("[data-js]")) one.hidden = false;
+  }
+
+  const isOurs = (element, name) => name === "open" && element.localName === "details";
+
+  function sameAttributes(old, now) {
+    for (const { name } of [...old.attributes]) {
+      if (!now.hasAttribute(name) && !isOurs(old, name)) old.removeAttribute(name);
+    }
+    for (const { name, value } of now.attributes) {
+      if (old.getAttribute(name) !== value && !isOurs(old, name)) old.setAttribute(name, value);
+    }
+  }
+
+  // Makes an element like another one with as few changes as that takes, so that what is the same is never touched.
+  // What has an id stays the same element, and is moved only where the order itself has changed: moving loses the focus.
+  function become(old, now) {
+    sameAttributes(old, now);
+    const stay = new Set([...now.children].map((child) => child.id));
+    let at = old.firstChild;
+    const drop = () => {
+      const next = at.nextSibling;
+      at.remove();
+      at = next;
+    };
+    for (const wanted of [...now.childNodes]) {
+      let match = null;
+      if (wanted.id) {
+        match = [...old.children].find((child) => child.id === wanted.id && child.localName === wanted.localName) ?? null;
+        while (match !== null && at !== null && at !== match && !(at.id && stay.has(at.id))) drop();
+      } else if (at && at.nodeType === wanted.nodeType && at.nodeName === wanted.nodeName && !at.id) {
+        match = at;
+      }
+      if (match === null) {
+        old.insertBefore(document.importNode(wanted, true), at);
+        continue;
+      }
+      if (match === at) at = at.nextSibling;
+      else old.insertBefore(match, at);
+      if (match.nodeType === Node.ELEMENT_NODE) become(match, wanted);
+      else if (match.data !== wanted.data) match.data = wanted.data;
+    }
+    while (at !== null) drop();
+  }
+
+  function take(now) {
+    const main = document.getElementById("main");
+    const focused = document.activeElement;
+    const wasInside = main.contains(focused);
+    decorate(now);
+    become(main, now.getElementById("main"));
+    if (wasInside && !main.contains(document.activeElement)) {
+      if (main.contains(focused)) focused.focus({ preventScroll: true });
+      else main.focus({ preventScroll: true });
+    }
+    document.title = now.title;
+    const [icon, newIcon] = [document, now].map((one) => one.querySelector("link[rel=icon]"));
+    if (icon.getAttribute("href") !== newIcon.getAttribute("href")) icon.href = newIcon.getAttribute("href");
+    narrow();
+  }
+
+  function narrow() {
+    const filter = document.getElementById("filter");
+    if (filter === null) return;
+    const wanted = filter.value.trim().toLowerCase();
+    for (const item of document.querySelectorAll(".apps > li")) {
+      const hide = wanted !== "" && !item.textContent.toLowerCase().includes(wanted);
+      if (item.hidden !== hide) item.hidden = hide;
+    }
+    const steady = document.getElementById("steady");
+    if (steady !== null && wanted !== "") steady.open = true;
+  }
+
+  function found() {
+    failures = 0;
+    lostSince = null;
+    seen = serverNow();
+    document.getElementById("connection").hidden = true;
+    const asOf = document.getElementById("as-of");
+    asOf.dateTime = new Date(seen).toISOString();
+    asOf.textContent = clock(seen);
+    decorate(document);
+    later(every);
+  }
+
+  function lost(why) {
+    failures += 1;
+    if (lostSince === null) {
+      lostSince = serverNow();
+      const banner = document.getElementById("connection");
+      banner.textContent = `Connection lost since ${clock(lostSince)}${why}. What you see is as of ${clock(seen)}.`;
+      banner.hidden = false;
+    }
+    decorate(document);
+    later(Math.min(longest, every * 2 ** Math.min(failures, 10)));
+  }
+
+  function later(wait) {
+    clearTimeout(timer);
+    timer = document.hidden ? null : setTimeout(look, wait * (0.9 + 0.2 * Math.random()));
+  }
+
+  // The browser parses the answer into a document itself: no string becomes markup here, and nothing in it is run.
+  function look() {
+    if (request !== null) return;
+    request = new XMLHttpRequest();
+    request.open("GET", location.pathname + location.search);
+    request.responseType = "document";
+    request.timeout = patience;
+    request.setRequestHeader("If-None-Match", tag);
+    request.addEventListener("loadend", () => {
+      const { status, response } = request;
+      const [newTag, date] = ["ETag", "Date"].map((name) => request.getResponseHeader(name));
+      request = null;
+      if (status !== 200 && status !== 304) {
+        lost(status === 0 ? "" : ` (answered ${status})`);
+        return;
+      }
+      if (date !== null) serverAhead = Date.parse(date) - Date.now();
+      if (status === 200) {
+        if (!response?.getElementById("main")) {
+          lost(" (answered something else)");
+          return;
+        }
+        take(response);
+        tag = newTag;
+      }
+      found();
+    });
+    request.send();
+  }
+
+  document.addEventListener("input", (event) => {
+    if (event.target.id === "filter") narrow();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) clearTimeout(timer);
+    else look();
+  });
+  decorate(document);
+  narrow();
+  later(every);
+})();

@@ -1,0 +1,309 @@
+"""A controller's standing, and a control that says it and notes what it is told: what the HTTP side is tried on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.support.states import deployed, desired_app, live_app, plan_of
+
+from octosync.errors import OctosyncError
+from octosync.model import Address, Canary, Diagnostic, Hold, Origin, Outcome, Reason, Severity, Status, Suspended
+from octosync.plan import (
+    ControlPlane,
+    GitRevision,
+    Invocation,
+    ManifestSet,
+    Plan,
+    Recommendation,
+    RunInfo,
+    judge,
+)
+from octosync.plan import GuardPolicy as Policy
+from octosync.plan.holding import Held
+from octosync.watch.standing import (
+    AppStanding,
+    AppState,
+    BudgetStanding,
+    DriftStanding,
+    RunStanding,
+    Standing,
+)
+
+NOW = datetime(2030, 1, 1, 14, 3, 20, tzinfo=UTC)
+ADMIN_TOKEN = "admin-correct-horse-battery"
+PLANE = ControlPlane(url="https://api.octomil.com/api/v1", org_id="8f1c", context="production")
+ABOUT = RunInfo(
+    octosync_version="0.1.0",
+    timestamp=NOW,
+    control_plane=PLANE,
+    invocation=Invocation(paths=("apps/",)),
+    manifests=ManifestSet(digest="sha256:" + "ab" * 32, files=14, apps=44, git=GitRevision(revision="3f9d2c1")),
+    trailers=("deletes",),
+)
+_QUIET = ("assistant", "billing", "camera", "captions", "catalog", "chatbot", "checkout", "dictation", "docs", "fitness")
+
+
+def ago(**span: float) -> datetime:
+    """Return a time before now."""
+    return NOW - timedelta(**span)
+
+
+def soon(**span: float) -> datetime:
+    """Return a time after now."""
+    return NOW + timedelta(**span)
+
+
+def held_plan(slug: str, *, until: datetime | None, capability: str = "vision", **fields: Any) -> Plan:
+    """Plan an app whose one slot somebody changed, which is held."""
+    wanted = {"serving_policy": "local_only", **fields}
+    desired = desired_app(slug, slots={capability: wanted, "chat": {}}, origin=Origin(f"apps/{slug}.yaml", 1, 1))
+    plan = plan_of(desired, live_app(slug, slots={capability: {"serving_policy": "cloud_only"}, "chat": {}}))
+    origin = Origin(f"apps/{slug}.yaml", 27, 7)
+    drifted = [replace(one, reason=Reason.DRIFT, origin=origin) for one in plan.actions]
+    held = tuple(Held(one, until) for one in drifted)
+    return replace(plan, actions=(), held=held)
+
+
+def held_app(slug: str = "canary-demo", **more: Any) -> AppStanding:
+    """Return an app whose drift is held: Ana changed its slot a moment ago."""
+    until = more.pop("until", soon(minutes=28))
+    drift = DriftStanding(
+        address=Address.of_slot(slug, "vision"),
+        first_seen=ago(seconds=75),
+        actor=more.pop("actor", "ana@example.com"),
+        at=ago(minutes=2),
+        until=until,
+    )
+    return AppStanding(
+        **{
+            "slug": slug,
+            "state": AppState.HELD,
+            "since": ago(minutes=2),
+            "read_at": ago(minutes=1),
+            "plan": held_plan(slug, until=until),
+            "drift": (drift,),
+            "source": f"apps/{slug}.yaml",
+            **more,
+        }
+    )
+
+
+def blocked_app(slug: str = "search-old", count: int = 14) -> AppStanding:
+    """Return an app of which too much would be removed at once."""
+    plan = plan_of(
+        desired_app(slug, targets=[], slots={"chat": {}}, origin=Origin(f"apps/{slug}.yaml", 1, 1)),
+        live_app(slug, targets=[f"ios:com.acme.search{n}" for n in range(count)], slots={"chat": {}}),
+    )
+    return AppStanding(
+        slug=slug,
+        state=AppState.BLOCKED,
+        since=ago(minutes=9),
+        read_at=ago(minutes=9),
+        plan=plan,
+        blocked=judge(plan, Policy()),
+        source=f"apps/{slug}.yaml",
+    )
+
+
+def contested_app(slug: str = "keyboard") -> AppStanding:
+    """Return an app whose slot somebody changes again and again."""
+    drift = DriftStanding(
+        address=Address.of_slot(slug, "vision"),
+        first_seen=ago(hours=3),
+        actor="automation@example.com",
+        at=ago(minutes=20),
+        contested=True,
+        heals=3,
+    )
+    return held_app(slug, until=None, state=AppState.CONTESTED, drift=(drift,))
+
+
+def failing_app(slug: str = "search-eu") -> AppStanding:
+    """Return an app that can't be read for the moment."""
+    return AppStanding(
+        slug=slug,
+        state=AppState.FAILING,
+        since=ago(minutes=4),
+        reference="unavailable",
+        error="GET /apps/search-eu/slots: the control plane answered 503 three times (request req_51bd)",
+        hints=("The others go on.",),
+        next_try=soon(seconds=40),
+    )
+
+
+def canary_app(slug: str = "voice") -> AppStanding:
+    """Return an app in sync with a canary under way, and a better variant that waits."""
+    return AppStanding(
+        slug=slug,
+        state=AppState.IN_SYNC,
+        canaries=(deployed(slug, "chat", canary=Canary(candidate="phi-4-mini-q5", percentage=40)),),
+        recommendations=(
+            Recommendation(
+                address=Address.of_capability(slug, "tts", "production"),
+                current="kokoro-1",
+                suggested="kokoro-2",
+                improvement={"latency": 0.18},
+                waiting="one canary of a slot at a time",
+            ),
+        ),
+    )
+
+
+def quiet_app(slug: str) -> AppStanding:
+    """Return an app that is as declared."""
+    app = desired_app(slug, slots={"chat": {}}, origin=Origin(f"apps/{slug}.yaml", 1, 1))
+    return AppStanding(
+        slug=slug,
+        state=AppState.IN_SYNC,
+        since=ago(hours=5),
+        read_at=ago(minutes=2),
+        plan=plan_of(app, live_app(slug, slots={"chat": {}})),
+        source=f"apps/{slug}.yaml",
+    )
+
+
+def a_run(number: int = 1, **more: Any) -> RunStanding:
+    """Return a run of two writes, of which one failed."""
+    done = Outcome(
+        address=Address.of_slot("checkout", "chat"), verb="update", status=Status.DONE, request_ids=("req_77c0",)
+    )
+    failed = Outcome(
+        address=Address.of_target("checkout", "ios", "com.acme.checkout"),
+        verb="create",
+        status=Status.FAILED,
+        reference="conflict",
+        message="taken by app search-legacy (409)",
+        hints=("Declare the target's move, or remove it there.",),
+        request_ids=("req_81fa",),
+    )
+    return RunStanding(
+        **{
+            "run": f"01JD0000000000000000000{number:03}",
+            "apps": ("checkout",),
+            "started": ago(minutes=10 * number),
+            "ended": ago(minutes=10 * number) + timedelta(seconds=4),
+            "outcomes": (done, failed) if number == 1 else (done,),
+            "actions": 2 if number == 1 else 1,
+            "why": "commit 3f9d2c1",
+            **more,
+        }
+    )
+
+
+def standing_of(*apps: AppStanding, **more: Any) -> Standing:
+    """Return the standing of a controller that is ready and has these apps."""
+    return Standing(
+        **{
+            "now": NOW,
+            "started": ago(hours=30),
+            "version": "0.1.0",
+            "control_plane": PLANE,
+            "ready": True,
+            "can_post": True,
+            "about": ABOUT,
+            "apps": {app.slug: app for app in apps},
+            "files": 14,
+            "revision": "3f9d2c1",
+            "loaded_at": ago(minutes=9),
+            "budget": BudgetStanding(limit=100, used=37, remaining=63),
+            "full_read_at": ago(minutes=2),
+            "next_full_read": soon(minutes=13),
+            "last_success": ago(minutes=1),
+            **more,
+        }
+    )
+
+
+def busy_standing() -> Standing:
+    """Return a standing with something of nearly everything."""
+    held = replace(
+        held_app("photos", until=soon(hours=3)),
+        hold=Hold(app="photos", until=soon(hours=3), reason="incident 4711: routing by hand", at=ago(hours=1)),
+    )
+    return standing_of(
+        held_app(),
+        blocked_app(),
+        contested_app(),
+        failing_app(),
+        held,
+        canary_app(),
+        *map(quiet_app, _QUIET),
+        holds=(held.hold,),
+        runs=(a_run(1), a_run(2), a_run(3)),
+        unmanaged=260,
+        queue={"changed": 1, "resync": 0},
+    )
+
+
+def pictured_standing() -> Standing:
+    """Return the standing that the documents' pictures show: little of each."""
+    apps = (held_app(), blocked_app("search-old"), canary_app(), *map(quiet_app, _QUIET))
+    return standing_of(*apps, runs=(a_run(1), a_run(2)), unmanaged=260)
+
+
+def bad_manifests(standing: Standing) -> Standing:
+    """Return the standing with manifests that can't be loaded."""
+    wrong = Diagnostic(
+        severity=Severity.ERROR,
+        rule="unknown-field",
+        summary="`servingPolcy` is not a field of a slot",
+        origin=Origin("apps/demo.yaml", 12, 7),
+        path="spec.slots[0].servingPolcy",
+        excerpt="      servingPolcy: local_first",
+        width=12,
+        suggestion="servingPolicy",
+    )
+    return replace(standing, valid=False, diagnostics=(wrong,))
+
+
+def suspended(standing: Standing) -> Standing:
+    """Return the standing with everything suspended."""
+    return replace(standing, suspended=Suspended(at=ago(minutes=30), reason="incident 4711"))
+
+
+@dataclass(kw_only=True)
+class Noting:
+    """A control that says a standing and notes what it is told; `refuses` answers everything that it is told with an error."""
+
+    said: Standing
+    refuses: OctosyncError | None = None
+    told: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+
+    def standing(self) -> Standing:
+        """Say how everything stands."""
+        return self.said
+
+    def reconcile(self, app: str | None) -> int:
+        """Note it."""
+        self._note("reconcile", app=app)
+        return len(self.said.apps) if app is None else 1
+
+    def suspend(self, reason: str) -> None:
+        """Note it."""
+        self._note("suspend", reason=reason)
+
+    def resume(self) -> None:
+        """Note it."""
+        self._note("resume")
+
+    def hold(self, app: str, duration: timedelta, reason: str) -> Hold:
+        """Note it."""
+        self._note("hold", app=app, duration=duration, reason=reason)
+        return Hold(app=app, until=self.said.now + duration, reason=reason, at=self.said.now)
+
+    def release(self, app: str) -> None:
+        """Note it."""
+        self._note("release", app=app)
+
+    def approve(self, guard: str) -> int:
+        """Note it."""
+        self._note("approve", guard=guard)
+        return 14
+
+    def _note(self, what: str, **given: object) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        self.told.append((what, given))
