@@ -31,6 +31,7 @@ _FLAGS = (
     "--lang=en-GB",
     "--force-color-profile=srgb",
     "--hide-scrollbars",
+    "--disable-lcd-text",  # grey letters make small pictures
 )
 
 Scheme = Literal["light", "dark"]

@@ -43,7 +43,18 @@ ABOUT = RunInfo(
     manifests=ManifestSet(digest="sha256:" + "ab" * 32, files=14, apps=44, git=GitRevision(revision="3f9d2c1")),
     trailers=("deletes",),
 )
-_QUIET = ("assistant", "billing", "camera", "captions", "catalog", "chatbot", "checkout", "dictation", "docs", "fitness")
+_QUIET = (
+    "assistant",
+    "billing",
+    "camera",
+    "captions",
+    "catalog",
+    "chatbot",
+    "checkout",
+    "dictation",
+    "docs",
+    "fitness",
+)
 
 
 def ago(**span: float) -> datetime:

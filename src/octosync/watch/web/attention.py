@@ -24,10 +24,10 @@ _ERRORS: Final = frozenset({AppState.FAILING, AppState.REFUSED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One matter. `key` names it within a page, `apps` and `guard` are its heading; `rows` are as the plan shows them,
-    with the lines of `file` that they are declared in.
+    """One matter. `key` names it within a page, `apps` and `guard` are its heading.
 
-    `named` are addresses where there are no rows; `more` and `more_apps` say how many are not named.
+    `rows` are as the plan shows them, with the lines of `file` that they are declared in; `named` are addresses where there
+    are no rows. `more` and `more_apps` say how many are not named.
     """
 
     key: str

@@ -1,0 +1,70 @@
+"""The controller's HTTP side around a control: asked in this very loop, or over a socket in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import httpx
+from tests.support.standings import ADMIN_TOKEN
+
+from octosync.model import Secret
+from octosync.watch.control import Control
+from octosync.watch.web import Source, create_app, listening, serving
+
+URL = "http://127.0.0.1:9900"
+AUTHORIZED = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def source_of(control: Control, *, admin_token: str | None = ADMIN_TOKEN, **more: Any) -> Source:
+    """Return what is served: a control, and metrics of one line."""
+    facts: dict[str, Any] = {
+        "control": control,
+        "metrics": lambda: b"octosync_apps 1\n",
+        "metrics_type": "text/plain; version=0.0.4; charset=utf-8",
+        "admin_token": None if admin_token is None else Secret(admin_token),
+    }
+    return Source(**{**facts, **more})
+
+
+@asynccontextmanager
+async def asking(control: Control, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """Ask the application itself; what it fails with is answered, as a server does."""
+    transport = httpx.ASGITransport(app=create_app(source_of(control, **more)), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
+        yield client
+
+
+@contextmanager
+def served(control: Control, *, port: int = 0, **more: Any) -> Iterator[str]:
+    """Serve over a socket in a thread; yields the origin."""
+    ready = threading.Event()
+    found: list[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        with listening("127.0.0.1", port) as listener:
+            async with serving(create_app(source_of(control, **more)), listener) as at:
+                found.append((at.url, asyncio.get_running_loop(), stop))
+                ready.set()
+                await stop.wait()
+
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        finally:
+            ready.set()  # whoever waits gets to see that it failed, instead of nothing
+
+    thread = threading.Thread(target=run, name="served", daemon=True)
+    thread.start()
+    ready.wait()
+    url, loop, stop = found[0]
+    try:
+        yield url
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()

@@ -1,0 +1,278 @@
+"""Health, readiness, metrics and JSON; what every answer carries, and which requests are refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+from tests.support.serving import asking
+from tests.support.standings import NOW, Noting, busy_standing, held_app, held_plan, quiet_app, standing_of, suspended
+
+from octosync.model import Secret
+from octosync.plan import Plan, plan_schema
+from octosync.report import visible
+from octosync.watch.standing import AppState, Standing
+
+_PAGES = ("/", "/apps", "/apps/canary-demo", "/api/status", "/healthz", "/readyz", "/metrics")
+
+
+@pytest.mark.parametrize(
+    ("standing", "health", "readiness"),
+    [
+        (standing_of(), (200, "ok\n"), (200, "ok\n")),
+        (
+            standing_of(healthy=False, turned_at=NOW),
+            (503, "the loop has not turned within its bound since 2030-01-01 14:03 UTC\n"),
+            (200, "ok\n"),
+        ),
+        (standing_of(ready=False, credential="401: revoked"), (200, "ok\n"), (503, "401: revoked\n")),
+        (standing_of(ready=False, outage="no connection"), (200, "ok\n"), (503, "no connection\n")),
+        (
+            standing_of(ready=False, full_read_at=None, full_read_total=41, full_read_done=12),
+            (200, "ok\n"),
+            (503, "first full read: 12 of 41 apps; the first full turn is not done yet\n"),
+        ),
+        (standing_of(ready=False), (200, "ok\n"), (503, "the first full turn is not done yet\n")),
+        (
+            standing_of(ready=False, valid=False, full_read_at=None),
+            (200, "ok\n"),
+            (503, "the manifests can't be loaded, and nothing is in force yet\n"),
+        ),
+    ],
+)
+async def test_probes_say_why_not(standing: Standing, health: tuple[int, str], readiness: tuple[int, str]) -> None:
+    """A probe is 200 and ok, or 503 and why."""
+    async with asking(Noting(said=standing)) as ask:
+        answers = [await ask.get("/healthz"), await ask.get("/readyz")]
+    assert [(one.status_code, one.text) for one in answers] == [health, readiness]
+
+
+async def test_metrics_are_as_they_are_rendered(ask: httpx.AsyncClient) -> None:
+    """The bytes and their type are those of whoever renders them."""
+    answer = await ask.get("/metrics")
+    assert answer.content == b"octosync_apps 1\n"
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+async def test_every_answer_lets_a_page_do_next_to_nothing(ask: httpx.AsyncClient) -> None:
+    """Pages, documents, files, refusals: the same strict headers, nothing kept by caches but files for good."""
+    style = (await ask.get("/")).text.partition('rel="stylesheet" href="')[2].partition('"')[0]
+    answers = [await ask.get(path) for path in (*_PAGES, style, "/nope", "/hold")] + [await ask.post("/hold")]
+    for answer in answers:
+        policy = answer.headers["content-security-policy"].split("; ")
+        assert {"default-src 'none'", "script-src 'self'", "style-src 'self'", "form-action 'none'"} <= set(policy)
+        assert {"base-uri 'none'", "frame-ancestors 'none'"} <= set(policy)
+        assert not [one for one in policy if "unsafe" in one or "http" in one or "*" in one]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert "access-control-allow-origin" not in answer.headers
+        assert "set-cookie" not in answer.headers
+        kept = answer.headers["cache-control"]
+        assert kept == ("public, max-age=31536000, immutable" if answer.url.path == style else "no-store")
+
+
+async def test_a_failure_has_the_headers_too_and_tells_nothing(control: Noting) -> None:
+    """A bug is a 500 with the same headers, without a word of what went wrong inside."""
+
+    def broken() -> bytes:
+        raise RuntimeError("inside")
+
+    async with asking(control, metrics=broken) as ask:
+        answer = await ask.get("/metrics")
+    assert answer.status_code == 500
+    assert answer.json()["error"]["reference"] == "internal-error"
+    assert "inside" not in answer.text
+    assert "content-security-policy" in answer.headers
+
+
+async def test_pages_load_only_what_this_server_has(ask: httpx.AsyncClient) -> None:
+    """Each URL that a page loads is this server's, and is there; nothing is inline."""
+    for path in ("/", "/apps", "/apps/canary-demo"):
+        html = (await ask.get(path)).text
+        loaded = [
+            part.partition('"')[0]
+            for name in ('src="', 'rel="stylesheet" href="', 'rel="icon" type="image/svg+xml" href="')
+            for part in html.split(name)[1:]
+        ]
+        assert len(loaded) == 3
+        for url in loaded:
+            assert url.startswith("/static/")
+            assert (await ask.get(url)).status_code == 200
+        assert "style=" not in html
+        assert "<script>" not in html
+        assert " on" not in "".join(part.partition(">")[0] for part in html.split("<")[1:] if " on" in part)
+
+
+async def test_a_file_of_another_version_is_not_there(ask: httpx.AsyncClient) -> None:
+    """A file's URL is its content's: an old one is 404, never the new file under the old name."""
+    assert (await ask.get("/static/style.0123456789abcdef.css")).status_code == 404
+    assert (await ask.get("/static/style.css")).status_code == 404
+    assert (await ask.get("/static/..%2Fapp.py")).status_code == 404
+
+
+@pytest.mark.parametrize("path", _PAGES)
+async def test_head_and_other_methods(ask: httpx.AsyncClient, control: Noting, path: str) -> None:
+    """HEAD answers as GET does; what a path does not take is 405, with what it takes."""
+    got, head = await ask.get(path), await ask.head(path)
+    assert (head.status_code, head.headers["content-type"]) == (got.status_code, got.headers["content-type"])
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        refused = await ask.request(method, path)
+        assert refused.status_code == 405
+        assert "GET" in refused.headers["allow"]
+        assert refused.json()["error"]["reference"] == "method-not-allowed"
+    assert control.told == []
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9900", 200),
+        ("localhost:9900", 200),
+        ("LOCALHOST", 200),
+        ("[::1]:9900", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example:9900", 421),
+        ("localhost.evil.example", 421),
+        ("", 421),
+    ],
+)
+async def test_on_this_machine_only_its_own_names_are_answered(control: Noting, host: str, status: int) -> None:
+    """A name that somebody made resolve to 127.0.0.1 reads nothing; where the network is listened to, any name does."""
+    async with asking(control) as ask:
+        assert (await ask.get("/", headers={"Host": host})).status_code == status
+    async with asking(control, local_only=False) as ask:
+        assert (await ask.get("/", headers={"Host": host})).status_code == 200
+
+
+async def test_commands_never_carry_a_strange_host(control: Noting) -> None:
+    """What a request calls its host is put into commands only if it is one."""
+    async with asking(control, local_only=False) as ask:
+        page = await ask.get("/", headers={"Host": "x'; rm -rf ~ #"})
+    assert "rm -rf" not in page.text
+
+
+async def document_of(standing: Standing) -> Any:
+    """Return the document of a standing."""
+    async with asking(Noting(said=standing)) as ask:
+        answer = await ask.get("/api/status")
+    assert answer.headers["content-type"] == "application/json"
+    return answer.json()
+
+
+async def test_the_document_has_the_whole_standing() -> None:
+    """Counts, alarms, budget, apps with drift and refusals, runs: all of it, its times in UTC."""
+    document = await document_of(suspended(busy_standing()))
+    assert document["format_version"] == "1.0"
+    assert document["timestamp"] == "2030-01-01T14:03:20Z"
+    assert document["counts"]["held"] == 2
+    assert set(document["counts"]) == {state.value for state in AppState}
+    assert document["suspended"] == {"at": "2030-01-01T13:33:20Z", "reason": "incident 4711"}
+    assert document["budget"]["remaining"] == 63
+    assert document["full_read"]["resync_seconds"] == 900
+    by_slug = {app["slug"]: app for app in document["apps"]}
+    assert list(by_slug) == sorted(by_slug)
+    drift = by_slug["canary-demo"]["drift"]
+    assert drift == [
+        {
+            "address": "app/canary-demo/slot/vision",
+            "actor": "ana@example.com",
+            "at": "2030-01-01T14:01:20Z",
+            "first_seen": "2030-01-01T14:02:05Z",
+            "until": "2030-01-01T14:31:20Z",
+            "contested": False,
+            "heals": 0,
+        }
+    ]
+    assert by_slug["canary-demo"]["resource_changes"][0]["held_until"] == "2030-01-01T14:31:20Z"
+    assert by_slug["search-old"]["blocked"][0]["trailer"] == "Octosync-Allow: deletes=14"
+    assert by_slug["photos"]["hold"]["reason"] == "incident 4711: routing by hand"
+    assert by_slug["search-eu"]["error"]["reference"] == "unavailable"
+    assert by_slug["search-eu"]["resource_changes"] is None
+    assert by_slug["voice"]["canaries"][0]["percentage"] == 40
+    assert document["runs"][0]["outcomes"][1]["request_ids"] == ["req_81fa"]
+
+
+async def test_rows_of_the_document_are_those_of_the_plan() -> None:
+    """Changes and refusals are what the plan's published schema says."""
+    document = await document_of(busy_standing())
+    schema = plan_schema()
+    properties = schema["properties"]
+    assert isinstance(properties, dict)
+    for name in ("resource_changes", "blocked", "recommendations"):
+        rows = [row for app in document["apps"] for row in app[name] or ()]
+        assert rows
+        jsonschema.validate(rows, {**schema, "type": "array", "required": [], "properties": {}, **properties[name]})
+
+
+async def test_the_document_is_the_same_for_the_same_standing() -> None:
+    """The same standing gives the same bytes, in whatever order its apps came."""
+    standing = busy_standing()
+    turned = replace(standing, apps=dict(reversed(list(standing.apps.items()))))
+    assert json.dumps(await document_of(standing)) == json.dumps(await document_of(turned))
+
+
+async def test_a_document_of_nothing_has_every_key() -> None:
+    """Keys are there whatever there is to say."""
+    bare = Standing(now=NOW, started=NOW, version="0", control_plane=busy_standing().control_plane)
+    assert set(await document_of(bare)) == set(await document_of(busy_standing()))
+
+
+async def test_without_facts_of_a_run_a_refusal_has_its_flag_only() -> None:
+    """Before anything was loaded there is no command to complete; what is known is still said."""
+    document = await document_of(replace(busy_standing(), about=None))
+    blocked = next(app["blocked"] for app in document["apps"] if app["slug"] == "search-old")
+    assert (blocked[0]["override"], blocked[0]["trailer"]) == ("--allow-deletes 14", None)
+
+
+async def test_sensitive_values_are_nowhere() -> None:
+    """What stands under a sensitive key is in no page and no document, as it is in no plan."""
+    secret = "hunter2-correct-horse"
+    app = held_app(plan=held_app_with(secret), drift=held_app().drift)
+    async with asking(Noting(said=standing_of(app, quiet_app("one")))) as ask:
+        for path in ("/", "/apps/canary-demo", "/api/status"):
+            answer = await ask.get(path)
+            assert answer.status_code == 200
+            assert secret not in answer.text
+        assert "(sensitive" in (await ask.get("/apps/canary-demo")).text
+
+
+def held_app_with(secret: str) -> Plan:
+    """Plan the app with a secret in its slot's bindings."""
+    return held_plan("canary-demo", until=NOW + timedelta(minutes=3), bindings=[{"binding_key": "b", "token": secret}])
+
+
+async def test_hostile_names_are_shown_and_do_nothing() -> None:
+    """Markup, control characters and letters that turn a line around come out as visible text, wherever they stand."""
+    evil = '"><script>alert(1)</script>\u202e\x1b[31m/../&amp;'
+    app = replace(
+        held_app(evil, actor=evil),
+        error=evil,
+        reference=evil,
+        hints=(evil,),
+        why_waiting=evil,
+        source=evil,
+        state=AppState.FAILING,
+    )
+    standing = standing_of(app, feed_off=evil, outage=evil, credential=evil, mode="manifest", revision=evil)
+    async with asking(Noting(said=suspended(standing))) as ask:
+        listing = await ask.get("/")
+        url = listing.text.partition('<h3 id="')[2].partition('<a href="')[2].partition('"')[0]
+        page = await ask.get(url)
+        missing = await ask.get("/apps/nope" + url.removeprefix("/apps"), headers={"Accept": "text/html"})
+    assert (listing.status_code, page.status_code, missing.status_code) == (200, 200, 404)
+    for html in (listing.text, page.text, missing.text):
+        assert "<script>alert" not in html
+        assert "\u202e" not in html
+        assert "\x1b" not in html
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;\\u202e\\x1b[31m" in html
+    assert visible(evil) not in listing.text, "it is escaped, too"
+
+
+def test_the_token_shows_itself_in_no_repr() -> None:
+    """What is served can be logged without giving the token away."""
+    assert "horse" not in repr(Secret("admin-correct-horse-battery"))

@@ -1,0 +1,304 @@
+"""The status page and the apps' pages, as HTML."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import timedelta
+from html import unescape
+
+import httpx
+import pytest
+from tests.support.serving import AUTHORIZED, BROWSER, asking
+from tests.support.standings import (
+    ADMIN_TOKEN,
+    NOW,
+    Noting,
+    a_run,
+    bad_manifests,
+    blocked_app,
+    busy_standing,
+    contested_app,
+    failing_app,
+    held_app,
+    quiet_app,
+    standing_of,
+    suspended,
+)
+
+from octosync.model import Address
+from octosync.plan import Plan
+from octosync.report import Planned
+from octosync.watch.standing import AppStanding, AppState, BudgetStanding, DriftStanding, Standing
+
+
+async def text_at(standing: Standing, path: str = "/", **more: object) -> str:
+    """Return what a page says, without its markup."""
+    async with asking(Noting(said=standing), **more) as ask:
+        answer = await ask.get(path)
+    assert answer.status_code == 200, answer.text
+    inline = re.sub(r"</?(?:a|code|span|strong|time)\b[^>]*>", "", answer.text)
+    words = unescape(re.sub(r"<[^>]*>", " ", inline))
+    return re.sub(r"\s+", " ", words)
+
+
+def heading_of(html: str) -> str:
+    """Return a page's title."""
+    found = re.search(r"<title>(.*?)</title>", html)
+    assert found is not None
+    return unescape(found[1])
+
+
+async def test_the_first_thing_is_a_sentence_with_the_state(ask: httpx.AsyncClient) -> None:
+    """The page begins with how many apps are in sync, and what the others are, and its title with what matters."""
+    html = (await ask.get("/")).text
+    main = html[html.index("<main") :]
+    state = re.search(r'<p class="state.*?</p>', main)
+    assert state is not None
+    words = re.sub(r"<[^>]*>", "", state[0])
+    assert words == "11 apps in sync, 1 blocked, 1 contested, 2 held, 1 failing; last full read 14:01 UTC."
+    assert heading_of(html).startswith("1 blocked, 1 contested, 2 held, 1 failing · production")
+
+
+@pytest.mark.parametrize(
+    ("standing", "expected"),
+    [
+        (standing_of(quiet_app("one")), "1 app in sync; last full read"),
+        (standing_of(quiet_app("one"), quiet_app("two")), "All 2 apps in sync; last full read"),
+        (standing_of(held_app()), "1 app held; last full read"),
+        (standing_of(), "No app is declared; last full read"),
+        (standing_of(AppStanding(slug="a"), full_read_at=None, full_read_total=7, full_read_done=3), "3 of 7 apps"),
+        (standing_of(AppStanding(slug="a"), full_read_at=None), "no full read yet"),
+        (suspended(standing_of(quiet_app("one"))), "Everything is suspended: nothing is written. 1 app in sync"),
+        (replace(standing_of(), credential="401"), "The control plane refuses the key: everything waits."),
+        (replace(standing_of(), outage="503"), "The control plane is not there: everything waits for it."),
+        (replace(standing_of(), healthy=False, turned_at=NOW), "The loop does not turn."),
+        (
+            bad_manifests(standing_of(quiet_app("one"))),
+            "The manifests can't be loaded: the last good ones stay in force.",
+        ),
+        (bad_manifests(standing_of()), "nothing is in force yet"),
+        (replace(standing_of(), feed_off="404 of the feed"), "only full reads find what changed: 404 of the feed"),
+        (replace(standing_of(), mode="manifest"), "Drift is reported and not changed back"),
+        (replace(standing_of(), mode="none"), "Nothing is written: this plans only"),
+        (standing_of(quiet_app("one"), unmanaged=260), "260 more apps on the control plane that no manifest declares"),
+    ],
+)
+async def test_what_holds_up_everything_is_said_first(standing: Standing, expected: str) -> None:
+    """Each state of the whole controller has its sentence."""
+    assert expected in await text_at(standing)
+
+
+async def test_drift_is_shown_with_its_author_its_end_and_the_ways_out() -> None:
+    """Held drift says what was changed, who did it, when it is changed back, and the three ways to keep it."""
+    text = await text_at(standing_of(held_app()))
+    assert "ana@example.com changed it at 14:01 UTC" in text
+    assert "It is changed back at 14:31 UTC" in text
+    assert "slot vision" in text
+    assert "serving_policy cloud_only → local_only" in text
+    assert "octosync accept app/canary-demo/slot/vision -f apps/" in text
+    assert 'curl -X POST -H "Authorization: Bearer $OCTOSYNC_ADMIN_TOKEN"' in text
+    assert "'http://127.0.0.1:9900/hold?app=canary-demo&for=4h&reason=WHY'" in text
+    assert 'octosync.dev/suspend: "true"' in text
+
+
+@pytest.mark.parametrize(
+    ("drift", "expected"),
+    [
+        ({"actor": "ana", "at": None}, "ana changed it; first seen at 14:00 UTC"),
+        ({"actor": None, "at": NOW}, "It was changed at 14:03 UTC, the feed does not say by whom"),
+        ({"actor": None, "at": None}, "First seen at 14:00 UTC; no feed says who changed it"),
+        ({"until": None}, "It is not changed back by itself (--heal all)"),
+        (
+            {"until": None, "contested": True, "heals": 3},
+            "changed back 3 times in 24 hours, and changed again each time",
+        ),
+        ({"until": NOW + timedelta(days=1)}, "It is changed back at 2030-01-02 14:03 UTC"),
+    ],
+)
+async def test_what_is_not_known_of_drift_is_not_made_up(drift: dict[str, object], expected: str) -> None:
+    """Who and when are said as far as they are known."""
+    known = DriftStanding(
+        address=Address.of_slot("canary-demo", "vision"), first_seen=NOW - timedelta(minutes=3), actor="x", at=NOW
+    )
+    one = replace(known, **drift)  # type: ignore[arg-type]  # fields by name
+    assert expected in await text_at(standing_of(held_app(drift=(one,))))
+
+
+async def test_a_refusal_is_shown_with_its_guard_and_exactly_the_ways_past_it() -> None:
+    """A blocked change names the guard, and the POST, the commit's line and the flag that allow it."""
+    text = await text_at(standing_of(blocked_app()))
+    assert "guard deletes" in text
+    assert "14 removals, at most 10 are allowed in a run." in text
+    assert "'http://127.0.0.1:9900/approve?guard=deletes'" in text
+    assert "Octosync-Allow: deletes=14" in text
+    assert "octosync apply -f apps/ --allow-deletes 14" in text
+    assert "and 11 more" in text
+
+
+async def test_a_refusal_over_several_apps_is_told_once() -> None:
+    """What a guard counts over a whole change is one card that names its apps."""
+    one, two = blocked_app("one"), blocked_app("two")
+    html = ""
+    async with asking(Noting(said=standing_of(one, two))) as ask:
+        html = (await ask.get("/")).text
+    assert html.count('class="card blocked"') == 1
+    assert 'href="/apps/one"' in html[html.index("card blocked") : html.index("</article>")]
+    assert 'href="/apps/two"' in html[html.index("card blocked") : html.index("</article>")]
+
+
+async def test_without_an_admin_token_no_post_is_offered() -> None:
+    """Where POSTs are off no command for one is shown, and how to turn them on is."""
+    text = await text_at(replace(busy_standing(), can_post=False))
+    assert "curl" not in text
+    assert "start it with OCTOSYNC_ADMIN_TOKEN set" in text
+    assert "octosync accept" in text
+
+
+async def test_the_token_is_in_no_page_and_no_document(ask: httpx.AsyncClient) -> None:
+    """Commands name the token's variable; its value is nowhere."""
+    for path in ("/", "/apps", "/apps/canary-demo", "/api/status", "/metrics", "/hold"):
+        assert ADMIN_TOKEN not in (await ask.get(path, headers=AUTHORIZED)).text
+
+
+async def test_what_fails_says_when_it_is_tried_again() -> None:
+    """A failing app has its error, the advice, and the next try; a refused one what it waits for."""
+    text = await text_at(standing_of(failing_app(), replace(failing_app("refused"), state=AppState.REFUSED)))
+    assert "unavailable: GET /apps/search-eu/slots: the control plane answered 503 three times" in text
+    assert "The others go on." in text
+    assert "Tried again at 14:04 UTC" in text
+    assert "It is not tried again until its manifest or live state changes." in text
+
+
+async def test_contested_drift_offers_to_change_it_back_once_more() -> None:
+    """A contested object is healed again only when somebody says so."""
+    text = await text_at(standing_of(contested_app()))
+    assert "automation@example.com" in text
+    assert "/reconcile?app=keyboard" in text
+
+
+async def test_canaries_have_bars_and_runs_their_request_ids(ask: httpx.AsyncClient) -> None:
+    """A canary is a bar with its share in words; a run has its actions with the control plane's request ids."""
+    html = (await ask.get("/")).text
+    assert 'max="100" value="40"' in html
+    assert "canary to phi-4-mini-q5 at 40 %" in html
+    assert "req_81fa" in html
+    assert "taken by app search-legacy (409)" in html
+
+
+async def test_the_budget_is_one_bar_with_the_next_full_read_on_it() -> None:
+    """Used, left, and when the next full read is, or how far it has come and why it takes so long."""
+    text = await text_at(standing_of(quiet_app("one")))
+    assert "37 of 100 used 63 left" in text
+    assert "Next full read 14:16 UTC" in text
+    reading = standing_of(
+        quiet_app("one"),
+        full_read_done=412,
+        full_read_total=1000,
+        resync_in_fact=timedelta(minutes=30),
+        budget=BudgetStanding(limit=100, used=60, remaining=40, throttled_until=NOW + timedelta(seconds=40)),
+        queue={"changed": 1, "resync": 588},
+    )
+    text = await text_at(reading)
+    assert "Full read under way: 412 of 1,000 apps." in text
+    assert "A full read takes 30 min 0 s at this rate, longer than the 15 min 0 s" in text
+    assert "The control plane said to wait until 14:04 UTC" in text
+    assert "1 app (changed), 588 apps (resync)" in text
+    assert "Requests are not limited." in await text_at(standing_of(budget=BudgetStanding(limit=0)))
+
+
+async def test_manifests_that_do_not_load_are_shown_as_validate_shows_them() -> None:
+    """The diagnostics stand on the page, with place, source line and caret."""
+    async with asking(Noting(said=bad_manifests(busy_standing()))) as ask:
+        html = unescape((await ask.get("/")).text)
+    assert "error: unknown-field: `servingPolcy` is not a field of a slot" in html
+    assert "--> apps/demo.yaml:12:7" in html
+    assert "^^^^^^^^^^^^ did you mean `servingPolicy`?" in html
+
+
+async def test_an_app_has_its_page_with_the_diff_that_the_plan_shows() -> None:
+    """Every line under a row of the plan's text stands on the app's page, word for word."""
+    app = blocked_app()
+    assert app.plan is not None
+    standing = standing_of(app, held_app())
+    for slug in ("search-old", "canary-demo"):
+        plan = standing.apps[slug].plan
+        assert isinstance(plan, Plan)
+        assert standing.about is not None
+        planned = Planned(plan=plan, about=standing.about, sensitivity=standing.sensitivity, full=True)
+        text = await text_at(standing, f"/apps/{slug}")
+        rows = [row for group in planned.groups() for row in group.rows]
+        assert rows
+        for row in rows:
+            for said in (row.left[4:], row.remark, *row.details):
+                assert re.sub(r"\s+", " ", said.strip()) in text
+
+
+async def test_an_app_says_what_it_waits_for() -> None:
+    """A frozen app has the reason and the end; one that was not planned says so."""
+    frozen = AppStanding(
+        slug="a", state=AppState.WAITING, why_waiting="freeze window", frozen_until=NOW + timedelta(hours=2)
+    )
+    text = await text_at(standing_of(frozen), "/apps/a")
+    assert "Waits for freeze window" in text
+    assert "Frozen until 16:03 UTC" in text
+    assert "It was not planned yet." in text
+
+
+async def test_an_app_shows_its_own_runs_only() -> None:
+    """A run that did not touch the app is not on its page."""
+    standing = standing_of(quiet_app("checkout"), quiet_app("one"), runs=(a_run(1),))
+    assert "req_81fa" in await text_at(standing, "/apps/checkout")
+    assert "req_81fa" not in await text_at(standing, "/apps/one")
+
+
+async def test_apps_can_be_listed_by_state(ask: httpx.AsyncClient) -> None:
+    """The list of apps has a link per state, and shows that state's alone."""
+    every = (await ask.get("/apps")).text
+    assert 'href="/apps?state=held"' in every
+    assert 'id="app-billing"' in every
+    held = (await ask.get("/apps?state=held")).text
+    assert 'id="app-canary-demo"' in held
+    assert 'id="app-billing"' not in held
+    assert (await ask.get("/apps?state=nope")).status_code == 400
+
+
+async def test_two_thousand_apps_leave_the_page_small() -> None:
+    """The page lists what is not in sync and a link to the rest; a mass of drift is cut, and counted."""
+    quiet = [AppStanding(slug=f"app-{n}", state=AppState.IN_SYNC) for n in range(1900)]
+    held = [held_app(f"held-{n:03}") for n in range(100)]
+    async with asking(Noting(said=standing_of(*quiet, *held))) as ask:
+        page = await ask.get("/")
+        every = await ask.get("/apps")
+        document = await ask.get("/api/status")
+    assert len(page.content) < 150_000
+    assert page.text.count('class="card held"') == 25
+    assert "75 more held" in page.text
+    assert "1,900 more in the list of all apps" in page.text
+    assert every.text.count("<li id=") == 2000
+    assert len(json.loads(document.text)["apps"]) == 2000
+
+
+async def test_a_page_is_sent_once_as_long_as_nothing_changes(ask: httpx.AsyncClient, control: Noting) -> None:
+    """The tag stays while only time goes by, and the answer is then empty; with the standing it changes."""
+    first = await ask.get("/")
+    control.said = replace(control.said, now=control.said.now + timedelta(seconds=5))
+    again = await ask.get("/", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["date"] == "Tue, 01 Jan 2030 14:03:25 GMT"
+    control.said = replace(control.said, apps={})
+    changed = await ask.get("/", headers={"If-None-Match": first.headers["etag"]})
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != first.headers["etag"]
+
+
+async def test_errors_are_pages_for_people_and_json_for_everything_else(ask: httpx.AsyncClient) -> None:
+    """A 404 is a page where a browser asks, and else a document with reference, message and hints."""
+    page = await ask.get("/apps/nope", headers=BROWSER)
+    assert page.status_code == 404
+    assert page.headers["content-type"].startswith("text/html")
+    assert "No app 'nope' is known here." in unescape(page.text)
+    document = (await ask.get("/nope")).json()
+    assert document["error"]["reference"] == "not-found"
+    assert document["error"]["hints"] == ["The status page is at /."]

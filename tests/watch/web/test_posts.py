@@ -1,0 +1,170 @@
+"""POSTs: who may send them, what they take, and what they come to."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import httpx
+import pytest
+from tests.support.serving import AUTHORIZED, asking
+from tests.support.standings import ADMIN_TOKEN, Noting, busy_standing
+
+from octosync.errors import OctosyncError
+from octosync.watch.web.posts import POSTS
+
+_PATHS = tuple(post.path for post in POSTS)
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "told"),
+    [
+        ("/reconcile", {"queued": 16}, ("reconcile", {"app": None})),
+        ("/reconcile?app=voice", {"queued": 1}, ("reconcile", {"app": "voice"})),
+        ("/suspend", {"suspended": True}, ("suspend", {"reason": ""})),
+        ("/suspend?reason=incident%204711", {"suspended": True}, ("suspend", {"reason": "incident 4711"})),
+        ("/resume", {"suspended": False}, ("resume", {})),
+        ("/release?app=voice", {"released": "voice"}, ("release", {"app": "voice"})),
+        ("/approve?guard=deletes", {"approved": 14}, ("approve", {"guard": "deletes"})),
+        (
+            "/hold?app=voice&for=1h30m&reason=why+not",
+            {
+                "hold": {
+                    "app": "voice",
+                    "until": "2030-01-01T15:33:20Z",
+                    "reason": "why not",
+                    "at": "2030-01-01T14:03:20Z",
+                }
+            },
+            ("hold", {"app": "voice", "duration": timedelta(minutes=90), "reason": "why not"}),
+        ),
+    ],
+)
+async def test_a_post_with_the_token_is_done(
+    ask: httpx.AsyncClient, control: Noting, path: str, answer: object, told: object
+) -> None:
+    """What is asked for reaches the controller once, and the answer says what it came to."""
+    done = await ask.post(path, headers=AUTHORIZED)
+    assert (done.status_code, done.json()) == (200, answer)
+    assert control.told == [told]
+
+
+@pytest.mark.parametrize("path", _PATHS)
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        f"Bearer {ADMIN_TOKEN[:-1]}",
+        f"Bearer {ADMIN_TOKEN}x",
+        f"Basic {ADMIN_TOKEN}",
+        ADMIN_TOKEN,
+        "Bearer ünïcode",
+    ],
+)
+async def test_without_the_token_nothing_is_done(
+    ask: httpx.AsyncClient, control: Noting, path: str, authorization: str | None
+) -> None:
+    """A missing or wrong token is a 401 that says how to send it, before a parameter is looked at."""
+    headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
+    refused = await ask.post(path, headers=headers)  # type: ignore[arg-type]  # bytes, for what is no ASCII
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"].startswith("Bearer")
+    error = refused.json()["error"]
+    assert error["reference"] == "admin-token-refused"
+    assert "Authorization: Bearer $OCTOSYNC_ADMIN_TOKEN" in error["hints"][0]
+    assert ADMIN_TOKEN not in refused.text
+    assert control.told == []
+
+
+@pytest.mark.parametrize("given", ["app=voice&app=voice", f"token={ADMIN_TOKEN}", "access_token=x"])
+async def test_the_token_is_taken_from_the_header_only(ask: httpx.AsyncClient, control: Noting, given: str) -> None:
+    """Neither the query nor a cookie authorizes: what a page elsewhere can make a browser send does nothing."""
+    refused = await ask.post(f"/reconcile?{given}", headers={"Cookie": f"token={ADMIN_TOKEN}"})
+    assert refused.status_code == 401
+    assert control.told == []
+
+
+@pytest.mark.parametrize("path", _PATHS)
+@pytest.mark.parametrize("token", [None, ""])
+async def test_posts_are_off_without_a_token(control: Noting, path: str, token: str | None) -> None:
+    """A controller without a token takes no POST, whatever comes with it, and says how to turn them on."""
+    async with asking(control, admin_token=token) as ask:
+        answers = [await ask.post(path, headers=headers) for headers in (AUTHORIZED, {"Authorization": "Bearer "}, {})]
+    for refused in answers:
+        assert refused.status_code == 403
+        assert refused.json()["error"]["reference"] == "posts-off"
+        assert "OCTOSYNC_ADMIN_TOKEN" in refused.json()["error"]["hints"][0]
+    assert control.told == []
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/hold", "/hold needs app, for, reason"),
+        ("/hold?app=voice&for=4h", "/hold needs reason"),
+        ("/hold?app=voice&for=4h&reason=%20", "reason is empty"),
+        ("/hold?app=voice&for=soon&reason=x", "for: 'soon' is not a duration such as 30m, 4h or 1h30m"),
+        ("/hold?app=voice&for=0&reason=x", "for: a hold of no time holds nothing"),
+        ("/hold?app=voice&for=4h&reason=" + "x" * 501, "reason has 501 characters, at most 500 are taken"),
+        ("/release", "/release needs app"),
+        ("/approve", "/approve needs guard"),
+        ("/approve?guard=", "guard is empty"),
+        ("/reconcile?apps=voice", "'apps' is not a parameter of /reconcile"),
+        ("/reconcile?app=a&app=b", "app is given twice"),
+        ("/resume?app=voice", "'app' is not a parameter of /resume"),
+    ],
+)
+async def test_wrong_parameters_are_refused_with_what_is_expected(
+    ask: httpx.AsyncClient, control: Noting, path: str, message: str
+) -> None:
+    """A typing error is a 400 that says what is wrong and how it is asked for; nothing is done."""
+    refused = await ask.post(path, headers=AUTHORIZED)
+    assert refused.status_code == 400
+    error = refused.json()["error"]
+    assert (error["reference"], error["message"]) == ("parameters-wrong", message)
+    assert error["hints"]
+    assert control.told == []
+
+
+async def test_parameters_in_a_body_are_refused_rather_than_overlooked(ask: httpx.AsyncClient, control: Noting) -> None:
+    """`curl -d app=voice` would else have all apps read again: a body is a 400."""
+    for sent in ({"content": b"app=voice"}, {"data": {"app": "voice"}}, {"json": {"app": "voice"}}):
+        refused = await ask.post("/reconcile", headers=AUTHORIZED, **sent)
+        assert refused.status_code == 400
+        assert refused.json()["error"]["message"] == "parameters stand in the query, and the request has a body"
+    assert control.told == []
+
+
+@pytest.mark.parametrize(("reference", "status"), [("app-not-declared", 404), ("nothing-blocked", 409)])
+async def test_what_the_controller_refuses_is_said_with_its_reference(reference: str, status: int) -> None:
+    """An error of the controller is answered with its reference, message and hints."""
+    error = OctosyncError(reference, "it can't be done", hints=("Do something else.",))
+    async with asking(Noting(said=busy_standing(), refuses=error)) as ask:
+        refused = await ask.post("/reconcile?app=nope", headers=AUTHORIZED)
+    assert refused.status_code == status
+    said = {"reference": reference, "message": "it can't be done", "hints": ["Do something else."]}
+    assert refused.json() == {"error": said}
+
+
+@pytest.mark.parametrize("path", _PATHS)
+async def test_what_changes_something_is_no_get(ask: httpx.AsyncClient, control: Noting, path: str) -> None:
+    """A link, an image or a crawler changes nothing: GET and HEAD are 405, with the token or without."""
+    for method in ("GET", "HEAD"):
+        refused = await ask.request(method, path, headers=AUTHORIZED)
+        assert refused.status_code == 405
+        assert refused.headers["allow"] == "POST"
+    assert control.told == []
+
+
+async def test_a_preflight_of_another_site_is_not_allowed(ask: httpx.AsyncClient) -> None:
+    """A script of another site may not send the header: its browser asks first, and is not told that it may."""
+    asked = {
+        "Origin": "https://evil.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    answer = await ask.options("/suspend", headers=asked)
+    assert answer.status_code == 405
+    assert not [name for name in answer.headers if name.startswith("access-control")]
