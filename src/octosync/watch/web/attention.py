@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from octosync.model import Address
-from octosync.plan import Blocked, RunInfo, trailer_of, way_out_of
+from octosync.plan import Blocked, RunInfo, refused_actions, trailer_of, way_out_of
 from octosync.report.changes import Row, group_of
 from octosync.report.words import counted
 from octosync.watch.standing import AppStanding, AppState, DriftStanding, Standing
@@ -228,13 +228,9 @@ def drift_rows(app: AppStanding, standing: Standing) -> tuple[Row, ...]:
         [action for action in plan.actions if action.address in drifted],
         plan.desired.apps[app.slug],
         unchanged=(),
-        blocked=_addresses(app.blocked),
+        blocked=refused_actions(plan.actions, app.blocked),
         sensitivity=standing.sensitivity,
         full=False,
         last_changes={},
         held=[one for one in plan.held if one.action.address in drifted],
     ).rows
-
-
-def _addresses(blocked: Iterable[Blocked]) -> frozenset[Address]:
-    return frozenset(address for one in blocked for address in one.addresses)
