@@ -87,10 +87,13 @@ def test_a_message_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_the_file_is_the_owners_alone(tmp_path: Path) -> None:
-    """File and folder are made with no rights for others, wherever the journal is."""
+    """File, log and folder are made with no rights for others, wherever the journal is."""
     path = tmp_path / DEFAULT_PATH
-    with Journal(path):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with Journal(path) as journal:
+        begin(journal)
+        files = sorted(path.parent.glob("state.db*"))
+        assert len(files) == 3
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 

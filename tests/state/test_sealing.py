@@ -98,7 +98,7 @@ def test_a_secret_that_was_rotated_stays_sealed(memory: WatchState) -> None:
 
 def test_what_becomes_sensitive_later_is_sealed_then(memory: WatchState, path: Path) -> None:
     """With a further sensitive key in force, the next reading takes the values under it out of the file and its log."""
-    app = desired_app("a", config={"endpoint": "hunter2", "model": "m"})
+    app = desired_app("a", config={"endpoint": "hunter2" * 2000, "model": "m"})  # more than a page of it
     memory.remember(PLANE, app)
     assert b"hunter2" in written(path.parent)
     assert memory.base(PLANE, sensitivity=Sensitivity(("endpoint",))) == {"a": app}
