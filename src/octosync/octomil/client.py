@@ -73,9 +73,9 @@ class _Call:
 class Octomil:
     """A control plane, to be entered with `async with`.
 
-    `clock` (seconds) and `sleep` pace it; `on_wait` is told what waits and how long, `on_request` of every request. Of a
-    limit `percent_for_writes` are kept from reads. `sensitivity` says which keys hold values that no message may show.
-    `transport` replaces the real one. `requests` is how many were sent through this view of it.
+    `clock` (seconds) and `sleep` pace it, of its limit `percent_for_writes` are kept from reads; or a `pacer` does. `on_wait`
+    is told what waits and how long, `on_request` of every request. `sensitivity` says which keys hold values that no message
+    may show. `transport` replaces the real one. `requests` is how many were sent through this view.
     """
 
     def __init__(

@@ -11,9 +11,10 @@ class Budget:
     """The budget at one moment, in requests and seconds; `limit` 0: none, and nothing is counted against it.
 
     `used` are the places taken in the window, those of requests under way included, `background_used` those of them that
-    background reads hold. `free_in` is how long until the next place is free: 0 while there is one, None while that
-    depends on an answer. `throttled_for` is how much longer the control plane wants nothing sent, `throttled_seconds_total`
-    how long that has been so since the start, whether or not something waited for it; it only ever grows.
+    background reads hold. `free_in` is how long until the next place is free, pauses aside: 0 while there is one, None while
+    that depends on an answer. `throttled_for` is how much longer the control plane wants nothing sent,
+    `throttled_seconds_total` how long that has been so since the start, whether or not something waited for it: overlapping
+    pauses count once, and it only ever grows.
     """
 
     limit: int

@@ -26,8 +26,8 @@ WINDOW_SECONDS = 60.0
 SLACK_SECONDS = 0.05
 # Of any window, and of the lanes. What reads in the background reads everything: it could use up any budget.
 BACKGROUND_PERCENT = 60
-# What a long-running process keeps from its reads: an app's change is some three writes, so that in a burst of reads a few
-# apps a minute still get theirs.
+# What a process that reads and writes side by side keeps from its reads. An app's change is up to three writes: so three
+# apps a minute are written to while reads take all that they may.
 PERCENT_FOR_WRITES = 10
 
 
@@ -186,9 +186,8 @@ class Pacer:
         try:
             return await admitted
         except asyncio.CancelledError:
-            if (
-                admitted.done() and not admitted.cancelled()
-            ):  # cancelled in the very moment it was let in, or turned away
+            # Cancelled in the very moment it was let in, or turned away.
+            if admitted.done() and not admitted.cancelled():
                 for permit in admitted.result() if admitted.exception() is None else ():
                     permit.release(sent=False)
             elif waiter in self._waiters:
