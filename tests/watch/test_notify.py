@@ -3,10 +3,11 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +18,12 @@ from tests.support.watching import until
 from octosync.errors import ConfigError
 from octosync.model import Address, NotifyEvent, Origin, Receiver, Secret
 from octosync.plan import ControlPlane
+from octosync.state import Journal, WatchState
 from octosync.watch.endpoints import Endpoint, endpoints
 from octosync.watch.log import Log, LogFormat
 from octosync.watch.notices import BODY, EVENTS, Notice, Sender, document_of
 from octosync.watch.notify import Notifier
+from octosync.watch.told import ToldOf
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PATH = "/hooks/T0-very-secret"
@@ -72,23 +75,10 @@ class Stuck(FastClock):
         await asyncio.Event().wait()
 
 
-@dataclass(slots=True)
-class Memory:
-    """What was told, as a state file keeps it."""
-
-    facts: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    def told(self) -> Mapping[tuple[str, str], str]:
-        """Return all of it."""
-        return self.facts
-
-    def tell(self, app: str, about: str, fact: str) -> None:
-        """Keep a fact."""
-        self.facts[app, about] = fact
-
-    def untell(self, app: str, about: str) -> None:
-        """Forget one."""
-        self.facts.pop((app, about), None)
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[WatchState]:
+    with Journal(tmp_path / "state.db") as journal:
+        yield WatchState(journal)
 
 
 def _endpoint(served: Scripted, *events: NotifyEvent, secret: str | None = None) -> Endpoint:
@@ -339,9 +329,9 @@ async def test_a_failure_does_not_make_old_drift_news() -> None:
     assert [body["event"] for body in _bodies(served)] == ["held", "failed", "failed"]
 
 
-async def test_a_restart_tells_only_what_nobody_got() -> None:
+async def test_a_restart_tells_only_what_nobody_got(state: WatchState) -> None:
     """What every receiver got is not told again after a restart; what was given up is, and what ended meanwhile is news."""
-    memory = Memory()
+    memory = ToldOf(state, SENDER.control_plane)
     blocked = replace(HELD, event=NotifyEvent.BLOCKED, guard="deletes")
     async with scripted(OK, http(404)) as served, _notifying(_endpoint(served), told=memory) as told:
         told.notifier.holds("notes", [HELD, blocked])
@@ -351,7 +341,18 @@ async def test_a_restart_tells_only_what_nobody_got() -> None:
         await told.settled(delivered=1)
         told.notifier.holds("notes", [blocked])
     assert [body["event"] for body in _bodies(served)] == ["blocked"]
-    assert {about.split()[0] for _, about in memory.facts} == {"blocked"}
+    assert {about.split()[0] for _, about in memory.told()} == {"blocked"}
+
+
+async def test_a_state_file_that_fails_keeps_nobody_from_hearing(state: WatchState) -> None:
+    """What can't be remembered is told all the same, and logged."""
+    memory = ToldOf(state, SENDER.control_plane)
+    async with scripted(OK) as served, _notifying(_endpoint(served), told=memory) as told:
+        state.journal.database.execute("drop table told")
+        told.notifier.holds("notes", [HELD])
+        await told.settled(delivered=1)
+        told.notifier.holds("notes", [])
+    assert told.events == ["notifications_forgotten", "notifications_forgotten"]
 
 
 async def test_a_receiver_hears_of_its_events_only() -> None:

@@ -94,6 +94,13 @@ _WATCH: Final = (
     reason text not null,
     at text not null
 ) strict""",
+    """create table told (
+    plane integer not null references plane (id),
+    app text not null,
+    about text not null,
+    fact text not null,
+    primary key (plane, app, about)
+) strict""",
     "create table suspension (id integer primary key check (id = 1), at text not null, reason text not null) strict",
 )
 

@@ -13,13 +13,14 @@ from octosync.state.asked import Asked
 from octosync.state.base import Remembered
 from octosync.state.noticed import Noticed
 from octosync.state.times import journal_time_text, time_text
+from octosync.state.told import Told
 
 KEPT_FOR: Final = timedelta(days=90)
 MOST_RUNS: Final = 10_000
 _PRUNED_AT_ONCE: Final = 500  # so that another process waits for moments only
 
 
-class WatchState(Remembered, Noticed, Asked):
+class WatchState(Remembered, Noticed, Asked, Told):
     """A watch's memory, on an open `Journal` that it shares. Every write is committed when the method returns.
 
     Raises `OctosyncError`: `journal-unusable` where the file can't be read or written, `state-unreadable` for a row that is
