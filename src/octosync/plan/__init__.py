@@ -53,7 +53,9 @@ from octosync.plan.narrowing import unblocked, without
 from octosync.plan.optimizing import Recommendation
 from octosync.plan.plan import LeftAlone, Plan
 from octosync.plan.questions import Curiosity
+from octosync.plan.remembering import remembered
 from octosync.plan.tally import COUNTED_FOR, Tally
+from octosync.plan.ties import ties
 from octosync.plan.trailers import Allowances, Commit, allowances_in, in_force, loosened
 
 __all__ = [
@@ -125,6 +127,8 @@ __all__ = [
     "read_approval",
     "recommendation_row",
     "refused_actions",
+    "remembered",
+    "ties",
     "trailer_of",
     "unblocked",
     "utc_text",

@@ -127,15 +127,16 @@ def _compared(
 
     later = resolve(desired, live, base, now=now, acts=is_held)
     changes, _ = _changes(scope_of(later.desired, live, contract=contract, now=now), later)
-    held = {change.address: Held(change, ends[change.address]) for change in changes if change.address in ends}
+    held = tuple(Held(change, ends[change.address]) for change in changes if change.address in ends)
+    left = {one.action.address for one in held}
 
     def acts(address: Address, verdict: Verdict) -> bool:
         # What would not be changed anyway is not held either: it is told for its own reason.
-        return isinstance(verdict, Reason) and not (verdict is Reason.DRIFT and address in held)
+        return isinstance(verdict, Reason) and not (verdict is Reason.DRIFT and address in left)
 
     return (
         resolve(desired, live, base, now=now, prune=prune, acts=acts),
-        tuple(held[address] for address in sorted(held)),
+        tuple(sorted(held, key=lambda one: one.action.address.sort_key)),
     )
 
 

@@ -1,0 +1,170 @@
+"""Remembering: what was applied or found equal is the base of the next plan, object by object.
+
+An object that was not done, for whatever reason, stays as it was remembered before: so the next plan has the same changes,
+for the same reasons. What is held is as it was declared all along: somebody else changed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from octosync.model import Address, App, InferenceConfig, Kind, Section, Slot, Target
+from octosync.plan.actions import ActionKey, Verb
+from octosync.plan.fingerprint import ABSENT_FINGERPRINT
+from octosync.plan.plan import Plan
+
+_Member = TypeVar("_Member", Target, Slot)
+
+_KINDS: Final = {Section.TARGETS: Kind.TARGET, Section.SLOTS: Kind.SLOT}
+
+
+def remembered(before: App | None, tree: App | None, plan: Plan, done: Collection[ActionKey]) -> App | None:
+    """Return what is to be remembered of an app after a turn; None: nothing.
+
+    `before` is what was remembered, `tree` what the manifests declare, and `plan` was made of the two; `done` are the
+    actions that were carried out. An app that could not be planned, that is suspended, or that no manifest has any more,
+    is remembered as it was.
+    """
+    app = tree or before
+    if app is None or _was_not_planned(app, tree, plan):
+        return before
+    if tree is None and app.declared:
+        return before  # an orphan
+    return _Memory(before, tree or App(slug=app.slug, declared=False), plan, done).app()
+
+
+def _was_not_planned(app: App, tree: App | None, plan: Plan) -> bool:
+    aside = (*plan.archived_undeclared, *plan.left_alone.stale)
+    unknown = tree is not None and app.slug not in plan.desired.apps
+    return unknown or app.slug in plan.errors or app.slug in plan.left_alone.suspended or app.address in aside
+
+
+class _Memory:
+    """One app that was planned."""
+
+    def __init__(self, before: App | None, tree: App, plan: Plan, done: Collection[ActionKey]) -> None:
+        self._before, self._tree, self._done = before, tree, done
+        self._had = before or App(slug=tree.slug, declared=False)
+        self._planned = {one.key for one in plan.actions if one.address.app == tree.slug}
+        self._unchanged = {address for address in plan.unchanged if address.app == tree.slug}
+        self._held = {one.action.key for one in plan.held if one.action.address.app == tree.slug}
+        self._there = {
+            address
+            for address, fingerprint in plan.fingerprints.items()
+            if address.app == tree.slug and fingerprint != ABSENT_FINGERPRINT
+        }
+        self._compared = tree.address in plan.fingerprints
+        self._is_settled = True
+
+    def app(self) -> App | None:
+        """Return the app as it is to be remembered, None where nothing of it is."""
+        tree, had = self._tree, self._had
+        archive = ActionKey(tree.address, Verb.ARCHIVE)
+        if tree.archived and (archive in self._done or tree.address in self._unchanged or not self._compared):
+            return tree  # what an archived app has is neither read nor planned any more
+        create = ActionKey(tree.address, Verb.CREATE)
+        if create in self._planned and create not in self._done:
+            return self._before
+        if create in self._done:
+            # What it had went with it, and comes back as new: nobody took away what a turn was too short for.
+            had = self._had = replace(had, whole=frozenset(), targets=(), slots=(), inference_config=None)
+        fields = tree.fields if self._is_own_as_declared() else had.fields
+        archived = tree.archived and (archive in self._held or had.archived)
+        self._is_settled &= archived == tree.archived
+        targets = self._members(
+            {one.address: one for one in tree.targets}, {one.address: one for one in had.targets}, Section.TARGETS
+        )
+        slots = self._members(
+            {one.address: one for one in tree.slots}, {one.address: one for one in had.slots}, Section.SLOTS
+        )
+        config, owns_config = self._config()
+        whole = {section for section in _KINDS if self._owns(section)}
+        if not (tree.declared or targets or slots or config):
+            return None
+        # What protects an app does so until all that it may protect from is over.
+        about = tree if self._is_settled or self._before is None else had
+        return App(
+            slug=tree.slug,
+            fields=fields,
+            archived=archived,
+            declared=tree.declared,
+            whole=frozenset(whole | ({Section.INFERENCE_CONFIG} if owns_config else set())),
+            targets=tuple(sorted(targets, key=lambda one: one.unique_key)),
+            slots=tuple(sorted(slots, key=lambda one: one.capability)),
+            inference_config=config,
+            labels=about.labels,
+            protected=about.protected,
+            suspension=about.suspension,
+            origin=tree.origin or had.origin,
+        )
+
+    def _is_own_as_declared(self) -> bool:
+        """Say whether the app's own fields are as the tree has them. Of one that is to be archived, nobody says so."""
+        is_so = self._is_as_declared(self._tree.address) or (
+            (self._tree.archived or not self._tree.declared) and not self._writes(self._tree.address)
+        )
+        self._is_settled &= is_so
+        return is_so
+
+    def _members(
+        self, wanted: Mapping[Address, _Member], had: Mapping[Address, _Member], section: Section
+    ) -> list[_Member]:
+        released = section in self._had.whole - self._tree.whole
+        found = []
+        for address in {**had, **wanted}:
+            if address in wanted and self._is_as_declared(address):
+                found.append(wanted[address])
+            elif address in wanted:
+                self._is_settled = False
+                found += [had[address]] if address in had else []
+            elif not released and self._is_still_there(address):
+                self._is_settled = False
+                found.append(had[address])
+        return found
+
+    def _config(self) -> tuple[InferenceConfig | None, bool]:
+        """Return the config as it is to be remembered, and whether its key is owned."""
+        wanted, had = self._tree.inference_config, self._had.inference_config
+        owns, owned = (Section.INFERENCE_CONFIG in app.whole for app in (self._tree, self._had))
+        if wanted is not None and self._is_as_declared(wanted.address):
+            return wanted, owns
+        if wanted is not None or (had is not None and not owned and self._is_still_there(had.address)):
+            self._is_settled = False
+            return had, owned
+        return None, owns
+
+    def _owns(self, section: Section) -> bool:
+        """Say whether a list is owned: one that is taken over, only once all is gone that others have in it.
+
+        Until then, what is in it is to be removed since the manifests changed; afterwards, since somebody added it.
+        """
+        if section not in self._tree.whole:
+            return False
+        members: set[Address] = set()
+        for app in (self._tree, self._had):
+            members |= {one.address for one in app.targets} | {one.address for one in app.slots}
+        foreign = {one for one in self._there - members if one.kind is _KINDS[section] and self._is_still_there(one)}
+        held = {key.address for key in self._held}
+        if section in self._had.whole or not foreign or foreign & held:
+            return True
+        self._is_settled = False
+        return False
+
+    def _is_as_declared(self, address: Address) -> bool:
+        """Say whether an object is as the tree declares it, or but for what somebody else did to it."""
+        if writes := self._writes(address):
+            return writes <= set(self._done)
+        return address in self._unchanged or any(key in self._held for key in _keys(address))
+
+    def _writes(self, address: Address) -> set[ActionKey]:
+        return {key for key in _keys(address) if key in self._planned}
+
+    def _is_still_there(self, address: Address) -> bool:
+        """Say whether an object that is to be removed is there yet; one that was not compared is not."""
+        return address in self._there and ActionKey(address, Verb.DELETE) not in self._done
+
+
+def _keys(address: Address) -> tuple[ActionKey, ...]:
+    return tuple(ActionKey(address, verb) for verb in (Verb.CREATE, Verb.UPDATE, Verb.DELETE))

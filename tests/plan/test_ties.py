@@ -1,0 +1,71 @@
+"""Apps that a target moves between are planned together, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pytest
+from tests.support.states import child_app, desired_app
+
+from octosync.model import App, State
+from octosync.plan import ties
+
+
+def apps(**targets: str) -> State:
+    """Declare apps with targets, separated by spaces."""
+    return State.of(*(desired_app(slug, targets=keys.split()) for slug, keys in targets.items()))
+
+
+def tied(tree: State, base: State, holders: Mapping[tuple[str, str], str] | None = None) -> set[str]:
+    """Write each group of apps as one word, and check that every app of it knows of the same."""
+    found = ties(tree, base, holders or {})
+    for slug, group in found.items():
+        assert slug in group
+        assert all(found[other] == group for other in group)
+    return {"".join(sorted(group)) for group in found.values()}
+
+
+@pytest.mark.parametrize(
+    ("tree", "base", "groups"),
+    [
+        (apps(a="ios:1", b="ios:2"), apps(a="ios:1", b="ios:2"), set()),
+        (apps(a="", b="ios:1"), apps(a="ios:1", b=""), {"ab"}),
+        (apps(a="ios:2", b="ios:1"), apps(a="ios:1", b="ios:2"), {"ab"}),
+        (apps(a="ios:3", b="ios:1", c="ios:2"), apps(a="ios:1", b="ios:2", c="ios:3"), {"abc"}),
+        (apps(a="", b="ios:1", c="ios:2"), apps(a="ios:1", b="ios:2", c=""), {"abc"}),
+        (apps(a="", b="ios:1", c="", d="ios:2", e="ios:3"), apps(a="ios:1", c="ios:2", e="ios:3"), {"ab", "cd"}),
+        (apps(a="", b="ios:1", c="ios:2", d=""), apps(a="ios:1 ios:2", d=""), {"abc"}),
+        (apps(b="ios:1"), State.of(child_app("a", targets=["ios:1"])), {"ab"}),
+        (apps(a="ios:1 ios:4"), apps(a="ios:1"), set()),
+        (apps(), apps(a="ios:1"), set()),
+    ],
+    ids=["none", "move", "swap", "cycle", "chain", "two", "to two", "from files that are gone", "new", "orphan"],
+)
+def test_what_moves_ties(tree: State, base: State, groups: set[str]) -> None:
+    """Whoever gives, gets, or is between, is in one group; whoever has nothing to do with a move is in none."""
+    assert tied(tree, base) == groups
+
+
+def test_a_move_by_hand_ties() -> None:
+    """Who has a target now counts, where it is known, as long as it is an app that is, or was, declared."""
+    tree = apps(a="ios:1", b="")
+    assert tied(tree, tree, {("ios", "1"): "b"}) == {"ab"}
+    assert tied(tree, tree, {("ios", "1"): "a", ("ios", "9"): "b"}) == set()
+    assert tied(tree, tree, {("ios", "1"): "unmanaged"}) == set()
+    assert tied(apps(a="ios:1"), apps(a="ios:1", b=""), {("ios", "1"): "b"}) == {"ab"}
+
+
+def test_base_and_live_may_name_different_holders() -> None:
+    """Both are tied to who is to have it: whichever has it, gives it in that turn."""
+    assert tied(apps(a="ios:1", b="", c=""), apps(b="ios:1"), {("ios", "1"): "c"}) == {"abc"}
+
+
+def test_a_long_chain_is_one_group() -> None:
+    """However many apps hand their target on, none is left alone."""
+    slugs = [f"app-{n:04d}" for n in range(2000)]
+
+    def chain(keys: Iterable[int]) -> Iterable[App]:
+        return (desired_app(slug, targets=[f"ios:{key}"]) for slug, key in zip(slugs, keys, strict=True))
+
+    base, tree = State.of(*chain(range(2000))), State.of(*chain(range(1, 2001)))
+    assert {len(group) for group in ties(tree, base, {}).values()} == {2000}
