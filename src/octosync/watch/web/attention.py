@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from octosync.model import Address
 from octosync.plan import Blocked, RunInfo, refused_actions, trailer_of, way_out_of
 from octosync.report.changes import Row, group_of
 from octosync.report.words import counted
