@@ -1,4 +1,4 @@
-"""`make bench`: three questions that the design rests on, each answered as a ratio of two measurements in this run."""
+"""`make bench`: four questions that the design rests on, each answered as a ratio of two measurements in this run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import httpx
 import yaml
 
 from octosync.contract import OPERATIONS
-from octosync.manifest import Configuration, Manifests, load
+from octosync.manifest import Cache, Configuration, Manifests, load
 from octosync.octomil import API_PATH, Connection, Octomil
 from octosync.octomil.transport import open_http
 from octosync.plan import GuardPolicy
@@ -53,6 +53,7 @@ def main() -> None:
     """Measure, and print a line for each question."""
     with tempfile.TemporaryDirectory() as folder:
         loading(Path(folder))
+        loading_again(Path(folder))
         transports()
         planning(Path(folder))
 
@@ -65,6 +66,25 @@ def loading(folder: Path) -> None:
     ours = _best(lambda: _load(manifests))
     theirs = _best(lambda: list(yaml.load_all(text, yaml.CSafeLoader)))
     _say(f"load {apps:,} apps, strictly and with places, against CSafeLoader", ours, theirs)
+
+
+def loading_again(folder: Path) -> None:
+    """Compare a load after one of many files changed, by what is remembered of the others, with a load of all of them."""
+    apps = 1000
+    manifests = folder / f"{apps}-files"
+    manifests.mkdir()
+    for n in range(apps):
+        (manifests / f"app-{n:04}.yaml").write_text(_APP.format(n=n, team=n % 7), encoding="utf-8")
+    cache, rounds = Cache(), iter(range(_ROUNDS + 1))
+
+    def again() -> None:
+        (manifests / "app-0000.yaml").write_text(_APP.format(n=0, team=next(rounds)), encoding="utf-8")
+        assert _load(manifests, cache).digest
+
+    again()
+    ours = _best(again)
+    theirs = _best(lambda: _load(manifests))
+    _say(f"load {apps:,} files again of which one changed, against all of them afresh", ours, theirs)
 
 
 def transports() -> None:
@@ -132,8 +152,8 @@ def _write(folder: Path, apps: int) -> Path:
     return path
 
 
-def _load(path: Path) -> Manifests:
-    manifests = load([str(path)], configuration=Configuration(), context=None, now=datetime.now(UTC))
+def _load(path: Path, cache: Cache | None = None) -> Manifests:
+    manifests = load([str(path)], configuration=Configuration(), context=None, now=datetime.now(UTC), cache=cache)
     assert not manifests.diagnostics, manifests.diagnostics[:3]
     return manifests
 

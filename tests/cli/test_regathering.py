@@ -1,0 +1,132 @@
+"""Gathering again and again: what flags, octosync.yaml and context name by now, and from where that was read."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from tests.support.kubectl import needs_kustomize
+from tests.support.manifests import app
+from tests.support.repositories import Repo
+
+from octosync.cli.connecting import RemoteFlags
+from octosync.cli.gathering import ManifestFlags
+from octosync.cli.regathering import Regathering
+from octosync.errors import ConfigError, UsageError
+from octosync.manifest import Cache
+from octosync.watch.fingerprint import Watched
+
+_CONTEXT = "contexts:\n  local: {url: http://127.0.0.1:8787, tokenFile: /run/key, paths: [live]}\n"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    here = tmp_path / "repo"
+    for name in ("live", "more", "k"):
+        (here / name).mkdir(parents=True)
+        (here / name / f"{name}.yaml").write_text(app(name=name))
+    (here / "k/kustomization.yaml").write_text("resources: [k.yaml]\n")
+    monkeypatch.chdir(here)
+    return here
+
+
+def _regathering(
+    *paths: str, config: Path | None = None, kustomize: str | None = None, token: Path | None = None
+) -> Regathering:
+    flags = ManifestFlags(paths=paths, config=config, kustomize=kustomize)
+    return Regathering(flags=flags, remote=RemoteFlags(token_file=token), environment={})
+
+
+def test_before_anything_is_read_flags_say_what_is_watched() -> None:
+    """Given paths, the key file, and every place where octosync.yaml might come to stand."""
+    watched = _regathering("live", token=Path("key")).watched
+    assert (watched.paths, watched.tokens, watched.kustomizations) == (("live",), ("key",), ())
+    assert watched.configuration[:2] == ("octosync.yaml", "../octosync.yaml")
+
+
+def test_octosync_yaml_says_what_is_watched(folder: Path) -> None:
+    """Without paths those of the context are watched, with its key file; octosync.yaml itself no higher than where it is."""
+    (folder / "octosync.yaml").write_text(f"{_CONTEXT}defaultContext: local\n")
+    declared = _regathering()(Cache())
+    assert declared.watched == Watched(paths=("live",), configuration=("octosync.yaml",), tokens=("/run/key",))
+    assert list(declared.manifests.state.apps) == ["live"]
+    assert declared.context is not None
+    (folder / "octosync.yaml").write_text("paths: [more]\n")
+    assert _regathering()(Cache()).watched == Watched(paths=("more",), configuration=("octosync.yaml",))
+
+
+def test_beside_given_paths_the_configured_ones_are_watched(folder: Path) -> None:
+    """What octosync.yaml names beyond -f is read, and so watched: what moves there must not be removed."""
+    (folder / "octosync.yaml").write_text("paths: [live, more]\n")
+    declared = _regathering("live")(Cache())
+    assert declared.watched.paths == ("live", "more")
+    assert list(declared.manifests.others.apps) == ["more"]
+
+
+def test_a_configuration_that_is_broken_is_watched(folder: Path) -> None:
+    """While octosync.yaml can't be used the load fails, and the file is what is watched."""
+    (folder / "own.yaml").write_text("pahts: [live]\n")
+    declared = _regathering("live", config=Path("own.yaml"))(Cache())
+    assert declared.fails
+    assert declared.diagnostics
+    assert declared.watched == Watched(paths=("live",), configuration=("own.yaml",))
+
+
+@needs_kustomize
+def test_a_kustomization_is_rendered_and_watched() -> None:
+    """With -k the folder is watched, and what it renders is what is declared."""
+    regathering = replace(_regathering(kustomize="k"), environment=os.environ)
+    declared = regathering(Cache())
+    assert list(declared.manifests.state.apps) == ["k"]
+    assert declared.watched == regathering.watched
+    assert declared.watched.kustomizations == ("k",)
+
+
+def test_what_can_not_be_rendered_is_raised(tmp_path: Path) -> None:
+    """A kustomization without a tool to render it is the error that it is anywhere."""
+    with pytest.raises(ConfigError) as error:
+        replace(_regathering(kustomize="k"), environment={"PATH": str(tmp_path)})(Cache())
+    assert error.value.reference == "kustomize-missing"
+
+
+def test_the_revision_is_that_of_the_manifests_own_work_tree(tmp_path: Path) -> None:
+    """The commit of the tree in which the manifests are, also through a link from elsewhere; "" outside of any."""
+    assert _regathering("live")(Cache()).revision == ""
+    repo = Repo.init(tmp_path / "other")
+    repo.write("apps/a.yaml", app(name="a"))
+    commit = repo.commit()
+    (tmp_path / "repo/current").symlink_to(repo.root)
+    assert _regathering("current/apps")(Cache()).revision == commit
+    assert _regathering("current/apps/a.yaml")(Cache()).revision == commit
+
+
+def test_standard_input_is_refused() -> None:
+    """-f - can be read only once."""
+    with pytest.raises(UsageError) as error:
+        _regathering("-")
+    assert error.value.reference == "stdin-watched"
+
+
+def test_flags_mean_the_same_in_any_thread(folder: Path) -> None:
+    """What was typed wins over what the environment says, though click knows that in one thread only."""
+    (folder / "octosync.yaml").write_text(_CONTEXT)
+    contexts: list[str] = []
+
+    @click.command()
+    @click.option("--context", envvar="OCTOSYNC_CONTEXT")
+    @click.option("--url", envvar="OCTOSYNC_URL")
+    def watch(context: str, url: str) -> None:
+        remote = RemoteFlags(context=context, url=url)
+        regathering = Regathering(flags=ManifestFlags(), remote=remote, environment={})
+        with ThreadPoolExecutor() as elsewhere:
+            found = elsewhere.submit(regathering, Cache()).result().context
+        contexts.append(found.name if found is not None else "")
+
+    both = {"OCTOSYNC_CONTEXT": "local", "OCTOSYNC_URL": "http://127.0.0.1:9"}
+    ran = CliRunner().invoke(watch, ["--context", "local"], env=both, catch_exceptions=False)
+    assert (ran.exit_code, contexts) == (0, ["local"])

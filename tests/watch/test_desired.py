@@ -1,0 +1,267 @@
+"""Desired: what is in force after loads that succeed and fail, and what is said to have changed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from tests.support.manifests import NOW, app, child
+from tests.support.watching import LONG, MANIFESTS, Synced, relink, watching, write_over
+
+from octosync.errors import ConfigError
+from octosync.manifest import Cache, Configuration, load
+from octosync.model import Address
+from octosync.watch.desired import Declared, Desired, Difference
+from octosync.watch.fingerprint import Watched, fingerprint
+
+
+@dataclass
+class _Times:
+    """A clock that is moved by hand; whoever waits waits one turn of the loop."""
+
+    time: float = 0.0
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.time)
+
+    def monotonic(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        await asyncio.sleep(0)
+
+
+@dataclass
+class _Scene:
+    """Folders of manifests, and what loads them. `first` is done once before the next load, `then` once after it."""
+
+    paths: tuple[Path, ...]
+    configuration: Configuration = field(default_factory=Configuration)
+    clock: _Times = field(default_factory=_Times)
+    loads: int = 0
+    first: Callable[[], object] | None = None
+    then: Callable[[], object] | None = None
+
+    @property
+    def watched(self) -> Watched:
+        return Watched(paths=tuple(map(str, self.paths)))
+
+    @property
+    def desired(self) -> Desired:
+        return Desired(self.gather, self.watched, self.clock)
+
+    def gather(self, cache: Cache) -> Declared:
+        self.loads += 1
+        first, self.first = self.first, None
+        if first is not None:
+            first()
+        found = load(list(map(str, self.paths)), configuration=self.configuration, now=NOW, cache=cache)
+        then, self.then = self.then, None
+        if then is not None:
+            then()
+        return Declared(
+            configuration=self.configuration,
+            manifests=found,
+            diagnostics=found.diagnostics,
+            fails=found.has_errors,
+            watched=self.watched,
+        )
+
+
+def _scene(folder: Path, **apps: str) -> _Scene:
+    folder.mkdir(exist_ok=True)
+    for name, text in apps.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return _Scene((folder,))
+
+
+def _said(difference: Difference) -> tuple[bool, set[str], set[str]]:
+    changed = set(difference.changed)
+    return difference.declared.fails, changed, set(map(str, difference.vanished))
+
+
+async def test_what_changed_from_one_load_to_the_next(tmp_path: Path) -> None:
+    """First all apps are new; then those that are declared otherwise, and none after an edit that means nothing."""
+    scene = _scene(tmp_path, a=app(name="a"), b=app(name="b"))
+    desired = scene.desired
+    assert (desired.latest, desired.good) == (None, None)
+    assert _said(await desired.load()) == (False, {"a", "b"}, set())
+    assert _said(await desired.load()) == (False, set(), set())
+    (tmp_path / "a.yaml").write_text("# only a comment\n" + app(name="a"))
+    assert _said(await desired.load()) == (False, set(), set())
+    (tmp_path / "a.yaml").write_text(app("name: A", name="a"))
+    (tmp_path / "c.yaml").write_text(app(name="c"))
+    assert _said(await desired.load()) == (False, {"a", "c"}, set())
+    assert desired.good is desired.latest
+    assert desired.good is not None
+    assert desired.good.fingerprint == fingerprint(scene.watched)
+    assert desired.good.loaded_at == NOW
+
+
+async def test_manifests_that_do_not_parse_leave_the_last_good_ones_in_force(tmp_path: Path) -> None:
+    """A load that fails changes nothing; the next good one is held against the last good one."""
+    scene = _scene(tmp_path, a=app("name: A", name="a"))
+    desired = scene.desired
+    await desired.load()
+    good = desired.good
+    (tmp_path / "a.yaml").write_text(app("name: [", name="a"))
+    assert _said(await desired.load()) == (True, set(), set())
+    assert desired.good is good
+    assert desired.latest is not None
+    assert [one.rule for one in desired.latest.diagnostics] == ["yaml-syntax"]
+    (tmp_path / "a.yaml").write_text(app("name: B", name="a"))
+    assert _said(await desired.load()) == (False, {"a"}, set())
+
+
+async def test_a_file_that_is_being_written(tmp_path: Path) -> None:
+    """Half a file is an error that keeps the last good one; the whole one is told, and loaded."""
+    scene = _scene(tmp_path, a=app(name="a"))
+    desired = scene.desired
+    await desired.load()
+    whole = app('description: "a text that ends"', name="a")
+    async with watching(lambda: desired.watched) as news:
+        (tmp_path / "a.yaml").write_text(whole[:-8])
+        assert await news.next() == MANIFESTS
+        assert (await desired.load()).declared.fails
+        (tmp_path / "a.yaml").write_text(whole)
+        assert await news.next() == MANIFESTS
+        assert _said(await desired.load()) == (False, {"a"}, set())
+
+
+async def test_a_document_that_vanishes_and_comes_back(tmp_path: Path) -> None:
+    """What vanished is said once with the time, and stays noted until something declares it again."""
+    slot = child("CapabilitySlot", "app: a\ncapability: chat")
+    scene = _scene(tmp_path, a=app("targets: [{platform: ios, identifier: a.b}]", name="a"), s=slot)
+    desired, chat = scene.desired, Address.of_slot("a", "chat")
+    await desired.load()
+    (tmp_path / "s.yaml").unlink()
+    assert _said(await desired.load()) == (False, {"a"}, {"app/a/slot/chat"})
+    assert desired.vanished_since == {chat: NOW}
+    scene.clock.time = 60
+    (tmp_path / "a.yaml").write_text(app("targets: []", name="a"))
+    assert _said(await desired.load()) == (False, {"a"}, set())
+    assert desired.vanished_since == {chat: NOW}
+    (tmp_path / "t.yaml").write_text(slot)
+    assert _said(await desired.load()) == (False, {"a"}, set())
+    assert desired.vanished_since == {}
+
+
+async def test_what_keeps_manifests_from_being_loaded_is_no_exception(tmp_path: Path) -> None:
+    """An error that gathering raises is a failed load that holds it, and what was in force stays."""
+    scene = _scene(tmp_path, a=app(name="a"))
+    desired = scene.desired
+    await desired.load()
+    good = desired.good
+
+    def refuse() -> None:
+        raise ConfigError("kustomize-missing", "neither kustomize nor kubectl is here")
+
+    def break_down() -> None:
+        raise OSError(5, "Input/output error")
+
+    for action, reference in ((refuse, "kustomize-missing"), (break_down, "manifests-unreadable")):
+        scene.first = action
+        failed = (await desired.load()).declared
+        assert failed.fails
+        assert failed.error is not None
+        assert (failed.error.reference, failed.watched) == (reference, scene.watched)
+        assert desired.good is good
+    assert _said(await desired.load()) == (False, set(), set())
+
+
+async def test_a_swap_while_it_loads_is_loaded_again(tmp_path: Path) -> None:
+    """What changed while it was read is read again: what counts was the same before and after."""
+    synced = Synced(tmp_path)
+    synced.checkout("one", {"apps/a.yaml": app("name: one", name="a")})
+    scene = _Scene((synced.current / "apps",))
+    desired = scene.desired
+    scene.then = lambda: synced.checkout("two", {"apps/a.yaml": app("name: two", name="a")})
+    found = await desired.load()
+    assert found.declared.manifests.state.apps["a"].fields == {"name": "two"}
+    assert scene.loads == 2
+
+
+async def test_two_commits_are_never_mixed(tmp_path: Path) -> None:
+    """However often the tree is swapped meanwhile: what was loaded well is one commit's, whole."""
+    folders, commits, current = [str(n) for n in range(10)], 150, tmp_path / "current"
+    for commit in range(commits):
+        for name in folders:
+            folder = tmp_path / str(commit) / name
+            folder.mkdir(parents=True)
+            (folder / "app.yaml").write_text(app(f"name: '{commit}'", name=f"app-{name}"))
+    current.symlink_to("0")
+    desired, begun = _Scene(tuple(current / name for name in folders)).desired, threading.Event()
+
+    def swap() -> None:
+        begun.wait(LONG)
+        for commit in range(1, commits):
+            relink(current, str(commit))
+            time.sleep(0.001 * (commit % 4 == 0))
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    begun.set()
+    while swapping.is_alive():
+        _one_commit((await desired.load()).declared)
+    swapping.join()
+    assert _one_commit((await desired.load()).declared) == {str(commits - 1)}
+
+
+def _one_commit(declared: Declared) -> set[str]:
+    names = {str(one.fields["name"]) for one in declared.manifests.state}
+    assert declared.fails or (len(names) == 1 and len(declared.manifests.state.apps) == 10)
+    return names
+
+
+async def test_manifests_that_never_rest_are_not_used(tmp_path: Path) -> None:
+    """Files that change under every reading are an error in the end, not a guess; what was in force stays."""
+    scene = _scene(tmp_path, a=app(name="a"))
+    desired = scene.desired
+    await desired.load()
+    good = desired.good
+
+    def restless() -> None:
+        write_over(tmp_path / "a.yaml", app(f"name: '{scene.loads}'", name="a"))
+        scene.then = restless
+
+    scene.then = restless
+    failed = (await desired.load()).declared
+    assert failed.error is not None
+    assert failed.error.reference == "manifests-in-motion"
+    assert desired.good is good
+    scene.then = None
+    assert _said(await desired.load()) == (False, {"a"}, set())
+
+
+async def test_other_paths_are_loaded_at_rest_as_well(tmp_path: Path) -> None:
+    """Where octosync.yaml comes to name other paths, these are what has to be at rest, and what is watched."""
+    scene = _scene(tmp_path / "a", a=app(name="a"))
+    desired = scene.desired
+    await desired.load()
+    _scene(tmp_path / "b", b=app(name="b"))
+    scene.paths = (tmp_path / "b",)
+    scene.configuration = Configuration(max_canaries=1)
+    difference = await desired.load()
+    assert _said(difference) == (False, {"a", "b"}, {"app/a"})
+    assert difference.reconfigured
+    assert desired.watched == scene.watched
+    assert difference.declared.fingerprint == fingerprint(scene.watched)
+    assert not (await desired.load()).reconfigured
+
+
+async def test_loading_leaves_the_loop_free(tmp_path: Path) -> None:
+    """While files are read, other work goes on."""
+    scene, goes_on = _scene(tmp_path, a=app(name="a")), threading.Event()
+    met: list[bool] = []
+    scene.first = lambda: met.append(goes_on.wait(LONG))
+    loading = asyncio.create_task(scene.desired.load())
+    await asyncio.sleep(0)
+    goes_on.set()
+    await loading
+    assert met == [True]
