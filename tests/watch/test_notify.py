@@ -370,6 +370,18 @@ async def test_a_receiver_hears_of_its_events_only() -> None:
     assert [body["event"] for body in _bodies(other)] == ["held", "applied"]
 
 
+async def test_one_that_can_not_be_sent_at_all_ends_nothing() -> None:
+    """What the HTTP client itself chokes on is logged without its text, and other receivers hear as ever."""
+    async with scripted(OK) as served:
+        broken = replace(_endpoint(served), url=Secret("http://very-secret\x00"))
+        async with _notifying(broken, _endpoint(served)) as told:
+            told.notifier.tell(HELD)
+            told.notifier.tell(APPLIED)
+            await told.settled(given_up=2, delivered=2)
+    assert told.events.count("notification_crashed") == 2
+    assert "very-secret" not in told.logged.getvalue()
+
+
 @pytest.mark.parametrize("reply", [http(500), http(404), Reply(b"garbage\r\n\r\n", Then.CLOSE), Reply(then=Then.CLOSE)])
 async def test_no_secret_is_logged(reply: Reply) -> None:
     """Whatever a receiver does, neither its URL beyond the host nor the key is in the log."""
@@ -429,3 +441,5 @@ def test_proxies_are_honoured() -> None:
     )
     assert outer.proxy == Secret("http://proxy.example.com:3128")
     assert inner.proxy is None
+    with pytest.raises(ConfigError, match="none of an HTTP proxy"):
+        endpoints([_receiver("https://a.com/x")], {"HTTPS_PROXY": "socks5://proxy.example.com"})

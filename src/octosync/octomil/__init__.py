@@ -7,7 +7,15 @@ anything that prints. Foreign exceptions end here: whatever httpx, aiohttp or py
 from octosync.octomil.activity import EventsPage, app_events, org_events
 from octosync.octomil.answers import Reading
 from octosync.octomil.client import Answer, Octomil, Withheld
-from octosync.octomil.connection import API_PATH, REQUESTS_PER_MINUTE, Connection, is_loopback, normalise_url, proxy_of
+from octosync.octomil.connection import (
+    API_PATH,
+    REQUESTS_PER_MINUTE,
+    Connection,
+    check_proxy,
+    is_loopback,
+    normalise_url,
+    proxy_of,
+)
 from octosync.octomil.counting import Budget, OnRequest, Request
 from octosync.octomil.deployments import (
     check_optimization,
@@ -63,6 +71,7 @@ __all__ = [
     "apps_reading",
     "authorities",
     "check_optimization",
+    "check_proxy",
     "deployment_in",
     "deployments_reading",
     "fetch",

@@ -51,7 +51,7 @@ class Connection:
                     hints=("Use https://, or pass --insecure if the network between is trusted.",),
                 )
         if self.proxy is not None:
-            _check_proxy(self.proxy)
+            check_proxy(self.proxy)
         if self.requests_per_minute < 0 or self.concurrency < 1 or self.attempts < 1:
             raise ConfigError(
                 "bad-pace",
@@ -134,7 +134,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _check_proxy(address: str) -> None:
+def check_proxy(address: str) -> None:
+    """Refuse the address of a proxy that is none of an HTTP proxy. Raises `ConfigError`."""
     try:
         url = httpx.URL(address)
     except httpx.InvalidURL:

@@ -17,7 +17,7 @@ from octosync import __version__
 from octosync.errors import ConfigError
 from octosync.manifest import is_receiver_url
 from octosync.model import NotifyEvent, Receiver, Secret
-from octosync.octomil import authorities, is_loopback, proxy_of, retry_after
+from octosync.octomil import authorities, check_proxy, is_loopback, proxy_of, retry_after
 
 _LONGEST_RETRY_AFTER: Final = 300.0  # seconds
 _TRANSIENT: Final = frozenset({408, 425, 429})
@@ -89,7 +89,10 @@ def _named(url: Secret, where: str) -> str:
 
 def _proxy(url: Secret, environment: Mapping[str, str]) -> Secret | None:
     found = proxy_of(url.reveal(), environment)
-    return None if found is None else Secret(found)
+    if found is None:
+        return None
+    check_proxy(found)
+    return Secret(found)
 
 
 class Verdict(Enum):
@@ -127,6 +130,8 @@ class Line:
             trust_env=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             timeout=timeout,
+            # Notices are rare: a connection that is kept is one that the other side has dropped when the next one comes.
+            limits=httpx.Limits(max_keepalive_connections=0),
         )
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Attempt:
@@ -137,9 +142,7 @@ class Line:
                 self._http.stream("POST", self._endpoint.url.reveal(), content=body, headers=headers) as response,
             ):
                 return _judged(response)
-        except TimeoutError:
-            return Attempt(Verdict.AGAIN, f"no answer within {self._timeout:g} s")
-        except httpx.TimeoutException:
+        except (TimeoutError, httpx.TimeoutException):
             return Attempt(Verdict.AGAIN, f"no answer within {self._timeout:g} s")
         except (httpx.HTTPError, OSError) as error:  # whose text may have the URL in it
             return Attempt(Verdict.AGAIN, f"no connection ({type(error).__name__})")
