@@ -60,6 +60,8 @@ class Gathered:
     diagnostics: tuple[Diagnostic, ...] = ()
     strict: bool = False
 
+    configuration_is_usable: bool = True
+
     @property
     def fails(self) -> bool:
         """Whether what was found here ends the run."""
@@ -88,7 +90,12 @@ def gather(
     configured = read_configuration(flags.config or find_configuration(Path()))
     configuration = configured.configuration
     if configured.has_errors:
-        return Gathered(configuration=configuration, diagnostics=configured.diagnostics, strict=flags.strict)
+        return Gathered(
+            configuration=configuration,
+            diagnostics=configured.diagnostics,
+            strict=flags.strict,
+            configuration_is_usable=False,
+        )
     ground = Ground.of(base, flags.config)
     notices: tuple[Diagnostic, ...] = ()
     if ground is not None and base.reviews:

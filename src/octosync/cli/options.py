@@ -176,7 +176,7 @@ def _number_or_all(ctx: click.Context, parameter: click.Parameter, value: str | 
     return int(value)
 
 
-guard_options = stacked(
+shared_guard_options = stacked(
     option(
         "--allow-deletes",
         env=False,
@@ -198,13 +198,18 @@ guard_options = stacked(
         is_flag=True,
         help="Allow archiving apps that serve requests, and removing their slots and targets.",
     ),
+)
+
+# A controller goes by its own memory, and waits for the end of a freeze, so these mean nothing to it.
+guard_options = stacked(
+    shared_guard_options,
     option("--allow-diverged", env=False, is_flag=True, help="Allow undoing what others changed on the control plane."),
     option("--allow-frozen", env=False, is_flag=True, help="Allow changes of apps inside a freeze window."),
     option("--allow-rollback", env=False, is_flag=True, help="Allow going back from a base that is newer than this."),
 )
 
 
-def _duration(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+def duration(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Check a duration, or fail as click does."""
     try:
         if value is not None:
@@ -218,6 +223,13 @@ base_option: Callable[[F], F] = option(
     "--base", metavar="REV", help="Compare with where REV and this branch went apart, in Git: origin/main."
 )
 
+drift_hold_option: Callable[[F], F] = option(
+    "--drift-hold",
+    metavar="DURATION",
+    callback=duration,
+    help="Leave drift alone until it is that old; 0 heals at once.  [default: octosync.yaml's drift.hold, 30m]",
+)
+
 base_options = stacked(
     base_option,
     option("--base-file", metavar="PATH", help="Manifests as they were rendered at the base, from any generator."),
@@ -225,12 +237,7 @@ base_options = stacked(
     option(
         "--prune", env=False, is_flag=True, help="Archive apps that the base declared and no manifest does any more."
     ),
-    option(
-        "--drift-hold",
-        metavar="DURATION",
-        callback=_duration,
-        help="Leave drift alone until it is that old; 0 heals at once.  [default: octosync.yaml's drift.hold, 30m]",
-    ),
+    drift_hold_option,
 )
 
 deploy_options = stacked(

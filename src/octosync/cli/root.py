@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "validate": "Check manifests, offline.",
     "plan": "Show what apply would do; change nothing.",
     "apply": "Make the control plane what the manifests declare.",
+    "watch": "Keep the control plane so: apply changes, heal drift, show all of it.",
     "accept": "Keep what is live: write it into the manifests.",
     "status": "Show what is live: coverage, deployments, traffic, last change.",
     "bootstrap": "Make a first app: app, target and keys in one go.",

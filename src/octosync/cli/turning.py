@@ -15,7 +15,7 @@ from octosync.cli.connecting import RemoteFlags, connect, control_plane, place_o
 from octosync.cli.gathering import Gathered, ManifestFlags, gather_or_report
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.errors import ExitCode, Missing, OctosyncError, RemoteError
-from octosync.manifest import parse_duration, select
+from octosync.manifest import GuardLimits, parse_duration, select
 from octosync.manifest.git import git_revision
 from octosync.manifest.selection import matching
 from octosync.model import Diagnostic, Observation, Optimize, State
@@ -270,10 +270,9 @@ def _compared(asked: Asked, gathered: Gathered) -> tuple[State, Base | None]:
     return desired, base
 
 
-def _guards(asked: Asked, gathered: Gathered) -> tuple[GuardPolicy, tuple[Override, ...], tuple[Override, ...]]:
-    """Return the guards' policy with what flags and commits loosen, and these two."""
-    limits, flags = gathered.configuration.guards, asked.guards
-    policy = GuardPolicy(
+def guard_policy(limits: GuardLimits, flags: GuardFlags) -> GuardPolicy:
+    """Put together octosync.yaml's limits and what flags allow beyond them."""
+    return GuardPolicy(
         max_deletes=limits.max_deletes,
         max_delete_percent=limits.max_delete_percent,
         min_objects=limits.min_objects,
@@ -286,6 +285,11 @@ def _guards(asked: Asked, gathered: Gathered) -> tuple[GuardPolicy, tuple[Overri
         allow_diverged=flags.allow_diverged,
         allow_frozen=flags.allow_frozen,
     )
+
+
+def _guards(asked: Asked, gathered: Gathered) -> tuple[GuardPolicy, tuple[Override, ...], tuple[Override, ...]]:
+    """Return the guards' policy with what flags and commits loosen, and these two."""
+    policy = guard_policy(gathered.configuration.guards, asked.guards)
     rollback = asked.base.allow_rollback
     allowed = overrides_of(policy)
     if rollback:

@@ -28,7 +28,7 @@ from octosync.octomil.deployments import (
 )
 from octosync.octomil.fetching import fetch, is_url, source_of
 from octosync.octomil.inquire import inquire
-from octosync.octomil.observe import observe
+from octosync.octomil.observe import MOST_READ_BY_SLUG, observe
 from octosync.octomil.pacing import PERCENT_FOR_WRITES, Pacer, Priority, Reservation, Waiting, WaitReason
 from octosync.octomil.presence import read_presence
 from octosync.octomil.probing import PROBED_BY_GET, probe
@@ -47,6 +47,7 @@ from octosync.octomil.transport import authorities
 
 __all__ = [
     "API_PATH",
+    "MOST_READ_BY_SLUG",
     "PERCENT_FOR_WRITES",
     "PROBED_BY_GET",
     "REQUESTS_PER_MINUTE",

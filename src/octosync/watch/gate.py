@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -25,10 +26,13 @@ class Closed(Enum):
 
 
 class Gate:
-    """Whether requests may be sent, and when the next probe is due while they may not."""
+    """Whether requests may be sent, and when the next probe is due while they may not. `closed` is told why it closes."""
 
-    def __init__(self, clock: Clock, chance: random.Random) -> None:
+    def __init__(
+        self, clock: Clock, chance: random.Random, closed: Callable[[Closed, OctosyncError], None] = lambda *_: None
+    ) -> None:
         self._clock = clock
+        self._closed = closed
         self._chance = chance
         self._failures = 0
         self._closings = 0
@@ -95,9 +99,12 @@ class Gate:
         if self.is_open:
             self.since = self._clock.now()
             self._put_off()
+        is_news = self.why is not why
         self.why, self.error = why, error
         self._latest = why
         self._open.clear()
+        if is_news:
+            self._closed(why, error)
 
     def _put_off(self) -> None:
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._closings)

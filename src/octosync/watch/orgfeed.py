@@ -45,9 +45,9 @@ class _OwnWrite:
 class OrgFeed:
     """The feed of one org. While it can't be followed, `off` says why, and full reads alone tell what changed."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, remote: Octomil) -> None:
         self._clock = clock
-        self._remote: Octomil | None = None
+        self._remote = remote
         self._feed: Feed[Event] | None = None
         self._events: deque[Event] = deque()  # newest first
         self._slugs: dict[str, str] = {}
@@ -55,10 +55,6 @@ class OrgFeed:
         self._reaches_back: datetime | None = None
         self._try_again: datetime | None = None
         self.off: RemoteError | None = None
-
-    def follow(self, remote: Octomil) -> None:
-        """Ask this client from now on; what is known stays known."""
-        self._remote = remote
 
     async def begin(self, reach: timedelta) -> None:
         """Take the newest event as the cursor, and read back so far, for who changed what.
@@ -84,6 +80,11 @@ class OrgFeed:
         self._events = deque(events)
         self._reaches_back = None if complete else min((one.at for one in events if one.at), default=since)
         self.off, self._try_again = None, None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a cursor, or was a try to have one."""
+        return self._feed is not None or self.off is not None
 
     @property
     def is_due(self) -> bool:
@@ -142,7 +143,6 @@ class OrgFeed:
         return False
 
     async def _page(self, offset: int, limit: int) -> tuple[Sequence[Event], bool]:
-        assert self._remote is not None  # noqa: S101 — set before anything is read
         page = await org_events(self._remote, offset=offset, limit=limit)
         return page.events, page.is_last
 

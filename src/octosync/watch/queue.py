@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from octosync.watch.clock import Clock
+from octosync.watch.waiting import wait_for
 
 
 class Priority(Enum):
@@ -81,11 +82,11 @@ class Queue:
                 ready.pop(slug, None)
             self._later.pop(slug, None)
 
-    async def take(self) -> Work:
-        """Wait for the next turn, and take it; end it with `done`."""
+    async def take(self, priority: Priority) -> Work:
+        """Wait for the next turn of a priority, and take it; end it with `done`."""
         while True:
             self._wake_due()
-            work = self._next()
+            work = self._next(priority)
             if work is not None:
                 return work
             self._stirred.clear()
@@ -109,24 +110,18 @@ class Queue:
         """How many apps wait, by priority; those that back off are not among them."""
         return {priority.value: len(self._ready[priority]) for priority in Priority}
 
-    @property
-    def resyncs(self) -> int:
-        """How many apps are still to be read again, or are at it."""
-        return len(self._ready[Priority.RESYNC])
-
-    def _next(self) -> Work | None:
+    def _next(self, priority: Priority) -> Work | None:
         now = self._clock.monotonic()
-        for priority, ready in self._ready.items():
-            for slug, since in ready.items():
-                group = frozenset(self._group(slug)) | {slug}
-                if group & self._busy:
-                    continue
-                for one in group:
-                    for other in self._ready.values():
-                        other.pop(one, None)
-                    self._later.pop(one, None)
-                self._busy |= group
-                return Work(group, priority, max(0.0, now - since))
+        for slug, since in self._ready[priority].items():
+            group = frozenset(self._group(slug)) | {slug}
+            if group & self._busy:
+                continue
+            for one in group:
+                for ready in self._ready.values():
+                    ready.pop(one, None)
+                self._later.pop(one, None)
+            self._busy |= group
+            return Work(group, priority, max(0.0, now - since))
         return None
 
     def _wake_due(self) -> None:
@@ -142,14 +137,7 @@ class Queue:
             self._alarms[0][1] not in self._later or self._later[self._alarms[0][1]][0] != self._alarms[0][0]
         ):
             heapq.heappop(self._alarms)
-        if not self._alarms:
+        if self._alarms:
+            await wait_for(self._stirred, self._alarms[0][0] - self._clock.monotonic(), self._clock)
+        else:
             await self._stirred.wait()
-            return
-        wait = asyncio.ensure_future(self._stirred.wait())
-        alarm = asyncio.ensure_future(self._clock.sleep(max(0.0, self._alarms[0][0] - self._clock.monotonic())))
-        try:
-            await asyncio.wait({wait, alarm}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (wait, alarm):
-                task.cancel()
-            await asyncio.gather(wait, alarm, return_exceptions=True)

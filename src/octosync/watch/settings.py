@@ -17,9 +17,14 @@ class Heal(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`interval` is the time between looks at the feed, `resync` between full reads. `drift_hold` None: octosync.yaml's."""
+    """`interval` is the time between looks at the feed, `resync` between full reads. `drift_hold` None: octosync.yaml's.
+
+    `apps` (patterns) and `selector` choose what it is about.
+    """
 
     interval: timedelta = timedelta(seconds=15)
     resync: timedelta = timedelta(minutes=15)
     heal: Heal = Heal.ALL
     drift_hold: timedelta | None = None
+    apps: tuple[str, ...] = ()
+    selector: str | None = None

@@ -1,0 +1,319 @@
+"""`octosync watch`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from octosync import __version__
+from octosync.cli import signals
+from octosync.cli.commands import Command
+from octosync.cli.connecting import RemoteFlags, connect, control_plane
+from octosync.cli.console import err, wants_colour
+from octosync.cli.gathering import Gathered, ManifestFlags, gather
+from octosync.cli.options import (
+    deploy_options,
+    drift_hold_option,
+    duration,
+    manifest_options,
+    option,
+    remote_options,
+    selection_options,
+    shared_guard_options,
+    state_option,
+)
+from octosync.cli.regathering import Regathering
+from octosync.cli.turning import GuardFlags, guard_policy
+from octosync.errors import ConfigError, ExitCode, UsageError
+from octosync.manifest import parse_duration, select
+from octosync.model import Optimize, Secret
+from octosync.octomil import Octomil
+from octosync.plan import DeployPolicy, Invocation
+from octosync.report import render_diagnostics
+from octosync.state import Journal
+from octosync.watch.clock import SystemClock
+from octosync.watch.controller import Controller
+from octosync.watch.desired import Desired
+from octosync.watch.endpoints import endpoints
+from octosync.watch.log import Log, LogFormat, libraries_in
+from octosync.watch.metrics import CONTENT_TYPE
+from octosync.watch.notices import Sender
+from octosync.watch.notify import Notifier
+from octosync.watch.parts import Outfit
+from octosync.watch.settings import Heal, Settings
+from octosync.watch.web.app import Source, create_app
+from octosync.watch.web.serving import is_loopback, listening, parse_listen, serving
+
+_ADMIN_TOKEN = "OCTOSYNC_ADMIN_TOKEN"  # noqa: S105 — the variable's name
+
+
+@click.command(cls=Command, epilog="Example:  octosync watch -f apps/ --context production")
+@manifest_options
+@selection_options
+@remote_options
+@deploy_options
+@option(
+    "--heal",
+    type=click.Choice([heal.value for heal in Heal]),
+    default=Heal.ALL.value,
+    show_default=True,
+    help="What is written: manifest changes and drift, manifest changes alone, or nothing.",
+)
+@drift_hold_option
+@option(
+    "--interval",
+    metavar="DURATION",
+    callback=duration,
+    default="15s",
+    show_default=True,
+    help="Between looks at the activity feed, one request each.",
+)
+@option(
+    "--resync",
+    metavar="DURATION",
+    callback=duration,
+    default="15m",
+    show_default=True,
+    help="Between full reads, as the rate allows.",
+)
+@option(
+    "--listen",
+    metavar="HOST:PORT",
+    default="127.0.0.1:9900",
+    show_default=True,
+    help="Where the status page, probes and metrics are.",
+)
+@option("--external-url", metavar="URL", help="Where people find the status page: notifications link to it.")
+@option(
+    "--log-format",
+    type=click.Choice([one.value for one in LogFormat]),
+    default=LogFormat.TEXT.value,
+    show_default=True,
+    help="How the log on standard error is written.",
+)
+@state_option
+@shared_guard_options
+def command(**flags: Any) -> ExitCode:  # noqa: ANN401 — the options' values, by name
+    """Keep the control plane as the manifests declare it, until told to stop.
+
+    Changes of the manifests are applied within seconds, drift is announced and healed in its time, and the status page shows
+    how everything stands. State-changing POSTs need the token in OCTOSYNC_ADMIN_TOKEN. SIGHUP reads everything again; the
+    first SIGTERM or SIGINT finishes what is being written, the second ends at once.
+    """
+    asked = _Asked.of(flags)
+    gather_again = Regathering(flags=asked.manifests, remote=asked.remote)
+    host, port = parse_listen(asked.listen)
+    first = gather(asked.manifests, asked.remote)
+    if not first.configuration_is_usable:
+        _report(first)
+        return ExitCode.ERROR
+    if first.fails:  # the controller runs all the same: it shows what is wrong, and takes up what is mended
+        _report(first)
+    else:
+        select(first.manifests.state, apps=asked.settings.apps, selector=asked.settings.selector)
+    with Journal(asked.state) as journal, listening(host, port) as listener:
+        watching = _Watching(asked=asked, first=first, gather=gather_again, journal=journal, listener=listener)
+        return signals.run(watching.run)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """The options' values, sorted into what they are about."""
+
+    manifests: ManifestFlags
+    remote: RemoteFlags
+    guards: GuardFlags
+    settings: Settings
+    deploy: DeployPolicy
+    state: Path
+    listen: str
+    log_format: LogFormat
+    external_url: str | None
+
+    @classmethod
+    def of(cls, flags: Mapping[str, Any]) -> _Asked:
+        """Sort them. Raises `UsageError` for times that make no sense."""
+
+        def part(kind: type[Any]) -> Any:  # noqa: ANN401 — one of that kind
+            return kind(**{name: flags[name] for name in kind.__dataclass_fields__ if name in flags})
+
+        hold = flags["drift_hold"]
+        heal = Heal(flags["heal"])
+        return cls(
+            manifests=part(ManifestFlags),
+            remote=part(RemoteFlags),
+            guards=part(GuardFlags),
+            settings=Settings(
+                interval=_at_least_a_second("--interval", flags["interval"]),
+                resync=_at_least_a_second("--resync", flags["resync"]),
+                heal=heal,
+                drift_hold=None if hold is None else parse_duration(hold),
+                apps=flags["apps"],
+                selector=flags["selector"],
+            ),
+            deploy=DeployPolicy(
+                optimize=Optimize(flags["optimize"] or Optimize.AUTO),
+                # What is done at once nobody looks at before.
+                previews=heal is Heal.NONE and not flags["no_preview"],
+                retry_rolled_back=flags["retry_rolled_back"],
+            ),
+            state=flags["journal"],
+            listen=flags["listen"],
+            log_format=LogFormat(flags["log_format"]),
+            external_url=flags["external_url"],
+        )
+
+    @property
+    def invocation(self) -> Invocation:
+        """What was asked for, as plan and apply would be."""
+        return Invocation(
+            paths=self.manifests.paths,
+            kustomize=self.manifests.kustomize,
+            apps=self.settings.apps,
+            selector=self.settings.selector,
+        )
+
+    @property
+    def typed_again(self) -> tuple[str, ...]:
+        """What has to be typed of a command that asks the same control plane."""
+        return self.remote.typed(self.manifests.config)
+
+    @property
+    def apply_again(self) -> str:
+        """The command that applies the same by hand."""
+        return shlex.join(("octosync", "apply", *self.invocation.arguments(), *self.typed_again))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Watching:
+    """One controller with its HTTP side, from its first request to its last."""
+
+    asked: _Asked
+    first: Gathered
+    gather: Regathering
+    journal: Journal
+    listener: socket.socket
+
+    async def run(self, stopping: signals.Stopping) -> ExitCode:
+        """Run until a signal says to stop."""
+        asked, first = self.asked, self.first
+        clock = SystemClock()
+        log = Log(sys.stderr, clock, format_=asked.log_format)
+        connection = connect(asked.remote, first.configuration, first.context, os.environ)
+        told: list[Controller] = []
+        notifier = Notifier(
+            endpoints(first.configuration.notify, os.environ, insecure=asked.remote.insecure),
+            Sender(
+                control_plane=control_plane(connection, first.context, None),
+                version=__version__,
+                external_url=asked.external_url,
+            ),
+            clock=clock,
+            log=log,
+        )
+        remote = Octomil(
+            connection,
+            first.configuration.contract,
+            sensitivity=first.configuration.sensitivity,
+            on_request=lambda one: told[0].metrics.requested(one.operation, one.code, one.seconds),
+            percent_for_writes=10,
+        )
+        token = os.environ.get(_ADMIN_TOKEN)
+        outfit = Outfit(
+            remote=remote,
+            desired=Desired(self.gather, self.gather.watched, clock),
+            journal=self.journal,
+            control_plane=control_plane(connection, first.context, None),
+            settings=asked.settings,
+            policy=lambda declared: guard_policy(declared.configuration.guards, asked.guards),
+            deploy=asked.deploy,
+            read_token=self._read_token,
+            apply_again=asked.apply_again,
+            about=self._about,
+            log=log,
+            notifier=notifier,
+            clock=clock,
+            can_post=bool(token),
+        )
+        controller = Controller(outfit)
+        told.append(controller)
+        source = Source(
+            control=controller.desk,
+            metrics=controller.metrics.render,
+            metrics_type=CONTENT_TYPE,
+            admin_token=Secret(token) if token else None,
+            local_only=is_loopback(self.listener.getsockname()[0]),
+        )
+        stopping.graceful = True
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, controller.reload)
+        following = asyncio.ensure_future(_stop_with(stopping, controller))
+        try:
+            with libraries_in(log):
+                async with remote, notifier, serving(create_app(source), self.listener) as served:
+                    log.info(
+                        "started",
+                        message=f"watching {connection.host}: {served.url}",
+                        url=served.url,
+                        version=__version__,
+                    )
+                    await controller.run()
+        finally:
+            following.cancel()
+            loop.remove_signal_handler(signal.SIGHUP)
+        log.info("stopped")
+        return ExitCode.DONE
+
+    def _about(self, declared: Declared) -> RunInfo:
+        """Say what the plans of a load are made from."""
+        asked, manifests = self.asked, declared.manifests
+        return RunInfo(
+            octosync_version=__version__,
+            timestamp=declared.loaded_at or datetime.now(UTC),
+            control_plane=control_plane(self._connect(), declared.context, None),
+            invocation=asked.invocation,
+            manifests=ManifestSet(
+                digest=manifests.digest,
+                files=manifests.files,
+                apps=len(manifests.state.apps),
+                git=GitRevision(revision=declared.revision, dirty=False) if declared.revision else None,
+            ),
+            requests_per_minute=self.requests_per_minute,
+            typed=("octosync", "plan", *asked.invocation.arguments(), *asked.typed_again),
+            typed_to_look=asked.typed_again,
+        )
+
+    def _read_token(self) -> tuple[Secret, str]:
+        """Read the key again. Raises `ConfigError` where that is not possible, or there is none."""
+        connection = connect(self.asked.remote, self.first.configuration, self.first.context, os.environ)
+        if connection.token is None:
+            raise ConfigError("no-credential", f"there is no API key for {connection.url}")
+        return connection.token, connection.token_source
+
+
+async def _stop_with(stopping: signals.Stopping, controller: Controller) -> None:
+    await stopping.requested.wait()
+    controller.stop.set()
+
+
+def _report(gathered: Gathered) -> None:
+    colour = wants_colour(sys.stderr, "auto")
+    err(render_diagnostics(gathered.diagnostics, files=gathered.manifests.files, colour=colour))
+
+
+def _at_least_a_second(flag: str, text: str) -> timedelta:
+    span = parse_duration(text)
+    if span < timedelta(seconds=1):
+        raise UsageError("too-short", f"{flag} {text} is shorter than a second", hints=("Such as 15s.",))
+    return span

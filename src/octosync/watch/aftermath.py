@@ -1,0 +1,146 @@
+"""The aftermath of a turn: when the next one is, and what board, log, metrics and notifications are told of it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from octosync.model import Event, Outcome, Status
+from octosync.plan import Verb
+from octosync.watch.board import Board
+from octosync.watch.clock import Clock
+from octosync.watch.fullreads import FullReads
+from octosync.watch.gate import Gate, backoff
+from octosync.watch.log import Log
+from octosync.watch.metrics import Metrics, TurnResult
+from octosync.watch.orgfeed import OrgFeed
+from octosync.watch.queue import Priority, Queue, Work
+from octosync.watch.standing import AppState
+from octosync.watch.telling import Telling
+from octosync.watch.turn import Ended, Fate
+
+# Drift is changed back just after its time, so that a clock that runs a little ahead doesn't look in vain.
+_JUST_AFTER = timedelta(seconds=1)
+
+
+class Aftermath:
+    """Draws the consequences of turns. `held_elsewhere` is told who holds a target that an app may not have."""
+
+    def __init__(
+        self,
+        *,
+        queue: Queue,
+        board: Board,
+        feed: OrgFeed,
+        gate: Gate,
+        full_reads: FullReads,
+        clock: Clock,
+        chance: random.Random,
+        log: Log,
+        metrics: Metrics,
+        telling: Telling,
+    ) -> None:
+        self._queue = queue
+        self._board = board
+        self._feed = feed
+        self._gate = gate
+        self._full_reads = full_reads
+        self._clock = clock
+        self._chance = chance
+        self._log = log
+        self._metrics = metrics
+        self._telling = telling
+        self._failures: Counter[str] = Counter()
+        self._put_aside: dict[str, list[Event]] = {}
+        self.last_success: datetime | None = None
+
+    def put_aside(self, slug: str, event: Event) -> None:
+        """Keep an event about an app that has its turn: whether it is that of our own write shows when the turn has ended."""
+        self._put_aside.setdefault(slug, []).append(event)
+
+    def forgive(self, slug: str) -> None:
+        """Count an app's failures anew."""
+        self._failures.pop(slug, None)
+
+    def of(self, work: Work, ended: Ended, seconds: float) -> None:
+        """Draw the consequences of one turn."""
+        now = self._clock.now()
+        if ended.left is not None and not ended.errors:
+            self.last_success = now
+        next_try = self._next_try(work, ended, now)
+        moved = self._board.ended(ended, now, next_try)
+        for slug in ended.freed:
+            self._queue.add(slug, Priority.CHANGED)
+        for slug in ended.apps:
+            for event in self._put_aside.pop(slug, ()):
+                if not self._feed.is_own(event):
+                    self._queue.add(slug, Priority.CHANGED)
+            if ended.run:
+                self._full_reads.touched(slug)
+        if self._gate.is_open or not ended.errors:
+            self._full_reads.read(ended.apps)
+        self._metrics.turned(_result(ended), seconds)
+        for outcome in ended.outcomes:
+            self._metrics.acted(Verb(outcome.verb), outcome.address.kind, outcome.status)
+        self._report(ended, moved, next_try)
+
+    def _next_try(self, work: Work, ended: Ended, now: datetime) -> datetime | None:
+        """Put the next turn into the queue, and return when it is, where that is for a failure."""
+        first = min(ended.apps)
+        if ended.fate is Fate.AGAIN:
+            if not self._gate.is_open:  # no app is to blame: it goes on as soon as there is a control plane again
+                self._queue.add(first, work.priority)
+                return None
+            self._failures[first] += 1
+            pause = backoff(self._failures[first], self._chance)
+            self._queue.put_off(first, pause)
+            return now + timedelta(seconds=pause)
+        for slug in ended.apps:
+            self._failures.pop(slug, None)
+        if ended.look_at is not None:
+            self._queue.add_later(first, max(0.0, (ended.look_at + _JUST_AFTER - now).total_seconds()))
+        return None
+
+    def _report(self, ended: Ended, moved: Mapping[str, tuple[AppState, AppState]], next_try: datetime | None) -> None:
+        log = self._log.bind(run=ended.run or None, apps=sorted(ended.apps))
+        for outcome in ended.outcomes:
+            self._log_outcome(log, outcome)
+        for slug, error in ended.errors.items():
+            log.warning(
+                "turn_failed",
+                message=error.message,
+                app=slug,
+                reference=error.reference,
+                next_try=None if next_try is None else next_try.isoformat(timespec="seconds"),
+            )
+        for slug, (before, after) in moved.items():
+            log.info("app_moved", message=f"{slug} is {after.value.replace('_', ' ')}", app=slug, was=before.value)
+        self._telling.turn(ended, self._clock.now(), {slug: self._failures[min(ended.apps)] for slug in ended.apps})
+
+    def _log_outcome(self, log: Log, outcome: Outcome) -> None:
+        write = log.info if outcome.status is Status.DONE else log.warning
+        write(
+            "action",
+            message=f"{outcome.verb} {outcome.address}: {outcome.message or outcome.status.value}",
+            address=str(outcome.address),
+            action=outcome.verb,
+            result=outcome.status.value,
+            reference=outcome.reference or None,
+            request_ids=list(outcome.request_ids),
+        )
+
+
+def _result(ended: Ended) -> TurnResult:
+    """Name what came of a turn, the gravest first."""
+    failed = ended.errors or any(one.retryable for one in ended.outcomes)
+    if failed or ended.left is None:
+        return TurnResult.FAILED
+    if ended.refused:
+        return TurnResult.REFUSED
+    if ended.blocked:
+        return TurnResult.BLOCKED
+    if ended.left.actions or ended.left.held:
+        return TurnResult.LEFT
+    return TurnResult.APPLIED if ended.outcomes else TurnResult.IN_SYNC

@@ -1,0 +1,260 @@
+"""The controller: one process that keeps one control plane's apps as they are declared, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any
+
+from octosync.errors import ConfigError, OctosyncError
+from octosync.model import Event
+from octosync.watch.desired import Difference
+from octosync.watch.desk import Desk
+from octosync.watch.files import changes
+from octosync.watch.fingerprint import FileChange
+from octosync.watch.gate import Closed
+from octosync.watch.metrics import Metrics
+from octosync.watch.orgfeed import News
+from octosync.watch.parts import Hooks, Outfit, assemble
+from octosync.watch.queue import Priority, Work
+from octosync.watch.standing import AppState, Standing
+from octosync.watch.turn import Ended
+
+
+class Controller:
+    """Runs until `stop` is set. `desk` is where people tell it things meanwhile."""
+
+    def __init__(self, outfit: Outfit) -> None:
+        self._outfit = outfit
+        self.stop = asyncio.Event()
+        self.metrics = Metrics(self._standing)
+        hooks = Hooks(
+            carry_out=self._carry_out, begun=self._begun, ended=self._ended, heard=self._heard, closed=self._closed, opened=self._opened
+        )
+        self._parts = assemble(outfit, self.metrics, self.stop, hooks)
+        self.desk = Desk(
+            parts=self._parts,
+            stir=self._stir,
+            started=outfit.clock.now(),
+            control_plane=outfit.control_plane,
+            about=outfit.about,
+            can_post=outfit.can_post,
+        )
+        self._loaded = asyncio.Event()
+        self._one_load_at_a_time = asyncio.Lock()
+        self._side_tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Run until `stop` is set; then nothing new is begun, and what is being written finishes."""
+        await self._load()
+        parts = self._parts
+        tasks = [
+            asyncio.ensure_future(part)
+            for part in (self._watch_files(), parts.ticker.run(), self._read_all(), parts.workers.run())
+        ]
+        stopped = asyncio.ensure_future(self.stop.wait())
+        try:
+            done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopped}:
+                task.result()  # none of them ends by itself, unless it raises
+        finally:
+            self.stop.set()
+            everything = [*tasks, stopped, *self._side_tasks]
+            for task in everything:
+                task.cancel()
+            await asyncio.gather(*everything, return_exceptions=True)
+
+    def _standing(self) -> Standing:
+        return self.desk.standing()
+
+    def reload(self) -> None:
+        """Load the manifests and the key again, and read every app again: what SIGHUP means."""
+        self._read_token()
+        self._spawn(self._load())
+        self._parts.full_reads.want()
+
+    # -- triggers
+
+    async def _read_all(self) -> None:
+        await self._loaded.wait()
+        parts = self._parts
+
+        async def begin() -> None:
+            if not parts.feed.has_begun:
+                await parts.feed.begin(parts.intent.in_force.hold)
+
+        def ended() -> None:
+            parts.log.info("full_read", apps=parts.full_reads.total, seconds=_seconds(parts.full_reads.took))
+            if not any(parts.board.in_state(AppState.UNREAD, AppState.FAILING)):
+                parts.memory.now_whole()
+
+        await parts.full_reads.run(lambda: parts.intent.slugs, begin, ended)
+
+    async def _watch_files(self) -> None:
+        parts = self._parts
+        latest = parts.desired.latest
+        watched = changes(
+            lambda: parts.desired.watched,
+            stop=self.stop,
+            clock=parts.clock,
+            warn=lambda why: parts.log.warning("files_unheard", message=why),
+            since=latest.fingerprint if latest is not None else None,
+        )
+        async with aclosing(watched):
+            async for kinds in watched:
+                if FileChange.TOKEN in kinds:
+                    self._read_token()
+                if FileChange.MANIFESTS in kinds:
+                    await self._load()
+
+    def _heard(self, news: News) -> None:
+        parts = self._parts
+        slugs = set(parts.intent.slugs)
+        for event in news.events:
+            slug = parts.feed.app_of(event)
+            if slug is not None and slug in slugs:
+                self._heard_of(slug, event)
+        if parts.feed.off is not None:
+            parts.log.warning(
+                "feed_off",
+                message=f"the activity feed can't be followed, so full reads alone tell of changes: {parts.feed.off.message}",
+                reference=parts.feed.off.reference,
+            )
+        if news.gap or parts.feed.off is not None:
+            parts.full_reads.want()
+
+    def _heard_of(self, slug: str, event: Event) -> None:
+        parts = self._parts
+        if parts.queue.is_busy(slug):
+            parts.aftermath.put_aside(slug, event)
+        elif not parts.feed.is_own(event):
+            self._stir(slug)
+        if event.type is not None and event.type.startswith("deployment."):
+            # A canary may have ended, for which another one waits.
+            waiting = (
+                one.slug for one in parts.board.in_state(*AppState) if any(r.waiting for r in one.recommendations)
+            )
+            if (first := next(waiting, None)) is not None:
+                self._stir(first)
+
+    def _closed(self, why: Closed, error: OctosyncError) -> None:
+        self._parts.log.error(
+            "everything_waits", message=error.message, why=why.value, reference=error.reference, hints=list(error.hints)
+        )
+        self._parts.telling.failed(self._parts.clock.now(), error)
+
+    def _opened(self) -> None:
+        self._parts.telling.mended()
+        self._parts.log.info("control_plane_back", message="the control plane can be asked again")
+
+    def _stir(self, slug: str) -> None:
+        """Have a turn of an app soon: something changed."""
+        parts = self._parts
+        parts.full_reads.touched(slug)
+        parts.workers.give_way(slug)
+        parts.queue.add(slug, Priority.CHANGED)
+        parts.board.pending(slug, parts.clock.now())
+
+    # -- what is declared
+
+    async def _load(self) -> None:
+        parts = self._parts
+        async with self._one_load_at_a_time:
+            difference = await parts.desired.load()
+            declared = difference.declared
+            if declared.fails:
+                message = declared.error.message if declared.error is not None else "the manifests have errors"
+                errors = [one.summary for one in declared.diagnostics if one.severity.value == "error"]
+                parts.log.error("manifests_invalid", message=message, errors=errors)
+                problem = OctosyncError("manifests-invalid", message, hints=tuple(errors[:5]))
+                parts.telling.failed(parts.clock.now(), declared.error or problem)
+                return
+            parts.telling.mended()
+            is_first = not self._loaded.is_set()
+            if is_first:
+                parts.intent.begin(declared)
+            self._take_up(difference, is_first=is_first)
+            self._loaded.set()
+            count = len(parts.intent.in_force.tree.apps)
+            parts.log.info(
+                "manifests_loaded",
+                message=f"{count} app{'' if count == 1 else 's'} declared in {declared.manifests.files} files",
+                revision=declared.revision or None,
+                digest=declared.manifests.digest,
+                changed=None if is_first else len(difference.changed),
+            )
+
+    def _take_up(self, difference: Difference, *, is_first: bool) -> None:
+        parts = self._parts
+        taken = parts.intent.take_up(difference)
+        if parts.intent.in_force.vanishing:
+            self._spawn(self._look_again())
+        parts.queue.drop(taken.gone)
+        parts.changes.leave(taken.gone)
+        parts.board.declare(parts.intent.in_force.tree, parts.intent.left, parts.intent.orphans)
+        if is_first:
+            # What happened while nobody watched is one change: its removals wait until all of it was read.
+            parts.changes.begin(parts.intent.slugs)
+            return
+        if taken.changed:
+            parts.changes.begin(taken.changed)
+        for slug in sorted(taken.changed):
+            parts.memory.forget_heals(slug)
+            parts.start_over(slug)
+        for slug in sorted(taken.changed | taken.confirmed):
+            self._stir(slug)
+        if difference.reconfigured:
+            waiting = (AppState.BLOCKED, AppState.WAITING, AppState.HELD, AppState.DRIFTED)
+            for one in tuple(parts.board.in_state(*waiting)):
+                self._stir(one.slug)
+
+    async def _look_again(self) -> None:
+        """See whether what has vanished is still gone after an interval."""
+        await self._parts.clock.sleep(self._outfit.settings.interval.total_seconds() + 1)
+        await self._load()
+
+    def _read_token(self) -> None:
+        if self._outfit.read_token is None:
+            return
+        parts = self._parts
+        problem: ConfigError | None = None
+        try:
+            token, source = self._outfit.read_token()
+            parts.remote.use_token(token, source)
+        except ConfigError as error:
+            problem, source = error, ""
+        if problem is not None:
+            parts.log.error("token_unusable", message=problem.message, reference=problem.reference)
+            return
+        parts.log.info("token_read", message=f"the API key was read again from {source}")
+        parts.gate.probe_now()
+        parts.ticker.wake()
+
+    # -- turns
+
+    async def _carry_out(self, work: Work) -> Ended:
+        parts = self._parts
+        self.metrics.waited(work.waited)
+        listed = parts.full_reads.listed(work.apps) if work.priority is Priority.RESYNC else None
+        return await parts.turns.carry_out(work, parts.intent.in_force, listed)
+
+    def _begun(self, run: str, apps: frozenset[str], actions: int) -> None:
+        self._parts.workers.writes(apps)
+        self._parts.board.begun(run, apps, actions, self._parts.clock.now())
+
+    def _ended(self, work: Work, ended: Ended, seconds: float) -> None:
+        tied = self._parts.intent.note_holders(ended.seen) if ended.seen is not None else frozenset()
+        self._parts.aftermath.of(work, ended, seconds)
+        for slug in sorted(tied):
+            self._parts.queue.add(slug, Priority.CHANGED)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._side_tasks.add(task)
+        task.add_done_callback(self._side_tasks.discard)
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else round(span.total_seconds(), 1)

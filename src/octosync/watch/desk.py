@@ -1,0 +1,165 @@
+"""The desk: what people tell a running controller, and how it answers how everything stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from octosync import __version__
+from octosync.errors import OctosyncError
+from octosync.model import Hold
+from octosync.plan import ControlPlane, RunInfo
+from octosync.watch.desired import Declared
+from octosync.watch.gate import Closed
+from octosync.watch.parts import Parts
+from octosync.watch.standing import AppState, BudgetStanding, Standing
+
+# The loop is stuck where a tick or a turn takes longer than all attempts of a few requests can.
+_STUCK_AFTER = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """`stir` has an app have a turn soon. It is the `Control` of a controller."""
+
+    parts: Parts
+    stir: Callable[[str], None]
+    started: datetime
+    control_plane: ControlPlane
+    about: Callable[[Declared], RunInfo] | None
+    can_post: bool
+
+    def reconcile(self, app: str | None) -> int:
+        """Have one app, or (None) all of them, read again, contested objects included; return how many."""
+        slugs = self.parts.intent.slugs if app is None else (self._known(app),)
+        for slug in slugs:
+            self.parts.memory.forget_heals(slug)
+            self.parts.start_over(slug)
+            self.parts.turns.checks.forget(slug)
+        if app is None:
+            self.parts.full_reads.want()
+        else:
+            self.stir(app)
+        return len(slugs)
+
+    def suspend(self, reason: str) -> None:
+        """Write nothing until `resume`, over a restart, too."""
+        self.parts.memory.suspend(reason)
+        self.parts.log.warning("suspended", message="nothing is written until it is resumed", reason=reason)
+
+    def resume(self) -> None:
+        """Take up writing again."""
+        self.parts.memory.resume()
+        self.parts.log.info("resumed")
+        for one in tuple(self.parts.board.in_state(*AppState)):
+            if one.why_waiting:
+                self.stir(one.slug)
+
+    def hold(self, app: str, duration: timedelta, reason: str) -> Hold:
+        """Leave an app's drift alone for so long, over a restart, too."""
+        now = self.parts.clock.now()
+        hold = Hold(app=self._known(app), until=now + duration, reason=reason, at=now)
+        self.parts.memory.hold(hold)
+        self.parts.log.info("hold", app=app, until=hold.until.isoformat(timespec="seconds"), reason=reason)
+        self.stir(app)
+        return hold
+
+    def release(self, app: str) -> None:
+        """End a hold: fresh drift is healed in its own time again."""
+        self.parts.memory.release(self._known(app))
+        self.parts.log.info("release", app=app)
+        self.stir(app)
+
+    def approve(self, guard: str) -> int:
+        """Allow exactly what a guard blocks now, once; return how many actions that are."""
+        blocked = [one for one in self.parts.board.in_state(*AppState) if any(b.guard == guard for b in one.blocked)]
+        actions = [
+            action
+            for one in blocked
+            for action in (one.plan.actions if one.plan is not None else ())
+            if any(action.address in each.addresses for each in one.blocked if each.guard == guard)
+        ]
+        if not actions:
+            raise OctosyncError(
+                "nothing-blocked",
+                f"the guard {guard} blocks nothing now that could be allowed",
+                hints=("GET /api/status says what is blocked, and by which guard.",),
+            )
+        self.parts.memory.approve(guard, actions)
+        self.parts.log.warning("approved", guard=guard, addresses=[str(one.address) for one in actions])
+        for one in blocked:
+            self.stir(one.slug)
+        return len(actions)
+
+    def standing(self) -> Standing:
+        """Say how everything stands."""
+        parts, reads, force = self.parts, self.parts.full_reads, self.parts.intent.in_force
+        good, latest = parts.desired.good, parts.desired.latest
+        why = parts.gate.why
+        problem = parts.gate.error.message if parts.gate.error is not None else ""
+        is_refused = why in {Closed.CREDENTIAL, Closed.WRONG_ORG}
+        holds = parts.memory.holds()
+        return Standing(
+            now=parts.clock.now(),
+            started=self.started,
+            version=__version__,
+            control_plane=self.control_plane,
+            mode=force.heal.value,
+            healthy=self._is_healthy(),
+            ready=reads.ended_at is not None and not is_refused,
+            can_post=self.can_post,
+            about=self.about(good) if self.about is not None and good is not None else None,
+            turned_at=parts.clock.now() - timedelta(seconds=self._quiet),
+            apps=parts.board.apps(holds),
+            unmanaged=reads.unmanaged,
+            valid=latest is not None and not latest.fails,
+            files=good.manifests.files if good is not None else 0,
+            revision=good.revision if good is not None else "",
+            loaded_at=good.loaded_at if good is not None else None,
+            diagnostics=latest.diagnostics if latest is not None else (),
+            credential=problem if is_refused else "",
+            outage=problem if why is Closed.OUTAGE else "",
+            feed_off=parts.feed.off.message if parts.feed.off is not None else "",
+            suspended=parts.memory.suspended,
+            holds=tuple(holds.values()),
+            budget=self._budget(),
+            queue=parts.queue.depth,
+            full_read_at=reads.ended_at,
+            next_full_read=reads.next_at,
+            full_read_done=reads.done,
+            full_read_total=reads.total,
+            resync=reads.every,
+            resync_in_fact=reads.took if reads.took is not None and reads.took > reads.every else None,
+            last_success=parts.aftermath.last_success,
+            runs=parts.board.runs,
+            sensitivity=force.configuration.sensitivity,
+        )
+
+    def _is_healthy(self) -> bool:
+        return self._quiet < _STUCK_AFTER and self.parts.workers.longest < _STUCK_AFTER
+
+    @property
+    def _quiet(self) -> float:
+        """How many seconds ago the loop last turned."""
+        return self.parts.clock.monotonic() - self.parts.ticker.beat
+
+    def _budget(self) -> BudgetStanding:
+        now = self.parts.remote.budget
+        until = self.parts.clock.now() + timedelta(seconds=now.throttled_for) if now.throttled_for else None
+        return BudgetStanding(
+            limit=now.limit,
+            used=now.used,
+            remaining=now.remaining,
+            throttled_until=until,
+            throttled_seconds=now.throttled_seconds_total,
+        )
+
+    def _known(self, app: str) -> str:
+        if self.parts.board.of(app) is None:
+            raise OctosyncError(
+                "app-not-declared",
+                f"no manifest declares an app {app}",
+                hints=("GET /api/status lists the apps that are.",),
+            )
+        return app

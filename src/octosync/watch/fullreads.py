@@ -1,0 +1,115 @@
+"""Full reads: every declared app is read again now and then, last in the queue, so that what no event told of is found."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Collection
+from datetime import datetime, timedelta
+
+from octosync.errors import OctosyncError
+from octosync.model import App
+from octosync.octomil import MOST_READ_BY_SLUG, Octomil, Reading, apps_reading
+from octosync.watch.clock import Clock
+from octosync.watch.gate import Gate, backoff
+from octosync.watch.queue import Priority, Queue
+from octosync.watch.waiting import wait_for
+
+
+class FullReads:
+    """Begins full reads, one after the other, and knows how far the one that is under way has come.
+
+    `every` is the wish: the next one begins when the last has ended, at a limited rate perhaps much later.
+    """
+
+    def __init__(
+        self, *, remote: Octomil, queue: Queue, gate: Gate, clock: Clock, chance: random.Random, every: timedelta
+    ) -> None:
+        self._remote = remote
+        self._queue = queue
+        self._gate = gate
+        self._clock = clock
+        self._chance = chance
+        self.every = every
+        self._listing: Reading[dict[str, App]] | None = None
+        self._left: set[str] = set()
+        self._ended = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self.total = 0
+        self.ended_at: datetime | None = None
+        self.next_at: datetime | None = None
+        self.took: timedelta | None = None
+        self.unmanaged: int | None = None
+
+    @property
+    def done(self) -> int:
+        """How many apps the full read that is under way has read."""
+        return self.total - len(self._left)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether one is under way."""
+        return self.next_at is None
+
+    def want(self) -> None:
+        """Have the next one at once, or another one after the one that is under way."""
+        self._wanted.set()
+
+    def listed(self, apps: Collection[str]) -> Reading[dict[str, App]] | None:
+        """Return what the list showed of apps, where nothing has happened to them since; None: read them one by one."""
+        listing = self._listing
+        if listing is None or any(slug not in listing.value for slug in apps):
+            return None
+        return Reading({slug: listing.value[slug] for slug in sorted(apps)}, listing.at)
+
+    def touched(self, slug: str) -> None:
+        """Forget what the list showed of an app: something has happened to it since."""
+        if self._listing is not None:
+            self._listing.value.pop(slug, None)
+
+    def read(self, apps: Collection[str]) -> None:
+        """Take note that apps were read, whatever came of it."""
+        self._left -= set(apps)
+        if not self._left:
+            self._ended.set()
+
+    async def run(
+        self, slugs: Callable[[], Collection[str]], begun: Callable[[], Awaitable[None]], ended: Callable[[], None]
+    ) -> None:
+        """Begin one full read after the other. `begun` is awaited before, `ended` called after each."""
+        while True:
+            started = self._clock.monotonic()
+            self.next_at = None
+            await self._begin(slugs, begun)
+            await self._ended.wait()
+            self._listing = None
+            took = self._clock.monotonic() - started
+            self.ended_at, self.took = self._clock.now(), timedelta(seconds=took)
+            pause = max(0.0, self.every.total_seconds() * self._chance.uniform(0.9, 1.1) - took)
+            self.next_at = self.ended_at + timedelta(seconds=pause)
+            ended()
+            await wait_for(self._wanted, pause, self._clock)
+            self._wanted.clear()
+
+    async def _begin(self, slugs: Callable[[], Collection[str]], begun: Callable[[], Awaitable[None]]) -> None:
+        failures = 0
+        while True:
+            await self._gate.passed()
+            self._wanted.clear()
+            try:
+                await begun()
+                apps = slugs()
+                self._listing = await apps_reading(self._remote.background) if len(apps) > MOST_READ_BY_SLUG else None
+            except OctosyncError as error:
+                self._gate.met(error)
+                failures += 1
+                await self._clock.sleep(backoff(failures, self._chance))
+                continue
+            break
+        if self._listing is not None:
+            self.unmanaged = len(self._listing.value.keys() - set(apps))
+        self._left, self.total = set(apps), len(apps)
+        self._ended.clear()
+        for slug in apps:
+            self._queue.add(slug, Priority.RESYNC)
+        self.read(())

@@ -1,0 +1,156 @@
+"""Intent: the last good manifests, as turns go by them; what left them, and which apps have their turns together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from octosync.manifest.selection import matching
+from octosync.model import Address, App, Observation, State
+from octosync.plan import DeployPolicy, GuardPolicy
+from octosync.plan.ties import ties
+from octosync.watch.desired import Declared, Desired, Difference
+from octosync.watch.memory import Memory
+from octosync.watch.settings import Settings
+from octosync.watch.turn import InForce
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenUp:
+    """What taking up a good load came to.
+
+    `changed` apps are declared otherwise, `confirmed` ones have lost for good what had vanished before, and nothing is to be
+    done about `gone` ones any more.
+    """
+
+    changed: frozenset[str] = frozenset()
+    confirmed: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+
+
+class Intent:
+    """What is in force. `policy` makes the guards' policy of a load; `deploy` is what the command line says of deployments."""
+
+    def __init__(
+        self,
+        *,
+        desired: Desired,
+        memory: Memory,
+        settings: Settings,
+        policy: Callable[[Declared], GuardPolicy],
+        deploy: DeployPolicy,
+        apply_again: str,
+    ) -> None:
+        self._desired = desired
+        self._memory = memory
+        self._settings = settings
+        self._policy = policy
+        self._deploy = deploy
+        self._gone_at_start: dict[Address, datetime] = {}
+        self._owners: dict[tuple[str, str], str] = {}
+        self._holders: dict[tuple[str, str], str] = {}
+        self._groups: Mapping[str, frozenset[str]] = {}
+        self.in_force = InForce(heal=settings.heal, apply_again=apply_again)
+
+    def begin(self, declared: Declared) -> None:
+        """Begin with the first good load: remember, and have what left the manifests meanwhile be gone since now."""
+        self._memory.sensitivity = declared.configuration.sensitivity
+        self._memory.recall(declared.manifests.state)
+        known = {at for app in self._memory.apps.values() for at in _addresses(app)}
+        now = declared.loaded_at
+        if now is not None:
+            self._gone_at_start = dict.fromkeys(known - _declared(declared), now)
+
+    def take_up(self, difference: Difference) -> TakenUp:
+        """Put a good load into force."""
+        declared, before = difference.declared, self.in_force
+        configuration, settings = declared.configuration, self._settings
+        self.in_force = replace(
+            before,
+            tree=matching(declared.manifests.state, apps=settings.apps, selector=settings.selector),
+            others=declared.manifests.others,
+            configuration=configuration,
+            policy=self._policy(declared),
+            deploy=replace(self._deploy, max_canaries=configuration.max_canaries),
+            digest=declared.manifests.digest,
+            hold=configuration.drift_hold if settings.drift_hold is None else settings.drift_hold,
+            vanishing=self._vanishing(declared),
+        )
+        self._memory.sensitivity = configuration.sensitivity
+        self._owners = {target.unique_key: app.slug for app in self.in_force.tree for target in app.targets}
+        self._group()
+        slugs = frozenset(self.slugs)
+        return TakenUp(
+            changed=difference.changed & slugs,
+            confirmed=frozenset(at.app for at in before.vanishing - self.in_force.vanishing) & slugs,
+            gone=frozenset(before.tree.apps) - slugs,
+        )
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        """Every app that may have to be written: declared ones, and those that only children were declared of before."""
+        return tuple(sorted({*self.in_force.tree.apps, *self.left}))
+
+    @property
+    def left(self) -> frozenset[str]:
+        """Apps that no manifest names any more and that never were declared themselves: their children are to go."""
+        return frozenset(app.slug for app in self._no_longer_named() if not app.declared)
+
+    @property
+    def orphans(self) -> tuple[str, ...]:
+        """Apps that were declared and that no manifest names any more: they are listed, and never archived for that."""
+        return tuple(app.slug for app in self._no_longer_named() if app.declared)
+
+    def group_of(self, slug: str) -> Collection[str]:
+        """Return the apps that have their turn together with one, since a target moves between them; itself included."""
+        return self._groups.get(slug, (slug,))
+
+    def note_holders(self, seen: Observation) -> frozenset[str]:
+        """Learn which app holds which target; return the apps that from now on have their turns together for that."""
+        has_moved = False
+        for app in seen.state:
+            for target in app.targets:
+                self._holders[target.unique_key] = app.slug
+                owner = self._owners.get(target.unique_key, app.slug)
+                has_moved |= owner != app.slug and owner not in self.group_of(app.slug)
+        if not has_moved:
+            return frozenset()
+        before = self._groups
+        self._group()
+        return frozenset(slug for slug, group in self._groups.items() if before.get(slug) != group)
+
+    def _group(self) -> None:
+        slugs = set(self.slugs)
+        found = ties(self.in_force.tree, State(self._memory.apps), self._holders)
+        self._groups = {slug: group & slugs for slug, group in found.items() if slug in slugs}
+
+    def _no_longer_named(self) -> Iterator[App]:
+        """Yield remembered apps, of those that this controller is about, which no manifest names any more."""
+        good = self._desired.good
+        if good is None:
+            return
+        known = State(self._memory.apps)
+        for app in matching(known, apps=self._settings.apps, selector=self._settings.selector):
+            if app.slug not in good.manifests.state.apps and app.slug not in good.manifests.others.apps:
+                yield app
+
+    def _vanishing(self, declared: Declared) -> frozenset[Address]:
+        """Return what is gone with its document, but not for a whole interval yet, as the looks at it tell."""
+        there, now = _declared(declared), declared.loaded_at
+        self._gone_at_start = {at: since for at, since in self._gone_at_start.items() if at not in there}
+        gone = {**self._gone_at_start, **self._desired.vanished_since}
+        return frozenset(at for at, since in gone.items() if now is None or now - since < self._settings.interval)
+
+
+def _declared(load: Declared) -> frozenset[Address]:
+    return frozenset().union(*load.manifests.declarations.values())
+
+
+def _addresses(app: App) -> Iterable[Address]:
+    if app.declared:
+        yield app.address
+    yield from (target.address for target in app.targets)
+    yield from (slot.address for slot in app.slots)
+    if app.inference_config is not None:
+        yield app.inference_config.address

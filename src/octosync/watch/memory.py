@@ -1,0 +1,179 @@
+"""The memory: what the controller last applied or found equal, and what people told it, kept in the state file.
+
+Each fact is written before it counts, so that a controller that is killed knows afterwards what it knew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from octosync.model import Address, App, Hold, Sensitivity, State, Suspended
+from octosync.plan import Action, Blocked, ControlPlane, Plan, Tally
+from octosync.plan.base import Base
+from octosync.state import Sealed, WatchState
+from octosync.watch.clock import Clock
+
+# An object that was healed so often in so long, and is changed back again, is contested.
+HEALS_TO_CONTEST: Final = 3
+_HEALS_WITHIN: Final = timedelta(hours=24)
+# Removals of so long count together, whatever turns they are in.
+_REMOVALS_WITHIN: Final = timedelta(minutes=10)
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is remembered of one control plane, under `plane`; `sensitivity` says which values are only kept sealed."""
+
+    state: WatchState
+    plane: ControlPlane
+    clock: Clock
+    sensitivity: Sensitivity = field(default_factory=Sensitivity)
+    _base: dict[str, App] = field(default_factory=dict)
+    _heals: dict[Address, tuple[datetime, ...]] = field(default_factory=dict)
+    _first_seen: dict[str, dict[Address, tuple[str | Sealed, datetime]]] = field(default_factory=dict)
+
+    def recall(self, tree: State) -> None:
+        """Read the state file; sealed values that are still the same in the tree come from there."""
+        self._base = dict(self.state.base(self.plane, tree, self.sensitivity))
+        self._heals = dict(self.state.heals(self.plane, self.clock.now() - _HEALS_WITHIN))
+        self._first_seen = {slug: dict(drift) for slug, drift in self.state.drift(self.plane).items()}
+
+    # -- the base
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every declared app was taken up once, so that one that is unknown is newly declared."""
+        return self.state.is_whole(self.plane)
+
+    def now_whole(self) -> None:
+        """Note that every declared app was taken up."""
+        if not self.is_whole:
+            self.state.set_whole(self.plane)
+
+    @property
+    def apps(self) -> Mapping[str, App]:
+        """Every app as it was last applied or found equal."""
+        return self._base
+
+    def base_of(self, slugs: Collection[str], tree: State) -> Base:
+        """Return what apps are compared with. Of one that nothing is known of, the tree itself is presumed."""
+        known = {slug: self._base[slug] for slug in slugs if slug in self._base}
+        presumed = frozenset() if self.is_whole else frozenset(slugs) - known.keys()
+        there = (tree.apps[slug] for slug in presumed if slug in tree.apps)
+        return Base(state=State.of(*known.values(), *there), presumed=presumed)
+
+    def remember(self, slug: str, app: App | None) -> None:
+        """Take note of what an app now is to be compared with."""
+        if app is None:
+            if self._base.pop(slug, None) is not None:
+                self.state.forget(self.plane, slug)
+        elif self._base.get(slug) != app:
+            self.state.remember(self.plane, app, self.sensitivity)
+            self._base[slug] = app
+
+    # -- drift
+
+    def first_seen(self, slugs: Iterable[str]) -> dict[Address, datetime]:
+        """Return when the drift of apps that is known was first seen."""
+        return {at: seen for slug in slugs for at, (_, seen) in self._first_seen.get(slug, {}).items()}
+
+    def changed_since(self, drift: Mapping[Address, str]) -> frozenset[Address]:
+        """Return the drifted objects that were seen otherwise before, by their fingerprints: somebody changed them again."""
+        known = {at: print_ for one in self._first_seen.values() for at, (print_, _) in one.items()}
+        return frozenset(at for at, print_ in drift.items() if known.get(at, print_) != print_)
+
+    def see_drift(self, slug: str, drift: Mapping[Address, str]) -> Mapping[Address, datetime]:
+        """Take note of what of an app drifts now, by fingerprints; return when each was first seen that way."""
+        if not drift and slug not in self._first_seen:
+            return {}
+        seen = self.state.see_drift(self.plane, slug, drift, self.clock.now())
+        self._first_seen[slug] = {at: (print_, seen[at]) for at, print_ in drift.items()}
+        if not drift:
+            del self._first_seen[slug]
+        return seen
+
+    def healed(self, address: Address) -> None:
+        """Take note that an object was changed back."""
+        now = self.clock.now()
+        self.state.healed(self.plane, address, now)
+        self._heals[address] = (*self._recent(address), now)
+
+    def heals(self, address: Address) -> int:
+        """How often an object was changed back lately."""
+        return len(self._recent(address))
+
+    def contested(self, slugs: Collection[str]) -> frozenset[Address]:
+        """Return the objects of apps that are changed back no more."""
+        return frozenset(at for at in self._heals if at.app in slugs and self.heals(at) >= HEALS_TO_CONTEST)
+
+    def forget_heals(self, slug: str) -> None:
+        """Begin to count anew: an app's manifest changed, or somebody asked for a turn of it."""
+        mine = [at for at in self._heals if at.app == slug]
+        if mine:
+            self.state.forget_heals(self.plane, slug)
+            for at in mine:
+                del self._heals[at]
+
+    def _recent(self, address: Address) -> tuple[datetime, ...]:
+        since = self.clock.now() - _HEALS_WITHIN
+        return tuple(at for at in self._heals.get(address, ()) if at >= since)
+
+    # -- what guards count
+
+    def removed_lately(self) -> Tally:
+        """Count what was removed in the last minutes."""
+        since = self.clock.now() - _REMOVALS_WITHIN
+        return Tally(
+            removals=self.state.recent_removals(self.plane, since),
+            archives=self.state.recent_archives(self.plane, since),
+        )
+
+    # -- what people say
+
+    def holds(self) -> Mapping[str, Hold]:
+        """Return the holds that are in force, by app."""
+        now = self.clock.now()
+        return {one.app: one for one in self.state.holds() if one.until > now}
+
+    def hold(self, hold: Hold) -> None:
+        """Hold an app's drift."""
+        self.state.hold(hold)
+
+    def release(self, slug: str) -> None:
+        """End a hold."""
+        self.state.release(slug)
+
+    def approve(self, guard: str, actions: Iterable[Action]) -> None:
+        """Allow actions once, as they are planned now."""
+        self.state.approve(self.plane, guard, [_approvable(one) for one in actions], self.clock.now())
+
+    def approves(self, blocked: Blocked, plan: Plan) -> bool:
+        """Say whether all of what a guard blocks in a plan was allowed, exactly as it is planned."""
+        about = [_approvable(one) for one in plan.actions if one.address in blocked.addresses]
+        return bool(about) and self.state.approved(self.plane, blocked.guard, about) >= set(about)
+
+    def used(self, actions: Iterable[Action]) -> None:
+        """Take approvals back: what they allowed is done."""
+        done = [_approvable(one) for one in actions]
+        if done and self.state.approvals(self.plane):
+            self.state.use(self.plane, done)
+
+    @property
+    def suspended(self) -> Suspended | None:
+        """Whether nothing is to be written, since when and why."""
+        return self.state.suspension()
+
+    def suspend(self, reason: str) -> None:
+        """Have nothing written."""
+        self.state.suspend(self.clock.now(), reason)
+
+    def resume(self) -> None:
+        """Have everything written again."""
+        self.state.resume()
+
+
+def _approvable(action: Action) -> tuple[Address, str, str]:
+    return (action.address, action.verb.value, action.substance)

@@ -1,0 +1,86 @@
+"""The ticker: one look at the org's feed a tick; while the gate is closed, the probe that may open it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from datetime import timedelta
+
+from octosync.errors import OctosyncError
+from octosync.octomil import Octomil
+from octosync.watch.clock import Clock
+from octosync.watch.gate import Gate
+from octosync.watch.orgfeed import News, OrgFeed
+from octosync.watch.waiting import wait_for
+
+
+class Ticker:
+    """`heard` is told what each look at the feed came to, `opened` that the control plane can be asked again."""
+
+    def __init__(
+        self,
+        *,
+        remote: Octomil,
+        feed: OrgFeed,
+        gate: Gate,
+        clock: Clock,
+        chance: random.Random,
+        every: timedelta,
+        heard: Callable[[News], None],
+        opened: Callable[[], None],
+    ) -> None:
+        self._remote = remote
+        self._feed = feed
+        self._gate = gate
+        self._clock = clock
+        self._chance = chance
+        self._every = every.total_seconds()
+        self._heard = heard
+        self._opened = opened
+        self._woken = asyncio.Event()
+        self.beat = clock.monotonic()
+
+    def wake(self) -> None:
+        """Have the next tick at once."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Tick for ever. The first tick, too, is not at once: of many controllers that start together, each has its own."""
+        while True:
+            await wait_for(self._woken, self._pause(), self._clock)
+            self._woken.clear()
+            self.beat = self._clock.monotonic()
+            if self._gate.is_open:
+                await self._tick()
+            elif not self._gate.seconds_to_probe():
+                await self._probe()
+            self.beat = self._clock.monotonic()
+
+    def _pause(self) -> float:
+        if self._gate.is_open:
+            return self._every * self._chance.uniform(0.9, 1.1)
+        return min(self._every, self._gate.seconds_to_probe())
+
+    async def _tick(self) -> None:
+        if not self._feed.has_begun or not self._feed.is_due:
+            return
+        was_off = self._feed.off
+        try:
+            news = await self._feed.news()
+        except OctosyncError as error:
+            self._gate.met(error)
+            return
+        self._gate.worked()
+        if news.events or news.gap or self._feed.off is not was_off:
+            self._heard(news)
+
+    async def _probe(self) -> None:
+        """Ask for one app: whatever else is missing, that must work."""
+        try:
+            await self._remote.call("apps.list", query={"limit": 1})
+        except OctosyncError as error:
+            self._gate.probe_failed(error)
+            return
+        self._gate.probe_worked()
+        self._opened()

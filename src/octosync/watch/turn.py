@@ -1,0 +1,383 @@
+"""One turn: one app, or the apps that a move ties together, from what is declared and what is live to what is written.
+
+It is `reconcile`'s walk, with what only a controller knows added: the base that it remembers, what people hold, what a
+change removes in all, and when nothing may be written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+from octosync.apply import Applied, Record
+from octosync.errors import ExitCode, OctosyncError, RemoteError
+from octosync.manifest import Configuration
+from octosync.manifest.recalling import without as besides
+from octosync.model import Address, App, Observation, Outcome, Reason, State, Status
+from octosync.octomil import Octomil, Reading
+from octosync.plan import Action, ActionKey, Blocked, DeployPolicy, GuardPolicy, Plan, judge, make_plan
+from octosync.plan.base import Base
+from octosync.plan.freezing import frozen_until
+from octosync.plan.holding import Holding
+from octosync.plan.narrowing import unblocked, without
+from octosync.plan.remembering import remembered
+from octosync.reconcile import Turn, act, look
+from octosync.state import Journal
+from octosync.watch.changes import Changes
+from octosync.watch.checks import Checks
+from octosync.watch.clock import Clock
+from octosync.watch.gate import Gate
+from octosync.watch.memory import Memory
+from octosync.watch.orgfeed import OrgFeed
+from octosync.watch.queue import Priority, Work
+from octosync.watch.settings import Heal
+from octosync.watch.standing import DriftStanding
+
+
+class Fate(Enum):
+    """What comes after a turn: nothing, another one by itself, or one once something has changed."""
+
+    IN_SYNC = "in_sync"
+    AGAIN = "again"
+    WAITS = "waits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """What turns go by: the last good manifests, and what the command line and octosync.yaml say.
+
+    `others` are apps that stand under octosync.yaml's paths, and not under those that were given: nothing of them may go.
+    `vanishing` are objects whose document is gone, and not yet for so long that it counts. `apply_again` is the command that
+    finishes by hand what a turn could not.
+    """
+
+    tree: State = field(default_factory=State)
+    others: State = field(default_factory=State)
+    configuration: Configuration = field(default_factory=Configuration)
+    policy: GuardPolicy = field(default_factory=GuardPolicy)
+    deploy: DeployPolicy = field(default_factory=DeployPolicy)
+    digest: str = ""
+    heal: Heal = Heal.ALL
+    hold: timedelta = timedelta()
+    vanishing: frozenset[Address] = frozenset()
+    apply_again: str = "octosync apply"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What a turn came to.
+
+    `left` is the plan without what is done, None where nothing could be read; `errors` are why, by app. `refused` are
+    outcomes that trying again won't mend. `waiting` says what writing waits for, "" for nothing; `look_at` is when the next
+    turn is due by itself. `freed` are apps whose removals waited for these to be read.
+    """
+
+    apps: frozenset[str]
+    fate: Fate
+    left: Plan | None = None
+    seen: Observation | None = None
+    drift: tuple[DriftStanding, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
+    errors: Mapping[str, OctosyncError] = field(default_factory=dict)
+    refused: tuple[Outcome, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    run: str = ""
+    waiting: str = ""
+    frozen_until: datetime | None = None
+    look_at: datetime | None = None
+    freed: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Turns:
+    """Carries turns out, several at once, never two of one app.
+
+    `begun` is told when a turn begins to write: its run's id, its apps and how many actions. What is being written when
+    `stop` is set is finished.
+    """
+
+    remote: Octomil
+    memory: Memory
+    journal: Journal
+    feed: OrgFeed
+    gate: Gate
+    changes: Changes
+    clock: Clock
+    stop: asyncio.Event
+    begun: Callable[[str, frozenset[str], int], None] = lambda *_: None
+    checks: Checks = field(default_factory=Checks)
+    _refused: dict[str, dict[str, Outcome]] = field(default_factory=dict)  # by app, by an action's substance
+
+    def forget_refusals(self, slug: str) -> None:
+        """Try again what was refused of an app: its manifest changed, or somebody asked for it."""
+        self._refused.pop(slug, None)
+
+    async def carry_out(self, work: Work, force: InForce, listed: Reading[dict[str, App]] | None) -> Ended:
+        """Carry out one turn. Never raises for what the control plane answers."""
+        apps = work.apps
+        tree = State.of(*(force.tree.apps[slug] for slug in apps if slug in force.tree.apps))
+        base = self.memory.base_of(apps, tree)
+        scope = _Scope(apps, tree, replace(base, state=besides(base.state, force.others)))
+        remote = self.remote.background if work.priority is Priority.RESYNC else self.remote
+        try:
+            turn = await self._look(scope, force, remote, listed)
+        except RemoteError as error:
+            self.gate.met(error)
+            return Ended(apps=apps, fate=Fate.AGAIN, errors=dict.fromkeys(apps, error))
+        if turn.plan.errors:
+            for problem in turn.plan.errors.values():
+                self.gate.met(problem)
+            return Ended(apps=apps, fate=Fate.AGAIN, left=turn.plan, errors=turn.plan.errors)
+        self.gate.worked()
+        return await self._go_on(scope, turn, force)
+
+    # -- reading and planning
+
+    async def _look(
+        self,
+        scope: _Scope,
+        force: InForce,
+        remote: Octomil,
+        listed: Reading[dict[str, App]] | None,
+    ) -> Turn:
+        now = self.clock.now()
+        holding = self._holding(scope.apps, force)
+
+        def known(seen: Observation) -> Observation:
+            self.feed.knows((str(app.identity["id"]), app.slug) for app in seen.state if "id" in app.identity)
+            events, is_cut = self.feed.seen(now - force.hold)
+            return self.checks.add_to(replace(seen, org_feed=events, org_feed_is_cut=is_cut), now)
+
+        turn = await look(
+            scope.tree,
+            remote,
+            force.policy,
+            now=now,
+            deploy=force.deploy,
+            authors_since=now - force.hold,
+            base=scope.base,
+            hold=holding,
+            listed=listed,
+            remembered=known,
+        )
+        self.checks.learn(turn.seen, now)
+        anew = self.memory.changed_since(_prints(turn.plan))
+        if not anew:
+            return turn
+        first_seen = {at: seen for at, seen in (holding.first_seen or {}).items() if at not in anew}
+        plan = make_plan(
+            scope.tree,
+            turn.seen,
+            contract=remote.contract,
+            now=now,
+            deploy=force.deploy,
+            base=scope.base,
+            hold=replace(holding, first_seen=first_seen),
+        )
+        return replace(turn, plan=replace(plan, requests_used=turn.plan.requests_used))
+
+    def _holding(self, apps: frozenset[str], force: InForce) -> Holding:
+        return Holding(
+            span=None if force.heal is Heal.MANIFEST else force.hold,
+            first_seen=self.memory.first_seen(apps),
+            apps={slug: hold.until for slug, hold in self.memory.holds().items() if slug in apps},
+            never=self.memory.contested(apps),
+        )
+
+    # -- judging and writing
+
+    async def _go_on(self, scope: _Scope, turn: Turn, force: InForce) -> Ended:
+        plan, apps = turn.plan, scope.apps
+        now = self.clock.now()
+        freed = self.changes.looked(apps, plan)
+        blocked = self._blocked(plan, apps, force)
+        allowed, why = self._allowed(unblocked(plan, blocked), apps, force, now)
+        applied, run = Applied(()), ""
+        if allowed.actions:
+            applied, run = await self._write(replace(turn, plan=allowed, blocked=()), force)
+        done = {
+            action.key: action
+            for action, outcome in zip(allowed.actions, applied.outcomes, strict=run != "")
+            if outcome.status is Status.DONE
+        }
+        drift = self._remember(scope, plan, done)
+        left = replace(plan, actions=tuple(one for one in plan.actions if one.key not in done))
+        self.changes.settled(apps, left)
+        refused = self._note_refusals(apps, left, zip(allowed.actions, applied.outcomes, strict=run != ""))
+        return Ended(
+            apps=apps,
+            fate=self._fate(left, applied, refused),
+            left=left,
+            seen=turn.seen,
+            drift=drift,
+            blocked=blocked,
+            refused=refused,
+            outcomes=applied.outcomes,
+            run=run,
+            waiting=why,
+            frozen_until=_frozen(apps, force, now),
+            look_at=self._look_at(left, _frozen(apps, force, now) if left.actions else None),
+            freed=freed,
+        )
+
+    def _blocked(self, plan: Plan, apps: frozenset[str], force: InForce) -> tuple[Blocked, ...]:
+        """Judge a plan together with what the same change removes elsewhere, and with what was removed lately."""
+        also = self.memory.removed_lately()
+        for change in {id(one): one for slug in apps if (one := self.changes.of(slug)) is not None}.values():
+            also += change.tally(apps)
+        found = judge(plan, force.policy, also, diverged=False)
+        return tuple(one for one in found if not self.memory.approves(one, plan))
+
+    def _allowed(self, plan: Plan, apps: frozenset[str], force: InForce, now: datetime) -> tuple[Plan, str]:
+        """Return what of a plan may be written now, and what the rest waits for."""
+        if not plan.actions:
+            return plan, ""
+        if force.heal is Heal.NONE:
+            return without(plan, _keys(plan)), "this controller only plans (--heal none)"
+        if (suspended := self.memory.suspended) is not None:
+            reason = f": {suspended.reason}" if suspended.reason else ""
+            return without(plan, _keys(plan)), f"everything is suspended{reason}"
+        frozen = {slug for slug in apps if frozen_until(force.configuration.freeze, slug, now) is not None}
+        why = ""
+        if frozen:
+            plan, why = without(plan, _keys(plan, lambda one: one.address.app in frozen)), "a freeze window"
+        unconfirmed = _keys(plan, lambda one: one.destructive and one.address in force.vanishing)
+        if unconfirmed:
+            plan, why = without(plan, unconfirmed), why or "a second look that its manifest is gone for good"
+        unread = self._unread(apps)
+        removals = _keys(plan, lambda one: one.destructive)
+        if unread and removals:
+            more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+            plan, why = without(plan, removals), why or f"the other apps of its change to be read: {unread[0]}{more}"
+        refused = {substance for slug in apps for substance in self._refused.get(slug, ())}
+        return without(plan, _keys(plan, lambda one: one.substance in refused)), why
+
+    def _unread(self, apps: frozenset[str]) -> tuple[str, ...]:
+        return tuple(
+            sorted({one for slug in apps if (change := self.changes.of(slug)) is not None for one in change.unread})
+        )
+
+    async def _write(self, turn: Turn, force: InForce) -> tuple[Applied, str]:
+        began: dict[ActionKey, datetime] = {}
+
+        def started(action: Action) -> None:
+            began.setdefault(action.key, self.clock.now())
+
+        record = Record.begin(
+            self.journal,
+            control_plane=self.remote.connection.url,
+            org_id=turn.seen.org_id,
+            digest=force.digest,
+            clock=self.clock.now,
+        )
+        self.begun(record.run, frozenset(one.address.app for one in turn.plan.actions), len(turn.plan.actions))
+        applied = await act(
+            turn,
+            self.remote,
+            record=record,
+            resume=force.apply_again,
+            sensitivity=force.configuration.sensitivity,
+            stop=self.stop,
+            on_start=started,
+        )
+        for action, outcome in zip(turn.plan.actions, applied.outcomes, strict=True):
+            if outcome.status is Status.DONE and action.key in began:
+                self.feed.wrote(action.address, began[action.key], self.clock.now())
+        if applied.stopped_by is not None:
+            self.gate.met(applied.stopped_by)
+        else:
+            self.gate.worked(wrote=applied.wrote)
+        all_done = all(one.status is Status.DONE for one in applied.outcomes)
+        record.end(int(ExitCode.DONE if all_done else ExitCode.PARTIAL))
+        return applied, record.run
+
+    # -- remembering
+
+    def _remember(self, scope: _Scope, plan: Plan, done: Mapping[ActionKey, Action]) -> tuple[DriftStanding, ...]:
+        for slug in sorted(scope.apps):
+            before = None if slug in scope.base.presumed else scope.base.state.apps.get(slug)
+            app = scope.tree.apps.get(slug)
+            self.memory.remember(slug, before if app is None else remembered(before, app, plan, done.keys()))
+        for action in done.values():
+            if action.reason is Reason.DRIFT:
+                self.memory.healed(action.address)
+        self.memory.used(done.values())
+        return self._drift(scope.apps, plan, done)
+
+    def _drift(self, apps: frozenset[str], plan: Plan, done: Mapping[ActionKey, Action]) -> tuple[DriftStanding, ...]:
+        """Take note of what drifts and stays so for now, and say who did it and until when."""
+        healed = {key.address for key in done}
+        held = {one.action.address: one.until for one in plan.held}
+        prints = {at: print_ for at, print_ in _prints(plan).items() if at in held or at not in healed}
+        contested = self.memory.contested(apps)
+        found = []
+        for slug in sorted(apps):
+            seen = self.memory.see_drift(slug, {at: one for at, one in prints.items() if at.app == slug})
+            for at, since in sorted(seen.items()):
+                last = plan.last_changes.get(at)
+                found.append(
+                    DriftStanding(
+                        address=at,
+                        first_seen=since,
+                        actor=last.event.actor if last is not None else None,
+                        at=last.event.at if last is not None else None,
+                        until=held.get(at),
+                        contested=at in contested,
+                        heals=self.memory.heals(at),
+                    )
+                )
+        return tuple(found)
+
+    def _note_refusals(
+        self, apps: Collection[str], left: Plan, outcomes: Iterable[tuple[Action, Outcome]]
+    ) -> tuple[Outcome, ...]:
+        """Take note of what the control plane refuses, so that the same is not sent again and again; return all of it."""
+        for action, outcome in outcomes:
+            final = outcome.status in {Status.NOT_KEPT, Status.AWAITING_APPROVAL}
+            if final or (outcome.status is Status.FAILED and not outcome.retryable):
+                self._refused.setdefault(action.address.app, {})[action.substance] = outcome
+        planned = {one.substance for one in left.actions}
+        for slug in apps:
+            kept = {substance: one for substance, one in self._refused.pop(slug, {}).items() if substance in planned}
+            if kept:
+                self._refused[slug] = kept
+        return tuple(one for slug in sorted(apps) for one in self._refused.get(slug, {}).values())
+
+    def _fate(self, left: Plan, applied: Applied, refused: tuple[Outcome, ...]) -> Fate:
+        again = any(
+            one.status is Status.STALE or one.status is Status.NOT_ATTEMPTED or one.retryable
+            for one in applied.outcomes
+        )
+        if again:
+            return Fate.AGAIN
+        return Fate.WAITS if left.actions or left.held or refused else Fate.IN_SYNC
+
+    def _look_at(self, left: Plan, frozen: datetime | None) -> datetime | None:
+        ends = [one.until for one in left.held if one.until is not None]
+        return min((*ends, *((frozen,) if frozen is not None else ())), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What a turn is about: its apps, as they are declared, and what they are compared with."""
+
+    apps: frozenset[str]
+    tree: State
+    base: Base
+
+
+def _keys(plan: Plan, which: Callable[[Action], bool] = lambda _: True) -> frozenset[ActionKey]:
+    return frozenset(one.key for one in plan.actions if which(one))
+
+
+def _prints(plan: Plan) -> dict[Address, str]:
+    """Return what drifts, with what tells whether it is still the same: the fingerprint of what is live."""
+    return {at: plan.fingerprints.get(at, "") for at in plan.drifted}
+
+
+def _frozen(apps: Collection[str], force: InForce, now: datetime) -> datetime | None:
+    ends = (frozen_until(force.configuration.freeze, slug, now) for slug in apps)
+    return max((end for end in ends if end is not None), default=None)

@@ -1,0 +1,136 @@
+"""The workers: they take turns from the queue, some for what changed, some for what is only read again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from octosync.errors import OctosyncError
+from octosync.watch.clock import Clock
+from octosync.watch.gate import Gate
+from octosync.watch.log import Log, about
+from octosync.watch.queue import Priority, Queue, Work
+from octosync.watch.turn import Ended, Fate
+from octosync.watch.waiting import wait_for
+
+# Enough to use a window of 100 requests a minute; those for changes are more than changes that come at once.
+_WORKERS: Final = {Priority.CHANGED: 8, Priority.RESYNC: 4}
+# What is being written may take so long to finish, once everything is to stop.
+_GRACE: Final = 20.0
+
+CarryOut = Callable[[Work], Awaitable[Ended]]
+
+
+@dataclass(slots=True, eq=False)
+class _Underway:
+    work: Work
+    task: asyncio.Task[Ended]
+    since: float
+    writes: bool = False
+
+
+class Workers:
+    """`carry_out` is one turn, `ended` is told of each with the seconds that it took."""
+
+    def __init__(
+        self,
+        *,
+        queue: Queue,
+        gate: Gate,
+        clock: Clock,
+        log: Log,
+        carry_out: CarryOut,
+        ended: Callable[[Work, Ended, float], None],
+    ) -> None:
+        self._queue = queue
+        self._gate = gate
+        self._clock = clock
+        self._log = log
+        self._carry_out = carry_out
+        self._ended = ended
+        self._underway: set[_Underway] = set()
+        self._is_stopping = False
+
+    async def run(self) -> None:
+        """Work for ever; cancelled, let what is being written finish."""
+        workers = [
+            asyncio.ensure_future(self._work(priority)) for priority, count in _WORKERS.items() for _ in range(count)
+        ]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            self._is_stopping = True
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            await self._finish()
+
+    def writes(self, apps: frozenset[str]) -> None:
+        """Take note that the turn of these apps has begun to write: it is not to be broken off any more."""
+        for one in self._underway:
+            if one.work.apps & apps:
+                one.writes = True
+
+    def give_way(self, slug: str) -> None:
+        """Break off the re-read of an app, which may wait for its share of the rate: it has changed, and goes first."""
+        for one in self._underway:
+            if slug in one.work.apps and one.work.priority is Priority.RESYNC and not one.writes:
+                one.task.cancel()
+
+    @property
+    def longest(self) -> float:
+        """How many seconds the oldest turn that is under way takes by now."""
+        return max((self._clock.monotonic() - one.since for one in self._underway), default=0.0)
+
+    async def _work(self, priority: Priority) -> None:
+        while True:
+            await self._gate.passed()
+            work = await self._queue.take(priority)
+            if not self._gate.is_open:  # it closed while there was nothing to do
+                self._queue.done(work)
+                for slug in work.apps:
+                    self._queue.add(slug, work.priority)
+                continue
+            started = self._clock.monotonic()
+            underway = _Underway(work, asyncio.ensure_future(self._turn(work)), started)
+            self._underway.add(underway)
+            await asyncio.wait({underway.task})
+            self._underway.discard(underway)
+            self._queue.done(work)
+            if not underway.task.cancelled():
+                self._ended(work, underway.task.result(), self._clock.monotonic() - started)
+
+    async def _turn(self, work: Work) -> Ended:
+        """Carry out a turn; whatever it raises is that turn's error, and no reason to stop."""
+        try:
+            return await self._carry_out(work)
+        except OctosyncError as error:
+            problem = error
+        except Exception as defect:  # noqa: BLE001 — a defect in one app's turn must not end those of all others
+            self._log.bind(apps=sorted(work.apps), **about(defect)).error("defect")
+            problem = OctosyncError(
+                "internal-error",
+                f"a defect in octosync: {type(defect).__name__}",
+                hints=("The log has where; please report it.",),
+            )
+        return Ended(apps=work.apps, fate=Fate.AGAIN, errors=dict.fromkeys(work.apps, problem))
+
+    async def _finish(self) -> None:
+        """Break off reads; wait for writes."""
+        for one in self._underway:
+            if not one.writes:
+                one.task.cancel()
+        tasks = [one.task for one in self._underway]
+        finished = asyncio.Event()
+        asyncio.gather(*tasks, return_exceptions=True).add_done_callback(lambda _: finished.set())
+        try:
+            await wait_for(finished, _GRACE, self._clock)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for one in list(self._underway):
+            if one.task.done() and not one.task.cancelled():
+                self._ended(one.work, one.task.result(), self._clock.monotonic() - one.since)

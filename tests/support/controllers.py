@@ -1,0 +1,185 @@
+"""A controller in a test: on real files, over sockets to a real control plane, with a clock that runs as fast as wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tests.support.calls import connection_to
+from tests.support.plane import Plane
+
+from octosync.cli.connecting import RemoteFlags
+from octosync.cli.gathering import ManifestFlags
+from octosync.cli.regathering import Regathering
+from octosync.octomil import Octomil
+from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
+from octosync.server import Settings as PlaneSettings
+from octosync.server import running
+from octosync.state import Journal
+from octosync.watch.controller import Controller
+from octosync.watch.desired import Declared, Desired
+from octosync.watch.log import Log, LogFormat
+from octosync.watch.parts import Outfit
+from octosync.watch.settings import Settings
+from octosync.watch.standing import AppStanding, Standing
+
+PATIENCE = 30.0  # seconds of real time after which what is awaited is taken never to come
+
+
+class FastClock:
+    """A clock on which every second is `speed` seconds. Whoever shares it lives in the same time."""
+
+    def __init__(self, speed: float = 1.0) -> None:
+        self.speed = speed
+        self._began = time.monotonic()
+        self._start = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        """Return the seconds that have passed."""
+        return (time.monotonic() - self._began) * self.speed
+
+    def now(self) -> datetime:
+        """Return the time of day."""
+        return self._start + timedelta(seconds=self.monotonic())
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds / self.speed)
+
+
+@contextmanager
+def plane_at(clock: FastClock, **settings: Any) -> Iterator[Plane]:
+    """Run a control plane that lives in a clock's time."""
+    with (
+        running(PlaneSettings(clock=clock.now, **settings)) as plane,
+        httpx.Client(base_url=plane.url, trust_env=False, timeout=30) as http,
+    ):
+        yield Plane(plane.url, http)
+
+
+@dataclass
+class Watching:
+    """A controller that runs, with what it watches and what it says."""
+
+    controller: Controller
+    plane: Plane
+    apps: Path
+    clock: FastClock
+    log: io.StringIO
+    task: asyncio.Task[None]
+
+    @property
+    def standing(self) -> Standing:
+        """How everything stands now."""
+        return self.controller.desk.standing()
+
+    def app(self, slug: str = "demo") -> AppStanding:
+        """How an app stands now."""
+        return self.standing.apps[slug]
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """Return the lines of an event."""
+        lines = (json.loads(line) for line in self.log.getvalue().splitlines())
+        return [line for line in lines if line["event"] == event]
+
+    async def until(self, holds: Callable[[], Any]) -> None:
+        """Wait until something holds, which has to be before long; the controller must not end meanwhile."""
+        async with asyncio.timeout(PATIENCE):
+            while not holds():
+                if self.task.done():
+                    self.task.result()
+                    raise AssertionError("the controller has ended")
+                await asyncio.sleep(0.005)
+
+    async def until_in_sync(self) -> None:
+        """Wait until everything was read, and nothing is left to be done."""
+        await self.until(
+            lambda: self.standing.ready and all(one.state.value == "in_sync" for one in self.standing.apps.values())
+        )
+
+    def requests(self) -> list[str]:
+        """Return `METHOD path` of what the control plane received since this was asked last."""
+        return self.plane.log()
+
+
+@asynccontextmanager
+async def watching(
+    folder: Path,
+    plane: Plane,
+    clock: FastClock,
+    *,
+    connection: Mapping[str, Any] | None = None,
+    policy: GuardPolicy | None = None,
+    deploy: DeployPolicy | None = None,
+    read_token: Any = None,
+    **settings: Any,
+) -> AsyncIterator[Watching]:
+    """Run a controller over `folder/apps`, with its state in `folder/state.db`, until the block ends."""
+    apps = folder / "apps"
+    apps.mkdir(exist_ok=True)
+    log = io.StringIO()
+    regather = Regathering(flags=ManifestFlags(paths=(str(apps),), allow_empty=True), remote=RemoteFlags(url=plane.url))
+    at = connection_to(plane.url, **{"requests_per_minute": 0, **(connection or {})})
+    remote = Octomil(at, clock=clock.monotonic, sleep=clock.sleep)
+    with Journal(folder / "state.db") as journal:
+        controller = Controller(
+            Outfit(
+                remote=remote,
+                desired=Desired(regather, regather.watched, clock),
+                journal=journal,
+                control_plane=ControlPlane(url=plane.url),
+                settings=Settings(**settings),
+                policy=lambda declared: policy or _policy(declared),
+                deploy=deploy or DeployPolicy(previews=False),
+                read_token=read_token,
+                log=Log(log, clock, format_=LogFormat.JSON),
+                clock=clock,
+                chance=random.Random(7),  # noqa: S311 — jitter
+                can_post=True,
+            )
+        )
+        async with remote:
+            task = asyncio.ensure_future(controller.run())
+            try:
+                yield Watching(controller, plane, apps, clock, log, task)
+            finally:
+                controller.stop.set()
+                await asyncio.wait_for(task, PATIENCE)
+
+
+def _policy(declared: Declared) -> GuardPolicy:
+    limits = declared.configuration.guards
+    return GuardPolicy(
+        max_deletes=limits.max_deletes,
+        max_delete_percent=limits.max_delete_percent,
+        min_objects=limits.min_objects,
+        max_archives=limits.max_archives,
+    )
+
+
+def manifest(
+    slug: str = "demo", *, targets: tuple[str, ...] = (), slots: Mapping[str, str] | None = None, **spec: Any
+) -> str:
+    """Return an app's manifest: iOS targets by identifier, slots with their policies."""
+    document = {
+        "apiVersion": "octosync.dev/v1",
+        "kind": "App",
+        "metadata": {"name": slug},
+        "spec": {
+            "name": slug.title(),
+            "targets": [{"platform": "ios", "identifier": one} for one in targets],
+            "slots": [{"capability": name, "servingPolicy": policy} for name, policy in (slots or {}).items()],
+            **spec,
+        },
+    }
+    return json.dumps(document)

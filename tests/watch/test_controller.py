@@ -1,0 +1,50 @@
+"""The controller: commits are applied, drift is held and healed, and everything is remembered."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from tests.support.controllers import FastClock, manifest, plane_at, watching
+
+from octosync.watch.standing import AppState
+
+
+async def test_a_new_app_is_created_and_then_in_sync(tmp_path: Path) -> None:
+    """What is declared at the start is applied, and an idle controller then asks for nothing but the feed."""
+    clock = FastClock(20)
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apps" / "demo.json").write_text(manifest(targets=("com.demo",), slots={"chat": "local_first"}))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            assert [one["slug"] for one in plane.send("GET", "/apps")["apps"]] == ["demo"]
+
+
+async def test_a_commit_is_applied(tmp_path: Path) -> None:
+    """A manifest that changes is applied without anybody asking."""
+    clock = FastClock(20)
+    (tmp_path / "apps").mkdir()
+    file = tmp_path / "apps" / "demo.json"
+    file.write_text(manifest(slots={"chat": "local_first"}))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            file.write_text(manifest(slots={"chat": "cloud_first", "vision": "local_first"}))
+            await watch.until(lambda: len(plane.send("GET", "/apps/demo/slots")["slots"]) == 2)
+
+
+async def test_drift_is_held_and_then_healed(tmp_path: Path) -> None:
+    """Somebody's change stays for the hold, announced with its author and its end, and is then changed back."""
+    clock = FastClock(300)
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apps" / "demo.json").write_text(manifest(slots={"chat": "local_first"}))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock, drift_hold=timedelta(minutes=30)) as watch:
+            await watch.until_in_sync()
+            plane.send("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
+            await watch.until(lambda: watch.app().state is AppState.HELD)
+            (drift,) = watch.app().drift
+            assert drift.until is not None
+            await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
+            assert clock.now() >= drift.until
