@@ -10,7 +10,8 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,13 @@ from octosync.cli.turning import GuardFlags, guard_policy
 from octosync.errors import ConfigError, ExitCode, UsageError
 from octosync.manifest import parse_duration, select
 from octosync.model import Optimize, Secret
-from octosync.octomil import Octomil
-from octosync.plan import DeployPolicy, Invocation
+from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil
+from octosync.plan import DeployPolicy, GitRevision, Invocation, ManifestSet, RunInfo
 from octosync.report import render_diagnostics
 from octosync.state import Journal
 from octosync.watch.clock import SystemClock
 from octosync.watch.controller import Controller
-from octosync.watch.desired import Desired
+from octosync.watch.desired import Declared, Desired
 from octosync.watch.endpoints import endpoints
 from octosync.watch.log import Log, LogFormat, libraries_in
 from octosync.watch.metrics import CONTENT_TYPE
@@ -210,7 +211,7 @@ class _Watching:
         asked, first = self.asked, self.first
         clock = SystemClock()
         log = Log(sys.stderr, clock, format_=asked.log_format)
-        connection = connect(asked.remote, first.configuration, first.context, os.environ)
+        connection = self._connect()
         told: list[Controller] = []
         notifier = Notifier(
             endpoints(first.configuration.notify, os.environ, insecure=asked.remote.insecure),
@@ -227,7 +228,7 @@ class _Watching:
             first.configuration.contract,
             sensitivity=first.configuration.sensitivity,
             on_request=lambda one: told[0].metrics.requested(one.operation, one.code, one.seconds),
-            percent_for_writes=10,
+            percent_for_writes=PERCENT_FOR_WRITES,
         )
         token = os.environ.get(_ADMIN_TOKEN)
         outfit = Outfit(
@@ -240,7 +241,7 @@ class _Watching:
             deploy=asked.deploy,
             read_token=self._read_token,
             apply_again=asked.apply_again,
-            about=self._about,
+            about=partial(self._about, connection),
             log=log,
             notifier=notifier,
             clock=clock,
@@ -275,13 +276,16 @@ class _Watching:
         log.info("stopped")
         return ExitCode.DONE
 
-    def _about(self, declared: Declared) -> RunInfo:
+    def _connect(self) -> Connection:
+        return connect(self.asked.remote, self.first.configuration, self.first.context, os.environ)
+
+    def _about(self, connection: Connection, declared: Declared) -> RunInfo:
         """Say what the plans of a load are made from."""
         asked, manifests = self.asked, declared.manifests
         return RunInfo(
             octosync_version=__version__,
             timestamp=declared.loaded_at or datetime.now(UTC),
-            control_plane=control_plane(self._connect(), declared.context, None),
+            control_plane=control_plane(connection, declared.context, None),
             invocation=asked.invocation,
             manifests=ManifestSet(
                 digest=manifests.digest,
@@ -289,14 +293,14 @@ class _Watching:
                 apps=len(manifests.state.apps),
                 git=GitRevision(revision=declared.revision, dirty=False) if declared.revision else None,
             ),
-            requests_per_minute=self.requests_per_minute,
+            requests_per_minute=connection.requests_per_minute,
             typed=("octosync", "plan", *asked.invocation.arguments(), *asked.typed_again),
             typed_to_look=asked.typed_again,
         )
 
     def _read_token(self) -> tuple[Secret, str]:
         """Read the key again. Raises `ConfigError` where that is not possible, or there is none."""
-        connection = connect(self.asked.remote, self.first.configuration, self.first.context, os.environ)
+        connection = self._connect()
         if connection.token is None:
             raise ConfigError("no-credential", f"there is no API key for {connection.url}")
         return connection.token, connection.token_source

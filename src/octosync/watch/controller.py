@@ -31,7 +31,12 @@ class Controller:
         self.stop = asyncio.Event()
         self.metrics = Metrics(self._standing)
         hooks = Hooks(
-            carry_out=self._carry_out, begun=self._begun, ended=self._ended, heard=self._heard, closed=self._closed, opened=self._opened
+            carry_out=self._carry_out,
+            begun=self._begun,
+            ended=self._ended,
+            heard=self._heard,
+            closed=self._closed,
+            opened=self._opened,
         )
         self._parts = assemble(outfit, self.metrics, self.stop, hooks)
         self.desk = Desk(
@@ -89,6 +94,7 @@ class Controller:
             parts.log.info("full_read", apps=parts.full_reads.total, seconds=_seconds(parts.full_reads.took))
             if not any(parts.board.in_state(AppState.UNREAD, AppState.FAILING)):
                 parts.memory.now_whole()
+            parts.memory.prune()
 
         await parts.full_reads.run(lambda: parts.intent.slugs, begin, ended)
 

@@ -6,14 +6,14 @@ Each fact is written before it counts, so that a controller that is killed knows
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from octosync.model import Address, App, Hold, Sensitivity, State, Suspended
 from octosync.plan import Action, Blocked, ControlPlane, Plan, Tally
 from octosync.plan.base import Base
-from octosync.state import Sealed, WatchState
+from octosync.state import KEPT_FOR, Sealed, WatchState
 from octosync.watch.clock import Clock
 
 # An object that was healed so often in so long, and is changed back again, is contested.
@@ -31,15 +31,43 @@ class Memory:
     plane: ControlPlane
     clock: Clock
     sensitivity: Sensitivity = field(default_factory=Sensitivity)
+    _tree: State = field(default_factory=State)
     _base: dict[str, App] = field(default_factory=dict)
+    _contested: set[Address] = field(default_factory=set)
+    _pruned_at: datetime | None = None
     _heals: dict[Address, tuple[datetime, ...]] = field(default_factory=dict)
     _first_seen: dict[str, dict[Address, tuple[str | Sealed, datetime]]] = field(default_factory=dict)
 
     def recall(self, tree: State) -> None:
-        """Read the state file; sealed values that are still the same in the tree come from there."""
+        """Read the state file; sealed values that are still the same in the tree come from there.
+
+        Where no org is configured, it is the one that is remembered of this URL, if it is only one.
+        """
+        self._tree = tree
+        known = [one for one in self.state.planes() if one.url == self.plane.url]
+        if self.plane.org_id is None and len(known) == 1:
+            self.plane = replace(self.plane, org_id=known[0].org_id)
         self._base = dict(self.state.base(self.plane, tree, self.sensitivity))
         self._heals = dict(self.state.heals(self.plane, self.clock.now() - _HEALS_WITHIN))
+        self._contested = set(self.state.contested(self.plane))
         self._first_seen = {slug: dict(drift) for slug, drift in self.state.drift(self.plane).items()}
+
+    def is_of(self, org: str | None) -> bool:
+        """Say whether all of this is about the org that answers name; where no org is known yet, it is from now on."""
+        if org is None or org == self.plane.org_id:
+            return True
+        if self.plane.org_id is not None:
+            return False
+        self.plane = replace(self.plane, org_id=org)
+        self.recall(self._tree)
+        return True
+
+    def prune(self) -> None:
+        """Forget what is too old to be asked for, once a day."""
+        now = self.clock.now()
+        if self._pruned_at is None or now - self._pruned_at >= timedelta(days=1):
+            self._pruned_at = now
+            self.state.prune(now - KEPT_FOR)
 
     # -- the base
 
@@ -105,17 +133,26 @@ class Memory:
         """How often an object was changed back lately."""
         return len(self._recent(address))
 
+    def contest(self, drifted: Iterable[Address]) -> frozenset[Address]:
+        """Take note of drift of what was healed too often: it is contested; return what is news of it."""
+        found = {at for at in drifted if at not in self._contested and self.heals(at) >= HEALS_TO_CONTEST}
+        for address in sorted(found):
+            self.state.contest(self.plane, address, self.clock.now())
+        self._contested |= found
+        return frozenset(found)
+
     def contested(self, slugs: Collection[str]) -> frozenset[Address]:
         """Return the objects of apps that are changed back no more."""
-        return frozenset(at for at in self._heals if at.app in slugs and self.heals(at) >= HEALS_TO_CONTEST)
+        return frozenset(at for at in self._contested if at.app in slugs)
 
     def forget_heals(self, slug: str) -> None:
         """Begin to count anew: an app's manifest changed, or somebody asked for a turn of it."""
-        mine = [at for at in self._heals if at.app == slug]
+        mine = {at for at in (*self._heals, *self._contested) if at.app == slug}
         if mine:
             self.state.forget_heals(self.plane, slug)
+            self._contested -= mine
             for at in mine:
-                del self._heals[at]
+                self._heals.pop(at, None)
 
     def _recent(self, address: Address) -> tuple[datetime, ...]:
         since = self.clock.now() - _HEALS_WITHIN

@@ -131,6 +131,15 @@ class Turns:
             for problem in turn.plan.errors.values():
                 self.gate.met(problem)
             return Ended(apps=apps, fate=Fate.AGAIN, left=turn.plan, errors=turn.plan.errors)
+        if not self.memory.is_of(turn.seen.org_id):
+            wrong = RemoteError(
+                "wrong-org",
+                f"the control plane answers for org {turn.seen.org_id}, and what is remembered is that of "
+                f"{self.memory.plane.org_id}",
+                hints=("Use a key of that org, or give this org a state file of its own: --state FILE.",),
+            )
+            self.gate.met(wrong)
+            return Ended(apps=apps, fate=Fate.AGAIN, errors=dict.fromkeys(apps, wrong))
         self.gate.worked()
         return await self._go_on(scope, turn, force)
 
@@ -165,9 +174,11 @@ class Turns:
         )
         self.checks.learn(turn.seen, now)
         anew = self.memory.changed_since(_prints(turn.plan))
-        if not anew:
+        contested = self.memory.contest(turn.plan.drifted)
+        if not anew and not contested:
             return turn
         first_seen = {at: seen for at, seen in (holding.first_seen or {}).items() if at not in anew}
+        holding = replace(holding, first_seen=first_seen, never=self.memory.contested(scope.apps))
         plan = make_plan(
             scope.tree,
             turn.seen,
@@ -175,7 +186,7 @@ class Turns:
             now=now,
             deploy=force.deploy,
             base=scope.base,
-            hold=replace(holding, first_seen=first_seen),
+            hold=holding,
         )
         return replace(turn, plan=replace(plan, requests_used=turn.plan.requests_used))
 
