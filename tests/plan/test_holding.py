@@ -245,3 +245,35 @@ def test_an_archive_that_nobody_remembers_differs() -> None:
     tree = desired_app("a", archived=True, targets=[])
     made = plan(Holding(span=SPAN, first_seen={}), tree=tree, base=None, live=live_app("a"))
     assert [(one.verb.value, one.reason) for one in made.actions] == [("archive", Reason.DIFFERS)]
+
+
+# -- an app that is not there at all
+
+
+@pytest.mark.parametrize(
+    ("hold", "until"),
+    [
+        (Holding(span=None), None),
+        (Holding(span=SPAN, first_seen={}, never=[Address.of_app("a")]), None),
+        (Holding(span=SPAN, first_seen={}, apps={"a": NOW + SPAN}), NOW + SPAN),
+    ],
+    ids=["never healed", "contested", "held by a person"],
+)
+def test_an_app_that_somebody_took_away_stays_so_where_that_was_asked_for(
+    hold: Holding, until: datetime | None
+) -> None:
+    """Neither it nor anything it had comes back, and what the manifests add to it waits for it."""
+    base = desired_app("a", targets=["ios:x"], slots={"chat": {}})
+    tree = desired_app("a", targets=["ios:x", "ios:y"], slots={"chat": {}})
+    made = plan_of(tree, (), base=Base(state=State.of(base)), hold=hold)
+    assert made.actions == ()
+    assert ends(made) == dict.fromkeys(["app/a", "app/a/target/ios:x", "app/a/slot/chat"], until)
+    assert {*made.drifted} == {one.action.address for one in made.held} <= made.fingerprints.keys()
+
+
+def test_an_app_that_somebody_took_away_comes_back_at_once_otherwise() -> None:
+    """However young that is, and with all it had: children are not held apart from it."""
+    for hold in (Holding(span=SPAN, first_seen={}), Holding(span=SPAN, first_seen={}, never=[SLOT])):
+        made = plan_of(DECLARED, (), base=Base(state=State.of(DECLARED)), hold=hold)
+        assert [str(one.address) for one in made.actions] == ["app/a", "app/a/target/ios:x", "app/a/slot/chat"]
+        assert (made.held, len(made.drifted)) == ((), 3)

@@ -358,3 +358,17 @@ def test_what_nobody_remembered_is_remembered_as_held_or_equal() -> None:
     assert [one.action.address for one in plan.held] == [SLOT]
     assert app == replace(tree, targets=())
     assert reasons(app, tree, live) == [("create ios:x", Reason.NEW), ("update chat", Reason.DRIFT)]
+
+
+def test_an_app_that_is_left_away_is_remembered_as_declared() -> None:
+    """Somebody took it away, and that is not undone: it stays drift, and what is new of it stays new."""
+    before, tree = desired_app("a", targets=["ios:x"]), desired_app("a", targets=["ios:x", "ios:y"])
+    plan = plan_of(tree, (), base=Base(state=State.of(before)), hold=Holding(span=None))
+    app = remembered(before, tree, plan, ())
+    assert app == before
+    again = plan_of(tree, (), base=Base(state=State.of(before)), hold=HEALED)
+    assert {str(one.address): one.reason for one in again.actions} == {
+        "app/a": Reason.DRIFT,
+        "app/a/target/ios:x": Reason.DRIFT,
+        "app/a/target/ios:y": Reason.NEW,
+    }

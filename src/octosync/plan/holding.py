@@ -53,7 +53,8 @@ def held_until(
 
     Of `presumed` apps it is not known that anybody changed what differs: it is held where a feed says so. Where the feed
     was not read back far enough to tell, and nothing else does, a change is held as if it had just been made. Both halves
-    of a move by hand are held as long as the longer one of them.
+    of a move by hand are held as long as the longer one of them. An app that is not there at all was never archived by
+    hand, since there is no way back from that: it is held whatever its age only where somebody asked for it.
     """
     if hold is None:
         return {}
@@ -61,8 +62,10 @@ def held_until(
     ends: dict[str, list[datetime | None]] = {}
     for address in sorted(drifted):
         known_drift = address.app not in presumed
-        changed_at = ages.of(address, known_drift=known_drift)
-        if address in hold.never or (hold.span is None and (known_drift or changed_at is not None)):
+        is_there = address.app in seen.state.apps
+        changed_at = ages.of(address, known_drift=known_drift) if is_there else None
+        is_contested = address in hold.never or (not is_there and Address.of_app(address.app) in hold.never)
+        if is_contested or (hold.span is None and (known_drift or changed_at is not None)):
             ends.setdefault(_unit(address), []).append(None)
             continue
         until = [hold.apps[address.app]] if address.app in hold.apps else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from octosync.contract import Contract
@@ -58,6 +58,7 @@ def make_plan(
     actions = (*changes, *capabilities.actions, *optimized.actions)
     shown = (*actions, *(one.action for one in held))
     everything = State.of(*{**compared.desired.apps, **desired.apps}.values())
+    fingerprints = _fingerprints(scope, capabilities, held)
     questions = Questions()
     if curiosity is not None:
         questions = questions_of(
@@ -89,8 +90,8 @@ def make_plan(
                 *capabilities.diagnostics,
             )
         ),
-        fingerprints=_fingerprints(scope, capabilities, held),
-        drifted=_drifted(compared, base, scope, held),
+        fingerprints=fingerprints,
+        drifted=_drifted(compared, base, fingerprints, held),
         live_counts=_live_counts(live.state),
         recommendations=optimized.recommendations,
         last_changes=last_changes(shown, live, compared.drifted),
@@ -116,9 +117,7 @@ def _compared(
     if base is None:
         return undisputed(desired), ()
     compared = resolve(desired, live, base, now=now, prune=prune)
-    # What an app had that is not there at all comes back with it, or not at all.
-    drifted = {address for address in compared.drifted if address.app in live.state.apps}
-    ends = held_until(drifted, live, now=now, hold=hold, presumed=base.presumed)
+    ends = held_until(compared.drifted, live, now=now, hold=hold, presumed=base.presumed)
     if not ends:
         return compared, ()
 
@@ -179,11 +178,12 @@ def _left_alone(
     )
 
 
-def _drifted(compared: Resolved, base: Base | None, scope: Scope, held: Iterable[Held]) -> tuple[Address, ...]:
+def _drifted(
+    compared: Resolved, base: Base | None, compared_with: Collection[Address], held: Iterable[Held]
+) -> tuple[Address, ...]:
     """Name what somebody changed; of what nobody remembers, that is known only of what is held."""
     presumed = base.presumed if base is not None else frozenset()
-    known = {one for one in compared.drifted if one.app in scope.proposals and one.app not in presumed}
-    known -= {one for proposal in scope.proposals.values() for one in proposal.unknown_targets}
+    known = {one for one in compared.drifted if one in compared_with and one.app not in presumed}
     return tuple(sorted(known | {one.action.address for one in held}))
 
 

@@ -64,8 +64,8 @@ class Sides:
         if self._is_behind():
             resolved.stale.add(tree.address)
             return None
-        if tree.declared and self._live is None:
-            self._create()
+        if tree.declared and self._live is None and not self._create():
+            return None
         planned = replace(
             tree,
             archived=self._archived(),
@@ -91,11 +91,12 @@ class Sides:
 
     # -- the app itself
 
-    def _create(self) -> None:
+    def _create(self) -> bool:
         before, judged = self._before, _Judged()
         existed = before is not None and before.declared and not before.archived
-        self._judge(self._tree.address, judged, Reason.DRIFT if existed else Reason.NEW)
+        does = self._judge(self._tree.address, judged, Reason.DRIFT if existed else Reason.NEW)
         self._say(self._tree.address, judged)
+        return does
 
     def _archived(self) -> bool:
         tree = self._tree
