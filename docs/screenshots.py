@@ -1,4 +1,12 @@
-"""`python -m docs.screenshots`: takes the pictures of the status page, in both schemes, from a standing that never was."""
+"""`python -m docs.screenshots`: takes the pictures of the status page, in both schemes, from a standing that never was.
+
+A document shows the one that its reader's own scheme asks for:
+
+    <picture>
+      <source media="(prefers-color-scheme: dark)" srcset="images/status-dark.png">
+      <img alt="The status page: 11 apps in sync, one blocked, one held" src="images/status-light.png" width="820">
+    </picture>
+"""
 
 from __future__ import annotations
 

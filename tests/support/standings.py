@@ -80,7 +80,7 @@ def held_plan(slug: str, *, until: datetime | None, capability: str = "vision", 
 
 def held_app(slug: str = "canary-demo", **more: Any) -> AppStanding:
     """Return an app whose drift is held: Ana changed its slot a moment ago."""
-    until = more.pop("until", soon(minutes=28))
+    until = more.pop("until", soon(minutes=28, seconds=30))
     drift = DriftStanding(
         address=Address.of_slot(slug, "vision"),
         first_seen=ago(seconds=75),

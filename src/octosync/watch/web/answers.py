@@ -27,7 +27,8 @@ def page_answer(request: Request, page: Page) -> Response:
     headers = {"ETag": page.etag, "Date": format_datetime(page.at.astimezone(UTC), usegmt=True)}
     tags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     if page.etag in tags:
-        return Response(status_code=304, headers=headers)
+        # With its type: a browser takes an answer without one for XML, and complains of an empty document.
+        return Response(status_code=304, headers=headers, media_type="text/html")
     return HTMLResponse(page.html, headers=headers)
 
 

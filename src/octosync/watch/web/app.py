@@ -20,7 +20,7 @@ from octosync.watch.web.assets import CACHED, asset_at
 from octosync.watch.web.commands import origin_of
 from octosync.watch.web.document import watch_document
 from octosync.watch.web.guarding import Guarding
-from octosync.watch.web.pages import app_page, apps_page, status_page
+from octosync.watch.web.pages import Asked, app_page, apps_page, status_page
 from octosync.watch.web.posts import POSTS, Post, answer_post
 from octosync.watch.web.sentences import stuck_words, unready_words
 
@@ -30,7 +30,7 @@ class Source:
     """What is served.
 
     `metrics` renders them, `metrics_type` is their content type. `admin_token` None turns the POSTs off. `local_only`: only
-    this machine is listened to, so only its own names are taken as host.
+    this machine is listened to, so only its own names are taken as host. `refresh_seconds` is how often an open page looks again.
     """
 
     control: Control
@@ -38,6 +38,7 @@ class Source:
     metrics_type: str
     admin_token: Secret | None = None
     local_only: bool = True
+    refresh_seconds: float = 5
 
 
 def create_app(source: Source) -> ASGIApp:
@@ -69,7 +70,7 @@ class _Pages:
 
     async def status(self, request: Request) -> Response:
         """Show how everything stands."""
-        return page_answer(request, status_page(self._source.control.standing(), origin=_origin(request)))
+        return page_answer(request, status_page(self._source.control.standing(), self._asked(request)))
 
     async def apps(self, request: Request) -> Response:
         """List the apps, all or those in a state."""
@@ -81,7 +82,7 @@ class _Pages:
             return refusal(
                 request, 400, "parameters-wrong", f"{wanted!r} is not a state", hints=(f"States are {states}.",)
             )
-        return page_answer(request, apps_page(self._source.control.standing(), origin=_origin(request), state=state))
+        return page_answer(request, apps_page(self._source.control.standing(), self._asked(request), state=state))
 
     async def app(self, request: Request) -> Response:
         """Show one app."""
@@ -90,7 +91,7 @@ class _Pages:
         if slug not in standing.apps:
             hint = "It may not be declared any more; /apps lists those that are."
             return refusal(request, 404, "app-not-declared", f"no app {slug!r} is known here", hints=(hint,))
-        return page_answer(request, app_page(standing, slug, origin=_origin(request)))
+        return page_answer(request, app_page(standing, self._asked(request), slug))
 
     async def document(self, request: Request) -> Response:
         """Say how everything stands, as JSON."""
@@ -121,6 +122,10 @@ class _Pages:
             return _not_found(request)
         return Response(found.body, headers={"Content-Type": found.content_type, "Cache-Control": CACHED})
 
+    def _asked(self, request: Request) -> Asked:
+        origin = origin_of(request.url.scheme, request.headers.get("host", ""))
+        return Asked(origin=origin, refresh_seconds=self._source.refresh_seconds)
+
     def post(self, post: Post) -> Callable[[Request], Awaitable[Response]]:
         """Return the endpoint of one POST."""
 
@@ -132,10 +137,6 @@ class _Pages:
 
 def _probe(why_not: str) -> Response:
     return PlainTextResponse(f"{why_not}\n" if why_not else "ok\n", 503 if why_not else 200)
-
-
-def _origin(request: Request) -> str:
-    return origin_of(request.url.scheme, request.headers.get("host", ""))
 
 
 def _not_found(request: Request) -> Response:

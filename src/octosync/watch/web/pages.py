@@ -48,9 +48,16 @@ from octosync.watch.web.views import (
     state_counts,
 )
 
-REFRESH_SECONDS: Final = 5  # between two looks of an open page
 _LISTED: Final = 100  # apps that the main page lists one by one
 _PLAIN: Final = Ink(colour=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How a page was asked for: the `origin` that commands name, and how often an open page looks again."""
+
+    origin: str
+    refresh_seconds: float = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +69,16 @@ class Page:
     at: datetime
 
 
-def status_page(standing: Standing, *, origin: str) -> Page:
+def status_page(standing: Standing, asked: Asked) -> Page:
     """Render how everything stands."""
     rest = [app for app in standing.apps.values() if app.state is not AppState.IN_SYNC]
     few = list(standing.apps.values()) if len(standing.apps) <= _LISTED else rest
     return _page(
         "status.html",
         standing,
+        asked,
         title(standing),
-        origin=origin,
-        matters=matters(standing, standing.apps.values(), origin=origin),
+        matters=matters(standing, standing.apps.values(), origin=asked.origin),
         canaries=canary_views(standing.apps.values()),
         remarks=remark_lines(standing),
         runs=run_views(standing.runs),
@@ -80,32 +87,26 @@ def status_page(standing: Standing, *, origin: str) -> Page:
     )
 
 
-def apps_page(standing: Standing, *, origin: str, state: AppState | None) -> Page:
+def apps_page(standing: Standing, asked: Asked, *, state: AppState | None) -> Page:
     """Render the list of all apps, or of those in a state."""
     apps = [app for app in standing.apps.values() if state is None or app.state is state]
     heading = "Apps" if state is None else f"Apps {STATE_WORDS[state]}"
     return _page(
-        "apps.html",
-        standing,
-        heading,
-        origin=origin,
-        rows=list_rows(apps),
-        state=state,
-        by_state=state_counts(standing),
+        "apps.html", standing, asked, heading, rows=list_rows(apps), state=state, by_state=state_counts(standing)
     )
 
 
-def app_page(standing: Standing, slug: str, *, origin: str) -> Page:
+def app_page(standing: Standing, asked: Asked, slug: str) -> Page:
     """Render one app, with the same diff that the plan shows. Raises `KeyError` for one that there is not."""
     app = standing.apps[slug]
     return _page(
         "app.html",
         standing,
+        asked,
         f"{app.slug}: {STATE_WORDS[app.state]}",
-        origin=origin,
         app=app,
         view=app_view(app, standing),
-        matters=matters(standing, [app], origin=origin),
+        matters=matters(standing, [app], origin=asked.origin),
         canaries=canary_views([app]),
         runs=run_views(tuple(run for run in standing.runs if slug in run.apps)),
     )
@@ -116,10 +117,12 @@ def error_page(status: str, message: str, hints: tuple[str, ...]) -> str:
     return _environment().get_template("error.html").render(status=status, message=message, hints=hints)
 
 
-def _page(template: str, standing: Standing, heading: str, **more: Any) -> Page:  # noqa: ANN401 — what its template names
+def _page(template: str, standing: Standing, asked: Asked, heading: str, **more: Any) -> Page:  # noqa: ANN401 — what its template names
     words, read_at = read_parts(standing)
     shared = {
         "standing": standing,
+        "origin": asked.origin,
+        "refresh_seconds": asked.refresh_seconds,
         "alarms": tuple(alarms(standing)),
         "counts": counts_words(standing),
         "read_words": words,
@@ -178,7 +181,6 @@ _WORDS: Final[Mapping[str, object]] = {
     "STATE_MEANINGS": STATE_MEANINGS,
     "STATUS_WORDS": STATUS_WORDS,
     "TOKEN_VARIABLE": TOKEN_VARIABLE,
-    "REFRESH_SECONDS": REFRESH_SECONDS,
     "asset_url": asset_url,
     "app_url": lambda slug: f"/apps/{quote(slug, safe='')}",
     "name": lambda text: quote(text, safe=""),  # for ids, which have no spaces

@@ -31,7 +31,7 @@
   // The server writes times in UTC; beside them stands how far away that is, and what it is here on pointing at it.
   function decorate(root) {
     for (const span of root.querySelectorAll(".ago")) {
-      const words = away(Date.parse(span.dataset.at));
+      const words = ` (${away(Date.parse(span.dataset.at))})`;
       if (span.textContent !== words) span.textContent = words;
     }
     for (const time of root.querySelectorAll("time")) {
@@ -149,7 +149,8 @@
     request.timeout = patience;
     request.setRequestHeader("If-None-Match", tag);
     request.addEventListener("loadend", () => {
-      const { status, response } = request;
+      const { status } = request;
+      const response = status === 200 ? request.response : null;
       const [newTag, date] = ["ETag", "Date"].map((name) => request.getResponseHeader(name));
       request = null;
       if (status !== 200 && status !== 304) {

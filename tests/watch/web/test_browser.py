@@ -1,0 +1,284 @@
+"""The pages in a real browser: what people see, what changes by itself, what the keyboard reaches, and what never runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver import ActionChains, Chrome, Keys
+from selenium.webdriver.common.by import By
+from tests.support.browsing import Scheme, await_that, browsing, complaints, needs_chromium, prefer, scripting
+from tests.support.serving import served
+from tests.support.standings import (
+    Noting,
+    a_run,
+    bad_manifests,
+    blocked_app,
+    busy_standing,
+    held_app,
+    quiet_app,
+    standing_of,
+    suspended,
+)
+
+from octosync.watch.standing import AppStanding, AppState, Standing
+
+pytestmark = needs_chromium
+
+Opened = Callable[..., tuple[Chrome, Noting]]
+_EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    with browsing(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
+
+
+@pytest.fixture
+def opened(chromium: Chrome) -> Iterator[Opened]:
+    """Return what serves a standing and opens one of its pages; afterwards nothing of it stays in the browser."""
+    with ExitStack() as stack:
+
+        def open_(standing: Standing, path: str = "/", *, refresh_seconds: float = 60) -> tuple[Chrome, Noting]:
+            control = Noting(said=standing)
+            url = stack.enter_context(served(control, refresh_seconds=refresh_seconds))
+            chromium.get(f"{url}{path}")
+            return chromium, control
+
+        complaints(chromium)
+        yield open_
+        scripting(chromium, on=True)
+        prefer(chromium, "light")
+        chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        chromium.get("about:blank")
+
+
+def text_of(driver: Chrome, css: str) -> str:
+    """Return what an element shows."""
+    return driver.find_element(By.CSS_SELECTOR, css).text
+
+
+def press(driver: Chrome, *keys: str) -> None:
+    """Press keys, wherever the focus is."""
+    for key in keys:
+        ActionChains(driver).send_keys(key).perform()
+
+
+def focused(driver: Chrome) -> Any:
+    """Return the element that has the focus."""
+    return driver.switch_to.active_element
+
+
+def test_drift_and_its_author_are_seen(opened: Opened) -> None:
+    """Who changed what, when, and until when it stays, without a complaint of the browser."""
+    driver, _ = opened(busy_standing())
+    card = text_of(driver, "#drift-canary-demo")
+    assert "held" in card
+    assert "ana@example.com changed it at 14:01 UTC (2 min. ago)." in card
+    assert "It is changed back at 14:31 UTC (in 28 min.)." in card
+    assert "cloud_only → local_only" in card
+    assert driver.title.startswith("1 blocked, 1 contested, 2 held, 1 failing")
+    assert complaints(driver) == []
+
+
+def test_the_page_keeps_itself_true_without_a_reload(opened: Opened) -> None:
+    """What changes on the server changes on the page; what a person does meanwhile stays as it is."""
+    standing = standing_of(
+        held_app(),
+        blocked_app(),
+        *(quiet_app(f"app-{n:02}") for n in range(40)),
+        runs=(a_run(1), a_run(2)),
+    )
+    driver, control = opened(standing, refresh_seconds=0.05)
+    driver.execute_script("window.same = true")
+    driver.find_element(By.CSS_SELECTOR, "details.run > summary").click()
+    driver.find_element(By.ID, "filter").send_keys("app-1")
+    link = driver.find_element(By.CSS_SELECTOR, "#app-app-15 a")
+    driver.execute_script("arguments[0].focus(); window.scrollTo(0, document.body.scrollHeight)", link)
+    scrolled = driver.execute_script("return window.scrollY")
+    assert scrolled > 0
+
+    more = replace(standing.apps["app-15"], state=AppState.IN_SYNC, error="it has changed")
+    apps = {slug: app for slug, app in standing.apps.items() if slug != "search-old"}
+    control.said = replace(standing, apps={**apps, "app-15": more}, runs=(a_run(0), *standing.runs))
+
+    await_that(lambda: "it has changed" in text_of(driver, "#app-app-15"))
+    assert driver.execute_script("return window.same") is True
+    assert driver.title.startswith("1 held ·")
+    assert text_of(driver, "#state") == "40 apps in sync, 1 held"
+    assert not driver.find_elements(By.CSS_SELECTOR, ".card.blocked")
+    assert focused(driver) == link
+    assert driver.execute_script("return document.querySelectorAll('details.run').length") == 3
+    # What was opened is still open, though another one stands before it now.
+    opened_runs = "return [...document.querySelectorAll('details.run')].map((run) => run.open)"
+    assert driver.execute_script(opened_runs) == [False, True, False]
+    assert driver.find_element(By.ID, "filter").get_attribute("value") == "app-1"
+    assert driver.find_element(By.ID, "app-app-15").is_displayed()
+    assert not driver.find_element(By.ID, "app-app-25").is_displayed()
+    assert complaints(driver) == []
+
+
+def test_nothing_is_touched_as_long_as_nothing_changes(opened: Opened) -> None:
+    """Looks that find the same leave every element alone, so that nothing is read out again."""
+    driver, control = opened(busy_standing(), refresh_seconds=0.05)
+    driver.execute_script(
+        "window.changes = 0;"
+        "new MutationObserver((all) => { window.changes += all.filter(one => !one.target.closest('.ago')).length; })"
+        ".observe(document.getElementById('main'), {subtree: true, childList: true, attributes: true})"
+    )
+    before = text_of(driver, "#as-of")
+    control.said = replace(control.said, now=control.said.now.replace(second=41))
+    await_that(lambda: text_of(driver, "#as-of") not in {before, "14:03:20 UTC"})
+    assert driver.execute_script("return window.changes") == 0
+    assert len(driver.find_elements(By.CSS_SELECTOR, "main [role=status], main [aria-live]")) == 1
+
+
+def test_a_lost_connection_is_said_and_found_again(chromium: Chrome) -> None:
+    """When the controller is gone the page says since when, and goes on by itself when it is back."""
+    control = Noting(said=standing_of(quiet_app("one")))
+    with served(control, refresh_seconds=0.05) as url:
+        chromium.get(url)
+        assert not chromium.find_element(By.ID, "connection").is_displayed()
+    banner = chromium.find_element(By.ID, "connection")
+    await_that(banner.is_displayed)
+    assert banner.text.startswith("Connection lost since ")
+    assert "What you see is as of 14:03" in banner.text
+    control.said = standing_of(held_app())
+    with served(control, port=int(url.rpartition(":")[2]), refresh_seconds=0.05):
+        await_that(lambda: not banner.is_displayed())
+        assert text_of(chromium, "#state") == "1 app held"
+    chromium.get("about:blank")
+    complaints(chromium)  # of connections that were refused, as they were to be
+
+
+def test_the_keyboard_alone_is_enough(opened: Opened) -> None:
+    """Every link and control is reached by Tab, shows that it has the focus, and works with Enter."""
+    driver, _ = opened(standing_of(held_app(), quiet_app("one"), runs=(a_run(1),)))
+    press(driver, Keys.TAB)
+    assert focused(driver).text == "Skip to the content"
+    assert focused(driver).is_displayed()
+    press(driver, Keys.ENTER)
+    assert driver.execute_script("return document.activeElement.id") == "main"
+
+    reached = []
+    for _ in range(12):
+        press(driver, Keys.TAB)
+        name = driver.execute_script("return document.activeElement.id || document.activeElement.innerText")
+        if driver.execute_script("return document.activeElement === document.body"):
+            break
+        reached.append(name.split("\n")[0])
+        outline = driver.execute_script("return getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid", name
+    assert reached[0] == "canary-demo"
+    assert any("1 failed" in name for name in reached)
+    assert "filter" in reached
+    assert "1 app in sync" in reached
+    assert reached[-2:] == ["JSON", "metrics"]
+
+    summary = driver.find_element(By.CSS_SELECTOR, "details.run > summary")
+    driver.execute_script("arguments[0].focus()", summary)
+    press(driver, Keys.ENTER)
+    assert driver.find_element(By.CSS_SELECTOR, "details.run .outcomes").is_displayed()
+    driver.execute_script("document.querySelector('.card a').focus()")
+    press(driver, Keys.ENTER)
+    await_that(lambda: driver.current_url.endswith("/apps/canary-demo"))
+    assert text_of(driver, "h1") == "canary-demo"
+
+
+def test_the_filter_finds_apps_by_what_is_typed(opened: Opened) -> None:
+    """Typing leaves the apps that fit, those in sync opened with them."""
+    driver, _ = opened(standing_of(held_app(), quiet_app("one"), quiet_app("two")))
+    driver.find_element(By.ID, "filter").send_keys("TW")
+    shown = [item.text for item in driver.find_elements(By.CSS_SELECTOR, ".apps li") if item.is_displayed()]
+    assert shown == ["two\nin sync"]
+
+
+def test_without_javascript_everything_is_there(opened: Opened, chromium: Chrome) -> None:
+    """The whole page is the server's: apps, runs and diffs are read and opened without a script."""
+    scripting(chromium, on=False)
+    driver, _ = opened(busy_standing())
+    assert "ana@example.com changed it at 14:01 UTC." in text_of(driver, "#drift-canary-demo")
+    assert not driver.find_element(By.CSS_SELECTOR, ".filter").is_displayed(), "it would do nothing"
+    driver.find_element(By.CSS_SELECTOR, "#steady > summary").click()
+    assert driver.find_element(By.ID, "app-billing").is_displayed()
+    driver.find_element(By.CSS_SELECTOR, "#drift-canary-demo a").click()
+    await_that(lambda: driver.current_url.endswith("/apps/canary-demo"))
+    assert "cloud_only → local_only" in text_of(driver, "#plan-section")
+
+
+def test_an_app_named_like_a_script_does_nothing(opened: Opened) -> None:
+    """Markup in names is letters: on the page, after it has kept itself true, and on the app's own page."""
+    evil = held_app(_EVIL, actor=_EVIL, error=_EVIL, state=AppState.FAILING)
+    driver, control = opened(standing_of(evil), refresh_seconds=0.05)
+    assert _EVIL in text_of(driver, ".card.failing")
+    again = replace(control.said, outage=_EVIL, apps={**control.said.apps, _EVIL + "2": held_app(_EVIL + "2")})
+    control.said = again
+    await_that(lambda: len(driver.find_elements(By.CSS_SELECTOR, ".card.held")) == 2)
+    driver.find_element(By.CSS_SELECTOR, ".card.failing a").click()
+    await_that(lambda: text_of(driver, "h1") == _EVIL)
+    assert driver.execute_script("return document.querySelectorAll('main script, main img').length") == 0
+    assert complaints(driver) == [], "nothing was run, and nothing had to be kept from running"
+
+
+def test_what_a_page_could_be_made_to_run_is_not_run(opened: Opened) -> None:
+    """Even markup that got into the page would run no script, and no text becomes markup."""
+    driver, _ = opened(standing_of(quiet_app("one")))
+    refused = driver.execute_script(
+        "try { document.body.innerHTML = '<b>x</b>'; return 'taken'; } catch (error) { return error.name; }"
+    )
+    assert refused == "TypeError"
+    driver.execute_script(
+        "const script = document.createElement('script');"
+        "try { script.textContent = 'window.ran = true'; } catch { }"
+        "script.append('window.ran = true'); document.body.append(script);"
+    )
+    assert driver.execute_script("return window.ran") is None
+    complaints(driver)  # of just that
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/", "/apps", "/apps/canary-demo", "/apps/search-old", "/nope"])
+def test_pages_are_accessible_in_both_schemes(opened: Opened, scheme: Scheme, path: str) -> None:
+    """axe-core finds nothing: contrast, names, landmarks, order of headings, with everything opened that can be."""
+    standing = suspended(bad_manifests(replace(busy_standing(), outage="no connection", feed_off="404")))
+    driver, _ = opened(standing, path)
+    prefer(driver, scheme)
+    driver.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
+    axe = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    driver.execute_script(axe)
+    found = driver.execute_async_script(
+        "const done = arguments[arguments.length - 1];"
+        "axe.run().then((all) => done(all), (error) => done({violations: [String(error)], passes: []}))"
+    )
+    told = [
+        (one["id"], [node["html"] for node in one["nodes"]]) if isinstance(one, dict) else one
+        for one in found["violations"]
+    ]
+    assert told == []
+    assert "color-contrast" in {one["id"] for one in found["passes"]}
+
+
+@pytest.mark.parametrize("path", ["/", "/apps", "/apps/canary-demo", "/apps/search-old"])
+def test_a_phone_scrolls_down_only(opened: Opened, path: str) -> None:
+    """On a narrow screen nothing stands out to the side, however long names are."""
+    long = AppStanding(slug="x" * 120, state=AppState.FAILING, error="y" * 300)
+    standing = bad_manifests(busy_standing())
+    driver, _ = opened(replace(standing, apps={**standing.apps, long.slug: long}), path)
+    metrics = {"width": 340, "height": 700, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    assert driver.execute_script("return document.documentElement.clientWidth") == 340
+    driver.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
+    assert driver.execute_script("return document.documentElement.scrollWidth") == 340
+
+
+def test_pictures_of_the_documents_are_small() -> None:
+    """The status page's pictures are there, in both schemes, below 150 kB."""
+    folder = Path(__file__).parents[3] / "docs" / "images"
+    for scheme in ("light", "dark"):
+        assert 10_000 < (folder / f"status-{scheme}.png").stat().st_size < 150_000
