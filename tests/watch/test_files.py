@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
@@ -259,6 +261,57 @@ async def test_without_notices_files_are_looked_at_and_it_is_said_once(apps: Pat
             assert await news.next() == MANIFESTS
         assert len(news.warnings) == 1
         assert "limit reached" in news.warnings[0]
+
+
+_WATCHES = """
+import asyncio, contextlib, sys
+from pathlib import Path
+from octosync.watch.clock import SystemClock
+from octosync.watch.files import changes
+from octosync.watch.fingerprint import Watched, look
+
+async def main(folder):
+    watched = Watched(paths=(folder,))
+    seen, stop, warnings = look(watched).fingerprint, asyncio.Event(), []
+    Path(folder, "a.yaml").write_text("a: 2")
+    yielded = changes(lambda: watched, stop=stop, clock=SystemClock(), warn=warnings.append, since=seen)
+    async with contextlib.aclosing(yielded):
+        async for changed in yielded:
+            print([one.value for one in changed], len(warnings), *warnings)
+            stop.set()
+
+asyncio.run(main(sys.argv[1]))
+"""
+_LIMITS = ("max_inotify_watches", "max_inotify_instances")
+
+
+def _limited(limit: str, *command: str) -> list[str]:
+    """Return a command that runs in a namespace of its own, in which nothing more of a kind is allowed."""
+    return ["unshare", "-Ur", "sh", "-c", f'echo 0 > /proc/sys/user/{limit} && exec "$@"', "sh", *command]
+
+
+def _can_be_limited() -> bool:
+    try:
+        return all(
+            subprocess.run(_limited(one, "true"), capture_output=True, check=False).returncode == 0 for one in _LIMITS
+        )
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not _can_be_limited(), reason="no user namespaces here")
+@pytest.mark.parametrize("limit", _LIMITS)
+def test_at_the_systems_limits(apps: Path, limit: str) -> None:
+    """Where the system's limits for listening are reached, changes are told all the same, and one warning names the limits."""
+    ran = subprocess.run(
+        _limited(limit, sys.executable, "-c", _WATCHES, str(apps)),
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.stdout.startswith("['manifests'] 1 the system gives no notice of changed files (")
+    assert "fs.inotify.max_user_watches" in ran.stdout
 
 
 def _open() -> int:

@@ -103,7 +103,7 @@ class _Ear:
         if self.hears and places == self._places:
             return False
         await self.close()
-        if self._is_deaf:
+        if self._is_deaf or not places:
             return False
         self._places = places
         self._stop = asyncio.Event()
@@ -134,7 +134,6 @@ class _Ear:
                 step=_STEP,
                 stop_event=stop,
                 recursive=False,
-                ignore_permission_denied=True,
             )
             async with aclosing(batches):
                 async for batch in batches:
@@ -142,15 +141,17 @@ class _Ear:
                     if any(change is not Change.modified for change, _ in batch):
                         # A directory may have been made anew under its old name, and would not be listened to.
                         return
-        except FileNotFoundError:
-            return  # a place is gone already: the next look has others
+        except (FileNotFoundError, PermissionError):
+            return  # a place is gone already, or closed: the next look has others
         except (OSError, RuntimeError) as error:
             self._go_deaf(error)
 
     def _go_deaf(self, error: Exception) -> None:
         if not self._is_deaf:
+            why = str(error).partition(" about [")[0].rstrip(".")
             self._warn(
-                f"The system gives no notice of changed files ({error}): they are looked at twice a second instead."
+                f"the system gives no notice of changed files ({why}), so they are looked at twice a second instead; "
+                "more is allowed by fs.inotify.max_user_watches and fs.inotify.max_user_instances"
             )
         self._is_deaf = True
         self.heard.set()

@@ -97,7 +97,9 @@ def look(watched: Watched) -> Sight:
         names.setdefault(directory, set()).add(name)
     walked = manifests.walked | tokens.walked
     places = {
-        directory: Place(frozenset(names.get(directory, ())), directory in walked) for directory in {*names, *walked}
+        directory: Place(frozenset(names.get(directory, ())), directory in walked)
+        for directory in {*names, *walked}
+        if os.access(directory, os.R_OK)
     }
     return Sight(Fingerprint(manifests.stamps, tokens.stamps), places)
 
@@ -114,6 +116,7 @@ class _Look:
         self.names: set[tuple[str, str]] = set()
         self._done: set[tuple[str, _Counts]] = set()
         self._plain: set[str] = set()  # real directories
+        self._links: dict[str, tuple[str, ...] | None] = {}
 
     def take(self, path: str, counts: _Counts) -> None:
         """Take a path: the file that it is, or all files below it that count, or that there is nothing."""
@@ -175,29 +178,31 @@ class _Look:
             if name == "..":
                 here = str(Path(here).parent)
                 continue
-            below = f"{here}/{name}" if here != "/" else f"/{name}"
-            if not waiting:
-                self.names.add((here, name))
-            if below in self._plain:
+            below = f"{here.rstrip('/')}/{name}"
+            if below in self._plain and waiting:
                 here = below
                 continue
-            try:
-                target = PurePosixPath(Path(below).readlink()) if Path(below).is_symlink() else None
-            except (OSError, ValueError):
-                target = None
-            if target is not None:
-                self.names.add((here, name))
-                links += 1
-                if links > _MOST_LINKS:
-                    return
-                waiting.extendleft(reversed(target.parts[1:] if target.is_absolute() else target.parts))
-                here = "/" if target.is_absolute() else here
-            elif Path(below).is_dir():
+            target = self._target(below)
+            if target is None and waiting and Path(below).is_dir():
                 self._plain.add(below)
                 here = below
-            else:
-                self.names.add((here, name))
+                continue
+            self.names.add((here, name))
+            links += 1
+            if target is None or links > _MOST_LINKS:
                 return
+            absolute = target[:1] == ("/",)
+            waiting.extendleft(reversed(target[1:] if absolute else target))
+            here = "/" if absolute else here
+
+    def _target(self, path: str) -> tuple[str, ...] | None:
+        """Return the parts of what a link points to; None for what is no link."""
+        if path not in self._links:
+            try:
+                self._links[path] = PurePosixPath(os.readlink(path)).parts  # noqa: PTH115 — every file of a mount is a link
+            except (OSError, ValueError):
+                self._links[path] = None
+        return self._links[path]
 
 
 def _stamp(found: os.stat_result) -> Stamp:
