@@ -13,6 +13,7 @@ COMMANDS = (
     "validate",
     "plan",
     "apply",
+    "watch",
     "accept",
     "status",
     "bootstrap",

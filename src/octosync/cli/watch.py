@@ -42,7 +42,7 @@ from octosync.model import Optimize, Secret
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil
 from octosync.plan import DeployPolicy, GitRevision, Invocation, ManifestSet, RunInfo
 from octosync.report import render_diagnostics
-from octosync.state import Journal
+from octosync.state import Journal, WatchState
 from octosync.watch.clock import SystemClock
 from octosync.watch.controller import Controller
 from octosync.watch.desired import Declared, Desired
@@ -53,6 +53,7 @@ from octosync.watch.notices import Sender
 from octosync.watch.notify import Notifier
 from octosync.watch.parts import Outfit
 from octosync.watch.settings import Heal, Settings
+from octosync.watch.told import ToldOf
 from octosync.watch.web.app import Source, create_app
 from octosync.watch.web.serving import is_loopback, listening, parse_listen, serving
 
@@ -213,15 +214,13 @@ class _Watching:
         log = Log(sys.stderr, clock, format_=asked.log_format)
         connection = self._connect()
         told: list[Controller] = []
+        plane = control_plane(connection, first.context, None)
         notifier = Notifier(
             endpoints(first.configuration.notify, os.environ, insecure=asked.remote.insecure),
-            Sender(
-                control_plane=control_plane(connection, first.context, None),
-                version=__version__,
-                external_url=asked.external_url,
-            ),
+            Sender(control_plane=plane, version=__version__, external_url=asked.external_url),
             clock=clock,
             log=log,
+            told=ToldOf(WatchState(self.journal), plane),
         )
         remote = Octomil(
             connection,
@@ -235,7 +234,7 @@ class _Watching:
             remote=remote,
             desired=Desired(self.gather, self.gather.watched, clock),
             journal=self.journal,
-            control_plane=control_plane(connection, first.context, None),
+            control_plane=plane,
             settings=asked.settings,
             policy=lambda declared: guard_policy(declared.configuration.guards, asked.guards),
             deploy=asked.deploy,

@@ -198,6 +198,7 @@ class Controller:
         if parts.intent.in_force.vanishing:
             self._spawn(self._look_again())
         parts.queue.drop(taken.gone)
+        parts.telling.gone(taken.gone)
         parts.changes.leave(taken.gone)
         parts.board.declare(parts.intent.in_force.tree, parts.intent.left, parts.intent.orphans)
         if is_first:

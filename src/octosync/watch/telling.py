@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -58,6 +58,11 @@ class Telling:
     def failed(self, now: datetime, error: OctosyncError) -> None:
         """Tell that something fails which is about no single app: the manifests, the key, the whole control plane."""
         self._notifier.tell(self._failed(now, error, None))
+
+    def gone(self, apps: Iterable[str]) -> None:
+        """Note that nothing is so of apps any more: they are not followed now."""
+        for slug in apps:
+            self._notifier.holds(slug, ())
 
     def mended(self) -> None:
         """Note that nothing of the kind is so any more: when it is again, that is news."""
