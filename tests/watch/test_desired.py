@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
 from tests.support.manifests import NOW, app, child
+from tests.support.repositories import Repo
 from tests.support.watching import LONG, MANIFESTS, Synced, relink, watching, write_over
 
 from octosync.errors import ConfigError
@@ -22,9 +24,10 @@ from octosync.watch.fingerprint import Watched, fingerprint
 
 @dataclass
 class _Times:
-    """A clock that is moved by hand; whoever waits waits one turn of the loop."""
+    """A clock that is moved by hand; whoever waits waits one turn of the loop. `meanwhile` is done in the first wait."""
 
     time: float = 0.0
+    meanwhile: Callable[[], object] = lambda: None
 
     def now(self) -> datetime:
         return NOW + timedelta(seconds=self.time)
@@ -34,6 +37,8 @@ class _Times:
 
     async def sleep(self, seconds: float) -> None:
         self.time += seconds
+        self.meanwhile()
+        self.meanwhile = lambda: None
         await asyncio.sleep(0)
 
 
@@ -217,6 +222,39 @@ def _one_commit(declared: Declared) -> set[str]:
     names = {str(one.fields["name"]) for one in declared.manifests.state}
     assert declared.fails or (len(names) == 1 and len(declared.manifests.state.apps) == 10)
     return names
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["repository", "linked work tree"])
+async def test_a_checkout_is_waited_for(tmp_path: Path, linked: bool) -> None:
+    """While git writes the files of a commit nothing is read, in a linked work tree as well."""
+    repo = Repo.init(tmp_path / "repo")
+    repo.write("apps/a.yaml", app("name: one", name="a"))
+    repo.commit()
+    tree = repo.root
+    if linked:
+        tree = tmp_path / "tree"
+        repo.git("worktree", "add", "--quiet", str(tree))
+    lock = Path(Repo(tree).git("rev-parse", "--absolute-git-dir")) / "index.lock"
+    scene = _Scene((tree / "apps",))
+    lock.touch()
+
+    def written() -> None:
+        (tree / "apps/a.yaml").write_text(app("name: two", name="a"))
+        lock.unlink()
+
+    scene.clock.meanwhile = written
+    found = (await scene.desired.load()).declared
+    assert found.manifests.state.apps["a"].fields == {"name": "two"}
+    assert scene.loads == 1
+
+
+async def test_a_lock_that_was_left_by_a_crash(tmp_path: Path) -> None:
+    """A lock that nobody holds any more delays loading, and does not prevent it."""
+    scene = _scene(tmp_path, a=app(name="a"))
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git/index.lock").touch()
+    assert _said(await scene.desired.load()) == (False, {"a"}, set())
+    assert scene.clock.time > 0
 
 
 async def test_manifests_that_never_rest_are_not_used(tmp_path: Path) -> None:

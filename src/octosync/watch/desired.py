@@ -13,6 +13,7 @@ from octosync.errors import OctosyncError
 from octosync.manifest import Cache, Configuration, Context, Manifests, vanished
 from octosync.model import Address, Diagnostic
 from octosync.plan.base import Base, changed_apps
+from octosync.watch.checkouts import is_checking_out
 from octosync.watch.clock import Clock
 from octosync.watch.fingerprint import Fingerprint, Watched, fingerprint
 
@@ -103,6 +104,10 @@ class Desired:
 
     async def _stable(self) -> Declared:
         """Load until nothing changed while it was done: never a mix of two commits."""
+        for _ in range(_MOST_ATTEMPTS):
+            if not await asyncio.to_thread(is_checking_out, self._watched):
+                break
+            await self._clock.sleep(_PAUSE)  # not for ever: a lock may be left over from a crash
         for _ in range(_MOST_ATTEMPTS):
             watched = self._watched
             before = await asyncio.to_thread(fingerprint, watched)

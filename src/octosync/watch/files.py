@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from watchfiles import Change, awatch
 
+from octosync.watch.checkouts import is_checking_out
 from octosync.watch.clock import Clock
 from octosync.watch.fingerprint import FileChange, Fingerprint, Place, Sight, Watched, look
 
@@ -76,7 +77,8 @@ async def _settled(sight: Sight, watched: Callable[[], Watched], stop: asyncio.E
     while not stop.is_set():
         await _first_of(stop.wait(), clock.sleep(_QUIET))
         before, sight = sight, await asyncio.to_thread(look, watched())
-        if sight.fingerprint == before.fingerprint or clock.monotonic() >= latest:
+        rests = sight.fingerprint == before.fingerprint and not await asyncio.to_thread(is_checking_out, watched())
+        if rests or clock.monotonic() >= latest:
             break
     return sight
 
