@@ -108,8 +108,8 @@ class FullReads:
             break
         if self._listing is not None:
             self.unmanaged = len(self._listing.value.keys() - set(apps))
-        self._left, self.total = set(apps), len(apps)
+        self.total = len(apps)
         self._ended.clear()
-        for slug in apps:
-            self._queue.add(slug, Priority.RESYNC)
+        # What backs off is tried again in its own time, and no full read waits for it.
+        self._left = {slug for slug in apps if self._queue.add(slug, Priority.RESYNC)}
         self.read(())

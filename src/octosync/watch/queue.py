@@ -35,6 +35,14 @@ class Work:
 Group = Callable[[str], Collection[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """When an app is added by itself, and whether it backs off until then."""
+
+    at: float
+    backs_off: bool
+
+
 class Queue:
     """`group` names the apps that have their turn together with one, itself included."""
 
@@ -42,38 +50,47 @@ class Queue:
         self._clock = clock
         self._group = group
         self._ready: dict[Priority, dict[str, float]] = {priority: {} for priority in Priority}
-        self._later: dict[str, tuple[float, Priority]] = {}
+        self._later: dict[str, _Later] = {}
         self._alarms: list[tuple[float, str]] = []
         self._busy: set[str] = set()
         self._stirred = asyncio.Event()
 
-    def add(self, slug: str, priority: Priority) -> None:
-        """Add an app, to be taken as soon as its turn comes; a re-read leaves one alone that backs off."""
-        if priority is Priority.RESYNC and (slug in self._later or slug in self._ready[Priority.CHANGED]):
-            return
+    def add(self, slug: str, priority: Priority) -> bool:
+        """Add an app, to be taken as soon as its turn comes; say whether it will be.
+
+        A re-read leaves one alone that backs off.
+        """
+        is_resync = priority is Priority.RESYNC
+        if is_resync and slug in self._ready[Priority.CHANGED]:
+            return True
+        if is_resync and slug in self._later and self._later[slug].backs_off:
+            return False
         self._later.pop(slug, None)
-        if priority is Priority.CHANGED:
+        if not is_resync:
             self._ready[Priority.RESYNC].pop(slug, None)
         self._ready[priority].setdefault(slug, self._clock.monotonic())
         self._stirred.set()
+        return True
 
     def add_later(self, slug: str, seconds: float) -> None:
         """Add an app as changed, in so many seconds at the latest; nothing where it is ready by now."""
+        self._put_later(slug, seconds, backs_off=False)
+
+    def put_off(self, slug: str, seconds: float) -> None:
+        """Have an app back off: no re-read takes it before that. What has changed meanwhile is not put off."""
+        self._ready[Priority.RESYNC].pop(slug, None)
+        self._later.pop(slug, None)
+        self._put_later(slug, seconds, backs_off=True)
+
+    def _put_later(self, slug: str, seconds: float, *, backs_off: bool) -> None:
         if any(slug in ready for ready in self._ready.values()):
             return
         at = self._clock.monotonic() + seconds
-        if slug in self._later and self._later[slug][0] <= at:
+        if slug in self._later and self._later[slug].at <= at:
             return
-        self._later[slug] = (at, Priority.CHANGED)
+        self._later[slug] = _Later(at, backs_off)
         heapq.heappush(self._alarms, (at, slug))
         self._stirred.set()
-
-    def put_off(self, slug: str, seconds: float) -> None:
-        """Have an app back off: it is not taken before that, unless it is added as changed."""
-        for ready in self._ready.values():
-            ready.pop(slug, None)
-        self._later.pop(slug, None)
-        self.add_later(slug, seconds)
 
     def drop(self, slugs: Iterable[str]) -> None:
         """Forget apps that nothing is to be done about any more."""
@@ -128,13 +145,13 @@ class Queue:
         now = self._clock.monotonic()
         while self._alarms and self._alarms[0][0] <= now:
             at, slug = heapq.heappop(self._alarms)
-            if slug in self._later and self._later[slug][0] == at:
+            if slug in self._later and self._later[slug].at == at:
                 del self._later[slug]
                 self._ready[Priority.CHANGED].setdefault(slug, now)
 
     async def _stir_or_alarm(self) -> None:
         while self._alarms and (
-            self._alarms[0][1] not in self._later or self._later[self._alarms[0][1]][0] != self._alarms[0][0]
+            self._alarms[0][1] not in self._later or self._later[self._alarms[0][1]].at != self._alarms[0][0]
         ):
             heapq.heappop(self._alarms)
         if self._alarms:
