@@ -372,3 +372,17 @@ def test_an_app_that_is_left_away_is_remembered_as_declared() -> None:
         "app/a/target/ios:x": Reason.DRIFT,
         "app/a/target/ios:y": Reason.NEW,
     }
+
+
+def test_what_nobody_remembered_and_is_held_stays_held_whatever_it_is() -> None:
+    """A foreign target in an owned list, and an archive: drift the next time, though others of the list failed to be removed."""
+    tree, live = desired_app("a", targets=[]), live_app("a", targets=["ios:x", "ios:y"])
+    young = Event(id="evt_1", app="a", actor="ana", resource=("target", "ios:x"), at=NOW - timedelta(minutes=1))
+    plan, app = after(None, tree, live, presumed=True, org_feed=(young,))
+    assert ([one.action.address.name for one in plan.held], len(plan.actions)) == (["ios:x"], 1)
+    assert ("delete ios:x", Reason.DRIFT) in reasons(app, tree, live)
+    tree = desired_app("a", archived=True)
+    whole = replace(young, resource=None)
+    plan, app = after(None, tree, live_app("a"), presumed=True, org_feed=(whole,))
+    assert [one.action.verb.value for one in plan.held] == ["archive"]
+    assert reasons(app, tree, live_app("a")) == [("archive a", Reason.DRIFT)]

@@ -55,9 +55,9 @@ def _with_what_needs_them(actions: Iterable[Action], keys: Iterable[ActionKey]) 
     for action in actions:
         for need in action.depends_on:
             needing.setdefault(need, []).append(action.key)
+        # A registration depends on its removal anyway; a removal is not made for nothing.
         if isinstance(action, RegisterTarget) and action.moves_from in leaving:
             needing[action.key].append(leaving[action.moves_from])
-            needing[leaving[action.moves_from]].append(action.key)
     found: set[ActionKey] = set()
     waiting = [key for key in keys if key in needing]
     while waiting:

@@ -73,12 +73,8 @@ class _Memory:
         fields = tree.fields if self._is_own_as_declared() else had.fields
         archived = tree.archived and (archive in self._held or had.archived)
         self._is_settled &= archived == tree.archived
-        targets = self._members(
-            {one.address: one for one in tree.targets}, {one.address: one for one in had.targets}, Section.TARGETS
-        )
-        slots = self._members(
-            {one.address: one for one in tree.slots}, {one.address: one for one in had.slots}, Section.SLOTS
-        )
+        targets = self._members({one.address: one for one in tree.targets}, {one.address: one for one in had.targets})
+        slots = self._members({one.address: one for one in tree.slots}, {one.address: one for one in had.slots})
         config, owns_config = self._config()
         whole = {section for section in _KINDS if self._owns(section)}
         if not (tree.declared or targets or slots or config):
@@ -108,10 +104,7 @@ class _Memory:
         self._is_settled &= is_so
         return is_so
 
-    def _members(
-        self, wanted: Mapping[Address, _Member], had: Mapping[Address, _Member], section: Section
-    ) -> list[_Member]:
-        released = section in self._had.whole - self._tree.whole
+    def _members(self, wanted: Mapping[Address, _Member], had: Mapping[Address, _Member]) -> list[_Member]:
         found = []
         for address in {**had, **wanted}:
             if address in wanted and self._is_as_declared(address):
@@ -119,7 +112,7 @@ class _Memory:
             elif address in wanted:
                 self._is_settled = False
                 found += [had[address]] if address in had else []
-            elif not released and self._is_still_there(address):
+            elif self._is_still_there(address):
                 self._is_settled = False
                 found.append(had[address])
         return found
@@ -130,7 +123,7 @@ class _Memory:
         owns, owned = (Section.INFERENCE_CONFIG in app.whole for app in (self._tree, self._had))
         if wanted is not None and self._is_as_declared(wanted.address):
             return wanted, owns
-        if wanted is not None or (had is not None and not owned and self._is_still_there(had.address)):
+        if wanted is not None or (had is not None and self._is_still_there(had.address)):
             self._is_settled = False
             return had, owned
         return None, owns
@@ -162,7 +155,10 @@ class _Memory:
         return {key for key in _keys(address) if key in self._planned}
 
     def _is_still_there(self, address: Address) -> bool:
-        """Say whether an object that is to be removed is there yet; one that was not compared is not."""
+        """Say whether an object that is to be removed is there yet.
+
+        One that was not compared is gone already, or in a section that is let go of: it is nobody's business any more.
+        """
         return address in self._there and ActionKey(address, Verb.DELETE) not in self._done
 
 
