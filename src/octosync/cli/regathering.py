@@ -14,7 +14,7 @@ from octosync.cli.connecting import RemoteFlags
 from octosync.cli.gathering import Gathered, ManifestFlags, gather
 from octosync.errors import UsageError
 from octosync.manifest import STDIN, Cache, Configuration, configuration_places
-from octosync.manifest.git import git_revision
+from octosync.manifest.git import git_commit
 from octosync.watch.desired import Declared
 from octosync.watch.fingerprint import Watched
 
@@ -77,5 +77,4 @@ def _revision(gathered: Gathered) -> str:
     """Return the commit of the work tree that the manifests stand in; "" where they stand in none, or git is not here."""
     place = gathered.kustomize or next(iter(gathered.paths), ".")
     real = Path(os.path.realpath(place))
-    found = git_revision(real if real.is_dir() else real.parent)
-    return "" if found is None else found.revision
+    return git_commit(real if real.is_dir() else real.parent) or ""

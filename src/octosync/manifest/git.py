@@ -12,12 +12,17 @@ _PATIENCE_SECONDS = 10
 
 def git_revision(directory: Path) -> GitRevision | None:
     """Return the checked-out revision and whether the tree has changes beyond it; None where that can't be told."""
-    revision = _git(directory, "rev-parse", "--verify", "HEAD")
+    revision = git_commit(directory)
     if revision is None:
         return None
     # Untracked files count: a manifest that was never committed is read all the same.
     changes = _git(directory, "--no-optional-locks", "status", "--porcelain")
     return GitRevision(revision=revision, dirty=changes != "")
+
+
+def git_commit(directory: Path) -> str | None:
+    """Return the full id of the checked-out commit; None where that can't be told. Does not look at the tree's files."""
+    return _git(directory, "rev-parse", "--verify", "HEAD")
 
 
 def git_root(directory: Path) -> Path | None:

@@ -20,10 +20,10 @@ _LONGEST_BATCH: Final = 200
 # What changes is left to settle for this long, and never for longer than that in all.
 _QUIET: Final = 0.1
 _LONGEST_UNREST: Final = 1.2
-# Between looks without any event: links and mounts can change unheard of. A look takes this share of the time at most.
+# Between looks without any event: links and mounts can change unheard of. Looking takes this share of the time at most.
 EVERY: Final = 2.0
 _POLLING: Final = 0.5
-_SHARE: Final = 0.02
+_SHARE: Final = 0.1
 
 # What notices changes in directories, called as `awatch` is.
 Hearing: TypeAlias = Callable[..., AsyncGenerator[set[tuple[Change, str]], None]]
