@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,33 @@ pytestmark = needs_chromium
 
 Opened = Callable[..., tuple[Chrome, Noting]]
 _EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+# Whether the page is as a loaded one, but for what a person opened, and for times told from now.
+_SAME = """
+const request = new XMLHttpRequest();
+request.open("GET", location.href, false);
+request.send();
+if (!request.responseText.includes(arguments[0])) return false;
+const tag = request.getResponseHeader("ETag");
+const plain = (main) => {
+  const copy = main.cloneNode(true);
+  for (const one of copy.querySelectorAll(".ago")) one.textContent = "";
+  for (const one of copy.querySelectorAll("time")) one.removeAttribute("title");
+  for (const one of copy.querySelectorAll("[hidden]")) one.removeAttribute("hidden");
+  for (const one of copy.querySelectorAll("details")) one.open = false;
+  return copy.innerHTML;
+};
+window.loaded ??= {};
+if (window.loaded.tag !== tag) {
+  window.loaded = {tag, main: null};
+  const page = new XMLHttpRequest();
+  page.open("GET", location.href);
+  page.responseType = "document";
+  page.onload = () => { window.loaded.main = page.response.getElementById("main"); };
+  page.send();
+}
+return window.loaded.main !== null && plain(window.loaded.main) === plain(document.getElementById("main"));
+"""
 
 
 @pytest.fixture(scope="session")
@@ -124,6 +152,24 @@ def test_the_page_keeps_itself_true_without_a_reload(opened: Opened) -> None:
     assert complaints(driver) == []
 
 
+def test_what_has_not_changed_is_left_alone_where_others_go(opened: Opened) -> None:
+    """A matter that stays is not touched, and keeps the focus, when the one above it is settled."""
+    standing = standing_of(blocked_app(), held_app())
+    driver, control = opened(standing, refresh_seconds=0.05)
+    driver.execute_script(
+        "window.changes = 0;"
+        "new MutationObserver((all) => { window.changes += all.filter(one => !one.target.closest('.ago')).length; })"
+        ".observe(document.querySelector('.card.held'), {subtree: true, childList: true, attributes: true});"
+        "const link = document.querySelector('.card.held a');"
+        "link.focus();"
+        "link.addEventListener('blur', () => { window.changes += 1; });"
+    )
+    control.said = replace(standing, apps={"canary-demo": standing.apps["canary-demo"]})
+    await_that(lambda: not driver.find_elements(By.CSS_SELECTOR, ".card.blocked"))
+    assert driver.execute_script("return window.changes") == 0
+    assert focused(driver).text == "canary-demo"
+
+
 def test_nothing_is_touched_as_long_as_nothing_changes(opened: Opened) -> None:
     """Looks that find the same leave every element alone, so that nothing is read out again."""
     driver, control = opened(busy_standing(), refresh_seconds=0.05)
@@ -137,6 +183,29 @@ def test_nothing_is_touched_as_long_as_nothing_changes(opened: Opened) -> None:
     await_that(lambda: text_of(driver, "#as-of") not in {before, "14:03:20 UTC"})
     assert driver.execute_script("return window.changes") == 0
     assert len(driver.find_elements(By.CSS_SELECTOR, "main [role=status], main [aria-live]")) == 1
+
+
+def test_a_page_that_kept_itself_true_is_the_page_that_would_be_loaded(opened: Opened) -> None:
+    """After any change the page is what a reload would bring, element by element."""
+    busy = busy_standing()
+    steps = (
+        standing_of(),
+        busy,
+        replace(busy, apps=dict(list(busy.apps.items())[3:]), runs=busy.runs[1:]),
+        suspended(bad_manifests(busy)),
+        standing_of(blocked_app("b"), blocked_app("a"), held_app("c"), full_read_total=9, full_read_done=4),
+        standing_of(held_app("d"), held_app("c"), quiet_app("a"), runs=(a_run(4), a_run(2))),
+        busy,
+        standing_of(held_app("a"), held_app("b")),
+        standing_of(held_app("a"), replace(held_app("b"), state=AppState.FAILING)),
+        standing_of(quiet_app("a")),
+    )
+    driver, control = opened(steps[0], refresh_seconds=0.05)
+    for number, step in enumerate(steps):
+        driver.execute_script("document.querySelector('h1').setAttribute('lang', 'la')")
+        control.said = replace(step, version=f"step {number}")
+        await_that(partial(driver.execute_script, _SAME, f"step {number}"))
+    assert complaints(driver) == []
 
 
 def test_a_lost_connection_is_said_and_found_again(chromium: Chrome) -> None:

@@ -10,6 +10,7 @@ from html import unescape
 
 import httpx
 import pytest
+from tests.support.scenes import mixed_plan
 from tests.support.serving import AUTHORIZED, BROWSER, asking
 from tests.support.standings import (
     ADMIN_TOKEN,
@@ -70,7 +71,7 @@ async def test_the_first_thing_is_a_sentence_with_the_state(ask: httpx.AsyncClie
         (standing_of(), "No app is declared; last full read"),
         (standing_of(AppStanding(slug="a"), full_read_at=None, full_read_total=7, full_read_done=3), "3 of 7 apps"),
         (standing_of(AppStanding(slug="a"), full_read_at=None), "no full read yet"),
-        (suspended(standing_of(quiet_app("one"))), "Everything is suspended: nothing is written. 1 app in sync"),
+        (suspended(standing_of(quiet_app("one"))), "Suspended. 1 app in sync"),
         (replace(standing_of(), credential="401"), "The control plane refuses the key: everything waits."),
         (replace(standing_of(), outage="503"), "The control plane is not there: everything waits for it."),
         (replace(standing_of(), healthy=False, turned_at=NOW), "The loop does not turn."),
@@ -176,6 +177,21 @@ async def test_contested_drift_offers_to_change_it_back_once_more() -> None:
     text = await text_at(standing_of(contested_app()))
     assert "automation@example.com" in text
     assert "/reconcile?app=keyboard" in text
+
+
+async def test_better_variants_that_wait_say_what_for(ask: httpx.AsyncClient) -> None:
+    """An automatic rollout that waits its turn is shown as waiting."""
+    html = unescape((await ask.get("/")).text)
+    assert "voice/tts@production  kokoro-1 → kokoro-2 (latency 18 % better); waiting: one canary of a slot" in html
+
+
+async def test_a_move_is_counted_app_by_app() -> None:
+    """Of a plan of several apps each has its own part in the list."""
+    plan = mixed_plan()
+    apps = [AppStanding(slug=slug, state=AppState.WAITING, plan=plan) for slug in ("checkout", "fresh")]
+    text = await text_at(standing_of(*apps), "/apps")
+    assert "checkout waiting 2 to delete" in text
+    assert "fresh waiting 3 to create" in text
 
 
 async def test_canaries_have_bars_and_runs_their_request_ids(ask: httpx.AsyncClient) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from octosync.model import Diagnostic, Outcome
 from octosync.model import Standing as Waited
-from octosync.plan import Plan, Verb
+from octosync.plan import Plan, Recommendation, Verb
 from octosync.report.capabilities import recommendation_lines
 from octosync.report.changes import SYMBOLS, Row
 from octosync.report.ink import Ink
@@ -89,7 +89,13 @@ def _in_short(app: AppStanding) -> str:
         return app.error
     if app.why_waiting:
         return app.why_waiting
-    return "" if app.plan is None else totals_words(app.plan.actions, app.plan.held)
+    return "" if app.plan is None else _totals(app.plan, app.slug)
+
+
+def _totals(plan: Plan, slug: str) -> str:
+    """Count what is planned for one app: the plan of a move has several."""
+    mine = [action for action in plan.actions if action.address.app == slug]
+    return totals_words(mine, [one for one in plan.held if one.action.address.app == slug])
 
 
 def state_counts(standing: Standing) -> tuple[tuple[AppState, int], ...]:
@@ -114,6 +120,14 @@ def canary_views(apps: Iterable[AppStanding]) -> tuple[CanaryView, ...]:
             )
         )
     return tuple(views)
+
+
+def queued_lines(apps: Iterable[AppStanding]) -> tuple[str, ...]:
+    """Return the better variants that are to be rolled out by themselves, and what each waits for."""
+    waiting = [one for app in apps for one in app.recommendations if one.waiting]
+    lines = _recommended(sorted(waiting, key=lambda one: one.address)[:_CANARIES])
+    more = len(waiting) - len(lines)
+    return (*lines, f"and {more:,} more") if more else lines
 
 
 def run_views(runs: Sequence[RunStanding]) -> tuple[RunView, ...]:
@@ -144,16 +158,14 @@ def _outcome(one: Outcome) -> OutcomeView:
 def app_view(app: AppStanding, standing: Standing) -> AppView:
     """Return an app's plan as its page shows it: the rows that `octosync plan` has, none of it in other words."""
     if app.plan is None:
-        return AppView(totals="", rows=None, diagnostics=(), recommendations=_recommended(app))
+        return AppView(totals="", rows=None, diagnostics=(), recommendations=_recommended(app.recommendations))
     groups = groups_of(_alone(app.plan, app.slug), app.blocked, standing.sensitivity, full=True)
     rows = tuple(row for group in groups if group.slug == app.slug for row in group.rows)
-    mine = [action for action in app.plan.actions if action.address.app == app.slug]
-    held = [one for one in app.plan.held if one.action.address.app == app.slug]
     return AppView(
-        totals=totals_words(mine, held),
+        totals=_totals(app.plan, app.slug),
         rows=rows,
         diagnostics=app.plan.diagnostics,
-        recommendations=_recommended(app),
+        recommendations=_recommended(app.recommendations),
     )
 
 
@@ -161,8 +173,8 @@ def _alone(plan: Plan, slug: str) -> Plan:
     return plan if slug in plan.desired.apps else Plan(desired=plan.desired)
 
 
-def _recommended(app: AppStanding) -> tuple[str, ...]:
-    return tuple(line.strip() for line in recommendation_lines(app.recommendations))[1:]
+def _recommended(recommendations: Sequence[Recommendation]) -> tuple[str, ...]:
+    return tuple(line.strip() for line in recommendation_lines(recommendations))[1:]
 
 
 def remark_lines(standing: Standing) -> tuple[str, ...]:
