@@ -7,13 +7,20 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import pytest
 from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
-from tests.support.browsing import Scheme, await_that, browsing, complaints, needs_chromium, prefer, scripting
+from tests.support.browsing import (
+    Scheme,
+    await_that,
+    browsing,
+    complaints,
+    needs_chromium,
+    prefer,
+    scripting,
+)
 from tests.support.serving import served
 from tests.support.standings import (
     Noting,
@@ -344,10 +351,3 @@ def test_a_phone_scrolls_down_only(opened: Opened, path: str) -> None:
     assert driver.execute_script("return document.documentElement.clientWidth") == 340
     driver.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
     assert driver.execute_script("return document.documentElement.scrollWidth") == 340
-
-
-def test_pictures_of_the_documents_are_small() -> None:
-    """The status page's pictures are there, in both schemes, below 150 kB."""
-    folder = Path(__file__).parents[3] / "docs" / "images"
-    for scheme in ("light", "dark"):
-        assert 10_000 < (folder / f"status-{scheme}.png").stat().st_size < 150_000
