@@ -50,9 +50,13 @@ class Record:
         org_id: str | None,
         digest: str,
         clock: Callable[[], datetime] = _now,
+        run: str | None = None,
     ) -> Record:
-        """Open a run in the journal. Raises `OctosyncError` where it can't be written."""
-        run = journal.begin_run(control_plane=control_plane, org_id=org_id, digest=digest, at=clock())
+        """Open a run in the journal, under an id that it has already or a new one.
+
+        Raises `OctosyncError` where it can't be written.
+        """
+        run = journal.begin_run(control_plane=control_plane, org_id=org_id, digest=digest, at=clock(), run=run)
         return cls(journal, run, clock)
 
     def begin_action(self, action: Recordable) -> Callable[[Outcome], None]:

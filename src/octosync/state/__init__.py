@@ -10,7 +10,7 @@ is never stored: a digest with a key of this file's own stands in its place, by 
 
 from octosync.state.asked import Approvable, Approved
 from octosync.state.base import Cursor
-from octosync.state.journal import DEFAULT_PATH, Journal
+from octosync.state.journal import DEFAULT_PATH, Journal, new_run_id
 from octosync.state.recorded import RecordedRuns
 from octosync.state.sealing import Sealed
 from octosync.state.watch import KEPT_FOR, WatchState
@@ -25,4 +25,5 @@ __all__ = [
     "RecordedRuns",
     "Sealed",
     "WatchState",
+    "new_run_id",
 ]

@@ -37,9 +37,11 @@ class Journal(RecordedRuns):
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         return sqlite3.connect(self.path, isolation_level=None, timeout=10)
 
-    def begin_run(self, *, control_plane: str, org_id: str | None, digest: str, at: datetime) -> str:
-        """Record that a run starts, and return its id: sortable by time, unique without asking anyone."""
-        run = f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    def begin_run(
+        self, *, control_plane: str, org_id: str | None, digest: str, at: datetime, run: str | None = None
+    ) -> str:
+        """Record that a run starts, and return its id: the one that it has by now, or a new one."""
+        run = run or new_run_id(at)
         self._write(
             "insert into run (id, started_at, control_plane, org_id, digest) values (?, ?, ?, ?, ?)",
             (run, journal_time_text(at), control_plane, org_id, digest),
@@ -104,6 +106,11 @@ class Journal(RecordedRuns):
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         with self.documented():
             self._database.execute(statement, values)
+
+
+def new_run_id(at: datetime) -> str:
+    """Return an id for a run that begins: sortable by time, unique without asking anyone."""
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 def _make_folder(folder: Path) -> None:

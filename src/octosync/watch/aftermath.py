@@ -104,7 +104,7 @@ class Aftermath:
         return None
 
     def _report(self, ended: Ended, moved: Mapping[str, tuple[AppState, AppState]], next_try: datetime | None) -> None:
-        log = self._log.bind(run=ended.run or None, apps=sorted(ended.apps))
+        log = self._log.bind(run=ended.id or None, apps=sorted(ended.apps))
         for outcome in ended.outcomes:
             self._log_outcome(log, outcome)
         for slug, error in ended.errors.items():

@@ -91,7 +91,15 @@ class Controller:
                 await parts.feed.begin(parts.intent.in_force.hold)
 
         def ended() -> None:
-            parts.log.info("full_read", apps=parts.full_reads.total, seconds=_seconds(parts.full_reads.took))
+            reads = parts.full_reads
+            parts.log.info("full_read", apps=reads.total, seconds=_seconds(reads.took))
+            if reads.took is not None and reads.took > reads.every:
+                parts.log.warning(
+                    "full_read_stretched",
+                    message="a full read takes longer than --resync at this rate; the next one follows it",
+                    seconds=_seconds(reads.took),
+                    resync=_seconds(reads.every),
+                )
             if not any(parts.board.in_state(AppState.UNREAD, AppState.FAILING)):
                 parts.memory.now_whole()
             parts.memory.prune()

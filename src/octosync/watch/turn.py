@@ -13,19 +13,29 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from octosync.apply import Applied, Record
-from octosync.errors import ExitCode, OctosyncError, RemoteError
+from octosync.errors import ExitCode, OctosyncError, RemoteError, Unavailable
 from octosync.manifest import Configuration
 from octosync.manifest.recalling import without as besides
 from octosync.model import Address, App, Observation, Outcome, Reason, State, Status
 from octosync.octomil import Octomil, Reading
-from octosync.plan import Action, ActionKey, Blocked, DeployPolicy, GuardPolicy, Plan, judge, make_plan
+from octosync.plan import (
+    Action,
+    ActionKey,
+    Blocked,
+    ControlPlane,
+    DeployPolicy,
+    GuardPolicy,
+    Plan,
+    judge,
+    make_plan,
+)
 from octosync.plan.base import Base
 from octosync.plan.freezing import frozen_until
 from octosync.plan.holding import Holding
 from octosync.plan.narrowing import unblocked, without
 from octosync.plan.remembering import remembered
 from octosync.reconcile import Turn, act, look
-from octosync.state import Journal
+from octosync.state import Journal, new_run_id
 from octosync.watch.changes import Changes
 from octosync.watch.checks import Checks
 from octosync.watch.clock import Clock
@@ -68,13 +78,14 @@ class InForce:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """What a turn came to.
+    """What a turn came to; `id` names it, in the log and, where it wrote (`run`), in the journal.
 
     `left` is the plan without what is done, None where nothing could be read; `errors` are why, by app. `refused` are
     outcomes that trying again won't mend. `waiting` says what writing waits for, "" for nothing; `look_at` is when the next
     turn is due by itself. `freed` are apps whose removals waited for these to be read.
     """
 
+    id: str
     apps: frozenset[str]
     fate: Fate
     left: Plan | None = None
@@ -120,26 +131,26 @@ class Turns:
         apps = work.apps
         tree = State.of(*(force.tree.apps[slug] for slug in apps if slug in force.tree.apps))
         base = self.memory.base_of(apps, tree)
-        scope = _Scope(apps, tree, replace(base, state=besides(base.state, force.others)))
+        base = replace(base, state=besides(base.state, force.others))
+        scope = _Scope(new_run_id(self.clock.now()), apps, tree, base, self.memory.plane)
         remote = self.remote.background if work.priority is Priority.RESYNC else self.remote
         try:
             turn = await self._look(scope, force, remote, listed)
         except RemoteError as error:
             self.gate.met(error)
-            return Ended(apps=apps, fate=Fate.AGAIN, errors=dict.fromkeys(apps, error))
+            return scope.failed(dict.fromkeys(apps, error))
         if turn.plan.errors:
             for problem in turn.plan.errors.values():
-                self.gate.met(problem)
-            return Ended(apps=apps, fate=Fate.AGAIN, left=turn.plan, errors=turn.plan.errors)
+                if isinstance(problem, Unavailable):  # what only this app meets closes the way for no other
+                    self.gate.met(problem)
+            return scope.failed(turn.plan.errors, left=turn.plan)
         if not self.memory.is_of(turn.seen.org_id):
-            wrong = RemoteError(
-                "wrong-org",
-                f"the control plane answers for org {turn.seen.org_id}, and what is remembered is that of "
-                f"{self.memory.plane.org_id}",
-                hints=("Use a key of that org, or give this org a state file of its own: --state FILE.",),
-            )
+            wrong = _wrong_org(turn.seen.org_id, self.memory.plane.org_id)
             self.gate.met(wrong)
-            return Ended(apps=apps, fate=Fate.AGAIN, errors=dict.fromkeys(apps, wrong))
+            return scope.failed(dict.fromkeys(apps, wrong))
+        if self.memory.plane != scope.plane and self.memory.apps:
+            # The org is known only now, and with it what is to be compared with.
+            return await self.carry_out(work, force, listed)
         self.gate.worked()
         return await self._go_on(scope, turn, force)
 
@@ -206,19 +217,20 @@ class Turns:
         freed = self.changes.looked(apps, plan)
         blocked = self._blocked(plan, apps, force)
         allowed, why = self._allowed(unblocked(plan, blocked), apps, force, now)
-        applied, run = Applied(()), ""
+        applied = Applied(())
         if allowed.actions:
-            applied, run = await self._write(replace(turn, plan=allowed, blocked=()), force)
+            applied = await self._write(scope, replace(turn, plan=allowed, blocked=()), force)
         done = {
             action.key: action
-            for action, outcome in zip(allowed.actions, applied.outcomes, strict=run != "")
+            for action, outcome in zip(allowed.actions, applied.outcomes, strict=True)
             if outcome.status is Status.DONE
         }
         drift = self._remember(scope, plan, done)
         left = replace(plan, actions=tuple(one for one in plan.actions if one.key not in done))
         self.changes.settled(apps, left)
-        refused = self._note_refusals(apps, left, zip(allowed.actions, applied.outcomes, strict=run != ""))
+        refused = self._note_refusals(apps, left, zip(allowed.actions, applied.outcomes, strict=True))
         return Ended(
+            id=scope.id,
             apps=apps,
             fate=self._fate(left, applied, refused),
             left=left,
@@ -227,10 +239,10 @@ class Turns:
             blocked=blocked,
             refused=refused,
             outcomes=applied.outcomes,
-            run=run,
+            run=scope.id if allowed.actions else "",
             waiting=why,
             frozen_until=_frozen(apps, force, now),
-            look_at=self._look_at(left, _frozen(apps, force, now) if left.actions else None),
+            look_at=self._look_at(scope, left, _frozen(apps, force, now) if left.actions else None),
             freed=freed,
         )
 
@@ -271,7 +283,7 @@ class Turns:
             sorted({one for slug in apps if (change := self.changes.of(slug)) is not None for one in change.unread})
         )
 
-    async def _write(self, turn: Turn, force: InForce) -> tuple[Applied, str]:
+    async def _write(self, scope: _Scope, turn: Turn, force: InForce) -> Applied:
         began: dict[ActionKey, datetime] = {}
 
         def started(action: Action) -> None:
@@ -283,6 +295,7 @@ class Turns:
             org_id=turn.seen.org_id,
             digest=force.digest,
             clock=self.clock.now,
+            run=scope.id,
         )
         self.begun(record.run, frozenset(one.address.app for one in turn.plan.actions), len(turn.plan.actions))
         applied = await act(
@@ -303,7 +316,7 @@ class Turns:
             self.gate.worked(wrote=applied.wrote)
         all_done = all(one.status is Status.DONE for one in applied.outcomes)
         record.end(int(ExitCode.DONE if all_done else ExitCode.PARTIAL))
-        return applied, record.run
+        return applied
 
     # -- remembering
 
@@ -366,18 +379,35 @@ class Turns:
             return Fate.AGAIN
         return Fate.WAITS if left.actions or left.held or refused else Fate.IN_SYNC
 
-    def _look_at(self, left: Plan, frozen: datetime | None) -> datetime | None:
-        ends = [one.until for one in left.held if one.until is not None]
-        return min((*ends, *((frozen,) if frozen is not None else ())), default=None)
+    def _look_at(self, scope: _Scope, left: Plan, frozen: datetime | None) -> datetime | None:
+        """Return when something ends that keeps the apps waiting: a hold, a freeze, or their own suspension."""
+        suspensions = (app.suspension.until for app in scope.tree if app.suspension is not None)
+        ends = (*(one.until for one in left.held), *suspensions, frozen)
+        now = self.clock.now()
+        return min((end for end in ends if end is not None and end > now), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What a turn is about: its apps, as they are declared, and what they are compared with."""
+    """What a turn is about: its id, its apps, as they are declared, what they are compared with, and of which org that is."""
 
+    id: str
     apps: frozenset[str]
     tree: State
     base: Base
+    plane: ControlPlane
+
+    def failed(self, errors: Mapping[str, OctosyncError], left: Plan | None = None) -> Ended:
+        """Return the end of a turn that could not read its apps."""
+        return Ended(id=self.id, apps=self.apps, fate=Fate.AGAIN, left=left, errors=errors)
+
+
+def _wrong_org(named: str | None, remembered: str | None) -> RemoteError:
+    return RemoteError(
+        "wrong-org",
+        f"the control plane answers for org {named}, and what is remembered is that of {remembered}",
+        hints=("Use a key of that org, or give this org a state file of its own: --state FILE.",),
+    )
 
 
 def _keys(plan: Plan, which: Callable[[Action], bool] = lambda _: True) -> frozenset[ActionKey]:

@@ -115,7 +115,7 @@ class Workers:
                 f"a defect in octosync: {type(defect).__name__}",
                 hints=("The log has where; please report it.",),
             )
-        return Ended(apps=work.apps, fate=Fate.AGAIN, errors=dict.fromkeys(work.apps, problem))
+        return Ended(id="", apps=work.apps, fate=Fate.AGAIN, errors=dict.fromkeys(work.apps, problem))
 
     async def _finish(self) -> None:
         """Break off reads; wait for writes."""
