@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ import yaml
 
 KUSTOMIZATION_NAMES: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _LONGEST_PATH: Final = 255  # longer texts are inline patches and the like
+_MOST_TEXTS: Final = 10_000  # aliases multiply them
 _MOST_BYTES: Final = 1024 * 1024
 
 
@@ -32,12 +34,13 @@ def _referred(kustomization: str, _stamp: object) -> frozenset[str]:
             content = yaml.load(file.read(_MOST_BYTES), yaml.CSafeLoader)
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return frozenset()
-    folder = str(path.parent)
-    return frozenset(os.path.normpath(Path(folder, text)) for text in _texts(content, 0) if _may_be_path(text))
+    folder, texts = str(path.parent), islice(_texts(content, 0), _MOST_TEXTS)
+    return frozenset(os.path.normpath(Path(folder, text)) for text in texts if _may_be_path(text))
 
 
 def _may_be_path(text: str) -> bool:
-    return 0 < len(text) <= _LONGEST_PATH and text.isprintable() and "://" not in text
+    # kustomize refuses absolute ones; as the value of a label, / would be everything there is.
+    return 0 < len(text) <= _LONGEST_PATH and text.isprintable() and not text.startswith("/") and "://" not in text
 
 
 def _texts(value: object, depth: int) -> Iterator[str]:

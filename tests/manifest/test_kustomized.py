@@ -1,0 +1,57 @@
+"""What a kustomization refers to, as far as that can be told without knowing its fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from octosync.manifest.kustomized import referred
+
+
+def _referred(folder: Path, text: str) -> set[str]:
+    file = folder / "overlay/kustomization.yaml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    return {str(Path(path).relative_to(folder)) for path in referred(str(file), text)}
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("resources: [app.yaml, ../base, ./here/]", {"overlay/app.yaml", "base", "overlay/here"}),
+        ("patches: [{path: ../shared/patch.yaml}]", {"shared/patch.yaml"}),
+        ("configMapGenerator: [{files: [../key.txt]}]", {"key.txt"}),
+        ("resources: ['https://example.com/x.yaml', 'git::ssh://h/r']", set()),
+        ("patches: [{patch: 'a: 1\n\n  b: 2'}]", set()),
+        ("commonAnnotations: {root: /, at: /etc}", set()),
+        ("resources: [", set()),
+        ("", set()),
+        ("- 1\n- true", set()),
+    ],
+)
+def test_every_text_that_may_be_a_path_counts(tmp_path: Path, text: str, paths: set[str]) -> None:
+    """Paths are taken from the kustomization's folder; absolute paths, URLs, inline patches and what is no YAML refer to nothing."""
+    assert _referred(tmp_path, text) == paths
+
+
+def test_a_named_file_counts_by_its_path(tmp_path: Path) -> None:
+    """Of `name=path` the path counts, whatever else the text might be."""
+    assert "base/values.env" in _referred(tmp_path, "configMapGenerator: [{files: ['env=../base/values.env']}]")
+
+
+def test_it_ends_on_whatever_there_is(tmp_path: Path) -> None:
+    """What was nested or repeated without end refers to little, and is done with at once."""
+    lines = ["a0: &a0 [x, y]", *(f"a{n}: &a{n} [{', '.join(['*a' + str(n - 1)] * 50)}]" for n in range(1, 9))]
+    assert _referred(tmp_path, "\n".join(lines)) == {"overlay/x", "overlay/y"}
+    assert _referred(tmp_path, f"a: {'[' * 50}x{']' * 50}") == set()
+
+
+def test_it_is_read_again_when_its_stamp_is_another(tmp_path: Path) -> None:
+    """With the stamp of before it is not read again; one that is gone refers to nothing."""
+    file = tmp_path / "kustomization.yaml"
+    file.write_text("resources: [a]")
+    assert referred(str(file), 1) == {str(tmp_path / "a")}
+    file.unlink()
+    assert referred(str(file), 1) == {str(tmp_path / "a")}
+    assert referred(str(file), 2) == frozenset()
