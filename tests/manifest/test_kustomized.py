@@ -31,7 +31,7 @@ def _referred(folder: Path, text: str) -> set[str]:
     ],
 )
 def test_every_text_that_may_be_a_path_counts(tmp_path: Path, text: str, paths: set[str]) -> None:
-    """Paths are taken from the kustomization's folder; absolute paths, URLs, inline patches and what is no YAML refer to nothing."""
+    """Paths start from the kustomization's folder; absolute ones, URLs, inline patches and what is no YAML refer to nothing."""
     assert _referred(tmp_path, text) == paths
 
 
