@@ -22,6 +22,7 @@ _MOST_PAGES = 4
 _PAGES_BACK = 5
 # An event is that of one of our own writes only where their times are that near.
 _OWN_WITHIN = timedelta(seconds=5)
+_OWN_REMEMBERED = timedelta(minutes=10)
 _TRY_AGAIN = timedelta(hours=1)
 _REMEMBERED = timedelta(hours=24)
 _MOST_EVENTS = 2_000
@@ -124,12 +125,11 @@ class OrgFeed:
 
     def wrote(self, address: Address, begun: datetime, ended: datetime) -> None:
         """Note one of our own writes, which comes back through the feed as an event."""
-        self._own.append(_OwnWrite(address, begun, ended))
+        horizon = ended - _OWN_REMEMBERED
+        self._own = [*(one for one in self._own if one.ended >= horizon), _OwnWrite(address, begun, ended)]
 
     def is_own(self, event: Event) -> bool:
         """Say whether an event is that of one of our own writes, and take that write off the list: it has one event."""
-        horizon = self._clock.now() - timedelta(minutes=10)
-        self._own = [one for one in self._own if one.ended >= horizon]
         if event.at is None:
             return False
         for write in self._own:

@@ -26,6 +26,7 @@ from octosync.plan import (
     DeployPolicy,
     GuardPolicy,
     Plan,
+    Tally,
     judge,
     make_plan,
 )
@@ -248,11 +249,13 @@ class Turns:
 
     def _blocked(self, plan: Plan, apps: frozenset[str], force: InForce) -> tuple[Blocked, ...]:
         """Judge a plan together with what the same change removes elsewhere, and with what was removed lately."""
-        also = self.memory.removed_lately()
-        for change in {id(one): one for slug in apps if (one := self.changes.of(slug)) is not None}.values():
-            also += change.tally(apps)
+        also = self._together_with(apps) if any(one.destructive for one in plan.actions) else Tally()
         found = judge(plan, force.policy, also, diverged=False)
         return tuple(one for one in found if not self.memory.approves(one, plan))
+
+    def _together_with(self, apps: frozenset[str]) -> Tally:
+        changes = {id(one): one for slug in apps if (one := self.changes.of(slug)) is not None}
+        return sum((one.tally(apps) for one in changes.values()), self.memory.removed_lately())
 
     def _allowed(self, plan: Plan, apps: frozenset[str], force: InForce, now: datetime) -> tuple[Plan, str]:
         """Return what of a plan may be written now, and what the rest waits for."""
@@ -323,8 +326,7 @@ class Turns:
     def _remember(self, scope: _Scope, plan: Plan, done: Mapping[ActionKey, Action]) -> tuple[DriftStanding, ...]:
         for slug in sorted(scope.apps):
             before = None if slug in scope.base.presumed else scope.base.state.apps.get(slug)
-            app = scope.tree.apps.get(slug)
-            self.memory.remember(slug, before if app is None else remembered(before, app, plan, done.keys()))
+            self.memory.remember(slug, remembered(before, scope.tree.apps.get(slug), plan, done.keys()))
         for action in done.values():
             if action.reason is Reason.DRIFT:
                 self.memory.healed(action.address)
