@@ -15,6 +15,7 @@ from octosync.plan import FINDINGS, Finding, plan_schema
 from octosync.report import json_text
 from octosync.watch.metrics import METRICS, Metric
 from octosync.watch.notices import BODY, DELIVERY_HEADER, EVENT_HEADER, EVENTS, SIGNATURE_HEADER, TIMESTAMP_HEADER
+from octosync.watch.web import watch_schema
 
 GENERATED: Final = "<!-- Written by `make docs`; a test holds it to the code. -->"
 
@@ -54,6 +55,7 @@ def reference_pages() -> Mapping[str, str]:
         "schemas/kustomize.json": json_text(kustomize_definitions()),
         "schemas/manifest.json": json_text(manifest_schema()),
         "schemas/plan.json": json_text(plan_schema()),
+        "schemas/watch-status.json": json_text(watch_schema()),
     }
 
 

@@ -2,23 +2,7 @@
 
 `format_version`: a new minor adds keys, a new major changes them. Times are UTC to the second, durations are seconds, what
 is not known is null. Rows of plans, refusals, recommendations and diagnostics are as in the plan's document; what is under
-a sensitive key is null, as there.
-
-    {format_version, octosync_version, timestamp, started, sentence, mode, healthy, ready, can_post,
-     control_plane: {url, org_id, context},
-     manifests: {valid, files, revision, loaded_at, diagnostics: […]},
-     alarms: {credential, outage, feed_off},            each a sentence or null
-     suspended: {at, reason} | null,
-     holds: [{app, until, reason, at}],
-     counts: {<state>: n, …}, unmanaged,
-     budget: {limit, used, remaining, throttled_until, throttled_seconds},
-     queue: {<priority>: n},
-     full_read: {ended_at, next_at, done, total, resync_seconds, resync_in_fact_seconds},
-     last_success,
-     apps: [{slug, state, since, read_at, source, error: {reference, message, hints} | null, next_try, why_waiting,
-             frozen_until, hold, run, drift: [{address, actor, at, first_seen, until, contested, heals}],
-             blocked: […], resource_changes: […] | null, canaries: […], recommendations: […]}],
-     runs: [{run, apps, why, started, ended, actions, outcomes: [{address, action, status, …, request_ids}]}]}
+a sensitive key is null, as there. The schema of all of it is `schemas/watch-status.json`.
 """
 
 from __future__ import annotations
