@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from octosync.model import Address, App, Hold, Sensitivity, State, Suspended
-from octosync.plan import Action, Blocked, ControlPlane, Plan, Tally
+from octosync.plan import COUNTED_FOR, Action, Blocked, ControlPlane, Plan, Tally
 from octosync.plan.base import Base
 from octosync.state import KEPT_FOR, Sealed, WatchState
 from octosync.watch.clock import Clock
@@ -19,8 +19,6 @@ from octosync.watch.clock import Clock
 # An object that was healed so often in so long, and is changed back again, is contested.
 HEALS_TO_CONTEST: Final = 3
 _HEALS_WITHIN: Final = timedelta(hours=24)
-# Removals of so long count together, whatever turns they are in.
-_REMOVALS_WITHIN: Final = timedelta(minutes=10)
 
 
 @dataclass(slots=True)
@@ -162,7 +160,7 @@ class Memory:
 
     def removed_lately(self) -> Tally:
         """Count what was removed in the last minutes."""
-        since = self.clock.now() - _REMOVALS_WITHIN
+        since = self.clock.now() - COUNTED_FOR
         return Tally(
             removals=self.state.recent_removals(self.plane, since),
             archives=self.state.recent_archives(self.plane, since),

@@ -16,7 +16,7 @@ from octosync.apply import Applied, Record
 from octosync.errors import ExitCode, OctosyncError, RemoteError, Unavailable
 from octosync.manifest import Configuration
 from octosync.manifest.recalling import without as besides
-from octosync.model import Address, App, Observation, Outcome, Reason, State, Status
+from octosync.model import Address, App, Observation, Outcome, State, Status
 from octosync.octomil import Octomil, Reading
 from octosync.plan import (
     Action,
@@ -27,6 +27,7 @@ from octosync.plan import (
     GuardPolicy,
     Plan,
     Tally,
+    Verb,
     judge,
     make_plan,
 )
@@ -328,7 +329,8 @@ class Turns:
             before = None if slug in scope.base.presumed else scope.base.state.apps.get(slug)
             self.memory.remember(slug, remembered(before, scope.tree.apps.get(slug), plan, done.keys()))
         for action in done.values():
-            if action.reason is Reason.DRIFT:
+            # By the plan's own word: a move by hand that is taken back has the reason of a move.
+            if action.address in plan.drifted and action.verb is not Verb.ARCHIVE:
                 self.memory.healed(action.address)
         self.memory.used(done.values())
         return self._drift(scope.apps, plan, done)

@@ -1,0 +1,38 @@
+"""What was removed is forgotten: whoever has it again later has it for good."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.support.controllers import FastClock, manifest, plane_at, watching
+from tests.support.plane import Plane
+
+TARGET = {"platform": "ios", "identifier": "com.demo"}
+
+
+def targets(plane: Plane) -> list[str]:
+    return [one["identifier"] for one in plane.send("GET", "/apps/demo/targets")["targets"]]
+
+
+async def test_what_was_removed_and_somebody_adds_again_stays(tmp_path: Path) -> None:
+    """A target's own file goes, and so does the target; added by hand afterwards, it is nobody's that a manifest had."""
+    clock = FastClock(60)
+    apps = tmp_path / "apps"
+    apps.mkdir()
+    (apps / "other.json").write_text(manifest("other"))
+    document = {"apiVersion": "octosync.dev/v1", "kind": "AppTarget", "metadata": {"name": "t"}}
+    (apps / "target.json").write_text(json.dumps({**document, "spec": {"app": "demo", **TARGET}}))
+    with plane_at(clock) as plane:
+        plane.send("POST", "/apps", {"slug": "demo", "name": "Demo"})
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            assert targets(plane) == ["com.demo"]
+            (apps / "target.json").unlink()
+            await watch.until(lambda: not targets(plane))
+            await watch.until(lambda: "demo" not in watch.controller.desk.parts.memory.apps)
+            plane.send("POST", "/apps/demo/targets", TARGET)
+            before = watch.standing.full_read_at
+            watch.controller.desk.reconcile(None)
+            await watch.until(lambda: watch.standing.full_read_at != before)
+            assert targets(plane) == ["com.demo"]
