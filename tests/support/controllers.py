@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tests.support.plane import Plane
 from octosync.cli.connecting import RemoteFlags
 from octosync.cli.gathering import ManifestFlags
 from octosync.cli.regathering import Regathering
+from octosync.model import NotifyEvent
 from octosync.octomil import Octomil
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
 from octosync.server import Settings as PlaneSettings
@@ -29,6 +30,7 @@ from octosync.state import Journal
 from octosync.watch.controller import Controller
 from octosync.watch.desired import Declared, Desired
 from octosync.watch.log import Log, LogFormat
+from octosync.watch.notices import Notice
 from octosync.watch.parts import Outfit
 from octosync.watch.settings import Settings
 from octosync.watch.standing import AppStanding, Standing
@@ -68,6 +70,26 @@ def plane_at(clock: FastClock, **settings: Any) -> Iterator[Plane]:
 
 
 @dataclass
+class Overheard:
+    """Everything that would be told: as it is at each turn, whether it was told before or not."""
+
+    notices: list[Notice] = field(default_factory=list)
+
+    def tell(self, notice: Notice) -> None:
+        """Take down what happened."""
+        self.notices.append(notice)
+
+    def holds(self, app: str, notices: tuple[Notice, ...]) -> None:
+        """Take down what is so of an app now."""
+        del app
+        self.notices += notices
+
+    def of(self, event: NotifyEvent) -> list[Notice]:
+        """Return what was told of an event, oldest first."""
+        return [one for one in self.notices if one.event is event]
+
+
+@dataclass
 class Watching:
     """A controller that runs, with what it watches and what it says."""
 
@@ -75,7 +97,9 @@ class Watching:
     plane: Plane
     apps: Path
     clock: FastClock
+    remote: Octomil
     log: io.StringIO
+    told: Overheard
     task: asyncio.Task[None]
 
     @property
@@ -127,7 +151,7 @@ async def watching(
     """Run a controller over `folder/apps`, with its state in `folder/state.db`, until the block ends."""
     apps = folder / "apps"
     apps.mkdir(exist_ok=True)
-    log = io.StringIO()
+    log, told = io.StringIO(), Overheard()
     regather = Regathering(flags=ManifestFlags(paths=(str(apps),), allow_empty=True), remote=RemoteFlags(url=plane.url))
     at = connection_to(plane.url, **{"requests_per_minute": 0, **(connection or {})})
     remote = Octomil(at, clock=clock.monotonic, sleep=clock.sleep)
@@ -143,6 +167,7 @@ async def watching(
                 deploy=deploy or DeployPolicy(previews=False),
                 read_token=read_token,
                 log=Log(log, clock, format_=LogFormat.JSON),
+                notifier=told,
                 clock=clock,
                 chance=random.Random(7),  # noqa: S311 — jitter
                 can_post=True,
@@ -151,7 +176,7 @@ async def watching(
         async with remote:
             task = asyncio.ensure_future(controller.run())
             try:
-                yield Watching(controller, plane, apps, clock, log, task)
+                yield Watching(controller, plane, apps, clock, remote, log, told, task)
             finally:
                 controller.stop.set()
                 await asyncio.wait_for(task, PATIENCE)

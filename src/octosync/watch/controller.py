@@ -47,6 +47,7 @@ class Controller:
             about=outfit.about,
             can_post=outfit.can_post,
         )
+        self._is_feed_off = False
         self._loaded = asyncio.Event()
         self._one_load_at_a_time = asyncio.Lock()
         self._side_tasks: set[asyncio.Task[None]] = set()
@@ -89,6 +90,7 @@ class Controller:
         async def begin() -> None:
             if not parts.feed.has_begun:
                 await parts.feed.begin(parts.intent.in_force.hold)
+                self._tell_of_feed()
 
         def ended() -> None:
             reads = parts.full_reads
@@ -130,14 +132,23 @@ class Controller:
             slug = parts.feed.app_of(event)
             if slug is not None and slug in slugs:
                 self._heard_of(slug, event)
-        if parts.feed.off is not None:
-            parts.log.warning(
-                "feed_off",
-                message=f"the activity feed can't be followed, so full reads alone tell of changes: {parts.feed.off.message}",
-                reference=parts.feed.off.reference,
-            )
+        self._tell_of_feed()
         if news.gap or parts.feed.off is not None:
             parts.full_reads.want()
+
+    def _tell_of_feed(self) -> None:
+        """Say once that the feed can't be followed, and that it can again."""
+        log, off = self._parts.log, self._parts.feed.off
+        if off is not None and not self._is_feed_off:
+            log.warning(
+                "feed_off",
+                message=f"the activity feed can't be followed, so full reads alone tell of changes: {off.message}",
+                reference=off.reference,
+                hints=list(off.hints),
+            )
+        elif off is None and self._is_feed_off:
+            log.info("feed_on", message="the activity feed can be followed again")
+        self._is_feed_off = off is not None
 
     def _heard_of(self, slug: str, event: Event) -> None:
         parts = self._parts

@@ -26,6 +26,8 @@ _OWN_REMEMBERED = timedelta(minutes=10)
 _TRY_AGAIN = timedelta(hours=1)
 _REMEMBERED = timedelta(hours=24)
 _MOST_EVENTS = 2_000
+# More failures in a row than mean an outage: while everything else works, it is the feed alone that doesn't.
+_FAILURES_TO_TURN_OFF = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class OrgFeed:
         self._own: list[_OwnWrite] = []
         self._reaches_back: datetime | None = None
         self._try_again: datetime | None = None
+        self._failures = 0
         self.off: RemoteError | None = None
 
     async def begin(self, reach: timedelta) -> None:
@@ -77,6 +80,7 @@ class OrgFeed:
         except RemoteError as error:
             self._turn_off(error)
             return
+        self._failures = 0
         self._feed = feed
         self._events = deque(events)
         self._reaches_back = None if complete else min((one.at for one in events if one.at), default=since)
@@ -102,6 +106,7 @@ class OrgFeed:
         except RemoteError as error:
             self._turn_off(error)
             return News()
+        self._failures = 0
         self._take(found.entries)
         if found.gap:
             self._reaches_back = min((one.at for one in found.entries if one.at), default=self._clock.now())
@@ -157,7 +162,11 @@ class OrgFeed:
 
     def _turn_off(self, error: RemoteError) -> None:
         """Do without a feed that isn't there, can't be read or is not for this key; what concerns everything is raised."""
-        if isinstance(error, Unavailable | CredentialRefused):
+        is_absent = error.reference == "unknown-route"
+        self._failures += 1
+        if isinstance(error, CredentialRefused) or (
+            isinstance(error, Unavailable) and not is_absent and self._failures < _FAILURES_TO_TURN_OFF
+        ):
             raise error
         self.off = error
         self._try_again = self._clock.now() + _TRY_AGAIN

@@ -65,14 +65,14 @@ class Ticker:
     async def _tick(self) -> None:
         if not self._feed.has_begun or not self._feed.is_due:
             return
-        was_off = self._feed.off
+        was_off = self._feed.off is not None
         try:
             news = await self._feed.news()
         except OctosyncError as error:
             self._gate.met(error)
             return
         self._gate.worked()
-        if news.events or news.gap or self._feed.off is not was_off:
+        if news.events or news.gap or (self._feed.off is not None) is not was_off:
             self._heard(news)
 
     async def _probe(self) -> None:
