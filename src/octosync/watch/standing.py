@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -162,4 +163,9 @@ class Standing:
 
     def count(self, state: AppState) -> int:
         """How many apps are in a state."""
-        return sum(one.state is state for one in self.apps.values())
+        return self.counts()[state]
+
+    def counts(self) -> Mapping[AppState, int]:
+        """How many apps are in each state, 0 included."""
+        counted = Counter(one.state for one in self.apps.values())
+        return {state: counted[state] for state in AppState}

@@ -13,10 +13,11 @@ from typing import Final
 from octosync.contract import Contract
 from octosync.model import Deployment, JsonObject, JsonValue, Outcome
 from octosync.plan import Blocked, blocked_row, change_rows, diagnostic_document, recommendation_row, utc_text
-from octosync.watch.standing import AppStanding, AppState, DriftStanding, Hold, RunStanding, Standing
+from octosync.watch.standing import AppStanding, DriftStanding, Hold, RunStanding, Standing
 from octosync.watch.web.sentences import sentence
 
 STATUS_FORMAT_VERSION: Final = "1.0"
+_CONTRACT: Final = Contract()  # which operation an action is, not where overrides send it
 
 
 def watch_document(standing: Standing) -> JsonObject:
@@ -47,7 +48,7 @@ def watch_document(standing: Standing) -> JsonObject:
         },
         "suspended": None if suspended is None else {"at": utc_text(suspended.at), "reason": suspended.reason},
         "holds": [hold_document(one) for one in sorted(standing.holds, key=lambda one: (one.app, one.until))],
-        "counts": {state.value: standing.count(state) for state in AppState},
+        "counts": {state.value: count for state, count in standing.counts().items()},
         "unmanaged": standing.unmanaged,
         "budget": {
             "limit": budget.limit,
@@ -74,7 +75,7 @@ def watch_document(standing: Standing) -> JsonObject:
 def _app(app: AppStanding, standing: Standing) -> JsonObject:
     changes = None
     if app.plan is not None:
-        changes = list(change_rows(app.plan, Contract(), standing.sensitivity, full=False))
+        changes = list(change_rows(app.plan, _CONTRACT, standing.sensitivity, full=False))
     failed = {"reference": app.reference, "message": app.error, "hints": list(app.hints)}
     return {
         "slug": app.slug,

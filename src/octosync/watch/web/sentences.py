@@ -79,9 +79,10 @@ def counts_words(standing: Standing) -> str:
     if not standing.apps:
         return "No app is declared" if standing.valid else "No app is known"
     total = len(standing.apps)
-    if standing.count(AppState.IN_SYNC) == total:
+    counts = standing.counts()
+    if counts[AppState.IN_SYNC] == total:
         return f"All {total:,} apps in sync" if total > 1 else "1 app in sync"
-    parts = [(standing.count(state), STATE_WORDS[state]) for state in (AppState.IN_SYNC, *NEEDS_A_PERSON, *AppState)]
+    parts = [(counts[state], STATE_WORDS[state]) for state in (AppState.IN_SYNC, *NEEDS_A_PERSON, *AppState)]
     shown = list(dict.fromkeys(part for part in parts if part[0]))
     first, *rest = shown
     return ", ".join((f"{counted(first[0], 'app')} {first[1]}", *(f"{count:,} {words}" for count, words in rest)))
@@ -105,8 +106,9 @@ def sentence(standing: Standing) -> str:
 
 def title(standing: Standing) -> str:
     """Say what matters in the few words that a tab has room for: `1 blocked, 1 held`."""
+    counts = standing.counts()
     grave = [alarm.brief for alarm in alarms(standing)]
-    troubled = [f"{count:,} {STATE_WORDS[state]}" for state in NEEDS_A_PERSON if (count := standing.count(state)) > 0]
+    troubled = [f"{count:,} {STATE_WORDS[state]}" for state in NEEDS_A_PERSON if (count := counts[state])]
     return ", ".join((*grave, *troubled)) or counts_words(standing)
 
 
@@ -114,7 +116,8 @@ def mood(standing: Standing) -> str:
     """Return which icon the page has: `stopped`, `attention` or `well`."""
     if any(True for _ in alarms(standing)):
         return "stopped"
-    return "attention" if any(standing.count(state) for state in NEEDS_A_PERSON) else "well"
+    counts = standing.counts()
+    return "attention" if any(counts[state] for state in NEEDS_A_PERSON) else "well"
 
 
 def stuck_words(standing: Standing) -> str:

@@ -100,7 +100,7 @@ def _totals(plan: Plan, slug: str) -> str:
 
 def state_counts(standing: Standing) -> tuple[tuple[AppState, int], ...]:
     """Count the apps of each state that has any."""
-    return tuple((state, count) for state in AppState if (count := standing.count(state)))
+    return tuple((state, count) for state, count in standing.counts().items() if count)
 
 
 def canary_views(apps: Iterable[AppStanding]) -> tuple[CanaryView, ...]:
