@@ -41,7 +41,6 @@ ABOUT = RunInfo(
     control_plane=PLANE,
     invocation=Invocation(paths=("apps/",)),
     manifests=ManifestSet(digest="sha256:" + "ab" * 32, files=14, apps=44, git=GitRevision(revision="3f9d2c1")),
-    trailers=("deletes",),
 )
 _QUIET = (
     "assistant",

@@ -293,7 +293,7 @@ class _Watching:
                 git=GitRevision(revision=declared.revision, dirty=False) if declared.revision else None,
             ),
             requests_per_minute=connection.requests_per_minute,
-            typed=("octosync", "plan", *asked.invocation.arguments(), *asked.typed_again),
+            typed=("octosync", "apply", *asked.invocation.arguments(), *asked.typed_again),
             typed_to_look=asked.typed_again,
         )
 

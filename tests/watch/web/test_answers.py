@@ -200,7 +200,6 @@ async def test_the_document_has_the_whole_standing() -> None:
         }
     ]
     assert by_slug["canary-demo"]["resource_changes"][0]["held_until"] == "2030-01-01T14:31:50Z"
-    assert by_slug["search-old"]["blocked"][0]["trailer"] == "Octosync-Allow: deletes=14"
     assert by_slug["photos"]["hold"]["reason"] == "incident 4711: routing by hand"
     assert by_slug["search-eu"]["error"]["reference"] == "unavailable"
     assert by_slug["search-eu"]["resource_changes"] is None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from octosync.plan import Blocked, RunInfo, refused_actions, trailer_of, way_out_of
+from octosync.plan import Blocked, RunInfo, refused_actions, way_out_of
 from octosync.report.changes import Row, group_of
 from octosync.report.words import counted
 from octosync.watch.standing import AppStanding, AppState, DriftStanding, Standing
@@ -114,8 +114,6 @@ def _ways_past(blocked: Blocked, setting: _Setting) -> Iterator[Way]:
     about = setting.about
     if blocked.override is not None:
         yield from setting.post("Allow exactly this, once", "/approve", guard=blocked.guard)
-    if about is not None and (trailer := trailer_of(blocked, about)) is not None:
-        yield Way("Allow it in the commit that makes the change", trailer, is_shell=False)
     if about is not None and blocked.override is not None:
         yield Way("Apply it by hand", f"{about.apply_command} {blocked.override}")
     way_out = blocked.way_out if about is None else way_out_of(blocked, about)
