@@ -13,6 +13,7 @@ import pytest
 from tests.support.scenes import mixed_plan
 from tests.support.serving import AUTHORIZED, BROWSER, asking
 from tests.support.standings import (
+    ABOUT,
     ADMIN_TOKEN,
     NOW,
     Noting,
@@ -29,7 +30,7 @@ from tests.support.standings import (
 )
 
 from octosync.model import Address
-from octosync.plan import Plan
+from octosync.plan import Invocation, Plan
 from octosync.report import Planned
 from octosync.watch.standing import AppStanding, AppState, BudgetStanding, DriftStanding, Standing
 
@@ -170,6 +171,44 @@ async def test_what_fails_says_when_it_is_tried_again() -> None:
     assert "The others go on." in text
     assert "Tried again at 14:04 UTC" in text
     assert "It is not tried again until its manifest or live state changes." in text
+
+
+async def test_an_orphan_is_left_as_it_is_and_says_so() -> None:
+    """An app that no manifest has any more is listed, with what would archive it."""
+    text = await text_at(standing_of(AppStanding(slug="gone", state=AppState.ORPHANED)))
+    assert "1 app orphaned; last full read" in text
+    assert "nothing is archived by leaving it out" in text
+    assert "octosync apply … --prune" in text
+
+
+async def test_much_drift_of_an_app_is_named_and_counted() -> None:
+    """Before the app was planned its objects are named, the first few; the others are counted."""
+    drift = tuple(
+        DriftStanding(address=Address.of_slot("demo", f"slot-{n:02}"), first_seen=NOW, actor="ana", at=NOW)
+        for n in range(12)
+    )
+    text = await text_at(standing_of(held_app("demo", plan=None, drift=drift)))
+    assert "slot slot-00: ana changed it at 14:03 UTC" in text
+    assert "and 2 objects more." in text
+    assert "app/demo/slot/slot-09" in text
+    assert "octosync accept app/demo/slot/slot-00 app/demo/slot/slot-01 app/demo/slot/slot-02 … -f apps/" in text
+
+
+@pytest.mark.parametrize(
+    ("invocation", "expected"),
+    [
+        (Invocation(paths=("apps/",), kustomize=None), "octosync accept app/canary-demo/slot/vision -f apps/"),
+        (Invocation(paths=("/manifests",)), "octosync accept app/canary-demo/slot/vision Keep"),
+        (Invocation(paths=("-",)), None),
+        (Invocation(kustomize="overlays/production"), None),
+    ],
+)
+async def test_accept_is_offered_where_it_has_files_to_write(invocation: Invocation, expected: str | None) -> None:
+    """What a pipe or kustomize made no command can write back; a path of this machine is none of a clone."""
+    about = replace(ABOUT, invocation=invocation)
+    text = await text_at(standing_of(held_app(), about=about))
+    assert expected is None or expected in text
+    assert ("octosync accept" in text) is (expected is not None)
 
 
 async def test_contested_drift_offers_to_change_it_back_once_more() -> None:
