@@ -98,7 +98,7 @@ async def scripted(*replies: Reply | Answering, greeting: bytes = b"") -> AsyncI
         served.connections += 1
         try:
             writer.write(greeting)
-            while not greeting and (request := await _read(reader)) is not None:
+            while not greeting and (request := await read_request(reader)) is not None:
                 served.received.append(request)
                 served.asked.set()
                 step = script.pop(0) if len(script) > 1 else script[0]
@@ -108,7 +108,7 @@ async def scripted(*replies: Reply | Answering, greeting: bytes = b"") -> AsyncI
                 if reply.then is Then.HANG:
                     await finished.wait()
                 if reply.then is Then.RESET:
-                    _reset_on_close(writer)
+                    reset_on_close(writer)
                 if reply.then is not Then.KEEP:
                     break
         except (ConnectionError, asyncio.CancelledError):
@@ -131,7 +131,8 @@ async def scripted(*replies: Reply | Answering, greeting: bytes = b"") -> AsyncI
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _read(reader: asyncio.StreamReader) -> Request | None:
+async def read_request(reader: asyncio.StreamReader) -> Request | None:
+    """Read one request; None where there is no whole one."""
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *rest = head.rstrip("\r\n").split("\r\n")
@@ -143,7 +144,7 @@ async def _read(reader: asyncio.StreamReader) -> Request | None:
     return Request(method, target, headers, body)
 
 
-def _reset_on_close(writer: asyncio.StreamWriter) -> None:
+def reset_on_close(writer: asyncio.StreamWriter) -> None:
     """Have the close answer with RST instead of FIN."""
     connection: socket.socket = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -36,16 +36,16 @@ from octosync.cli.options import (
 )
 from octosync.cli.regathering import Regathering
 from octosync.cli.turning import GuardFlags, guard_policy
-from octosync.errors import ConfigError, ExitCode, UsageError
+from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
 from octosync.manifest import parse_duration, select
 from octosync.model import Optimize, Secret
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil
 from octosync.plan import DeployPolicy, GitRevision, Invocation, ManifestSet, RunInfo
 from octosync.report import render_diagnostics
-from octosync.state import Journal, WatchState
-from octosync.watch.clock import SystemClock
+from octosync.state import Journal, WatchState, sole_controller
+from octosync.watch.clock import Clock, SystemClock
 from octosync.watch.controller import Controller
-from octosync.watch.desired import Declared, Desired
+from octosync.watch.desired import Declared, Desired, problems_of
 from octosync.watch.endpoints import endpoints
 from octosync.watch.log import Log, LogFormat, libraries_in
 from octosync.watch.metrics import CONTENT_TYPE
@@ -114,17 +114,28 @@ def command(**flags: Any) -> ExitCode:  # noqa: ANN401 — the options' values, 
     first SIGTERM or SIGINT finishes what is being written, the second ends at once.
     """
     asked = _Asked.of(flags)
+    if asked.log_format is LogFormat.TEXT:
+        return _watch(asked)
+    try:
+        return _watch(asked)
+    except OctosyncError as error:  # whoever collects lines of JSON gets this as one, too
+        message, hints = error.message, list(error.hints)
+        asked.log(SystemClock()).error("ended", message=message, reference=error.reference, hints=hints)
+        return error.exit_code
+
+
+def _watch(asked: _Asked) -> ExitCode:
     gather_again = Regathering(flags=asked.manifests, remote=asked.remote)
     host, port = parse_listen(asked.listen)
     first = gather(asked.manifests, asked.remote)
     if not first.configuration_is_usable:
-        _report(first)
+        _report(asked, first)
         return ExitCode.ERROR
     if first.fails:  # the controller runs all the same: it shows what is wrong, and takes up what is mended
-        _report(first)
+        _report(asked, first)
     else:
         select(first.manifests.state, apps=asked.settings.apps, selector=asked.settings.selector)
-    with Journal(asked.state) as journal, listening(host, port) as listener:
+    with Journal(asked.state) as journal, sole_controller(asked.state), listening(host, port) as listener:
         watching = _Watching(asked=asked, first=first, gather=gather_again, journal=journal, listener=listener)
         return signals.run(watching.run)
 
@@ -176,6 +187,10 @@ class _Asked:
             external_url=flags["external_url"],
         )
 
+    def log(self, clock: Clock) -> Log:
+        """Return the log, which is on standard error."""
+        return Log(sys.stderr, clock, format_=self.log_format)
+
     @property
     def invocation(self) -> Invocation:
         """What was asked for, as plan and apply would be."""
@@ -211,7 +226,7 @@ class _Watching:
         """Run until a signal says to stop."""
         asked, first = self.asked, self.first
         clock = SystemClock()
-        log = Log(sys.stderr, clock, format_=asked.log_format)
+        log = asked.log(clock)
         connection = self._connect()
         told: list[Controller] = []
         plane = control_plane(connection, first.context, None)
@@ -310,7 +325,12 @@ async def _stop_with(stopping: signals.Stopping, controller: Controller) -> None
     controller.stop.set()
 
 
-def _report(gathered: Gathered) -> None:
+def _report(asked: _Asked, gathered: Gathered) -> None:
+    """Say what is wrong with octosync.yaml or the manifests."""
+    if asked.log_format is LogFormat.JSON:
+        errors = problems_of(gathered.diagnostics)
+        asked.log(SystemClock()).error("invalid", message="octosync.yaml or the manifests have errors", errors=errors)
+        return
     colour = wants_colour(sys.stderr, "auto")
     err(render_diagnostics(gathered.diagnostics, files=gathered.manifests.files, colour=colour))
 

@@ -13,6 +13,7 @@ from octosync.state.base import Cursor
 from octosync.state.journal import DEFAULT_PATH, Journal, new_run_id
 from octosync.state.recorded import RecordedRuns
 from octosync.state.sealing import Sealed
+from octosync.state.sole import sole_controller
 from octosync.state.watch import KEPT_FOR, WatchState
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "Sealed",
     "WatchState",
     "new_run_id",
+    "sole_controller",
 ]

@@ -191,9 +191,8 @@ class Controller:
             declared = difference.declared
             if declared.fails:
                 message = declared.error.message if declared.error is not None else "the manifests have errors"
-                errors = [one.summary for one in declared.diagnostics if one.severity.value == "error"]
-                parts.log.error("manifests_invalid", message=message, errors=errors)
-                problem = OctosyncError("manifests-invalid", message, hints=tuple(errors[:5]))
+                parts.log.error("manifests_invalid", message=message, errors=declared.problems)
+                problem = OctosyncError("manifests-invalid", message, hints=declared.problems[:5])
                 parts.telling.failed(parts.clock.now(), declared.error or problem)
                 return
             parts.telling.mended()

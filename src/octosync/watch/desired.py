@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from typing import Final
 
 from octosync.errors import OctosyncError
 from octosync.manifest import Cache, Configuration, Context, Manifests, vanished
-from octosync.model import Address, Diagnostic
+from octosync.model import Address, Diagnostic, Severity
 from octosync.plan.base import Base, changed_apps
 from octosync.watch.checkouts import is_checking_out
 from octosync.watch.clock import Clock
@@ -42,6 +42,11 @@ class Declared:
     loaded_at: datetime | None = None
     fingerprint: Fingerprint = field(default_factory=Fingerprint)
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the manifests, a line each."""
+        return problems_of(self.diagnostics)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
@@ -55,6 +60,18 @@ class Difference:
     changed: frozenset[str] = frozenset()
     vanished: frozenset[Address] = frozenset()
     reconfigured: bool = False
+
+
+def problems_of(diagnostics: Iterable[Diagnostic]) -> tuple[str, ...]:
+    """Return a line for each error, with its place; where there is none, for each warning: then it is that they count."""
+    found = sorted(diagnostics, key=lambda one: one.sort_key)
+    gravest = [one for one in found if one.severity is Severity.ERROR] or [
+        one for one in found if one.severity is Severity.WARNING
+    ]
+    return tuple(
+        f"{'' if one.origin is None else f'{one.origin.file}:{one.origin.line}: '}{one.rule}: {one.summary}"
+        for one in gravest
+    )
 
 
 class Desired:

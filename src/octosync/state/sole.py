@@ -1,0 +1,56 @@
+"""One controller a state file: two would undo each other's work, and each would take the other's writes for somebody else's."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from octosync.errors import OctosyncError
+
+
+@contextmanager
+def sole_controller(state: Path) -> Iterator[None]:
+    """Be the only controller on a state file until the block ends, or the process does, however that comes.
+
+    It is an advisory lock on a file beside it (one on the file itself would interfere with SQLite's); other commands use
+    the state file all the same. Raises `OctosyncError` (`state-in-use`) where another controller has it. A file system
+    without locks can't tell, so there none is refused.
+    """
+    place = state.resolve()
+    beside = place.with_name(f"{place.name}.lock")
+    try:
+        lock = os.open(beside, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise OctosyncError(
+            "journal-unusable",
+            f"{beside}: the state file can't be locked: {error.strerror}",
+            hints=("Make its folder writable, or name another file: --state FILE",),
+        ) from error
+    try:
+        _take(lock, state)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int, state: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+        who = f" (process {holder})" if holder.isdigit() else ""
+        raise OctosyncError(
+            "state-in-use",
+            f"{state}: another octosync watch{who} uses this state file",
+            hints=(
+                "Two on one file would undo each other's work: end that one first.",
+                "Or give this one, if it is about other apps or another control plane, a file of its own: --state FILE",
+            ),
+        ) from None
+    except OSError:
+        return
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

@@ -1,0 +1,40 @@
+"""One controller a state file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from octosync.errors import OctosyncError
+from octosync.state import Journal, sole_controller
+
+
+def test_a_second_controller_is_refused(tmp_path: Path) -> None:
+    """It is told which process has the file, also where it names it by another path; once that has ended, it may."""
+    path = tmp_path / "state.db"
+    (tmp_path / "elsewhere").symlink_to(tmp_path)
+    with Journal(path), sole_controller(path):
+        with pytest.raises(OctosyncError, match=f"state-in-use: .*process {os.getpid()}"):
+            _have(tmp_path / "elsewhere" / "state.db")
+        with Journal(path) as another:  # of a command that is no controller
+            assert another.runs() == ()
+    _have(path)
+
+
+def test_another_state_file_is_nobodys_business(tmp_path: Path) -> None:
+    """Two controllers with files of their own don't get in each other's way, in one folder neither."""
+    with sole_controller(tmp_path / "one.db"):
+        _have(tmp_path / "two.db")
+
+
+def test_a_lock_that_cant_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    """It names the file."""
+    with pytest.raises(OctosyncError, match=r"journal-unusable: .*state\.db\.lock: .*locked"):
+        _have(tmp_path / "nowhere" / "state.db")
+
+
+def _have(path: Path) -> None:
+    with sole_controller(path):
+        pass

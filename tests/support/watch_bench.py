@@ -1,0 +1,144 @@
+"""A bench for a whole controller: manifests in a folder, a control plane in a process, and a proxy between the two."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tests.support.controllers import manifest
+from tests.support.plane import Plane
+from tests.support.processes import PATIENCE, Process, Watch, Zygote, origin_in, until
+from tests.support.proxies import Proxy, proxying
+
+from octosync.contract import PRESETS
+
+ADMIN = "admin-token-of-the-bench"
+# Guards that don't stand in the way of what a test is not about.
+LOOSE = "guards: {maxDeletes: 1000, maxDeletePercent: 100, minObjects: 1000}\n"
+QUICK = ("--interval", "1s", "--resync", "10m", "--drift-hold", "0")
+
+
+@dataclass
+class Bench:
+    """What stands on it. `keys` are what nothing may ever show."""
+
+    folder: Path
+    zygote: Zygote
+    server: Process
+    plane: Plane
+    proxy: Proxy
+    others: httpx.AsyncClient  # somebody else, whose requests pass through the proxy, too
+    tokens: tuple[str, ...] = ()
+    keys: list[str] = field(default_factory=list)
+    watches: list[Watch] = field(default_factory=list)
+    _numbers: Callable[[], int] = field(default_factory=lambda: count(1).__next__)
+
+    @property
+    def apps(self) -> Path:
+        """Where manifests are."""
+        return self.folder / "apps"
+
+    @property
+    def state(self) -> Path:
+        """The state file."""
+        return self.folder / ".octosync" / "state.db"
+
+    def declare(self, slug: str = "demo", **spec: Any) -> Path:
+        """Write an app's manifest, as an editor does that puts another file in its place."""
+        path = self.apps / f"{slug}.json"
+        path.parent.mkdir(exist_ok=True)
+        beside = path.with_name(f".{slug}.tmp")
+        beside.write_text(manifest(slug, **{"slots": {"chat": "local_first"}, **spec}))
+        return beside.rename(path)
+
+    def start(self, *argv: str | Path, **environment: str) -> Process:
+        """Start any command as a process of its own."""
+        pid, out, err = self._begin(tuple(map(str, argv)), environment)
+        return Process(self.zygote, pid, out, err)
+
+    def watch(self, *flags: str | Path, paths: tuple[str, ...] = ("apps",), **environment: str) -> Watch:
+        """Start a controller on the manifests, which reaches the control plane through the proxy."""
+        argv = ["watch", *(part for path in paths for part in ("-f", path)), "--url", self.proxy.url, *map(str, flags)]
+        if "--listen" not in flags:
+            argv += ["--listen", "127.0.0.1:0"]
+        argv += ["--log-format", "json", "--rate", "0"]
+        pid, out, err = self._begin(tuple(argv), {"OCTOSYNC_ADMIN_TOKEN": ADMIN, **environment})
+        watch = Watch(self.zygote, pid, out, err, admin_token=ADMIN)
+        self.watches.append(watch)
+        return watch
+
+    def live(self, slug: str = "demo", capability: str = "chat") -> str | None:
+        """Return a slot's live serving policy by its name in manifests, None where there is no such slot or app."""
+        answer = self.plane.http.get(f"/api/v1/apps/{slug}/slots")
+        found = [] if answer.status_code == 404 else answer.raise_for_status().json()["slots"]
+        policies = [one["serving_policy"] for one in found if one["capability"] == capability]
+        return next((name for name, policy in PRESETS.items() if [policy] == policies), None)
+
+    async def by_hand(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Do something as somebody else would, seen by the proxy."""
+        answer = await self.others.request(method, f"/api/v1{path}", json=body)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    async def restart_server(self, *flags: str) -> None:
+        """Have the server end, and another one with other flags take its place, on the same port and file."""
+        await self.server.stopped()
+        port = self.proxy.upstream[1]
+        self.server = await _server(self, "--port", str(port), *flags)
+
+    def close(self) -> None:
+        """Check what holds of every process, however it ended: no traceback, no key anywhere, whole lines only."""
+        texts = {str(one.err): one.said + one.printed for one in self.watches}
+        files = {str(path): path.read_bytes() for path in self.folder.glob(".octosync/*") if path.is_file()}
+        for name, text in texts.items():
+            assert "Traceback" not in text, f"{name}: {text[-3000:]}"
+            assert '"event": "defect"' not in text, f"{name}: {text[-3000:]}"
+            assert not [key for key in (*self.keys, ADMIN) if key in text], name
+        for name, data in files.items():
+            assert not [key for key in (*self.keys, ADMIN) if key.encode() in data], name
+
+    def _begin(self, argv: tuple[str, ...], environment: Mapping[str, str]) -> tuple[int, Path, Path]:
+        number = self._numbers()
+        out, err = self.folder / f"out-{number}", self.folder / f"err-{number}"
+        return self.zygote.start(argv, self.folder, environment, out, err), out, err
+
+
+@asynccontextmanager
+async def watch_bench(folder: Path, zygote: Zygote, *tokens: str) -> AsyncIterator[Bench]:
+    """Set one up. With `tokens` (`NAME:KEY`) the server wants a key, and knows the first one as that of the plane."""
+    (folder / "apps").mkdir()
+    (folder / "octosync.yaml").write_text(LOOSE)
+    keys = [one.partition(":")[2] for one in tokens]
+    headers = {"Authorization": f"Bearer {keys[0]}"} if keys else {}
+    flags = [part for one in tokens for part in ("--token", one)]
+    out, err = folder / "server-out", folder / "server-err"
+    argv = ("server", "--port", "0", "--db", "plane.db", *flags)
+    server = Process(zygote, zygote.start(argv, folder, {}, out, err), out, err)
+    await until(lambda: origin_in(server.said), server)
+    url = str(origin_in(server.said))
+    async with (
+        proxying(url) as proxy,
+        httpx.AsyncClient(base_url=proxy.url, headers=headers, trust_env=False) as others,
+    ):
+        with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=PATIENCE) as http:
+            bench = Bench(folder, zygote, server, Plane(url, http), proxy, others, tokens, keys)
+            try:
+                yield bench
+            finally:
+                for one in (*bench.watches, bench.server):
+                    await one.stopped(signal.SIGKILL)
+                for one in bench.watches:
+                    one.http.close()
+            bench.close()
+
+
+async def _server(bench: Bench, *flags: str) -> Process:
+    server = bench.start("server", "--db", "plane.db", *flags)
+    await until(lambda: origin_in(server.said), server)
+    return server
