@@ -191,3 +191,17 @@ def test_a_lost_table_is_an_error(path: Path, table: str) -> None:
         database.execute(f"drop table {table}")
     with Journal(path) as journal, pytest.raises(OctosyncError, match=f"no such table: {table}"):
         use_of[table](WatchState(journal))
+
+
+def test_what_was_remembered_before_the_org_was_known_is_that_orgs(memory: WatchState) -> None:
+    """The first writes to an empty org are answered before anything names it; what they came to is not lost by that."""
+    nameless = ControlPlane(url=PLANE.url)
+    mine, later = desired_app("a"), desired_app("b")
+    memory.remember(nameless, mine)
+    memory.remember(nameless, App(slug="b"))
+    memory.set_whole(nameless)
+    memory.remember(PLANE, later)
+    memory.adopt(PLANE)
+    assert memory.base(PLANE) == {"a": mine, "b": later}
+    assert memory.is_whole(PLANE)
+    assert memory.base(nameless) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -37,6 +38,10 @@ def run_of(
     return run
 
 
+def kinds(addresses: Iterable[Address]) -> dict[Kind, int]:
+    return dict(Counter(one.kind for one in addresses))
+
+
 def test_removals_are_counted_from_what_runs_did(memory: WatchState) -> None:
     """Only what is done, by kind, since a time, on this control plane; a run that knew no org may have been in this one."""
     target, slot = Address.of_target("a", "ios", "1"), Address.of_slot("a", "chat")
@@ -64,13 +69,13 @@ def test_removals_are_counted_from_what_runs_did(memory: WatchState) -> None:
         ControlPlane(url="https://staging.example/api/v1", org_id=ORG),
     ):
         run_of(journal, NOW, [("delete", target, Status.DONE), ("archive", app, Status.DONE)], plane=other)
-    assert memory.recent_removals(PLANE, NOW) == {Kind.TARGET: 2, Kind.SLOT: 1, Kind.INFERENCE_CONFIG: 1}
+    assert kinds(memory.recent_removals(PLANE, NOW)) == {Kind.TARGET: 2, Kind.SLOT: 1, Kind.INFERENCE_CONFIG: 1}
     assert memory.recent_archives(PLANE, NOW) == 1
     everywhere = memory.recent_removals(
         ControlPlane(url=PLANE.url), NOW
     )  # the org is not known: rather too many than too few
-    assert everywhere == {Kind.TARGET: 3, Kind.SLOT: 1, Kind.INFERENCE_CONFIG: 1}
-    assert memory.recent_removals(PLANE, NOW + timedelta(milliseconds=1)) == {}
+    assert kinds(everywhere) == {Kind.TARGET: 3, Kind.SLOT: 1, Kind.INFERENCE_CONFIG: 1}
+    assert memory.recent_removals(PLANE, NOW + timedelta(milliseconds=1)) == []
     assert memory.recent_archives(PLANE, NOW - DAY) == 2
 
 

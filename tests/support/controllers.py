@@ -35,7 +35,7 @@ from octosync.watch.parts import Outfit
 from octosync.watch.settings import Settings
 from octosync.watch.standing import AppStanding, Standing
 
-PATIENCE = 30.0  # seconds of real time after which what is awaited is taken never to come
+PATIENCE = 10.0  # seconds of real time after which what is awaited is taken never to come
 
 
 class FastClock:
@@ -45,14 +45,19 @@ class FastClock:
         self.speed = speed
         self._began = time.monotonic()
         self._start = datetime(2030, 1, 1, 12, tzinfo=UTC)
+        self._skipped = 0.0
 
     def monotonic(self) -> float:
         """Return the seconds that have passed."""
-        return (time.monotonic() - self._began) * self.speed
+        return (time.monotonic() - self._began) * self.speed + self._skipped
 
     def now(self) -> datetime:
         """Return the time of day."""
         return self._start + timedelta(seconds=self.monotonic())
+
+    def skip(self, span: timedelta) -> None:
+        """Let so much time be over at once. Who sleeps meanwhile sleeps on, as long as was asked for."""
+        self._skipped += span.total_seconds()
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -118,12 +123,16 @@ class Watching:
 
     async def until(self, holds: Callable[[], Any]) -> None:
         """Wait until something holds, which has to be before long; the controller must not end meanwhile."""
-        async with asyncio.timeout(PATIENCE):
-            while not holds():
-                if self.task.done():
-                    self.task.result()
-                    raise AssertionError("the controller has ended")
-                await asyncio.sleep(0.005)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not holds():
+                    if self.task.done():
+                        self.task.result()
+                        raise AssertionError("the controller has ended")
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            how = {slug: one.state.value for slug, one in self.standing.apps.items()}
+            raise AssertionError(f"it never came: {how}\n{self.log.getvalue()[-5000:]}") from None
 
     async def until_in_sync(self) -> None:
         """Wait until everything was read, and nothing is left to be done."""
@@ -161,7 +170,7 @@ async def watching(
                 remote=remote,
                 desired=Desired(regather, regather.watched, clock),
                 journal=journal,
-                control_plane=ControlPlane(url=plane.url),
+                control_plane=ControlPlane(url=at.url),
                 settings=Settings(**settings),
                 policy=lambda declared: policy or _policy(declared),
                 deploy=deploy or DeployPolicy(previews=False),

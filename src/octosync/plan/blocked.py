@@ -36,6 +36,13 @@ def refused_actions(actions: Iterable[Action], blocked: Sequence[Blocked]) -> fr
     )
 
 
+def refused_by(actions: Iterable[Action], blocked: Blocked) -> tuple[Action, ...]:
+    """Return the actions that one refusal names and that can be approved."""
+    if blocked.override is None:
+        return ()
+    return tuple(one for one in actions if one.address in blocked.addresses and minds(blocked.guard, one))
+
+
 def minds(guard: str, action: Action) -> bool:
     """Say whether a guard that names an action's address means this action: an app's archive has that of its update."""
     match guard:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from octosync.model import Address
@@ -21,13 +21,22 @@ def without(plan: Plan, left_out: Collection[ActionKey]) -> Plan:
     return replace(plan, actions=tuple(action for action in plan.actions if action.key not in gone)) if gone else plan
 
 
-def unblocked(plan: Plan, blocked: Sequence[Blocked]) -> Plan:
+def unblocked(
+    plan: Plan, blocked: Sequence[Blocked], approved: Mapping[str, Collection[ActionKey]] | None = None
+) -> Plan:
     """Return what of a plan guards let pass. They may have judged a larger one: what is not in this one is not minded.
 
     A guard that counts takes out all that it counts, one that names objects what it names of them, and one that names
-    none everything.
+    none everything; but for what was approved, by guard.
     """
-    return without(plan, {action.key for one in blocked for action in _refused(plan.actions, one)})
+    approved = approved or {}
+    refused = {
+        action.key
+        for one in blocked
+        for action in _refused(plan.actions, one)
+        if action.key not in approved.get(one.guard, ())
+    }
+    return without(plan, refused)
 
 
 def _refused(actions: Iterable[Action], blocked: Blocked) -> Iterator[Action]:

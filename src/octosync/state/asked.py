@@ -97,6 +97,17 @@ class Asked(Part):
                 [(number, *self._key(one)) for one in what],
             )
 
+    def lapse(self, plane: ControlPlane, apps: Collection[str], still: Collection[Approvable]) -> None:
+        """Take back what was approved of apps, but for what still is to be done, exactly as it was approved."""
+        keys = {self._key(one) for one in still}
+        with self.journal.transaction() as database:
+            number = self._known(database, plane)
+            rows = database.execute("select address, verb, digest from approval where plane = ?", (number,)).fetchall()
+            database.executemany(
+                "delete from approval where plane = ? and address = ? and verb = ? and digest = ?",
+                [(number, *row) for row in rows if row not in keys and Address.parse(row[0]).app in apps],
+            )
+
     def approvals(self, plane: ControlPlane) -> tuple[Approved, ...]:
         """Return what is approved and not used yet, by guard and object."""
         with self._reading("what is approved") as database:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from octosync.model import Address, Kind, Status
+from octosync.model import Address, Status
 from octosync.plan import ControlPlane, Verb
 from octosync.state.asked import Asked
 from octosync.state.base import Remembered
@@ -17,6 +17,7 @@ from octosync.state.told import Told
 
 KEPT_FOR: Final = timedelta(days=90)
 MOST_RUNS: Final = 10_000
+_OF_A_PLANE: Final = ("base", "drift", "heal", "contested", "approval", "told")
 _PRUNED_AT_ONCE: Final = 500  # so that another process waits for moments only
 
 
@@ -27,10 +28,25 @@ class WatchState(Remembered, Noticed, Asked, Told):
     not as it was written.
     """
 
-    def recent_removals(self, plane: ControlPlane, since: datetime) -> Mapping[Kind, int]:
-        """Count by kind what runs deleted since a time, `apply`'s included; what did not come about doesn't count."""
-        found = Counter(address.kind for address in self._done(plane, Verb.DELETE, since))
-        return {kind: found[kind] for kind in Kind if found[kind]}
+    def adopt(self, plane: ControlPlane) -> None:
+        """Take what was remembered of this URL before any answer named its org for that org's, where it has nothing yet."""
+        with self.journal.transaction() as database:
+            nameless = self._known(database, replace(plane, org_id=None))
+            if nameless is None or plane.org_id is None:
+                return
+            number = self._number(database, plane)
+            for table in _OF_A_PLANE:
+                database.execute(f"update or ignore {table} set plane = ? where plane = ?", (number, nameless))  # noqa: S608  our own names
+                database.execute(f"delete from {table} where plane = ?", (nameless,))  # noqa: S608  our own names
+            database.execute(
+                "update plane set whole = max(whole, (select whole from plane where id = ?)) where id = ?",
+                (nameless, number),
+            )
+            database.execute("delete from plane where id = ?", (nameless,))
+
+    def recent_removals(self, plane: ControlPlane, since: datetime) -> Sequence[Address]:
+        """Return what runs deleted since a time, each time anew, `apply`'s included; what did not come about isn't in it."""
+        return self._done(plane, Verb.DELETE, since)
 
     def recent_archives(self, plane: ControlPlane, since: datetime) -> int:
         """Count the apps that runs archived since a time."""

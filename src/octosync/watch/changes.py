@@ -6,7 +6,7 @@ however often its apps are read again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from octosync.plan import Plan, Tally
@@ -25,66 +25,97 @@ class Change:
         """Whether all of its apps were looked at, so that its removals can be judged."""
         return not self.unread
 
-    def tally(self, but: Collection[str]) -> Tally:
+    def tally_but(self, apps: Collection[str]) -> Tally:
         """Add up what the other apps of this change come to."""
-        return sum((tally for slug, tally in self.tallies.items() if slug not in but), Tally())
+        return sum((tally for slug, tally in self.tallies.items() if slug not in apps), Tally())
+
+    def tally_of(self, apps: Collection[str]) -> Tally:
+        """Return what apps that have their turn together come to."""
+        return sum((self.tallies.get(slug, Tally()) for slug in apps), Tally())
+
+    def note(self, apps: Collection[str], tally: Tally) -> None:
+        """Note what apps that have their turn together come to: it is counted once, with one of them."""
+        mine = sorted(self.apps & set(apps))
+        self.tallies.update(dict.fromkeys(mine, Tally()))
+        self.tallies[mine[0]] = tally
 
 
 class Changes:
-    """The changes that are not done yet. An app is in one at most: the latest that touched it."""
+    """The changes that are not done yet. An app is in one at most: where a later one touches it, both are one from then on."""
 
     def __init__(self) -> None:
         self._of: dict[str, Change] = {}
 
     def begin(self, apps: Iterable[str]) -> None:
-        """Begin a change that touches apps."""
+        """Begin a change that touches apps. It goes on with those that are not done yet: they still remove what they did."""
         slugs = set(apps)
-        self.leave(slugs)
-        change = Change(slugs, set(slugs))
-        self._of.update(dict.fromkeys(slugs, change))
+        self._join([*self._containing(slugs), Change(slugs, set(slugs))])
 
-    def leave(self, apps: Iterable[str]) -> None:
-        """Take apps out of the changes that they are in: they are gone, or in a later one."""
+    def leave(self, apps: Iterable[str]) -> frozenset[str]:
+        """Take apps out of their changes, since they are gone; return those that waited for these to be read."""
+        freed: set[str] = set()
         for slug in apps:
             change = self._of.pop(slug, None)
             if change is not None:
+                was_read = change.is_read
                 change.apps.discard(slug)
                 change.unread.discard(slug)
                 change.tallies.pop(slug, None)
+                freed |= _freed(change, was_read=was_read)
+        return frozenset(freed)
 
-    def of(self, slug: str) -> Change | None:
-        """Return the change that an app is in."""
-        return self._of.get(slug)
+    def of(self, apps: Collection[str]) -> Change | None:
+        """Return the change that apps which have their turn together are in, all of theirs as one."""
+        found = self._containing(apps)
+        if len(found) > 1:
+            return self._join(found)
+        return found[0] if found else None
+
+    def is_read(self, apps: Collection[str]) -> bool:
+        """Say whether all of the change that apps are in was looked at, so that its removals can be judged."""
+        change = self.of(apps)
+        return change is None or change.is_read
 
     def looked(self, apps: Collection[str], plan: Plan) -> frozenset[str]:
         """Note what a turn of apps plans; return the apps that waited for these to be read, since now all are."""
-        freed: set[str] = set()
-        first, *others = sorted(apps)
-        for slug in (first, *others):
-            change = self._of.get(slug)
-            if change is None:
-                continue
-            # What is planned for apps together is counted once, with the first of them.
-            change.tallies[slug] = Tally.of(plan) if slug == first else Tally()
-            was_read = change.is_read
-            change.unread.discard(slug)
-            if change.is_read and not was_read:
-                freed.update(one for one, tally in change.tallies.items() if _removes(tally))
-        return frozenset(freed - set(apps))
+        change = self.of(apps)
+        if change is None:
+            return frozenset()
+        was_read = change.is_read
+        change.unread -= set(apps)
+        change.note(apps, Tally.of(plan))
+        return _freed(change, was_read=was_read) - frozenset(apps)
 
     def settled(self, apps: Collection[str], left: Plan) -> None:
         """Note what is left to be removed after a turn of apps, and let a change go that is done."""
-        first = min(apps)
-        for slug in apps:
-            change = self._of.get(slug)
-            if change is None:
-                continue
-            left_over = Tally.of(left) if slug == first else Tally()
-            # What was there when it was judged stays what a share is of: what is removed by now counts as removed lately.
-            change.tallies[slug] = replace(left_over, there=change.tallies[slug].there)
-            if change.is_read and not any(map(_removes, change.tallies.values())):
-                for one in change.apps:
-                    self._of.pop(one, None)
+        change = self.of(apps)
+        if change is None:
+            return
+        looked, rest = change.tally_of(apps), Tally.of(left)
+        gone = {kind: count - rest.removals.get(kind, 0) for kind, count in looked.removals.items()}
+        there = {kind: count - gone.get(kind, 0) for kind, count in looked.there.items()}
+        change.note(apps, replace(rest, there=there))
+        if change.is_read and not any(map(_removes, change.tallies.values())):
+            for one in change.apps:
+                self._of.pop(one, None)
+
+    def _join(self, changes: Sequence[Change]) -> Change:
+        joined = Change(set(), set())
+        for one in changes:
+            joined.apps |= one.apps
+            joined.unread |= one.unread
+            joined.tallies.update(one.tallies)
+        self._of.update(dict.fromkeys(joined.apps, joined))
+        return joined
+
+    def _containing(self, apps: Iterable[str]) -> list[Change]:
+        return list({id(one): one for slug in apps if (one := self._of.get(slug)) is not None}.values())
+
+
+def _freed(change: Change, *, was_read: bool) -> frozenset[str]:
+    if was_read or not change.is_read:
+        return frozenset()
+    return frozenset(slug for slug, tally in change.tallies.items() if _removes(tally))
 
 
 def _removes(tally: Tally) -> bool:

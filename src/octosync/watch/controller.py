@@ -217,18 +217,18 @@ class Controller:
             self._spawn(self._look_again())
         parts.queue.drop(taken.gone)
         parts.telling.gone(taken.gone)
-        parts.changes.leave(taken.gone)
+        freed = parts.changes.leave(taken.gone)
         parts.board.declare(parts.intent.in_force.tree, parts.intent.left, parts.intent.orphans)
         if is_first:
-            # What happened while nobody watched is one change: its removals wait until all of it was read.
-            parts.changes.begin(parts.intent.slugs)
+            # What was declared while nobody watched is one change: its removals wait until all of it was read.
+            parts.changes.begin(parts.intent.changed_meanwhile)
             return
         if taken.changed:
             parts.changes.begin(taken.changed)
         for slug in sorted(taken.changed):
             parts.memory.forget_heals(slug)
             parts.start_over(slug)
-        for slug in sorted(taken.changed | taken.confirmed):
+        for slug in sorted(taken.changed | taken.confirmed | freed):
             self._stir(slug)
         if difference.reconfigured:
             waiting = (AppState.BLOCKED, AppState.WAITING, AppState.HELD, AppState.DRIFTED)

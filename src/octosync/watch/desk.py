@@ -10,6 +10,7 @@ from octosync import __version__
 from octosync.errors import OctosyncError
 from octosync.model import Hold
 from octosync.plan import ControlPlane, RunInfo
+from octosync.plan.blocked import refused_by
 from octosync.watch.desired import Declared
 from octosync.watch.gate import Closed
 from octosync.watch.parts import Parts
@@ -74,20 +75,21 @@ class Desk:
     def approve(self, guard: str) -> int:
         """Allow exactly what a guard blocks now, once; return how many actions that are."""
         blocked = [one for one in self.parts.board.in_state(*AppState) if any(b.guard == guard for b in one.blocked)]
-        actions = [
-            action
+        actions = {
+            action.key: action
             for one in blocked
-            for action in (one.plan.actions if one.plan is not None else ())
-            if any(action.address in each.addresses for each in one.blocked if each.guard == guard)
-        ]
+            for each in one.blocked
+            if each.guard == guard and one.plan is not None
+            for action in refused_by(one.plan.actions, each)
+        }
         if not actions:
             raise OctosyncError(
                 "nothing-blocked",
                 f"the guard {guard} blocks nothing now that could be allowed",
                 hints=("GET /api/status says what is blocked, and by which guard.",),
             )
-        self.parts.memory.approve(guard, actions)
-        self.parts.log.warning("approved", guard=guard, addresses=[str(one.address) for one in actions])
+        self.parts.memory.approve(guard, actions.values())
+        self.parts.log.warning("approved", guard=guard, addresses=[str(one.address) for one in actions.values()])
         for one in blocked:
             self.stir(one.slug)
         return len(actions)

@@ -9,6 +9,7 @@ from datetime import datetime
 from octosync.manifest.selection import matching
 from octosync.model import Address, App, Observation, State
 from octosync.plan import DeployPolicy, GuardPolicy
+from octosync.plan.base import Base, changed_apps
 from octosync.plan.ties import ties
 from octosync.watch.desired import Declared, Desired, Difference
 from octosync.watch.memory import Memory
@@ -101,6 +102,12 @@ class Intent:
     def orphans(self) -> tuple[str, ...]:
         """Apps that were declared and that no manifest names any more: they are listed, and never archived for that."""
         return tuple(app.slug for app in self._no_longer_named() if app.declared)
+
+    @property
+    def changed_meanwhile(self) -> frozenset[str]:
+        """Apps that are declared otherwise than is remembered of them."""
+        remembered = Base(state=State(self._memory.apps))
+        return changed_apps(self.in_force.tree, remembered) & frozenset(self.slugs)
 
     def group_of(self, slug: str) -> Collection[str]:
         """Return the apps that have their turn together with one, since a target moves between them; itself included."""

@@ -5,13 +5,14 @@ Each fact is written before it counts, so that a controller that is killed knows
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from octosync.model import Address, App, Hold, Sensitivity, State, Suspended
-from octosync.plan import COUNTED_FOR, Action, Blocked, ControlPlane, Plan, Tally
+from octosync.model import Address, App, Hold, Kind, Sensitivity, State, Suspended
+from octosync.plan import COUNTED_FOR, Action, ActionKey, ControlPlane, Tally
 from octosync.plan.base import Base
 from octosync.state import KEPT_FOR, Sealed, WatchState
 from octosync.watch.clock import Clock
@@ -57,6 +58,7 @@ class Memory:
         if self.plane.org_id is not None:
             return False
         self.plane = replace(self.plane, org_id=org)
+        self.state.adopt(self.plane)  # an org that is only being filled names itself late
         self.recall(self._tree)
         return True
 
@@ -158,13 +160,18 @@ class Memory:
 
     # -- what guards count
 
-    def removed_lately(self) -> Tally:
-        """Count what was removed in the last minutes."""
+    def removed_lately(self, counted: Collection[str]) -> Tally:
+        """Count what was removed in the last minutes, and what there was where that was.
+
+        The objects that are left of `counted` apps are counted elsewhere already.
+        """
         since = self.clock.now() - COUNTED_FOR
-        return Tally(
-            removals=self.state.recent_removals(self.plane, since),
-            archives=self.state.recent_archives(self.plane, since),
-        )
+        removed = self.state.recent_removals(self.plane, since)
+        removals = Counter(address.kind for address in removed)
+        there = Counter(removals)
+        for slug in {address.app for address in removed} - set(counted):
+            there += _objects_of(self._base.get(slug))
+        return Tally(removals=dict(removals), archives=self.state.recent_archives(self.plane, since), there=dict(there))
 
     # -- what people say
 
@@ -185,10 +192,17 @@ class Memory:
         """Allow actions once, as they are planned now."""
         self.state.approve(self.plane, guard, [_approvable(one) for one in actions], self.clock.now())
 
-    def approves(self, blocked: Blocked, plan: Plan) -> bool:
-        """Say whether all of what a guard blocks in a plan was allowed, exactly as it is planned."""
-        about = [_approvable(one) for one in plan.actions if one.address in blocked.addresses]
-        return bool(about) and self.state.approved(self.plane, blocked.guard, about) >= set(about)
+    def approved(self, guard: str, actions: Iterable[Action]) -> frozenset[ActionKey]:
+        """Return which actions were allowed, exactly as they are planned, although a guard blocks them."""
+        about = {_approvable(one): one.key for one in actions}
+        if not about or not self.state.approvals(self.plane):
+            return frozenset()
+        return frozenset(about[one] for one in self.state.approved(self.plane, guard, list(about)))
+
+    def lapse(self, apps: Collection[str], planned: Iterable[Action]) -> None:
+        """Take back what was allowed of apps and is not planned any more: when it is again, it is asked for again."""
+        if any(one.address.app in apps for one in self.state.approvals(self.plane)):
+            self.state.lapse(self.plane, apps, [_approvable(one) for one in planned])
 
     def used(self, actions: Iterable[Action]) -> None:
         """Take approvals back: what they allowed is done."""
@@ -208,6 +222,13 @@ class Memory:
     def resume(self) -> None:
         """Have everything written again."""
         self.state.resume()
+
+
+def _objects_of(app: App | None) -> Counter[Kind]:
+    if app is None:
+        return Counter()
+    has_config = app.inference_config is not None
+    return Counter({Kind.TARGET: len(app.targets), Kind.SLOT: len(app.slots), Kind.INFERENCE_CONFIG: int(has_config)})
 
 
 def _approvable(action: Action) -> tuple[Address, str, str]:

@@ -32,6 +32,7 @@ from octosync.plan import (
     make_plan,
 )
 from octosync.plan.base import Base
+from octosync.plan.blocked import refused_by
 from octosync.plan.freezing import frozen_until
 from octosync.plan.holding import Holding
 from octosync.plan.narrowing import unblocked, without
@@ -217,8 +218,9 @@ class Turns:
         plan, apps = turn.plan, scope.apps
         now = self.clock.now()
         freed = self.changes.looked(apps, plan)
-        blocked = self._blocked(plan, apps, force)
-        allowed, why = self._allowed(unblocked(plan, blocked), apps, force, now)
+        self.memory.lapse(apps, plan.actions)
+        blocked, let_pass = self._blocked(plan, apps, force)
+        allowed, why = self._allowed(let_pass, apps, force, now)
         applied = Applied(())
         if allowed.actions:
             applied = await self._write(scope, replace(turn, plan=allowed, blocked=()), force)
@@ -248,15 +250,25 @@ class Turns:
             freed=freed,
         )
 
-    def _blocked(self, plan: Plan, apps: frozenset[str], force: InForce) -> tuple[Blocked, ...]:
-        """Judge a plan together with what the same change removes elsewhere, and with what was removed lately."""
+    def _blocked(self, plan: Plan, apps: frozenset[str], force: InForce) -> tuple[tuple[Blocked, ...], Plan]:
+        """Judge a plan together with what the same change removes elsewhere, and with what was removed lately.
+
+        Return what guards block that nobody approved, and the plan without that.
+        """
         also = self._together_with(apps) if any(one.destructive for one in plan.actions) else Tally()
         found = judge(plan, force.policy, also, diverged=False)
-        return tuple(one for one in found if not self.memory.approves(one, plan))
+        approved = {one.guard: self.memory.approved(one.guard, refused_by(plan.actions, one)) for one in found}
+        allowed = {guard: {key.address for key in keys} for guard, keys in approved.items()}
+        rest = (replace(one, addresses=_but(one.addresses, allowed[one.guard])) for one in found if one.addresses)
+        nameless = (one for one in found if not one.addresses)
+        blocked = (*(one for one in rest if one.addresses), *nameless)
+        return blocked, unblocked(plan, blocked, approved)
 
     def _together_with(self, apps: frozenset[str]) -> Tally:
-        changes = {id(one): one for slug in apps if (one := self.changes.of(slug)) is not None}
-        return sum((one.tally(apps) for one in changes.values()), self.memory.removed_lately())
+        change = self.changes.of(apps)
+        if change is None:
+            return self.memory.removed_lately(counted=apps)
+        return change.tally_but(apps) + self.memory.removed_lately(counted=apps | change.apps)
 
     def _allowed(self, plan: Plan, apps: frozenset[str], force: InForce, now: datetime) -> tuple[Plan, str]:
         """Return what of a plan may be written now, and what the rest waits for."""
@@ -274,18 +286,11 @@ class Turns:
         unconfirmed = _keys(plan, lambda one: one.destructive and one.address in force.vanishing)
         if unconfirmed:
             plan, why = without(plan, unconfirmed), why or "a second look that its manifest is gone for good"
-        unread = self._unread(apps)
         removals = _keys(plan, lambda one: one.destructive)
-        if unread and removals:
-            more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
-            plan, why = without(plan, removals), why or f"the other apps of its change to be read: {unread[0]}{more}"
+        if removals and not self.changes.is_read(apps):
+            plan, why = without(plan, removals), why or "the other apps of its change to be read"
         refused = {substance for slug in apps for substance in self._refused.get(slug, ())}
         return without(plan, _keys(plan, lambda one: one.substance in refused)), why
-
-    def _unread(self, apps: frozenset[str]) -> tuple[str, ...]:
-        return tuple(
-            sorted({one for slug in apps if (change := self.changes.of(slug)) is not None for one in change.unread})
-        )
 
     async def _write(self, scope: _Scope, turn: Turn, force: InForce) -> Applied:
         began: dict[ActionKey, datetime] = {}
@@ -412,6 +417,10 @@ def _wrong_org(named: str | None, remembered: str | None) -> RemoteError:
         f"the control plane answers for org {named}, and what is remembered is that of {remembered}",
         hints=("Use a key of that org, or give this org a state file of its own: --state FILE.",),
     )
+
+
+def _but(addresses: Iterable[Address], these: Collection[Address]) -> tuple[Address, ...]:
+    return tuple(one for one in addresses if one not in these)
 
 
 def _keys(plan: Plan, which: Callable[[Action], bool] = lambda _: True) -> frozenset[ActionKey]:
