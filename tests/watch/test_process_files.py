@@ -1,4 +1,4 @@
-"""Manifests as they change in the world, under a running controller: each change ends live, and nothing is removed by accident."""
+"""Manifests as they change in the world: under a running controller each change ends live, and nothing goes by accident."""
 
 from __future__ import annotations
 

@@ -273,7 +273,7 @@ class _Watching:
         stopping.graceful = True
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, controller.reload)
-        following = asyncio.ensure_future(_stop_with(stopping, controller))
+        following = asyncio.ensure_future(_stop_with(stopping, controller, log))
         try:
             with libraries_in(log):
                 async with remote, notifier, serving(create_app(source), self.listener) as served:
@@ -320,8 +320,9 @@ class _Watching:
         return connection.token, connection.token_source
 
 
-async def _stop_with(stopping: signals.Stopping, controller: Controller) -> None:
+async def _stop_with(stopping: signals.Stopping, controller: Controller, log: Log) -> None:
     await stopping.requested.wait()
+    log.info("stopping", message="what is being written is finished first; a second signal ends it at once")
     controller.stop.set()
 
 

@@ -17,8 +17,9 @@ from octosync.watch.waiting import wait_for
 
 # Enough to use a window of 100 requests a minute; those for changes are more than changes that come at once.
 _WORKERS: Final = {Priority.CHANGED: 8, Priority.RESYNC: 4}
-# What is being written may take so long to finish, once everything is to stop.
-_GRACE: Final = 20.0
+# What is being written may take so long to finish, once everything is to stop: of the 25 s that this may take in all,
+# notifications have 5 and open pages 1.
+_GRACE: Final = 17.0
 
 CarryOut = Callable[[Work], Awaitable[Ended]]
 

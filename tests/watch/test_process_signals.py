@@ -1,0 +1,102 @@
+"""Signals to a controller: the first one ends it in good order, the second one at once; and what SIGKILL leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+from tests.support.processes import PATIENCE, Watch, until
+from tests.support.proxies import Exchange, late, silent
+from tests.support.sockets import Reply, Then, scripted
+from tests.support.watch_bench import QUICK, Bench
+
+from octosync.model import Status
+from octosync.state import RecordedRuns
+
+ENDINGS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+
+
+def _writes(exchange: Exchange) -> bool:
+    return exchange.writes
+
+
+async def _held(bench: Bench, watch: Watch) -> None:
+    """Wait until the proxy holds a request."""
+    await until(lambda: bench.proxy.acted, watch)
+
+
+def _actions(bench: Bench) -> list[tuple[str, Status | None]]:
+    """Return what the journal says of the last run's actions: address and result."""
+    with RecordedRuns(bench.state) as recorded:
+        return [(str(one.address), one.status) for one in recorded.actions(recorded.runs()[0].id)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_the_first_signal_lets_the_write_under_way_finish(bench: Bench, number: signal.Signals) -> None:
+    """The write that was sent is waited for and journaled, nothing else is sent, and the exit code is 0."""
+    bench.declare(targets=("com.demo",))
+    bench.proxy.treat(late, which=_writes)
+    watch = bench.watch(*QUICK)
+    await _held(bench, watch)
+    watch.send(number)
+    await until(lambda: watch.logged("stopping"), watch)
+    assert watch.code is None
+    bench.proxy.heal()
+    assert await watch.ended() == 0
+    assert bench.proxy.writes() == ["POST /apps"]
+    assert _actions(bench) == [("app/demo", Status.DONE)]
+    again = bench.watch(*QUICK)
+    await again.in_sync()
+    assert bench.proxy.writes() == ["POST /apps", "POST /apps/demo/targets", "PUT /apps/demo/slots/chat"]
+
+
+@pytest.mark.parametrize(("number", "code"), ENDINGS)
+async def test_the_second_signal_ends_it_at_once(bench: Bench, number: signal.Signals, code: int) -> None:
+    """It waits for no answer; the next start finds out by reading what became of the write, and doesn't do it again."""
+    bench.declare()
+    bench.proxy.treat(late, which=_writes)
+    watch = bench.watch(*QUICK)
+    await _held(bench, watch)
+    watch.send(number)
+    await until(lambda: watch.logged("stopping"), watch)
+    watch.send(number)
+    assert await watch.ended() == code
+    assert bench.proxy.underway == 1  # the answer never came
+    bench.proxy.heal()
+    again = bench.watch(*QUICK)
+    await again.in_sync()
+    assert bench.proxy.writes() == ["POST /apps", "PUT /apps/demo/slots/chat"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_reads_are_broken_off(bench: Bench, number: signal.Signals) -> None:
+    """A control plane that never answers a read keeps nothing waiting: the first signal ends it, with 0."""
+    bench.declare()
+    bench.proxy.treat(silent)
+    watch = bench.watch(*QUICK)
+    await _held(bench, watch)
+    assert await watch.stopped(number) == 0
+    assert bench.proxy.underway >= 1
+
+
+async def test_a_signal_while_everything_waits(bench: Bench) -> None:
+    """While nothing listens on the other side, one signal ends it, with 0."""
+    bench.declare()
+    await bench.proxy.close_door()
+    watch = bench.watch(*QUICK)
+    await watch.started()
+    assert await watch.stopped() == 0
+
+
+async def test_a_signal_with_an_open_page_and_a_deaf_receiver(bench: Bench) -> None:
+    """Neither a browser's open connection nor a receiver of notifications that never answers holds up the end."""
+    async with scripted(Reply(then=Then.HANG)) as deaf:
+        (bench.folder / "octosync.yaml").write_text(f"notify: [{{url: '{deaf.url}/', events: [applied]}}]\n")
+        bench.declare()
+        watch = bench.watch(*QUICK)
+        await watch.in_sync()
+        await asyncio.wait_for(deaf.asked.wait(), PATIENCE)
+        with watch.http.stream("GET", f"{watch.url}/"):
+            assert await watch.stopped() == 0
+    assert watch.logged("notifications_unsent")
