@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKFLOWS := $(wildcard .github/workflows/*.yml src/octosync/forge/starter/*.yml)
 
-.PHONY: demo test lint types docs bench clean
+.PHONY: demo test lint types docs bench soak clean
 
 demo: $(STAMP)
 	@$(BIN)/octosync demo
@@ -31,6 +31,10 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+# Six hours of a controller's life in three minutes; `make soak SOAK=short` one hour in half a minute.
+soak: $(STAMP)
+	$(BIN)/python -m tests.soak $(SOAK)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* dist

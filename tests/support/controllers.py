@@ -39,17 +39,20 @@ PATIENCE = 10.0  # seconds of real time after which what is awaited is taken nev
 
 
 class FastClock:
-    """A clock on which every second is `speed` seconds. Whoever shares it lives in the same time."""
+    """A clock on which every second is `speed` seconds. Whoever shares it lives in the same time.
 
-    def __init__(self, speed: float = 1.0) -> None:
+    `began` is when it began, by the machine's monotonic clock: with it another process has the same.
+    """
+
+    def __init__(self, speed: float = 1.0, began: float | None = None) -> None:
         self.speed = speed
-        self._began = time.monotonic()
+        self.began = time.monotonic() if began is None else began
         self._start = datetime(2030, 1, 1, 12, tzinfo=UTC)
         self._skipped = 0.0
 
     def monotonic(self) -> float:
         """Return the seconds that have passed."""
-        return (time.monotonic() - self._began) * self.speed + self._skipped
+        return (time.monotonic() - self.began) * self.speed + self._skipped
 
     def now(self) -> datetime:
         """Return the time of day."""

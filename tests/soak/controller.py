@@ -1,0 +1,142 @@
+"""The controller of a soak, in a process of its own, as `octosync watch` puts it together, but on a clock that runs faster."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import random
+import signal
+import sys
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.soak.children import open_descriptors, resident_megabytes, say
+from tests.support.controllers import FastClock
+
+from octosync import __version__
+from octosync.cli.connecting import RemoteFlags, connect
+from octosync.cli.gathering import ManifestFlags
+from octosync.cli.regathering import Regathering
+from octosync.errors import ConfigError
+from octosync.manifest import Configuration
+from octosync.model import NotifyEvent, Secret
+from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil
+from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
+from octosync.state import Journal, WatchState
+from octosync.watch.clock import Clock
+from octosync.watch.controller import Controller
+from octosync.watch.desired import Desired
+from octosync.watch.endpoints import Endpoint
+from octosync.watch.log import Log, LogFormat, libraries_in
+from octosync.watch.metrics import CONTENT_TYPE
+from octosync.watch.notices import Sender
+from octosync.watch.notify import Notifier
+from octosync.watch.parts import Outfit
+from octosync.watch.settings import Settings
+from octosync.watch.told import ToldOf
+from octosync.watch.web import Source, create_app, listening, serving
+
+
+async def watch(asked: dict[str, Any]) -> None:
+    """Run until SIGTERM. The first line of standard input says all that is asked, times in seconds."""
+    clock, folder = FastClock(asked["speed"], asked["began"]), Path(asked["folder"])
+    flags = RemoteFlags(url=asked["url"], token_file=folder / "key", rate=asked["limit"])
+    # Retries wait by the machine's clock.
+    connection = replace(connect(flags, Configuration(), None, {}), backoff=0.5 / clock.speed)
+    regather = Regathering(flags=ManifestFlags(paths=(str(folder / "apps"),)), remote=flags, environment={})
+    control_plane = ControlPlane(url=connection.url)
+    told: list[Controller] = []
+    remote = Octomil(
+        connection,
+        percent_for_writes=PERCENT_FOR_WRITES,
+        clock=clock.monotonic,
+        sleep=clock.sleep,
+        on_request=lambda one: told[0].metrics.requested(one.operation, one.code, one.seconds),
+    )
+    with (
+        (folder / "log").open("w", encoding="utf-8") as stream,
+        Journal(folder / "state.db") as journal,
+        listening("127.0.0.1", 0) as listener,
+    ):
+        log = Log(stream, clock, format_=LogFormat.JSON)
+        notifier = Notifier(
+            (Endpoint(url=Secret(asked["receiver"]), name="receiver", events=frozenset(NotifyEvent)),),
+            Sender(control_plane=control_plane, version=__version__, external_url=None),
+            clock=clock,
+            log=log,
+            told=ToldOf(WatchState(journal), control_plane),
+        )
+        controller = Controller(
+            Outfit(
+                remote=remote,
+                desired=Desired(regather, regather.watched, clock),
+                journal=journal,
+                control_plane=control_plane,
+                settings=Settings(drift_hold=timedelta(seconds=asked["hold"])),
+                policy=lambda _: GuardPolicy(),
+                deploy=DeployPolicy(previews=False),
+                read_token=lambda: _token(connect(flags, Configuration(), None, {})),
+                log=log,
+                notifier=notifier,
+                clock=clock,
+                chance=random.Random(3),  # noqa: S311 — jitter
+                can_post=True,
+            )
+        )
+        told.append(controller)
+        source = Source(
+            control=controller.desk,
+            metrics=controller.metrics.render,
+            metrics_type=CONTENT_TYPE,
+            admin_token=Secret(asked["admin_token"]),
+        )
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, controller.stop.set)
+        loop.add_signal_handler(signal.SIGHUP, controller.reload)
+        with libraries_in(log):
+            async with remote, notifier, serving(create_app(source), listener) as served:
+                say({"url": served.url})
+                answering = asyncio.ensure_future(_answer(clock))
+                answering.add_done_callback(lambda _: controller.stop.set())
+                await controller.run()
+                answering.cancel()
+                with suppress(asyncio.CancelledError):
+                    await answering
+
+
+def _token(connection: Connection) -> tuple[Secret, str]:
+    if connection.token is None:
+        raise ConfigError("no-credential", "there is no API key")
+    return connection.token, connection.token_source
+
+
+async def _answer(clock: Clock) -> None:
+    """Say how big this process is, whenever a line comes in."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.readline():
+        gc.collect()
+        ours = Counter(
+            f"{module}.{type(one).__qualname__}"
+            for one in gc.get_objects()
+            if (module := str(type(one).__module__)).startswith("octosync.")
+        )
+        say(
+            {
+                "at": clock.monotonic(),
+                "rss": resident_megabytes(),
+                "tasks": len(asyncio.all_tasks()),
+                "fds": open_descriptors(),
+                "objects": ours,
+            }
+        )
+
+
+if __name__ == "__main__":
+    say(None)
+    asyncio.run(watch(json.loads(sys.stdin.readline())))

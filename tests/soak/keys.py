@@ -1,0 +1,54 @@
+"""The controller's API key: what the control plane knows, and what stands in the file that the controller reads."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from tests.soak.children import Child
+from tests.support.watching import write_over
+
+CONTROLLER: Final = "octosync"
+TEAMMATE: Final = "ana"
+TEAMMATES_KEY: Final = "oct_soak_ana"
+
+
+class Keys:
+    """One key after the other."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._number = 1
+        write_over(file, self._secret)
+
+    @property
+    def known(self) -> list[str]:
+        """The keys that the control plane is to know, in its own notation."""
+        return [self._named(self._secret), f"{TEAMMATE}:{TEAMMATES_KEY}"]
+
+    async def rotate(
+        self,
+        plane: Child,
+        *,
+        overlap: Callable[[], Awaitable[None]] | None = None,
+        gap: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Replace the key: with a time in which both are good, or with one in which the controller has only the old one."""
+        old = self._named(self._secret)
+        self._number += 1
+        await plane.ask("keys", keys=self.known if overlap is None else [*self.known, old])
+        if gap is not None:
+            await gap()
+        write_over(self._file, self._secret)
+        if overlap is not None:
+            await overlap()
+            await plane.ask("keys", keys=self.known)
+
+    @property
+    def _secret(self) -> str:
+        return f"oct_soak_{self._number:03}"
+
+    @staticmethod
+    def _named(secret: str) -> str:
+        return f"{CONTROLLER}:{secret}"

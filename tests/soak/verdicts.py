@@ -1,0 +1,165 @@
+"""What must be true of a soak, each as a sentence that says what is wrong; none where all is well."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import httpx
+from tests.soak.fleet import Fleet, Object
+from tests.soak.keys import CONTROLLER
+from tests.soak.story import Drift, Trouble
+from tests.support.controllers import FastClock
+
+from octosync.contract.policy import expand_policy
+
+_MOST_GROWTH: Final = 1.10
+# What comes and goes: each of twelve workers waits with two tasks while an alarm is set, and connections are kept for a while.
+# What a request, a turn or a commit left behind would be hundreds.
+_MOST_MORE: Final = {"tasks": 30, "fds": 16}
+# What a trouble leaves behind shows for so long: retries, backing off, the next probe.
+_AFTERWARDS: Final = 600.0
+_MOST_SHOWN: Final = 8
+# Warnings that say what was asked for, and not that anything is wrong.
+_ASKED_FOR: Final = frozenset({"suspended"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How big the controller was at a time."""
+
+    at: float
+    rss: float  # MiB
+    tasks: int
+    fds: int
+    objects: Mapping[str, int]  # of octosync's own classes, by class
+
+    @property
+    def count(self) -> int:
+        """How many objects there are."""
+        return sum(self.objects.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One thing that was done, as the feed tells."""
+
+    about: Object
+    actor: str
+    at: float
+
+
+def sizes(samples: Sequence[Sample]) -> Iterator[str]:
+    """Compare the last third with the first one: neither memory nor anything that can be counted may have grown."""
+    third = max(1, len(samples) // 3)
+    first, last = samples[:third], samples[-third:]
+    for name, what in (("rss", "resident memory (MiB)"), ("count", "objects of octosync")):
+        before, after = (median(getattr(one, name) for one in part) for part in (first, last))
+        if after > before * _MOST_GROWTH:
+            yield f"{what} grew from {before:,.0f} to {after:,.0f}"
+            grown = Counter(last[-1].objects) - Counter(first[0].objects)
+            yield from (f"  {count:,} more {kind}" for kind, count in grown.most_common(_MOST_SHOWN))
+    for name, what in (("tasks", "tasks"), ("fds", "file descriptors")):
+        before, after = (min(getattr(one, name) for one in part) for part in (first, last))
+        if after > before + _MOST_MORE[name]:
+            yield f"{what} grew from {before} to {after}"
+
+
+def writes_done(fleet: Fleet, writes: Iterable[Write], since: float) -> Iterator[str]:
+    """Compare how often each object was written with how often it was committed to or changed back."""
+    done = Counter(one.about for one in writes if one.actor == CONTROLLER and one.at > since)
+    wrong = {about for about in (*done, *fleet.writes) if done[about] != fleet.writes[about]}
+    yield from _some(
+        (f"{'/'.join(about)}: written {done[about]} times, not {fleet.writes[about]}" for about in sorted(wrong)),
+        "objects were not written once for each commit and drift",
+    )
+
+
+def drifts_ended(drifts: Iterable[Drift], writes: Iterable[Write]) -> Iterator[str]:
+    """Look for each drift whether it was left alone for its time, and then changed back."""
+    by_slot: defaultdict[Object, list[float]] = defaultdict(list)
+    for one in writes:
+        if one.actor == CONTROLLER:
+            by_slot[one.about].append(one.at)
+    wrong = []
+    for drift in drifts:
+        then = min((at for at in by_slot[drift.slug, "slot", "chat"] if at > drift.at), default=None)
+        if then is None:
+            wrong.append(f"{drift.slug}: changed at {drift.at:,.0f} s and never changed back")
+        elif then < drift.until and not drift.ended_by_commit:
+            wrong.append(f"{drift.slug}: changed back at {then:,.0f} s, before {drift.until:,.0f} s")
+    yield from _some(iter(wrong), "drifts were not held and healed in their time")
+
+
+def log_explained(log: Path, troubles: Sequence[Trouble], clock: FastClock) -> Iterator[str]:
+    """Look for a reason for each warning and error in the log."""
+    unexplained = []
+    for line in log.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        if entry["@level"] == "info" or entry["event"] in _ASKED_FOR:
+            continue
+        at = seconds_of(entry["@timestamp"], clock)
+        if not any(one.begun <= at <= one.ended + _AFTERWARDS for one in troubles):
+            unexplained.append(f"at {at:,.0f} s {entry['event']}: {entry['@message']}")
+    yield from _some(iter(unexplained), "lines of the log have no reason")
+
+
+async def live(fleet: Fleet, plane: httpx.AsyncClient) -> Iterator[str]:
+    """Compare what the control plane shows with what is declared, without anything of octosync between the two."""
+    shown = {one["slug"]: one for one in await _all(plane, "/api/v1/apps", "apps")}
+    wrong = []
+    for slug, app in fleet.apps.items():
+        slots = (await _get(plane, f"/api/v1/apps/{slug}/slots"))["slots"]
+        found = {one["capability"]: one["serving_policy"] for one in slots}
+        if found != {name: expand_policy(policy) for name, policy in app.slots.items()}:
+            wrong.append(f"{slug}: the slots are not as declared")
+        if shown[slug]["description"] != app.description:
+            wrong.append(f"{slug}: the description is {shown[slug]['description']!r}, not {app.description!r}")
+    return _some(iter(wrong), "apps are not live as they are declared")
+
+
+async def all_writes(plane: httpx.AsyncClient, clock: FastClock) -> tuple[Write, ...]:
+    """Read the whole feed."""
+    events = await _all(plane, "/api/v1/activity", "events")
+    return tuple(
+        Write(
+            (one["app_slug"], one["resource"]["type"], one["resource"]["key"]),
+            one["actor"].get("name", ""),
+            seconds_of(one["created_at"], clock),
+        )
+        for one in events
+    )
+
+
+def seconds_of(stamp: str, clock: FastClock) -> float:
+    """Return when a time of day was, in the clock's seconds."""
+    return clock.monotonic() - (clock.now() - datetime.fromisoformat(stamp)).total_seconds()
+
+
+def _some(problems: Iterator[str], what: str) -> Iterator[str]:
+    found = list(problems)
+    if found:
+        yield f"{len(found)} {what}"
+        yield from (f"  {one}" for one in found[:_MOST_SHOWN])
+
+
+async def _all(plane: httpx.AsyncClient, path: str, plural: str) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = []
+    while True:
+        page = await _get(plane, f"{path}?limit=100&offset={len(found)}")
+        found.extend(page[plural])
+        if not page[plural] or len(found) >= page["total"]:
+            return found
+
+
+async def _get(plane: httpx.AsyncClient, path: str) -> Mapping[str, Any]:
+    answer = await plane.get(path)
+    answer.raise_for_status()
+    found: Mapping[str, Any] = answer.json()
+    return found
