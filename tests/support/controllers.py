@@ -158,13 +158,18 @@ async def watching(
     policy: GuardPolicy | None = None,
     deploy: DeployPolicy | None = None,
     read_token: Any = None,
+    paths: tuple[str, ...] | None = None,
+    config: Path | None = None,
     **settings: Any,
 ) -> AsyncIterator[Watching]:
     """Run a controller over `folder/apps`, with its state in `folder/state.db`, until the block ends."""
     apps = folder / "apps"
     apps.mkdir(exist_ok=True)
     log, told = io.StringIO(), Overheard()
-    regather = Regathering(flags=ManifestFlags(paths=(str(apps),), allow_empty=True), remote=RemoteFlags(url=plane.url))
+    regather = Regathering(
+        flags=ManifestFlags(paths=(str(apps),) if paths is None else paths, config=config, allow_empty=True),
+        remote=RemoteFlags(url=plane.url),
+    )
     at = connection_to(plane.url, **{"requests_per_minute": 0, **(connection or {})})
     remote = Octomil(at, clock=clock.monotonic, sleep=clock.sleep)
     with Journal(folder / "state.db") as journal:

@@ -86,6 +86,17 @@ class Remembered(Part):
         with self.journal.transaction() as database:
             database.execute("update plane set whole = ? where id = ?", (whole, self._number(database, plane)))
 
+    def scope(self, plane: ControlPlane) -> str | None:
+        """Return what of manifests and apps all of this was remembered of, as it was told; None where nobody told."""
+        with self._reading("which manifests were watched") as database:
+            row = database.execute("select scope from plane where id = ?", (self._known(database, plane),)).fetchone()
+            return None if row is None or row[0] is None else str(row[0])
+
+    def set_scope(self, plane: ControlPlane, scope: str) -> None:
+        """Remember which manifests and apps are watched."""
+        with self.journal.transaction() as database:
+            database.execute("update plane set scope = ? where id = ?", (scope, self._number(database, plane)))
+
     def planes(self) -> tuple[ControlPlane, ...]:
         """Return the control planes of which apps are remembered."""
         with self.journal.documented():

@@ -48,6 +48,7 @@ _WATCH: Final = (
     whole integer not null default 0,
     cursor_event text,
     cursor_at text,
+    scope text,
     unique (control_plane, org_id)
 ) strict""",
     """create table base (

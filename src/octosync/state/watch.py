@@ -39,7 +39,8 @@ class WatchState(Remembered, Noticed, Asked, Told):
                 database.execute(f"update or ignore {table} set plane = ? where plane = ?", (number, nameless))  # noqa: S608  our own names
                 database.execute(f"delete from {table} where plane = ?", (nameless,))  # noqa: S608  our own names
             database.execute(
-                "update plane set whole = max(whole, (select whole from plane where id = ?)) where id = ?",
+                "update plane set whole = max(plane.whole, it.whole), scope = coalesce(plane.scope, it.scope) "
+                "from (select whole, scope from plane where id = ?) as it where plane.id = ?",
                 (nameless, number),
             )
             database.execute("delete from plane where id = ?", (nameless,))

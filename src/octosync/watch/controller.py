@@ -213,6 +213,11 @@ class Controller:
     def _take_up(self, difference: Difference, *, is_first: bool) -> None:
         parts = self._parts
         taken = parts.intent.take_up(difference)
+        if taken.narrowed:
+            parts.log.warning(
+                "scope_narrowed",
+                message="other manifests are watched than before: what stands in those that are not any more is left as it is",
+            )
         if parts.intent.in_force.vanishing:
             self._spawn(self._look_again())
         parts.queue.drop(taken.gone)

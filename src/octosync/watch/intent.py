@@ -13,6 +13,7 @@ from octosync.plan.base import Base, changed_apps
 from octosync.plan.ties import ties
 from octosync.watch.desired import Declared, Desired, Difference
 from octosync.watch.memory import Memory
+from octosync.watch.scope import Scope
 from octosync.watch.settings import Settings
 from octosync.watch.turn import InForce
 
@@ -22,12 +23,13 @@ class TakenUp:
     """What taking up a good load came to.
 
     `changed` apps are declared otherwise, `confirmed` ones have lost for good what had vanished before, and nothing is to be
-    done about `gone` ones any more.
+    done about `gone` ones any more. `narrowed`: other manifests are watched than before, not all that were.
     """
 
     changed: frozenset[str] = frozenset()
     confirmed: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
+    narrowed: bool = False
 
 
 class Intent:
@@ -52,12 +54,14 @@ class Intent:
         self._owners: dict[tuple[str, str], str] = {}
         self._holders: dict[tuple[str, str], str] = {}
         self._groups: Mapping[str, frozenset[str]] = {}
+        self._narrowed = 0
         self.in_force = InForce(heal=settings.heal, apply_again=apply_again)
 
     def begin(self, declared: Declared) -> None:
         """Begin with the first good load: remember, and have what left the manifests meanwhile be gone since now."""
         self._memory.sensitivity = declared.configuration.sensitivity
-        self._memory.recall(declared.manifests.state)
+        manifests = declared.manifests
+        self._memory.recall(manifests.state, manifests.others, Scope.of(declared, self._settings))
         known = {at for app in self._memory.apps.values() for at in _addresses(app)}
         now = declared.loaded_at
         if now is not None:
@@ -66,15 +70,17 @@ class Intent:
     def take_up(self, difference: Difference) -> TakenUp:
         """Put a good load into force."""
         declared, before = difference.declared, self.in_force
-        configuration, settings = declared.configuration, self._settings
+        configuration, settings, manifests = declared.configuration, self._settings, declared.manifests
+        self._memory.look_in(manifests.state, manifests.others, Scope.of(declared, settings))
+        narrowed, self._narrowed = self._memory.narrowed - self._narrowed, self._memory.narrowed
         self.in_force = replace(
             before,
-            tree=matching(declared.manifests.state, apps=settings.apps, selector=settings.selector),
-            others=declared.manifests.others,
+            tree=matching(manifests.state, apps=settings.apps, selector=settings.selector),
+            others=manifests.others,
             configuration=configuration,
             policy=self._policy(declared),
             deploy=replace(self._deploy, max_canaries=configuration.max_canaries),
-            digest=declared.manifests.digest,
+            digest=manifests.digest,
             hold=configuration.drift_hold if settings.drift_hold is None else settings.drift_hold,
             vanishing=self._vanishing(declared),
         )
@@ -86,6 +92,7 @@ class Intent:
             changed=difference.changed & slugs,
             confirmed=frozenset(at.app for at in before.vanishing - self.in_force.vanishing) & slugs,
             gone=frozenset(before.tree.apps) - slugs,
+            narrowed=narrowed > 0,
         )
 
     @property

@@ -16,6 +16,7 @@ from octosync.plan import COUNTED_FOR, Action, ActionKey, ControlPlane, Tally
 from octosync.plan.base import Base
 from octosync.state import KEPT_FOR, Sealed, WatchState
 from octosync.watch.clock import Clock
+from octosync.watch.scope import Scope, within
 
 # An object that was healed so often in so long, and is changed back again, is contested.
 HEALS_TO_CONTEST: Final = 3
@@ -24,29 +25,36 @@ _HEALS_WITHIN: Final = timedelta(hours=24)
 
 @dataclass(slots=True)
 class Memory:
-    """What is remembered of one control plane, under `plane`; `sensitivity` says which values are only kept sealed."""
+    """What is remembered of one control plane, under `plane`; `sensitivity` says which values are only kept sealed.
+
+    `narrowed` counts how often manifests went out of sight: what stood in them is not remembered any more.
+    """
 
     state: WatchState
     plane: ControlPlane
     clock: Clock
     sensitivity: Sensitivity = field(default_factory=Sensitivity)
+    narrowed: int = 0
     _tree: State = field(default_factory=State)
+    _others: State = field(default_factory=State)
+    _scope: Scope = field(default_factory=Scope)
     _base: dict[str, App] = field(default_factory=dict)
     _contested: set[Address] = field(default_factory=set)
     _pruned_at: datetime | None = None
     _heals: dict[Address, tuple[datetime, ...]] = field(default_factory=dict)
     _first_seen: dict[str, dict[Address, tuple[str | Sealed, datetime]]] = field(default_factory=dict)
 
-    def recall(self, tree: State) -> None:
+    def recall(self, tree: State, others: State, scope: Scope) -> None:
         """Read the state file; sealed values that are still the same in the tree come from there.
 
         Where no org is configured, it is the one that is remembered of this URL, if it is only one.
         """
-        self._tree = tree
+        self._tree, self._others, self._scope = tree, others, scope
         known = [one for one in self.state.planes() if one.url == self.plane.url]
         if self.plane.org_id is None and len(known) == 1:
             self.plane = replace(self.plane, org_id=known[0].org_id)
         self._base = dict(self.state.base(self.plane, tree, self.sensitivity))
+        self.look_in(tree, others, scope)
         self._heals = dict(self.state.heals(self.plane, self.clock.now() - _HEALS_WITHIN))
         self._contested = set(self.state.contested(self.plane))
         self._first_seen = {slug: dict(drift) for slug, drift in self.state.drift(self.plane).items()}
@@ -59,8 +67,36 @@ class Memory:
             return False
         self.plane = replace(self.plane, org_id=org)
         self.state.adopt(self.plane)  # an org that is only being filled names itself late
-        self.recall(self._tree)
+        self.recall(self._tree, self._others, self._scope)
         return True
+
+    def look_in(self, tree: State, others: State, scope: Scope) -> None:
+        """Take note of the scope. Of what it showed before and doesn't now, nothing is remembered any more.
+
+        Of apps that it didn't show before nothing is known: they are not newly declared.
+        """
+        self._tree, self._others, self._scope = tree, others, scope
+        text = self.state.scope(self.plane)
+        if text == scope.text:
+            return
+        before = scope if text is None else self._scope_of(text)
+        if not scope.shows(before):
+            self.narrowed += 1
+            for slug, app in tuple(self._base.items()):
+                self.remember(slug, self.in_sight(app))
+        if self.is_whole and not (before.shows(scope) and before.selects(scope)):
+            self.state.set_whole(self.plane, whole=False)
+        self.state.set_scope(self.plane, scope.text)
+
+    def in_sight(self, app: App) -> App | None:
+        """Return what of an app the manifests that are watched declare."""
+        return within(app, (self._tree, self._others))
+
+    def _scope_of(self, text: str) -> Scope:
+        try:
+            return Scope.parse(text)
+        except (ValueError, TypeError, KeyError):
+            return Scope(context="unreadable")  # shows nothing, and is shown by nothing
 
     def prune(self) -> None:
         """Forget what is too old to be asked for, once a day."""

@@ -135,7 +135,7 @@ class Turns:
         tree = State.of(*(force.tree.apps[slug] for slug in apps if slug in force.tree.apps))
         base = self.memory.base_of(apps, tree)
         base = replace(base, state=besides(base.state, force.others))
-        scope = _Scope(new_run_id(self.clock.now()), apps, tree, base, self.memory.plane)
+        scope = _Scope(new_run_id(self.clock.now()), apps, tree, base, self.memory.plane, self.memory.narrowed)
         remote = self.remote.background if work.priority is Priority.RESYNC else self.remote
         try:
             turn = await self._look(scope, force, remote, listed)
@@ -229,7 +229,7 @@ class Turns:
             for action, outcome in zip(allowed.actions, applied.outcomes, strict=True)
             if outcome.status is Status.DONE
         }
-        drift = self._remember(scope, plan, done)
+        drift = self._remember(scope, plan, done, force)
         left = replace(plan, actions=tuple(one for one in plan.actions if one.key not in done))
         self.changes.settled(apps, left)
         refused = self._note_refusals(apps, left, zip(allowed.actions, applied.outcomes, strict=True))
@@ -329,10 +329,17 @@ class Turns:
 
     # -- remembering
 
-    def _remember(self, scope: _Scope, plan: Plan, done: Mapping[ActionKey, Action]) -> tuple[DriftStanding, ...]:
+    def _remember(
+        self, scope: _Scope, plan: Plan, done: Mapping[ActionKey, Action], force: InForce
+    ) -> tuple[DriftStanding, ...]:
         for slug in sorted(scope.apps):
+            if Address.of_app(slug) in force.vanishing:
+                continue  # its document may come back, or its children's go, too: then it is an orphan with all it had
             before = None if slug in scope.base.presumed else scope.base.state.apps.get(slug)
-            self.memory.remember(slug, remembered(before, scope.tree.apps.get(slug), plan, done.keys()))
+            app = remembered(before, scope.tree.apps.get(slug), plan, done.keys())
+            if app is not None and self.memory.narrowed != scope.narrowed:
+                app = self.memory.in_sight(app)
+            self.memory.remember(slug, app)
         for action in done.values():
             # By the plan's own word: a move by hand that is taken back has the reason of a move.
             if action.address in plan.drifted and action.verb is not Verb.ARCHIVE:
@@ -398,13 +405,17 @@ class Turns:
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What a turn is about: its id, its apps, as they are declared, what they are compared with, and of which org that is."""
+    """What a turn is about: its id, its apps, as they are declared, what they are compared with, and of which org that is.
+
+    `narrowed` is how often manifests had gone out of sight when it began.
+    """
 
     id: str
     apps: frozenset[str]
     tree: State
     base: Base
     plane: ControlPlane
+    narrowed: int
 
     def failed(self, errors: Mapping[str, OctosyncError], left: Plan | None = None) -> Ended:
         """Return the end of a turn that could not read its apps."""

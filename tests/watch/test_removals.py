@@ -1,0 +1,193 @@
+"""What leaves the manifests: removed where it was edited out, once it is sure where a document is gone, and never by mistake."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.commits import child, commit, write
+from tests.support.controllers import FastClock, Watching, manifest, plane_at, watching
+from tests.support.plane import Plane
+
+from octosync.watch.standing import AppState
+
+INTERVAL = timedelta(seconds=15)
+
+
+def there(plane: Plane, slug: str = "demo") -> set[str]:
+    """Name what an app has: capabilities and identifiers."""
+    slots = plane.send("GET", f"/apps/{slug}/slots")["slots"]
+    targets = plane.send("GET", f"/apps/{slug}/targets")["targets"]
+    return {one["capability"] for one in slots} | {one["identifier"] for one in targets}
+
+
+def is_archived(plane: Plane, slug: str) -> bool:
+    """Say whether an app is archived."""
+    return plane.send("GET", f"/apps/{slug}")["archived_at"] is not None
+
+
+def slot(slug: str, capability: str) -> str:
+    """Return a slot's own document."""
+    return child("CapabilitySlot", slug, capability, capability=capability, servingPolicy="local_first")
+
+
+async def again(watch: Watching, times: int = 1) -> None:
+    """Wait for full reads."""
+    for _ in range(times):
+        read = watch.standing.full_read_at
+        watch.controller.desk.reconcile(None)
+        await watch.until(lambda read=read: watch.standing.full_read_at != read)  # type: ignore[misc]
+
+
+async def test_what_is_edited_out_goes_at_once(tmp_path: Path) -> None:
+    """A list that is shorter than it was is meant: nobody waits for a second look."""
+    clock = FastClock(30)
+    commit(tmp_path, {"demo": {"targets": ("com.one", "com.two")}})
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock, interval=timedelta(hours=1)) as watch:
+            await watch.until_in_sync()
+            commit(tmp_path, {"demo": {"targets": ("com.two",)}})
+            await watch.until(lambda: there(plane) == {"com.two"})
+
+
+async def test_what_vanishes_with_its_document_goes_after_a_second_look(tmp_path: Path) -> None:
+    """Until an interval has passed it only waits, and says so; then it is removed."""
+    clock = FastClock(30)
+    write(tmp_path, manifest())
+    write(tmp_path, slot("demo", "vision"), "vision.yaml")
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            (watch.apps / "vision.yaml").unlink()
+            gone = clock.now()
+            await watch.until(lambda: "second look" in watch.app().why_waiting)
+            assert there(plane) == {"vision"}
+            await watch.until(lambda: not there(plane))
+            assert clock.now() - gone >= INTERVAL
+
+
+async def test_what_is_back_before_the_second_look_never_went(tmp_path: Path) -> None:
+    """A file that is gone for a moment, over a checkout, removes nothing, however long one waits."""
+    clock = FastClock(60)
+    write(tmp_path, manifest())
+    write(tmp_path, slot("demo", "vision"), "vision.yaml")
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            watch.requests()
+            (watch.apps / "vision.yaml").unlink()
+            await watch.until(lambda: "second look" in watch.app().why_waiting)
+            write(tmp_path, slot("demo", "vision"), "vision.yaml")
+            await watch.until_in_sync()
+            loaded = clock.now()
+            await watch.until(lambda: clock.now() - loaded > 2 * INTERVAL)
+            assert there(plane) == {"vision"}
+            assert not any(line.startswith(("DELETE", "PUT")) for line in watch.requests())
+
+
+async def test_an_app_that_vanishes_is_an_orphan(tmp_path: Path) -> None:
+    """It is listed, neither archived nor emptied, even where its files go one after the other; over a restart, too."""
+    clock = FastClock(30)
+    write(tmp_path, manifest(targets=("com.demo",)))
+    write(tmp_path, slot("demo", "vision"), "vision.yaml")
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            (watch.apps / "all.yaml").unlink()
+            await watch.until(lambda: watch.standing.files == 1)
+            await again(watch)
+            (watch.apps / "vision.yaml").unlink()
+            await watch.until(lambda: watch.app().state is AppState.ORPHANED)
+            since = clock.now()
+            await watch.until(lambda: clock.now() - since > 2 * INTERVAL)
+        async with watching(tmp_path, plane, clock) as watch:
+            since = clock.now()
+            await watch.until(lambda: watch.standing.ready and clock.now() - since > 2 * INTERVAL)
+            assert watch.app().state is AppState.ORPHANED
+        assert there(plane) == {"com.demo", "vision"}
+        assert not is_archived(plane, "demo")
+
+
+async def test_apps_are_archived_where_that_is_declared_one_in_ten_minutes(tmp_path: Path) -> None:
+    """`archived: true` archives; of two in a row the second waits to be allowed, and there is no way back."""
+    clock = FastClock(30)
+    commit(tmp_path, {"one": {}, "two": {}})
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            commit(tmp_path, {"one": {"archived": True}, "two": {}})
+            await watch.until(lambda: is_archived(plane, "one"))
+            commit(tmp_path, {"one": {"archived": True}, "two": {"archived": True}})
+            await watch.until(lambda: watch.app("two").state is AppState.BLOCKED)
+            (blocked,) = watch.app("two").blocked
+            assert (blocked.guard, blocked.override) == ("archives", "--allow-archives 2")
+            watch.controller.desk.approve("archives")
+            await watch.until(lambda: is_archived(plane, "two"))
+
+
+NARROWER: dict[str, dict[str, Any]] = {
+    "one of two files": {"paths": ("apps/all.yaml",)},
+    "another folder": {"paths": ("elsewhere",)},
+    "one app": {"apps": ("demo",)},
+    "some apps": {"selector": "team=a"},
+}
+
+
+@pytest.mark.parametrize("narrower", NARROWER.values(), ids=NARROWER)
+async def test_watching_less_removes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, narrower: dict[str, Any]
+) -> None:
+    """What is not watched any more was not taken out of Git; nor is it when all is watched again, or apps are drifted."""
+    monkeypatch.chdir(tmp_path)
+    clock = FastClock(60)
+    write(tmp_path, manifest())
+    write(tmp_path, "\n---\n".join((slot("demo", "vision"), slot("shell", "chat"), manifest("other"))), "more.yaml")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "demo.yaml").write_text(manifest())
+    with plane_at(clock) as plane:
+        plane.app("shell")
+        async with watching(tmp_path, plane, clock, paths=("apps",)) as watch:
+            await watch.until_in_sync()
+        for once in (narrower, narrower, {"paths": ("apps",)}):
+            async with watching(tmp_path, plane, clock, **{"paths": ("apps",), **once}) as watch:
+                since = clock.now()
+                await watch.until(lambda since=since: clock.now() - since > 2 * INTERVAL)  # type: ignore[misc]
+                await again(watch)
+            assert (there(plane), there(plane, "shell")) == ({"vision"}, {"chat"})
+        assert not is_archived(plane, "other")
+
+
+async def test_a_narrower_octosync_yaml_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths that octosync.yaml names no more are out of sight from then on, while the controller runs; the log says so."""
+    monkeypatch.chdir(tmp_path)
+    clock = FastClock(60)
+    (tmp_path / "octosync.yaml").write_text("paths: [apps, more]\n")
+    write(tmp_path, manifest())
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "vision.yaml").write_text(slot("demo", "vision"))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock, paths=()) as watch:
+            await watch.until_in_sync()
+            (tmp_path / "octosync.yaml").write_text("paths: [apps]\n")
+            await watch.until(lambda: watch.logged("scope_narrowed"))
+            since = clock.now()
+            await watch.until(lambda: clock.now() - since > 2 * INTERVAL)
+            await again(watch)
+            assert there(plane) == {"vision"}
+
+
+async def test_what_is_watched_anew_is_not_newly_declared(tmp_path: Path) -> None:
+    """An app that was out of sight may have been changed by somebody: that is held like drift, and not written over."""
+    clock = FastClock(30)
+    commit(tmp_path, {"demo": {}, "other": {"slots": {"chat": "local_first"}}})
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock, apps=("demo",)) as watch:
+            await watch.until_in_sync()
+        plane.app("other", "chat", "vision")
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until(lambda: watch.standing.ready)
+            assert watch.app("other").state is AppState.HELD
+            assert there(plane, "other") == {"chat", "vision"}
