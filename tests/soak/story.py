@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,6 +16,8 @@ from tests.soak.children import Child
 from tests.soak.fleet import POLICIES, Fleet
 from tests.soak.keys import Keys
 from tests.support.controllers import FastClock
+
+from octosync.watch.memory import HEALS_TO_CONTEST
 
 _MINUTE: Final = 60.0
 # An app that was committed to is left alone for so long, so that each commit is seen to be written once.
@@ -115,7 +117,7 @@ class Story:
 
     async def _change_by_hand(self) -> None:
         async with self._calm:
-            slug = next(iter(self._apps(1, self.hold + _ALONE)), None)
+            slug = next(iter(self._apps(1, self.hold + _ALONE, but=self._often_changed)), None)
             if slug is None:
                 return
             declared = self.fleet.apps[slug].slots["chat"]
@@ -199,10 +201,16 @@ class Story:
             yield
             self.troubles.append(Trouble(what, begun, self.clock.monotonic()))
 
-    def _apps(self, count: int, seconds: float) -> list[str]:
+    @property
+    def _often_changed(self) -> frozenset[str]:
+        """Apps that were changed by hand so often that octosync would not change them back again."""
+        times = Counter(one.slug for one in self.drifts)
+        return frozenset(slug for slug, count in times.items() if count >= HEALS_TO_CONTEST)
+
+    def _apps(self, count: int, seconds: float, but: Collection[str] = ()) -> list[str]:
         """Choose apps that nothing happens to, and keep everything else off them for so long."""
         now = self.clock.monotonic()
-        free = [slug for slug in self.fleet.apps if self._busy.get(slug, 0.0) <= now]
+        free = [slug for slug in self.fleet.apps if self._busy.get(slug, 0.0) <= now and slug not in but]
         chosen = self._chance.sample(free, min(count, len(free)))
         self._busy.update(dict.fromkeys(chosen, now + seconds))
         return chosen

@@ -29,6 +29,8 @@ Value: TypeAlias = Scalar | Sequence[str | int | float]
 _LONGEST_TEXT: Final = 1_000  # characters: a sentence, not a body
 _LONGEST_LIST: Final = 20
 _FRAMES: Final = 8
+# Retries that octosync asks for itself: what comes of them is in its own lines and metrics, and in an outage they are many.
+_NO_NEWS: Final = frozenset({"stamina"})
 _BARE: Final = re.compile(r"[\w./:@+%…-]+")
 
 
@@ -127,6 +129,8 @@ class _Libraries(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
+        if record.name in _NO_NEWS:
+            return
         try:
             message = record.getMessage().partition("\n")[0]
         except Exception:  # noqa: BLE001 — a library's format and arguments that don't go together

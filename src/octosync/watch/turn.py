@@ -232,7 +232,9 @@ class Turns:
         drift = self._remember(scope, plan, done, force)
         left = replace(plan, actions=tuple(one for one in plan.actions if one.key not in done))
         self.changes.settled(apps, left)
-        refused = self._note_refusals(apps, left, zip(allowed.actions, applied.outcomes, strict=True))
+        refused = self._note_refusals(
+            apps, left, zip(allowed.actions, applied.outcomes, strict=True), applied.stopped_by
+        )
         return Ended(
             id=scope.id,
             apps=apps,
@@ -372,10 +374,19 @@ class Turns:
         return tuple(found)
 
     def _note_refusals(
-        self, apps: Collection[str], left: Plan, outcomes: Iterable[tuple[Action, Outcome]]
+        self,
+        apps: Collection[str],
+        left: Plan,
+        outcomes: Iterable[tuple[Action, Outcome]],
+        stopped_by: OctosyncError | None,
     ) -> tuple[Outcome, ...]:
-        """Take note of what the control plane refuses, so that the same is not sent again and again; return all of it."""
+        """Take note of what the control plane refuses, so that the same is not sent again and again; return all of it.
+
+        What ended the run, such as a refused key, is no refusal of the action that met it.
+        """
         for action, outcome in outcomes:
+            if stopped_by is not None and outcome.reference == stopped_by.reference:
+                continue
             final = outcome.status in {Status.NOT_KEPT, Status.AWAITING_APPROVAL}
             if final or (outcome.status is Status.FAILED and not outcome.retryable):
                 self._refused.setdefault(action.address.app, {})[action.substance] = outcome
@@ -387,7 +398,7 @@ class Turns:
         return tuple(one for slug in sorted(apps) for one in self._refused.get(slug, {}).values())
 
     def _fate(self, left: Plan, applied: Applied, refused: tuple[Outcome, ...]) -> Fate:
-        again = any(
+        again = applied.stopped_by is not None or any(
             one.status is Status.STALE or one.status is Status.NOT_ATTEMPTED or one.retryable
             for one in applied.outcomes
         )

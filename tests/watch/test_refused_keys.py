@@ -1,0 +1,25 @@
+"""A key that is refused is no app's fault: what met it is done once the key is good again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.controllers import FastClock, manifest, plane_at, watching
+
+
+async def test_a_write_that_met_a_refused_key_is_sent_again(tmp_path: Path) -> None:
+    """A key that is revoked between a turn's reads and its write leaves nothing undone: the app isn't taken for refused."""
+    clock = FastClock(60)
+    (tmp_path / "apps").mkdir()
+    file = tmp_path / "apps" / "demo.json"
+    file.write_text(manifest(slots={"chat": "local_first"}))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            plane.break_with(
+                {"operation": "apps.put_slot", "action": "status", "status": 401, "code": "invalid_api_key"}
+            )
+            file.write_text(manifest(slots={"chat": "local_first", "vision": "local_only"}))
+            await watch.until(lambda: watch.logged("everything_waits"))
+            await watch.until(lambda: len(plane.send("GET", "/apps/demo/slots")["slots"]) == 2)
+            await watch.until_in_sync()
