@@ -116,8 +116,8 @@ class Watching:
         return self.controller.desk.standing()
 
     def app(self, slug: str = "demo") -> AppStanding:
-        """How an app stands now."""
-        return self.standing.apps[slug]
+        """How an app stands now; of one that isn't known yet, nothing is."""
+        return self.standing.apps.get(slug) or AppStanding(slug=slug)
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Return the lines of an event."""

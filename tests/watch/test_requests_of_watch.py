@@ -6,51 +6,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.controllers import FastClock, Watching, manifest, plane_at, watching
-from tests.support.plane import Plane, writes_in
+from tests.support.controllers import FastClock, plane_at, watching
+from tests.support.plane import writes_in
+from tests.support.watched_apps import NEVER, TICK, declare, have, many, ticks
 
 from octosync.watch.standing import AppState
-
-TICK = "GET /api/v1/activity"
-NEVER = timedelta(days=30)
-
-
-def put(folder: Path, *slugs: str, chat: str = "local_first", name: str = "") -> None:
-    """Declare apps, a file each: a slot and a target."""
-    (folder / "apps").mkdir(exist_ok=True)
-    for slug in slugs:
-        more = {"name": name} if name else {}
-        text = manifest(slug, targets=(f"com.{slug}",), slots={"chat": chat}, **more)
-        (folder / "apps" / f"{slug}.json").write_text(text)
-
-
-def there(plane: Plane, *slugs: str) -> None:
-    """Have apps as `put` declares them."""
-    for slug in slugs:
-        plane.app(slug, "chat", target=f"com.{slug}")
-
-
-def many(count: int) -> tuple[str, ...]:
-    """Name so many apps, in their order."""
-    return tuple(f"app-{number:02}" for number in range(count))
-
-
-async def ticks(watch: Watching, count: int) -> list[str]:
-    """Return what was asked for until so many ticks had been."""
-    found: list[str] = []
-
-    def ticked() -> bool:
-        found.extend(watch.requests())
-        return found.count(TICK) >= count
-
-    await watch.until(ticked)
-    return found
 
 
 async def test_an_idle_tick_is_one_request_and_own_writes_cause_no_more(tmp_path: Path) -> None:
     """After it has created apps, whose events all come back to it, it asks for nothing but the feed, once an interval."""
     clock = FastClock(60)
-    put(tmp_path, *many(4))
+    declare(tmp_path, *many(4))
     with plane_at(clock) as plane:
         async with watching(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
@@ -66,7 +32,7 @@ async def test_an_idle_tick_is_one_request_and_own_writes_cause_no_more(tmp_path
 async def test_without_a_feed_full_reads_tell_and_it_is_tried_again_every_hour(tmp_path: Path, action: str) -> None:
     """A feed that is not there, can't be read or only ever fails is said once; full reads go on without it."""
     clock = FastClock(7200)
-    put(tmp_path, "demo")
+    declare(tmp_path, "demo")
     with plane_at(clock) as plane:
         plane.break_with({"operation": "activity.list", "action": action, "times": None})
         async with watching(tmp_path, plane, clock, connection={"attempts": 1}, drift_hold=timedelta()) as watch:
@@ -89,13 +55,13 @@ async def test_a_commit_among_many_apps_costs_its_own_requests_alone(tmp_path: P
     """One changed file: its app, the sections that it declares, its write, and at most two more."""
     clock = FastClock(20)
     slugs = many(60)
-    put(tmp_path, *slugs)
+    declare(tmp_path, *slugs)
     with plane_at(clock) as plane:
-        there(plane, *slugs)
+        have(plane, *slugs)
         async with watching(tmp_path, plane, clock, interval=NEVER, resync=NEVER) as watch:
             await watch.until_in_sync()
             watch.requests()
-            put(tmp_path, slugs[7], chat="cloud_first")
+            declare(tmp_path, slugs[7], chat="cloud_first")
             await watch.until(lambda: watch.standing.runs and watch.standing.runs[0].ended)
             await watch.until_in_sync()
             asked = watch.requests()
@@ -108,9 +74,9 @@ async def test_a_commit_goes_before_a_full_read_that_has_used_up_its_share(tmp_p
     """Under a rate limit whose background share is gone, a commit's requests go out before the rest of the re-read."""
     clock = FastClock(10)
     slugs = many(60)
-    put(tmp_path, *slugs)
+    declare(tmp_path, *slugs)
     with plane_at(clock) as plane:
-        there(plane, *slugs)
+        have(plane, *slugs)
         async with watching(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
         limit = {"requests_per_minute": 100}
@@ -118,7 +84,7 @@ async def test_a_commit_goes_before_a_full_read_that_has_used_up_its_share(tmp_p
             budget = watch.remote.budget
             await watch.until(lambda: watch.remote.budget.background_used >= budget.background_limit)
             watch.requests()
-            put(tmp_path, slugs[place], chat="cloud_first")
+            declare(tmp_path, slugs[place], chat="cloud_first")
             await watch.until(lambda: watch.standing.runs and watch.standing.runs[0].ended)
             assert watch.standing.full_read_done < watch.standing.full_read_total
             first, *_ = watch.requests()
@@ -128,12 +94,12 @@ async def test_a_commit_goes_before_a_full_read_that_has_used_up_its_share(tmp_p
 async def test_a_foreign_write_beside_an_own_one_is_seen(tmp_path: Path) -> None:
     """An own write hides one event about its own object: another object that somebody changes just then is read again."""
     clock = FastClock(30)
-    put(tmp_path, "demo")
+    declare(tmp_path, "demo")
     with plane_at(clock) as plane:
         async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             watch.requests()
-            put(tmp_path, "demo", chat="cloud_first")
+            declare(tmp_path, "demo", chat="cloud_first")
             await watch.until(lambda: "PUT /api/v1/apps/demo/slots/chat" in watch.requests())
             plane.send("PATCH", "/apps/demo", {"name": "Else"})
             await watch.until(lambda: watch.app().state is AppState.HELD)
@@ -144,12 +110,12 @@ async def test_a_foreign_write_beside_an_own_one_is_seen(tmp_path: Path) -> None
 async def test_a_second_write_to_the_same_object_is_seen(tmp_path: Path) -> None:
     """One own write hides one event: where its object has two, somebody else wrote it, too."""
     clock = FastClock(30)
-    put(tmp_path, "demo")
+    declare(tmp_path, "demo")
     with plane_at(clock) as plane:
         async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             watch.requests()
-            put(tmp_path, "demo", chat="cloud_first")
+            declare(tmp_path, "demo", chat="cloud_first")
             await watch.until(lambda: "PUT /api/v1/apps/demo/slots/chat" in watch.requests())
             plane.send("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
             await watch.until(lambda: watch.app().state is AppState.HELD)
@@ -158,14 +124,14 @@ async def test_a_second_write_to_the_same_object_is_seen(tmp_path: Path) -> None
 async def test_a_foreign_write_during_a_turn_is_not_lost(tmp_path: Path) -> None:
     """What somebody changes after its section was read, and before the turn ends, is found by the turn after it."""
     clock = FastClock(15)
-    put(tmp_path, "demo")
+    declare(tmp_path, "demo")
     with plane_at(clock) as plane:
         async with watching(tmp_path, plane, clock, interval=timedelta(seconds=2), resync=NEVER) as watch:
             await watch.until_in_sync()
             # The write of the turn takes several ticks, in which the event about the name comes and goes.
             plane.break_with({"operation": "apps.put_slot", "action": "delay", "seconds": 0.6, "slug": "demo"})
             watch.requests()
-            put(tmp_path, "demo", chat="cloud_first")
+            declare(tmp_path, "demo", chat="cloud_first")
             await watch.until(lambda: "PUT /api/v1/apps/demo/slots/chat" in watch.requests())
             plane.send("PATCH", "/apps/demo", {"name": "Else"})
             await ticks(watch, 2)
@@ -177,7 +143,7 @@ async def test_a_gap_is_one_full_read_and_the_feed_goes_on(tmp_path: Path) -> No
     """More events between two ticks than are read: everything is read once, and what comes after is heard of again."""
     clock = FastClock(60)
     slugs = many(8)
-    put(tmp_path, *slugs)
+    declare(tmp_path, *slugs)
     with plane_at(clock) as plane:
         async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from octosync.model import Event, Outcome, Status
+from octosync.model import Address, Event, Outcome, Status
 from octosync.plan import Verb
 from octosync.watch.board import Board
 from octosync.watch.clock import Clock
@@ -17,7 +17,7 @@ from octosync.watch.log import Log
 from octosync.watch.metrics import Metrics, TurnResult
 from octosync.watch.orgfeed import OrgFeed
 from octosync.watch.queue import Priority, Queue, Work
-from octosync.watch.standing import AppState
+from octosync.watch.standing import AppState, DriftStanding
 from octosync.watch.telling import Telling
 from octosync.watch.turn import Ended, Fate
 
@@ -70,6 +70,7 @@ class Aftermath:
         if ended.left is not None and not ended.errors:
             self.last_success = now
         next_try = self._next_try(work, ended, now)
+        before = {slug: one.drift for slug in ended.apps if (one := self._board.of(slug)) is not None}
         moved = self._board.ended(ended, now, next_try)
         for slug in ended.freed:
             self._queue.add(slug, Priority.CHANGED)
@@ -84,7 +85,7 @@ class Aftermath:
         self._metrics.turned(_result(ended), seconds)
         for outcome in ended.outcomes:
             self._metrics.acted(Verb(outcome.verb), outcome.address.kind, outcome.status)
-        self._report(ended, moved, next_try)
+        self._report(ended, before, moved, next_try)
 
     def _next_try(self, work: Work, ended: Ended, now: datetime) -> datetime | None:
         """Put the next turn into the queue, and return when it is, where that is for a failure."""
@@ -103,10 +104,19 @@ class Aftermath:
             self._queue.add_later(first, max(0.0, (ended.look_at + _JUST_AFTER - now).total_seconds()))
         return None
 
-    def _report(self, ended: Ended, moved: Mapping[str, tuple[AppState, AppState]], next_try: datetime | None) -> None:
+    def _report(
+        self,
+        ended: Ended,
+        before: Mapping[str, tuple[DriftStanding, ...]],
+        moved: Mapping[str, tuple[AppState, AppState]],
+        next_try: datetime | None,
+    ) -> None:
         log = self._log.bind(run=ended.id or None, apps=sorted(ended.apps))
         for outcome in ended.outcomes:
-            self._log_outcome(log, outcome)
+            self._log_outcome(log, outcome, ended.replaced)
+        for drift in ended.drift:
+            if drift not in before.get(drift.address.app, ()):
+                _log_drift(log, drift)
         for slug, error in ended.errors.items():
             log.warning(
                 "turn_failed",
@@ -115,21 +125,42 @@ class Aftermath:
                 reference=error.reference,
                 next_try=None if next_try is None else next_try.isoformat(timespec="seconds"),
             )
-        for slug, (before, after) in moved.items():
-            log.info("app_moved", message=f"{slug} is {after.value.replace('_', ' ')}", app=slug, was=before.value)
+        for slug, (was, now) in moved.items():
+            log.info("app_moved", message=f"{slug} is {now.value.replace('_', ' ')}", app=slug, was=was.value)
         self._telling.turn(ended, self._clock.now(), {slug: self._failures[min(ended.apps)] for slug in ended.apps})
 
-    def _log_outcome(self, log: Log, outcome: Outcome) -> None:
+    def _log_outcome(self, log: Log, outcome: Outcome, replaced: Mapping[Address, str | None]) -> None:
         write = log.info if outcome.status is Status.DONE else log.warning
+        of_somebody = outcome.address in replaced
+        actor = replaced.get(outcome.address)
+        what = f", which replaces a change by {actor or 'somebody'}" if of_somebody else ""
         write(
             "action",
-            message=f"{outcome.verb} {outcome.address}: {outcome.message or outcome.status.value}",
+            message=f"{outcome.verb} {outcome.address}: {outcome.message or outcome.status.value}{what}",
             address=str(outcome.address),
             action=outcome.verb,
             result=outcome.status.value,
+            replaces=(actor or "unknown") if of_somebody else None,
             reference=outcome.reference or None,
             request_ids=list(outcome.request_ids),
         )
+
+
+def _log_drift(log: Log, drift: DriftStanding) -> None:
+    until = None if drift.until is None else drift.until.isoformat(timespec="seconds")
+    if drift.contested:
+        what = "again and again, so it is left alone"
+    else:
+        what = f"which is held until {until}" if until is not None else "which is not changed back by itself"
+    log.warning(
+        "drift",
+        message=f"{drift.actor or 'somebody'} changed {drift.address}, {what}",
+        app=drift.address.app,
+        address=str(drift.address),
+        actor=drift.actor,
+        until=until,
+        contested=drift.contested or None,
+    )
 
 
 def _result(ended: Ended) -> TurnResult:

@@ -31,7 +31,7 @@ EVENTS: Final[Mapping[NotifyEvent, str]] = MappingProxyType(
     {
         NotifyEvent.APPLIED: "A run has written to the control plane. Each is told.",
         NotifyEvent.FAILED: "An app can't be read or written, the control plane refuses something, or it can't be reached.",
-        NotifyEvent.DRIFT: "Somebody changed something on the control plane, and it is changed back now, or in this mode never.",
+        NotifyEvent.DRIFT: "Somebody changed something on the control plane, and it was written over, or in this mode never is.",
         NotifyEvent.HELD: "Somebody changed something on the control plane, and it is left alone until `until`.",
         NotifyEvent.BLOCKED: "A guard refuses something, and somebody has to decide.",
         NotifyEvent.CONTESTED: "An object was changed back three times in 24 hours, changed again each time, and is left alone.",

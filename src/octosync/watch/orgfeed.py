@@ -134,7 +134,10 @@ class OrgFeed:
         self._own = [*(one for one in self._own if one.ended >= horizon), _OwnWrite(address, begun, ended)]
 
     def is_own(self, event: Event) -> bool:
-        """Say whether an event is that of one of our own writes, and take that write off the list: it has one event."""
+        """Say whether an event is that of one of our own writes, and take that write off the list: it has one event.
+
+        Such an event tells of nobody's change any more.
+        """
         if event.at is None:
             return False
         for write in self._own:
@@ -144,6 +147,8 @@ class OrgFeed:
                 and (event.resource is None or event.is_about(write.address))
             ):
                 self._own.remove(write)
+                if event in self._events:
+                    self._events.remove(event)
                 return True
         return False
 

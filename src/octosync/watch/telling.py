@@ -51,6 +51,8 @@ class Telling:
                     self._notifier.tell(self._failed(now, error, slug))
             elif not ended.errors and ended.left is not None:
                 self._notifier.holds(slug, tuple(self._notices(ended, slug, now)))
+        for address, actor in ended.replaced.items():
+            self._notifier.tell(self._replaced(ended, address, actor, now))
         applied = tuple(one for one in ended.outcomes if one.status is Status.DONE)
         if applied:
             self._notifier.tell(self._applied(ended, applied, now))
@@ -89,6 +91,18 @@ class Telling:
             app=one_app,
             addresses=tuple(one.address for one in done),
             run=ended.run,
+            revision=self._revision() or None,
+        )
+
+    def _replaced(self, ended: Ended, address: Address, actor: str | None, now: datetime) -> Notice:
+        return Notice(
+            event=NotifyEvent.DRIFT,
+            at=now,
+            message=f"{actor or 'somebody'} changed {address}, and it is as declared again",
+            app=address.app,
+            addresses=(address,),
+            actor=actor,
+            run=ended.run or None,
             revision=self._revision() or None,
         )
 

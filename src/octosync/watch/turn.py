@@ -7,7 +7,7 @@ change removes in all, and when nothing may be written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -16,7 +16,7 @@ from octosync.apply import Applied, Record
 from octosync.errors import ExitCode, OctosyncError, RemoteError, Unavailable
 from octosync.manifest import Configuration
 from octosync.manifest.recalling import without as besides
-from octosync.model import Address, App, Observation, Outcome, State, Status
+from octosync.model import Address, App, Observation, Outcome, Reason, State, Status
 from octosync.octomil import Octomil, Reading
 from octosync.plan import (
     Action,
@@ -43,6 +43,7 @@ from octosync.watch.changes import Changes
 from octosync.watch.checks import Checks
 from octosync.watch.clock import Clock
 from octosync.watch.gate import Gate
+from octosync.watch.looks import Looks
 from octosync.watch.memory import Memory
 from octosync.watch.orgfeed import OrgFeed
 from octosync.watch.queue import Priority, Work
@@ -85,7 +86,8 @@ class Ended:
 
     `left` is the plan without what is done, None where nothing could be read; `errors` are why, by app. `refused` are
     outcomes that trying again won't mend. `waiting` says what writing waits for, "" for nothing; `look_at` is when the next
-    turn is due by itself. `freed` are apps whose removals waited for these to be read.
+    turn is due by itself. `freed` are apps whose removals waited for these to be read. `replaced` are the objects that
+    somebody had changed and that were written over, with who that was, None where it isn't known.
     """
 
     id: str
@@ -98,6 +100,7 @@ class Ended:
     errors: Mapping[str, OctosyncError] = field(default_factory=dict)
     refused: tuple[Outcome, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    replaced: Mapping[Address, str | None] = field(default_factory=dict)
     run: str = ""
     waiting: str = ""
     frozen_until: datetime | None = None
@@ -123,6 +126,7 @@ class Turns:
     stop: asyncio.Event
     begun: Callable[[str, frozenset[str], int], None] = lambda *_: None
     checks: Checks = field(default_factory=Checks)
+    looks: Looks = field(default_factory=Looks)
     _refused: dict[str, dict[str, Outcome]] = field(default_factory=dict)  # by app, by an action's substance
 
     def forget_refusals(self, slug: str) -> None:
@@ -187,22 +191,25 @@ class Turns:
             remembered=known,
         )
         self.checks.learn(turn.seen, now)
+        if not turn.plan.errors:
+            self.looks.look(scope.apps, turn.plan.fingerprints, now)
+        seen = self.looks.telling(turn.seen, {*turn.plan.drifted, *_diverged(turn.plan)})
         anew = self.memory.changed_since(_prints(turn.plan))
         contested = self.memory.contest(turn.plan.drifted)
-        if not anew and not contested:
+        if not anew and not contested and seen is turn.seen:
             return turn
         first_seen = {at: seen for at, seen in (holding.first_seen or {}).items() if at not in anew}
         holding = replace(holding, first_seen=first_seen, never=self.memory.contested(scope.apps))
         plan = make_plan(
             scope.tree,
-            turn.seen,
+            seen,
             contract=remote.contract,
             now=now,
             deploy=force.deploy,
             base=scope.base,
             hold=holding,
         )
-        return replace(turn, plan=replace(plan, requests_used=turn.plan.requests_used))
+        return replace(turn, seen=seen, plan=replace(plan, requests_used=turn.plan.requests_used))
 
     def _holding(self, apps: frozenset[str], force: InForce) -> Holding:
         return Holding(
@@ -245,6 +252,7 @@ class Turns:
             blocked=blocked,
             refused=refused,
             outcomes=applied.outcomes,
+            replaced=_replaced(plan, done.values()),
             run=scope.id if allowed.actions else "",
             waiting=why,
             frozen_until=_frozen(apps, force, now),
@@ -321,6 +329,7 @@ class Turns:
         for action, outcome in zip(turn.plan.actions, applied.outcomes, strict=True):
             if outcome.status is Status.DONE and action.key in began:
                 self.feed.wrote(action.address, began[action.key], self.clock.now())
+                self.looks.wrote(action.address, began[action.key])
         if applied.stopped_by is not None:
             self.gate.met(applied.stopped_by)
         else:
@@ -447,6 +456,16 @@ def _but(addresses: Iterable[Address], these: Collection[Address]) -> tuple[Addr
 
 def _keys(plan: Plan, which: Callable[[Action], bool] = lambda _: True) -> frozenset[ActionKey]:
     return frozenset(one.key for one in plan.actions if which(one))
+
+
+def _diverged(plan: Plan) -> Iterator[Address]:
+    return (one.address for one in plan.actions if one.reason is Reason.DIVERGED)
+
+
+def _replaced(plan: Plan, done: Iterable[Action]) -> Mapping[Address, str | None]:
+    of_somebody = [one.address for one in done if one.reason in {Reason.DRIFT, Reason.DIVERGED}]
+    changes = {at: plan.last_changes.get(at) for at in of_somebody}
+    return {at: None if last is None else last.event.actor for at, last in changes.items()}
 
 
 def _prints(plan: Plan) -> dict[Address, str]:
