@@ -57,6 +57,7 @@ async def test_without_a_hold_drift_is_changed_back_at_once(tmp_path: Path) -> N
     clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
+        have(plane, "demo")
         async with watching(tmp_path, plane, clock, drift_hold=timedelta(), resync=NEVER) as watch:
             await watch.until_in_sync()
             watch.requests()

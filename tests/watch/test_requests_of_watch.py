@@ -145,6 +145,7 @@ async def test_a_gap_is_one_full_read_and_the_feed_goes_on(tmp_path: Path) -> No
     slugs = many(8)
     declare(tmp_path, *slugs)
     with plane_at(clock) as plane:
+        have(plane, *slugs)
         async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             plane.app("elsewhere")

@@ -223,7 +223,7 @@ class Controller:
         parts.queue.drop(taken.gone)
         parts.telling.gone(taken.gone)
         freed = parts.changes.leave(taken.gone)
-        parts.turns.looks.forget(taken.gone)
+        parts.looking.looks.forget(taken.gone)
         parts.board.declare(parts.intent.in_force.tree, parts.intent.left, parts.intent.orphans)
         if is_first:
             # What was declared while nobody watched is one change: its removals wait until all of it was read.

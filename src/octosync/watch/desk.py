@@ -37,7 +37,7 @@ class Desk:
         for slug in slugs:
             self.parts.memory.forget_heals(slug)
             self.parts.start_over(slug)
-            self.parts.turns.checks.forget(slug)
+            self.parts.looking.checks.forget(slug)
         if app is None:
             self.parts.full_reads.want()
         else:

@@ -12,10 +12,10 @@ from octosync.plan import DeployPolicy, GuardPolicy
 from octosync.plan.base import Base, changed_apps
 from octosync.plan.ties import ties
 from octosync.watch.desired import Declared, Desired, Difference
+from octosync.watch.looking import InForce
 from octosync.watch.memory import Memory
 from octosync.watch.scope import Scope
 from octosync.watch.settings import Settings
-from octosync.watch.turn import InForce
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -149,12 +149,12 @@ class Memory:
         known = {at: print_ for one in self._first_seen.values() for at, (print_, _) in one.items()}
         return frozenset(at for at, print_ in drift.items() if known.get(at, print_) != print_)
 
-    def see_drift(self, slug: str, drift: Mapping[Address, str]) -> Mapping[Address, datetime]:
-        """Take note of what of an app drifts now, by fingerprints; return when each was first seen that way."""
+    def see_drift(self, slug: str, drift: Mapping[Address, str], at: datetime) -> Mapping[Address, datetime]:
+        """Take note of what of an app drifts at a time, by fingerprints; return when each was first seen that way."""
         if not drift and slug not in self._first_seen:
             return {}
-        seen = self.state.see_drift(self.plane, slug, drift, self.clock.now())
-        self._first_seen[slug] = {at: (print_, seen[at]) for at, print_ in drift.items()}
+        seen = self.state.see_drift(self.plane, slug, drift, at)
+        self._first_seen[slug] = {one: (print_, seen[one]) for one, print_ in drift.items()}
         if not drift:
             del self._first_seen[slug]
         return seen

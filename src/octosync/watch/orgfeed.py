@@ -6,6 +6,7 @@ The feed only says when to look; what is there is always read.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ class OrgFeed:
         self._reaches_back: datetime | None = None
         self._try_again: datetime | None = None
         self._failures = 0
+        self._one_look_at_a_time = asyncio.Lock()
         self.off: RemoteError | None = None
 
     async def begin(self, reach: timedelta) -> None:
@@ -98,16 +100,17 @@ class OrgFeed:
 
     async def news(self) -> News:
         """Read what is new; where the feed was off, begin again, with a gap. Raises as `begin` does."""
-        if self._feed is None or self.off is not None:
-            await self.begin(timedelta())
-            return News(gap=self.off is None)
-        try:
-            found = await self._feed.news()
-        except RemoteError as error:
-            self._turn_off(error)
-            return News()
-        self._failures = 0
-        self._take(found.entries)
+        async with self._one_look_at_a_time:
+            if self._feed is None or self.off is not None:
+                await self.begin(timedelta())
+                return News(gap=self.off is None)
+            try:
+                found = await self._feed.news()
+            except RemoteError as error:
+                self._turn_off(error)
+                return News()
+            self._failures = 0
+            self._take(found.entries)
         if found.gap:
             self._reaches_back = min((one.at for one in found.entries if one.at), default=self._clock.now())
         return News(found.entries, found.gap)

@@ -21,6 +21,7 @@ from octosync.watch.fullreads import FullReads
 from octosync.watch.gate import Closed, Gate
 from octosync.watch.intent import Intent
 from octosync.watch.log import Log
+from octosync.watch.looking import Looking
 from octosync.watch.memory import Memory
 from octosync.watch.metrics import Metrics
 from octosync.watch.orgfeed import News, OrgFeed
@@ -86,6 +87,7 @@ class Parts:
     changes: Changes
     board: Board
     telling: Telling
+    looking: Looking
     turns: Turns
     full_reads: FullReads
     ticker: Ticker
@@ -118,6 +120,11 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
 
     telling = Telling(outfit.notifier or Silence(), revision)
     feed = OrgFeed(clock, remote)
+
+    async def listen() -> None:
+        await ticker.listen()
+
+    looking = Looking(memory=memory, feed=feed, listen=listen)
     turns = Turns(
         remote=remote,
         memory=memory,
@@ -125,6 +132,7 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
         feed=feed,
         gate=gate,
         changes=changes,
+        looking=looking,
         clock=clock,
         stop=stop,
         begun=hooks.begun,
@@ -166,6 +174,7 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
         changes=changes,
         board=board,
         telling=telling,
+        looking=looking,
         turns=turns,
         full_reads=full_reads,
         ticker=ticker,

@@ -45,6 +45,11 @@ class Ticker:
         """Have the next tick at once."""
         self._woken.set()
 
+    async def listen(self) -> None:
+        """Look at the feed at once, between two ticks: something has changed that it has not told of yet."""
+        if self._gate.is_open:
+            await self._tick()
+
     async def run(self) -> None:
         """Tick for ever. The first tick, too, is not at once: of many controllers that start together, each has its own."""
         while True:

@@ -7,14 +7,13 @@ change removes in all, and when nothing may be written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 
 from octosync.apply import Applied, Record
 from octosync.errors import ExitCode, OctosyncError, RemoteError, Unavailable
-from octosync.manifest import Configuration
 from octosync.manifest.recalling import without as besides
 from octosync.model import Address, App, Observation, Outcome, Reason, State, Status
 from octosync.octomil import Octomil, Reading
@@ -22,28 +21,21 @@ from octosync.plan import (
     Action,
     ActionKey,
     Blocked,
-    ControlPlane,
-    DeployPolicy,
-    GuardPolicy,
     Plan,
     Tally,
     Verb,
     judge,
-    make_plan,
 )
-from octosync.plan.base import Base
 from octosync.plan.blocked import refused_by
 from octosync.plan.freezing import frozen_until
-from octosync.plan.holding import Holding
 from octosync.plan.narrowing import unblocked, without
 from octosync.plan.remembering import remembered
-from octosync.reconcile import Turn, act, look
+from octosync.reconcile import Turn, act
 from octosync.state import Journal, new_run_id
 from octosync.watch.changes import Changes
-from octosync.watch.checks import Checks
 from octosync.watch.clock import Clock
 from octosync.watch.gate import Gate
-from octosync.watch.looks import Looks
+from octosync.watch.looking import InForce, Looking, Scope, prints
 from octosync.watch.memory import Memory
 from octosync.watch.orgfeed import OrgFeed
 from octosync.watch.queue import Priority, Work
@@ -57,27 +49,6 @@ class Fate(Enum):
     IN_SYNC = "in_sync"
     AGAIN = "again"
     WAITS = "waits"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InForce:
-    """What turns go by: the last good manifests, and what the command line and octosync.yaml say.
-
-    `others` are apps that stand under octosync.yaml's paths, and not under those that were given: nothing of them may go.
-    `vanishing` are objects whose document is gone, and not yet for so long that it counts. `apply_again` is the command that
-    finishes by hand what a turn could not.
-    """
-
-    tree: State = field(default_factory=State)
-    others: State = field(default_factory=State)
-    configuration: Configuration = field(default_factory=Configuration)
-    policy: GuardPolicy = field(default_factory=GuardPolicy)
-    deploy: DeployPolicy = field(default_factory=DeployPolicy)
-    digest: str = ""
-    heal: Heal = Heal.ALL
-    hold: timedelta = timedelta()
-    vanishing: frozenset[Address] = frozenset()
-    apply_again: str = "octosync apply"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +93,10 @@ class Turns:
     feed: OrgFeed
     gate: Gate
     changes: Changes
+    looking: Looking
     clock: Clock
     stop: asyncio.Event
     begun: Callable[[str, frozenset[str], int], None] = lambda *_: None
-    checks: Checks = field(default_factory=Checks)
-    looks: Looks = field(default_factory=Looks)
     _refused: dict[str, dict[str, Outcome]] = field(default_factory=dict)  # by app, by an action's substance
 
     def forget_refusals(self, slug: str) -> None:
@@ -139,89 +109,32 @@ class Turns:
         tree = State.of(*(force.tree.apps[slug] for slug in apps if slug in force.tree.apps))
         base = self.memory.base_of(apps, tree)
         base = replace(base, state=besides(base.state, force.others))
-        scope = _Scope(new_run_id(self.clock.now()), apps, tree, base, self.memory.plane, self.memory.narrowed)
+        now = self.clock.now()
+        scope = Scope(new_run_id(now), now, apps, tree, base, self.memory.plane, self.memory.narrowed)
         remote = self.remote.background if work.priority is Priority.RESYNC else self.remote
         try:
-            turn = await self._look(scope, force, remote, listed)
+            turn = await self.looking.look(scope, force, remote, listed)
         except RemoteError as error:
             self.gate.met(error)
-            return scope.failed(dict.fromkeys(apps, error))
+            return _failed(scope, dict.fromkeys(apps, error))
         if turn.plan.errors:
             for problem in turn.plan.errors.values():
                 if isinstance(problem, Unavailable):  # what only this app meets closes the way for no other
                     self.gate.met(problem)
-            return scope.failed(turn.plan.errors, left=turn.plan)
+            return _failed(scope, turn.plan.errors, left=turn.plan)
         if not self.memory.is_of(turn.seen.org_id):
             wrong = _wrong_org(turn.seen.org_id, self.memory.plane.org_id)
             self.gate.met(wrong)
-            return scope.failed(dict.fromkeys(apps, wrong))
+            return _failed(scope, dict.fromkeys(apps, wrong))
         if self.memory.plane != scope.plane and self.memory.apps:
             # The org is known only now, and with it what is to be compared with.
             return await self.carry_out(work, force, listed)
         self.gate.worked()
         return await self._go_on(scope, turn, force)
 
-    # -- reading and planning
-
-    async def _look(
-        self,
-        scope: _Scope,
-        force: InForce,
-        remote: Octomil,
-        listed: Reading[dict[str, App]] | None,
-    ) -> Turn:
-        now = self.clock.now()
-        holding = self._holding(scope.apps, force)
-
-        def known(seen: Observation) -> Observation:
-            self.feed.knows((str(app.identity["id"]), app.slug) for app in seen.state if "id" in app.identity)
-            events, is_cut = self.feed.seen(now - force.hold)
-            return self.checks.add_to(replace(seen, org_feed=events, org_feed_is_cut=is_cut), now)
-
-        turn = await look(
-            scope.tree,
-            remote,
-            force.policy,
-            now=now,
-            deploy=force.deploy,
-            authors_since=now - force.hold,
-            base=scope.base,
-            hold=holding,
-            listed=listed,
-            remembered=known,
-        )
-        self.checks.learn(turn.seen, now)
-        if not turn.plan.errors:
-            self.looks.look(scope.apps, turn.plan.fingerprints, now)
-        seen = self.looks.telling(turn.seen, {*turn.plan.drifted, *_diverged(turn.plan)})
-        anew = self.memory.changed_since(_prints(turn.plan))
-        contested = self.memory.contest(turn.plan.drifted)
-        if not anew and not contested and seen is turn.seen:
-            return turn
-        first_seen = {at: seen for at, seen in (holding.first_seen or {}).items() if at not in anew}
-        holding = replace(holding, first_seen=first_seen, never=self.memory.contested(scope.apps))
-        plan = make_plan(
-            scope.tree,
-            seen,
-            contract=remote.contract,
-            now=now,
-            deploy=force.deploy,
-            base=scope.base,
-            hold=holding,
-        )
-        return replace(turn, seen=seen, plan=replace(plan, requests_used=turn.plan.requests_used))
-
-    def _holding(self, apps: frozenset[str], force: InForce) -> Holding:
-        return Holding(
-            span=None if force.heal is Heal.MANIFEST else force.hold,
-            first_seen=self.memory.first_seen(apps),
-            apps={slug: hold.until for slug, hold in self.memory.holds().items() if slug in apps},
-            never=self.memory.contested(apps),
-        )
-
     # -- judging and writing
 
-    async def _go_on(self, scope: _Scope, turn: Turn, force: InForce) -> Ended:
+    async def _go_on(self, scope: Scope, turn: Turn, force: InForce) -> Ended:
         plan, apps = turn.plan, scope.apps
         now = self.clock.now()
         freed = self.changes.looked(apps, plan)
@@ -302,7 +215,7 @@ class Turns:
         refused = {substance for slug in apps for substance in self._refused.get(slug, ())}
         return without(plan, _keys(plan, lambda one: one.substance in refused)), why
 
-    async def _write(self, scope: _Scope, turn: Turn, force: InForce) -> Applied:
+    async def _write(self, scope: Scope, turn: Turn, force: InForce) -> Applied:
         began: dict[ActionKey, datetime] = {}
 
         def started(action: Action) -> None:
@@ -329,7 +242,7 @@ class Turns:
         for action, outcome in zip(turn.plan.actions, applied.outcomes, strict=True):
             if outcome.status is Status.DONE and action.key in began:
                 self.feed.wrote(action.address, began[action.key], self.clock.now())
-                self.looks.wrote(action.address, began[action.key])
+                self.looking.looks.wrote(action.address, began[action.key])
         if applied.stopped_by is not None:
             self.gate.met(applied.stopped_by)
         else:
@@ -341,7 +254,7 @@ class Turns:
     # -- remembering
 
     def _remember(
-        self, scope: _Scope, plan: Plan, done: Mapping[ActionKey, Action], force: InForce
+        self, scope: Scope, plan: Plan, done: Mapping[ActionKey, Action], force: InForce
     ) -> tuple[DriftStanding, ...]:
         for slug in sorted(scope.apps):
             if Address.of_app(slug) in force.vanishing:
@@ -356,17 +269,17 @@ class Turns:
             if action.address in plan.drifted and action.verb is not Verb.ARCHIVE:
                 self.memory.healed(action.address)
         self.memory.used(done.values())
-        return self._drift(scope.apps, plan, done)
+        return self._drift(scope, plan, done)
 
-    def _drift(self, apps: frozenset[str], plan: Plan, done: Mapping[ActionKey, Action]) -> tuple[DriftStanding, ...]:
+    def _drift(self, scope: Scope, plan: Plan, done: Mapping[ActionKey, Action]) -> tuple[DriftStanding, ...]:
         """Take note of what drifts and stays so for now, and say who did it and until when."""
         healed = {key.address for key in done}
         held = {one.action.address: one.until for one in plan.held}
-        prints = {at: print_ for at, print_ in _prints(plan).items() if at in held or at not in healed}
-        contested = self.memory.contested(apps)
+        drifted = {at: print_ for at, print_ in prints(plan).items() if at in held or at not in healed}
+        contested = self.memory.contested(scope.apps)
         found = []
-        for slug in sorted(apps):
-            seen = self.memory.see_drift(slug, {at: one for at, one in prints.items() if at.app == slug})
+        for slug in sorted(scope.apps):
+            seen = self.memory.see_drift(slug, {at: one for at, one in drifted.items() if at.app == slug}, scope.began)
             for at, since in sorted(seen.items()):
                 last = plan.last_changes.get(at)
                 found.append(
@@ -415,7 +328,7 @@ class Turns:
             return Fate.AGAIN
         return Fate.WAITS if left.actions or left.held or refused else Fate.IN_SYNC
 
-    def _look_at(self, scope: _Scope, left: Plan, frozen: datetime | None) -> datetime | None:
+    def _look_at(self, scope: Scope, left: Plan, frozen: datetime | None) -> datetime | None:
         """Return when something ends that keeps the apps waiting: a hold, a freeze, or their own suspension."""
         suspensions = (app.suspension.until for app in scope.tree if app.suspension is not None)
         ends = (*(one.until for one in left.held), *suspensions, frozen)
@@ -423,23 +336,8 @@ class Turns:
         return min((end for end in ends if end is not None and end > now), default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """What a turn is about: its id, its apps, as they are declared, what they are compared with, and of which org that is.
-
-    `narrowed` is how often manifests had gone out of sight when it began.
-    """
-
-    id: str
-    apps: frozenset[str]
-    tree: State
-    base: Base
-    plane: ControlPlane
-    narrowed: int
-
-    def failed(self, errors: Mapping[str, OctosyncError], left: Plan | None = None) -> Ended:
-        """Return the end of a turn that could not read its apps."""
-        return Ended(id=self.id, apps=self.apps, fate=Fate.AGAIN, left=left, errors=errors)
+def _failed(scope: Scope, errors: Mapping[str, OctosyncError], left: Plan | None = None) -> Ended:
+    return Ended(id=scope.id, apps=scope.apps, fate=Fate.AGAIN, left=left, errors=errors)
 
 
 def _wrong_org(named: str | None, remembered: str | None) -> RemoteError:
@@ -458,19 +356,10 @@ def _keys(plan: Plan, which: Callable[[Action], bool] = lambda _: True) -> froze
     return frozenset(one.key for one in plan.actions if which(one))
 
 
-def _diverged(plan: Plan) -> Iterator[Address]:
-    return (one.address for one in plan.actions if one.reason is Reason.DIVERGED)
-
-
 def _replaced(plan: Plan, done: Iterable[Action]) -> Mapping[Address, str | None]:
     of_somebody = [one.address for one in done if one.reason in {Reason.DRIFT, Reason.DIVERGED}]
     changes = {at: plan.last_changes.get(at) for at in of_somebody}
     return {at: None if last is None else last.event.actor for at, last in changes.items()}
-
-
-def _prints(plan: Plan) -> dict[Address, str]:
-    """Return what drifts, with what tells whether it is still the same: the fingerprint of what is live."""
-    return {at: plan.fingerprints.get(at, "") for at in plan.drifted}
 
 
 def _frozen(apps: Collection[str], force: InForce, now: datetime) -> datetime | None:

@@ -1,0 +1,145 @@
+"""Looking: a turn's first half, from what is declared and what is live to a plan, with what only a controller knows."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from octosync.manifest import Configuration
+from octosync.model import Address, App, Observation, Reason, State
+from octosync.octomil import Octomil, Reading
+from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, Plan, make_plan
+from octosync.plan.authors import newest_in_app_feeds, newest_in_org_feed
+from octosync.plan.base import Base
+from octosync.plan.holding import Holding
+from octosync.reconcile import Turn, look
+from octosync.watch.checks import Checks
+from octosync.watch.looks import Looks
+from octosync.watch.memory import Memory
+from octosync.watch.orgfeed import OrgFeed
+from octosync.watch.settings import Heal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """What turns go by: the last good manifests, and what the command line and octosync.yaml say.
+
+    `others` are apps that stand under octosync.yaml's paths, and not under those that were given: nothing of them may go.
+    `vanishing` are objects whose document is gone, and not yet for so long that it counts. `apply_again` is the command that
+    finishes by hand what a turn could not.
+    """
+
+    tree: State = field(default_factory=State)
+    others: State = field(default_factory=State)
+    configuration: Configuration = field(default_factory=Configuration)
+    policy: GuardPolicy = field(default_factory=GuardPolicy)
+    deploy: DeployPolicy = field(default_factory=DeployPolicy)
+    digest: str = ""
+    heal: Heal = Heal.ALL
+    hold: timedelta = timedelta()
+    vanishing: frozenset[Address] = frozenset()
+    apply_again: str = "octosync apply"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a turn is about.
+
+    Its id, when it began, its apps, as they are declared, what they are compared with, and of which org that is; `narrowed`
+    is how often manifests had gone out of sight when it began.
+    """
+
+    id: str
+    began: datetime
+    apps: frozenset[str]
+    tree: State
+    base: Base
+    plane: ControlPlane
+    narrowed: int
+
+
+@dataclass(slots=True)
+class Looking:
+    """Reads and plans. `listen` has the feed tell what is news by now."""
+
+    memory: Memory
+    feed: OrgFeed
+    listen: Callable[[], Awaitable[None]]
+    checks: Checks = field(default_factory=Checks)
+    looks: Looks = field(default_factory=Looks)
+
+    async def look(self, scope: Scope, force: InForce, remote: Octomil, listed: Reading[dict[str, App]] | None) -> Turn:
+        """Look at the apps of a turn, as far as they are not `listed`. Raises `RemoteError` as `reconcile.look` does."""
+        holding = self._holding(scope.apps, force)
+
+        def known(seen: Observation) -> Observation:
+            self.feed.knows((str(app.identity["id"]), app.slug) for app in seen.state if "id" in app.identity)
+            return self.checks.add_to(self._with_feed(seen, scope, force), scope.began)
+
+        turn = await look(
+            scope.tree,
+            remote,
+            force.policy,
+            now=scope.began,
+            deploy=force.deploy,
+            authors_since=scope.began - force.hold,
+            base=scope.base,
+            hold=holding,
+            listed=listed,
+            remembered=known,
+        )
+        self.checks.learn(turn.seen, scope.began)
+        if turn.plan.errors:
+            return turn
+        self.looks.look(scope.apps, turn.plan.fingerprints, scope.began)
+        changed = frozenset({*turn.plan.drifted, *_diverged(turn.plan)})
+        anew = self.memory.changed_since(prints(turn.plan))
+        seen = self.looks.telling(turn.seen, changed)
+        known_before = (holding.first_seen or {}).keys() - anew
+        if self.feed.off is None and not _is_told(seen, changed - known_before):
+            # There is a change that the feed has not told of yet: it is younger than the last tick.
+            await self.listen()
+            seen = self.looks.telling(self._with_feed(turn.seen, scope, force), changed)
+        contested = self.memory.contest(turn.plan.drifted)
+        if not anew and not contested and seen == turn.seen:
+            return turn
+        first_seen = {at: since for at, since in (holding.first_seen or {}).items() if at not in anew}
+        holding = replace(holding, first_seen=first_seen, never=self.memory.contested(scope.apps))
+        plan = make_plan(
+            scope.tree,
+            seen,
+            contract=remote.contract,
+            now=scope.began,
+            deploy=force.deploy,
+            base=scope.base,
+            hold=holding,
+        )
+        return replace(turn, seen=seen, plan=replace(plan, requests_used=turn.plan.requests_used))
+
+    def _with_feed(self, seen: Observation, scope: Scope, force: InForce) -> Observation:
+        events, is_cut = self.feed.seen(scope.began - force.hold)
+        return replace(seen, org_feed=events, org_feed_is_cut=is_cut)
+
+    def _holding(self, apps: frozenset[str], force: InForce) -> Holding:
+        return Holding(
+            span=None if force.heal is Heal.MANIFEST else force.hold,
+            first_seen=self.memory.first_seen(apps),
+            apps={slug: hold.until for slug, hold in self.memory.holds().items() if slug in apps},
+            never=self.memory.contested(apps),
+        )
+
+
+def prints(plan: Plan) -> Mapping[Address, str]:
+    """Return what drifts, with what tells whether it is still the same: the fingerprint of what is live."""
+    return {at: plan.fingerprints.get(at, "") for at in plan.drifted}
+
+
+def _diverged(plan: Plan) -> Collection[Address]:
+    return [one.address for one in plan.actions if one.reason is Reason.DIVERGED]
+
+
+def _is_told(seen: Observation, changed: Collection[Address]) -> bool:
+    """Say whether events are known of all of these changes."""
+    feeds = (newest_in_org_feed(seen), newest_in_app_feeds(seen))
+    return all(any(newest(at) is not None for newest in feeds) for at in changed)

@@ -1,0 +1,213 @@
+"""How old drift is: by the feed, else since it was seen; and what is contested."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.controllers import FastClock, Watching, watching
+from tests.support.plane import Plane
+from tests.support.watched_apps import CLOUD, NEVER, TICK, by, declare, plane_of_ana, ticks
+
+from octosync.model import NotifyEvent
+from octosync.watch.standing import AppState
+
+SLOT = "PUT /api/v1/apps/demo/slots/chat"
+NO_FEED = {"operation": "activity.list", "action": "not_found", "times": None}
+LOCAL = {"serving_policy": "local_only", "bindings": []}
+
+
+async def held(watch: Watching) -> None:
+    """Wait until the app's drift is held."""
+    await watch.until(lambda: watch.app().state is AppState.HELD)
+
+
+async def test_the_feed_tells_how_old_drift_is(tmp_path: Path) -> None:
+    """What was changed while nobody watched is as old as the feed says: its hold began then."""
+    clock = FastClock(60)
+    declare(tmp_path, "demo")
+    settings: Any = {"drift_hold": timedelta(minutes=10), "resync": NEVER}
+    with plane_of_ana(clock) as plane:
+        async with watching(tmp_path, plane, clock, **settings) as watch:
+            await watch.until_in_sync()
+        plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+        changed_at = clock.now()
+        clock.skip(timedelta(minutes=4))
+        async with watching(tmp_path, plane, clock, **settings) as watch:
+            await held(watch)
+            (drift,) = watch.app().drift
+            assert drift.actor == "ana"
+            assert drift.until is not None
+            assert abs(drift.until - changed_at - timedelta(minutes=10)) < timedelta(minutes=1)
+
+
+async def test_drift_that_is_older_than_its_hold_is_healed_by_the_first_turn(tmp_path: Path) -> None:
+    """A change of which the feed says that it was made longer ago is not held once more."""
+    clock = FastClock(60)
+    declare(tmp_path, "demo")
+    settings: Any = {"drift_hold": timedelta(minutes=10), "resync": NEVER}
+    with plane_of_ana(clock) as plane:
+        async with watching(tmp_path, plane, clock, **settings) as watch:
+            await watch.until_in_sync()
+        plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+        clock.skip(timedelta(minutes=11))
+        plane.log()
+        async with watching(tmp_path, plane, clock, **settings) as watch:
+            await watch.until_in_sync()
+            assert SLOT in by(plane, "octosync")
+            assert watch.told.of(NotifyEvent.HELD) == []
+
+
+async def test_without_a_feed_drift_is_as_old_as_it_was_seen_over_a_restart(tmp_path: Path) -> None:
+    """When it was first seen is kept: another process goes on from there, and doesn't hold it anew."""
+    clock = FastClock(60)
+    declare(tmp_path, "demo")
+    settings: Any = {
+        "drift_hold": timedelta(minutes=10),
+        "resync": timedelta(seconds=30),
+        "connection": {"attempts": 1},
+    }
+    with plane_of_ana(clock) as plane:
+        plane.break_with(NO_FEED)
+        async with watching(tmp_path, plane, clock, **settings) as watch:
+            await watch.until_in_sync()
+            plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+            await held(watch)
+            (before,) = watch.app().drift
+        clock.skip(timedelta(minutes=3))
+        async with watching(tmp_path, plane, clock, **settings) as watch:
+            await held(watch)
+            (after,) = watch.app().drift
+            assert (after.first_seen, after.until) == (before.first_seen, before.until)
+
+
+@pytest.mark.parametrize("is_followed", [True, False])
+async def test_what_is_changed_once_more_is_held_anew(tmp_path: Path, is_followed: bool) -> None:
+    """Another value is another change: its time begins with it, with and without a feed."""
+    clock = FastClock(60)
+    declare(tmp_path, "demo")
+    settings: Any = {
+        "drift_hold": timedelta(minutes=10),
+        "resync": timedelta(seconds=30),
+        "connection": {"attempts": 1},
+    }
+    with plane_of_ana(clock) as plane:
+        plane.break_with(*(() if is_followed else (NO_FEED,)))
+        async with watching(tmp_path, plane, clock, **settings) as watch:
+            await watch.until_in_sync()
+            plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+            await held(watch)
+            (before,) = watch.app().drift
+            clock.skip(timedelta(minutes=2))
+            plane.send("PUT", "/apps/demo/slots/chat", LOCAL)
+            await watch.until(lambda: watch.app().drift[0].until != before.until)
+            (after,) = watch.app().drift
+            assert after.until is not None
+            assert before.until is not None
+            assert after.until - before.until >= timedelta(minutes=2)
+
+
+async def test_an_earlier_event_does_not_make_a_later_change_old(tmp_path: Path) -> None:
+    """A re-read that is before the feed asks that first: the change is as new as it is, whatever was known."""
+    clock = FastClock(30)
+    declare(tmp_path, "demo")
+    settings: Any = {"drift_hold": timedelta(minutes=10), "interval": NEVER, "resync": timedelta(minutes=1)}
+    with plane_of_ana(clock) as plane:
+        plane.app("demo", "chat", target="com.demo")  # by Ana, and in the feed
+        clock.skip(timedelta(minutes=20))
+        plane.log()
+        async with watching(tmp_path, plane, clock, **settings) as watch:
+            await watch.until_in_sync()
+            plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+            await watch.until(lambda: watch.app().state is not AppState.IN_SYNC)
+            assert watch.app().state is AppState.HELD
+            assert SLOT not in by(plane, "octosync")
+            (drift,) = watch.app().drift
+            assert drift.actor == "ana"
+            assert drift.until is not None
+            assert drift.until > clock.now()
+
+
+async def test_a_target_that_was_deleted_by_hand_is_held_and_registered_again(tmp_path: Path) -> None:
+    """A deletion is drift like any other change: announced, held, and then undone."""
+    clock = FastClock(120)
+    declare(tmp_path, "demo")
+    with plane_of_ana(clock) as plane:
+        async with watching(tmp_path, plane, clock, drift_hold=timedelta(minutes=1), resync=NEVER) as watch:
+            await watch.until_in_sync()
+            (target,) = plane.send("GET", "/apps/demo/targets")["targets"]
+            plane.send("DELETE", f"/apps/demo/targets/{target['id']}")
+            await held(watch)
+            (drift,) = watch.app().drift
+            assert (str(drift.address), drift.actor) == ("app/demo/target/ios:com.demo", "ana")
+            assert plane.send("GET", "/apps/demo/targets")["targets"] == []
+            await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
+            (target,) = plane.send("GET", "/apps/demo/targets")["targets"]
+            assert target["identifier"] == "com.demo"
+
+
+async def change(watch: Watching, plane: Plane) -> None:
+    """Change the slot as Ana, and wait until it is changed back."""
+    plane.log()
+    plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+    await watch.until(lambda: SLOT in by(plane, "octosync"))
+    await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
+
+
+async def contest(watch: Watching, plane: Plane) -> None:
+    """Change the slot once more than it is changed back."""
+    for _ in range(3):
+        await change(watch, plane)
+    plane.log()
+    plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+    await watch.until(lambda: watch.app().state is AppState.CONTESTED)
+
+
+async def test_what_is_changed_again_and_again_is_left_alone(tmp_path: Path) -> None:
+    """After three times in a day the fourth change stays, over a restart, too, and it is said who makes it."""
+    clock = FastClock(60)
+    declare(tmp_path, "demo")
+    settings: Any = {"drift_hold": timedelta(), "resync": timedelta(minutes=1)}
+    with plane_of_ana(clock) as plane:
+        async with watching(tmp_path, plane, clock, **settings) as watch:
+            await watch.until_in_sync()
+            await contest(watch, plane)
+            (drift,) = watch.app().drift
+            assert (drift.actor, drift.heals, drift.contested, drift.until) == ("ana", 3, True, None)
+            assert watch.told.of(NotifyEvent.CONTESTED)[-1].actor == "ana"
+            assert "ana" in watch.logged("drift")[-1]["@message"]
+        async with watching(tmp_path, plane, clock, **settings) as watch:
+            await watch.until(lambda: watch.app().state is AppState.CONTESTED)
+            await ticks(watch, 6)
+            assert SLOT not in by(plane, "octosync")
+            watch.controller.desk.reconcile("demo")
+            await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
+
+
+async def test_a_commit_ends_a_contest(tmp_path: Path) -> None:
+    """Whoever changes the manifest has decided: what is contested is as declared again, whichever field that is about."""
+    clock = FastClock(60)
+    declare(tmp_path, "demo")
+    with plane_of_ana(clock) as plane:
+        async with watching(tmp_path, plane, clock, drift_hold=timedelta(), resync=NEVER) as watch:
+            await watch.until_in_sync()
+            await contest(watch, plane)
+            declare(tmp_path, "demo", description="Other")
+            await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
+            assert SLOT in by(plane, "octosync")
+
+
+async def test_heals_of_another_day_do_not_count(tmp_path: Path) -> None:
+    """Three times in 24 hours: what was changed back longer ago is no contest."""
+    clock = FastClock(60)
+    declare(tmp_path, "demo")
+    with plane_of_ana(clock) as plane:
+        async with watching(tmp_path, plane, clock, drift_hold=timedelta(), resync=NEVER) as watch:
+            await watch.until_in_sync()
+            for _ in range(3):
+                await change(watch, plane)
+            clock.skip(timedelta(hours=25))
+            await change(watch, plane)
+            assert TICK in by(plane, "octosync")
