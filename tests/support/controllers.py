@@ -210,13 +210,18 @@ def _policy(declared: Declared) -> GuardPolicy:
 
 
 def manifest(
-    slug: str = "demo", *, targets: tuple[str, ...] = (), slots: Mapping[str, str] | None = None, **spec: Any
+    slug: str = "demo",
+    *,
+    targets: tuple[str, ...] = (),
+    slots: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+    **spec: Any,
 ) -> str:
     """Return an app's manifest: iOS targets by identifier, slots with their policies."""
     document = {
         "apiVersion": "octosync.dev/v1",
         "kind": "App",
-        "metadata": {"name": slug},
+        "metadata": {"name": slug, **({"annotations": annotations} if annotations else {})},
         "spec": {
             "name": slug.title(),
             "targets": [{"platform": "ios", "identifier": one} for one in targets],

@@ -199,6 +199,7 @@ class Controller:
             is_first = not self._loaded.is_set()
             if is_first:
                 parts.intent.begin(declared)
+                self._tell_of_memory()
             self._take_up(difference, is_first=is_first)
             self._loaded.set()
             count = len(parts.intent.in_force.tree.apps)
@@ -208,6 +209,16 @@ class Controller:
                 revision=declared.revision or None,
                 digest=declared.manifests.digest,
                 changed=None if is_first else len(difference.changed),
+            )
+
+    def _tell_of_memory(self) -> None:
+        """Say at the start that nothing is remembered: then some things are other than they were before the state was lost."""
+        memory = self._parts.memory
+        if not memory.apps and not memory.is_whole:
+            self._parts.log.warning(
+                "nothing_remembered",
+                message="nothing is remembered of this control plane: nothing counts as removed from the manifests, and "
+                "what differs is held only where the activity feed shows that somebody has just changed it",
             )
 
     def _take_up(self, difference: Difference, *, is_first: bool) -> None:

@@ -1,0 +1,238 @@
+"""What is written and when: by mode, suspension and freeze window, and where nothing is remembered."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.controllers import FastClock, Watching, watching
+from tests.support.plane import writes_in
+from tests.support.watched_apps import CLOUD, NEVER, by, declare, have, plane_of_ana, ticks
+
+from octosync.model import NotifyEvent, Reason
+from octosync.plan import Plan
+from octosync.watch.settings import Heal
+from octosync.watch.standing import AppState
+
+SLOT = "PUT /api/v1/apps/demo/slots/chat"
+SHORT: Any = {"drift_hold": timedelta(), "resync": timedelta(minutes=1)}
+
+
+def planned(watch: Watching) -> Plan:
+    """Return what the latest turn of the app planned and did not do."""
+    plan = watch.app().plan
+    assert plan is not None
+    return plan
+
+
+async def test_heal_manifest_applies_commits_and_shows_drift(tmp_path: Path) -> None:
+    """Drift is announced as such and never changed back; what is committed is applied, the drifted field included."""
+    clock = FastClock(60)
+    declare(tmp_path, "demo")
+    with plane_of_ana(clock) as plane:
+        have(plane, "demo")
+        async with watching(tmp_path, plane, clock, heal=Heal.MANIFEST, **SHORT) as watch:
+            await watch.until_in_sync()
+            plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+            await watch.until(lambda: watch.app().state is AppState.DRIFTED)
+            (drift,) = watch.app().drift
+            assert (drift.actor, drift.until) == ("ana", None)
+            assert watch.told.of(NotifyEvent.DRIFT)[-1].actor == "ana"
+            watch.requests()
+            await ticks(watch, 8)
+            assert watch.app().state is AppState.DRIFTED
+            declare(tmp_path, "demo", description="New")
+            await watch.until(lambda: plane.send("GET", "/apps/demo")["description"] == "New")
+            assert SLOT not in by(plane, "octosync")
+            declare(tmp_path, "demo", description="New", chat="cloud_first")
+            await watch.until_in_sync()
+            assert SLOT in by(plane, "octosync")
+
+
+async def test_heal_none_writes_nothing_and_shows_the_plan(tmp_path: Path) -> None:
+    """Neither commits nor drift are written: the plan is there to be looked at, and says why it waits."""
+    clock = FastClock(60)
+    declare(tmp_path, "demo", "new")
+    with plane_of_ana(clock) as plane:
+        have(plane, "demo")
+        plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+        plane.log()
+        async with watching(tmp_path, plane, clock, heal=Heal.NONE, **SHORT) as watch:
+            await watch.until(lambda: watch.app("new").state is AppState.WAITING)
+            await watch.until(lambda: watch.app().state is AppState.WAITING)
+            assert [str(one.address) for one in planned(watch).actions] == ["app/demo/slot/chat"]
+            assert "--heal none" in watch.app().why_waiting
+            declare(tmp_path, "demo", description="New")
+            await watch.until(lambda: len(planned(watch).actions) == 2)
+            await ticks(watch, 4)
+            assert writes_in(by(plane, "octosync")) == []
+
+
+async def test_a_suspended_app_is_left_alone_until_the_annotation_goes(tmp_path: Path) -> None:
+    """octosync.dev/suspend keeps one app as it is, whatever is committed or changed; the others go on."""
+    clock = FastClock(60)
+    declare(tmp_path, "demo", annotations={"octosync.dev/suspend": "true"}, chat="cloud_first")
+    declare(tmp_path, "other")
+    with plane_of_ana(clock) as plane:
+        have(plane, "demo", "other")
+        async with watching(tmp_path, plane, clock, **SHORT) as watch:
+            await watch.until(lambda: watch.app().state is AppState.SUSPENDED)
+            plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+            plane.send("PUT", "/apps/other/slots/chat", CLOUD)
+            plane.log()
+            await watch.until(lambda: "PUT /api/v1/apps/other/slots/chat" in by(plane, "octosync"))
+            assert watch.app().state is AppState.SUSPENDED
+            assert SLOT not in by(plane, "octosync")
+            declare(tmp_path, "demo", chat="cloud_first")
+            await watch.until_in_sync()
+            assert SLOT in by(plane, "octosync")
+
+
+async def test_suspending_everything_holds_over_a_restart(tmp_path: Path) -> None:
+    """What is suspended stays so for the next process; commits wait, shown as that, and resuming applies them."""
+    clock = FastClock(60)
+    declare(tmp_path, "demo")
+    with plane_of_ana(clock) as plane:
+        have(plane, "demo")
+        async with watching(tmp_path, plane, clock, **SHORT) as watch:
+            await watch.until_in_sync()
+            watch.controller.desk.suspend("an incident")
+            declare(tmp_path, "demo", chat="cloud_first")
+            await watch.until(lambda: watch.app().state is AppState.WAITING)
+            assert "an incident" in watch.app().why_waiting
+        plane.log()
+        async with watching(tmp_path, plane, clock, **SHORT) as watch:
+            assert watch.standing.suspended is not None
+            await watch.until(lambda: watch.app().state is AppState.WAITING)
+            await ticks(watch, 3)
+            assert writes_in(by(plane, "octosync")) == []
+            watch.controller.desk.resume()
+            await watch.until_in_sync()
+            assert watch.standing.suspended is None
+
+
+async def test_drift_that_comes_due_while_everything_is_suspended_is_healed_after_it(tmp_path: Path) -> None:
+    """A suspension keeps drift, too; when it ends, what is older than its hold is changed back."""
+    clock = FastClock(60)
+    declare(tmp_path, "demo")
+    with plane_of_ana(clock) as plane:
+        have(plane, "demo")
+        async with watching(tmp_path, plane, clock, drift_hold=timedelta(seconds=30), resync=NEVER) as watch:
+            await watch.until_in_sync()
+            watch.controller.desk.suspend("an incident")
+            plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+            await watch.until(lambda: watch.app().state is AppState.HELD)
+            await watch.until(lambda: watch.app().state is AppState.WAITING)
+            watch.controller.desk.resume()
+            await watch.until_in_sync()
+
+
+async def test_a_freeze_window_is_waited_for(tmp_path: Path) -> None:
+    """Inside a window a commit waits, shown with its end and not as blocked, drift is shown; exempt apps go on."""
+    clock = FastClock(120)
+    config = tmp_path / "octosync.yaml"
+    config.write_text('freeze: [{cron: "0 12 * * *", duration: 5m, except: [free]}]\n')
+    declare(tmp_path, "demo", "free", "other")
+    with plane_of_ana(clock) as plane:
+        have(plane, "demo", "free", "other")
+        async with watching(tmp_path, plane, clock, config=config, drift_hold=timedelta(), resync=NEVER) as watch:
+            await watch.until_in_sync()
+            declare(tmp_path, "demo", "free", chat="cloud_first")
+            plane.send("PUT", "/apps/other/slots/chat", CLOUD)
+            await watch.until(lambda: watch.app().state is AppState.WAITING)
+            app = watch.app()
+            assert app.frozen_until is not None
+            assert (app.frozen_until.hour, app.frozen_until.minute) == (12, 5)
+            assert "freeze" in app.why_waiting
+            assert app.blocked == ()
+            await watch.until(lambda: watch.app("other").drift)
+            assert watch.app("other").drift[0].actor == "ana"
+            await watch.until(lambda: "PUT /api/v1/apps/free/slots/chat" in by(plane, "octosync"))
+            assert clock.now() < app.frozen_until
+            assert SLOT not in by(plane, "octosync")
+            await watch.until_in_sync()
+            assert clock.now() >= app.frozen_until
+            assert {SLOT, "PUT /api/v1/apps/other/slots/chat"} <= set(by(plane, "octosync"))
+
+
+async def test_a_freeze_window_that_is_taken_away_is_over(tmp_path: Path) -> None:
+    """What waits for a window goes on when octosync.yaml has it no more."""
+    clock = FastClock(30)
+    config = tmp_path / "octosync.yaml"
+    config.write_text('freeze: [{cron: "0 12 * * *", duration: 5h}]\n')
+    declare(tmp_path, "demo", chat="cloud_first")
+    with plane_of_ana(clock) as plane:
+        have(plane, "demo")
+        async with watching(tmp_path, plane, clock, config=config, **SHORT) as watch:
+            await watch.until(lambda: watch.app().state is AppState.WAITING)
+            config.write_text("freeze: []\n")
+            await watch.until_in_sync()
+
+
+async def test_without_its_state_nothing_is_removed_and_young_changes_are_held(tmp_path: Path) -> None:
+    """Where nothing is remembered, that is said: differences are applied as such, except for what was just changed."""
+    clock = FastClock(30)
+    declare_apart(tmp_path, "chat", "vision")
+    settings: Any = {"drift_hold": timedelta(minutes=10), "resync": NEVER}
+    with plane_of_ana(clock) as plane:
+        async with watching(tmp_path, plane, clock, **settings) as watch:
+            await watch.until_in_sync()
+        lose(tmp_path, "state.db*", "apps/vision.json")
+        plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+        clock.skip(timedelta(minutes=11))
+        plane.send("PATCH", "/apps/demo", {"name": "Anas name"})
+        plane.log()
+        async with watching(tmp_path, plane, clock, **settings) as watch:
+            await watch.until(lambda: watch.app().state is AppState.HELD)
+            assert len(watch.logged("nothing_remembered")) == 1
+            (held,) = watch.app().drift
+            assert (str(held.address), held.actor) == ("app/demo", "ana")
+            assert writes_in(by(plane, "octosync")) == [SLOT]
+            assert [one.action.reason for one in planned(watch).held] == [Reason.DIFFERS]
+            slots = plane.send("GET", "/apps/demo/slots")["slots"]
+            assert {one["capability"] for one in slots} == {"chat", "vision"}
+        async with watching(tmp_path, plane, clock, **settings) as watch:
+            await watch.until(lambda: watch.app().state is AppState.HELD)
+            assert watch.logged("nothing_remembered") == []
+
+
+def declare_apart(folder: Path, *capabilities: str) -> None:
+    """Declare an app, and slots of it in documents of their own."""
+    declare(folder, "demo")
+    app = folder / "apps" / "demo.json"
+    document = json.loads(app.read_text())
+    del document["spec"]["slots"]
+    app.write_text(json.dumps(document))
+    for capability in capabilities:
+        slot = {
+            "apiVersion": document["apiVersion"],
+            "kind": "CapabilitySlot",
+            "metadata": {"name": f"demo-{capability}"},
+            "spec": {"app": "demo", "capability": capability, "servingPolicy": "local_first"},
+        }
+        (folder / "apps" / f"{capability}.json").write_text(json.dumps(slot))
+
+
+def lose(folder: Path, *patterns: str) -> None:
+    """Delete files."""
+    for pattern in patterns:
+        for file in folder.glob(pattern):
+            file.unlink()
+
+
+@pytest.mark.parametrize("heal", [Heal.ALL, Heal.MANIFEST])
+async def test_an_annotation_that_ends_by_itself_is_looked_at_then(tmp_path: Path, heal: Heal) -> None:
+    """A suspension until a time is over at that time, without a commit or a full read."""
+    clock = FastClock(60)
+    until = {"octosync.dev/suspend": "2030-01-01T12:02:00Z"}
+    declare(tmp_path, "demo", annotations=until, chat="cloud_first")
+    with plane_of_ana(clock) as plane:
+        have(plane, "demo")
+        async with watching(tmp_path, plane, clock, heal=heal, drift_hold=timedelta(), resync=NEVER) as watch:
+            await watch.until(lambda: watch.app().state is AppState.SUSPENDED)
+            await watch.until_in_sync()
+            assert clock.now().minute >= 2
+            assert plane.send("GET", "/apps/demo/slots")["slots"][0]["serving_policy"]["routing_preference"] == "cloud"
