@@ -8,6 +8,7 @@ import json
 import random
 import signal
 import sys
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
@@ -115,24 +116,35 @@ def _token(connection: Connection) -> tuple[Secret, str]:
     return connection.token, connection.token_source
 
 
+def _objects() -> Counter[str]:
+    """Count the objects of octosync's own classes, by class."""
+    gc.collect()
+    interval = sys.getswitchinterval()
+    # Loads go on in threads: one that is in the midst of making a tuple must not go on while another reference to it is held.
+    sys.setswitchinterval(60)
+    time.sleep(0.01)  # for whoever waits by the old interval
+    try:
+        return Counter(
+            f"{module}.{type(one).__qualname__}"
+            for one in gc.get_objects()
+            if (module := str(type(one).__module__)).startswith("octosync.")
+        )
+    finally:
+        sys.setswitchinterval(interval)
+
+
 async def _answer(clock: Clock) -> None:
     """Say how big this process is, whenever a line comes in."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while await reader.readline():
-        gc.collect()
-        ours = Counter(
-            f"{module}.{type(one).__qualname__}"
-            for one in gc.get_objects()
-            if (module := str(type(one).__module__)).startswith("octosync.")
-        )
         say(
             {
                 "at": clock.monotonic(),
                 "rss": resident_megabytes(),
                 "tasks": len(asyncio.all_tasks()),
                 "fds": open_descriptors(),
-                "objects": ours,
+                "objects": _objects(),
             }
         )
 

@@ -158,7 +158,7 @@ async def test_a_document_that_vanishes_and_comes_back(tmp_path: Path) -> None:
 
 
 async def test_what_keeps_manifests_from_being_loaded_is_no_exception(tmp_path: Path) -> None:
-    """An error that gathering raises is a failed load that holds it, and what was in force stays."""
+    """An error that gathering raises is a failed load that holds it, and what was in force stays: a defect of ours, too."""
     scene = _scene(tmp_path, a=app(name="a"))
     desired = scene.desired
     await desired.load()
@@ -170,12 +170,20 @@ async def test_what_keeps_manifests_from_being_loaded_is_no_exception(tmp_path: 
     def break_down() -> None:
         raise OSError(5, "Input/output error")
 
-    for action, reference in ((refuse, "kustomize-missing"), (break_down, "manifests-unreadable")):
+    def fail() -> None:
+        raise RecursionError("sk-hidden")
+
+    for action, reference in (
+        (refuse, "kustomize-missing"),
+        (break_down, "manifests-unreadable"),
+        (fail, "internal-error"),
+    ):
         scene.first = action
         failed = (await desired.load()).declared
         assert failed.fails
         assert failed.error is not None
         assert (failed.error.reference, failed.watched) == (reference, scene.watched)
+        assert "sk-hidden" not in failed.error.message
         assert desired.good is good
     assert _said(await desired.load()) == (False, set(), set())
 

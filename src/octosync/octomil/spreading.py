@@ -11,13 +11,14 @@ Read: TypeAlias = Callable[[], Awaitable[None]]
 
 async def spread(reads: Iterable[Read], workers: int) -> None:
     """Run all reads, at most `workers` of them at a time. The first that raises stops the others."""
-    queue = iter(reads)
+    waiting = list(reads)
+    queue = iter(waiting)
 
     async def work() -> None:
         for read in queue:
             await read()
 
-    tasks = [asyncio.create_task(work()) for _ in range(workers)]
+    tasks = [asyncio.create_task(work()) for _ in range(min(workers, len(waiting)))]
     try:
         await asyncio.gather(*tasks)
     finally:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from octosync.model import Address, Event, Observation, Reason
@@ -83,12 +84,17 @@ class _Feeds:
 
     def __init__(self, seen: Observation) -> None:
         self._seen = seen
+
+    @cached_property
+    def _by_app(self) -> Mapping[str, Sequence[Event]]:
+        """The org's feed by app; sorted only where it is asked for, since most plans of a controller change nothing back."""
+        seen, by_app = self._seen, dict[str, list[Event]]()
         slugs = {str(app.identity["id"]): app.slug for app in seen.state if "id" in app.identity}
-        self._by_app: dict[str, list[Event]] = {}
         for event in seen.org_feed if isinstance(seen.org_feed, tuple) else ():
             slug = event.app or slugs.get(event.app_id or "")
             if slug is not None:
-                self._by_app.setdefault(slug, []).append(event)
+                by_app.setdefault(slug, []).append(event)
+        return by_app
 
     def last_change_of(self, address: Address) -> LastChange | None:
         """Find the newest event about an object; of several feeds, the app's own knows more."""

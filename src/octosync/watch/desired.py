@@ -16,6 +16,7 @@ from octosync.plan.base import Base, changed_apps
 from octosync.watch.checkouts import is_checking_out
 from octosync.watch.clock import Clock
 from octosync.watch.fingerprint import Fingerprint, Watched, fingerprint
+from octosync.watch.log import defect_place
 
 # How often files that change while they are read are read again, and after how long.
 _MOST_ATTEMPTS: Final = 5
@@ -152,6 +153,14 @@ class Desired:
                 "manifests-unreadable",
                 f"the manifests can't be read: {error.strerror or error}",
                 hints=("What was declared before is in force until they can.",),
+            )
+            return Declared(error=failure, fails=True, watched=self._watched)
+        except Exception as defect:  # noqa: BLE001 — whatever a commit brings to light must not end everything else
+            where = defect_place(defect)
+            failure = OctosyncError(
+                "internal-error",
+                f"a defect in octosync: the manifests can't be loaded ({type(defect).__name__} at {where})",
+                hints=("What was declared before is in force until they can. Please report it.",),
             )
             return Declared(error=failure, fails=True, watched=self._watched)
 

@@ -102,11 +102,17 @@ def about(error: BaseException) -> dict[str, Value]:
     """
     if isinstance(error, OctosyncError):
         return {"reference": error.reference, "error": error.message}
+    return {"error": type(error).__name__, "trace": _frames(error)}
+
+
+def defect_place(error: BaseException) -> str:
+    """Return where an error was raised: a file, a line and a function."""
+    return next(reversed(_frames(error)), "nowhere")
+
+
+def _frames(error: BaseException) -> list[str]:
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-    return {
-        "error": type(error).__name__,
-        "trace": [f"{'/'.join(Path(one.filename).parts[-3:])}:{one.lineno} in {one.name}" for one in frames],
-    }
+    return [f"{'/'.join(Path(one.filename).parts[-3:])}:{one.lineno} in {one.name}" for one in frames]
 
 
 @contextmanager
