@@ -1,0 +1,95 @@
+"""A network and a control plane that misbehave: whatever they do, it ends converged, and nothing was done twice."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.processes import until
+from tests.support.proxies import Way, cut_off, lost, piecemeal, repeated, replied, swallowed
+from tests.support.sockets import Reply, Then, answers, http
+from tests.support.watch_bench import QUICK, Bench
+
+APPS = tuple(f"app-{number}" for number in range(8))
+FAILED = replied(answers({"error": {"code": "internal", "message": "oh"}}, 500))
+THROTTLED = replied(answers({"error": {"code": "rate_limited", "message": "slow down"}}, 429, Retry_After="1"))
+FAULTS = {
+    "reset before the request": swallowed,
+    "reset before the answer": lost,
+    "reset in the answer": cut_off,
+    "in pieces": piecemeal,
+    "no HTTP": replied(Reply(b"\x00\x01 so what\r\n\r\n", Then.RESET)),
+    "no JSON": replied(http(200, "<html>Welcome to nginx!</html>", headers={"Content-Type": "application/json"})),
+    "a proxy's page": replied(http(502, "<html>Bad gateway</html>", headers={"Content-Type": "text/html"})),
+    "throttled": THROTTLED,
+    "failed": FAILED,
+}
+
+
+def _probes(bench: Bench, since: int) -> bool:
+    return set(bench.proxy.lines()[since:]) <= {"GET /apps"}
+
+
+async def test_a_control_plane_that_comes_later(bench: Bench) -> None:
+    """Nothing listens at the start: it runs, and says so; once something does, everything is applied, each thing once."""
+    bench.declare(targets=("com.demo",))
+    await bench.proxy.close_door()
+    watch = bench.watch(*QUICK)
+    await until(lambda: watch.logged("everything_waits") or watch.logged("turn_failed"), watch)
+    assert not watch.status["ready"]
+    assert bench.proxy.exchanges == []
+    await bench.proxy.open_door()
+    await watch.in_sync()
+    assert bench.proxy.writes() == ["POST /apps", "POST /apps/demo/targets", "PUT /apps/demo/slots/chat"]
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_a_fault_in_the_way_of_a_commit(bench: Bench, name: str) -> None:
+    """Two requests of a start and two of a commit meet it, reads and writes alike: it is applied once, and without a defect."""
+    way: Way = FAULTS[name]
+    bench.declare(targets=("com.demo",))
+    bench.proxy.treat(way, times=2)
+    watch = bench.watch(*QUICK)
+    await watch.in_sync()
+    assert bench.proxy.acted == 2
+    bench.proxy.treat(way, which=lambda one: one.writes, times=2)
+    bench.declare(targets=("com.demo", "com.more"), slots={"chat": "cloud_first"})
+    await until(lambda: bench.live() == "cloud_first", watch)
+    await until(lambda: bench.proxy.acted == 2, watch)
+    await watch.in_sync()
+    assert len(bench.plane.send("GET", "/apps/demo/targets")["targets"]) == 2
+    assert repeated(bench.proxy.exchanges) == []
+
+
+async def test_an_outage_opens_the_circuit(bench: Bench) -> None:
+    """500 to everything: it is asked no more but by one probe at a time, no app is to blame, and afterwards it goes on."""
+    for slug in APPS:
+        bench.declare(slug)
+    watch = bench.watch(*QUICK)
+    await watch.in_sync()
+    bench.proxy.treat(FAILED)
+    for slug in APPS:
+        bench.declare(slug, slots={"chat": "cloud_first"})
+    await until(lambda: watch.logged("everything_waits"), watch)
+    assert watch.logged("everything_waits")[0]["why"] == "outage"
+    opened = len(bench.proxy.exchanges)
+    await until(lambda: len(bench.proxy.exchanges) >= opened + 1, watch)
+    assert _probes(bench, opened), bench.proxy.lines()[opened:]
+    assert watch.status["alarms"]["outage"]
+    bench.proxy.heal()
+    for slug in APPS:
+        await until(lambda slug=slug: bench.live(slug) == "cloud_first", watch)  # type: ignore[misc]
+    await watch.in_sync()
+    assert watch.logged("control_plane_back")
+    assert repeated(bench.proxy.exchanges) == []
+
+
+async def test_a_storm_of_429(bench: Bench) -> None:
+    """Everybody is throttled for a while: what is asked is waited for, everything is applied once, and no app is to blame."""
+    for slug in APPS:
+        bench.declare(slug)
+    bench.proxy.treat(THROTTLED, times=20)
+    watch = bench.watch(*QUICK)
+    await watch.in_sync()
+    assert bench.proxy.acted == 20
+    assert repeated(bench.proxy.exchanges) == []
+    assert sorted(bench.proxy.lines()).count("POST /apps") == len(APPS)
+    assert "octosync_api_throttled_seconds_total 0.0" not in watch.get("/metrics").text

@@ -1,0 +1,76 @@
+"""The API key of a controller: refused, and rotated under it as a Secret is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.support.processes import Zygote, until
+from tests.support.watch_bench import QUICK, Bench, watch_bench
+from tests.support.watching import Mounted
+
+OLD, NEW = "old-key-s3cret-1", "new-key-s3cret-2"
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, processes: Zygote) -> AsyncIterator[Bench]:
+    async with watch_bench(tmp_path, processes, f"robot:{OLD}", f"ana:{NEW}") as found:
+        yield found
+
+
+async def test_a_wrong_key_is_waited_out(bench: Bench) -> None:
+    """It runs, is not ready and says why, asks no more than a probe now and then, and goes on with the right key at once."""
+    bench.declare()
+    secret = Mounted(bench.folder / "secret")
+    secret.update({"key": "wrong-key"})
+    watch = bench.watch(*QUICK, "--token-file", "secret/key")
+    await watch.started()
+    await until(lambda: watch.logged("everything_waits"), watch)
+    assert watch.logged("everything_waits")[0]["why"] == "credential"
+    assert watch.status["alarms"]["credential"]
+    assert watch.get("/readyz").status_code == 503
+    assert watch.get("/healthz").status_code == 200
+    secret.update({"key": OLD})
+    await watch.in_sync()
+    assert watch.get("/readyz").status_code == 200
+    assert bench.live() == "local_first"
+    assert watch.status["alarms"]["credential"] is None
+
+
+async def test_a_key_is_rotated(bench: Bench) -> None:
+    """The old key is revoked: everything waits and says so, nothing is blamed on an app; the new file is read, and it goes on."""
+    bench.declare(targets=("com.demo",))
+    secret = Mounted(bench.folder / "secret")
+    secret.update({"key": OLD})
+    watch = bench.watch(*QUICK, "--token-file", "secret/key")
+    await watch.in_sync()
+    await bench.restart_server("--token", f"robot:{NEW}")
+    bench.declare(targets=("com.demo",), slots={"chat": "cloud_first"})
+    await until(lambda: watch.logged("everything_waits"), watch)
+    assert not watch.status["ready"]
+    written = bench.proxy.writes()
+    secret.update({"key": NEW})
+    bench.act_as(NEW)
+    await until(lambda: bench.live() == "cloud_first", watch)
+    await watch.in_sync()
+    assert bench.proxy.writes() == [*written, "PUT /apps/demo/slots/chat"]
+    assert watch.logged("token_read")
+    for path in ("/", "/apps/demo", "/metrics", "/api/status"):
+        assert "s3cret" not in watch.get(path).text, path
+    assert "s3cret" not in watch.said
+
+
+async def test_a_key_file_that_is_gone_keeps_the_old_key(bench: Bench) -> None:
+    """It is said, and the key that works stays in use; a key that is none is said, too, and not shown."""
+    bench.declare()
+    (bench.folder / "key").write_text(OLD)
+    watch = bench.watch(*QUICK, "--token-file", "key")
+    await watch.in_sync()
+    (bench.folder / "key").unlink()
+    await until(lambda: watch.logged("token_unusable"), watch)
+    (bench.folder / "key").write_text(f"{NEW} with a space\nand a line")
+    await until(lambda: len(watch.logged("token_unusable")) > 1, watch)
+    bench.declare(slots={"chat": "cloud_first"})
+    await until(lambda: bench.live() == "cloud_first", watch)
+    assert watch.status["ready"]
