@@ -88,6 +88,27 @@ async def test_a_cancelled_call_gives_its_place_back() -> None:
         assert client.requests == 2
 
 
+async def test_what_is_given_up_is_not_tried_again() -> None:
+    """Where failed requests are to be tried no more, a call's first failure is its last, and its error is that failure's."""
+    async with scripted(http(503), http(200, "{}")) as server, client_of(server.url) as client:
+        client.keep_trying_while(lambda: False)
+        with pytest.raises(Unavailable) as raised:
+            await client.background.call("apps.get", {"slug": "a"})
+        assert raised.value.status == 503
+        assert len(server.received) == 1
+        assert (await client.call("apps.get", {"slug": "a"})).status == 200
+
+
+async def test_a_call_that_waits_for_its_next_attempt_is_given_up() -> None:
+    """It sends nothing more, and ends with the failure that it had."""
+    async with scripted(http(503), http(200, "{}")) as server, client_of(server.url, backoff=0.01) as client:
+        said = iter((True, False))
+        client.keep_trying_while(lambda: next(said))
+        with pytest.raises(Unavailable):
+            await client.call("apps.get", {"slug": "a"})
+        assert len(server.received) == 1
+
+
 async def test_retries_are_not_logged_onto_the_screen(capfd: pytest.CaptureFixture[str]) -> None:
     """A retry is no warning on stderr of a program that shows waits its own way."""
     logger = logging.getLogger("stamina")

@@ -253,7 +253,7 @@ class _Watching:
             settings=asked.settings,
             policy=lambda declared: guard_policy(declared.configuration.guards, asked.guards),
             deploy=asked.deploy,
-            read_token=self._read_token,
+            read_token=self._read_token if connection.token is not None else None,
             apply_again=asked.apply_again,
             about=partial(self._about, connection),
             log=log,

@@ -17,7 +17,7 @@ import httpx
 import stamina
 
 from octosync.contract import Access, Contract, Operation
-from octosync.errors import CredentialRefused, Missing
+from octosync.errors import CredentialRefused, Missing, RemoteError
 from octosync.model import JsonValue, Secret, Sensitivity
 from octosync.octomil.conceal import Concealer
 from octosync.octomil.connection import Connection
@@ -67,6 +67,7 @@ class _Call:
     attempts: int = 0
     token: Secret | None = None  # that the latest attempt went with
     sent_at: float = 0.0
+    error: RemoteError | None = None  # of the latest attempt, where another one may help
     request_ids: list[str] = field(default_factory=list)
 
 
@@ -154,6 +155,10 @@ class Octomil:
         """
         self._session.use_token(token, source)
 
+    def keep_trying_while(self, holds: Callable[[], bool]) -> None:
+        """Send what failed another time only while this holds, in all views; then the first failure of a call is its last."""
+        self._session.keeps_trying = holds
+
     def concealer(self) -> Concealer:
         """Return what masks the API key wherever an answer echoes it."""
         return self._session.concealer()
@@ -220,6 +225,9 @@ class Octomil:
         if call.may_send is not None and not call.may_send():
             permit.release(sent=False)
             raise Withheld
+        if call.error is not None and not self._session.keeps_trying():
+            permit.release(sent=False)
+            raise call.error
         call.attempts += 1
         outcome = await self._exchange(call, request, permit)
         if isinstance(outcome, Answer):
@@ -232,7 +240,10 @@ class Octomil:
         lost_write = outcome.again is Again.READS and call.operation.access is Access.WRITE
         if outcome.again is Again.NEVER or lost_write or (outcome.after or 0.0) > LONGEST_RETRY_AFTER:
             raise error
-        raise TryAgain(error, self._delay(call, outcome))
+        call.error, delay = error, self._delay(call, outcome)
+        if not self._session.keeps_trying():
+            raise error
+        raise TryAgain(error, delay)
 
     async def _permit(self, call: _Call) -> Permit:
         if call.within is not None:

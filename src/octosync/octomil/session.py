@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 import httpx
@@ -17,7 +18,10 @@ _REMEMBERED_KEYS = 8
 
 
 class Session:
-    """What all views of a client share. `connection` is the one in force: what is sent from now on goes with its key."""
+    """What all views of a client share. `connection` is the one in force: what is sent from now on goes with its key.
+
+    `keeps_trying` is asked before a request that failed is sent another time.
+    """
 
     def __init__(
         self,
@@ -30,6 +34,7 @@ class Session:
         self._transport = transport
         self._keys: deque[Secret] = deque(maxlen=_REMEMBERED_KEYS)
         self._http: httpx.AsyncClient | None = None
+        self.keeps_trying: Callable[[], bool] = lambda: True
         self._remember(connection.token)
 
     def open(self) -> None:

@@ -80,6 +80,7 @@ class Controller:
         self._read_token()
         self._spawn(self._load())
         self._parts.full_reads.want()
+        self._parts.probe_now()
 
     # -- triggers
 
@@ -90,6 +91,7 @@ class Controller:
         async def begin() -> None:
             if not parts.feed.has_begun:
                 await parts.feed.begin(parts.intent.in_force.hold)
+                parts.gate.worked()
                 self._tell_of_feed()
 
         def ended() -> None:
@@ -271,8 +273,7 @@ class Controller:
             parts.log.error("token_unusable", message=problem.message, reference=problem.reference)
             return
         parts.log.info("token_read", message=f"the API key was read again from {source}")
-        parts.gate.probe_now()
-        parts.ticker.wake()
+        parts.probe_now()
 
     # -- turns
 

@@ -42,6 +42,7 @@ class Desk:
             self.parts.full_reads.want()
         else:
             self.stir(app)
+        self.parts.probe_now()
         return len(slugs)
 
     def suspend(self, reason: str) -> None:

@@ -35,6 +35,7 @@ class Gate:
         self._closed = closed
         self._chance = chance
         self._failures = 0
+        self._has_worked = False
         self._closings = 0
         self._latest: Closed | None = None
         self._probe_at = 0.0
@@ -63,13 +64,14 @@ class Gate:
             return True
         if isinstance(error, Unavailable):
             self._failures += 1
-            if self._failures >= _FAILURES_TO_OPEN:
+            # Before anything was ever answered, one failure is all there is to know.
+            if self._failures >= _FAILURES_TO_OPEN or not self._has_worked:
                 self._close(Closed.OUTAGE, error)
         return not self.is_open
 
     def worked(self, *, wrote: bool = False) -> None:
         """Take note that a request was answered as it should be; with `wrote`, that the key may write, too."""
-        self._failures = 0
+        self._failures, self._has_worked = 0, True
         if self.is_open and (wrote or self._latest is Closed.OUTAGE):
             self._closings = 0
 
@@ -79,7 +81,7 @@ class Gate:
 
     def probe_worked(self) -> None:
         """Let everything pass again."""
-        self._failures = 0
+        self._failures, self._has_worked = 0, True
         self.why, self.error, self.since = None, None, None
         self._open.set()
 

@@ -94,6 +94,12 @@ class Parts:
     aftermath: Aftermath
     workers: Workers
 
+    def probe_now(self) -> None:
+        """Where everything waits, find out at once whether it still has to: somebody asks, or something has changed."""
+        if not self.gate.is_open:
+            self.gate.probe_now()
+            self.ticker.wake()
+
     def start_over(self, slug: str) -> None:
         """Forget what kept an app waiting: it is declared otherwise now, or somebody wants it tried."""
         self.turns.forget_refusals(slug)
@@ -114,6 +120,8 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
     )
     queue = Queue(clock, intent.group_of)
     gate, board, changes = Gate(clock, chance, hooks.closed), Board(), Changes()
+    # Behind a closed gate one failure says all: a probe is one request, and turns under way come to their end.
+    remote.keep_trying_while(lambda: gate.is_open)
 
     def revision() -> str:
         return outfit.desired.good.revision if outfit.desired.good is not None else ""
