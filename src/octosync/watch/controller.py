@@ -159,12 +159,18 @@ class Controller:
         elif not parts.feed.is_own(event):
             self._stir(slug)
         if event.type is not None and event.type.startswith("deployment."):
-            # A canary may have ended, for which another one waits.
-            waiting = (
-                one.slug for one in parts.board.in_state(*AppState) if any(r.waiting for r in one.recommendations)
-            )
-            if (first := next(waiting, None)) is not None:
-                self._stir(first)
+            self._next_canary()
+
+    def _next_canary(self) -> None:
+        """Have a look at the first app that waits for a canary to end: one may have. Each such event is one app's turn."""
+        parts = self._parts
+        waiting = (
+            one.slug
+            for one in parts.board.in_state(*AppState)
+            if one.waits_for_canaries and not parts.queue.holds(one.slug) and not parts.queue.is_busy(one.slug)
+        )
+        if (first := next(waiting, None)) is not None:
+            self._stir(first)
 
     def _closed(self, why: Closed, error: OctosyncError) -> None:
         self._parts.log.error(

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from octosync.model import Address, Deployment, Diagnostic, Hold, Outcome, Sensitivity, Suspended
-from octosync.plan import Blocked, ControlPlane, Plan, Recommendation, RunInfo
+from octosync.plan import Blocked, ControlPlane, Plan, Recommendation, RunInfo, Verb
 
 __all__ = [
     "AppStanding",
@@ -87,6 +87,12 @@ class AppStanding:
     recommendations: tuple[Recommendation, ...] = ()
     run: str = ""
     source: str = ""
+
+    @property
+    def waits_for_canaries(self) -> bool:
+        """Whether a canary is to be started as soon as there are fewer."""
+        started = self.plan.actions if self.plan is not None else ()
+        return any(one.waiting for one in self.recommendations) or any(one.verb is Verb.OPTIMIZE for one in started)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

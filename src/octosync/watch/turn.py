@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 from octosync.apply import Applied, Record
@@ -32,6 +32,7 @@ from octosync.plan.narrowing import unblocked, without
 from octosync.plan.remembering import remembered
 from octosync.reconcile import Turn, act
 from octosync.state import Journal, new_run_id
+from octosync.watch.canaries import Canaries
 from octosync.watch.changes import Changes
 from octosync.watch.clock import Clock
 from octosync.watch.gate import Gate
@@ -41,6 +42,10 @@ from octosync.watch.orgfeed import OrgFeed
 from octosync.watch.queue import Priority, Work
 from octosync.watch.settings import Heal
 from octosync.watch.standing import DriftStanding
+
+# After so long a canary that was started is looked at, once, and how many run is counted anew, where others that had just
+# begun may have been counted twice.
+_A_WHILE = timedelta(minutes=1)
 
 
 class Fate(Enum):
@@ -97,6 +102,7 @@ class Turns:
     clock: Clock
     stop: asyncio.Event
     begun: Callable[[str, frozenset[str], int], None] = lambda *_: None
+    canaries: Canaries = field(default_factory=Canaries)
     _refused: dict[str, dict[str, Outcome]] = field(default_factory=dict)  # by app, by an action's substance
 
     def forget_refusals(self, slug: str) -> None:
@@ -141,14 +147,18 @@ class Turns:
         self.memory.lapse(apps, plan.actions)
         blocked, let_pass = self._blocked(plan, apps, force)
         allowed, why = self._allowed(let_pass, apps, force, now)
+        most = force.deploy.max_canaries
+        running = turn.seen.canaries if isinstance(turn.seen.canaries, int) else most
+        crowded = self.canaries.take(allowed, running, most, scope.began)
+        if crowded:
+            allowed, why = without(allowed, crowded), why or f"a place among {most} canaries in the org (maxCanaries)"
         applied = Applied(())
-        if allowed.actions:
-            applied = await self._write(scope, replace(turn, plan=allowed, blocked=()), force)
-        done = {
-            action.key: action
-            for action, outcome in zip(allowed.actions, applied.outcomes, strict=True)
-            if outcome.status is Status.DONE
-        }
+        try:
+            if allowed.actions:
+                applied = await self._write(scope, replace(turn, plan=allowed, blocked=()), force)
+        finally:
+            self.canaries.settle(allowed, _done(allowed, applied), self.clock.now())
+        done = {one.key: one for one in allowed.actions if one.key in _done(allowed, applied)}
         drift = self._remember(scope, plan, done, force)
         left = replace(plan, actions=tuple(one for one in plan.actions if one.key not in done))
         self.changes.settled(apps, left)
@@ -169,7 +179,12 @@ class Turns:
             run=scope.id if allowed.actions else "",
             waiting=why,
             frozen_until=_frozen(apps, force, now),
-            look_at=self._look_at(scope, left, _frozen(apps, force, now) if left.actions else None),
+            look_at=self._look_at(
+                scope,
+                left,
+                _frozen(apps, force, now) if left.actions else None,
+                now + _A_WHILE if crowded or any(one.verb is Verb.OPTIMIZE for one in done.values()) else None,
+            ),
             freed=freed,
         )
 
@@ -328,10 +343,10 @@ class Turns:
             return Fate.AGAIN
         return Fate.WAITS if left.actions or left.held or refused else Fate.IN_SYNC
 
-    def _look_at(self, scope: Scope, left: Plan, frozen: datetime | None) -> datetime | None:
+    def _look_at(self, scope: Scope, left: Plan, *others: datetime | None) -> datetime | None:
         """Return when something ends that keeps the apps waiting: a hold, a freeze, or their own suspension."""
         suspensions = (app.suspension.until for app in scope.tree if app.suspension is not None)
-        ends = (*(one.until for one in left.held), *suspensions, frozen)
+        ends = (*(one.until for one in left.held), *suspensions, *others)
         now = self.clock.now()
         return min((end for end in ends if end is not None and end > now), default=None)
 
@@ -354,6 +369,11 @@ def _but(addresses: Iterable[Address], these: Collection[Address]) -> tuple[Addr
 
 def _keys(plan: Plan, which: Callable[[Action], bool] = lambda _: True) -> frozenset[ActionKey]:
     return frozenset(one.key for one in plan.actions if which(one))
+
+
+def _done(plan: Plan, applied: Applied) -> frozenset[ActionKey]:
+    outcomes = zip(plan.actions, applied.outcomes, strict=bool(applied.outcomes))
+    return frozenset(action.key for action, outcome in outcomes if outcome.status is Status.DONE)
 
 
 def _replaced(plan: Plan, done: Iterable[Action]) -> Mapping[Address, str | None]:
