@@ -240,6 +240,7 @@ class Controller:
         if parts.intent.in_force.vanishing:
             self._spawn(self._look_again())
         parts.queue.drop(taken.gone)
+        parts.full_reads.read(taken.gone)
         parts.telling.gone(taken.gone)
         freed = parts.changes.leave(taken.gone)
         parts.looking.looks.forget(taken.gone)

@@ -1,0 +1,60 @@
+"""Full reads: everything again now and then, whatever happens to single apps meanwhile."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.support.controllers import FastClock, Watching, watching
+from tests.support.watched_apps import CLOUD, NEVER, declare, have, many, plane_of_ana
+
+from octosync.watch.standing import AppState
+
+LIMITED: Any = {"connection": {"requests_per_minute": 100}, "interval": NEVER, "resync": NEVER}
+
+
+async def another_full_read(watch: Watching) -> None:
+    """Wait until one more has ended."""
+    before = watch.standing.full_read_at
+    await watch.until(lambda: watch.standing.full_read_at != before)
+
+
+async def test_an_app_that_goes_while_everything_is_read_does_not_hold_that_up(tmp_path: Path) -> None:
+    """A manifest that is deleted during a full read is an orphan then, and the read ends without it."""
+    clock = FastClock(60)
+    slugs = many(40)
+    declare(tmp_path, *slugs)
+    with plane_of_ana(clock) as plane:
+        have(plane, *slugs)
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+        async with watching(tmp_path, plane, clock, **LIMITED) as watch:
+            await watch.until(lambda: watch.remote.budget.background_used >= 60)
+            (watch.apps / "app-39.json").unlink()
+            await watch.until(lambda: watch.app("app-39").state is AppState.ORPHANED)
+            assert watch.standing.full_read_at is None
+            await watch.until(lambda: watch.standing.full_read_at is not None)
+
+
+async def test_what_is_held_is_read_again_all_the_same(tmp_path: Path) -> None:
+    """Neither a hold nor an app that fails keeps full reads from ending, and what is held is looked at by each."""
+    clock = FastClock(60)
+    declare(tmp_path, "demo", "broken", "other")
+    settings: Any = {"interval": NEVER, "resync": timedelta(seconds=30), "connection": {"attempts": 1}}
+    with plane_of_ana(clock) as plane:
+        have(plane, "demo", "broken", "other")
+        async with watching(tmp_path, plane, clock, **settings) as watch:
+            await watch.until_in_sync()
+            plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+            broken = {"operation": "apps.list_slots", "slug": "broken", "action": "garbage", "times": None}
+            plane.break_with(broken)
+            await watch.until(lambda: watch.app().state is AppState.HELD)
+            await watch.until(lambda: watch.app("broken").state is AppState.FAILING)
+            watch.controller.desk.hold("demo", timedelta(hours=4), "an incident")
+            for _ in range(2):
+                await another_full_read(watch)
+            plane.send("PATCH", "/apps/other", {"name": "Else"})
+            await watch.until(lambda: watch.app("other").state is AppState.HELD)
+            plane.send("PATCH", "/apps/demo", {"name": "Else"})
+            await watch.until(lambda: len(watch.app().drift) == 2)
