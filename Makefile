@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKFLOWS := $(wildcard .github/workflows/*.yml src/octosync/forge/starter/*.yml)
 
+# Tests start many processes; each would compile octosync anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint types docs bench soak clean
 
 demo: $(STAMP)

@@ -29,6 +29,7 @@ from typing import Final
 from octosync.server import Settings, running
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+INSTALLED: Final = Path(sys.executable).parent
 
 _LOCAL, _PUBLIC = "127.0.0.1:8787", "https://api.octomil.com"
 _NOT_RUN: Final = ("git clone ", "pip install ", "python3 -m venv ", ". .venv/bin/activate", ".ci/run")
@@ -49,6 +50,7 @@ class _Session:
     folder: Path
     address: str  # host and port of the control plane that stands for 127.0.0.1:8787
     servers: ExitStack
+    commands: Path  # the folder that `octosync` is in
     files: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     code: int = 0
@@ -81,7 +83,7 @@ class _Session:
             self._real(command),
             shell=True,
             cwd=self.folder,
-            env=_environment() | self.variables,
+            env=_environment(self.commands) | self.variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -99,7 +101,7 @@ class _Session:
             subprocess.Popen(  # noqa: S603 — octosync itself, with flags from a document
                 [sys.executable, "-m", "octosync", "server", *flags, "--port", "0"],
                 cwd=self.folder,
-                env=_environment(),
+                env=_environment(self.commands),
                 stderr=subprocess.PIPE,
                 text=True,
             )
@@ -126,19 +128,20 @@ class _Session:
         return text.replace(_LOCAL, self.address).replace(_PUBLIC, f"http://{self.address}")
 
 
-def executed(text: str, folder: Path) -> str:
+def executed(text: str, folder: Path, commands: Path = INSTALLED) -> str:
     """Do what a document says, in an empty folder, and return the document with the output that came of it.
 
+    `commands` is the folder of the `octosync` that is typed.
     Raises `UntrueDocumentError` for a command that fails, and for a `make` target that does not exist.
     """
-    with _session(folder) as session:
+    with _session(folder, commands) as session:
         return _FENCE.sub(lambda fence: _block(fence, session), text)
 
 
 @contextmanager
-def _session(folder: Path) -> Iterator[_Session]:
+def _session(folder: Path, commands: Path) -> Iterator[_Session]:
     with running(Settings()) as plane, ExitStack() as servers:
-        yield _Session(folder, plane.url.removeprefix("http://"), servers)
+        yield _Session(folder, plane.url.removeprefix("http://"), servers, commands)
 
 
 def _block(fence: re.Match[str], session: _Session) -> str:
@@ -174,8 +177,8 @@ def _check_targets(targets: list[str]) -> None:
             raise UntrueDocumentError(f"the Makefile has no target {target}")
 
 
-def _environment() -> dict[str, str]:
+def _environment(commands: Path) -> dict[str, str]:
     """Return an environment where `octosync` is this one, and nothing steers it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    path = f"{commands}{os.pathsep}{INSTALLED}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {**kept, "PATH": path, "NO_COLOR": "1"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ class Place:
 
     def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one of the scripts in the clone."""
-        environment = {"PATH": self.path, "HOME": os.environ["HOME"], "PYTHONPATH": str(ROOT / "src")}
+        environment = {"PATH": self.path, "HOME": os.environ["HOME"]}
         return subprocess.run(
             ["bash", str(CI / "shell" / script), *arguments],
             cwd=self.repository.root,
@@ -59,11 +58,7 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    command = tmp_path / "bin" / "octosync"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m octosync "$@"\n', encoding="utf-8")
-    command.chmod(0o755)
+def place(tmp_path: Path, command_folder: Path) -> Iterator[Place]:
     with served(KEY, tokens=(Token("ci", KEY),)) as plane:
         repository = Repo.init(tmp_path / "work")
         repository.git("init", "--quiet", "--bare", "../remote.git")
@@ -71,7 +66,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
         repository.write(".gitignore", ".octosync/\n*.md\nplan.json\n")
         url = plane.running.url
         repository.write("octosync.yaml", f"contexts:\n  production: {{url: {url}, tokenEnv: KEY}}\npaths: [apps/]\n")
-        yield Place(repository, plane, f"{command.parent}{os.pathsep}{os.environ['PATH']}")
+        yield Place(repository, plane, f"{command_folder}{os.pathsep}{os.environ['PATH']}")
 
 
 def test_the_shell_version_remembers_what_was_applied(place: Place) -> None:

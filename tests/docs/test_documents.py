@@ -23,10 +23,10 @@ def _table(heading: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", EXECUTED)
-def test_a_document_is_true(name: str, tmp_path: Path) -> None:
+def test_a_document_is_true(name: str, tmp_path: Path, command_folder: Path) -> None:
     """Every command works in an empty directory, in the document's order, and prints byte for byte what is shown."""
     text = (ROOT / name).read_text(encoding="utf-8")
-    assert executed(text, tmp_path) == text
+    assert executed(text, tmp_path, command_folder) == text
 
 
 def test_every_document_is_run() -> None:
@@ -95,16 +95,16 @@ def test_links_lead_somewhere() -> None:
         ("```sh\noctosync server --no-such-flag\n```", "does not serve"),
     ],
 )
-def test_an_untrue_document_is_found_out(text: str, complaint: str, tmp_path: Path) -> None:
+def test_an_untrue_document_is_found_out(text: str, complaint: str, tmp_path: Path, command_folder: Path) -> None:
     """A command that fails, or a target that is not there, is an error; documents can't lie by silence."""
     with pytest.raises(UntrueDocumentError, match=complaint):
-        executed(text, tmp_path)
+        executed(text, tmp_path, command_folder)
 
 
-def test_the_output_is_put_in(tmp_path: Path) -> None:
+def test_the_output_is_put_in(tmp_path: Path, command_folder: Path) -> None:
     """Shown output that is not what came out is replaced, exit codes included."""
     text = "```console\n$ octosync validate -f nowhere\nValid.\n$ echo $?\n0\n```\n"
-    new = executed(text, tmp_path)
+    new = executed(text, tmp_path, command_folder)
     assert "missing-path" in new
     assert new.endswith("$ echo $?\n1\n```\n")
-    assert executed(new, tmp_path) == new
+    assert executed(new, tmp_path, command_folder) == new

@@ -93,11 +93,11 @@ class Team:
 
 
 @pytest.fixture
-def team(tmp_path: Path) -> Iterator[Team]:
+def team(tmp_path: Path, command_folder: Path) -> Iterator[Team]:
     with served(KEY, tokens=(Token("ci", KEY),)) as plane, forge_server() as forge:
         repository = Repo.init(tmp_path / "origin")
         environment = {name: value for name, value in forge.environment.items() if name != "GITHUB_TOKEN"}
-        team = Team(repository, plane, forge, Runner(tmp_path / "origin", tmp_path, environment))
+        team = Team(repository, plane, forge, Runner(tmp_path / "origin", tmp_path, environment, command_folder))
         repository.write("octosync.yaml", CONFIGURATION.format(url=plane.running.url))
         team.declare("search")
         repository.commit("Search")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,11 +35,15 @@ class Ended:
 
 @dataclass
 class Runner:
-    """Runs jobs for one repository, each in a fresh clone below a folder. `environment` is what every step has."""
+    """Runs jobs for one repository, each in a fresh clone below a folder. `environment` is what every step has.
+
+    `command` is the folder of the `octosync` that is installed already.
+    """
 
     origin: Path
     folder: Path
     environment: Mapping[str, str]
+    command: Path
     jobs: int = 0
 
     def run(
@@ -59,10 +62,8 @@ class Runner:
         }
         self.jobs += 1
         folder = self.folder / f"job-{self.jobs}"
-        (folder / "temp" / "octosync-bin").mkdir(parents=True)
-        command = folder / "temp" / "octosync-bin" / "octosync"
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m octosync "$@"\n', encoding="utf-8")
-        command.chmod(0o755)
+        (folder / "temp").mkdir(parents=True)
+        (folder / "temp" / "octosync-bin").symlink_to(self.command)
         context = {"github": github, "inputs": {**defaults, **inputs}, "secrets": secrets or {}, "steps": {}}
         running = _Running(self, folder, context)
         if "if" in job and not _evaluated(job["if"], context, succeeded=True):
@@ -142,7 +143,6 @@ class _Running:
         environment = {
             "PATH": f"{self.folder / 'temp' / 'octosync-bin'}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(self.folder),
-            "PYTHONPATH": str(ROOT / "src"),
             "CI": "true",
             "GITHUB_ACTIONS": "true",
             "GITHUB_SHA": self.context["github"]["sha"],

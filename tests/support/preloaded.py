@@ -1,0 +1,113 @@
+"""An `octosync` command that starts at once, for scripts that call it often: each a process of its own, its modules loaded.
+
+Run as a program, this is what loads them and then forks for each command, which gets the arguments, environment, working
+directory and streams of whoever typed it. Python's own start is left out, and nothing else: a test that is about the start
+uses `invoking` or `commands`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import pkgutil
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+# What is on the PATH: it hands everything over, and ends with the exit code that it is told. One that is told none died.
+_HANDING_OVER = """\
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as command:
+    command.connect({address!r})
+    said = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+    socket.send_fds(command, [len(said).to_bytes(4)], [0, 1, 2])
+    command.sendall(said)
+    code = command.recv(1)
+    sys.exit(code[0] if code else "octosync died")
+"""
+
+
+@contextmanager
+def preloaded() -> Iterator[Path]:
+    """Yield a folder that holds the command, until the block ends."""
+    with tempfile.TemporaryDirectory(prefix="octosync-") as folder:
+        address, script, command = f"{folder}/socket", Path(folder, "script.py"), Path(folder, "bin", "octosync")
+        script.write_text(_HANDING_OVER.format(address=address), encoding="utf-8")
+        command.parent.mkdir()
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{script}" "$@"\n', encoding="utf-8")
+        command.chmod(0o755)
+        # -P: this folder's modules are not to be found in the place of others.
+        loading = (sys.executable, "-P", __file__, address)
+        with subprocess.Popen(loading, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as loaded:
+            assert loaded.stdout is not None
+            assert loaded.stdout.readline() == b"listens\n"
+            yield command.parent
+
+
+def _serve(address: str) -> None:
+    """Fork for each command, until standard input ends."""
+    import octosync.cli
+
+    for module in pkgutil.walk_packages(octosync.__path__, "octosync."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+        sys.stdout.write("listens\n")
+        sys.stdout.flush()
+        while listener.fileno() in select.select([listener.fileno(), 0], [], [])[0]:
+            command, _ = listener.accept()
+            with command:
+                if os.fork() == 0:
+                    listener.close()
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    _run(command)
+
+
+def _run(command: socket.socket) -> NoReturn:
+    """Be the command, in a process of its own, and tell its exit code."""
+    size, streams, _, _ = socket.recv_fds(command, 4, 3)
+    with command.makefile("rb") as told:
+        arguments, folder, environment = json.loads(told.read(int.from_bytes(size)))
+    for stream, number in zip(streams, range(3), strict=True):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["octosync", *arguments]
+    sys.stdin, sys.stdout, sys.stderr = (_stream(number, mode) for number, mode in enumerate(("rb", "wb", "wb")))
+    code = 1
+    try:
+        from octosync.cli import main
+
+        main()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:  # noqa: BLE001 — as Python does
+        traceback.print_exc()
+    finally:
+        for written in (sys.stdout, sys.stderr):
+            written.flush()
+        command.sendall(bytes([code]))
+        os._exit(code)
+
+
+def _stream(number: int, mode: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(open(number, mode), encoding="utf-8", write_through=number == 2)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])
