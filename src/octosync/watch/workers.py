@@ -100,7 +100,10 @@ class Workers:
             await asyncio.wait({underway.task})
             self._underway.discard(underway)
             self._queue.done(work)
-            if not underway.task.cancelled():
+            if underway.task.cancelled():  # one of them has changed; those that it is tied to may no longer be
+                for slug in work.apps:
+                    self._queue.add(slug, work.priority)
+            else:
                 self._ended(work, underway.task.result(), self._clock.monotonic() - started)
 
     async def _turn(self, work: Work) -> Ended:
