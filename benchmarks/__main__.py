@@ -1,4 +1,4 @@
-"""`make bench`: four questions that the design rests on, each answered as a ratio of two measurements in this run."""
+"""`make bench`: six questions that the design rests on, each answered as a ratio of two measurements in this run."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Final
 
 import httpx
 import yaml
+from benchmarks.watching import commit_among
 
 from octosync.contract import OPERATIONS
 from octosync.manifest import Cache, Configuration, Manifests, load
@@ -56,6 +57,7 @@ def main() -> None:
         loading_again(Path(folder))
         transports()
         planning(Path(folder))
+        committing(Path(folder))
 
 
 def loading(folder: Path) -> None:
@@ -116,6 +118,19 @@ def planning(folder: Path) -> None:
     requests = large.plan.requests_used / small.plan.requests_used
     print(f"requests of a plan of {many} apps against {few}: {requests:.2f} times for {many // few} times the apps")
     _say(f"a plan without changes of {many} apps, against {few}", many_seconds, few_seconds)
+
+
+def committing(folder: Path) -> None:
+    """Compare a commit of one file of many, while all of them are read again, with a full read: how soon, for how much."""
+    apps = 1000
+    commit = commit_among(apps, folder)
+    _say(
+        f"the first request for one commit among {apps:,} apps, during a full read at 100 a minute, against one without limit",
+        commit.seconds,
+        commit.full_read_seconds,
+    )
+    ratio = commit.requests / commit.full_read_requests
+    print(f"the same in requests: {ratio:.4f} times as many ({commit.requests:,}, {commit.full_read_requests:,})")
 
 
 def _plan(url: str, manifests: Path) -> tuple[Turn, float]:

@@ -124,10 +124,10 @@ class Watching:
         lines = (json.loads(line) for line in self.log.getvalue().splitlines())
         return [line for line in lines if line["event"] == event]
 
-    async def until(self, holds: Callable[[], Any]) -> None:
+    async def until(self, holds: Callable[[], Any], *, patience: float = PATIENCE) -> None:
         """Wait until something holds, which has to be before long; the controller must not end meanwhile."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 while not holds():
                     if self.task.done():
                         self.task.result()
@@ -137,10 +137,11 @@ class Watching:
             how = {slug: one.state.value for slug, one in self.standing.apps.items()}
             raise AssertionError(f"it never came: {how}\n{self.log.getvalue()[-5000:]}") from None
 
-    async def until_in_sync(self) -> None:
+    async def until_in_sync(self, *, patience: float = PATIENCE) -> None:
         """Wait until everything was read, and nothing is left to be done."""
         await self.until(
-            lambda: self.standing.ready and all(one.state.value == "in_sync" for one in self.standing.apps.values())
+            lambda: self.standing.ready and all(one.state.value == "in_sync" for one in self.standing.apps.values()),
+            patience=patience,
         )
 
     def requests(self) -> list[str]:
