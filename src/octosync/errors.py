@@ -105,8 +105,11 @@ class RemoteError(OctosyncError):
 
     `status` is the HTTP status, None where no answer came; `code` the answer's own error code; `request_id` from
     `X-Request-Id`; `details` the answer's structured details. `sent` says that the request may have been carried out:
-    for a write, that makes the failure *ambiguous*.
+    for a write, that makes the failure *ambiguous*. `retry_after` is how many seconds a throttled key is to wait, where
+    that was said.
     """
+
+    retry_after: float | None = None
 
     def __init__(
         self,

@@ -73,7 +73,9 @@ class Translator:
         fault = fault_in(body) or Fault()
         after = retry_after(answer.headers.get("retry-after"), answer.headers.get("date"))
         if status == 429:
-            return Failed(self._throttled(answer, fault, after), Again.ALWAYS, after, pauses_all=True)
+            throttled = self._throttled(answer, fault, after)
+            throttled.retry_after = after
+            return Failed(throttled, Again.ALWAYS, after, pauses_all=True)
         if status >= 500:
             again = Again.NEVER if status in _NEVER_AGAIN_5XX else Again.READS
             return Failed(self._unavailable(answer, fault), again, after)

@@ -17,6 +17,7 @@ from octosync.watch.log import Log
 from octosync.watch.metrics import Metrics, TurnResult
 from octosync.watch.orgfeed import OrgFeed
 from octosync.watch.queue import Priority, Queue, Work
+from octosync.watch.refusals import Refusals
 from octosync.watch.standing import AppState, DriftStanding
 from octosync.watch.telling import Telling
 from octosync.watch.turn import Ended, Fate
@@ -36,6 +37,7 @@ class Aftermath:
         feed: OrgFeed,
         gate: Gate,
         full_reads: FullReads,
+        refusals: Refusals,
         clock: Clock,
         chance: random.Random,
         log: Log,
@@ -47,6 +49,7 @@ class Aftermath:
         self._feed = feed
         self._gate = gate
         self._full_reads = full_reads
+        self._refusals = refusals
         self._clock = clock
         self._chance = chance
         self._log = log
@@ -71,12 +74,18 @@ class Aftermath:
             self.last_success = now
         next_try = self._next_try(work, ended, now)
         before = {slug: one.drift for slug in ended.apps if (one := self._board.of(slug)) is not None}
-        moved = self._board.ended(ended, now, next_try)
+        if ended.errors and not self._gate.is_open:
+            moved: Mapping[str, tuple[AppState, AppState]] = {}  # what they met is nothing about them
+            for slug in ended.apps:
+                self._board.pending(slug, now)
+        else:
+            moved = self._board.ended(ended, now, next_try)
         for slug in ended.freed:
             self._queue.add(slug, Priority.CHANGED)
         for slug in ended.apps:
             for event in self._put_aside.pop(slug, ()):
                 if not self._feed.is_own(event):
+                    self._refusals.heard_of(slug)
                     self._queue.add(slug, Priority.CHANGED)
             if ended.run:
                 self._full_reads.touched(slug)
@@ -95,6 +104,9 @@ class Aftermath:
                 self._queue.add(first, work.priority)
                 return None
             self._failures[first] += 1
+            if ended.has_moved and self._failures[first] == 1:
+                self._queue.add(first, Priority.CHANGED)  # what it is now has to be looked at, and nothing failed
+                return None
             pause = backoff(self._failures[first], self._chance)
             self._queue.put_off(first, pause)
             return now + timedelta(seconds=pause)

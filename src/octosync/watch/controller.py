@@ -93,6 +93,9 @@ class Controller:
                 await parts.feed.begin(parts.intent.in_force.hold)
                 parts.gate.worked()
                 self._tell_of_feed()
+            if parts.feed.off is not None:  # nothing else tells that a target is free
+                for slug in parts.turns.refusals.held_elsewhere():
+                    parts.turns.refusals.heard_of(slug)
 
         def ended() -> None:
             reads = parts.full_reads
@@ -134,6 +137,9 @@ class Controller:
             slug = parts.feed.app_of(event)
             if slug is not None and slug in slugs:
                 self._heard_of(slug, event)
+            for waiting in parts.turns.refusals.freed_by(event) & slugs:
+                parts.turns.refusals.heard_of(waiting)
+                self._stir(waiting)
         self._tell_of_feed()
         if news.gap or parts.feed.off is not None:
             parts.full_reads.want()
@@ -157,6 +163,8 @@ class Controller:
         if parts.queue.is_busy(slug):
             parts.aftermath.put_aside(slug, event)
         elif not parts.feed.is_own(event):
+            for one in parts.intent.group_of(slug):
+                parts.turns.refusals.heard_of(one)
             self._stir(slug)
         if event.type is not None and event.type.startswith("deployment."):
             self._next_canary()
@@ -280,6 +288,9 @@ class Controller:
             parts.log.error("token_unusable", message=problem.message, reference=problem.reference)
             return
         parts.log.info("token_read", message=f"the API key was read again from {source}")
+        for one in tuple(parts.board.in_state(AppState.REFUSED)):  # this key may be allowed more
+            parts.turns.refusals.heard_of(one.slug)
+            self._stir(one.slug)
         parts.probe_now()
 
     # -- turns

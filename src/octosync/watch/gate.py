@@ -11,10 +11,11 @@ from enum import Enum
 from octosync.errors import CredentialRefused, Forbidden, OctosyncError, RemoteError, Unavailable
 from octosync.watch.clock import Clock
 
-# So many failures in a row, of whatever apps, mean the control plane and not one of them.
+# So many failures in a row, of more than one app, mean the control plane and not one of them.
 _FAILURES_TO_OPEN = 5
 _FIRST_PAUSE = 5.0  # seconds
 _LONGEST_PAUSE = 300.0
+_LONGEST_ASKED = 3600.0  # that a control plane may ask for
 
 
 class Closed(Enum):
@@ -34,7 +35,8 @@ class Gate:
         self._clock = clock
         self._closed = closed
         self._chance = chance
-        self._failures = 0
+        self._failures = 0  # in a row, and of which apps; "" stands for what is of none
+        self._failing: set[str] = set()
         self._has_worked = False
         self._closings = 0
         self._latest: Closed | None = None
@@ -54,8 +56,11 @@ class Gate:
         """Wait until requests may be sent."""
         await self._open.wait()
 
-    def met(self, error: OctosyncError) -> bool:
-        """Take note of an error that a request met; say whether it concerns everything, so that no app is to blame."""
+    def met(self, error: OctosyncError, by: str = "") -> bool:
+        """Take note of an error that requests of an app, or of none, met.
+
+        Say whether it concerns everything, so that no app is to blame.
+        """
         if isinstance(error, CredentialRefused | Forbidden):
             self._close(Closed.CREDENTIAL, error)
             return True
@@ -64,14 +69,18 @@ class Gate:
             return True
         if isinstance(error, Unavailable):
             self._failures += 1
+            self._failing.add(by)
+            if error.retry_after is not None:  # for longer than a request waits by itself
+                self._close(Closed.OUTAGE, error)
+                self._put_off_for(error)
             # Before anything was ever answered, one failure is all there is to know.
-            if self._failures >= _FAILURES_TO_OPEN or not self._has_worked:
+            elif not self._has_worked or (self._failures >= _FAILURES_TO_OPEN and len(self._failing) > 1):
                 self._close(Closed.OUTAGE, error)
         return not self.is_open
 
     def worked(self, *, wrote: bool = False) -> None:
         """Take note that a request was answered as it should be; with `wrote`, that the key may write, too."""
-        self._failures, self._has_worked = 0, True
+        self._begin_anew()
         if self.is_open and (wrote or self._latest is Closed.OUTAGE):
             self._closings = 0
 
@@ -81,7 +90,7 @@ class Gate:
 
     def probe_worked(self) -> None:
         """Let everything pass again."""
-        self._failures, self._has_worked = 0, True
+        self._begin_anew()
         self.why, self.error, self.since = None, None, None
         self._open.set()
 
@@ -89,6 +98,7 @@ class Gate:
         """Stay closed, for longer."""
         if self.met(error):
             self._put_off()
+            self._put_off_for(error)
             self.error = error
 
     def probe_now(self) -> None:
@@ -107,6 +117,15 @@ class Gate:
         self._open.clear()
         if is_news:
             self._closed(why, error)
+
+    def _begin_anew(self) -> None:
+        self._failures, self._has_worked = 0, True
+        self._failing.clear()
+
+    def _put_off_for(self, error: OctosyncError) -> None:
+        """Wait for as long as the control plane asks to."""
+        if isinstance(error, RemoteError) and error.retry_after is not None:
+            self._probe_at = max(self._probe_at, self._clock.monotonic() + min(error.retry_after, _LONGEST_ASKED))
 
     def _put_off(self) -> None:
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._closings)

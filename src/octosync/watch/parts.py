@@ -102,7 +102,7 @@ class Parts:
 
     def start_over(self, slug: str) -> None:
         """Forget what kept an app waiting: it is declared otherwise now, or somebody wants it tried."""
-        self.turns.forget_refusals(slug)
+        self.turns.refusals.forget(slug)
         self.aftermath.forgive(slug)
 
 
@@ -152,6 +152,7 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
         feed=feed,
         gate=gate,
         full_reads=full_reads,
+        refusals=turns.refusals,
         clock=clock,
         chance=chance,
         log=log,

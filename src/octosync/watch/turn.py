@@ -40,6 +40,7 @@ from octosync.watch.looking import InForce, Looking, Scope, prints
 from octosync.watch.memory import Memory
 from octosync.watch.orgfeed import OrgFeed
 from octosync.watch.queue import Priority, Work
+from octosync.watch.refusals import Refusals
 from octosync.watch.settings import Heal
 from octosync.watch.standing import DriftStanding
 
@@ -83,6 +84,13 @@ class Ended:
     look_at: datetime | None = None
     freed: frozenset[str] = frozenset()
 
+    @property
+    def has_moved(self) -> bool:
+        """Whether all that it is tried again for is that somebody changed an object after it was read."""
+        return any(one.status is Status.STALE for one in self.outcomes) and not any(
+            one.retryable or one.status is Status.NOT_ATTEMPTED for one in self.outcomes
+        )
+
 
 @dataclass(slots=True)
 class Turns:
@@ -103,11 +111,7 @@ class Turns:
     stop: asyncio.Event
     begun: Callable[[str, frozenset[str], int], None] = lambda *_: None
     canaries: Canaries = field(default_factory=Canaries)
-    _refused: dict[str, dict[str, Outcome]] = field(default_factory=dict)  # by app, by an action's substance
-
-    def forget_refusals(self, slug: str) -> None:
-        """Try again what was refused of an app: its manifest changed, or somebody asked for it."""
-        self._refused.pop(slug, None)
+    refusals: Refusals = field(default_factory=Refusals)
 
     async def carry_out(self, work: Work, force: InForce, listed: Reading[dict[str, App]] | None) -> Ended:
         """Carry out one turn. Never raises for what the control plane answers."""
@@ -121,12 +125,12 @@ class Turns:
         try:
             turn = await self.looking.look(scope, force, remote, listed)
         except RemoteError as error:
-            self.gate.met(error)
+            self.gate.met(error, min(apps))
             return _failed(scope, dict.fromkeys(apps, error))
         if turn.plan.errors:
             for problem in turn.plan.errors.values():
                 if isinstance(problem, Unavailable):  # what only this app meets closes the way for no other
-                    self.gate.met(problem)
+                    self.gate.met(problem, min(apps))
             return _failed(scope, turn.plan.errors, left=turn.plan)
         if not self.memory.is_of(turn.seen.org_id):
             wrong = _wrong_org(turn.seen.org_id, self.memory.plane.org_id)
@@ -152,7 +156,7 @@ class Turns:
         crowded = self.canaries.take(allowed, running, most, scope.began)
         if crowded:
             allowed, why = without(allowed, crowded), why or f"a place among {most} canaries in the org (maxCanaries)"
-        applied = Applied(())
+        applied, state = Applied(()), self.refusals.state(apps)
         try:
             if allowed.actions:
                 applied = await self._write(scope, replace(turn, plan=allowed, blocked=()), force)
@@ -162,9 +166,8 @@ class Turns:
         drift = self._remember(scope, plan, done, force)
         left = replace(plan, actions=tuple(one for one in plan.actions if one.key not in done))
         self.changes.settled(apps, left)
-        refused = self._note_refusals(
-            apps, left, zip(allowed.actions, applied.outcomes, strict=True), applied.stopped_by
-        )
+        outcomes = zip(allowed.actions, applied.outcomes, strict=True)
+        refused = self.refusals.note(apps, plan, left, outcomes, stopped_by=applied.stopped_by, state=state)
         return Ended(
             id=scope.id,
             apps=apps,
@@ -227,7 +230,7 @@ class Turns:
         removals = _keys(plan, lambda one: one.destructive)
         if removals and not self.changes.is_read(apps):
             plan, why = without(plan, removals), why or "the other apps of its change to be read"
-        refused = {substance for slug in apps for substance in self._refused.get(slug, ())}
+        refused = self.refusals.standing(apps, plan)
         return without(plan, _keys(plan, lambda one: one.substance in refused)), why
 
     async def _write(self, scope: Scope, turn: Turn, force: InForce) -> Applied:
@@ -255,11 +258,11 @@ class Turns:
             on_start=started,
         )
         for action, outcome in zip(turn.plan.actions, applied.outcomes, strict=True):
-            if outcome.status is Status.DONE and action.key in began:
+            if outcome.status in {Status.DONE, Status.NOT_KEPT} and action.key in began:
                 self.feed.wrote(action.address, began[action.key], self.clock.now())
                 self.looking.looks.wrote(action.address, began[action.key])
         if applied.stopped_by is not None:
-            self.gate.met(applied.stopped_by)
+            self.gate.met(applied.stopped_by, min(scope.apps))
         else:
             self.gate.worked(wrote=applied.wrote)
         all_done = all(one.status is Status.DONE for one in applied.outcomes)
@@ -309,30 +312,6 @@ class Turns:
                     )
                 )
         return tuple(found)
-
-    def _note_refusals(
-        self,
-        apps: Collection[str],
-        left: Plan,
-        outcomes: Iterable[tuple[Action, Outcome]],
-        stopped_by: OctosyncError | None,
-    ) -> tuple[Outcome, ...]:
-        """Take note of what the control plane refuses, so that the same is not sent again and again; return all of it.
-
-        What ended the run, such as a refused key, is no refusal of the action that met it.
-        """
-        for action, outcome in outcomes:
-            if stopped_by is not None and outcome.reference == stopped_by.reference:
-                continue
-            final = outcome.status in {Status.NOT_KEPT, Status.AWAITING_APPROVAL}
-            if final or (outcome.status is Status.FAILED and not outcome.retryable):
-                self._refused.setdefault(action.address.app, {})[action.substance] = outcome
-        planned = {one.substance for one in left.actions}
-        for slug in apps:
-            kept = {substance: one for substance, one in self._refused.pop(slug, {}).items() if substance in planned}
-            if kept:
-                self._refused[slug] = kept
-        return tuple(one for slug in sorted(apps) for one in self._refused.get(slug, {}).values())
 
     def _fate(self, left: Plan, applied: Applied, refused: tuple[Outcome, ...]) -> Fate:
         again = applied.stopped_by is not None or any(
