@@ -130,3 +130,18 @@ def test_flags_mean_the_same_in_any_thread(folder: Path) -> None:
     both = {"OCTOSYNC_CONTEXT": "local", "OCTOSYNC_URL": "http://127.0.0.1:9"}
     ran = CliRunner().invoke(watch, ["--context", "local"], env=both, catch_exceptions=False)
     assert (ran.exit_code, contexts) == (0, ["local"])
+
+
+@pytest.mark.parametrize("digits", [40, 64])
+def test_without_git_a_folder_named_by_its_commit_says_the_revision(
+    digits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an image that has no git, the revision is read off the folder that git-sync's link leads to."""
+    monkeypatch.setenv("PATH", "")
+    commit = "0123456789abcdef" * 4
+    worktree = tmp_path / ".worktrees" / commit[:digits]
+    (worktree / "apps").mkdir(parents=True)
+    (worktree / "apps/a.yaml").write_text(app(name="a"))
+    (tmp_path / "current").symlink_to(worktree)
+    assert _regathering(f"{tmp_path}/current/apps")(Cache()).revision == commit[:digits]
+    assert _regathering("live")(Cache()).revision == ""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -17,6 +19,8 @@ from octosync.manifest import STDIN, Cache, Configuration, configuration_places
 from octosync.manifest.git import git_commit
 from octosync.watch.desired import Declared
 from octosync.watch.fingerprint import Watched
+
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +78,11 @@ class Regathering:
 
 
 def _revision(gathered: Gathered) -> str:
-    """Return the commit of the work tree that the manifests stand in; "" where they stand in none, or git is not here."""
+    """Return the commit of the work tree that the manifests stand in; "" where they stand in none.
+
+    Where git is not here, it is in the name of a folder that is named by its commit, as git-sync does.
+    """
     place = gathered.kustomize or next(iter(gathered.paths), ".")
     real = Path(os.path.realpath(place))
-    return git_commit(real if real.is_dir() else real.parent) or ""
+    commit = git_commit(real if real.is_dir() else real.parent)
+    return commit or next((name for name in reversed(real.parts) if _COMMIT.fullmatch(name)), "")
