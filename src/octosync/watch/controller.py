@@ -10,6 +10,7 @@ from typing import Any
 
 from octosync.errors import ConfigError, OctosyncError
 from octosync.model import Event
+from octosync.report.words import counted
 from octosync.watch.desired import Difference
 from octosync.watch.desk import Desk
 from octosync.watch.files import changes
@@ -218,10 +219,10 @@ class Controller:
                 self._tell_of_memory()
             self._take_up(difference, is_first=is_first)
             self._loaded.set()
-            count = len(parts.intent.in_force.tree.apps)
+            apps, files = len(parts.intent.in_force.tree.apps), declared.manifests.files
             parts.log.info(
                 "manifests_loaded",
-                message=f"{count} app{'' if count == 1 else 's'} declared in {declared.manifests.files} files",
+                message=f"{counted(apps, 'app')} declared in {counted(files, 'file')}",
                 revision=declared.revision or None,
                 digest=declared.manifests.digest,
                 changed=None if is_first else len(difference.changed),

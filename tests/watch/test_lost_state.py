@@ -1,0 +1,58 @@
+"""The state file is lost: nothing counts as removed, what differs is written or held, and the log says that it is so."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from tests.support.controllers import FastClock, manifest, plane_at, watching
+from tests.support.plane import Plane
+
+
+def lose_state(folder: Path) -> None:
+    for file in folder.glob("state.db*"):
+        file.unlink()
+
+
+def slots(plane: Plane) -> dict[str, str]:
+    found = plane.send("GET", "/apps/demo/slots")["slots"]
+    return {one["capability"]: one["serving_policy"]["routing_mode"] for one in found}
+
+
+async def test_it_is_said_once_that_nothing_is_remembered(tmp_path: Path) -> None:
+    """At the first start, and when the file is gone; not at a restart that finds its file."""
+    clock = FastClock(20)
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apps/demo.json").write_text(manifest(slots={"chat": "local_first"}))
+    with plane_at(clock) as plane:
+        for expected in (1, 0):
+            async with watching(tmp_path, plane, clock) as watch:
+                await watch.until_in_sync()
+                assert len(watch.logged("nothing_remembered")) == expected
+        lose_state(tmp_path)
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            assert len(watch.logged("nothing_remembered")) == 1
+
+
+async def test_what_left_the_manifests_meanwhile_stays(tmp_path: Path) -> None:
+    """A config that is not declared any more, and an app whose manifest went; a list that is declared owns what is in it."""
+    clock = FastClock(300)
+    (tmp_path / "apps").mkdir()
+    before = manifest(slots={"chat": "local_first", "vision": "local_first"}, inferenceConfig={"model": "a"})
+    (tmp_path / "apps/demo.json").write_text(before)
+    (tmp_path / "apps/gone.json").write_text(manifest("gone", targets=("com.gone",)))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+        lose_state(tmp_path)
+        (tmp_path / "apps/gone.json").unlink()
+        clock.skip(timedelta(hours=1))
+        (tmp_path / "apps/demo.json").write_text(manifest(slots={"chat": "private"}))
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until(lambda: watch.standing.ready)
+            await watch.until_in_sync()
+            assert slots(plane) == {"chat": "local_only"}
+            assert plane.send("GET", "/apps/demo/inference-config")["model"] == "a"
+            assert len(plane.send("GET", "/apps/gone/targets")["targets"]) == 1
+            assert list(watch.standing.apps) == ["demo"]
