@@ -36,8 +36,7 @@ def query_problems() -> Iterator[str]:
     """Yield what is wrong with alerts and dashboards."""
     for alert, query in queries.alert_queries().items():
         yield from (f"{queries.RULES.name}: {alert}: {one}" for one in queries.problems(query))
-    if (runbooks.ROOT / runbooks.PAGE).exists():
-        yield from (f"{queries.RULES.name}: {one}" for one in runbooks.problems())
+    yield from (f"{queries.RULES.name}: {one}" for one in runbooks.problems())
     for dashboard in sorted(queries.DASHBOARDS.glob("*.json")):
         for query in queries.dashboard_queries(dashboard):
             yield from (f"{dashboard.name}: {one}" for one in queries.problems(query))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ DASHBOARDS: Final = KUBERNETES.parent / "grafana"
 # What Prometheus adds to whatever it scrapes from a pod.
 _OF_THE_TARGET: Final = frozenset({"namespace", "pod", "job", "instance", "container"})
 
+_NAME: Final = re.compile(r"\boctosync_\w+")
 _VARIABLE: Final = re.compile(r"\$__(rate_interval|interval|range)\b")
 _LABEL_VALUES: Final = re.compile(r"label_values\((?P<selector>.+),\s*(?P<label>\w+)\)")
 
@@ -76,10 +78,41 @@ def _unmatched(name: str, labels: Mapping[str, tuple[str, ...]], matcher: promql
                 yield f"{matcher.name} of {name} is never {one}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """An alert rule: its expression on one line, for how long that has to hold (such as `15m`), and where its remedy stands."""
+
+    name: str
+    query: str
+    for_: str
+    severity: str
+    runbook: str
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """The names of the metrics that it asks for."""
+        return frozenset(_NAME.findall(self.query))
+
+
+def alerts(path: Path = RULES) -> tuple[Alert, ...]:
+    """Return the alert rules, in their order."""
+    groups = yaml.safe_load(path.read_text(encoding="utf-8"))["spec"]["groups"]
+    return tuple(
+        Alert(
+            name=rule["alert"],
+            query=" ".join(rule["expr"].split()),
+            for_=rule["for"],
+            severity=rule["labels"]["severity"],
+            runbook=rule["annotations"]["runbook"],
+        )
+        for group in groups
+        for rule in group["rules"]
+    )
+
+
 def alert_queries(path: Path = RULES) -> Mapping[str, str]:
     """Return the expression of each alert, by the alert's name."""
-    groups = yaml.safe_load(path.read_text(encoding="utf-8"))["spec"]["groups"]
-    return {rule["alert"]: rule["expr"] for group in groups for rule in group["rules"]}
+    return {one.name: one.query for one in alerts(path)}
 
 
 def dashboard_queries(path: Path) -> Iterator[str]:

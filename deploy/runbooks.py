@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-import yaml
-from deploy.queries import RULES
+from deploy.queries import RULES, alerts
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = "docs/watch-failures.md"
@@ -16,8 +15,7 @@ PAGE: Final = "docs/watch-failures.md"
 
 def runbooks(path: Path = RULES) -> Mapping[str, str]:
     """Return where each alert leads, by the alert's name: a path below the project's root, and an anchor."""
-    groups = yaml.safe_load(path.read_text(encoding="utf-8"))["spec"]["groups"]
-    return {rule["alert"]: rule["annotations"]["runbook"] for group in groups for rule in group["rules"]}
+    return {one.name: one.runbook for one in alerts(path)}
 
 
 def anchors(markdown: str) -> frozenset[str]:

@@ -8,8 +8,12 @@ In a Markdown document, in its order,
   and only before it may a command fail.
 
 All of it happens in one folder that is empty at first. `127.0.0.1:8787` and `https://api.octomil.com` are embedded control
-planes, never the real one. What installs or builds the project is not run: of `make`, the targets are looked up. Of kubectl,
-what needs no cluster is run: a kustomization that is shown or applied is rendered, beside a copy of deploy/kubernetes.
+planes, never the real one. `octosync watch` runs until the document ends, or a further one begins, and must then end well; its
+page is `127.0.0.1:9900`. Nobody knows how long something takes there, so what is asked of it in a `console` block is asked again
+until it is as shown, for a while.
+
+What installs or builds the project is not run: of `make`, the targets are looked up. Of kubectl, what needs no cluster is run: a
+kustomization that is shown or applied is rendered, beside a copy of deploy/kubernetes.
 """
 
 from __future__ import annotations
@@ -20,11 +24,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from docs.watching import UntrueDocumentError, Watch, while_patient
 
 from octosync.server import Settings, running
 
@@ -32,15 +39,12 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 INSTALLED: Final = Path(sys.executable).parent
 
 _LOCAL, _PUBLIC = "127.0.0.1:8787", "https://api.octomil.com"
+_PAGE: Final = "127.0.0.1:9900"
 _NOT_RUN: Final = ("git clone ", "pip install ", "python3 -m venv ", ". .venv/bin/activate", ".ci/run")
 _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE: Final = re.compile(r"# ([\w./-]+\.yaml)\n")
 # A run's id, and a time: what is another one each time.
-_CHANGING: Final = re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b|\b\d{4}-\d\d-\d\d \d\d:\d\d UTC\b")
-
-
-class UntrueDocumentError(Exception):
-    """A document says something that is not so."""
+_CHANGING: Final = re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b|\b\d{4}-\d\d-\d\d(?: \d\d:\d\d UTC\b|T\d\d:\d\d:\d\dZ)")
 
 
 @dataclass
@@ -51,6 +55,7 @@ class _Session:
     address: str  # host and port of the control plane that stands for 127.0.0.1:8787
     servers: ExitStack
     commands: Path  # the folder that `octosync` is in
+    watch: Watch | None = None
     files: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     code: int = 0
@@ -72,6 +77,8 @@ class _Session:
             self.variables |= dict(word.split("=", 1) for word in words[1:])
         elif words[:2] == ["octosync", "server"]:
             self._serve(words[2:])
+        elif words[:2] == ["octosync", "watch"] and "--help" not in words:
+            self._watch(words[2:])
         elif words[0] == "kubectl":
             self._render(words[1:])
         elif not command.startswith(_NOT_RUN):
@@ -93,7 +100,7 @@ class _Session:
         self.code = ended.returncode
         if self.code and not may_fail:
             raise UntrueDocumentError(f"`{command}` exits with {self.code}:\n{ended.stdout}")
-        return ended.stdout.replace(self.address, _LOCAL)
+        return self._documented(ended.stdout)
 
     def _serve(self, flags: list[str]) -> None:
         """Start a server, which from now on is the one at the address that documents name."""
@@ -116,6 +123,33 @@ class _Session:
         for name, text in self.files.items():
             self.write(name, text)
 
+    def _watch(self, flags: list[str]) -> None:
+        """Start a watch, in the place of the one that runs, if there is one."""
+        self.end()
+        log = Path(self.servers.enter_context(tempfile.TemporaryDirectory())) / "watch.log"
+        self.watch = Watch.start(
+            [self._real(flag) for flag in flags], self.folder, _environment(self.commands) | self.variables, log
+        )
+        self.servers.callback(self.watch.kill)
+
+    def end(self) -> None:
+        """End the watch that runs, if there is one. Raises as `Watch.stop`."""
+        watch, self.watch = self.watch, None
+        if watch is not None:
+            watch.stop()
+
+    def printed(self, command: str, shown: str, *, may_fail: bool) -> str:
+        """Run a line whose output is shown; where a watch is asked, again until it answers that, or patience ends."""
+        printed = ""
+        for _ in while_patient():
+            printed = self.run(command, may_fail=may_fail or self._asks(command))
+            if not self._asks(command) or _is_same(shown, printed):
+                break
+        return printed
+
+    def _asks(self, command: str) -> bool:
+        return self.watch is not None and _PAGE in command and command.startswith("curl ") and " -X " not in command
+
     def _render(self, words: list[str]) -> None:
         """Render the kustomization that a kubectl command names, where there is kubectl."""
         shown = words[1] if words[0] == "kustomize" else words[words.index("-k") + 1] if "-k" in words else None
@@ -125,7 +159,12 @@ class _Session:
         self._typed(shlex.join(("kubectl", "kustomize", shown)), may_fail=False)
 
     def _real(self, text: str) -> str:
-        return text.replace(_LOCAL, self.address).replace(_PUBLIC, f"http://{self.address}")
+        text = text.replace(_LOCAL, self.address).replace(_PUBLIC, f"http://{self.address}")
+        return text if self.watch is None else text.replace(_PAGE, self.watch.page)
+
+    def _documented(self, text: str) -> str:
+        text = text.replace(self.address, _LOCAL)
+        return text if self.watch is None else text.replace(self.watch.page, _PAGE)
 
 
 def executed(text: str, folder: Path, commands: Path = INSTALLED) -> str:
@@ -135,7 +174,9 @@ def executed(text: str, folder: Path, commands: Path = INSTALLED) -> str:
     Raises `UntrueDocumentError` for a command that fails, and for a `make` target that does not exist.
     """
     with _session(folder, commands) as session:
-        return _FENCE.sub(lambda fence: _block(fence, session), text)
+        text = _FENCE.sub(lambda fence: _block(fence, session), text)
+        session.end()
+    return text
 
 
 @contextmanager
@@ -162,12 +203,16 @@ def _transcript(body: str, session: _Session) -> str:
     lines = []
     for step, following in zip(steps, [*steps[1:], ""], strict=True):
         command, _, shown = step.partition("\n")
-        printed = session.run(command, may_fail=following.startswith("echo $?"))
-        same = _CHANGING.sub("", shown.rstrip("\n")) == _CHANGING.sub("", printed.rstrip("\n"))
+        printed = session.printed(command, shown, may_fail=following.startswith("echo $?"))
+        same = _is_same(shown, printed)
         # As it was where only a run's id or a time differs; an empty line before the next command is the writer's.
         gap = "\n" if following and shown.endswith("\n\n") else ""
         lines.append(f"$ {command}\n{shown if same else printed + gap}")
     return "".join(lines)
+
+
+def _is_same(shown: str, printed: str) -> bool:
+    return _CHANGING.sub("", shown.rstrip("\n")) == _CHANGING.sub("", printed.rstrip("\n"))
 
 
 def _check_targets(targets: list[str]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from deploy.queries import Alert, alerts
 from docs.executing import ROOT, executed
 
 from octosync.contract import OPERATIONS, Access, Operation
@@ -38,7 +39,19 @@ def is_genuine(secret, headers, body, now):
 """
 
 # Documents whose commands are run, and which show what those print.
-EXECUTED: Final = ("README.md", "CONTRIBUTING.md", "docs/kubernetes.md")
+EXECUTED: Final = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/configuration.md",
+    "docs/deploying.md",
+    "docs/kubernetes.md",
+    "docs/octomil-api.md",
+    "docs/outputs.md",
+    "docs/pull-requests.md",
+    "docs/watch.md",
+    "docs/watch-failures.md",
+    "docs/writing-manifests.md",
+)
 
 
 def reference_pages() -> Mapping[str, str]:
@@ -128,6 +141,9 @@ def _metrics(table: Mapping[str, Metric]) -> Iterator[str]:
     yield "What `octosync watch` serves at `/metrics`, for Prometheus. No metric has a label for the app: which apps it is about"
     yield "stands on the status page, in `/api/status` and in the log. Every label has a fixed set of values."
     yield ""
+    yield "The alerts are [rules](../../deploy/kubernetes/components/monitoring/prometheusrule.yaml) for the Prometheus operator."
+    yield "Each leads to where its remedy stands."
+    yield ""
     yield "| metric | type | what it is |"
     yield "|---|---|---|"
     for one in table.values():
@@ -143,7 +159,20 @@ def _metrics(table: Mapping[str, Metric]) -> Iterator[str]:
             yield from ("", "A series begins with the first that it counts.")
         if one.buckets:
             yield from ("", f"Buckets end at {', '.join(f'{bound:g}' for bound in one.buckets)} seconds.")
-        yield from ("", f"**Alert on:** {one.alert or 'nothing.'}")
+        series = {one.name, *one.series}
+        yield from _alerts([alert for alert in alerts() if alert.metrics & series])
+
+
+def _alerts(found: Sequence[Alert]) -> Iterator[str]:
+    """Show the rules of deploy/ that ask for a metric: what to alert on is said there alone."""
+    if not found:
+        yield from ("", "**Alerts:** none.")
+        return
+    yield from ("", "**Alerts:**", "")
+    for one in found:
+        page, _, anchor = one.runbook.partition("#")
+        link = f"../{page.removeprefix('docs/')}#{anchor}"
+        yield f"- [{one.name}]({link}) ({one.severity}), after {one.for_}: `{one.query}`"
 
 
 def _notifications() -> Iterator[str]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 import pytest
-from docs.executing import ROOT, UntrueDocumentError, executed
+from deploy.runbooks import anchors
+from docs.executing import ROOT, executed
 from docs.generate import EXECUTED, reference_pages
+from docs.watching import UntrueDocumentError
 
 from octosync.cli.root import octosync
 from octosync.errors import ExitCode
@@ -80,10 +82,16 @@ def test_a_promise_is_held_where_it_says(promise: str) -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    """Relative links of the documents point at files that exist."""
+    """Relative links of the documents point at files that exist, and at headings that these have."""
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
-        for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text(encoding="utf-8")):
-            assert (path.parent / link).exists(), f"{path.name}: {link}"
+        text = path.read_text(encoding="utf-8")
+        links = re.findall(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)", text)
+        sources = re.findall(r'(?:src|srcset)="(?!https?://)([^"]+)()"', text)
+        for link, anchor in links + sources:
+            target = path.parent / link if link else path
+            assert target.exists(), f"{path.name}: {link}"
+            if anchor:
+                assert anchor in anchors(target.read_text(encoding="utf-8")), f"{path.name}: {link}#{anchor}"
 
 
 @pytest.mark.parametrize(
@@ -93,12 +101,36 @@ def test_links_lead_somewhere() -> None:
         ("```sh\nmake no-such-target\n```", "no target no-such-target"),
         ("```console\n$ octosync validate -f nowhere\nValid.\n```", "exits with 1"),
         ("```sh\noctosync server --no-such-flag\n```", "does not serve"),
+        ("```sh\noctosync watch --no-such-flag\n```", "does not serve"),
     ],
 )
 def test_an_untrue_document_is_found_out(text: str, complaint: str, tmp_path: Path, command_folder: Path) -> None:
     """A command that fails, or a target that is not there, is an error; documents can't lie by silence."""
     with pytest.raises(UntrueDocumentError, match=complaint):
         executed(text, tmp_path, command_folder)
+
+
+_APP = """```yaml
+# apps/a.yaml
+apiVersion: octosync.dev/v1
+kind: App
+metadata: {name: a}
+spec: {name: A}
+```
+"""
+_WATCH = "```sh\noctosync watch -f apps/ --url http://127.0.0.1:8787\n```\n"
+
+
+def test_a_watch_is_asked_until_it_is_as_shown(tmp_path: Path, command_folder: Path) -> None:
+    """What a document asks of the watch that it has started is true once the watch has come that far."""
+    text = f"{_APP}{_WATCH}```console\n$ curl -s http://127.0.0.1:9900/readyz\nok\n```\n"
+    assert executed(text, tmp_path, command_folder) == text
+
+
+def test_a_watch_that_does_not_end_well_is_found_out(tmp_path: Path, command_folder: Path) -> None:
+    """A watch that a document starts has to be there until the document's end, and to end without an error."""
+    with pytest.raises(UntrueDocumentError, match="ends with -9"):
+        executed(f"{_APP}{_WATCH}```sh\nkill -9 $(cat .octosync/state.db.lock)\n```\n", tmp_path, command_folder)
 
 
 def test_the_output_is_put_in(tmp_path: Path, command_folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The table of metrics: what each counts, its labels and all their values, and what to wake somebody for.
+"""The table of metrics: what each counts, its labels and all their values.
 
 The collectors and the reference page are made from it, and alert rules and dashboards may use no other name. No label takes
 an app's name: a thousand apps would make a thousand series of each; which app it is stands on the status page and in the log.
@@ -60,9 +60,9 @@ class Label:
 class Metric:
     """One metric, by the name that queries use, with its unit in it; counters end in `_total`.
 
-    `help` is the line that stands beside the numbers; `means` says more, `alert` on what to alert, "" where on nothing.
-    `buckets` are a histogram's upper bounds, rising, in seconds. `always`: every series is there from the start, at 0; else
-    each begins with what it counts.
+    `help` is the line that stands beside the numbers, `means` says more. `buckets` are a histogram's upper bounds, rising, in
+    seconds. `always`: every series is there from the start, at 0; else each begins with what it counts. On what to alert is
+    in the rules of deploy/.
     """
 
     name: str
@@ -70,7 +70,6 @@ class Metric:
     help: str
     labels: tuple[Label, ...] = ()
     means: str = ""
-    alert: str = ""
     buckets: tuple[float, ...] = ()
     always: bool = True
 
@@ -123,7 +122,6 @@ METRICS: Final = _table(
         means="A turn is one app, or apps that a move ties together: read, planned, judged and written. `failed` is tried again "
         "by itself; `refused` (by the control plane) and `blocked` (by a guard) wait for a change; `left` is what is planned and "
         "not for now: held, contested, frozen, suspended, or not written in this mode.",
-        alert="No turn at all for an hour, though full re-reads are due: the controller hangs.",
     ),
     Metric(
         name="octosync_reconcile_duration_seconds",
@@ -138,8 +136,6 @@ METRICS: Final = _table(
         help="Actions, by what they do, to what, and what became of them.",
         labels=(_label("action", Verb), _TYPE, _label("result", Status)),
         means="The only trace of writes in the metrics; which objects they were tells `octosync history`.",
-        alert='Any increase of `result="failed"` or `result="not_kept"`: the control plane refuses a write, or says yes and '
-        "keeps something else.",
         always=False,
     ),
     Metric(
@@ -148,7 +144,6 @@ METRICS: Final = _table(
         help="Objects that somebody changed on the control plane, and that are not changed back yet.",
         labels=(_TYPE,),
         means="Held and contested objects included. Who did it and until when it stays is on the status page.",
-        alert="Above 0 for longer than `drift.hold` and a re-read: drift is not healed.",
     ),
     Metric(
         name="octosync_apps",
@@ -156,7 +151,6 @@ METRICS: Final = _table(
         help="Apps, by how they stand; each is counted once, in its gravest state.",
         labels=(_label("state", AppState),),
         means="All states are always there. Their sum is the number of apps that are followed.",
-        alert="`failing` above 0 for 30 minutes; `refused` above 0: somebody has to change a manifest.",
     ),
     Metric(
         name="octosync_api_requests_total",
@@ -164,8 +158,6 @@ METRICS: Final = _table(
         help="Requests to the control plane, by operation and HTTP status.",
         labels=(_OPERATION, _CODE),
         means="Each attempt counts. The activity feed's tick is `activity.list`.",
-        alert='Any `code="401"` or `code="403"`: the key is refused, and everything waits. A share of `5..` and `error` '
-        "above 10 %: the control plane is in trouble.",
         always=False,
     ),
     Metric(
@@ -180,7 +172,6 @@ METRICS: Final = _table(
         type=MetricType.COUNTER,
         help="Seconds for which the control plane said to wait (429).",
         means="It stays at 0 where nobody else uses the key's budget.",
-        alert="More than 60 s in 15 minutes: somebody else uses the same key, or `rate.requestsPerMinute` is above its limit.",
     ),
     Metric(
         name="octosync_api_budget_remaining",
@@ -194,7 +185,6 @@ METRICS: Final = _table(
         help="Apps that wait for their turn, by priority.",
         labels=(Label(name="priority", values=PRIORITIES),),
         means="`changed` is a commit, drift or a request by hand, and goes first; `resync` is the full re-read.",
-        alert="`changed` above 0 for 15 minutes: commits wait.",
     ),
     Metric(
         name="octosync_queue_wait_seconds",
@@ -207,19 +197,16 @@ METRICS: Final = _table(
         name="octosync_last_success_timestamp_seconds",
         type=MetricType.GAUGE,
         help="When a turn last ended well, as Unix time; 0 before the first.",
-        alert="`time() - octosync_last_success_timestamp_seconds` above an hour, for 15 minutes: nothing is reconciled.",
     ),
     Metric(
         name="octosync_last_full_read_timestamp_seconds",
         type=MetricType.GAUGE,
         help="When the last full read of all apps ended, as Unix time; 0 before the first.",
-        alert="Longer ago than three times `--resync`, or than what a full read takes at this rate where that is longer.",
     ),
     Metric(
         name="octosync_manifests_valid",
         type=MetricType.GAUGE,
         help="1 where the manifests could be loaded, 0 where the last good ones are in force.",
-        alert="0 for 10 minutes: a commit that doesn't validate is live in Git, and nothing of it is applied.",
     ),
     Metric(
         name="octosync_held",
@@ -231,7 +218,6 @@ METRICS: Final = _table(
         name="octosync_contested",
         type=MetricType.GAUGE,
         help="Objects that were healed three times in 24 hours and changed back each time.",
-        alert="Above 0: somebody, or another controller, changes the same object over and over.",
     ),
     Metric(
         name="octosync_blocked",
@@ -239,7 +225,6 @@ METRICS: Final = _table(
         help="Apps in which a guard refuses something now, by guard.",
         labels=(_GUARD,),
         means="All guards are always there. An app that two guards keep from something counts for both.",
-        alert="Above 0 for 15 minutes: a merged change isn't live until somebody decides.",
     ),
     Metric(
         name="octosync_build_info",
