@@ -93,6 +93,23 @@ async def test_a_hold_goes_on_over_a_restart_until_it_is_released(tmp_path: Path
             assert clock.now() < hold.until
 
 
+async def test_an_app_that_is_held_keeps_what_is_changed_later(tmp_path: Path) -> None:
+    """A hold is of the app: what somebody changes in its time stays, too, even where drift has no hold otherwise."""
+    clock = FastClock(120)
+    declare(tmp_path, "demo")
+    with plane_of_ana(clock) as plane:
+        async with watching(tmp_path, plane, clock, drift_hold=timedelta(), resync=NEVER) as watch:
+            await watch.until_in_sync()
+            hold = watch.controller.desk.hold("demo", timedelta(minutes=3), "an incident")
+            assert watch.standing.holds == (hold,)
+            plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+            await watch.until(lambda: watch.app().state is AppState.HELD)
+            assert watch.app().drift[0].until == hold.until
+            await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
+            assert clock.now() >= hold.until
+            assert not watch.standing.holds
+
+
 async def test_a_hold_ends_by_itself(tmp_path: Path) -> None:
     """Once its time is over, what was held is changed back without anybody asking."""
     clock = FastClock(240)

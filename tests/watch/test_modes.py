@@ -71,6 +71,21 @@ async def test_heal_none_writes_nothing_and_shows_the_plan(tmp_path: Path) -> No
             assert writes_in(by(plane, "octosync")) == []
 
 
+async def test_a_controller_that_only_plans_announces_no_end_of_drift(tmp_path: Path) -> None:
+    """With --heal none nothing is changed back at any time, so nothing else is said of fresh drift."""
+    clock = FastClock(60)
+    declare(tmp_path, "demo")
+    with plane_of_ana(clock) as plane:
+        have(plane, "demo")
+        async with watching(tmp_path, plane, clock, heal=Heal.NONE, resync=NEVER) as watch:
+            await watch.until_in_sync()
+            plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+            await watch.until(lambda: watch.app().state is AppState.DRIFTED)
+            (drift,) = watch.app().drift
+            assert (drift.actor, drift.until) == ("ana", None)
+            assert watch.told.of(NotifyEvent.HELD) == []
+
+
 async def test_a_suspended_app_is_left_alone_until_the_annotation_goes(tmp_path: Path) -> None:
     """octosync.dev/suspend keeps one app as it is, whatever is committed or changed; the others go on."""
     clock = FastClock(60)
@@ -148,14 +163,34 @@ async def test_a_freeze_window_is_waited_for(tmp_path: Path) -> None:
             assert (app.frozen_until.hour, app.frozen_until.minute) == (12, 5)
             assert "freeze" in app.why_waiting
             assert app.blocked == ()
-            await watch.until(lambda: watch.app("other").drift)
-            assert watch.app("other").drift[0].actor == "ana"
+            await watch.until(lambda: watch.app("other").state is AppState.HELD)
+            (drift,) = watch.app("other").drift
+            assert (drift.actor, drift.until) == ("ana", app.frozen_until)
             await watch.until(lambda: "PUT /api/v1/apps/free/slots/chat" in by(plane, "octosync"))
             assert clock.now() < app.frozen_until
             assert SLOT not in by(plane, "octosync")
             await watch.until_in_sync()
             assert clock.now() >= app.frozen_until
             assert {SLOT, "PUT /api/v1/apps/other/slots/chat"} <= set(by(plane, "octosync"))
+
+
+async def test_drift_whose_hold_ends_inside_a_freeze_window_stays_until_that_is_over(tmp_path: Path) -> None:
+    """The end that is announced is the one that comes true: the later of the two."""
+    clock = FastClock(120)
+    config = tmp_path / "octosync.yaml"
+    config.write_text('freeze: [{cron: "1 12 * * *", duration: 4m}]\n')
+    declare(tmp_path, "demo")
+    with plane_of_ana(clock) as plane:
+        have(plane, "demo")
+        plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+        settings: Any = {"config": config, "drift_hold": timedelta(minutes=2), "resync": NEVER}
+        async with watching(tmp_path, plane, clock, **settings) as watch:
+            await watch.until(lambda: watch.app().state is AppState.HELD)
+            (drift,) = watch.app().drift
+            assert drift.until is not None
+            assert (drift.until.hour, drift.until.minute, drift.until.second) == (12, 5, 0)
+            await watch.until_in_sync()
+            assert clock.now() >= drift.until
 
 
 async def test_a_freeze_window_that_is_taken_away_is_over(tmp_path: Path) -> None:

@@ -287,9 +287,11 @@ class Turns:
             if action.address in plan.drifted and action.verb is not Verb.ARCHIVE:
                 self.memory.healed(action.address)
         self.memory.used(done.values())
-        return self._drift(scope, plan, done)
+        return self._drift(scope, plan, done, force)
 
-    def _drift(self, scope: Scope, plan: Plan, done: Mapping[ActionKey, Action]) -> tuple[DriftStanding, ...]:
+    def _drift(
+        self, scope: Scope, plan: Plan, done: Mapping[ActionKey, Action], force: InForce
+    ) -> tuple[DriftStanding, ...]:
         """Take note of what drifts and stays so for now, and say who did it and until when."""
         healed = {key.address for key in done}
         held = {one.action.address: one.until for one in plan.held}
@@ -306,7 +308,7 @@ class Turns:
                         first_seen=since,
                         actor=last.event.actor if last is not None else None,
                         at=last.event.at if last is not None else None,
-                        until=held.get(at),
+                        until=_left_until(at, held, force, scope.began),
                         contested=at in contested,
                         heals=self.memory.heals(at),
                     )
@@ -353,6 +355,16 @@ def _keys(plan: Plan, which: Callable[[Action], bool] = lambda _: True) -> froze
 def _done(plan: Plan, applied: Applied) -> frozenset[ActionKey]:
     outcomes = zip(plan.actions, applied.outcomes, strict=bool(applied.outcomes))
     return frozenset(action.key for action, outcome in outcomes if outcome.status is Status.DONE)
+
+
+def _left_until(
+    address: Address, held: Mapping[Address, datetime | None], force: InForce, now: datetime
+) -> datetime | None:
+    """Say until when drift stays: that of its hold, and of a freeze window that is in force by then. None: it isn't healed."""
+    until = held.get(address, now)
+    if force.heal is Heal.NONE or until is None:
+        return None
+    return frozen_until(force.configuration.freeze, address.app, until) or held.get(address)
 
 
 def _replaced(plan: Plan, done: Iterable[Action]) -> Mapping[Address, str | None]:
