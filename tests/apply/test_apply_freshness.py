@@ -188,7 +188,7 @@ async def test_an_app_whose_creation_was_unanswered_is_not_taken_for_empty(site:
 
 
 async def test_a_look_that_fails_is_a_failure_and_nothing_is_sent(site: Site) -> None:
-    """A failed read proves nothing: the action fails, says why, and its object is not touched."""
+    """A failed read proves nothing: the action fails, says why, and its object is not touched. Trying again may help."""
     site.plane.app("a", "chat")
     turn = await site.look(desired_app("a", slots={"chat": LOCAL_ONLY}), desired_app("b"))
     site.later(31)
@@ -197,6 +197,7 @@ async def test_a_look_that_fails_is_a_failure_and_nothing_is_sent(site: Site) ->
     applied = await site.act(turn)
     assert fates(applied) == {"update app/a/slot/chat": "failed", "create app/b": "done"}
     assert applied.outcomes[0].reference == "unreadable-answer"
+    assert applied.outcomes[0].retryable
     assert site.writes() == ["POST /api/v1/apps"]
 
 

@@ -26,8 +26,8 @@ _MOST_MORE: Final = {"tasks": 30, "fds": 16}
 # What a trouble leaves behind shows for so long: retries, backing off, the next probe.
 _AFTERWARDS: Final = 600.0
 _MOST_SHOWN: Final = 8
-# Warnings that say what was asked for, or what the rate limit makes of it on a busy machine.
-_ASKED_FOR: Final = frozenset({"suspended", "full_read_stretched"})
+# Warnings that say what happens in the story, or what the rate limit makes of it on a busy machine.
+_ASKED_FOR: Final = frozenset({"nothing_remembered", "drift", "suspended", "full_read_stretched"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from functools import partial
 
 from octosync.apply.kept import carried, describe, fields_in, is_deletion, not_kept
 from octosync.apply.witness import Witness
-from octosync.errors import AwaitingApproval, Conflict, Missing, OctosyncError, RemoteError
+from octosync.errors import AwaitingApproval, Conflict, Missing, OctosyncError, RemoteError, Unreadable
 from octosync.model import JsonObject, Outcome, Sensitivity, Status
 from octosync.octomil import Answer, Octomil, Reservation, Withheld
 from octosync.octomil.retrying import backoff
@@ -227,9 +227,14 @@ def _performed(
         reference=error.reference if error else reference,
         hints=error.hints if error else hints,
         request_ids=tuple(ids),
-        retryable=error is not None and (error.retryable or error.reference in _PASSING),
+        retryable=error is not None and _passes(error),
     )
     return Performed(outcome, error, wrote, kept)
+
+
+def _passes(error: OctosyncError) -> bool:
+    """Say whether a failure goes by itself. What can't be read is no refusal: it says nothing of the action at all."""
+    return error.retryable or error.reference in _PASSING or isinstance(error, Unreadable)
 
 
 def _stale(action: Action, ids: list[str], *, wrote: bool = False) -> Performed:
