@@ -1,4 +1,4 @@
-"""`make bench`: six questions that the design rests on, each answered as a ratio of two measurements in this run."""
+"""`make bench`: questions that the design rests on, each answered as a ratio of two measurements in this run."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Final
 
 import httpx
 import yaml
+from benchmarks.controlling import controlling
 from benchmarks.watching import commit_among
 
 from octosync.contract import OPERATIONS
@@ -58,6 +59,8 @@ def main() -> None:
         transports()
         planning(Path(folder))
         committing(Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        controlling(Path(folder), _say)
 
 
 def loading(folder: Path) -> None:
@@ -190,7 +193,7 @@ async def _timed(work: Callable[[], Awaitable[None]]) -> float:
 
 
 def _say(what: str, ours: float, theirs: float) -> None:
-    print(f"{what}: {ours / theirs:.2f} times the time ({ours:.2f} s, {theirs:.2f} s)")
+    print(f"{what}: {ours / theirs:.2f} times the time ({ours:.3f} s, {theirs:.3f} s)")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,243 @@
+"""What a controller over many apps costs: each a ratio to loading all manifests once, or to the bare look that it is made of.
+
+The control plane is a process of its own, so that what is measured is the controller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from octosync.cli.connecting import RemoteFlags
+from octosync.cli.gathering import ManifestFlags
+from octosync.cli.regathering import Regathering
+from octosync.manifest import Configuration, load
+from octosync.model import State
+from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Reading, apps_reading
+from octosync.octomil.counting import Request
+from octosync.plan import ControlPlane, GuardPolicy
+from octosync.reconcile import look
+from octosync.state import Journal
+from octosync.watch.clock import SystemClock
+from octosync.watch.controller import Controller
+from octosync.watch.desired import Desired
+from octosync.watch.log import Log
+from octosync.watch.metrics import CONTENT_TYPE
+from octosync.watch.parts import Outfit
+from octosync.watch.settings import Settings
+from octosync.watch.standing import AppState
+from octosync.watch.web import Source, create_app
+
+_PATIENCE: Final = 180.0
+_APPS: Final = 1000
+_APP: Final = """\
+apiVersion: octosync.dev/v1
+kind: App
+metadata: {{name: app-{n:04}}}
+spec:
+  name: Application {n}
+  description: {description}
+  slots:
+    - capability: chat
+      servingPolicy: local_first
+"""
+_WORKERS: Final = 4  # as many turns as a controller has under way for a full read
+_IDLE: Final = 10.0  # seconds
+_ROUNDS: Final = 3
+_COMMITS: Final = 5
+
+
+@dataclass
+class Running:
+    """A controller that runs, and its requests: for each when it was sent, whether it was a background read, and which."""
+
+    controller: Controller
+    requests: list[tuple[float, Request]] = field(default_factory=list)
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait until something holds, which has to be before long."""
+        async with asyncio.timeout(_PATIENCE):
+            while not holds():  # noqa: ASYNC110 — nobody tells when
+                await asyncio.sleep(0.005)
+
+
+@contextmanager
+def control_plane(folder: Path) -> Iterator[str]:
+    """Run a control plane in a process of its own; yields its URL."""
+    command = [sys.executable, "-m", "octosync", "server", "--port", "0", "--db", str(folder / "plane.db")]
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
+    with subprocess.Popen(command, env=ours, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            found = re.search(r"http://\S+", process.stderr.readline())
+            assert found is not None
+            yield found[0]
+        finally:
+            process.terminate()
+
+
+@asynccontextmanager
+async def controller(manifests: Path, url: str) -> AsyncIterator[Running]:
+    """Run a controller on the machine's own clock, without a rate limit, with its state beside the manifests."""
+    clock = SystemClock()
+    regather = Regathering(flags=ManifestFlags(paths=(str(manifests),)), remote=RemoteFlags(url=url), environment={})
+    requests: list[tuple[float, Request]] = []
+    remote = Octomil(
+        Connection(url=url, requests_per_minute=0),
+        percent_for_writes=PERCENT_FOR_WRITES,
+        on_request=lambda one: requests.append((time.perf_counter() - one.seconds, one)),
+    )
+    state = manifests.with_name("state.db")
+    with Journal(state) as journal:
+        outfit = Outfit(
+            remote=remote,
+            desired=Desired(regather, regather.watched, clock),
+            journal=journal,
+            control_plane=ControlPlane(url=remote.connection.url),
+            settings=Settings(resync=timedelta(hours=1)),
+            policy=lambda _: GuardPolicy(),
+            log=Log(StringIO(), clock),
+            clock=clock,
+        )
+        running = Running(Controller(outfit), requests)
+        async with remote:
+            task = asyncio.ensure_future(running.controller.run())
+            try:
+                yield running
+            finally:
+                running.controller.stop.set()
+                await task
+
+
+def controlling(folder: Path, say: Callable[[str, float, float], None]) -> None:
+    """Measure; `say` is told each question with two times in seconds, of which the first is the controller's."""
+    manifests = folder / "apps"
+    manifests.mkdir()
+    for n in range(_APPS):
+        _write(manifests, n, "One of many")
+    started = time.perf_counter()
+    desired = load([str(manifests)], configuration=Configuration(), context=None, now=datetime.now(UTC)).state
+    one_load = time.perf_counter() - started
+    with control_plane(folder) as url:
+        asyncio.run(_created(manifests, url))
+        asyncio.run(_full_reads(manifests, url, desired, one_load, say))
+
+
+async def _created(manifests: Path, url: str) -> None:
+    async with controller(manifests, url) as running:
+        await running.until(lambda: running.controller.desk.parts.full_reads.ended_at is not None)
+
+
+async def _full_reads(
+    manifests: Path, url: str, desired: State, one_load: float, say: Callable[[str, float, float], None]
+) -> None:
+    async with controller(manifests, url) as running:
+        reads = running.controller.desk.parts.full_reads
+        await running.until(lambda: reads.ended_at is not None)
+        ours = min([await _full_read(running) for _ in range(_ROUNDS)])
+        bare = min([await _bare_looks(desired, url) for _ in range(_ROUNDS)])
+        say(f"CPU time of a full read of {_APPS:,} apps, against the bare looks that it is made of", ours, bare)
+
+        reads.want()
+        await running.until(lambda: reads.is_under_way and reads.done > _APPS // 20)
+        slowest = await _commits(running, manifests, first=_APPS // 2)
+        assert reads.is_under_way
+        say(
+            "from a commit to its first request, during a full read without a limit, against one load",
+            slowest,
+            one_load,
+        )
+        await running.until(lambda: not reads.is_under_way)
+
+        before, since = time.process_time(), time.perf_counter()
+        await asyncio.sleep(_IDLE)
+        share = (time.process_time() - before) / (time.perf_counter() - since)
+        say(f"CPU time of an idle tick of 15 s with {_APPS:,} apps, against one load", 15 * share, one_load)
+        await _pages(running, one_load, say)
+
+
+async def _pages(running: Running, one_load: float, say: Callable[[str, float, float], None]) -> None:
+    controlled = running.controller
+    source = Source(control=controlled.desk, metrics=controlled.metrics.render, metrics_type=CONTENT_TYPE)
+    transport = httpx.ASGITransport(app=create_app(source))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        for path in ("/", "/api/status", "/metrics"):
+            times = []
+            for _ in range(_ROUNDS):
+                started = time.perf_counter()
+                (await client.get(path)).raise_for_status()
+                times.append(time.perf_counter() - started)
+            say(f"GET {path} with {_APPS:,} apps, against one load", min(times), one_load)
+
+
+async def _full_read(running: Running) -> float:
+    """Return how many seconds of CPU time one took."""
+    reads = running.controller.desk.parts.full_reads
+    before, started = reads.ended_at, time.process_time()
+    reads.want()
+    await running.until(lambda: reads.ended_at != before)
+    return time.process_time() - started
+
+
+async def _bare_looks(desired: State, url: str) -> float:
+    """Look at each app by itself, as many at once as a controller does; return how many seconds of CPU time that took."""
+    async with Octomil(Connection(url=url, requests_per_minute=0)) as remote:
+        started = time.process_time()
+        listed = await apps_reading(remote)
+        waiting = iter(desired)
+
+        async def work() -> None:
+            for app in waiting:
+                mine = Reading({app.slug: listed.value[app.slug]}, listed.at)
+                turn = await look(State.of(app), remote, GuardPolicy(), now=datetime.now(UTC), listed=mine)
+                assert not turn.plan.actions
+
+        await asyncio.gather(*(work() for _ in range(_WORKERS)))
+        return time.process_time() - started
+
+
+async def _commits(running: Running, manifests: Path, *, first: int) -> float:
+    """Commit to some apps one after the other; return the longest time from a commit to the first request for it."""
+    took = []
+    for n in range(first, first + _COMMITS):
+        at = time.perf_counter()
+        _write(manifests, n, f"Committed {n}")
+
+        def first_request(at: float = at) -> float | None:
+            sent = (sent for sent, one in running.requests if _is_for_a_change(one) and sent > at)
+            return next(sent, None)
+
+        await running.until(first_request)
+        took.append((first_request() or at) - at)
+        await running.until(partial(_is_live, running, f"app-{n:04}"))
+    return max(took)
+
+
+def _is_live(running: Running, slug: str) -> bool:
+    one = running.controller.desk.standing().apps[slug]
+    return one.state is AppState.IN_SYNC and bool(one.run)
+
+
+def _is_for_a_change(request: Request) -> bool:
+    return not request.background and request.operation != "activity.list"
+
+
+def _write(manifests: Path, n: int, description: str) -> None:
+    """Replace an app's file, as editors do."""
+    beside = manifests / f".app-{n:04}.tmp"
+    beside.write_text(_APP.format(n=n, description=description), encoding="utf-8")
+    beside.rename(manifests / f"app-{n:04}.yaml")
