@@ -35,8 +35,9 @@ from octosync.state import Journal, new_run_id
 from octosync.watch.canaries import Canaries
 from octosync.watch.changes import Changes
 from octosync.watch.clock import Clock
+from octosync.watch.drift import note_drift
 from octosync.watch.gate import Gate
-from octosync.watch.looking import InForce, Looking, Scope, prints
+from octosync.watch.looking import InForce, Looking, Scope
 from octosync.watch.memory import Memory
 from octosync.watch.orgfeed import OrgFeed
 from octosync.watch.queue import Priority, Work
@@ -287,33 +288,7 @@ class Turns:
             if action.address in plan.drifted and action.verb is not Verb.ARCHIVE:
                 self.memory.healed(action.address)
         self.memory.used(done.values())
-        return self._drift(scope, plan, done, force)
-
-    def _drift(
-        self, scope: Scope, plan: Plan, done: Mapping[ActionKey, Action], force: InForce
-    ) -> tuple[DriftStanding, ...]:
-        """Take note of what drifts and stays so for now, and say who did it and until when."""
-        healed = {key.address for key in done}
-        held = {one.action.address: one.until for one in plan.held}
-        drifted = {at: print_ for at, print_ in prints(plan).items() if at in held or at not in healed}
-        contested = self.memory.contested(scope.apps)
-        found = []
-        for slug in sorted(scope.apps):
-            seen = self.memory.see_drift(slug, {at: one for at, one in drifted.items() if at.app == slug}, scope.began)
-            for at, since in sorted(seen.items()):
-                last = plan.last_changes.get(at)
-                found.append(
-                    DriftStanding(
-                        address=at,
-                        first_seen=since,
-                        actor=last.event.actor if last is not None else None,
-                        at=last.event.at if last is not None else None,
-                        until=_left_until(at, held, force, scope.began),
-                        contested=at in contested,
-                        heals=self.memory.heals(at),
-                    )
-                )
-        return tuple(found)
+        return note_drift(self.memory, scope, plan, done.keys(), force)
 
     def _fate(self, left: Plan, applied: Applied, refused: tuple[Outcome, ...]) -> Fate:
         again = applied.stopped_by is not None or any(
@@ -355,16 +330,6 @@ def _keys(plan: Plan, which: Callable[[Action], bool] = lambda _: True) -> froze
 def _done(plan: Plan, applied: Applied) -> frozenset[ActionKey]:
     outcomes = zip(plan.actions, applied.outcomes, strict=bool(applied.outcomes))
     return frozenset(action.key for action, outcome in outcomes if outcome.status is Status.DONE)
-
-
-def _left_until(
-    address: Address, held: Mapping[Address, datetime | None], force: InForce, now: datetime
-) -> datetime | None:
-    """Say until when drift stays: that of its hold, and of a freeze window that is in force by then. None: it isn't healed."""
-    until = held.get(address, now)
-    if force.heal is Heal.NONE or until is None:
-        return None
-    return frozen_until(force.configuration.freeze, address.app, until) or held.get(address)
 
 
 def _replaced(plan: Plan, done: Iterable[Action]) -> Mapping[Address, str | None]:
