@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -85,7 +86,7 @@ class Gate:
             self._closings = 0
 
     def seconds_to_probe(self) -> float:
-        """How long until the next probe, 0 where it is due; only while the gate is closed."""
+        """How long until the next probe, 0 where it is due, infinite where none is; only while the gate is closed."""
         return max(0.0, self._probe_at - self._clock.monotonic())
 
     def probe_worked(self) -> None:
@@ -108,12 +109,12 @@ class Gate:
     def _close(self, why: Closed, error: OctosyncError) -> None:
         if not self.is_open and self.why is not Closed.OUTAGE:
             return
+        is_news = self.why is not why
+        self._latest = why
         if self.is_open:
             self.since = self._clock.now()
             self._put_off()
-        is_news = self.why is not why
         self.why, self.error = why, error
-        self._latest = why
         self._open.clear()
         if is_news:
             self._closed(why, error)
@@ -128,6 +129,9 @@ class Gate:
             self._probe_at = max(self._probe_at, self._clock.monotonic() + min(error.retry_after, _LONGEST_ASKED))
 
     def _put_off(self) -> None:
+        if self._latest is Closed.WRONG_ORG:  # a probe would be answered all the same: only another key mends it
+            self._probe_at = math.inf
+            return
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._closings)
         self._closings = min(self._closings + 1, 10)
         self._probe_at = self._clock.monotonic() + pause * self._chance.uniform(0.5, 1.0)
