@@ -38,6 +38,7 @@ bench: $(STAMP)
 # Six hours of a controller's life in three minutes; `make soak SOAK=short` one hour in half a minute.
 soak: $(STAMP)
 	$(BIN)/python -m tests.soak $(SOAK)
+	$(if $(SOAK),,$(BIN)/python -m pytest -q -m soak)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* dist

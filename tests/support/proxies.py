@@ -238,21 +238,21 @@ async def proxying(url: str) -> AsyncIterator[Proxy]:
         await proxy.close_door()
 
 
-def repeated(exchanges: Iterable[Exchange]) -> list[str]:
-    """Return the writes that were carried out and did what was done already: the same to the same object twice in a row.
+def repeated(exchanges: Iterable[Exchange], ours: Callable[[Exchange], bool] = lambda _: True) -> list[str]:
+    """Return our writes that were carried out and did what was done already: the same to the same object twice in a row.
 
     What others do to an object in between has to be among the exchanges, or a write that undoes it looks like a repetition.
     """
     latest: dict[str, tuple[str, bytes]] = {}
     found = []
     for one in exchanges:
-        if not one.writes or not one.reached:
-            continue
+        if not one.writes or not one.reached or (one.status or 200) >= 400:
+            continue  # it changed nothing
         method, path = one.line.split(" ")
         effect = (method, one.request.body)
         # What is created has no path of its own yet.
         thing = f"{path} {one.request.body.decode()}" if method == "POST" else path
-        if latest.get(thing) == effect:
+        if latest.get(thing) == effect and ours(one):
             found.append(f"{one.line} {one.request.body.decode()}")
         latest[thing] = effect
         if method == "DELETE":  # the same may be created anew

@@ -100,3 +100,19 @@ async def test_a_signal_with_an_open_page_and_a_deaf_receiver(bench: Bench) -> N
         with watch.http.stream("GET", f"{watch.url}/"):
             assert await watch.stopped() == 0
     assert watch.logged("notifications_unsent")
+
+
+@pytest.mark.soak
+async def test_the_end_comes_within_25_seconds(bench: Bench) -> None:
+    """A control plane that never answers a write and a receiver that never answers: exit code 0, within the promised time."""
+    async with scripted(Reply(then=Then.HANG)) as deaf:
+        (bench.folder / "octosync.yaml").write_text(f"notify: [{{url: '{deaf.url}/', events: [applied, failed]}}]\n")
+        bench.declare()
+        watch = bench.watch(*QUICK)
+        await watch.in_sync()
+        bench.proxy.treat(late, which=_writes)
+        bench.declare(slots={"chat": "cloud_first"})
+        await _held(bench, watch)
+        async with asyncio.timeout(25):
+            assert await watch.stopped() == 0
+    assert bench.proxy.underway == 1
