@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, Final
 
 import kubernetes_validate
@@ -19,8 +20,17 @@ VERSIONS: Final = ("1.29", kubernetes_validate.latest_version())
 _SCHEMAS: Final = KUBERNETES / "schemas"
 
 
-def problems(one: Object) -> Iterator[str]:
-    """Yield what is wrong with an object, each with its place in it."""
+def problems(one: Object) -> tuple[str, ...]:
+    """Return what is wrong with an object, each with its place in it."""
+    return _problems(json.dumps(one))
+
+
+@cache  # most objects are the same in every rendering, and Kubernetes' schemas are megabytes that are parsed each time
+def _problems(text: str) -> tuple[str, ...]:
+    return tuple(_found(json.loads(text)))
+
+
+def _found(one: Object) -> Iterator[str]:
     name = f"{one['kind']}/{one['metadata']['name']}"
     path = _SCHEMAS / f"{one['apiVersion'].replace('/', '_')}_{one['kind'].lower()}.json"
     if path.exists():

@@ -6,14 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from tests.support.examples import load_profile
 from tests.support.preloaded import preloaded
 
-# A test never fails for being slow on a busy machine, and never keeps examples in a folder of its own.
-settings.register_profile(
-    "octosync", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
-)
-settings.load_profile("octosync")
+load_profile()
 
 
 @pytest.fixture(scope="session")

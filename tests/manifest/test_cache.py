@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.kubectl import needs_kustomize
 from tests.support.manifests import NOW, Workspace, app, child, rules, slot
 
@@ -126,7 +127,7 @@ class _Editing:
         assert repr(cached) == repr(fresh)
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(edits=st.lists(st.lists(_EDITS, min_size=1, max_size=3), min_size=1, max_size=10))
 def test_whatever_is_edited_a_cached_load_is_a_fresh_one(edits: list[list[tuple[str, str, str]]]) -> None:
     """After any edits of files, configuration, variables and time, cached and fresh loads agree to the last detail."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 
 from octosync.manifest import Configuration, Manifests, load
 from octosync.manifest.configuration_reading import read_configuration_text
@@ -114,7 +115,7 @@ EDITS = st.lists(
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @example(b"")
 @example(b"\xef\xbb\xbf")
 @example(b"\xff\xfea\x00")
@@ -130,7 +131,7 @@ def test_random_bytes_give_diagnostics_and_never_a_traceback(data: bytes) -> Non
 
 
 @given(EDITS)
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_any_mutation_of_a_manifest_gives_diagnostics_and_never_a_traceback(
     edits: list[tuple[int, int, bytes]],
 ) -> None:
@@ -140,7 +141,7 @@ def test_any_mutation_of_a_manifest_gives_diagnostics_and_never_a_traceback(
 
 
 @given(EDITS)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_any_mutation_of_octosync_yaml_gives_diagnostics_and_never_a_traceback(
     edits: list[tuple[int, int, bytes]],
 ) -> None:

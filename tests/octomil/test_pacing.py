@@ -6,8 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
 from octosync.octomil.pacing import SLACK_SECONDS, Pacer, Priority, Waiting, WaitReason
@@ -40,7 +41,7 @@ _loads = st.lists(
 
 
 @given(loads=_loads, limit=st.integers(1, 8), concurrency=st.integers(1, 6))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_no_window_of_a_minute_ever_holds_more_than_the_limit(loads: list[_Load], limit: int, concurrency: int) -> None:
     """Whatever is asked for and however long requests travel: no 60 s hold more than N, as sent and as they arrive."""
     sent: list[float] = []

@@ -10,8 +10,9 @@ import tracemalloc
 from collections import deque
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
 
 from octosync.octomil import pacing, window
@@ -86,7 +87,7 @@ _loads = st.lists(
 
 
 @given(loads=_loads, limit=st.integers(1, 12), concurrency=st.integers(1, 6), percent=st.sampled_from([0, 10, 50]))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_no_window_ever_holds_more_than_a_share(loads: list[_Load], limit: int, concurrency: int, percent: int) -> None:
     """Whatever is asked for, given up or lost: in no 60 s does the server see more of anything than there may be."""
     server = _Server()

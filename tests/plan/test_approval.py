@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.scenes import SECRET, VERSION, document_of, errored_plan, mixed_plan, run_info, steady_plan
 from tests.support.states import desired_app, live_app, observation, plan_of
 
@@ -143,7 +144,7 @@ def verdict(document: Any) -> tuple[str, ...]:
     return what_moved(approval, DOCUMENT)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.sampled_from(IMPORTANT), JSON, st.booleans())
 def test_what_is_approved_can_not_be_tampered_with(path: tuple[Any, ...], value: Any, remove: bool) -> None:
     """Any other value at any place that an approval is about, or none, is refused or named."""
@@ -152,7 +153,7 @@ def test_what_is_approved_can_not_be_tampered_with(path: tuple[Any, ...], value:
     assert verdict(tampered)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.sampled_from(PLACES), JSON, st.booleans())
 def test_no_tampering_has_another_effect(path: tuple[Any, ...], value: Any, remove: bool) -> None:
     """Wherever a file is changed, it is refused, named, or without effect: never a crash, never another action."""

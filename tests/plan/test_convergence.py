@@ -11,8 +11,9 @@ from dataclasses import replace
 from random import Random
 from typing import TypeVar
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.random_states import UNKNOWN_TARGETS, Situation, situations
 from tests.support.simulated_plane import PlaneApp, carry_out
 from tests.support.states import NOW
@@ -23,7 +24,7 @@ from octosync.plan import ActionKey, ArchiveApp, Plan, RegisterTarget, RemoveTar
 
 T = TypeVar("T")
 
-thoroughly = settings(max_examples=250)
+thoroughly = examples(250)
 chances = st.randoms(use_true_random=True)
 
 

@@ -10,8 +10,9 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.random_states import Situation, situations
 from tests.support.simulated_plane import SimulatedPlane, carry_out
 from tests.support.states import NOW, child_app, desired_app, live_app, observation, plan_of
@@ -91,7 +92,7 @@ def check_rest(plan: Plan, done: set[ActionKey], again: Plan) -> None:
     assert [key for key in rest if planned(again)[key] is not rest[key] and key.address.app not in made] == []
 
 
-thoroughly = settings(max_examples=120)
+thoroughly = examples(120)
 dice = st.randoms(use_true_random=True)
 
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.planes import Served, invalid_fields, ok, refused, served
 
 from octosync.contract import OPERATIONS
@@ -158,7 +159,7 @@ _SEGMENT = st.sampled_from(("demo", "chat", "none", "bootstrap")) | st.text(min_
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(150)
 @given(
     operation=st.sampled_from(sorted(OPERATIONS)),
     segments=st.tuples(_SEGMENT, _SEGMENT),

@@ -40,7 +40,8 @@ def keep_command(actions: Sequence[Action], about: RunInfo) -> str | None:
     found = [one.address for one in actions if isinstance(one, _ACCEPTED) and one.reason in _CHANGED_BACK]
     if not found or _STDIN in invocation.paths or invocation.kustomize is not None:
         return None
-    if invocation.base is None and any(one.reason is not Reason.DIFFERS for one in actions if one.address in found):
+    accepted = set(found)
+    if invocation.base is None and any(one.reason is not Reason.DIFFERS for one in actions if one.address in accepted):
         return None  # the base is a file, which accept doesn't take
     named = shlex.join(map(str, found[:_ADDRESSES]))
     more = [ELLIPSIS] if len(found) > _ADDRESSES else []
