@@ -84,4 +84,4 @@ def _rendered(tree: Path, overlay: str, components: tuple[str, ...]) -> Renderin
     )
     if ended.returncode:
         raise UnrenderableError(f"{name}: {ended.stderr.strip()}")
-    return Rendering(name, tuple(yaml.safe_load_all(ended.stdout)))
+    return Rendering(name, tuple(yaml.load_all(ended.stdout, yaml.CSafeLoader)))

@@ -133,7 +133,7 @@ def test_schema_and_loader_agree_on_manifests(kind: str, workspace: Workspace) -
     for document in _spoilt(_full(KINDS[kind]), KINDS[kind]):
         if document is None:
             continue  # no document at all
-        found = workspace.load_text(yaml.safe_dump(document, allow_unicode=True)).diagnostics
+        found = workspace.load_text(yaml.dump(document, Dumper=yaml.CSafeDumper, allow_unicode=True)).diagnostics
         # That routing mode auto needs a preference is between two fields.
         said = (one for one in found if (one.rule, one.path.split(".")[-1]) != ("missing-field", "routingPreference"))
         refused = {one.rule for one in said} & SAYABLE
@@ -148,7 +148,7 @@ def test_schema_and_loader_agree_on_octosync_yaml(workspace: Workspace) -> None:
     for document in _spoilt(sound, CONFIGURATION):
         if document is None:
             continue  # no document at all
-        found = workspace.configure(yaml.safe_dump(document, allow_unicode=True)).diagnostics
+        found = workspace.configure(yaml.dump(document, Dumper=yaml.CSafeDumper, allow_unicode=True)).diagnostics
         refused = {one.rule for one in found} & SAYABLE
         assert CONFIG.is_valid(document) == (not refused), (document, refused, list(CONFIG.iter_errors(document))[:1])
 

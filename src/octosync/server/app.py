@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -60,28 +61,43 @@ def create_app(settings: Settings) -> FastAPI:
     """
     plane = _plane(settings)
     app = FastAPI(
-        title="Octomil apps API, embedded", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False
+        title="Octomil apps API, embedded",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        routes=[*_routes()],
     )
     app.state.plane = plane
     weakref.finalize(app, plane.store.close)
-    for operation in OPERATIONS.values():
-        handler = HANDLERS[operation.id]
-        app.add_api_route(
-            PREFIX + handler.path,
-            _operation(plane, handler),
-            methods=[handler.method],
-            operation_id=operation.id,
-            name=operation.id,
-            summary=operation.summary,
-            status_code=handler.status,
-            response_model=handler.answer,
-            openapi_extra=openapi.extra_of(handler),
-        )
-    for handler in local.HANDLERS:
-        app.add_api_route(handler.path, _control(plane, handler), methods=[handler.method], include_in_schema=False)
     app.add_middleware(Layer, plane=plane)
     app.openapi = partial(openapi.document, app, HANDLERS.values())  # type: ignore[method-assign]  # FastAPI's documented way
     return app
+
+
+@cache  # they are the same for every control plane, and FastAPI takes longer to make them than a test to use them
+def _routes() -> tuple[APIRoute, ...]:
+    operations = ((operation, HANDLERS[operation.id]) for operation in OPERATIONS.values())
+    return (
+        *(
+            APIRoute(
+                PREFIX + handler.path,
+                _operation(handler),
+                methods=[handler.method],
+                operation_id=operation.id,
+                name=operation.id,
+                summary=operation.summary,
+                status_code=handler.status,
+                response_model=handler.answer,
+                openapi_extra=openapi.extra_of(handler),
+            )
+            for operation, handler in operations
+        ),
+        *(
+            APIRoute(handler.path, _control(handler), methods=[handler.method], include_in_schema=False)
+            for handler in local.HANDLERS
+        ),
+    )
 
 
 def _plane(settings: Settings) -> Plane:
@@ -96,10 +112,11 @@ def _plane(settings: Settings) -> Plane:
     return Plane(settings, store, keys)
 
 
-def _operation(plane: Plane, handler: Handler[Any]) -> Endpoint:
+def _operation(handler: Handler[Any]) -> Endpoint:
     """Serve an operation: key, rate limit, scope and org first, then the body, then the transaction."""
 
     async def endpoint(request: Request) -> Response:
+        plane: Plane = request.app.state.plane
         exchange: Exchange = request.scope["octosync"]
         try:
             key = key_of(plane, request.headers.get("authorization"))
@@ -113,11 +130,11 @@ def _operation(plane: Plane, handler: Handler[Any]) -> Endpoint:
     return endpoint
 
 
-def _control(plane: Plane, handler: Handler[Any]) -> Endpoint:
+def _control(handler: Handler[Any]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         try:
             local.check_caller(request)
-            return await _answer(plane, handler, request, ANONYMOUS)
+            return await _answer(request.app.state.plane, handler, request, ANONYMOUS)
         except ApiError as error:
             return error_response(error, request.scope["octosync"].request_id)
 
