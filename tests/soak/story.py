@@ -73,6 +73,7 @@ class Story:
     control_plane: Child
     keys: Keys
     hold: float
+    chance: random.Random
     drifts: list[Drift] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -80,7 +81,6 @@ class Story:
     _calm: asyncio.Lock = field(
         default_factory=asyncio.Lock
     )  # held by what must not happen at once with something else
-    _chance: random.Random = field(default_factory=lambda: random.Random(11))  # noqa: S311 — a story
 
     async def tell(self, until: float) -> None:
         """Have everything happen, each thing by itself; what drifts at the end is awaited by nobody here."""
@@ -102,16 +102,16 @@ class Story:
 
     async def _repeat(self, act: Callable[[], Awaitable[None]], shortest: float, longest: float, until: float) -> None:
         # The first of what is rare comes early, so that a short story has it, too.
-        pause = self._chance.uniform(0.1, 0.4) * shortest
+        pause = self.chance.uniform(0.1, 0.4) * shortest
         while self.clock.monotonic() + pause < until:
             await self.clock.sleep(pause)
             await act()
-            pause = self._chance.uniform(shortest, longest)
+            pause = self.chance.uniform(shortest, longest)
 
     # -- what people do
 
     async def _commit(self) -> None:
-        for slug in self._apps(10 if self._chance.random() < 0.1 else self._chance.randint(1, 3), _ALONE):
+        for slug in self._apps(10 if self.chance.random() < 0.1 else self.chance.randint(1, 3), _ALONE):
             self.counts["commits"] += 1
             self.fleet.commit(slug, self.counts["commits"])
 
@@ -121,7 +121,7 @@ class Story:
             if slug is None:
                 return
             declared = self.fleet.apps[slug].slots["chat"]
-            policy = self._chance.choice([one for one in POLICIES if one != declared])
+            policy = self.chance.choice([one for one in POLICIES if one != declared])
             at = self.clock.monotonic()
             answer = await self.plane.put(
                 f"/api/v1/apps/{slug}/slots/chat", json={"serving_policy": policy, "bindings": []}
@@ -164,7 +164,7 @@ class Story:
         self.counts["hangups"] += 1
 
     async def _look(self) -> None:
-        for path in ("/", "/metrics", "/api/status", f"/apps/{self._chance.choice(list(self.fleet.apps))}"):
+        for path in ("/", "/metrics", "/api/status", f"/apps/{self.chance.choice(list(self.fleet.apps))}"):
             (await self.page.get(path)).raise_for_status()
         self.counts["looks"] += 1
 
@@ -211,7 +211,7 @@ class Story:
         """Choose apps that nothing happens to, and keep everything else off them for so long."""
         now = self.clock.monotonic()
         free = [slug for slug in self.fleet.apps if self._busy.get(slug, 0.0) <= now and slug not in but]
-        chosen = self._chance.sample(free, min(count, len(free)))
+        chosen = self.chance.sample(free, min(count, len(free)))
         self._busy.update(dict.fromkeys(chosen, now + seconds))
         return chosen
 
