@@ -69,6 +69,20 @@ def test_every_command_is_listed() -> None:
     assert _table("command | does") == [f"`{name}`" for name in _commands(octosync, "octosync")]
 
 
+def test_every_event_of_the_log_is_listed() -> None:
+    """The page about watch lists the events that the controller logs, and no others."""
+    sources = [*(ROOT / "src/octosync/watch").rglob("*.py"), ROOT / "src/octosync/cli/watch.py"]
+    found = {
+        name
+        for source in sources
+        for name in re.findall(r'\.(?:_?warn|info|warning|error)\(\s*"([a-z_]+)"', source.read_text(encoding="utf-8"))
+    }
+    page = (ROOT / "docs/watch.md").read_text(encoding="utf-8")
+    rows = page.partition("\n| event |")[2].partition("\n\n")[0].splitlines()[2:]
+    listed = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row.split("|")[1])}
+    assert listed - {"action", "library"} == found
+
+
 def test_every_exit_code_is_listed() -> None:
     """README lists the exit codes that this version has."""
     codes = sorted(int(code) for row in _table("exit code | means") for code in row.split(","))
