@@ -6,7 +6,7 @@ import asyncio
 import signal
 
 import pytest
-from tests.support.processes import PATIENCE, Watch, until
+from tests.support.processes import Watch, until
 from tests.support.proxies import Exchange, late, silent
 from tests.support.sockets import Reply, Then, scripted
 from tests.support.watch_bench import QUICK, Bench
@@ -89,17 +89,13 @@ async def test_a_signal_while_everything_waits(bench: Bench) -> None:
     assert await watch.stopped() == 0
 
 
-async def test_a_signal_with_an_open_page_and_a_deaf_receiver(bench: Bench) -> None:
-    """Neither a browser's open connection nor a receiver of notifications that never answers holds up the end."""
-    async with scripted(Reply(then=Then.HANG)) as deaf:
-        (bench.folder / "octosync.yaml").write_text(f"notify: [{{url: '{deaf.url}/', events: [applied]}}]\n")
-        bench.declare()
-        watch = bench.watch(*QUICK)
-        await watch.in_sync()
-        await asyncio.wait_for(deaf.asked.wait(), PATIENCE)
-        with watch.http.stream("GET", f"{watch.url}/"):
-            assert await watch.stopped() == 0
-    assert watch.logged("notifications_unsent")
+async def test_a_signal_with_an_open_page(bench: Bench) -> None:
+    """A browser's open connection doesn't hold up the end."""
+    bench.declare()
+    watch = bench.watch(*QUICK)
+    await watch.in_sync()
+    with watch.http.stream("GET", f"{watch.url}/"):
+        assert await watch.stopped() == 0
 
 
 @pytest.mark.soak

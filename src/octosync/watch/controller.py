@@ -256,7 +256,10 @@ class Controller:
         parts.board.declare(parts.intent.in_force.tree, parts.intent.left, parts.intent.orphans)
         if is_first:
             # What was declared while nobody watched is one change: its removals wait until all of it was read.
-            parts.changes.begin(parts.intent.changed_meanwhile)
+            meanwhile = parts.intent.changed_meanwhile
+            parts.changes.begin(meanwhile)
+            for slug in sorted(meanwhile):
+                parts.memory.forget_heals(slug)
             return
         if taken.changed:
             parts.changes.begin(taken.changed)

@@ -1,0 +1,43 @@
+"""Contested objects over a restart."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from tests.support.controllers import FastClock, Watching, manifest, plane_at, watching
+
+from octosync.watch.standing import AppState
+
+AT_ONCE = timedelta()
+
+
+def _policy(watch: Watching) -> str:
+    (slot,) = watch.plane.send("GET", "/apps/demo/slots")["slots"]
+    return str(slot["serving_policy"]["routing_mode"])
+
+
+async def _contest(watch: Watching) -> None:
+    for _ in range(4):
+        await watch.until_in_sync()
+        await watch.until(lambda: _policy(watch) == "auto")
+        watch.plane.send("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
+    await watch.until(lambda: any(one.contested for one in watch.app().drift))
+
+
+async def test_what_is_contested_is_so_after_a_restart_until_its_manifest_changes(tmp_path: Path) -> None:
+    """A restart alone heals nothing of it; where the manifest was changed meanwhile, it is healed as before."""
+    clock = FastClock(60)
+    (tmp_path / "apps").mkdir()
+    file = tmp_path / "apps" / "demo.json"
+    file.write_text(manifest(slots={"chat": "local_first"}))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock, drift_hold=AT_ONCE) as watch:
+            await _contest(watch)
+        async with watching(tmp_path, plane, clock, drift_hold=AT_ONCE) as watch:
+            await watch.until(lambda: watch.standing.ready)
+            assert watch.app().state is not AppState.IN_SYNC
+            assert _policy(watch) == "cloud_only"
+        file.write_text(manifest(slots={"chat": "local_first"}, description="Somebody looked at it"))
+        async with watching(tmp_path, plane, clock, drift_hold=AT_ONCE) as watch:
+            await watch.until(lambda: _policy(watch) == "auto")
