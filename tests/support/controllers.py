@@ -137,12 +137,14 @@ class Watching:
             how = {slug: one.state.value for slug, one in self.standing.apps.items()}
             raise AssertionError(f"it never came: {how}\n{self.log.getvalue()[-5000:]}") from None
 
+    @property
+    def is_in_sync(self) -> bool:
+        """Whether everything was read, and nothing is left to be done."""
+        return self.standing.ready and all(one.state.value == "in_sync" for one in self.standing.apps.values())
+
     async def until_in_sync(self, *, patience: float = PATIENCE) -> None:
         """Wait until everything was read, and nothing is left to be done."""
-        await self.until(
-            lambda: self.standing.ready and all(one.state.value == "in_sync" for one in self.standing.apps.values()),
-            patience=patience,
-        )
+        await self.until(lambda: self.is_in_sync, patience=patience)
 
     def requests(self) -> list[str]:
         """Return `METHOD path` of what the control plane received since this was asked last."""
@@ -161,6 +163,8 @@ async def watching(
     read_token: Any = None,
     paths: tuple[str, ...] | None = None,
     config: Path | None = None,
+    through_context: bool = False,
+    transport: httpx.AsyncBaseTransport | None = None,
     **settings: Any,
 ) -> AsyncIterator[Watching]:
     """Run a controller over `folder/apps`, with its state in `folder/state.db`, until the block ends."""
@@ -169,10 +173,10 @@ async def watching(
     log, told = io.StringIO(), Overheard()
     regather = Regathering(
         flags=ManifestFlags(paths=(str(apps),) if paths is None else paths, config=config, allow_empty=True),
-        remote=RemoteFlags(url=plane.url),
+        remote=RemoteFlags(url=None if through_context else plane.url),
     )
     at = connection_to(plane.url, **{"requests_per_minute": 0, **(connection or {})})
-    remote = Octomil(at, clock=clock.monotonic, sleep=clock.sleep)
+    remote = Octomil(at, clock=clock.monotonic, sleep=clock.sleep, transport=transport)
     with Journal(folder / "state.db") as journal:
         controller = Controller(
             Outfit(

@@ -11,7 +11,7 @@ from typing import Any
 from octosync.errors import ConfigError, OctosyncError
 from octosync.model import Event
 from octosync.report.words import counted
-from octosync.watch.desired import Difference
+from octosync.watch.desired import Declared, Difference
 from octosync.watch.desk import Desk
 from octosync.watch.files import changes
 from octosync.watch.fingerprint import FileChange
@@ -20,6 +20,7 @@ from octosync.watch.metrics import Metrics
 from octosync.watch.orgfeed import News
 from octosync.watch.parts import Hooks, Outfit, assemble
 from octosync.watch.queue import Priority, Work
+from octosync.watch.restarts import Restarts
 from octosync.watch.standing import AppState, Standing
 from octosync.watch.turn import Ended
 
@@ -50,6 +51,8 @@ class Controller:
         )
         self._is_feed_off = False
         self._loaded = asyncio.Event()
+        self._restarts = Restarts()
+        self._problems: tuple[OctosyncError | None, tuple[str, ...]] | None = None
         self._one_load_at_a_time = asyncio.Lock()
         self._side_tasks: set[asyncio.Task[None]] = set()
 
@@ -207,11 +210,17 @@ class Controller:
             difference = await parts.desired.load()
             declared = difference.declared
             if declared.fails:
+                problems = (declared.error, declared.problems)
+                if problems == self._problems:
+                    return
+                self._problems = problems
                 message = declared.error.message if declared.error is not None else "the manifests have errors"
                 parts.log.error("manifests_invalid", message=message, errors=declared.problems)
                 problem = OctosyncError("manifests-invalid", message, hints=declared.problems[:5])
                 parts.telling.failed(parts.clock.now(), declared.error or problem)
                 return
+            self._problems = None
+            self._tell_of_restart(declared)
             parts.telling.mended()
             is_first = not self._loaded.is_set()
             if is_first:
@@ -226,6 +235,14 @@ class Controller:
                 revision=declared.revision or None,
                 digest=declared.manifests.digest,
                 changed=None if is_first else len(difference.changed),
+            )
+
+    def _tell_of_restart(self, declared: Declared) -> None:
+        needing = self._restarts.news(declared)
+        if needing:
+            self._parts.log.warning(
+                "restart_needed",
+                message=f"octosync.yaml has other settings than at the start, which need a restart: {', '.join(needing)}",
             )
 
     def _tell_of_memory(self) -> None:

@@ -111,7 +111,7 @@ class Desired:
     async def load(self) -> Difference:
         """Load what is there now, and say what changed. Never raises for what files say or are."""
         async with self._one_at_a_time:
-            declared = await self._stable()
+            declared = self._checked(await self._stable())
             before, self._latest, self._watched = self._good, declared, declared.watched
             if declared.fails:
                 return Difference(declared=declared)
@@ -119,6 +119,21 @@ class Desired:
             difference = await asyncio.to_thread(_difference, before, declared)
             self._note_vanished(difference, declared)
             return difference
+
+    def _checked(self, declared: Declared) -> Declared:
+        """Let a load fail that is for another control plane than the first: it must not be applied to that one."""
+        good = self._good
+        if good is None or declared.fails or _place(declared) == _place(good):
+            return declared
+        url, _ = _place(declared) or ("the default", None)
+        error = OctosyncError(
+            "another-control-plane",
+            f"octosync.yaml means another control plane by now: {url}; nothing of it is applied until a restart",
+            hints=(
+                "Restart octosync watch, or take that change back. Until then what was declared before is in force.",
+            ),
+        )
+        return replace(declared, fails=True, error=error)
 
     async def _stable(self) -> Declared:
         """Load until nothing changed while it was done: never a mix of two commits."""
@@ -169,6 +184,10 @@ class Desired:
         kept = {address: since for address, since in self._vanished_since.items() if address not in back}
         new = difference.vanished - kept.keys()
         self._vanished_since = kept | dict.fromkeys(sorted(new), declared.loaded_at or self._clock.now())
+
+
+def _place(declared: Declared) -> tuple[str, str | None] | None:
+    return None if declared.context is None else (declared.context.url, declared.context.org)
 
 
 def _difference(before: Declared | None, now: Declared) -> Difference:

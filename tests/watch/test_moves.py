@@ -1,0 +1,68 @@
+"""Targets that change apps: both halves in one turn, whichever app is looked at first, and back again where somebody did it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.commits import commit
+from tests.support.controllers import FastClock, plane_at, watching
+from tests.support.plane import Plane
+
+BEFORE: dict[str, tuple[str, ...]] = {"a": ("com.one",), "b": ("com.two",), "c": ("com.three",)}
+MOVES: dict[str, dict[str, tuple[str, ...]]] = {
+    "to another app": {"a": (), "b": ("com.two", "com.one"), "c": ("com.three",)},
+    "a swap": {"a": ("com.two",), "b": ("com.one",), "c": ("com.three",)},
+    "a chain": {"a": (), "b": ("com.one",), "c": ("com.two", "com.three")},
+    "a cycle": {"a": ("com.three",), "b": ("com.one",), "c": ("com.two",)},
+}
+
+
+def declared(placed: dict[str, tuple[str, ...]]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Declare targets by app."""
+    return {slug: {"targets": targets} for slug, targets in placed.items()}
+
+
+def placed(plane: Plane) -> dict[str, set[str]]:
+    """Return the targets by app."""
+    return {
+        slug: {one["identifier"] for one in plane.send("GET", f"/apps/{slug}/targets")["targets"]} for slug in BEFORE
+    }
+
+
+def wanted(after: dict[str, tuple[str, ...]]) -> dict[str, set[str]]:
+    """Return what is declared as `placed` does."""
+    return {slug: set(targets) for slug, targets in after.items()}
+
+
+@pytest.mark.parametrize("after", MOVES.values(), ids=MOVES)
+async def test_targets_move_in_one_commit(tmp_path: Path, after: dict[str, tuple[str, ...]]) -> None:
+    """Nothing is refused on the way, and no target is removed that isn't registered at once."""
+    clock = FastClock(60)
+    commit(tmp_path, declared(BEFORE))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            commit(tmp_path, declared(after))
+            await watch.until(lambda: placed(plane) == wanted(after))
+            await watch.until_in_sync()
+            assert {line["result"] for line in watch.logged("action")} == {"done"}
+
+
+async def test_a_move_by_hand_is_taken_back_as_one(tmp_path: Path) -> None:
+    """Somebody moves a declared target to another declared app: it goes back, with both halves in one run."""
+    clock = FastClock(60)
+    commit(tmp_path, declared(BEFORE))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            (target,) = plane.send("GET", "/apps/a/targets")["targets"]
+            plane.send("DELETE", f"/apps/a/targets/{target['id']}")
+            plane.send("POST", "/apps/b/targets", {"platform": "ios", "identifier": "com.one"})
+            await watch.until(lambda: watch.standing.apps["b"].drift)
+            assert placed(plane) == wanted({**BEFORE, "a": (), "b": ("com.two", "com.one")})
+            watch.clock.skip(watch.standing.resync * 3)
+            watch.controller.desk.reconcile(None)
+            await watch.until(lambda: placed(plane) == wanted(BEFORE))
+            moved = [line for line in watch.logged("action") if line["address"].endswith("ios:com.one")][-2:]
+            assert len({line["run"] for line in moved}) == 1
