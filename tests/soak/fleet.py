@@ -6,12 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 from tests.support.controllers import manifest
 from tests.support.watching import write_over
 
+from octosync.contract.policy import expand_policy
+
 POLICIES = ("local_first", "cloud_first", "local_only", "cloud_only")
-# A slot's routing, as the control plane shows it and as a teammate sends it: by policy.
-ROUTING = {"local_first": "auto", "cloud_first": "auto", "local_only": "local_only", "cloud_only": "cloud_only"}
 
 # (app, type of the object, its key): what an event of the feed is about.
 Object = tuple[str, str, str]
@@ -85,3 +86,15 @@ class Fleet:
 
     def _write(self, slug: str) -> None:
         write_over(self._folder / f"{slug}.json", self.apps[slug].text())
+
+
+async def is_live(plane: httpx.AsyncClient, app: Declared) -> bool:
+    """Say whether the control plane shows an app as it is declared; while it answers nothing, it does not."""
+    try:
+        shown = (await plane.get(f"/api/v1/apps/{app.slug}")).raise_for_status().json()
+        slots = (await plane.get(f"/api/v1/apps/{app.slug}/slots")).raise_for_status().json()["slots"]
+    except (httpx.HTTPError, ValueError):
+        return False
+    found = {one["capability"]: one["serving_policy"] for one in slots}
+    declared = {name: expand_policy(policy) for name, policy in app.slots.items()}
+    return found == declared and shown["description"] == app.description

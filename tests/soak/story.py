@@ -13,15 +13,15 @@ from typing import Any, Final
 
 import httpx
 from tests.soak.children import Child
-from tests.soak.fleet import POLICIES, Fleet
+from tests.soak.fleet import POLICIES, Fleet, is_live
 from tests.soak.keys import Keys
 from tests.support.controllers import FastClock
 
 from octosync.watch.memory import HEALS_TO_CONTEST
 
 _MINUTE: Final = 60.0
-# An app that was committed to is left alone for so long, so that each commit is seen to be written once.
-_ALONE: Final = 25 * _MINUTE
+# For so long both keys are good. A busy machine needs a second or two to notice a file.
+_OVERLAP: Final = 10 * _MINUTE
 
 # Each outage: what the control plane does, and for how many seconds.
 _OUTAGES: Final[tuple[tuple[str, tuple[dict[str, Any], ...], float], ...]] = (
@@ -111,13 +111,13 @@ class Story:
     # -- what people do
 
     async def _commit(self) -> None:
-        for slug in self._apps(10 if self.chance.random() < 0.1 else self.chance.randint(1, 3), _ALONE):
+        for slug in await self._apps(10 if self.chance.random() < 0.1 else self.chance.randint(1, 3)):
             self.counts["commits"] += 1
             self.fleet.commit(slug, self.counts["commits"])
 
     async def _change_by_hand(self) -> None:
         async with self._calm:
-            slug = next(iter(self._apps(1, self.hold + _ALONE, but=self._often_changed)), None)
+            slug = next(iter(await self._apps(1, self.hold, but=self._often_changed)), None)
             if slug is None:
                 return
             declared = self.fleet.apps[slug].slots["chat"]
@@ -134,7 +134,7 @@ class Story:
                 until = self.clock.monotonic() + self.hold * 1.5
                 await self._post("/hold", app=slug, **{"for": f"{self.hold * 1.5:.0f}s"}, reason="soak")
                 self.fleet.writes[slug, "slot", "chat"] += 1
-                self._busy[slug] = until + _ALONE
+                self._busy[slug] = until
                 self.drifts.append(Drift(slug, at, until))
                 self.counts["holds"] += 1
             case 4:  # it is declared otherwise
@@ -147,7 +147,7 @@ class Story:
                 self.drifts.append(Drift(slug, at, at + self.hold))
 
     async def _app_leaves(self) -> None:
-        for slug in self._apps(1, 30 * _MINUTE):
+        for slug in await self._apps(1, 10 * _MINUTE):
             self.fleet.remove(slug)
             await self.clock.sleep(6 * _MINUTE)
             self.fleet.restore(slug)
@@ -181,7 +181,7 @@ class Story:
     async def _new_key(self) -> None:
         self.counts["rotations"] += 1
         if self.counts["rotations"] % 2:  # as it should be: both keys are good for a while
-            await self.keys.rotate(self.control_plane, overlap=lambda: self.clock.sleep(2 * _MINUTE))
+            await self.keys.rotate(self.control_plane, overlap=lambda: self.clock.sleep(_OVERLAP))
             return
         async with self._trouble("key revoked"):
             await self.keys.rotate(self.control_plane, gap=lambda: self.clock.sleep(2 * _MINUTE))
@@ -207,11 +207,17 @@ class Story:
         times = Counter(one.slug for one in self.drifts)
         return frozenset(slug for slug, count in times.items() if count >= HEALS_TO_CONTEST)
 
-    def _apps(self, count: int, seconds: float, but: Collection[str] = ()) -> list[str]:
-        """Choose apps that nothing happens to, and keep everything else off them for so long."""
+    async def _apps(self, count: int, seconds: float = 0.0, but: Collection[str] = ()) -> list[str]:
+        """Choose apps that are live as they are declared, and keep everything else off them for so long.
+
+        So each commit and each change by hand is seen to be answered by a write of its own, however slow the machine is.
+        """
         now = self.clock.monotonic()
         free = [slug for slug in self.fleet.apps if self._busy.get(slug, 0.0) <= now and slug not in but]
-        chosen = self.chance.sample(free, min(count, len(free)))
+        chosen: list[str] = []
+        for slug in self.chance.sample(free, min(2 * count, len(free))):
+            if len(chosen) < count and await is_live(self.plane, self.fleet.apps[slug]):
+                chosen.append(slug)
         self._busy.update(dict.fromkeys(chosen, now + seconds))
         return chosen
 

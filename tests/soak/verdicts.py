@@ -12,12 +12,10 @@ from statistics import median
 from typing import Any, Final
 
 import httpx
-from tests.soak.fleet import Fleet, Object
+from tests.soak.fleet import Fleet, Object, is_live
 from tests.soak.keys import CONTROLLER
 from tests.soak.story import Drift, Trouble
 from tests.support.controllers import FastClock
-
-from octosync.contract.policy import expand_policy
 
 _MOST_GROWTH: Final = 1.10
 # What comes and goes: each of twelve workers waits with two tasks while an alarm is set, and connections are kept for a while.
@@ -26,7 +24,9 @@ _MOST_MORE: Final = {"tasks": 30, "fds": 16}
 # What a trouble leaves behind shows for so long: retries, backing off, the next probe.
 _AFTERWARDS: Final = 600.0
 _MOST_SHOWN: Final = 8
-# Warnings that say what happens in the story, or what the rate limit makes of it on a busy machine.
+# What comes of a machine that is too busy for a clock that runs so fast; it is tried again by itself.
+_OF_A_BUSY_MACHINE: Final = frozenset({"no-time-to-write"})
+# Warnings that say what happens in the story, or what the rate limit makes of it.
 _ASKED_FOR: Final = frozenset({"nothing_remembered", "drift", "suspended", "full_read_stretched"})
 
 
@@ -102,8 +102,10 @@ def log_explained(log: Path, troubles: Sequence[Trouble], clock: FastClock) -> I
     unexplained = []
     for line in log.read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
-        if entry["@level"] == "info" or entry["event"] in _ASKED_FOR:
+        if entry["@level"] == "info" or entry["event"] in _ASKED_FOR or entry.get("reference") in _OF_A_BUSY_MACHINE:
             continue
+        if entry["event"] == "manifests_invalid" and not entry["errors"]:
+            continue  # they changed faster than a busy machine loads them
         at = seconds_of(entry["@timestamp"], clock)
         if not any(one.begun <= at <= one.ended + _AFTERWARDS for one in troubles):
             unexplained.append(f"at {at:,.0f} s {entry['event']}: {entry['@message']}")
@@ -112,15 +114,7 @@ def log_explained(log: Path, troubles: Sequence[Trouble], clock: FastClock) -> I
 
 async def live(fleet: Fleet, plane: httpx.AsyncClient) -> Iterator[str]:
     """Compare what the control plane shows with what is declared, without anything of octosync between the two."""
-    shown = {one["slug"]: one for one in await _all(plane, "/api/v1/apps", "apps")}
-    wrong = []
-    for slug, app in fleet.apps.items():
-        slots = (await _get(plane, f"/api/v1/apps/{slug}/slots"))["slots"]
-        found = {one["capability"]: one["serving_policy"] for one in slots}
-        if found != {name: expand_policy(policy) for name, policy in app.slots.items()}:
-            wrong.append(f"{slug}: the slots are not as declared")
-        if shown[slug]["description"] != app.description:
-            wrong.append(f"{slug}: the description is {shown[slug]['description']!r}, not {app.description!r}")
+    wrong = [slug for slug, app in fleet.apps.items() if not await is_live(plane, app)]
     return _some(iter(wrong), "apps are not live as they are declared")
 
 
