@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 
 import httpx
 import pytest
@@ -14,6 +14,7 @@ from tests.support.standings import Noting, busy_standing
 
 from octosync.errors import ConfigError, UsageError
 from octosync.watch.web import create_app, listening, parse_listen, serving
+from octosync.watch.web.connections import Limits
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,56 @@ async def test_a_large_body_is_refused_unread() -> None:
             writer.write(f"{head}Content-Length: 99999999999\r\n\r\n".encode())
             assert (await reader.readline()).startswith(b"HTTP/1.1 400")
             writer.close()
+
+
+_BEGUN = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+async def test_one_connection_too_many_ends_the_idlest_and_the_newest_is_answered() -> None:
+    """Whoever opens connections without end takes no file from the requests to the control plane, and no probe its answer."""
+    limits = Limits(connections=3)
+    with listening("127.0.0.1", 0) as listener:
+        async with serving(create_app(source_of(Noting(said=busy_standing()))), listener, limits) as served:
+            host, _, port = served.url.removeprefix("http://").partition(":")
+            begun = []
+            for _ in range(limits.connections):
+                reader, writer = await asyncio.open_connection(host, int(port))
+                writer.write(_BEGUN)
+                begun.append((reader, writer))
+            async with httpx.AsyncClient(base_url=served.url) as client:
+                assert (await client.get("/healthz")).status_code == 200
+            assert await asyncio.wait_for(begun[0][0].read(), 10) == b""
+            for reader, writer in begun[1:]:
+                writer.write(b"\r\n")
+                assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            await _closed(*(writer for _, writer in begun))
+
+
+async def test_a_request_that_never_ends_is_let_go_and_a_connection_that_was_answered_is_not() -> None:
+    """A request that comes byte by byte has as long as any other; between two requests that time doesn't run."""
+    with listening("127.0.0.1", 0) as listener:
+        async with serving(
+            create_app(source_of(Noting(said=busy_standing()))), listener, Limits(seconds=0.2)
+        ) as served:
+            host, _, port = served.url.removeprefix("http://").partition(":")
+            answered, asks = await asyncio.open_connection(host, int(port))
+            asks.write(_BEGUN + b"\r\n")
+            assert (await answered.readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
+            for begun in (b"", _BEGUN):
+                slow, begins = await asyncio.open_connection(host, int(port))
+                begins.write(begun)
+                assert await asyncio.wait_for(slow.read(), 10) == b""
+                await _closed(begins)
+            asks.write(_BEGUN + b"\r\n")
+            assert (await answered.readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
+            await _closed(asks)
+
+
+async def _closed(*writers: asyncio.StreamWriter) -> None:
+    for writer in writers:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 def test_a_taken_port_is_an_error_that_says_so() -> None:

@@ -7,15 +7,18 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from octosync.errors import ConfigError, UsageError
+from octosync.watch.web.connections import LimitedConnection, Limits
 
 _GRACE_SECONDS: Final = 1  # how long answers under way may take to end
+_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,9 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[Served]:
+async def serving(app: ASGIApp, listener: socket.socket, limits: Limits = _LIMITS) -> AsyncIterator[Served]:
     """Serve in the running loop until the block ends; answers under way then have a second to end."""
-    server = _Server(_config(app))
+    server = _Server(_config(app, limits))
     task = asyncio.create_task(server.serve([listener]), name="octosync-web")
     try:
         started = asyncio.create_task(server.started_event.wait())
@@ -120,11 +123,13 @@ class _Server(uvicorn.Server):
         await asyncio.sleep(0)  # the loop's next round closes what shutdown let go
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
+def _config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
+    # uvicorn calls it to make one for each connection, and asks for no more than that.
+    connection = cast("type[LimitedConnection]", partial(LimitedConnection, limits=limits))
     return uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=connection,
         ws="none",
         proxy_headers=False,
         lifespan="off",
@@ -134,6 +139,7 @@ def _config(app: ASGIApp) -> uvicorn.Config:
         date_header=False,  # pages have the standing's, and uvicorn would have to wake up for its own
         h11_max_incomplete_event_size=16 * 1024,
         timeout_keep_alive=30,
+        backlog=limits.connections,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
 
