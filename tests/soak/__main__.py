@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -184,6 +185,8 @@ def main() -> int:
     print(f"It took {time.monotonic() - started:.0f} s.")
     if problems:
         print("\n".join(("", "Wrong:", *problems, f"The controller's log and state are in {folder}")))
+    else:
+        shutil.rmtree(folder)
     return 1 if problems else 0
 
 
