@@ -113,6 +113,21 @@ async def test_one_connection_too_many_ends_the_idlest_and_the_newest_is_answere
             await _closed(*(writer for _, writer in begun))
 
 
+async def test_many_connections_at_the_same_moment_are_no_more_than_may_be() -> None:
+    """They are counted as they come, not once the loop has got round to closing those that had to go."""
+    limits = Limits(connections=3)
+    with listening("127.0.0.1", 0) as listener:
+        async with serving(create_app(source_of(Noting(said=busy_standing()))), listener, limits) as served:
+            host, _, port = served.url.removeprefix("http://").partition(":")
+            opened = await asyncio.gather(*(asyncio.open_connection(host, int(port)) for _ in range(30)))
+            ended = asyncio.as_completed([reader.read() for reader, _ in opened], timeout=10)
+            for _ in range(len(opened) - limits.connections):
+                assert await next(ended) == b""
+            await _closed(*(writer for _, writer in opened))
+            for one in ended:
+                await one
+
+
 async def test_a_request_that_never_ends_is_let_go_and_a_connection_that_was_answered_is_not() -> None:
     """A request that comes byte by byte has as long as any other; between two requests that time doesn't run."""
     with listening("127.0.0.1", 0) as listener:

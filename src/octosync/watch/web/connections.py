@@ -43,7 +43,10 @@ class LimitedConnection(H11Protocol):
         """Take it, and let another one go where it is one too many."""
         super().connection_made(transport)
         self._expect_an_end()
-        open_ones = [one for one in self.connections if isinstance(one, LimitedConnection) and one is not self]
+        others = [one for one in self.connections if isinstance(one, LimitedConnection) and one is not self]
+        open_ones = [
+            one for one in others if not one.transport.is_closing()
+        ]  # one that was let go is there for a moment
         if len(open_ones) >= self._limits.connections:
             min(open_ones, key=lambda one: one._active_at).transport.abort()  # noqa: SLF001 — of the same class
 

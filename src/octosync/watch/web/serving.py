@@ -18,6 +18,7 @@ from octosync.errors import ConfigError, UsageError
 from octosync.watch.web.connections import LimitedConnection, Limits
 
 _GRACE_SECONDS: Final = 1  # how long answers under way may take to end
+_BACKLOG: Final = 128  # connections that wait to be taken
 _LIMITS: Final = Limits()
 
 
@@ -61,7 +62,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
-            listener.listen(128)
+            listener.listen(_BACKLOG)
         except OSError as error:
             raise ConfigError(
                 "address-unavailable",
@@ -139,7 +140,7 @@ def _config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
         date_header=False,  # pages have the standing's, and uvicorn would have to wake up for its own
         h11_max_incomplete_event_size=16 * 1024,
         timeout_keep_alive=30,
-        backlog=limits.connections,
+        backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
 
