@@ -167,12 +167,14 @@ def test_an_ascii_stream_takes_every_text() -> None:
 def test_libraries_speak_through_the_log() -> None:
     """Warnings of libraries are lines like others, with the library's name; what they only mention is left out.
 
-    So are retries that octosync asked for: in an outage there would be more of them than of anything else.
+    So are retries that octosync asked for, in an outage there would be more of them than of anything else, and requests to
+    the status page that are none: else anybody who reaches it fills the log.
     """
     stream, log = _logs()
     with libraries_in(log):
         logging.getLogger("watchfiles").warning("lost %d\nbody: sk-hidden", 3)
         logging.getLogger("uvicorn.access").info("GET /")
+        logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
         logging.getLogger("stamina").warning("stamina.retry_scheduled")
         wrong = logging.LogRecord("uvicorn.error", logging.ERROR, "server.py", 1, "%d is no number", ("a",), None)
         logging.getLogger().handlers[-1].handle(wrong)

@@ -55,9 +55,9 @@ from octosync.watch.parts import Outfit
 from octosync.watch.settings import Heal, Settings
 from octosync.watch.told import ToldOf
 from octosync.watch.web.app import Source, create_app
+from octosync.watch.web.commands import TOKEN_VARIABLE
+from octosync.watch.web.posts import admin_token
 from octosync.watch.web.serving import is_loopback, listening, parse_listen, serving
-
-_ADMIN_TOKEN = "OCTOSYNC_ADMIN_TOKEN"  # noqa: S105 — the variable's name
 
 
 @click.command(cls=Command, epilog="Example:  octosync watch -f apps/ --context production")
@@ -135,8 +135,11 @@ def _watch(asked: _Asked) -> ExitCode:
         _report(asked, first)
     else:
         select(first.manifests.state, apps=asked.settings.apps, selector=asked.settings.selector)
+    token = admin_token(os.environ.get(TOKEN_VARIABLE))
     with Journal(asked.state) as journal, sole_controller(asked.state), listening(host, port) as listener:
-        watching = _Watching(asked=asked, first=first, gather=gather_again, journal=journal, listener=listener)
+        watching = _Watching(
+            asked=asked, first=first, gather=gather_again, journal=journal, listener=listener, admin_token=token
+        )
         return signals.run(watching.run)
 
 
@@ -221,6 +224,7 @@ class _Watching:
     gather: Regathering
     journal: Journal
     listener: socket.socket
+    admin_token: Secret | None
 
     async def run(self, stopping: signals.Stopping) -> ExitCode:
         """Run until a signal says to stop."""
@@ -244,7 +248,6 @@ class _Watching:
             on_request=lambda one: told[0].metrics.requested(one.operation, one.code, one.seconds),
             percent_for_writes=PERCENT_FOR_WRITES,
         )
-        token = os.environ.get(_ADMIN_TOKEN)
         outfit = Outfit(
             remote=remote,
             desired=Desired(self.gather, self.gather.watched, clock),
@@ -259,7 +262,7 @@ class _Watching:
             log=log,
             notifier=notifier,
             clock=clock,
-            can_post=bool(token),
+            can_post=self.admin_token is not None,
         )
         controller = Controller(outfit)
         told.append(controller)
@@ -267,7 +270,7 @@ class _Watching:
             control=controller.desk,
             metrics=controller.metrics.render,
             metrics_type=CONTENT_TYPE,
-            admin_token=Secret(token) if token else None,
+            admin_token=self.admin_token,
             local_only=is_loopback(self.listener.getsockname()[0]),
         )
         stopping.graceful = True

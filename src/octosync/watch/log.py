@@ -29,8 +29,12 @@ Value: TypeAlias = Scalar | Sequence[str | int | float]
 _LONGEST_TEXT: Final = 1_000  # characters: a sentence, not a body
 _LONGEST_LIST: Final = 20
 _FRAMES: Final = 8
-# Retries that octosync asks for itself: what comes of them is in its own lines and metrics, and in an outage they are many.
-_NO_NEWS: Final = frozenset({"stamina"})
+_NEWS_FROM: Final = {
+    # Retries that octosync asks for itself: what comes of them is in its own lines and metrics, and in an outage they are many.
+    "stamina": logging.CRITICAL + 1,
+    # Below an error it tells of requests that are none. Whoever may reach the status page could fill the log with them.
+    "uvicorn.error": logging.ERROR,
+}
 _BARE: Final = re.compile(r"[\w./:@+%…-]+")
 
 
@@ -135,7 +139,7 @@ class _Libraries(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
-        if record.name in _NO_NEWS:
+        if record.levelno < _NEWS_FROM.get(record.name, logging.WARNING):
             return
         try:
             message = record.getMessage().partition("\n")[0]

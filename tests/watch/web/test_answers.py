@@ -149,6 +149,8 @@ async def test_head_and_other_methods(ask: httpx.AsyncClient, control: Noting, p
         ("evil.example", 421),
         ("127.0.0.1.evil.example:9900", 421),
         ("localhost.evil.example", 421),
+        ("[::1]evil.example", 421),
+        ("127.0.0.1:9900@evil.example", 421),
         ("", 421),
     ],
 )

@@ -17,7 +17,9 @@ TOKEN_VARIABLE: Final = "OCTOSYNC_ADMIN_TOKEN"  # noqa: S105 — its name
 SUSPENDING: Final = 'octosync.dev/suspend: "true"'
 _ADDRESSES: Final = 3  # in the command line, before the rest is an ellipsis
 _STDIN: Final = "-"
-_HOST: Final = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
+HOST: Final = re.compile(
+    r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?"
+)  # a Host header; an IPv6 one in brackets
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Way:
 
 def origin_of(scheme: str, host: str) -> str:
     """Return where the page was asked for, for commands; "" for a host that is none."""
-    return f"{scheme}://{host}" if _HOST.fullmatch(host) else ""
+    return f"{scheme}://{host}" if HOST.fullmatch(host) else ""
 
 
 def post_line(origin: str, path: str, **parameters: str) -> str:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from octosync.watch.web.answers import refusal
+from octosync.watch.web.commands import HOST
 from octosync.watch.web.serving import is_loopback
 
 _DIRECTIVES: Final = (
@@ -74,9 +75,6 @@ class Guarding:
 
 
 def is_local(host: str) -> bool:
-    """Say whether a Host header names this machine, with or without a port."""
-    if host.startswith("["):
-        name, _, _ = host[1:].partition("]")
-    else:
-        name = host.partition(":")[0]
-    return is_loopback(name.rstrip(".").lower())
+    """Say whether a Host header names this machine, with or without a port, and nothing else."""
+    named = HOST.fullmatch(host)
+    return named is not None and is_loopback(named["name"].strip("[]").rstrip(".").lower())

@@ -15,7 +15,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from octosync.errors import OctosyncError, UsageError
+from octosync.errors import ConfigError, OctosyncError, UsageError
 from octosync.manifest import parse_duration
 from octosync.model import JsonObject, Secret
 from octosync.report.words import listed
@@ -81,6 +81,21 @@ POSTS: Final = (
     Post("/approve", ("guard",), (), _approve),
 )
 _EXAMPLES: Final = {"app": "SLUG", "for": "4h", "reason": "WHY", "guard": "deletes"}
+
+
+def admin_token(text: str | None) -> Secret | None:
+    """Read the token from its variable, without what surrounds it: a file that it was made from ends in a newline.
+
+    None where there is none, so that the POSTs are off. Raises `ConfigError` for one that no header can carry.
+    """
+    token = (text or "").strip()
+    if not (token.isascii() and token.isprintable()):
+        raise ConfigError(
+            "admin-token-malformed",
+            f"{TOKEN_VARIABLE} has characters that no Authorization header can carry",
+            hints=("Letters and digits do, such as `openssl rand -hex 32` makes them.",),
+        )
+    return Secret(token) if token else None
 
 
 def answer_post(request: Request, post: Post, control: Control, token: Secret | None) -> Response:
