@@ -49,6 +49,7 @@ class FastClock:
         self.began = time.monotonic() if began is None else began
         self._start = datetime(2030, 1, 1, 12, tzinfo=UTC)
         self._skipped = 0.0
+        self._asleep: set[asyncio.Event] = set()
 
     def monotonic(self) -> float:
         """Return the seconds that have passed."""
@@ -62,9 +63,27 @@ class FastClock:
         """Let so much time be over at once. Who sleeps meanwhile sleeps on, as long as was asked for."""
         self._skipped += span.total_seconds()
 
+    async def advance(self, span: timedelta) -> None:
+        """Let so much time be over at once, also for those who sleep: who would have woken by then wakes now."""
+        for _ in range(20):  # whoever is about to sleep does
+            await asyncio.sleep(0)
+        self.skip(span)
+        for one in self._asleep:
+            one.set()
+
     async def sleep(self, seconds: float) -> None:
         """Wait."""
-        await asyncio.sleep(seconds / self.speed)
+        until, woken = self.monotonic() + seconds, asyncio.Event()
+        self._asleep.add(woken)
+        try:
+            await asyncio.wait_for(woken.wait(), seconds / self.speed)
+            while (left := until - self.monotonic()) > 0:
+                woken.clear()
+                await asyncio.wait_for(woken.wait(), left / self.speed)
+        except TimeoutError:
+            pass
+        finally:
+            self._asleep.discard(woken)
 
 
 @contextmanager

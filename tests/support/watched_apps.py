@@ -63,3 +63,9 @@ async def ticks(watch: Watching, count: int) -> list[str]:
 
     await watch.until(ticked)
     return found
+
+
+async def another_full_read(watch: Watching) -> None:
+    """Wait until one more full read has ended."""
+    before = watch.standing.full_read_at
+    await watch.until(lambda: watch.standing.full_read_at != before)

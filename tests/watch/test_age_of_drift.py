@@ -132,10 +132,10 @@ async def test_an_earlier_event_does_not_make_a_later_change_old(tmp_path: Path)
 
 async def test_a_target_that_was_deleted_by_hand_is_held_and_registered_again(tmp_path: Path) -> None:
     """A deletion is drift like any other change: announced, held, and then undone."""
-    clock = FastClock(120)
+    clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, drift_hold=timedelta(minutes=1), resync=NEVER) as watch:
+        async with watching(tmp_path, plane, clock, drift_hold=timedelta(minutes=30), resync=NEVER) as watch:
             await watch.until_in_sync()
             (target,) = plane.send("GET", "/apps/demo/targets")["targets"]
             plane.send("DELETE", f"/apps/demo/targets/{target['id']}")
@@ -143,6 +143,7 @@ async def test_a_target_that_was_deleted_by_hand_is_held_and_registered_again(tm
             (drift,) = watch.app().drift
             assert (str(drift.address), drift.actor) == ("app/demo/target/ios:com.demo", "ana")
             assert plane.send("GET", "/apps/demo/targets")["targets"] == []
+            await clock.advance(timedelta(minutes=30))
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
             (target,) = plane.send("GET", "/apps/demo/targets")["targets"]
             assert target["identifier"] == "com.demo"

@@ -6,18 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.support.controllers import FastClock, Watching, watching
-from tests.support.watched_apps import CLOUD, NEVER, declare, have, many, plane_of_ana
+from tests.support.controllers import FastClock, watching
+from tests.support.watched_apps import CLOUD, NEVER, another_full_read, declare, have, many, plane_of_ana
 
 from octosync.watch.standing import AppState
 
 LIMITED: Any = {"connection": {"requests_per_minute": 100}, "interval": NEVER, "resync": NEVER}
-
-
-async def another_full_read(watch: Watching) -> None:
-    """Wait until one more has ended."""
-    before = watch.standing.full_read_at
-    await watch.until(lambda: watch.standing.full_read_at != before)
 
 
 async def test_an_app_that_goes_while_everything_is_read_does_not_hold_that_up(tmp_path: Path) -> None:

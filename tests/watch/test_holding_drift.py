@@ -14,17 +14,18 @@ from tests.support.watched_apps import CLOUD, NEVER, TICK, by, declare, have, ma
 from octosync.model import NotifyEvent
 from octosync.watch.standing import AppState
 
-HOLD = timedelta(minutes=3)
+HOLD = timedelta(minutes=30)
+QUICK: Any = {"interval": timedelta(seconds=3), "resync": NEVER}  # ten ticks a second
 
 
 async def test_drift_of_one_app_among_many_is_announced_and_healed_for_a_few_requests(tmp_path: Path) -> None:
     """It is said everywhere who changed what and until when; that and the healing cost six requests each, beside ticks."""
-    clock = FastClock(120)
+    clock = FastClock(30)
     slugs = many(30)
     declare(tmp_path, *slugs)
     with plane_of_ana(clock) as plane:
         have(plane, *slugs)
-        async with watching(tmp_path, plane, clock, drift_hold=HOLD, resync=NEVER) as watch:
+        async with watching(tmp_path, plane, clock, drift_hold=HOLD, **QUICK) as watch:
             await watch.until_in_sync()
             watch.requests()
             changed_at = clock.now()
@@ -42,6 +43,7 @@ async def test_drift_of_one_app_among_many_is_announced_and_healed_for_a_few_req
             (notice,) = watch.told.of(NotifyEvent.HELD)
             assert (notice.actor, notice.until) == ("ana", drift.until)
             watch.requests()
+            await clock.advance(HOLD)
             await watch.until(lambda: watch.app("app-07").state is AppState.IN_SYNC)
             assert clock.now() >= drift.until
             healing = [one for one in by(plane, "octosync") if one != TICK]
@@ -54,11 +56,11 @@ async def test_drift_of_one_app_among_many_is_announced_and_healed_for_a_few_req
 
 async def test_without_a_hold_drift_is_changed_back_at_once(tmp_path: Path) -> None:
     """With --drift-hold 0 the tick that tells of a change is followed by its end, and by who made it."""
-    clock = FastClock(60)
+    clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
         have(plane, "demo")
-        async with watching(tmp_path, plane, clock, drift_hold=timedelta(), resync=NEVER) as watch:
+        async with watching(tmp_path, plane, clock, drift_hold=timedelta(), **QUICK) as watch:
             await watch.until_in_sync()
             watch.requests()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
@@ -70,9 +72,9 @@ async def test_without_a_hold_drift_is_changed_back_at_once(tmp_path: Path) -> N
 
 async def test_a_hold_goes_on_over_a_restart_until_it_is_released(tmp_path: Path) -> None:
     """What a person holds stays beyond the hold of all drift, for another process, too, and is healed once released."""
-    clock = FastClock(240)
+    clock = FastClock(30)
     declare(tmp_path, "demo")
-    settings: Any = {"drift_hold": timedelta(minutes=2), "resync": NEVER}
+    settings: Any = {"drift_hold": HOLD, **QUICK}
     with plane_of_ana(clock) as plane:
         async with watching(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
@@ -85,8 +87,10 @@ async def test_a_hold_goes_on_over_a_restart_until_it_is_released(tmp_path: Path
             assert watch.app().hold == hold
             (drift,) = watch.app().drift
             assert drift.until == hold.until
-            held = clock.now() + timedelta(minutes=4)
-            await watch.until(lambda: clock.now() > held)
+            await clock.advance(2 * HOLD)
+            before = watch.app().read_at
+            watch.controller.desk.reconcile("demo")
+            await watch.until(lambda: watch.app().read_at != before)
             assert watch.app().state is AppState.HELD
             watch.controller.desk.release("demo")
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
@@ -95,16 +99,17 @@ async def test_a_hold_goes_on_over_a_restart_until_it_is_released(tmp_path: Path
 
 async def test_an_app_that_is_held_keeps_what_is_changed_later(tmp_path: Path) -> None:
     """A hold is of the app: what somebody changes in its time stays, too, even where drift has no hold otherwise."""
-    clock = FastClock(120)
+    clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, drift_hold=timedelta(), resync=NEVER) as watch:
+        async with watching(tmp_path, plane, clock, drift_hold=timedelta(), **QUICK) as watch:
             await watch.until_in_sync()
-            hold = watch.controller.desk.hold("demo", timedelta(minutes=3), "an incident")
+            hold = watch.controller.desk.hold("demo", timedelta(hours=3), "an incident")
             assert watch.standing.holds == (hold,)
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.HELD)
             assert watch.app().drift[0].until == hold.until
+            await clock.advance(timedelta(hours=3))
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
             assert clock.now() >= hold.until
             assert not watch.standing.holds
@@ -112,24 +117,26 @@ async def test_an_app_that_is_held_keeps_what_is_changed_later(tmp_path: Path) -
 
 async def test_a_hold_ends_by_itself(tmp_path: Path) -> None:
     """Once its time is over, what was held is changed back without anybody asking."""
-    clock = FastClock(240)
+    clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, drift_hold=timedelta(minutes=1), resync=NEVER) as watch:
+        async with watching(tmp_path, plane, clock, drift_hold=HOLD, **QUICK) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.HELD)
-            hold = watch.controller.desk.hold("demo", timedelta(minutes=5), "an incident")
+            hold = watch.controller.desk.hold("demo", timedelta(hours=4), "an incident")
+            await watch.until(lambda: watch.app().drift[0].until == hold.until)
+            await clock.advance(timedelta(hours=4))
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
             assert clock.now() >= hold.until
 
 
 async def test_a_commit_to_the_held_field_ends_the_hold_and_says_whose_change_it_replaces(tmp_path: Path) -> None:
     """What is declared anew counts at once, and log and notification say who had changed it."""
-    clock = FastClock(60)
+    clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        async with watching(tmp_path, plane, clock, **QUICK) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.HELD)
@@ -144,10 +151,10 @@ async def test_a_commit_to_the_held_field_ends_the_hold_and_says_whose_change_it
 
 async def test_a_commit_to_another_field_is_applied_beside_what_is_held(tmp_path: Path) -> None:
     """Of one slot the field that was committed is written, and the one that somebody changed stays as that was."""
-    clock = FastClock(60)
+    clock = FastClock(30)
     declare_slot(tmp_path, preferredEngines=["one"])
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        async with watching(tmp_path, plane, clock, **QUICK) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", {**CLOUD, "preferred_engines": ["one"]})
             await watch.until(lambda: watch.app().state is AppState.HELD)
@@ -174,3 +181,20 @@ def slot(plane: Plane) -> Any:
     """Return the slot as it is live."""
     (found,) = plane.send("GET", "/apps/demo/slots")["slots"]
     return found
+
+
+async def test_a_hold_that_ends_during_a_turn_is_over(tmp_path: Path) -> None:
+    """A turn that began before the end and is done after it is followed by one that heals: no full read is needed."""
+    clock = FastClock(30)
+    declare(tmp_path, "demo")
+    with plane_of_ana(clock) as plane:
+        async with watching(tmp_path, plane, clock, drift_hold=HOLD, **QUICK) as watch:
+            await watch.until_in_sync()
+            plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+            await watch.until(lambda: watch.app().state is AppState.HELD)
+            plane.break_with({"operation": "apps.list_slots", "action": "delay", "seconds": 0.3})
+            watch.requests()
+            watch.controller.desk.reconcile("demo")
+            await watch.until(lambda: "GET /api/v1/apps/demo/slots" in by(plane, "octosync"))
+            await clock.advance(HOLD)
+            await watch.until(lambda: watch.app().state is AppState.IN_SYNC)

@@ -135,11 +135,12 @@ async def test_drift_that_comes_due_while_everything_is_suspended_is_healed_afte
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
         have(plane, "demo")
-        async with watching(tmp_path, plane, clock, drift_hold=timedelta(seconds=30), resync=NEVER) as watch:
+        async with watching(tmp_path, plane, clock, drift_hold=timedelta(minutes=30), resync=NEVER) as watch:
             await watch.until_in_sync()
             watch.controller.desk.suspend("an incident")
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.HELD)
+            await clock.advance(timedelta(minutes=30))
             await watch.until(lambda: watch.app().state is AppState.WAITING)
             watch.controller.desk.resume()
             await watch.until_in_sync()
@@ -147,9 +148,9 @@ async def test_drift_that_comes_due_while_everything_is_suspended_is_healed_afte
 
 async def test_a_freeze_window_is_waited_for(tmp_path: Path) -> None:
     """Inside a window a commit waits, shown with its end and not as blocked, drift is shown; exempt apps go on."""
-    clock = FastClock(120)
+    clock = FastClock(60)
     config = tmp_path / "octosync.yaml"
-    config.write_text('freeze: [{cron: "0 12 * * *", duration: 5m, except: [free]}]\n')
+    config.write_text('freeze: [{cron: "0 12 * * *", duration: 5h, except: [free]}]\n')
     declare(tmp_path, "demo", "free", "other")
     with plane_of_ana(clock) as plane:
         have(plane, "demo", "free", "other")
@@ -160,7 +161,7 @@ async def test_a_freeze_window_is_waited_for(tmp_path: Path) -> None:
             await watch.until(lambda: watch.app().state is AppState.WAITING)
             app = watch.app()
             assert app.frozen_until is not None
-            assert (app.frozen_until.hour, app.frozen_until.minute) == (12, 5)
+            assert (app.frozen_until.hour, app.frozen_until.minute) == (17, 0)
             assert "freeze" in app.why_waiting
             assert app.blocked == ()
             await watch.until(lambda: watch.app("other").state is AppState.HELD)
@@ -169,6 +170,7 @@ async def test_a_freeze_window_is_waited_for(tmp_path: Path) -> None:
             await watch.until(lambda: "PUT /api/v1/apps/free/slots/chat" in by(plane, "octosync"))
             assert clock.now() < app.frozen_until
             assert SLOT not in by(plane, "octosync")
+            await clock.advance(timedelta(hours=5))
             await watch.until_in_sync()
             assert clock.now() >= app.frozen_until
             assert {SLOT, "PUT /api/v1/apps/other/slots/chat"} <= set(by(plane, "octosync"))
@@ -176,19 +178,23 @@ async def test_a_freeze_window_is_waited_for(tmp_path: Path) -> None:
 
 async def test_drift_whose_hold_ends_inside_a_freeze_window_stays_until_that_is_over(tmp_path: Path) -> None:
     """The end that is announced is the one that comes true: the later of the two."""
-    clock = FastClock(120)
+    clock = FastClock(60)
     config = tmp_path / "octosync.yaml"
-    config.write_text('freeze: [{cron: "1 12 * * *", duration: 4m}]\n')
+    config.write_text('freeze: [{cron: "10 12 * * *", duration: 4h}]\n')
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
         have(plane, "demo")
         plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
-        settings: Any = {"config": config, "drift_hold": timedelta(minutes=2), "resync": NEVER}
+        settings: Any = {"config": config, "drift_hold": timedelta(minutes=20), "resync": NEVER}
         async with watching(tmp_path, plane, clock, **settings) as watch:
             await watch.until(lambda: watch.app().state is AppState.HELD)
             (drift,) = watch.app().drift
             assert drift.until is not None
-            assert (drift.until.hour, drift.until.minute, drift.until.second) == (12, 5, 0)
+            assert (drift.until.hour, drift.until.minute, drift.until.second) == (16, 10, 0)
+            await clock.advance(timedelta(minutes=20))
+            await watch.until(lambda: watch.app().why_waiting)
+            assert watch.app().state is AppState.HELD
+            await clock.advance(timedelta(hours=4))
             await watch.until_in_sync()
             assert clock.now() >= drift.until
 
@@ -262,12 +268,12 @@ def lose(folder: Path, *patterns: str) -> None:
 async def test_an_annotation_that_ends_by_itself_is_looked_at_then(tmp_path: Path, heal: Heal) -> None:
     """A suspension until a time is over at that time, without a commit or a full read."""
     clock = FastClock(60)
-    until = {"octosync.dev/suspend": "2030-01-01T12:02:00Z"}
+    until = {"octosync.dev/suspend": "2030-01-01T14:00:00Z"}
     declare(tmp_path, "demo", annotations=until, chat="cloud_first")
     with plane_of_ana(clock) as plane:
         have(plane, "demo")
         async with watching(tmp_path, plane, clock, heal=heal, drift_hold=timedelta(), resync=NEVER) as watch:
             await watch.until(lambda: watch.app().state is AppState.SUSPENDED)
+            await clock.advance(timedelta(hours=2))
             await watch.until_in_sync()
-            assert clock.now().minute >= 2
             assert plane.send("GET", "/apps/demo/slots")["slots"][0]["serving_policy"]["routing_preference"] == "cloud"

@@ -303,8 +303,8 @@ class Turns:
         """Return when something ends that keeps the apps waiting: a hold, a freeze, or their own suspension."""
         suspensions = (app.suspension.until for app in scope.tree if app.suspension is not None)
         ends = (*(one.until for one in left.held), *suspensions, *others)
-        now = self.clock.now()
-        return min((end for end in ends if end is not None and end > now), default=None)
+        # What has ended since the turn began kept it waiting all the same: then the next one is due at once.
+        return min((end for end in ends if end is not None and end > scope.began), default=None)
 
 
 def _failed(scope: Scope, errors: Mapping[str, OctosyncError], left: Plan | None = None) -> Ended:
