@@ -70,13 +70,13 @@ def test_removals_are_counted_from_what_runs_did(memory: WatchState) -> None:
     ):
         run_of(journal, NOW, [("delete", target, Status.DONE), ("archive", app, Status.DONE)], plane=other)
     assert kinds(memory.recent_removals(PLANE, NOW)) == {Kind.TARGET: 2, Kind.SLOT: 1, Kind.INFERENCE_CONFIG: 1}
-    assert memory.recent_archives(PLANE, NOW) == 1
+    assert memory.recent_archives(PLANE, NOW) == [app]
     everywhere = memory.recent_removals(
         ControlPlane(url=PLANE.url), NOW
     )  # the org is not known: rather too many than too few
     assert kinds(everywhere) == {Kind.TARGET: 3, Kind.SLOT: 1, Kind.INFERENCE_CONFIG: 1}
     assert memory.recent_removals(PLANE, NOW + timedelta(milliseconds=1)) == []
-    assert memory.recent_archives(PLANE, NOW - DAY) == 2
+    assert memory.recent_archives(PLANE, NOW - DAY) == [app, app]
 
 
 def test_pruning_drops_what_is_old(memory: WatchState, path: Path) -> None:

@@ -10,8 +10,13 @@ from tests.support.commits import commit
 from tests.support.controllers import FastClock, Watching, plane_at, watching
 from tests.support.plane import Plane
 
+from octosync.model import Address, Kind, Outcome, Status
+from octosync.plan import ControlPlane
+from octosync.state import Journal, WatchState
+from octosync.watch.memory import Memory
 from octosync.watch.standing import AppState
 
+DONE = {AppState.BLOCKED, AppState.IN_SYNC}
 FORTY = [f"app-{number:02}" for number in range(40)]
 
 
@@ -178,3 +183,54 @@ async def test_an_app_that_cannot_be_read_holds_up_the_removals_of_its_change_al
             plane.break_with()
             await watch.until_in_sync()
             assert targets(plane, *some) == 0
+
+
+async def test_what_is_being_removed_counts_once(tmp_path: Path) -> None:
+    """As many as are allowed go, though they are written at the same time: none is blocked by those that are on their way."""
+    clock = FastClock(30)
+    some = FORTY[:8]
+    commit(tmp_path, full(some))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            plane.break_with({"operation": "apps.delete_target", "action": "delay", "seconds": 0.2, "times": 5})
+            commit(tmp_path, full(some, targets=()))
+            await watch.until(lambda: targets(plane, *some) == 0)
+
+
+async def test_two_commits_at_once_remove_no_more_than_one(tmp_path: Path) -> None:
+    """What an earlier commit is about to remove counts for a later one, before it is done."""
+    clock = FastClock(30)
+    some = FORTY[:16]
+    commit(tmp_path, full(some))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            plane.break_with({"operation": "apps.delete_target", "action": "delay", "seconds": 0.5, "times": None})
+            commit(tmp_path, full(some) | full(some[:8], targets=()))
+            await watch.until(lambda: any(run.ended is None for run in watch.standing.runs))
+            commit(tmp_path, full(some, targets=()))
+            await watch.until(lambda: blocked(watch) and not any(run.ended is None for run in watch.standing.runs))
+            await watch.until(lambda: all(app.state in DONE for app in watch.standing.apps.values()))
+            assert 16 - targets(plane, *some) <= 10
+
+
+def test_what_was_removed_is_counted_once_wherever_it_is_told(tmp_path: Path) -> None:
+    """By the journal, or by what the same change plans, or as under way in another turn: never by two of them."""
+    plane, clock = ControlPlane(url="https://octomil.example/api/v1"), FastClock()
+    one, other, third = (Address.of_target(slug, "ios", f"com.{slug}") for slug in ("a", "b", "c"))
+    with Journal(tmp_path / "state.db") as journal:
+        run = journal.begin_run(control_plane=plane.url, org_id=None, digest="", at=clock.now())
+        for number, address in enumerate((one, other), 1):
+            journal.begin_action(run, number, address=address, verb="delete", operation="x", at=clock.now())
+            outcome = Outcome(address=address, verb="delete", status=Status.DONE)
+            journal.end_action(run, number, outcome, clock.now())
+        memory = Memory(WatchState(journal), plane, clock)
+
+        def count(**more: set[Address]) -> int:
+            return memory.removed_lately((), **more).removals.get(Kind.TARGET, 0)
+
+        assert count() == 2
+        assert count(planned={one}) == 1
+        assert count(under_way={other}) == 2
+        assert count(planned={one}, under_way={other, third}) == 2

@@ -49,9 +49,9 @@ class WatchState(Remembered, Noticed, Asked, Told):
         """Return what runs deleted since a time, each time anew, `apply`'s included; what did not come about isn't in it."""
         return self._done(plane, Verb.DELETE, since)
 
-    def recent_archives(self, plane: ControlPlane, since: datetime) -> int:
-        """Count the apps that runs archived since a time."""
-        return len(self._done(plane, Verb.ARCHIVE, since))
+    def recent_archives(self, plane: ControlPlane, since: datetime) -> Sequence[Address]:
+        """Return the apps that runs archived since a time."""
+        return self._done(plane, Verb.ARCHIVE, since)
 
     def _done(self, plane: ControlPlane, verb: Verb, since: datetime) -> list[Address]:
         with self._reading("what was removed lately") as database:

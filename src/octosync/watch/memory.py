@@ -196,18 +196,24 @@ class Memory:
 
     # -- what guards count
 
-    def removed_lately(self, counted: Collection[str]) -> Tally:
+    def removed_lately(
+        self, counted: Collection[str], *, planned: Collection[Address] = (), under_way: Collection[Address] = ()
+    ) -> Tally:
         """Count what was removed in the last minutes, and what there was where that was.
 
-        The objects that are left of `counted` apps are counted elsewhere already.
+        The objects that are left of `counted` apps are counted elsewhere already, and so are `planned` ones, though they may
+        be gone by now. What is `under_way` is not told of by the journal until it is done.
         """
         since = self.clock.now() - COUNTED_FOR
-        removed = self.state.recent_removals(self.plane, since)
-        removals = Counter(address.kind for address in removed)
-        there = Counter(removals)
-        for slug in {address.app for address in removed} - set(counted):
+        done = (*self.state.recent_removals(self.plane, since), *self.state.recent_archives(self.plane, since))
+        removed = [one for one in done if one not in planned]
+        coming = set(under_way).difference(removed)
+        removals = Counter(one.kind for one in (*removed, *coming))
+        there = Counter(one.kind for one in removed if one not in under_way)
+        for slug in {one.app for one in (*removed, *coming)}.difference(counted):
             there += _objects_of(self._base.get(slug))
-        return Tally(removals=dict(removals), archives=self.state.recent_archives(self.plane, since), there=dict(there))
+        archives = removals.pop(Kind.APP, 0)
+        return Tally(removals=dict(removals), archives=archives, there=dict(there))
 
     # -- what people say
 

@@ -113,6 +113,7 @@ class Turns:
     begun: Callable[[str, frozenset[str], int], None] = lambda *_: None
     canaries: Canaries = field(default_factory=Canaries)
     refusals: Refusals = field(default_factory=Refusals)
+    _removing: dict[str, frozenset[Address]] = field(default_factory=dict)  # by a turn's id, while it writes
 
     async def carry_out(self, work: Work, force: InForce, listed: Reading[dict[str, App]] | None) -> Ended:
         """Carry out one turn. Never raises for what the control plane answers."""
@@ -158,10 +159,12 @@ class Turns:
         if crowded:
             allowed, why = without(allowed, crowded), why or f"a place among {most} canaries in the org (maxCanaries)"
         applied, state = Applied(()), self.refusals.state(apps)
+        self._removing[scope.id] = frozenset(one.address for one in allowed.actions if one.destructive)
         try:
             if allowed.actions:
                 applied = await self._write(scope, replace(turn, plan=allowed, blocked=()), force)
         finally:
+            del self._removing[scope.id]
             self.canaries.settle(allowed, _done(allowed, applied), self.clock.now())
         done = {one.key: one for one in allowed.actions if one.key in _done(allowed, applied)}
         drift = self._remember(scope, plan, done, force)
@@ -208,9 +211,12 @@ class Turns:
 
     def _together_with(self, apps: frozenset[str]) -> Tally:
         change = self.changes.of(apps)
-        if change is None:
-            return self.memory.removed_lately(counted=apps)
-        return change.tally_but(apps) + self.memory.removed_lately(counted=apps | change.apps)
+        together = apps if change is None else apps | change.apps
+        planned, under_way = set[Address](), set[Address]()
+        for address in frozenset[Address]().union(*self._removing.values()):
+            (planned if address.app in together else under_way).add(address)
+        lately = self.memory.removed_lately(together, planned=planned, under_way=under_way)
+        return lately if change is None else change.tally_but(apps) + lately
 
     def _allowed(self, plan: Plan, apps: frozenset[str], force: InForce, now: datetime) -> tuple[Plan, str]:
         """Return what of a plan may be written now, and what the rest waits for."""
