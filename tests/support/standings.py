@@ -114,7 +114,7 @@ def blocked_app(slug: str = "search-old", count: int = 14) -> AppStanding:
         read_at=ago(minutes=9),
         plan=plan,
         blocked=judge(plan, Policy()),
-        source=f"apps/{slug}.yaml",
+        source=f"apps/{slug}.yaml:3",
     )
 
 
@@ -171,7 +171,7 @@ def quiet_app(slug: str) -> AppStanding:
         since=ago(hours=5),
         read_at=ago(minutes=2),
         plan=plan_of(app, live_app(slug, slots={"chat": {}})),
-        source=f"apps/{slug}.yaml",
+        source=f"apps/{slug}.yaml:3",
     )
 
 

@@ -35,11 +35,17 @@ from octosync.report import Planned
 from octosync.watch.standing import AppStanding, AppState, BudgetStanding, DriftStanding, Standing
 
 
-async def text_at(standing: Standing, path: str = "/", **more: object) -> str:
-    """Return what a page says, without its markup."""
+async def page_of(standing: Standing, path: str = "/", **more: object) -> httpx.Response:
+    """Return a page."""
     async with asking(Noting(said=standing), **more) as ask:
         answer = await ask.get(path)
     assert answer.status_code == 200, answer.text
+    return answer
+
+
+async def text_at(standing: Standing, path: str = "/", **more: object) -> str:
+    """Return what a page says, without its markup."""
+    answer = await page_of(standing, path, **more)
     inline = re.sub(r"</?(?:a|code|span|strong|time)\b[^>]*>", "", answer.text)
     words = unescape(re.sub(r"<[^>]*>", " ", inline))
     return re.sub(r"\s+", " ", words)
@@ -61,6 +67,29 @@ async def test_the_first_thing_is_a_sentence_with_the_state(ask: httpx.AsyncClie
     words = re.sub(r"<[^>]*>", "", state[0])
     assert words == "11 apps in sync, 1 blocked, 1 contested, 2 held, 1 failing; last full read 14:01 UTC."
     assert heading_of(html).startswith("1 blocked, 1 contested, 2 held, 1 failing · production")
+
+
+async def test_it_says_which_commit_is_in_force() -> None:
+    """Whether one's commit has arrived is the first thing that one wants to know of it."""
+    loaded = {"files": 14, "loaded_at": NOW - timedelta(minutes=9)}
+    assert "In force: 14 files of commit 3f9d2c1, loaded 13:54 UTC" in await text_at(
+        standing_of(revision="3f9d2c1", **loaded)
+    )
+    assert "In force: 14 files, loaded 13:54 UTC" in await text_at(standing_of(revision="", **loaded))
+    assert "In force" not in await text_at(standing_of(loaded_at=None))
+
+
+async def test_what_drifted_is_named_with_the_line_that_declares_it() -> None:
+    """A file and one line: the object's own, not that of its app."""
+    page = await page_of(standing_of(replace(held_app(), source="apps/demo.yaml:3")))
+    places = re.findall(r'<span class="place">(.*?)</span>', page.text)
+    assert places
+    assert all(re.fullmatch(r"apps/[a-z-]+\.yaml:\d+", one) for one in places), places
+
+
+async def test_the_way_back_stands_beside_the_way_past_a_guard() -> None:
+    """At night nobody is to find the flag that lets it through, and nothing else."""
+    assert "If it isn't meant, revert the commit." in await text_at(standing_of(blocked_app()))
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ def _blocked_cards(apps: Sequence[AppStanding], setting: _Setting) -> Iterator[C
             said=((f"{blocked.message}.",),),
             named=tuple(map(str, addresses[:_ADDRESSES])),
             more=max(0, len(addresses) - _ADDRESSES),
+            hints=("If it isn't meant, revert the commit.",) if blocked.override is not None else (),
             ways=tuple(_ways_past(blocked, setting)),
         )
 
@@ -159,7 +160,7 @@ def _drift_card(app: AppStanding, setting: _Setting) -> Card:
         state=state,
         apps=(app.slug,),
         said=tuple(_drift_lines(app, setting)),
-        file=app.source,
+        file=app.source.rpartition(":")[0],
         rows=drift_rows(app, setting.standing),
         named=() if app.plan is not None else tuple(str(one.address) for one in app.drift[:_NAMED]),
         ways=tuple(_ways_of_drift(app, contested, setting)),
