@@ -137,6 +137,7 @@ async def test_an_approval_is_for_exactly_what_was_blocked_and_once(tmp_path: Pa
             )
             clock.skip(timedelta(minutes=11))
             commit(tmp_path, full(some))
+            await watch.until(lambda: targets(plane, *some) == 12)
             await watch.until_in_sync()
             commit(tmp_path, full(some, targets=()))
             await watch.until(lambda: len(blocked(watch)) == 12)
