@@ -11,6 +11,7 @@ from dataclasses import replace
 from random import Random
 from typing import TypeVar
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.examples import examples
@@ -23,6 +24,8 @@ from octosync.model import App, JsonValue, Section, Slot, State, Target
 from octosync.plan import ActionKey, ArchiveApp, Plan, RegisterTarget, RemoveTarget, make_plan
 
 T = TypeVar("T")
+
+pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
 
 thoroughly = examples(250)
 chances = st.randoms(use_true_random=True)

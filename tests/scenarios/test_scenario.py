@@ -30,6 +30,8 @@ _MAY_HOLD = _MUST_HOLD | {
 }
 _DONE, _PARTIAL, _NOT_COVERED = 0, 5, 6
 
+pytestmark = pytest.mark.no_cover  # end to end and at length: what they run is measured by the tests of its own room
+
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.folder.name for scenario in SCENARIOS])
 def test_scenario(scenario: Scenario, tmp_path: Path) -> None:

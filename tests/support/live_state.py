@@ -48,7 +48,8 @@ def load(plane: Served, live: Live) -> None:
 
 def troubles(plane: Served, live: Live, *, on: bool) -> None:
     """Put in force what goes wrong and where a person is asked, or end it."""
-    ok(plane.local.put("/faults", json={"rules": live.get("faults", []) if on else []}))
+    if "faults" in live:
+        ok(plane.local.put("/faults", json={"rules": live["faults"] if on else []}))
     if "allowed" in live or "require_approval" in live:
         asked = {"require_approval": live.get("require_approval", [])} if on else {}
         ok(plane.local.put("/policy", json={**live.get("allowed", {}), **asked}))
