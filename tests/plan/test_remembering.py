@@ -92,8 +92,6 @@ def check_rest(plan: Plan, done: set[ActionKey], again: Plan) -> None:
     assert [key for key in rest if planned(again)[key] is not rest[key] and key.address.app not in made] == []
 
 
-pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
-
 thoroughly = examples(120)
 dice = st.randoms(use_true_random=True)
 
