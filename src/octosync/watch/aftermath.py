@@ -11,6 +11,7 @@ from octosync.model import Address, Event, Outcome, Status
 from octosync.plan import Verb
 from octosync.watch.board import Board
 from octosync.watch.clock import Clock
+from octosync.watch.ended import Ended, Fate
 from octosync.watch.fullreads import FullReads
 from octosync.watch.gate import Gate, backoff
 from octosync.watch.log import Log
@@ -20,7 +21,6 @@ from octosync.watch.queue import Priority, Queue, Work
 from octosync.watch.refusals import Refusals
 from octosync.watch.standing import AppState, DriftStanding
 from octosync.watch.telling import Telling
-from octosync.watch.turn import Ended, Fate
 
 # Drift is changed back just after its time, so that a clock that runs a little ahead doesn't look in vain.
 _JUST_AFTER = timedelta(seconds=1)

@@ -10,8 +10,8 @@ from typing import Final
 
 from octosync.model import App, Hold, Outcome, State
 from octosync.plan import Plan
+from octosync.watch.ended import Ended, Fate
 from octosync.watch.standing import AppStanding, AppState, DriftStanding, RunStanding
-from octosync.watch.turn import Ended, Fate
 
 _RUNS: Final = 20
 

@@ -13,6 +13,7 @@ from octosync.model import Event
 from octosync.report.words import counted
 from octosync.watch.desired import Declared, Difference
 from octosync.watch.desk import Desk
+from octosync.watch.ended import Ended
 from octosync.watch.files import changes
 from octosync.watch.fingerprint import FileChange
 from octosync.watch.gate import Closed
@@ -22,7 +23,6 @@ from octosync.watch.parts import Hooks, Outfit, assemble
 from octosync.watch.queue import Priority, Work
 from octosync.watch.restarts import Restarts
 from octosync.watch.standing import AppState, Standing
-from octosync.watch.turn import Ended
 
 
 class Controller:

@@ -17,6 +17,7 @@ from octosync.watch.board import Board
 from octosync.watch.changes import Changes
 from octosync.watch.clock import Clock, SystemClock
 from octosync.watch.desired import Declared, Desired
+from octosync.watch.ended import Ended
 from octosync.watch.fullreads import FullReads
 from octosync.watch.gate import Closed, Gate
 from octosync.watch.intent import Intent
@@ -25,11 +26,13 @@ from octosync.watch.looking import Looking
 from octosync.watch.memory import Memory
 from octosync.watch.metrics import Metrics
 from octosync.watch.orgfeed import News, OrgFeed
+from octosync.watch.permitting import Permits
 from octosync.watch.queue import Queue, Work
+from octosync.watch.refusals import Refusals
 from octosync.watch.settings import Settings
 from octosync.watch.telling import Silence, Telling, Tells
 from octosync.watch.ticker import Ticker
-from octosync.watch.turn import Ended, Turns
+from octosync.watch.turn import Turns
 from octosync.watch.workers import Workers
 
 
@@ -133,6 +136,7 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
         await ticker.listen()
 
     looking = Looking(memory=memory, feed=feed, listen=listen)
+    refusals = Refusals()
     turns = Turns(
         remote=remote,
         memory=memory,
@@ -144,6 +148,8 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
         clock=clock,
         stop=stop,
         begun=hooks.begun,
+        refusals=refusals,
+        permits=Permits(memory, changes, refusals, clock),
     )
     full_reads = FullReads(remote=remote, queue=queue, gate=gate, clock=clock, chance=chance, every=settings.resync)
     aftermath = Aftermath(
@@ -152,7 +158,7 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
         feed=feed,
         gate=gate,
         full_reads=full_reads,
-        refusals=turns.refusals,
+        refusals=refusals,
         clock=clock,
         chance=chance,
         log=log,

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, NotifyEvent, Outcome, Status
+from octosync.watch.ended import Ended
 from octosync.watch.notices import Notice
 from octosync.watch.standing import DriftStanding
-from octosync.watch.turn import Ended
 
 # An app that can't be read is tried again by itself; so many times in a row are worth a word.
 _FAILURES_TO_TELL = 3

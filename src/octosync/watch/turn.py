@@ -10,25 +10,20 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from enum import Enum
 
 from octosync.apply import Applied, Record
 from octosync.errors import ExitCode, OctosyncError, RemoteError, Unavailable
 from octosync.manifest.recalling import without as besides
-from octosync.model import Address, App, Observation, Outcome, Reason, State, Status
+from octosync.model import Address, App, Outcome, Reason, State, Status
 from octosync.octomil import Octomil, Reading
 from octosync.plan import (
     Action,
     ActionKey,
-    Blocked,
     Plan,
-    Tally,
     Verb,
-    judge,
 )
-from octosync.plan.blocked import refused_by
 from octosync.plan.freezing import frozen_until
-from octosync.plan.narrowing import unblocked, without
+from octosync.plan.narrowing import without
 from octosync.plan.remembering import remembered
 from octosync.reconcile import Turn, act
 from octosync.state import Journal, new_run_id
@@ -36,61 +31,19 @@ from octosync.watch.canaries import Canaries
 from octosync.watch.changes import Changes
 from octosync.watch.clock import Clock
 from octosync.watch.drift import note_drift
+from octosync.watch.ended import Ended, Fate
 from octosync.watch.gate import Gate
 from octosync.watch.looking import InForce, Looking, Scope
 from octosync.watch.memory import Memory
 from octosync.watch.orgfeed import OrgFeed
+from octosync.watch.permitting import Permits
 from octosync.watch.queue import Priority, Work
 from octosync.watch.refusals import Refusals
-from octosync.watch.settings import Heal
 from octosync.watch.standing import DriftStanding
 
 # After so long a canary that was started is looked at, once, and how many run is counted anew, where others that had just
 # begun may have been counted twice.
 _A_WHILE = timedelta(minutes=1)
-
-
-class Fate(Enum):
-    """What comes after a turn: nothing, another one by itself, or one once something has changed."""
-
-    IN_SYNC = "in_sync"
-    AGAIN = "again"
-    WAITS = "waits"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """What a turn came to; `id` names it, in the log and, where it wrote (`run`), in the journal.
-
-    `left` is the plan without what is done, None where nothing could be read; `errors` are why, by app. `refused` are
-    outcomes that trying again won't mend. `waiting` says what writing waits for, "" for nothing; `look_at` is when the next
-    turn is due by itself. `freed` are apps whose removals waited for these to be read. `replaced` are the objects that
-    somebody had changed and that were written over, with who that was, None where it isn't known.
-    """
-
-    id: str
-    apps: frozenset[str]
-    fate: Fate
-    left: Plan | None = None
-    seen: Observation | None = None
-    drift: tuple[DriftStanding, ...] = ()
-    blocked: tuple[Blocked, ...] = ()
-    errors: Mapping[str, OctosyncError] = field(default_factory=dict)
-    refused: tuple[Outcome, ...] = ()
-    outcomes: tuple[Outcome, ...] = ()
-    replaced: Mapping[Address, str | None] = field(default_factory=dict)
-    run: str = ""
-    waiting: str = ""
-    frozen_until: datetime | None = None
-    look_at: datetime | None = None
-    freed: frozenset[str] = frozenset()
-
-    @property
-    def has_moved(self) -> bool:
-        """Whether all that it is tried again for is that somebody changed an object after it was read."""
-        return any(one.status is Status.STALE for one in self.outcomes) and not any(
-            one.retryable or one.status is Status.NOT_ATTEMPTED for one in self.outcomes
-        )
 
 
 @dataclass(slots=True)
@@ -110,10 +63,10 @@ class Turns:
     looking: Looking
     clock: Clock
     stop: asyncio.Event
+    refusals: Refusals
+    permits: Permits
     begun: Callable[[str, frozenset[str], int], None] = lambda *_: None
     canaries: Canaries = field(default_factory=Canaries)
-    refusals: Refusals = field(default_factory=Refusals)
-    _removing: dict[str, frozenset[Address]] = field(default_factory=dict)  # by a turn's id, while it writes
 
     async def carry_out(self, work: Work, force: InForce, listed: Reading[dict[str, App]] | None) -> Ended:
         """Carry out one turn. Never raises for what the control plane answers."""
@@ -151,20 +104,19 @@ class Turns:
         now = self.clock.now()
         freed = self.changes.looked(apps, plan)
         self.memory.lapse(apps, plan.actions)
-        blocked, let_pass = self._blocked(plan, apps, force)
-        allowed, why = self._allowed(let_pass, apps, force, now)
+        permitted = self.permits.permit(plan, apps, force)
+        allowed, why = permitted.plan, permitted.waits_for
         most = force.deploy.max_canaries
         running = turn.seen.canaries if isinstance(turn.seen.canaries, int) else most
         crowded = self.canaries.take(allowed, running, most, scope.began)
         if crowded:
             allowed, why = without(allowed, crowded), why or f"a place among {most} canaries in the org (maxCanaries)"
         applied, state = Applied(()), self.refusals.state(apps)
-        self._removing[scope.id] = frozenset(one.address for one in allowed.actions if one.destructive)
         try:
-            if allowed.actions:
-                applied = await self._write(scope, replace(turn, plan=allowed, blocked=()), force)
+            with self.permits.writing(scope.id, allowed):
+                if allowed.actions:
+                    applied = await self._write(scope, replace(turn, plan=allowed, blocked=()), force)
         finally:
-            del self._removing[scope.id]
             self.canaries.settle(allowed, _done(allowed, applied), self.clock.now())
         done = {one.key: one for one in allowed.actions if one.key in _done(allowed, applied)}
         drift = self._remember(scope, plan, done, force)
@@ -179,7 +131,7 @@ class Turns:
             left=left,
             seen=turn.seen,
             drift=drift,
-            blocked=blocked,
+            blocked=permitted.blocked,
             refused=refused,
             outcomes=applied.outcomes,
             replaced=_replaced(plan, done.values()),
@@ -191,54 +143,10 @@ class Turns:
                 left,
                 _frozen(apps, force, now) if left.actions else None,
                 now + _A_WHILE if crowded or any(one.verb is Verb.OPTIMIZE for one in done.values()) else None,
+                permitted.again_at,
             ),
             freed=freed,
         )
-
-    def _blocked(self, plan: Plan, apps: frozenset[str], force: InForce) -> tuple[tuple[Blocked, ...], Plan]:
-        """Judge a plan together with what the same change removes elsewhere, and with what was removed lately.
-
-        Return what guards block that nobody approved, and the plan without that.
-        """
-        also = self._together_with(apps) if any(one.destructive for one in plan.actions) else Tally()
-        found = judge(plan, force.policy, also, diverged=False)
-        approved = {one.guard: self.memory.approved(one.guard, refused_by(plan.actions, one)) for one in found}
-        allowed = {guard: {key.address for key in keys} for guard, keys in approved.items()}
-        rest = (replace(one, addresses=_but(one.addresses, allowed[one.guard])) for one in found if one.addresses)
-        nameless = (one for one in found if not one.addresses)
-        blocked = (*(one for one in rest if one.addresses), *nameless)
-        return blocked, unblocked(plan, blocked, approved)
-
-    def _together_with(self, apps: frozenset[str]) -> Tally:
-        change = self.changes.of(apps)
-        together = apps if change is None else apps | change.apps
-        planned, under_way = set[Address](), set[Address]()
-        for address in frozenset[Address]().union(*self._removing.values()):
-            (planned if address.app in together else under_way).add(address)
-        lately = self.memory.removed_lately(together, planned=planned, under_way=under_way)
-        return lately if change is None else change.tally_but(apps) + lately
-
-    def _allowed(self, plan: Plan, apps: frozenset[str], force: InForce, now: datetime) -> tuple[Plan, str]:
-        """Return what of a plan may be written now, and what the rest waits for."""
-        if not plan.actions:
-            return plan, ""
-        if force.heal is Heal.NONE:
-            return without(plan, _keys(plan)), "this controller only plans (--heal none)"
-        if (suspended := self.memory.suspended) is not None:
-            reason = f": {suspended.reason}" if suspended.reason else ""
-            return without(plan, _keys(plan)), f"everything is suspended{reason}"
-        frozen = {slug for slug in apps if frozen_until(force.configuration.freeze, slug, now) is not None}
-        why = ""
-        if frozen:
-            plan, why = without(plan, _keys(plan, lambda one: one.address.app in frozen)), "a freeze window"
-        unconfirmed = _keys(plan, lambda one: one.destructive and one.address in force.vanishing)
-        if unconfirmed:
-            plan, why = without(plan, unconfirmed), why or "a second look that its manifest is gone for good"
-        removals = _keys(plan, lambda one: one.destructive)
-        if removals and not self.changes.is_read(apps):
-            plan, why = without(plan, removals), why or "the other apps of its change to be read"
-        refused = self.refusals.standing(apps, plan)
-        return without(plan, _keys(plan, lambda one: one.substance in refused)), why
 
     async def _write(self, scope: Scope, turn: Turn, force: InForce) -> Applied:
         began: dict[ActionKey, datetime] = {}
@@ -323,14 +231,6 @@ def _wrong_org(named: str | None, remembered: str | None) -> RemoteError:
         f"the control plane answers for org {named}, and what is remembered is that of {remembered}",
         hints=("Use a key of that org, or give this org a state file of its own: --state FILE.",),
     )
-
-
-def _but(addresses: Iterable[Address], these: Collection[Address]) -> tuple[Address, ...]:
-    return tuple(one for one in addresses if one not in these)
-
-
-def _keys(plan: Plan, which: Callable[[Action], bool] = lambda _: True) -> frozenset[ActionKey]:
-    return frozenset(one.key for one in plan.actions if which(one))
 
 
 def _done(plan: Plan, applied: Applied) -> frozenset[ActionKey]:

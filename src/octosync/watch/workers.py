@@ -9,10 +9,10 @@ from typing import Final
 
 from octosync.errors import OctosyncError
 from octosync.watch.clock import Clock
+from octosync.watch.ended import Ended, Fate
 from octosync.watch.gate import Gate
 from octosync.watch.log import Log, about
 from octosync.watch.queue import Priority, Queue, Work
-from octosync.watch.turn import Ended, Fate
 from octosync.watch.waiting import wait_for
 
 # Enough to use a window of 100 requests a minute; those for changes are more than changes that come at once.

@@ -1,0 +1,56 @@
+"""How a turn ends: what came of it, and what comes after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from octosync.errors import OctosyncError
+from octosync.model import Address, Observation, Outcome, Status
+from octosync.plan import Blocked, Plan
+from octosync.watch.standing import DriftStanding
+
+
+class Fate(Enum):
+    """What comes after a turn: nothing, another one by itself, or one once something has changed."""
+
+    IN_SYNC = "in_sync"
+    AGAIN = "again"
+    WAITS = "waits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What a turn came to; `id` names it, in the log and, where it wrote (`run`), in the journal.
+
+    `left` is the plan without what is done, None where nothing could be read; `errors` are why, by app. `refused` are
+    outcomes that trying again won't mend. `waiting` says what writing waits for, "" for nothing; `look_at` is when the next
+    turn is due by itself. `freed` are apps whose removals waited for these to be read. `replaced` are the objects that
+    somebody had changed and that were written over, with who that was, None where it isn't known.
+    """
+
+    id: str
+    apps: frozenset[str]
+    fate: Fate
+    left: Plan | None = None
+    seen: Observation | None = None
+    drift: tuple[DriftStanding, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
+    errors: Mapping[str, OctosyncError] = field(default_factory=dict)
+    refused: tuple[Outcome, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    replaced: Mapping[Address, str | None] = field(default_factory=dict)
+    run: str = ""
+    waiting: str = ""
+    frozen_until: datetime | None = None
+    look_at: datetime | None = None
+    freed: frozenset[str] = frozenset()
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether all that it is tried again for is that somebody changed an object after it was read."""
+        return any(one.status is Status.STALE for one in self.outcomes) and not any(
+            one.retryable or one.status is Status.NOT_ATTEMPTED for one in self.outcomes
+        )
