@@ -10,18 +10,16 @@ from typing import Any
 
 from octosync.errors import ConfigError, OctosyncError
 from octosync.model import Event
-from octosync.report.words import counted
-from octosync.watch.desired import Declared, Difference
 from octosync.watch.desk import Desk
 from octosync.watch.ended import Ended
 from octosync.watch.files import changes
 from octosync.watch.fingerprint import FileChange
 from octosync.watch.gate import Closed
+from octosync.watch.loads import Loads
 from octosync.watch.metrics import Metrics
 from octosync.watch.orgfeed import News
 from octosync.watch.parts import Hooks, Outfit, assemble
 from octosync.watch.queue import Priority, Work
-from octosync.watch.restarts import Restarts
 from octosync.watch.standing import AppState, Standing
 
 
@@ -50,15 +48,12 @@ class Controller:
             can_post=outfit.can_post,
         )
         self._is_feed_off = False
-        self._loaded = asyncio.Event()
-        self._restarts = Restarts()
-        self._problems: tuple[OctosyncError | None, tuple[str, ...]] | None = None
-        self._one_load_at_a_time = asyncio.Lock()
+        self._loads = Loads(self._parts, interval=outfit.settings.interval, stir=self._stir, spawn=self._spawn)
         self._side_tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Run until `stop` is set; then nothing new is begun, and what is being written finishes."""
-        await self._load()
+        await self._loads.load()
         parts = self._parts
         tasks = [
             asyncio.ensure_future(part)
@@ -82,14 +77,14 @@ class Controller:
     def reload(self) -> None:
         """Load the manifests and the key again, and read every app again: what SIGHUP means."""
         self._read_token()
-        self._spawn(self._load())
+        self._spawn(self._loads.load())
         self._parts.full_reads.want()
         self._parts.probe_now()
 
     # -- triggers
 
     async def _read_all(self) -> None:
-        await self._loaded.wait()
+        await self._loads.loaded.wait()
         parts = self._parts
 
         async def begin() -> None:
@@ -132,7 +127,7 @@ class Controller:
                 if FileChange.TOKEN in kinds:
                     self._read_token()
                 if FileChange.MANIFESTS in kinds:
-                    await self._load()
+                    await self._loads.load()
 
     def _heard(self, news: News) -> None:
         parts = self._parts
@@ -202,98 +197,7 @@ class Controller:
         parts.queue.add(slug, Priority.CHANGED)
         parts.board.pending(slug, parts.clock.now())
 
-    # -- what is declared
-
-    async def _load(self) -> None:
-        parts = self._parts
-        async with self._one_load_at_a_time:
-            difference = await parts.desired.load()
-            declared = difference.declared
-            if declared.fails:
-                problems = (declared.error, declared.problems)
-                if problems == self._problems:
-                    return
-                self._problems = problems
-                message = declared.error.message if declared.error is not None else "the manifests have errors"
-                parts.log.error("manifests_invalid", message=message, errors=declared.problems)
-                problem = OctosyncError("manifests-invalid", message, hints=declared.problems[:5])
-                parts.telling.failed(parts.clock.now(), declared.error or problem)
-                return
-            self._problems = None
-            self._tell_of_restart(declared)
-            parts.telling.mended()
-            is_first = not self._loaded.is_set()
-            if is_first:
-                parts.intent.begin(declared)
-                self._tell_of_memory()
-            self._take_up(difference, is_first=is_first)
-            self._loaded.set()
-            apps, files = len(parts.intent.in_force.tree.apps), declared.manifests.files
-            parts.log.info(
-                "manifests_loaded",
-                message=f"{counted(apps, 'app')} declared in {counted(files, 'file')}",
-                revision=declared.revision or None,
-                digest=declared.manifests.digest,
-                changed=None if is_first else len(difference.changed),
-            )
-
-    def _tell_of_restart(self, declared: Declared) -> None:
-        needing = self._restarts.news(declared)
-        if needing:
-            self._parts.log.warning(
-                "restart_needed",
-                message=f"octosync.yaml has other settings than at the start, which need a restart: {', '.join(needing)}",
-            )
-
-    def _tell_of_memory(self) -> None:
-        """Say at the start that nothing is remembered: then some things are other than they were before the state was lost."""
-        memory = self._parts.memory
-        if not memory.apps and not memory.is_whole:
-            self._parts.log.warning(
-                "nothing_remembered",
-                message="nothing is remembered of this control plane: nothing counts as removed from the manifests, and "
-                "what differs is held only where the activity feed shows that somebody has just changed it",
-            )
-
-    def _take_up(self, difference: Difference, *, is_first: bool) -> None:
-        parts = self._parts
-        taken = parts.intent.take_up(difference)
-        if taken.narrowed:
-            parts.log.warning(
-                "scope_narrowed",
-                message="other manifests are watched than before: what stands in those that are not any more is left as it is",
-            )
-        if parts.intent.in_force.vanishing:
-            self._spawn(self._look_again())
-        parts.queue.drop(taken.gone)
-        parts.full_reads.read(taken.gone)
-        parts.telling.gone(taken.gone)
-        freed = parts.changes.leave(taken.gone)
-        parts.looking.looks.forget(taken.gone)
-        parts.board.declare(parts.intent.in_force.tree, parts.intent.left, parts.intent.orphans)
-        if is_first:
-            # What was declared while nobody watched is one change: its removals wait until all of it was read.
-            meanwhile = parts.intent.changed_meanwhile
-            parts.changes.begin(meanwhile)
-            for slug in sorted(meanwhile):
-                parts.memory.forget_heals(slug)
-            return
-        if taken.changed:
-            parts.changes.begin(taken.changed)
-        for slug in sorted(taken.changed):
-            parts.memory.forget_heals(slug)
-            parts.start_over(slug)
-        for slug in sorted(taken.changed | taken.confirmed | freed):
-            self._stir(slug)
-        if difference.reconfigured:
-            waiting = (AppState.BLOCKED, AppState.WAITING, AppState.HELD, AppState.DRIFTED)
-            for one in tuple(parts.board.in_state(*waiting)):
-                self._stir(one.slug)
-
-    async def _look_again(self) -> None:
-        """See whether what has vanished is still gone after an interval."""
-        await self._parts.clock.sleep(self._outfit.settings.interval.total_seconds() + 1)
-        await self._load()
+    # -- the key, and turns
 
     def _read_token(self) -> None:
         if self._outfit.read_token is None:
@@ -313,8 +217,6 @@ class Controller:
             parts.turns.refusals.heard_of(one.slug)
             self._stir(one.slug)
         parts.probe_now()
-
-    # -- turns
 
     async def _carry_out(self, work: Work) -> Ended:
         parts = self._parts

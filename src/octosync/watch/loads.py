@@ -1,0 +1,128 @@
+"""Loads: the manifests as they are now are put into force, and whatever has to look at its app again does so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+from octosync.errors import OctosyncError
+from octosync.report.words import counted
+from octosync.watch.desired import Declared, Difference
+from octosync.watch.parts import Parts
+from octosync.watch.restarts import Restarts
+from octosync.watch.standing import AppState
+
+
+class Loads:
+    """`loaded` is set once a load was good. `stir` has an app have a turn soon, `spawn` something go on beside the loop."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        interval: timedelta,
+        stir: Callable[[str], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._parts = parts
+        self._interval = interval
+        self._stir = stir
+        self._spawn = spawn
+        self._restarts = Restarts()
+        self._problems: tuple[OctosyncError | None, tuple[str, ...]] | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self.loaded = asyncio.Event()
+
+    async def load(self) -> None:
+        """Load what is there now, and take it up where it can be; say what is wrong with it where it can't."""
+        parts = self._parts
+        async with self._one_at_a_time:
+            difference = await parts.desired.load()
+            declared = difference.declared
+            if declared.fails:
+                problems = (declared.error, declared.problems)
+                if problems == self._problems:
+                    return
+                self._problems = problems
+                message = declared.error.message if declared.error is not None else "the manifests have errors"
+                parts.log.error("manifests_invalid", message=message, errors=declared.problems)
+                problem = OctosyncError("manifests-invalid", message, hints=declared.problems[:5])
+                parts.telling.failed(parts.clock.now(), declared.error or problem)
+                return
+            self._problems = None
+            self._tell_of_restart(declared)
+            parts.telling.mended()
+            is_first = not self.loaded.is_set()
+            if is_first:
+                parts.intent.begin(declared)
+                self._tell_of_memory()
+            self._take_up(difference, is_first=is_first)
+            self.loaded.set()
+            apps, files = len(parts.intent.in_force.tree.apps), declared.manifests.files
+            parts.log.info(
+                "manifests_loaded",
+                message=f"{counted(apps, 'app')} declared in {counted(files, 'file')}",
+                revision=declared.revision or None,
+                digest=declared.manifests.digest,
+                changed=None if is_first else len(difference.changed),
+            )
+
+    def _tell_of_restart(self, declared: Declared) -> None:
+        needing = self._restarts.news(declared)
+        if needing:
+            self._parts.log.warning(
+                "restart_needed",
+                message=f"octosync.yaml has other settings than at the start, which need a restart: {', '.join(needing)}",
+            )
+
+    def _tell_of_memory(self) -> None:
+        """Say at the start that nothing is remembered: then some things are other than they were before the state was lost."""
+        memory = self._parts.memory
+        if not memory.apps and not memory.is_whole:
+            self._parts.log.warning(
+                "nothing_remembered",
+                message="nothing is remembered of this control plane: nothing counts as removed from the manifests, and "
+                "what differs is held only where the activity feed shows that somebody has just changed it",
+            )
+
+    def _take_up(self, difference: Difference, *, is_first: bool) -> None:
+        parts = self._parts
+        taken = parts.intent.take_up(difference)
+        if taken.narrowed:
+            parts.log.warning(
+                "scope_narrowed",
+                message="other manifests are watched than before: what stands in those that are not any more is left as it is",
+            )
+        if parts.intent.in_force.vanishing:
+            self._spawn(self._look_again())
+        parts.queue.drop(taken.gone)
+        parts.full_reads.read(taken.gone)
+        parts.telling.gone(taken.gone)
+        freed = parts.changes.leave(taken.gone)
+        parts.looking.looks.forget(taken.gone)
+        parts.board.declare(parts.intent.in_force.tree, parts.intent.left, parts.intent.orphans)
+        if is_first:
+            # What was declared while nobody watched is one change: its removals wait until all of it was read.
+            meanwhile = parts.intent.changed_meanwhile
+            parts.changes.begin(meanwhile)
+            for slug in sorted(meanwhile):
+                parts.memory.forget_heals(slug)
+            return
+        if taken.changed:
+            parts.changes.begin(taken.changed)
+        for slug in sorted(taken.changed):
+            parts.memory.forget_heals(slug)
+            parts.start_over(slug)
+        for slug in sorted(taken.changed | taken.confirmed | freed):
+            self._stir(slug)
+        if difference.reconfigured:
+            waiting = (AppState.BLOCKED, AppState.WAITING, AppState.HELD, AppState.DRIFTED)
+            for one in tuple(parts.board.in_state(*waiting)):
+                self._stir(one.slug)
+
+    async def _look_again(self) -> None:
+        """See whether what has vanished is still gone after an interval."""
+        await self._parts.clock.sleep(self._interval.total_seconds() + 1)
+        await self.load()
