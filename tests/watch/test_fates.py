@@ -149,7 +149,7 @@ async def test_a_target_that_a_declared_app_holds_is_had_once_it_is_free(tmp_pat
 
 
 async def test_a_key_that_may_only_read_does_not_hammer(tmp_path: Path) -> None:
-    """Every write is refused: all wait, for longer and longer; a key that may write is taken up, nothing is given up on."""
+    """Every write is refused: all wait, for longer and longer, said once; a key that may write is taken up at once."""
     clock = FastClock(300)
     apps = {f"app-{number}": {"slots": {"chat": "local_first"}} for number in range(6)}
     commit(tmp_path, apps)
@@ -161,6 +161,10 @@ async def test_a_key_that_may_only_read_does_not_hammer(tmp_path: Path) -> None:
             await watch.until(lambda: watch.standing.credential)
             await passes(watch, timedelta(minutes=15))
             assert len(writes_in(watch.requests())) - 6 - 6 < 60
+            # Probes only read, and are answered: that must not look as if all were well.
+            assert "this key may only read" in watch.standing.credential
+            assert not watch.standing.ready
+            assert len(watch.logged("everything_waits")) == 1
             assert not any(app.state is AppState.REFUSED for app in watch.standing.apps.values())
             plane.break_with()
             watch.controller.reload()

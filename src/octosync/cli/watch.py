@@ -113,6 +113,7 @@ def command(**flags: Any) -> ExitCode:  # noqa: ANN401 — the options' values, 
     how everything stands. State-changing POSTs need the token in OCTOSYNC_ADMIN_TOKEN. SIGHUP reads everything again; the
     first SIGTERM or SIGINT finishes what is being written, the second ends at once.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again, it must not end the process
     asked = _Asked.of(flags)
     if asked.log_format is LogFormat.TEXT:
         return _watch(asked)

@@ -96,8 +96,9 @@ class RecordedRuns:
         except (OSError, sqlite3.Error, ValueError) as error:
             raise self._unusable(str(error)) from error
 
-    def _unusable(self, why: str) -> OctosyncError:
-        return OctosyncError("journal-unusable", f"{self.path}: the journal can't be used: {why}", hints=(self.hint,))
+    def _unusable(self, why: str, hint: str = "") -> OctosyncError:
+        message = f"{self.path}: the journal can't be used: {why}"
+        return OctosyncError("journal-unusable", message, hints=(hint or self.hint,))
 
 
 def _run(row: Sequence[Any]) -> JournalledRun:

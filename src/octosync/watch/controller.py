@@ -186,6 +186,8 @@ class Controller:
         self._parts.telling.failed(self._parts.clock.now(), error)
 
     def _opened(self) -> None:
+        if self._parts.gate.may_not_write is not None:
+            return  # that it can be read is no news
         self._parts.telling.mended()
         self._parts.log.info("control_plane_back", message="the control plane can be asked again")
 
@@ -213,6 +215,7 @@ class Controller:
             parts.log.error("token_unusable", message=problem.message, reference=problem.reference)
             return
         parts.log.info("token_read", message=f"the API key was read again from {source}")
+        parts.gate.may_not_write = None
         for one in tuple(parts.board.in_state(AppState.REFUSED)):  # this key may be allowed more
             parts.turns.refusals.heard_of(one.slug)
             self._stir(one.slug)

@@ -102,6 +102,8 @@ class Desk:
         why = parts.gate.why
         problem = parts.gate.error.message if parts.gate.error is not None else ""
         is_refused = why in {Closed.CREDENTIAL, Closed.WRONG_ORG}
+        if not is_refused and (error := parts.gate.may_not_write) is not None:
+            is_refused, problem = True, error.message
         holds = parts.memory.holds()
         return Standing(
             now=parts.clock.now(),

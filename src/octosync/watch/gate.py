@@ -47,6 +47,7 @@ class Gate:
         self.why: Closed | None = None
         self.error: OctosyncError | None = None
         self.since: datetime | None = None
+        self.may_not_write: OctosyncError | None = None
 
     @property
     def is_open(self) -> bool:
@@ -57,11 +58,16 @@ class Gate:
         """Wait until requests may be sent."""
         await self._open.wait()
 
-    def met(self, error: OctosyncError, by: str = "") -> bool:
+    def met(self, error: OctosyncError, by: str = "", *, writing: bool = False) -> bool:
         """Take note of an error that requests of an app, or of none, met.
 
-        Say whether it concerns everything, so that no app is to blame.
+        Say whether it concerns everything, so that no app is to blame. A key that may only read is answered at every probe:
+        that it may not write stays known until it has written.
         """
+        if writing and isinstance(error, Forbidden):
+            is_known, self.may_not_write = self.may_not_write is not None, error
+            self._close(Closed.CREDENTIAL, error, is_known=is_known)
+            return True
         if isinstance(error, CredentialRefused | Forbidden):
             self._close(Closed.CREDENTIAL, error)
             return True
@@ -82,6 +88,8 @@ class Gate:
     def worked(self, *, wrote: bool = False) -> None:
         """Take note that a request was answered as it should be; with `wrote`, that the key may write, too."""
         self._begin_anew()
+        if wrote:
+            self.may_not_write = None
         if self.is_open and (wrote or self._latest is Closed.OUTAGE):
             self._closings = 0
 
@@ -106,10 +114,10 @@ class Gate:
         """Have the next probe at once: something has changed, such as the key."""
         self._probe_at = self._clock.monotonic()
 
-    def _close(self, why: Closed, error: OctosyncError) -> None:
+    def _close(self, why: Closed, error: OctosyncError, *, is_known: bool = False) -> None:
         if not self.is_open and self.why is not Closed.OUTAGE:
             return
-        is_news = self.why is not why
+        is_news = self.why is not why and not is_known
         self._latest = why
         if self.is_open:
             self.since = self._clock.now()

@@ -177,7 +177,7 @@ class Turns:
                 self.feed.wrote(action.address, began[action.key], self.clock.now())
                 self.looking.looks.wrote(action.address, began[action.key])
         if applied.stopped_by is not None:
-            self.gate.met(applied.stopped_by, min(scope.apps))
+            self.gate.met(applied.stopped_by, min(scope.apps), writing=True)
         else:
             self.gate.worked(wrote=applied.wrote)
         all_done = all(one.status is Status.DONE for one in applied.outcomes)
