@@ -40,6 +40,7 @@ class Fleet:
         self._folder = folder
         self.apps = {slug: Declared(slug) for slug in (f"app-{number:03}" for number in range(count))}
         self.writes: Counter[Object] = Counter()
+        self.spared: Counter[Object] = Counter()  # of these, as many as need not be: a later commit came before
         folder.mkdir()
         for app in self.apps.values():
             (folder / f"{app.slug}.json").write_text(app.text(), encoding="utf-8")
@@ -67,6 +68,11 @@ class Fleet:
         slots["chat"] = next(one for one in POLICIES if one not in {slots["chat"], avoiding})
         self.writes[slug, "slot", "chat"] += 1
         self._write(slug)
+
+    def overtake(self, slug: str) -> None:
+        """Declare another policy for an app's chat, perhaps before the one declared before was ever applied."""
+        self.retune(slug)
+        self.spared[slug, "slot", "chat"] += 1
 
     def remove(self, slug: str) -> None:
         """Take an app out of the manifests."""

@@ -87,6 +87,7 @@ class Story:
         # What takes long stops long before the end, so that everything can come to rest.
         acts: tuple[tuple[Callable[[], Awaitable[None]], float, float, float], ...] = (
             (self._commit, 60, 240, 0),
+            (self._hurry, 5 * _MINUTE, 15 * _MINUTE, 5 * _MINUTE),
             (self._change_by_hand, 200, 400, self.hold),
             (self._outage, 25 * _MINUTE, 40 * _MINUTE, self.hold),
             (self._new_key, 20 * _MINUTE, 40 * _MINUTE, self.hold),
@@ -114,6 +115,14 @@ class Story:
         for slug in await self._apps(10 if self.chance.random() < 0.1 else self.chance.randint(1, 3)):
             self.counts["commits"] += 1
             self.fleet.commit(slug, self.counts["commits"])
+
+    async def _hurry(self) -> None:
+        """Commit to one app again and again, at once or while the commit before is being applied; half of it may cancel out."""
+        for slug in await self._apps(1, 5 * _MINUTE):
+            for _ in range(self.chance.randint(2, 5)):
+                self.counts["commits in a hurry"] += 1
+                self.fleet.overtake(slug)
+                await self.clock.sleep(self.chance.choice([0.1, 5, 20, 60]))
 
     async def _change_by_hand(self) -> None:
         async with self._calm:
