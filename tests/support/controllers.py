@@ -127,6 +127,7 @@ class Watching:
     remote: Octomil
     log: io.StringIO
     told: Overheard
+    journal: Journal
     task: asyncio.Task[None]
 
     @property
@@ -217,7 +218,7 @@ async def watching(
         async with remote:
             task = asyncio.ensure_future(controller.run())
             try:
-                yield Watching(controller, plane, apps, clock, remote, log, told, task)
+                yield Watching(controller, plane, apps, clock, remote, log, told, journal, task)
             finally:
                 controller.stop.set()
                 await asyncio.wait_for(task, PATIENCE)

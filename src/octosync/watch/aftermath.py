@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
+from octosync.errors import OctosyncError
 from octosync.model import Address, Event, Outcome, Status
 from octosync.plan import Verb
 from octosync.watch.board import Board
@@ -66,6 +67,26 @@ class Aftermath:
     def forgive(self, slug: str) -> None:
         """Count an app's failures anew."""
         self._failures.pop(slug, None)
+
+    def kept_from(self, apps: Collection[str], error: OctosyncError, failures: int) -> float:
+        """Say that a commit to apps can't be noted, after so many failures; return in how many seconds to try again."""
+        pause = backoff(failures, self._chance)
+        now = self._clock.now()
+        next_try = now + timedelta(seconds=pause)
+        problem = Ended(id="", apps=frozenset(apps), fate=Fate.AGAIN, errors=dict.fromkeys(apps, error))
+        self._board.ended(problem, now, next_try)
+        self.not_noted(error, next_try)
+        return pause
+
+    def not_noted(self, error: OctosyncError, next_try: datetime | None = None) -> None:
+        """Say that something can't be noted in the state file, which is no reason to stop."""
+        self._log.error(
+            "state_unusable",
+            message=error.message,
+            reference=error.reference,
+            hints=list(error.hints),
+            next_try=None if next_try is None else next_try.isoformat(timespec="seconds"),
+        )
 
     def of(self, work: Work, ended: Ended, seconds: float) -> None:
         """Draw the consequences of one turn."""

@@ -54,6 +54,7 @@ class Controller:
     async def run(self) -> None:
         """Run until `stop` is set; then nothing new is begun, and what is being written finishes."""
         await self._loads.load()
+        self._loads.may_wait = True
         parts = self._parts
         tasks = [
             asyncio.ensure_future(part)
@@ -106,9 +107,12 @@ class Controller:
                     seconds=_seconds(reads.took),
                     resync=_seconds(reads.every),
                 )
-            if not any(parts.board.in_state(AppState.UNREAD, AppState.FAILING)):
-                parts.memory.now_whole()
-            parts.memory.prune()
+            try:
+                if not any(parts.board.in_state(AppState.UNREAD, AppState.FAILING)):
+                    parts.memory.now_whole()
+                parts.memory.prune()
+            except OctosyncError as error:  # the next full read notes it, too
+                parts.aftermath.not_noted(error)
 
         await parts.full_reads.run(lambda: parts.intent.slugs, begin, ended)
 

@@ -57,7 +57,25 @@ class Intent:
         self._narrowed = 0
         self.in_force = InForce(heal=settings.heal, apply_again=apply_again)
 
-    def begin(self, declared: Declared) -> None:
+    def note(self, difference: Difference, *, is_first: bool) -> None:
+        """Write down what a good load changes of what is remembered, before it is taken up. May be done again where it raises.
+
+        Raises `OctosyncError` (`journal-unusable`) where the state file can't be used.
+        """
+        declared, changed = difference.declared, difference.changed
+        if is_first:
+            self._begin(declared)
+            changed = changed_apps(declared.manifests.state, Base(state=State(self._memory.apps)))
+        else:
+            self._look_in(declared)
+        for slug in sorted(changed):
+            self._memory.forget_heals(slug)
+
+    def _look_in(self, declared: Declared) -> None:
+        manifests = declared.manifests
+        self._memory.look_in(manifests.state, manifests.others, Scope.of(declared, self._settings))
+
+    def _begin(self, declared: Declared) -> None:
         """Begin with the first good load: remember, and have what left the manifests meanwhile be gone since now."""
         self._memory.sensitivity = declared.configuration.sensitivity
         manifests = declared.manifests
@@ -68,10 +86,9 @@ class Intent:
             self._gone_at_start = dict.fromkeys(known - _declared(declared), now)
 
     def take_up(self, difference: Difference) -> TakenUp:
-        """Put a good load into force."""
+        """Put a good load into force that is noted."""
         declared, before = difference.declared, self.in_force
         configuration, settings, manifests = declared.configuration, self._settings, declared.manifests
-        self._memory.look_in(manifests.state, manifests.others, Scope.of(declared, settings))
         narrowed, self._narrowed = self._memory.narrowed - self._narrowed, self._memory.narrowed
         self.in_force = replace(
             before,

@@ -16,7 +16,10 @@ from octosync.watch.standing import AppState
 
 
 class Loads:
-    """`loaded` is set once a load was good. `stir` has an app have a turn soon, `spawn` something go on beside the loop."""
+    """`loaded` is set once a load was good. `stir` has an app have a turn soon, `spawn` something go on beside the loop.
+
+    `may_wait`: a load that can't be noted waits until it can, instead of raising, as at the start.
+    """
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Loads:
         self._problems: tuple[OctosyncError | None, tuple[str, ...]] | None = None
         self._one_at_a_time = asyncio.Lock()
         self.loaded = asyncio.Event()
+        self.may_wait = False
 
     async def load(self) -> None:
         """Load what is there now, and take it up where it can be; say what is wrong with it where it can't."""
@@ -55,8 +59,8 @@ class Loads:
             self._tell_of_restart(declared)
             parts.telling.mended()
             is_first = not self.loaded.is_set()
+            await self._note(difference, is_first=is_first)
             if is_first:
-                parts.intent.begin(declared)
                 self._tell_of_memory()
             self._take_up(difference, is_first=is_first)
             self.loaded.set()
@@ -76,6 +80,24 @@ class Loads:
                 "restart_needed",
                 message=f"octosync.yaml has other settings than at the start, which need a restart: {', '.join(needing)}",
             )
+
+    async def _note(self, difference: Difference, *, is_first: bool) -> None:
+        """Write down what a load changes of what is remembered: nothing is in force before.
+
+        Once the controller runs, a state file that can't be written is waited for, as it is by apps that are to be written.
+        """
+        parts, failures = self._parts, 0
+        while True:
+            try:
+                parts.intent.note(difference, is_first=is_first)
+            except OctosyncError as error:
+                if not self.may_wait:
+                    raise
+                failures += 1
+                pause = parts.aftermath.kept_from(difference.changed, error, failures)
+                await parts.clock.sleep(pause)
+            else:
+                return
 
     def _tell_of_memory(self) -> None:
         """Say at the start that nothing is remembered: then some things are other than they were before the state was lost."""
@@ -105,15 +127,11 @@ class Loads:
         parts.board.declare(parts.intent.in_force.tree, parts.intent.left, parts.intent.orphans)
         if is_first:
             # What was declared while nobody watched is one change: its removals wait until all of it was read.
-            meanwhile = parts.intent.changed_meanwhile
-            parts.changes.begin(meanwhile)
-            for slug in sorted(meanwhile):
-                parts.memory.forget_heals(slug)
+            parts.changes.begin(parts.intent.changed_meanwhile)
             return
         if taken.changed:
             parts.changes.begin(taken.changed)
         for slug in sorted(taken.changed):
-            parts.memory.forget_heals(slug)
             parts.start_over(slug)
         for slug in sorted(taken.changed | taken.confirmed | freed):
             self._stir(slug)

@@ -1,0 +1,85 @@
+"""The state file can't be written for a while, as on a full disk: nothing ends for that, and it is made up for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from tests.support.controllers import FastClock, Watching, manifest, plane_at, watching
+from tests.support.plane import Plane
+
+from octosync.watch.standing import AppState
+
+FOREIGN = {"serving_policy": "cloud_only", "bindings": []}
+
+
+@contextmanager
+def unwritable(watch: Watching) -> Iterator[None]:
+    """Have SQLite refuse every write until the block ends."""
+    watch.journal.database.execute("pragma query_only = on")
+    try:
+        yield
+    finally:
+        watch.journal.database.execute("pragma query_only = off")
+
+
+def mode_of(plane: Plane, slug: str = "demo") -> str:
+    (slot,) = plane.send("GET", f"/apps/{slug}/slots")["slots"]
+    return str(slot["serving_policy"]["routing_mode"])
+
+
+async def test_a_commit_that_cannot_be_noted_waits_for_the_state_file(tmp_path: Path) -> None:
+    """Of an app that was healed before, too: it is shown as failing, writes nothing, and is applied once it can be noted."""
+    clock = FastClock(20)
+    (tmp_path / "apps").mkdir()
+    file = tmp_path / "apps/demo.json"
+    file.write_text(manifest(slots={"chat": "local_first"}))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock, drift_hold=timedelta()) as watch:
+            await watch.until_in_sync()
+            declared = mode_of(plane)
+            plane.send("PUT", "/apps/demo/slots/chat", FOREIGN)
+            await watch.until(lambda: mode_of(plane) == declared)
+            await watch.until_in_sync()
+            with unwritable(watch):
+                file.write_text(manifest(slots={"chat": "private"}))
+                await watch.until(lambda: watch.app().state is AppState.FAILING)
+                assert watch.app().reference == "journal-unusable"
+                assert mode_of(plane) == declared
+            await watch.until(lambda: mode_of(plane) == "local_only")
+            await watch.until_in_sync()
+
+
+async def test_a_first_good_load_that_cannot_be_noted_waits_for_the_state_file(tmp_path: Path) -> None:
+    """Where the manifests were no good at the start, the first that are may come while the disk is full."""
+    clock = FastClock(20)
+    (tmp_path / "apps").mkdir()
+    file = tmp_path / "apps/demo.json"
+    file.write_text("{")
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until(lambda: watch.logged("manifests_invalid"))
+            with unwritable(watch):
+                file.write_text(manifest(slots={"chat": "private"}))
+                await watch.until(lambda: watch.logged("state_unusable"))
+                assert not watch.standing.apps
+            await watch.until_in_sync()
+            assert mode_of(plane) == "local_only"
+
+
+async def test_a_full_read_that_cannot_be_noted_is_no_end(tmp_path: Path) -> None:
+    """It is said, and the next one notes what this one could not."""
+    clock = FastClock(100)
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apps/demo.json").write_text(manifest(slots={"chat": "local_first"}))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock, resync=timedelta(minutes=1)) as watch:
+            await watch.until_in_sync()
+            with unwritable(watch):
+                clock.skip(timedelta(days=2))
+                await watch.until(lambda: watch.logged("state_unusable"))
+            before = len(watch.logged("full_read"))
+            await watch.until(lambda: len(watch.logged("full_read")) > before + 1)
+            assert watch.app().state is AppState.IN_SYNC
