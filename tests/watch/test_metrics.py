@@ -27,6 +27,7 @@ SPECIFIED = {
     "octosync_api_request_duration_seconds": (),
     "octosync_api_throttled_seconds_total": (),
     "octosync_api_budget_remaining": (),
+    "octosync_api_budget_limit": (),
     "octosync_queue_depth": ("priority",),
     "octosync_queue_wait_seconds": (),
     "octosync_last_success_timestamp_seconds": (),
@@ -173,6 +174,7 @@ def test_gauges_say_how_it_stands_at_the_scrape() -> None:
     # One app that a guard refuses two things in is one.
     assert scraped("octosync_blocked", guard="deletes") == 1
     assert scraped("octosync_api_budget_remaining") == 40
+    assert scraped("octosync_api_budget_limit") == 100
     assert scraped("octosync_api_throttled_seconds_total") == 12.5
     assert (
         scraped("octosync_queue_depth", priority="changed"),

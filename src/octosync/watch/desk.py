@@ -16,8 +16,10 @@ from octosync.watch.gate import Closed
 from octosync.watch.parts import Parts
 from octosync.watch.standing import AppState, BudgetStanding, Standing
 
-# The loop is stuck where a tick or a turn takes longer than all attempts of a few requests can.
-_STUCK_AFTER = 900.0
+# The loop is stuck where a tick or a turn takes longer than all attempts of a few requests can, and than so many requests
+# of other turns that may go before it take at this rate.
+_STUCK_AFTER = 900.0  # seconds
+_STUCK_AFTER_REQUESTS = 1500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,9 @@ class Desk:
         )
 
     def _is_healthy(self) -> bool:
-        return self._quiet < _STUCK_AFTER and self.parts.workers.longest < _STUCK_AFTER
+        limit = self.parts.remote.budget.limit  # in a minute
+        patience = max(_STUCK_AFTER, 60 * _STUCK_AFTER_REQUESTS / limit if limit else 0.0)
+        return self._quiet < patience and self.parts.workers.longest < patience
 
     @property
     def _quiet(self) -> float:

@@ -177,7 +177,12 @@ METRICS: Final = _table(
         name="octosync_api_budget_remaining",
         type=MetricType.GAUGE,
         help="Requests that may be sent at once now, within the rate limit; 0 as well where there is no limit.",
-        means="At 0 for minutes is normal while a full re-read is under way.",
+        means="A tenth is kept for writes and 40 % from full re-reads: so it stays above 0 while reads wait for their places.",
+    ),
+    Metric(
+        name="octosync_api_budget_limit",
+        type=MetricType.GAUGE,
+        help="Requests that may be sent in a minute (`rate.requestsPerMinute`); 0 where there is no limit.",
     ),
     Metric(
         name="octosync_queue_depth",

@@ -89,6 +89,7 @@ class _AtScrape(Collector):
         yield _gauge("octosync_apps", {(state.value,): states[state] for state in AppState})
         yield _throttled(now.budget.throttled_seconds)
         yield _gauge("octosync_api_budget_remaining", {(): now.budget.remaining})
+        yield _gauge("octosync_api_budget_limit", {(): now.budget.limit})
         yield _gauge("octosync_queue_depth", {(one,): now.queue.get(one, 0) for one in PRIORITIES})
         yield _gauge("octosync_last_success_timestamp_seconds", {(): _unix(now.last_success)})
         yield _gauge("octosync_last_full_read_timestamp_seconds", {(): _unix(now.full_read_at)})

@@ -52,6 +52,7 @@ class Workers:
         self._carry_out = carry_out
         self._ended = ended
         self._underway: set[_Underway] = set()
+        self._changed_at = 0.0  # when the last turn for a change has ended
         self._is_stopping = False
 
     async def run(self) -> None:
@@ -82,8 +83,15 @@ class Workers:
 
     @property
     def longest(self) -> float:
-        """How many seconds the oldest turn that is under way takes by now."""
-        return max((self._clock.monotonic() - one.since for one in self._underway), default=0.0)
+        """How many seconds the oldest turn that is under way takes by now.
+
+        Re-reads have let turns for changes go first meanwhile: what these took isn't theirs.
+        """
+        now = self._clock.monotonic()
+        is_changing = any(one.work.priority is Priority.CHANGED for one in self._underway)
+        free_since = now if is_changing else self._changed_at
+        floors = {Priority.CHANGED: 0.0, Priority.RESYNC: free_since}
+        return max((now - max(one.since, floors[one.work.priority]) for one in self._underway), default=0.0)
 
     async def _work(self, priority: Priority) -> None:
         while True:
@@ -99,6 +107,8 @@ class Workers:
             self._underway.add(underway)
             await asyncio.wait({underway.task})
             self._underway.discard(underway)
+            if priority is Priority.CHANGED:
+                self._changed_at = self._clock.monotonic()
             self._queue.done(work)
             if underway.task.cancelled():  # one of them has changed; those that it is tied to may no longer be
                 for slug in work.apps:
