@@ -53,7 +53,6 @@ class Workers:
         self._ended = ended
         self._underway: set[_Underway] = set()
         self._changed_at = 0.0  # when the last turn for a change has ended
-        self._is_stopping = False
 
     async def run(self) -> None:
         """Work for ever; cancelled, let what is being written finish."""
@@ -63,7 +62,6 @@ class Workers:
         try:
             await asyncio.gather(*workers)
         finally:
-            self._is_stopping = True
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)

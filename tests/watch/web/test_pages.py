@@ -87,6 +87,14 @@ async def test_what_drifted_is_named_with_the_line_that_declares_it() -> None:
     assert all(re.fullmatch(r"apps/[a-z-]+\.yaml:\d+", one) for one in places), places
 
 
+async def test_what_is_to_be_typed_looks_like_it_and_a_sentence_does_not() -> None:
+    """A sentence that stands among commands isn't taken for one."""
+    archived = replace(blocked_app().blocked[0], guard="archived", override=None, way_out="Declare it, or don't.")
+    html = (await page_of(standing_of(replace(blocked_app(), blocked=(archived,)), about=None))).text
+    assert "<dd>Declare it, or don&#39;t.</dd>" in html
+    assert "<dd><code>octosync.dev/suspend: &#34;true&#34;</code></dd>" in (await page_of(standing_of(held_app()))).text
+
+
 async def test_the_way_back_stands_beside_the_way_past_a_guard() -> None:
     """At night nobody is to find the flag that lets it through, and nothing else."""
     assert "If it isn't meant, revert the commit." in await text_at(standing_of(blocked_app()))
@@ -207,7 +215,7 @@ async def test_an_orphan_is_left_as_it_is_and_says_so() -> None:
     text = await text_at(standing_of(AppStanding(slug="gone", state=AppState.ORPHANED)))
     assert "1 app orphaned; last full read" in text
     assert "nothing is archived by leaving it out" in text
-    assert "octosync apply … --prune" in text
+    assert "octosync apply --base REV --prune" in text
 
 
 async def test_much_drift_of_an_app_is_named_and_counted() -> None:

@@ -119,7 +119,7 @@ def _ways_past(blocked: Blocked, setting: _Setting) -> Iterator[Way]:
         yield Way("Apply it by hand", f"{about.apply_command} {blocked.override}")
     way_out = blocked.way_out if about is None else way_out_of(blocked, about)
     if way_out is not None:
-        yield Way("Or", way_out, is_shell=False)
+        yield Way("Or", way_out, is_typed=False)
 
 
 def _error_card(app: AppStanding, setting: _Setting) -> Card:
@@ -146,7 +146,8 @@ def _orphan_card(app: AppStanding) -> Card:
         apps=(app.slug,),
         said=(("No manifest has it any more. It is left as it is: nothing is archived by leaving it out.",),),
         ways=(
-            Way("Archive it", "declare `archived: true` in its manifest, or: octosync apply … --prune", is_shell=False),
+            Way("Archive it, by a manifest that says so", "spec: {archived: true}"),
+            Way("Or by hand, with the base set to a commit that declares it", "octosync apply --base REV --prune"),
         ),
     )
 
@@ -212,7 +213,7 @@ def _ways_of_drift(app: AppStanding, contested: bool, setting: _Setting) -> Iter
         yield from setting.post(
             "Keep it for some hours (say why)", "/hold", app=app.slug, **{"for": "4h", "reason": "WHY"}
         )
-    yield Way("Leave the whole app alone: an annotation in its manifest", SUSPENDING, is_shell=False)
+    yield Way("Leave the whole app alone: an annotation in its manifest", SUSPENDING)
 
 
 def drift_rows(app: AppStanding, standing: Standing) -> tuple[Row, ...]:

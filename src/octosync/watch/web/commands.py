@@ -24,11 +24,11 @@ HOST: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way out: what it comes to, and the command or line that takes it. `is_shell`: typed into a shell."""
+    """One way out: what it comes to, and the command or line that takes it; `is_typed` False: a sentence, nothing to type."""
 
     label: str
     line: str
-    is_shell: bool = True
+    is_typed: bool = True
 
 
 def origin_of(scheme: str, host: str) -> str:
