@@ -20,7 +20,7 @@ def _referred(folder: Path, text: str) -> set[str]:
     ("text", "paths"),
     [
         ("resources: [app.yaml, ../base, ./here/]", {"overlay/app.yaml", "base", "overlay/here"}),
-        ("patches: [{path: ../shared/patch.yaml}]", {"shared/patch.yaml"}),
+        ("patches: [{path: ../common/patch.yaml}]", {"common/patch.yaml"}),
         ("configMapGenerator: [{files: [../key.txt]}]", {"key.txt"}),
         ("resources: ['https://example.com/x.yaml', 'git::ssh://h/r']", set()),
         ("patches: [{patch: 'a: 1\n\n  b: 2'}]", set()),
