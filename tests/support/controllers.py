@@ -183,6 +183,7 @@ async def watching(
     read_token: Any = None,
     paths: tuple[str, ...] | None = None,
     config: Path | None = None,
+    kustomize: str | None = None,
     through_context: bool = False,
     transport: httpx.AsyncBaseTransport | None = None,
     **settings: Any,
@@ -192,7 +193,12 @@ async def watching(
     apps.mkdir(exist_ok=True)
     log, told = io.StringIO(), Overheard()
     regather = Regathering(
-        flags=ManifestFlags(paths=(str(apps),) if paths is None else paths, config=config, allow_empty=True),
+        flags=ManifestFlags(
+            paths=paths if paths is not None else () if kustomize else (str(apps),),
+            kustomize=kustomize,
+            config=config,
+            allow_empty=True,
+        ),
         remote=RemoteFlags(url=None if through_context else plane.url),
     )
     at = connection_to(plane.url, **{"requests_per_minute": 0, **(connection or {})})

@@ -14,6 +14,7 @@ from tests.support.controllers import FastClock, Watching, plane_at, watching
 from tests.support.plane import Plane, writes_in
 
 from octosync.model import Secret
+from octosync.plan import GuardPolicy
 from octosync.watch.standing import AppState
 
 NEVER = timedelta(days=30)
@@ -245,3 +246,19 @@ async def test_too_many_requests_are_waited_out(tmp_path: Path, seconds: int) ->
             assert watch.requests() == []
             await watch.until_in_sync()
             assert capabilities(plane) == {"chat", "vision"}
+
+
+async def test_half_a_move_says_which_guard_it_waits_for(tmp_path: Path) -> None:
+    """A guard blocks that one app loses a target: the app that is to get it waits for that, and says so."""
+    clock = FastClock(20)
+    commit(tmp_path, {"giver": {"targets": ("com.moved",)}, "taker": {}})
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock, policy=GuardPolicy(max_deletes=0)) as watch:
+            await watch.until_in_sync()
+            commit(tmp_path, {"giver": {}, "taker": {"targets": ("com.moved",)}})
+            await watch.until(lambda: watch.app("giver").state is AppState.BLOCKED)
+            assert watch.app("taker").state is AppState.WAITING
+            assert watch.app("taker").why_waiting == "what the guard deletes blocks in giver"
+            watch.controller.desk.approve("deletes")
+            await watch.until_in_sync()
+            assert len(plane.send("GET", "/apps/taker/targets")["targets"]) == 1

@@ -99,6 +99,14 @@ def _after(before: AppStanding, ended: Ended, now: datetime, next_try: datetime 
     trouble = refused or failed
     drift = tuple(one for one in ended.drift if one.address.app == slug)
     blocked = tuple(one for one in ended.blocked if any(at.app == slug for at in one.addresses))
+    why = ended.waiting
+    if (
+        ended.blocked and not blocked
+    ):  # it is tied to what a guard blocks in another app: no half of a move is made alone
+        others = sorted({at.app for one in ended.blocked for at in one.addresses if at.app})
+        why = why or f"what the guard {ended.blocked[0].guard} blocks in {', '.join(others)}"
+    if not plan.actions:
+        why = ""
     live = ended.seen.state.apps.get(slug) if ended.seen is not None else None
     after = replace(
         before,
@@ -110,7 +118,7 @@ def _after(before: AppStanding, ended: Ended, now: datetime, next_try: datetime 
         error=trouble.message if trouble is not None else "",
         hints=trouble.hints if trouble is not None else (),
         next_try=next_try,
-        why_waiting=ended.waiting if plan.actions else "",
+        why_waiting=why,
         frozen_until=ended.frozen_until if plan.actions else None,
         canaries=tuple(one for one in (live.deployments if live is not None else ()) if one.canary is not None),
         recommendations=plan.recommendations,
@@ -131,7 +139,7 @@ def _state(one: AppStanding, ended: Ended, *, refused: bool, failed: bool) -> Ap
         (AppState.CONTESTED, any(each.contested for each in drift)),
         (AppState.HELD, any(each.until is not None for each in drift)),
         (AppState.DRIFTED, any(each.address in held for each in drift)),
-        (AppState.WAITING, bool(plan.actions) and bool(ended.waiting)),
+        (AppState.WAITING, bool(one.why_waiting)),
         (AppState.PENDING, bool(plan.actions) or ended.fate is Fate.AGAIN),
         (AppState.SUSPENDED, one.slug in plan.left_alone.suspended),
     )

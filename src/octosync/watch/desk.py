@@ -125,6 +125,7 @@ class Desk:
             revision=good.revision if good is not None else "",
             loaded_at=good.loaded_at if good is not None else None,
             diagnostics=latest.diagnostics if latest is not None else (),
+            load_error=latest.error if latest is not None else None,
             credential=problem if is_refused else "",
             outage=problem if why is Closed.OUTAGE else "",
             feed_off=parts.feed.off.message if parts.feed.off is not None else "",

@@ -51,9 +51,16 @@ class Loads:
                     return
                 self._problems = problems
                 message = declared.error.message if declared.error is not None else "the manifests have errors"
-                parts.log.error("manifests_invalid", message=message, errors=declared.problems)
-                problem = OctosyncError("manifests-invalid", message, hints=declared.problems[:5])
-                parts.telling.failed(parts.clock.now(), declared.error or problem)
+                problem = declared.error or OctosyncError("manifests-invalid", message, hints=declared.problems[:5])
+                hints = list(problem.hints) if declared.error is not None else None
+                parts.log.error(
+                    "manifests_invalid",
+                    message=message,
+                    reference=problem.reference,
+                    errors=declared.problems,
+                    hints=hints,
+                )
+                parts.telling.failed(parts.clock.now(), problem)
                 return
             self._problems = None
             self._tell_of_restart(declared)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
+from octosync.errors import OctosyncError
 from octosync.model import Address, Deployment, Diagnostic, Hold, Outcome, Sensitivity, Suspended
 from octosync.plan import Blocked, ControlPlane, Plan, Recommendation, RunInfo, Verb
 
@@ -123,7 +124,8 @@ class BudgetStanding:
 class Standing:
     """How everything stands at `now`.
 
-    `valid` is whether the manifests could be loaded; where not, `diagnostics` are why, and the last good ones are in force.
+    `valid` is whether the manifests could be loaded; where not, `diagnostics` are why, or `load_error`, which kept them from
+    being read at all, and the last good ones are in force.
     `credential` is an error's sentence where the control plane refuses the key, `outage` one where it is not there (the
     circuit is open), `feed_off` one where its activity feed can't be followed; "" otherwise. `full_read_at` is when the
     last full read ended, `next_full_read` when the next one is to begin, `full_read_done` of `full_read_total` apps how far
@@ -150,6 +152,7 @@ class Standing:
     revision: str = ""
     loaded_at: datetime | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
+    load_error: OctosyncError | None = None
     credential: str = ""
     outage: str = ""
     feed_off: str = ""

@@ -23,6 +23,7 @@ from tests.support.standings import (
     suspended,
 )
 
+from octosync.errors import OctosyncError
 from octosync.model import Secret
 from octosync.plan import Plan
 from octosync.report import visible
@@ -214,6 +215,9 @@ async def test_the_document_has_the_whole_standing() -> None:
     [
         busy_standing(),
         bad_manifests(suspended(busy_standing())),
+        replace(
+            busy_standing(), valid=False, load_error=OctosyncError("kustomize-failed", "it refuses", hints=("why",))
+        ),
         replace(busy_standing(), about=None, outage="no connection"),
         Standing(now=NOW, started=NOW, version="0", control_plane=busy_standing().control_plane),
     ],

@@ -29,10 +29,15 @@ from tests.support.standings import (
     suspended,
 )
 
+from octosync.errors import OctosyncError
 from octosync.model import Address
 from octosync.plan import Invocation, Plan
 from octosync.report import Planned
 from octosync.watch.standing import AppStanding, AppState, BudgetStanding, DriftStanding, Standing
+
+UNLOADED = OctosyncError(
+    "kustomize-failed", "base (rendered): kustomize refuses it", hints=("kustomize says: nope.yaml is missing",)
+)
 
 
 async def page_of(standing: Standing, path: str = "/", **more: object) -> httpx.Response:
@@ -117,6 +122,8 @@ async def test_the_way_back_stands_beside_the_way_past_a_guard() -> None:
             bad_manifests(standing_of(quiet_app("one"))),
             "The manifests can't be loaded: the last good ones stay in force.",
         ),
+        (replace(standing_of(), valid=False, load_error=UNLOADED), "base (rendered): kustomize refuses it"),
+        (replace(standing_of(), valid=False, load_error=UNLOADED), "kustomize says: nope.yaml is missing"),
         (bad_manifests(standing_of()), "nothing is in force yet"),
         (replace(standing_of(), feed_off="404 of the feed"), "only full reads find what changed: 404 of the feed"),
         (replace(standing_of(), mode="manifest"), "Drift is reported and not changed back"),

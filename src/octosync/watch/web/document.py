@@ -7,6 +7,7 @@ a sensitive key is null, as there. The schema of all of it is `schemas/watch-sta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,6 +24,7 @@ _CONTRACT: Final = Contract()  # which operation an action is, not where overrid
 def watch_document(standing: Standing) -> JsonObject:
     """Return the document."""
     plane, budget, suspended = standing.control_plane, standing.budget, standing.suspended
+    error = standing.load_error
     return {
         "format_version": STATUS_FORMAT_VERSION,
         "octosync_version": standing.version,
@@ -39,6 +41,7 @@ def watch_document(standing: Standing) -> JsonObject:
             "files": standing.files,
             "revision": standing.revision or None,
             "loaded_at": _time(standing.loaded_at),
+            "error": None if error is None else _error(error.reference, error.message, error.hints),
             "diagnostics": [diagnostic_document(one) for one in standing.diagnostics],
         },
         "alarms": {
@@ -72,11 +75,15 @@ def watch_document(standing: Standing) -> JsonObject:
     }
 
 
+def _error(reference: str, message: str, hints: Sequence[str]) -> JsonObject:
+    return {"reference": reference, "message": message, "hints": list(hints)}
+
+
 def _app(app: AppStanding, standing: Standing) -> JsonObject:
     changes = None
     if app.plan is not None:
         changes = list(change_rows(app.plan, _CONTRACT, standing.sensitivity, full=False))
-    failed = {"reference": app.reference, "message": app.error, "hints": list(app.hints)}
+    failed = _error(app.reference, app.error, app.hints)
     return {
         "slug": app.slug,
         "state": app.state.value,

@@ -40,12 +40,13 @@ def watch_schema() -> JsonObject:
         "recommendations": _said("Better variants that are not rolled out.", rows["recommendations"]),
     }
     manifests = _object(
-        "What was loaded. `valid` false: `diagnostics` say why, and the last good ones are in force.",
+        "What was loaded. `valid` false: `error` or `diagnostics` say why, and the last good ones are in force.",
         {
             "valid": _FLAG,
             "files": _COUNT,
             "revision": _MAYBE_TEXT,
             "loaded_at": _MAYBE_TIME,
+            "error": _or_null(_object("Why they can't be read at all.", _ERROR)),
             "diagnostics": _said("What was found in them.", rows["diagnostics"]),
         },
     )
@@ -107,13 +108,15 @@ _CANARY: Final = _object(
     },
 )
 
+_ERROR: Final[Mapping[str, JsonObject]] = {"reference": _TEXT, "message": _TEXT, "hints": _list(_TEXT)}
+
 _APP: Final[Mapping[str, JsonObject]] = {
     "slug": _TEXT,
     "state": _one_of(*(state.value for state in AppState)),
     "since": _MAYBE_TIME,
     "read_at": _MAYBE_TIME,
     "source": _said("The file that declares it.", _MAYBE_TEXT),
-    "error": _or_null(_object("Why it fails.", {"reference": _TEXT, "message": _TEXT, "hints": _list(_TEXT)})),
+    "error": _or_null(_object("Why it fails.", _ERROR)),
     "next_try": _MAYBE_TIME,
     "why_waiting": _MAYBE_TEXT,
     "frozen_until": _MAYBE_TIME,
