@@ -12,6 +12,7 @@ from tests.support.calls import KEY
 from tests.support.commits import commit
 from tests.support.controllers import FastClock, Watching, plane_at, watching
 from tests.support.plane import Plane, writes_in
+from tests.support.watched_apps import CLOUD
 
 from octosync.model import Secret
 from octosync.plan import GuardPolicy
@@ -214,6 +215,27 @@ async def test_an_outage_opens_the_circuit_and_loses_nothing(tmp_path: Path) -> 
             await watch.until_in_sync()
             assert not watch.standing.outage
             assert all("vision" in capabilities(plane, slug) for slug in apps)
+
+
+async def test_an_outage_is_known_though_nothing_is_to_be_done(tmp_path: Path) -> None:
+    """With one app, no commit and no full read the feed alone is asked: its failing is told from an outage by a second question.
+
+    Afterwards the feed is followed as before.
+    """
+    clock = FastClock(300)
+    commit(tmp_path, {"demo": {"slots": {"chat": "local_first"}}})
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock, resync=NEVER, drift_hold=timedelta()) as watch:
+            await watch.until_in_sync()
+            fault(plane, "*", None, 503)
+            await watch.until(lambda: watch.standing.outage)
+            assert [one["why"] for one in watch.logged("everything_waits")] == ["outage"]
+            await passes(watch, timedelta(minutes=20))
+            plane.break_with()
+            await watch.until(lambda: not watch.standing.outage)
+            assert watch.logged("feed_off") == []
+            plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+            await watch.until(lambda: any(one["action"] == "update" for one in watch.logged("action")))
 
 
 async def test_one_broken_app_is_no_outage(tmp_path: Path) -> None:

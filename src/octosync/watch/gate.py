@@ -36,7 +36,7 @@ class Gate:
         self._clock = clock
         self._closed = closed
         self._chance = chance
-        self._failures = 0  # in a row, and of which apps; "" stands for what is of none
+        self._failures = 0  # in a row, and of whose requests; "" stands for what is nobody's alone
         self._failing: set[str] = set()
         self._has_worked = False
         self._closings = 0
@@ -59,7 +59,7 @@ class Gate:
         await self._open.wait()
 
     def met(self, error: OctosyncError, by: str = "", *, writing: bool = False) -> bool:
-        """Take note of an error that requests of an app, or of none, met.
+        """Take note of an error that requests `by` an app or the feed met, or (""), one that everything needs.
 
         Say whether it concerns everything, so that no app is to blame. A key that may only read is answered at every probe:
         that it may not write stays known until it has written.
@@ -81,7 +81,7 @@ class Gate:
                 self._close(Closed.OUTAGE, error)
                 self._put_off_for(error)
             # Before anything was ever answered, one failure is all there is to know.
-            elif not self._has_worked or (self._failures >= _FAILURES_TO_OPEN and len(self._failing) > 1):
+            elif not self._has_worked or (self._failures >= _FAILURES_TO_OPEN and not self._is_one_alone):
                 self._close(Closed.OUTAGE, error)
         return not self.is_open
 
@@ -113,6 +113,10 @@ class Gate:
     def probe_now(self) -> None:
         """Have the next probe at once: something has changed, such as the key."""
         self._probe_at = self._clock.monotonic()
+
+    @property
+    def _is_one_alone(self) -> bool:
+        return len(self._failing) == 1 and "" not in self._failing
 
     def _close(self, why: Closed, error: OctosyncError, *, is_known: bool = False) -> None:
         if not self.is_open and self.why is not Closed.OUTAGE:

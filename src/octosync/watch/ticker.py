@@ -74,18 +74,32 @@ class Ticker:
         try:
             news = await self._feed.news()
         except OctosyncError as error:
-            self._gate.met(error)
+            self._gate.met(error, "the feed")
+            if self._gate.is_open:
+                await self._ask_for_more()
             return
         self._gate.worked()
         if news.events or news.gap or (self._feed.off is not None) is not was_off:
             self._heard(news)
 
-    async def _probe(self) -> None:
-        """Ask for one app: whatever else is missing, that must work."""
+    async def _ask_for_more(self) -> None:
+        """Find out whether the feed fails alone, though nothing else is to be asked for now."""
         try:
-            await self._remote.call("apps.list", query={"limit": 1})
+            await self._ask_for_one_app()
+        except OctosyncError as error:
+            self._gate.met(error)
+            return
+        self._gate.worked()
+
+    async def _probe(self) -> None:
+        try:
+            await self._ask_for_one_app()
         except OctosyncError as error:
             self._gate.probe_failed(error)
             return
         self._gate.probe_worked()
         self._opened()
+
+    async def _ask_for_one_app(self) -> None:
+        """Ask for what must work, whatever else is missing."""
+        await self._remote.call("apps.list", query={"limit": 1})
