@@ -162,6 +162,23 @@ def test_a_read_only_journal_is_unusable(tmp_path: Path) -> None:
     assert raised.value.reference == "journal-unusable"
 
 
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_a_journal_that_is_taken_away_takes_nothing_any_more(tmp_path: Path, comes_back: bool) -> None:
+    """Nothing is noted in a file that nobody finds again: it was removed, or another one is in its place."""
+    path = tmp_path / "state.db"
+    with Journal(path) as journal:
+        run = begin(journal)
+        for file in tmp_path.glob("state.db*"):
+            file.rename(file.with_name(f"old-{file.name}"))
+        if comes_back:
+            Journal(path).__exit__(None, None, None)
+        with pytest.raises(OctosyncError, match=r"journal-unusable: .*state\.db: .* removed or replaced") as raised:
+            begin_action(journal, run)
+        assert raised.value.hints == ("Start it again: it begins with what is there then.",)
+        with pytest.raises(OctosyncError, match="removed or replaced"), journal.transaction():
+            raise AssertionError("nothing is begun")
+
+
 def test_a_journal_that_fails_later_says_so(tmp_path: Path) -> None:
     """Whatever SQLite says while a run is recorded or read becomes the same error."""
     path = tmp_path / "state.db"

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from tests.support.controllers import FastClock, Watching, manifest, plane_at, watching
 from tests.support.plane import Plane
 
+from octosync.errors import OctosyncError
 from octosync.watch.standing import AppState
 
 FOREIGN = {"serving_policy": "cloud_only", "bindings": []}
@@ -23,6 +25,12 @@ def unwritable(watch: Watching) -> Iterator[None]:
         yield
     finally:
         watch.journal.database.execute("pragma query_only = off")
+
+
+def lose_state(folder: Path) -> None:
+    """Remove the state file, with what SQLite has beside it."""
+    for file in folder.glob("state.db*"):
+        file.unlink()
 
 
 def mode_of(plane: Plane, slug: str = "demo") -> str:
@@ -83,3 +91,22 @@ async def test_a_full_read_that_cannot_be_noted_is_no_end(tmp_path: Path) -> Non
             before = len(watch.logged("full_read"))
             await watch.until(lambda: len(watch.logged("full_read")) > before + 1)
             assert watch.app().state is AppState.IN_SYNC
+
+
+async def test_a_state_file_that_is_removed_is_missed(tmp_path: Path) -> None:
+    """Nothing is written that no file would tell of, and no hold is promised that a restart wouldn't know."""
+    clock = FastClock(20)
+    (tmp_path / "apps").mkdir()
+    file = tmp_path / "apps/demo.json"
+    file.write_text(manifest(slots={"chat": "local_first"}))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            before = mode_of(plane)
+            lose_state(tmp_path)
+            file.write_text(manifest(slots={"chat": "private"}))
+            await watch.until(lambda: watch.app().state is AppState.FAILING)
+            assert "removed" in watch.app().error
+            assert mode_of(plane) == before
+            with pytest.raises(OctosyncError, match="journal-unusable"):
+                watch.controller.desk.hold("demo", timedelta(hours=1), "incident")

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from octosync.errors import OctosyncError
 from octosync.model import Address, Outcome
 from octosync.state.recorded import RecordedRuns
 from octosync.state.schema import bring_up
@@ -27,7 +28,8 @@ class Journal(RecordedRuns):
     """An open journal file, to be read and written, used as a context manager; made where there is none.
 
     Every write is committed before the method returns. Raises `OctosyncError` (`journal-unusable`) where the file can't be
-    opened, is no journal, or can't be written: apply opens it before its first write, so nothing is sent unrecorded.
+    opened, is no journal, or can't be written: apply opens it before its first write, so nothing is sent unrecorded. A file
+    that was removed or replaced meanwhile is one that can't be written: SQLite would go on with what nobody finds again.
     """
 
     hint = "Make the file writable, move it away, or name another one: --state FILE"
@@ -35,7 +37,9 @@ class Journal(RecordedRuns):
     def _open(self) -> sqlite3.Connection:
         _make_folder(self.path.parent)
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        return sqlite3.connect(self.path, isolation_level=None, timeout=10)
+        database = sqlite3.connect(self.path, isolation_level=None, timeout=10)
+        self._file = _identity(self.path)
+        return database
 
     def begin_run(
         self, *, control_plane: str, org_id: str | None, digest: str, at: datetime, run: str | None = None
@@ -82,6 +86,7 @@ class Journal(RecordedRuns):
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Write several things as one: all of it is committed when the block ends, none of it where it raises."""
         with self.documented():
+            self._check_that_it_is_there()
             self._database.execute("begin immediate")
             try:
                 yield self._database
@@ -103,14 +108,32 @@ class Journal(RecordedRuns):
         self._database.execute("pragma synchronous = normal")
         self._database.execute("pragma secure_delete = on")  # what is gone from the file is gone
 
+    def _check_that_it_is_there(self) -> None:
+        if _identity(self.path) != self._file:
+            raise OctosyncError(
+                "journal-unusable",
+                f"{self.path}: the journal can't be used: it was removed or replaced while it is in use",
+                hints=("Start it again: it begins with what is there then.",),
+            )
+
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         with self.documented():
+            self._check_that_it_is_there()
             self._database.execute(statement, values)
 
 
 def new_run_id(at: datetime) -> str:
     """Return an id for a run that begins: sortable by time, unique without asking anyone."""
     return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from any other that is put in its place; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_folder(folder: Path) -> None:
