@@ -88,7 +88,7 @@ async def test_what_is_back_before_the_second_look_never_went(tmp_path: Path) ->
 
 
 async def test_an_app_that_vanishes_is_an_orphan(tmp_path: Path) -> None:
-    """It is listed, neither archived nor emptied, even where its files go one after the other; over a restart, too."""
+    """It is logged once and listed, neither archived nor emptied, even where its files go one by one; over a restart, too."""
     clock = FastClock(30)
     write(tmp_path, manifest(targets=("com.demo",)))
     write(tmp_path, slot("demo", "vision"), "vision.yaml")
@@ -102,6 +102,8 @@ async def test_an_app_that_vanishes_is_an_orphan(tmp_path: Path) -> None:
             await watch.until(lambda: watch.app().state is AppState.ORPHANED)
             since = clock.now()
             await watch.until(lambda: clock.now() - since > 2 * INTERVAL)
+            said = [line for line in watch.logged("app_moved") if "orphaned" in line["@message"]]
+            assert [(line["app"], line["was"]) for line in said] == [("demo", "in_sync")]
         async with watching(tmp_path, plane, clock) as watch:
             since = clock.now()
             await watch.until(lambda: watch.standing.ready and clock.now() - since > 2 * INTERVAL)

@@ -23,8 +23,12 @@ class Board:
         self._apps: dict[str, AppStanding] = {}
         self._runs: deque[RunStanding] = deque(maxlen=_RUNS)  # newest first
 
-    def declare(self, tree: State, others: Iterable[str], orphans: Iterable[str]) -> None:
-        """Have exactly these apps on the board: declared ones, others that something is to be done about, and orphans."""
+    def declare(self, tree: State, others: Iterable[str], orphans: Iterable[str]) -> tuple[tuple[str, AppState], ...]:
+        """Have exactly these apps on the board: declared ones, others that something is to be done about, and orphans.
+
+        Return the apps that were on it and are orphans from now on, with how they stood.
+        """
+        known = [(slug, self._apps[slug].state) for slug in orphans if slug in self._apps]
         kept = {slug: self._apps.get(slug) or AppStanding(slug=slug) for slug in (*tree.apps, *others)}
         for slug, app in tree.apps.items():
             source = f"{app.origin.file}:{app.origin.line}" if app.origin is not None else ""
@@ -32,6 +36,7 @@ class Board:
         for slug in orphans:
             kept[slug] = AppStanding(slug=slug, state=AppState.ORPHANED)
         self._apps = dict(sorted(kept.items()))
+        return tuple((slug, was) for slug, was in known if was is not AppState.ORPHANED)
 
     def pending(self, slug: str, now: datetime) -> None:
         """Say that an app's turn is to come, since something changed."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from octosync.errors import OctosyncError
 from octosync.manifest import Cache, Configuration, Context, Manifests, vanished
-from octosync.model import Address, Diagnostic, Severity
+from octosync.model import Address, Diagnostic, Origin, Severity
 from octosync.plan.base import Base, changed_apps
 from octosync.watch.checkouts import is_checking_out
 from octosync.watch.clock import Clock
@@ -69,10 +69,14 @@ def problems_of(diagnostics: Iterable[Diagnostic]) -> tuple[str, ...]:
     gravest = [one for one in found if one.severity is Severity.ERROR] or [
         one for one in found if one.severity is Severity.WARNING
     ]
-    return tuple(
-        f"{'' if one.origin is None else f'{one.origin.file}:{one.origin.line}: '}{one.rule}: {one.summary}"
-        for one in gravest
-    )
+    return tuple(f"{_found_at(one.origin)}{one.rule}: {one.summary}" for one in gravest)
+
+
+def _found_at(origin: Origin | None) -> str:
+    if origin is None:
+        return ""
+    line = f":{origin.line}" if origin.line else ""  # what can't be read has no lines
+    return f"{origin.file}{line}: "
 
 
 class Desired:

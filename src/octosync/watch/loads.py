@@ -57,7 +57,7 @@ class Loads:
                     "manifests_invalid",
                     message=message,
                     reference=problem.reference,
-                    errors=declared.problems,
+                    errors=declared.problems or None,
                     hints=hints,
                 )
                 parts.telling.failed(parts.clock.now(), problem)
@@ -131,7 +131,9 @@ class Loads:
         parts.telling.gone(taken.gone)
         freed = parts.changes.leave(taken.gone)
         parts.looking.looks.forget(taken.gone)
-        parts.board.declare(parts.intent.in_force.tree, parts.intent.left, parts.intent.orphans)
+        for slug, was in parts.board.declare(parts.intent.in_force.tree, parts.intent.left, parts.intent.orphans):
+            message = f"{slug} is orphaned: no manifest declares it any more, and it is left as it is"
+            parts.log.warning("app_moved", message=message, app=slug, was=was.value)
         if is_first:
             # What was declared while nobody watched is one change: its removals wait until all of it was read.
             parts.changes.begin(parts.intent.changed_meanwhile)
