@@ -12,7 +12,7 @@ from tests.support.calls import KEY
 from tests.support.commits import commit
 from tests.support.controllers import FastClock, Watching, plane_at, watching
 from tests.support.plane import Plane, writes_in
-from tests.support.watched_apps import CLOUD
+from tests.support.watched_apps import CLOUD, TICK
 
 from octosync.model import Secret
 from octosync.plan import GuardPolicy
@@ -228,7 +228,9 @@ async def test_an_outage_is_known_though_nothing_is_to_be_done(tmp_path: Path) -
         async with watching(tmp_path, plane, clock, resync=NEVER, drift_hold=timedelta()) as watch:
             await watch.until_in_sync()
             fault(plane, "*", None, 503)
+            watch.requests()
             await watch.until(lambda: watch.standing.outage)
+            assert watch.requests().count(TICK) <= 5  # the attempts of one tick
             assert [one["why"] for one in watch.logged("everything_waits")] == ["outage"]
             await passes(watch, timedelta(minutes=20))
             plane.break_with()

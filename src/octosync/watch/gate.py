@@ -81,7 +81,7 @@ class Gate:
                 self._close(Closed.OUTAGE, error)
                 self._put_off_for(error)
             # Before anything was ever answered, one failure is all there is to know.
-            elif not self._has_worked or (self._failures >= _FAILURES_TO_OPEN and not self._is_one_alone):
+            elif not self._has_worked or self._is_outage:
                 self._close(Closed.OUTAGE, error)
         return not self.is_open
 
@@ -115,8 +115,12 @@ class Gate:
         self._probe_at = self._clock.monotonic()
 
     @property
-    def _is_one_alone(self) -> bool:
-        return len(self._failing) == 1 and "" not in self._failing
+    def _is_outage(self) -> bool:
+        """Whether what failed since anything was answered is more than one app's, or the feed's, own matter."""
+        is_needed_by_all, are_several = "" in self._failing, len(self._failing) > 1
+        if is_needed_by_all and are_several:
+            return True
+        return self._failures >= _FAILURES_TO_OPEN and (is_needed_by_all or are_several)
 
     def _close(self, why: Closed, error: OctosyncError, *, is_known: bool = False) -> None:
         if not self.is_open and self.why is not Closed.OUTAGE:

@@ -84,6 +84,7 @@ class Ticker:
 
     async def _ask_for_more(self) -> None:
         """Find out whether the feed fails alone, though nothing else is to be asked for now."""
+        self.beat = self._clock.monotonic()  # each may have taken all the time that its attempts have
         try:
             await self._ask_for_one_app()
         except OctosyncError as error:
