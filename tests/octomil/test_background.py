@@ -159,3 +159,45 @@ async def test_a_control_plane_counts_what_both_views_send_as_one() -> None:
             )
             await asyncio.gather(*calls)
             assert client.requests + client.background.requests == 15
+
+
+def test_patient_writes_leave_room_for_all_others_and_go_after_them() -> None:
+    """Ten writes that nobody waits for, and then a change: eight go, the change is read and written, the rest a window later."""
+
+    async def use(client: Octomil) -> None:
+        filling = asyncio.gather(*(_write(client.patient, f"old-{number}") for number in range(10)))
+        await let_run()
+        await _read(client, "changed")
+        await _write(client, "changed-too")
+        await filling
+
+    sent = _sent(use, requests_per_minute=10)
+    assert [name for name, at in sent if at == 0.0][-2:] == ["changed", "changed-too"]
+    assert [at for _, at in sent] == [0.0] * 10 + [DUE] * 2
+
+
+def test_what_is_reserved_patiently_is_of_the_same_share() -> None:
+    """A write that was got together with its look waits like any other that nobody waits for, and is sent all the same."""
+
+    async def use(client: Octomil) -> None:
+        for number in range(5):
+            async with client.patient.reserve(2) as within:
+                for _ in range(2):
+                    await client.patient.call(
+                        "apps.put_slot", {"slug": "a", "capability": f"old-{number}"}, body={}, within=within
+                    )
+        await _write(client, "changed")
+
+    sent = _sent(use, requests_per_minute=10)
+    assert [at for _, at in sent] == [0.0] * 8 + [DUE] * 3
+
+
+def test_patient_writes_never_take_more_than_their_share_can_have() -> None:
+    """At a limit of one request a minute a move's two requests still go, one after the other."""
+
+    async def use(client: Octomil) -> None:
+        async with client.patient.reserve(2) as within:
+            for name in ("first", "second"):
+                await client.patient.call("apps.put_slot", {"slug": "a", "capability": name}, body={}, within=within)
+
+    assert [name for name, _ in _sent(use, requests_per_minute=1)] == ["first", "second"]

@@ -111,7 +111,7 @@ class Octomil:
         self._on_wait = on_wait
         self._on_request = on_request
         self._session = Session(connection, sensitivity, transport)
-        self._reads = Priority.READ
+        self._reads, self._writes = Priority.READ, Priority.WRITE
 
     async def __aenter__(self) -> Self:
         self._session.open()
@@ -135,6 +135,17 @@ class Octomil:
         view = copy(self)
         view.requests = 0
         view._reads = Priority.BACKGROUND  # noqa: SLF001 — it is one of these
+        return view
+
+    @cached_property
+    def patient(self) -> Octomil:
+        """The same client for writes that nothing waits for: they let all others go first, and leave room in every window.
+
+        What is read to make sure of a write is read like anything else. It shares everything but `requests`.
+        """
+        view = copy(self)
+        view.requests = 0
+        view._writes = Priority.PATIENT  # noqa: SLF001 — it is one of these
         return view
 
     @property
@@ -166,7 +177,7 @@ class Octomil:
     @asynccontextmanager
     async def reserve(self, requests: int) -> AsyncIterator[Reservation]:
         """Get the pace for several requests together; pass what is yielded as `within` to each `call`."""
-        async with self._pacer.reserve(requests) as reservation:
+        async with self._pacer.reserve(requests, self._writes) as reservation:
             yield reservation
 
     async def call(
@@ -249,7 +260,7 @@ class Octomil:
         if call.within is not None:
             permit = call.within.take() if call.attempts == 0 else None
             return permit or await self._pacer.acquire(Priority.URGENT)
-        return await self._pacer.acquire(Priority.WRITE if call.operation.access is Access.WRITE else self._reads)
+        return await self._pacer.acquire(self._writes if call.operation.access is Access.WRITE else self._reads)
 
     async def _exchange(self, call: _Call, request: httpx.Request, permit: Permit) -> Answer | Failed:
         call.sent_at = self.clock()

@@ -29,6 +29,8 @@ BACKGROUND_PERCENT = 60
 # What a process that reads and writes side by side keeps from its reads. An app's change is up to three writes: so three
 # apps a minute are written to while reads take all that they may.
 PERCENT_FOR_WRITES = 10
+# What nobody waits for, writes included: the rest is for what changes meanwhile.
+PATIENT_PERCENT = 80
 
 
 class Priority(IntEnum):
@@ -37,7 +39,8 @@ class Priority(IntEnum):
     URGENT = 0  # a retry inside a reservation: something is half done
     WRITE = 1
     READ = 2
-    BACKGROUND = 3  # a read that nothing waits for
+    PATIENT = 3  # a write that nothing waits for
+    BACKGROUND = 4  # a read that nothing waits for
 
 
 class WaitReason(Enum):
@@ -100,9 +103,9 @@ class _Waiter:
 class Pacer:
     """A sliding window of `limit` requests (0: none), at most `concurrency` of them under way.
 
-    Background reads hold at most `BACKGROUND_PERCENT` of both, reads of any kind all but `percent_for_writes`: both shares
-    hold in every window, and come to one at least. `clock` and `sleep` are in seconds. Nothing polls: one timer runs while
-    something waits for time, none otherwise.
+    Background reads hold at most `BACKGROUND_PERCENT` of both, patient writes and they together `PATIENT_PERCENT`, and with
+    reads of any kind all but `percent_for_writes`: the shares hold in every window, and come to one at least. `clock` and
+    `sleep` are in seconds. Nothing polls: one timer runs while something waits for time, none otherwise.
     """
 
     def __init__(
@@ -121,6 +124,7 @@ class Pacer:
         self._on_wait = on_wait
         self._all = Window(limit, concurrency, window + SLACK_SECONDS)
         self._reads = self._all.part(100 - percent_for_writes)
+        self._patient = self._all.part(min(PATIENT_PERCENT, 100 - percent_for_writes))
         self._background = self._all.part(min(BACKGROUND_PERCENT, 100 - percent_for_writes))
         self._pause = Pause()
         self._waiters: list[_Waiter] = []
@@ -135,15 +139,15 @@ class Pacer:
         return permit
 
     @asynccontextmanager
-    async def reserve(self, places: int) -> AsyncIterator[Reservation]:
+    async def reserve(self, places: int, priority: Priority = Priority.WRITE) -> AsyncIterator[Reservation]:
         """Wait for several permits together, so that once the first request went nothing holds up the last.
 
-        More than the limit can't be had together: then it is the limit, and the rest queues. Reserved permits don't count
-        for the concurrency.
+        More than the limit, or the share of that priority, can't be had together: then it is that, and the rest queues.
+        Reserved permits don't count for the concurrency.
         """
         if self._all.limit:
-            places = min(places, self._all.limit)
-        reservation = Reservation(await self._admission(Priority.WRITE, places=places, takes_lane=False))
+            places = min(places, *(window.limit for window in self._windows(priority)))
+        reservation = Reservation(await self._admission(priority, places=places, takes_lane=False))
         try:
             yield reservation
         finally:
@@ -216,9 +220,8 @@ class Pacer:
 
     def _windows(self, priority: Priority) -> tuple[Window, ...]:
         """Return the groups that a request belongs to: the lower its priority, the more of them, each within the one before."""
-        if priority is Priority.BACKGROUND:
-            return self._all, self._reads, self._background
-        return (self._all, self._reads) if priority is Priority.READ else (self._all,)
+        nested = (self._all, self._reads, self._patient, self._background)
+        return nested[: max(1, priority)]
 
     def _free_at(self, waiter: _Waiter, now: float) -> float:
         """When a waiter may go: a time, or `FOREVER` while it depends on an answer."""

@@ -22,6 +22,9 @@ from octosync.watch.parts import Hooks, Outfit, assemble
 from octosync.watch.queue import Priority, Work
 from octosync.watch.standing import AppState, Standing
 
+# So long no re-read begins once files may have changed: enough to let them settle and load a thousand.
+_REST = 1.0
+
 
 class Controller:
     """Runs until `stop` is set. `desk` is where people tell it things meanwhile."""
@@ -125,6 +128,7 @@ class Controller:
             clock=parts.clock,
             warn=lambda why: parts.log.warning("files_unheard", message=why),
             since=latest.fingerprint if latest is not None else None,
+            heard=lambda: parts.workers.rest(_REST),
         )
         async with aclosing(watched):
             async for kinds in watched:
@@ -132,6 +136,7 @@ class Controller:
                     self._read_token()
                 if FileChange.MANIFESTS in kinds:
                     await self._loads.load()
+                parts.workers.go_on()
 
     def _heard(self, news: News) -> None:
         parts = self._parts

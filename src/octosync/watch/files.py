@@ -38,13 +38,14 @@ async def changes(
     since: Fingerprint | None = None,
     every: float = EVERY,
     hear: Hearing = awatch,
+    heard: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[frozenset[FileChange], None]:
     """Yield what may have changed, each time that files came to rest after a change, until `stop` is set.
 
     At first against the fingerprint `since` (that of what was loaded), else against what is there now. `watched` is asked
     at every look: octosync.yaml may come to name other paths. Where `hear` fails (the system's limits are reached, say),
-    `warn` is told once and files are looked at twice a second; without any event they are, `every` so many seconds. Who
-    leaves before the stop closes it (`contextlib.aclosing`).
+    `warn` is told once and files are looked at twice a second; without any event they are, `every` so many seconds. `heard`
+    is called as soon as something may have changed. Who leaves before the stop closes it (`contextlib.aclosing`).
     """
     seen = since
     ear = _Ear(warn, hear)
@@ -66,7 +67,9 @@ async def changes(
                 continue
             pause = every if ear.hears else _POLLING
             await _first_of(stop.wait(), ear.heard.wait(), clock.sleep(max(pause, took / _SHARE)))
-            ear.heard.clear()
+            if ear.heard.is_set():
+                ear.heard.clear()
+                heard()
     finally:
         await ear.close()
 

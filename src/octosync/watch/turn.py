@@ -76,7 +76,9 @@ class Turns:
         base = replace(base, state=besides(base.state, force.others))
         now = self.clock.now()
         scope = Scope(new_run_id(now), now, apps, tree, base, self.memory.plane, self.memory.narrowed)
-        remote = self.remote.background if work.priority is Priority.RESYNC else self.remote
+        # What is only read again lets everything else go first, with what it finds to be written, too.
+        is_urgent = work.priority is Priority.CHANGED
+        remote, writer = (self.remote, self.remote) if is_urgent else (self.remote.background, self.remote.patient)
         try:
             turn = await self.looking.look(scope, force, remote, listed)
         except RemoteError as error:
@@ -95,11 +97,11 @@ class Turns:
             # The org is known only now, and with it what is to be compared with.
             return await self.carry_out(work, force, listed)
         self.gate.worked()
-        return await self._go_on(scope, turn, force)
+        return await self._go_on(scope, turn, force, writer)
 
     # -- judging and writing
 
-    async def _go_on(self, scope: Scope, turn: Turn, force: InForce) -> Ended:
+    async def _go_on(self, scope: Scope, turn: Turn, force: InForce, writer: Octomil) -> Ended:
         plan, apps = turn.plan, scope.apps
         now = self.clock.now()
         freed = self.changes.looked(apps, plan)
@@ -115,7 +117,7 @@ class Turns:
         try:
             with self.permits.writing(scope.id, allowed):
                 if allowed.actions:
-                    applied = await self._write(scope, replace(turn, plan=allowed, blocked=()), force)
+                    applied = await self._write(scope, replace(turn, plan=allowed, blocked=()), force, writer)
         finally:
             self.canaries.settle(allowed, _done(allowed, applied), self.clock.now())
         done = {one.key: one for one in allowed.actions if one.key in _done(allowed, applied)}
@@ -148,7 +150,7 @@ class Turns:
             freed=freed,
         )
 
-    async def _write(self, scope: Scope, turn: Turn, force: InForce) -> Applied:
+    async def _write(self, scope: Scope, turn: Turn, force: InForce, writer: Octomil) -> Applied:
         began: dict[ActionKey, datetime] = {}
 
         def started(action: Action) -> None:
@@ -165,7 +167,7 @@ class Turns:
         self.begun(record.run, frozenset(one.address.app for one in turn.plan.actions), len(turn.plan.actions))
         applied = await act(
             turn,
-            self.remote,
+            writer,
             record=record,
             resume=force.apply_again,
             sensitivity=force.configuration.sensitivity,

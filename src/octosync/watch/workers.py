@@ -53,6 +53,9 @@ class Workers:
         self._ended = ended
         self._underway: set[_Underway] = set()
         self._changed_at = 0.0  # when the last turn for a change has ended
+        self._rests_until = 0.0
+        self._may_rest_at = 0.0
+        self._rested = asyncio.Event()
 
     async def run(self) -> None:
         """Work for ever; cancelled, let what is being written finish."""
@@ -79,6 +82,21 @@ class Workers:
             if slug in one.work.apps and one.work.priority is Priority.RESYNC and not one.writes:
                 one.task.cancel()
 
+    def rest(self, seconds: float) -> None:
+        """Begin no re-read for so long: what is loaded meanwhile would have to share the processor with them.
+
+        Files that are written all the time hold re-reads up for a part of it only.
+        """
+        now = self._clock.monotonic()
+        if now >= self._may_rest_at:
+            self._rests_until, self._may_rest_at = now + seconds, now + 5 * seconds
+            self._rested.clear()
+
+    def go_on(self) -> None:
+        """End the rest."""
+        self._rests_until = 0.0
+        self._rested.set()
+
     @property
     def longest(self) -> float:
         """How many seconds the oldest turn that is under way takes by now.
@@ -94,8 +112,10 @@ class Workers:
     async def _work(self, priority: Priority) -> None:
         while True:
             await self._gate.passed()
+            if self._rests(priority):
+                await wait_for(self._rested, self._rests_until - self._clock.monotonic(), self._clock)
             work = await self._queue.take(priority)
-            if not self._gate.is_open:  # it closed while there was nothing to do
+            if not self._gate.is_open or self._rests(priority):  # since there was nothing to do
                 self._queue.done(work)
                 for slug in work.apps:
                     self._queue.add(slug, work.priority)
@@ -113,6 +133,9 @@ class Workers:
                     self._queue.add(slug, work.priority)
             else:
                 self._ended(work, underway.task.result(), self._clock.monotonic() - started)
+
+    def _rests(self, priority: Priority) -> bool:
+        return priority is Priority.RESYNC and self._clock.monotonic() < self._rests_until
 
     async def _turn(self, work: Work) -> Ended:
         """Carry out a turn; whatever it raises is that turn's error, and no reason to stop."""

@@ -1,0 +1,102 @@
+"""The workers: re-reads rest while what changed is loaded, and never for long."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from tests.support.virtual_time import run_in_virtual_time, virtual_clock
+
+from octosync.watch.ended import Ended, Fate
+from octosync.watch.gate import Gate
+from octosync.watch.log import Log
+from octosync.watch.queue import Priority, Queue, Work
+from octosync.watch.workers import Workers
+
+
+class LoopClock:
+    """The loop's own time."""
+
+    def monotonic(self) -> float:
+        """Return the loop's time."""
+        return virtual_clock()
+
+    def now(self) -> datetime:
+        """Return it as a time of day."""
+        return datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=virtual_clock())
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+def turns_of(story: Callable[[Workers, Queue], Awaitable[None]]) -> list[tuple[str, float]]:
+    """Run workers while a story happens; return which app had a turn, and when it began. A turn takes a tenth of a second."""
+    turns: list[tuple[str, float]] = []
+
+    async def main() -> None:
+        clock = LoopClock()
+        queue = Queue(clock)
+
+        async def carry_out(work: Work) -> Ended:
+            turns.extend((slug, virtual_clock()) for slug in work.apps)
+            await asyncio.sleep(0.1)
+            return Ended(id="", apps=work.apps, fate=Fate.IN_SYNC)
+
+        workers = Workers(
+            queue=queue,
+            gate=Gate(clock, random.Random(7)),  # noqa: S311 — jitter
+            clock=clock,
+            log=Log(io.StringIO(), clock),
+            carry_out=carry_out,
+            ended=lambda *_: None,
+        )
+        running = asyncio.ensure_future(workers.run())
+        await story(workers, queue)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    run_in_virtual_time(main())
+    return turns
+
+
+def test_re_reads_rest_and_changes_do_not() -> None:
+    """While a commit is loaded no re-read is begun; what has changed has its turn at once, and the re-reads theirs after."""
+
+    async def story(workers: Workers, queue: Queue) -> None:
+        workers.rest(1.0)
+        queue.add("reread", Priority.RESYNC)
+        queue.add("changed", Priority.CHANGED)
+        await asyncio.sleep(3)
+
+    assert turns_of(story) == [("changed", 0.0), ("reread", 1.0)]
+
+
+def test_a_rest_ends_with_what_it_is_for() -> None:
+    """Once the commit is loaded, re-reads go on without waiting for the whole second."""
+
+    async def story(workers: Workers, queue: Queue) -> None:
+        workers.rest(1.0)
+        queue.add("reread", Priority.RESYNC)
+        await asyncio.sleep(0.25)
+        workers.go_on()
+        await asyncio.sleep(1)
+
+    assert turns_of(story) == [("reread", 0.25)]
+
+
+def test_files_that_are_written_all_the_time_hold_no_re_read_up_for_long() -> None:
+    """A log that grows beside the manifests makes re-reads rest for a second in five, not for ever."""
+
+    async def story(workers: Workers, queue: Queue) -> None:
+        for number in range(100):
+            workers.rest(1.0)
+            queue.add(f"app-{number}", Priority.RESYNC)
+            await asyncio.sleep(0.1)
+
+    begun = [at for _, at in turns_of(story)]
+    assert len(begun) > 90
+    assert not any(0.0 <= at < 1.0 for at in begun)
