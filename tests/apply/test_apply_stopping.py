@@ -15,6 +15,8 @@ from tests.support.states import desired_app
 from octosync.apply import Applied
 from octosync.model import App, Status
 
+pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+
 
 @contextmanager
 def in_use(directory: Path) -> Iterator[tuple[Site, list[App]]]:

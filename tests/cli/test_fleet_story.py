@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from tests.support.desks import Office
 from tests.support.fleets import LARGE, SMALL
 from tests.support.planes import ok
+
+pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
 
 APP = """\
 apiVersion: octosync.dev/v1

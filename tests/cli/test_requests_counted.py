@@ -9,6 +9,8 @@ from tests.support.calls import KEY
 from tests.support.desks import ACTIONS, APP, Office
 from tests.support.repositories import Repo
 
+pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+
 APPS = 40
 MANY: Final = 300
 

@@ -18,6 +18,8 @@ from tests.support.repositories import Repo
 from octosync.server import Token
 from octosync.server.settings import utc_now
 
+pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+
 COLLEAGUE = "key-of-ana"
 NOTES = APP.format(slug="notes", name="Notes")
 BARE = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: bare}\nspec: {name: Bare}\n"

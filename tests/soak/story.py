@@ -157,9 +157,11 @@ class Story:
 
     async def _app_leaves(self) -> None:
         for slug in await self._apps(1, 10 * _MINUTE):
+            begun = self.clock.monotonic()
             self.fleet.remove(slug)
             await self.clock.sleep(6 * _MINUTE)
             self.fleet.restore(slug)
+            self.troubles.append(Trouble("app away", begun, self.clock.monotonic()))
             self.counts["apps away"] += 1
 
     async def _suspension(self) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.support.commits import commit
 from tests.support.controllers import FastClock, Watching, plane_at, watching
 from tests.support.plane import Plane
@@ -15,6 +16,8 @@ from octosync.plan import ControlPlane
 from octosync.state import Journal, WatchState
 from octosync.watch.memory import Memory
 from octosync.watch.standing import AppState
+
+pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
 
 DONE = {AppState.BLOCKED, AppState.IN_SYNC}
 FORTY = [f"app-{number:02}" for number in range(40)]

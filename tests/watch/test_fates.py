@@ -18,6 +18,8 @@ from octosync.model import Secret
 from octosync.plan import GuardPolicy
 from octosync.watch.standing import AppState
 
+pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+
 NEVER = timedelta(days=30)
 VISION = {"slots": {"chat": "local_first", "vision": "local_first"}}
 

@@ -15,6 +15,8 @@ from tests.support.commits import commit
 from tests.support.controllers import FastClock, plane_at, watching
 from tests.support.plane import Plane
 
+pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+
 BEFORE = {
     "a": {"targets": ("com.a",), "slots": {"chat": "local_first"}},
     "b": {"targets": ("com.b", "com.moves"), "slots": {"chat": "local_first"}},

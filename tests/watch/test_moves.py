@@ -9,6 +9,8 @@ from tests.support.commits import commit
 from tests.support.controllers import FastClock, plane_at, watching
 from tests.support.plane import Plane
 
+pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+
 BEFORE: dict[str, tuple[str, ...]] = {"a": ("com.one",), "b": ("com.two",), "c": ("com.three",)}
 MOVES: dict[str, dict[str, tuple[str, ...]]] = {
     "to another app": {"a": (), "b": ("com.two", "com.one"), "c": ("com.three",)},

@@ -13,6 +13,8 @@ from tests.support.watched_apps import CLOUD, NEVER, TICK, another_full_read, de
 
 from octosync.watch.standing import AppState
 
+pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+
 
 async def test_an_idle_tick_is_one_request_and_own_writes_cause_no_more(tmp_path: Path) -> None:
     """After it has created apps, whose events all come back to it, it asks for nothing but the feed, once an interval."""
