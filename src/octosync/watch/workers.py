@@ -56,6 +56,7 @@ class Workers:
         self._rests_until = 0.0
         self._may_rest_at = 0.0
         self._rested = asyncio.Event()
+        self._is_ending = False
 
     async def run(self) -> None:
         """Work for ever; cancelled, let what is being written finish."""
@@ -65,6 +66,7 @@ class Workers:
         try:
             await asyncio.gather(*workers)
         finally:
+            self._is_ending = True
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
@@ -144,7 +146,9 @@ class Workers:
         except OctosyncError as error:
             problem = error
         except Exception as defect:  # noqa: BLE001 — a defect in one app's turn must not end those of all others
-            self._log.bind(apps=sorted(work.apps), **about(defect)).error("defect")
+            # Who ends it at once takes the connections away from what is still being written.
+            if not self._is_ending:
+                self._log.bind(apps=sorted(work.apps), **about(defect)).error("defect")
             problem = OctosyncError(
                 "internal-error",
                 f"a defect in octosync: {type(defect).__name__}",
