@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pytest
 from deploy.kustomizations import Object, Rendering, renderings
 from docs.executing import ROOT
 from tests.support.invoking import Desk
@@ -138,7 +137,6 @@ def _watch() -> click.Command | None:
         return octosync.get_command(context, "watch")
 
 
-@pytest.mark.skipif(_watch() is None, reason="there is no octosync watch yet")
 def test_arguments_and_settings_are_options_of_watch() -> None:
     """Every argument of the container is an option of `octosync watch`, and every setting the variable of one."""
     watch = _watch()

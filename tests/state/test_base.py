@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +16,7 @@ from tests.support.states import NOW, ORG, desired_app
 from octosync.errors import OctosyncError
 from octosync.model import Address, App, Sensitivity
 from octosync.plan import ControlPlane
-from octosync.state import Cursor, Journal, WatchState
+from octosync.state import Journal, WatchState
 from octosync.state.declared import app_document, app_of
 from octosync.state.documents import bytes_of, document_of
 
@@ -67,7 +66,6 @@ def test_another_control_plane_has_another_base(memory: WatchState) -> None:
     """Of another URL or org nothing is remembered, nothing is whole, and it can be told of which ones something is."""
     memory.remember(PLANE, desired_app("a"))
     memory.set_whole(PLANE, whole=True)
-    memory.set_cursor(PLANE, Cursor("evt_1", NOW))
     memory.healed(PLANE, Address.of_app("a"), NOW)
     for other in (
         ControlPlane(url="https://staging.example/api/v1", org_id=ORG),
@@ -76,12 +74,9 @@ def test_another_control_plane_has_another_base(memory: WatchState) -> None:
     ):
         assert memory.base(other) == {}
         assert not memory.is_whole(other)
-        assert memory.cursor(other) is None
         assert memory.heals(other, NOW) == {}
         memory.forget(other, "a")
-        memory.set_cursor(other, Cursor("evt_2", NOW))
     assert memory.planes() == (PLANE,)
-    assert memory.cursor(PLANE) == Cursor("evt_1", NOW)
     assert list(memory.base(ControlPlane(url=PLANE.url, org_id=ORG, context="production"))) == ["a"]
 
 
@@ -108,13 +103,6 @@ def test_a_new_file_is_not_whole(memory: WatchState) -> None:
     assert memory.is_whole(PLANE)
     memory.set_whole(PLANE, whole=False)
     assert not memory.is_whole(PLANE)
-
-
-def test_the_cursor_is_kept(memory: WatchState) -> None:
-    """How far the feed was followed is as it was put last; None is as if it never had been."""
-    for cursor in (Cursor("evt_1", NOW), Cursor("evt_2", NOW + timedelta(microseconds=1)), None):
-        memory.set_cursor(PLANE, cursor)
-        assert memory.cursor(PLANE) == cursor
 
 
 def test_what_a_later_version_added_is_passed_over() -> None:

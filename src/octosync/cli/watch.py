@@ -40,7 +40,7 @@ from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
 from octosync.manifest import parse_duration, select
 from octosync.model import Optimize, Secret
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil
-from octosync.plan import DeployPolicy, GitRevision, Invocation, ManifestSet, RunInfo
+from octosync.plan import ControlPlane, DeployPolicy, GitRevision, Invocation, ManifestSet, RunInfo
 from octosync.report import render_diagnostics
 from octosync.state import Journal, WatchState, sole_controller
 from octosync.watch.clock import Clock, SystemClock
@@ -235,13 +235,7 @@ class _Watching:
         connection = self._connect()
         told: list[Controller] = []
         plane = control_plane(connection, first.context, None)
-        notifier = Notifier(
-            endpoints(first.configuration.notify, os.environ, insecure=asked.remote.insecure),
-            Sender(control_plane=plane, version=__version__, external_url=asked.external_url),
-            clock=clock,
-            log=log,
-            told=ToldOf(WatchState(self.journal), plane),
-        )
+        notifier = self._notifier(plane, clock, log)
         remote = Octomil(
             connection,
             first.configuration.contract,
@@ -249,23 +243,7 @@ class _Watching:
             on_request=lambda one: told[0].metrics.requested(one.operation, one.code, one.seconds),
             percent_for_writes=PERCENT_FOR_WRITES,
         )
-        outfit = Outfit(
-            remote=remote,
-            desired=Desired(self.gather, self.gather.watched, clock),
-            journal=self.journal,
-            control_plane=plane,
-            settings=asked.settings,
-            policy=lambda declared: guard_policy(declared.configuration.guards, asked.guards),
-            deploy=asked.deploy,
-            read_token=self._read_token if connection.token is not None else None,
-            apply_again=asked.apply_again,
-            about=partial(self._about, connection),
-            log=log,
-            notifier=notifier,
-            clock=clock,
-            can_post=self.admin_token is not None,
-        )
-        controller = Controller(outfit)
+        controller = Controller(self._outfit(remote, notifier, plane, clock, log))
         told.append(controller)
         source = Source(
             control=controller.desk,
@@ -293,6 +271,34 @@ class _Watching:
             loop.remove_signal_handler(signal.SIGHUP)
         log.info("stopped")
         return ExitCode.DONE
+
+    def _notifier(self, plane: ControlPlane, clock: Clock, log: Log) -> Notifier:
+        return Notifier(
+            endpoints(self.first.configuration.notify, os.environ, insecure=self.asked.remote.insecure),
+            Sender(control_plane=plane, version=__version__, external_url=self.asked.external_url),
+            clock=clock,
+            log=log,
+            told=ToldOf(WatchState(self.journal), plane),
+        )
+
+    def _outfit(self, remote: Octomil, notifier: Notifier, plane: ControlPlane, clock: Clock, log: Log) -> Outfit:
+        asked, connection = self.asked, remote.connection
+        return Outfit(
+            remote=remote,
+            desired=Desired(self.gather, self.gather.watched, clock),
+            journal=self.journal,
+            control_plane=plane,
+            settings=asked.settings,
+            policy=lambda declared: guard_policy(declared.configuration.guards, asked.guards),
+            deploy=asked.deploy,
+            read_token=self._read_token if connection.token is not None else None,
+            apply_again=asked.apply_again,
+            about=partial(self._about, connection),
+            log=log,
+            notifier=notifier,
+            clock=clock,
+            can_post=self.admin_token is not None,
+        )
 
     def _connect(self) -> Connection:
         return connect(self.asked.remote, self.first.configuration, self.first.context, os.environ)

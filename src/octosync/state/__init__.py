@@ -1,15 +1,13 @@
 """The local SQLite file. For plan and apply it is a journal: it records, and never decides anything. A watch remembers in it.
 
-What a watch remembers: each app as it was last applied (the base), how far it followed the feed, drift and since when, what
-people asked of it, what receivers were told. All of that can be lost: then nothing counts as removed until every app was
-taken up once.
+What a watch remembers: each app as it was last applied (the base), drift and since when, what people asked of it, what
+receivers were told. All of that can be lost: then nothing counts as removed until every app was taken up once.
 
 What may not live here: live values, request or answer bodies, and anything sensitive. A declared value under a sensitive key
 is never stored: a digest with a key of this file's own stands in its place, by which it is recognised.
 """
 
 from octosync.state.asked import Approvable, Approved
-from octosync.state.base import Cursor
 from octosync.state.journal import DEFAULT_PATH, Journal, new_run_id
 from octosync.state.recorded import RecordedRuns
 from octosync.state.sealing import Sealed
@@ -21,7 +19,6 @@ __all__ = [
     "KEPT_FOR",
     "Approvable",
     "Approved",
-    "Cursor",
     "Journal",
     "RecordedRuns",
     "Sealed",

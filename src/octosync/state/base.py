@@ -1,9 +1,7 @@
-"""The base of a watch: each app as it was last applied, or found to be live as declared; and how far the feed was followed."""
+"""The base of a watch: each app as it was last applied, or found to be live as declared."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -13,17 +11,8 @@ from octosync.state.declared import app_document, app_of, values_of, with_values
 from octosync.state.documents import bytes_of, document_of
 from octosync.state.part import Part
 from octosync.state.sealing import holds_plain_secrets, holds_seals, opened_object
-from octosync.state.times import time_of, time_text
 
 _NOTHING: Final = State()
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """How far the activity feed was followed: the newest event's id, and when that happened."""
-
-    event: str
-    at: datetime
 
 
 class Remembered(Part):
@@ -104,23 +93,6 @@ class Remembered(Part):
                 "select control_plane, org_id from plane where id in (select plane from base) order by 1, 2"
             ).fetchall()
         return tuple(ControlPlane(url=url, org_id=org or None) for url, org in rows)
-
-    def cursor(self, plane: ControlPlane) -> Cursor | None:
-        """Return how far the feed was followed, None for not at all."""
-        with self._reading("how far the activity feed was followed") as database:
-            row = database.execute(
-                "select cursor_event, cursor_at from plane where id = ?", (self._known(database, plane),)
-            ).fetchone()
-            return None if row is None or row[0] is None else Cursor(row[0], time_of(row[1]))
-
-    def set_cursor(self, plane: ControlPlane, cursor: Cursor | None) -> None:
-        """Remember how far the feed was followed."""
-        event, at = (None, None) if cursor is None else (cursor.event, time_text(cursor.at))
-        with self.journal.transaction() as database:
-            database.execute(
-                "update plane set cursor_event = ?, cursor_at = ? where id = ?",
-                (event, at, self._number(database, plane)),
-            )
 
     def _app(self, slug: str, document: bytes) -> App:
         with self._reading(f"what is remembered of app `{slug}`"):

@@ -46,8 +46,6 @@ _WATCH: Final = (
     control_plane text not null,
     org_id text not null,
     whole integer not null default 0,
-    cursor_event text,
-    cursor_at text,
     scope text,
     unique (control_plane, org_id)
 ) strict""",

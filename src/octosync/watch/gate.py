@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import Enum
 
 from octosync.errors import CredentialRefused, Forbidden, OctosyncError, RemoteError, Unavailable
@@ -46,7 +46,6 @@ class Gate:
         self._open.set()
         self.why: Closed | None = None
         self.error: OctosyncError | None = None
-        self.since: datetime | None = None
         self.may_not_write: OctosyncError | None = None
 
     @property
@@ -100,7 +99,7 @@ class Gate:
     def probe_worked(self) -> None:
         """Let everything pass again."""
         self._begin_anew()
-        self.why, self.error, self.since = None, None, None
+        self.why, self.error = None, None
         self._open.set()
 
     def probe_failed(self, error: OctosyncError) -> None:
@@ -128,7 +127,6 @@ class Gate:
         is_news = self.why is not why and not is_known
         self._latest = why
         if self.is_open:
-            self.since = self._clock.now()
             self._put_off()
         self.why, self.error = why, error
         self._open.clear()
