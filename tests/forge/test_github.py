@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
 from email.utils import formatdate
 
 import httpx
 import pytest
+from tests.support.encodings import REFUSED_ENCODINGS, body_in, little_memory
 from tests.support.forges import TOKEN, Answer, Forge, refused
 
-from octosync.errors import ConfigError, CredentialRefused, Forbidden, OctosyncError, Unavailable, Unreadable
+from octosync.errors import (
+    ConfigError,
+    CredentialRefused,
+    Forbidden,
+    OctosyncError,
+    RemoteError,
+    Unavailable,
+    Unreadable,
+)
 from octosync.forge import GitHub, repository_in
+from octosync.forge import github as client
+from octosync.forge.marked import url_in
 from octosync.forge.refusals import wait_of
 
 
@@ -90,6 +102,33 @@ def test_garbage_is_an_error_and_no_absence(github: GitHub, forge: Forge, body: 
         list(github.pages("issues/7/comments"))
 
 
+@pytest.mark.parametrize("encoding", REFUSED_ENCODINGS)
+def test_an_encoding_that_was_not_asked_for_is_refused(github: GitHub, forge: Forge, encoding: str) -> None:
+    """A forge's response is decoded once, and only from gzip, whatever its status."""
+    headers = {"Content-Encoding": encoding}
+    forge.first("GET", Answer(200, body_in(encoding), headers), Answer(403, body_in(encoding), headers))
+    with little_memory():
+        with pytest.raises(Unreadable, match="Content-Encoding"):
+            github.read("pulls/7")
+        with pytest.raises(Forbidden):
+            github.read("pulls/7")
+
+
+def test_an_answer_beyond_all_measure_is_cut_short(
+    github: GitHub, forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a forge answers is bounded, compressed or not; what is within the bound is read either way."""
+    monkeypatch.setattr(client, "_LARGEST_ANSWER", 2**20)
+    packed = {"Content-Encoding": "gzip"}
+    large = b" " * 2**22
+    forge.first("GET", Answer(200, large), Answer(200, gzip.compress(large), packed), Answer(500, large))
+    for _ in range(3):
+        with pytest.raises(Unreadable, match="more than 1 MiB"):
+            github.read("pulls/7")
+    forge.first("GET", Answer(200, gzip.compress(b'{"number": 8}'), packed))
+    assert github.read("pulls/7") == {"number": 8}
+
+
 def test_the_token_goes_to_no_other_host(github: GitHub, forge: Forge) -> None:
     """A next page elsewhere, and a redirect, are not followed; pages that go round are noticed."""
     forge.first("GET", Answer(200, [], {"Link": '<https://evil.test/comments?page=2>; rel="next"'}))
@@ -101,6 +140,9 @@ def test_the_token_goes_to_no_other_host(github: GitHub, forge: Forge) -> None:
     path = f"{forge.url}/repos/acme/apps/issues/7/comments?per_page=100"
     forge.first("GET", Answer(200, [], {"Link": f'<{path}>; rel="next"'}))
     with pytest.raises(Unreadable, match="circle"):
+        list(github.pages("issues/7/comments"))
+    forge.first("GET", Answer(200, [], {"Link": f'<{path}&x={"x" * 70_000}>; rel="next"'}))
+    with pytest.raises(Unreadable, match="no URL"):
         list(github.pages("issues/7/comments"))
 
 
@@ -114,6 +156,23 @@ def test_errors_name_the_request_and_never_the_token(github: GitHub, forge: Forg
         assert TOKEN not in repr(caught.value) + caught.value.message + "".join(caught.value.hints)
         assert caught.value.__cause__ is None
     assert TOKEN not in repr(github.repository)
+
+
+def test_a_token_that_the_forge_echoes_is_masked(github: GitHub, forge: Forge) -> None:
+    """Whatever of an answer is shown, in an error or as a URL: neither the token nor a terminal's control sequence."""
+    echo = f"you sent\x1b[2J Bearer {TOKEN}, {TOKEN}"
+    for status in (401, 403, 404, 422, 429, 503):
+        said = {"message": echo, "errors": [{"message": echo}]}
+        forge.first("GET", Answer(status, said, {"Retry-After": "3600"} if status > 422 else {}))
+        with pytest.raises(RemoteError) as caught:
+            github.read("pulls/7")
+        shown = f"{caught.value!r} {caught.value} {caught.value.request_id} {caught.value.hints}"
+        assert "you sent [2J" in shown
+        assert TOKEN not in shown
+    forge.comments.append({"id": 1, "body": "x", "user": {"login": TOKEN}, "html_url": f"https://x/\x1b[2J{TOKEN}"})
+    (item,) = github.pages("issues/7/comments")
+    assert TOKEN not in str(item)
+    assert url_in(item) == "https://x/ [2J(sensitive)"
 
 
 def test_a_forge_that_is_not_there_is_unavailable() -> None:

@@ -14,10 +14,11 @@ import httpx
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 from tests.support.calls import KEY, client_of, connection_to
+from tests.support.encodings import REFUSED_ENCODINGS, body_in, bomb, little_memory
 from tests.support.sockets import Reply, Then, answers, http, scripted
 
 from octosync.errors import RemoteError, Unavailable, Unreadable
-from octosync.octomil import Connection, Octomil
+from octosync.octomil import Connection, Octomil, fetch, source_of
 from octosync.octomil import transport as wire
 from octosync.octomil.failures import Again, failed
 
@@ -199,14 +200,59 @@ async def test_an_answer_beyond_all_measure_is_cut_short(monkeypatch: pytest.Mon
             await client.call(**READ)
 
 
-async def test_compressed_answers_are_read() -> None:
-    """A proxy that compresses changes nothing."""
+@pytest.mark.parametrize("encoding", REFUSED_ENCODINGS)
+async def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str) -> None:
+    """A response is decoded once, and only from gzip: no stack of encodings makes a kilobyte fill the memory."""
+    reply = http(200, body_in(encoding), headers={"Content-Encoding": encoding})
+    async with scripted(reply) as server, client_of(server.url) as client:
+        with little_memory():
+            with pytest.raises(Unreadable, match="Content-Encoding") as refused:
+                await client.call(**READ)
+            with pytest.raises(Unreadable, match="Content-Encoding"):
+                await fetch(server.url, source_of(server.url), largest=2**20)
+        assert [request.headers["accept-encoding"] for request in server.received] == ["gzip", "gzip"]
+    assert refused.value.reference == "unreadable-answer"
+    assert len(refused.value.message) < 300
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "br"])
+async def test_a_refusal_is_known_by_its_status_in_any_encoding(encoding: str) -> None:
+    """A body that can't be decoded takes nothing from an error's status: a 503 is an outage, a 404 no absence."""
+    headers = {"Content-Encoding": encoding}
+    replies = http(503, bomb(), headers=headers), http(404, bomb(), headers=headers)
+    async with scripted(*replies) as server, client_of(server.url, attempts=1) as client:
+        with little_memory():
+            with pytest.raises(Unavailable, match="503"):
+                await client.call(**READ)
+            with pytest.raises(Unreadable, match="404"):
+                await client.call(**READ, absent=lambda _: True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [gzip.compress(b"{}")[:-1], gzip.compress(b"{}") + gzip.compress(b"[]"), gzip.compress(b"{}") + b"x", b"{}"],
+)
+async def test_gzip_that_is_cut_off_or_goes_on_is_no_answer(body: bytes) -> None:
+    """A part of a compressed body is never taken for the whole."""
+    reply = http(200, body, headers={"Content-Encoding": "gzip"})
+    async with scripted(reply) as server, client_of(server.url) as client:
+        with pytest.raises(Unreadable, match="not-http"):
+            await client.call(**READ)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", " GZIP "])
+async def test_compressed_answers_are_read(encoding: str) -> None:
+    """A proxy that compresses changes nothing, nor does a body that comes byte by byte."""
     packed = gzip.compress(json.dumps({"slug": "a"}).encode())
+    pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in packed) + b"0\r\n\r\n"
+    head = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: {encoding}\r\n\r\n".encode()
     async with (
-        scripted(http(200, packed, headers={"Content-Encoding": "gzip"})) as server,
+        scripted(http(200, packed, headers={"Content-Encoding": encoding}), Reply(head + pieces)) as server,
         client_of(server.url) as client,
     ):
         assert (await client.call(**READ)).body == {"slug": "a"}
+        assert (await client.call(**READ)).body == {"slug": "a"}
+        assert len(server.received) == 2
 
 
 async def test_cookies_are_neither_kept_nor_sent() -> None:

@@ -17,6 +17,7 @@ from octosync.forge.marked import (
     own,
     shortened,
     text_in,
+    url_in,
 )
 
 _TURNS: Final = 3
@@ -123,7 +124,7 @@ def _turn(github: GitHub, comment: Comment) -> Posted:
         except Missing:  # somebody deleted it meanwhile
             found = None
     made = github.write("POST", f"issues/{comment.pull}/comments", {"body": body})
-    return Posted(Did.CREATED, text_in(made, "html_url"), is_short)
+    return Posted(Did.CREATED, url_in(made), is_short)
 
 
 def _body(comment: Comment, *, outdated: bool) -> tuple[str, bool]:

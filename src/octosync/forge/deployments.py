@@ -6,6 +6,7 @@ earlier one `inactive`, which its statuses still tell. Lists have the newest fir
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,7 @@ from octosync.model import JsonObject
 
 # So far back is looked for a success; beyond it, a full plan is what is due.
 DEEPEST: Final = 100
+_REVISION: Final = re.compile(r"[0-9A-Za-z]{1,64}")
 _NOT_BEGUN: Final = frozenset({"waiting", "queued", "pending"})
 
 
@@ -53,6 +55,6 @@ def _states(github: GitHub, deployment: JsonObject) -> set[str]:
 
 def _revision(deployment: JsonObject) -> str:
     revision = text_in(deployment, "sha")
-    if not revision:
+    if not _REVISION.fullmatch(revision):
         raise unreadable("deployments", "a deployment has no revision")
     return revision

@@ -13,17 +13,20 @@ import httpx
 import stamina
 
 from octosync import __version__
+from octosync.contract.encoding import ACCEPT_ENCODING, BodyDecoder, BodyError, BodyTooLarge, EncodingRefused
 from octosync.errors import RemoteError, Unavailable, Unreadable
 from octosync.forge.refusals import LONGEST_WAIT, refusal, wait_of
 from octosync.forge.repository import Repository
-from octosync.model import JsonObject, JsonValue
+from octosync.model import Concealer, JsonObject, JsonValue
 
 PAGE: Final = 100  # the largest one, public
 _ATTEMPTS: Final = 5
 _BACKOFF: Final = 0.5  # seconds, doubled with each attempt
 _LONGEST_BACKOFF: Final = 10.0
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
+_LARGEST_ANSWER: Final = 32 * 1024 * 1024  # bytes, decoded
 _API_VERSION: Final = "2022-11-28"
+_OF_THE_ENCODING: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 # A POST makes another of what it made before: it is not sent again once it may have arrived.
 _AGAIN: Final = frozenset({"GET", "PATCH"})
 
@@ -44,7 +47,8 @@ class GitHub:
     """The API of one repository, a context manager; paths are below `/repos/OWNER/NAME`, those that begin with `/` below the API.
 
     `on_wait` is told of waits of a second and more that the forge asked for. A request is tried up to five times; before the
-    nth retry it waits up to `backoff` × 2ⁿ⁻¹ seconds, or as long as the forge asks, up to two minutes.
+    nth retry it waits up to `backoff` × 2ⁿ⁻¹ seconds, or as long as the forge asks, up to two minutes. What it returns and
+    raises never holds the token.
     """
 
     def __init__(
@@ -58,10 +62,12 @@ class GitHub:
         self.repository = repository
         self._backoff = backoff
         self._on_wait = on_wait
+        self._concealer = Concealer([repository.token])
         self._retrying = stamina.RetryingCaller(attempts=attempts, timeout=None).on(_delay)
         self._http = httpx.Client(
             headers={
                 "Accept": "application/vnd.github+json",
+                "Accept-Encoding": ACCEPT_ENCODING,
                 "Authorization": f"Bearer {repository.token.reveal()}",
                 "User-Agent": f"octosync/{__version__}",
                 "X-GitHub-Api-Version": _API_VERSION,
@@ -82,7 +88,7 @@ class GitHub:
     def read(self, path: str) -> JsonObject:
         """Read one object. Raises `RemoteError`."""
         answer = self._call("GET", self._url(path))
-        return _object(_parsed(answer, path), path)
+        return _object(self._parsed(answer, path), path)
 
     def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[JsonObject]:
         """Yield the objects of a list, page after page as far as they are asked for. Raises `RemoteError`."""
@@ -91,14 +97,14 @@ class GitHub:
         while url not in seen:
             seen.add(url)
             answer = self._call("GET", str(url))
-            items = _parsed(answer, path)
+            items = self._parsed(answer, path)
             if not isinstance(items, list):
                 raise unreadable(path, "it is not a list")
             yield from (_object(item, path) for item in items)
             following = answer.links.get("next", {}).get("url")
             if following is None:
                 return
-            url = self._own(url.join(following), path)
+            url = self._own(_joined(url, following, path), path)
         raise unreadable(path, "its pages go round in a circle")
 
     def write(self, method: str, path: str, body: JsonObject) -> JsonObject:
@@ -107,7 +113,7 @@ class GitHub:
         Raises `RemoteError`; `sent` of it says whether a POST may have been carried out all the same.
         """
         answer = self._call(method, self._url(path), body)
-        return _object(_parsed(answer, path), path)
+        return _object(self._parsed(answer, path), path)
 
     def _url(self, path: str) -> str:
         return f"{self.repository.api}{path}" if path.startswith("/") else self._below(path)
@@ -134,17 +140,17 @@ class GitHub:
         return answered
 
     def _attempt(self, method: str, url: str, body: JsonObject | None, attempt: int) -> httpx.Response:
-        what = f"{method} {httpx.URL(url).path}"
+        what = self._concealer.text(f"{method} {httpx.URL(url).path}")
         error, delay, again = None, random.uniform(0.0, self._longest(attempt)), method in _AGAIN  # noqa: S311 — no secret depends on it
         try:
-            answer = self._http.request(method, url, json=body)
-        except httpx.HTTPError as problem:
+            answer = self._exchange(method, url, body)
+        except (httpx.HTTPError, BodyError) as problem:
             error = _lost(problem, what, self.repository.host)
             answer = None
         if answer is not None:
             if answer.is_success:
                 return answer
-            error = refusal(answer, what)
+            error = refusal(answer, what, self._concealer)
             delay = _wanted(answer, delay)
             again = again or wait_of(answer) is not None
         assert error is not None  # noqa: S101 — there was no answer, or it was no success
@@ -154,8 +160,43 @@ class GitHub:
             self._on_wait(delay)
         raise _TryAgain(error, delay)
 
+    def _exchange(self, method: str, url: str, body: JsonObject | None) -> httpx.Response:
+        """Send one request once, and return the response with its whole body, decoded."""
+        with self._http.stream(method, url, json=body) as response:
+            content = _body(response)
+        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_ENCODING]
+        return httpx.Response(response.status_code, headers=headers, content=content, request=response.request)
+
+    def _parsed(self, answer: httpx.Response, path: str) -> JsonValue:
+        try:
+            value: JsonValue = json.loads(answer.content)
+        except (ValueError, RecursionError):
+            raise unreadable(path, "it is not JSON") from None
+        return self._concealer.masked(value)
+
     def _longest(self, attempt: int) -> float:
         return min(_LONGEST_BACKOFF, self._backoff * 2.0 ** (attempt - 1))
+
+
+def _body(response: httpx.Response) -> bytes:
+    try:
+        decoder = BodyDecoder(response.headers.get("content-encoding"), _LARGEST_ANSWER)
+        for piece in response.iter_raw():
+            decoder.feed(piece)
+        return decoder.finish()
+    except BodyTooLarge:
+        raise
+    except BodyError:
+        if response.is_success:
+            raise
+        return b""  # the status alone says what was refused
+
+
+def _joined(url: httpx.URL, following: str, path: str) -> httpx.URL:
+    try:
+        return url.join(following)
+    except httpx.InvalidURL:
+        raise unreadable(path, "its next page is no URL") from None
 
 
 def _wanted(answer: httpx.Response, backoff: float) -> float:
@@ -172,22 +213,18 @@ def _delay(problem: Exception) -> float | bool:
     return problem.delay if isinstance(problem, _TryAgain) else False
 
 
-def _lost(problem: httpx.HTTPError, what: str, host: str) -> RemoteError:
+def _lost(problem: httpx.HTTPError | BodyError, what: str, host: str) -> RemoteError:
     """Say what became of a request without an answer; only one whose connection was never there was certainly not sent."""
     sent = not isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-    if isinstance(problem, httpx.DecodingError | httpx.UnsupportedProtocol):
+    if isinstance(problem, BodyTooLarge):
+        return unreadable(what, f"it has more than {_LARGEST_ANSWER // 2**20} MiB")
+    if isinstance(problem, EncodingRefused):
+        return unreadable(what, "it has a Content-Encoding that octosync did not ask for")
+    if isinstance(problem, BodyError | httpx.DecodingError | httpx.UnsupportedProtocol):
         return unreadable(what, "it is not proper HTTP")
     how = "gives no answer in time" if isinstance(problem, httpx.TimeoutException) else "can't be reached"
     hints = ("Check GITHUB_API_URL and the network, and try again.",)
     return Unavailable("forge-unavailable", f"{host} {how}: {what}", hints=hints, operation=what, sent=sent)
-
-
-def _parsed(answer: httpx.Response, path: str) -> JsonValue:
-    try:
-        value: JsonValue = json.loads(answer.content)
-    except (ValueError, RecursionError):
-        raise unreadable(path, "it is not JSON") from None
-    return value
 
 
 def _object(value: JsonValue, path: str) -> JsonObject:

@@ -8,7 +8,7 @@ from typing import Final
 
 from octosync.forge.comments import Did, Posted
 from octosync.forge.github import GitHub
-from octosync.forge.marked import LARGEST_BODY, Marked, composed, own, shortened, text_in
+from octosync.forge.marked import LARGEST_BODY, Marked, composed, own, shortened, url_in
 from octosync.model import JsonObject
 
 _OPEN: Final = {"state": "open", "sort": "created", "direction": "asc"}
@@ -38,7 +38,7 @@ def keep_open(github: GitHub, issue: Issue) -> Posted:
     wanted: JsonObject = {"title": issue.title, "body": body}
     if found is None:
         made = github.write("POST", "issues", wanted)
-        return Posted(Did.CREATED, text_in(made, "html_url"), beyond > 0)
+        return Posted(Did.CREATED, url_in(made), beyond > 0)
     if (found.title, found.body.rstrip()) == (issue.title, body.rstrip()):
         return Posted(Did.UNCHANGED, found.url, beyond > 0)
     github.write("PATCH", f"issues/{found.key}", wanted)

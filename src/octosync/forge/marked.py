@@ -10,13 +10,14 @@ from urllib.parse import quote
 
 from octosync.errors import Forbidden, Missing
 from octosync.forge.github import GitHub, unreadable
-from octosync.model import JsonObject
+from octosync.model import JsonObject, show
 
 # GitHub's own bound of a comment or issue, in characters (public).
 LARGEST_BODY: Final = 65_536
 # Who writes with the token of a job: it may not ask who it is (403).
 JOBS_AUTHOR: Final = "github-actions[bot]"
 _SHORT: Final = 7
+_LONGEST_URL: Final = 1_000
 _OUTDATED: Final = "> [!WARNING]\n> Outdated: the pull request has moved on since this was written."
 _TOO_LONG: Final = "The rest is too long for a comment: it is in the job's summary."
 _HEAD: Final = re.compile(r"<!-- octosync-head:([0-9a-f]{7,64}) -->")
@@ -131,12 +132,17 @@ def _marked(item: JsonObject, body: str, key: str) -> Marked:
     number = item.get(key)
     if not isinstance(number, int):
         raise unreadable("a list of comments or issues", f"an entry has no {key}")
-    return Marked(number, body, text_in(item, "html_url"), text_in(item, "title"))
+    return Marked(number, body, url_in(item), text_in(item, "title"))
 
 
 def _author(item: JsonObject) -> str:
     user = item.get("user")
     return text_in(user, "login") if isinstance(user, Mapping) else ""
+
+
+def url_in(item: JsonObject) -> str:
+    """Return where a person finds a comment or issue, as one line that is safe to print, "" where the item doesn't say."""
+    return show(text_in(item, "html_url"), _LONGEST_URL)
 
 
 def text_in(item: JsonObject, name: str) -> str:

@@ -14,11 +14,13 @@ from typing import Final
 import httpx
 
 from octosync.errors import CredentialRefused, Forbidden, Missing, Rejected, RemoteError, Unavailable, Unreadable
+from octosync.model import Concealer
 
 # Above this, a job had better end and say so.
 LONGEST_WAIT: Final = 120.0
 _UNSAID_WAIT: Final = 60.0
 _LONGEST_MESSAGE: Final = 300
+_LONGEST_ID: Final = 100
 
 
 def wait_of(answer: httpx.Response) -> float | None:
@@ -49,19 +51,19 @@ def message_of(answer: httpx.Response) -> str:
     """Return what GitHub says beside a status, "" where it says nothing that can be read."""
     try:
         body = json.loads(answer.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     said = body.get("message") if isinstance(body, Mapping) else None
     errors = body.get("errors") if isinstance(body, Mapping) else None
     details = [one.get("message") for one in errors if isinstance(one, Mapping)] if isinstance(errors, list) else []
     parts = [one for one in (said, *details) if isinstance(one, str)]
-    return ": ".join(parts)[:_LONGEST_MESSAGE]
+    return ": ".join(parts)
 
 
-def refusal(answer: httpx.Response, what: str) -> RemoteError:
+def refusal(answer: httpx.Response, what: str, concealer: Concealer) -> RemoteError:
     """Read an answer that is no success into the error that it means; `what` says what was asked for."""
-    status, said = answer.status_code, message_of(answer)
-    request_id = answer.headers.get("x-github-request-id") or None
+    status, said = answer.status_code, concealer.text(message_of(answer), _LONGEST_MESSAGE)
+    request_id = concealer.text(answer.headers.get("x-github-request-id", ""), _LONGEST_ID) or None
     kind, reference, message, hints = _meaning(answer, what)
     shown = f"{message} ({status} {said})" if said else f"{message} ({status})"
     return kind(

@@ -6,6 +6,7 @@ What may not live here: anything that knows the wire (that is `contract`), reads
 
 from octosync.model.activity import Event
 from octosync.model.address import Address, Kind
+from octosync.model.conceal import Concealer, show
 from octosync.model.deployment import (
     Assignment,
     Canary,
@@ -56,6 +57,7 @@ __all__ = [
     "Assignment",
     "Awaited",
     "Canary",
+    "Concealer",
     "Coverage",
     "DeclaredApp",
     "Deploy",
@@ -105,4 +107,5 @@ __all__ = [
     "canonical_object",
     "digest_of",
     "json_equal",
+    "show",
 ]

@@ -18,8 +18,7 @@ import stamina
 
 from octosync.contract import Access, Contract, Operation
 from octosync.errors import CredentialRefused, Missing, RemoteError
-from octosync.model import JsonValue, Secret, Sensitivity
-from octosync.octomil.conceal import Concealer
+from octosync.model import Concealer, JsonValue, Secret, Sensitivity
 from octosync.octomil.connection import Connection
 from octosync.octomil.counting import Budget, OnRequest, Request
 from octosync.octomil.failures import Again, Failed, failed

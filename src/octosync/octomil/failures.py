@@ -10,9 +10,10 @@ from enum import Enum
 import aiohttp
 import httpx
 
+from octosync.contract.encoding import BodyCorrupt, BodyError, BodyTooLarge, EncodingRefused
 from octosync.errors import RemoteError, Unavailable, Unreadable
 from octosync.octomil.connection import Connection
-from octosync.octomil.transport import LARGEST_ANSWER, AnswerTooLarge
+from octosync.octomil.transport import LARGEST_ANSWER
 
 
 class Again(Enum):
@@ -76,7 +77,7 @@ def _cause_of(problem: Exception) -> Exception | None:
     cause = problem.__cause__
     if isinstance(problem, httpx.RequestError) and isinstance(cause, Exception):
         return cause
-    known = (httpx.RequestError, aiohttp.ClientError, OSError, TimeoutError, AnswerTooLarge)
+    known = (httpx.RequestError, aiohttp.ClientError, OSError, TimeoutError, BodyError)
     return problem if isinstance(problem, known) else None
 
 
@@ -152,12 +153,20 @@ def _refused(connection: Connection) -> _Description:
 
 def _of_answering(problem: Exception, cause: Exception, connection: Connection) -> _Description:
     """Describe a failure after sending, or at a time that can't be told: the request may have been carried out."""
-    if isinstance(problem, AnswerTooLarge):
+    if isinstance(problem, BodyTooLarge):
         return _Description(
             kind=Unreadable,
             reference="answer-too-large",
             message=f"{connection.host} answers with more than {LARGEST_ANSWER // 2**20} MiB",
             hints=("No answer of Octomil's is that large: check that the URL is the control plane's.",),
+            again=Again.NEVER,
+        )
+    if isinstance(problem, EncodingRefused):
+        return _Description(
+            kind=Unreadable,
+            reference="unreadable-answer",
+            message=f"{connection.host} answers in a Content-Encoding that octosync did not ask for",
+            hints=("octosync accepts gzip, once. A proxy may encode what it passes on: turn that off there.",),
             again=Again.NEVER,
         )
     if isinstance(cause, TimeoutError | httpx.TimeoutException):
@@ -167,7 +176,7 @@ def _of_answering(problem: Exception, cause: Exception, connection: Connection) 
             hints=("The control plane may be overloaded: try again.",),
             again=Again.READS,
         )
-    if isinstance(cause, aiohttp.ClientResponseError) or isinstance(problem, httpx.DecodingError):
+    if isinstance(cause, aiohttp.ClientResponseError) or isinstance(problem, BodyCorrupt | httpx.DecodingError):
         return _Description(
             kind=Unreadable,
             reference="not-http",

@@ -6,10 +6,11 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
+from octosync.contract.encoding import BodyTooLarge
 from octosync.errors import OctosyncError, RemoteError, Unreadable, UsageError
 from octosync.octomil.connection import Connection
 from octosync.octomil.failures import failed
-from octosync.octomil.transport import AnswerTooLarge, RawAnswer, exchange, open_http
+from octosync.octomil.transport import RawAnswer, exchange, open_http
 
 _WHAT = "the document"
 _ACCEPT = "application/json, application/yaml;q=0.9, */*;q=0.5"
@@ -45,7 +46,7 @@ async def fetch(
         answer: RawAnswer | None = None
         try:
             answer = await exchange(http, http.build_request("GET", target, headers={"Accept": _ACCEPT}), source)
-        except AnswerTooLarge:
+        except BodyTooLarge:
             lost = _too_large(source, largest)
         except Exception as problem:
             described = failed(problem, source, _WHAT)

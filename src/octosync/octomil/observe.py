@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 from typing import TypeAlias, TypeVar
 
 from octosync.errors import CredentialRefused, RemoteError, Unavailable
-from octosync.model import App, Deployment, InferenceConfig, JsonObject, Observation, Section, Slot, State, Target
+from octosync.model import App, Deployment, InferenceConfig, JsonObject, Observation, Section, Slot, State, Target, show
 from octosync.octomil.answers import Reading
 from octosync.octomil.client import Octomil
-from octosync.octomil.conceal import show
 from octosync.octomil.deployments import deployments_reading, org_deployments_if_fewer, running_canaries
 from octosync.octomil.reads import (
     app_reading,

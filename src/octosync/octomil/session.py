@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import httpx
 
-from octosync.model import JsonValue, Secret, Sensitivity
-from octosync.octomil.conceal import Concealer
+from octosync.model import Concealer, JsonValue, Secret, Sensitivity
 from octosync.octomil.connection import Connection
 from octosync.octomil.transport import open_http
 

@@ -22,8 +22,7 @@ from octosync.errors import (
     Unavailable,
     Unreadable,
 )
-from octosync.model import JsonValue
-from octosync.octomil.conceal import Concealer
+from octosync.model import Concealer, JsonValue
 from octosync.octomil.connection import Connection
 from octosync.octomil.failures import Again, Failed
 from octosync.octomil.faults import Fault, fault_in, is_unregistered_route

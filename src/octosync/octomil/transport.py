@@ -13,6 +13,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from octosync import __version__
+from octosync.contract.encoding import ACCEPT_ENCODING, BodyDecoder, BodyError, BodyTooLarge
 from octosync.errors import ConfigError
 from octosync.octomil.connection import Connection
 
@@ -22,13 +23,9 @@ LARGEST_ANSWER = 32 * 1024 * 1024  # bytes, decompressed
 _IDLE_SECONDS = 4.0
 
 
-class AnswerTooLarge(Exception):
-    """The answer's body exceeds `LARGEST_ANSWER`."""
-
-
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
-    """An answer as it came: nothing parsed, nothing judged."""
+    """An answer as it came: nothing parsed, nothing judged. `body` is decoded, and empty where a refusal's can't be."""
 
     status: int
     headers: httpx.Headers
@@ -40,7 +37,11 @@ def open_http(connection: Connection, transport: httpx.AsyncBaseTransport | None
 
     Raises `ConfigError` where the certificate authorities can't be loaded.
     """
-    headers = {"Accept": "application/json", "User-Agent": f"octosync/{__version__}"}
+    headers = {
+        "Accept": "application/json",
+        "Accept-Encoding": ACCEPT_ENCODING,
+        "User-Agent": f"octosync/{__version__}",
+    }
     return httpx.AsyncClient(
         transport=transport or _aiohttp_transport(connection),
         headers=headers,
@@ -97,16 +98,26 @@ def _proxy(address: str) -> httpx.Proxy:
 async def exchange(http: httpx.AsyncClient, request: httpx.Request, connection: Connection) -> RawAnswer:
     """Send one request once and read the whole answer.
 
-    Raises `AnswerTooLarge`, `TimeoutError`, and whatever httpx and aiohttp raise; `failures.failed` reads all of them.
+    Raises `BodyError`, `TimeoutError`, and whatever httpx and aiohttp raise; `failures.failed` reads all of them.
     """
     async with asyncio.timeout(connection.connect_timeout + connection.answer_timeout):
         response = await http.send(request, stream=True)
         try:
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > LARGEST_ANSWER:
-                    raise AnswerTooLarge
+            body = await _body(response)
         finally:
             await response.aclose()
-    return RawAnswer(response.status_code, response.headers, bytes(body))
+    return RawAnswer(response.status_code, response.headers, body)
+
+
+async def _body(response: httpx.Response) -> bytes:
+    try:
+        decoder = BodyDecoder(response.headers.get("content-encoding"), LARGEST_ANSWER)
+        async for piece in response.aiter_raw():
+            decoder.feed(piece)
+        return decoder.finish()
+    except BodyTooLarge:
+        raise
+    except BodyError:
+        if response.is_success:
+            raise
+        return b""  # the status alone says what was refused

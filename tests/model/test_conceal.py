@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from octosync.model import JsonValue, Secret
-from octosync.octomil.conceal import LONGEST_SHOWN, Concealer, show
+from octosync.model.conceal import LONGEST_SHOWN, Concealer, show
 
 KEY = 'oct_live_0"12/34é56789'
 

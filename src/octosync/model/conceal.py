@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote
 
-from octosync.model import SENSITIVE, JsonValue, Secret, Sensitivity
+from octosync.model.jsonvalue import JsonValue
+from octosync.model.secret import Secret
+from octosync.model.sensitive import SENSITIVE, Sensitivity
 
 LONGEST_SHOWN = 300  # characters
 
@@ -17,7 +19,7 @@ _BEARER = re.compile(r"(?i)\b(bearer|basic)(\s+)[^\s\"',;]+")
 
 
 class Concealer:
-    """Masks API keys and what a request carried under sensitive keys, wherever an answer echoes it."""
+    """Mask keys, and the values that a request carried under sensitive keys, wherever a response echoes them."""
 
     def __init__(
         self, keys: Iterable[Secret] = (), sensitivity: Sensitivity | None = None, body: JsonValue = None
