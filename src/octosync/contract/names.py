@@ -46,8 +46,10 @@ DEPLOYED_STATUSES_NOT_LIVE = frozenset({"rolled_back"})
 DEPLOYED_STATUSES_STARTING = frozenset({"started"})
 DEPLOYED_STATUSES_FAILED = frozenset({"failed"})
 
-# Assumed: what a slot's coverage is when all its devices have it.
+# Assumed: a slot's coverage when all, some or none of its devices have it.
 COVERED = "covered"
+PARTIAL = "partial"
+UNCOVERED = "uncovered"
 
 
 class ErrorCode(StrEnum):

@@ -127,6 +127,7 @@ def _after(before: AppStanding, ended: Ended, now: datetime, next_try: datetime 
         frozen_until=ended.frozen_until if plan.actions else None,
         canaries=tuple(one for one in (live.deployments if live is not None else ()) if one.canary is not None),
         recommendations=plan.recommendations,
+        uncovered=ended.uncovered.get(slug, ()),
         run=ended.run or before.run,
     )
     return replace(after, state=_state(after, ended, refused=refused is not None, failed=failed is not None))
@@ -147,6 +148,7 @@ def _state(one: AppStanding, ended: Ended, *, refused: bool, failed: bool) -> Ap
         (AppState.WAITING, bool(one.why_waiting)),
         (AppState.PENDING, bool(plan.actions) or ended.fate is Fate.AGAIN),
         (AppState.SUSPENDED, one.slug in plan.left_alone.suspended),
+        (AppState.UNCOVERED, bool(one.uncovered)),
     )
     return next((state for state, holds in states if holds), AppState.IN_SYNC)
 

@@ -129,6 +129,7 @@ class Desk:
             credential=problem if is_refused else "",
             outage=problem if why is Closed.OUTAGE else "",
             feed_off=parts.feed.off.message if parts.feed.off is not None else "",
+            coverage_unread=parts.turns.coverage.error.message if parts.turns.coverage.error is not None else "",
             suspended=parts.memory.suspended,
             holds=tuple(holds.values()),
             budget=self._budget(),

@@ -131,6 +131,7 @@ class Loads:
         parts.telling.gone(taken.gone)
         freed = parts.changes.leave(taken.gone)
         parts.looking.looks.forget(taken.gone)
+        parts.turns.coverage.forget(taken.gone)
         for slug, was in parts.board.declare(parts.intent.in_force.tree, parts.intent.left, parts.intent.orphans):
             message = f"{slug} is orphaned: no manifest declares it any more, and it is left as it is"
             parts.log.warning("app_moved", message=message, app=slug, was=was.value)

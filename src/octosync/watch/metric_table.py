@@ -225,6 +225,12 @@ METRICS: Final = _table(
         help="Objects that were healed three times in 24 hours and changed back each time.",
     ),
     Metric(
+        name="octosync_uncovered",
+        type=MetricType.GAUGE,
+        help="Enabled capabilities whose deployments don't reach all devices of their app.",
+        means="As `apps.health` returned it in the last full read; a capability that is still being rolled out isn't counted.",
+    ),
+    Metric(
         name="octosync_blocked",
         type=MetricType.GAUGE,
         help="Apps in which a guard refuses something now, by guard.",

@@ -96,6 +96,7 @@ class _AtScrape(Collector):
         yield _gauge("octosync_manifests_valid", {(): int(now.valid)})
         yield _gauge("octosync_held", {(): sum(map(_is_held, drift))})
         yield _gauge("octosync_contested", {(): sum(one.contested for one in drift)})
+        yield _gauge("octosync_uncovered", {(): sum(len(app.uncovered) for app in now.apps.values())})
         yield _gauge("octosync_blocked", {(guard,): guards[guard] for guard in GUARDS})
         yield _gauge("octosync_build_info", {(now.version, platform.python_version()): 1})
 

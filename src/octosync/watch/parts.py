@@ -16,6 +16,7 @@ from octosync.watch.aftermath import Aftermath
 from octosync.watch.board import Board
 from octosync.watch.changes import Changes
 from octosync.watch.clock import Clock, SystemClock
+from octosync.watch.coverage import CoverageMonitor
 from octosync.watch.desired import Declared, Desired
 from octosync.watch.ended import Ended
 from octosync.watch.fullreads import FullReads
@@ -150,6 +151,7 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
         begun=hooks.begun,
         refusals=refusals,
         permits=Permits(memory, changes, refusals, clock),
+        coverage=CoverageMonitor(gate, log),
     )
     full_reads = FullReads(remote=remote, queue=queue, gate=gate, clock=clock, chance=chance, every=settings.resync)
     aftermath = Aftermath(

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from octosync.errors import OctosyncError
-from octosync.model import Address, Deployment, Diagnostic, Hold, Outcome, Sensitivity, Suspended
+from octosync.model import Address, Coverage, Deployment, Diagnostic, Hold, Outcome, Sensitivity, Suspended
 from octosync.plan import Blocked, ControlPlane, Plan, Recommendation, RunInfo, Verb
 
 __all__ = [
@@ -31,7 +31,8 @@ class AppState(Enum):
     change · `BLOCKED` a guard refuses · `CONTESTED` healed three times and changed back · `HELD` drift that waits for its
     time · `DRIFTED` drift that this mode does not heal · `WAITING` planned, and not written for now: frozen, everything
     suspended, or plan only · `PENDING` known to have changed, its turn is to come · `SUSPENDED` left alone by its own
-    annotation · `ORPHANED` no manifest has it any more · `UNREAD` not read yet · `IN_SYNC` as declared.
+    annotation · `UNCOVERED` as declared, but an enabled capability doesn't reach all devices · `ORPHANED` no manifest has it
+    any more · `UNREAD` not read yet · `IN_SYNC` as declared.
     """
 
     FAILING = "failing"
@@ -43,6 +44,7 @@ class AppState(Enum):
     WAITING = "waiting"
     PENDING = "pending"
     SUSPENDED = "suspended"
+    UNCOVERED = "uncovered"
     ORPHANED = "orphaned"
     UNREAD = "unread"
     IN_SYNC = "in_sync"
@@ -68,6 +70,7 @@ class AppStanding:
     `plan` is the latest turn's, None before the first; `error` (a sentence) and `hints` say why it fails or is refused,
     `next_try` when it is tried again. `hold` is what a person asked for with POST /hold: until when, and why.
     `why_waiting` says what `WAITING` waits for, `frozen_until` until when. `run` is the last run that wrote to it.
+    `uncovered` are the enabled capabilities whose deployments don't reach all devices, as last read.
     """
 
     slug: str
@@ -88,6 +91,7 @@ class AppStanding:
     recommendations: tuple[Recommendation, ...] = ()
     run: str = ""
     source: str = ""
+    uncovered: tuple[Coverage, ...] = ()
 
     @property
     def waits_for_canaries(self) -> bool:
@@ -127,7 +131,8 @@ class Standing:
     `valid` is whether the manifests could be loaded; where not, `diagnostics` are why, or `load_error`, which kept them from
     being read at all, and the last good ones are in force.
     `credential` is an error's sentence where the control plane refuses the key, `outage` one where it is not there (the
-    circuit is open), `feed_off` one where its activity feed can't be followed; "" otherwise. `full_read_at` is when the
+    circuit is open), `feed_off` one where its activity feed can't be followed, `coverage_unread` one
+    where coverage can't be read; "" otherwise. `full_read_at` is when the
     last full read ended, `next_full_read` when the next one is to begin, `full_read_done` of `full_read_total` apps how far
     one that is under way has come. `resync` is the wish, `resync_in_fact` what a full read takes at this rate where that is
     longer. `queue` is how many apps wait, by priority ("changed", "resync"). `healthy`: the loop turns, which it last did at
@@ -156,6 +161,7 @@ class Standing:
     credential: str = ""
     outage: str = ""
     feed_off: str = ""
+    coverage_unread: str = ""
     suspended: Suspended | None = None
     holds: tuple[Hold, ...] = ()
     budget: BudgetStanding = field(default_factory=lambda: BudgetStanding(limit=0))

@@ -30,6 +30,7 @@ from octosync.state import Journal, new_run_id
 from octosync.watch.canaries import Canaries
 from octosync.watch.changes import Changes
 from octosync.watch.clock import Clock
+from octosync.watch.coverage import CoverageMonitor
 from octosync.watch.drift import note_drift
 from octosync.watch.ended import Ended, Fate
 from octosync.watch.gate import Gate
@@ -65,6 +66,7 @@ class Turns:
     stop: asyncio.Event
     refusals: Refusals
     permits: Permits
+    coverage: CoverageMonitor
     begun: Callable[[str, frozenset[str], int], None] = lambda *_: None
     canaries: Canaries = field(default_factory=Canaries)
 
@@ -97,7 +99,9 @@ class Turns:
             # The org is known only now, and with it what is to be compared with.
             return await self.carry_out(work, force, listed)
         self.gate.worked()
-        return await self._go_on(scope, turn, force, writer)
+        ended = await self._go_on(scope, turn, force, writer)
+        is_full_read = work.priority is Priority.RESYNC
+        return await self.coverage.add_to(ended, scope.tree.apps, remote, is_full_read=is_full_read)
 
     # -- judging and writing
 

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 from octosync.plan import Blocked, RunInfo, refused_actions, way_out_of
 from octosync.report.changes import Row, group_of
 from octosync.report.words import counted
+from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
 from octosync.watch.standing import AppStanding, AppState, DriftStanding, Standing
 from octosync.watch.web.commands import SUSPENDING, Way, accept_line, post_line
 from octosync.watch.web.sentences import NEEDS_A_PERSON
@@ -78,6 +79,8 @@ def matters(standing: Standing, apps: Iterable[AppStanding], *, origin: str, at_
             by_state[app.state].append(_error_card(app, setting))
         if app.state is AppState.ORPHANED:
             by_state[app.state].append(_orphan_card(app))
+        if app.uncovered:
+            by_state[AppState.UNCOVERED].append(_coverage_card(app, setting))
         if app.drift:
             card = _drift_card(app, setting)
             by_state[card.state].append(card)
@@ -149,6 +152,17 @@ def _orphan_card(app: AppStanding) -> Card:
             Way("Archive it, by a manifest that says so", "spec: {archived: true}"),
             Way("Or by hand, with the base set to a commit that declares it", "octosync apply --base REV --prune"),
         ),
+    )
+
+
+def _coverage_card(app: AppStanding, setting: _Setting) -> Card:
+    return Card(
+        key=f"uncovered-{app.slug}",
+        state=AppState.UNCOVERED,
+        apps=(app.slug,),
+        said=tuple((f"{coverage_words(coverage)}.",) for coverage in app.uncovered),
+        hints=UNCOVERED_HINTS,
+        ways=tuple(setting.post("Read it again now", "/reconcile", app=app.slug)),
     )
 
 

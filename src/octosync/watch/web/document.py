@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from octosync.contract import Contract
-from octosync.model import Deployment, JsonObject, JsonValue, Outcome
+from octosync.model import Coverage, Deployment, JsonObject, JsonValue, Outcome
 from octosync.plan import Blocked, blocked_row, change_rows, diagnostic_document, recommendation_row, utc_text
 from octosync.watch.standing import AppStanding, DriftStanding, Hold, RunStanding, Standing
 from octosync.watch.web.sentences import sentence
@@ -48,6 +48,7 @@ def watch_document(standing: Standing) -> JsonObject:
             "credential": standing.credential or None,
             "outage": standing.outage or None,
             "feed_off": standing.feed_off or None,
+            "coverage_unread": standing.coverage_unread or None,
         },
         "suspended": None if suspended is None else {"at": utc_text(suspended.at), "reason": suspended.reason},
         "holds": [hold_document(one) for one in sorted(standing.holds, key=lambda one: (one.app, one.until))],
@@ -101,6 +102,7 @@ def _app(app: AppStanding, standing: Standing) -> JsonObject:
         "resource_changes": changes,
         "canaries": [_canary(one) for one in sorted(app.canaries, key=lambda one: (one.address, one.id))],
         "recommendations": [recommendation_row(one) for one in app.recommendations],
+        "uncovered": [_coverage(coverage) for coverage in app.uncovered],
     }
 
 
@@ -143,6 +145,15 @@ def _canary(one: Deployment) -> JsonObject:
         "variant": one.variant,
         "candidate": None if canary is None else canary.candidate,
         "percentage": None if canary is None else canary.percentage,
+    }
+
+
+def _coverage(coverage: Coverage) -> JsonObject:
+    return {
+        "capability": coverage.capability,
+        "status": coverage.status,
+        "covered_devices": coverage.covered_devices,
+        "total_devices": coverage.total_devices,
     }
 
 

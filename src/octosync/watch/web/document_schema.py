@@ -108,6 +108,16 @@ _CANARY: Final = _object(
     },
 )
 
+_COVERAGE: Final = _object(
+    "An enabled capability whose deployments don't reach all devices; null is what the control plane doesn't state.",
+    {
+        "capability": _TEXT,
+        "status": _TEXT,
+        "covered_devices": {"type": ["integer", "null"], "minimum": 0},
+        "total_devices": {"type": ["integer", "null"], "minimum": 0},
+    },
+)
+
 _ERROR: Final[Mapping[str, JsonObject]] = {"reference": _TEXT, "message": _TEXT, "hints": _list(_TEXT)}
 
 _APP: Final[Mapping[str, JsonObject]] = {
@@ -124,6 +134,7 @@ _APP: Final[Mapping[str, JsonObject]] = {
     "run": _said("The last run that wrote to it.", _MAYBE_TEXT),
     "drift": _list(_DRIFT),
     "canaries": _list(_CANARY),
+    "uncovered": _list(_COVERAGE),
 }
 
 _OUTCOME: Final = _object(
@@ -164,8 +175,8 @@ _DOCUMENT: Final[Mapping[str, JsonObject]] = {
     "can_post": _said("Whether there is an admin token, so that POSTs are taken.", _FLAG),
     "control_plane": _object("Where.", {"url": _TEXT, "org_id": _MAYBE_TEXT, "context": _MAYBE_TEXT}),
     "alarms": _object(
-        "What holds up everything, or the feed: a sentence, null where it does not.",
-        {"credential": _MAYBE_TEXT, "outage": _MAYBE_TEXT, "feed_off": _MAYBE_TEXT},
+        "What holds up everything, the feed or the reading of coverage: a sentence, null where it does not.",
+        {"credential": _MAYBE_TEXT, "outage": _MAYBE_TEXT, "feed_off": _MAYBE_TEXT, "coverage_unread": _MAYBE_TEXT},
     ),
     "suspended": _or_null(_object("That everything is suspended.", {"at": _TIME, "reason": _TEXT})),
     "holds": _list(_HOLD),

@@ -20,6 +20,7 @@ STATE_WORDS: Final = {
     AppState.WAITING: "waiting",
     AppState.PENDING: "pending",
     AppState.SUSPENDED: "suspended",
+    AppState.UNCOVERED: "uncovered",
     AppState.ORPHANED: "orphaned",
     AppState.UNREAD: "not read yet",
     AppState.IN_SYNC: "in sync",
@@ -34,6 +35,7 @@ STATE_MEANINGS: Final = {
     AppState.WAITING: "Changes are planned, and not written for now.",
     AppState.PENDING: "It is known to have changed; its turn is to come.",
     AppState.SUSPENDED: "Left alone by its own annotation.",
+    AppState.UNCOVERED: "As declared, but an enabled capability doesn't reach all devices of the app.",
     AppState.ORPHANED: "No manifest has it any more; it is left as it is.",
     AppState.UNREAD: "It was not read yet.",
     AppState.IN_SYNC: "As declared.",
@@ -46,6 +48,7 @@ NEEDS_A_PERSON: Final = (
     AppState.HELD,
     AppState.FAILING,
     AppState.DRIFTED,
+    AppState.UNCOVERED,
     AppState.ORPHANED,
 )
 

@@ -16,6 +16,7 @@ from octosync.report.outcomes import STATUS_WORDS, status_counts, status_symbol
 from octosync.report.plan import groups_of
 from octosync.report.summary import totals_words
 from octosync.report.waiting import standing_name, standing_share, standing_words
+from octosync.watch.coverage import coverage_words
 from octosync.watch.standing import AppStanding, AppState, RunStanding, Standing
 
 _PLAIN: Final = Ink(colour=False)
@@ -89,6 +90,8 @@ def _in_short(app: AppStanding) -> str:
         return app.error
     if app.why_waiting:
         return app.why_waiting
+    if app.state is AppState.UNCOVERED:
+        return "; ".join(map(coverage_words, app.uncovered))
     return "" if app.plan is None else _totals(app.plan, app.slug)
 
 
@@ -182,6 +185,8 @@ def remark_lines(standing: Standing) -> tuple[str, ...]:
     lines = []
     if standing.feed_off:
         lines.append(f"The activity feed is off, so only full reads find what changed: {standing.feed_off}")
+    if standing.coverage_unread:
+        lines.append(f"Coverage can't be read, so it is shown as last known: {standing.coverage_unread}")
     if standing.mode == "manifest":
         lines.append("Drift is reported and not changed back (--heal manifest).")
     if standing.mode == "none":

@@ -1,0 +1,105 @@
+"""Coverage: the enabled capabilities whose deployments don't reach all devices of their app, as `apps.health` returns it.
+
+An app can be exactly as declared and serve nobody: a target that was removed and registered again has lost its device
+assignments, and no API assigns them again. So coverage is read once an app in each full read, after a run has registered
+or removed targets of the app, and with every reconcile of an app that lacks coverage, until it no longer does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from octosync.contract import PARTIAL, UNCOVERED
+from octosync.errors import RemoteError, Unavailable
+from octosync.model import App, Coverage, Kind, Status
+from octosync.octomil import Octomil, health
+from octosync.watch.ended import Ended
+from octosync.watch.gate import Gate
+from octosync.watch.log import Log
+
+UNCOVERED_HINTS: Final = (
+    "Enabling a capability assigns devices to the targets that are registered at that time; no API assigns a later target.",
+    "Roll the deployment back in Octomil, then run octosync apply with --retry-rolled-back to enable it again.",
+)
+
+
+def coverage_words(coverage: Coverage) -> str:
+    """Return a capability's coverage in words: `chat: 0 of 340 devices covered`."""
+    covered, total = coverage.covered_devices, coverage.total_devices
+    if covered is None or total is None:
+        return f"{coverage.capability}: {coverage.status}"
+    return f"{coverage.capability}: {covered:,} of {total:,} device{'' if total == 1 else 's'} covered"
+
+
+@dataclass(slots=True)
+class CoverageMonitor:
+    """The capabilities that don't cover their devices, by app. `error` is why the last read of coverage failed, if it did."""
+
+    gate: Gate
+    log: Log
+    error: RemoteError | None = None
+    _gaps: dict[str, tuple[Coverage, ...]] = field(default_factory=dict)
+
+    async def add_to(self, ended: Ended, tree: Mapping[str, App], remote: Octomil, *, is_full_read: bool) -> Ended:
+        """Return the result with the coverage gaps of its apps, read now where they are due, else as last read."""
+        if ended.left is None or ended.seen is None:
+            return ended
+        moved = {
+            outcome.address.app
+            for outcome in ended.outcomes
+            if outcome.address.kind is Kind.TARGET and outcome.status is Status.DONE
+        }
+        for slug in sorted(ended.apps):
+            app = tree.get(slug)
+            if app is None or app.archived or not app.slots:
+                self._gaps.pop(slug, None)
+            elif slug in moved or slug in self._gaps or (is_full_read and _is_deployed(app)):
+                await self._read(app, ended.seen.state.apps.get(slug), remote)
+        gaps = {slug: self._gaps[slug] for slug in sorted(ended.apps & self._gaps.keys())}
+        return replace(ended, uncovered=gaps)
+
+    def forget(self, apps: Iterable[str]) -> None:
+        """Forget apps that are not followed any more."""
+        for slug in apps:
+            self._gaps.pop(slug, None)
+
+    async def _read(self, app: App, live: App | None, remote: Octomil) -> None:
+        try:
+            found = await health(remote, app.slug)
+        except RemoteError as error:
+            # What was known stays: a failed read is no coverage.
+            if isinstance(error, Unavailable):
+                self.gate.met(error, app.slug)
+            if self.error is None:
+                self.log.warning(
+                    "coverage_unread",
+                    message=f"the coverage of {app.slug} can't be read: {error.message}",
+                    app=app.slug,
+                    reference=error.reference,
+                    hints=list(error.hints),
+                )
+            self.error = error
+            return
+        self.error = None
+        gaps = tuple(slot for slot in found.slots if _is_gap(slot, app, live))
+        if gaps:
+            self._gaps[app.slug] = gaps
+        else:
+            self._gaps.pop(app.slug, None)
+
+
+def _is_deployed(app: App) -> bool:
+    return any(slot.deploy is not None for slot in app.slots)
+
+
+def _is_gap(coverage: Coverage, app: App, live: App | None) -> bool:
+    """Return whether an enabled capability lacks devices: one that is still being rolled out doesn't count."""
+    slot = next((slot for slot in app.slots if slot.capability == coverage.capability), None)
+    if slot is None or coverage.status not in {UNCOVERED, PARTIAL} or coverage.total_devices == 0:
+        return False
+    deployments = [] if live is None else [one for one in live.deployments if one.capability == coverage.capability]
+    if any(deployment.live and (deployment.starting or deployment.canary is not None) for deployment in deployments):
+        return False
+    return bool(coverage.active_deployments) or slot.deploy is not None

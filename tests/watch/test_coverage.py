@@ -1,0 +1,119 @@
+"""Coverage: an app that is as declared, and whose enabled capability doesn't reach its devices, isn't simply in sync."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+from tests.support.controllers import FastClock, manifest, watching
+from tests.support.fleets import SMALL
+from tests.support.plane import Plane
+from tests.support.watched_apps import NEVER, another_full_read, by, many, plane_of_ana
+
+from octosync.watch.standing import AppState
+from octosync.watch.web.attention import matters
+from octosync.watch.web.document import watch_document
+
+HEALTH = "GET /api/v1/apps/demo/health"
+
+
+def declare_deployed(folder: Path, *slugs: str) -> None:
+    """Declare apps whose slot is deployed to production."""
+    (folder / "apps").mkdir(exist_ok=True)
+    for slug in slugs:
+        document = json.loads(manifest(slug, targets=(f"com.{slug}",)))
+        deploy = {"environments": ["production"]}
+        document["spec"]["slots"] = [{"capability": "chat", "servingPolicy": "local_first", "deploy": deploy}]
+        (folder / "apps" / f"{slug}.json").write_text(json.dumps(document))
+
+
+def have_deployed(plane: Plane, clock: FastClock, *slugs: str) -> None:
+    """Have apps live as `declare_deployed` declares them, with 340 devices each, rolled out long ago."""
+    plane.local("PUT", "/catalog", {"variants": [SMALL]})
+    for slug in slugs:
+        plane.app(slug, "chat", target=f"com.{slug}")
+        devices = {"platform": "ios", "identifier": f"com.{slug}", "device_class": "low", "count": 340}
+        plane.local("POST", "/devices", devices)
+        plane.deploy(slug)
+    clock.skip(timedelta(minutes=5))
+
+
+def remove_target(plane: Plane, slug: str) -> None:
+    """Remove an app's only target by hand."""
+    (target,) = plane.send("GET", f"/apps/{slug}/targets")["targets"]
+    plane.send("DELETE", f"/apps/{slug}/targets/{target['id']}")
+
+
+async def test_a_target_that_is_registered_again_leaves_the_app_uncovered(tmp_path: Path) -> None:
+    """A removed target is reverted; the app is shown as uncovered, on page, in JSON and metrics, until devices are assigned."""
+    clock = FastClock(60)
+    declare_deployed(tmp_path, "demo")
+    with plane_of_ana(clock) as plane:
+        have_deployed(plane, clock, "demo")
+        async with watching(tmp_path, plane, clock, resync=NEVER, drift_hold=timedelta()) as watch:
+            await watch.until_in_sync()
+            remove_target(plane, "demo")
+            await watch.until(lambda: watch.app().state is AppState.UNCOVERED)
+            (gap,) = watch.app().uncovered
+            assert (gap.capability, gap.covered_devices, gap.total_devices) == ("chat", 0, 340)
+            (card,) = matters(watch.standing, watch.standing.apps.values(), origin="http://127.0.0.1:9900").cards
+            assert card.said == (("chat: 0 of 340 devices covered.",),)
+            document = json.loads(json.dumps(watch_document(watch.standing)))
+            assert document["counts"]["uncovered"] == 1
+            assert "1 app uncovered" in document["sentence"]
+            (shown,) = document["apps"]
+            assert shown["uncovered"] == [
+                {"capability": "chat", "status": "uncovered", "covered_devices": 0, "total_devices": 340}
+            ]
+            assert b"octosync_uncovered 1.0" in watch.controller.metrics.render()
+            # What the hints name: rolled back by hand, and enabled again.
+            (deployment,) = plane.send("GET", "/deployments")["deployments"]
+            plane.local("POST", f"/deployments/{deployment['id']}", {"status": "rolled_back"})
+            plane.deploy("demo")
+            await watch.until_in_sync()
+            assert watch.app().uncovered == ()
+
+
+async def test_coverage_costs_one_request_an_app_and_full_read(tmp_path: Path) -> None:
+    """A full read asks once for the coverage of each app that declares a deployment; ticks and commits never do."""
+    clock = FastClock(60)
+    slugs = many(4)
+    declare_deployed(tmp_path, *slugs)
+    with plane_of_ana(clock) as plane:
+        have_deployed(plane, clock, *slugs)
+        plane.app("demo", "chat", target="com.demo")
+        (tmp_path / "apps" / "demo.json").write_text(
+            manifest("demo", targets=("com.demo",), slots={"chat": "local_first"})
+        )
+        plane.log()
+        async with watching(tmp_path, plane, clock, resync=NEVER, drift_hold=timedelta()) as watch:
+            await watch.until_in_sync()
+            plane.send("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
+            await watch.until(lambda: "PUT /api/v1/apps/demo/slots/chat" in by(plane, "octosync"))
+            await watch.until_in_sync()
+            watch.controller.desk.reconcile(None)
+            await another_full_read(watch)
+            asked = [line for line in by(plane, "octosync") if line.endswith("/health")]
+            assert sorted(asked) == sorted(2 * [f"GET /api/v1/apps/{slug}/health" for slug in slugs])
+
+
+async def test_a_failed_read_of_coverage_keeps_what_was_known(tmp_path: Path) -> None:
+    """An app without coverage stays uncovered while coverage can't be read; the page states that, and the log once."""
+    clock = FastClock(60)
+    declare_deployed(tmp_path, "demo")
+    with plane_of_ana(clock) as plane:
+        have_deployed(plane, clock, "demo")
+        async with watching(tmp_path, plane, clock, resync=timedelta(seconds=30), drift_hold=timedelta()) as watch:
+            await watch.until_in_sync()
+            remove_target(plane, "demo")
+            await watch.until(lambda: watch.app().state is AppState.UNCOVERED)
+            plane.break_with({"operation": "apps.health", "action": "garbage", "times": None})
+            await watch.until(lambda: watch.standing.coverage_unread)
+            for _ in range(2):
+                await another_full_read(watch)
+            assert watch.app().state is AppState.UNCOVERED
+            assert len(watch.logged("coverage_unread")) == 1
+            plane.break_with()
+            await watch.until(lambda: not watch.standing.coverage_unread)
+            assert watch.app().state is AppState.UNCOVERED
