@@ -35,6 +35,7 @@ SPECIFIED = {
     "octosync_manifests_valid": (),
     "octosync_held": (),
     "octosync_contested": (),
+    "octosync_uncovered": (),
     "octosync_blocked": ("guard",),
     "octosync_build_info": ("version", "python"),
 }
