@@ -6,7 +6,10 @@ import json
 import os
 import signal
 import subprocess
+import sys
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from tests.support.desks import Office
@@ -14,6 +17,32 @@ from tests.support.invoking import Ran
 from tests.support.planes import ok
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+# Starts the console script in forks: one that counts its imports, and then others that get a signal at one of these.
+STARTED = """
+import os, signal, sys
+from {module} import {function} as entry
+
+def start(at, number=0):
+    count, (counted, counter) = 0, os.pipe()
+    def find_spec(name, path=None, target=None):
+        nonlocal count
+        count += 1
+        os.write(counter, b".")
+        if count == at:
+            os.kill(os.getpid(), number)
+    if os.fork() == 0:
+        sys.meta_path.insert(0, type("Finder", (), {{"find_spec": staticmethod(find_spec)}}))
+        sys.argv = ["octosync", "validate", "-f", "apps"]
+        entry()
+    code = os.waitstatus_to_exitcode(os.wait()[1])
+    assert code == (128 + number if number else 0), (at, number, code)
+    return len(os.read(counted, 65536))
+
+imports = start(0)
+for step in range({steps}):
+    start(1 + step * (imports - 1) // ({steps} - 1), (signal.SIGINT, signal.SIGTERM)[step % 2])
+"""
 LONG, SHORT = 30.0, 0.3  # seconds that a request is held: longer than a test may take, and long enough to be met
 
 
@@ -102,3 +131,22 @@ def test_a_signal_while_standard_input_is_read_ends_the_run(office: Office) -> N
         _, said = process.communicate(timeout=LONG)
     assert process.returncode == 130
     assert said.strip() == b"error: interrupted: the run was interrupted\n  Nothing was written."
+
+
+def test_a_signal_during_start_up_ends_the_run(office: Office) -> None:
+    """From the first import to the last, SIGINT is 130 and SIGTERM 143, with the same message and without a traceback."""
+    office.declare()
+    script = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["scripts"]["octosync"]
+    module, _, function = script.partition(":")
+    steps = 8
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", STARTED.format(module=module, function=function, steps=steps)],
+        cwd=office.desk.directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    # A line is empty where the command itself was interrupted: click ends the line that ^C was typed into.
+    said = [line for line in ended.stderr.splitlines() if line]
+    assert said == ["error: interrupted: the run was interrupted", "  Nothing was written."] * steps

@@ -135,6 +135,15 @@ spec: {name: A}
 _WATCH = "```sh\noctosync watch -f apps/ --url http://127.0.0.1:8787\n```\n"
 
 
+def test_no_freeze_window_is_open_in_a_document(tmp_path: Path, command_folder: Path) -> None:
+    """A window that is always open freezes nothing while a document runs: what comes out is the same on any day."""
+    windows = (
+        "freeze: [{cron: '* * * * *', duration: 1h}, {cron: \"0 0 * * *\", duration: 24h, timezone: Europe/Berlin}]"
+    )
+    text = f"{_APP}```yaml\n# octosync.yaml\n{windows}\n```\n```sh\noctosync plan -f apps/ --url http://127.0.0.1:8787\n```\n"
+    assert executed(text, tmp_path, command_folder) == text
+
+
 def test_a_watch_is_asked_until_it_is_as_shown(tmp_path: Path, command_folder: Path) -> None:
     """What a document asks of the watch that it has started is true once the watch has come that far."""
     text = f"{_APP}{_WATCH}```console\n$ curl -s http://127.0.0.1:9900/readyz\nok\n```\n"

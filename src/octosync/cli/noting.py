@@ -6,24 +6,22 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
 
-from octosync.errors import ExitCode, Interrupted
-
-_CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+from octosync.cli.signals import SIGNAL_CODES, interrupted
+from octosync.errors import ExitCode
 
 
 class Noted:
     """The first signal that has come, for those who look; the one after it acts as ever."""
 
     def __init__(self) -> None:
-        self._before = {number: signal.getsignal(number) for number in _CODES}
+        self._before = {number: signal.getsignal(number) for number in SIGNAL_CODES}
         self._code: ExitCode | None = None
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """Take note of a signal."""
         del frame
-        self._code = _CODES[signal.Signals(number)]
+        self._code = SIGNAL_CODES[signal.Signals(number)]
         self.forget()
 
     def forget(self) -> None:
@@ -34,9 +32,7 @@ class Noted:
     def check(self) -> None:
         """Raise `Interrupted` where a signal has come."""
         if self._code is not None:
-            error = Interrupted("interrupted", "the run was interrupted")
-            error.exit_code = self._code
-            raise error
+            raise interrupted(self._code)
 
 
 @contextmanager
@@ -46,7 +42,7 @@ def noted() -> Iterator[Noted]:
     An exception out of a signal handler would be swallowed or disguised where it hits an import or a destructor.
     """
     noted = Noted()
-    for number in _CODES:
+    for number in SIGNAL_CODES:
         signal.signal(number, noted.note)
     try:
         yield noted

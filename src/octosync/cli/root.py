@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Final, NoReturn
 
@@ -11,7 +12,8 @@ import click
 from octosync.cli.commands import Group
 from octosync.cli.console import err, settle_streams
 from octosync.cli.failing import report_failure, usage_error
-from octosync.errors import ExitCode, Interrupted, OctosyncError
+from octosync.cli.signals import interrupted, interruptible
+from octosync.errors import ExitCode, OctosyncError
 
 _COMMANDS: Final = {
     "demo": "Show the whole story on the embedded control plane.",
@@ -71,15 +73,36 @@ def octosync() -> None:
 def main() -> NoReturn:
     """Run the command and exit: with its code, or with that of the error that ended it, reported on stderr."""
     settle_streams()
+    _load(sys.argv[1:])
+    with interruptible() as received:
+        try:
+            code = _run(received)
+        except BaseException:
+            # An import or a class definition may have put another exception in the place of the signal's.
+            if not received:
+                raise
+            code = report_failure(interrupted(received[0]))
+    sys.exit(int(code or 0))
+
+
+def _load(arguments: Sequence[str]) -> None:
+    """Import the command that is called, while a signal still ends the process at once."""
+    name = next((word for word in arguments if not word.startswith("-")), "")
+    if name in _COMMANDS:
+        import_module(f"octosync.cli.{name}")
+
+
+def _run(received: Sequence[ExitCode]) -> int | None:
+    """Run the command and return its exit code, or that of the error that ended it, reported on stderr."""
     try:
-        code = octosync.main(prog_name="octosync", standalone_mode=False)
+        code: int | None = octosync.main(prog_name="octosync", standalone_mode=False)
     except OctosyncError as error:
         code = report_failure(error)
     except click.Abort:
-        code = report_failure(Interrupted("interrupted", "the run was interrupted"))
+        code = report_failure(interrupted(*received[:1]))
     except click.exceptions.NoArgsIsHelpError as error:
         err(error.format_message() + "\n")
         code = ExitCode.USAGE
     except click.ClickException as error:
         code = report_failure(usage_error(error))
-    sys.exit(int(code or 0))
+    return code

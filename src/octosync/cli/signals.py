@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final, NoReturn, TypeVar
 
 from octosync.errors import ExitCode, Interrupted
 
 T = TypeVar("T")
 
-_CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+SIGNAL_CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 
 
 class Stopping:
@@ -32,10 +35,43 @@ class Stopping:
         if self.is_over:
             return
         first = self.code is None
-        self.code = self.code or _CODES[number]
+        self.code = self.code or SIGNAL_CODES[number]
         self.requested.set()
         if not first or not self.graceful:
             task.cancel()
+
+
+@contextmanager
+def interruptible() -> Iterator[list[ExitCode]]:
+    """Raise `KeyboardInterrupt` at the first SIGINT or SIGTERM, end at the second; yield the exit codes of those received.
+
+    Afterwards both have Python's own meaning again. A signal that is ignored, as in a shell's background job, stays ignored.
+    """
+    received: list[ExitCode] = []
+
+    def receive(number: int, frame: FrameType | None) -> NoReturn:
+        del frame
+        code = SIGNAL_CODES[signal.Signals(number)]
+        if received:
+            os._exit(code)
+        received.append(code)
+        raise KeyboardInterrupt
+
+    heeded = [number for number in SIGNAL_CODES if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heeded:
+        signal.signal(number, receive)
+    try:
+        yield received
+    finally:
+        for number in heeded:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def interrupted(code: ExitCode = ExitCode.INTERRUPTED) -> Interrupted:
+    """Return the error of a run that a signal has ended."""
+    error = Interrupted("interrupted", "the run was interrupted")
+    error.exit_code = code
+    return error
 
 
 def run(main: Callable[[Stopping], Awaitable[T]]) -> T:
@@ -47,22 +83,16 @@ async def _run(main: Callable[[Stopping], Awaitable[T]]) -> T:
     stopping = Stopping()
     task = asyncio.ensure_future(main(stopping))
     loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in _CODES}
-    for number in _CODES:
+    before = {number: signal.getsignal(number) for number in SIGNAL_CODES}
+    for number in SIGNAL_CODES:
         loop.add_signal_handler(number, stopping.receive, number, task)
     try:
         return await task
     except asyncio.CancelledError:
         if stopping.code is None:
             raise
-        raise _interrupted(stopping.code) from None
+        raise interrupted(stopping.code) from None
     finally:
         for number, handler in before.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler)  # the loop leaves the default behind, not what was there
-
-
-def _interrupted(code: ExitCode) -> Interrupted:
-    error = Interrupted("interrupted", "the run was interrupted")
-    error.exit_code = code
-    return error
