@@ -110,6 +110,8 @@ async def exchange(http: httpx.AsyncClient, request: httpx.Request, connection: 
 
 
 async def _body(response: httpx.Response) -> bytes:
+    if response.is_stream_consumed:
+        return response.content  # of a transport that answers from memory
     try:
         decoder = BodyDecoder(response.headers.get("content-encoding"), LARGEST_ANSWER)
         async for piece in response.aiter_raw():
