@@ -15,13 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.examples import examples
-from tests.support.random_states import UNKNOWN_TARGETS, Situation, situations
+from tests.support.random_states import UNKNOWN_TARGETS, Situation, changes, situations
+from tests.support.scenes import document_of
 from tests.support.simulated_plane import PlaneApp, carry_out
 from tests.support.states import NOW
 
 from octosync.contract import Contract, normalise_slot_fields
 from octosync.model import App, JsonValue, Section, Slot, State, Target
 from octosync.plan import ActionKey, ArchiveApp, Plan, RegisterTarget, RemoveTarget, make_plan
+from octosync.plan.base import Base, as_live
 
 T = TypeVar("T")
 
@@ -160,6 +162,19 @@ def test_the_order_of_the_input_changes_nothing(situation: Situation, chance: Ra
     )
     assert [action.substance for action in again.actions] == [action.substance for action in plan.actions]
     assert replace(again, desired=situation.desired) == _tellable(plan, again)
+
+
+@thoroughly
+@given(changes(), st.booleans())
+def test_a_change_can_be_planned_against_its_base_alone(change: tuple[State, State], prune: bool) -> None:
+    """With --offline a base has neither ids nor times, and every removal, change and move is planned all the same."""
+    base, tree = change
+    plan = make_plan(tree, as_live(base, tree), contract=Contract(), now=NOW, base=Base(state=base), prune=prune)
+    document = document_of(plan)
+    assert plan.errors == {}
+    for row in document["resource_changes"]:
+        removes = row["type"] == "target" and row["change"]["actions"] == ["delete"]
+        assert row["operation"]["path"].endswith("/targets/{target_id}") == removes
 
 
 def _tellable(plan: Plan, again: Plan) -> Plan:

@@ -39,6 +39,18 @@ def situations() -> st.SearchStrategy[Situation]:
     return st.randoms(use_true_random=True).map(_situation)
 
 
+def changes() -> st.SearchStrategy[tuple[State, State]]:
+    """Draw a base and a tree that declare some apps alike, some differently, and some on one side only."""
+    return st.randoms(use_true_random=True).map(_change)
+
+
+def _change(dice: Random) -> tuple[State, State]:
+    base, tree = _situation(dice).desired, _situation(dice).desired
+    claimed = {target.unique_key for app in tree for target in app.targets}
+    alike = (app for app in base if _is(dice, EVENLY) and not claimed.intersection(one.unique_key for one in app.targets))
+    return base, State.of(*{**tree.apps, **{app.slug: app for app in alike}}.values())
+
+
 def _situation(dice: Random) -> Situation:
     live = {slug: _plane_app(dice) for slug in SLUGS if _is(dice, MOSTLY)}
     for number, key in enumerate((*TARGETS, *UNKNOWN_TARGETS)):

@@ -7,12 +7,15 @@ path and method is assumed. A user who learns better before a release does overr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
+
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 
 class Provenance(Enum):
@@ -52,6 +55,11 @@ class Operation:
     def url(self, parameters: Mapping[str, str]) -> str:
         """Fill the template, each value percent-encoded. Raises `KeyError` for a parameter that is missing."""
         return self.path.format_map({key: quote(value, safe="") for key, value in parameters.items()})
+
+    def shown_url(self, parameters: Mapping[str, str]) -> str:
+        """Fill the template as a plan shows it: a parameter that is not known yet stays, such as `{target_id}`."""
+        shown = {name: f"{{{name}}}" for name in _PARAMETER.findall(self.path)}
+        return self.path.format_map({**shown, **{key: quote(value, safe="") for key, value in parameters.items()}})
 
 
 _READ, _WRITE = Access.READ, Access.WRITE

@@ -237,7 +237,7 @@ def _row(
             "fields": [_field(change, sensitivity) for change in action.fields],
         },
         reason=action.reason,
-        operation={"id": operation.id, "method": operation.method, "path": operation.url(action.parameters)},
+        operation={"id": operation.id, "method": operation.method, "path": operation.shown_url(action.parameters)},
         depends_on=[str(address) for address in sorted({key.address for key in action.depends_on})],
         destructive=action.destructive,
         origin=action.origin,

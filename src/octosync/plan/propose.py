@@ -182,10 +182,13 @@ def _register(desired: App, target: Target) -> Action:
 
 
 def _remove(desired: App, target: Target) -> Action:
+    parameters = {"slug": desired.slug}
+    if "id" in target.identity:  # a target that was read has an id; one that a base declares, as with --offline, has none
+        parameters["target_id"] = str(target.identity["id"])
     return RemoveTarget(
         address=target.address,
         reason=Reason.DIFFERS,
-        parameters={"slug": desired.slug, "target_id": str(target.identity["id"])},
+        parameters=parameters,
         before={"platform": target.platform, "identifier": target.identifier},
         fingerprint=fingerprint_of_target(target),
         labels=desired.labels,
