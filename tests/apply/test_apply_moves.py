@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import httpx
@@ -205,3 +206,124 @@ async def test_a_new_home_that_is_not_created_keeps_the_target_where_it_is(site:
     assert fates(applied) == {"create app/to": "failed", LEAVE: "skipped", ENTER: "skipped"}
     assert outcome_of(applied.outcomes, LEAVE).message == "needs create app/to, which failed"
     assert site.state()["from"]["targets"] == ["ios:com.moved"]
+
+
+TEN = [f"ios:com.{number}" for number in range(10)]
+REFUSALS = [
+    {"action": "status", "status": 402, "code": "plan_limit_exceeded"},
+    {"action": "status", "status": 403, "code": "forbidden"},
+    {"action": "status", "status": 403, "code": "approval_required"},
+    {"action": "status", "status": 422},
+    {"action": "status", "status": 500},
+    {"action": "html", "status": 502},
+    {"action": "status", "status": 503},
+    {"action": "cut_before"},
+    {"action": "empty", "status": 201, "when": "before"},
+]
+
+
+@pytest.mark.parametrize(
+    "fault", REFUSALS, ids=lambda fault: f"{fault['action']} {fault.get('code', fault.get('status'))}"
+)
+async def test_one_refused_registration_stops_all_later_moves(site: Site, fault: dict[str, Any]) -> None:
+    """Of ten moves one ends half-way, whatever the control plane answers; the others keep their app, and the rest goes on."""
+    site.plane.app("from", target="com.0")
+    for number in range(1, 10):
+        site.plane.send("POST", "/apps/from/targets", {"platform": "ios", "identifier": f"com.{number}"})
+    site.plane.app("other", target="com.gone")
+    site.plane.app("to")
+    desired = [desired_app("from", targets=[]), desired_app("to", targets=TEN), desired_app("other", targets=[])]
+    turn = await site.look(*desired, desired_app("fresh", slots={"chat": {}}))
+    site.plane.break_with({"operation": "apps.create_target", "times": None, **fault})
+    applied = await site.act(turn)
+    assert site.state()["from"]["targets"] == TEN[1:]
+    found = fates(applied)
+    moves = {name: fate for name, fate in found.items() if "/from/" in name or "/to/" in name}
+    assert list(moves.values())[:2] != ["done", "done"]
+    assert list(moves.values()).count("skipped") == 18
+    assert {fate for name, fate in found.items() if name not in moves} == {"done"}
+    skipped = next(outcome for outcome in applied.outcomes if outcome.status.value == "skipped")
+    assert re.fullmatch(
+        "moves were stopped for this run: create app/to/target/ios:com.0 (failed|awaits approval|was not kept)"
+        "|`apps.create_target` was stopped for this run: app/to/target/ios:com.0 was not kept",
+        skipped.message,
+    )
+    await finish(site, *desired)
+
+
+@pytest.mark.parametrize(("status", "code", "moves"), [(402, "plan_limit_exceeded", False), (409, "conflict", True)])
+async def test_a_registration_that_risks_nothing_goes_before_every_move(
+    site: Site, status: int, code: str, moves: bool
+) -> None:
+    """Refused, it leaves every target where it is; only a target that another app holds says nothing about the moves."""
+    before_the_move(site)
+    turn = await site.look(*MOVED, desired_app("zz", targets=["ios:com.new"]))
+    site.plane.break_with({"operation": "apps.create_target", "action": "status", "status": status, "code": code})
+    applied = await site.act(turn)
+    found = fates(applied)
+    assert found["create app/zz/target/ios:com.new"] == "failed"
+    assert {found[LEAVE], found[ENTER]} == {"done" if moves else "skipped"}
+
+
+ARCHIVES = [desired_app("a", archived=True), desired_app("c", archived=True)]
+
+
+async def test_archives_come_last_in_the_whole_run(site: Site) -> None:
+    """What can't be undone is sent after everything else, moves and other apps included, one at a time."""
+    before_the_move(site)
+    for slug in ("a", "c"):
+        site.plane.app(slug)
+    desired = [*ARCHIVES, *MOVED, desired_app("b", slots={"chat": {}}, config={"n": 1}), desired_app("z")]
+    tap = Tap()
+    applied = await site.turn(*desired, transport=tap)
+    assert set(fates(applied).values()) == {"done"}
+    archived = [request.url.path.endswith("/archive") for request in tap.writes]
+    assert archived == sorted(archived)
+    assert list(fates(applied))[-2:] == ["archive app/a", "archive app/c"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (failing("apps.create", status=422), "create app/z failed"),
+        (failing("apps.create_target", status=503), "create app/to/target/ios:com.moved failed"),
+        (failing("apps.put_slot", status=403, code="approval_required"), "create app/b/slot/chat awaits approval"),
+        ({"operation": "apps.put_slot", "action": "empty", "when": "before"}, "create app/b/slot/chat was not kept"),
+    ],
+)
+async def test_no_archive_after_an_action_that_was_not_done(site: Site, fault: dict[str, Any], why: str) -> None:
+    """Whatever fails, in whatever app, both archives are left for the next run, which says why."""
+    before_the_move(site)
+    for slug in ("a", "b", "c"):
+        site.plane.app(slug)
+    desired = [*ARCHIVES, *MOVED, desired_app("b", slots={"chat": {}}), desired_app("z")]
+    turn = await site.look(*desired)
+    site.plane.break_with(fault)
+    applied = await site.act(turn)
+    messages = {outcome.message for outcome in applied.outcomes if outcome.verb == "archive"}
+    assert messages == {f"archives were stopped for this run: {why}"}
+    assert not site.state()["a"]["archived"]
+    site.plane.break_with()
+    await site.turn(*desired)
+    assert site.state()["a"]["archived"]
+
+
+@pytest.mark.parametrize(("code", "second"), [("forbidden", "skipped"), ("approval_required", "done")])
+async def test_an_archive_that_fails_stops_the_next_and_one_that_awaits_approval_does_not(
+    site: Site, code: str, second: str
+) -> None:
+    """A refusal may hold for every archive; a person who is to approve is asked for each."""
+    for slug in ("a", "c"):
+        site.plane.app(slug)
+    turn = await site.look(*ARCHIVES)
+    site.plane.break_with({"operation": "apps.archive", "action": "status", "status": 403, "code": code})
+    assert fates(await site.act(turn))["archive app/c"] == second
+
+
+async def test_an_interrupted_run_archives_nothing(site: Site) -> None:
+    """A stop while other writes are under way: they finish, and no archive is begun."""
+    site.plane.app("a")
+    turn = await site.look(desired_app("a", archived=True), desired_app("z"))
+    stop = asyncio.Event()
+    applied = await site.act(turn, stop=stop, transport=Tap(before=lambda *_: stop.set()))
+    assert fates(applied) == {"create app/z": "done", "archive app/a": "not_attempted"}

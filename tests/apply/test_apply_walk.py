@@ -14,7 +14,7 @@ from tests.support.states import desired_app
 
 from octosync.apply import Progress
 from octosync.contract import OPERATIONS, SLOT
-from octosync.model import json_equal
+from octosync.model import Status, json_equal
 from octosync.plan import Action, Plan
 
 
@@ -67,7 +67,13 @@ async def test_outcomes_dont_depend_on_who_answers_first(tmp_path: Path) -> None
             said = [(o.address, o.verb, o.status, o.message.partition(" (")[0], o.hints) for o in applied.outcomes]
             results.append((said, site.state()))
     assert results[0] == results[1] == results[2]
-    assert Counter(status.value for _, _, status, *_ in results[0][0]).keys() == {"done", "failed"}
+    by_status = Counter(status.value for _, _, status, *_ in results[0][0])
+    assert (by_status.keys(), by_status["skipped"]) == ({"done", "failed", "skipped"}, 1)
+    assert results[0][0][-1][1:4] == (
+        "archive",
+        Status.SKIPPED,
+        "archives were stopped for this run: update app/old failed",
+    )
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 16])

@@ -47,7 +47,9 @@ def changes() -> st.SearchStrategy[tuple[State, State]]:
 def _change(dice: Random) -> tuple[State, State]:
     base, tree = _situation(dice).desired, _situation(dice).desired
     claimed = {target.unique_key for app in tree for target in app.targets}
-    alike = (app for app in base if _is(dice, EVENLY) and not claimed.intersection(one.unique_key for one in app.targets))
+    alike = (
+        app for app in base if _is(dice, EVENLY) and not claimed.intersection(one.unique_key for one in app.targets)
+    )
     return base, State.of(*{**tree.apps, **{app.slug: app for app in alike}}.values())
 
 

@@ -11,11 +11,12 @@ from typing import TypeAlias
 from octosync.apply.perform import Performed, Performer
 from octosync.apply.proofs import Proofs
 from octosync.apply.record import Record
+from octosync.apply.risks import Risks
 from octosync.apply.witness import Witness
 from octosync.errors import CredentialRefused, Forbidden, OctosyncError, Unavailable
 from octosync.model import Observation, Outcome, Sensitivity, Status
 from octosync.octomil import Octomil, Reservation
-from octosync.plan import Action, ActionKey, CreateApp, Plan, RegisterTarget, RemoveTarget
+from octosync.plan import Action, ActionKey, ArchiveApp, CreateApp, Plan, RegisterTarget, RemoveTarget
 
 # So many actions in a row that the control plane was not there for: it won't be there for the rest either.
 _UNAVAILABLE_IN_A_ROW = 3
@@ -91,6 +92,7 @@ class _Run:
     stopped_by: OctosyncError | None = None
     wrote: bool = False
     _proofs: Proofs = field(default_factory=Proofs)
+    _risks: Risks = field(init=False)
     _rank: dict[ActionKey, int] = field(default_factory=dict)
     _ready: list[tuple[int, Unit]] = field(default_factory=list)
     _waiting: dict[ActionKey, set[ActionKey]] = field(default_factory=dict)
@@ -99,6 +101,9 @@ class _Run:
     _performed: int = 0
     _unavailable: int = 0  # the latest so many of them
     _latest_error: OctosyncError | None = None
+
+    def __post_init__(self) -> None:
+        self._risks = Risks(self.plan.actions)
 
     async def go(self, stop: asyncio.Event) -> None:
         """Run until every action has an outcome."""
@@ -155,8 +160,8 @@ class _Run:
         held: list[tuple[int, Unit]] = []
         while self._ready and len(self._underway) < self.remote.connection.concurrency:
             rank, unit = heapq.heappop(self._ready)
-            if (culprit := self._proofs.stopper(unit)) is not None:
-                self._skip(unit, f"`{culprit.operation}` was stopped for this run: {culprit.address} was not kept")
+            if (why := self._stopped(unit)) is not None:
+                self._skip(unit, why)
             elif self._may_start(unit):
                 underway = _Underway(unit, self._proofs.begin(unit))
                 self._underway[asyncio.ensure_future(self._carry_out(underway))] = underway
@@ -165,10 +170,20 @@ class _Run:
         for entry in held:
             heapq.heappush(self._ready, entry)
 
+    def _stopped(self, unit: Unit) -> str | None:
+        """Return why a unit must not be sent any more in this run; None if nothing stops it."""
+        if (culprit := self._proofs.stopper(unit)) is not None:
+            return f"`{culprit.operation}` was stopped for this run: {culprit.address} was not kept"
+        if (need := self._risks.stopper(unit)) is not None:
+            what = "archives were" if isinstance(unit[0], ArchiveApp) else "moves were"
+            return f"{what} stopped for this run: {need.verb.value} {need.address} {_FATES[self.outcomes[need].status]}"
+        return None
+
     def _may_start(self, unit: Unit) -> bool:
         if self._org_unproved() and not isinstance(unit[0], CreateApp):
             return False  # and of creates, the first goes alone to prove itself
-        return self._proofs.admits(unit)
+        started = (underway.unit for underway in self._underway.values())
+        return self._risks.admits(unit, started) and self._proofs.admits(unit)
 
     def _org_unproved(self) -> bool:
         """Say whether no answer has named the org yet: then a create tells, before anything else is sent."""
@@ -206,7 +221,7 @@ class _Run:
                 continue
             self._end(action, found)
             if found.outcome.status is not Status.DONE:
-                self._skip_after(action, unit)
+                self._skip_rest(action, unit)
                 self.record.begin_action(action)(found.outcome)
                 return False
         if self.outcomes.keys() >= {action.key for action in unit}:
@@ -240,7 +255,7 @@ class _Run:
             self._end(action, performed)
             self._record_end(ended, performed.outcome)
             if performed.outcome.status is not Status.DONE:
-                self._skip_after(action, unit)
+                self._skip_rest(action, unit)
             elif action is unit[-1]:
                 self._proofs.worked(sent)
 
@@ -285,6 +300,7 @@ class _Run:
         if action.key in self.outcomes:
             return
         self.outcomes[action.key] = outcome
+        self._risks.settle(action, outcome)
         if self.on_progress is not None and outcome.status is not Status.NOT_ATTEMPTED:
             self.on_progress(Progress(len(self.outcomes), len(self.plan.actions), outcome))
         for unit in self._followers.get(action.key, ()):
@@ -297,11 +313,10 @@ class _Run:
             elif outcome.status is not Status.NOT_ATTEMPTED:
                 self._skip(unit, f"needs {outcome.verb} {action.address}, which {_FATES[outcome.status]}")
 
-    def _skip_after(self, action: Action, unit: Unit) -> None:
-        """Skip what is left of a unit after one of its actions was not done."""
+    def _skip_rest(self, action: Action, unit: Unit) -> None:
+        """Skip what has no outcome yet of a unit, since one of its actions was not done."""
         outcome = self.outcomes[action.key]
-        rest = unit[unit.index(action) + 1 :]
-        self._skip(rest, f"needs {outcome.verb} {action.address}, which {_FATES[outcome.status]}")
+        self._skip(unit, f"needs {outcome.verb} {action.address}, which {_FATES[outcome.status]}")
 
     def _skip(self, unit: Iterable[Action], why: str) -> None:
         for action in unit:

@@ -11,6 +11,9 @@ Within an app, things come up from the app to what refers to it, and go down the
                 └─ delete slot  (once no config names it)
                      └─ archive app, after everything else of it
 
+An archive can't be undone, so it also comes after everything else of the plan. It depends only on what it names; apply
+sends no archive after an action that was not done.
+
 Across apps: a move's removal waits for all that its registration waits for, so that the second half can follow at once;
 an inference config waits for the new slots of other apps that it names (`@app/<slug>/<capability>`), and a slot, or an
 app, goes only after the configs that cease to name it.
@@ -74,7 +77,7 @@ _MODEL_REFERENCE: Final = re.compile(r"@app/([a-z0-9-]+)/([A-Za-z0-9_.-]+)")
 
 
 def in_order(actions: Iterable[Action]) -> tuple[Action, ...]:
-    """Give every action its dependencies, and sort: dependencies first, otherwise by app, kind and address.
+    """Give every action its dependencies, and sort: dependencies first, archives last, otherwise by app, kind and address.
 
     Raises `ValueError` with the cycle where there is one, which the table above rules out.
     """
@@ -141,7 +144,7 @@ def _slots_named_in(config: JsonObject | None) -> frozenset[Address]:
 
 
 def topological(actions: Mapping[ActionKey, Action]) -> Iterator[Action]:
-    """Yield actions after all that they depend on, otherwise by app, kind and address.
+    """Yield actions after all that they depend on, archives last, otherwise by app, kind and address.
 
     Raises `ValueError` with the cycle where there is one.
     """
@@ -175,8 +178,8 @@ def _a_cycle(waiting: Mapping[ActionKey, set[ActionKey]]) -> Iterator[str]:
         yield f"{step.verb.value} {step.address}"
 
 
-def _priority(action: Action) -> tuple[str, int, tuple[str, int, str]]:
-    return (action.address.app, _RANK[type(action)], action.address.sort_key)
+def _priority(action: Action) -> tuple[bool, str, int, tuple[str, int, str]]:
+    return (isinstance(action, ArchiveApp), action.address.app, _RANK[type(action)], action.address.sort_key)
 
 
 def _by_address(key: ActionKey) -> tuple[tuple[str, int, str], str]:

@@ -183,7 +183,9 @@ def _register(desired: App, target: Target) -> Action:
 
 def _remove(desired: App, target: Target) -> Action:
     parameters = {"slug": desired.slug}
-    if "id" in target.identity:  # a target that was read has an id; one that a base declares, as with --offline, has none
+    if (
+        "id" in target.identity
+    ):  # a target that was read has an id; one that a base declares, as with --offline, has none
         parameters["target_id"] = str(target.identity["id"])
     return RemoveTarget(
         address=target.address,

@@ -1,0 +1,71 @@
+"""What can't be taken back: a move can end half-way, and an archive is for good. Both go late, and one at a time.
+
+A move starts after all other registrations, which risk nothing, and no move starts after a registration that was not done:
+so a control plane that refuses registrations leaves at most one target registered nowhere. An archive starts after
+everything else of the run, and not at all after an action that was not done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from octosync.model import Outcome, Status
+from octosync.plan import Action, ActionKey, ArchiveApp, RegisterTarget
+
+# Outcomes that stop no archive. Another archive that awaits approval has not failed.
+_HARMLESS: Final = frozenset({Status.DONE})
+_HARMLESS_ARCHIVE: Final = frozenset({Status.DONE, Status.AWAITING_APPROVAL})
+
+
+class Risks:
+    """What moves and archives of a run wait for, and the action that stops them: the first one in plan order."""
+
+    def __init__(self, actions: tuple[Action, ...]) -> None:
+        self._rank = {action.key: rank for rank, action in enumerate(actions)}
+        self._before_moves = sum(_is_plain_registration(action) for action in actions)
+        self._before_archives = sum(not isinstance(action, ArchiveApp) for action in actions)
+        self._stops_moves: Action | None = None
+        self._stops_archives: Action | None = None
+
+    def settle(self, action: Action, outcome: Outcome) -> None:
+        """Take note of an action's outcome."""
+        is_archive = isinstance(action, ArchiveApp)
+        self._before_archives -= not is_archive
+        self._before_moves -= _is_plain_registration(action)
+        if outcome.status not in (_HARMLESS_ARCHIVE if is_archive else _HARMLESS):
+            self._stops_archives = self._first(self._stops_archives, action)
+        if isinstance(action, RegisterTarget) and not _says_nothing_of_moves(action, outcome):
+            self._stops_moves = self._first(self._stops_moves, action)
+
+    def stopper(self, unit: tuple[Action, ...]) -> ActionKey | None:
+        """Return the action after which a unit must not start any more; None if there is none, or none yet."""
+        if _is_move(unit) and not self._before_moves and self._stops_moves is not None:
+            return self._stops_moves.key
+        if isinstance(unit[0], ArchiveApp) and not self._before_archives and self._stops_archives is not None:
+            return self._stops_archives.key
+        return None
+
+    def admits(self, unit: tuple[Action, ...], underway: Iterable[tuple[Action, ...]]) -> bool:
+        """Return whether a unit may start now, as far as its risk goes."""
+        if isinstance(unit[0], ArchiveApp):
+            return not self._before_archives and not any(True for _ in underway)
+        return not _is_move(unit) or not (self._before_moves or any(map(_is_move, underway)))
+
+    def _first(self, known: Action | None, action: Action) -> Action:
+        return min((known or action, action), key=lambda candidate: self._rank[candidate.key])
+
+
+def _is_move(unit: tuple[Action, ...]) -> bool:
+    return len(unit) > 1
+
+
+def _is_plain_registration(action: Action) -> bool:
+    return isinstance(action, RegisterTarget) and action.moves_from is None
+
+
+def _says_nothing_of_moves(action: RegisterTarget, outcome: Outcome) -> bool:
+    """Return whether a registration was done, not sent, or refused for its own sake: another app holds the target."""
+    if outcome.status in {Status.DONE, Status.SKIPPED, Status.NOT_ATTEMPTED}:
+        return True
+    return _is_plain_registration(action) and outcome.reference == "target-held-elsewhere"
