@@ -9,7 +9,7 @@ import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
@@ -170,9 +170,9 @@ def test_a_change_can_be_planned_against_its_base_alone(change: tuple[State, Sta
     """With --offline a base has neither ids nor times, and every removal, change and move is planned all the same."""
     base, tree = change
     plan = make_plan(tree, as_live(base, tree), contract=Contract(), now=NOW, base=Base(state=base), prune=prune)
-    document = document_of(plan)
+    rows: Any = document_of(plan)["resource_changes"]
     assert plan.errors == {}
-    for row in document["resource_changes"]:
+    for row in rows:
         removes = row["type"] == "target" and row["change"]["actions"] == ["delete"]
         assert row["operation"]["path"].endswith("/targets/{target_id}") == removes
 
