@@ -72,7 +72,7 @@ async def test_outcomes_dont_depend_on_who_answers_first(tmp_path: Path) -> None
     assert results[0][0][-1][1:4] == (
         "archive",
         Status.SKIPPED,
-        "archives were stopped for this run: update app/old failed",
+        "archives were stopped for this run: update app/busy failed",
     )
 
 
