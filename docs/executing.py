@@ -46,8 +46,11 @@ _PAGE: Final = "127.0.0.1:9900"
 _NOT_RUN: Final = ("git clone ", "pip install ", "python3 -m venv ", ". .venv/bin/activate", ".ci/run")
 _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE: Final = re.compile(r"# ([\w./-]+\.yaml)\n")
-# A run's id, and a time: what is another one each time.
-_CHANGING: Final = re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b|\b\d{4}-\d\d-\d\d(?: \d\d:\d\d UTC\b|T\d\d:\d\d:\d\dZ)")
+# A run's id, a keyed digest, and a time: what is another one each time.
+_CHANGING: Final = re.compile(
+    r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b|\bseen=[0-9a-f]{16}\b|"
+    r"\b\d{4}-\d\d-\d\d(?: \d\d:\d\d UTC\b|T\d\d:\d\d:\d\dZ)"
+)
 
 # A freeze window's cron expression; the month is the last group.
 _CRON: Final = re.compile(r"""(\bcron:\s*["']?(?:\S+\s+){3})(\S+)""")

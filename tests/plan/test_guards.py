@@ -85,7 +85,10 @@ def test_a_refusal_says_how_much_and_what_allows_it(number: int, of: int, says: 
 def test_a_share_just_over_the_limit_is_not_rounded_to_it() -> None:
     """A refusal never says that 30 % is more than 30 %."""
     (blocked,) = judge(removing(31, 103), GuardPolicy(max_deletes=99))
-    assert blocked.message == "31 of 103 targets would be removed (30.1 %), at most 30 % are allowed in a run"
+    assert (
+        blocked.message
+        == "31 of 103 targets in the apps of this change would be removed (30.1 %), at most 30 % are allowed in a run"
+    )
 
 
 def test_one_removal_is_written_as_one() -> None:
@@ -109,7 +112,7 @@ def test_targets_slots_and_configs_add_up_and_their_shares_do_not() -> None:
     four = plan_of([desired_app(slug, **none if slug < "app-04" else {}) for slug in slugs], live)
     assert refusals(four, max_deletes=99) == ["deletes", "deletes", "deletes"]
     messages = [blocked.message for blocked in judge(four, GuardPolicy(max_deletes=99))]
-    assert [message.split(" would")[0] for message in messages] == [
+    assert [message.split(" in the apps")[0] for message in messages] == [
         "4 of 10 targets",
         "4 of 10 slots",
         "4 of 10 inference configs",

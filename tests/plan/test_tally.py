@@ -10,6 +10,7 @@ from tests.support.states import desired_app, live_app, plan_of
 from octosync.model import Kind
 from octosync.plan import GuardPolicy, Plan, Tally, judge
 
+THESE = "in the apps of this change"
 PARTS = "{} here, {} elsewhere in the same change or in the last 10 minutes"
 
 
@@ -54,7 +55,7 @@ def test_a_share_is_of_both_together() -> None:
     """Removed of all that is there, kind by kind: alone it would be too little to count, or too much."""
     assert messages(removing("a", 2, 5), Tally(removals={Kind.TARGET: 1}, there={Kind.TARGET: 5})) == []
     assert messages(removing("a", 2, 5), Tally(removals={Kind.TARGET: 2}, there={Kind.TARGET: 5})) == [
-        f"4 of 10 targets would be removed (40 %; {PARTS.format(2, 2)}), at most 30 % are allowed together"
+        f"4 of 10 targets {THESE} would be removed (40 %; {PARTS.format(2, 2)}), at most 30 % are allowed together"
     ]
     assert messages(removing("a", 4, 10), Tally(there={Kind.TARGET: 90})) == []
     assert messages(removing("a", 2, 10), Tally(removals={Kind.SLOT: 5}, there={Kind.SLOT: 5})) == []

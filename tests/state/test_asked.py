@@ -74,12 +74,16 @@ def test_an_approval_is_used_once(memory: WatchState) -> None:
     assert memory.approved(PLANE, "protected", both) == frozenset()
 
 
-def test_a_further_approval_replaces_the_one_before(memory: WatchState) -> None:
-    """A guard's approval is what it blocks now: what it blocked before is not approved besides."""
+def test_a_further_approval_leaves_the_ones_before(memory: WatchState) -> None:
+    """Two sets that one guard blocks are approved one after the other; of the same object the newer approval counts."""
     memory.approve(PLANE, "deletes", [(SLOT, "delete", "1")], NOW)
     memory.approve(PLANE, "archives", [(Address.of_app("b"), "archive", "1")], NOW)
     memory.approve(PLANE, "deletes", [(TARGET, "delete", "2")], NOW)
+    memory.approve(PLANE, "deletes", [(SLOT, "delete", "2")], NOW)
     assert [(one.guard, one.address) for one in memory.approvals(PLANE)] == [
         ("archives", Address.of_app("b")),
+        ("deletes", SLOT),
         ("deletes", TARGET),
     ]
+    both = [(SLOT, "delete", "1"), (SLOT, "delete", "2")]
+    assert memory.approved(PLANE, "deletes", both) == {both[1]}

@@ -166,6 +166,11 @@ class Watching:
         """Wait until everything was read, and nothing is left to be done."""
         await self.until(lambda: self.is_in_sync, patience=patience)
 
+    def approve(self, guard: str, *apps: str) -> int:
+        """Approve all that a guard blocks now, of apps or of all, as it is shown."""
+        sets = [one for one in self.standing.blocked if one.guard == guard and (not apps or {*apps} & {*one.apps})]
+        return sum(self.controller.desk.approve(guard, one.seen, apps) for one in sets)
+
     def requests(self) -> list[str]:
         """Return `METHOD path` of what the control plane received since this was asked last."""
         return self.plane.log()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from octosync.plan import (
 )
 from octosync.plan import GuardPolicy as Policy
 from octosync.plan.holding import Held
+from octosync.watch.approvals import blocked_sets
 from octosync.watch.standing import (
     AppStanding,
     AppState,
@@ -215,6 +216,7 @@ def standing_of(*apps: AppStanding, **more: Any) -> Standing:
             "can_post": True,
             "about": ABOUT,
             "apps": {app.slug: app for app in apps},
+            "blocked": blocked_sets(apps, lambda _: "a change", lambda guard, actions: f"{guard}{len(actions)}seen"),
             "files": 14,
             "revision": "3f9d2c1",
             "loaded_at": ago(minutes=9),
@@ -309,9 +311,9 @@ class Noting:
         """Note it."""
         self._note("release", app=app)
 
-    def approve(self, guard: str) -> int:
+    def approve(self, guard: str, seen: str, apps: Sequence[str] = ()) -> int:
         """Note it."""
-        self._note("approve", guard=guard)
+        self._note("approve", guard=guard, seen=seen, apps=apps)
         return 14
 
     def _note(self, what: str, **given: object) -> None:

@@ -129,7 +129,7 @@ async def test_an_approval_is_for_exactly_what_was_blocked_and_once(tmp_path: Pa
             commit(tmp_path, full(some, targets=()))
             await watch.until(lambda: len(blocked(watch)) == 12)
             watch.controller.desk.suspend("until it was looked at")
-            assert watch.controller.desk.approve("deletes") == 12
+            assert watch.approve("deletes") == 12
         commit(tmp_path, full(some, targets=()) | full(some[:1], targets=(), slots={}))
         async with watching(tmp_path, plane, clock) as watch:
             await watch.until(lambda: len(blocked(watch)) == 1)
@@ -158,7 +158,7 @@ async def test_an_approval_lapses_when_what_it_allowed_is_declared_again(tmp_pat
             watch.controller.desk.suspend("until it was looked at")
             commit(tmp_path, full(some, targets=()))
             await watch.until(lambda: len(blocked(watch)) == 12)
-            watch.controller.desk.approve("deletes")
+            watch.approve("deletes")
             await watch.until(lambda: not blocked(watch))
             commit(tmp_path, full(some))
             await watch.until_in_sync()

@@ -288,6 +288,6 @@ async def test_half_a_move_says_which_guard_it_waits_for(tmp_path: Path) -> None
             await watch.until(lambda: watch.app("giver").state is AppState.BLOCKED)
             assert watch.app("taker").state is AppState.WAITING
             assert watch.app("taker").why_waiting == "what the guard deletes blocks in giver"
-            watch.controller.desk.approve("deletes")
+            watch.approve("deletes")
             await watch.until_in_sync()
             assert len(plane.send("GET", "/apps/taker/targets")["targets"]) == 1

@@ -38,7 +38,7 @@ async def test_what_is_protected_stays_and_the_rest_goes_on(tmp_path: Path) -> N
             (blocked,) = watch.app().blocked
             assert (blocked.guard, blocked.override) == ("protected", "--allow-protected")
             assert [str(at) for at in blocked.addresses] == ["app/demo/slot/vision"]
-            watch.controller.desk.approve("protected")
+            watch.approve("protected")
             await watch.until(lambda: capabilities(plane) == {"chat": "cloud"})
             await watch.until_in_sync()
 
@@ -53,10 +53,10 @@ async def test_an_approval_lifts_only_the_guard_that_it_is_for(tmp_path: Path) -
             await watch.until_in_sync()
             write(tmp_path, protected(manifest(slots={})))
             await watch.until(lambda: {one.guard for one in watch.app().blocked} == {"deletes", "protected"})
-            watch.controller.desk.approve("deletes")
+            watch.approve("deletes")
             await watch.until(lambda: {one.guard for one in watch.app().blocked} == {"protected"})
             assert len(capabilities(plane)) == 12
-            watch.controller.desk.approve("protected")
+            watch.approve("protected")
             await watch.until(lambda: not capabilities(plane))
 
 
@@ -128,5 +128,39 @@ async def test_what_nothing_can_allow_is_not_approved(tmp_path: Path) -> None:
             plane.send("POST", "/apps/demo/archive")
             await watch.until(lambda: [one.guard for one in watch.app().blocked] == ["archived"])
             with pytest.raises(OctosyncError, match="archived blocks nothing") as refused:
-                watch.controller.desk.approve("archived")
+                watch.controller.desk.approve("archived", "x")
             assert refused.value.reference == "nothing-blocked"
+
+
+async def test_an_approval_is_of_what_its_caller_has_seen(tmp_path: Path) -> None:
+    """Two commits that are blocked are approved one by one; where a set has grown since it was looked at, nothing is."""
+    clock = FastClock(30)
+    both = {"chat": "local_first", "vision": "local_first"}
+
+    def declare(slug: str, slots: dict[str, str]) -> None:
+        write(tmp_path, protected(manifest(slug, slots=slots)), f"{slug}.yaml")
+
+    for slug in ("team-a", "team-b"):
+        declare(slug, both)
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            for slug in ("team-a", "team-b"):
+                declare(slug, {"chat": "local_first"})
+                await watch.until(lambda slug=slug: watch.app(slug).blocked)  # type: ignore[misc]
+            (of_a, of_b) = watch.standing.blocked
+            assert (of_a.apps, of_b.apps) == (("team-a",), ("team-b",))
+            declare("team-a", {})
+            await watch.until(lambda: len(watch.standing.blocked[0].addresses) == 2)
+            approve = watch.controller.desk.approve
+            with pytest.raises(OctosyncError, match="1 object more: app/team-a/slot/chat") as refused:
+                approve("protected", of_a.seen)
+            assert refused.value.reference == "approval-outdated"
+            assert watch.standing.blocked[0].seen in refused.value.hints[1]
+            with pytest.raises(OctosyncError, match="team-a is not in the set"):
+                approve("protected", of_b.seen, ("team-a",))
+            assert approve("protected", of_b.seen) == 1
+            await watch.until(lambda: capabilities(plane, "team-b") == {"chat": "local"})
+            assert set(capabilities(plane, "team-a")) == {"chat", "vision"}
+            assert approve("protected", watch.standing.blocked[0].seen, ("team-a",)) == 2
+            await watch.until_in_sync()

@@ -125,7 +125,7 @@ async def test_apps_are_archived_where_that_is_declared_one_in_ten_minutes(tmp_p
             await watch.until(lambda: watch.app("two").state is AppState.BLOCKED)
             (blocked,) = watch.app("two").blocked
             assert (blocked.guard, blocked.override) == ("archives", "--allow-archives 2")
-            watch.controller.desk.approve("archives")
+            watch.approve("archives")
             await watch.until(lambda: is_archived(plane, "two"))
 
 

@@ -13,7 +13,8 @@ from octosync.plan.actions import Action, ActionKey, CreateApp, UpdateApp
 class Blocked:
     """A guard's refusal: what is too much, the exact flag that allows it (None: nothing does), and what it is about.
 
-    `way_out` is what else helps; `look_at` is the app whose status tells when it does.
+    `way_out` is what else helps; `look_at` is the app whose status tells when it does. `total` is the message of a guard
+    that counts, without the part of this plan in it: the same for all plans that count together.
     """
 
     guard: str
@@ -21,6 +22,7 @@ class Blocked:
     override: str | None
     way_out: str | None = None
     look_at: str | None = None
+    total: str | None = None
     addresses: tuple[Address, ...]
 
 

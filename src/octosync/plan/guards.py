@@ -135,6 +135,7 @@ def _deletes(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Blocked]:
         yield Blocked(
             guard="deletes",
             message=f"{so_many(count, 'removal')}{_made_up(len(removals), more)}, {_at_most(limit, more)}",
+            total=f"{so_many(count, 'removal')}, {_at_most(limit, more)}",
             override=override,
             addresses=addresses,
         )
@@ -151,11 +152,13 @@ def _delete_shares(
         count = len(mine) + more
         there = plan.live_counts.get(kind, 0) + also.there.get(kind, 0)
         share = f"{100 * count / there:.3g} %" if there else ""
+        limit = _at_most(f"{policy.max_delete_percent:g} %", more)
+        what = f"{count} of {there} {words} in the apps of this change would be removed"  # not of all in the org
         if mine and there >= policy.min_objects and count * 100 > policy.max_delete_percent * there:
             yield Blocked(
                 guard="deletes",
-                message=f"{count} of {there} {words} would be removed{_made_up(len(mine), more, share)}, "
-                f"{_at_most(f'{policy.max_delete_percent:g} %', more)}",
+                message=f"{what}{_made_up(len(mine), more, share)}, {limit}",
+                total=f"{what} ({share}), {limit}",
                 override=override,
                 addresses=mine,
             )
@@ -170,6 +173,7 @@ def _archives(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Blocked]
             guard="archives",
             message=f"{so_many(count, 'app')} would be archived{_made_up(len(archives), also.archives)}, "
             f"{_at_most(limit, also.archives)}: there is no way back",
+            total=f"{so_many(count, 'app')} would be archived, {_at_most(limit, also.archives)}: there is no way back",
             override=f"--allow-archives {count}",
             addresses=archives,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from octosync.model import Address, Hold, Suspended
 from octosync.plan import ControlPlane
@@ -14,6 +14,7 @@ from octosync.state.times import time_of, time_text
 
 # What is approved: an object, what is done with it, and what exactly, as a text. Of that a keyed digest is kept.
 Approvable: TypeAlias = tuple[Address, str, str]
+_SET_CHARACTERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,9 @@ class Asked(Part):
             return None if row is None else Suspended(at=time_of(row[0]), reason=row[1])
 
     def approve(self, plane: ControlPlane, guard: str, what: Collection[Approvable], at: datetime) -> None:
-        """Remember that exactly this may be done although a guard blocks it, in place of what was approved of it before."""
+        """Remember that exactly this may be done although a guard blocks it, beside what was approved of other objects."""
         with self.journal.transaction() as database:
             number = self._number(database, plane)
-            database.execute("delete from approval where plane = ? and guard = ?", (number, guard))
             database.executemany(
                 "insert or replace into approval values (?, ?, ?, ?, ?, ?)",
                 [(number, guard, *self._key(one), time_text(at)) for one in what],
@@ -118,6 +118,11 @@ class Asked(Part):
             return tuple(
                 Approved(guard, Address.parse(address), verb, time_of(at)) for guard, address, verb, at in rows
             )
+
+    def digest_of_set(self, guard: str, what: Collection[Approvable]) -> str:
+        """Return a short digest of all that a guard blocks, keyed by this file's key: it gives nothing away of any value."""
+        rows = sorted([str(address), verb, substance] for address, verb, substance in what)
+        return self._seals.digest_of([guard, rows])[:_SET_CHARACTERS]
 
     def _key(self, one: Approvable) -> tuple[str, str, str]:
         address, verb, substance = one

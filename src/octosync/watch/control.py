@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -33,5 +34,5 @@ class Control(Protocol):
     def release(self, app: str) -> None:
         """End a hold: fresh drift is healed in its own time again."""
 
-    def approve(self, guard: str) -> int:
-        """Allow exactly what a guard blocks now, once; return how many actions that are."""
+    def approve(self, guard: str, seen: str, apps: Sequence[str] = ()) -> int:
+        """Allow exactly the blocked actions that the caller has seen, once, of some apps or of all; return how many."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from octosync.errors import ConfigError, OctosyncError
 from octosync.model import Event
+from octosync.watch.approvals import Approvals
 from octosync.watch.desk import Desk
 from octosync.watch.ended import Ended
 from octosync.watch.files import changes
@@ -44,6 +45,7 @@ class Controller:
         self._parts = assemble(outfit, self.metrics, self.stop, hooks)
         self.desk = Desk(
             parts=self._parts,
+            approvals=Approvals(self._parts.memory.digest_of_blocked),
             stir=self._stir,
             started=outfit.clock.now(),
             control_plane=outfit.control_plane,

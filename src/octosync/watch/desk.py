@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,11 +10,11 @@ from octosync import __version__
 from octosync.errors import OctosyncError
 from octosync.model import Hold
 from octosync.plan import ControlPlane, RunInfo
-from octosync.plan.blocked import refused_by
+from octosync.watch.approvals import Approvals, blocked_actions
 from octosync.watch.desired import Declared
 from octosync.watch.gate import Closed
 from octosync.watch.parts import Parts
-from octosync.watch.standing import AppState, BudgetStanding, Standing
+from octosync.watch.standing import AppState, BlockedSet, BudgetStanding, Standing
 
 # The loop is stuck where a tick or a turn takes longer than all attempts of a few requests can, and than so many requests
 # of other turns that may go before it take at this rate.
@@ -27,6 +27,7 @@ class Desk:
     """`stir` has an app have a turn soon. It is the `Control` of a controller."""
 
     parts: Parts
+    approvals: Approvals
     stir: Callable[[str], None]
     started: datetime
     control_plane: ControlPlane
@@ -75,27 +76,21 @@ class Desk:
         self.parts.log.info("release", app=app)
         self.stir(app)
 
-    def approve(self, guard: str) -> int:
-        """Allow exactly what a guard blocks now, once; return how many actions that are."""
-        blocked = [one for one in self.parts.board.in_state(*AppState) if any(b.guard == guard for b in one.blocked)]
-        actions = {
-            action.key: action
-            for one in blocked
-            for each in one.blocked
-            if each.guard == guard and one.plan is not None
-            for action in refused_by(one.plan.actions, each)
-        }
-        if not actions:
-            raise OctosyncError(
-                "nothing-blocked",
-                f"the guard {guard} blocks nothing now that could be allowed",
-                hints=("GET /api/status says what is blocked, and by which guard.",),
-            )
-        self.parts.memory.approve(guard, actions.values())
-        self.parts.log.warning("approved", guard=guard, addresses=[str(one.address) for one in actions.values()])
-        for one in blocked:
-            self.stir(one.slug)
+    def approve(self, guard: str, seen: str, apps: Sequence[str] = ()) -> int:
+        """Allow exactly the blocked actions that the caller has seen, once, of some apps or of all; return how many."""
+        found = self.approvals.find(self._blocked(), guard, apps, seen)
+        chosen = [app for slug in apps or found.apps if (app := self.parts.board.of(slug)) is not None]
+        actions = blocked_actions((app, blocked) for app in chosen for blocked in app.blocked if blocked.guard == guard)
+        self.parts.memory.approve(guard, actions)
+        self.parts.log.warning("approved", guard=guard, seen=seen, addresses=[str(one.address) for one in actions])
+        for app in chosen:
+            self.stir(app.slug)
         return len(actions)
+
+    def _blocked(self) -> tuple[BlockedSet, ...]:
+        parts = self.parts
+        apps = (app for app in parts.board.in_state(*AppState) if app.blocked)
+        return self.approvals.sets(apps, lambda slug: parts.changes.of((slug,)))
 
     def standing(self) -> Standing:
         """Say how everything stands."""
@@ -119,6 +114,7 @@ class Desk:
             about=self.about(good) if self.about is not None and good is not None else None,
             turned_at=parts.clock.now() - timedelta(seconds=self._quiet),
             apps=parts.board.apps(holds),
+            blocked=self._blocked(),
             unmanaged=reads.unmanaged,
             valid=latest is not None and not latest.fails,
             files=good.manifests.files if good is not None else 0,

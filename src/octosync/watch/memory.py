@@ -230,6 +230,10 @@ class Memory:
         """End a hold."""
         self.state.release(slug)
 
+    def digest_of_blocked(self, guard: str, actions: Iterable[Action]) -> str:
+        """Return the digest by which a caller names what a guard blocks."""
+        return self.state.digest_of_set(guard, [_approvable(action) for action in actions])
+
     def approve(self, guard: str, actions: Iterable[Action]) -> None:
         """Allow actions once, as they are planned now."""
         self.state.approve(self.plane, guard, [_approvable(one) for one in actions], self.clock.now())

@@ -15,6 +15,7 @@ from octosync.plan import Blocked, ControlPlane, Plan, Recommendation, RunInfo, 
 __all__ = [
     "AppStanding",
     "AppState",
+    "BlockedSet",
     "BudgetStanding",
     "DriftStanding",
     "Hold",
@@ -101,6 +102,25 @@ class AppStanding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlockedSet:
+    """What one guard blocks of one change, in all of its apps: what is approved as a whole.
+
+    `override`, `way_out` and `look_at` are those of the refusal. `actions` is how many can be approved, `seen` their digest,
+    keyed, by which a caller names the set; "" where nothing can be approved.
+    """
+
+    guard: str
+    message: str
+    apps: tuple[str, ...]
+    addresses: tuple[Address, ...]
+    override: str | None = None
+    way_out: str | None = None
+    look_at: str | None = None
+    actions: int = 0
+    seen: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStanding:
     """One of the last runs that wrote: its outcomes, with their request ids. `ended` None: under way."""
 
@@ -151,6 +171,7 @@ class Standing:
     about: RunInfo | None = None
     turned_at: datetime | None = None
     apps: Mapping[str, AppStanding] = field(default_factory=dict)
+    blocked: tuple[BlockedSet, ...] = ()
     unmanaged: int | None = None
     valid: bool = True
     files: int = 0

@@ -181,7 +181,7 @@ async def document_of(standing: Standing) -> Any:
 async def test_the_document_has_the_whole_standing() -> None:
     """Counts, alarms, budget, apps with drift and refusals, runs: all of it, its times in UTC."""
     document = await document_of(suspended(busy_standing()))
-    assert document["format_version"] == "1.0"
+    assert document["format_version"] == "1.1"
     assert document["timestamp"] == "2030-01-01T14:03:20Z"
     assert document["counts"]["held"] == 2
     assert set(document["counts"]) == {state.value for state in AppState}

@@ -177,7 +177,7 @@ async def test_a_refusal_is_shown_with_its_guard_and_exactly_the_ways_past_it() 
     text = await text_at(standing_of(blocked_app()))
     assert "guard deletes" in text
     assert "14 removals, at most 10 are allowed in a run." in text
-    assert "'http://127.0.0.1:9900/approve?guard=deletes'" in text
+    assert "'http://127.0.0.1:9900/approve?guard=deletes&app=search-old&seen=deletes14seen'" in text
     assert "Octosync-Allow" not in text  # a controller reads no commits
     assert "octosync apply -f apps/ --allow-deletes 14" in text
     assert "and 11 more" in text

@@ -24,7 +24,16 @@ _PATHS = tuple(post.path for post in POSTS)
         ("/suspend?reason=incident%204711", {"suspended": True}, ("suspend", {"reason": "incident 4711"})),
         ("/resume", {"suspended": False}, ("resume", {})),
         ("/release?app=voice", {"released": "voice"}, ("release", {"app": "voice"})),
-        ("/approve?guard=deletes", {"approved": 14}, ("approve", {"guard": "deletes"})),
+        (
+            "/approve?guard=deletes&seen=d1",
+            {"approved": 14},
+            ("approve", {"guard": "deletes", "seen": "d1", "apps": ()}),
+        ),
+        (
+            "/approve?guard=deletes&app=a&app=b&seen=d1",
+            {"approved": 14},
+            ("approve", {"guard": "deletes", "seen": "d1", "apps": ("a", "b")}),
+        ),
         (
             "/hold?app=voice&for=1h30m&reason=why+not",
             {
@@ -109,7 +118,9 @@ async def test_posts_are_off_without_a_token(control: Noting, path: str, token: 
         ("/hold?app=voice&for=0&reason=x", "for: a hold of no time holds nothing"),
         ("/hold?app=voice&for=4h&reason=" + "x" * 501, "reason has 501 characters, at most 500 are taken"),
         ("/release", "/release needs app"),
-        ("/approve", "/approve needs guard"),
+        ("/approve", "/approve needs guard, seen"),
+        ("/approve?guard=deletes", "/approve needs seen"),
+        ("/approve?guard=bogus&seen=d1", "guard: there is no guard 'bogus'"),
         ("/approve?guard=", "guard is empty"),
         ("/reconcile?apps=voice", "'apps' is not a parameter of /reconcile"),
         ("/reconcile?app=a&app=b", "app is given twice"),

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from octosync.plan import Blocked, RunInfo, refused_actions, way_out_of
+from octosync.plan import RunInfo, refused_actions
 from octosync.report.changes import Row, group_of
 from octosync.report.words import counted
+from octosync.watch.approvals import approve_path
 from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
-from octosync.watch.standing import AppStanding, AppState, DriftStanding, Standing
+from octosync.watch.standing import AppStanding, AppState, BlockedSet, DriftStanding, Standing
 from octosync.watch.web.commands import SUSPENDING, Way, accept_line, post_line
 from octosync.watch.web.sentences import NEEDS_A_PERSON
 
@@ -91,38 +92,34 @@ def matters(standing: Standing, apps: Iterable[AppStanding], *, origin: str, at_
 
 
 def _blocked_cards(apps: Sequence[AppStanding], setting: _Setting) -> Iterator[Card]:
-    """Yield a card per refusal: one that counts over a whole change is several apps' own, and is told once."""
-    refusals: dict[tuple[str, str], list[tuple[AppStanding, Blocked]]] = {}
-    for app in apps:
-        for one in app.blocked:
-            refusals.setdefault((one.guard, one.message), []).append((app, one))
-    for number, found in enumerate(refusals.values()):
-        blocked = found[0][1]
-        addresses = sorted({address for _, one in found for address in one.addresses})
-        slugs = sorted({app.slug for app, _ in found})
+    """Yield a card for each set that is approved as a whole, with its own command."""
+    shown = {app.slug for app in apps}
+    for blocked in setting.standing.blocked:
+        if shown.isdisjoint(blocked.apps):
+            continue
         yield Card(
-            key=f"blocked-{blocked.guard}-{number}",
+            key=f"blocked-{blocked.guard}-{blocked.seen or blocked.apps[0]}",
             state=AppState.BLOCKED,
-            apps=tuple(slugs[:_NAMED]),
-            more_apps=max(0, len(slugs) - _NAMED),
+            apps=blocked.apps[:_NAMED],
+            more_apps=max(0, len(blocked.apps) - _NAMED),
             guard=blocked.guard,
             said=((f"{blocked.message}.",),),
-            named=tuple(map(str, addresses[:_ADDRESSES])),
-            more=max(0, len(addresses) - _ADDRESSES),
+            named=tuple(map(str, blocked.addresses[:_ADDRESSES])),
+            more=max(0, len(blocked.addresses) - _ADDRESSES),
             hints=("If it isn't meant, revert the commit.",) if blocked.override is not None else (),
             ways=tuple(_ways_past(blocked, setting)),
         )
 
 
-def _ways_past(blocked: Blocked, setting: _Setting) -> Iterator[Way]:
-    about = setting.about
-    if blocked.override is not None:
-        yield from setting.post("Allow exactly this, once", "/approve", guard=blocked.guard)
+def _ways_past(blocked: BlockedSet, setting: _Setting) -> Iterator[Way]:
+    about, path = setting.about, approve_path(blocked)
+    if path is not None:
+        yield from setting.post("Allow exactly this, once", path)
     if about is not None and blocked.override is not None:
         yield Way("Apply it by hand", f"{about.apply_command} {blocked.override}")
-    way_out = blocked.way_out if about is None else way_out_of(blocked, about)
-    if way_out is not None:
-        yield Way("Or", way_out, is_typed=False)
+    if blocked.way_out is not None:
+        look = f": {about.status_command(blocked.look_at)}" if about is not None and blocked.look_at else ""
+        yield Way("Or", f"{blocked.way_out}{look}", is_typed=False)
 
 
 def _error_card(app: AppStanding, setting: _Setting) -> Card:

@@ -14,10 +14,11 @@ from typing import Final
 from octosync.contract import Contract
 from octosync.model import Coverage, Deployment, JsonObject, JsonValue, Outcome
 from octosync.plan import Blocked, blocked_row, change_rows, diagnostic_document, recommendation_row, utc_text
-from octosync.watch.standing import AppStanding, DriftStanding, Hold, RunStanding, Standing
+from octosync.watch.approvals import approve_path
+from octosync.watch.standing import AppStanding, BlockedSet, DriftStanding, Hold, RunStanding, Standing
 from octosync.watch.web.sentences import sentence
 
-STATUS_FORMAT_VERSION: Final = "1.0"
+STATUS_FORMAT_VERSION: Final = "1.1"
 _CONTRACT: Final = Contract()  # which operation an action is, not where overrides send it
 
 
@@ -70,6 +71,7 @@ def watch_document(standing: Standing) -> JsonObject:
             "resync_seconds": standing.resync.total_seconds(),
             "resync_in_fact_seconds": _seconds(standing.resync_in_fact),
         },
+        "blocked": [_blocked_set(blocked) for blocked in standing.blocked],
         "last_success": _time(standing.last_success),
         "apps": [_app(standing.apps[slug], standing) for slug in sorted(standing.apps)],
         "runs": [_run(run) for run in standing.runs],
@@ -116,6 +118,19 @@ def _blocked(one: Blocked, standing: Standing) -> JsonObject:
         "trailer": None,
         "way_out": one.way_out,
         "addresses": [str(address) for address in one.addresses],
+    }
+
+
+def _blocked_set(blocked: BlockedSet) -> JsonObject:
+    path = approve_path(blocked)
+    return {
+        "guard": blocked.guard,
+        "message": blocked.message,
+        "apps": list(blocked.apps),
+        "addresses": [str(address) for address in blocked.addresses],
+        "actions": blocked.actions,
+        "seen": blocked.seen or None,
+        "approve": None if path is None else f"POST {path}",
     }
 
 

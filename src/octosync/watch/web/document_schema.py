@@ -150,6 +150,19 @@ _OUTCOME: Final = _object(
     },
 )
 
+_BLOCKED_SET: Final = _object(
+    "What one guard blocks of one change, in all its apps: it is approved as a whole.",
+    {
+        "guard": _TEXT,
+        "message": _TEXT,
+        "apps": _list(_TEXT),
+        "addresses": _list(_ADDRESS),
+        "actions": _said("How many actions can be approved.", _COUNT),
+        "seen": _said("The digest that names this very set; null where nothing can be approved.", _MAYBE_TEXT),
+        "approve": _said("The POST that approves exactly this set, once; null where none can.", _MAYBE_TEXT),
+    },
+)
+
 _RUN: Final = _object(
     "One of the last runs, newest first; `ended` null: under way.",
     {
@@ -204,6 +217,7 @@ _DOCUMENT: Final[Mapping[str, JsonObject]] = {
             "resync_in_fact_seconds": {"type": ["number", "null"]},
         },
     ),
+    "blocked": _list(_BLOCKED_SET),
     "last_success": _MAYBE_TIME,
     "runs": _list(_RUN),
 }

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from octosync.errors import ConfigError, OctosyncError, UsageError
 from octosync.manifest import parse_duration
 from octosync.model import JsonObject, Secret
+from octosync.plan.guard_table import GUARDS
 from octosync.report.words import listed
 from octosync.watch.control import Control
 from octosync.watch.web.answers import json_answer, refusal, refusal_of
@@ -30,12 +31,17 @@ _SCHEME: Final = "bearer"
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One thing to ask for: which parameters it needs, which it may have, and what it does with them."""
+    """One thing to ask for: which parameters it needs, which it may have, and what it does with them.
+
+    The values of the `repeatable` parameter come joined by commas. `advice` is where its parameters are found.
+    """
 
     path: str
     needs: tuple[str, ...]
     may_have: tuple[str, ...]
     act: Callable[[Control, Mapping[str, str]], JsonObject]
+    repeatable: str = ""
+    advice: str = ""
 
     @property
     def example(self) -> str:
@@ -69,7 +75,11 @@ def _release(control: Control, given: Mapping[str, str]) -> JsonObject:
 
 
 def _approve(control: Control, given: Mapping[str, str]) -> JsonObject:
-    return {"approved": control.approve(given["guard"])}
+    guard, apps = given["guard"], tuple(given["app"].split(",")) if "app" in given else ()
+    if guard not in GUARDS:
+        hint = f"The guards are {listed(tuple(GUARDS), at_most=len(GUARDS))}."
+        raise UsageError("parameters-wrong", f"guard: there is no guard {guard!r}", hints=(hint,))
+    return {"approved": control.approve(guard, given["seen"], apps)}
 
 
 POSTS: Final = (
@@ -78,9 +88,17 @@ POSTS: Final = (
     Post("/resume", (), (), _resume),
     Post("/hold", ("app", "for", "reason"), (), _hold),
     Post("/release", ("app",), (), _release),
-    Post("/approve", ("guard",), (), _approve),
+    Post(
+        "/approve",
+        ("guard", "seen"),
+        ("app",),
+        _approve,
+        repeatable="app",
+        advice="The status page and /api/status have the whole command for what is blocked now, `seen` included: "
+        "it approves what you have looked at and nothing else.",
+    ),
 )
-_EXAMPLES: Final = {"app": "SLUG", "for": "4h", "reason": "WHY", "guard": "deletes"}
+_EXAMPLES: Final = {"app": "SLUG", "for": "4h", "reason": "WHY", "guard": "deletes", "seen": "DIGEST"}
 
 
 def admin_token(text: str | None) -> Secret | None:
@@ -143,13 +161,13 @@ def _parameters(request: Request, post: Post) -> Mapping[str, str]:
     for name, value in request.query_params.multi_items():
         if name not in {*post.needs, *post.may_have}:
             raise _wrong(post, f"{name!r} is not a parameter of {post.path}")
-        if name in given:
+        if name in given and name != post.repeatable:
             raise _wrong(post, f"{name} is given twice")
         if not value.strip():
             raise _wrong(post, f"{name} is empty")
         if len(value) > _LONGEST_REASON:
             raise _wrong(post, f"{name} has {len(value):,} characters, at most {_LONGEST_REASON} are taken")
-        given[name] = value
+        given[name] = f"{given[name]},{value}" if name in given else value
     missing = [name for name in post.needs if name not in given]
     if missing:
         raise _wrong(post, f"{post.path} needs {listed(missing, at_most=len(missing))}")
@@ -157,7 +175,7 @@ def _parameters(request: Request, post: Post) -> Mapping[str, str]:
 
 
 def _wrong(post: Post, message: str) -> UsageError:
-    return UsageError("parameters-wrong", message, hints=(f"Expected: {post.example}",))
+    return UsageError("parameters-wrong", message, hints=(f"Expected: {post.example}", *filter(None, (post.advice,))))
 
 
 def _duration(text: str) -> timedelta:

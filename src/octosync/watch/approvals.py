@@ -1,0 +1,154 @@
+"""Approvals: what guards block now, in the sets that are approved as a whole, and the digest by which a caller names one.
+
+A set is what one guard blocks of one change, or of one app where no change counts together. A caller approves a set that it
+has seen: where the set is another one by now, nothing is approved, and the caller learns what moved.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
+from urllib.parse import urlencode
+
+from octosync.errors import OctosyncError, UsageError
+from octosync.plan import Action, Blocked
+from octosync.plan.blocked import refused_by
+from octosync.report.words import counted, listed
+from octosync.watch.standing import AppStanding, BlockedSet
+
+# Guards that count over everything that a change touches.
+COUNTING: Final = frozenset({"deletes", "archives"})
+_NAMED: Final = 5  # apps that a command names beside the digest, and addresses that a message names
+_SETS_KEPT: Final = 500
+
+# Returns what the keyed digest of a guard's blocked actions is.
+Seal: TypeAlias = Callable[[str, Collection[Action]], str]
+
+
+def approve_path(blocked: BlockedSet) -> str | None:
+    """Return the path and query of the POST that approves exactly this set; None where nothing can."""
+    if not blocked.seen:
+        return None
+    apps = blocked.apps if len(blocked.apps) <= _NAMED else ()  # the digest alone names the set, too
+    query = (("guard", blocked.guard), *(("app", slug) for slug in apps), ("seen", blocked.seen))
+    return f"/approve?{urlencode(query)}"
+
+
+def blocked_sets(
+    apps: Iterable[AppStanding], change_of: Callable[[str], object | None], seal: Seal
+) -> tuple[BlockedSet, ...]:
+    """Return the sets of what guards block in apps, by guard and apps. `change_of` returns the change that an app is in."""
+    found: dict[tuple[str, object], list[tuple[AppStanding, Blocked]]] = {}
+    for app in sorted(apps, key=lambda app: app.slug):
+        for blocked in app.blocked:
+            change = change_of(app.slug) if blocked.guard in COUNTING else None
+            # A guard that names objects has one message for apps that have their turn together.
+            together: object = id(change) if change is not None else _own(blocked, app)
+            found.setdefault((blocked.guard, together), []).append((app, blocked))
+    sets = (_set_of(guard, members, seal) for (guard, _), members in found.items())
+    return tuple(sorted(sets, key=lambda blocked: (blocked.guard, blocked.apps)))
+
+
+def _own(blocked: Blocked, app: AppStanding) -> object:
+    return app.slug if blocked.guard in COUNTING else blocked.message
+
+
+def _set_of(guard: str, members: Sequence[tuple[AppStanding, Blocked]], seal: Seal) -> BlockedSet:
+    actions = blocked_actions(members)
+    newest = max(members, key=lambda member: member[0].read_at or datetime.min.replace(tzinfo=UTC))[1]
+    whole = [blocked for _, blocked in members if blocked.override == newest.override]
+    alone = len({app.slug for app, _ in members}) == 1
+    messages = dict.fromkeys(blocked.message if alone else blocked.total or blocked.message for blocked in whole)
+    return BlockedSet(
+        guard=guard,
+        message="; ".join(messages),
+        apps=tuple(sorted({app.slug for app, _ in members})),
+        addresses=tuple(sorted({address for _, blocked in members for address in blocked.addresses})),
+        override=newest.override,
+        way_out=newest.way_out,
+        look_at=newest.look_at,
+        actions=len(actions),
+        seen=seal(guard, actions) if actions else "",
+    )
+
+
+def blocked_actions(members: Iterable[tuple[AppStanding, Blocked]]) -> tuple[Action, ...]:
+    """Return the actions that refusals block in apps and that can be approved."""
+    actions = {
+        action.key: action
+        for app, blocked in members
+        if app.plan is not None
+        for action in refused_by(app.plan.actions, blocked)
+    }
+    return tuple(actions[key] for key in sorted(actions))
+
+
+@dataclass(slots=True)
+class Approvals:
+    """Finds the set that a caller has seen. It remembers the sets that were shown, to tell what has moved since."""
+
+    seal: Seal
+    _shown: OrderedDict[str, frozenset[str]] = field(default_factory=OrderedDict)
+
+    def sets(self, apps: Iterable[AppStanding], change_of: Callable[[str], object | None]) -> tuple[BlockedSet, ...]:
+        """Return what is blocked now, as it is shown from now on."""
+        sets = blocked_sets(apps, change_of, self.seal)
+        for blocked in sets:
+            self._shown[blocked.seen] = frozenset(map(str, blocked.addresses))
+            self._shown.move_to_end(blocked.seen)
+        while len(self._shown) > _SETS_KEPT:
+            self._shown.popitem(last=False)
+        return sets
+
+    def find(self, sets: Iterable[BlockedSet], guard: str, apps: Sequence[str], seen: str) -> BlockedSet:
+        """Return the set of a guard with this digest.
+
+        Raises `OctosyncError`: `nothing-blocked` where there is none that could be approved, `approval-outdated` where it is
+        another one by now; `UsageError` for an app that is not in it.
+        """
+        of_guard = [blocked for blocked in sets if blocked.guard == guard and blocked.seen]
+        if not of_guard:
+            raise OctosyncError(
+                "nothing-blocked",
+                f"the guard {guard} blocks nothing now that could be allowed",
+                hints=("GET /api/status lists what is blocked, and by which guard.",),
+            )
+        found = next((blocked for blocked in of_guard if blocked.seen == seen), None)
+        if found is None:
+            raise self._outdated(of_guard, guard, apps, seen)
+        if unknown := sorted(set(apps).difference(found.apps)):
+            raise UsageError(
+                "parameters-wrong",
+                f"app: {listed(unknown, at_most=_NAMED)} is not in the set that was seen, "
+                f"which is of {listed(found.apps, at_most=_NAMED)}",
+                hints=("Leave app out to approve the whole set.",),
+            )
+        return found
+
+    def _outdated(self, now: Sequence[BlockedSet], guard: str, apps: Sequence[str], seen: str) -> OctosyncError:
+        before = self._shown.get(seen)
+        if before is None:
+            near = [blocked for blocked in now if set(apps) & set(blocked.apps)] or now
+            message = f"what the guard {guard} blocks now is not what was seen; nothing is approved"
+        else:
+            near = [blocked for blocked in now if before & set(map(str, blocked.addresses))] or now
+            there = {str(address) for blocked in near for address in blocked.addresses}
+            message = f"what the guard {guard} blocks has changed since it was seen; nothing is approved{_moved(before, there)}"
+        commands = (f"POST {approve_path(blocked)}" for blocked in near[:_NAMED])
+        return OctosyncError(
+            "approval-outdated",
+            message,
+            hints=("Look at what is blocked now, on the page or in /api/status, then approve that:", *commands),
+        )
+
+
+def _moved(before: frozenset[str], now: Collection[str]) -> str:
+    came, went = sorted(set(now) - before), sorted(before.difference(now))
+    parts = (
+        f"{counted(len(came), 'object')} more: {listed(came, at_most=_NAMED)}" if came else "",
+        f"{counted(len(went), 'object')} no longer: {listed(went, at_most=_NAMED)}" if went else "",
+    )
+    return f" ({'; '.join(filter(None, parts)) or 'the same objects, planned otherwise'})"
