@@ -12,19 +12,22 @@ from tests.support.invoking import Ran
 from tests.support.planes import ok
 
 DECLARED, LIVE, NESTED, LABEL = "hunter2-declared", "hunter2-live", "hunter2-nested", "hunter2-label"
-SECRETS = (KEY, DECLARED, LIVE, NESTED, LABEL)
+INNER, TYPED = "hunter2-inner", "hunter2-typed"  # in names of keys
+SECRETS = (KEY, DECLARED, LIVE, NESTED, LABEL, INNER, TYPED)
 MANIFEST = f"""\
 apiVersion: octosync.dev/v1
 kind: App
-metadata: {{name: search, labels: {{deploy-token: {LABEL}}}}}
+metadata: {{name: search, labels: {{deploy-token: {LABEL}, "api_token:{TYPED}": x}}}}
 spec:
   slots:
     - capability: chat
       bindings: [{{binding_key: a, access_token: {NESTED}}}]
   inferenceConfig:
     api_key: {DECLARED}
-    provider: {{Authorization: [{NESTED}], region: eu}}
+    provider: {{Authorization: [{NESTED}], region: eu, api_key:{TYPED}, max_new_tokens: 512}}
+    tokens: {{{INNER}: 2, {INNER}-declared: 1}}
 """
+NAMED = {"tokens": {INNER: 1, f"{INNER}-live": LIVE}, f"password:{TYPED}": None}
 FAULTS: list[dict[str, Any]] = [
     {"action": "status", "status": 422, "message": f"bad api_key {DECLARED}: {NESTED}", "details": {"api_key": DECLARED}},
     {"action": "status", "status": 401, "message": f"no such key: {KEY}"},
@@ -39,7 +42,7 @@ FAULTS: list[dict[str, Any]] = [
 def office_with_secrets(office: Office) -> Office:
     path = office.plane.with_app("search")
     office.plane.with_slot(path, bindings=[{"binding_key": "a", "access_token": LIVE}])
-    ok(office.plane.api.put(f"{path}/inference-config", json={"api_key": LIVE, "old_secret": LIVE}))
+    ok(office.plane.api.put(f"{path}/inference-config", json={"api_key": LIVE, "old_secret": LIVE, **NAMED}))
     office.declare(text=MANIFEST)
     return office
 
@@ -69,6 +72,33 @@ def test_no_secret_is_in_what_a_good_run_writes(office_with_secrets: Office, out
     assert_hidden(office, *runs)
     if output == "text":
         assert "(sensitive, changed)" in runs[1].stdout
+        assert "tokens " in runs[1].stdout
+        assert "max_new_tokens: 512" in runs[1].stdout
+
+
+READS = [
+    *(("status", "-o", output) for output in ("text", "json", "jsonl")),
+    *(("status", "--declared", "--full", "-f", "apps", "-o", output) for output in ("text", "json")),
+    *(("export", "search", "-o", place) for place in ("-", "exported")),
+    ("export", "--unmanaged", "-f", "apps"),
+    ("accept", "app/search/inference-config", "-f", "apps", "--patch"),
+    ("accept", "app/search/slot/chat", "-f", "apps"),
+    *(("history", "-o", output) for output in ("text", "json")),
+    *(("activity", "search", "-o", output) for output in ("text", "json", "jsonl")),
+]
+
+
+def test_no_secret_is_in_what_other_commands_write(office_with_secrets: Office) -> None:
+    """What is live and what is declared is shown, compared, exported and accepted without any."""
+    office = office_with_secrets
+    runs = [office.apply(), office.plan("--base", "nowhere")]
+    ok(office.plane.api.put("/apps/search/inference-config", json={"api_key": LIVE, **NAMED}))
+    for command in READS:
+        offline = command[0] == "history"
+        runs.append(office.desk.octosync(*command, *(() if offline else ("--url", office.url))))
+        assert runs[-1].code in {0, 1}, runs[-1].output
+        assert "Usage:" not in runs[-1].output, runs[-1].output
+    assert_hidden(office, *runs)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[f"{fault['action']}-{fault.get('status', '')}" for fault in FAULTS])

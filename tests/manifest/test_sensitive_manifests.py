@@ -52,7 +52,7 @@ def test_a_sensitive_value_is_in_no_diagnostic(workspace: Workspace, text: str) 
 
 
 def test_a_literal_under_a_sensitive_key_is_a_warning_with_its_path(workspace: Workspace) -> None:
-    """At any depth, once for the outermost key; null, booleans, variables and contract keys are none."""
+    """At any depth, once for the outermost key; null, booleans, numbers, variables and contract keys are none."""
     text = app(
         "inferenceConfig:\n"
         "  credentials: [{api_key: x, tokens: {a: {secret: b}}}]\n"
@@ -69,10 +69,43 @@ def test_a_literal_under_a_sensitive_key_is_a_warning_with_its_path(workspace: W
         ("secret-in-manifest", "spec.inferenceConfig.credentials[0].api_key"),
         ("secret-in-manifest", "spec.inferenceConfig.credentials[0].tokens"),
         ("secret-in-manifest", "spec.inferenceConfig.key"),
-        ("secret-in-manifest", "spec.slots[0].bindings[0].token_count"),
     ]
     assert not found.has_errors
     assert all(one.excerpt is None for one in found.diagnostics)
+
+
+@pytest.mark.parametrize(
+    "declared", ["inferenceConfig: {model: m1, api_key:%s}", "inferenceConfig: {? api_key:%s : null}"]
+)
+def test_a_key_typed_with_its_value_is_a_warning_without_the_value(workspace: Workspace, declared: str) -> None:
+    """`api_key:VALUE` is a key without a value to YAML: its line gets a warning, and is not shown."""
+    warning = only(workspace.load_text(app(declared % SECRET)))
+    assert (warning.rule, warning.path) == ("colon-in-key", 'spec.inferenceConfig."api_key:(sensitive)"')
+    assert warning.origin is not None
+    assert warning.origin.line == 6
+    assert SECRET not in repr(warning)
+
+
+@pytest.mark.parametrize("value", ["1", f"{SECRET}", "[x]", ""])
+def test_a_value_typed_into_a_labels_key_is_shown_nowhere(workspace: Workspace, value: str) -> None:
+    """Not in the path of an error, and not in the warning, whatever stands under the key."""
+    found = workspace.load_text(app(metadata=f"labels: {{api_token:{SECRET}: {value}}}"))
+    assert found.diagnostics
+    assert SECRET not in repr(found.diagnostics)
+
+
+def test_a_quoted_key_with_a_colon_is_a_key_with_a_colon(workspace: Workspace) -> None:
+    """Null can be meant under a key in quotes, and under a key that is no plain word."""
+    assert not workspace.load_text(app("inferenceConfig: {'a:b': null, example.com/a:b, urn:x: 1}")).diagnostics
+
+
+def test_parameters_of_language_models_are_no_secrets(workspace: Workspace) -> None:
+    """Neither their names nor any number, boolean or null is: they validate without a warning."""
+    parameters = (
+        "max_new_tokens: 256, max_completion_tokens: 8, min_tokens: 1, eos_token_id: 2, tokenizer: x, "
+        "stop_tokens: [</s>], keyframe_interval: 5, keywords: [a], keypoints: {nose: a}, password: 1234, secret: [1, 2]"
+    )
+    assert not workspace.load_text(app(f"inferenceConfig: {{parameters: {{{parameters}}}}}")).diagnostics
 
 
 def test_sensitive_keys_of_octosync_yaml_replace_the_default(workspace: Workspace) -> None:

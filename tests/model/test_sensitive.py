@@ -46,18 +46,59 @@ def test_patterns_can_be_chosen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "covered"),
+    "key",
     [
-        (("parameters", "api_key"), True),
-        (("api_key", "inner"), True),
-        (("list", 0, "token"), True),
-        (("list", 0), False),
-        ((), False),
+        *(
+            "max_new_tokens",
+            "maxNewTokens",
+            "suppress-tokens",
+            "stopTokens",
+            "token_id",
+            "eos_token_id",
+            "stop_token_ids",
+        ),
+        *("eos_token", "tokenizer", "tokenizer_path", "tokenization", "keywords", "keyframe_interval", "keypointCount"),
     ],
 )
-def test_a_path_is_sensitive_when_any_key_on_it_is(path: tuple[str | int, ...], covered: bool) -> None:
-    """What is nested under a sensitive key is sensitive whatever it is called."""
-    assert Sensitivity().covers_path(path) is covered
+def test_parameters_of_models_are_not(key: str) -> None:
+    """Names that models and media have, and that a default pattern catches by their letters only, are shown."""
+    assert not Sensitivity().covers(key)
+    assert Sensitivity((key,)).covers(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("tokens", "access_tokens", "accessTokens", "hf_tokens", "api_token_id", "token_value", "secret_tokens"),
+        *("tokenizer_api_key", "keyword_secret", "tokenizertoken", "stop_tokens_secret", "authorization:Bearer"),
+    ],
+)
+def test_a_credential_is_sensitive_beside_such_a_word(key: str) -> None:
+    """The rest of a name counts, and so does a word that says that tokens are credentials."""
+    assert Sensitivity().covers(key)
+
+
+@pytest.mark.parametrize("value", [0, 1234, 0.5, True, None, [], {}, [1, 2, [3]]])
+def test_numbers_booleans_and_null_are_no_secrets(value: JsonValue) -> None:
+    """Under a sensitive key they are shown; inside an object with that key they are not."""
+    rules = Sensitivity()
+    assert rules.redact({"password": value}) == {"password": value}
+    assert rules.redact({"password": {"pin": value}}) == {"password": None}
+
+
+@pytest.mark.parametrize(
+    ("path", "cut"),
+    [
+        (("parameters", "api_key"), ("parameters", "api_key")),
+        (("a", "tokens", SECRET, "b"), ("a", "tokens")),
+        (("a", f"token:{SECRET}"), ("a", f"token:{SENSITIVE}")),
+        (("list", "0"), ("list", "0")),
+        ((), ()),
+    ],
+)
+def test_a_path_ends_at_its_first_sensitive_key(path: tuple[str, ...], cut: tuple[str, ...]) -> None:
+    """A name under a sensitive key may be the secret itself."""
+    assert Sensitivity().cut(path) == cut
 
 
 @pytest.mark.parametrize(
@@ -68,6 +109,8 @@ def test_a_path_is_sensitive_when_any_key_on_it_is(path: tuple[str | int, ...], 
         {"a": [1, {"b": [{"password": SECRET}]}]},
         {"secret": {"harmless": SECRET, "list": [SECRET]}},
         {"authorization": [SECRET, {"x": SECRET}]},
+        {"tokens": {SECRET: 1}},
+        {f"api_key:{SECRET}": None, f"authorization : {SECRET}": 1},
     ],
 )
 def test_nothing_of_a_secret_is_left_at_any_depth(value: JsonObject) -> None:

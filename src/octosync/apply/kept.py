@@ -21,6 +21,7 @@ from octosync.plan import (
     PutSlot,
     UpdateApp,
     field_changes,
+    shown_changes,
 )
 
 _LONGEST_VALUE = 200
@@ -90,8 +91,11 @@ def not_kept(action: Action, fields: JsonObject | None) -> Iterator[FieldChange]
                 yield FieldChange((name,), sent, kept)
 
 
-def carried(action: PutSlot) -> Iterator[str]:
-    """Yield what the PUT of a slot sends only because it is live, as `api.readOnly` names it: `tier`, `bindings.id`."""
+def carried(action: PutSlot, sensitivity: Sensitivity) -> Iterator[str]:
+    """Yield what the PUT of a slot sends only because it is live, as `api.readOnly` names it: `tier`, `bindings.id`.
+
+    What is under a sensitive key has no names.
+    """
     before, body = action.before or {}, action.body or {}
     for name, sent in body.items():
         if name not in before:
@@ -99,16 +103,18 @@ def carried(action: PutSlot) -> Iterator[str]:
         if name not in action.declared:
             yield name
         own = unknown_part(sent) if name == "serving_policy" and isinstance(sent, Mapping) else sent
-        yield from (f"{name}.{key}" for key in sorted(_keys_inside(own) - _keys_inside(action.declared.get(name))))
+        declared = _keys_inside(action.declared.get(name), sensitivity)
+        yield from (f"{name}.{key}" for key in sorted(_keys_inside(own, sensitivity) - declared))
 
 
-def _keys_inside(value: JsonValue) -> frozenset[str]:
+def _keys_inside(value: JsonValue, sensitivity: Sensitivity) -> frozenset[str]:
     """Return the dotted keys of an object, or of all objects in a list."""
     if isinstance(value, list | tuple):
-        return frozenset().union(*map(_keys_inside, value))
+        return frozenset().union(*(_keys_inside(item, sensitivity) for item in value))
     if not isinstance(value, Mapping):
         return frozenset()
-    below = ({f"{key}.{inner}" for inner in _keys_inside(item)} for key, item in value.items())
+    open_ = {key: item for key, item in value.items() if not sensitivity.covers(key)}
+    below = ({f"{key}.{inner}" for inner in _keys_inside(item, sensitivity)} for key, item in open_.items())
     return frozenset(value).union(*below)
 
 
@@ -123,6 +129,7 @@ def describe(action: Action, change: FieldChange, sensitivity: Sensitivity) -> s
         return "no canary was started"
     if not change.path:
         return "it is still there" if change.before is ABSENT else "it is not there"
+    (change,) = shown_changes((change,), sensitivity)
     sent, kept = (_text(change, value, sensitivity) for value in (change.before, change.after))
     return f"`{'.'.join(change.path)}` was sent as {sent} and kept as {kept}"
 
@@ -130,7 +137,7 @@ def describe(action: Action, change: FieldChange, sensitivity: Sensitivity) -> s
 def _text(change: FieldChange, value: JsonValue | Absent, sensitivity: Sensitivity) -> str:
     if isinstance(value, Absent):
         return "nothing"
-    if sensitivity.covers_path(change.path):
+    if sensitivity.hides_at(change.path, value):
         return "(sensitive)"
     text = canonical_json(sensitivity.redact(value, "(sensitive)"))
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}… ({len(text)} characters)"

@@ -115,7 +115,7 @@ class Performer:
         except RemoteError as unread:
             _add(ids, unread.request_id)
             return _performed(action, Status.FAILED, ids, error=_unknown(error, unread), wrote=True)
-        return _performed(action, Status.FAILED, ids, error=_with_way_out(error, action))
+        return _performed(action, Status.FAILED, ids, error=_with_way_out(error, action, self.sensitivity))
 
     async def _resolve(self, lost: RemoteError, action: Action, ids: list[str], attempt: int) -> Performed | None:
         """Find out by reading what a write did whose answer was lost."""
@@ -325,12 +325,14 @@ def _held_by(holder: str | None, error: Conflict) -> OctosyncError:
     return OctosyncError("target-held-elsewhere", f"taken by {who}: {error.message}", hints=(hint,))
 
 
-def _with_way_out(error: RemoteError, action: Action) -> RemoteError:
+def _with_way_out(error: RemoteError, action: Action, sensitivity: Sensitivity) -> RemoteError:
     """Say what to do where the control plane refuses a field that the PUT only carried over, or wants a variant."""
     if error.status != 422 or not isinstance(action, PutSlot) or action.body is None:
         return error
     text = f"{error.message} {error.details}"
-    named = [name for name in carried(action) if re.search(rf"\b{re.escape(name.rpartition('.')[2])}\b", text)]
+    named = [
+        name for name in carried(action, sensitivity) if re.search(rf"\b{re.escape(name.rpartition('.')[2])}\b", text)
+    ]
     hints = [
         f"`{name}` was carried over from live. If it belongs to the control plane, say so in octosync.yaml: "
         f"api: {{readOnly: {{slot: [{name}]}}}}"

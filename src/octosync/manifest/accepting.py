@@ -26,6 +26,7 @@ from octosync.model import (
 )
 from octosync.plan import (
     ABSENT,
+    Absent,
     Action,
     DeleteInferenceConfig,
     DeleteSlot,
@@ -136,7 +137,9 @@ class _AcceptingOther(Accepting):
         config = self.live.inference_config.config if self.live.inference_config else None
         if config is not None:
             for one in self.fields:
-                if self.sensitivity.covers_path(one.path):
+                sides = [side for side in (one.before, one.after) if not isinstance(side, Absent)]
+                hidden = any(self.sensitivity.hides_at(one.path, side) for side in sides)
+                if hidden or self.sensitivity.cut(one.path) != one.path:
                     raise refusal(
                         self.address, "a sensitive value of it differs, and secrets don't belong in manifests"
                     )

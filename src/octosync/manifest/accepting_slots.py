@@ -40,7 +40,7 @@ class AcceptingSlot(Accepting):
         }
         exported = self.exported(replace(self.live, slots=(live,)), Section.SLOTS)
         self.refuse_left_out(exported, self.address, {_NAMES[wire] for wire in changed})
-        if any(self.sensitivity.covers(name) for wire in changed for name in (wire, _NAMES[wire])):
+        if any(self.sensitivity.hides(name, value) for wire, value in changed.items() for name in (wire, _NAMES[wire])):
             raise refusal(self.address, WHY_SENSITIVE)
         written: dict[str, JsonValue] = {}
         declared = dict(slot.fields)

@@ -205,7 +205,7 @@ CONFIGURATION: Final = Record(
             ),
             about="how fast requests are sent",
         ),
-        "sensitiveKeys": Field(shape=_TEXTS, about="keys whose values are never shown, as patterns; replaces the default", default=list(Sensitivity().patterns)),
+        "sensitiveKeys": Field(shape=_TEXTS, about="keys whose values are never shown, as patterns; replaces the default. Numbers, booleans and null are shown", default=list(Sensitivity().patterns)),
         "api": Field(shape=_API, about="where the control plane differs from what octosync expects"),
     },
 )  # fmt: skip

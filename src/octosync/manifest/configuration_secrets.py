@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from octosync.manifest.findings import Reporter
-from octosync.manifest.nodes import Mapping, Node, Scalar, Sequence
+from octosync.manifest.nodes import Mapping, Node, Scalar, Sequence, join
 from octosync.manifest.source import Source
 from octosync.manifest.variables import names_a_secret
 from octosync.manifest.walk import closest
@@ -22,11 +22,11 @@ def refuse_secrets(node: Node, reporter: Reporter, path: str = "") -> None:
     """Report every literal under a key that names a secret. An unknown key is no better place for it than a known one."""
     if isinstance(node, Sequence):
         for index, item in enumerate(node.items):
-            refuse_secrets(item, reporter, f"{path}[{index}]")
+            refuse_secrets(item, reporter, join(path, index))
     if not isinstance(node, Mapping):
         return
     for key, (key_node, value) in node.entries.items():
-        below = f"{path}.{key}" if path else key
+        below = join(path, key)
         if key in _NO_SECRETS or not (_SECRETS.covers(key) or names_a_secret(key)):
             refuse_secrets(value, reporter, below)
         elif isinstance(value, Scalar) and isinstance(value.value, str | int | float):

@@ -97,7 +97,7 @@ def _secret_path(value: JsonValue, sensitivity: Sensitivity, path: str) -> str |
     if isinstance(value, Mapping):
         for key in sorted(value):
             below = join(path, key)
-            if sensitivity.covers(key):
+            if sensitivity.hides(key, value[key]) or sensitivity.shown_key(key) != key:
                 return below
             if (found := _secret_path(value[key], sensitivity, below)) is not None:
                 return found

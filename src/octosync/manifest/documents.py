@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from octosync.manifest.findings import Reporter
-from octosync.manifest.nodes import Document, Mapping, Node, Reported, Scalar, Sequence, join, type_name
+from octosync.manifest.nodes import Document, Mapping, Node, Reported, Scalar, Sequence, join, may_be_secret, type_name
 from octosync.manifest.schema import API_VERSION, GROUP, KINDS, PROTECT, SUSPEND
+from octosync.manifest.source import quoted
 from octosync.manifest.variables import Variables
 from octosync.manifest.walk import Fields, Walk, closest
 from octosync.model import Origin, Suspension
@@ -210,10 +211,11 @@ def _warn_of_secrets(node: Node, reporter: Reporter, path: str, *, inside: bool)
     """Warn of every literal under a sensitive key, at any depth."""
     if isinstance(node, Mapping):
         for key, (key_node, value) in node.entries.items():
-            sensitive = reporter.source.sensitivity.covers(key)
+            sensitive = reporter.source.sensitivity.covers(key) and may_be_secret(value)
             below = path if inside else join(path, key)
             if sensitive and not inside and _holds_literal(value):
-                name = reporter.quote(key, key_node)
+                shown = reporter.source.sensitivity.shown_key(key)
+                name = quoted(shown) if shown != key else reporter.quote(key, key_node)
                 summary = f"a literal under {name}: secrets don't belong in manifests"
                 notes = ("it is never shown, but whoever reads the repository reads it",)
                 reporter.report("secret-in-manifest", key_node, summary, path=below, notes=notes)
@@ -234,4 +236,4 @@ def _holds_literal(node: Node) -> bool:
         case Scalar(value=str() as text):
             return bool(text) and not _REFERENCE_ONLY.fullmatch(text)
         case Scalar():
-            return node.value is not None and not isinstance(node.value, bool)
+            return False

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from octosync.model import JsonValue
+from octosync.model import JsonValue, Sensitivity
 
 
 class Reported(str):
@@ -89,6 +89,9 @@ def plain(node: Node) -> JsonValue:
             return {key: plain(value) for key, (_, value) in node.entries.items()}
 
 
+_BY_DEFAULT: Final = Sensitivity()
+
+
 def path_of(root: Node, wanted: Node, path: str = "") -> str | None:
     """Return the path of a node below a root, by identity; None where it isn't there."""
     if root is wanted:
@@ -106,11 +109,22 @@ def path_of(root: Node, wanted: Node, path: str = "") -> str | None:
 
 
 def join(path: str, key: str | int) -> str:
-    """Extend a path: `spec.slots[1].servingPolicy`; keys that read badly are put in quotes."""
+    """Extend a path: `spec.slots[1].servingPolicy`; keys that read badly are put in quotes, without a value typed in them."""
     if isinstance(key, int):
         return f"{path}[{key}]"
-    written = key if key.replace("-", "").replace("_", "").isalnum() else f'"{key}"'
+    written = key if key.replace("-", "").replace("_", "").isalnum() else f'"{_BY_DEFAULT.shown_key(key)}"'
     return f"{path}.{written}" if path else written
+
+
+def may_be_secret(node: Node) -> bool:
+    """Return whether a node holds any text, as `model.may_be_secret` does."""
+    match node:
+        case Scalar():
+            return isinstance(node.value, str)
+        case Sequence():
+            return any(map(may_be_secret, node.items))
+        case Mapping():
+            return bool(node.entries)
 
 
 def type_name(node: Node) -> str:

@@ -6,6 +6,7 @@ node and adds its size to the count, so a bomb is found before it goes off.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from yaml._yaml import CParser
 
 from octosync.manifest.events import Anchor, Event, Frame, Problem, SkipDocument, StopReading
 from octosync.manifest.findings import Findings, Reporter
-from octosync.manifest.nodes import Document, Mapping, Node, Reported, Scalar, Sequence, join
+from octosync.manifest.nodes import Document, Mapping, Node, Reported, Scalar, Sequence, join, may_be_secret
 from octosync.manifest.scalars import NotJson, resolve
 from octosync.manifest.source import NOT_PRINTABLE, NotText, Source, decode, quoted
 from octosync.manifest.surrogates import Joined
@@ -46,6 +47,7 @@ def parse(name: str, data: bytes, sensitivity: Sensitivity, findings: Findings) 
     return source, _Reader(source, findings).read()
 
 
+_KEY_AND_VALUE = re.compile(r"[\w-]+:\S.*")
 _SAVE_AS_UTF8 = ("save it as UTF-8",)
 _SPLIT = ("split it, or use fewer aliases",)
 
@@ -240,7 +242,8 @@ class _Reader:
             self._too_deep(at)
         if self._stack and self._stack[-1].height < anchor.height:
             self._stack[-1].height = anchor.height
-        if self._stack and (key := self._stack[-1].key) is not None and self._is_sensitive(str(key.value)):
+        key = self._stack[-1].key if self._stack else None
+        if key is not None and self._is_sensitive(str(key.value)) and may_be_secret(anchor.node):
             self._source.hide((anchor.node.line, anchor.node.column), anchor.end)
         self._place(anchor.node, at=at)
 
@@ -269,7 +272,9 @@ class _Reader:
         sensitive = self._sensitive.get(name)
         if sensitive is None:
             sensitive = self._is_sensitive(name)
-        if sensitive:
+        if ":" in name:
+            self._check_colon(key, node)
+        if sensitive and may_be_secret(node):
             self._has_sensitive = True
             self._source.hide((key.line, key.column + (key.width or 1)), self._end)
         if name not in mapping.entries:
@@ -309,6 +314,17 @@ class _Reader:
         if found is None:
             found = self._sensitive[key] = self._source.sensitivity.covers(key)
         return found
+
+    def _check_colon(self, key: Scalar, node: Node) -> None:
+        """Report a key like `model:abc` without a value, probably a key with its value; hide it if the key is sensitive."""
+        name = str(key.value)
+        if self._source.sensitivity.shown_key(name) != name:
+            self._source.hide((key.line, key.column), self._end)
+        if not isinstance(node, Scalar) or node.value is not None or not _KEY_AND_VALUE.fullmatch(name):
+            return
+        if not self._source.written(key).startswith(("'", '"')):
+            summary = f"the key `{name.partition(':')[0]}:…` has no value"
+            self._problem("colon-in-key", key, summary, notes=("a colon begins a value only with a space after it",))
 
     def _tag(self, tag: str, at: Scalar) -> None:
         self._has_tag = True

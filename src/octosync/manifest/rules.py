@@ -180,6 +180,7 @@ _MEANING: Final = (
     _manifest("read-only-field", _ERROR, "A field that octosync.yaml says is never sent.", _slot("preferredEngines: [mlx]"), "api: {readOnly: {slot: [preferred_engines]}}\n"),
     _manifest("undefined-variable", _ERROR, "A variable without a value.", _app("name: ${CHANNEL}")),
     _manifest("malformed-variable", _ERROR, "A ${ that begins no reference.", _app("name: ${release-channel}")),
+    _manifest("colon-in-key", _WARNING, "A key with a colon in it and without a value: a space is missing.", _app("inferenceConfig: {api_key:sk-123, model: m}")),
     _manifest("secret-in-manifest", _WARNING, "A literal under a key that names a secret.", _app("inferenceConfig: {api_key: sk-123}")),
 )  # fmt: skip
 

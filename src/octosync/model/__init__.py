@@ -32,7 +32,7 @@ from octosync.model.reason import Reason
 from octosync.model.receiver import NotifyEvent, Receiver
 from octosync.model.routing import FirstRequest, RoutingDecision, RoutingStats
 from octosync.model.secret import Secret
-from octosync.model.sensitive import DEFAULT_SENSITIVE_KEYS, SENSITIVE, SENSITIVE_CHANGED, Sensitivity
+from octosync.model.sensitive import DEFAULT_SENSITIVE_KEYS, SENSITIVE, SENSITIVE_CHANGED, Sensitivity, may_be_secret
 from octosync.model.standing import Fate, Standing
 from octosync.model.state import (
     App,
@@ -107,5 +107,6 @@ __all__ = [
     "canonical_object",
     "digest_of",
     "json_equal",
+    "may_be_secret",
     "show",
 ]

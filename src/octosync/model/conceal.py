@@ -76,7 +76,9 @@ def _spellings(value: str) -> Iterable[str]:
 def _sensitive_strings(value: JsonValue, sensitivity: Sensitivity, *, inside: bool = False) -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _sensitive_strings(item, sensitivity, inside=inside or sensitivity.covers(key))
+            if inside:
+                yield key
+            yield from _sensitive_strings(item, sensitivity, inside=inside or sensitivity.hides(key, item))
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _sensitive_strings(item, sensitivity, inside=inside)

@@ -28,7 +28,7 @@ from octosync.plan.approval import Approval, read_approval, what_moved
 from octosync.plan.authors import LastChange, needs_author
 from octosync.plan.blocked import Blocked, refused_actions
 from octosync.plan.capabilities import DeployPolicy
-from octosync.plan.diff import field_changes
+from octosync.plan.diff import field_changes, shown_changes
 from octosync.plan.document import (
     FORMAT_VERSION,
     all_diagnostics,
@@ -128,6 +128,7 @@ __all__ = [
     "recommendation_row",
     "refused_actions",
     "remembered",
+    "shown_changes",
     "ties",
     "trailer_of",
     "unblocked",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from deepdiff import DeepDiff
 
-from octosync.model import JsonObject, JsonValue, canonical_json
+from octosync.model import SENSITIVE, JsonObject, JsonValue, Sensitivity, canonical_json
 from octosync.plan.actions import ABSENT, Absent, FieldChange
 
 
@@ -22,6 +22,21 @@ def field_changes(before: JsonObject | None, after: JsonObject | None) -> tuple[
     return tuple(
         FieldChange(path, _value_at(before or {}, path), _value_at(after or {}, path)) for path in sorted(paths)
     )
+
+
+def shown_changes(changes: Iterable[FieldChange], sensitivity: Sensitivity) -> tuple[FieldChange, ...]:
+    """Return changes as they may be shown: one for all that differs under a sensitive key, whose inner names are secret too.
+
+    The values are not redacted, but for those of a change that was made of others.
+    """
+    shown: dict[tuple[str, ...], FieldChange] = {}
+    for change in changes:
+        path = sensitivity.cut(change.path)
+        if path == change.path:
+            shown[path] = change
+        else:
+            shown[path] = FieldChange(path, SENSITIVE, SENSITIVE)
+    return tuple(shown.values())
 
 
 def _comparable(value: JsonValue) -> dict[str, object] | str:

@@ -28,6 +28,7 @@ from octosync.plan.about import RunInfo
 from octosync.plan.actions import Absent, Action, EnableCapability, FieldChange, OptimizeCapability, Verb
 from octosync.plan.authors import LastChange, needs_author
 from octosync.plan.blocked import Blocked
+from octosync.plan.diff import shown_changes
 from octosync.plan.guards import Override
 from octosync.plan.holding import Held
 from octosync.plan.optimizing import Recommendation
@@ -234,7 +235,7 @@ def _row(
             "actions": [action.verb.value],
             "before": _value(action.before, sensitivity),
             "after": _value(action.after, sensitivity),
-            "fields": [_field(change, sensitivity) for change in action.fields],
+            "fields": [_field(change, sensitivity) for change in shown_changes(action.fields, sensitivity)],
         },
         reason=action.reason,
         operation={"id": operation.id, "method": operation.method, "path": operation.shown_url(action.parameters)},
@@ -363,13 +364,14 @@ def _resource_change(
 
 
 def _field(change: FieldChange, sensitivity: Sensitivity) -> JsonObject:
-    hidden = sensitivity.covers_path(change.path)
-    before, after = (None if isinstance(value, Absent) else value for value in (change.before, change.after))
+    sides = [None if isinstance(value, Absent) else value for value in (change.before, change.after)]
+    hidden = [sensitivity.hides_at(change.path, side) for side in sides]
+    before, after = (None if hides else _value(side, sensitivity) for hides, side in zip(hidden, sides, strict=True))
     return {
         "path": list(change.path),
-        "before": None if hidden else _value(before, sensitivity),
-        "after": None if hidden else _value(after, sensitivity),
-        "sensitive": hidden or sensitivity.occurs_in(before) or sensitivity.occurs_in(after),
+        "before": before,
+        "after": after,
+        "sensitive": any(hidden) or any(map(sensitivity.occurs_in, sides)),
     }
 
 

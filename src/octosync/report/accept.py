@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, Origin, Sensitivity
-from octosync.plan import FieldChange
+from octosync.plan import FieldChange, shown_changes
 from octosync.report.error import NOTHING_WRITTEN, error_lines
 from octosync.report.ink import Ink
 from octosync.report.plain import text_of, visible
@@ -42,7 +42,9 @@ def render_accepted(
     lines += [f"{visible(str(address))}: neither declared nor live" for address in nowhere]
     for one in kept:
         lines.append(f"{visible(str(one.address))}   {visible(_place(one))}")
-        lines += [f"  {_field(change, sensitivity)}" for change in one.fields] or [f"  {one.what}"]
+        lines += [f"  {_field(change, sensitivity)}" for change in shown_changes(one.fields, sensitivity)] or [
+            f"  {one.what}"
+        ]
     if not kept:
         return text_of([*lines, "Nothing to accept."])
     files = counted(len({one.origin.file for one in kept}), "file")

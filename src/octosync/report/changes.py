@@ -27,6 +27,7 @@ from octosync.plan import (
     Verb,
     declared_of,
     needs_author,
+    shown_changes,
 )
 from octosync.report.capabilities import enable_words, optimize_words
 from octosync.report.ink import Ink
@@ -259,7 +260,7 @@ def _in_brief(action: Action, fields: JsonObject, sensitivity: Sensitivity, limi
 
 
 def _field_lines(action: Action, sensitivity: Sensitivity, limit: int | None) -> Iterator[str]:
-    changes = _with_presets(action) if isinstance(action, PutSlot) else action.fields
+    changes = shown_changes(_with_presets(action) if isinstance(action, PutSlot) else action.fields, sensitivity)
     names = [".".join(map(key_words, change.path)) for change in changes]
     width = column(names, widest=_NAME_WIDEST)
     for name, change in zip(names, changes, strict=True):

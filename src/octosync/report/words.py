@@ -110,10 +110,10 @@ def _text(value: str) -> str:
 def change_words(change: FieldChange, sensitivity: Sensitivity, *, limit: int | None) -> str:
     """Write one field's change: `auto → local_only`, both sides clipped around their first difference."""
     before, after = change.before, change.after
-    if sensitivity.covers_path(change.path):
-        if not isinstance(before, Absent) and not isinstance(after, Absent):
-            return SENSITIVE_CHANGED
-        return " → ".join(NONE if isinstance(side, Absent) else SENSITIVE for side in (before, after))
+    hidden = [not isinstance(side, Absent) and sensitivity.hides_at(change.path, side) for side in (before, after)]
+    if all(hidden):
+        return SENSITIVE_CHANGED
+    before, after = (SENSITIVE if hides else side for hides, side in zip(hidden, (before, after), strict=True))
     old, new = _hidden(before, sensitivity, SENSITIVE), _hidden(after, sensitivity, SENSITIVE)
     if value_words(old) == value_words(new):
         new = _hidden(after, sensitivity, SENSITIVE_CHANGED)
@@ -137,7 +137,8 @@ def brief(fields: JsonObject, sensitivity: Sensitivity, *, limit: int | None, pr
 
 def brief_opaque(value: JsonObject, sensitivity: Sensitivity, *, limit: int | None) -> str:
     """Write an object whose keys are not ours in one line: every key of it, since none has a meaning or a default."""
-    return _in_one_line(((name, _safe_words(name, value[name], sensitivity)) for name in sorted(value)), limit)
+    shown = ((sensitivity.shown_key(name), _safe_words(name, value[name], sensitivity)) for name in sorted(value))
+    return _in_one_line(shown, limit)
 
 
 def _in_one_line(shown: Iterable[tuple[str, str]], limit: int | None) -> str:
@@ -145,7 +146,7 @@ def _in_one_line(shown: Iterable[tuple[str, str]], limit: int | None) -> str:
 
 
 def _safe_words(name: str, value: JsonValue, sensitivity: Sensitivity) -> str:
-    return value_words(SENSITIVE if sensitivity.covers(name) else sensitivity.redact(value, SENSITIVE))
+    return value_words(SENSITIVE if sensitivity.hides(name, value) else sensitivity.redact(value, SENSITIVE))
 
 
 _SHOWN_FIRST: Final = {name: rank for rank, name in enumerate(("name", "description", *SLOT.writable))}

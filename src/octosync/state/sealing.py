@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Self
 
-from octosync.model import SENSITIVE, JsonObject, JsonValue, Sensitivity, canonical_json
+from octosync.model import SENSITIVE, JsonObject, JsonValue, Sensitivity, canonical_json, may_be_secret
 from octosync.state.documents import items_of, list_of, object_of, text_of
 
 Path = tuple[str | int, ...]
@@ -82,11 +82,14 @@ class Seals:
             if isinstance(one, Sealed):
                 sealed.append((path, one.digest))
                 return None
-            if secret and self.may_be_of(one):
+            if secret:
                 sealed.append((path, self.digest_of(one)))
                 return None
             if isinstance(one, Mapping):
-                return {key: kept(item, (*path, key), secret=covers(key)) for key, item in one.items()}
+                return {
+                    key: kept(item, (*path, key), secret=may_be_secret(item) and covers(key))
+                    for key, item in one.items()
+                }
             if isinstance(one, list | tuple):
                 return [kept(item, (*path, place)) for place, item in enumerate(one)]
             return one
@@ -140,7 +143,7 @@ def _covers(sensitivity: Sensitivity, key: str) -> bool:
 def _unsealed(value: JsonValue, covers: Callable[[str], bool]) -> bool:
     if isinstance(value, Mapping):
         return any(
-            (covers(key) and Seals.may_be_of(item) and not isinstance(item, Sealed)) or _unsealed(item, covers)
+            (may_be_secret(item) and covers(key) and not isinstance(item, Sealed)) or _unsealed(item, covers)
             for key, item in value.items()
         )
     return isinstance(value, list | tuple) and any(_unsealed(item, covers) for item in value)
