@@ -14,6 +14,7 @@
     │   ├── Rejected                     any other 4xx: the request itself is refused
     │   ├── Unreadable                   an answer that is not what the contract says
     │   └── Unavailable        exit 75   connection, 5xx or throttling beyond the retries
+    ├── StateLocked            exit 1    another process locks the state file
     ├── StalePlan              exit 3    what was approved is not what would be applied now
     ├── GuardRefused           exit 4    a guard refuses something in the plan
     └── Interrupted            exit 130  stopped by a signal, in-flight writes finished
@@ -165,6 +166,12 @@ class Unavailable(RemoteError):
     """No connection, 5xx or throttling beyond the retries: try again later."""
 
     exit_code = ExitCode.UNAVAILABLE
+    retryable = True
+
+
+class StateLocked(OctosyncError):
+    """Another process holds the lock of the state file: try again once it has let go."""
+
     retryable = True
 
 

@@ -49,7 +49,7 @@ async def test_every_attempt_is_told_with_its_operation_and_status() -> None:
         (Reply(b"", Then.CLOSE), "connection-lost"),
         (Reply(b"no HTTP\r\n\r\n", Then.CLOSE), "not-http"),
         (Reply(b"", Then.HANG), "answer-timed-out"),
-        (http(200, "no JSON"), "200"),
+        (http(200, "no JSON"), "unreadable-answer"),
     ],
 )
 async def test_a_lost_answer_is_told_by_a_word(reply: Reply, code: str) -> None:

@@ -26,6 +26,8 @@ SPECIFIED = {
     "octosync_api_requests_total": ("operation", "code"),
     "octosync_api_request_duration_seconds": (),
     "octosync_api_throttled_seconds_total": (),
+    "octosync_circuit_open": ("reason",),
+    "octosync_feed_followed": (),
     "octosync_api_budget_remaining": (),
     "octosync_api_budget_limit": (),
     "octosync_queue_depth": ("priority",),

@@ -9,11 +9,11 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -58,6 +58,9 @@ from octosync.watch.web.app import Source, create_app
 from octosync.watch.web.commands import TOKEN_VARIABLE
 from octosync.watch.web.posts import admin_token
 from octosync.watch.web.serving import is_loopback, listening, parse_listen, serving
+
+# Seconds. A control plane that hangs is known after two of them and an interval.
+_READ_TIMEOUT: Final = 15.0
 
 
 @click.command(cls=Command, epilog="Example:  octosync watch -f apps/ --context production")
@@ -301,7 +304,8 @@ class _Watching:
         )
 
     def _connect(self) -> Connection:
-        return connect(self.asked.remote, self.first.configuration, self.first.context, os.environ)
+        connection = connect(self.asked.remote, self.first.configuration, self.first.context, os.environ)
+        return replace(connection, read_timeout=_READ_TIMEOUT)
 
     def _about(self, connection: Connection, declared: Declared) -> RunInfo:
         """Say what the plans of a load are made from."""

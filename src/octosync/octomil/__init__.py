@@ -16,7 +16,7 @@ from octosync.octomil.connection import (
     normalise_url,
     proxy_of,
 )
-from octosync.octomil.counting import Budget, OnRequest, Request
+from octosync.octomil.counting import UNREADABLE_ANSWERS, Budget, OnRequest, Request
 from octosync.octomil.deployments import (
     check_optimization,
     deployment_in,
@@ -51,6 +51,7 @@ __all__ = [
     "PERCENT_FOR_WRITES",
     "PROBED_BY_GET",
     "REQUESTS_PER_MINUTE",
+    "UNREADABLE_ANSWERS",
     "Answer",
     "Budget",
     "Connection",

@@ -17,7 +17,7 @@ import httpx
 import stamina
 
 from octosync.contract import Access, Contract, Operation
-from octosync.errors import CredentialRefused, Missing, RemoteError
+from octosync.errors import CredentialRefused, Missing, RemoteError, Unreadable
 from octosync.model import Concealer, JsonValue, Secret, Sensitivity
 from octosync.octomil.connection import Connection
 from octosync.octomil.counting import Budget, OnRequest, Request
@@ -111,6 +111,7 @@ class Octomil:
         self._on_request = on_request
         self._session = Session(connection, sensitivity, transport)
         self._reads, self._writes = Priority.READ, Priority.WRITE
+        self._repeats = True
 
     async def __aenter__(self) -> Self:
         self._session.open()
@@ -146,6 +147,21 @@ class Octomil:
         view.requests = 0
         view._writes = Priority.PATIENT  # noqa: SLF001 — it is one of these
         return view
+
+    @cached_property
+    def once(self) -> Octomil:
+        """The same client for requests that come again by themselves, such as a tick: they fail with their first attempt.
+
+        So a control plane that never answers is known after one timeout. It shares everything but `requests`.
+        """
+        view = copy(self)
+        view.requests = 0
+        view._repeats = False  # noqa: SLF001 — it is one of these
+        return view
+
+    def pause(self, seconds: float) -> None:
+        """Send nothing for so long, in all views."""
+        self._pacer.pause(seconds)
 
     @property
     def connection(self) -> Connection:
@@ -251,7 +267,7 @@ class Octomil:
         if outcome.again is Again.NEVER or lost_write or (outcome.after or 0.0) > LONGEST_RETRY_AFTER:
             raise error
         call.error, delay = error, self._delay(call, outcome)
-        if not self._session.keeps_trying():
+        if not self._repeats or not self._session.keeps_trying():
             raise error
         raise TryAgain(error, delay)
 
@@ -265,13 +281,16 @@ class Octomil:
         call.sent_at = self.clock()
         connection = self._session.authorise(request)
         call.token = connection.token
+        if call.operation.access is not Access.WRITE:
+            connection = connection.for_reads
         problem: Exception
         sent = True
         code = "cancelled"
         try:
             raw = await exchange(self._session.http, request, connection)
             code = str(raw.status)
-            return self._read(call, connection, raw)
+            code, outcome = self._coded(raw.status, self._read(call, connection, raw))
+            return outcome  # noqa: TRY300 — an `else` would come after `finally` has told the code
         except Exception as caught:  # noqa: BLE001 — what is no failure of the exchange is raised again below
             problem = caught
             lost = failed(problem, connection, call.operation.id)
@@ -285,6 +304,13 @@ class Octomil:
         if lost is None:
             raise problem
         return lost
+
+    @staticmethod
+    def _coded(status: int, outcome: Answer | Failed) -> tuple[str, Answer | Failed]:
+        """Return the code by which an answer is counted: a success that can't be read is none."""
+        if isinstance(outcome, Failed) and status < 400 and isinstance(outcome.error, Unreadable):
+            return outcome.error.reference, outcome
+        return str(status), outcome
 
     def _tell(self, call: _Call, code: str) -> None:
         if self._on_request is not None:

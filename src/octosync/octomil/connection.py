@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
@@ -23,6 +24,7 @@ class Connection:
     `token_source` says where the key came from, for messages: `OCTOMIL_API_KEY (context production, octosync.yaml:3)`.
     `requests_per_minute` 0 means no limit; `concurrency` is how many requests are under way at once, reads and writes
     together. `connect_timeout` and `answer_timeout` are seconds: to reach the host, and from there to the whole answer.
+    `read_timeout` stands in for `answer_timeout` in reads: a lost write has to be resolved, a lost read is only sent again.
     A request is tried up to `attempts` times; before the nth retry it waits up to `backoff` × 2ⁿ⁻¹ seconds.
     `proxy` is the URL of an HTTP proxy, `http://[USER:PASSWORD@]HOST:PORT`. Raises `ConfigError`.
     """
@@ -36,6 +38,7 @@ class Connection:
     concurrency: int = 16
     connect_timeout: float = 10.0
     answer_timeout: float = 60.0
+    read_timeout: float | None = None
     attempts: int = 5
     backoff: float = 0.5
     proxy: str | None = field(default=None, repr=False)
@@ -58,6 +61,11 @@ class Connection:
                 "the pace makes no sense: at least 0 requests a minute, 1 at a time and 1 attempt",
                 hints=("0 requests a minute means no limit.",),
             )
+
+    @cached_property
+    def for_reads(self) -> Connection:
+        """The connection with the time that a read's answer may take."""
+        return self if self.read_timeout is None else replace(self, answer_timeout=self.read_timeout, read_timeout=None)
 
     @property
     def host(self) -> str:

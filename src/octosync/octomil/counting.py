@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+# The codes of answers that came, and can't be read.
+UNREADABLE_ANSWERS = frozenset(
+    {"html-answer", "truncated-answer", "unreadable-answer", "redirected", "answer-too-large", "not-http"}
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
@@ -35,8 +40,9 @@ class Budget:
 class Request:
     """One request that was sent, as those who count them see it.
 
-    `operation` is its id. `code` is the status of the answer, "200", or where there was none the reference of the error,
-    "connection-refused", "answer-timed-out", "connection-lost", …; "cancelled" where nobody waited for one any more.
+    `operation` is its id. `code` is the status of the answer, "200". Where there was no answer, or a success that can't be
+    read, it is the reference of the error: "connection-refused", "answer-timed-out", "html-answer", "redirected", …;
+    "cancelled" where nobody waited for one any more.
     `seconds` is the time from the sending to the whole answer; `background` whether it was a background read.
     """
 

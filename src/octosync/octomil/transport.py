@@ -48,9 +48,6 @@ def open_http(connection: Connection, transport: httpx.AsyncBaseTransport | None
         follow_redirects=False,
         trust_env=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        timeout=httpx.Timeout(
-            connection.answer_timeout, connect=connection.connect_timeout, pool=connection.connect_timeout
-        ),
     )
 
 
@@ -96,11 +93,13 @@ def _proxy(address: str) -> httpx.Proxy:
 
 
 async def exchange(http: httpx.AsyncClient, request: httpx.Request, connection: Connection) -> RawAnswer:
-    """Send one request once and read the whole answer.
+    """Send one request once and read the whole answer, within the connection's times.
 
     Raises `BodyError`, `TimeoutError`, and whatever httpx and aiohttp raise; `failures.failed` reads all of them.
     """
-    async with asyncio.timeout(connection.connect_timeout + connection.answer_timeout):
+    connect, answer = connection.connect_timeout, connection.answer_timeout
+    request.extensions["timeout"] = httpx.Timeout(answer, connect=connect, pool=connect).as_dict()
+    async with asyncio.timeout(connect + answer):
         response = await http.send(request, stream=True)
         try:
             body = await _body(response)

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
-from octosync.errors import ConfigError, OctosyncError
+from octosync.errors import ConfigError, OctosyncError, Unreadable
 from octosync.model import Event
 from octosync.watch.approvals import Approvals
 from octosync.watch.desk import Desk
@@ -96,7 +96,8 @@ class Controller:
         async def begin() -> None:
             if not parts.feed.has_begun:
                 await parts.feed.begin(parts.intent.in_force.hold)
-                parts.gate.worked()
+                if not isinstance(parts.feed.off, Unreadable):  # which says nothing of what else is answered
+                    parts.gate.worked()
                 self._tell_of_feed()
             if parts.feed.off is not None:  # nothing else tells that a target is free
                 for slug in parts.turns.refusals.held_elsewhere():
@@ -197,6 +198,7 @@ class Controller:
         self._parts.telling.failed(self._parts.clock.now(), error)
 
     def _opened(self) -> None:
+        self._parts.probe_now()  # of a feed that is off
         if self._parts.gate.may_not_write is not None:
             return  # that it can be read is no news
         self._parts.telling.mended()

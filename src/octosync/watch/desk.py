@@ -20,6 +20,8 @@ from octosync.watch.standing import AppState, BlockedSet, BudgetStanding, Standi
 # of other turns that may go before it take at this rate.
 _STUCK_AFTER = 900.0  # seconds
 _STUCK_AFTER_REQUESTS = 1500
+# An outage passes by itself, and a roll-out needs no restart for it. These don't, or are no control plane at all.
+_UNREADY = frozenset({Closed.UNREADABLE, Closed.STATE_LOCKED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +99,9 @@ class Desk:
         parts, reads, force = self.parts, self.parts.full_reads, self.parts.intent.in_force
         good, latest = parts.desired.good, parts.desired.latest
         why = parts.gate.why
-        problem = parts.gate.error.message if parts.gate.error is not None else ""
-        is_refused = why in {Closed.CREDENTIAL, Closed.WRONG_ORG}
-        if not is_refused and (error := parts.gate.may_not_write) is not None:
-            is_refused, problem = True, error.message
+        credential = self._problem(Closed.CREDENTIAL, Closed.WRONG_ORG)
+        if not credential and (error := parts.gate.may_not_write) is not None:
+            credential = error.message
         holds = parts.memory.holds()
         return Standing(
             now=parts.clock.now(),
@@ -109,7 +110,7 @@ class Desk:
             control_plane=self.control_plane,
             mode=force.heal.value,
             healthy=self._is_healthy(),
-            ready=reads.ended_at is not None and not is_refused,
+            ready=reads.ended_at is not None and not credential and why not in _UNREADY,
             can_post=self.can_post,
             about=self.about(good) if self.about is not None and good is not None else None,
             turned_at=parts.clock.now() - timedelta(seconds=self._quiet),
@@ -122,8 +123,12 @@ class Desk:
             loaded_at=good.loaded_at if good is not None else None,
             diagnostics=latest.diagnostics if latest is not None else (),
             load_error=latest.error if latest is not None else None,
-            credential=problem if is_refused else "",
-            outage=problem if why is Closed.OUTAGE else "",
+            credential=credential,
+            outage=self._problem(Closed.OUTAGE),
+            unreadable=self._problem(Closed.UNREADABLE),
+            throttled=self._problem(Closed.THROTTLED),
+            state_locked=self._problem(Closed.STATE_LOCKED),
+            closed=why or (Closed.CREDENTIAL if credential else None),
             feed_off=parts.feed.off.message if parts.feed.off is not None else "",
             coverage_unread=parts.turns.coverage.error.message if parts.turns.coverage.error is not None else "",
             suspended=parts.memory.suspended,
@@ -141,6 +146,11 @@ class Desk:
             sensitivity=force.configuration.sensitivity,
         )
 
+    def _problem(self, *reasons: Closed) -> str:
+        """Return the sentence of the error for which nothing is sent, if it is for one of some reasons."""
+        gate = self.parts.gate
+        return gate.error.message if gate.error is not None and gate.why in reasons else ""
+
     def _is_healthy(self) -> bool:
         limit = self.parts.remote.budget.limit  # in a minute
         patience = max(_STUCK_AFTER, 60 * _STUCK_AFTER_REQUESTS / limit if limit else 0.0)
@@ -153,7 +163,9 @@ class Desk:
 
     def _budget(self) -> BudgetStanding:
         now = self.parts.remote.budget
-        until = self.parts.clock.now() + timedelta(seconds=now.throttled_for) if now.throttled_for else None
+        until = self.parts.gate.throttled_until
+        if until is None and now.throttled_for:
+            until = self.parts.clock.now() + timedelta(seconds=now.throttled_for)
         return BudgetStanding(
             limit=now.limit,
             used=now.used,

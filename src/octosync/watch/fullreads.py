@@ -12,6 +12,7 @@ from octosync.model import App
 from octosync.octomil import MOST_READ_BY_SLUG, Octomil, Reading, apps_reading
 from octosync.watch.clock import Clock
 from octosync.watch.gate import Gate, backoff
+from octosync.watch.log import Log
 from octosync.watch.queue import Priority, Queue
 from octosync.watch.waiting import wait_for
 
@@ -23,13 +24,22 @@ class FullReads:
     """
 
     def __init__(
-        self, *, remote: Octomil, queue: Queue, gate: Gate, clock: Clock, chance: random.Random, every: timedelta
+        self,
+        *,
+        remote: Octomil,
+        queue: Queue,
+        gate: Gate,
+        clock: Clock,
+        chance: random.Random,
+        log: Log,
+        every: timedelta,
     ) -> None:
         self._remote = remote
         self._queue = queue
         self._gate = gate
         self._clock = clock
         self._chance = chance
+        self._log = log
         self.every = every
         self._listing: Reading[dict[str, App]] | None = None
         self._left: set[str] = set()
@@ -103,7 +113,15 @@ class FullReads:
             except OctosyncError as error:
                 self._gate.met(error)
                 failures += 1
-                await self._clock.sleep(backoff(failures, self._chance))
+                pause = backoff(failures, self._chance)
+                next_try = self._clock.now() + timedelta(seconds=pause)
+                self._log.warning(
+                    "full_read_failed",
+                    message=f"the full read could not begin: {error.message}",
+                    reference=error.reference,
+                    next_try=next_try.isoformat(timespec="seconds"),
+                )
+                await self._clock.sleep(pause)
                 continue
             break
         if self._listing is not None:

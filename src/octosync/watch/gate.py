@@ -1,4 +1,4 @@
-"""The gate: everything waits behind it while the control plane is not there (a circuit breaker), or refuses the key."""
+"""The gate, a circuit breaker: everything waits behind it while requests, the key or the state file can't be used."""
 
 from __future__ import annotations
 
@@ -6,35 +6,50 @@ import asyncio
 import math
 import random
 from collections.abc import Callable
-from datetime import timedelta
-from enum import Enum
+from datetime import datetime, timedelta
 
-from octosync.errors import CredentialRefused, Forbidden, OctosyncError, RemoteError, Unavailable
+from octosync.errors import (
+    CredentialRefused,
+    Forbidden,
+    OctosyncError,
+    RemoteError,
+    StateLocked,
+    Unavailable,
+    Unreadable,
+)
 from octosync.watch.clock import Clock
+from octosync.watch.standing import Closed
+
+__all__ = ["Closed", "Gate", "backoff"]
 
 # So many failures in a row, of more than one app, mean the control plane and not one of them.
 _FAILURES_TO_OPEN = 5
 _FIRST_PAUSE = 5.0  # seconds
 _LONGEST_PAUSE = 300.0
-_LONGEST_ASKED = 3600.0  # that a control plane may ask for
-
-
-class Closed(Enum):
-    """Why nothing passes."""
-
-    OUTAGE = "outage"
-    CREDENTIAL = "credential"
-    WRONG_ORG = "wrong_org"
+# However long a Retry-After is: one bad answer must not keep commits waiting for a day.
+_LONGEST_THROTTLED = 900.0
+_STATE_PAUSE = 1.0
+# What a probe tells from each other, and what any other reason is graver than.
+_TEMPORARY = frozenset({Closed.OUTAGE, Closed.UNREADABLE, Closed.THROTTLED})
 
 
 class Gate:
-    """Whether requests may be sent, and when the next probe is due while they may not. `closed` is told why it closes."""
+    """Whether requests may be sent, and when the next probe is due while they may not. `closed` is told why it closes.
+
+    `pause` has the client send nothing for so many seconds. `throttled_until` is the time until which the control plane wants
+    nothing sent; a probe may be due before that.
+    """
 
     def __init__(
-        self, clock: Clock, chance: random.Random, closed: Callable[[Closed, OctosyncError], None] = lambda *_: None
+        self,
+        clock: Clock,
+        chance: random.Random,
+        closed: Callable[[Closed, OctosyncError], None] = lambda *_: None,
+        pause: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._clock = clock
         self._closed = closed
+        self._pause = pause
         self._chance = chance
         self._failures = 0  # in a row, and of whose requests; "" stands for what is nobody's alone
         self._failing: set[str] = set()
@@ -47,6 +62,7 @@ class Gate:
         self.why: Closed | None = None
         self.error: OctosyncError | None = None
         self.may_not_write: OctosyncError | None = None
+        self.throttled_until: datetime | None = None
 
     @property
     def is_open(self) -> bool:
@@ -73,15 +89,19 @@ class Gate:
         if isinstance(error, RemoteError) and error.reference in {"wrong-org", "mixed-orgs"}:
             self._close(Closed.WRONG_ORG, error)
             return True
-        if isinstance(error, Unavailable):
+        if isinstance(error, StateLocked):
+            self._close(Closed.STATE_LOCKED, error)
+            return True
+        if isinstance(error, Unavailable | Unreadable):
             self._failures += 1
             self._failing.add(by)
+            why = _reason_of(error)
             if error.retry_after is not None:  # for longer than a request waits by itself
-                self._close(Closed.OUTAGE, error)
-                self._put_off_for(error)
+                self._close(why, error)
+                self._put_off_for(error.retry_after)
             # Before anything was ever answered, one failure is all there is to know.
             elif not self._has_worked or self._is_outage:
-                self._close(Closed.OUTAGE, error)
+                self._close(why, error)
         return not self.is_open
 
     def worked(self, *, wrote: bool = False) -> None:
@@ -89,7 +109,7 @@ class Gate:
         self._begin_anew()
         if wrote:
             self.may_not_write = None
-        if self.is_open and (wrote or self._latest is Closed.OUTAGE):
+        if self.is_open and (wrote or self._latest in _TEMPORARY):
             self._closings = 0
 
     def seconds_to_probe(self) -> float:
@@ -99,15 +119,16 @@ class Gate:
     def probe_worked(self) -> None:
         """Let everything pass again."""
         self._begin_anew()
-        self.why, self.error = None, None
+        self.why, self.error, self.throttled_until = None, None, None
         self._open.set()
 
     def probe_failed(self, error: OctosyncError) -> None:
         """Stay closed, for longer."""
         if self.met(error):
             self._put_off()
-            self._put_off_for(error)
-            self.error = error
+            self.error = _described(self.why, error)
+            if isinstance(error, RemoteError) and error.retry_after is not None:
+                self._put_off_for(error.retry_after)
 
     def probe_now(self) -> None:
         """Have the next probe at once: something has changed, such as the key."""
@@ -122,33 +143,58 @@ class Gate:
         return self._failures >= _FAILURES_TO_OPEN and (is_needed_by_all or are_several)
 
     def _close(self, why: Closed, error: OctosyncError, *, is_known: bool = False) -> None:
-        if not self.is_open and self.why is not Closed.OUTAGE:
+        if not self.is_open and self.why not in _TEMPORARY:
             return
         is_news = self.why is not why and not is_known
         self._latest = why
         if self.is_open:
             self._put_off()
-        self.why, self.error = why, error
+        self.why, self.error = why, _described(why, error)
         self._open.clear()
         if is_news:
-            self._closed(why, error)
+            self._closed(why, self.error)
 
     def _begin_anew(self) -> None:
         self._failures, self._has_worked = 0, True
         self._failing.clear()
 
-    def _put_off_for(self, error: OctosyncError) -> None:
-        """Wait for as long as the control plane asks to."""
-        if isinstance(error, RemoteError) and error.retry_after is not None:
-            self._probe_at = max(self._probe_at, self._clock.monotonic() + min(error.retry_after, _LONGEST_ASKED))
+    def _put_off_for(self, seconds: float) -> None:
+        """Wait for as long as the control plane asks to, within bounds."""
+        self.throttled_until = self._clock.now() + timedelta(seconds=seconds)
+        bounded = min(seconds, _LONGEST_THROTTLED)
+        self._pause(bounded)
+        self._probe_at = max(self._probe_at, self._clock.monotonic() + bounded)
 
     def _put_off(self) -> None:
         if self._latest is Closed.WRONG_ORG:  # a probe would be answered all the same: only another key mends it
             self._probe_at = math.inf
             return
+        if self._latest is Closed.STATE_LOCKED:
+            self._probe_at = self._clock.monotonic() + _STATE_PAUSE
+            return
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._closings)
         self._closings = min(self._closings + 1, 10)
         self._probe_at = self._clock.monotonic() + pause * self._chance.uniform(0.5, 1.0)
+
+
+def _reason_of(error: RemoteError) -> Closed:
+    if isinstance(error, Unreadable):
+        return Closed.UNREADABLE
+    return Closed.THROTTLED if error.reference == "throttled" else Closed.OUTAGE
+
+
+def _described(why: Closed | None, error: OctosyncError) -> OctosyncError:
+    """Return an error under the name of what it means for everything."""
+    if why is Closed.UNREADABLE and isinstance(error, Unreadable):
+        return Unreadable(
+            "control-plane-unreadable",
+            f"something answers that is not the control plane: {error.message}",
+            hints=error.hints,
+            operation=error.operation,
+            status=error.status,
+            request_id=error.request_id,
+        )
+    return error
 
 
 def backoff(failures: int, chance: random.Random, *, longest: timedelta = timedelta(minutes=5)) -> float:

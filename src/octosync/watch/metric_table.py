@@ -15,10 +15,11 @@ from typing import Final
 from octosync.contract import OPERATIONS
 from octosync.model import Kind, Status
 from octosync.plan import GUARDS, Verb
-from octosync.watch.standing import AppState
+from octosync.watch.standing import AppState, Closed
 
 OTHER: Final = "other"
 ERROR: Final = "error"
+UNREADABLE: Final = "unreadable"
 CODES: Final = frozenset(map(str, range(100, 600)))
 PRIORITIES: Final = ("changed", "resync")
 
@@ -99,8 +100,9 @@ _OPERATION: Final = Label(
 )
 _CODE: Final = Label(
     name="code",
-    values=(*sorted(CODES), ERROR),
-    words=f"the HTTP status, `{ERROR}` where no answer came",
+    values=(*sorted(CODES), ERROR, UNREADABLE),
+    words=f"the HTTP status; `{ERROR}` if no response came, `{UNREADABLE}` for a success that isn't the control plane's: "
+    "HTML, no JSON, a redirect",
 )
 # From an app that is read in one request to one that waits for a minute's budget more than once.
 _TURN_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -151,6 +153,19 @@ METRICS: Final = _table(
         help="Apps, by how they stand; each is counted once, in its gravest state.",
         labels=(_label("state", AppState),),
         means="All states are always there. Their sum is the number of apps that are followed.",
+    ),
+    Metric(
+        name="octosync_circuit_open",
+        type=MetricType.GAUGE,
+        help="1 for the reason for which no request but a probe is sent now; 0 for all others.",
+        labels=(_label("reason", Closed),),
+        means="`outage`: no response, or 5xx. `unreadable`: something else answers. `throttled`: 429. `credential` and "
+        "`wrong_org`: the key. `state_locked`: another process locks the state file.",
+    ),
+    Metric(
+        name="octosync_feed_followed",
+        type=MetricType.GAUGE,
+        help="1 while the activity feed is followed, 0 while only full reads find changes.",
     ),
     Metric(
         name="octosync_api_requests_total",

@@ -16,9 +16,20 @@ from prometheus_client.registry import Collector
 
 from octosync.contract import OPERATIONS
 from octosync.model import Kind, Status
+from octosync.octomil import UNREADABLE_ANSWERS
 from octosync.plan import GUARDS, Verb
-from octosync.watch.metric_table import CODES, ERROR, METRICS, OTHER, PRIORITIES, Metric, MetricType, TurnResult
-from octosync.watch.standing import AppState, DriftStanding, Standing
+from octosync.watch.metric_table import (
+    CODES,
+    ERROR,
+    METRICS,
+    OTHER,
+    PRIORITIES,
+    UNREADABLE,
+    Metric,
+    MetricType,
+    TurnResult,
+)
+from octosync.watch.standing import AppState, Closed, DriftStanding, Standing
 
 __all__ = ["CONTENT_TYPE", "METRICS", "Metric", "MetricType", "Metrics", "TurnResult"]
 
@@ -50,9 +61,11 @@ class Metrics:
         self._actions.labels(action.value, type_.value, result.value).inc()
 
     def requested(self, operation: str, code: str, seconds: float) -> None:
-        """Count an attempt at a request: `code` is the HTTP status, "error" where no answer came."""
+        """Count an attempt at a request: `code` is the HTTP status, or the reference of the error."""
         operation = operation if operation in OPERATIONS else OTHER
-        self._requests.labels(operation, code if code in CODES else ERROR).inc()
+        if code not in CODES:
+            code = UNREADABLE if code in UNREADABLE_ANSWERS else ERROR
+        self._requests.labels(operation, code).inc()
         self._request_seconds.observe(seconds)
 
     def waited(self, seconds: float) -> None:
@@ -87,6 +100,8 @@ class _AtScrape(Collector):
         guards = Tally(guard for app in now.apps.values() for guard in {one.guard for one in app.blocked})
         yield _gauge("octosync_drift_objects", {(kind.value,): kinds[kind] for kind in Kind})
         yield _gauge("octosync_apps", {(state.value,): states[state] for state in AppState})
+        yield _gauge("octosync_circuit_open", {(reason.value,): now.closed is reason for reason in Closed})
+        yield _gauge("octosync_feed_followed", {(): not now.feed_off})
         yield _throttled(now.budget.throttled_seconds)
         yield _gauge("octosync_api_budget_remaining", {(): now.budget.remaining})
         yield _gauge("octosync_api_budget_limit", {(): now.budget.limit})

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from octosync.errors import CredentialRefused, RemoteError, Unavailable
+from octosync.errors import CredentialRefused, RemoteError, Unavailable, Unreadable
 from octosync.model import Address, Event
 from octosync.octomil import Octomil, org_events
 from octosync.octomil.feeds import Feed
@@ -24,19 +24,31 @@ _PAGES_BACK = 5
 # An event is that of one of our own writes only where their times are that near.
 _OWN_WITHIN = timedelta(seconds=5)
 _OWN_REMEMBERED = timedelta(minutes=10)
-_TRY_AGAIN = timedelta(hours=1)
+_FIRST_PAUSE = timedelta(minutes=1)  # then 2, 4, … minutes
+_LONGEST_PAUSE = timedelta(hours=1)
 _REMEMBERED = timedelta(hours=24)
 _MOST_EVENTS = 2_000
-# More failures in a row than mean an outage: while everything else works, it is the feed alone that doesn't.
-_FAILURES_TO_TURN_OFF = 8
+# In a row. A single bad page is none: nothing is lost by asking again.
+_FAILURES_TO_TURN_OFF = 3
+# Without an answer it is more: that is more likely an outage, which the circuit breaker is for.
+_UNANSWERED_TO_TURN_OFF = 8
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What one look at the feed came to: events that are news, oldest first, and whether some were missed."""
+    """What one look at the feed came to: events that are news, oldest first, and whether some were missed.
+
+    `failed`: it came to nothing, so that the next look brings what this one did not.
+    """
 
     events: tuple[Event, ...] = ()
     gap: bool = False
+    failed: RemoteError | None = None
+
+    @property
+    def may_concern_all(self) -> bool:
+        """Whether it failed in a way in which every other request may fail, too."""
+        return isinstance(self.failed, Unavailable | Unreadable) and self.failed.reference != "unknown-route"
 
 
 @dataclass(slots=True)
@@ -51,42 +63,50 @@ class OrgFeed:
 
     def __init__(self, clock: Clock, remote: Octomil) -> None:
         self._clock = clock
-        self._remote = remote
+        self._remote = remote.once
         self._feed: Feed[Event] | None = None
         self._events: deque[Event] = deque()  # newest first
         self._slugs: dict[str, str] = {}
         self._own: list[_OwnWrite] = []
         self._reaches_back: datetime | None = None
         self._try_again: datetime | None = None
-        self._failures = 0
+        self._failures = 0  # in a row
         self._one_look_at_a_time = asyncio.Lock()
         self.off: RemoteError | None = None
 
     async def begin(self, reach: timedelta) -> None:
-        """Take the newest event as the cursor, and read back so far, for who changed what.
+        """Take the newest event as the cursor, and read back so far, for who changed what; or turn the feed off.
 
-        Raises `RemoteError` for what concerns everything: an outage, or a refused credential.
+        Raises `RemoteError` for an outage, and for a refused credential.
         """
+        while True:
+            try:
+                await self._begin(reach)
+            except RemoteError as error:
+                self._note_failure(error)
+                if self.off is not None:
+                    return
+                if isinstance(error, Unavailable) and error.reference != "unknown-route":
+                    raise
+            else:
+                return
+
+    async def _begin(self, reach: timedelta) -> None:
         feed = Feed(self._page, most_pages=_MOST_PAGES)
         since = self._clock.now() - max(reach, _OWN_WITHIN)
-        try:
-            newest = await feed.newest(100, to_follow=True)
-            events = list(reversed(newest.entries))
-            complete = newest.complete
-            for page in range(1, _PAGES_BACK):
-                if complete or not events or (events[-1].at is not None and events[-1].at < since):
-                    break
-                older, complete = await self._page(page * 100, 100)
-                known = {one.id for one in events}
-                events.extend(one for one in older if one.id not in known)
-        except RemoteError as error:
-            self._turn_off(error)
-            return
-        self._failures = 0
+        newest = await feed.newest(100, to_follow=True)
+        events = list(reversed(newest.entries))
+        complete = newest.complete
+        for page in range(1, _PAGES_BACK):
+            if complete or not events or (events[-1].at is not None and events[-1].at < since):
+                break
+            older, complete = await self._page(page * 100, 100)
+            known = {event.id for event in events}
+            events.extend(event for event in older if event.id not in known)
         self._feed = feed
         self._events = deque(events)
         self._reaches_back = None if complete else min((one.at for one in events if one.at), default=since)
-        self.off, self._try_again = None, None
+        self._turn_on()
 
     @property
     def has_begun(self) -> bool:
@@ -99,21 +119,25 @@ class OrgFeed:
         return self.off is None or self._try_again is None or self._clock.now() >= self._try_again
 
     async def news(self) -> News:
-        """Read what is new; where the feed was off, begin again, with a gap. Raises as `begin` does."""
+        """Read what is new since the cursor, also where the feed was off meanwhile. Raises `CredentialRefused`."""
         async with self._one_look_at_a_time:
-            if self._feed is None or self.off is not None:
-                await self.begin(timedelta())
-                return News(gap=self.off is None)
             try:
+                if self._feed is None:
+                    await self._begin(timedelta())
+                    return News(gap=True)
                 found = await self._feed.news()
             except RemoteError as error:
-                self._turn_off(error)
-                return News()
-            self._failures = 0
+                self._note_failure(error)
+                return News(failed=error)
+            self._turn_on()
             self._take(found.entries)
         if found.gap:
             self._reaches_back = min((one.at for one in found.entries if one.at), default=self._clock.now())
         return News(found.entries, found.gap)
+
+    def try_now(self) -> None:
+        """Have the next tick try a feed that is off, whatever its backoff."""
+        self._try_again = None
 
     def seen(self, since: datetime) -> tuple[tuple[Event, ...] | RemoteError | None, bool]:
         """Return the known events, newest first, and whether they don't reach back that far; the error where it is off."""
@@ -168,13 +192,21 @@ class OrgFeed:
             dropped = self._events.pop()
             self._reaches_back = dropped.at or self._reaches_back
 
-    def _turn_off(self, error: RemoteError) -> None:
-        """Do without a feed that isn't there, can't be read or is not for this key; what concerns everything is raised."""
-        is_absent = error.reference == "unknown-route"
-        self._failures += 1
-        if isinstance(error, CredentialRefused) or (
-            isinstance(error, Unavailable) and not is_absent and self._failures < _FAILURES_TO_TURN_OFF
-        ):
+    def _turn_on(self) -> None:
+        self._failures = 0
+        self.off, self._try_again = None, None
+
+    def _note_failure(self, error: RemoteError) -> None:
+        """Do without a feed that isn't there, can't be read or is not for this key, once that is sure.
+
+        Raises `CredentialRefused`.
+        """
+        if isinstance(error, CredentialRefused):
             raise error
-        self.off = error
-        self._try_again = self._clock.now() + _TRY_AGAIN
+        self._failures += 1
+        is_unanswered = isinstance(error, Unavailable) and error.reference != "unknown-route"
+        excess = self._failures - (_UNANSWERED_TO_TURN_OFF if is_unanswered else _FAILURES_TO_TURN_OFF)
+        if self.off is not None or excess >= 0:
+            self.off = error
+            pause = _FIRST_PAUSE * 2 ** min(max(excess, 0), 10)
+            self._try_again = self._clock.now() + min(_LONGEST_PAUSE, pause)

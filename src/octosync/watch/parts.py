@@ -99,9 +99,12 @@ class Parts:
     workers: Workers
 
     def probe_now(self) -> None:
-        """Where everything waits, find out at once whether it still has to: somebody asks, or something has changed."""
+        """Where everything waits, or the feed is off, find out at once whether that still has to be."""
         if not self.gate.is_open:
             self.gate.probe_now()
+            self.ticker.wake()
+        elif self.feed.off is not None:
+            self.feed.try_now()
             self.ticker.wake()
 
     def start_over(self, slug: str) -> None:
@@ -123,7 +126,7 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
         apply_again=outfit.apply_again,
     )
     queue = Queue(clock, intent.group_of)
-    gate, board, changes = Gate(clock, chance, hooks.closed), Board(), Changes()
+    gate, board, changes = Gate(clock, chance, hooks.closed, remote.pause), Board(), Changes()
     # Behind a closed gate one failure says all: a probe is one request, and turns under way come to their end.
     remote.keep_trying_while(lambda: gate.is_open)
 
@@ -153,7 +156,9 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
         permits=Permits(memory, changes, refusals, clock),
         coverage=CoverageMonitor(gate, log),
     )
-    full_reads = FullReads(remote=remote, queue=queue, gate=gate, clock=clock, chance=chance, every=settings.resync)
+    full_reads = FullReads(
+        remote=remote, queue=queue, gate=gate, clock=clock, chance=chance, log=log, every=settings.resync
+    )
     aftermath = Aftermath(
         queue=queue,
         board=board,

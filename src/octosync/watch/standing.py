@@ -17,6 +17,7 @@ __all__ = [
     "AppState",
     "BlockedSet",
     "BudgetStanding",
+    "Closed",
     "DriftStanding",
     "Hold",
     "RunStanding",
@@ -49,6 +50,22 @@ class AppState(Enum):
     ORPHANED = "orphaned"
     UNREAD = "unread"
     IN_SYNC = "in_sync"
+
+
+class Closed(Enum):
+    """Why no request is sent: the reasons for which the circuit breaker opens.
+
+    `OUTAGE` no answer, or 5xx · `UNREADABLE` answers that are not the control plane's · `THROTTLED` 429 ·
+    `CREDENTIAL` the key is refused, or may not write · `WRONG_ORG` the key is of another org ·
+    `STATE_LOCKED` another process locks the state file.
+    """
+
+    OUTAGE = "outage"
+    UNREADABLE = "unreadable"
+    THROTTLED = "throttled"
+    CREDENTIAL = "credential"
+    WRONG_ORG = "wrong_org"
+    STATE_LOCKED = "state_locked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,8 +168,10 @@ class Standing:
     `valid` is whether the manifests could be loaded; where not, `diagnostics` are why, or `load_error`, which kept them from
     being read at all, and the last good ones are in force.
     `credential` is an error's sentence where the control plane refuses the key, `outage` one where it is not there (the
-    circuit is open), `feed_off` one where its activity feed can't be followed, `coverage_unread` one
-    where coverage can't be read; "" otherwise. `full_read_at` is when the
+    circuit is open), `unreadable` one where something else answers in its place, `throttled` one where it has said to wait,
+    `state_locked` one where another process locks the state file, `feed_off` one where its activity feed can't be followed,
+    `coverage_unread` one where coverage can't be read; "" otherwise. `closed` names the one of them for which nothing is
+    sent. `full_read_at` is when the
     last full read ended, `next_full_read` when the next one is to begin, `full_read_done` of `full_read_total` apps how far
     one that is under way has come. `resync` is the wish, `resync_in_fact` what a full read takes at this rate where that is
     longer. `queue` is how many apps wait, by priority ("changed", "resync"). `healthy`: the loop turns, which it last did at
@@ -181,6 +200,10 @@ class Standing:
     load_error: OctosyncError | None = None
     credential: str = ""
     outage: str = ""
+    unreadable: str = ""
+    throttled: str = ""
+    state_locked: str = ""
+    closed: Closed | None = None
     feed_off: str = ""
     coverage_unread: str = ""
     suspended: Suspended | None = None

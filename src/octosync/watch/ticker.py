@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from octosync.errors import OctosyncError
 from octosync.octomil import Octomil
+from octosync.octomil.paging import read_page
 from octosync.watch.clock import Clock
 from octosync.watch.gate import Gate
 from octosync.watch.orgfeed import News, OrgFeed
@@ -75,10 +76,13 @@ class Ticker:
             news = await self._feed.news()
         except OctosyncError as error:
             self._gate.met(error, "the feed")
+            return
+        if news.failed is None:
+            self._gate.worked()
+        elif news.may_concern_all:
+            self._gate.met(news.failed, "the feed")
             if self._gate.is_open:
                 await self._ask_for_more()
-            return
-        self._gate.worked()
         if news.events or news.gap or (self._feed.off is not None) is not was_off:
             self._heard(news)
 
@@ -102,5 +106,5 @@ class Ticker:
         self._opened()
 
     async def _ask_for_one_app(self) -> None:
-        """Ask for what must work, whatever else is missing."""
-        await self._remote.call("apps.list", query={"limit": 1})
+        """Ask for what must work, whatever else is missing; a success that is no list of apps is none."""
+        await read_page(self._remote.once, "apps.list", {}, plural=self._remote.contract.shapes["app"].plural, limit=1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from octosync.apply import Applied, Record
-from octosync.errors import ExitCode, OctosyncError, RemoteError, Unavailable
+from octosync.errors import ExitCode, OctosyncError, RemoteError, Unavailable, Unreadable
 from octosync.manifest.recalling import without as besides
 from octosync.model import Address, App, Outcome, Reason, State, Status
 from octosync.octomil import Octomil, Reading
@@ -88,7 +88,9 @@ class Turns:
             return _failed(scope, dict.fromkeys(apps, error))
         if turn.plan.errors:
             for problem in turn.plan.errors.values():
-                if isinstance(problem, Unavailable):  # what only this app meets closes the way for no other
+                if isinstance(
+                    problem, Unavailable | Unreadable
+                ):  # what only this app meets closes the way for no other
                     self.gate.met(problem, min(apps))
             return _failed(scope, turn.plan.errors, left=turn.plan)
         if not self.memory.is_of(turn.seen.org_id):

@@ -22,7 +22,7 @@ from octosync.watch.web.document import watch_document
 from octosync.watch.web.guarding import Guarding
 from octosync.watch.web.pages import Asked, app_page, apps_page, status_page
 from octosync.watch.web.posts import POSTS, Post, answer_post
-from octosync.watch.web.sentences import stuck_words, unready_words
+from octosync.watch.web.sentences import stuck_words, unready_words, waiting_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class _Pages:
         """Say whether a first full turn is done and the credential works."""
         del request
         standing = self._source.control.standing()
-        return _probe("" if standing.ready else unready_words(standing))
+        return _probe("" if standing.ready else unready_words(standing), but=waiting_words(standing))
 
     async def metrics(self, request: Request) -> Response:
         """Show the metrics."""
@@ -135,8 +135,9 @@ class _Pages:
         return endpoint
 
 
-def _probe(why_not: str) -> Response:
-    return PlainTextResponse(f"{why_not}\n" if why_not else "ok\n", 503 if why_not else 200)
+def _probe(why_not: str, but: str = "") -> Response:
+    """Answer a probe; `but` is what a 200 keeps quiet about."""
+    return PlainTextResponse(f"{why_not or (f'ok, but {but}' if but else 'ok')}\n", 503 if why_not else 200)
 
 
 def _not_found(request: Request) -> Response:

@@ -48,6 +48,9 @@ def watch_document(standing: Standing) -> JsonObject:
         "alarms": {
             "credential": standing.credential or None,
             "outage": standing.outage or None,
+            "unreadable": standing.unreadable or None,
+            "throttled": standing.throttled or None,
+            "state_locked": standing.state_locked or None,
             "feed_off": standing.feed_off or None,
             "coverage_unread": standing.coverage_unread or None,
         },

@@ -189,7 +189,10 @@ _DOCUMENT: Final[Mapping[str, JsonObject]] = {
     "control_plane": _object("Where.", {"url": _TEXT, "org_id": _MAYBE_TEXT, "context": _MAYBE_TEXT}),
     "alarms": _object(
         "What holds up everything, the feed or the reading of coverage: a sentence, null where it does not.",
-        {"credential": _MAYBE_TEXT, "outage": _MAYBE_TEXT, "feed_off": _MAYBE_TEXT, "coverage_unread": _MAYBE_TEXT},
+        dict.fromkeys(
+            ("credential", "outage", "unreadable", "throttled", "state_locked", "feed_off", "coverage_unread"),
+            _MAYBE_TEXT,
+        ),
     ),
     "suspended": _or_null(_object("That everything is suspended.", {"at": _TIME, "reason": _TEXT})),
     "holds": _list(_HOLD),

@@ -70,6 +70,14 @@ def alarms(standing: Standing) -> Iterator[Alarm]:
         yield Alarm("key refused", "The control plane refuses the key: everything waits.", standing.credential)
     if standing.outage:
         yield Alarm("outage", "The control plane is not there: everything waits for it.", standing.outage)
+    if standing.unreadable:
+        yield Alarm("unreadable", "The control plane can't be read: everything waits.", standing.unreadable)
+    if standing.throttled:
+        until = standing.budget.throttled_until
+        end = f" until {time_words(until)}" if until is not None else ""
+        yield Alarm("throttled", f"The control plane throttles the key{end}: everything waits.", standing.throttled)
+    if standing.state_locked:
+        yield Alarm("state locked", "Another process locks the state file: everything waits.", standing.state_locked)
     if not standing.valid:
         left = "the last good ones stay in force" if standing.apps else "nothing is in force yet"
         yield Alarm("degraded", f"The manifests can't be loaded: {left}.")
@@ -78,7 +86,14 @@ def alarms(standing: Standing) -> Iterator[Alarm]:
 
 
 def counts_words(standing: Standing) -> str:
-    """Count the apps by state: `41 apps in sync, 1 held, 1 blocked`."""
+    """Count the apps by state: `41 apps in sync, 1 held, 1 blocked`; while nothing can be read, as of the last answer."""
+    words = _counts(standing)
+    if standing.closed is None or not standing.apps or standing.last_success is None:
+        return words
+    return f"As last read at {time_words(standing.last_success)}: {words[:1].lower()}{words[1:]}"
+
+
+def _counts(standing: Standing) -> str:
     if not standing.apps:
         return "No app is declared" if standing.valid else "No app is known"
     total = len(standing.apps)
@@ -129,12 +144,17 @@ def stuck_words(standing: Standing) -> str:
     return f"the loop has not turned within its bound{since}"
 
 
+def waiting_words(standing: Standing) -> str:
+    """Return what a controller that may well be ready waits for by itself, "" for nothing."""
+    return standing.outage or standing.throttled
+
+
 def unready_words(standing: Standing) -> str:
     """Say what a controller that is not ready waits for."""
     if standing.credential:
         return standing.credential
-    if standing.outage:
-        return standing.outage
+    if why := standing.unreadable or standing.state_locked or waiting_words(standing):
+        return why
     if not standing.valid and not standing.apps:
         return "the manifests can't be loaded, and nothing is in force yet"
     words, at = read_parts(standing)

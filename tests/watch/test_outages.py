@@ -1,0 +1,222 @@
+"""The control plane is away, hangs, throttles, or something else answers in its place: known soon, said, and over by itself."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.controllers import FastClock, Watching, plane_at, watching
+from tests.support.plane import Plane
+from tests.support.watched_apps import CLOUD, NEVER, TICK, declare, have
+
+from octosync.watch.standing import AppState, Closed
+from octosync.watch.web.sentences import sentence, unready_words
+
+FEED = "activity.list"
+# What answers in the place of a control plane, and the reference of the error that it is.
+FOREIGN: dict[str, dict[str, Any]] = {
+    "unreadable-answer": {"action": "garbage"},
+    "html-answer": {"action": "html", "status": 200},
+    "redirected": {"action": "redirect", "location": "https://login.example.com/"},
+    "no-list": {"action": "answer", "value": {"hello": "world"}},
+}
+
+
+def fail(plane: Plane, operation: str, times: int | None = None, **rule: Any) -> None:
+    """Have an operation fail so often (None: until the rules are replaced), with nothing else failing."""
+    plane.break_with({"operation": operation, "times": times, **rule})
+
+
+async def passes(watch: Watching, span: timedelta) -> None:
+    """Let so much of the clock's time pass."""
+    since = watch.clock.now()
+    await watch.until(lambda: watch.clock.now() - since > span)
+
+
+def circuits(watch: Watching) -> set[str]:
+    """Return the reasons for which the metrics say that nothing is sent."""
+    lines = watch.controller.metrics.render().decode().splitlines()
+    return {line.split('"')[1] for line in lines if line.startswith("octosync_circuit_open{") and line.endswith(" 1.0")}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+async def test_what_is_no_control_plane_is_an_outage_of_its_own_name(tmp_path: Path, kind: str) -> None:
+    """Garbage, HTML, a redirect or foreign JSON on everything stop all requests but a probe; page, probe, log, metric say so."""
+    clock = FastClock(100)
+    declare(tmp_path, "one", "two")
+    with plane_at(clock) as plane:
+        have(plane, "one", "two")
+        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+            await watch.until_in_sync()
+            assert sentence(watch.standing).startswith("All 2 apps in sync")
+            fail(plane, "*", **FOREIGN[kind])
+            await watch.until(lambda: watch.standing.unreadable)
+            assert not watch.standing.ready
+            assert unready_words(watch.standing) == watch.standing.unreadable
+            said = sentence(watch.standing)
+            assert said.startswith("The control plane can't be read: everything waits. As last read at ")
+            assert "all 2 apps in sync; last full read" in said
+            assert circuits(watch) == {"unreadable"}
+            (line,) = watch.logged("everything_waits")
+            assert (line["why"], line["reference"]) == ("unreadable", "control-plane-unreadable")
+            watch.requests()
+            await passes(watch, timedelta(minutes=10))
+            assert set(watch.requests()) == {"GET /api/v1/apps"}
+            plane.break_with()
+            await watch.until_in_sync()
+            assert circuits(watch) == set()
+            assert sentence(watch.standing).startswith("All 2 apps in sync")
+
+
+async def test_an_unreadable_start_is_no_start(tmp_path: Path) -> None:
+    """From its first request on: nothing is ready, and the log says what answers instead."""
+    clock = FastClock(100)
+    declare(tmp_path, "demo")
+    with plane_at(clock) as plane:
+        fail(plane, "*", **FOREIGN["html-answer"])
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until(lambda: watch.standing.unreadable)
+            assert not watch.standing.ready
+            plane.break_with()
+            await watch.until_in_sync()
+            await watch.until(lambda: not watch.standing.feed_off)
+
+
+async def test_one_unreadable_app_is_its_own_matter(tmp_path: Path) -> None:
+    """It fails and is tried again; the circuit stays closed, and another app's commit is applied."""
+    clock = FastClock(100)
+    declare(tmp_path, "bad", "good")
+    with plane_at(clock) as plane:
+        have(plane, "bad", "good")
+        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+            await watch.until_in_sync()
+            fail(plane, "apps.list_slots", slug="bad", action="garbage")
+            declare(tmp_path, "bad", "good", chat="private")
+            await watch.until(lambda: watch.app("bad").state is AppState.FAILING)
+            await watch.until(lambda: watch.app("good").state is AppState.IN_SYNC)
+            await passes(watch, timedelta(minutes=5))
+            assert watch.logged("everything_waits") == []
+
+
+async def test_a_full_read_that_cannot_begin_is_logged(tmp_path: Path) -> None:
+    """Its error and its next try are in the log, and it is made up for."""
+    clock = FastClock(100)
+    slugs = [f"app-{number:02}" for number in range(25)]
+    declare(tmp_path, *slugs)
+    with plane_at(clock) as plane:
+        have(plane, *slugs)
+        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+            await watch.until_in_sync()
+            before = watch.standing.full_read_at
+            fail(plane, "apps.list", times=2, action="garbage")
+            watch.controller.reload()
+            await watch.until(lambda: watch.standing.full_read_at != before)
+            failed = watch.logged("full_read_failed")
+            assert [line["reference"] for line in failed] == ["unreadable-answer", "unreadable-answer"]
+            assert all(line["next_try"] for line in failed)
+
+
+@pytest.mark.parametrize("kind", [*FOREIGN, "empty", "404"])
+async def test_a_bad_page_turns_no_feed_off_and_loses_no_event(tmp_path: Path, kind: str) -> None:
+    """Two in a row are survived: who changed something meanwhile is known by the next page."""
+    rules = {**FOREIGN, "empty": {"action": "answer", "value": {"events": []}}, "404": {"action": "not_found"}}
+    clock = FastClock(100)
+    declare(tmp_path, "demo")
+    with plane_at(clock) as plane:
+        have(plane, "demo")
+        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+            await watch.until_in_sync()
+            fail(plane, FEED, times=2, **rules[kind])
+            plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+            await watch.until(lambda: watch.app().drift)
+            assert watch.app().drift[0].actor is not None
+            assert watch.logged("feed_off") == watch.logged("everything_waits") == []
+
+
+async def test_a_feed_that_is_off_is_tried_again_with_backoff(tmp_path: Path) -> None:
+    """Off after three bad pages, tried after 1, 2, 4 … minutes, which the metric tells; what it had meanwhile is followed up."""
+    clock = FastClock(200)
+    declare(tmp_path, "demo")
+    with plane_at(clock) as plane:
+        have(plane, "demo")
+        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+            await watch.until_in_sync()
+            fail(plane, FEED, action="garbage")
+            await watch.until(lambda: watch.standing.feed_off)
+            assert b"octosync_feed_followed 0.0" in watch.controller.metrics.render()
+            watch.requests()
+            await passes(watch, timedelta(minutes=16))
+            assert 2 <= watch.requests().count(TICK) <= 4  # after 1, 3, 7 and 15 minutes
+            plane.break_with()
+            plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+            await watch.until(lambda: not watch.standing.feed_off)
+            await watch.until(lambda: watch.app().drift)
+            assert watch.app().drift[0].actor is not None
+
+
+@pytest.mark.parametrize("by", ["reconcile", "reload", "back"])
+async def test_a_feed_that_is_off_is_tried_at_once(tmp_path: Path, by: str) -> None:
+    """By POST /reconcile, by SIGHUP, and when the control plane is back."""
+    clock = FastClock(2)  # by itself it is tried after half a minute of real time
+    declare(tmp_path, "demo")
+    with plane_at(clock) as plane:
+        have(plane, "demo")
+        async with watching(tmp_path, plane, clock, resync=NEVER, interval=timedelta(seconds=1)) as watch:
+            await watch.until_in_sync()
+            fail(plane, FEED, action="garbage")
+            await watch.until(lambda: watch.standing.feed_off)
+            if by == "back":
+                fail(plane, "*", action="status", status=503)
+                watch.controller.desk.reconcile(None)
+                await watch.until(lambda: watch.standing.outage)
+                plane.break_with()
+            else:
+                plane.break_with()
+                watch.controller.reload() if by == "reload" else watch.controller.desk.reconcile("demo")
+            await watch.until(lambda: not watch.standing.feed_off)
+
+
+async def test_a_control_plane_that_hangs_is_known_after_two_timeouts(tmp_path: Path) -> None:
+    """One tick and one question are all that wait: no request is repeated before the alarm."""
+    clock = FastClock(20)
+    declare(tmp_path, "demo")
+    patience = {"read_timeout": 0.3}
+    with plane_at(clock) as plane:
+        have(plane, "demo")
+        async with watching(tmp_path, plane, clock, resync=NEVER, connection=patience) as watch:
+            await watch.until_in_sync()
+            watch.requests()
+            fail(plane, "*", action="delay", seconds=30)
+            await watch.until(lambda: watch.standing.outage)
+            assert "within 0.3 s" in watch.standing.outage
+            assert circuits(watch) == {"outage"}
+            plane.break_with()
+            assert sorted(watch.requests()[:2]) == [TICK, "GET /api/v1/apps"]
+
+
+async def test_a_long_retry_after_is_told_and_bounded(tmp_path: Path) -> None:
+    """The page names the end that the control plane asks for; a probe finds out long before whether that still holds."""
+    clock = FastClock(300)
+    declare(tmp_path, "demo", "other")
+    with plane_at(clock) as plane:
+        have(plane, "demo", "other")
+        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+            await watch.until_in_sync()
+            fail(plane, FEED, times=1, action="status", status=429, retry_after=100_000)
+            await watch.until(lambda: watch.standing.closed is Closed.THROTTLED)
+            until = watch.standing.budget.throttled_until
+            assert until is not None
+            assert timedelta(hours=27) < until - clock.now() < timedelta(hours=28)
+            assert f"throttles the key until {until:%Y-%m-%d %H:%M} UTC" in sentence(watch.standing)
+            assert "is not there" not in sentence(watch.standing)
+            assert not watch.standing.outage
+            assert watch.standing.ready
+            watch.requests()
+            await passes(watch, timedelta(minutes=13))
+            assert watch.requests() == []
+            assert 700 < watch.standing.budget.throttled_seconds <= 900
+            await watch.until(lambda: watch.standing.closed is None)
+            assert watch.standing.budget.throttled_until is None
+            assert watch.standing.budget.throttled_seconds < 1000
