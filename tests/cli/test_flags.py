@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -214,30 +215,41 @@ def test_a_token_file_that_holds_no_key_is_one_clear_error(office: Office, conte
     assert office.log() == []
 
 
+STRICT = "error: strict: there are warnings, and --strict makes them errors"
+
+
 def test_strict_makes_warnings_errors(office: Office) -> None:
     """`--strict` fails for a warning, and says that it did."""
     office.declare(
         text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\nspec: {slots: [{capability: chta}]}\n"
     )
     assert office.plan().code == 0
-    assert office.desk.octosync("validate", "-f", "apps", "--strict").code == 1
+    valid = office.desk.octosync("validate", "-f", "apps", "--strict")
+    assert (valid.code, valid.stdout.count(STRICT)) == (1, 1)
     ran = office.plan("--strict")
-    assert ran.code == 1
-    assert "--strict" in ran.stderr
+    assert (ran.code, ran.stderr.count(STRICT)) == (1, 1)
+    for ran in (
+        office.desk.octosync("validate", "-f", "apps", "--strict", "-o", "json"),
+        office.plan("--strict", "-o", "json"),
+    ):
+        assert [error["reference"] for error in json.loads(ran.stdout)["errors"]] == ["strict"]
     assert office.apply("--strict").code == 1
     assert office.writes() == []
 
 
 def test_strict_holds_for_what_only_the_plan_knows(office: Office) -> None:
-    """A warning that only live state gives rise to stops a strict apply, too."""
+    """A warning that only live state gives rise to fails a strict plan and apply, which name the flag as the reason."""
     office.plane.with_slot(office.plane.with_app("search"), public_client_allowed=True)
     office.declare(
         text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\n"
         "spec: {slots: [{capability: chat, servingPolicy: local_only}]}\n"
     )
     office.log()
-    assert office.plan("--strict").code == 1
-    assert office.apply("--strict").code == 1
+    for ran in (office.plan("--strict"), office.apply("--strict")):
+        assert (ran.code, ran.stderr.count(STRICT)) == (1, 1)
+    document = json.loads(office.plan("--strict", "-o", "json").stdout)
+    assert (document["errored"], document["errors"][0]["reference"]) == (True, "strict")
+    assert "--strict makes them errors" in office.plan("--strict", "-o", "markdown").stdout
     assert office.writes() == []
     assert office.apply().code == 0
 

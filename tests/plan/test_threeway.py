@@ -661,3 +661,13 @@ def test_a_three_way_plan_reads_as_people_expect() -> None:
     assert [row["held_until"] for row in document["resource_changes"] if row["held_until"]] == ["2030-01-01T12:20:00Z"]
     assert document["scope"]["left_alone"]["orphan_apps"] == ["b"]
     assert document["scope"]["left_alone"]["released"] == ["app/c/target/ios:c"]
+
+
+def test_public_clients_that_the_plan_ends_are_no_warning() -> None:
+    """A revert of `publicClientAllowed: true` is a row of the plan, and no finding asks for what the row does."""
+    live = live_app("a", slots={"chat": {"public_client_allowed": True}})
+    base, tree = (desired_app("a", slots={"chat": fields}) for fields in ({"public_client_allowed": True}, {}))
+    reverted = plan3(tree, base, live)
+    assert (reason(reverted, SLOT), reverted.diagnostics) == (Reason.REMOVED, ())
+    (finding,) = plan3(desired_app("a", slots={"chat": {"preferred_engines": ["mlx"]}}), tree, live).diagnostics
+    assert finding.rule == "undeclared-public-client"

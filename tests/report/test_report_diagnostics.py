@@ -172,7 +172,7 @@ def test_a_validation_says_whether_the_manifests_are_valid() -> None:
 def test_the_validate_document_has_the_diagnostics_of_the_text() -> None:
     """JSON has the same findings in the same order with place, path, suggestion and notes, and never the source line."""
     document: Any = validate_document(FOUND, files=14, apps=3)
-    assert list(document) == ["format_version", "valid", "files", "apps", "diagnostics"]
+    assert list(document) == ["format_version", "valid", "files", "apps", "diagnostics", "errors"]
     assert (document["format_version"], document["files"], document["apps"]) == ("1.0", 14, 3)
     rules = re.findall(r"^\w+: ([a-z-]+):", render_diagnostics(FOUND, files=14, colour=False), re.MULTILINE)
     assert [one["rule"] for one in document["diagnostics"]] == rules

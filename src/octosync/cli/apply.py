@@ -205,11 +205,7 @@ class _Application:
             return self._moved(planned) or error
         except OctosyncError as error:
             return error
-        if self.prepared.fails_strictly(turn):
-            return OctosyncError(
-                "strict", "the plan has warnings, and --strict makes them errors", hints=("Mend what they say.",)
-            )
-        return self._moved(planned)
+        return self.prepared.strict_error(turn) or self._moved(planned)
 
     def _moved(self, planned: Planned) -> OctosyncError | None:
         moved = what_moved(self.approval, planned.document(full=False)) if self.approval else ()

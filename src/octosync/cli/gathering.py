@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from octosync.cli.basing import Based, BaseFlags, Ground, Recalling
 from octosync.cli.connecting import RemoteFlags, chosen_context
 from octosync.cli.console import err, from_stdin, wants_colour
-from octosync.errors import ExitCode, UsageError
+from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest import (
     STDIN,
     Cache,
@@ -27,7 +27,7 @@ from octosync.manifest.kustomize import render
 from octosync.manifest.recalling import INVALID
 from octosync.model import Diagnostic
 from octosync.plan import Allowances, allowances_in
-from octosync.report import is_valid, render_diagnostics
+from octosync.report import is_valid, render_diagnostics, render_error, strict_error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,15 @@ class Gathered:
 
     def fails_with(self, diagnostics: Iterable[Diagnostic]) -> bool:
         """Say whether diagnostics end the run. What is wrong with the base never does: a change that mends it must pass."""
-        return not is_valid((one for one in diagnostics if one.rule != INVALID), strict=self.strict)
+        return not is_valid(_of_tree(diagnostics), strict=self.strict)
+
+    def strict_error(self, diagnostics: Iterable[Diagnostic]) -> OctosyncError | None:
+        """Return the error of a run that only `--strict` fails for diagnostics; None if it doesn't."""
+        return strict_error(_of_tree(diagnostics)) if self.strict else None
+
+
+def _of_tree(diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
+    return (diagnostic for diagnostic in diagnostics if diagnostic.rule != INVALID)
 
 
 def gather(
@@ -172,8 +180,8 @@ def gather_or_report(
         return gathered
     painted = wants_colour(sys.stderr, colour)
     err(render_diagnostics(gathered.diagnostics, files=gathered.manifests.files, colour=painted))
-    if is_valid(gathered.diagnostics):
-        err("--strict makes warnings errors.\n")
+    if (error := gathered.strict_error(gathered.diagnostics)) is not None:
+        err(render_error(error, written="", colour=painted))
     return ExitCode.ERROR
 
 

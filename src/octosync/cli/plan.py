@@ -13,13 +13,14 @@ from octosync.cli import signals
 from octosync.cli.asking import asked_from, plan_and_apply_options
 from octosync.cli.commands import Command
 from octosync.cli.console import err, out_text, wants_colour
+from octosync.cli.failing import report_failure
 from octosync.cli.formats import FORMATS
 from octosync.cli.options import option
 from octosync.cli.outlets import Destination, Outlets, outlet_options
 from octosync.cli.planfile import names_others, write_plan_file
 from octosync.cli.progress import Waits
 from octosync.cli.turning import Prepared, look_away, open_remote, prepare, take_look
-from octosync.errors import ExitCode, UsageError
+from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.reconcile import Turn
 from octosync.report import Planned, exit_code_of_plan, idle_line
 
@@ -69,20 +70,23 @@ def command(
 
         turn = look_away(prepared) if prepared.connection is None else signals.run(turned)
         code = exit_code_of_plan(turn.plan, turn.blocked, detailed=detailed_exitcode)
-        if prepared.fails_strictly(turn):
+        strict = prepared.strict_error(turn)
+        if strict is not None:
             code = ExitCode.ERROR
-        _report(prepared, turn, outlets, code)
+        _report(prepared, turn, outlets, code, strict)
         return code
 
 
-def _report(prepared: Prepared, turn: Turn, outlets: Outlets, code: ExitCode) -> None:
+def _report(prepared: Prepared, turn: Turn, outlets: Outlets, code: ExitCode, error: OctosyncError | None) -> None:
     info = prepared.info(turn, ("octosync", "apply", *prepared.invocation.arguments(), *prepared.typed_again))
     planned = outlets.plans(prepared.planned(turn, info, command="plan"))
     if outlets.plan_out is not None:
         write_plan_file(outlets.plan_out, planned.document(full=False))
     if outlets.output == "text":
         out_text(_text(prepared, planned))
-    outlets.close(outlets.ended(code))
+    if error is not None:
+        report_failure(error)
+    outlets.close(outlets.ended(code, error=error))
     if outlets.plan_out is not None:
         err(_written(prepared, turn, outlets.plan_out))
 

@@ -207,9 +207,9 @@ class Prepared:
             command=command,
         )
 
-    def fails_strictly(self, turn: Turn) -> bool:
-        """Say whether `--strict` turns what the plan warns of into an error."""
-        return self.gathered.fails_with(all_diagnostics(turn.plan, self.gathered.diagnostics))
+    def strict_error(self, turn: Turn) -> OctosyncError | None:
+        """Return the error that `--strict` makes of the plan's warnings; None if it makes none."""
+        return self.gathered.strict_error(all_diagnostics(turn.plan, self.gathered.diagnostics))
 
 
 def prepare(asked: Asked, saw: Callable[[Gathered], None] | None = None) -> Prepared | ExitCode:

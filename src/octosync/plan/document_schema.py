@@ -263,12 +263,12 @@ _DOCUMENT: Final[Mapping[str, JsonObject]] = {
     ),
     "diagnostics": _list({"$ref": "#/$defs/diagnostic"}),
     "errors": _about(
-        "Apps that could not be read.",
+        "Apps that could not be read, and what else failed the run.",
         _list(
             _object(
                 "One of them.",
                 {
-                    "app": _TEXT,
+                    "app": _about("Null where it is about no app, as with the reference `strict`.", _nullable(_TEXT)),
                     "reference": _TEXT,
                     "message": _TEXT,
                     "hints": _list(_TEXT),

@@ -12,7 +12,7 @@ from octosync.plan.findings import finding
 
 def notices_of(actions: Collection[Action], desired: State, live: State) -> Iterable[Diagnostic]:
     """Tell what the actions leave behind, and what of live the manifests should say something about."""
-    yield from _public_clients(desired, live)
+    yield from _public_clients(actions, desired, live)
     yield from _stranded(actions, desired, live)
     yield from _beyond_reach(actions, live)
 
@@ -37,12 +37,18 @@ def renames(actions: Iterable[Action], tree: State, base: Base) -> Iterator[Diag
                 )
 
 
-def _public_clients(desired: State, live: State) -> Iterable[Diagnostic]:
+def _public_clients(actions: Collection[Action], desired: State, live: State) -> Iterable[Diagnostic]:
+    # Where a base declared it, the plan ends it by itself.
+    ended = {
+        action.address
+        for action in actions
+        if isinstance(action, PutSlot) and action.after and action.after.get("public_client_allowed") is not True
+    }
     for app in desired:
         there = live.apps.get(app.slug)
         for slot in app.slots:
             actual = there.slot(slot.capability) if there else None
-            if actual is None or "public_client_allowed" in slot.fields:
+            if actual is None or "public_client_allowed" in slot.fields or slot.address in ended:
                 continue
             if actual.fields.get("public_client_allowed") is True:
                 yield finding(

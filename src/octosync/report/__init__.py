@@ -34,7 +34,7 @@ from octosync.report.planned import Planned
 from octosync.report.sarif import RuleHelp, sarif_document
 from octosync.report.status import StatusFacts, render_status
 from octosync.report.status_document import status_document
-from octosync.report.validation import is_valid, render_validation, validate_document
+from octosync.report.validation import is_valid, render_validation, strict_error, validate_document
 from octosync.report.waiting import render_waited, standing_name, standing_share, standing_words
 
 __all__ = [
@@ -96,6 +96,7 @@ __all__ = [
     "standing_share",
     "standing_words",
     "status_document",
+    "strict_error",
     "validate_document",
     "visible",
 ]

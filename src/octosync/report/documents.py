@@ -59,6 +59,13 @@ def outcomes_document(
     }
 
 
+def with_error(plan_document: JsonObject, error: OctosyncError) -> JsonObject:
+    """Return a plan's document with an error that is no app's own: the plan is shown, and the run failed."""
+    errors = plan_document["errors"]
+    known = errors if isinstance(errors, list) else []
+    return {**plan_document, "errored": True, "errors": [*known, error_row(error)]}
+
+
 def error_row(error: OctosyncError) -> JsonObject:
     """Return an error that is no app's own as a plan's document has errors."""
     return {

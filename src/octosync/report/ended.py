@@ -10,13 +10,13 @@ from octosync.errors import ExitCode, GuardRefused, OctosyncError
 from octosync.model import Diagnostic, JsonObject, Outcome, Standing
 from octosync.plan import FORMAT_VERSION, diagnostic_document
 from octosync.report.diagnostics import render_diagnostics
-from octosync.report.documents import error_row, outcomes_document
+from octosync.report.documents import error_row, outcomes_document, with_error
 from octosync.report.error import NOTHING_WRITTEN, render_error
 from octosync.report.failed_markdown import render_failure_markdown
 from octosync.report.markdown import render_outcomes_markdown, render_plan_markdown
 from octosync.report.outcomes import render_outcomes
 from octosync.report.planned import Planned
-from octosync.report.validation import is_valid, render_validation, validate_document
+from octosync.report.validation import is_valid, render_validation, strict_error, validate_document
 from octosync.report.waiting import render_waited
 
 VALIDATE: Final = "validate"
@@ -137,7 +137,7 @@ def ended_document(ended: Ended, *, full: bool) -> JsonObject:
         return failure_document(ended)
     plan = ended.planned.document(full=full)
     if ended.command != "apply":
-        return plan
+        return plan if ended.error is None else with_error(plan, ended.error)
     applied = ended.applied or Applied()
     return outcomes_document(
         plan,
@@ -151,12 +151,13 @@ def ended_document(ended: Ended, *, full: bool) -> JsonObject:
 
 def failure_document(ended: Ended) -> JsonObject:
     """Return a run without a plan; what is in it has the plan document's names and shapes."""
+    error = ended.error or (strict_error(ended.diagnostics) if ended.strict else None)
     return {
         "format_version": FORMAT_VERSION,
         "octosync_version": ended.version,
         "errored": True,
         "diagnostics": [diagnostic_document(one) for one in ended.all_diagnostics()],
-        "errors": [] if ended.error is None else [error_row(ended.error)],
+        "errors": [] if error is None else [error_row(error)],
         "exit_code": int(ended.exit_code),
     }
 
