@@ -27,7 +27,7 @@ def _referred(folder: Path, text: str) -> set[str]:
         ("commonAnnotations: {root: /, at: /etc}", set()),
         ("resources: [", set()),
         ("", set()),
-        ("- 1\n- true", set()),
+        ("- 1\n- true", {"overlay/1", "overlay/true"}),
     ],
 )
 def test_every_text_that_may_be_a_path_counts(tmp_path: Path, text: str, paths: set[str]) -> None:

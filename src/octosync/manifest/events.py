@@ -37,10 +37,14 @@ class StopReading(Exception):
 
 @dataclass(slots=True)
 class Frame:
-    """A container that is being filled. `height` counts the levels below it, `before` the nodes read when it began."""
+    """A container that is being filled. `height` counts the levels below it.
+
+    `before` and `characters` count the nodes and the text that were read when it began.
+    """
 
     node: Sequence | Mapping
     before: int
+    characters: int
     anchor: str | None
     key: Scalar | None = None
     height: int = 0
@@ -48,10 +52,11 @@ class Frame:
 
 @dataclass(slots=True)
 class Anchor:
-    """A complete node that aliases may repeat: nodes and levels that each repetition adds, and where the node ends."""
+    """A complete node that aliases may repeat: nodes, text and levels that each repetition adds, and where the node ends."""
 
     node: Node
     size: int
+    characters: int
     height: int
     end: tuple[int, int]
 

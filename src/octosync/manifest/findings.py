@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from octosync.manifest.rules import RULES
 from octosync.manifest.source import Placed, Source, quoted
 from octosync.model import Diagnostic, Origin, Severity
 
+MOST_LISTED: Final = 1000
+_UNLISTED: Final = "more-problems"
+_GRAVEST_FIRST: Final = (Severity.ERROR, Severity.WARNING, Severity.NOTICE)
+
 
 class Findings:
-    """Collects diagnostics. What a rule means and how grave it is stands in the table of rules."""
+    """Collects diagnostics, a bounded number of them; the rest is counted. `RULES` says what a rule means and how grave it is.
 
-    def __init__(self) -> None:
-        self._found: list[Diagnostic] = []
+    `file` is the one that all of them are about.
+    """
+
+    def __init__(self, file: str | None = None) -> None:
+        self._file = file
+        self._found: dict[Severity, list[Diagnostic]] = {severity: [] for severity in _GRAVEST_FIRST}
+        self._counts = dict.fromkeys(_GRAVEST_FIRST, 0)
+        self._unlisted: list[Diagnostic] = []  # what counts what is not listed of a file
 
     def add(
         self,
@@ -26,7 +38,7 @@ class Findings:
         notes: tuple[str, ...] = (),
     ) -> None:
         """Add a finding of a rule."""
-        self._found.append(
+        self._keep(
             Diagnostic(
                 severity=RULES[rule].severity,
                 rule=rule,
@@ -42,22 +54,62 @@ class Findings:
 
     def extend(self, others: tuple[Diagnostic, ...]) -> None:
         """Take over what was found elsewhere."""
-        self._found.extend(others)
+        for diagnostic in others:
+            self._keep(diagnostic)
+
+    def has_room(self, rule: str) -> bool:
+        """Return whether another finding of a rule would be listed; else it is to be counted only."""
+        return len(self._found[RULES[rule].severity]) < MOST_LISTED
+
+    def add_unlisted(self, rule: str) -> None:
+        """Count a finding that is not to be listed."""
+        self._counts[RULES[rule].severity] += 1
+
+    def _keep(self, diagnostic: Diagnostic) -> None:
+        if diagnostic.rule == _UNLISTED:
+            self._unlisted.append(diagnostic)
+            return
+        self._counts[diagnostic.severity] += 1
+        found = self._found[diagnostic.severity]
+        if len(found) < MOST_LISTED:
+            found.append(diagnostic)
 
     @property
     def sorted(self) -> tuple[Diagnostic, ...]:
-        """Every finding once, by place, whatever the order in which they were found."""
-        return tuple(sorted(dict.fromkeys(self._found), key=lambda one: (*one.sort_key, one.path, one.notes)))
+        """Return every finding once, by place, whatever the order in which they were found.
+
+        Of more than `MOST_LISTED`, the gravest are listed, and a notice counts the others.
+        """
+        listed: list[Diagnostic] = []
+        unlisted: list[str] = []
+        for severity, found in self._found.items():
+            unique = dict.fromkeys(found)
+            room = MOST_LISTED - len(listed)
+            listed += sorted(unique, key=_order)[:room]
+            more = max(0, len(unique) - room) + self._counts[severity] - len(found)
+            unlisted += [f"{more:,} {severity.value}{'s' if more > 1 else ''}"] if more else []
+        listed += self._unlisted
+        if unlisted:
+            summary = f"{' and '.join(unlisted)} more are not listed"
+            origin = Origin(self._file) if self._file is not None else None
+            listed.append(
+                Diagnostic(severity=RULES[_UNLISTED].severity, rule=_UNLISTED, summary=summary, origin=origin)
+            )
+        return tuple(sorted(listed, key=_order))
 
     @property
     def count(self) -> int:
         """How often something was found so far, repetitions included."""
-        return len(self._found)
+        return sum(self._counts.values())
 
     @property
     def has_errors(self) -> bool:
-        """Say whether any finding is an error."""
-        return any(one.severity is Severity.ERROR for one in self._found)
+        """Return whether any finding is an error."""
+        return self._counts[Severity.ERROR] > 0
+
+
+def _order(diagnostic: Diagnostic) -> tuple[object, ...]:
+    return (*diagnostic.sort_key, diagnostic.path, diagnostic.notes)
 
 
 class Reporter:
@@ -78,6 +130,9 @@ class Reporter:
         notes: tuple[str, ...] = (),
     ) -> None:
         """Add a finding about a node, or whatever else has a place in the file."""
+        if not self.findings.has_room(rule):
+            self.findings.add_unlisted(rule)
+            return
         shown = self.source.shown(at)
         self.findings.add(
             rule,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
@@ -13,7 +14,8 @@ import yaml
 
 KUSTOMIZATION_NAMES: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _LONGEST_PATH: Final = 255  # longer texts are inline patches and the like
-_MOST_TEXTS: Final = 10_000  # aliases multiply them
+_MOST_TEXTS: Final = 10_000
+_MOST_LEVELS: Final = 9
 _MOST_BYTES: Final = 1024 * 1024
 
 
@@ -31,10 +33,11 @@ def _referred(kustomization: str, _stamp: object) -> frozenset[str]:
     path = Path(kustomization)
     try:
         with path.open("rb") as file:
-            content = yaml.load(file.read(_MOST_BYTES), yaml.CSafeLoader)
+            # Only lists, objects and texts: whatever else YAML can say costs time, and names no path.
+            content = yaml.load(file.read(_MOST_BYTES), yaml.CBaseLoader)  # noqa: S506 — knows no tags
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return frozenset()
-    folder, texts = str(path.parent), islice(_texts(content, 0), _MOST_TEXTS)
+    folder, texts = str(path.parent), islice(_texts(content), _MOST_TEXTS)
     return frozenset(os.path.normpath(Path(folder, text)) for text in texts if _may_be_path(text))
 
 
@@ -43,17 +46,20 @@ def _may_be_path(text: str) -> bool:
     return 0 < len(text) <= _LONGEST_PATH and text.isprintable() and not text.startswith("/") and "://" not in text
 
 
-def _texts(value: object, depth: int) -> Iterator[str]:
-    """Yield every text in a value, and what stands behind the = of `name=path`. Deeper than fields of paths are, none."""
-    if depth > 8:
-        return
-    if isinstance(value, str):
-        yield value
-        if "=" in value:
-            yield value.partition("=")[2]
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _texts(one, depth + 1)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _texts(one, depth + 1)
+def _texts(content: object) -> Iterator[str]:
+    """Yield every text in a value, and what stands behind the = of `name=path`. Deeper than fields of paths are, none.
+
+    What aliases repeat is visited once.
+    """
+    waiting: deque[tuple[object, int]] = deque([(content, 0)])
+    seen: set[int] = set()
+    while waiting:
+        value, depth = waiting.popleft()
+        if isinstance(value, str):
+            yield value
+            if "=" in value:
+                yield value.partition("=")[2]
+        elif isinstance(value, dict | list) and depth < _MOST_LEVELS and id(value) not in seen:
+            seen.add(id(value))
+            below = value.values() if isinstance(value, dict) else value
+            waiting.extend((item, depth + 1) for item in below)

@@ -204,7 +204,7 @@ class Loader:
             read.resources.append((resource, file))
 
     def _parse(self, file: File) -> Parsed:
-        problems, found = Findings(), Findings()
+        problems, found = Findings(file.name), Findings(file.name)
         source, documents = parse(file.name, file.data, self._configuration.sensitivity, problems)
         reporter = Reporter(found, source)
         origins = Origins(source, self._configuration.sensitivity, file.open_)

@@ -6,11 +6,15 @@ Lines and columns count from 1, columns in characters. `width` is how many chara
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping as Mapping_
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from octosync.model import JsonValue, Sensitivity
+
+MOST_CHARACTERS: Final = 16 * 1024 * 1024  # of text in a file, each alias counted like what it repeats
+# A longer key is cut where a path has it: paths are for people, and each problem carries one.
+LONGEST_KEY: Final = 100
 
 
 class Reported(str):
@@ -92,26 +96,33 @@ def plain(node: Node) -> JsonValue:
 _BY_DEFAULT: Final = Sensitivity()
 
 
-def path_of(root: Node, wanted: Node, path: str = "") -> str | None:
-    """Return the path of a node below a root, by identity; None where it isn't there."""
-    if root is wanted:
-        return path
-    below: Iterable[tuple[str | int, Node]]
-    match root:
-        case Mapping():
-            below = ((key, value) for key, (_, value) in root.entries.items())
-        case Sequence():
-            below = enumerate(root.items)
-        case Scalar():
-            below = ()
-    found = (path_of(node, wanted, join(path, key)) for key, node in below)
-    return next((one for one in found if one is not None), None)
+def paths_of(root: Node) -> Mapping_[int, str]:
+    """Return the path of each node below a root, by identity. A node that aliases repeat has its first place."""
+    paths: dict[int, str] = {}
+    waiting: list[tuple[str, Node]] = [("", root)]
+    while waiting:
+        path, node = waiting.pop()
+        if id(node) in paths:
+            continue
+        paths[id(node)] = path
+        below: list[tuple[str, Node]] = []
+        match node:
+            case Mapping():
+                below = [(join(path, key), value) for key, (_, value) in node.entries.items()]
+            case Sequence():
+                below = [(join(path, index), item) for index, item in enumerate(node.items)]
+        waiting.extend(reversed(below))
+    return paths
 
 
 def join(path: str, key: str | int) -> str:
-    """Extend a path: `spec.slots[1].servingPolicy`; keys that read badly are put in quotes, without a value typed in them."""
+    """Extend a path: `spec.slots[1].servingPolicy`; keys that read badly are put in quotes, without a value typed in them.
+
+    Long keys are cut.
+    """
     if isinstance(key, int):
         return f"{path}[{key}]"
+    key = key if len(key) <= LONGEST_KEY else f"{key[: LONGEST_KEY - 1]}…"
     written = key if key.replace("-", "").replace("_", "").isalnum() else f'"{_BY_DEFAULT.shown_key(key)}"'
     return f"{path}.{written}" if path else written
 

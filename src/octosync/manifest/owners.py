@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -29,7 +29,7 @@ class Owner:
 
     def covers(self, path: str) -> bool:
         """Say whether a file, named relative to octosync.yaml's directory, is in this owner's folder."""
-        return _pattern(self.paths).fullmatch(path) is not None
+        return _matches(_parts(self.paths), path)
 
 
 def check_owners(
@@ -78,10 +78,42 @@ def check_owners(
 
 
 @lru_cache(maxsize=256)
-def _pattern(glob: str) -> re.Pattern[str]:
-    """Translate a path pattern: `**` spans folders, `*` and `?` stay within one; a folder means all below it."""
+def _parts(glob: str) -> tuple[str, ...]:
+    """Split a path pattern: `**` spans folders, `*` and `?` stay within one; a folder means all below it."""
     glob = glob.removeprefix("./")
     glob = f"{glob}**" if glob.endswith("/") else glob
-    meanings = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    parts = (meanings.get(part) or re.escape(part) for part in re.split(r"(\*\*/|\*\*|\*|\?)", glob))
-    return re.compile("".join(parts), re.DOTALL)
+    return tuple(re.findall(r"\*\*/|\*\*|.", glob, re.DOTALL))
+
+
+def _matches(parts: Sequence[str], path: str) -> bool:
+    """Return whether a pattern matches a whole path, in time that grows with both and no faster.
+
+    It follows all possible matches at once, as the numbers of the parts that come next. Inside of `**/` a match is at
+    `~number`: folders are skipped, and only a slash ends that.
+    """
+    places = _reached({0}, parts)
+    for character in path:
+        following: set[int] = set()
+        for place in places:
+            part = parts[place] if 0 <= place < len(parts) else ""
+            if place < 0 or part == "**/":
+                following.add(place if place < 0 else ~place)
+                if character == "/":
+                    following.add((~place if place < 0 else place) + 1)
+            elif part == "**" or (part == "*" and character != "/"):
+                following.add(place)
+            elif part == character or (part == "?" and character != "/"):
+                following.add(place + 1)
+        places = _reached(following, parts)
+    return len(parts) in places
+
+
+def _reached(places: set[int], parts: Sequence[str]) -> set[int]:
+    """Add the places that are reached by parts that match nothing."""
+    waiting = list(places)
+    while waiting:
+        place = waiting.pop()
+        if 0 <= place < len(parts) and parts[place] in {"*", "**", "**/"} and place + 1 not in places:
+            places.add(place + 1)
+            waiting.append(place + 1)
+    return places

@@ -14,8 +14,18 @@ import yaml
 from yaml._yaml import CParser
 
 from octosync.manifest.events import Anchor, Event, Frame, Problem, SkipDocument, StopReading
-from octosync.manifest.findings import Findings, Reporter
-from octosync.manifest.nodes import Document, Mapping, Node, Reported, Scalar, Sequence, join, may_be_secret
+from octosync.manifest.findings import MOST_LISTED, Findings, Reporter
+from octosync.manifest.nodes import (
+    MOST_CHARACTERS,
+    Document,
+    Mapping,
+    Node,
+    Reported,
+    Scalar,
+    Sequence,
+    join,
+    may_be_secret,
+)
 from octosync.manifest.scalars import NotJson, resolve
 from octosync.manifest.source import NOT_PRINTABLE, NotText, Source, decode, quoted
 from octosync.manifest.surrogates import Joined
@@ -48,6 +58,7 @@ def parse(name: str, data: bytes, sensitivity: Sensitivity, findings: Findings) 
 
 
 _KEY_AND_VALUE = re.compile(r"[\w-]+:\S.*")
+_NEAR = 100  # characters of a line around a place
 _SAVE_AS_UTF8 = ("save it as UTF-8",)
 _SPLIT = ("split it, or use fewer aliases",)
 
@@ -63,6 +74,7 @@ class _Reader:
         self._problems: list[Problem] = []
         self._sensitive: dict[str, bool] = {}
         self._nodes_of_file = 0
+        self._characters = 0  # of the file
         self._started = 1  # the line on which the document begins
         self._reset()
 
@@ -132,6 +144,9 @@ class _Reader:
             )
 
     def _problem(self, rule: str, at: Scalar, summary: str, **more: Any) -> None:  # noqa: ANN401 - Problem's own fields
+        if len(self._problems) >= MOST_LISTED:
+            self._findings.add_unlisted(rule)
+            return
         path, cut = self._path()
         self._problems.append(Problem(rule, at, summary, path, cut, **more))
 
@@ -185,8 +200,9 @@ class _Reader:
             self._tag(event.tag, node)
         self._end = (end.line + 1, end.column + 1) if end.column else (end.line, 1)
         self._nodes += 1
+        self._characters += len(text)
         if event.anchor is not None:
-            self._anchors[event.anchor] = Anchor(node, 1, 0, self._end)
+            self._anchors[event.anchor] = Anchor(node, 1, len(text), 0, self._end)
         self._place(node, plain=not style)
 
     def _escaped(self, node: Scalar, text: str) -> str:
@@ -206,7 +222,7 @@ class _Reader:
             node = Sequence([], mark.line + 1, mark.column + 1)
         if event.tag is not None:
             self._tag(event.tag, Scalar(None, node.line, node.column, 1))
-        self._stack.append(Frame(node, self._nodes, event.anchor))
+        self._stack.append(Frame(node, self._nodes, self._characters, event.anchor))
         self._nodes += 1
         if event.anchor is not None:
             self._anchors[event.anchor] = None
@@ -216,8 +232,8 @@ class _Reader:
     def _finish(self, _: Event) -> None:
         frame = self._stack.pop()
         if frame.anchor is not None:
-            size = self._nodes - frame.before
-            self._anchors[frame.anchor] = Anchor(frame.node, size, frame.height + 1, self._end)
+            size, characters = self._nodes - frame.before, self._characters - frame.characters
+            self._anchors[frame.anchor] = Anchor(frame.node, size, characters, frame.height + 1, self._end)
         if self._stack and self._stack[-1].height <= frame.height:
             self._stack[-1].height = frame.height + 1
         self._place(frame.node)
@@ -238,6 +254,9 @@ class _Reader:
             self._problem("recursive-alias", at, "alias{} stands inside its own anchor", value=f"*{name}")
             raise SkipDocument
         self._nodes += anchor.size
+        self._characters += anchor.characters
+        if self._characters > MOST_CHARACTERS:
+            self._too_much_text(at)
         if len(self._stack) + anchor.height > MOST_LEVELS:
             self._too_deep(at)
         if self._stack and self._stack[-1].height < anchor.height:
@@ -290,7 +309,8 @@ class _Reader:
     def _key(self, node: Node, *, plain: bool, at: Scalar | None) -> Scalar:
         place = at or Scalar(None, node.line, node.column, node.width)
         if not isinstance(node, Scalar):
-            notes = TEMPLATE if "{{" in self._source.lines[place.line - 1] else ()
+            near = self._source.lines[place.line - 1][max(0, place.column - _NEAR) : place.column + _NEAR]
+            notes = TEMPLATE if "{{" in near else ()
             self._problem("non-string-key", place, "a key must be text, not a list or an object", notes=notes)
             return Scalar(Reported("?"), place.line, place.column, place.width)
         if not isinstance(node.value, str):
@@ -338,6 +358,11 @@ class _Reader:
             "too-deep", at, f"the document is nested deeper than {MOST_LEVELS} levels", notes=("make it flatter",)
         )
         raise SkipDocument
+
+    def _too_much_text(self, at: Scalar) -> None:
+        summary = f"the file has more than {MOST_CHARACTERS // 2**20} MiB of text, aliases expanded"
+        self._problem("too-much-text", at, summary, notes=_SPLIT)
+        raise StopReading
 
     def _too_many(self, node: Node) -> None:
         at = Scalar(None, node.line, node.column, 1)

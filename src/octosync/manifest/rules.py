@@ -77,6 +77,12 @@ _FILES: Final = (
         "octosync validate -f <(generate)",
     ),
     _file("file-too-large", _ERROR, "A file is larger than 16 MiB.", "a generated file of 17 MiB"),
+    _file(
+        "more-problems",
+        _NOTICE,
+        "More than 1,000 problems were found. The gravest are listed, and this counts the others.",
+        "a generated file with 40,000 unknown fields",
+    ),
     _file("empty-directory", _WARNING, "A directory holds no manifests.", "a directory with a README only"),
     _file("empty-file", _WARNING, "A file among others holds no document.", "a file with comments only, beside others"),
     _file("no-documents", _ERROR, "There is no document in the whole set.", "a directory whose files are all empty"),
@@ -123,6 +129,12 @@ _YAML: Final = (
     _manifest("unknown-alias", _ERROR, "An alias has no anchor above it.", _app("inferenceConfig: {a: *b}")),
     _manifest("recursive-alias", _ERROR, "An alias stands inside its own anchor.", _app("inferenceConfig: &a {b: *a}")),
     _manifest("too-many-nodes", _ERROR, "A document has more than 100,000 nodes, aliases expanded.", _BOMB),
+    _file(
+        "too-much-text",
+        _ERROR,
+        "A file has more than 16 MiB of text, aliases expanded and variables replaced.",
+        "a text of 9 MiB and two aliases of it",
+    ),
     _manifest("too-deep", _ERROR, "A document is nested deeper than 32 levels.", _LEVELS),
 )
 

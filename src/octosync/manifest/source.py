@@ -18,7 +18,8 @@ LONGEST_QUOTE = 60
 # What YAML 1.2 calls printable, less NEL, LS and PS: libyaml would take these three for line breaks and fold them.
 NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _LINE_BREAK = re.compile("\r\n|\n|\r")
-_KEY_LIKE = re.compile(r"([\w-]+)[\"']?\s*:")
+# Possessive, and from the first letter of a word only: a long word takes linear time.
+_KEY_LIKE = re.compile(r"(?<![\w-])([\w-]++)[\"']?\s*+:")
 
 Place = tuple[int, int]  # line and column, from 1
 
@@ -62,8 +63,7 @@ class Source:
         self.text = text
         self.sensitivity = sensitivity
         self._lines: list[str] | None = None
-        self._hidden: list[tuple[Place, Place]] = []
-        self._hidden_lines: set[int] = set()
+        self._hidden: set[tuple[Place, Place]] = set()  # aliases name the same place again and again
         self._merged: tuple[list[Place], list[Place]] | None = None
         self._starts: list[int] = []  # the lines on which documents begin that were taken from elsewhere
         self._taken: list[_Taken | None] = []
@@ -94,8 +94,7 @@ class Source:
 
     def hide(self, start: Place, end: Place) -> None:
         """Note that a sensitive value stands between two places, both included."""
-        self._hidden.append((start, end))
-        self._hidden_lines.update(range(start[0], end[0] + 1))
+        self._hidden.add((start, end))
         self._merged = None
 
     def distrust(self, first_line: int, last_line: int | None = None) -> None:
@@ -136,7 +135,7 @@ class Source:
 
     def excerpt(self, line: int) -> str | None:
         """Return a line, None where it holds something sensitive, is far too long, or is not there."""
-        if line in self._hidden_lines:
+        if self.hides_on(line):
             return None
         if not 1 <= line <= len(self.lines) or len(self.lines[line - 1]) > LONGEST_EXCERPT:
             return None
@@ -149,15 +148,19 @@ class Source:
 
     def hides_on(self, line: int) -> bool:
         """Say whether a sensitive value stands on a line."""
-        return line in self._hidden_lines
+        return self._hides((line, sys.maxsize), (line, 0))
 
     def hides(self, line: int, column: int) -> bool:
         """Say whether a sensitive value stands at a place."""
+        return self._hides((line, column), (line, column))
+
+    def _hides(self, last: Place, first: Place) -> bool:
+        """Return whether a hidden span overlaps the places from first to last."""
         if not self._hidden:
             return False
         starts, ends = self._merged or self._merge()
-        index = bisect_right(starts, (line, column)) - 1
-        return index >= 0 and (line, column) <= ends[index]
+        index = bisect_right(starts, last) - 1
+        return index >= 0 and first <= ends[index]
 
     def _merge(self) -> tuple[list[Place], list[Place]]:
         starts: list[Place] = []
@@ -179,6 +182,7 @@ def _rest(line: str | None, column: int) -> int:
 def quoted(value: object) -> str:
     """Quote a value for a message: in backquotes, on one line, shortened."""
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    text = text[: LONGEST_QUOTE + 1]
     text = NOT_PRINTABLE.sub("\ufffd", text.replace("\n", "⏎").replace("\r", "⏎").replace("\t", " "))
     return f"`{text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + '…'}`"
 

@@ -33,6 +33,7 @@ class Joined:
             unused = (one for one in _FILLERS if not any(form.lower() in lowered for form in _spellings(one)))
             self._filler = next(unused, self._filler)
             self.text = self._join(text)
+        self._escaped = re.compile(rf"\\U[0-9A-F]{{8}}{re.escape(self._filler)}")
 
     def __bool__(self) -> bool:
         return bool(self._places)
@@ -43,9 +44,20 @@ class Joined:
 
     def unquoted(self, value: str, start: int, end: int) -> str:
         """Return the value of any other scalar, which stands between two indices of the text."""
-        for index in range(bisect_left(self._places, start), bisect_left(self._places, end)):
-            value = value.replace(self._escape(self._written[index]), self._written[index], 1)
-        return value
+        first, end = bisect_left(self._places, start), bisect_left(self._places, end)
+        if first == end:
+            return value
+        written: dict[str, list[str]] = {}
+        for index in range(first, end):
+            written.setdefault(self._escape(self._written[index]), []).append(self._written[index])
+        # From the end, since a comment in the header of a block scalar may hold pairs, too.
+        parts: list[str] = []
+        until = len(value)
+        for found in reversed(list(self._escaped.finditer(value))):
+            if forms := written.get(found.group()):
+                parts += value[found.end() : until], forms.pop()
+                until = found.start()
+        return "".join((value[:until], *reversed(parts)))
 
     def _join(self, text: str) -> str:
         # The pattern can't see pairs one right after another at once: the second has the first one's last digit before it,

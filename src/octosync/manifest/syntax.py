@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
+from typing import Final
 
 import yaml
 
@@ -36,6 +38,7 @@ _EXPLAINED = {
 
 
 TEMPLATE = ("{{ and {% belong to templates: render the file first, or put the value in quotes",)
+_MOST_COUNTED: Final = 1000
 _CONFLICT = re.compile(r"(<{7}|>{7}) ")
 
 
@@ -82,11 +85,12 @@ def _notes(error: yaml.YAMLError, at: Scalar, source: Source) -> Iterator[str]:
 
 def report_control_characters(source: Source, findings: Findings) -> None:
     """Report the first character that can't stand in a manifest, and how many more there are."""
-    found = list(control_characters(source.text))
+    found = list(islice(control_characters(source.text), _MOST_COUNTED + 1))
     line, column, character = found[0]
     source.distrust(1)
-    more = (f"the file has {len(found) - 1} more of them",) if len(found) > 1 else ()
-    binary = ("is this a binary file?",) if any(one == "\0" for *_, one in found) else ()
+    count = f"more than {_MOST_COUNTED:,}" if len(found) > _MOST_COUNTED else len(found) - 1
+    more = (f"the file has {count} more of them",) if len(found) > 1 else ()
+    binary = ("is this a binary file?",) if "\0" in source.text else ()
     place = Scalar(None, line, column, 1)
     Reporter(findings, source).report(
         "control-character",

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from octosync.manifest.findings import Reporter
-from octosync.manifest.nodes import Document, Reported, Scalar, path_of
+from octosync.manifest.nodes import MOST_CHARACTERS, Document, Reported, paths_of
 from octosync.manifest.source import NOT_PRINTABLE
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)(\})?")
@@ -46,25 +47,32 @@ class Variables:
 
     def replace(self, document: Document, reporter: Reporter) -> None:
         """Replace all references in the values of one document."""
-        for scalar in document.templates:
-            if isinstance(scalar.value, str):
-                scalar.value = _Replacing(self, document, scalar, reporter).replaced(scalar.value)
+        if document.templates:
+            _Replacement(self, document, reporter).run()
 
 
-class _Replacing:
-    """Replaces the references in one scalar, and reports those that can't be."""
+class _Replacement:
+    """Replaces the references in the scalars of a document, and reports those that can't be."""
 
-    def __init__(self, variables: Variables, document: Document, at: Scalar, reporter: Reporter) -> None:
+    def __init__(self, variables: Variables, document: Document, reporter: Reporter) -> None:
         self._variables = variables
         self._document = document
-        self._at = at
         self._reporter = reporter
+        self._at = document.templates[0]
         self._failed = False
+        self._left = MOST_CHARACTERS
 
-    def replaced(self, text: str) -> str:
-        """Return the text with its references replaced."""
-        found = _REFERENCE.sub(self._value, text)
-        return Reported(text) if self._failed else found
+    def run(self) -> None:
+        """Replace all of them."""
+        for scalar in self._document.templates:
+            if isinstance(scalar.value, str):
+                self._at, self._failed = scalar, False
+                text = _REFERENCE.sub(self._value, scalar.value)
+                scalar.value = Reported(scalar.value) if self._failed else text
+
+    @cached_property
+    def _paths(self) -> Mapping[int, str]:
+        return paths_of(self._document.root)
 
     def _value(self, found: re.Match[str]) -> str:
         if found.group() == "$${":
@@ -85,6 +93,10 @@ class _Replacing:
         if value is None:
             why = (self._why_undefined(name), f"a default: ${{{name}:=value}}")
             return self._fail("undefined-variable", f"variable `{name}` is not defined", why)
+        self._left -= len(value)
+        if self._left < 0:
+            summary = f"variables add more than {MOST_CHARACTERS // 2**20} MiB of text to the document"
+            return self._fail("too-much-text", summary, ())
         if NOT_PRINTABLE.search(value):
             return self._fail("control-character", f"the value of variable `{name}` holds a control character", ())
         return value
@@ -98,6 +110,5 @@ class _Replacing:
 
     def _fail(self, rule: str, summary: str, notes: tuple[str, ...]) -> str:
         self._failed = True
-        path = path_of(self._document.root, self._at) or ""
-        self._reporter.report(rule, self._at, summary, path=path, notes=notes)
+        self._reporter.report(rule, self._at, summary, path=self._paths.get(id(self._at), ""), notes=notes)
         return ""

@@ -259,7 +259,7 @@ class Walk:
         wanted = "a whole number" if shape.whole else "a number"
         if isinstance(value, bool) or not isinstance(value, int | float):
             return self._wrong_type(node, wanted, path, notes=(f"wanted is {wanted} of {bounds}",))
-        if shape.whole and not float(value).is_integer():
+        if shape.whole and isinstance(value, float) and not value.is_integer():
             return self._wrong_type(node, wanted, path)
         if value < shape.least or (shape.most is not None and value > shape.most):
             self._reporter.report(

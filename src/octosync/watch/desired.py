@@ -21,6 +21,7 @@ from octosync.watch.log import defect_place
 # How often files that change while they are read are read again, and after how long.
 _MOST_ATTEMPTS: Final = 5
 _PAUSE: Final = 0.2
+_MOST_PROBLEMS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +65,17 @@ class Difference:
 
 
 def problems_of(diagnostics: Iterable[Diagnostic]) -> tuple[str, ...]:
-    """Return a line for each error, with its place; where there is none, for each warning: then it is that they count."""
+    """Return a line for each error, with its place; where there is none, for each warning: then it is that they count.
+
+    Of many, the first are listed and the rest is counted.
+    """
     found = sorted(diagnostics, key=lambda one: one.sort_key)
     gravest = [one for one in found if one.severity is Severity.ERROR] or [
         one for one in found if one.severity is Severity.WARNING
     ]
-    return tuple(f"{_found_at(one.origin)}{one.rule}: {one.summary}" for one in gravest)
+    more = (f"{len(gravest) - _MOST_PROBLEMS} more",) if len(gravest) > _MOST_PROBLEMS else ()
+    listed = (f"{_found_at(one.origin)}{one.rule}: {one.summary}" for one in gravest[:_MOST_PROBLEMS])
+    return (*listed, *more)
 
 
 def _found_at(origin: Origin | None) -> str:

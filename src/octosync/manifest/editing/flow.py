@@ -84,7 +84,7 @@ def remove_flow(text: str, container: LaidMapping | LaidSequence, index: int) ->
 
 def _comma(text: str, place: int) -> int | None:
     """Return where the comma behind an element is, None where there is none."""
-    found = re.compile(r"(?:\s|(?<=\s)#[^\n]*)*,").match(text, place)
+    found = re.compile(r"(?:\s|(?<=\s)#[^\n]*+)*+,").match(text, place)
     return found.end() - 1 if found else None
 
 
