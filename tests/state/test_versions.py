@@ -16,6 +16,7 @@ from octosync.errors import OctosyncError
 from octosync.model import JournalledAction, JournalledRun, Kind
 from octosync.plan import ControlPlane
 from octosync.state import Journal, RecordedRuns, WatchState
+from octosync.state.schema import VERSION
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 
@@ -50,7 +51,7 @@ def test_an_earlier_journal_keeps_everything(path: Path) -> None:
         assert told(journal) == before
         assert [one.kind for one in memory.recent_removals(PLANE, NOW)] == [Kind.SLOT]
         memory.remember(PLANE, desired_app("a"))
-    assert version_of(path) == 2
+    assert version_of(path) == VERSION
     with Journal(path) as journal:
         assert told(journal) == before
         assert list(WatchState(journal).base(PLANE)) == ["a"]
@@ -101,8 +102,8 @@ def test_a_later_version_is_refused(path: Path, opened_by: type[RecordedRuns]) -
     with Journal(path):
         pass
     with closing(sqlite3.connect(path)) as database:
-        database.execute("pragma user_version = 3")
+        database.execute(f"pragma user_version = {VERSION + 1}")
     before = path.read_bytes()
-    with pytest.raises(OctosyncError, match=r"schema 3, not 2"):
+    with pytest.raises(OctosyncError, match=f"schema {VERSION + 1}, not {VERSION}"):
         opened_by(path)
     assert path.read_bytes() == before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from octosync.watch.standing import AppState
 pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
 
 DONE = {AppState.BLOCKED, AppState.IN_SYNC}
+NOWHEN = datetime.min.replace(tzinfo=UTC)
 FORTY = [f"app-{number:02}" for number in range(40)]
 
 
@@ -94,12 +95,12 @@ async def test_what_was_refused_stays_so_over_a_restart(tmp_path: Path) -> None:
         commit(tmp_path, full(some, targets=()))
         async with watching(tmp_path, plane, clock) as again:
             await again.until(lambda: len(blocked(again)) == 12)
-            assert "12 removals" in again.app(some[0]).blocked[0].message
+            await again.until(lambda: "12 removals" in again.app(some[0]).blocked[0].message)
         assert targets(plane, *some) == 12
 
 
 async def test_removals_of_ten_minutes_count_together(tmp_path: Path) -> None:
-    """Commit by commit no more goes than in one, over a restart, too; and what is too much by that goes when it is not."""
+    """Commit by commit no more goes than in one; what was too much stays refused, however much later, over restarts, too."""
     clock = FastClock(30)
     some = FORTY[:12]
     commit(tmp_path, full(some))
@@ -114,8 +115,25 @@ async def test_removals_of_ten_minutes_count_together(tmp_path: Path) -> None:
             await watch.until(lambda: len(blocked(watch)) == 4)
             assert "11 removals (1 here, 10 elsewhere" in watch.app(some[8]).blocked[0].message
             assert targets(plane, *some) == 5
+            await clock.advance(timedelta(hours=2))
+            watch.controller.desk.reconcile(some[8])
+            await watch.until(lambda: (watch.app(some[8]).read_at or NOWHEN) > clock.now() - timedelta(hours=1))
+            assert len(blocked(watch)) == 4
+        clock.skip(timedelta(hours=2))
+        async with watching(tmp_path, plane, clock) as watch:
+            since = clock.now()
+            await watch.until(lambda: watch.standing.ready and clock.now() - since > timedelta(minutes=1))
+            assert "11 removals (1 here, 10 elsewhere" in watch.app(some[8]).blocked[0].message
+            assert targets(plane, *some) == 5
+            (refused,) = watch.standing.blocked
+            assert (len(refused.apps), refused.message) == (4, "11 removals, at most 10 are allowed together")
+            assert watch.approve("deletes", *some[7:9]) == 2
+            await watch.until(lambda: targets(plane, *some) == 3)
+            commit(tmp_path, full(some))
+            await watch.until(lambda: targets(plane, *some) == 12)
             clock.skip(timedelta(minutes=11))
-            await watch.until(lambda: targets(plane, *some) == 1)
+            commit(tmp_path, full(some) | full(some[7:11], targets=()))
+            await watch.until(lambda: targets(plane, *some) == 8)
 
 
 async def test_an_approval_is_for_exactly_what_was_blocked_and_once(tmp_path: Path) -> None:
@@ -181,7 +199,7 @@ async def test_an_app_that_cannot_be_read_holds_up_the_removals_of_its_change_al
             await watch.until(lambda: watch.app(some[3]).state is AppState.FAILING)
             await watch.until(lambda: all(watch.app(one).state is AppState.WAITING for one in some[:3]))
             assert all(len(plane.send("GET", f"/apps/{one}/slots")["slots"]) == 2 for one in some[:3])
-            assert "to be read" in watch.app(some[0]).why_waiting
+            await watch.until(lambda: "to be read" in watch.app(some[0]).why_waiting)
             assert targets(plane, *some[:3]) == 3
             assert watch.app(some[3]).next_try is not None
             plane.break_with()

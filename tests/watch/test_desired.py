@@ -11,13 +11,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.manifests import NOW, app, child
+from tests.support.manifests import NOW, app
 from tests.support.repositories import Repo
 from tests.support.watching import LONG, MANIFESTS, Synced, relink, watching, write_over
 
 from octosync.errors import ConfigError
 from octosync.manifest import Cache, Configuration, load
-from octosync.model import Address
 from octosync.watch.desired import Declared, Desired, Difference
 from octosync.watch.fingerprint import Watched, fingerprint
 
@@ -86,9 +85,8 @@ def _scene(folder: Path, **apps: str) -> _Scene:
     return _Scene((folder,))
 
 
-def _said(difference: Difference) -> tuple[bool, set[str], set[str]]:
-    changed = set(difference.changed)
-    return difference.declared.fails, changed, set(map(str, difference.vanished))
+def _said(difference: Difference) -> tuple[bool, set[str]]:
+    return difference.declared.fails, set(difference.changed)
 
 
 async def test_what_changed_from_one_load_to_the_next(tmp_path: Path) -> None:
@@ -96,13 +94,13 @@ async def test_what_changed_from_one_load_to_the_next(tmp_path: Path) -> None:
     scene = _scene(tmp_path, a=app(name="a"), b=app(name="b"))
     desired = scene.desired
     assert (desired.latest, desired.good) == (None, None)
-    assert _said(await desired.load()) == (False, {"a", "b"}, set())
-    assert _said(await desired.load()) == (False, set(), set())
+    assert _said(await desired.load()) == (False, {"a", "b"})
+    assert _said(await desired.load()) == (False, set())
     (tmp_path / "a.yaml").write_text("# only a comment\n" + app(name="a"))
-    assert _said(await desired.load()) == (False, set(), set())
+    assert _said(await desired.load()) == (False, set())
     (tmp_path / "a.yaml").write_text(app("name: A", name="a"))
     (tmp_path / "c.yaml").write_text(app(name="c"))
-    assert _said(await desired.load()) == (False, {"a", "c"}, set())
+    assert _said(await desired.load()) == (False, {"a", "c"})
     assert desired.good is desired.latest
     assert desired.good is not None
     assert desired.good.fingerprint == fingerprint(scene.watched)
@@ -116,12 +114,12 @@ async def test_manifests_that_do_not_parse_leave_the_last_good_ones_in_force(tmp
     await desired.load()
     good = desired.good
     (tmp_path / "a.yaml").write_text(app("name: [", name="a"))
-    assert _said(await desired.load()) == (True, set(), set())
+    assert _said(await desired.load()) == (True, set())
     assert desired.good is good
     assert desired.latest is not None
     assert [one.rule for one in desired.latest.diagnostics] == ["yaml-syntax"]
     (tmp_path / "a.yaml").write_text(app("name: B", name="a"))
-    assert _said(await desired.load()) == (False, {"a"}, set())
+    assert _said(await desired.load()) == (False, {"a"})
 
 
 async def test_a_file_that_is_being_written(tmp_path: Path) -> None:
@@ -136,25 +134,23 @@ async def test_a_file_that_is_being_written(tmp_path: Path) -> None:
         assert (await desired.load()).declared.fails
         (tmp_path / "a.yaml").write_text(whole)
         assert await news.next() == MANIFESTS
-        assert _said(await desired.load()) == (False, {"a"}, set())
+        assert _said(await desired.load()) == (False, {"a"})
 
 
-async def test_a_document_that_vanishes_and_comes_back(tmp_path: Path) -> None:
-    """What vanished is said once with the time, and stays noted until something declares it again."""
-    slot = child("CapabilitySlot", "app: a\ncapability: chat")
-    scene = _scene(tmp_path, a=app("targets: [{platform: ios, identifier: a.b}]", name="a"), s=slot)
-    desired, chat = scene.desired, Address.of_slot("a", "chat")
+async def test_files_are_unchanged_since_they_were_loaded(tmp_path: Path) -> None:
+    """Any write to a file that was loaded is noticed, one that means nothing included; so is a load that failed."""
+    scene = _scene(tmp_path, a=app(name="a"))
+    desired = scene.desired
+    assert not await desired.is_unchanged()
     await desired.load()
-    (tmp_path / "s.yaml").unlink()
-    assert _said(await desired.load()) == (False, {"a"}, {"app/a/slot/chat"})
-    assert desired.vanished_since == {chat: NOW}
-    scene.clock.time = 60
-    (tmp_path / "a.yaml").write_text(app("targets: []", name="a"))
-    assert _said(await desired.load()) == (False, {"a"}, set())
-    assert desired.vanished_since == {chat: NOW}
-    (tmp_path / "t.yaml").write_text(slot)
-    assert _said(await desired.load()) == (False, {"a"}, set())
-    assert desired.vanished_since == {}
+    assert await desired.is_unchanged()
+    (tmp_path / "a.yaml").write_text("# only a comment\n" + app(name="a"))
+    assert not await desired.is_unchanged()
+    await desired.load()
+    assert await desired.is_unchanged()
+    (tmp_path / "a.yaml").write_text("[")
+    await desired.load()
+    assert not await desired.is_unchanged()
 
 
 async def test_what_keeps_manifests_from_being_loaded_is_no_exception(tmp_path: Path) -> None:
@@ -185,7 +181,7 @@ async def test_what_keeps_manifests_from_being_loaded_is_no_exception(tmp_path: 
         assert (failed.error.reference, failed.watched) == (reference, scene.watched)
         assert "sk-hidden" not in failed.error.message
         assert desired.good is good
-    assert _said(await desired.load()) == (False, set(), set())
+    assert _said(await desired.load()) == (False, set())
 
 
 async def test_a_swap_while_it_loads_is_loaded_again(tmp_path: Path) -> None:
@@ -261,7 +257,7 @@ async def test_a_lock_that_was_left_by_a_crash(tmp_path: Path) -> None:
     scene = _scene(tmp_path, a=app(name="a"))
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git/index.lock").touch()
-    assert _said(await scene.desired.load()) == (False, {"a"}, set())
+    assert _said(await scene.desired.load()) == (False, {"a"})
     assert scene.clock.time > 0
 
 
@@ -282,7 +278,7 @@ async def test_manifests_that_never_rest_are_not_used(tmp_path: Path) -> None:
     assert failed.error.reference == "manifests-in-motion"
     assert desired.good is good
     scene.then = None
-    assert _said(await desired.load()) == (False, {"a"}, set())
+    assert _said(await desired.load()) == (False, {"a"})
 
 
 async def test_other_paths_are_loaded_at_rest_as_well(tmp_path: Path) -> None:
@@ -294,7 +290,7 @@ async def test_other_paths_are_loaded_at_rest_as_well(tmp_path: Path) -> None:
     scene.paths = (tmp_path / "b",)
     scene.configuration = Configuration(max_canaries=1)
     difference = await desired.load()
-    assert _said(difference) == (False, {"a", "b"}, {"app/a"})
+    assert _said(difference) == (False, {"a", "b"})
     assert difference.reconfigured
     assert desired.watched == scene.watched
     assert difference.declared.fingerprint == fingerprint(scene.watched)

@@ -41,15 +41,64 @@ async def again(watch: Watching, times: int = 1) -> None:
         await watch.until(lambda read=read: watch.standing.full_read_at != read)  # type: ignore[misc]
 
 
-async def test_what_is_edited_out_goes_at_once(tmp_path: Path) -> None:
-    """A list that is shorter than it was is meant: nobody waits for a second look."""
+ROUTES = {"a": "local", "b": "cloud"}
+HALVES: dict[str, dict[str, Any]] = {
+    "a target": {"targets": ("com.one",)},
+    "a slot": {"slots": {"chat": "local_first"}},
+    "a key of the inference config": {"inferenceConfig": {"routes": {"a": "local"}}},
+    "a field": {"description": None},
+}
+
+
+def whole(**half: Any) -> dict[str, Any]:
+    """Declare an app, but for what a half-written file lacks."""
+    spec: dict[str, Any] = {
+        "description": "Whole",
+        "targets": ("com.one", "com.two"),
+        "slots": {"chat": "local_first", "vision": "local_first"},
+        "inferenceConfig": {"routes": ROUTES},
+        **half,
+    }
+    return {"demo": {name: value for name, value in spec.items() if value is not None}}
+
+
+@pytest.mark.parametrize("half", HALVES.values(), ids=HALVES)
+async def test_a_half_written_file_takes_nothing_away(tmp_path: Path, half: dict[str, Any]) -> None:
+    """What it lacks is not removed while it may still come, and what else has changed is applied at once."""
     clock = FastClock(30)
-    commit(tmp_path, {"demo": {"targets": ("com.one", "com.two")}})
+    commit(tmp_path, whole())
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, interval=timedelta(hours=1)) as watch:
+        async with watching(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
-            commit(tmp_path, {"demo": {"targets": ("com.two",)}})
+            before = plane.send("GET", "/apps/demo/targets"), plane.send("GET", "/apps/demo/slots")
+            watch.requests()
+            commit(tmp_path, whole(**half) | {"other": {}})
+            await watch.until(lambda: "second look" in watch.app().why_waiting)
+            await watch.until(lambda: watch.app("other").state is AppState.IN_SYNC)
+            commit(tmp_path, whole() | {"other": {}})
+            await watch.until_in_sync()
+            loaded = clock.now()
+            await watch.until(lambda: clock.now() - loaded > 2 * INTERVAL)
+            assert (plane.send("GET", "/apps/demo/targets"), plane.send("GET", "/apps/demo/slots")) == before
+            assert not any(line.startswith(("DELETE", "PUT", "PATCH")) for line in watch.requests())
+
+
+async def test_what_is_edited_out_goes_after_a_second_look(tmp_path: Path) -> None:
+    """A list that is shorter than it was counts once its files are unchanged for an interval, after a restart as well."""
+    clock = FastClock(30)
+    commit(tmp_path, {"demo": {"targets": ("com.one", "com.two", "com.three")}})
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            commit(tmp_path, {"demo": {"targets": ("com.two", "com.three")}})
+            edited = clock.now()
+            await watch.until(lambda: there(plane) == {"com.two", "com.three"})
+            assert clock.now() - edited >= INTERVAL
+        commit(tmp_path, {"demo": {"targets": ("com.two",)}})
+        edited = clock.now()
+        async with watching(tmp_path, plane, clock) as watch:
             await watch.until(lambda: there(plane) == {"com.two"})
+            assert clock.now() - edited >= INTERVAL
 
 
 async def test_what_vanishes_with_its_document_goes_after_a_second_look(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ is never stored: a digest with a key of this file's own stands in its place, by 
 
 from octosync.state.asked import Approvable, Approved
 from octosync.state.journal import DEFAULT_PATH, Journal, new_run_id
+from octosync.state.noticed import StandingRefusal
 from octosync.state.recorded import RecordedRuns
 from octosync.state.sealing import Sealed
 from octosync.state.sole import sole_controller
@@ -22,6 +23,7 @@ __all__ = [
     "Journal",
     "RecordedRuns",
     "Sealed",
+    "StandingRefusal",
     "WatchState",
     "new_run_id",
     "sole_controller",

@@ -1,16 +1,29 @@
-"""What a watch noticed: since when an object differs, how often it was healed, and what is contested."""
+"""What a watch noticed: since when an object differs, how often it was healed, what is contested, and what guards refused."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 from octosync.model import Address
 from octosync.plan import ControlPlane
 from octosync.state.part import Part
 from octosync.state.sealing import Sealed
 from octosync.state.times import time_of, time_text
+
+
+class StandingRefusal(NamedTuple):
+    """What a counting guard refused of an app, as it was said; `basis` is a keyed digest of what that rests on."""
+
+    address: Address
+    verb: str
+    guard: str
+    basis: str
+    message: str
+    total: str | None
+    override: str | None
 
 
 class Noticed(Part):
@@ -97,6 +110,45 @@ class Noticed(Part):
                     f"delete from {table} where plane = ? and {column} = ?",  # noqa: S608  our own names
                     (self._known(database, plane), value),
                 )
+
+    def basis_of(self, policy: str, manifest: str) -> str:
+        """Return what a refusal rests on, as a keyed digest: the guards' limits, and the digest of an app's manifest."""
+        return self._seals.digest_of([policy, manifest])
+
+    def refuse(self, plane: ControlPlane, app: str, refusals: Iterable[StandingRefusal]) -> None:
+        """Note what counting guards refuse of an app, in place of what they refused before."""
+        with self.journal.transaction() as database:
+            number = self._number(database, plane)
+            database.execute("delete from refusal where plane = ? and app = ?", (number, app))
+            database.executemany(
+                "insert into refusal values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        number,
+                        app,
+                        one.guard,
+                        str(one.address),
+                        one.verb,
+                        one.basis,
+                        one.message,
+                        one.total,
+                        one.override,
+                    )
+                    for one in refusals
+                ],
+            )
+
+    def refused(self, plane: ControlPlane) -> dict[str, tuple[StandingRefusal, ...]]:
+        """Return by app what counting guards refused of it."""
+        found: dict[str, tuple[StandingRefusal, ...]] = {}
+        with self._reading("what guards refused") as database:
+            for app, address, *rest in database.execute(
+                "select app, address, verb, guard, basis, message, total, override from refusal where plane = ? "
+                "order by app, address, verb, guard",
+                (self._known(database, plane),),
+            ):
+                found[app] = (*found.get(app, ()), StandingRefusal(Address.parse(address), *rest))
+        return found
 
     @staticmethod
     def _drift(database: sqlite3.Connection, plane: int | None, app: str) -> dict[str, tuple[str, datetime]]:

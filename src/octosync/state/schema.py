@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Final
 
-VERSION: Final = 2
-READABLE: Final = frozenset({1, VERSION})  # the journal is the same in both
+VERSION: Final = 3
+READABLE: Final = frozenset({1, 2, VERSION})  # the journal is the same in all
 
 _KEY_BYTES: Final = 32
 
@@ -103,6 +103,22 @@ _WATCH: Final = (
     "create table suspension (id integer primary key check (id = 1), at text not null, reason text not null) strict",
 )
 
+# What counting guards refused, until it is approved or its basis changes: the limits, and what the manifest declares.
+_REFUSALS: Final = (
+    """create table refusal (
+    plane integer not null references plane (id),
+    app text not null,
+    guard text not null,
+    address text not null,
+    verb text not null,
+    basis text not null,
+    message text not null,
+    total text,
+    override text,
+    primary key (plane, guard, address, verb)
+) strict""",
+)
+
 
 def _journal(database: sqlite3.Connection) -> None:
     for statement in _JOURNAL:
@@ -115,7 +131,12 @@ def _watch(database: sqlite3.Connection) -> None:
     database.execute("insert into seal values (1, ?)", (secrets.token_bytes(_KEY_BYTES),))
 
 
-_STEPS: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {1: _journal, 2: _watch}
+def _refusals(database: sqlite3.Connection) -> None:
+    for statement in _REFUSALS:
+        database.execute(statement)
+
+
+_STEPS: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {1: _journal, 2: _watch, 3: _refusals}
 
 
 def bring_up(database: sqlite3.Connection, version: int) -> None:

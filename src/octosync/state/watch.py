@@ -17,7 +17,7 @@ from octosync.state.told import Told
 
 KEPT_FOR: Final = timedelta(days=90)
 MOST_RUNS: Final = 10_000
-_OF_A_PLANE: Final = ("base", "drift", "heal", "contested", "approval", "told")
+_OF_A_PLANE: Final = ("base", "drift", "heal", "contested", "approval", "refusal", "told")
 _PRUNED_AT_ONCE: Final = 500  # so that another process waits for moments only
 
 

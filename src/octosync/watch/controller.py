@@ -53,7 +53,7 @@ class Controller:
             can_post=outfit.can_post,
         )
         self._is_feed_off = False
-        self._loads = Loads(self._parts, interval=outfit.settings.interval, stir=self._stir, spawn=self._spawn)
+        self._loads = Loads(self._parts, stir=self._stir, spawn=self._spawn)
         self._side_tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -247,6 +247,8 @@ class Controller:
     def _ended(self, work: Work, ended: Ended, seconds: float) -> None:
         tied = self._parts.intent.note_holders(ended.seen) if ended.seen is not None else frozenset()
         self._parts.aftermath.of(work, ended, seconds)
+        if ended.unsettled:
+            self._loads.withhold(ended.unsettled)
         for slug in sorted(tied):
             self._parts.queue.add(slug, Priority.CHANGED)
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from types import MappingProxyType
 from typing import Final
 
 from octosync.errors import OctosyncError
-from octosync.manifest import Cache, Configuration, Context, Manifests, vanished
-from octosync.model import Address, Diagnostic, Origin, Severity
+from octosync.manifest import Cache, Configuration, Context, Manifests
+from octosync.model import Diagnostic, Origin, Severity
 from octosync.plan.base import Base, changed_apps
 from octosync.watch.checkouts import is_checking_out
 from octosync.watch.clock import Clock
@@ -54,13 +53,12 @@ class Declared:
 class Difference:
     """What a load brought. Everything is empty and False where it failed: then what was in force stays in force.
 
-    `changed` are the apps that are declared otherwise than in the good load before, in the first all of them. `vanished` are
-    objects whose document is gone. `reconfigured`: octosync.yaml or the context says something else than before.
+    `changed` are the apps that are declared otherwise than in the good load before, in the first all of them. `reconfigured`:
+    octosync.yaml or the context says something else than before.
     """
 
     declared: Declared
     changed: frozenset[str] = frozenset()
-    vanished: frozenset[Address] = frozenset()
     reconfigured: bool = False
 
 
@@ -96,7 +94,6 @@ class Desired:
         self._watched = watched
         self._latest: Declared | None = None
         self._good: Declared | None = None
-        self._vanished_since: dict[Address, datetime] = {}
 
     @property
     def latest(self) -> Declared | None:
@@ -113,10 +110,12 @@ class Desired:
         """What is to be watched: what the latest load was read from."""
         return self._watched
 
-    @property
-    def vanished_since(self) -> Mapping[Address, datetime]:
-        """Objects whose document is gone, with the time of the first good load that saw it so; what is back is not in it."""
-        return MappingProxyType(self._vanished_since)
+    async def is_unchanged(self) -> bool:
+        """Return whether the files are as they were when they were last loaded well."""
+        good = self._good
+        if good is None or good is not self._latest:
+            return False
+        return await asyncio.to_thread(fingerprint, self._watched) == good.fingerprint
 
     async def load(self) -> Difference:
         """Load what is there now, and say what changed. Never raises for what files say or are."""
@@ -126,9 +125,7 @@ class Desired:
             if declared.fails:
                 return Difference(declared=declared)
             self._good = declared
-            difference = await asyncio.to_thread(_difference, before, declared)
-            self._note_vanished(difference, declared)
-            return difference
+            return await asyncio.to_thread(_difference, before, declared)
 
     def _checked(self, declared: Declared) -> Declared:
         """Let a load fail that is for another control plane than the first: it must not be applied to that one."""
@@ -189,12 +186,6 @@ class Desired:
             )
             return Declared(error=failure, fails=True, watched=self._watched)
 
-    def _note_vanished(self, difference: Difference, declared: Declared) -> None:
-        back = frozenset().union(*declared.manifests.declarations.values())
-        kept = {address: since for address, since in self._vanished_since.items() if address not in back}
-        new = difference.vanished - kept.keys()
-        self._vanished_since = kept | dict.fromkeys(sorted(new), declared.loaded_at or self._clock.now())
-
 
 def _place(declared: Declared) -> tuple[str, str | None] | None:
     return None if declared.context is None else (declared.context.url, declared.context.org)
@@ -207,6 +198,5 @@ def _difference(before: Declared | None, now: Declared) -> Difference:
     return Difference(
         declared=now,
         changed=changed_apps(state, Base(state=before.manifests.state)),
-        vanished=vanished(before.manifests.declarations, now.manifests.declarations),
         reconfigured=(before.configuration, before.context) != (now.configuration, now.context),
     )

@@ -27,9 +27,10 @@ class Ended:
 
     `left` is the plan without what is done, None where nothing could be read; `errors` are why, by app. `refused` are
     outcomes that trying again won't mend. `waiting` says what writing waits for, "" for nothing; `look_at` is when the next
-    turn is due by itself. `freed` are apps whose removals waited for these to be read. `replaced` are the objects that
-    somebody had changed and that were written over, with who that was, None where it isn't known. `uncovered` are the enabled
-    capabilities that lack devices, by app, as last read.
+    turn is due by itself. `freed` are apps whose removals waited for these to be read, `unsettled` those whose
+    removals wait for a second look at their files. `replaced` are the objects that somebody had changed and that were written
+    over, with who that was, None where it isn't known. `uncovered` are the enabled capabilities that lack devices, by app, as
+    last read.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Ended:
     frozen_until: datetime | None = None
     look_at: datetime | None = None
     freed: frozenset[str] = frozenset()
+    unsettled: frozenset[str] = frozenset()
     uncovered: Mapping[str, tuple[Coverage, ...]] = field(default_factory=dict)
 
     @property

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from octosync.manifest.selection import matching
-from octosync.model import Address, App, Observation, State
+from octosync.model import App, Observation, State
 from octosync.plan import DeployPolicy, GuardPolicy
 from octosync.plan.base import Base, changed_apps
 from octosync.plan.ties import ties
@@ -22,12 +22,11 @@ from octosync.watch.settings import Settings
 class TakenUp:
     """What taking up a good load came to.
 
-    `changed` apps are declared otherwise, `confirmed` ones have lost for good what had vanished before, and nothing is to be
-    done about `gone` ones any more. `narrowed`: other manifests are watched than before, not all that were.
+    `changed` apps are declared otherwise, and nothing is to be done about `gone` ones any more. `narrowed`:
+    other manifests are watched than before, not all that were.
     """
 
     changed: frozenset[str] = frozenset()
-    confirmed: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
     narrowed: bool = False
 
@@ -50,7 +49,8 @@ class Intent:
         self._settings = settings
         self._policy = policy
         self._deploy = deploy
-        self._gone_at_start: dict[Address, datetime] = {}
+        self._unsettled: dict[str, datetime] = {}  # since when an app is declared as it is, while that is not long
+        self._before: Declared | None = None
         self._owners: dict[tuple[str, str], str] = {}
         self._holders: dict[tuple[str, str], str] = {}
         self._groups: Mapping[str, frozenset[str]] = {}
@@ -80,15 +80,12 @@ class Intent:
         self._memory.sensitivity = declared.configuration.sensitivity
         manifests = declared.manifests
         self._memory.recall(manifests.state, manifests.others, Scope.of(declared, self._settings))
-        known = {at for app in self._memory.apps.values() for at in _addresses(app)}
-        now = declared.loaded_at
-        if now is not None:
-            self._gone_at_start = dict.fromkeys(known - _declared(declared), now)
 
     def take_up(self, difference: Difference) -> TakenUp:
         """Put a good load into force that is noted."""
         declared, before = difference.declared, self.in_force
         configuration, settings, manifests = declared.configuration, self._settings, declared.manifests
+        self._note_change(declared)
         narrowed, self._narrowed = self._memory.narrowed - self._narrowed, self._memory.narrowed
         self.in_force = replace(
             before,
@@ -99,7 +96,7 @@ class Intent:
             deploy=replace(self._deploy, max_canaries=configuration.max_canaries),
             digest=manifests.digest,
             hold=configuration.drift_hold if settings.drift_hold is None else settings.drift_hold,
-            vanishing=self._vanishing(declared),
+            unsettled=frozenset(self._unsettled),
         )
         self._memory.sensitivity = configuration.sensitivity
         self._owners = {target.unique_key: app.slug for app in self.in_force.tree for target in app.targets}
@@ -107,10 +104,26 @@ class Intent:
         slugs = frozenset(self.slugs)
         return TakenUp(
             changed=difference.changed & slugs,
-            confirmed=frozenset(at.app for at in before.vanishing - self.in_force.vanishing) & slugs,
             gone=frozenset(before.tree.apps) - slugs,
             narrowed=narrowed > 0,
         )
+
+    def settle(self, now: datetime) -> frozenset[str]:
+        """Note that the files are still as they were loaded; return the apps that count as settled by that."""
+        interval = self._settings.interval
+        settled = frozenset(slug for slug, since in self._unsettled.items() if now - since >= interval)
+        self._unsettled = {slug: since for slug, since in self._unsettled.items() if slug not in settled}
+        self.in_force = replace(self.in_force, unsettled=frozenset(self._unsettled))
+        return settled
+
+    def unsettle(self, now: datetime) -> None:
+        """Note that the files have changed and can't be loaded: what is not settled has to wait anew."""
+        self._unsettled = dict.fromkeys(self._unsettled, now)
+
+    def settles_in(self, now: datetime) -> float | None:
+        """Return in how many seconds the next app may count as settled; None where all do."""
+        first = min(self._unsettled.values(), default=None)
+        return None if first is None else max(0.0, (first + self._settings.interval - now).total_seconds())
 
     @property
     def slugs(self) -> tuple[str, ...]:
@@ -166,22 +179,17 @@ class Intent:
             if app.slug not in good.manifests.state.apps and app.slug not in good.manifests.others.apps:
                 yield app
 
-    def _vanishing(self, declared: Declared) -> frozenset[Address]:
-        """Return what is gone with its document, but not for a whole interval yet, as the looks at it tell."""
-        there, now = _declared(declared), declared.loaded_at
-        self._gone_at_start = {at: since for at, since in self._gone_at_start.items() if at not in there}
-        gone = {**self._gone_at_start, **self._desired.vanished_since}
-        return frozenset(at for at, since in gone.items() if now is None or now - since < self._settings.interval)
-
-
-def _declared(load: Declared) -> frozenset[Address]:
-    return frozenset().union(*load.manifests.declarations.values())
-
-
-def _addresses(app: App) -> Iterable[Address]:
-    if app.declared:
-        yield app.address
-    yield from (target.address for target in app.targets)
-    yield from (slot.address for slot in app.slots)
-    if app.inference_config is not None:
-        yield app.inference_config.address
+    def _note_change(self, declared: Declared) -> None:
+        """Note which apps a load declares otherwise than the one before; of the first one, all may be half-written."""
+        before, self._before, now = self._before, declared, declared.loaded_at
+        manifests = declared.manifests
+        if now is None:
+            return
+        if before is None:
+            every = {*manifests.state.apps, *manifests.others.apps, *self._memory.apps}
+        else:
+            every = {
+                *changed_apps(manifests.state, Base(state=before.manifests.state)),
+                *changed_apps(manifests.others, Base(state=before.manifests.others)),
+            }
+        self._unsettled |= dict.fromkeys(every, now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
 from typing import Any
 
 from octosync.errors import OctosyncError
@@ -13,6 +12,8 @@ from octosync.watch.desired import Declared, Difference
 from octosync.watch.parts import Parts
 from octosync.watch.restarts import Restarts
 from octosync.watch.standing import AppState
+
+_JUST_AFTER = 0.05  # seconds after an interval, so that it is over by any clock
 
 
 class Loads:
@@ -25,17 +26,17 @@ class Loads:
         self,
         parts: Parts,
         *,
-        interval: timedelta,
         stir: Callable[[str], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._parts = parts
-        self._interval = interval
         self._stir = stir
         self._spawn = spawn
         self._restarts = Restarts()
         self._problems: tuple[OctosyncError | None, tuple[str, ...]] | None = None
         self._one_at_a_time = asyncio.Lock()
+        self._withheld: set[str] = set()
+        self._is_settling = False
         self.loaded = asyncio.Event()
         self.may_wait = False
 
@@ -46,6 +47,7 @@ class Loads:
             difference = await parts.desired.load()
             declared = difference.declared
             if declared.fails:
+                parts.intent.unsettle(parts.clock.now())
                 problems = (declared.error, declared.problems)
                 if problems == self._problems:
                     return
@@ -124,8 +126,7 @@ class Loads:
                 "scope_narrowed",
                 message="other manifests are watched than before: what stands in those that are not any more is left as it is",
             )
-        if parts.intent.in_force.vanishing:
-            self._spawn(self._look_again())
+        self._settle_later()
         parts.queue.drop(taken.gone)
         parts.full_reads.read(taken.gone)
         parts.telling.gone(taken.gone)
@@ -143,14 +144,43 @@ class Loads:
             parts.changes.begin(taken.changed)
         for slug in sorted(taken.changed):
             parts.start_over(slug)
-        for slug in sorted(taken.changed | taken.confirmed | freed):
+        for slug in sorted(taken.changed | freed):
             self._stir(slug)
         if difference.reconfigured:
             waiting = (AppState.BLOCKED, AppState.WAITING, AppState.HELD, AppState.DRIFTED)
             for one in tuple(parts.board.in_state(*waiting)):
                 self._stir(one.slug)
 
-    async def _look_again(self) -> None:
-        """See whether what has vanished is still gone after an interval."""
-        await self._parts.clock.sleep(self._interval.total_seconds() + 1)
-        await self.load()
+    def withhold(self, slugs: frozenset[str]) -> None:
+        """Note apps whose removals wait until their files are settled; what is settled by now has another turn at once."""
+        settled = slugs - self._parts.intent.in_force.unsettled
+        self._withheld |= slugs - settled
+        for slug in sorted(settled):
+            self._stir(slug)
+
+    @property
+    def withholds(self) -> bool:
+        """Whether a removal waits for a second look at the files."""
+        return bool(self._withheld)
+
+    def _settle_later(self) -> None:
+        if not self._is_settling and self._parts.intent.in_force.unsettled:
+            self._is_settling = True
+            self._spawn(self._settle())
+
+    async def _settle(self) -> None:
+        """Look at the files again an interval after a load: what is still the same by then is no half-written file."""
+        parts = self._parts
+        try:
+            while (seconds := parts.intent.settles_in(parts.clock.now())) is not None:
+                await parts.clock.sleep(seconds + _JUST_AFTER)
+                now = parts.clock.now()
+                if not await parts.desired.is_unchanged():
+                    await self.load()
+                    continue
+                settled = parts.intent.settle(now)
+                waiting, self._withheld = self._withheld & settled, self._withheld - settled
+                for slug in sorted(waiting & set(parts.intent.slugs)):
+                    self._stir(slug)
+        finally:
+            self._is_settling = False

@@ -26,7 +26,8 @@ class InForce:
     """What turns go by: the last good manifests, and what the command line and octosync.yaml say.
 
     `others` are apps that stand under octosync.yaml's paths, and not under those that were given: nothing of them may go.
-    `vanishing` are objects whose document is gone, and not yet for so long that it counts. `apply_again` is the command that
+    `unsettled` are apps that were declared otherwise less than an interval ago: their files may be half-written, so nothing
+    is taken away from them. `apply_again` is the command that
     finishes by hand what a turn could not.
     """
 
@@ -38,7 +39,7 @@ class InForce:
     digest: str = ""
     heal: Heal = Heal.ALL
     hold: timedelta = timedelta()
-    vanishing: frozenset[Address] = frozenset()
+    unsettled: frozenset[str] = frozenset()
     apply_again: str = "octosync apply"
 
 

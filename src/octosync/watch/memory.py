@@ -14,7 +14,7 @@ from typing import Final
 from octosync.model import Address, App, Hold, Kind, Sensitivity, State, Suspended
 from octosync.plan import COUNTED_FOR, Action, ActionKey, ControlPlane, Tally
 from octosync.plan.base import Base
-from octosync.state import KEPT_FOR, Sealed, WatchState
+from octosync.state import KEPT_FOR, Sealed, StandingRefusal, WatchState
 from octosync.watch.clock import Clock
 from octosync.watch.scope import Scope, within
 
@@ -41,6 +41,7 @@ class Memory:
     _base: dict[str, App] = field(default_factory=dict)
     _contested: set[Address] = field(default_factory=set)
     _pruned_at: datetime | None = None
+    _refused: dict[str, tuple[StandingRefusal, ...]] = field(default_factory=dict)
     _heals: dict[Address, tuple[datetime, ...]] = field(default_factory=dict)
     _first_seen: dict[str, dict[Address, tuple[str | Sealed, datetime]]] = field(default_factory=dict)
 
@@ -57,6 +58,7 @@ class Memory:
         self.look_in(tree, others, scope)
         self._heals = dict(self.state.heals(self.plane, self.clock.now() - _HEALS_WITHIN))
         self._contested = set(self.state.contested(self.plane))
+        self._refused = dict(self.state.refused(self.plane))
         self._first_seen = {slug: dict(drift) for slug, drift in self.state.drift(self.plane).items()}
 
     def is_of(self, org: str | None) -> bool:
@@ -233,6 +235,19 @@ class Memory:
     def digest_of_blocked(self, guard: str, actions: Iterable[Action]) -> str:
         """Return the digest by which a caller names what a guard blocks."""
         return self.state.digest_of_set(guard, [_approvable(action) for action in actions])
+
+    def basis_of(self, policy: str, manifest: str) -> str:
+        """Return what a refusal rests on, as a keyed digest: the guards' limits, and what the manifest declares."""
+        return self.state.basis_of(policy, manifest)
+
+    def refused(self, slug: str) -> tuple[StandingRefusal, ...]:
+        """Return what counting guards refused of an app."""
+        return self._refused.get(slug, ())
+
+    def refuse(self, slug: str, refusals: tuple[StandingRefusal, ...]) -> None:
+        """Take note of what counting guards refuse of an app, in place of what they refused before."""
+        self.state.refuse(self.plane, slug, refusals)
+        self._refused[slug] = refusals
 
     def approve(self, guard: str, actions: Iterable[Action]) -> None:
         """Allow actions once, as they are planned now."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from octosync.model import Address
+from octosync.manifest.digesting import digest
+from octosync.model import Address, JsonValue, Reason, State
 from octosync.plan import Action, ActionKey, Blocked, Plan, Tally, judge
+from octosync.plan.actions import ABSENT, Absent
 from octosync.plan.blocked import refused_by
 from octosync.plan.freezing import frozen_until
 from octosync.plan.narrowing import unblocked, without
-from octosync.plan.tally import COUNTED_FOR
+from octosync.state import StandingRefusal
+from octosync.watch.approvals import COUNTING
 from octosync.watch.changes import Changes
 from octosync.watch.clock import Clock
 from octosync.watch.looking import InForce
@@ -20,20 +23,20 @@ from octosync.watch.memory import Memory
 from octosync.watch.refusals import Refusals
 from octosync.watch.settings import Heal
 
-_COUNTING = frozenset({"deletes", "archives"})
+SECOND_LOOK = "a second look at its files, which have just changed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permitted:
-    """What may be written of a plan, what guards block, and what else waits for ("" for nothing).
+    """What may be written of a plan, what guards block, and what the rest waits for ("" for nothing).
 
-    `again_at` is when guards will judge otherwise by themselves, None where they won't.
+    `unsettled` are the apps whose removals wait for a second look at unchanged files.
     """
 
     plan: Plan
     blocked: tuple[Blocked, ...] = ()
     waits_for: str = ""
-    again_at: datetime | None = None
+    unsettled: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -50,10 +53,8 @@ class Permits:
         """Judge a plan, and leave out of it what may not be written now."""
         blocked, let_pass = self._blocked(plan, apps, force)
         allowed, why = self._allowed(let_pass, apps, force, self.clock.now())
-        # Removals of the last minutes count, so what they are too many for may pass when they no longer do.
-        passes_later = any(one.guard in _COUNTING for one in blocked) and self._lately(apps) != Tally()
-        again_at = self.clock.now() + COUNTED_FOR if passes_later else None
-        return Permitted(plan=allowed, blocked=blocked, waits_for=why, again_at=again_at)
+        unsettled = frozenset(key.address.app for key in _unsettled(let_pass, force))
+        return Permitted(plan=allowed, blocked=blocked, waits_for=why, unsettled=unsettled)
 
     @contextmanager
     def writing(self, turn: str, plan: Plan) -> Iterator[None]:
@@ -70,13 +71,46 @@ class Permits:
         Return what guards block that nobody approved, and the plan without that.
         """
         also = self._together_with(apps) if any(one.destructive for one in plan.actions) else Tally()
-        found = judge(plan, force.policy, also, diverged=False)
+        found = self._that_stand(plan, apps, force, judge(plan, force.policy, also, diverged=False))
         approved = {one.guard: self.memory.approved(one.guard, refused_by(plan.actions, one)) for one in found}
         allowed = {guard: {key.address for key in keys} for guard, keys in approved.items()}
         rest = (replace(one, addresses=_but(one.addresses, allowed[one.guard])) for one in found if one.addresses)
         nameless = (one for one in found if not one.addresses)
         blocked = (*(one for one in rest if one.addresses), *nameless)
         return blocked, unblocked(plan, blocked, approved)
+
+    def _that_stand(
+        self, plan: Plan, apps: frozenset[str], force: InForce, found: tuple[Blocked, ...]
+    ) -> tuple[Blocked, ...]:
+        """Add what counting guards refused before, and return all refusals; take note of those of now.
+
+        Removals of the last minutes count, so a guard would let pass after some minutes what it has refused. Refused is
+        refused until it is approved, or the app's manifest or the guards' limits change, over a restart, too. What isn't read
+        as a whole yet is not judged: its removals wait, and half a count helps no reader.
+        """
+        if not self.changes.is_read(apps):
+            found = tuple(one for one in found if one.guard not in COUNTING)
+        planned = {(one.address, one.verb.value) for one in plan.actions}
+        standing = list(found)
+        for slug in sorted(apps):
+            basis = self.memory.basis_of(repr(force.policy), digest(_alone(force, slug)))
+            known = self.memory.refused(slug)
+            before = [one for one in known if one.basis == basis and (one.address, one.verb) in planned]
+            now = [
+                StandingRefusal(
+                    action.address, action.verb.value, one.guard, basis, one.message, one.total, one.override
+                )
+                for one in found
+                if one.guard in COUNTING
+                for action in refused_by(plan.actions, one)
+                if action.address.app == slug
+            ]
+            again = {(one.guard, one.address, one.verb) for one in now}
+            kept = [one for one in before if (one.guard, one.address, one.verb) not in again]
+            standing += _refusals_of(kept)
+            if (rows := tuple(sorted((*kept, *now)))) != known:
+                self.memory.refuse(slug, rows)
+        return tuple(standing)
 
     def _together_with(self, apps: frozenset[str]) -> Tally:
         change = self.changes.of(apps)
@@ -104,14 +138,50 @@ class Permits:
         why = ""
         if frozen:
             plan, why = without(plan, keys_of(plan, lambda one: one.address.app in frozen)), "a freeze window"
-        unconfirmed = keys_of(plan, lambda one: one.destructive and one.address in force.vanishing)
-        if unconfirmed:
-            plan, why = without(plan, unconfirmed), why or "a second look that its manifest is gone for good"
+        if unsettled := _unsettled(plan, force):
+            plan, why = without(plan, unsettled), why or SECOND_LOOK
         removals = keys_of(plan, lambda one: one.destructive)
         if removals and not self.changes.is_read(apps):
             plan, why = without(plan, removals), why or "the other apps of its change to be read"
         refused = self.refusals.standing(apps, plan)
         return without(plan, keys_of(plan, lambda one: one.substance in refused)), why
+
+
+def _alone(force: InForce, slug: str) -> State:
+    return State.of(force.tree.apps[slug]) if slug in force.tree.apps else State()
+
+
+def _refusals_of(rows: Iterable[StandingRefusal]) -> Iterator[Blocked]:
+    """Yield the refusals that were noted, as they were said."""
+    found: dict[tuple[str, str, str | None, str | None], list[Address]] = {}
+    for row in rows:
+        found.setdefault((row.guard, row.message, row.total, row.override), []).append(row.address)
+    for (guard, message, total, override), addresses in found.items():
+        yield Blocked(guard=guard, message=message, total=total, override=override, addresses=tuple(addresses))
+
+
+def _unsettled(plan: Plan, force: InForce) -> frozenset[ActionKey]:
+    """Return the actions that take something away because of files which may be half-written."""
+    return keys_of(plan, lambda action: action.address.app in force.unsettled and takes_away(action))
+
+
+def takes_away(action: Action) -> bool:
+    """Return whether an action removes an object, a field, a key or a list element that is live."""
+    if action.destructive or action.reason is Reason.REMOVED:
+        return True
+    return any(_loses(_value(change.before), _value(change.after)) for change in action.fields)
+
+
+def _value(value: JsonValue | Absent) -> JsonValue:
+    return None if value is ABSENT else value
+
+
+def _loses(before: JsonValue, after: JsonValue) -> bool:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return any(_loses(value, after.get(key)) for key, value in before.items())
+    if isinstance(before, list | tuple) and isinstance(after, list | tuple):
+        return any(item not in after for item in before)
+    return before is not None and after is None
 
 
 def keys_of(plan: Plan, which: Callable[[Action], bool] = lambda _: True) -> frozenset[ActionKey]:

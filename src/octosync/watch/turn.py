@@ -151,9 +151,9 @@ class Turns:
                 left,
                 _frozen(apps, force, now) if left.actions else None,
                 now + _A_WHILE if crowded or any(one.verb is Verb.OPTIMIZE for one in done.values()) else None,
-                permitted.again_at,
             ),
             freed=freed,
+            unsettled=permitted.unsettled,
         )
 
     async def _write(self, scope: Scope, turn: Turn, force: InForce, writer: Octomil) -> Applied:
@@ -198,7 +198,9 @@ class Turns:
         self, scope: Scope, plan: Plan, done: Mapping[ActionKey, Action], force: InForce
     ) -> tuple[DriftStanding, ...]:
         for slug in sorted(scope.apps):
-            if Address.of_app(slug) in force.vanishing:
+            declared, known = scope.tree.apps.get(slug), scope.base.state.apps.get(slug)
+            is_gone = known is not None and known.declared and (declared is None or not declared.declared)
+            if is_gone and slug in force.unsettled:
                 continue  # its document may come back, or its children's go, too: then it is an orphan with all it had
             before = None if slug in scope.base.presumed else scope.base.state.apps.get(slug)
             app = remembered(before, scope.tree.apps.get(slug), plan, done.keys())
