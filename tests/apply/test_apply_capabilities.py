@@ -126,6 +126,40 @@ async def test_an_enable_that_deploys_another_variant_than_the_pin(site: Site, t
     assert "other" in outcome.message
 
 
+async def test_an_enable_whose_answer_is_lost_and_somebody_enabled_another_variant(site: Site) -> None:
+    """Both variants are named, and theirs is left as it is; ours may have been there for a moment."""
+    site.plane.app("a", target="com.a")
+    with_variant(site.plane, "good")
+    site.plane.catalog(good=1, other=0.5)
+    turn = await site.look(PINNED)
+
+    def rival(_: httpx.Request, number: int) -> None:
+        assert number == 1
+        with_variant(site.plane, "other")
+        site.plane.deploy("a")
+        site.plane.break_with({"operation": "apps.capabilities.enable", "action": "cut_before"})
+
+    applied = await site.act(turn, transport=Tap(before=rival))
+    assert said(applied.outcomes[0]) == ("failed", "enable-changed-pin")
+    assert applied.wrote
+
+
+async def test_a_deployment_that_names_no_variant_is_no_other_one(site: Site) -> None:
+    """The pin can't be confirmed, so it wasn't kept for all that is known; something was written."""
+    site.plane.app("a", target="com.a")
+    with_variant(site.plane, "good")
+    site.plane.catalog(good=1)
+    turn = await site.look(PINNED)
+    nameless = {"action": "drop_answer_field", "times": None}
+    site.plane.break_with(
+        {"operation": "apps.capabilities.enable", "field": "model_variant_id", **nameless},
+        {"operation": "apps.deployments", "field": "deployments.model_variant_id", **nameless},
+    )
+    applied = await site.act(turn)
+    assert said(applied.outcomes[0]) == ("not_kept", "not-kept")
+    assert applied.wrote
+
+
 @pytest.mark.parametrize(("kind", "status"), [("enable capability", 202), ("optimize capability", 200)])
 async def test_a_yes_that_shows_no_deployment_proves_nothing(site: Site, kind: str, status: int) -> None:
     """An answer with an id and a status may be a job's: reading tells that nothing came of it."""

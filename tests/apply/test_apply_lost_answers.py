@@ -90,6 +90,17 @@ async def test_beyond_the_attempts_it_failed_and_nothing_is_claimed(site: Site, 
     assert applied.stopped_by.exit_code is ExitCode.UNAVAILABLE
 
 
+async def test_the_waits_between_attempts_grow(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each lost write the next one waits up to twice as long, at random: clients that fail together spread out."""
+    CASES["put live slot"].prepare(site.plane)
+    turn = await site.look(CASES["put live slot"].desired)
+    site.plane.break_with({"operation": "apps.put_slot", "action": "status", "status": 503, "times": None})
+    longest: list[float] = []
+    monkeypatch.setattr("random.uniform", lambda low, high: longest.append(high) or low)
+    await site.act(turn, backoff=0.25)
+    assert longest == [0.25, 0.5]
+
+
 @pytest.mark.parametrize("kind", CASES)
 async def test_when_reading_fails_too_the_outcome_is_unknown(site: Site, kind: str) -> None:
     """Neither the answer nor the object can be had: failed, said to be unknown, and counted as perhaps written."""
@@ -159,3 +170,92 @@ async def test_a_lost_answer_of_many_is_found_out_by_one_read_each(site: Site) -
         "the answer was lost; reading again shows that it took effect"
     }
     assert len(site.plane.log()) == 6
+
+
+class Lagging(Tap):
+    """The way to a control plane whose reads lag: the first write is done and not answered, and no GET shows it.
+
+    `refusal` is the status that answers every later write; without it, the control plane answers them itself.
+    """
+
+    def __init__(self, refusal: int | None = None) -> None:
+        super().__init__()
+        self._refusal = refusal
+        self._old: dict[str, httpx.Response] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer a GET as before the first write, once there is one."""
+        if request.method == "GET":
+            return self._old.get(request.url.path) or await super().handle_async_request(request)
+        if self.writes and self._refusal is not None:
+            self.writes.append(request)
+            return httpx.Response(self._refusal, json={"code": "refused", "message": "No"})
+        is_first = not self.writes
+        for section in ("", "/targets", "/slots", "/inference-config", "/deployments") if is_first else ():
+            url = request.url.copy_with(path=f"/api/v1/apps/a{section}", query=None)
+            self._old[url.path] = await super().handle_async_request(
+                httpx.Request("GET", url, headers={"Authorization": request.headers["Authorization"]})
+            )
+        response = await super().handle_async_request(request)
+        if is_first:
+            raise httpx.ReadTimeout("the answer is lost")
+        return response
+
+
+# What a second attempt meets: its own success for what may be repeated, else a 409 or a 404.
+_REPEATABLE = {"update app", "put new slot", "put live slot", "put new config", "put live config"}
+
+
+@pytest.mark.parametrize("kind", CASES)
+async def test_a_write_that_took_effect_is_never_called_failed_since_reads_lag(site: Site, kind: str) -> None:
+    """A 409 that names the app itself is done; any other refusal after a lost answer leaves the outcome unknown."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    before = len(site.events())
+    lagging = Lagging()
+    applied = await site.act(turn, transport=lagging)
+    (outcome,) = applied.outcomes
+    is_done = kind in _REPEATABLE | {"register target"}
+    expected = ("done", "") if is_done else ("failed", "outcome-unknown")
+    assert (outcome.status.value, outcome.reference) == expected, outcome.message
+    assert outcome.retryable is not is_done
+    assert applied.wrote
+    assert len(lagging.writes) == 2
+    assert kind in _REPEATABLE or len(site.events()) == before + 1
+    assert (await site.look(case.desired)).plan.actions == ()
+
+
+@pytest.mark.parametrize("status", [403, 404, 422])
+@pytest.mark.parametrize("kind", ["create app", "put live slot", "remove target", "enable capability"])
+async def test_a_refusal_after_a_lost_answer_leaves_the_outcome_unknown(site: Site, kind: str, status: int) -> None:
+    """The refusal is of the second attempt, and says nothing of the first: its message is shown, and nothing is claimed."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    applied = await site.act(turn, transport=Lagging(status))
+    (outcome,) = applied.outcomes
+    assert (outcome.status.value, outcome.reference) == ("failed", "outcome-unknown")
+    assert "No (" in outcome.message
+    assert str(status) in outcome.message
+    assert applied.wrote
+    assert (await site.look(case.desired)).plan.actions == ()
+
+
+async def test_a_refusal_after_a_lost_answer_is_looked_into(site: Site) -> None:
+    """Where reads do show it, the first attempt is what counts; what somebody else made of it is left alone."""
+    CASES["create app"].prepare(site.plane)
+    for kind, theirs, fate in (("create app", False, "done"), ("put new slot", True, "stale")):
+        turn = await site.look(CASES[kind].desired)
+
+        def lost(_: httpx.Request, number: int, kind: str = kind, theirs: bool = theirs) -> None:
+            if number == 2:
+                CASES[kind].meddle(site.plane) if theirs else site.plane.send(
+                    "POST", "/apps", {"slug": "a", "name": "Ours"}
+                )
+                site.plane.break_with({"operation": "*", "action": "status", "status": 422, "times": 1})
+
+        site.plane.break_with({"operation": CASES[kind].operation, "action": "cut_before"})
+        applied = await site.act(turn, transport=Tap(before=lost))
+        assert applied.outcomes[0].status.value == fate
+        assert applied.wrote

@@ -110,6 +110,58 @@ async def test_a_conflict_about_what_has_moved(site: Site, kind: str) -> None:
     assert said((await site.act(turn)).outcomes[0]) == ("stale", "object-moved")
 
 
+async def test_a_slot_that_moved_is_no_choice_of_the_orchestrators(site: Site) -> None:
+    """Somebody gave the slot a variant, which the manifest leaves open: stale, and not called another deployment."""
+    site.plane.app("a", "chat")
+    turn = await site.look(desired_app("a", slots={"chat": PUT_SLOT}))
+    site.plane.send("PUT", "/apps/a/slots/chat", {"serving_policy": "cloud_first", "model_variant_id": "v"})
+    site.plane.break_with(refusal("apps.put_slot", 409, "conflict"))
+    assert said((await site.act(turn)).outcomes[0]) == ("stale", "object-moved")
+
+
+async def test_a_holder_is_in_the_way_of_targets_only(site: Site) -> None:
+    """A 409 to another write may name any app: it is a conflict, with what the control plane says."""
+    site.plane.app("a", "chat")
+    turn = await site.look(desired_app("a", slots={"chat": PUT_SLOT}))
+    site.plane.break_with(refusal("apps.put_slot", 409, "conflict", details={"app_slug": "b"}, message="Locked by b"))
+    (outcome,) = (await site.act(turn)).outcomes
+    assert said(outcome) == ("failed", "conflict")
+    assert "Locked by b" in outcome.message
+
+
+@pytest.mark.parametrize("archived_at", [None, "2030-01-01T00:00:00Z"])
+async def test_a_target_that_a_409_says_is_ours(site: Site, archived_at: str | None) -> None:
+    """The list doesn't show the target yet, and the 409 names the app itself: done, unless it is archived."""
+    site.plane.app("a")
+    turn = await site.look(desired_app("a", targets=["ios:com.a"]))
+    details = {"app_slug": "a", "archived_at": archived_at, "identifier": "com.a"}
+    site.plane.break_with(refusal("apps.create_target", 409, "conflict", details=details, message="Registered"))
+    applied = await site.act(turn)
+    assert said(applied.outcomes[0]) == (("failed", "conflict") if archived_at else ("done", ""))
+    assert not applied.wrote
+
+
+RETRYABLE = {
+    "rejected": (refusal("apps.put_slot", 422, "validation_error"), False),
+    "conflict": (refusal("apps.put_slot", 409, "conflict"), False),
+    "unavailable": (refusal("apps.put_slot", 503, "down"), True),
+    "answer cut off, object unread": (refusal("apps.list_slots", 403, "forbidden"), True),
+    "object unreadable before the write": ({"operation": "apps.list_slots", "action": "garbage", "times": None}, True),
+}
+
+
+@pytest.mark.parametrize("why", RETRYABLE)
+async def test_a_failure_says_whether_it_may_go_by_itself(site: Site, why: str) -> None:
+    """Outages, unknown outcomes and what can't be read may; what the control plane refuses does not."""
+    site.plane.app("a", "chat")
+    turn = await site.look(desired_app("a", slots={"chat": PUT_SLOT}))
+    rule, retryable = RETRYABLE[why]
+    site.later(31 if "before" in why else 0)
+    site.plane.break_with(rule, {"operation": "apps.put_slot", "action": "truncated"})
+    (outcome,) = (await site.act(turn)).outcomes
+    assert (outcome.status.value, outcome.retryable) == ("failed", retryable)
+
+
 async def test_a_conflict_that_cannot_be_looked_into(site: Site) -> None:
     """A 409, and the object can't be read: it isn't known whether it is done already."""
     site.plane.app("a", "chat")
@@ -129,6 +181,18 @@ async def test_a_404_for_what_is_still_there_is_no_removal(site: Site, kind: str
     (outcome,) = applied.outcomes
     assert said(outcome) == ("failed", "not-removed")
     assert f"api.operations.{case.operation}" in outcome.hints[0]
+    assert not applied.wrote
+
+
+@pytest.mark.parametrize("kind", ["create app", "register target", "put new slot", "put new config"])
+async def test_a_404_to_what_removes_nothing_is_a_failure(site: Site, kind: str) -> None:
+    """The object isn't there, and was not to be removed: that is no success."""
+    case = CASES[kind]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    site.plane.break_with(refusal(case.operation, 404, "app_not_found"))
+    applied = await site.act(turn)
+    assert said(applied.outcomes[0]) == ("failed", "app-not-found")
     assert not applied.wrote
 
 
@@ -362,7 +426,18 @@ async def test_a_422_about_anything_else_has_no_such_hint(site: Site) -> None:
         refusal("apps.put_slot", 422, "validation_error", message="bindings are wrong"),
     )
     applied = await site.act(turn)
-    assert not any("readOnly" in hint for outcome in applied.outcomes for hint in outcome.hints)
+    hints = [hint for outcome in applied.outcomes for hint in outcome.hints]
+    assert not any("readOnly" in hint or "pin `variant`" in hint for hint in hints)
+
+
+async def test_the_hints_of_a_refusal_stay(site: Site) -> None:
+    """A 422 that is a proxy's page says so, though no field is named in it."""
+    site.plane.app("a")
+    turn = await site.look(desired_app("a", slots={"chat": {}}))
+    site.plane.break_with({"operation": "apps.put_slot", "action": "html", "status": 422})
+    (outcome,) = (await site.act(turn)).outcomes
+    assert said(outcome) == ("failed", "rejected")
+    assert any("HTML page" in hint for hint in outcome.hints)
 
 
 async def test_the_first_create_tells_the_org(site: Site) -> None:

@@ -48,7 +48,7 @@ OUTCOMES: Final = _table(
     ),
     OutcomeMeaning(
         "outcome-unknown",
-        "The answer was lost, and so was the look at what came of it: it may have taken effect.",
+        "The answer was lost, and nothing that could be read since settles it: it may have taken effect.",
         (_AGAIN,),
     ),
     OutcomeMeaning(

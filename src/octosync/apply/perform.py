@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from octosync.apply.kept import carried, describe, fields_in, is_deletion, not_kept
-from octosync.apply.witness import Witness
+from octosync.apply.witness import Sighting, Witness
 from octosync.errors import AwaitingApproval, Conflict, Missing, OctosyncError, RemoteError, Unreadable
 from octosync.model import JsonObject, Outcome, Sensitivity, Status
 from octosync.octomil import Answer, Octomil, Reservation, Withheld
@@ -27,6 +27,7 @@ _ATTEMPTS = 3
 _PASSING = frozenset({"no-time-to-write", "outcome-unknown", "outcome-unproved"})
 _AS_DECLARED = "it was already as declared"
 _GONE = "it was already gone"
+_TOOK_EFFECT = "the answer was lost; reading again shows that it took effect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,9 @@ class Performer:
                 return await self._conflict(error, action, ids, attempt)
             if error.sent:
                 return await self._resolve(error, action, ids, attempt)
+            if attempt > 1:
+                return await self._refused_later(error, action, ids)
         except RemoteError as unread:
-            _add(ids, unread.request_id)
             return _performed(action, Status.FAILED, ids, error=_unknown(error, unread), wrote=True)
         return _performed(action, Status.FAILED, ids, error=_with_way_out(error, action, self.sensitivity))
 
@@ -121,12 +123,9 @@ class Performer:
         """Find out by reading what a write did whose answer was lost."""
         seen = await self.witness.sighting(action)
         if not any(not_kept(action, seen.fields)):
-            message = "the answer was lost; reading again shows that it took effect"
-            return _performed(action, Status.DONE, ids, message, wrote=True)
-        if not seen.unmoved and (other := _other_variant(action, seen.fields)) is not None:
-            return _performed(action, Status.FAILED, ids, error=other, wrote=True)
+            return _performed(action, Status.DONE, ids, _TOOK_EFFECT, wrote=True)
         if not seen.unmoved:
-            return _stale(action, ids, wrote=True)
+            return _moved(action, seen, ids, wrote=True)
         return _performed(action, Status.FAILED, ids, error=lost) if attempt == _ATTEMPTS else None
 
     async def _missing(self, error: Missing, action: Action, ids: list[str], attempt: int) -> Performed:
@@ -134,6 +133,8 @@ class Performer:
         seen = await self.witness.sighting(action)
         if seen.fields is None:
             return _performed(action, Status.DONE, ids, _GONE, wrote=attempt > 1)
+        if attempt > 1:
+            return _performed(action, Status.FAILED, ids, error=_unconfirmed(error), wrote=True)
         return _performed(action, Status.FAILED, ids, error=_not_removed(error, action))
 
     async def _conflict(self, error: Conflict, action: Action, ids: list[str], attempt: int) -> Performed:
@@ -142,15 +143,24 @@ class Performer:
         if isinstance(action, RegisterTarget) and isinstance(holder, str) and holder != action.address.app:
             return _performed(action, Status.FAILED, ids, error=_held_by(holder, error))
         seen = await self.witness.sighting(action)
-        if not any(not_kept(action, seen.fields)):
+        if not any(not_kept(action, seen.fields)) or (isinstance(action, RegisterTarget) and _is_own(action, error)):
             return _performed(action, Status.DONE, ids, _AS_DECLARED, wrote=attempt > 1)
-        if isinstance(action, RegisterTarget):
-            return _performed(action, Status.FAILED, ids, error=_held_by(None, error))
-        if not seen.unmoved and (other := _other_variant(action, seen.fields)) is not None:
-            return _performed(action, Status.FAILED, ids, error=other, wrote=attempt > 1)
         if not seen.unmoved:
-            return _stale(action, ids, wrote=attempt > 1)
+            return _moved(action, seen, ids, wrote=attempt > 1)
+        if attempt > 1:  # reads may lag behind
+            return _performed(action, Status.FAILED, ids, error=_unconfirmed(error), wrote=True)
+        if isinstance(action, RegisterTarget) and holder is None:
+            return _performed(action, Status.FAILED, ids, error=_held_by(None, error))
         return _performed(action, Status.FAILED, ids, error=error)
+
+    async def _refused_later(self, error: RemoteError, action: Action, ids: list[str]) -> Performed:
+        """Find out what an attempt did whose answer was lost, now that a later one is refused."""
+        seen = await self.witness.sighting(action)
+        if not any(not_kept(action, seen.fields)):
+            return _performed(action, Status.DONE, ids, _TOOK_EFFECT, wrote=True)
+        if not seen.unmoved:
+            return _moved(action, seen, ids, wrote=True)
+        return _performed(action, Status.FAILED, ids, error=_unconfirmed(_with_way_out(error, action)), wrote=True)
 
     async def _answered(self, action: Action, answer: Answer, ids: list[str], *, proving: bool) -> Performed:
         self.witness.wrote(action, answer.sent_at)
@@ -167,7 +177,6 @@ class Performer:
         try:
             seen = await self.witness.sighting(action)
         except RemoteError as error:
-            _add(ids, error.request_id)
             return _performed(action, Status.FAILED, ids, error=_unproved(error), wrote=True)
         lost = next(not_kept(action, seen.fields), None)
         if lost is None:
@@ -237,6 +246,13 @@ def _passes(error: OctosyncError) -> bool:
     return error.retryable or error.reference in _PASSING or isinstance(error, Unreadable)
 
 
+def _moved(action: Action, seen: Sighting, ids: list[str], *, wrote: bool) -> Performed:
+    """Return the outcome for an object that is neither as declared nor as the plan saw it."""
+    if (other := _other_variant(action, seen.fields)) is not None:
+        return _performed(action, Status.FAILED, ids, error=other, wrote=wrote)
+    return _stale(action, ids, wrote=wrote)
+
+
 def _stale(action: Action, ids: list[str], *, wrote: bool = False) -> Performed:
     return _performed(
         action,
@@ -301,6 +317,12 @@ def _unproved(unread: RemoteError) -> RemoteError:
     return _unread("outcome-unproved", message, "Apply again: that reads first.", unread)
 
 
+def _unconfirmed(refused: RemoteError) -> RemoteError:
+    """Say that the answer to a write is lost, another attempt was refused, and reading shows no effect, or not yet."""
+    message = f"an answer was lost, and the next attempt was refused ({refused.message}); what can be read shows no effect"
+    return _unread("outcome-unknown", message, "It may have taken effect. Apply again: that reads first.", refused)
+
+
 def _unread(reference: str, message: str, hint: str, unread: RemoteError) -> RemoteError:
     return type(unread)(
         reference,
@@ -312,6 +334,15 @@ def _unread(reference: str, message: str, hint: str, unread: RemoteError) -> Rem
         request_id=unread.request_id,
         sent=True,
     )
+
+
+def _is_own(action: RegisterTarget, error: Conflict) -> bool:
+    """Return whether a 409 says that the app itself holds the target already; lists may not show it yet."""
+    details = error.details if isinstance(error.details, Mapping) else {}
+    named = {"app_slug": action.address.app, "platform": action.platform, "identifier": action.identifier}
+    # An archived app refuses every write with a 409 that names the app.
+    agree = all(details.get(name, value) == value for name, value in named.items())
+    return agree and "app_slug" in details and not details.get("archived_at")
 
 
 def _held_by(holder: str | None, error: Conflict) -> OctosyncError:
