@@ -319,7 +319,7 @@ def _unproved(unread: RemoteError) -> RemoteError:
 
 def _unconfirmed(refused: RemoteError) -> RemoteError:
     """Say that the answer to a write is lost, another attempt was refused, and reading shows no effect, or not yet."""
-    message = f"an answer was lost, and the next attempt was refused ({refused.message}); what can be read shows no effect"
+    message = f"an answer was lost, and the next attempt was refused ({refused.message}); reading shows no effect"
     return _unread("outcome-unknown", message, "It may have taken effect. Apply again: that reads first.", refused)
 
 
