@@ -96,7 +96,12 @@ async def test_the_waits_between_attempts_grow(site: Site, monkeypatch: pytest.M
     turn = await site.look(CASES["put live slot"].desired)
     site.plane.break_with({"operation": "apps.put_slot", "action": "status", "status": 503, "times": None})
     longest: list[float] = []
-    monkeypatch.setattr("random.uniform", lambda low, high: longest.append(high) or low)
+
+    def shortest(low: float, high: float) -> float:
+        longest.append(high)
+        return low
+
+    monkeypatch.setattr("random.uniform", shortest)
     await site.act(turn, backoff=0.25)
     assert longest == [0.25, 0.5]
 

@@ -160,7 +160,9 @@ class Performer:
             return _performed(action, Status.DONE, ids, _TOOK_EFFECT, wrote=True)
         if not seen.unmoved:
             return _moved(action, seen, ids, wrote=True)
-        return _performed(action, Status.FAILED, ids, error=_unconfirmed(_with_way_out(error, action)), wrote=True)
+        return _performed(
+            action, Status.FAILED, ids, error=_unconfirmed(_with_way_out(error, action, self.sensitivity)), wrote=True
+        )
 
     async def _answered(self, action: Action, answer: Answer, ids: list[str], *, proving: bool) -> Performed:
         self.witness.wrote(action, answer.sent_at)
