@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
+from tests.support.scenes import run_info
 from tests.support.states import NOW, child_app, desired_app, live_app, plan_of, shown
 
 from octosync.model import App, Reason
 from octosync.plan import GuardPolicy, Plan, RegisterTarget, RemoveTarget, judge
+from octosync.report.summary import left_alone_lines, rest_words
 
 
 def rules(plan: Plan) -> list[str]:
@@ -107,6 +109,21 @@ def test_neither_half_is_planned_where_an_end_is_suspended(suspended: str, read:
         return
     assert shown(plan) == []
     assert rules(plan) == ["move-waits"]
+    half = "app/a/target/ios:x" if suspended == "b" else "app/b/target/ios:x"
+    assert [str(address) for address in plan.left_alone.waiting] == [half]
+    assert rest_words(plan) == "1 suspended, 1 waiting"
+    assert f"Waiting for a suspended app at the other end of a move: {half}" in left_alone_lines(plan, run_info())
+
+
+def test_a_move_to_a_suspended_app_that_is_archived_is_blocked() -> None:
+    """It would wait for good: guard `archived` names the app. Where no move waits for it, a suspended app is left alone."""
+    taker = desired_app("b", targets=["ios:x"], suspended=True)
+    there = [live_app("a", targets=["ios:x"]), live_app("b", archived=True, read=())]
+    plan = plan_of([desired_app("a", targets=[]), taker], there)
+    assert (shown(plan), rules(plan)) == ([], ["move-waits"])
+    (blocked,) = judge(plan, GuardPolicy())
+    assert (blocked.guard, blocked.addresses) == ("archived", (taker.address,))
+    assert judge(plan_of([desired_app("a", targets=["ios:x"]), taker], there), GuardPolicy()) == ()
 
 
 def test_what_is_not_a_half_of_that_move_goes_on() -> None:

@@ -77,7 +77,7 @@ def as_left(plan: Plan, slug: str) -> bool:
     """Say whether an app was left as it is, in part or as a whole, since it could not be planned."""
     aside = {*plan.errors, *plan.left_alone.suspended, *(one.app for one in plan.archived_undeclared)}
     # Half a move whose other half is in a suspended app.
-    waiting = (one.summary.split("/")[1].split(":")[0] for one in plan.diagnostics if one.rule == "move-waits")
+    waiting = (address.app for address in plan.left_alone.waiting)
     return slug in aside or slug in waiting
 
 

@@ -8,13 +8,12 @@ from datetime import datetime
 
 from octosync.contract import Contract
 from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observation, Questions, Reason, State
-from octosync.plan.actions import Action
 from octosync.plan.authors import last_changes
 from octosync.plan.base import Base
 from octosync.plan.capabilities import Capabilities, DeployPolicy, propose_capabilities
 from octosync.plan.freezing import freezes_of
 from octosync.plan.holding import Held, Holding, held_until, unheld
-from octosync.plan.moves import held_by_orphans, held_by_released, held_elsewhere, hold_back_halves, link_moves
+from octosync.plan.moves import Halves, held_by_orphans, held_by_released, held_elsewhere, hold_back_halves, link_moves
 from octosync.plan.notices import notices_of, renames
 from octosync.plan.optimizing import Optimized, choose_canaries
 from octosync.plan.order import in_order
@@ -51,7 +50,8 @@ def make_plan(
     deploy = deploy or DeployPolicy()
     compared, held = _compared(desired, live, base, contract=contract, now=now, prune=prune, hold=hold)
     scope = scope_of(compared.desired, live, contract=contract, now=now, removed=compared.removed)
-    changes, waiting = _changes(scope, compared)
+    halves = _changes(scope, compared)
+    changes = halves.actions
     planned = [app for slug in scope.proposals if not (app := compared.desired.apps[slug]).archived]
     capabilities = propose_capabilities(planned, live, changes, deploy)
     optimized = choose_canaries(capabilities.better, live.state, live, deploy)
@@ -76,11 +76,11 @@ def make_plan(
         held=held,
         unchanged=_unchanged(scope, capabilities, optimized, compared, held),
         errors=dict(sorted(scope.errors.items())),
-        archived_undeclared=tuple(scope.archived_undeclared),
-        left_alone=_left_alone(scope, capabilities, live, compared, prune=prune),
+        archived_undeclared=_archived_undeclared(scope, halves),
+        left_alone=_left_alone(scope, halves, capabilities, live, compared, prune=prune),
         diagnostics=_sorted(
             (
-                *waiting,
+                *halves.notes,
                 *held_elsewhere(actions, live.state),
                 *(held_by_orphans(actions, _orphans(base, compared)) if base is not None and not prune else ()),
                 *held_by_released(actions, compared.released, live.state),
@@ -125,7 +125,7 @@ def _compared(
         return verdict is Reason.DRIFT and address in ends
 
     later = resolve(desired, live, base, now=now, acts=is_held)
-    changes, _ = _changes(scope_of(later.desired, live, contract=contract, now=now), later)
+    changes = _changes(scope_of(later.desired, live, contract=contract, now=now), later).actions
     held = tuple(Held(change, ends[change.address]) for change in changes if change.address in ends)
     left = {one.action.address for one in held}
 
@@ -139,12 +139,18 @@ def _compared(
     )
 
 
-def _changes(scope: Scope, compared: Resolved) -> tuple[tuple[Action, ...], tuple[Diagnostic, ...]]:
-    """Return the actions on apps and their objects, moves linked, and what is said of those that wait for a suspended app."""
+def _changes(scope: Scope, compared: Resolved) -> Halves:
+    """Return the actions on apps and their objects, moves linked, and those that wait for a suspended app."""
     proposals = {**scope.proposals, **scope.suspended}
     every = link_moves(compared.explained(action) for proposal in proposals.values() for action in proposal.actions)
     held = [action for action in every if action.address.app in scope.suspended]
     return hold_back_halves((action for action in every if action.address.app in scope.proposals), held)
+
+
+def _archived_undeclared(scope: Scope, halves: Halves) -> tuple[Address, ...]:
+    """Return the archived apps that are declared as live: a suspended one only if a move waits for it, and would for good."""
+    waited_for = (Address.of_app(slug) for slug in scope.archived_suspended & halves.waited_for)
+    return tuple(sorted((*scope.archived_undeclared, *waited_for)))
 
 
 def _unchanged(
@@ -163,7 +169,7 @@ def _orphans(base: Base, compared: Resolved) -> Iterator[App]:
 
 
 def _left_alone(
-    scope: Scope, capabilities: Capabilities, live: Observation, compared: Resolved, *, prune: bool
+    scope: Scope, halves: Halves, capabilities: Capabilities, live: Observation, compared: Resolved, *, prune: bool
 ) -> LeftAlone:
     unknown = (address for proposal in scope.proposals.values() for address in proposal.unknown_targets)
     return LeftAlone(
@@ -175,6 +181,7 @@ def _left_alone(
         orphan_apps=() if prune else tuple(sorted(compared.orphans)),
         stale=tuple(sorted(compared.stale)),
         released=tuple(sorted(compared.released)),
+        waiting=halves.waiting,
     )
 
 

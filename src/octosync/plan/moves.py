@@ -7,10 +7,10 @@ registrations of the same tuple: two apps can swap targets without a cycle.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from octosync.model import Address, App, Diagnostic, Kind, Reason, Section, State
-from octosync.plan.actions import Action, ArchiveApp, RegisterTarget, RemoveTarget
+from octosync.plan.actions import Action, ActionKey, ArchiveApp, RegisterTarget, RemoveTarget
 from octosync.plan.findings import finding
 
 
@@ -37,26 +37,36 @@ def _linked(
     return action
 
 
-def hold_back_halves(
-    actions: Iterable[Action], suspended: Iterable[Action]
-) -> tuple[tuple[Action, ...], tuple[Diagnostic, ...]]:
-    """Take out what would be half a move, since the app at its other end is suspended; say so for each.
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """The `actions` that go on, the addresses of those that wait, a note on each, and the suspended apps waited for."""
+
+    actions: tuple[Action, ...]
+    waiting: tuple[Address, ...] = ()
+    notes: tuple[Diagnostic, ...] = ()
+    waited_for: frozenset[str] = frozenset()
+
+
+def hold_back_halves(actions: Iterable[Action], suspended: Iterable[Action]) -> Halves:
+    """Take out what would be half a move, since the app at its other end is suspended; note each.
 
     The archive of an app that is to give or take such a target waits too: afterwards it could do neither.
     """
     actions = tuple(actions)
-    waiting = {action.address for action in suspended}
-    stopped = {action.address.app for action in actions if _other_half(action) in waiting}
-    kept, notes = [], []
+    ends = {action.address for action in suspended}
+    stopped = {action.address.app for action in actions if _other_half(action) in ends}
+    notes: dict[ActionKey, Diagnostic] = {}
+    waited_for = set()
     for action in actions:
-        other = _other_half(action)
+        end = _other_half(action)
         if isinstance(action, ArchiveApp) and action.address.app in stopped:
-            notes.append(_waits(action, "a target of it is on the move"))
-        elif other is not None and other in waiting:
-            notes.append(_waits(action, f"app `{other.app}` at the other end of the move is suspended"))
-        else:
-            kept.append(action)
-    return tuple(kept), tuple(notes)
+            notes[action.key] = _waits(action, "a target of it is on the move")
+        elif end is not None and end in ends:
+            notes[action.key] = _waits(action, f"app `{end.app}` at the other end of the move is suspended")
+            waited_for.add(end.app)
+    kept = tuple(action for action in actions if action.key not in notes)
+    waiting = tuple(sorted(key.address for key in notes))
+    return Halves(kept, waiting, tuple(notes.values()), frozenset(waited_for))
 
 
 def _waits(action: Action, why: str) -> Diagnostic:

@@ -22,7 +22,7 @@ class LeftAlone:
     `unmanaged_apps` counts live apps that were never declared, None where no list was read. `suspended` apps are left
     alone by their own annotation. `unknown_targets` sit on platforms that octosync does not know. `undeclared_deployments`
     are live in environments that their slot does not declare: there is no API to undeploy. `rolled_back` ones are not
-    enabled again.
+    enabled again. `waiting` halves of moves, and archives of their apps, wait for a suspended app.
 
     With a base: `orphan_apps` it declared, and no manifest does any more. `stale` objects were changed at the base's own
     revision, and not here. `released` ones stood in a section that is no longer declared.
@@ -36,6 +36,7 @@ class LeftAlone:
     orphan_apps: tuple[str, ...] = ()
     stale: tuple[Address, ...] = ()
     released: tuple[Address, ...] = ()
+    waiting: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

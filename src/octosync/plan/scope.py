@@ -17,13 +17,15 @@ from octosync.plan.propose import Proposal, propose
 class Scope:
     """The declared apps, sorted by what becomes of them: proposals and errors by slug.
 
-    What a suspended app would do is kept apart: it still tells which moves have to wait.
+    What a suspended app would do is kept apart: it still tells which moves have to wait. For one of `archived_suspended`
+    they would wait for good: it is live in the archive, and declared as live.
     """
 
     proposals: dict[str, Proposal] = field(default_factory=dict)
     suspended: dict[str, Proposal] = field(default_factory=dict)
     errors: dict[str, OctosyncError] = field(default_factory=dict)
     archived_undeclared: list[Address] = field(default_factory=list)
+    archived_suspended: set[str] = field(default_factory=set)
 
 
 def scope_of(
@@ -44,6 +46,8 @@ def scope_of(
         if app.suspension is not None and app.suspension.holds(now):
             scope.suspended[app.slug] = _proposal(app, there, contract, removed)
             scope.errors.pop(app.slug, None)  # it is read in part or not at all
+            if there is not None and there.archived and not app.archived:
+                scope.archived_suspended.add(app.slug)
         elif app.slug in scope.errors:
             continue
         elif there is not None and there.archived and not app.archived:

@@ -92,6 +92,7 @@ def left_alone_lines(plan: Plan, about: RunInfo) -> Iterator[str]:
     for addresses, words in (
         (left.stale, "Changed at the base's revision and not here, left alone until this branch has it"),
         (left.released, "In a section that is no longer declared, left as it is"),
+        (left.waiting, "Waiting for a suspended app at the other end of a move"),
     ):
         if addresses:
             yield f"{words}: {', '.join(visible(str(address)) for address in addresses)}"
@@ -109,11 +110,13 @@ def _pruning(about: RunInfo) -> str:
 def _apps_left(plan: Plan) -> tuple[int, list[str]]:
     """Count the apps that are as declared, and say what else there is."""
     touched = {action.address.app for action in plan.shown}
-    left = (*plan.archived_undeclared, *plan.left_alone.stale)
+    left = (*plan.archived_undeclared, *plan.left_alone.stale, *plan.left_alone.waiting)
     aside = touched | {*plan.errors, *plan.left_alone.suspended} | {address.app for address in left}
     others = []
     if plan.left_alone.suspended:
         others.append(f"{len(plan.left_alone.suspended):,} suspended")
+    if waiting := {address.app for address in plan.left_alone.waiting}:
+        others.append(f"{len(waiting):,} waiting")
     if plan.left_alone.unmanaged_apps:
         others.append(f"{plan.left_alone.unmanaged_apps:,} unmanaged")
     return len(set(plan.apps) - aside), others

@@ -112,6 +112,8 @@ def _after(before: AppStanding, ended: Ended, now: datetime, next_try: datetime 
         why = why or f"what the guard {ended.blocked[0].guard} blocks in {', '.join(others)}"
     if not plan.actions:
         why = ""
+    if not why and any(address.app == slug for address in plan.left_alone.waiting):
+        why = "a suspended app at the other end of a move"
     live = ended.seen.state.apps.get(slug) if ended.seen is not None else None
     after = replace(
         before,

@@ -221,7 +221,8 @@ class Turns:
         )
         if again:
             return Fate.AGAIN
-        return Fate.WAITS if left.actions or left.held or refused else Fate.IN_SYNC
+        waits = left.actions or left.held or left.left_alone.waiting or refused
+        return Fate.WAITS if waits else Fate.IN_SYNC
 
     def _look_at(self, scope: Scope, left: Plan, *others: datetime | None) -> datetime | None:
         """Return when something ends that keeps the apps waiting: a hold, a freeze, or their own suspension."""
