@@ -9,6 +9,8 @@ from tests.support.commits import commit
 from tests.support.controllers import FastClock, plane_at, watching
 from tests.support.plane import Plane
 
+from octosync.watch.standing import AppState
+
 pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
 
 BEFORE: dict[str, tuple[str, ...]] = {"a": ("com.one",), "b": ("com.two",), "c": ("com.three",)}
@@ -68,3 +70,16 @@ async def test_a_move_by_hand_is_taken_back_as_one(tmp_path: Path) -> None:
             await watch.until(lambda: placed(plane) == wanted(BEFORE))
             moved = [line for line in watch.logged("action") if line["address"].endswith("ios:com.one")][-2:]
             assert len({line["run"] for line in moved}) == 1
+
+
+async def test_a_move_that_waits_for_a_suspended_app_is_shown(tmp_path: Path) -> None:
+    """The app that is to take the target is not in sync: it waits, and for what is said."""
+    clock = FastClock(60)
+    suspended = {"targets": ("com.one",), "annotations": {"octosync.dev/suspend": "true"}}
+    commit(tmp_path, {"a": {"targets": ("com.one",)}, "b": {}})
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            commit(tmp_path, {"a": {**suspended, "targets": ()}, "b": {"targets": ("com.one",)}})
+            await watch.until(lambda: watch.app("b").state is AppState.WAITING)
+            assert watch.app("b").why_waiting == "a suspended app at the other end of a move"

@@ -178,6 +178,26 @@ async def test_apps_are_archived_where_that_is_declared_one_in_ten_minutes(tmp_p
             await watch.until(lambda: is_archived(plane, "two"))
 
 
+async def test_an_archive_waits_for_all_else_of_its_commit(tmp_path: Path) -> None:
+    """While another app's change is refused nothing is archived, and the app says why; done, the archive follows by itself."""
+    clock = FastClock(30)
+    commit(tmp_path, {"aa": {}, "other": {}})
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            plane.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "times": None})
+            commit(tmp_path, {"aa": {"archived": True}, "other": {"slots": {"chat": "local_first"}}})
+            await watch.until(lambda: watch.app("other").state is AppState.REFUSED)
+            waits = "everything else of its change, since an archive can't be undone"
+            await watch.until(lambda: watch.app("aa").why_waiting == waits)
+            assert watch.app("aa").state is AppState.WAITING
+            assert not is_archived(plane, "aa")
+            plane.break_with()
+            watch.controller.desk.reconcile("other")
+            await watch.until(lambda: is_archived(plane, "aa"))
+            await watch.until_in_sync()
+
+
 NARROWER: dict[str, dict[str, Any]] = {
     "one of two files": {"paths": ("apps/all.yaml",)},
     "another folder": {"paths": ("elsewhere",)},

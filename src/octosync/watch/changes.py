@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
-from octosync.plan import Plan, Tally
+from octosync.plan import Plan, Tally, Verb
+
+_NOT_WAITED_FOR: Final = frozenset({Verb.ARCHIVE, Verb.OPTIMIZE})
 
 
 @dataclass(slots=True)
 class Change:
-    """One change: the apps that it touched, which of them are still to be looked at, and what each would remove."""
+    """One change: the apps that it touched, which of them are still to be read, or not done, and what each would remove.
+
+    An app is `undone` until a turn leaves nothing of it to do. Archives don't count, since they wait for that, nor do
+    canaries, which may wait for their place for long.
+    """
 
     apps: set[str]
     unread: set[str]
+    undone: set[str]
     tallies: dict[str, Tally] = field(default_factory=dict)
 
     @property
@@ -49,19 +57,21 @@ class Changes:
     def begin(self, apps: Iterable[str]) -> None:
         """Begin a change that touches apps. It goes on with those that are not done yet: they still remove what they did."""
         slugs = set(apps)
-        self._join([*self._containing(slugs), Change(slugs, set(slugs))])
+        self._join([*self._containing(slugs), Change(slugs, set(slugs), set(slugs))])
 
     def leave(self, apps: Iterable[str]) -> frozenset[str]:
-        """Take apps out of their changes, since they are gone; return those that waited for these to be read."""
+        """Take apps out of their changes, since they are gone; return those that waited for these."""
         freed: set[str] = set()
         for slug in apps:
             change = self._of.pop(slug, None)
             if change is not None:
-                was_read = change.is_read
+                was_read, was_undone = change.is_read, bool(change.undone)
                 change.apps.discard(slug)
                 change.unread.discard(slug)
+                change.undone.discard(slug)
                 change.tallies.pop(slug, None)
                 freed |= _freed(change, was_read=was_read)
+                freed |= _freed_archives(change, was_undone=was_undone)
         return frozenset(freed)
 
     def of(self, apps: Collection[str]) -> Change | None:
@@ -76,6 +86,11 @@ class Changes:
         change = self.of(apps)
         return change is None or change.is_read
 
+    def is_done_but(self, apps: Collection[str]) -> bool:
+        """Return whether nothing is left to do of the other apps of a change, so that these may be archived."""
+        change = self.of(apps)
+        return change is None or change.undone <= set(apps)
+
     def looked(self, apps: Collection[str], plan: Plan) -> frozenset[str]:
         """Note what a turn of apps plans; return the apps that waited for these to be read, since now all are."""
         change = self.of(apps)
@@ -86,11 +101,18 @@ class Changes:
         change.note(apps, Tally.of(plan))
         return _freed(change, was_read=was_read) - frozenset(apps)
 
-    def settled(self, apps: Collection[str], left: Plan) -> None:
-        """Note what is left to be removed after a turn of apps, and let a change go that is done."""
+    def settled(self, apps: Collection[str], left: Plan) -> frozenset[str]:
+        """Note what is left to be done after a turn of apps, and let a change go that is done.
+
+        Return the apps whose archives waited for that.
+        """
         change = self.of(apps)
         if change is None:
-            return
+            return frozenset()
+        was_undone = bool(change.undone)
+        change.undone -= set(apps)
+        if any(action.verb not in _NOT_WAITED_FOR for action in left.actions):
+            change.undone |= change.apps & set(apps)
         looked, rest = change.tally_of(apps), Tally.of(left)
         gone = {kind: count - rest.removals.get(kind, 0) for kind, count in looked.removals.items()}
         there = {kind: count - gone.get(kind, 0) for kind, count in looked.there.items()}
@@ -98,12 +120,14 @@ class Changes:
         if change.is_read and not any(map(_removes, change.tallies.values())):
             for one in change.apps:
                 self._of.pop(one, None)
+        return _freed_archives(change, was_undone=was_undone) - frozenset(apps)
 
     def _join(self, changes: Sequence[Change]) -> Change:
-        joined = Change(set(), set())
+        joined = Change(set(), set(), set())
         for one in changes:
             joined.apps |= one.apps
             joined.unread |= one.unread
+            joined.undone |= one.undone
             joined.tallies.update(one.tallies)
         self._of.update(dict.fromkeys(joined.apps, joined))
         return joined
@@ -116,6 +140,12 @@ def _freed(change: Change, *, was_read: bool) -> frozenset[str]:
     if was_read or not change.is_read:
         return frozenset()
     return frozenset(slug for slug, tally in change.tallies.items() if _removes(tally))
+
+
+def _freed_archives(change: Change, *, was_undone: bool) -> frozenset[str]:
+    if change.undone or not was_undone:
+        return frozenset()
+    return frozenset(slug for slug, tally in change.tallies.items() if tally.archives)
 
 
 def _removes(tally: Tally) -> bool:

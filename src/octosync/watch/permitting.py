@@ -9,7 +9,7 @@ from datetime import datetime
 
 from octosync.manifest.digesting import digest
 from octosync.model import Address, JsonValue, Reason, State
-from octosync.plan import Action, ActionKey, Blocked, Plan, Tally, judge
+from octosync.plan import Action, ActionKey, Blocked, Plan, Tally, Verb, judge
 from octosync.plan.actions import ABSENT, Absent
 from octosync.plan.blocked import refused_by
 from octosync.plan.freezing import frozen_until
@@ -143,6 +143,12 @@ class Permits:
         removals = keys_of(plan, lambda one: one.destructive)
         if removals and not self.changes.is_read(apps):
             plan, why = without(plan, removals), why or "the other apps of its change to be read"
+        archives = keys_of(plan, lambda action: action.verb is Verb.ARCHIVE)
+        if archives and not self.changes.is_done_but(apps):
+            plan, why = (
+                without(plan, archives),
+                why or "everything else of its change, since an archive can't be undone",
+            )
         refused = self.refusals.standing(apps, plan)
         return without(plan, keys_of(plan, lambda one: one.substance in refused)), why
 

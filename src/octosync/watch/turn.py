@@ -129,7 +129,7 @@ class Turns:
         done = {one.key: one for one in allowed.actions if one.key in _done(allowed, applied)}
         drift = self._remember(scope, plan, done, force)
         left = replace(plan, actions=tuple(one for one in plan.actions if one.key not in done))
-        self.changes.settled(apps, left)
+        freed |= self.changes.settled(apps, left)
         outcomes = zip(allowed.actions, applied.outcomes, strict=True)
         refused = self.refusals.note(apps, plan, left, outcomes, stopped_by=applied.stopped_by, state=state)
         return Ended(
