@@ -144,6 +144,27 @@ async def test_an_enable_whose_answer_is_lost_and_somebody_enabled_another_varia
     assert applied.wrote
 
 
+async def test_a_deployment_that_names_no_capability_is_not_enabled_over(site: Site) -> None:
+    """Read again before it is enabled, the capability may be deployed for all that can be read: nothing is sent."""
+    case = CASES["enable capability"]
+    case.prepare(site.plane)
+    turn = await site.look(case.desired)
+    site.plane.deploy("a")
+    site.plane.break_with(
+        {
+            "operation": "apps.deployments",
+            "action": "drop_answer_field",
+            "field": "deployments.capability",
+            "times": None,
+        }
+    )
+    site.later(31)
+    applied = await site.act(turn)
+    assert said(applied.outcomes[0]) == ("failed", "unreadable-answer")
+    assert "capability is missing" in applied.outcomes[0].message
+    assert not applied.wrote
+
+
 async def test_a_deployment_that_names_no_variant_is_no_other_one(site: Site) -> None:
     """The pin can't be confirmed, so it wasn't kept for all that is known; something was written."""
     site.plane.app("a", target="com.a")

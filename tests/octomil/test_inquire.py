@@ -254,6 +254,64 @@ async def test_deployments_of_no_capability_are_not_ours(site: Site) -> None:
     assert "environment" in broken.errors["a"].message
 
 
+UNNAMED = {"id": "d1", "status": "active", "environment": "production", "capability": None}
+
+
+def listing(*deployments: dict[str, Any]) -> dict[str, Any]:
+    """Make a page of deployments."""
+    return {"deployments": list(deployments), "total": len(deployments), "limit": 100, "offset": 0}
+
+
+@pytest.mark.parametrize(
+    ("deployment", "readable"),
+    [
+        (UNNAMED, False),
+        ({**UNNAMED, "capability": ""}, False),
+        ({"id": "d1", "status": "active"}, False),
+        ({**UNNAMED, "status": "rolled_back"}, False),
+        ({**UNNAMED, "environment": "staging"}, True),
+        ({**UNNAMED, "environment": "staging", "canary": {"percentage": 10}}, False),
+        ({**UNNAMED, "environment": "staging", "canary": {"percentage": 10}, "status": "completed"}, True),
+    ],
+)
+async def test_a_missing_capability_makes_nothing_absent(
+    site: Site, deployment: dict[str, Any], readable: bool
+) -> None:
+    """Where a declared deployment may be the one that names no capability, the app can't be read: no enable comes of it."""
+    site.plane.app("a", "chat", target="com.a")
+    site.plane.break_with(
+        {"operation": "apps.deployments", "action": "answer", "value": listing(deployment), "times": None}
+    )
+    seen = await seen_of(site, "a", deploy=True)
+    assert list(seen.errors) == ([] if readable else ["a"])
+    if not readable:
+        assert "field deployments[0].capability is missing" in seen.errors["a"].message
+        assert seen.errors["a"].reference == "unreadable-answer"
+    plan = (await site.look(desired_app("a", slots={"chat": {}}, deploy={"chat": "production"}))).plan
+    assert len(plan.actions) == readable
+
+
+async def test_a_named_deployment_settles_what_an_unnamed_one_leaves_open(site: Site) -> None:
+    """The capability is deployed, whatever else is: the app is read, from its own list or the org's."""
+    ids = {}
+    for slug in ("a", "b"):
+        site.plane.app(slug, "chat", target=f"com.{slug}")
+        site.plane.deploy(slug)
+        ids[slug] = site.plane.send("GET", f"/apps/{slug}")["id"]
+    named = [{**UNNAMED, "id": slug, "app_id": app_id, "capability": "chat"} for slug, app_id in sorted(ids.items())]
+    ours = {**UNNAMED, "app_id": ids["a"]}
+    app_list = {"operation": "apps.deployments", "action": "answer", "value": listing(*named[:1], ours), "slug": "a"}
+    for extra in (ours, UNNAMED):
+        org_list = {"operation": "deployments.list", "action": "answer", "value": listing(*named, extra)}
+        site.plane.break_with({**org_list, "times": None}, {**app_list, "times": None})
+        site.plane.log()
+        seen = await seen_of(site, "a", "b", deploy=True)
+        assert seen.errors == {}
+        assert deployments(seen, "a") == deployments(seen, "b") == ["chat@production"]
+        asked = [line for line in site.plane.log() if line.endswith("/deployments") and "/apps/" in line]
+        assert len(asked) == (2 if extra is ours else 0)
+
+
 async def test_an_answer_that_echoes_the_key_shows_it_nowhere(site: Site) -> None:
     """What is only shown, a reason or a variant, has the key masked; a plan would hold it otherwise."""
     site.plane.app("a", "chat", target="com.a")

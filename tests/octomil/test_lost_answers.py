@@ -200,6 +200,34 @@ async def test_an_answer_beyond_all_measure_is_cut_short(monkeypatch: pytest.Mon
             await client.call(**READ)
 
 
+@pytest.mark.parametrize(
+    ("status", "reference"),
+    [
+        ("000", "unreadable-answer"),
+        ("099", "unreadable-answer"),
+        ("101", "unreadable-answer"),
+        ("206", "unreadable-answer"),
+        ("207", "unreadable-answer"),
+        ("226", "unreadable-answer"),
+        ("305", "unreadable-answer"),
+        ("302", "redirected"),
+        ("308", "redirected"),
+        ("600", "unreadable-answer"),
+        ("999", "unreadable-answer"),
+        ("499", "rejected"),
+        ("599", "unavailable"),
+    ],
+)
+async def test_an_odd_status_is_called_what_it_is(status: str, reference: str) -> None:
+    """No part of an answer is taken for the whole, and nothing is called a redirect that is none."""
+    reply = Reply(f"HTTP/1.1 {status} Odd\r\nContent-Length: 2\r\n\r\n[]".encode(), Then.CLOSE)
+    async with scripted(reply) as server, client_of(server.url, attempts=1) as client:
+        with pytest.raises(RemoteError) as odd:
+            await client.call("apps.list")
+    assert odd.value.reference == reference
+    assert f"({int(status)}, apps.list)" in odd.value.message
+
+
 @pytest.mark.parametrize("encoding", REFUSED_ENCODINGS)
 async def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str) -> None:
     """A response is decoded once, and only from gzip: no stack of encodings makes a kilobyte fill the memory."""
@@ -231,6 +259,7 @@ async def test_a_refusal_is_known_by_its_status_in_any_encoding(encoding: str) -
 @pytest.mark.parametrize(
     "body",
     [gzip.compress(b"{}")[:-1], gzip.compress(b"{}") + gzip.compress(b"[]"), gzip.compress(b"{}") + b"x", b"{}"],
+    ids=["cut off", "two members", "more after it", "plain"],
 )
 async def test_gzip_that_is_cut_off_or_goes_on_is_no_answer(body: bytes) -> None:
     """A part of a compressed body is never taken for the whole."""

@@ -269,6 +269,42 @@ async def test_a_list_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch)
             await list_apps(client)
 
 
+async def test_a_list_of_tiny_pages_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A control plane that answers with a limit of 1 costs a bounded number of requests; a list that fits is read whole."""
+    monkeypatch.setattr("octosync.octomil.paging._MOST_PAGES", 7)
+    async with scripted(_pages(10_000, cap=1)) as server, client_of(server.url) as client:
+        with pytest.raises(Unreadable, match="more than 7 pages"):
+            await list_apps(client)
+        assert len(server.received) == 7
+    async with scripted(_pages(7, cap=1)) as server, client_of(server.url) as client:
+        assert len(await list_apps(client)) == 7
+
+
+# What would be no segment of a URL's path, or name another path.
+NO_NAMES = ["", ".", "..", "a/b", "..\\..", "a\nb", "\x1b[2J", "\u202ea", "x" * 70_000, 10**600, True, None, {}, []]
+
+
+@pytest.mark.parametrize("name", NO_NAMES, ids=lambda name: repr(name)[:12])
+async def test_a_name_that_no_url_can_carry_is_unreadable(name: Any) -> None:
+    """Apps, targets and capabilities are asked for by the names that lists give: one that can't be is an error, never shown."""
+    shown = {"slug": name, "id": name, "capability": name, "platform": "ios", "identifier": "com.a"}
+    async with scripted(answers([shown])) as server, client_of(server.url) as client:
+        for reading in (list_apps(client), read_targets(client, "a"), read_slots(client, "a")):
+            with pytest.raises(Unreadable, match="has no name to know it by") as unreadable:
+                await reading
+            assert len(unreadable.value.message) < 400
+
+
+async def test_a_name_of_ours_that_is_too_long_for_a_url_is_an_error() -> None:
+    """It is not sent, and not shown."""
+    async with scripted(answers({})) as server, client_of(server.url) as client:
+        with pytest.raises(RemoteError, match="name-too-long") as refused:
+            await read_app(client, "x" * 70_000)
+        assert server.received == []
+        assert (refused.value.sent, client.requests) == (False, 0)
+        assert len(refused.value.message) < 100
+
+
 async def test_a_failed_page_is_a_failed_list() -> None:
     """No page, no list: what was read of it isn't returned."""
     broken = answers({"detail": "boom"}, 500)

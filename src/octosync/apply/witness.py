@@ -106,12 +106,12 @@ class Witness:
         # Objects of one section are read together: the first to ask reads for all of them.
         async with self._reading.setdefault(place, asyncio.Lock()):
             if not self.is_fresh(action):
-                await self._read(place, within)
+                await self._read(action, within)
         return _sighting(action, self._seen[place]) if place in self._seen else None
 
     async def sighting(self, action: Action) -> Sighting:
         """Read an action's object now, whatever was read before, and before anything else is sent."""
-        return _sighting(action, await self._read(_place(action), Reservation()))
+        return _sighting(action, await self._read(action, Reservation()))
 
     def wrote(self, action: Action, at: float) -> None:
         """Take note of an own write that was sent at a time and answered.
@@ -126,9 +126,9 @@ class Witness:
             case UpdateApp():
                 self._seen.pop((slug, None), None)
 
-    async def _read(self, place: Place, within: Reservation) -> App | None:
-        slug, section = place
-        self._seen[place], self._read_at[place] = await _read(self._remote, slug, section, within)
+    async def _read(self, action: Action, within: Reservation) -> App | None:
+        place = _place(action)
+        self._seen[place], self._read_at[place] = await _read(self._remote, action, within)
         return self._seen[place]
 
 
@@ -136,8 +136,9 @@ def _place(action: Action) -> Place:
     return (action.address.app, _SECTION[type(action)])
 
 
-async def _read(remote: Octomil, slug: str, section: Section | None, within: Reservation) -> tuple[App | None, float]:
-    """Read one section, or (None) the app's own fields. An app that is gone has empty sections: that is no failed read."""
+async def _read(remote: Octomil, action: Action, within: Reservation) -> tuple[App | None, float]:
+    """Read an action's section, or the app's own fields. An app that is gone has empty sections: that is no failed read."""
+    slug, section = _place(action)
     asked_at = remote.clock()
     try:
         match section:
@@ -154,7 +155,7 @@ async def _read(remote: Octomil, slug: str, section: Section | None, within: Res
                 config = await inference_config_reading(remote, slug, within=within)
                 return App(slug=slug, inference_config=config.value), config.at
             case Section.DEPLOYMENTS:
-                deployments = await deployments_reading(remote, slug, within=within)
+                deployments = await deployments_reading(remote, slug, needed=[action.address.placement], within=within)
                 return App(slug=slug, deployments=deployments.value), deployments.at
     except Missing:
         return None, asked_at

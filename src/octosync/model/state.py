@@ -158,6 +158,16 @@ class App:
             found.add(Section.DEPLOYMENTS)
         return frozenset(found)
 
+    @property
+    def placements(self) -> tuple[tuple[str, str], ...]:
+        """The (capability, environment) pairs in which slots declare a deployment."""
+        return tuple(
+            (slot.capability, environment)
+            for slot in self.slots
+            if slot.deploy is not None
+            for environment in slot.deploy.environments
+        )
+
     def slot(self, capability: str) -> Slot | None:
         """Find a slot by its capability."""
         return next((slot for slot in self.slots if slot.capability == capability), None)

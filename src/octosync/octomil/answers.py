@@ -17,6 +17,9 @@ from octosync.model import JsonObject, JsonValue
 from octosync.octomil.client import Octomil
 from octosync.octomil.translate import Translator
 
+# Of a name that the control plane gives to an object: no real one comes near, and a URL has room for it.
+LONGEST_NAME = 512
+
 T = TypeVar("T")
 W = TypeVar("W", bound=Wire)
 
@@ -61,11 +64,17 @@ def translator_of(client: Octomil, operation_id: str) -> Translator:
     return Translator(client.connection, client.contract.operations[operation_id], client.concealer())
 
 
-def segment(item: JsonObject, key: str) -> str | None:
-    """Return what names an item in a path, None for what can't: there, "" and dots would name something else."""
+def name_in(item: JsonObject, key: str) -> str | None:
+    """Return the text or number by which an item is known; None for what is missing, empty, too long or not printable."""
     value = item.get(key)
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    return text if text not in {"", ".", ".."} else None
+    return text if text and len(text) <= LONGEST_NAME and text.isprintable() else None
+
+
+def segment(item: JsonObject, key: str) -> str | None:
+    """Return a name that may be a segment of a URL's path; None also for dots and slashes, which would name another path."""
+    name = name_in(item, key)
+    return None if name in {".", ".."} or name is None or "/" in name or "\\" in name else name
 
 
 def time_of(text: str | None) -> datetime | None:

@@ -240,9 +240,12 @@ class Octomil:
             content = json.dumps(body, allow_nan=False, separators=(",", ":"), sort_keys=True, default=dict).encode()
             headers["Content-Type"] = "application/json"
         url = f"{self.connection.url}{operation.url(parameters)}"
-        return self._session.http.build_request(
-            operation.method, url, params={**query, **org}, content=content, headers=headers
-        )
+        try:
+            return self._session.http.build_request(
+                operation.method, url, params={**query, **org}, content=content, headers=headers
+            )
+        except httpx.InvalidURL:  # its text is the name
+            raise _too_long(operation) from None
 
     async def _attempt(self, call: _Call) -> Answer:
         """Send once. Raises `TryAgain` where another attempt is safe and may help, else the error itself."""
@@ -337,6 +340,16 @@ class Octomil:
         if self._on_wait is not None and call.attempts < self.connection.attempts:
             self._on_wait(Waiting(1, delay, WaitReason.RETRY))
         return delay
+
+
+def _too_long(operation: Operation) -> RemoteError:
+    """Return the error of a request that no URL has room for: nothing was sent."""
+    return RemoteError(
+        "name-too-long",
+        f"a name is too long for a URL ({operation.id})",
+        hints=("Names of apps, capabilities and targets have a few hundred characters at most.",),
+        operation=operation.id,
+    )
 
 
 def _delay_before_another(problem: Exception) -> float | bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TypeAlias
 
 from pydantic import ValidationError
 
@@ -22,25 +23,29 @@ from octosync.model import (
     OptimizationCheck,
     Preview,
 )
-from octosync.octomil.answers import Reading, parsed, segment, translator_of
+from octosync.octomil.answers import Reading, name_in, parsed, translator_of
 from octosync.octomil.client import Octomil
 from octosync.octomil.pacing import Reservation
-from octosync.octomil.paging import read_list, read_list_if, read_page
+from octosync.octomil.paging import Listing, read_list, read_list_if, read_page
+
+Placement: TypeAlias = tuple[str, str]  # a capability and an environment
 
 
 async def deployments_reading(
-    client: Octomil, slug: str, *, within: Reservation | None = None
+    client: Octomil, slug: str, *, needed: Collection[Placement] = (), within: Reservation | None = None
 ) -> Reading[tuple[Deployment, ...]]:
     """Read the deployments of an app's capabilities, rolled-back ones included, in the order of their addresses.
 
-    Within one address they are in the control plane's own order.
+    Within one address they are in the control plane's own order. A deployment that names no capability is left out, unless
+    it may be one of the `needed`, or has a canary: then the answer is unreadable, since nobody may act on an absence that a
+    missing field made.
     """
     listing = await read_list(
         client, "apps.deployments", {"slug": slug}, plural=DEPLOYMENTS, identify=_id, within=within
     )
-    return Reading(
-        _sorted(client, "apps.deployments", listing.items, listing.request_id, lambda _: slug), listing.sent_at
-    )
+    found = _sorted(client, "apps.deployments", listing.items, listing.request_id, lambda _: slug)
+    _check_unnamed(client, listing, found, needed)
+    return Reading(found, listing.sent_at)
 
 
 async def deployments_page(client: Octomil, slug: str) -> tuple[tuple[Deployment, ...], bool]:
@@ -57,9 +62,10 @@ async def org_deployments_reading(
     One that names no app has "". None where `worth` says, told how many further requests it takes, that it is not.
     """
     listing = await read_list_if(client, "deployments.list", {}, plural=DEPLOYMENTS, identify=_id, worth=worth)
-    if listing is None:
-        return None
+    return None if listing is None else _of_org(client, listing, slugs)
 
+
+def _of_org(client: Octomil, listing: Listing, slugs: Mapping[str, str]) -> Reading[tuple[Deployment, ...]]:
     def slug_of(app_id: str) -> str:
         return slugs.get(app_id, app_id)
 
@@ -71,19 +77,29 @@ async def org_deployments_if_fewer(
 ) -> Reading[tuple[Deployment, ...]] | RemoteError | None:
     """Read the org's deployments where that takes fewer requests than those of each of these apps, else None.
 
-    Its first page tells. Where the list can't be read (the error), or names other apps than by their ids (None), each app is
-    to be asked.
+    Its first page tells. Where the list can't be read (the error), names other apps than by their ids, or no capability of a
+    deployment of these apps (None), each app is to be asked.
     """
     slugs = {str(app.identity["id"]): slug for slug, app in apps.items() if "id" in app.identity}
     if len(apps) < 2 or len(slugs) < len(apps):
         return None
     try:
-        reading = await org_deployments_reading(client, slugs, worth=lambda further: further < len(apps))
+        listing = await read_list_if(
+            client,
+            "deployments.list",
+            {},
+            plural=DEPLOYMENTS,
+            identify=_id,
+            worth=lambda further: further < len(apps),
+        )
+        if listing is None or any(_is_unnamed(item) and name_in(item, "app_id") in slugs for item in listing.items):
+            return None
+        reading = _of_org(client, listing, slugs)
     except CredentialRefused:
         raise
     except RemoteError as error:
         return error
-    return None if reading is None or any(not one.app for one in reading.value) else reading
+    return None if any(not one.app for one in reading.value) else reading
 
 
 def running_canaries(deployments: Iterable[Deployment]) -> int:
@@ -169,9 +185,9 @@ def deployment_of(
 ) -> Deployment | None:
     """Read one deployment; None for one that is of no capability. Raises `Unreadable`."""
     found = parsed(client, operation_id, WireDeployment, item, request_id)
-    if found.capability is None:
+    if not found.capability:
         return None  # an org may deploy by other ways than an app's slots
-    if found.environment is None:
+    if not found.environment:
         raise translator_of(client, operation_id).wrong_shape("field environment: field required", request_id)
     return _deployment(found, slug, found.capability, found.environment)
 
@@ -202,10 +218,33 @@ def _sorted(
     slug_of: Callable[[str], str],
 ) -> tuple[Deployment, ...]:
     found = (
-        deployment_of(client, operation_id, slug_of(segment(item, "app_id") or ""), item, request_id) for item in items
+        deployment_of(client, operation_id, slug_of(name_in(item, "app_id") or ""), item, request_id) for item in items
     )
     return tuple(sorted((one for one in found if one is not None), key=lambda one: one.address.sort_key))
 
 
 def _id(item: JsonObject) -> str | None:
-    return segment(item, "id")
+    return name_in(item, "id")
+
+
+def _is_unnamed(item: JsonObject) -> bool:
+    """Return whether a deployment names no capability."""
+    return not item.get("capability")
+
+
+def _check_unnamed(
+    client: Octomil, listing: Listing, found: Iterable[Deployment], needed: Collection[Placement]
+) -> None:
+    """Raise `Unreadable` for a deployment without a capability that something depends on."""
+    live = {(one.capability, one.environment) for one in found if one.live}
+    absent = sorted(set(needed) - live)
+    for index, item in enumerate(listing.items):
+        if not _is_unnamed(item):
+            continue
+        places = [place for place in absent if item.get("environment") in {None, "", place[1]}]
+        has_canary = WireDeployment.model_validate(item).has_running_canary
+        if places or has_canary:
+            matters = "a canary runs in it" if has_canary else f"it may be {places[0][0]} in {places[0][1]}"
+            raise translator_of(client, "apps.deployments").wrong_shape(
+                f"field {DEPLOYMENTS}[{index}].capability is missing, and {matters}", listing.request_id
+            )

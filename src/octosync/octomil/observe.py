@@ -80,6 +80,7 @@ class _Walk:
 
     def __init__(self, client: Octomil, desired: State, now: datetime, progress: Progress | None) -> None:
         self._client = client
+        self._desired = desired
         self._declared = frozenset(desired.apps)
         self._now = now
         self.wanted = [desired.apps[slug] for slug in sorted(desired.apps)]
@@ -171,7 +172,8 @@ class _Walk:
                 self._configs[slug] = config
 
         async def read_deployments() -> None:
-            deployments = await self._guarded(slug, section, deployments_reading(self._client, slug))
+            placements = self._desired.apps[slug].placements
+            deployments = await self._guarded(slug, section, deployments_reading(self._client, slug, needed=placements))
             if deployments is not None:
                 self._deployments[slug] = deployments
 

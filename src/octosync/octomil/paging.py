@@ -15,6 +15,7 @@ from octosync.octomil.translate import Translator
 
 PAGE = LARGEST_PAGE
 _LONGEST_LIST = 100_000
+_MOST_PAGES = 1_000  # of a list, at whatever limit the control plane answers with
 _PASSES = 3
 
 
@@ -34,6 +35,7 @@ class _Pass:
     items: dict[str, JsonObject] = field(default_factory=dict)
     total: int | None = None
     offset: int = 0
+    pages: int = 0
     moved: bool = False
     request_id: str | None = None
     sent_at: float = 0.0
@@ -197,6 +199,9 @@ def _add(
         walk.moved = True
     walk.total = page.total
     walk.offset += len(page.items)
+    walk.pages += 1
+    if walk.pages >= _MOST_PAGES and not _is_last(walk, page):
+        raise translator.wrong_shape(f"{plural} has more than {_MOST_PAGES} pages", walk.request_id)
     if walk.offset > _LONGEST_LIST:
         raise translator.wrong_shape(f"{plural} has more than {_LONGEST_LIST} entries", walk.request_id)
 

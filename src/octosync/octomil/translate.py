@@ -31,6 +31,9 @@ from octosync.octomil.retrying import retry_after
 from octosync.octomil.transport import RawAnswer
 
 _NEVER_AGAIN_5XX = frozenset({501, 505})  # not implemented, HTTP version: the same request gets the same answer
+# What the whole answer to a request may come with. Anything else below 400 is a part of one, or none.
+_WHOLE_ANSWERS = frozenset({200, 201, 202, 203, 204, 205})
+_REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
 _PENDING = frozenset({"approval_required", "awaiting_approval", "pending_approval"})
 
 
@@ -52,10 +55,12 @@ class Translator:
 
     def read(self, answer: RawAnswer) -> JsonValue | Failed:
         """Return the body of a success (None for an empty one), or what the answer means instead."""
-        if answer.status >= 400:
+        if 400 <= answer.status < 600:
             return self._refusal(answer)
-        if not 200 <= answer.status < 300:
+        if answer.status in _REDIRECTS:
             return Failed(self._redirect(answer))
+        if answer.status not in _WHOLE_ANSWERS:
+            return Failed(self._odd_status(answer))
         if not answer.body.strip():
             return None
         try:
@@ -117,6 +122,11 @@ class Translator:
             hints=(hint,),
             sent=True,
         )
+
+    def _odd_status(self, answer: RawAnswer) -> RemoteError:
+        what = "only a part of the answer came" if answer.status == 206 else "the status is none of a whole answer"
+        hint = f"Check that {self.connection.url} is the control plane's API; a proxy may be in between."
+        return self._error(Unreadable, "unreadable-answer", what, answer, hints=(hint,), sent=True)
 
     def _credential_refused(self, answer: RawAnswer, fault: Fault) -> RemoteError:
         hints = (
