@@ -212,7 +212,13 @@ async def watching(
         controller = Controller(
             Outfit(
                 remote=remote,
-                desired=Desired(regather, regather.watched, clock),
+                desired=Desired(
+                    regather,
+                    regather.watched,
+                    clock,
+                    apps=settings.get("apps", ()),
+                    selector=settings.get("selector"),
+                ),
                 journal=journal,
                 control_plane=ControlPlane(url=at.url),
                 settings=Settings(**settings),

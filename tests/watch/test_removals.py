@@ -198,6 +198,11 @@ async def test_an_archive_waits_for_all_else_of_its_commit(tmp_path: Path) -> No
             await watch.until_in_sync()
 
 
+def labelled(slug: str) -> str:
+    """Return the manifest of an app of team a."""
+    return manifest(slug).replace('"metadata": {', '"metadata": {"labels": {"team": "a"}, ')
+
+
 NARROWER: dict[str, dict[str, Any]] = {
     "one of two files": {"paths": ("apps/all.yaml",)},
     "another folder": {"paths": ("elsewhere",)},
@@ -214,7 +219,7 @@ async def test_watching_less_removes_nothing(
     monkeypatch.chdir(tmp_path)
     clock = FastClock(60)
     write(tmp_path, manifest())
-    write(tmp_path, "\n---\n".join((slot("demo", "vision"), slot("shell", "chat"), manifest("other"))), "more.yaml")
+    write(tmp_path, "\n---\n".join((slot("demo", "vision"), slot("shell", "chat"), labelled("other"))), "more.yaml")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "demo.yaml").write_text(manifest())

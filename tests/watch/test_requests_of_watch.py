@@ -187,3 +187,34 @@ async def test_a_gap_is_one_full_read_and_the_feed_goes_on(tmp_path: Path) -> No
             plane.send("PATCH", f"/apps/{slugs[4]}", {"name": "Else"})
             await watch.until(lambda: watch.app(slugs[4]).state is AppState.HELD)
             assert "GET /api/v1/apps" not in watch.requests()
+
+
+async def test_an_app_that_waits_for_the_rate_limit_says_so(tmp_path: Path) -> None:
+    """A commit to more apps than there are requests for: those whose turn is to come name what they wait for."""
+    clock = FastClock(60)
+    some = many(12)
+    declare(tmp_path, *some)
+    with plane_at(clock) as plane:
+        have(plane, *some)
+        async with watching(tmp_path, plane, clock, connection={"requests_per_minute": 30}, resync=NEVER) as watch:
+            await watch.until_in_sync()
+            declare(tmp_path, *some, description="New")
+            await watch.until(lambda: any("of 30 requests" in app.why_waiting for app in watch.standing.apps.values()))
+            await watch.until_in_sync()
+
+
+async def test_the_first_commit_to_an_empty_org_is_read_once(tmp_path: Path) -> None:
+    """Which org it is shows with the first app: that alone is no reason to read the app again."""
+    clock = FastClock(60)
+    (tmp_path / "apps").mkdir()
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+            await watch.until(lambda: watch.standing.ready)
+            declare(tmp_path, "first")
+            await watch.until(lambda: watch.app("first").state is AppState.IN_SYNC)
+            watch.requests()
+            declare(tmp_path, "first", description="New")
+            await watch.until(lambda: plane.send("GET", "/apps/first")["description"] == "New")
+            await watch.until_in_sync()
+            # The test's own looks at the app are among them.
+            assert watch.requests().count("GET /api/v1/apps/first/slots") == 1

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from tests.support.controllers import FastClock, plane_at, watching
+from tests.support.commits import write
+from tests.support.controllers import FastClock, manifest, plane_at, watching
+
+from octosync.watch.standing import AppState
+from octosync.watch.web.sentences import sentence
 
 
 async def test_what_keeps_a_kustomization_from_being_rendered_is_said(tmp_path: Path) -> None:
@@ -34,3 +39,39 @@ async def test_a_folder_that_is_gone_has_no_lines(tmp_path: Path) -> None:
             assert watch.logged("manifests_invalid")[0]["errors"] == [
                 "nowhere-at-all: missing-path: nowhere-at-all does not exist"
             ]
+
+
+def of_team(team: str, **spec: Any) -> str:
+    """Return the manifest of a team's app."""
+    return manifest(**spec).replace('"metadata": {', f'"metadata": {{"labels": {{"team": "{team}"}}, ')
+
+
+async def test_a_selector_that_matches_nothing_leaves_in_force_what_was(tmp_path: Path) -> None:
+    """A label that is changed by mistake takes no app out of force; a start waits for one that matches."""
+    clock = FastClock(20)
+    write(tmp_path, of_team("b"))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock, selector="team=a") as watch:
+            await watch.until(lambda: watch.logged("manifests_invalid"))
+            error = watch.standing.load_error
+            assert error is not None
+            assert (error.reference, error.message) == ("nothing-selected", "-l team=a matches none of 1 declared app")
+            assert not watch.standing.ready
+            write(tmp_path, of_team("a", targets=("com.demo",)))
+            await watch.until_in_sync()
+            write(tmp_path, of_team("c"))
+            await watch.until(lambda: not watch.standing.valid)
+            assert "the last good ones stay in force" in sentence(watch.standing)
+            assert watch.app().state is AppState.IN_SYNC
+            assert len(plane.send("GET", "/apps/demo/targets")["targets"]) == 1
+
+
+async def test_manifests_that_are_being_loaded_are_not_called_bad(tmp_path: Path) -> None:
+    """Until the first load has ended it is said to be under way, not to have failed."""
+    clock = FastClock(20)
+    write(tmp_path, manifest())
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            assert sentence(watch.standing).startswith("The manifests are being loaded")
+            await watch.until_in_sync()
+            assert sentence(watch.standing).startswith("1 app in sync")

@@ -37,8 +37,9 @@ from octosync.cli.options import (
 from octosync.cli.regathering import Regathering
 from octosync.cli.turning import GuardFlags, guard_policy
 from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
-from octosync.manifest import parse_duration, select
-from octosync.model import Optimize, Secret
+from octosync.manifest import parse_duration
+from octosync.manifest.selection import matching
+from octosync.model import Optimize, Secret, State
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil
 from octosync.plan import ControlPlane, DeployPolicy, GitRevision, Invocation, ManifestSet, RunInfo
 from octosync.report import render_diagnostics
@@ -130,6 +131,9 @@ def command(**flags: Any) -> ExitCode:  # noqa: ANN401 — the options' values, 
 
 def _watch(asked: _Asked) -> ExitCode:
     gather_again = Regathering(flags=asked.manifests, remote=asked.remote)
+    matching(
+        State(), selector=asked.settings.selector
+    )  # one that matches nothing may come to match; a malformed one can't
     host, port = parse_listen(asked.listen)
     first = gather(asked.manifests, asked.remote)
     if not first.configuration_is_usable:
@@ -137,8 +141,6 @@ def _watch(asked: _Asked) -> ExitCode:
         return ExitCode.ERROR
     if first.fails:  # the controller runs all the same: it shows what is wrong, and takes up what is mended
         _report(asked, first)
-    else:
-        select(first.manifests.state, apps=asked.settings.apps, selector=asked.settings.selector)
     token = admin_token(os.environ.get(TOKEN_VARIABLE))
     with Journal(asked.state) as journal, sole_controller(asked.state), listening(host, port) as listener:
         watching = _Watching(
@@ -288,7 +290,13 @@ class _Watching:
         asked, connection = self.asked, remote.connection
         return Outfit(
             remote=remote,
-            desired=Desired(self.gather, self.gather.watched, clock),
+            desired=Desired(
+                self.gather,
+                self.gather.watched,
+                clock,
+                apps=asked.settings.apps,
+                selector=asked.settings.selector,
+            ),
             journal=self.journal,
             control_plane=plane,
             settings=asked.settings,

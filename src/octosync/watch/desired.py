@@ -10,8 +10,10 @@ from typing import Final
 
 from octosync.errors import OctosyncError
 from octosync.manifest import Cache, Configuration, Context, Manifests
+from octosync.manifest.selection import matching
 from octosync.model import Diagnostic, Origin, Severity
 from octosync.plan.base import Base, changed_apps
+from octosync.report.words import counted
 from octosync.watch.checkouts import is_checking_out
 from octosync.watch.clock import Clock
 from octosync.watch.fingerprint import Fingerprint, Watched, fingerprint
@@ -84,10 +86,23 @@ def _found_at(origin: Origin | None) -> str:
 
 
 class Desired:
-    """The desired state in force. `gather` loads it once, in a thread, and may raise `OctosyncError`."""
+    """The desired state in force. `gather` loads it once, in a thread, and may raise `OctosyncError`.
 
-    def __init__(self, gather: Callable[[Cache], Declared], watched: Watched, clock: Clock) -> None:
+    A load in which `apps` (patterns) and `selector` match no app at all fails: a label or name that was changed by mistake
+    takes nothing out of force.
+    """
+
+    def __init__(
+        self,
+        gather: Callable[[Cache], Declared],
+        watched: Watched,
+        clock: Clock,
+        *,
+        apps: tuple[str, ...] = (),
+        selector: str | None = None,
+    ) -> None:
         self._gather = gather
+        self._apps, self._selector = apps, selector
         self._clock = clock
         self._cache = Cache()
         self._one_at_a_time = asyncio.Lock()
@@ -120,7 +135,7 @@ class Desired:
     async def load(self) -> Difference:
         """Load what is there now, and say what changed. Never raises for what files say or are."""
         async with self._one_at_a_time:
-            declared = self._checked(await self._stable())
+            declared = self._selected(self._checked(await self._stable()))
             before, self._latest, self._watched = self._good, declared, declared.watched
             if declared.fails:
                 return Difference(declared=declared)
@@ -138,6 +153,23 @@ class Desired:
             f"octosync.yaml means another control plane by now: {url}; nothing of it is applied until a restart",
             hints=(
                 "Restart octosync watch, or take that change back. Until then what was declared before is in force.",
+            ),
+        )
+        return replace(declared, fails=True, error=error)
+
+    def _selected(self, declared: Declared) -> Declared:
+        state = declared.manifests.state
+        if declared.fails or not state.apps or (not self._apps and self._selector is None):
+            return declared
+        if matching(state, apps=self._apps, selector=self._selector).apps:
+            return declared
+        asked = [*(f"--app {pattern}" for pattern in self._apps), *([f"-l {self._selector}"] if self._selector else [])]
+        error = OctosyncError(
+            "nothing-selected",
+            f"{' '.join(asked)} matches none of {counted(len(state.apps), 'declared app')}",
+            hints=(
+                "Labels stand under metadata.labels of an App, else of its child documents.",
+                "An app that matches is taken up as soon as a manifest declares it.",
             ),
         )
         return replace(declared, fails=True, error=error)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from octosync import __version__
 from octosync.errors import OctosyncError
 from octosync.model import Hold
+from octosync.octomil import PERCENT_FOR_WRITES
 from octosync.plan import ControlPlane, RunInfo
 from octosync.watch.approvals import Approvals, blocked_actions
 from octosync.watch.desired import Declared
 from octosync.watch.gate import Closed
 from octosync.watch.parts import Parts
-from octosync.watch.standing import AppState, BlockedSet, BudgetStanding, Standing
+from octosync.watch.standing import AppStanding, AppState, BlockedSet, BudgetStanding, Standing
 
 # The loop is stuck where a tick or a turn takes longer than all attempts of a few requests can, and than so many requests
 # of other turns that may go before it take at this rate.
@@ -114,9 +115,10 @@ class Desk:
             can_post=self.can_post,
             about=self.about(good) if self.about is not None and good is not None else None,
             turned_at=parts.clock.now() - timedelta(seconds=self._quiet),
-            apps=parts.board.apps(holds),
+            apps=self._apps(holds),
             blocked=self._blocked(),
             unmanaged=reads.unmanaged,
+            loading=latest is None,
             valid=latest is not None and not latest.fails,
             files=good.manifests.files if good is not None else 0,
             revision=good.revision if good is not None else "",
@@ -160,6 +162,16 @@ class Desk:
     def _quiet(self) -> float:
         """How many seconds ago the loop last turned."""
         return self.parts.clock.monotonic() - self.parts.ticker.beat
+
+    def _apps(self, holds: Mapping[str, Hold]) -> dict[str, AppStanding]:
+        apps, budget = self.parts.board.apps(holds), self.parts.remote.budget
+        if not budget.limit or 100 * budget.remaining > PERCENT_FOR_WRITES * budget.limit:
+            return apps
+        why = f"the rate limit: {budget.used} of {budget.limit} requests of the last minute are used, the rest is for writes"
+        return {
+            slug: replace(app, why_waiting=why) if app.state is AppState.PENDING and not app.why_waiting else app
+            for slug, app in apps.items()
+        }
 
     def _budget(self) -> BudgetStanding:
         now = self.parts.remote.budget

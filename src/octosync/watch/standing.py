@@ -165,8 +165,8 @@ class BudgetStanding:
 class Standing:
     """How everything stands at `now`.
 
-    `valid` is whether the manifests could be loaded; where not, `diagnostics` are why, or `load_error`, which kept them from
-    being read at all, and the last good ones are in force.
+    `loading` is whether the first load is under way, `valid` whether the manifests could be loaded; where not,
+    `diagnostics` are why, or `load_error`, which kept them from being read at all, and the last good ones are in force.
     `credential` is an error's sentence where the control plane refuses the key, `outage` one where it is not there (the
     circuit is open), `unreadable` one where something else answers in its place, `throttled` one where it has said to wait,
     `state_locked` one where another process locks the state file, `feed_off` one where its activity feed can't be followed,
@@ -193,6 +193,7 @@ class Standing:
     blocked: tuple[BlockedSet, ...] = ()
     unmanaged: int | None = None
     valid: bool = True
+    loading: bool = False
     files: int = 0
     revision: str = ""
     loaded_at: datetime | None = None

@@ -22,6 +22,7 @@ from octosync.plan import (
     Plan,
     Verb,
 )
+from octosync.plan.base import Base
 from octosync.plan.freezing import frozen_until
 from octosync.plan.narrowing import without
 from octosync.plan.remembering import remembered
@@ -74,8 +75,7 @@ class Turns:
         """Carry out one turn. Never raises for what the control plane answers."""
         apps = work.apps
         tree = State.of(*(force.tree.apps[slug] for slug in apps if slug in force.tree.apps))
-        base = self.memory.base_of(apps, tree)
-        base = replace(base, state=besides(base.state, force.others))
+        base = self._base_of(apps, tree, force)
         now = self.clock.now()
         scope = Scope(new_run_id(now), now, apps, tree, base, self.memory.plane, self.memory.narrowed)
         # What is only read again lets everything else go first, with what it finds to be written, too.
@@ -97,13 +97,17 @@ class Turns:
             wrong = _wrong_org(turn.seen.org_id, self.memory.plane.org_id)
             self.gate.met(wrong)
             return _failed(scope, dict.fromkeys(apps, wrong))
-        if self.memory.plane != scope.plane and self.memory.apps:
+        if self.memory.plane != scope.plane and self._base_of(apps, tree, force) != base:
             # The org is known only now, and with it what is to be compared with.
             return await self.carry_out(work, force, listed)
         self.gate.worked()
         ended = await self._go_on(scope, turn, force, writer)
         is_full_read = work.priority is Priority.RESYNC
         return await self.coverage.add_to(ended, scope.tree.apps, remote, is_full_read=is_full_read)
+
+    def _base_of(self, apps: frozenset[str], tree: State, force: InForce) -> Base:
+        base = self.memory.base_of(apps, tree)
+        return replace(base, state=besides(base.state, force.others))
 
     # -- judging and writing
 

@@ -78,7 +78,9 @@ def alarms(standing: Standing) -> Iterator[Alarm]:
         yield Alarm("throttled", f"The control plane throttles the key{end}: everything waits.", standing.throttled)
     if standing.state_locked:
         yield Alarm("state locked", "Another process locks the state file: everything waits.", standing.state_locked)
-    if not standing.valid:
+    if standing.loading:
+        yield Alarm("starting", "The manifests are being loaded: nothing is in force yet.")
+    elif not standing.valid:
         left = "the last good ones stay in force" if standing.apps else "nothing is in force yet"
         yield Alarm("degraded", f"The manifests can't be loaded: {left}.")
     if standing.suspended is not None:
@@ -155,6 +157,8 @@ def unready_words(standing: Standing) -> str:
         return standing.credential
     if why := standing.unreadable or standing.state_locked or waiting_words(standing):
         return why
+    if standing.loading:
+        return "the manifests are being loaded"
     if not standing.valid and not standing.apps:
         return "the manifests can't be loaded, and nothing is in force yet"
     words, at = read_parts(standing)
