@@ -119,6 +119,7 @@ def test_a_pull_request_lives(team: Team) -> None:
     assert not planned.succeeded
     assert "::error file=apps/search.yaml,line=10,col=7" in planned.log
     assert planned.outputs["octosync"]["exit-code"] == "1"
+    assert planned.log.count("error: unknown-field") == 1
     assert "servingPolcy" in forge.comments[0]["body"]
 
     team.declare("search", name="Search it")

@@ -17,8 +17,8 @@ import yaml
 from docs.executing import ROOT
 
 _OURS: Final = "octomil/octosync@"
-_INSTALLING: Final = {"What is to be installed", "Install octosync"}
-_FOREIGN: Final = ("actions/checkout@", "actions/upload-artifact@", "actions/setup-python@", "actions/cache@")
+_INSTALLING: Final = "Install octosync"
+_FOREIGN: Final = ("actions/checkout@", "actions/upload-artifact@", "actions/setup-python@")
 _NAME: Final = re.compile(r"'[^']*'|\b(?:github|inputs|steps|secrets|runner)(?:\.[\w-]+)+")
 
 
@@ -107,7 +107,7 @@ class _Running:
     def _step(self, step: dict[str, Any], context: Mapping[str, Any], outputs: dict[str, str]) -> bool:
         with_ = {name: _text(value, context) for name, value in step.get("with", {}).items()}
         if "run" in step:
-            return step.get("name") in _INSTALLING or self._script(step, context, outputs)
+            return step.get("name") == _INSTALLING or self._script(step, context, outputs)
         if step["uses"].startswith(_OURS):
             return self._action(with_, outputs)
         assert step["uses"].startswith(_FOREIGN), step["uses"]
@@ -122,7 +122,7 @@ class _Running:
         assert set(with_) <= set(action["inputs"])
         defaults = {name: str(spec.get("default", "")) for name, spec in action["inputs"].items()}
         inside = {
-            "github": {"action_path": str(ROOT)},
+            "github": {**self.context["github"], "action_path": str(ROOT)},
             "inputs": {**defaults, **with_},
             "steps": {},
             "runner": {"temp": str(self.folder / "temp")},
@@ -148,6 +148,7 @@ class _Running:
             "GITHUB_SHA": self.context["github"]["sha"],
             "GITHUB_OUTPUT": str(output),
             "GITHUB_STEP_SUMMARY": str(self.folder / "summary.md"),
+            "RUNNER_OS": "Linux",
             "RUNNER_TEMP": str(self.folder / "temp"),
             **self.runner.environment,
             **{name: _text(value, context) for name, value in step.get("env", {}).items()},
