@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from tests.support.examples import load_profile
 from tests.support.preloaded import preloaded
+from tests.support.skipping import pytest_unconfigure
+
+__all__ = ["command_folder", "pytest_unconfigure"]
 
 load_profile()
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,3 +114,30 @@ def test_what_is_run_exists() -> None:
     used = {target for script in scripts for target in re.findall(r"^make (\S+)", script, re.MULTILINE)}
     assert used
     assert used <= targets
+
+
+@pytest.mark.parametrize(
+    ("tools", "line"),
+    [
+        ("kubectl", "No tests were skipped."),
+        ("", "1 test was skipped (kubectl is not installed: 1). To run them: apt-get install kubectl"),
+    ],
+)
+def test_the_last_line_says_what_was_skipped(tools: str, line: str, tmp_path: Path) -> None:
+    """A test without its tool is skipped, which is no failure; the run's last line states it, and how to get the tool."""
+    for tool in tools.split():
+        (tmp_path / tool).touch(mode=0o755)
+    test = tmp_path / "test_it.py"
+    test.write_text(
+        "from tests.support.kubectl import needs_kubectl\n\n@needs_kubectl\ndef test_it() -> None:\n    pass\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.support.skipping", "-p", "no:cacheprovider", str(test)],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert ran.stdout.splitlines()[-1] == line
