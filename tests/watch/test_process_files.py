@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -128,3 +130,29 @@ async def test_sighup_reads_everything_again(bench: Bench) -> None:
     await until(lambda: bench.live() == "local_first", watch)
     await watch.in_sync()
     assert not watch.logged("token_unusable")  # there is no key, and none is needed
+
+
+async def test_ways_out_are_those_of_a_readers_clone(bench: Bench) -> None:
+    """What is read below git-sync's link is called as in the repository, and no command names a path or file of the pod."""
+    synced = Synced(bench.folder / "git")
+    text = protected(manifest(slots={"chat": "local_first", "vision": "local_first"}))
+    files = {".git": "gitdir: ../../x", "octosync.yaml": "", "apps/demo.json": text}
+    synced.checkout("a" * 40, files)
+    mount, key = synced.current, bench.folder / "key"
+    key.write_text("k\n")
+    flags = ("--config", mount / "octosync.yaml", "--token-file", key, *QUICK, "--drift-hold", "1h")
+    watch = bench.watch(*flags, paths=(str(mount / "apps"),))
+    await watch.in_sync()
+    await bench.by_hand("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
+    synced.checkout("b" * 40, {**files, "apps/demo.json": protected(manifest(slots={"chat": "local_first"}))})
+    await until(lambda: watch.status["apps"][0]["blocked"] and watch.status["apps"][0]["drift"], watch)
+    page = html.unescape(re.sub(r"<[^>]*>", "", watch.get("/").text))
+    assert f"octosync accept app/demo/slot/chat -f apps --url {bench.proxy.url}" in page
+    assert f"octosync apply -f apps --url {bench.proxy.url} --allow-protected" in page
+    assert watch.status["apps"][0]["source"].startswith("apps/demo.json:")
+    assert str(bench.folder) not in page
+
+
+def protected(text: str) -> str:
+    """Protect what a manifest declares."""
+    return text.replace('"metadata": {', '"metadata": {"annotations": {"octosync.dev/protect": "true"}, ')

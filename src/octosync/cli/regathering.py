@@ -17,6 +17,7 @@ from octosync.cli.gathering import Gathered, ManifestFlags, gather
 from octosync.errors import UsageError
 from octosync.manifest import STDIN, Cache, Configuration, configuration_places
 from octosync.manifest.git import git_commit
+from octosync.watch.clones import clone_of
 from octosync.watch.desired import Declared
 from octosync.watch.fingerprint import Watched
 
@@ -48,6 +49,7 @@ class Regathering:
         """Gather once."""
         with self._typed.scope(cleanup=False) if self._typed is not None else nullcontext():
             gathered = gather(self.flags, self.remote, self.environment, cache=cache)
+        watched = self._watched(gathered)
         return Declared(
             configuration=gathered.configuration,
             context=gathered.context,
@@ -55,7 +57,8 @@ class Regathering:
             diagnostics=gathered.diagnostics,
             fails=gathered.fails,
             revision=_revision(gathered),
-            watched=self._watched(gathered),
+            watched=watched,
+            clone=clone_of((*watched.paths, *watched.kustomizations, *watched.configuration)),
         )
 
     @property

@@ -38,6 +38,7 @@ from octosync.cli.regathering import Regathering
 from octosync.cli.turning import GuardFlags, guard_policy
 from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
 from octosync.manifest import parse_duration
+from octosync.manifest.configuration import FILE_NAME
 from octosync.manifest.selection import matching
 from octosync.model import Optimize, Secret, State
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil
@@ -45,6 +46,7 @@ from octosync.plan import ControlPlane, DeployPolicy, GitRevision, Invocation, M
 from octosync.report import render_diagnostics
 from octosync.state import Journal, WatchState, sole_controller
 from octosync.watch.clock import Clock, SystemClock
+from octosync.watch.clones import Clone, clone_of
 from octosync.watch.controller import Controller
 from octosync.watch.desired import Declared, Desired, problems_of
 from octosync.watch.endpoints import endpoints
@@ -210,15 +212,25 @@ class _Asked:
             selector=self.settings.selector,
         )
 
-    @property
-    def typed_again(self) -> tuple[str, ...]:
-        """What has to be typed of a command that asks the same control plane."""
-        return self.remote.typed(self.manifests.config)
+    def invocation_in(self, clone: Clone) -> Invocation:
+        """Return what was asked for as a reader asks for it in a clone; paths that only this machine has are left out."""
+        asked, kustomize = self.invocation, self.invocation.kustomize
+        return replace(
+            asked,
+            paths=tuple(clone.path(path) for path in asked.paths if clone.has(path)),
+            kustomize=None if kustomize is None else clone.path(kustomize),
+        )
 
-    @property
-    def apply_again(self) -> str:
-        """The command that applies the same by hand."""
-        return shlex.join(("octosync", "apply", *self.invocation.arguments(), *self.typed_again))
+    def typed_in(self, clone: Clone) -> tuple[str, ...]:
+        """Return what a reader types in a clone to ask the same control plane, with a key of the reader's own."""
+        config = None if self.manifests.config is None else str(self.manifests.config)
+        named = clone.path(config) if config is not None and clone.has(config) else None
+        elsewhere = None if named in {None, FILE_NAME} else Path(str(named))
+        return replace(self.remote, token_file=None).typed(elsewhere)
+
+    def apply_again(self, clone: Clone) -> tuple[str, ...]:
+        """Return the words of the command that applies the same by hand, in a clone."""
+        return ("octosync", "apply", *self.invocation_in(clone).arguments(), *self.typed_in(clone))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,13 +315,17 @@ class _Watching:
             policy=lambda declared: guard_policy(declared.configuration.guards, asked.guards),
             deploy=asked.deploy,
             read_token=self._read_token if connection.token is not None else None,
-            apply_again=asked.apply_again,
+            apply_again=shlex.join(asked.apply_again(self._clone())),
             about=partial(self._about, connection),
             log=log,
             notifier=notifier,
             clock=clock,
             can_post=self.admin_token is not None,
         )
+
+    def _clone(self) -> Clone:
+        watched = self.gather.watched
+        return clone_of((*watched.paths, *watched.kustomizations, *watched.configuration))
 
     def _connect(self) -> Connection:
         connection = connect(self.asked.remote, self.first.configuration, self.first.context, os.environ)
@@ -322,7 +338,7 @@ class _Watching:
             octosync_version=__version__,
             timestamp=declared.loaded_at or datetime.now(UTC),
             control_plane=control_plane(connection, declared.context, None),
-            invocation=asked.invocation,
+            invocation=asked.invocation_in(declared.clone),
             manifests=ManifestSet(
                 digest=manifests.digest,
                 files=manifests.files,
@@ -330,8 +346,8 @@ class _Watching:
                 git=GitRevision(revision=declared.revision, dirty=False) if declared.revision else None,
             ),
             requests_per_minute=connection.requests_per_minute,
-            typed=("octosync", "apply", *asked.invocation.arguments(), *asked.typed_again),
-            typed_to_look=asked.typed_again,
+            typed=asked.apply_again(declared.clone),
+            typed_to_look=asked.typed_in(declared.clone),
         )
 
     def _read_token(self) -> tuple[Secret, str]:

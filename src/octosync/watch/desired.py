@@ -16,6 +16,7 @@ from octosync.plan.base import Base, changed_apps
 from octosync.report.words import counted
 from octosync.watch.checkouts import is_checking_out
 from octosync.watch.clock import Clock
+from octosync.watch.clones import Clone
 from octosync.watch.fingerprint import Fingerprint, Watched, fingerprint
 from octosync.watch.log import defect_place
 
@@ -30,7 +31,8 @@ class Declared:
     """One load: what the manifests declare under which configuration; while it `fails`, nothing of that is to be used.
 
     `diagnostics` are what octosync.yaml and manifests say wrong, `error` is what kept them from being loaded at all.
-    `revision` is the Git commit, "" where none is known. `watched` is what all of it was read from. `loaded_at` and
+    `revision` is the Git commit, "" where none is known. `watched` is what all of it was read from, `clone` what that is
+    called in its repository. `loaded_at` and
     `fingerprint` are filled in by `Desired`; the fingerprint is that of exactly what was read.
     """
 
@@ -44,6 +46,7 @@ class Declared:
     watched: Watched = field(default_factory=Watched)
     loaded_at: datetime | None = None
     fingerprint: Fingerprint = field(default_factory=Fingerprint)
+    clone: Clone = field(default_factory=Clone)
 
     @property
     def problems(self) -> tuple[str, ...]:

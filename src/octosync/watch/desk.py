@@ -12,6 +12,7 @@ from octosync.model import Hold
 from octosync.octomil import PERCENT_FOR_WRITES
 from octosync.plan import ControlPlane, RunInfo
 from octosync.watch.approvals import Approvals, blocked_actions
+from octosync.watch.clones import Clone
 from octosync.watch.desired import Declared
 from octosync.watch.gate import Closed
 from octosync.watch.parts import Parts
@@ -119,11 +120,12 @@ class Desk:
             blocked=self._blocked(),
             unmanaged=reads.unmanaged,
             loading=latest is None,
+            clone=latest.clone if latest is not None else Clone(),
             valid=latest is not None and not latest.fails,
             files=good.manifests.files if good is not None else 0,
             revision=good.revision if good is not None else "",
             loaded_at=good.loaded_at if good is not None else None,
-            diagnostics=latest.diagnostics if latest is not None else (),
+            diagnostics=tuple(map(latest.clone.diagnostic, latest.diagnostics)) if latest is not None else (),
             load_error=latest.error if latest is not None else None,
             credential=credential,
             outage=self._problem(Closed.OUTAGE),
@@ -164,7 +166,12 @@ class Desk:
         return self.parts.clock.monotonic() - self.parts.ticker.beat
 
     def _apps(self, holds: Mapping[str, Hold]) -> dict[str, AppStanding]:
-        apps, budget = self.parts.board.apps(holds), self.parts.remote.budget
+        good, budget = self.parts.desired.good, self.parts.remote.budget
+        clone = good.clone if good is not None else Clone()
+        apps = {
+            slug: replace(app, source=clone.path(app.source)) if app.source else app
+            for slug, app in self.parts.board.apps(holds).items()
+        }
         if not budget.limit or 100 * budget.remaining > PERCENT_FOR_WRITES * budget.limit:
             return apps
         why = f"the rate limit: {budget.used} of {budget.limit} requests of the last minute are used, the rest is for writes"

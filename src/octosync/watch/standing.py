@@ -11,6 +11,7 @@ from enum import Enum
 from octosync.errors import OctosyncError
 from octosync.model import Address, Coverage, Deployment, Diagnostic, Hold, Outcome, Sensitivity, Suspended
 from octosync.plan import Blocked, ControlPlane, Plan, Recommendation, RunInfo, Verb
+from octosync.watch.clones import Clone
 
 __all__ = [
     "AppStanding",
@@ -165,8 +166,9 @@ class BudgetStanding:
 class Standing:
     """How everything stands at `now`.
 
-    `loading` is whether the first load is under way, `valid` whether the manifests could be loaded; where not,
-    `diagnostics` are why, or `load_error`, which kept them from being read at all, and the last good ones are in force.
+    `clone` says what files are called in their repository. `loading` is whether the first load is under way, `valid` whether
+    the manifests could be loaded; where not, `diagnostics` are why, or `load_error`, which kept them from being read at all,
+    and the last good ones are in force.
     `credential` is an error's sentence where the control plane refuses the key, `outage` one where it is not there (the
     circuit is open), `unreadable` one where something else answers in its place, `throttled` one where it has said to wait,
     `state_locked` one where another process locks the state file, `feed_off` one where its activity feed can't be followed,
@@ -194,6 +196,7 @@ class Standing:
     unmanaged: int | None = None
     valid: bool = True
     loading: bool = False
+    clone: Clone = field(default_factory=Clone)
     files: int = 0
     revision: str = ""
     loaded_at: datetime | None = None
