@@ -362,14 +362,32 @@ def test_from_a_sub_folder_and_a_worktree(team: Team, tmp_path_factory: pytest.T
 
 
 def test_a_plan_file_says_what_it_was_compared_with(team: Team) -> None:
-    """`apply PLANFILE` takes --base and --changed-only from it; other ones are refused."""
+    """`apply PLANFILE` needs its --base and --changed-only again, by any name of the same commit; others are refused."""
     team.declare("notes", name="Notes after")
     team.repo.commit()
     assert team.type("plan", "--base", "main", "--changed-only", "--plan-out", "../plan.json").code == 0
-    refused = team.type("apply", "../plan.json", "--base", "HEAD")
-    assert (refused.code, "other-manifests" in refused.stderr) == (3, True)
-    assert team.type("apply", "../plan.json").code == 0
+    base = team.repo.git("rev-parse", "main").strip()
+    for others in ((), ("--base", "main"), ("--changed-only", "--base", "HEAD")):
+        refused = team.type("apply", "../plan.json", *others)
+        assert (refused.code, "other-manifests" in refused.stderr) == (3, True)
+        assert f"--base {base} --changed-only" in refused.stderr
+    team.repo.git("branch", "--force", "main", "HEAD")  # the merge
+    assert team.type("apply", "../plan.json", "--base", base, "--changed-only").code == 0
     assert team.writes() == ["PATCH /apps/notes"]
+
+
+def test_a_plan_file_brings_no_allowance_back(team: Team) -> None:
+    """Its base lifts no guard: an `Octosync-Allow` that was applied long ago counts only for who names a base before it."""
+    first = team.repo.head
+    team.repo.commit("again\n\nOctosync-Allow: deletes=50")
+    team.repo.git("branch", "--force", "main")
+    head = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: notes}\n"
+    team.declare("notes", text=f"{head}spec: {{slots: [], targets: []}}\n")
+    team.repo.commit("all gone")
+    assert team.type("plan", "--base", first, "--plan-out", "../plan.json").code == 0
+    assert team.type("apply", "../plan.json", "--base", "main").code == 3
+    assert team.type("apply", "../plan.json").code == 3
+    assert team.writes() == []
 
 
 def test_selection_reaches_into_the_base(team: Team) -> None:

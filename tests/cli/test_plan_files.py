@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,10 @@ import pytest
 from tests.support.desks import APP, Office
 from tests.support.invoking import Ran
 from tests.support.planes import ok
+
+from octosync import __version__
+from octosync.errors import OctosyncError
+from octosync.plan import read_approval, what_moved
 
 Document = dict[str, Any]
 
@@ -56,7 +60,7 @@ def test_the_file_says_how_to_apply_it(office: Office) -> None:
     office.declare()
     said = office.plan("--plan-out", "plan.json").stderr
     command = said.partition("To apply just that:  octosync ")[2].split()
-    assert command == ["apply", "plan.json", "--url", office.url]
+    assert command == ["apply", "plan.json", "-f", "apps", "--url", office.url]
     assert office.desk.octosync(*command).code == 0
 
 
@@ -169,33 +173,79 @@ def test_a_tampered_file_can_stop_a_run_and_never_steer_one(
     refused(planned, planned.apply_file(), "error: plan-moved")
 
 
-def test_a_file_cannot_name_other_manifests(planned: Office) -> None:
-    """3: a file that names other paths than octosync.yaml does is refused; -f says that they are meant."""
+def test_a_file_cannot_choose_manifests(planned: Office) -> None:
+    """3: paths come from -f or octosync.yaml; a file that names others is refused, with what to type if they are meant."""
+    planned.desk.write("evil/a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: evil-app}\n")
+    rewrite(planned, lambda plan: plan["invocation"].update(paths=["evil"]))
+    for paths in ((), ("apps",)):
+        ran = planned.apply_file("--yes", paths=paths)
+        refused(planned, ran, "planned with -f evil", f"octosync apply plan.json -f evil --url {planned.url}")
     planned.desk.write("octosync.yaml", "paths: [teams/]\n")
     planned.desk.write("teams/a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\n")
-    refused(planned, planned.apply_file(), "octosync.yaml names teams")
-    assert planned.apply_file("-f", "apps/").code == 0
+    planned.save()
+    planned.log()
+    refused(planned, planned.apply_file(paths=()), "with -f apps; this command and octosync.yaml name -f teams")
+    assert planned.apply_file(paths=("apps/", str(planned.desk.directory / "apps"))).code == 0
+
+
+def test_paths_of_octosync_yaml_need_not_be_typed(planned: Office) -> None:
+    """The same octosync.yaml names the same manifests for the plan and for its apply."""
+    planned.desk.write("octosync.yaml", "paths: [apps]\n")
+    where = ("--url", planned.url)
+    said = planned.desk.octosync("plan", *where, "--plan-out", "plan.json").stderr
+    command = said.partition("To apply just that:  octosync ")[2].split()
+    assert command == ["apply", "plan.json", *where]
+    assert planned.desk.octosync(*command).code == 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("given", "named"),
     [
-        (("-f", "teams"), "-f apps, not with -f teams"),
-        (("--app", "search"), "--app (nothing), not with --app search"),
-        (("-l", "a=b"), "-l (nothing), not with -l a=b"),
+        (("--app", "search"), "-f apps --app search"),
+        (("-l", "a=b"), "-f apps -l a=b"),
+        (("--optimize", "never"), "-f apps --optimize never"),
+        (("--no-preview",), "-f apps --no-preview"),
     ],
 )
-def test_another_selection_is_refused(planned: Office, arguments: tuple[str, ...], named: str) -> None:
-    """3: what the command line names must be what was planned."""
-    refused(planned, planned.apply_file(*arguments), named)
+def test_another_selection_is_refused(planned: Office, given: tuple[str, ...], named: str) -> None:
+    """3: what was planned with a flag is applied with it, and not without; and the other way round."""
+    text = APP.format(slug="search", name="Search").replace("{name: search}", "{name: search, labels: {a: b}}")
+    planned.declare(text=text)
+    planned.save()
+    planned.log()
+    refused(planned, planned.apply_file(*given), f"planned with -f apps; this command and octosync.yaml name {named}\n")
+    planned.save(*given)
+    planned.log()
+    refused(planned, planned.apply_file(), f"planned with {named}; this", f"octosync apply plan.json {named} --url")
+    assert planned.apply_file(*given).code == 0
 
 
-def test_the_selection_is_taken_from_the_file(planned: Office) -> None:
-    """`--app` and `-l` of the plan hold for its apply, and need not be typed again."""
-    planned.declare("notes", name="Notes")
-    planned.save("--app", "search")
-    assert planned.apply_file().code == 0
-    assert all("notes" not in line for line in planned.writes())
+def test_what_no_plan_holds_is_refused_at_any_place(planned: Office) -> None:
+    """Every value of a plan file, replaced by another: an error of octosync's, never a traceback, and never a write."""
+    saved = json.loads((planned.desk.directory / "plan.json").read_text())
+    current, deep = json.loads(json.dumps(saved)), json.loads("[" * 400 + "]" * 400)
+    for path in list(places(saved)):
+        for odd in (None, True, -1, 1e308, "zzz", "\ud800", [], ["zzz"], {}, {"": [None]}, deep):
+            changed = json.loads(json.dumps(saved))
+            *above, last = path
+            place = changed
+            for key in above:
+                place = place[key]
+            place[last] = odd
+            try:
+                approval = read_approval(json.dumps(changed), file="plan.json", octosync_version=__version__)
+                "\n".join(what_moved(approval, current))
+            except OctosyncError:
+                continue  # refused
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the place of every value in a document, inner ones too."""
+    if path:
+        yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places(item, (*path, key))
 
 
 def test_another_version_is_refused(planned: Office) -> None:
@@ -269,9 +319,9 @@ def test_a_plan_of_standard_input_reads_it_again(office: Office) -> None:
     text = APP.format(slug="search", name="Search").encode()
     where = ("--url", office.url)
     assert office.desk.octosync("plan", "-f", "-", *where, "--plan-out", "plan.json", stdin=text).code == 0
-    other = office.apply_file(stdin=text.replace(b"name: Search", b"name: Other"))
+    other = office.apply_file(paths=("-",), stdin=text.replace(b"name: Search", b"name: Other"))
     assert other.code == 3
-    assert office.apply_file(stdin=text).code == 0
+    assert office.apply_file(paths=("-",), stdin=text).code == 0
 
 
 def test_a_run_that_stopped_half_way_names_the_command_that_goes_on(planned: Office) -> None:

@@ -114,15 +114,98 @@ def test_no_secret_is_in_an_error(office_with_secrets: Office, fault: dict[str, 
     assert_hidden(office, *applied, *read)
 
 
-def test_a_moved_sensitive_value_is_named_and_not_shown(office_with_secrets: Office) -> None:
-    """Exit 3 names what moved; a sensitive value has moved all the same, and is not told."""
+PLAN_KEY, OTHER_KEY = "0123456789abcdef" * 4, "fedcba9876543210" * 4
+
+
+def with_plan_key(office: Office, key: str | None) -> None:
+    office.desk.environment.pop("OCTOSYNC_PLAN_KEY", None)
+    if key is not None:
+        office.desk.environment["OCTOSYNC_PLAN_KEY"] = key
+
+
+def change_secret(office: Office) -> None:
+    ok(
+        office.plane.api.put(
+            "/apps/search/inference-config", json={"api_key": f"{LIVE}-2", "old_secret": LIVE, **NAMED}
+        )
+    )
+
+
+def test_no_digest_of_a_secret_is_in_a_plan(office_with_secrets: Office) -> None:
+    """Documents of plans that differ in nothing but secrets are the same: nothing in them can be tried out offline."""
     office = office_with_secrets
+    saved = office.save()
+    change_secret(office)
+    office.declare(text=MANIFEST.replace(DECLARED, f"{DECLARED}-2").replace(f": {LABEL}", ": other"))
+    again = office.save()
+    assert [again[part] for part in ("fingerprints", "manifests")] == [
+        saved[part] for part in ("fingerprints", "manifests")
+    ]
+    assert saved["fingerprinting"] == {
+        "key_check": None,
+        "not_covered": ["app/search/slot/chat", "app/search/inference-config"],
+    }
+    office.apply()
+    assert saved["manifests"]["digest"] in office.desk.octosync("history", "-o", "json").stdout
+    ran = office.plan("--plan-out", "plan.json")
+    assert "sensitive" not in ran.stderr  # nothing is left to apply
+
+
+def test_a_plan_says_that_it_does_not_notice_a_changed_secret(office_with_secrets: Office) -> None:
+    """Where the file is written, its objects with sensitive values are named, and the variable that has them covered."""
+    office = office_with_secrets
+    said = office.plan("--plan-out", "plan.json").stderr
+    assert "if these change before it: app/search/slot/chat, app/search/inference-config." in said
+    assert "set OCTOSYNC_PLAN_KEY for plan and apply" in said
+    with_plan_key(office, PLAN_KEY)
+    assert "sensitive values" not in office.plan("--plan-out", "plan.json").stderr
+    with_plan_key(office, None)
+
+
+def test_with_a_key_a_moved_sensitive_value_is_named_and_not_shown(office_with_secrets: Office) -> None:
+    """Exit 3 names what moved, live or declared; the value itself is not told, and the key isn't either."""
+    office = office_with_secrets
+    with_plan_key(office, PLAN_KEY)
     office.save()
-    ok(office.plane.api.put("/apps/search/inference-config", json={"api_key": f"{LIVE}-2"}))
+    change_secret(office)
     ran = office.apply_file()
     assert ran.code == 3
-    assert "app/search/inference-config" in ran.stderr
-    assert_hidden(office, ran)
+    assert "app/search/inference-config: fingerprint: hmac-sha256:" in ran.stderr
+    office.save()
+    office.declare(text=MANIFEST.replace(DECLARED, f"{DECLARED}-2"))
+    moved = office.apply_file()
+    assert moved.code == 3
+    assert "manifests: hmac-sha256:" in moved.stderr
+    assert_hidden(office, ran, moved)
+    assert PLAN_KEY not in ran.output + moved.output
+    with_plan_key(office, None)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "why"),
+    [
+        (PLAN_KEY, None, "was made with OCTOSYNC_PLAN_KEY, which is not set here"),
+        (None, PLAN_KEY, "was made without OCTOSYNC_PLAN_KEY, which is set here"),
+        (PLAN_KEY, OTHER_KEY, "was made with another OCTOSYNC_PLAN_KEY than the one set here"),
+        (PLAN_KEY, "hunter2", "OCTOSYNC_PLAN_KEY can be guessed"),
+        (PLAN_KEY, "ab" * 40, "OCTOSYNC_PLAN_KEY can be guessed"),
+    ],
+)
+def test_a_plan_of_another_key_is_refused(
+    office_with_secrets: Office, then: str | None, now: str | None, why: str
+) -> None:
+    """Before any request, with what to do; a key that could be guessed is refused, too, and not shown."""
+    office = office_with_secrets
+    with_plan_key(office, then)
+    office.save()
+    office.log()
+    with_plan_key(office, now)
+    ran = office.apply_file()
+    assert ran.code in {1, 3}
+    assert why in ran.stderr
+    assert office.log() == []
+    assert all(key not in ran.output for key in (PLAN_KEY, OTHER_KEY, "abab"))
+    with_plan_key(office, None)
 
 
 def test_a_bad_line_with_a_secret_is_not_quoted(office: Office) -> None:

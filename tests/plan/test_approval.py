@@ -13,7 +13,7 @@ from tests.support.scenes import SECRET, VERSION, document_of, errored_plan, mix
 from tests.support.states import desired_app, live_app, observation, plan_of
 
 from octosync.errors import ExitCode, OctosyncError, PlanFileError, StalePlan
-from octosync.model import json_equal
+from octosync.model import Secret, json_equal
 from octosync.plan import Approval, Invocation, Plan, read_approval, what_moved
 from octosync.report import json_text
 
@@ -195,12 +195,14 @@ def test_an_undeclared_live_value_that_moved_is_a_difference() -> None:
 
 
 def test_a_sensitive_live_value_that_moved_is_a_difference_and_stays_hidden() -> None:
-    """Only the fingerprint tells that something sensitive changed; its value is in no line."""
+    """With a key, only the fingerprint tells that something sensitive changed; its value is in no line. Without one, nothing."""
     wanted = desired_app("a", config={"k": 2, "token": "wanted"})
     then = plan_of(wanted, live_app("a", config={"k": 1, "token": SECRET}))
     now = plan_of(wanted, live_app("a", config={"k": 1, "token": f"{SECRET}2"}))
-    (line,) = moved(then, now)
-    assert line.startswith("update app/a/inference-config: fingerprint: sha256:")
+    assert moved(then, now) == ()
+    about = run_info(plan_key=Secret("key"))
+    (line,) = what_moved(saved(then, about=about), document_of(now, about=about))
+    assert line.startswith("update app/a/inference-config: fingerprint: hmac-sha256:")
     assert SECRET not in line
 
 

@@ -59,6 +59,7 @@ def test_every_key_is_always_there(plan: Plan) -> None:
         "diagnostics",
         "errors",
         "fingerprints",
+        "fingerprinting",
         "cost",
         "summary",
     ]

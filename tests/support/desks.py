@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,12 @@ class Office:
         document: dict[str, Any] = json.loads((self.desk.directory / file).read_text())
         return document
 
-    def apply_file(self, *arguments: str | Path, file: str = "plan.json", **more: Any) -> Ran:
-        """Apply a plan file."""
-        return self.desk.octosync("apply", file, "--url", self.url, *arguments, **more)
+    def apply_file(
+        self, *arguments: str | Path, file: str = "plan.json", paths: Sequence[str] = ("apps",), **more: Any
+    ) -> Ran:
+        """Apply a plan file of the manifests in `apps`, or at other paths."""
+        named = [part for path in paths for part in ("-f", path)]
+        return self.desk.octosync("apply", file, *named, "--url", self.url, *arguments, **more)
 
     def log(self) -> list[str]:
         """Return `METHOD /path` of what was received since the last call."""

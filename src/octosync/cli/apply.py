@@ -20,12 +20,12 @@ from octosync.cli.following import Timeout, follow, wait_option
 from octosync.cli.formats import FORMATS
 from octosync.cli.options import CommandWithBareOptions, option, state_option
 from octosync.cli.outlets import Destination, Outlets, outlet_options
-from octosync.cli.planfile import asked_as_approved, check_configured_paths, read_plan_file
+from octosync.cli.planfile import check_asked, check_base, read_plan_file, typed_selection
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.cli.turning import Asked, Prepared, look_away, open_remote, prepare, take_look
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
 from octosync.octomil import Octomil, Waiting
-from octosync.plan import Approval, RunInfo, what_moved
+from octosync.plan import Approval, RunInfo, check_plan_key, what_moved
 from octosync.reconcile import Turn, act, refuse_unsafe
 from octosync.report import Planned, exit_code_of_outcomes, exit_code_of_standings, idle_line
 from octosync.state import Journal
@@ -59,8 +59,8 @@ def command(
 ) -> ExitCode:
     """Make the control plane what the manifests declare: plan, guard, confirm, apply.
 
-    With a PLANFILE from `octosync plan --plan-out`, apply just what it approved: the same manifests are read again and
-    planned again, and everything must come out the same.
+    With a PLANFILE from `octosync plan --plan-out`, apply just what it approved. It chooses nothing: -f, --app, --base and the
+    like are given as for the plan, the manifests are planned again, and everything must come out the same.
     """
     asked = asked_from(flags, reviews=False)
     with Outlets(
@@ -77,9 +77,8 @@ def _apply(
     asked: Asked, outlets: Outlets, planfile: Path | None, *, yes: bool, wait: Timeout | None, journal: Path
 ) -> ExitCode:
     approval = read_plan_file(planfile) if planfile is not None else None
-    names_paths = bool(asked.manifests.paths) or asked.manifests.kustomize is not None
     if approval is not None:
-        asked = asked_as_approved(asked, approval, str(planfile))
+        check_asked(asked, approval, str(planfile))
     elif not yes and not may_prompt():
         raise UsageError(
             "nobody-to-ask",
@@ -89,18 +88,19 @@ def _apply(
     prepared = prepare(asked, outlets.saw)
     if isinstance(prepared, ExitCode):
         return prepared
+    if approval is not None:
+        check_base(prepared, approval, str(planfile))
+        check_plan_key(approval, prepared.fingerprinting, file=str(planfile))
     typed = (
         "octosync",
         "apply",
-        *((str(planfile),) if planfile else prepared.invocation.arguments()),
+        *((str(planfile), *typed_selection(asked)) if planfile else prepared.invocation.arguments()),
         *prepared.typed_again,
         *(wait.typed if wait else ()),
     )
     application = _Application(
         prepared=prepared, outlets=outlets, yes=yes, wait=wait, journal=journal, approval=approval, typed=typed
     )
-    if approval is not None and not names_paths:
-        check_configured_paths(prepared.gathered, approval, str(planfile))
     return application.rest() if prepared.connection is None else signals.run(application.run)
 
 
@@ -223,7 +223,9 @@ class _Application:
         """Carry the plan out. The run is over, and closed in the journal, when this returns."""
         plane = info.control_plane
         with Journal(self.journal) as journal:
-            record = Record.begin(journal, control_plane=plane.url, org_id=plane.org_id, digest=info.manifests.digest)
+            record = Record.begin(
+                journal, control_plane=plane.url, org_id=plane.org_id, digest=self.prepared.gathered.manifests.digest
+            )
             stopping.graceful = True
             with ProgressBar("applying", info.requests_per_minute) as bar:
                 stream = self.outlets.stream

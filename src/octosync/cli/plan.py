@@ -17,12 +17,15 @@ from octosync.cli.failing import report_failure
 from octosync.cli.formats import FORMATS
 from octosync.cli.options import option
 from octosync.cli.outlets import Destination, Outlets, outlet_options
-from octosync.cli.planfile import names_others, write_plan_file
+from octosync.cli.planfile import typed_selection, write_plan_file
 from octosync.cli.progress import Waits
 from octosync.cli.turning import Prepared, look_away, open_remote, prepare, take_look
 from octosync.errors import ExitCode, OctosyncError, UsageError
+from octosync.plan import PLAN_KEY, uncovered
 from octosync.reconcile import Turn
 from octosync.report import Planned, exit_code_of_plan, idle_line
+from octosync.report.plain import visible
+from octosync.report.words import listed
 
 
 @click.command(cls=Command, epilog="Example:  octosync plan -f apps/ --context production --detailed-exitcode")
@@ -103,8 +106,19 @@ def _written(prepared: Prepared, turn: Turn, file: Path) -> str:
         return f"{file} has the plan as far as it goes; it can't be applied.\n"
     if not turn.plan.actions:
         return f"{file} has the plan: nothing to apply.\n"
-    gathered = prepared.gathered
-    others = names_others(gathered.configuration.paths_of(gathered.context), gathered.paths)
-    paths = (part for path in gathered.paths if others for part in ("-f", path))
-    command = shlex.join(("octosync", "apply", str(file), *paths, *prepared.typed_again, *prepared.typed_overrides))
-    return f"{file} has the plan. To apply just that:  {command}\n"
+    again = (*typed_selection(prepared.asked), *prepared.typed_again, *prepared.typed_overrides)
+    command = shlex.join(("octosync", "apply", str(file), *again))
+    return f"{file} has the plan. To apply just that:  {command}\n{_not_covered(prepared, turn)}"
+
+
+def _not_covered(prepared: Prepared, turn: Turn) -> str:
+    """Say of which objects a change would go unnoticed between plan and apply."""
+    acted_on = {action.address for action in turn.plan.actions}
+    without = [str(one) for one in uncovered(turn.plan, prepared.fingerprinting) if one in acted_on]
+    if not without:
+        return ""
+    return (
+        f"Its fingerprints leave sensitive values out, so apply can't notice if these change before it: "
+        f"{listed(map(visible, without), at_most=5)}.\n"
+        f"To have them covered, set {PLAN_KEY} for plan and apply.\n"
+    )

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from octosync import __version__
+from octosync.cli.connecting import chosen_context
 from octosync.cli.files import write_whole
-from octosync.cli.gathering import Gathered
-from octosync.cli.turning import Asked
+from octosync.cli.turning import Asked, Prepared
 from octosync.errors import PlanFileError, StalePlan
-from octosync.manifest import parse_duration
+from octosync.manifest import STDIN, find_configuration, parse_duration, read_configuration
 from octosync.model import JsonObject
-from octosync.plan import Approval, read_approval
+from octosync.plan import Approval, Invocation, read_approval
 from octosync.report import json_text
 
 
@@ -64,76 +64,86 @@ def _manifests(path: Path, kind: str) -> PlanFileError:
     )
 
 
-def asked_as_approved(asked: Asked, approval: Approval, file: str) -> Asked:
-    """Take from the plan file what it was asked for; the command line must not name others. Raises `StalePlan`."""
-    approved = approval.invocation
-    given = (
-        ("-f", asked.manifests.paths, approved.paths),
-        ("--app", asked.apps, approved.apps),
-        ("-l", (asked.selector,) if asked.selector else (), (approved.selector,) if approved.selector else ()),
-        ("-k", _given(asked.manifests.kustomize), _given(approved.kustomize)),
-        ("--base", _given(asked.base.base), _given(approved.base)),
-        ("--optimize", (asked.optimize,) if asked.optimize else (), (approved.optimize,) if approved.optimize else ()),
+def check_asked(asked: Asked, approval: Approval, file: str) -> None:
+    """Hold what a plan file was made from against the command line and octosync.yaml. Raises `StalePlan` for a difference.
+
+    The file chooses nothing: what it names has to be named again. Only the name of a base may be another, which
+    `check_base` looks at.
+    """
+    now, then = _invocation_of(asked), approval.invocation
+    same_base = replace(then, base=now.base) if then.base is not None and now.base is not None else then
+    if _comparable(now) != _comparable(same_base):
+        raise _other(asked, approval, file, now)
+
+
+def check_base(prepared: Prepared, approval: Approval, file: str) -> None:
+    """Refuse a base of another name that is another commit, too. Raises `StalePlan`."""
+    ground = prepared.gathered.ground
+    if ground is None or ground.named == approval.invocation.base or ground.base.commit == approval.base_commit:
+        return
+    raise _other(prepared.asked, approval, file, prepared.invocation)
+
+
+def typed_selection(asked: Asked) -> tuple[str, ...]:
+    """Return what has to be typed to ask for the same again; what octosync.yaml names need not be."""
+    manifests = asked.manifests
+    return tuple(_invocation(asked, tuple(sorted(set(manifests.paths))), manifests.kustomize).arguments())
+
+
+def _invocation_of(asked: Asked) -> Invocation:
+    """Return what the command line and octosync.yaml name, before any manifest is read."""
+    manifests = asked.manifests
+    paths, kustomize = manifests.paths, manifests.kustomize
+    if not paths and kustomize is None:
+        configured = read_configuration(manifests.config or find_configuration(Path()))
+        if not configured.has_errors:  # otherwise that is what ends the run
+            context = chosen_context(asked.remote, configured.configuration)
+            kustomize = context.kustomize if context is not None else None
+            paths = () if kustomize is not None else configured.configuration.paths_of(context)
+    return _invocation(asked, paths, kustomize)
+
+
+def _invocation(asked: Asked, paths: tuple[str, ...], kustomize: str | None) -> Invocation:
+    return Invocation(
+        paths=paths,
+        kustomize=kustomize,
+        apps=tuple(sorted(set(asked.apps))),
+        selector=asked.selector,
+        base=asked.base.base,
+        changed_only=asked.base.changed_only,
+        optimize=asked.optimize,
+        previews=asked.previews,
     )
-    for flag, now, then in given:
-        if now and _places(now) != _places(then):
-            raise StalePlan(
-                "other-manifests",
-                f"{file} was planned with {flag} {' '.join(then) or '(nothing)'}, not with {flag} {' '.join(now)}",
-                hints=("Leave the flag out: the plan file says what it was made from.",),
-            )
-    if asked.base.changed_only and not approved.changed_only:
-        raise StalePlan(
-            "other-manifests",
-            f"{file} was planned without --changed-only",
-            hints=("Leave the flag out: the plan file says what it was made from.",),
-        )
-    paths = approved.paths or asked.manifests.paths
+
+
+def _comparable(invocation: Invocation) -> Invocation:
+    """Return an invocation with its places as the same text, however they were written."""
     return replace(
-        asked,
-        manifests=replace(asked.manifests, paths=paths, kustomize=approved.kustomize),
-        base=replace(asked.base, base=approved.base, changed_only=approved.changed_only),
-        apps=approved.apps,
-        selector=approved.selector,
-        optimize=approved.optimize,
-        previews=approved.previews,
+        invocation,
+        paths=tuple(sorted({STDIN if path == STDIN else _place(path) for path in invocation.paths})),
+        kustomize=None if invocation.kustomize is None else _place(invocation.kustomize),
+        apps=tuple(sorted(set(invocation.apps))),
     )
 
 
-def check_configured_paths(gathered: Gathered, approval: Approval, file: str) -> None:
-    """Hold the plan file's paths against octosync.yaml's: a file must not choose the manifests. Raises `StalePlan`."""
-    own, approved = gathered.configuration.paths_of(gathered.context), approval.invocation.paths
-    rendered, kustomize = gathered.context.kustomize if gathered.context else None, approval.invocation.kustomize
-    if rendered is not None and (kustomize is None or _places((rendered,)) != _places((kustomize,))):
-        raise StalePlan(
-            "other-manifests",
-            f"{file} was planned with {f'-k {kustomize}' if kustomize else 'other manifests'}, and "
-            f"{gathered.configuration.file} names kustomization {rendered}",
-            hints=("If the plan's are meant, name them with -k or -f, too.",),
-        )
-    if rendered is None and kustomize is not None and own:
-        raise StalePlan(
-            "other-manifests",
-            f"{file} was planned with -k {kustomize}, and {gathered.configuration.file} names {' '.join(own)}",
-            hints=("If the plan's are meant, name them with -k, too.",),
-        )
-    if rendered is None and kustomize is None and names_others(own, approved):
-        raise StalePlan(
-            "other-manifests",
-            f"{file} was planned with -f {' -f '.join(approved) or '(nothing)'}, and {gathered.configuration.file} "
-            f"names {' '.join(own)}",
-            hints=("If the plan's are meant, name them with -f, too.",),
-        )
+def _place(path: str) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 — `resolve` would follow links
 
 
-def names_others(own: tuple[str, ...], paths: tuple[str, ...]) -> bool:
-    """Say whether octosync.yaml's own paths, where it has any, are others than these."""
-    return bool(own) and _places(own) != _places(paths)
+def _other(asked: Asked, approval: Approval, file: str, now: Invocation) -> StalePlan:
+    then = approval.invocation
+    if then.base is not None and approval.base_commit is not None:
+        then = replace(then, base=approval.base_commit)
+    again = ("octosync", "apply", file, *then.arguments(), *asked.remote.typed(asked.manifests.config))
+    return StalePlan(
+        "other-manifests",
+        f"{file} was planned with {_words(approval.invocation)}; this command and octosync.yaml name {_words(now)}",
+        hints=(
+            "A plan file is an approval and chooses nothing: what it was planned with has to be named here.",
+            f"If that is meant: {shlex.join(again)}",
+        ),
+    )
 
 
-def _given(value: str | None) -> tuple[str, ...]:
-    return (value,) if value is not None else ()
-
-
-def _places(paths: tuple[str, ...]) -> set[str]:
-    return {os.path.normpath(path) for path in paths}
+def _words(invocation: Invocation) -> str:
+    return shlex.join(invocation.arguments()) or "nothing"

@@ -13,18 +13,20 @@ from octosync import __version__
 from octosync.cli.basing import BaseFlags, rollback_words
 from octosync.cli.connecting import RemoteFlags, connect, control_plane, place_of, typed
 from octosync.cli.gathering import Gathered, ManifestFlags, gather_or_report
+from octosync.cli.keys import plan_key
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.errors import ExitCode, Missing, OctosyncError, RemoteError
-from octosync.manifest import GuardLimits, parse_duration, select
+from octosync.manifest import GuardLimits, keyed_digest, parse_duration, select
 from octosync.manifest.git import git_revision
 from octosync.manifest.selection import matching
-from octosync.model import Diagnostic, Observation, Optimize, State
+from octosync.model import Diagnostic, Observation, Optimize, Secret, State
 from octosync.octomil import Connection, Octomil
 from octosync.plan import (
     FINDINGS,
     Blocked,
     ControlPlane,
     DeployPolicy,
+    Fingerprinting,
     GitRevision,
     GuardPolicy,
     Holding,
@@ -93,6 +95,7 @@ class Prepared:
     lines: tuple[Override, ...]
     deploy: DeployPolicy
     invocation: Invocation
+    plan_key: Secret | None
 
     def info(self, turn: Turn, typed: tuple[str, ...] = ()) -> RunInfo:
         """Say about a run what its reports need beside the plan."""
@@ -103,7 +106,7 @@ class Prepared:
             control_plane=self.control_plane(turn),
             invocation=self.invocation,
             manifests=ManifestSet(
-                digest=manifests.digest,
+                digest=self._digest,
                 files=manifests.files,
                 apps=len(manifests.state.apps),
                 git=self._git,
@@ -112,6 +115,7 @@ class Prepared:
             typed=typed,
             typed_to_look=self.typed_to_look,
             trailers=self.gathered.configuration.guards.trailers if self.gathered.ground is not None else (),
+            plan_key=self.plan_key,
         )
 
     def control_plane(self, turn: Turn) -> ControlPlane:
@@ -154,6 +158,18 @@ class Prepared:
         if ground is None or not ground.lacking or base.reviews or allowed:
             return ()
         return (Blocked(guard="rollback", message=rollback_words(ground), override="--allow-rollback", addresses=()),)
+
+    @property
+    def fingerprinting(self) -> Fingerprinting:
+        """How the fingerprints of plan documents are made."""
+        return Fingerprinting(self.gathered.configuration.sensitivity, self.plan_key)
+
+    @property
+    def _digest(self) -> str:
+        manifests = self.gathered.manifests
+        if self.plan_key is None:
+            return manifests.digest
+        return keyed_digest(manifests.state, manifests.digest, self.plan_key)
 
     @property
     def _git(self) -> GitRevision | None:
@@ -251,6 +267,7 @@ def prepare(asked: Asked, saw: Callable[[Gathered], None] | None = None) -> Prep
             optimize=asked.optimize,
             previews=asked.previews,
         ),
+        plan_key=plan_key(os.environ),
     )
 
 

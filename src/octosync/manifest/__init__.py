@@ -18,7 +18,7 @@ from octosync.manifest.configuration import (
     find_configuration,
 )
 from octosync.manifest.configuration_reading import read_configuration
-from octosync.manifest.digesting import digest
+from octosync.manifest.digesting import digest, keyed_digest
 from octosync.manifest.durations import parse_duration
 from octosync.manifest.editing import Reading, Unplaceable, edited, patch_of
 from octosync.manifest.explaining import UnknownPathError, explain_path, explained_roots
@@ -73,6 +73,7 @@ __all__ = [
     "field_example",
     "find_configuration",
     "is_receiver_url",
+    "keyed_digest",
     "kustomize_definitions",
     "load",
     "manifest_schema",

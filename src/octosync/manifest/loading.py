@@ -109,7 +109,12 @@ def load(
             diagnostics=findings.sorted,
             files=len(found.files),
             documents=found.documents,
-            digest=digest(state, (resource for resource, _ in found.resources), cache.texts),
+            digest=digest(
+                state,
+                (resource for resource, _ in found.resources),
+                cache.texts,
+                sensitivity=configuration.sensitivity,
+            ),
             declarations=together(found.declarations),
         )
 

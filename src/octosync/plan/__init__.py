@@ -24,7 +24,7 @@ from octosync.plan.actions import (
     UpdateApp,
     Verb,
 )
-from octosync.plan.approval import Approval, read_approval, what_moved
+from octosync.plan.approval import Approval, check_plan_key, read_approval, what_moved
 from octosync.plan.authors import LastChange, needs_author
 from octosync.plan.blocked import Blocked, refused_actions
 from octosync.plan.capabilities import DeployPolicy
@@ -39,11 +39,13 @@ from octosync.plan.document import (
     plan_document,
     recommendation_row,
     trailer_of,
+    uncovered,
     utc_text,
     way_out_of,
 )
 from octosync.plan.document_schema import plan_schema
 from octosync.plan.findings import FINDINGS, Finding
+from octosync.plan.fingerprint import PLAN_KEY, Fingerprinting
 from octosync.plan.freezing import Freeze, freeze_of, freezes_of, frozen_until
 from octosync.plan.guard_table import GUARDS, Guard
 from octosync.plan.guards import ALL, GuardPolicy, Override, curiosity_of, judge, overrides_of
@@ -65,6 +67,7 @@ __all__ = [
     "FINDINGS",
     "FORMAT_VERSION",
     "GUARDS",
+    "PLAN_KEY",
     "Absent",
     "Action",
     "ActionKey",
@@ -83,6 +86,7 @@ __all__ = [
     "EnableCapability",
     "FieldChange",
     "Finding",
+    "Fingerprinting",
     "Freeze",
     "GitRevision",
     "Guard",
@@ -109,6 +113,7 @@ __all__ = [
     "allowances_in",
     "blocked_row",
     "change_rows",
+    "check_plan_key",
     "curiosity_of",
     "declared_of",
     "diagnostic_document",
@@ -132,6 +137,7 @@ __all__ = [
     "ties",
     "trailer_of",
     "unblocked",
+    "uncovered",
     "utc_text",
     "way_out_of",
     "what_moved",

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from octosync.model import Secret
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlPlane:
@@ -91,7 +93,7 @@ class RunInfo:
     `timestamp` has a zone (`ValueError` without). `requests_per_minute` is the pace of the client, 0 for no limit.
     `typed` is the apply's command line up to the flags of guards, such as `("octosync", "apply", "plan.json")`; empty:
     it follows from the invocation. `typed_to_look` are the flags of a command that only asks the same control plane.
-    `trailers` are the guards that a line of a commit lifts.
+    `trailers` are the guards that a line of a commit lifts. `plan_key` makes the document's fingerprints, None for none.
     """
 
     octosync_version: str
@@ -103,6 +105,7 @@ class RunInfo:
     typed: tuple[str, ...] = ()
     typed_to_look: tuple[str, ...] = ()
     trailers: tuple[str, ...] = ()
+    plan_key: Secret | None = None
 
     def __post_init__(self) -> None:
         if self.timestamp.utcoffset() is None:

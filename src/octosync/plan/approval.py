@@ -1,8 +1,8 @@
 """Approvals: a saved plan says what was agreed to. It is never an authority.
 
-`octosync apply FILE` reads the same manifests and the same control plane again, plans again, and goes on only if nothing
-that matters differs from what the file says. What is applied is always the new plan, so a file that somebody changed can
-stop a run and never steer one.
+`octosync apply FILE` takes manifests, base and everything else from the command line and octosync.yaml, plans again, and goes
+on only if nothing that matters differs from what the file says. What is applied is always the new plan, so a file that
+somebody changed can stop a run and never steer one.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from octosync.errors import PlanFileError, StalePlan
-from octosync.model import JsonObject, JsonValue, canonical_json, json_equal
+from octosync.model import JsonObject, JsonValue, Optimize, canonical_json, json_equal
 from octosync.plan.about import Invocation
 from octosync.plan.actions import ABSENT, Absent
 from octosync.plan.diff import field_changes
 from octosync.plan.document import FORMAT_VERSION, NO_OP
+from octosync.plan.fingerprint import PLAN_KEY, Fingerprinting
 
 _AGAIN: Final = ("Make the plan again: octosync plan … --plan-out FILE",)
 # What an approval approves beside its rows: label, place in the document.
@@ -27,15 +28,27 @@ _WHOLE: Final = (
     ("org", ("control_plane", "org_id")),
     ("manifests", ("manifests", "digest")),
 )
+_OPTIMIZE: Final = frozenset({None, *(level.value for level in Optimize)})
+_MOST_LEVELS: Final = 100  # live values may be nested, too
 _CLIP: Final = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """A plan that was saved: how to read the same manifests again, and the whole document."""
+    """A plan that was saved: what it was made from, and the whole document.
+
+    `key_check` tells which key its fingerprints were made with, None for none.
+    """
 
     invocation: Invocation
     document: JsonObject
+    key_check: str | None = None
+
+    @property
+    def base_commit(self) -> str | None:
+        """The commit of the base that it was made with."""
+        commit = _at(self.document, "manifests", "git", "base")
+        return commit if isinstance(commit, str) else None
 
 
 def read_approval(text: str | bytes, *, file: str, octosync_version: str) -> Approval:
@@ -70,7 +83,24 @@ def read_approval(text: str | bytes, *, file: str, octosync_version: str) -> App
             f"{file}: some apps could not be read when this plan was made, so it approves nothing",
             hints=_AGAIN,
         )
-    return Approval(invocation=_invocation(document, file), document=document)
+    key_check = _at(document, "fingerprinting", "key_check")
+    if not isinstance(key_check, str | None):
+        raise _not_a_plan(file, "it lacks `fingerprinting.key_check`")
+    return Approval(invocation=_invocation(document, file), document=document, key_check=key_check)
+
+
+def check_plan_key(approval: Approval, made: Fingerprinting, *, file: str) -> None:
+    """Raise `StalePlan` if the plan's fingerprints were made with another key, or with one and now without, or vice versa."""
+    then, now = approval.key_check, made.key_check
+    if then == now:
+        return
+    if now is None:
+        why, hint = f"was made with {PLAN_KEY}, which is not set here", f"Set {PLAN_KEY} to the same key."
+    elif then is None:
+        why, hint = f"was made without {PLAN_KEY}, which is set here", f"Make the plan with {PLAN_KEY} set as here."
+    else:
+        why, hint = f"was made with another {PLAN_KEY} than the one set here", f"Set {PLAN_KEY} to the same key."
+    raise StalePlan("plan-of-another-key", f"{file} {why}", hints=(hint,))
 
 
 def what_moved(approved: Approval, current: JsonObject) -> tuple[str, ...]:
@@ -157,7 +187,22 @@ def _parse(text: str | bytes, file: str) -> JsonObject:
         raise _not_a_plan(file, "it holds numbers or a depth that no plan has") from None
     if not isinstance(document, dict):
         raise _not_a_plan(file, "it is not a JSON object")
+    if _is_deeper(document, _MOST_LEVELS):
+        raise _not_a_plan(file, "it holds numbers or a depth that no plan has")
     return document
+
+
+def _is_deeper(value: JsonValue, levels: int) -> bool:
+    """Return whether a value has more levels of objects and lists."""
+    inner: list[JsonValue] = [value]
+    for _ in range(levels + 1):
+        inner = [
+            item
+            for outer in inner
+            if isinstance(outer, dict | list)
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(inner)
 
 
 def _finite(text: str) -> float:
@@ -195,7 +240,7 @@ def _invocation(document: JsonObject, file: str) -> Invocation:
             "changed_only": bool(changed_only),
             "optimize": str() | None as optimize,
             "previews": bool(previews),
-        } if all(isinstance(item, str) for item in (*paths, *apps)):
+        } if all(isinstance(item, str) for item in (*paths, *apps)) and optimize in _OPTIMIZE:
             return Invocation(
                 paths=tuple(paths),
                 kustomize=kustomize,

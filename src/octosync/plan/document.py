@@ -29,6 +29,7 @@ from octosync.plan.actions import Absent, Action, EnableCapability, FieldChange,
 from octosync.plan.authors import LastChange, needs_author
 from octosync.plan.blocked import Blocked
 from octosync.plan.diff import shown_changes
+from octosync.plan.fingerprint import Fingerprinting, content_of
 from octosync.plan.guards import Override
 from octosync.plan.holding import Held
 from octosync.plan.optimizing import Recommendation
@@ -69,7 +70,7 @@ def plan_document(
         "recommendations": [recommendation_row(one) for one in plan.recommendations],
         "diagnostics": [diagnostic_document(one) for one in all_diagnostics(plan, diagnostics)],
         "errors": list(_errors(plan)),
-        "fingerprints": {str(address): fingerprint for address, fingerprint in sorted(plan.fingerprints.items())},
+        **_fingerprints(plan, Fingerprinting(sensitivity, about.plan_key)),
         "cost": {
             "requests_used": plan.requests_used,
             "requests_to_apply": plan.requests_to_apply,
@@ -142,6 +143,20 @@ def _about(about: RunInfo) -> JsonObject:
             "git": None if git is None else {"revision": git.revision, "dirty": git.dirty, "base": git.base},
         },
     }
+
+
+def _fingerprints(plan: Plan, made: Fingerprinting) -> JsonObject:
+    """Return the fingerprints, and the objects with sensitive values that they don't cover."""
+    return {
+        "fingerprints": {str(address): made.shown(found) for address, found in sorted(plan.fingerprints.items())},
+        "fingerprinting": {"key_check": made.key_check, "not_covered": list(map(str, uncovered(plan, made)))},
+    }
+
+
+def uncovered(plan: Plan, made: Fingerprinting) -> tuple[Address, ...]:
+    """Return the objects with sensitive values, live or declared, of which a document can't tell another value."""
+    live = {address for address, found in plan.fingerprints.items() if made.leaves_out(content_of(found))}
+    return tuple(sorted(live | {action.address for action in plan.shown if made.leaves_out(action.after)}))
 
 
 def _scope(plan: Plan) -> JsonObject:

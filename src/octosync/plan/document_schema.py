@@ -203,7 +203,9 @@ _DOCUMENT: Final[Mapping[str, JsonObject]] = {
     "manifests": _object(
         "What it was made from.",
         {
-            "digest": _about("sha256:<hex> of all that was loaded.", _TEXT),
+            "digest": _about(
+                "sha256:<hex> of all that was loaded but sensitive values, or hmac-sha256:<hex> of all of it.", _TEXT
+            ),
             "files": _COUNT,
             "apps": _COUNT,
             "git": _nullable(
@@ -280,6 +282,19 @@ _DOCUMENT: Final[Mapping[str, JsonObject]] = {
     "fingerprints": _about(
         "Of each object as it is live, by address.",
         {"type": "object", "propertyNames": _ADDRESS, "additionalProperties": _TEXT},
+    ),
+    "fingerprinting": _object(
+        "What the fingerprints and the digest of the manifests cover.",
+        {
+            "key_check": _about(
+                "Tells whether OCTOSYNC_PLAN_KEY is the same where the plan is applied; null where it is not set.",
+                _nullable(_TEXT),
+            ),
+            "not_covered": _about(
+                "Objects with sensitive values, which are left out: a change of these values can't be noticed.",
+                _list(_ADDRESS),
+            ),
+        },
     ),
     "cost": _object(
         "In requests.",
