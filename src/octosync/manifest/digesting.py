@@ -63,7 +63,8 @@ def _text(app: App, annotations: _Annotations, texts: Texts, sensitivity: Sensit
     annotations = sorted(annotations, key=repr)
     known = texts.find(id(app))
     if known is None or known[0] is not app or known[1] != annotations:
-        known = (app, annotations, canonical_json([_covered(_declared(app), sensitivity), annotations]))
+        declared = {**_covered(_declared(app), sensitivity), "annotations": annotations}
+        known = (app, annotations, canonical_json(declared))
     texts.keep(id(app), known)
     return known[2]
 
