@@ -72,7 +72,7 @@ def test_a_plan_file_lifts_nothing_by_itself(office: Office) -> None:
     office.declare()
     said = office.plan("--plan-out", "plan.json", "--allow-frozen")
     assert said.code == 0
-    assert said.stderr.rstrip().endswith("octosync apply plan.json --url " + office.url + " --allow-frozen")
+    assert said.stderr.rstrip().endswith("octosync apply plan.json -f apps --url " + office.url + " --allow-frozen")
     assert office.apply_file().code == 4
     assert office.apply_file("--allow-frozen").code == 0
 

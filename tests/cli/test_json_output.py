@@ -23,6 +23,7 @@ PLAN = {
     "diagnostics": None,
     "errors": None,
     "fingerprints": None,
+    "fingerprinting": {"key_check", "not_covered"},
     "cost": {"requests_used", "requests_to_apply", "seconds_at_rate_limit"},
     "summary": {"create", "update", "delete", "enable", "optimize", "archive", "held", "unchanged"},
 }
