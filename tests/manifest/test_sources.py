@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.manifests import NOW, Workspace, app, only, rules
@@ -64,8 +65,8 @@ def test_links_that_lead_in_circles_end(workspace: Workspace) -> None:
 
 
 def test_files_outside_the_directory_behind_a_link_are_read(workspace: Workspace) -> None:
-    """A linked directory counts like a real one, after the real ones."""
-    workspace.write({"common/x.yaml": app(), "apps/y.yaml": app(name="y")})
+    """A linked directory of the same work tree counts like a real one, after the real ones."""
+    workspace.write({".git/HEAD": "", "common/x.yaml": app(), "apps/y.yaml": app(name="y")})
     (workspace.directory / "apps" / "common").symlink_to("../common")
     assert names(workspace.directory, "apps") == ["apps/common/x.yaml", "apps/y.yaml"]
 
@@ -109,7 +110,11 @@ def test_a_file_that_becomes_a_fifo_while_it_is_opened_is_refused(
     workspace.write({"a.yaml": app()})
     os.mkfifo(workspace.directory / "pipe")
     real = os.open
-    monkeypatch.setattr(os, "open", lambda _, flags: real(workspace.directory / "pipe", flags))
+
+    def opened(path: str, flags: int, dir_fd: int | None = None) -> int:
+        return real("pipe" if path == "a.yaml" else path, flags, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", opened)
     assert rules(workspace.load("a.yaml")) == ["not-a-file"]
 
 
@@ -156,3 +161,76 @@ def test_names_are_shown_as_given_and_always_printable(workspace: Workspace) -> 
     assert names(workspace.directory, str(outside)) == ["outside.yaml"]
     assert display_name("./a//b\n\x1b\udcff.yaml").isprintable()
     assert stat.S_ISREG(outside.stat().st_mode)
+
+
+def test_a_link_stays_in_what_is_named(workspace: Workspace) -> None:
+    """A link to a file, to a folder, by way of another link or of /proc, may not lead out of the folder that is named."""
+    workspace.write({"secret/key.yaml": "oct_CANARY", "apps/..data/a.yaml": app(), "apps/deep/x.yaml": app(name="x")})
+    apps = workspace.directory / "apps"
+    links = {
+        "a.yaml": "..data/a.yaml",  # as in the volume of a ConfigMap
+        "file.yaml": "../secret/key.yaml",
+        "chain.yaml": "file.yaml",
+        "folder": "../secret",
+        "deep/up.yaml": "../../secret/key.yaml",
+        "absolute.yaml": str(workspace.directory / "secret/key.yaml"),
+        "proc.yaml": "/proc/self/environ",
+        "dangling.yaml": "../nowhere.yaml",
+    }
+    for name, target in links.items():
+        (apps / name).symlink_to(target)
+    found = workspace.load("apps")
+    assert sorted(found.state.apps) == ["demo", "x"]
+    outside = sorted(f"apps/{name}" for name in links if name != "a.yaml")
+    assert [(one.origin and one.origin.file, one.rule) for one in found.diagnostics] == [
+        (name, "link-outside") for name in outside
+    ]
+    assert "CANARY" not in str(found.diagnostics)
+
+
+def test_the_link_that_is_named_is_followed(workspace: Workspace) -> None:
+    """It is what the user meant, as with git-sync's `current`; a link in a work tree stays in it all the same."""
+    workspace.write({"root/.git": "", "root/.worktrees/1/.git": "", "root/.worktrees/1/apps/a.yaml": app()})
+    workspace.write({"elsewhere/b.yaml": app(name="b"), "plain/c.yaml": app(name="c")})
+    (workspace.directory / "root/current").symlink_to(".worktrees/1")
+    (workspace.directory / "named").symlink_to("plain")
+    (workspace.directory / "root/.worktrees/1/hostile").symlink_to("../../../elsewhere")
+    assert list(workspace.load("root/current/apps").state.apps) == ["demo"]
+    assert list(workspace.load("named").state.apps) == ["c"]
+    assert list(workspace.load(str(workspace.directory / "elsewhere")).state.apps) == ["b"]
+    for path in ("root/current/hostile", "root/current/hostile/b.yaml", "root/current"):
+        assert "link-outside" in rules(workspace.load(path)), path
+
+
+def test_gits_own_folder_holds_no_manifests(workspace: Workspace) -> None:
+    """A link into it is refused: it may hold credentials."""
+    workspace.write({".git/config": "[core]\n", "apps/a.yaml": app()})
+    (workspace.directory / "apps/x.yaml").symlink_to("../.git/config")
+    assert rules(workspace.load("apps")) == ["link-outside"]
+
+
+def test_no_link_is_followed_that_comes_between_the_look_and_the_opening(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder or file that is replaced by a link meanwhile is an error, whatever the link leads to."""
+    workspace.write({"apps/deep/a.yaml": app(), "secret/a.yaml": app(name="secret")})
+    real, folder, replacements = os.stat, workspace.directory / "apps/deep", ["../secret"]
+
+    def replaced(path: int | str | Path, **more: Any) -> os.stat_result:
+        found = real(path, **more)
+        if str(path).endswith("deep/a.yaml") and replacements:
+            folder.rename(workspace.directory / "moved")
+            folder.symlink_to(replacements.pop())
+        return found
+
+    monkeypatch.setattr(os, "stat", replaced)
+    found = workspace.load("apps")
+    assert (rules(found), list(found.state.apps)) == (["missing-path"], [])
+
+
+def test_bare_text_is_not_shown(workspace: Workspace) -> None:
+    """A file that holds no key may be a credential: its line is in no message, whether it is YAML or not."""
+    for text in ("oct_CANARY", "- oct_CANARY", "@oct_CANARY", "'oct_CANARY", "[oct_CANARY", "oct_CANARY\0"):
+        workspace.write({"a.yaml": text})
+        assert "CANARY" not in str(workspace.load().diagnostics), text
+        assert "CANARY" not in str(workspace.configure(text).diagnostics), text

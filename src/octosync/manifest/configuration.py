@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from octosync.contract import Contract
 from octosync.errors import UsageError
+from octosync.manifest.bounds import Bounds, work_tree
 from octosync.manifest.owners import Owner
 from octosync.manifest.versions import VersionSpecifier
 from octosync.manifest.walk import closest
@@ -94,6 +96,15 @@ class Configuration:
             hints = (f"{self.file} has: {', '.join(self.contexts) or 'no contexts'}",)
         raise UsageError("unknown-context", f"there is no context {name}", hints=hints)
 
+    def bounds(self, directory: Path | None = None) -> Bounds | None:
+        """Return what the paths that octosync.yaml names may lead to: its Git work tree. None if it is in none.
+
+        Its own path starts from `directory`, else from the working directory.
+        """
+        folder = os.path.realpath((directory or Path()) / self.directory)
+        tree = work_tree(folder) if self.file is not None else None
+        return Bounds(tree) if tree is not None else None
+
     def paths_of(self, context: Context | None) -> tuple[str, ...]:
         """Return the manifests that a context, or octosync.yaml itself, names; relative to the working directory."""
         return (context.paths if context else ()) or self.paths
@@ -119,12 +130,12 @@ def find_configuration(directory: Path) -> Path | None:
 
 
 def configuration_places(directory: Path) -> tuple[Path, ...]:
-    """Return where octosync.yaml is looked for, the nearest place first, up to where it is, else up to the root."""
+    """Return where octosync.yaml is looked for, the nearest place first: up to where it is, or to the work tree's top."""
     here = directory.resolve()
     places: list[Path] = []
     for up, parent in enumerate((here, *here.parents)):
         places.append(directory.joinpath(*[".."] * up, FILE_NAME))
-        if _is_there(parent / FILE_NAME):
+        if _is_there(parent / FILE_NAME) or os.path.lexists(parent / ".git"):
             break
     return tuple(places)
 

@@ -55,7 +55,7 @@ def read_document(document: Document, reporter: Reporter, variables: Variables, 
         return None
     if not isinstance(root, Mapping):
         summary = f"a document is an object with apiVersion and kind, not {type_name(root)}"
-        reporter.report("wrong-type", root, summary)
+        reporter.report("wrong-type", root, summary, shows_line=False)
         return None
     kind = _kind(root, reporter)
     if kind is None:

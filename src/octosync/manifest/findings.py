@@ -128,8 +128,9 @@ class Reporter:
         path: str = "",
         suggestion: str | None = None,
         notes: tuple[str, ...] = (),
+        shows_line: bool = True,
     ) -> None:
-        """Add a finding about a node, or whatever else has a place in the file."""
+        """Add a finding about a node, or whatever else has a place in the file; without the line if that may be a secret."""
         if not self.findings.has_room(rule):
             self.findings.add_unlisted(rule)
             return
@@ -139,7 +140,7 @@ class Reporter:
             summary,
             origin=shown.origin,
             path=path,
-            excerpt=shown.excerpt,
+            excerpt=shown.excerpt if shows_line else None,
             width=shown.width,
             suggestion=suggestion,
             notes=(*notes, *shown.notes),

@@ -12,6 +12,7 @@ from pathlib import Path
 from octosync.contract import Contract
 from octosync.errors import UsageError
 from octosync.manifest.assemble import Claims, assemble
+from octosync.manifest.bounds import Bounds
 from octosync.manifest.cache import Cache, Parsed
 from octosync.manifest.configuration import Configuration, Context
 from octosync.manifest.digesting import digest
@@ -95,7 +96,9 @@ def load(
     )
     with _collector_paused(), cache.loading(configuration.sensitivity, variables, loader.contract):
         found = (
-            loader.read_all(rendered, findings) if rendered is not None else loader.read(asked, findings, stdin=stdin)
+            loader.read_all(rendered, findings)
+            if rendered is not None
+            else loader.read(asked, findings, stdin=stdin, within=None if paths else configuration.bounds(directory))
         )
         _report_empty(found, findings, allow_empty=allow_empty)
         state = loader.assemble(found)
@@ -178,11 +181,21 @@ class Loader:
         self._claims: Claims = {}
 
     def read(
-        self, paths: Iterable[str], findings: Findings, *, stdin: bytes | None = None, but: Collection[File] = ()
+        self,
+        paths: Iterable[str],
+        findings: Findings,
+        *,
+        stdin: bytes | None = None,
+        but: Collection[File] = (),
+        within: Bounds | None = None,
     ) -> Read:
-        """Read all documents of the files that paths mean, but for those that were read already."""
+        """Read all documents of the files that paths mean, but for those that were read already.
+
+        A path that leads out of `within` is an error.
+        """
         loaded = {file.real for file in but}
-        files = [one for one in read_files(paths, self._directory, findings, stdin=stdin) if one.real not in loaded]
+        found = read_files(paths, self._directory, findings, stdin=stdin, within=within)
+        files = [file for file in found if file.real not in loaded]
         edited = [replace(one, data=self._edited.get(one.real or "", one.data)) for one in files]
         return self.read_all(edited, findings)
 
@@ -239,7 +252,7 @@ class Loader:
     def others(self, paths: Iterable[str], read: Read, findings: Findings) -> State:
         """Load what the configured paths hold beyond what was read. Its errors count: what stands there is not known."""
         own = Findings()
-        state = self.assemble(self.read(paths, own, but=read.files))
+        state = self.assemble(self.read(paths, own, but=read.files, within=self._configuration.bounds(self._directory)))
         errors = (one for one in own.sorted if one.severity is Severity.ERROR and one.rule != "missing-path")
         findings.extend(tuple(errors))
         return state

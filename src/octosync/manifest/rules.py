@@ -76,6 +76,18 @@ _FILES: Final = (
         "A path is neither file nor directory: pipe it to `-f -`.",
         "octosync validate -f <(generate)",
     ),
+    _file(
+        "link-outside",
+        _ERROR,
+        "A link leads out of the Git work tree that it is in, or out of the folder that was named.",
+        "apps/a.yaml, a link to /etc/passwd",
+    ),
+    _file(
+        "path-outside-repository",
+        _ERROR,
+        "An octosync.yaml in a Git work tree names a path outside of it.",
+        "`paths: [../../other]` in octosync.yaml",
+    ),
     _file("file-too-large", _ERROR, "A file is larger than 16 MiB.", "a generated file of 17 MiB"),
     _file(
         "more-problems",

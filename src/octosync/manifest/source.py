@@ -98,9 +98,10 @@ class Source:
         self._merged = None
 
     def distrust(self, first_line: int, last_line: int | None = None) -> None:
-        """Show nothing of some lines (None: to the end) where a sensitive key seems to stand there: they weren't read."""
+        """Hide lines (None: to the end) that weren't read, if a sensitive key is in them, or no key: a secret may be bare."""
         lines = self.lines[first_line - 1 : last_line]
-        if any(self.sensitivity.covers(key) for line in lines for key in _KEY_LIKE.findall(line)):
+        keys = {key for line in lines for key in _KEY_LIKE.findall(line)}
+        if not keys or any(map(self.sensitivity.covers, keys)):
             self.hide((first_line, 1), (len(self.lines) + 1 if last_line is None else last_line, sys.maxsize))
 
     @property

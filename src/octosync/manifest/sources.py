@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from octosync.manifest.bounds import Bounds, OutOfBoundsError, work_tree
 from octosync.manifest.findings import Findings
 from octosync.manifest.positioned import MOST_BYTES
 from octosync.manifest.source import NOT_PRINTABLE
@@ -42,12 +43,20 @@ class _Found:
     name: str
     path: str
     real: str
+    bounds: Bounds
 
 
-def read_files(paths: Iterable[str], directory: Path, findings: Findings, *, stdin: bytes | None = None) -> list[File]:
+def read_files(
+    paths: Iterable[str],
+    directory: Path,
+    findings: Findings,
+    *,
+    stdin: bytes | None = None,
+    within: Bounds | None = None,
+) -> list[File]:
     """Read the files that paths, relative to a directory, mean; each file once, in order of the names.
 
-    What can't be read is reported to `findings`, one error each.
+    What can't be read is reported to `findings`, one error each, and so is a path that leads out of `within`.
     """
     found: dict[str, _Found] = {}
     files: list[File] = []
@@ -55,7 +64,7 @@ def read_files(paths: Iterable[str], directory: Path, findings: Findings, *, std
         if path == STDIN:
             files.append(File(STDIN_NAME, stdin or b""))
             continue
-        for one in _find(path, directory, findings):
+        for one in _find(path, directory, findings, within):
             found[one.real] = min(found.get(one.real, one), one)
     for real, one in found.items():
         data = _read(one, findings)
@@ -70,20 +79,33 @@ def display_name(path: str) -> str:
     return NOT_PRINTABLE.sub("\ufffd", readable.replace("\n", "\ufffd").replace("\r", "\ufffd").replace("\t", "\ufffd"))
 
 
-def _find(path: str, directory: Path, findings: Findings) -> Iterator[_Found]:
+def _find(path: str, directory: Path, findings: Findings, within: Bounds | None) -> Iterator[_Found]:
     full = str(directory / path)
     shown = _relative(path, directory)
     try:
         mode = Path(full).stat().st_mode
+        bounds = Bounds.around(str(Path.cwd() / full))
+    except OutOfBoundsError as error:
+        _report_link(display_name(shown), error.root, findings)
+        return
     except (OSError, ValueError) as error:
         _report_failure(error, full, display_name(shown), findings)
         return
+    real = os.path.realpath(full)
+    if within is not None and not within.hold(real):
+        findings.add(
+            "path-outside-repository",
+            f"{display_name(shown)} is outside of the repository of the octosync.yaml that names it",
+            origin=Origin(display_name(shown)),
+            notes=("name it on the command line, with -f",),
+        )
+        return
     if not stat.S_ISDIR(mode):
-        yield _Found(Path(full).is_symlink(), display_name(shown), full, os.path.realpath(full))
+        yield _Found(Path(full).is_symlink(), display_name(shown), full, real, bounds)
         return
     count = 0
     # Through a link that is set to another tree meanwhile, some files would be that one's.
-    for one in _walk(os.path.realpath(full), shown, findings, through_link=Path(full).is_symlink()):
+    for one in _walk(real, shown, findings, bounds, through_link=Path(full).is_symlink()):
         count += 1
         yield one
     if not count:
@@ -95,7 +117,7 @@ def _find(path: str, directory: Path, findings: Findings) -> Iterator[_Found]:
         )
 
 
-def _walk(full: str, shown: str, findings: Findings, *, through_link: bool) -> Iterator[_Found]:
+def _walk(full: str, shown: str, findings: Findings, bounds: Bounds, *, through_link: bool) -> Iterator[_Found]:
     """Yield a directory's manifests. Real directories come before those behind links, and each is entered once: no loops."""
     seen: set[str] = set()
     waiting: deque[tuple[str, str, bool]] = deque([(full, shown, through_link)])
@@ -106,6 +128,9 @@ def _walk(full: str, shown: str, findings: Findings, *, through_link: bool) -> I
         if real in seen:
             continue
         seen.add(real)
+        if linked and not bounds.hold(real):
+            _report_link(display_name(name), bounds.root, findings)
+            continue
         try:
             with os.scandir(path) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
@@ -121,7 +146,10 @@ def _walk(full: str, shown: str, findings: Findings, *, through_link: bool) -> I
                 queue.append((entry.path, below, linked or entry.is_symlink()))
             elif entry.name.endswith(SUFFIXES):
                 at = os.path.realpath(entry.path) if entry.is_symlink() else f"{real.rstrip('/')}/{entry.name}"
-                yield _Found(linked or entry.is_symlink(), display_name(below), entry.path, at)
+                if entry.is_symlink() and not bounds.hold(at):
+                    _report_link(display_name(below), bounds.root, findings)
+                    continue
+                yield _Found(linked or entry.is_symlink(), display_name(below), entry.path, at, bounds)
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
@@ -136,8 +164,8 @@ def _read(found: _Found, findings: Findings) -> bytes | None:
         if not stat.S_ISREG(Path(found.real).stat().st_mode):
             _report_no_file(found.name, findings)
             return None
-        # The file may have become a FIFO since: opening must not wait for a writer.
-        descriptor = os.open(found.real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        # The file may have become something else since: opening must neither wait for a writer nor follow a link.
+        descriptor = found.bounds.open(found.real)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 _report_no_file(found.name, findings)
@@ -147,6 +175,16 @@ def _read(found: _Found, findings: Findings) -> bytes | None:
         _report_failure(error, found.path, found.name, findings)
         return None
     return data
+
+
+def _report_link(name: str, root: str, findings: Findings) -> None:
+    what = "the Git work tree that it is in" if work_tree(root) == root else "the folder that is named"
+    findings.add(
+        "link-outside",
+        f"{name} links to something outside of {what}",
+        origin=Origin(name),
+        notes=("name what it links to with -f, if that is meant",),
+    )
 
 
 def _report_no_file(name: str, findings: Findings) -> None:

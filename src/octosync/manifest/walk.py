@@ -307,6 +307,7 @@ class Walk:
             path=path,
             suggestion=None if hidden else suggestion,
             notes=(*notes, *_about_null(node, path)),
+            shows_line=path != "",  # a file that is bare text may be a key
         )
         return WRONG
 

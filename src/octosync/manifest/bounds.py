@@ -1,0 +1,96 @@
+"""Bounds: what the links below a named path may lead to. Whoever may commit a link may not read other files with it.
+
+A link inside of a Git work tree leads to something in that work tree. Otherwise it leads to something below the named path.
+Git's own folder is never meant: it may hold credentials.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+_MOST_LINKS: Final = 40  # as many as Linux follows
+_GIT: Final = ".git"
+_FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class OutOfBoundsError(Exception):
+    """A path leads out of `root`, which it may not leave."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.root = root
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A real path; it and what is below it are inside."""
+
+    root: str
+
+    @classmethod
+    def around(cls, path: str) -> Bounds:
+        """Return the bounds of what is below an absolute path: its Git work tree, else the path itself.
+
+        Raises `OutOfBoundsError` if a link on the path leads out of the work tree that the link is in.
+        """
+        real = os.path.realpath(path)
+        for folder in _folders_of_links(path):
+            tree = work_tree(folder)
+            if tree is not None and not cls(tree).hold(real):
+                raise OutOfBoundsError(tree)
+        return cls(work_tree(real) or real)
+
+    def hold(self, real: str) -> bool:
+        """Return whether a real path is inside."""
+        if real == self.root:
+            return True
+        prefix = self.root.rstrip("/") + "/"
+        return real.startswith(prefix) and _GIT not in real[len(prefix) :].split("/")
+
+    def open(self, real: str) -> int:
+        """Open a file inside, by its real path, without waiting for a writer. Raises `OSError`.
+
+        No link is followed, not even one that replaced a folder after the path was resolved.
+        """
+        root = self.root if real != self.root else str(Path(real).parent)
+        folder = os.open(root, _FOLDER & ~os.O_NOFOLLOW)
+        try:
+            *folders, name = PurePosixPath(real).relative_to(root).parts
+            for part in folders:
+                below = os.open(part, _FOLDER, dir_fd=folder)
+                os.close(folder)
+                folder = below
+            return os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        finally:
+            os.close(folder)
+
+
+def work_tree(real: str) -> str | None:
+    """Return the Git work tree that a real path is in; None if it is in none."""
+    return next((str(folder) for folder in (Path(real), *Path(real).parents) if os.path.lexists(folder / _GIT)), None)
+
+
+def _folders_of_links(path: str) -> Iterator[str]:
+    """Yield the real folder of each link that an absolute path goes through."""
+    here, names, links = "/", deque(PurePosixPath(path).parts[1:]), 0
+    while names and links < _MOST_LINKS:
+        name = names.popleft()
+        if name == "..":
+            here = str(Path(here).parent)
+            continue
+        below = f"{here.rstrip('/')}/{name}"
+        try:
+            target = PurePosixPath(Path(below).readlink())
+        except (OSError, ValueError):
+            here = below
+            continue
+        yield here
+        links += 1
+        if target.is_absolute():
+            here = "/"
+        names.extendleft(reversed(target.parts[1:] if target.is_absolute() else target.parts))
