@@ -403,6 +403,8 @@ def test_a_kustomization_is_rendered_on_both_sides(team: Team) -> None:
     """With -k, and by a context's `kustomize`: a patch that this branch adds is its change; a plan file names it."""
     team.desk.write("apps/kustomization.yaml", "resources: [notes.yaml, search.yaml]\n")
     team.desk.write("prod/kustomization.yaml", "resources: [../apps]\n")
+    context = f"contexts: {{main: {{url: '{team.url}', tokenEnv: MAIN_KEY, kustomize: prod}}}}\ndefaultContext: main\n"
+    team.desk.write("octosync.yaml", context)
     team.repo.commit("kustomize")
     team.repo.git("branch", "--force", "main")
     patch = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: notes}\nspec: {name: Notes after}\n"
@@ -412,16 +414,48 @@ def test_a_kustomization_is_rendered_on_both_sides(team: Team) -> None:
     document = team.planned("-k", "prod", "--changed-only")
     assert [one["address"] for one in document["resource_changes"]] == ["app/notes"]
     assert (document["invocation"]["kustomize"], document["invocation"]["paths"]) == ("prod", [])
-    context = f"contexts: {{main: {{url: '{team.url}', tokenEnv: MAIN_KEY, kustomize: prod}}}}\ndefaultContext: main\n"
-    team.desk.write("octosync.yaml", context)
     assert team.planned("--changed-only")["resource_changes"] == document["resource_changes"]
     assert team.type("plan", "--plan-out", "../plan.json").code == 0
     assert team.type("apply", "../plan.json", "-k", "apps").code == 3
     assert team.type("apply", "../plan.json").code == 0
 
 
+@needs_kustomize
+def test_a_plan_renders_no_kustomization_that_is_not_reviewed(team: Team) -> None:
+    """Neither where the change itself sets `kustomize`, nor one that the base lacks; -k does, since somebody typed it."""
+    team.desk.write("prod/kustomization.yaml", "resources: [notes.yaml]\n")
+    team.desk.write("prod/notes.yaml", APP.format(slug="notes", name="Notes"))
+    context = f"contexts: {{main: {{url: '{team.url}', tokenEnv: MAIN_KEY, kustomize: prod}}}}\ndefaultContext: main\n"
+    plain = (team.desk.directory / "octosync.yaml").read_text()
+    for main, change, why in (
+        (plain, context, "main has none"),
+        (context, context, "main has no kustomization at prod"),
+    ):
+        team.desk.write("octosync.yaml", main)
+        (team.desk.directory / "prod").rename(team.desk.directory.parent / "prod")
+        team.repo.commit("main")
+        team.repo.git("branch", "--force", "main")
+        (team.desk.directory.parent / "prod").rename(team.desk.directory / "prod")
+        team.desk.write("octosync.yaml", change)
+        for offline in ((), ("--offline",)):
+            ran = team.type("plan", "--base", "main", *offline)
+            assert (ran.code, "kustomize-not-reviewed" in ran.output, why in ran.output) == (1, True, True), ran.output
+    assert "-k prod" in ran.output
+    assert team.type("plan", "--base", "main", "--offline", "-k", "prod").code == 0
+    assert team.type("plan", "-k", "prod", "--base", "main", "--offline", "--allow-remote-bases").code == 64
+
+
+def test_no_message_shows_the_key_in_force(team: Team) -> None:
+    """Wherever the key is in manifests or octosync.yaml, it is masked in what is wrong with them."""
+    team.desk.write("apps/leak.yaml", f"apiVersion: {KEY}\nkind: {KEY}\n{KEY}: 1\n")
+    for output in ("text", "json", "sarif", "github"):
+        ran = team.type("validate", "-o", output)
+        assert (KEY in ran.output, "(sensitive)" in ran.output) == (False, True), ran.output
+    assert KEY not in team.type("plan").output
+
+
 def test_a_file_above_the_repository_is_no_part_of_the_change(team: Team) -> None:
-    """An octosync.yaml that no pull request can edit holds as it is."""
+    """An octosync.yaml that no pull request can edit holds as it is; it is named, since the search ends with the work tree."""
     team.repo.git("rm", "--quiet", "octosync.yaml")
     team.repo.commit("none")
     team.repo.git("branch", "--force", "main")
@@ -433,7 +467,8 @@ def test_a_file_above_the_repository_is_no_part_of_the_change(team: Team) -> Non
     repo.write("apps/notes.yaml", APP.format(slug="notes", name="Search"))
     repo.commit()
     desk = Desk(inner, team.desk.environment)
-    ran = desk.octosync("plan", "-f", "apps", "--base", "main")
+    assert "no-credential" in desk.octosync("plan", "-f", "apps", "--base", "main").output
+    ran = desk.octosync("plan", "-f", "apps", "--base", "main", "--config", "../octosync.yaml")
     assert ran.code == 0, ran.output
     assert "after-the-merge" not in ran.stdout
 

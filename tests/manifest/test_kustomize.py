@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from tests.support.kubectl import needs_kustomize
 from tests.support.repositories import Repo
 
 from octosync.errors import ConfigError, ManifestError, UsageError
+from octosync.manifest.bounds import Bounds
 from octosync.manifest.kustomize import render, render_at
+from octosync.manifest.positioned import MOST_BYTES
 from octosync.manifest.repository import Repository
 from octosync.manifest.revision import Revision
 
@@ -106,3 +111,101 @@ def test_an_export_writes_nothing_elsewhere(repo: Repo, tmp_path: Path) -> None:
     revision(repo).export(target)
     assert (target / "base/app.yaml").read_text() == APP
     assert (target / "out").is_symlink()
+
+
+_REMOTE = {
+    "a file's content": "configMapGenerator: [{name: loot, files: ['creds=URL/latest']}]",
+    "a resource": "resources: ['URL/x.yaml']",
+    "a Git repository": "resources: ['URL/x.git']",
+    "a component": "components: ['git::URL/x.git']",
+    "a patch": "resources: [app.yaml]\npatches: [{path: 'URL/patch.yaml'}]",
+    "a configuration": "resources: [app.yaml]\nconfigurations: ['URL/x.yaml']",
+    "an OpenAPI schema": "resources: [app.yaml]\nopenapi: {path: 'URL/x.json'}",
+    "a chart": "helmCharts: [{name: x, repo: 'URL', version: '1'}]",
+    "a repository over ssh": "resources: ['ssh://git@HOST/x.git?ref=main']",
+}
+
+
+@pytest.fixture
+def visited() -> Iterator[tuple[str, list[str]]]:
+    """Return the URL of a web server, and the requests that it got."""
+    requests: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"CANARY")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", requests
+        server.shutdown()
+        thread.join()
+
+
+@needs_kustomize
+def test_a_kustomization_has_no_network(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, visited: tuple[str, list[str]]
+) -> None:
+    """Whatever it names elsewhere is not fetched, not even from this machine's own ports, and a proxy is not asked."""
+    url, requests = visited
+    monkeypatch.chdir(repo.root)
+    environment = {**os.environ, "HTTP_PROXY": url, "HTTPS_PROXY": url}
+    for what, text in _REMOTE.items():
+        named = text.replace("URL", url).replace("HOST", url.removeprefix("http://"))
+        repo.write("base/kustomization.yaml", f"{named}\n")
+        with pytest.raises(ManifestError, match="kustomize-failed") as error:
+            render("base", environment)
+        assert "--allow-remote-bases" in str(error.value.hints), what
+    repo.commit()
+    with pytest.raises(ManifestError, match="kustomize-failed"):
+        render_at(revision(repo), "base", environment)
+    assert requests == []
+
+
+@needs_kustomize
+def test_remote_bases_are_fetched_where_that_is_allowed(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, visited: tuple[str, list[str]]
+) -> None:
+    """With `remote`, kustomize fetches what it names."""
+    url, requests = visited
+    repo.write("base/kustomization.yaml", _REMOTE["a file's content"].replace("URL", url))
+    monkeypatch.chdir(repo.root)
+    assert b"CANARY" in render("base", os.environ, remote=True).data
+    assert requests == ["/latest"]
+
+
+@needs_kustomize
+def test_a_kustomization_is_read_through_no_link_that_leads_elsewhere(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither itself, nor its folder, nor what it refers to; and what it names must be in the repository of octosync.yaml."""
+    (tmp_path / "secret").write_text("oct_CANARY: 1\n")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/kustomization.yaml").write_text("resources: []\n")
+    (repo.root / "base/kustomization.yaml").unlink()
+    (repo.root / "base/kustomization.yaml").symlink_to(tmp_path / "secret")
+    (repo.root / "linked").symlink_to(tmp_path / "other")
+    monkeypatch.chdir(repo.root)
+    for kustomization in ("overlays/prod", "base", "linked"):
+        with pytest.raises(ManifestError, match="link-outside") as error:
+            render(kustomization, os.environ)
+        assert "CANARY" not in str(error.value.hints)
+    with pytest.raises(ConfigError, match="path-outside-repository"):
+        render("../other", os.environ, within=Bounds(str(repo.root)))
+
+
+@needs_kustomize
+def test_what_kustomize_renders_without_end_is_not_read_to_the_end(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more of it is taken than a manifest may hold."""
+    repo.write("base/long.txt", "x" * 900_000)
+    names = ", ".join(f"{{name: n{number}, files: [long.txt]}}" for number in range(40))
+    repo.write("base/kustomization.yaml", f"configMapGenerator: [{names}]\n")
+    monkeypatch.chdir(repo.root)
+    assert len(render("base", os.environ).data) == MOST_BYTES + 1

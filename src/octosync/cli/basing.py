@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +13,7 @@ from pathlib import Path
 from octosync.errors import ConfigError, OctosyncError, UsageError
 from octosync.manifest import STDIN, Configuration, Configured, Context, Manifests
 from octosync.manifest.findings import Findings
-from octosync.manifest.kustomize import render_at
+from octosync.manifest.kustomize import holds_kustomization, render_at
 from octosync.manifest.recalling import Recalled, as_warnings, recall, without
 from octosync.manifest.repository import SHOWN, Repository
 from octosync.manifest.reviewing import as_reviewed, configuration_of, notices_of_review
@@ -114,6 +116,27 @@ class Ground:
         """The octosync.yaml of the base."""
         return self.of_tip if self.base.commit == self.tip.commit else configuration_of(self.base, self.config)
 
+    def check_kustomize(self, kustomize: str, context: Context | None, tree: Configuration) -> None:
+        """Raise `ConfigError` if the change itself has its manifests rendered, or otherwise than before: that is reviewed first.
+
+        An octosync.yaml outside of the repository is no part of the change.
+        """
+        if tree.file is not None and self.tip.repository.path_of(tree.file) is None:
+            return
+        before = _usable(self.of_tip).contexts.get(context.name) if context is not None else None
+        known = before.kustomize if before is not None else None
+        if known is not None and os.path.normpath(known) == os.path.normpath(kustomize):
+            if holds_kustomization(self.tip, kustomize):
+                return
+            why = f"{self.named} has no kustomization at {kustomize}"
+        else:
+            why = f"this change sets `kustomize`, and {self.named} has {known or 'none'}"
+        raise ConfigError(
+            "kustomize-not-reviewed",
+            f"{why}: a plan with --base does not render what is not reviewed yet",
+            hints=(f"It takes effect after the merge. If it is trusted, name it:  -k {shlex.quote(kustomize)}",),
+        )
+
     def reviewed(self, tree: Configuration, *, changed_only: bool) -> tuple[Configuration, tuple[Diagnostic, ...]]:
         """Return the tree's configuration as far as it may judge itself, and what is to be said of it.
 
@@ -161,6 +184,7 @@ class Recalling:
     context: Context | None
     environment: Mapping[str, str]
     env_allowed: tuple[str, ...]
+    remote_bases: bool = False
 
     def based(self, manifests: Manifests) -> Based:
         """Load the base, and what goes with it. Raises `ConfigError` where nothing can be told at all."""
@@ -217,7 +241,7 @@ class Recalling:
         findings = Findings()
         kustomize = self.kustomize or (context.kustomize if context and not self.paths else None)
         if kustomize is not None:
-            rendered = render_at(revision, kustomize, self.environment)
+            rendered = render_at(revision, kustomize, self.environment, remote=self.remote_bases)
             return self._recalled([rendered] if rendered is not None else [], findings, context)
         paths = self.paths or own.paths_of(context) or self.configuration.paths_of(self.context)
         return self._recalled(revision.read(paths, findings), findings, context)

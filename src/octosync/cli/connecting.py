@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -110,6 +111,17 @@ def connect(
         concurrency=flags.concurrency or configuration.rate.concurrency,
     )
     return replace(connection, proxy=proxy_for(connection, environment))
+
+
+def known_keys(flags: RemoteFlags, context: Context | None, environment: Mapping[str, str]) -> tuple[Secret, ...]:
+    """Return the keys that a run may use, as far as they can be had: what is shown before it connects has none of them."""
+    found = [Secret(environment.get("OCTOMIL_API_KEY", ""))]
+    if context is not None and context.token_env is not None:
+        found.append(Secret(environment.get(context.token_env, "")))
+    for path in (flags.token_file, context.token_file if context is not None else None):
+        with suppress(ConfigError):
+            found += [_read_token(path)] if path is not None else []
+    return tuple(filter(None, found))
 
 
 def place_of(flags: RemoteFlags, context: Context | None, environment: Mapping[str, str]) -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from octosync.cli.basing import Based, BaseFlags, Ground, Recalling
-from octosync.cli.connecting import RemoteFlags, chosen_context
+from octosync.cli.connecting import RemoteFlags, chosen_context, known_keys
 from octosync.cli.console import err, from_stdin, wants_colour
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest import (
@@ -25,7 +25,8 @@ from octosync.manifest import (
 )
 from octosync.manifest.kustomize import render
 from octosync.manifest.recalling import INVALID
-from octosync.model import Diagnostic
+from octosync.manifest.sources import File
+from octosync.model import Concealer, Diagnostic
 from octosync.plan import Allowances, allowances_in
 from octosync.report import is_valid, render_diagnostics, render_error, strict_error
 
@@ -36,6 +37,7 @@ class ManifestFlags:
 
     paths: tuple[str, ...] = ()
     kustomize: str | None = None
+    allow_remote_bases: bool = False
     config: Path | None = None
     env_allowed: tuple[str, ...] = ()
     allow_empty: bool = False
@@ -93,7 +95,15 @@ def gather(
     result's diagnostics. Raises `UsageError` and `ConfigError` for what flags and contexts can't mean, and for a base that
     can't be had.
     """
-    base = base or BaseFlags()
+    gathered = _gather(flags, remote, environment, base or BaseFlags(), cache)
+    keys = Concealer(known_keys(remote, gathered.context, environment))
+    masked = tuple(diagnostic.masked(keys) for diagnostic in gathered.diagnostics)
+    return replace(gathered, diagnostics=masked)
+
+
+def _gather(
+    flags: ManifestFlags, remote: RemoteFlags, environment: Mapping[str, str], base: BaseFlags, cache: Cache | None
+) -> Gathered:
     _check(flags, base)
     configured = read_configuration(flags.config or find_configuration(Path()))
     configuration = configured.configuration
@@ -110,13 +120,15 @@ def gather(
         configuration, notices = ground.reviewed(configuration, changed_only=base.changed_only)
     context = chosen_context(remote, configuration)
     kustomize = flags.kustomize or (context.kustomize if context is not None and not flags.paths else None)
+    if kustomize is not None and flags.kustomize is None and ground is not None and base.reviews:
+        ground.check_kustomize(kustomize, context, configuration)
     manifests = load(
         flags.paths,
         configuration=configuration,
         context=context,
         now=datetime.now(UTC),
         stdin=_stdin(flags.paths),
-        rendered=None if kustomize is None else [render(kustomize, environment)],
+        rendered=_rendered(kustomize, flags, configuration, environment),
         environment=environment,
         env_allowed=flags.env_allowed,
         allow_empty=flags.allow_empty,
@@ -135,6 +147,15 @@ def gather(
     return _with_base(gathered, base, flags, environment) if base.given and not gathered.fails else gathered
 
 
+def _rendered(
+    kustomize: str | None, flags: ManifestFlags, configuration: Configuration, environment: Mapping[str, str]
+) -> list[File] | None:
+    if kustomize is None:
+        return None
+    within = configuration.bounds() if flags.kustomize is None else None
+    return [render(kustomize, environment, within=within, remote=flags.allow_remote_bases)]
+
+
 def _with_base(gathered: Gathered, base: BaseFlags, flags: ManifestFlags, environment: Mapping[str, str]) -> Gathered:
     configuration, ground = gathered.configuration, gathered.ground
     based = Recalling(
@@ -142,6 +163,7 @@ def _with_base(gathered: Gathered, base: BaseFlags, flags: ManifestFlags, enviro
         ground=ground,
         paths=flags.paths,
         kustomize=flags.kustomize,
+        remote_bases=flags.allow_remote_bases,
         configuration=configuration,
         context=gathered.context,
         environment=environment,
@@ -157,6 +179,12 @@ def _check(flags: ManifestFlags, base: BaseFlags) -> None:
     if flags.kustomize is not None and flags.paths:
         raise UsageError(
             "file-with-kustomize", "-f and -k are both given, and each names all manifests", hints=("Leave one out.",)
+        )
+    if flags.allow_remote_bases and base.offline:
+        raise UsageError(
+            "offline-with-remote-bases",
+            "--offline and --allow-remote-bases are both given, and offline nothing is fetched",
+            hints=("Leave one out.",),
         )
     base.check(flags.paths)
 

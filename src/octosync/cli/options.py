@@ -141,6 +141,12 @@ manifest_options = stacked(
         shell_complete=folders,
         help="Manifests: a kustomization, rendered by kustomize or kubectl.",
     ),
+    option(
+        "--allow-remote-bases",
+        env=False,
+        is_flag=True,
+        help="Let kustomize fetch what a kustomization names elsewhere, over the network.",
+    ),
     config_option,
     env_option,
     option("--allow-empty", is_flag=True, help="Accept a set without a single document."),

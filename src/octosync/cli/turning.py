@@ -182,6 +182,7 @@ class Prepared:
         manifests, remote, base = self.asked.manifests, self.asked.remote, self.asked.base
         switches = (
             ("--allow-empty", manifests.allow_empty),
+            ("--allow-remote-bases", manifests.allow_remote_bases),
             ("--strict", manifests.strict),
             ("--insecure", remote.insecure),
             ("--retry-rolled-back", self.asked.retry_rolled_back),

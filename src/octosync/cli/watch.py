@@ -230,7 +230,8 @@ class _Asked:
 
     def apply_again(self, clone: Clone) -> tuple[str, ...]:
         """Return the words of the command that applies the same by hand, in a clone."""
-        return ("octosync", "apply", *self.invocation_in(clone).arguments(), *self.typed_in(clone))
+        remote_bases = ("--allow-remote-bases",) if self.manifests.allow_remote_bases else ()
+        return ("octosync", "apply", *self.invocation_in(clone).arguments(), *remote_bases, *self.typed_in(clone))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,37 +5,42 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
+from threading import Event, Timer
 from typing import Final
 
 from octosync.errors import ConfigError, ManifestError, UsageError
+from octosync.manifest import isolation
+from octosync.manifest.bounds import Bounds, OutOfBoundsError, work_tree
 from octosync.manifest.findings import Findings
+from octosync.manifest.kustomized import KUSTOMIZATION_NAMES as _NAMES
+from octosync.manifest.kustomized import referred, texts_in
+from octosync.manifest.positioned import MOST_BYTES
 from octosync.manifest.revision import Revision
 from octosync.manifest.sources import SUFFIXES, File, display_name, read_files
 
 _PATIENCE_SECONDS: Final = 300
 # Nothing else of the environment is handed on: a generator copies any variable that it is told to into what it renders.
-_HANDED_ON: Final = frozenset(
-    {"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "SSH_AUTH_SOCK"}
-    | {
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "http_proxy",
-        "https_proxy",
-        "no_proxy",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "NO_PROXY",
-    }
-)
-_NAMES: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+_HANDED_ON: Final = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"})
+_PROXIES: Final = frozenset({"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"})
+_HANDED_ON_ONLINE: Final = _PROXIES | {"SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "no_proxy", "NO_PROXY"}
+# Git runs no protocol, and what goes through a proxy ends at a port where nothing listens.
+_OFFLINE: Final = dict.fromkeys(_PROXIES, "http://127.0.0.1:1") | {"GIT_ALLOW_PROTOCOL": "none", "no_proxy": ""}
+_MOST_SAID: Final = 64 * 1024
 
 
-def render(kustomization: str, environment: Mapping[str, str]) -> File:
-    """Render a kustomization's folder. Raises `ConfigError` where no tool is installed, `ManifestError` for what it refuses."""
+def render(
+    kustomization: str, environment: Mapping[str, str], *, within: Bounds | None = None, remote: bool = False
+) -> File:
+    """Render a kustomization's folder; with `remote`, kustomize may fetch what it names elsewhere.
+
+    Raises `ConfigError` where no tool is installed, or the folder is not `within` bounds, `ManifestError` for what kustomize
+    refuses and for a link that leads out of the Git work tree.
+    """
     folder = Path(kustomization)
     if not any((folder / name).is_file() for name in _NAMES):
         raise UsageError(
@@ -45,31 +50,71 @@ def render(kustomization: str, environment: Mapping[str, str]) -> File:
         )
     shown = f"{display_name(kustomization)} (rendered)"
     real = folder.resolve()
-    return File(shown, _rendered(real, shown, Path.cwd(), environment), open_=partial(opened, real))
+    if within is not None and not within.hold(str(real)):
+        raise ConfigError(
+            "path-outside-repository",
+            f"kustomize: {display_name(kustomization)} is outside of the repository of the octosync.yaml that names it",
+            hints=("Name it on the command line, with -k.",),
+        )
+    _check_links(str(Path.cwd() / folder), shown)
+    data = _rendered(real, shown, Path.cwd(), environment, remote=remote)
+    return File(shown, data, open_=partial(opened, real), folder=str(real))
 
 
-def render_at(revision: Revision, kustomization: str, environment: Mapping[str, str]) -> File | None:
+def render_at(
+    revision: Revision, kustomization: str, environment: Mapping[str, str], *, remote: bool = False
+) -> File | None:
     """Render a folder as it was in a revision; None where it was no kustomization then. Raises as `render` does.
 
     All of the revision's files are there while it renders, since a kustomization may reach for any.
     """
     path = revision.path_of(kustomization)
-    if not any(revision.holds(f"{path}/{name}" if path else name) for name in _NAMES):
+    if not holds_kustomization(revision, kustomization):
         return None
     shown = f"{revision.label(path)} (rendered)"
     with TemporaryDirectory(prefix="octosync-") as temporary:
         root = Path(temporary).resolve()
         revision.export(root)
-        data = _rendered(root / path, shown, root, environment)
+        data = _rendered(root / path, shown, root, environment, remote=remote)
         real = (root / path).resolve().relative_to(root)
     return File(shown, data, open_=partial(_opened_at, revision, real))
+
+
+def holds_kustomization(revision: Revision, kustomization: str) -> bool:
+    """Return whether a folder was a kustomization in a revision."""
+    path = revision.path_of(kustomization)
+    return any(revision.holds(f"{path}/{name}" if path else name) for name in _NAMES)
+
+
+def _check_links(folder: str, shown: str) -> None:
+    """Raise `ManifestError` if the folder, or a kustomization that it refers to, is read through a link that leads elsewhere."""
+    waiting, seen = [folder], set[str]()
+    while waiting:
+        path = waiting.pop()
+        if path in seen or not os.path.lexists(path):
+            continue
+        seen.add(path)
+        try:
+            Bounds.around(path)
+        except OutOfBoundsError:
+            name = display_name(os.path.relpath(path))
+            raise ManifestError(
+                "link-outside",
+                f"{shown}: {name} links to something outside of the Git work tree that it is in",
+                hints=("Put what it links to into the repository.",),
+            ) from None
+        waiting += [str(Path(path, name)) for name in _NAMES] if Path(path).is_dir() else []
+        if Path(path).name in _NAMES:
+            waiting += sorted(referred(path, Path(path).stat().st_mtime_ns))
 
 
 def opened(folder: Path, path: str) -> File | None:
     """Read a file that a kustomization in a folder took; it is named as from the working directory. None where it can't be."""
     if not path.endswith(SUFFIXES):
         return None
-    files = read_files([os.path.relpath(folder / path, Path.cwd())], Path(), Findings())
+    tree = work_tree(str(folder))  # anybody can write an annotation
+    within = Bounds(tree) if tree is not None else None
+    files = read_files([os.path.relpath(folder / path, Path.cwd())], Path(), Findings(), within=within)
     return files[0] if len(files) == 1 else None
 
 
@@ -79,16 +124,12 @@ def _opened_at(revision: Revision, folder: Path, path: str) -> File | None:
     return None if data is None else File(revision.label(name), data)
 
 
-def _rendered(folder: Path, shown: str, root: Path, environment: Mapping[str, str]) -> bytes:
+def _rendered(folder: Path, shown: str, root: Path, environment: Mapping[str, str], *, remote: bool) -> bytes:
+    handed_on = _HANDED_ON | _HANDED_ON_ONLINE if remote else _HANDED_ON
+    own = {name: value for name, value in environment.items() if name in handed_on}
+    command = (sys.executable, "-I", "-S", isolation.__file__, "online" if remote else "offline", *_tool(environment))
     try:
-        ran = subprocess.run(  # noqa: S603 — fixed words and an absolute path
-            (*_tool(environment), str(folder)),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=_PATIENCE_SECONDS,
-            env={name: value for name, value in environment.items() if name in _HANDED_ON},
-        )
+        ran = _run((*command, str(folder)), own if remote else own | _OFFLINE)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError("kustomize-failed", f"{shown}: kustomize could not be run: {error}") from error
     if ran.returncode:
@@ -96,9 +137,50 @@ def _rendered(folder: Path, shown: str, root: Path, environment: Mapping[str, st
         raise ManifestError(
             "kustomize-failed",
             f"{shown}: kustomize refuses it",
-            hints=tuple(f"kustomize says: {line}" for line in said[:5]),
+            hints=(*(f"kustomize says: {line}" for line in said[:5]), *(() if remote else _about_remote(folder))),
         )
     return ran.stdout
+
+
+def _run(command: tuple[str, ...], environment: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
+    """Run a command as `subprocess.run` does, and stop it when it has written more than any manifest may hold."""
+    with (
+        TemporaryFile() as errors,
+        subprocess.Popen(  # noqa: S603 — fixed words and absolute paths
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment
+        ) as process,
+    ):
+        assert process.stdout is not None  # noqa: S101 — as asked for
+        late = Event()
+
+        def stop() -> None:
+            late.set()
+            process.kill()
+
+        timer = Timer(_PATIENCE_SECONDS, stop)
+        timer.start()
+        try:
+            written = process.stdout.read(MOST_BYTES + 1)
+            if is_too_much := len(written) > MOST_BYTES:
+                process.kill()
+            code = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            timer.cancel()
+        if late.is_set():
+            raise subprocess.TimeoutExpired("kustomize", _PATIENCE_SECONDS)
+        errors.seek(0)
+        return subprocess.CompletedProcess((), 0 if is_too_much else code, written, errors.read(_MOST_SAID))
+
+
+def _about_remote(folder: Path) -> tuple[str, ...]:
+    """Say what allows a kustomization to fetch what it names elsewhere, if it names anything there."""
+    names = (path for name in _NAMES if (path := folder / name).is_file())
+    if not any("://" in text or "git@" in text or "?ref=" in text for path in names for text in texts_in(str(path))):
+        return ()
+    return ("It may fetch nothing. If what it names elsewhere is trusted: --allow-remote-bases",)
 
 
 def _tool(environment: Mapping[str, str]) -> tuple[str, ...]:

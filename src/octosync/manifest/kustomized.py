@@ -30,15 +30,19 @@ def referred(kustomization: str, stamp: object) -> frozenset[str]:
 
 @lru_cache(maxsize=1024)
 def _referred(kustomization: str, _stamp: object) -> frozenset[str]:
-    path = Path(kustomization)
+    folder = str(Path(kustomization).parent)
+    return frozenset(os.path.normpath(Path(folder, text)) for text in texts_in(kustomization) if _may_be_path(text))
+
+
+def texts_in(kustomization: str) -> tuple[str, ...]:
+    """Return the texts in a kustomization, keys left out; none where it can't be read."""
     try:
-        with path.open("rb") as file:
+        with Path(kustomization).open("rb") as file:
             # Only lists, objects and texts: whatever else YAML can say costs time, and names no path.
             content = yaml.load(file.read(_MOST_BYTES), yaml.CBaseLoader)  # noqa: S506 — knows no tags
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
-        return frozenset()
-    folder, texts = str(path.parent), islice(_texts(content), _MOST_TEXTS)
-    return frozenset(os.path.normpath(Path(folder, text)) for text in texts if _may_be_path(text))
+        return ()
+    return tuple(islice(_texts(content), _MOST_TEXTS))
 
 
 def _may_be_path(text: str) -> bool:

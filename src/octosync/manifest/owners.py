@@ -37,44 +37,73 @@ def check_owners(
 ) -> None:
     """Report every document that stands outside the folders of its app, or declares another's app in an owned folder.
 
-    Documents from stdin, and rendered ones, have no folder and are not judged, which is noted.
+    A rendered document belongs to the file that it comes from, as far as that is known, and its kustomization may be in no
+    other owner's folder. What is not known of documents, and whose documents come from stdin, is noted.
     """
     if not owners:
         return
     unjudged: str | None = None
     base = os.path.realpath(directory)
     for resource, file in resources:
-        if file.real is None:
+        path = file.real or _origin(resource, file)
+        if path is None:
             unjudged = unjudged or file.name
-            continue
         if resource.app is None:
             continue
-        path = os.path.relpath(file.real, base).replace(os.sep, "/")
-        by_app = [owner for owner in owners if owner.holds(resource.app)]
-        by_path = [owner for owner in owners if owner.covers(path)]
-        if not (by_app or by_path) or any(owner in by_path for owner in by_app):
-            continue
-        at = resource.spec.at("app") if resource.kind != "App" and resource.spec else resource.root.node
-        metadata = resource.root.record("metadata")
-        if resource.kind == "App" and metadata is not None:
-            at = metadata.at("name")
-        name = resource.reporter.quote(resource.app, at)
-        if by_app:
-            where = " or ".join(sorted({owner.paths for owner in by_app}))
-            summary = f"app {name} is declared in {where}, says octosync.yaml, not here"
-        else:
-            apps = ", ".join(sorted({app for owner in by_path for app in owner.apps}))
-            summary = f"this folder declares {apps}, says octosync.yaml, not {name}"
-        resource.reporter.report(
-            "not-your-app", at, summary, path="metadata.name" if resource.kind == "App" else "spec.app"
-        )
+        wrong = path is not None and _is_wrong(resource.app, path, base, owners, unowned=False)
+        rendered_by = None if file.folder is None else str(Path(file.folder, "kustomization.yaml"))
+        if not wrong and rendered_by is not None and _is_wrong(resource.app, rendered_by, base, owners, unowned=True):
+            wrong, path = True, rendered_by
+        if wrong and path is not None:
+            _report_owner(resource, resource.app, path, base, owners)
     if unjudged is not None:
         findings.add(
             "owners-not-checked",
-            f"documents {'from stdin' if unjudged == STDIN_NAME else 'that were rendered'} have no folder, "
-            "so octosync.yaml's owners are not held against them",
+            "documents from stdin have no folder, so octosync.yaml's owners are not held against them"
+            if unjudged == STDIN_NAME
+            else "it is not known from which files documents were rendered, so octosync.yaml's owners are held against the "
+            "kustomization's folder only",
             origin=Origin(unjudged),
+            notes=()
+            if unjudged == STDIN_NAME
+            else ("`buildMetadata: [originAnnotations]` in the kustomization names the files",),
         )
+
+
+def _origin(resource: Resource, file: File) -> str | None:
+    """Return the real path of the file that a rendered document was taken from; None if it isn't known."""
+    origin = resource.origin.file
+    return os.path.realpath(origin) if origin != file.name and Path(origin).is_file() else None
+
+
+def _is_wrong(app: str, path: str, base: str, owners: tuple[Owner, ...], *, unowned: bool) -> bool:
+    """Return whether a file may not declare an app. `unowned`: what is in nobody's folder may declare any."""
+    by_app = [owner for owner in owners if owner.holds(app)]
+    by_path = [owner for owner in owners if owner.covers(_below(path, base))]
+    if unowned and not by_path:
+        return False
+    return bool(by_app or by_path) and not any(owner in by_path for owner in by_app)
+
+
+def _below(path: str, base: str) -> str:
+    return os.path.relpath(path, base).replace(os.sep, "/")
+
+
+def _report_owner(resource: Resource, app: str, path: str, base: str, owners: tuple[Owner, ...]) -> None:
+    at = resource.spec.at("app") if resource.kind != "App" and resource.spec else resource.root.node
+    metadata = resource.root.record("metadata")
+    if resource.kind == "App" and metadata is not None:
+        at = metadata.at("name")
+    name = resource.reporter.quote(app, at)
+    if by_app := [owner for owner in owners if owner.holds(app)]:
+        where = " or ".join(sorted({owner.paths for owner in by_app}))
+        summary = f"app {name} is declared in {where}, says octosync.yaml, not here"
+    else:
+        apps = ", ".join(sorted({app for owner in owners if owner.covers(_below(path, base)) for app in owner.apps}))
+        summary = f"this folder declares {apps}, says octosync.yaml, not {name}"
+    resource.reporter.report(
+        "not-your-app", at, summary, path="metadata.name" if resource.kind == "App" else "spec.app"
+    )
 
 
 @lru_cache(maxsize=256)

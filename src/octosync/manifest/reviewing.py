@@ -31,9 +31,9 @@ def configuration_of(revision: Revision, named: Path | None) -> Configured:
     """Read the octosync.yaml of a revision: the one at a path from the working directory, else the nearest one above it.
 
     Its paths start from the working directory as the tree's do. Which octosync it requires is not asked: the tree's file
-    was. Without one there are no contexts, and defaults hold.
+    was. Without one, and of one that is outside of the repository, there are no contexts, and defaults hold.
     """
-    path = revision.path_of(str(named)) if named is not None else revision.configuration_path()
+    path = revision.repository.path_of(str(named)) if named is not None else revision.configuration_path()
     data = revision.file(path) if path is not None else None
     if path is None or data is None:
         return Configured(Configuration())

@@ -26,13 +26,14 @@ LEFT_OUT_OF_FOLDERS = frozenset({"kustomization.yaml", "kustomization.yml", *CON
 class File:
     """A file that was read: the name to show, its bytes, and where it really is (None for stdin).
 
-    Of what kustomize rendered, `open_` returns the files that it was made from, by paths from the kustomization's folder.
+    Of what kustomize rendered, `open_` returns the files that it was made from, by paths from the kustomization's `folder`.
     """
 
     name: str
     data: bytes
     real: str | None = None
     open_: Callable[[str], File | None] | None = None
+    folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

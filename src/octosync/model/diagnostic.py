@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
+from octosync.model.conceal import Concealer
 from octosync.model.origin import Origin
 
 
@@ -37,6 +38,21 @@ class Diagnostic:
     width: int = 1
     suggestion: str | None = None
     notes: tuple[str, ...] = ()
+
+    def masked(self, keys: Concealer) -> Diagnostic:
+        """Return the diagnostic with every key masked."""
+
+        def masked(text: str) -> str:
+            return str(keys.masked(text))
+
+        return replace(
+            self,
+            summary=masked(self.summary),
+            path=masked(self.path),
+            excerpt=None if self.excerpt is None else masked(self.excerpt),
+            suggestion=None if self.suggestion is None else masked(self.suggestion),
+            notes=tuple(map(masked, self.notes)),
+        )
 
     @property
     def sort_key(self) -> tuple[bool, str, int, int, int, str, str]:
