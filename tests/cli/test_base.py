@@ -440,7 +440,7 @@ def test_a_plan_renders_no_kustomization_that_is_not_reviewed(team: Team) -> Non
         for offline in ((), ("--offline",)):
             ran = team.type("plan", "--base", "main", *offline)
             assert (ran.code, "kustomize-not-reviewed" in ran.output, why in ran.output) == (1, True, True), ran.output
-    assert "-k prod" in ran.output
+            assert "-k prod" in ran.output
     assert team.type("plan", "--base", "main", "--offline", "-k", "prod").code == 0
     assert team.type("plan", "-k", "prod", "--base", "main", "--offline", "--allow-remote-bases").code == 64
 
