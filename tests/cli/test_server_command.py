@@ -67,6 +67,31 @@ def test_keys_are_asked_for_and_never_shown() -> None:
     assert "s3cret" not in said + complaints
 
 
+def test_keys_come_from_a_file(tmp_path: Path) -> None:
+    """Then no list of processes shows them; the file may have comments and several keys."""
+    keys = tmp_path / "keys"
+    keys.write_text("# ours\nana:s3cret=apps:read\n\n  ben:other \n", encoding="utf-8")
+    with started("server", "--port", "0", "--token-file", str(keys)) as process:
+        url = f"{origin_of(process)}/api/v1/apps"
+        assert [_get(url, key).status_code for key in (None, "s3cret", "other", "# ours")] == [401, 200, 200, 401]
+        assert b"s3cret" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        stopped(process)
+
+
+@pytest.mark.parametrize("text", [None, b"", b"# none\n\n", b"\xff\xfe", b"x" * 100_000, b"name:"])
+def test_a_token_file_without_keys_serves_nobody(tmp_path: Path, text: bytes | None) -> None:
+    """It is no server without keys: where there is none to be read, nothing is served."""
+    keys = tmp_path / "keys"
+    if text is None:
+        os.mkfifo(keys)
+    else:
+        keys.write_bytes(text)
+    ended = octosync("server", "--port", "0", "--token-file", str(keys))
+    assert ended.returncode == (64 if text == b"name:" else 1)
+    assert ("token-format" if text == b"name:" else "token-file-unreadable") in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 @pytest.mark.parametrize("limit", ["", "x", "5/0", "-1", "1/x"])
 def test_a_rate_limit_that_makes_no_sense_is_a_usage_error(
     limit: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

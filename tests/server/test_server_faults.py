@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.planes import Clock, Served, client, invalid_fields, ok, refused, served
+from tests.support.planes import JSON, Clock, Served, client, invalid_fields, ok, refused, served
 
 from octosync.server import Settings, create_app
 from octosync.server.faults import ConnectionCut
@@ -32,7 +32,7 @@ def test_an_answer_is_lost_before_or_after_the_write(plane: Served, action: str,
 async def test_a_cut_is_seen_in_process_too() -> None:
     """Without a connection to close, an in-process client sees `ConnectionCut`, and half of a truncated answer."""
     transport = httpx.ASGITransport(create_app(Settings()))
-    async with httpx.AsyncClient(transport=transport, base_url="http://plane") as caller:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as caller:
         rules = [{"operation": "apps.list", "action": action} for action in ("cut_after", "truncated")]
         ok(await caller.put("/_local/faults", json={"rules": rules}))
         with pytest.raises(ConnectionCut):
@@ -131,8 +131,8 @@ def test_a_body_that_has_no_fields_keeps_its_own_error(plane: Served) -> None:
         yield from [b" " * 1024 * 1024] * 9
 
     plane.inject("apps.put_slot", "drop_field", field="a.b", times=2)
-    refused(plane.api.put(f"{app}/slots/chat", content=chunks()), 422, "validation_error")
-    refused(plane.api.put(f"{app}/slots/chat", content=too_many()), 413, "payload_too_large")
+    refused(plane.api.put(f"{app}/slots/chat", content=chunks(), headers=JSON), 422, "validation_error")
+    refused(plane.api.put(f"{app}/slots/chat", content=too_many(), headers=JSON), 413, "payload_too_large")
 
 
 def test_an_answer_without_a_body_stays_without(plane: Served) -> None:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.examples import examples
-from tests.support.planes import Served, invalid_fields, ok, refused, served
+from tests.support.planes import JSON, Served, client, invalid_fields, ok, refused, served
 
 from octosync.contract import OPERATIONS
+from octosync.server import Settings, Token, running
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def own(plane: Served) -> Served:
 
 def put(plane: Served, body: bytes, **headers: str) -> httpx.Response:
     """Send a body as it is, to where any JSON object is welcome."""
-    return plane.api.put("/apps/untouched/inference-config", content=body, headers=headers)
+    return plane.api.put("/apps/untouched/inference-config", content=body, headers={**JSON, **headers})
 
 
 @pytest.mark.parametrize(
@@ -81,10 +82,86 @@ def test_a_path_of_a_deep_problem_is_named(own: Served) -> None:
 
 
 def test_a_body_must_say_that_it_is_json(own: Served) -> None:
-    """Another content type is refused; none at all, and any JSON type, are read."""
-    assert invalid_fields(put(own, b"{}", **{"Content-Type": "text/plain"})) == ["header.content-type"]
+    """Another content type, or none, is refused: a web page can have a browser send those. Any JSON type is read."""
+    for type_ in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x/json", ""):
+        assert invalid_fields(put(own, b"{}", **{"Content-Type": type_})) == ["header.content-type"]
+    none = own.api.put("/apps/untouched/inference-config", content=b"{}")
+    assert invalid_fields(none) == ["header.content-type"]
     for type_ in ("application/json; charset=utf-8", "Application/JSON", "application/merge-patch+json"):
         ok(put(own, b"{}", **{"Content-Type": type_}))
+
+
+FOREIGN = [
+    {"Origin": "http://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://[broken"},
+    {"Origin": "http://127.0.0.1.evil.example"},
+    {"Origin": "http://127.0.0.1@evil.example"},
+    {"Origin": "http://203.0.113.9"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+]
+OWN = [
+    {},
+    {"Host": "localhost:1"},
+    {"Host": "LOCALHOST."},
+    {"Host": "[::1]:8787"},
+    {"Host": "plane.localhost"},
+    {"Origin": "http://localhost:3000", "Sec-Fetch-Site": "cross-site"},
+    {"Origin": "http://127.0.0.1"},
+    {"Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "none"},
+]
+REBOUND = [
+    "evil.example",
+    "127.0.0.1.evil.example",
+    "evil.example:80",
+    "a@127.0.0.1",
+    "203.0.113.9",
+    "[broken",
+    "127.0.0.1:x",
+]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/apps", "/_local/requests-log", "/openapi.json", "/elsewhere"])
+def test_no_web_page_of_another_site_is_answered(own: Served, path: str) -> None:
+    """Whatever a page can have a browser send is refused before it is looked at, and so is a name that was rebound."""
+    own.inject("apps.list", "status", status=503)
+    url = own.running.url + path
+    for headers in FOREIGN:
+        refused(own.local.get(url, headers=headers), 403, "cross_site_request")
+    for host in REBOUND:
+        refused(own.local.get(url, headers={"Host": host}), 421, "host_unknown")
+    statuses = [own.local.get(url, headers=headers).status_code for headers in OWN]
+    expected = {"/elsewhere": 404}.get(path, 200)
+    assert statuses == [503 if path.startswith("/api") else expected] + [expected] * (len(OWN) - 1)
+
+
+def test_a_web_page_of_another_site_changes_nothing(plane: Served) -> None:
+    """A POST without a body, which a page can send without asking first, archives nothing; neither does a simple one."""
+    app = plane.with_app("victim")
+    for headers in FOREIGN:
+        refused(plane.api.post(f"{app}/archive", headers=headers), 403, "cross_site_request")
+        body = {"slug": "planted", "name": "Planted"}
+        refused(plane.api.post("/apps", json=body, headers=headers), 403, "cross_site_request")
+    typeless = plane.api.post("/apps", content=b'{"slug": "planted", "name": "Planted"}')
+    assert invalid_fields(typeless) == ["header.content-type"]
+    assert [(one["slug"], one["archived_at"]) for one in ok(plane.api.get("/apps"))["apps"]] == [("victim", None)]
+    ok(plane.api.post(f"{app}/archive"))
+
+
+def test_a_server_for_others_is_known_by_the_names_that_it_is_given() -> None:
+    """Beyond loopback any address is one of its own, and of names only those it was told; keys stay asked for."""
+    for_others = Settings(tokens=(Token.parse("s"),), hosts=("plane.internal",))
+    with running(for_others, host="0.0.0.0") as plane, client("") as caller:  # noqa: S104  the point of the test
+        url = f"http://127.0.0.1:{httpx.URL(plane.url).port}/api/v1/apps"
+        key = {"Authorization": "Bearer s"}
+        for host in ("plane.internal:8787", "203.0.113.9", "[2001:db8::1]:80", "localhost"):
+            ok(caller.get(url, headers={"Host": host, **key}))
+            refused(caller.get(url, headers={"Host": host}), 401, "invalid_api_key")
+        refused(caller.get(url, headers={"Host": "evil.example", **key}), 421, "host_unknown")
+        ok(caller.get(url, headers={"Origin": "http://plane.internal", **key}))
+        refused(caller.get(url, headers={"Origin": "http://203.0.113.9", **key}), 403, "cross_site_request")
 
 
 def test_a_body_has_at_most_one_mib(own: Served) -> None:
@@ -97,7 +174,7 @@ def test_a_body_has_at_most_one_mib(own: Served) -> None:
         for _ in range(40):
             yield b" " * 65536
 
-    refused(own.api.put("/apps/untouched/inference-config", content=chunks()), 413, "payload_too_large")
+    refused(own.api.put("/apps/untouched/inference-config", content=chunks(), headers=JSON), 413, "payload_too_large")
     ok(own.api.get("/apps"))
 
 
@@ -108,7 +185,9 @@ def test_a_body_without_end_is_not_read_to_the_end(own: Served) -> None:
         yield from [b" " * 1024 * 1024] * 48
 
     try:
-        refused(own.api.put("/apps/untouched/inference-config", content=chunks()), 413, "payload_too_large")
+        refused(
+            own.api.put("/apps/untouched/inference-config", content=chunks(), headers=JSON), 413, "payload_too_large"
+        )
     except httpx.TransportError:
         assert own.log()[-1]["status"] == 413
     ok(own.api.get("/apps"))
@@ -178,6 +257,7 @@ def test_nothing_a_client_sends_makes_a_500(
         at.method,
         at.url({"slug": slug, "capability": other, "target_id": other}),
         content=json.dumps(body).encode(),
+        headers=JSON,
         params=query,
     )
     assert answer.status_code < 500
@@ -195,7 +275,7 @@ _CONTROLS = (
 def test_nothing_a_test_sends_to_the_controls_makes_a_500(shared: Served, at: tuple[str, str], body: Any) -> None:
     """The local controls are as strict as the operations."""
     method, path = at
-    assert shared.local.request(method, path, content=json.dumps(body).encode()).status_code < 500
+    assert shared.local.request(method, path, content=json.dumps(body).encode(), headers=JSON).status_code < 500
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.planes import Served, ok, refused
+from tests.support.planes import JSON, Served, ok, refused
 
 
 @pytest.mark.parametrize(
@@ -54,5 +54,5 @@ def test_a_config_has_at_most_64_kib(plane: Served) -> None:
 @pytest.mark.parametrize("body", [b"null", b"[]", b'"x"', b"1", b""])
 def test_a_config_must_be_an_object(plane: Served, body: bytes) -> None:
     """Anything but a JSON object is refused."""
-    answer = plane.api.put(f"{plane.with_app()}/inference-config", content=body)
+    answer = plane.api.put(f"{plane.with_app()}/inference-config", content=body, headers=JSON)
     refused(answer, 422, "validation_error")

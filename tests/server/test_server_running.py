@@ -171,7 +171,7 @@ async def test_a_crash_is_a_500_with_a_request_id(caplog: pytest.LogCaptureFixtu
     app = create_app(Settings())
     app.state.plane.store.close()
     with caplog.at_level(logging.ERROR, "octosync.server"):
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://plane") as caller:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as caller:
             answer = await caller.get("/api/v1/apps")
     assert answer.status_code == 500
     assert answer.json()["error"]["request_id"] == answer.headers["X-Request-Id"]

@@ -103,6 +103,19 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
     assert text.read_text().startswith("not a database")
 
 
+def test_a_database_is_for_its_owner_only(tmp_path: Path) -> None:
+    """A new file is readable by nobody else from the beginning, and one that was is taken away from others."""
+    path = tmp_path / "plane.db"
+    for slug in ("first", "second"):
+        with served(db=path) as plane:
+            plane.with_app(slug)
+            assert {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {
+                "plane.db": 0o600,
+                "plane.db-wal": 0o600,
+            }
+        path.chmod(0o644)
+
+
 def test_a_file_is_served_once_at_a_time(tmp_path: Path) -> None:
     """A second server on the same file is refused while the first runs."""
     with served(db=tmp_path / "plane.db"), pytest.raises(ConfigError) as caught:

@@ -12,6 +12,8 @@ import httpx
 
 from octosync.server import Running, Settings, running
 
+JSON = {"Content-Type": "application/json"}
+
 
 @dataclass
 class Clock:

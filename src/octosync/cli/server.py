@@ -11,16 +11,14 @@ from octosync.cli.commands import Command
 from octosync.cli.console import err
 from octosync.cli.examples import as_typed, shipped_manifests
 from octosync.cli.options import option
-from octosync.errors import UsageError
+from octosync.errors import ConfigError, UsageError
 from octosync.server import DEMO_TOKENS, Settings, Token, serve
 
+_LARGEST_TOKEN_FILE = 64 * 1024
 
-@click.command(
-    cls=Command, epilog="Example:  octosync server --db control-plane.db --token ana:s3cret --rate-limit 100"
-)
-@option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; beyond loopback only with --token."
-)
+
+@click.command(cls=Command, epilog="Example:  octosync server --db control-plane.db --token-file keys --rate-limit 100")
+@option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; beyond loopback only with keys.")
 @option(
     "--port",
     default=8787,
@@ -31,7 +29,27 @@ from octosync.server import DEMO_TOKENS, Settings, Token, serve
 @option(
     "--db", type=click.Path(path_type=Path), help="SQLite file that keeps everything; without one it is kept in memory."
 )
-@option("--token", "tokens", env=False, multiple=True, metavar="[NAME:]T[=SCOPES]", help="Accept this key. Repeatable.")
+@option(
+    "--token",
+    "tokens",
+    env=False,
+    multiple=True,
+    metavar="[NAME:]T[=SCOPES]",
+    help="Accept this key. Repeatable. Everybody on this machine sees it in the list of processes: prefer --token-file.",
+)
+@option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    help="Accept the keys in this file, one on each line, as --token has them; # begins a comment.",
+)
+@option(
+    "--allowed-host",
+    "hosts",
+    env=False,
+    multiple=True,
+    metavar="NAME",
+    help="Answer requests that name this host, besides this machine's names and --host. Repeatable.",
+)
 @option(
     "--rate-limit",
     default="0",
@@ -42,19 +60,52 @@ from octosync.server import DEMO_TOKENS, Settings, Token, serve
     "--seed", type=click.Choice(["demo"]), help="Begin with devices of the shipped examples and the keys of two people."
 )
 def command(
-    *, host: str, port: int, db: Path | None, tokens: tuple[str, ...], rate_limit: str, seed: str | None
+    *,
+    host: str,
+    port: int,
+    db: Path | None,
+    tokens: tuple[str, ...],
+    token_file: Path | None,
+    hosts: tuple[str, ...],
+    rate_limit: str,
+    seed: str | None,
 ) -> None:
     """Run the embedded control plane: all operations of Octomil's apps API on SQLite, for trying, testing and offline work."""
     limit, window = _rate_limit(rate_limit)
     settings = Settings(
         db=db,
-        tokens=tuple(map(Token.parse, tokens)),
+        hosts=hosts,
+        tokens=tuple(map(Token.parse, (*tokens, *_tokens_in(token_file)))),
         rate_limit=limit,
         rate_window_seconds=window,
         seed=seed,
     )
     manifests = _manifests(settings)  # before it serves: what fails, fails here
     serve(settings, host, port, on_ready=lambda url: err(_welcome(url, settings, manifests)))
+
+
+def _tokens_in(path: Path | None) -> tuple[str, ...]:
+    """Return the lines of a token file. Raises `ConfigError` for one that can't be read, and for one without a key."""
+    if path is None:
+        return ()
+    why = "it is not a regular file"
+    lines: list[str] = []
+    try:
+        if path.is_file():
+            with path.open(encoding="utf-8") as file:
+                text = file.read(_LARGEST_TOKEN_FILE + 1)
+            lines = [line.strip() for line in text.splitlines()] if len(text) <= _LARGEST_TOKEN_FILE else []
+            why = "it has no key" if len(text) <= _LARGEST_TOKEN_FILE else "it is too large"
+    except (OSError, ValueError) as error:
+        why = (error.strerror or "").lower() if isinstance(error, OSError) else "it is not text"
+    tokens = tuple(line for line in lines if line and not line.startswith("#"))
+    if tokens:
+        return tokens
+    raise ConfigError(
+        "token-file-unreadable",
+        f"the keys can't be read from {path}: {why}",
+        hints=("It has a key on each line, [NAME:]T[=SCOPES]: for example ana:s3cret=apps:read,apps:write",),
+    )
 
 
 def _manifests(settings: Settings) -> str:

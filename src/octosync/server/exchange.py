@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from octosync.server.errors import ApiError
 from octosync.server.faults import ConnectionCut, Injection
+from octosync.server.guard import Guard
 from octosync.server.plane import Plane
 from octosync.server.requests_log import Received
 from octosync.server.routes import PREFIX, operation_at
@@ -40,6 +42,7 @@ class Layer:
     def __init__(self, app: ASGIApp, plane: Plane) -> None:
         self._app = app
         self._plane = plane
+        self._guard = Guard(plane.settings.hosts)
         self._count = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,8 +50,7 @@ class Layer:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange, injection = self._begin(scope)
-        scope["octosync"] = exchange
+        exchange = scope["octosync"] = self._begin(scope)
 
         async def tagged(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -57,10 +59,14 @@ class Layer:
             await send(message)
 
         try:
+            self._guard.check(Headers(scope=scope))
+            injection = self._injection(scope, exchange)
             if injection is None:
                 await self._app(scope, receive, tagged)
             else:
                 await injection(self._app, scope, receive, tagged)
+        except ApiError as refused:
+            await error_response(refused, exchange.request_id)(scope, receive, tagged)
         except ConnectionCut:
             raise
         except ClientDisconnect:
@@ -72,16 +78,26 @@ class Layer:
             crash = ApiError(500, "internal_error", "The control plane failed; its log has the reason")
             await error_response(crash, exchange.request_id)(scope, receive, tagged)
 
-    def _begin(self, scope: Scope) -> tuple[Exchange, Injection | None]:
+    def _begin(self, scope: Scope) -> Exchange:
         plane = self._plane
         self._count += 1
         request_id = f"req_{plane.store.boot:04x}{self._count:08x}"
-        path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
+        path = _path(scope)
         query = scope["query_string"].decode("latin-1")
-        operation, parameters = operation_at(scope["method"], path)
+        operation, _ = operation_at(scope["method"], path)
         received = Received(scope["method"], f"{path}?{query}" if query else path, request_id, operation)
         if path.startswith(f"{PREFIX}/"):
             plane.log.add(received)
+        return Exchange(request_id, received)
+
+    def _injection(self, scope: Scope, exchange: Exchange) -> Injection | None:
+        plane = self._plane
+        operation, parameters = operation_at(scope["method"], _path(scope))
         rule = None if operation is None else plane.faults.take(operation, parameters.get("slug"))
-        injection = None if rule is None else Injection(rule, plane.faults, plane.store, request_id)
-        return Exchange(request_id, received), injection
+        return None if rule is None else Injection(rule, plane.faults, plane.store, exchange.request_id)
+
+
+def _path(scope: Scope) -> str:
+    """Return the path as it was sent, still percent-encoded."""
+    path: bytes = scope.get("raw_path", scope["path"].encode())
+    return path.decode("latin-1")

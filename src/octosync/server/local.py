@@ -15,9 +15,7 @@ GET    /_local/faults, PUT, DELETE    {rules: [...]}, see `octosync.server.fault
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import ip_address
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import Field
 from starlette.requests import Request
@@ -30,6 +28,7 @@ from octosync.server.deployments import deployment_json, materialise, set_status
 from octosync.server.errors import ApiError, conflict, invalid
 from octosync.server.faults import FaultRule
 from octosync.server.fleet import add_devices
+from octosync.server.guard import is_loopback
 from octosync.server.handling import Call, Handler, NoBody, control
 from octosync.server.policy import OrgPolicy, allowed, replace_policy
 from octosync.server.routing import ROUTES, record_requests
@@ -108,10 +107,9 @@ class Faults(Body):
 
 
 def check_caller(request: Request) -> None:
-    """Refuse callers from other machines, and web pages of other sites. Raises 403."""
+    """Refuse callers from other machines. Raises 403."""
     client = request.scope.get("client")
-    origin = request.headers.get("origin")
-    if client is None or not _is_loopback(client[0]) or (origin is not None and not _is_local_origin(origin)):
+    if client is None or not is_loopback(client[0]):
         raise ApiError(403, "loopback_only", "The local controls answer callers on this machine only")
 
 
@@ -227,20 +225,6 @@ def delete_faults(call: Call, _: NoBody) -> JsonValue:
     """Remove all rules."""
     call.plane.faults.replace([])
     return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _is_local_origin(origin: str) -> bool:
-    try:
-        return _is_loopback(urlsplit(origin).hostname or "")
-    except ValueError:
-        return False
 
 
 HANDLERS: tuple[Handler[Any], ...] = (

@@ -7,8 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from ipaddress import ip_address
+from dataclasses import dataclass, field, replace
 from signal import SIGINT, SIGTERM, Signals
 
 import uvicorn
@@ -17,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from octosync.errors import ConfigError, UsageError
 from octosync.server.app import create_app
+from octosync.server.guard import is_loopback
 from octosync.server.settings import Settings
 
 _GRACE_SECONDS = 1  # how long requests in flight may take to end on shutdown
@@ -33,7 +33,7 @@ class Running:
 @contextmanager
 def running(settings: Settings, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Running]:
     """Serve in a thread, on a free port for 0, until the block ends. Raises as `serve` does."""
-    app = create_app(settings)
+    app = create_app(replace(settings, hosts=(*settings.hosts, host)))
     try:
         with _listening(settings, host, port) as listener:
             ready = threading.Event()
@@ -63,7 +63,7 @@ def serve(settings: Settings, host: str, port: int, *, on_ready: Callable[[str],
     Raises `UsageError` for a host beyond loopback without tokens, `ConfigError` for an address that can't be listened on
     and for a database that can't be used.
     """
-    app = create_app(settings)
+    app = create_app(replace(settings, hosts=(*settings.hosts, host)))
     try:
         with _listening(settings, host, port) as listener:
             _Server(_config(app), lambda: on_ready(_origin(listener)), signals=(SIGINT, SIGTERM)).run([listener])
@@ -147,17 +147,17 @@ def _config(app: FastAPI) -> uvicorn.Config:
 
 
 def _listening(settings: Settings, host: str, port: int) -> socket.socket:
-    if settings.seed == "demo" and not _is_loopback(host):
+    if settings.seed == "demo" and not is_loopback(host):
         raise UsageError(
             "demo-beyond-loopback",
             f"the demo's keys are public, so it can't be served on {host}",
             hints=("Stay on 127.0.0.1, or leave the seed out.",),
         )
-    if not settings.tokens and not _is_loopback(host):
+    if not settings.tokens and not is_loopback(host):
         raise UsageError(
             "open-to-the-network",
             f"without tokens everybody who reaches {host} could change everything",
-            hints=("Give at least one --token, or stay on 127.0.0.1.",),
+            hints=("Give at least one key, with --token-file or --token, or stay on 127.0.0.1.",),
         )
     # IPPROTO_TCP in so many words: only then asyncio sets TCP_NODELAY, without which each answer waits 40 ms for an ACK.
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -173,13 +173,6 @@ def _listening(settings: Settings, host: str, port: int) -> socket.socket:
             hints=("Another program may hold the port: name a free one with --port, or --port 0 for any free one.",),
         ) from error
     return listener
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _origin(listener: socket.socket) -> str:

@@ -6,12 +6,15 @@ file is locked for as long as it is served.
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 from pathlib import Path
 
 from octosync.errors import ConfigError
 
 SCHEMA_VERSION = 1
+_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _APPLICATION_ID = 0x0C705CB1  # tells our files from other SQLite files
 
 _TABLES = """
@@ -73,15 +76,19 @@ def open_database(path: Path | None) -> sqlite3.Connection:
     """
     where = "memory" if path is None else str(path)
     try:
+        if path is not None and not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(
             ":memory:" if path is None else path, isolation_level=None, check_same_thread=False, timeout=0
         )
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise _unusable(where, error) from error
     try:
         connection.row_factory = sqlite3.Row
         _prepare(connection, where)
-    except sqlite3.Error as error:
+        if path is not None:
+            _keep_private(path)
+    except (sqlite3.Error, OSError) as error:
         connection.close()
         raise _unusable(where, error) from error
     except ConfigError:
@@ -117,7 +124,14 @@ def _prepare(connection: sqlite3.Connection, where: str) -> None:
     connection.execute("COMMIT")
 
 
-def _unusable(where: str, error: sqlite3.Error) -> ConfigError:
+def _keep_private(path: Path) -> None:
+    """Take the files of a database away from everybody but their owner: inference configs may hold secrets."""
+    for file in (path, *(path.with_name(f"{path.name}-{suffix}") for suffix in ("wal", "shm"))):
+        if file.exists() and stat.S_IMODE(file.stat().st_mode) & _OF_OTHERS:
+            file.chmod(stat.S_IMODE(file.stat().st_mode) & ~_OF_OTHERS)
+
+
+def _unusable(where: str, error: sqlite3.Error | OSError) -> ConfigError:
     if "locked" in str(error):
         return ConfigError(
             "database-in-use",

@@ -59,12 +59,14 @@ def utc_now() -> datetime:
 class Settings:
     """How a control plane behaves.
 
-    `db` is the SQLite file, None keeps everything in memory. Without `tokens` every caller may do everything.
+    `hosts` are the names by which requests may address it, besides this machine's own. `db` is the SQLite file, None keeps
+    everything in memory. Without `tokens` every caller may do everything.
     `rate_limit` is how many requests a key may make in any `rate_window_seconds`, 0 for no limit. `seed` is None or
     `"demo"`. `clock` gives the time that server time starts from; `/_local/tick` adds to it.
     """
 
     db: Path | None = None
+    hosts: tuple[str, ...] = ()
     tokens: tuple[Token, ...] = ()
     rate_limit: int = 0
     rate_window_seconds: float = 60.0

@@ -79,8 +79,11 @@ async def read_body(request: Request) -> bytes:
 
 
 def parse_json(raw: bytes, content_type: str | None) -> JsonValue:
-    """Parse a body; raises 422 for everything that the module's docstring rules out."""
-    if content_type is not None and not _JSON_TYPE.match(content_type):
+    """Parse a body; raises 422 for everything that the module's docstring rules out.
+
+    A page of another site can't have a browser send this content type without asking first.
+    """
+    if not _JSON_TYPE.match(content_type or ""):
         raise invalid(("header.content-type", "must be application/json"))
     try:
         value: JsonValue = json.loads(raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
