@@ -247,4 +247,4 @@ def test_what_diverged_is_refused_and_allowed(shared: Shared) -> None:
     shared.repo.commit("Ours\n\nOctosync-Allow: diverged\n")
     allowed = shared.type("apply", "start")
     assert (allowed.code, shared.writes()) == (0, ["PUT /apps/notes/slots/chat"])
-    assert f"diverged (commit {shared.repo.head[:12]} by ana)" in allowed.stdout
+    assert f"diverged (commit {shared.repo.head[:12]})" in allowed.stdout

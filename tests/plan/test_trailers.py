@@ -11,7 +11,7 @@ LISTED = ("deletes", "archives", "during-canary", "diverged", "live-traffic")
 
 def said(*messages: str, listed: tuple[str, ...] = LISTED) -> tuple[list[tuple[str, str]], int]:
     """Return the guards and values that messages lift, and how many warnings they earn."""
-    commits = [Commit("1f3c" + "0" * 36, "ana", message) for message in messages]
+    commits = [Commit("1f3c" + "0" * 36, message) for message in messages]
     found = allowances_in(commits, listed)
     return [(one.guard, one.value) for one in found.overrides], len(found.diagnostics)
 
@@ -57,6 +57,17 @@ def test_what_is_wrong_allows_nothing_and_is_said(term: str) -> None:
     assert said(f"Octosync-Allow: {term}") == ([], 1)
 
 
+def test_a_warning_is_about_its_word_and_not_about_the_line() -> None:
+    """What else is on the line counts, and is not said to allow nothing."""
+    found = allowances_in([Commit("a" * 40, "Octosync-Allow: diverged deletes=3 nonsense")], LISTED)
+    assert [one.guard for one in found.overrides] == ["diverged", "deletes"]
+    (warning,) = found.diagnostics
+    assert (
+        warning.summary
+        == "commit aaaaaaaaaaaa: `nonsense` in its Octosync-Allow line allows nothing: there is no such guard"
+    )
+
+
 def test_only_listed_guards_can_be_lifted() -> None:
     """`guards.trailers` decides; `protected` is not in it by itself."""
     assert said("Octosync-Allow: protected deletes=3") == ([("deletes", "3")], 1)
@@ -64,15 +75,15 @@ def test_only_listed_guards_can_be_lifted() -> None:
     assert said("Octosync-Allow: deletes=3", listed=()) == ([], 1)
 
 
-def test_the_source_names_commit_and_author() -> None:
-    """Reports show who allowed it, and where."""
-    found = allowances_in([Commit("1f3c" + "0" * 36, "ana", "Octosync-Allow: diverged")], LISTED)
-    assert found.overrides == (Override(guard="diverged", value="", source="commit 1f3c00000000 by ana"),)
+def test_the_source_is_the_commit() -> None:
+    """Reports name the commit, and not its author, which is whatever was typed into it."""
+    found = allowances_in([Commit("1f3c" + "0" * 36, "Octosync-Allow: diverged")], LISTED)
+    assert found.overrides == (Override(guard="diverged", value="", source="commit 1f3c00000000"),)
 
 
 def test_numbers_of_several_commits_add_up() -> None:
     """Each change was reviewed for its own removals."""
-    commits = [Commit(str(at) * 40, "ana", f"Octosync-Allow: deletes={at}") for at in (4, 5)]
+    commits = [Commit(str(at) * 40, f"Octosync-Allow: deletes={at}") for at in (4, 5)]
     policy = loosened(GuardPolicy(), allowances_in(commits, LISTED).overrides)
     assert policy.allow_deletes == 9
     assert (policy.allow_archives, policy.allow_protected) == (None, False)
@@ -80,7 +91,7 @@ def test_numbers_of_several_commits_add_up() -> None:
 
 def test_the_command_line_has_the_last_word() -> None:
     """A guard that a flag speaks of is as the flag says; the commits' lines hold for the others."""
-    found = allowances_in([Commit("a" * 40, "ana", "Octosync-Allow: deletes=14 live-traffic")], LISTED)
+    found = allowances_in([Commit("a" * 40, "Octosync-Allow: deletes=14 live-traffic")], LISTED)
     policy = GuardPolicy(allow_deletes=0)
     left = in_force(found, policy)
     assert [one.guard for one in left] == ["live-traffic"]

@@ -12,6 +12,7 @@ from tests.support.states import deployed, desired_app, live_app, observation, p
 
 from octosync.model import Canary, Diagnostic, Origin, Reason, Severity
 from octosync.plan import (
+    Blocked,
     ControlPlane,
     GuardPolicy,
     Invocation,
@@ -214,11 +215,24 @@ def test_a_refusal_without_a_flag_says_its_own_way_out() -> None:
 
 def test_overrides_say_where_they_come_from() -> None:
     """A guard that a commit loosens is named with the commit, and is no flag of the next command line."""
-    override = Override(guard="archives", value="2", source="commit 1f3c by ana")
+    override = Override(guard="archives", value="2", source="commit 1f3c")
     plan = mixed_plan()
     text = text_of(plan, overrides=(override,), blocked=judge(plan, GuardPolicy(max_deletes=0)))
-    assert "Allowed in this run: archives=2 (commit 1f3c by ana)" in text
+    assert "Allowed in this run: archives=2 (commit 1f3c)" in text
     assert line_with(text, "If this is meant").endswith("octosync apply -f apps/ --allow-deletes 3")
+
+
+def test_the_line_of_a_commit_says_what_it_does_not_lift() -> None:
+    """Where a guard has no such line, the line that lifts the others is not said to be enough."""
+    refused = [
+        Blocked(guard="rollback", message="going back", override="--allow-rollback", addresses=()),
+        Blocked(guard="diverged", message="changed", override="--allow-diverged", addresses=()),
+    ]
+    text = text_of(mixed_plan(), blocked=refused, about=run_info(trailers=("diverged",)))
+    assert line_with(text, "In a commit").endswith("Octosync-Allow: diverged   (no commit lifts rollback)")
+    assert line_with(
+        text_of(mixed_plan(), blocked=refused[1:], about=run_info(trailers=("diverged",))), "In a commit"
+    ).endswith("Octosync-Allow: diverged")
 
 
 def test_the_head_says_where_and_what() -> None:

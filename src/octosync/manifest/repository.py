@@ -128,11 +128,11 @@ class Repository:
     def commits(self, since: str, until: str) -> tuple[Commit, ...]:
         """Return the commits of `until` that are not of `since`, newest first. Raises `ConfigError` where git can't tell."""
         shown = ("-c", "log.showSignature=false", "-c", "i18n.logOutputEncoding=UTF-8")
-        ran = self._git(*shown, "log", "-z", "--no-notes", "--format=%H%x00%an%x00%B", f"{since}..{until}", "--")
+        ran = self._git(*shown, "log", "-z", "--no-notes", "--format=%H%x00%B", f"{since}..{until}", "--")
         if ran.returncode:
             raise _failed("the commits since the base", ran)
         parts = ran.stdout.decode(errors="replace").split("\0")
-        return tuple(Commit(*parts[at : at + 3]) for at in range(0, len(parts) - 2, 3))
+        return tuple(Commit(*parts[at : at + 2]) for at in range(0, len(parts) - 1, 2))
 
     def entries(self, commit: str) -> Mapping[str, Entry]:
         """Return what a commit holds, by path from its root: files, links and submodules. Raises `ConfigError`."""

@@ -21,10 +21,9 @@ _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What a commit says: its full id, its author's name, and its whole message."""
+    """A commit: its full id and its whole message. Its author is whatever was typed, so it has no place in a report."""
 
     id: str
-    author: str
     message: str
 
 
@@ -82,23 +81,26 @@ def _terms(message: str) -> Iterator[str]:
 
 def _read(term: str, commit: Commit, listed: Collection[str]) -> Override | Diagnostic:
     guard, equals, value = term.partition("=")
-    where = f"commit {commit.id[:_SHOWN]} by {commit.author}"
+    where = f"commit {commit.id[:_SHOWN]}"
+    if not term:
+        return _nothing(where, "", f"its {KEY} line names no guard", f"write it like {KEY}: deletes=14")
     if guard not in COUNTED | SWITCHES:
         known = ", ".join(sorted(listed)) or "none"
-        return _nothing(where, f"`{term}` is no guard", f"guards that a commit may lift here: {known}")
+        return _nothing(where, term, "there is no such guard", f"guards that a commit may lift here: {known}")
     if guard not in listed:
-        return _nothing(where, f"guard {guard} is not one that a commit may lift", "octosync.yaml: guards.trailers")
+        return _nothing(where, term, "a commit may not lift this guard", "octosync.yaml: guards.trailers")
     if guard in COUNTED and not _NUMBER.fullmatch(value):
-        return _nothing(where, f"`{term}` needs a number", f"write it like {guard}=14")
+        return _nothing(where, term, "it needs a number", f"write it like {guard}=14")
     if guard in SWITCHES and equals:
-        return _nothing(where, f"`{term}` takes no value", f"write it as {guard}")
+        return _nothing(where, term, "it takes no value", f"write it as {guard}")
     return Override(guard=guard, value=str(int(value)) if value else "", source=where)
 
 
-def _nothing(where: str, why: str, note: str) -> Diagnostic:
+def _nothing(where: str, term: str, why: str, note: str) -> Diagnostic:
+    said = f"`{term}` in its {KEY} line allows nothing: {why}" if term else why
     return Diagnostic(
         severity=FINDINGS["allows-nothing"].severity,
         rule="allows-nothing",
-        summary=f"{where}: its {KEY} line allows nothing: {why}",
+        summary=f"{where}: {said}",
         notes=(note,),
     )

@@ -36,9 +36,12 @@ def blocked_lines(
         still = any(one.override is None for one in blocked)
         label = "If the rest is meant, after that:" if still else "If this is meant:"
         yield f"  {label}   {visible(' '.join((about.apply_command, *_in_force(blocked, overrides), *flags)))}"
-    if lines := [line for one in blocked if (line := trailer_of(one, about)) is not None]:
+    trailers = {one.guard: trailer_of(one, about) for one in blocked}
+    if lines := [line for line in trailers.values() if line is not None]:
         allows = " ".join(line.removeprefix("Octosync-Allow: ") for line in lines)
-        yield f"  In a commit:       {visible(f'Octosync-Allow: {allows}')}"
+        others = [guard for guard, line in trailers.items() if line is None]
+        rest = f"   (no commit lifts {' or '.join(others)})" if others else ""
+        yield f"  In a commit:       {visible(f'Octosync-Allow: {allows}')}{rest}"
 
 
 def _in_force(blocked: Sequence[Blocked], overrides: Sequence[Override]) -> Iterator[str]:
