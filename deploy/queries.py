@@ -27,12 +27,13 @@ _LABEL_VALUES: Final = re.compile(r"label_values\((?P<selector>.+),\s*(?P<label>
 
 
 def exported() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-    """Return every series that there is: by name its labels, and by label the values that it can have, () for any."""
+    """Return every series that there is, git-sync's included: by name its labels, by label its possible values, () for any."""
     series: dict[str, Mapping[str, tuple[str, ...]]] = {}
     for metric in METRICS.values():
         labels = {one.name: one.values for one in metric.labels} | dict.fromkeys(_OF_THE_TARGET, ())
         for name in metric.series:
             series[name] = labels | ({"le": ()} if name.endswith("_bucket") else {})
+    series["git_sync_count_total"] = {"status": ("success", "error", "noop"), **dict.fromkeys(_OF_THE_TARGET, ())}
     return series
 
 
@@ -86,7 +87,7 @@ class Alert:
     query: str
     for_: str
     severity: str
-    runbook: str
+    runbook_url: str
 
     @property
     def metrics(self) -> frozenset[str]:
@@ -103,7 +104,7 @@ def alerts(path: Path = RULES) -> tuple[Alert, ...]:
             query=" ".join(rule["expr"].split()),
             for_=rule["for"],
             severity=rule["labels"]["severity"],
-            runbook=rule["annotations"]["runbook"],
+            runbook_url=rule["annotations"]["runbook_url"],
         )
         for group in groups
         for rule in group["rules"]

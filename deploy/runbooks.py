@@ -11,11 +11,13 @@ from deploy.queries import RULES, alerts
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = "docs/watch-failures.md"
+# Where people read the project's documents.
+REPOSITORY: Final = "https://github.com/octomil/octosync/blob/main/"
 
 
 def runbooks(path: Path = RULES) -> Mapping[str, str]:
     """Return where each alert leads, by the alert's name: a path below the project's root, and an anchor."""
-    return {one.name: one.runbook for one in alerts(path)}
+    return {alert.name: alert.runbook_url.removeprefix(REPOSITORY) for alert in alerts(path)}
 
 
 def anchors(markdown: str) -> frozenset[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.queries import Alert, alerts
+from deploy.runbooks import REPOSITORY
 from docs.executing import ROOT, executed
 
 from octosync.contract import OPERATIONS, Access, Operation
@@ -170,7 +171,7 @@ def _alerts(found: Sequence[Alert]) -> Iterator[str]:
         return
     yield from ("", "**Alerts:**", "")
     for one in found:
-        page, _, anchor = one.runbook.partition("#")
+        page, _, anchor = one.runbook_url.removeprefix(REPOSITORY).partition("#")
         link = f"../{page.removeprefix('docs/')}#{anchor}"
         yield f"- [{one.name}]({link}) ({one.severity}), after {one.for_}: `{one.query}`"
 

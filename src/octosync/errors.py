@@ -15,6 +15,7 @@
     │   ├── Unreadable                   an answer that is not what the contract says
     │   └── Unavailable        exit 75   connection, 5xx or throttling beyond the retries
     ├── StateLocked            exit 1    another process locks the state file
+    ├── StateDamaged           exit 1    the state file is not as it was written
     ├── StalePlan              exit 3    what was approved is not what would be applied now
     ├── GuardRefused           exit 4    a guard refuses something in the plan
     └── Interrupted            exit 130  stopped by a signal, in-flight writes finished
@@ -173,6 +174,10 @@ class StateLocked(OctosyncError):
     """Another process holds the lock of the state file: try again once it has let go."""
 
     retryable = True
+
+
+class StateDamaged(OctosyncError):
+    """The state file was octosync's, and is not as octosync wrote it."""
 
 
 class StalePlan(OctosyncError):

@@ -75,7 +75,7 @@ def test_an_alert_says_what_and_where_to_look(alert: dict[str, Any]) -> None:
     """It waits before it fires, has one of three severities, a summary, a description, and a place that says what to do."""
     assert alert["labels"]["severity"] in ("critical", "warning", "info")
     assert re.fullmatch(r"\d+[mh]", alert["for"])
-    assert {"summary", "description", "runbook"} == set(alert["annotations"])
+    assert {"summary", "description", "runbook_url"} == set(alert["annotations"])
     assert re.fullmatch(rf"{re.escape(PAGE)}#[a-z-]+", runbooks()[alert["alert"]])
 
 

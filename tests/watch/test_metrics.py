@@ -28,6 +28,11 @@ SPECIFIED = {
     "octosync_api_throttled_seconds_total": (),
     "octosync_circuit_open": ("reason",),
     "octosync_feed_followed": (),
+    "octosync_full_read_due_timestamp_seconds": (),
+    "octosync_manifests_changed_timestamp_seconds": (),
+    "octosync_suspended": (),
+    "octosync_key_usable": (),
+    "octosync_state_damaged": (),
     "octosync_api_budget_remaining": (),
     "octosync_api_budget_limit": (),
     "octosync_queue_depth": ("priority",),
@@ -47,7 +52,10 @@ class Scraped:
     """A scrape, parsed as Prometheus does it: the value of a series by its name and labels."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self.families = list(text_string_to_metric_families(metrics.render().decode()))
+        """Parse what is served, without the library's own metrics of the process."""
+        families = list(text_string_to_metric_families(metrics.render().decode()))
+        self.families = [family for family in families if not family.name.startswith("process_")]
+        self.has_process = len(self.families) < len(families)
         self.samples = [sample for family in self.families for sample in family.samples]
 
     def __call__(self, name: str, **labels: str) -> float | None:
@@ -80,6 +88,7 @@ def test_the_metrics_are_the_specified_ones() -> None:
 def test_what_is_served_is_what_the_table_says() -> None:
     """Every series has the name, type, help and labels of the table, and every metric of the table is served."""
     scraped = Scraped(_eventful())
+    assert scraped.has_process
     names = {one.name for one in scraped.samples}
     assert names == {series for metric in METRICS.values() for series in metric.series}
     for family in scraped.families:

@@ -96,3 +96,23 @@ async def test_a_storm_of_429(bench: Bench) -> None:
     assert repeated(bench.proxy.exchanges) == []
     assert sorted(bench.proxy.lines()).count("POST /apps") == len(APPS)
     assert "octosync_api_throttled_seconds_total 0.0" not in watch.get("/metrics").text
+
+
+async def test_a_damaged_state_file_is_a_loud_start(bench: Bench) -> None:
+    """It starts all the same and reverts nothing blindly; log, page and metric say what is lost and where the file is."""
+    bench.declare(targets=("com.demo",))
+    watch = bench.watch(*QUICK)
+    await watch.in_sync()
+    watch.send(signal.SIGTERM)
+    await watch.ended()
+    with bench.state.open("r+b") as file:
+        file.write(b"\0" * 4096)
+    bench.declare(targets=())
+    watch = bench.watch(*QUICK)
+    await watch.in_sync()
+    (line,) = watch.logged("state_damaged")
+    (kept,) = bench.state.parent.glob("state.db.damaged-*Z")
+    assert str(kept.name) in line["@message"]
+    assert "nothing counts as removed" in watch.status["alarms"]["state_damaged"]
+    assert "octosync_state_damaged 1.0" in watch.get("/metrics").text
+    assert "The state file was damaged" in watch.get("/").text

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.controllers import FastClock, Watching, manifest, plane_at, watching
+from tests.support.controllers import PATIENCE, FastClock, Watching, manifest, plane_at, watching
 from tests.support.plane import Plane
 
-from octosync.errors import OctosyncError
+from octosync.errors import OctosyncError, StateLocked
 from octosync.watch.standing import AppState
+from octosync.watch.web.sentences import sentence
 
 FOREIGN = {"serving_policy": "cloud_only", "bindings": []}
 
@@ -110,3 +113,49 @@ async def test_a_state_file_that_is_removed_is_missed(tmp_path: Path) -> None:
             assert mode_of(plane) == before
             with pytest.raises(OctosyncError, match="journal-unusable"):
                 watch.controller.desk.hold("demo", timedelta(hours=1), "incident")
+
+
+async def test_a_locked_state_file_stops_no_loop(tmp_path: Path) -> None:
+    """Nothing is written while another process has the lock, which page, probe, log and metric tell; then it goes on."""
+    clock = FastClock(20)
+    (tmp_path / "apps").mkdir()
+    file = tmp_path / "apps/demo.json"
+    file.write_text(manifest(slots={"chat": "local_first"}))
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            before = mode_of(plane)
+            with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as another:
+                another.execute("begin immediate")
+                file.write_text(manifest(slots={"chat": "private"}))
+                # A single wait of SQLite's own would take longer than this is waited for.
+                await watch.until(lambda: watch.standing.state_locked)
+                assert not watch.standing.ready
+                assert "Another process locks the state file" in sentence(watch.standing)
+                assert b'octosync_circuit_open{reason="state_locked"} 1.0' in watch.controller.metrics.render()
+                since = clock.now()
+                await watch.until(lambda: clock.now() - since > timedelta(seconds=30))
+                assert watch.standing.state_locked
+                assert mode_of(plane) == before
+                with pytest.raises(StateLocked):
+                    watch.controller.desk.hold("demo", timedelta(hours=1), "incident")
+                another.execute("rollback")
+            await watch.until(lambda: mode_of(plane) == "local_only")
+            await watch.until_in_sync()
+            assert [line["why"] for line in watch.logged("everything_waits")] == ["state_locked"]
+
+
+async def test_a_watch_ends_while_its_state_file_is_locked(tmp_path: Path) -> None:
+    """A first signal is obeyed at once: it waits for no lock."""
+    clock = FastClock(20)
+    (tmp_path / "apps").mkdir()
+    file = tmp_path / "apps/demo.json"
+    file.write_text(manifest(slots={"chat": "local_first"}))
+    with plane_at(clock) as plane, closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as another:
+        async with watching(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            another.execute("begin immediate")
+            file.write_text(manifest(slots={"chat": "private"}))
+            await watch.until(lambda: watch.standing.state_locked)
+            watch.controller.stop.set()
+            await asyncio.wait_for(watch.task, PATIENCE)

@@ -44,7 +44,7 @@ from octosync.model import Optimize, Secret, State
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil
 from octosync.plan import ControlPlane, DeployPolicy, GitRevision, Invocation, ManifestSet, RunInfo
 from octosync.report import render_diagnostics
-from octosync.state import Journal, WatchState, sole_controller
+from octosync.state import Journal, SetAside, WatchState, sole_controller, sound_journal
 from octosync.watch.clock import Clock, SystemClock
 from octosync.watch.clones import Clone, clone_of
 from octosync.watch.controller import Controller
@@ -144,9 +144,16 @@ def _watch(asked: _Asked) -> ExitCode:
     if first.fails:  # the controller runs all the same: it shows what is wrong, and takes up what is mended
         _report(asked, first)
     token = admin_token(os.environ.get(TOKEN_VARIABLE))
-    with Journal(asked.state) as journal, sole_controller(asked.state), listening(host, port) as listener:
+    journal, aside = sound_journal(asked.state, SystemClock().now())
+    with journal, sole_controller(asked.state), listening(host, port) as listener:
         watching = _Watching(
-            asked=asked, first=first, gather=gather_again, journal=journal, listener=listener, admin_token=token
+            asked=asked,
+            first=first,
+            gather=gather_again,
+            journal=journal,
+            state_damaged="" if aside is None else _damage(aside),
+            listener=listener,
+            admin_token=token,
         )
         return signals.run(watching.run)
 
@@ -242,6 +249,7 @@ class _Watching:
     first: Gathered
     gather: Regathering
     journal: Journal
+    state_damaged: str
     listener: socket.socket
     admin_token: Secret | None
 
@@ -250,6 +258,8 @@ class _Watching:
         asked, first = self.asked, self.first
         clock = SystemClock()
         log = asked.log(clock)
+        if self.state_damaged:
+            log.error("state_damaged", message=self.state_damaged, reference="journal-unusable")
         connection = self._connect()
         told: list[Controller] = []
         plane = control_plane(connection, first.context, None)
@@ -322,6 +332,7 @@ class _Watching:
             notifier=notifier,
             clock=clock,
             can_post=self.admin_token is not None,
+            state_damaged=self.state_damaged,
         )
 
     def _clone(self) -> Clone:
@@ -357,6 +368,13 @@ class _Watching:
         if connection.token is None:
             raise ConfigError("no-credential", f"there is no API key for {connection.url}")
         return connection.token, connection.token_source
+
+
+def _damage(aside: SetAside) -> str:
+    return (
+        f"{aside.why}. It is kept as {aside.path}. Holds, approvals, a suspension of everything and what was applied last are "
+        "lost: nothing counts as removed from the manifests"
+    )
 
 
 async def _stop_with(stopping: signals.Stopping, controller: Controller, log: Log) -> None:

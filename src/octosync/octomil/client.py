@@ -21,7 +21,7 @@ from octosync.errors import CredentialRefused, Missing, RemoteError, Unreadable
 from octosync.model import Concealer, JsonValue, Secret, Sensitivity
 from octosync.octomil.connection import Connection
 from octosync.octomil.counting import Budget, OnRequest, Request
-from octosync.octomil.failures import Again, Failed, failed
+from octosync.octomil.failures import TIMED_OUT, Again, Failed, failed
 from octosync.octomil.pacing import OnWait, Pacer, Permit, Priority, Reservation, Sleep, Waiting, WaitReason
 from octosync.octomil.retrying import LONGEST_RETRY_AFTER, TryAgain, backoff
 from octosync.octomil.session import Session
@@ -111,7 +111,7 @@ class Octomil:
         self._on_request = on_request
         self._session = Session(connection, sensitivity, transport)
         self._reads, self._writes = Priority.READ, Priority.WRITE
-        self._repeats = True
+        self._repeats_timeouts = True
 
     async def __aenter__(self) -> Self:
         self._session.open()
@@ -149,14 +149,14 @@ class Octomil:
         return view
 
     @cached_property
-    def once(self) -> Octomil:
-        """The same client for requests that come again by themselves, such as a tick: they fail with their first attempt.
+    def prompt(self) -> Octomil:
+        """The same client for requests that come again by themselves, such as a tick: what isn't answered in time has failed.
 
-        So a control plane that never answers is known after one timeout. It shares everything but `requests`.
+        So a control plane that hangs is known after one timeout. It shares everything but `requests`.
         """
         view = copy(self)
         view.requests = 0
-        view._repeats = False  # noqa: SLF001 — it is one of these
+        view._repeats_timeouts = False  # noqa: SLF001 — it is one of these
         return view
 
     def pause(self, seconds: float) -> None:
@@ -270,7 +270,8 @@ class Octomil:
         if outcome.again is Again.NEVER or lost_write or (outcome.after or 0.0) > LONGEST_RETRY_AFTER:
             raise error
         call.error, delay = error, self._delay(call, outcome)
-        if not self._repeats or not self._session.keeps_trying():
+        is_late = error.reference in TIMED_OUT and not self._repeats_timeouts
+        if is_late or not self._session.keeps_trying():
             raise error
         raise TryAgain(error, delay)
 

@@ -70,6 +70,7 @@ class _Description:
         return Failed(error, self.again)
 
 
+TIMED_OUT = frozenset({"connect-timed-out", "answer-timed-out"})
 _NEVER_SENT = frozenset({"tls-failed", "host-unknown", "connection-refused", "connect-timed-out", "connect-failed"})
 
 

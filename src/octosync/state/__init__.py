@@ -8,6 +8,7 @@ is never stored: a digest with a key of this file's own stands in its place, by 
 """
 
 from octosync.state.asked import Approvable, Approved
+from octosync.state.damaged import SetAside, sound_journal
 from octosync.state.journal import DEFAULT_PATH, Journal, new_run_id
 from octosync.state.noticed import StandingRefusal
 from octosync.state.recorded import RecordedRuns
@@ -23,8 +24,10 @@ __all__ = [
     "Journal",
     "RecordedRuns",
     "Sealed",
+    "SetAside",
     "StandingRefusal",
     "WatchState",
     "new_run_id",
     "sole_controller",
+    "sound_journal",
 ]

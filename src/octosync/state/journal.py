@@ -10,12 +10,12 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from octosync.errors import OctosyncError
+from octosync.errors import OctosyncError, StateDamaged, StateLocked
 from octosync.model import Address, Outcome
 from octosync.state.recorded import RecordedRuns
 from octosync.state.schema import bring_up
@@ -76,6 +76,37 @@ class Journal(RecordedRuns):
     def end_run(self, run: str, exit_code: int, at: datetime) -> None:
         """Record that a run ended by itself."""
         self._write("update run set ended_at = ?, exit_code = ? where id = ?", (journal_time_text(at), exit_code, run))
+
+    def wait_at_most(self, seconds: float) -> None:
+        """Wait for another process's lock for so long only: who runs in an event loop must not wait in here.
+
+        Later it raises `StateLocked`; `wait_until_free` is for threads.
+        """
+        self._database.execute(f"pragma busy_timeout = {int(seconds * 1000)}")
+
+    def wait_until_free(self, seconds: float) -> None:
+        """Wait until no other process keeps the file locked, in any thread. Raises `StateLocked`, and nothing else."""
+        place = f"{self.path.absolute().as_uri()}?mode=rw"
+        try:
+            with (
+                self.documented(),
+                closing(sqlite3.connect(place, uri=True, isolation_level=None, timeout=seconds)) as database,
+            ):
+                database.execute("begin immediate")
+                database.execute("rollback")
+        except StateLocked:
+            raise
+        except OctosyncError:  # whatever else is wrong with it, the next write finds out
+            return
+
+    def check(self) -> None:
+        """Have SQLite check the whole file. Raises `StateDamaged`."""
+        with self.documented():
+            (result,) = self._database.execute("pragma quick_check(1)").fetchone()
+        if result != "ok":
+            raise StateDamaged(
+                "journal-unusable", f"{self.path}: the journal can't be used: {result}", hints=(self.hint,)
+            )
 
     @property
     def database(self) -> sqlite3.Connection:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from octosync.errors import OctosyncError
+from octosync.errors import StateDamaged
 from octosync.plan import ControlPlane
 from octosync.state.journal import Journal
 from octosync.state.sealing import Seals
@@ -30,9 +30,9 @@ class Part:
             except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
                 raise self._unreadable(what, error) from error
 
-    def _unreadable(self, what: str, error: Exception) -> OctosyncError:
+    def _unreadable(self, what: str, error: Exception) -> StateDamaged:
         # Not the error's own text: it could quote what was read.
-        return OctosyncError(
+        return StateDamaged(
             "state-unreadable",
             f"{self.journal.path}: {what} can't be read: it is not as octosync wrote it ({type(error).__name__})",
             hints=(

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
-from octosync.errors import OctosyncError
+from octosync.errors import OctosyncError, StateDamaged, StateLocked
 from octosync.model import JournalledAction, JournalledRun, Status
 from octosync.state.schema import READABLE, VERSION
 from octosync.state.times import time_of
@@ -44,6 +44,10 @@ class RecordedRuns:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._database.close()
 
     def runs(self) -> tuple[JournalledRun, ...]:
@@ -94,11 +98,24 @@ class RecordedRuns:
         try:
             yield
         except (OSError, sqlite3.Error, ValueError) as error:
-            raise self._unusable(str(error)) from error
+            raise self._unusable(error) from error
 
-    def _unusable(self, why: str, hint: str = "") -> OctosyncError:
+    def _unusable(self, why: str | Exception) -> OctosyncError:
         message = f"{self.path}: the journal can't be used: {why}"
-        return OctosyncError("journal-unusable", message, hints=(hint or self.hint,))
+        if _primary_code(why) in _LOCKED:
+            hint = "Another process has the file open: wait for it, or end it."
+            return StateLocked("journal-unusable", message, hints=(hint,))
+        kind = StateDamaged if _primary_code(why) in _DAMAGED else OctosyncError
+        return kind("journal-unusable", message, hints=(self.hint,))
+
+
+_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+def _primary_code(error: object) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None
 
 
 def _run(row: Sequence[Any]) -> JournalledRun:

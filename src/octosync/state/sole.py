@@ -19,8 +19,7 @@ def sole_controller(state: Path) -> Iterator[None]:
     the state file all the same. Raises `OctosyncError` (`state-in-use`) where another controller has it. A file system
     without locks can't tell, so there none is refused.
     """
-    place = state.resolve()
-    beside = place.with_name(f"{place.name}.lock")
+    beside = lock_beside(state)
     try:
         lock = os.open(beside, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
@@ -34,6 +33,12 @@ def sole_controller(state: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def lock_beside(state: Path) -> Path:
+    """Return the file that a controller locks: it stays when the controller ends, and tells that there was one."""
+    place = state.resolve()
+    return place.with_name(f"{place.name}.lock")
 
 
 def _take(lock: int, state: Path) -> None:

@@ -28,6 +28,17 @@ class WatchState(Remembered, Noticed, Asked, Told):
     not as it was written.
     """
 
+    def check(self) -> None:
+        """Read all of it. Raises `StateDamaged` for what is not as it was written."""
+        self.holds()
+        self.suspension()
+        for plane in self.planes():
+            self.base(plane)
+            self.drift(plane)
+            self.contested(plane)
+            self.approvals(plane)
+            self.told(plane)
+
     def adopt(self, plane: ControlPlane) -> None:
         """Take what was remembered of this URL before any answer named its org for that org's, where it has nothing yet."""
         with self.journal.transaction() as database:

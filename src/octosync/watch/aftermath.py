@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from octosync.errors import OctosyncError
+from octosync.errors import OctosyncError, StateLocked
 from octosync.model import Address, Event, Outcome, Status
 from octosync.plan import Verb
 from octosync.watch.board import Board
@@ -80,6 +80,8 @@ class Aftermath:
 
     def not_noted(self, error: OctosyncError, next_try: datetime | None = None) -> None:
         """Say that something can't be noted in the state file, which is no reason to stop."""
+        if isinstance(error, StateLocked):
+            self._gate.met(error)
         self._log.error(
             "state_unusable",
             message=error.message,

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
-from octosync.errors import ConfigError, OctosyncError, Unreadable
+from octosync.errors import ConfigError, OctosyncError, StateLocked, Unreadable
 from octosync.model import Event
 from octosync.watch.approvals import Approvals
 from octosync.watch.desk import Desk
@@ -50,6 +50,7 @@ class Controller:
             started=outfit.clock.now(),
             control_plane=outfit.control_plane,
             about=outfit.about,
+            state_damaged=outfit.state_damaged,
             can_post=outfit.can_post,
         )
         self._is_feed_off = False
@@ -225,8 +226,10 @@ class Controller:
         except ConfigError as error:
             problem, source = error, ""
         if problem is not None:
+            parts.gate.key_unusable = problem.message
             parts.log.error("token_unusable", message=problem.message, reference=problem.reference)
             return
+        parts.gate.key_unusable = ""
         parts.log.info("token_read", message=f"the API key was read again from {source}")
         parts.gate.may_not_write = None
         for one in tuple(parts.board.in_state(AppState.REFUSED)):  # this key may be allowed more
@@ -238,7 +241,11 @@ class Controller:
         parts = self._parts
         self.metrics.waited(work.waited)
         listed = parts.full_reads.listed(work.apps) if work.priority is Priority.RESYNC else None
-        return await parts.turns.carry_out(work, parts.intent.in_force, listed)
+        try:
+            return await parts.turns.carry_out(work, parts.intent.in_force, listed)
+        except StateLocked as error:
+            parts.gate.met(error)
+            raise
 
     def _begun(self, run: str, apps: frozenset[str], actions: int) -> None:
         self._parts.workers.writes(apps)

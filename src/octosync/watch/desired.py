@@ -112,6 +112,7 @@ class Desired:
         self._watched = watched
         self._latest: Declared | None = None
         self._good: Declared | None = None
+        self.changed_at: datetime | None = None  # when a load last brought another commit, or other manifests
 
     @property
     def latest(self) -> Declared | None:
@@ -143,6 +144,8 @@ class Desired:
             if declared.fails:
                 return Difference(declared=declared)
             self._good = declared
+            if before is None or _version(before) != _version(declared):
+                self.changed_at = declared.loaded_at
             return await asyncio.to_thread(_difference, before, declared)
 
     def _checked(self, declared: Declared) -> Declared:
@@ -220,6 +223,10 @@ class Desired:
                 hints=("What was declared before is in force until they can. Please report it.",),
             )
             return Declared(error=failure, fails=True, watched=self._watched)
+
+
+def _version(declared: Declared) -> tuple[str, str]:
+    return declared.revision, declared.manifests.digest
 
 
 def _place(declared: Declared) -> tuple[str, str | None] | None:

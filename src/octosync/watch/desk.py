@@ -23,6 +23,7 @@ from octosync.watch.standing import AppStanding, AppState, BlockedSet, BudgetSta
 _STUCK_AFTER = 900.0  # seconds
 _STUCK_AFTER_REQUESTS = 1500
 # An outage passes by itself, and a roll-out needs no restart for it. These don't, or are no control plane at all.
+_FULL_READ_SLACK = timedelta(hours=1)
 _UNREADY = frozenset({Closed.UNREADABLE, Closed.STATE_LOCKED})
 
 
@@ -36,6 +37,7 @@ class Desk:
     started: datetime
     control_plane: ControlPlane
     about: Callable[[Declared], RunInfo] | None
+    state_damaged: str
     can_post: bool
 
     def reconcile(self, app: str | None) -> int:
@@ -125,6 +127,7 @@ class Desk:
             files=good.manifests.files if good is not None else 0,
             revision=good.revision if good is not None else "",
             loaded_at=good.loaded_at if good is not None else None,
+            changed_at=parts.desired.changed_at,
             diagnostics=tuple(map(latest.clone.diagnostic, latest.diagnostics)) if latest is not None else (),
             load_error=latest.error if latest is not None else None,
             credential=credential,
@@ -134,12 +137,15 @@ class Desk:
             state_locked=self._problem(Closed.STATE_LOCKED),
             closed=why or (Closed.CREDENTIAL if credential else None),
             feed_off=parts.feed.off.message if parts.feed.off is not None else "",
+            key_unusable=parts.gate.key_unusable,
+            state_damaged=self.state_damaged,
             coverage_unread=parts.turns.coverage.error.message if parts.turns.coverage.error is not None else "",
             suspended=parts.memory.suspended,
             holds=tuple(holds.values()),
             budget=self._budget(),
             queue=parts.queue.depth,
             full_read_at=reads.ended_at,
+            full_read_due=(reads.ended_at or self.started) + 2 * reads.expected + _FULL_READ_SLACK,
             next_full_read=reads.next_at,
             full_read_done=reads.done if reads.is_under_way else 0,
             full_read_total=reads.total if reads.is_under_way else 0,

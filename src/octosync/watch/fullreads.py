@@ -16,6 +16,8 @@ from octosync.watch.log import Log
 from octosync.watch.queue import Priority, Queue
 from octosync.watch.waiting import wait_for
 
+_REQUESTS_PER_APP = 3  # targets, slots, and one of inference config and deployments
+
 
 class FullReads:
     """Begins full reads, one after the other, and knows how far the one that is under way has come.
@@ -55,6 +57,13 @@ class FullReads:
     def done(self) -> int:
         """How many apps the full read that is under way has read."""
         return self.total - len(self._left)
+
+    @property
+    def expected(self) -> timedelta:
+        """The time from the end of one to the end of the next, as far as can be known: the last one's, else by size and rate."""
+        limit = self._remote.budget.background_limit  # in a minute
+        estimated = timedelta(minutes=_REQUESTS_PER_APP * self.total / limit) if limit else timedelta()
+        return max(self.every, estimated if self.took is None else self.took)
 
     @property
     def is_under_way(self) -> bool:

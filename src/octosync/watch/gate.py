@@ -62,6 +62,7 @@ class Gate:
         self.why: Closed | None = None
         self.error: OctosyncError | None = None
         self.may_not_write: OctosyncError | None = None
+        self.key_unusable = ""  # why the key that was read last can't be used: that before it is still in force
         self.throttled_until: datetime | None = None
 
     @property

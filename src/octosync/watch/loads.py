@@ -9,6 +9,7 @@ from typing import Any
 from octosync.errors import OctosyncError
 from octosync.report.words import counted
 from octosync.watch.desired import Declared, Difference
+from octosync.watch.gate import Closed
 from octosync.watch.parts import Parts
 from octosync.watch.restarts import Restarts
 from octosync.watch.standing import AppState
@@ -104,7 +105,10 @@ class Loads:
                     raise
                 failures += 1
                 pause = parts.aftermath.kept_from(difference.changed, error, failures)
-                await parts.clock.sleep(pause)
+                if parts.gate.why is Closed.STATE_LOCKED:
+                    await parts.gate.passed()
+                else:
+                    await parts.clock.sleep(pause)
             else:
                 return
 

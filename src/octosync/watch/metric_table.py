@@ -224,6 +224,34 @@ METRICS: Final = _table(
         help="When the last full read of all apps ended, as Unix time; 0 before the first.",
     ),
     Metric(
+        name="octosync_full_read_due_timestamp_seconds",
+        type=MetricType.GAUGE,
+        help="When the next full read has to have ended at the latest, as Unix time.",
+        means="An hour and twice what one takes, by `--resync`, the number of apps and the rate limit, after the last one or the "
+        "start.",
+    ),
+    Metric(
+        name="octosync_manifests_changed_timestamp_seconds",
+        type=MetricType.GAUGE,
+        help="When the manifests in force last changed, or their commit, as Unix time; 0 before the first load.",
+        means="A commit that is older than the newest in Git was not fetched: whether git-sync fetches is in its own metrics.",
+    ),
+    Metric(
+        name="octosync_suspended",
+        type=MetricType.GAUGE,
+        help="1 while everything is suspended (`POST /suspend`), so that nothing is written.",
+    ),
+    Metric(
+        name="octosync_key_usable",
+        type=MetricType.GAUGE,
+        help="0 if the API key's file was read again and holds no usable key; the key before it stays in force.",
+    ),
+    Metric(
+        name="octosync_state_damaged",
+        type=MetricType.GAUGE,
+        help="1 if the state file was damaged at the start and set aside, until the next start.",
+    ),
+    Metric(
         name="octosync_manifests_valid",
         type=MetricType.GAUGE,
         help="1 where the manifests could be loaded, 0 where the last good ones are in force.",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
@@ -48,6 +48,7 @@ class Metrics:
         self._request_seconds = self._histogram("octosync_api_request_duration_seconds")
         self._wait_seconds = self._histogram("octosync_queue_wait_seconds")
         self._registry.register(_AtScrape(standing))
+        ProcessCollector(registry=self._registry)
         for result in TurnResult:
             self._turns.labels(result.value)
 
@@ -108,6 +109,11 @@ class _AtScrape(Collector):
         yield _gauge("octosync_queue_depth", {(one,): now.queue.get(one, 0) for one in PRIORITIES})
         yield _gauge("octosync_last_success_timestamp_seconds", {(): _unix(now.last_success)})
         yield _gauge("octosync_last_full_read_timestamp_seconds", {(): _unix(now.full_read_at)})
+        yield _gauge("octosync_full_read_due_timestamp_seconds", {(): _unix(now.full_read_due)})
+        yield _gauge("octosync_manifests_changed_timestamp_seconds", {(): _unix(now.changed_at)})
+        yield _gauge("octosync_suspended", {(): now.suspended is not None})
+        yield _gauge("octosync_key_usable", {(): not now.key_unusable})
+        yield _gauge("octosync_state_damaged", {(): bool(now.state_damaged)})
         yield _gauge("octosync_manifests_valid", {(): int(now.valid)})
         yield _gauge("octosync_held", {(): sum(map(_is_held, drift))})
         yield _gauge("octosync_contested", {(): sum(one.contested for one in drift)})

@@ -63,7 +63,7 @@ class OrgFeed:
 
     def __init__(self, clock: Clock, remote: Octomil) -> None:
         self._clock = clock
-        self._remote = remote.once
+        self._remote = remote.prompt
         self._feed: Feed[Event] | None = None
         self._events: deque[Event] = deque()  # newest first
         self._slugs: dict[str, str] = {}

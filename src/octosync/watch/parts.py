@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from octosync.errors import OctosyncError
 from octosync.model import Secret
@@ -36,6 +37,10 @@ from octosync.watch.ticker import Ticker
 from octosync.watch.turn import Turns
 from octosync.watch.workers import Workers
 
+# Seconds for which the loop waits for the state file: as long as other commands write to it at once.
+_STATE_PATIENCE: Final = 0.05
+_STATE_PROBE: Final = 1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outfit:
@@ -44,6 +49,7 @@ class Outfit:
     `policy` makes the guards' policy of a load, `read_token` reads the key anew (None: it can't change), raising
     `ConfigError`. `apply_again` is the command that finishes by hand what a turn could not, `about` says what a load's
     plans are made from. `notifier` None: nobody is told anything. `can_post`: people may tell it what to do.
+    `state_damaged` says that a damaged state file was set aside, and where it is.
     """
 
     remote: Octomil
@@ -61,6 +67,7 @@ class Outfit:
     clock: Clock = field(default_factory=SystemClock)
     chance: random.Random = field(default_factory=random.Random)
     can_post: bool = False
+    state_damaged: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +122,7 @@ class Parts:
 
 def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks) -> Parts:
     """Make the parts."""
+    outfit.journal.wait_at_most(_STATE_PATIENCE)
     clock, chance, log, remote, settings = outfit.clock, outfit.chance, outfit.log, outfit.remote, outfit.settings
     memory = Memory(WatchState(outfit.journal), outfit.control_plane, clock)
     intent = Intent(
@@ -174,6 +182,7 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
     )
     ticker = Ticker(
         remote=remote,
+        state_is_free=lambda: asyncio.to_thread(outfit.journal.wait_until_free, _STATE_PROBE),
         feed=feed,
         gate=gate,
         clock=clock,

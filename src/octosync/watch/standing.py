@@ -172,8 +172,10 @@ class Standing:
     `credential` is an error's sentence where the control plane refuses the key, `outage` one where it is not there (the
     circuit is open), `unreadable` one where something else answers in its place, `throttled` one where it has said to wait,
     `state_locked` one where another process locks the state file, `feed_off` one where its activity feed can't be followed,
-    `coverage_unread` one where coverage can't be read; "" otherwise. `closed` names the one of them for which nothing is
-    sent. `full_read_at` is when the
+    `coverage_unread` one where coverage can't be read, `key_unusable` one where the key's file was read again and holds no
+    key, so that the one before stays in force, `state_damaged` one where the state file was set aside at the start; ""
+    otherwise. `closed` names the one of them for which nothing is sent. `changed_at` is when the manifests in force came to be
+    so. `full_read_due` is when the next full read has to have ended, at the latest. `full_read_at` is when the
     last full read ended, `next_full_read` when the next one is to begin, `full_read_done` of `full_read_total` apps how far
     one that is under way has come. `resync` is the wish, `resync_in_fact` what a full read takes at this rate where that is
     longer. `queue` is how many apps wait, by priority ("changed", "resync"). `healthy`: the loop turns, which it last did at
@@ -200,6 +202,7 @@ class Standing:
     files: int = 0
     revision: str = ""
     loaded_at: datetime | None = None
+    changed_at: datetime | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
     load_error: OctosyncError | None = None
     credential: str = ""
@@ -209,12 +212,15 @@ class Standing:
     state_locked: str = ""
     closed: Closed | None = None
     feed_off: str = ""
+    key_unusable: str = ""
+    state_damaged: str = ""
     coverage_unread: str = ""
     suspended: Suspended | None = None
     holds: tuple[Hold, ...] = ()
     budget: BudgetStanding = field(default_factory=lambda: BudgetStanding(limit=0))
     queue: Mapping[str, int] = field(default_factory=dict)
     full_read_at: datetime | None = None
+    full_read_due: datetime | None = None
     next_full_read: datetime | None = None
     full_read_done: int = 0
     full_read_total: int = 0

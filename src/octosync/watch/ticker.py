@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from octosync.errors import OctosyncError
 from octosync.octomil import Octomil
 from octosync.octomil.paging import read_page
 from octosync.watch.clock import Clock
-from octosync.watch.gate import Gate
+from octosync.watch.gate import Closed, Gate
 from octosync.watch.orgfeed import News, OrgFeed
 from octosync.watch.waiting import wait_for
 
 
 class Ticker:
-    """`heard` is told what each look at the feed came to, `opened` that the control plane can be asked again."""
+    """`heard` is told what each look at the feed came to, `opened` that the control plane can be asked again.
+
+    `state_is_free` waits for a locked state file, outside of the loop, and raises `StateLocked` where it waits in vain.
+    """
 
     def __init__(
         self,
         *,
         remote: Octomil,
+        state_is_free: Callable[[], Awaitable[None]],
         feed: OrgFeed,
         gate: Gate,
         clock: Clock,
@@ -32,6 +36,7 @@ class Ticker:
         opened: Callable[[], None],
     ) -> None:
         self._remote = remote
+        self._state_is_free = state_is_free
         self._feed = feed
         self._gate = gate
         self._clock = clock
@@ -98,7 +103,10 @@ class Ticker:
 
     async def _probe(self) -> None:
         try:
-            await self._ask_for_one_app()
+            if self._gate.why is Closed.STATE_LOCKED:
+                await self._state_is_free()
+            else:
+                await self._ask_for_one_app()
         except OctosyncError as error:
             self._gate.probe_failed(error)
             return
@@ -107,4 +115,6 @@ class Ticker:
 
     async def _ask_for_one_app(self) -> None:
         """Ask for what must work, whatever else is missing; a success that is no list of apps is none."""
-        await read_page(self._remote.once, "apps.list", {}, plural=self._remote.contract.shapes["app"].plural, limit=1)
+        await read_page(
+            self._remote.prompt, "apps.list", {}, plural=self._remote.contract.shapes["app"].plural, limit=1
+        )

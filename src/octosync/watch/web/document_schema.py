@@ -46,6 +46,7 @@ def watch_schema() -> JsonObject:
             "files": _COUNT,
             "revision": _MAYBE_TEXT,
             "loaded_at": _MAYBE_TIME,
+            "changed_at": _MAYBE_TIME,
             "error": _or_null(_object("Why they can't be read at all.", _ERROR)),
             "diagnostics": _said("What was found in them.", rows["diagnostics"]),
         },
@@ -190,7 +191,17 @@ _DOCUMENT: Final[Mapping[str, JsonObject]] = {
     "alarms": _object(
         "What holds up everything, the feed or the reading of coverage: a sentence, null where it does not.",
         dict.fromkeys(
-            ("credential", "outage", "unreadable", "throttled", "state_locked", "feed_off", "coverage_unread"),
+            (
+                "credential",
+                "outage",
+                "unreadable",
+                "throttled",
+                "state_locked",
+                "key_unusable",
+                "state_damaged",
+                "feed_off",
+                "coverage_unread",
+            ),
             _MAYBE_TEXT,
         ),
     ),
@@ -214,6 +225,7 @@ _DOCUMENT: Final[Mapping[str, JsonObject]] = {
         {
             "ended_at": _MAYBE_TIME,
             "next_at": _MAYBE_TIME,
+            "due_at": _MAYBE_TIME,
             "done": _COUNT,
             "total": _COUNT,
             "resync_seconds": _SECONDS,

@@ -78,6 +78,13 @@ def alarms(standing: Standing) -> Iterator[Alarm]:
         yield Alarm("throttled", f"The control plane throttles the key{end}: everything waits.", standing.throttled)
     if standing.state_locked:
         yield Alarm("state locked", "Another process locks the state file: everything waits.", standing.state_locked)
+    if standing.state_damaged:
+        words = "The state file was damaged, so that nothing is remembered from before the start."
+        yield Alarm("state lost", words, standing.state_damaged)
+    if standing.key_unusable:
+        yield Alarm(
+            "new key unusable", "The new API key can't be used: the one before is in force.", standing.key_unusable
+        )
     if standing.loading:
         yield Alarm("starting", "The manifests are being loaded: nothing is in force yet.")
     elif not standing.valid:

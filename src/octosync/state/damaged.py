@@ -1,0 +1,55 @@
+"""A damaged state file: it is kept under another name, and a watch begins with an empty one instead of never again."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from octosync.errors import StateDamaged
+from octosync.state.journal import Journal
+from octosync.state.sole import lock_beside, sole_controller
+from octosync.state.watch import WatchState
+
+_WITH_IT: Final = ("", "-wal", "-shm")  # SQLite's own files, without which the first can't be examined
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A damaged file: where it is now, and what is wrong with it."""
+
+    path: Path
+    why: str
+
+
+def sound_journal(path: Path, now: datetime) -> tuple[Journal, SetAside | None]:
+    """Open the journal of a watch, with what was set aside for it: a file that a watch has used and that is damaged.
+
+    Raises `OctosyncError` as `Journal` does for any other file that can't be used: one that is no state file, one of a newer
+    octosync, one that is locked.
+    """
+    try:
+        return _checked(path), None
+    except StateDamaged as error:
+        if not lock_beside(path).exists():  # no watch was ever here: what this file is, its owner knows
+            raise
+        problem = error
+    with sole_controller(path):
+        aside = path.with_name(f"{path.name}.damaged-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
+        for suffix in _WITH_IT:
+            with suppress(FileNotFoundError):
+                path.with_name(f"{path.name}{suffix}").rename(aside.with_name(f"{aside.name}{suffix}"))
+    return _checked(path), SetAside(aside, problem.message)
+
+
+def _checked(path: Path) -> Journal:
+    journal = Journal(path)
+    try:
+        journal.check()
+        WatchState(journal).check()
+    except BaseException:
+        journal.close()
+        raise
+    return journal

@@ -1,0 +1,142 @@
+"""Alert rules in Prometheus' own evaluation: each fault leads to its alert, and what is well to none."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from deploy.queries import RULES, alerts
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("OCTOSYNC_REQUIRE_PROMTOOL") != "1" and shutil.which("promtool") is None,
+    reason="promtool is not installed",
+)
+
+TARGET = 'namespace="octosync", pod="octosync-0"'
+# A controller that is well, as its metrics stay: values by series, in promtool's notation, a sample a minute.
+WELL: Mapping[str, str] = {
+    "octosync_build_info": "1x400",
+    'octosync_circuit_open{reason="outage"}': "0x400",
+    'octosync_circuit_open{reason="unreadable"}': "0x400",
+    'octosync_circuit_open{reason="credential"}': "0x400",
+    'octosync_circuit_open{reason="state_locked"}': "0x400",
+    "octosync_feed_followed": "1x400",
+    "octosync_suspended": "0x400",
+    "octosync_key_usable": "1x400",
+    "octosync_state_damaged": "0x400",
+    "octosync_manifests_valid": "1x400",
+    'octosync_apps{state="waiting"}': "0x400",
+    'octosync_apps{state="failing"}': "0x400",
+    'octosync_api_requests_total{operation="activity.list", code="200"}': "0+4x400",
+    "octosync_last_success_timestamp_seconds": "0+60x400",
+    "octosync_last_full_read_timestamp_seconds": "0+60x400",
+    "octosync_full_read_due_timestamp_seconds": "7200+60x400",
+    'git_sync_count_total{status="noop"}': "0+4x400",
+    'git_sync_count_total{status="error"}': "0x400",
+}
+# Alerts about one pod, and not about a namespace.
+OF_A_POD = {"OctosyncGitNotFetched", "OctosyncFullReadOverdue", "OctosyncNotReconciling"}
+RULES_BY_NAME: Mapping[str, dict[str, Any]] = {
+    rule["alert"]: rule
+    for group in yaml.safe_load(RULES.read_text(encoding="utf-8"))["spec"]["groups"]
+    for rule in group["rules"]
+}
+# What differs from that, in which minute which alert fires, and before which it does not.
+FAULTS: Mapping[str, tuple[Mapping[str, str], str, int]] = {
+    "nothing answers": ({'octosync_circuit_open{reason="outage"}': "0x9 1x390"}, "OctosyncOutage", 15),
+    "something else answers": ({'octosync_circuit_open{reason="unreadable"}': "0x9 1x390"}, "OctosyncUnreadable", 15),
+    "the key is refused": (
+        {'octosync_circuit_open{reason="credential"}': "0x9 1x390"},
+        "OctosyncCredentialRefused",
+        15,
+    ),
+    "the state file is locked": (
+        {'octosync_circuit_open{reason="state_locked"}': "0x9 1x390"},
+        "OctosyncStateLocked",
+        15,
+    ),
+    "the state file was damaged": ({"octosync_state_damaged": "0x9 1x390"}, "OctosyncStateDamaged", 11),
+    "the new key is unusable": ({"octosync_key_usable": "1x9 0x390"}, "OctosyncKeyUnusable", 15),
+    "the feed is off": ({"octosync_feed_followed": "1x9 0x390"}, "OctosyncFeedOff", 25),
+    "suspended, and a commit waits": (
+        {"octosync_suspended": "0x9 1x390", 'octosync_apps{state="waiting"}': "0x9 1x390"},
+        "OctosyncSuspended",
+        70,
+    ),
+    "git-sync fetches nothing": (
+        {'git_sync_count_total{status="noop"}': "0+4x9 36x390", 'git_sync_count_total{status="error"}': "0x9 0+4x390"},
+        "OctosyncGitNotFetched",
+        39,
+    ),
+    "a full read is overdue": (
+        {"octosync_full_read_due_timestamp_seconds": "7200x400"},
+        "OctosyncFullReadOverdue",
+        136,
+    ),
+    "nothing succeeds": ({"octosync_last_success_timestamp_seconds": "0x400"}, "OctosyncNotReconciling", 76),
+}
+
+
+def _fired(folder: Path, checks: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Run promtool over the shipped rules."""
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["spec"]
+    (folder / "rules.json").write_text(json.dumps(groups))
+    document = {"rule_files": ["rules.json"], "evaluation_interval": "1m", "tests": [checks]}
+    (folder / "tests.json").write_text(json.dumps(document))
+    argv = ["promtool", "test", "rules", "tests.json"]
+    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def _series(differences: Mapping[str, str]) -> list[dict[str, str]]:
+    def labelled(name: str) -> str:
+        metric, _, labels = name.partition("{")
+        return f"{metric}{{{TARGET}{', ' + labels if labels else '}'}"
+
+    return [{"series": labelled(name), "values": values} for name, values in {**WELL, **differences}.items()]
+
+
+def _alert(name: str, minute: int, firing: list[Any]) -> dict[str, Any]:
+    return {"alertname": name, "eval_time": f"{minute}m", "exp_alerts": firing}
+
+
+def test_what_is_well_alerts_nobody(tmp_path: Path) -> None:
+    """Six hours of it, and no alert fires."""
+    checks = [_alert(alert.name, minute, []) for alert in alerts() for minute in (60, 390)]
+    ended = _fired(tmp_path, {"interval": "1m", "input_series": _series({}), "alert_rule_test": checks})
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_leads_to_its_alert(tmp_path: Path, fault: str) -> None:
+    """In its time and not before; with a severity, and with where its remedy is."""
+    differences, name, minute = FAULTS[fault]
+    rule, pod = RULES_BY_NAME[name], {"pod": "octosync-0"} if name in OF_A_POD else {}
+    firing = {"exp_labels": {"namespace": "octosync", **pod, **rule["labels"]}, "exp_annotations": rule["annotations"]}
+    checks = [_alert(name, minute - 2, []), _alert(name, minute + 1, [firing])]
+    ended = _fired(tmp_path, {"interval": "1m", "input_series": _series(differences), "alert_rule_test": checks})
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert rule["annotations"]["runbook_url"].startswith("https://")
+
+
+def test_the_number_of_failed_writes_is_a_whole_one(tmp_path: Path) -> None:
+    """An extrapolated increase of 3.7 writes is told as 4."""
+    series = 'octosync_actions_total{action="update", type="slot", result="failed"}'
+    rule = RULES_BY_NAME["OctosyncWritesFail"]
+    annotations = dict(rule["annotations"])
+    for variable, value in {"{{ $labels.action }}": "update", "{{ $labels.type }}": "slot"}.items():
+        annotations["summary"] = annotations["summary"].replace(variable, value)
+    annotations["summary"] = annotations["summary"].replace('{{ printf "%.0f" $value }}', "4")
+    labels = {"namespace": "octosync", "action": "update", "type": "slot", **rule["labels"]}
+    checks = [_alert("OctosyncWritesFail", 45, [{"exp_labels": labels, "exp_annotations": annotations}])]
+    ended = _fired(
+        tmp_path,
+        {"interval": "1m", "input_series": _series({series: "1x39 2 3 4 5x300"}), "alert_rule_test": checks},
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
