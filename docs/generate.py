@@ -23,8 +23,8 @@ GENERATED: Final = "<!-- Written by `make docs`; a test holds it to the code. --
 
 NOTIFY_EXAMPLE: Final = """\
 notify:
-  - {url: "https://hooks.example.com/octosync", events: [failed, held, blocked, contested], secretEnv: NOTIFY_SECRET}
-  - {urlEnv: CHAT_WEBHOOK_URL}
+  - {url: "https://hooks.example.com/octosync", events: [failed, held, blocked, contested], secretEnv: OCTOSYNC_NOTIFY_SECRET}
+  - {urlEnv: OCTOSYNC_CHAT_URL}
 """
 
 VERIFYING: Final = """\

@@ -34,8 +34,8 @@ owners: [{paths: "teams/search/**", apps: ["search-*"]}]
 guards: {maxDeletes: 11, maxDeletePercent: 12.5, minObjects: 13, maxArchives: 0, trailers: [deletes]}
 freeze: [{cron: "0 18 * * FRI", duration: 60h, timezone: Europe/Berlin, except: ["sandbox-*"]}]
 notify:
-  - {url: "https://hooks.example.com/T0/B0", events: [failed, held], secretEnv: NOTIFY_SECRET}
-  - {urlEnv: NOTIFY_URL}
+  - {url: "https://hooks.example.com/T0/B0", events: [failed, held], secretEnv: OCTOSYNC_NOTIFY_SECRET}
+  - {urlEnv: OCTOSYNC_NOTIFY_URL}
 drift: {hold: 1h30m}
 maxCanaries: 0
 rate: {requestsPerMinute: 0, concurrency: 4}
@@ -80,9 +80,9 @@ def test_everything_in_it_becomes_frozen_values(workspace: Workspace) -> None:
         Receiver(
             url=Secret("https://hooks.example.com/T0/B0"),
             events=(NotifyEvent.FAILED, NotifyEvent.HELD),
-            secret_env="NOTIFY_SECRET",
+            secret_env="OCTOSYNC_NOTIFY_SECRET",
         ),
-        Receiver(url_env="NOTIFY_URL"),
+        Receiver(url_env="OCTOSYNC_NOTIFY_URL"),
     )
     assert found.notify[0].origin == Origin("octosync.yaml", 13, 5)
     assert (found.drift_hold, found.max_canaries) == (timedelta(minutes=90), 0)
@@ -146,12 +146,31 @@ def test_without_keys_the_defaults_hold(workspace: Workspace, text: str) -> None
         ("drift: {hold: 30}", "wrong-type", "drift.hold", None),
         ("drift: {hold: 30 minutes}", "invalid-value", "drift.hold", None),
         ("notify: [{}]", "receiver-url", "notify[0]", None),
-        ("notify: [{url: 'http://a', urlEnv: A}]", "receiver-url", "notify[0]", None),
+        ("notify: [{url: 'http://a', urlEnv: OCTOSYNC_A}]", "receiver-url", "notify[0]", None),
         ("notify: [{url: hooks.example.com}]", "invalid-url", "notify[0].url", None),
         ("notify: [{url: 'ftp://a'}]", "invalid-url", "notify[0].url", None),
         ("notify: [{url: 'http://a', events: [aplied]}]", "invalid-value", "notify[0].events[0]", "applied"),
         ("notify: [{url: 'http://a', events: []}]", "invalid-value", "notify[0].events", None),
         ("notify: [{url: 'http://a', secretEnv: not-a-name}]", "secret-in-configuration", "notify[0].secretEnv", None),
+        (
+            "notify: [{url: 'http://a', secretEnv: NOTIFY_SECRET}]",
+            "secret-in-configuration",
+            "notify[0].secretEnv",
+            None,
+        ),
+        (
+            "notify: [{url: 'http://a', secretEnv: OCTOSYNC_ADMIN_TOKEN}]",
+            "secret-in-configuration",
+            "notify[0].secretEnv",
+            None,
+        ),
+        (
+            "notify: [{url: 'http://a', secretEnv: OCTOMIL_API_KEY}]",
+            "secret-in-configuration",
+            "notify[0].secretEnv",
+            None,
+        ),
+        ("notify: [{urlEnv: DATABASE_URL}]", "secret-in-configuration", "notify[0].urlEnv", None),
         ("notify: [{url: 'http://a', secret: abc}]", "secret-in-configuration", "notify[0].secret", "secretEnv"),
         ("freeze: [{cron: daily, duration: 1h}]", "invalid-value", "freeze[0].cron", None),
         ("freeze: [{cron: '0 18 * * FOO', duration: 1h}]", "invalid-value", "freeze[0].cron", None),

@@ -53,7 +53,7 @@ defaultContext: production
 owners: [{paths: "teams/**", apps: ["search-*"]}]
 guards: {maxDeletes: 10, maxDeletePercent: 30, trailers: [deletes]}
 freeze: [{cron: "0 18 * * FRI", duration: 60h, timezone: Europe/Berlin, except: ["sandbox-*"]}]
-notify: [{url: "https://hooks.example.com/x", events: [held], secretEnv: NOTIFY_SECRET}]
+notify: [{url: "https://hooks.example.com/x", events: [held], secretEnv: OCTOSYNC_NOTIFY_SECRET}]
 drift: {hold: 30m}
 api: {operations: {apps.list: {path: /applications}}, readOnly: {slot: [x]}, platforms: [visionos]}
 """

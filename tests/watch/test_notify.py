@@ -399,8 +399,11 @@ def _receiver(url: str | None = None, **more: Any) -> Receiver:
 
 def test_what_a_receiver_needs_is_looked_up() -> None:
     """URL and secret come from the variables that are named; a name for messages is scheme, host and port."""
-    environment = {"NOTIFY_URL": "https://Hooks.example.com:8443/T0/very-secret\n", "NOTIFY_SECRET": KEY}
-    (found,) = endpoints([_receiver(url_env="NOTIFY_URL", secret_env="NOTIFY_SECRET")], environment)
+    environment = {
+        "OCTOSYNC_NOTIFY_URL": "https://Hooks.example.com:8443/T0/very-secret\n",
+        "OCTOSYNC_NOTIFY_SECRET": KEY,
+    }
+    (found,) = endpoints([_receiver(url_env="OCTOSYNC_NOTIFY_URL", secret_env="OCTOSYNC_NOTIFY_SECRET")], environment)
     assert found.url.reveal() == "https://Hooks.example.com:8443/T0/very-secret"
     assert (found.name, found.secret) == ("https://hooks.example.com:8443", Secret(KEY))
     assert "very-secret" not in repr(found)
@@ -429,8 +432,34 @@ def test_what_is_missing_is_said_at_the_start(receiver: Receiver, reference: str
 
 def test_plain_http_is_for_this_machine_or_asked_for() -> None:
     """Loopback needs no encryption, and --insecure allows it beyond."""
-    assert endpoints([_receiver("http://127.0.0.1:9000/x")], {})
+    assert endpoints([_receiver(url_env="LOCAL")], {"LOCAL": "http://127.0.0.1:9000/x"})
     assert endpoints([_receiver("http://alerts.monitoring.svc/x")], {}, insecure=True)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.8.8.8:15000",
+        "localhost",
+        "LOCALHOST.",
+        "admin.localhost",
+        "[::1]:9901",
+        "169.254.169.254",
+        "[fe80::1]",
+        "[::ffff:127.0.0.1]",
+        "0.0.0.0",
+        "[::]",
+    ],  # noqa: S104  not bound
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_commit_can_not_make_it_post_to_this_machine(scheme: str, host: str) -> None:
+    """What listens beside the controller, or gives out credentials on its link, is named by a variable or not at all."""
+    with pytest.raises(ConfigError, match="receiver-refused") as caught:
+        endpoints([_receiver(f"{scheme}://{host}/very-secret")], {}, insecure=True)
+    assert "urlEnv" in caught.value.hints[0]
+    assert "very-secret" not in f"{caught.value}{caught.value.hints}"
+    assert endpoints([_receiver(url_env="LOCAL")], {"LOCAL": f"{scheme}://{host}/x"}, insecure=True)
 
 
 def test_proxies_are_honoured() -> None:

@@ -30,6 +30,12 @@ _VARIABLE = Text(
     pattern=NAME, meaning="the name of an environment variable; a secret is never a value in this file",
     rule="secret-in-configuration",
 )  # fmt: skip
+# A commit must not make the controller sign with any secret of its environment, nor POST to any URL in there.
+_OWN_VARIABLE = Text(
+    pattern=re.compile(r"(?!(?:OCTOMIL_API_KEY|OCTOSYNC_ADMIN_TOKEN)$)(?:OCTOMIL|OCTOSYNC)_[A-Z0-9_]+"),
+    meaning="the name of an environment variable that begins with OCTOMIL_ or OCTOSYNC_, and is no key of octosync's own",
+    rule="secret-in-configuration",
+)  # fmt: skip
 
 CONTEXT: Final = Record(
     title="a context",
@@ -130,13 +136,13 @@ _RECEIVER = Record(
     fields={
         "url": Field(
             shape=_TEXT,
-            about="where to POST; https, or this machine; never shown beyond its host",
+            about="where to POST: https, and not this machine; never shown beyond its host",
             example="https://hooks.example.com/octosync",
         ),
         "urlEnv": Field(
-            shape=_VARIABLE,
-            about="the environment variable that holds the URL, instead: for one that is itself a secret",
-            example="NOTIFY_URL",
+            shape=_OWN_VARIABLE,
+            about="the environment variable that holds the URL, instead: for one that is itself a secret, or on this machine",
+            example="OCTOSYNC_NOTIFY_URL",
         ),
         "events": Field(
             shape=ListOf(item=Text(choices=tuple(one.value for one in NotifyEvent)), least=1),
@@ -144,9 +150,9 @@ _RECEIVER = Record(
             default=[one.value for one in NotifyEvent],
         ),
         "secretEnv": Field(
-            shape=_VARIABLE,
+            shape=_OWN_VARIABLE,
             about="the environment variable that holds the secret which requests are signed with",
-            example="NOTIFY_SECRET",
+            example="OCTOSYNC_NOTIFY_SECRET",
         ),
     },
 )

@@ -233,7 +233,7 @@ _CONFIGURATION: Final = (
         "receiver-url",
         _ERROR,
         "A receiver of notifications has both url and urlEnv, or none of them.",
-        "notify:\n  - {url: http://127.0.0.1:9000, urlEnv: NOTIFY_URL}\n",
+        "notify:\n  - {url: 'https://hooks.example.com', urlEnv: OCTOSYNC_NOTIFY_URL}\n",
     ),
     _settings(
         "invalid-url",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -39,7 +40,9 @@ def endpoints(
 ) -> tuple[Endpoint, ...]:
     """Look up what receivers need. Raises `ConfigError` for a variable that isn't set, and for a URL that can't serve.
 
-    Plain http beyond this machine is refused unless `insecure`. `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` count.
+    Plain http beyond this machine is refused unless `insecure`, and so is a URL in octosync.yaml that names this machine, or
+    its network link: a commit must not make the controller send to what listens there. `HTTPS_PROXY`, `HTTP_PROXY` and
+    `NO_PROXY` count.
     """
     return tuple(_endpoint(one, environment, insecure=insecure) for one in receivers)
 
@@ -50,6 +53,12 @@ def _endpoint(receiver: Receiver, environment: Mapping[str, str], *, insecure: b
     url = receiver.url or Secret(_variable(receiver.url_env or "", environment, where, "its URL").strip())
     name = _named(url, where)
     parts = urlsplit(url.reveal())
+    if receiver.url is not None and _is_nearby(parts.hostname or ""):
+        raise ConfigError(
+            "receiver-refused",
+            f"{where}: {name} is on this machine or its network link, and octosync.yaml may not name that",
+            hints=("Put the URL into a variable whose name begins with OCTOSYNC_, and name the variable with urlEnv.",),
+        )
     if parts.scheme == "http" and not is_loopback(parts.hostname or "") and not insecure:
         raise ConfigError(
             "insecure-url",
@@ -62,6 +71,18 @@ def _endpoint(receiver: Receiver, environment: Mapping[str, str], *, insecure: b
     return Endpoint(
         url=url, name=name, events=frozenset(receiver.events), secret=secret, proxy=_proxy(url, environment)
     )
+
+
+def _is_nearby(host: str) -> bool:
+    """Return whether a host is this machine, or an address that only its network link knows."""
+    if is_loopback(host.rstrip(".")):
+        return True
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_link_local or address.is_unspecified
 
 
 def _variable(name: str, environment: Mapping[str, str], where: str, what: str) -> str:
