@@ -448,9 +448,9 @@ def test_plain_http_is_for_this_machine_or_asked_for() -> None:
         "169.254.169.254",
         "[fe80::1]",
         "[::ffff:127.0.0.1]",
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104  not bound
         "[::]",
-    ],  # noqa: S104  not bound
+    ],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_commit_can_not_make_it_post_to_this_machine(scheme: str, host: str) -> None:
