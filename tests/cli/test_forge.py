@@ -136,6 +136,7 @@ def test_other_failures_are_errors(job: Job, answer: Answer, code: int, referenc
         (("comment.md", "--outdated"), "usage"),
         (("comment.md", "--merged", HEAD, "--pull", "7"), "usage"),
         (("comment.md", "--merged", ""), "empty-value"),
+        (("comment.md", "--since", HEAD), "usage"),
         (("comment.md", "--head", " "), "empty-value"),
         (("absent.md",), "text-unreadable"),
         (("-",), "text-empty"),
@@ -171,7 +172,7 @@ def test_what_was_applied_last_is_flags_for_apply(job: Job) -> None:
     ran = job.desk.octosync("forge", "applied", "--environment", "octosync-production")
     assert (ran.code, ran.stdout, ran.stderr) == (0, "--base c0 --attempted c2 --attempted c1\n", "")
     ran = job.desk.octosync("forge", "applied", "--context", "production", "-o", "json")
-    assert json.loads(ran.stdout) == {"format_version": "1.0", "base": "c0", "attempted": ["c2", "c1"]}
+    assert json.loads(ran.stdout) == {"format_version": "1.0", "base": "c0", "attempted": ["c2", "c1"], "gone": []}
 
 
 def test_the_environment_is_the_default_contexts(job: Job) -> None:

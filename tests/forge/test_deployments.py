@@ -31,6 +31,18 @@ def test_what_never_began_was_not_attempted(github: GitHub, forge: Forge) -> Non
     assert applied(github, NAME, current="a5") == Applied("a1", ())
 
 
+def test_what_a_force_push_took_away_is_neither_base_nor_attempt(github: GitHub, forge: Forge) -> None:
+    """An older success that the clone has is the base then; what was lost is named."""
+    forge.deployed("a1", "success")
+    forge.deployed("a2", "failure")
+    forge.deployed("b1", "success", "inactive")
+    forge.deployed("b2", "waiting")
+    forge.deployed("b3", "failure")
+    known = ("a1", "a2").__contains__
+    assert applied(github, NAME, exists=known) == Applied("a1", ("a2",), gone=("b3", "b1"), gone_base="b1")
+    assert applied(github, NAME, exists=("a2",).__contains__) == Applied(None, ("a2",), ("b3", "b1", "a1"), "b1")
+
+
 def test_another_environment_says_nothing_of_this_one(github: GitHub, forge: Forge) -> None:
     """Where nothing of this environment succeeded there is no base."""
     forge.deployed("a1", "success", environment="octosync-staging")

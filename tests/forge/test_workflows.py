@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.support.calls import KEY
 from tests.support.desks import APP
-from tests.support.forges import FORBIDDEN, Forge, forge_server
+from tests.support.forges import FORBIDDEN, Forge, forge_server, refused
 from tests.support.planes import Served, ok, served
 from tests.support.repositories import Repo
 from tests.support.workflows import Ended, Runner
@@ -226,12 +226,46 @@ def test_a_run_that_was_cancelled_between_two_is_made_up_for(team: Team) -> None
     team.forge.deployed(cancelled, "in_progress", "error", environment="octosync-production")
     ok(team.plane.api.patch("/apps/search", json={"name": "Second"}))
     team.declare("search", name="Third")
-    team.repository.commit("Third")
+    third = team.repository.commit("Third")
+    for number, revision in ((7, cancelled), (8, third)):
+        team.forge.pulls[number] = {"number": number}
+        merged = {"number": number, "merged_at": "2026-01-01T00:00:00Z", "merge_commit_sha": revision}
+        team.forge.merged[revision] = [merged]
     applied = team.apply()
     assert applied.succeeded, applied.log
+    assert sorted(line for line in team.forge.asked if line.startswith("POST")) == [
+        "POST /repos/acme/apps/issues/7/comments",
+        "POST /repos/acme/apps/issues/8/comments",
+    ]
     assert cancelled in applied.outputs["applied"]["flags"]
     assert (team.live_name("search"), team.live_name("notes")) == ("Third", "Notes")
     assert team.apply().outputs["octosync"]["changes"] == "0"
+
+
+def test_a_force_push_does_not_stop_what_comes_after(team: Team) -> None:
+    """A begun revision that is gone is left out, with a notice; if what was applied in full is gone, a base is needed."""
+    assert team.apply().succeeded
+    team.declare("search", name="Search it")
+    team.forge.deployed("d" * 40, "in_progress", "failure", environment="octosync-production")
+    team.repository.commit("After the force push")
+    applied = team.apply()
+    assert applied.succeeded, applied.log
+    assert f"::notice title=octosync::{'d' * 40} was applied" in applied.log
+    assert team.live_name("search") == "Search it"
+
+    for deployment in team.forge.deployments:
+        deployment["sha"] = "e" * 40
+    ended = team.apply()
+    assert "base-gone" in ended.log
+    assert team.apply(base=team.repository.head).succeeded
+
+
+def test_a_plan_is_no_failure_for_want_of_a_comment(team: Team) -> None:
+    """The check is about the plan: that the forge is throttled, or down, doesn't fail it."""
+    team.forge.first("GET", refused(429, "API rate limit exceeded", Retry_After="3600"))
+    planned = team.plan()
+    assert "forge-throttled" in planned.log
+    assert planned.succeeded
 
 
 def test_a_rerun_of_an_old_job_is_refused_after_one_that_failed_in_part(team: Team) -> None:

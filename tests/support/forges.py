@@ -64,7 +64,11 @@ class Forge:
 
     def say(self, body: str, *, author: str = BOT) -> dict[str, Any]:
         """Write a comment on pull request 7."""
-        return self._add(self.comments, {"user": {"login": author}, "body": body})
+        return self._add(self.comments, {"user": {"login": author}, "body": body, "pull": 7})
+
+    def comments_of(self, pull: int) -> list[dict[str, Any]]:
+        """Return the comments of a pull request."""
+        return [comment for comment in self.comments if comment.get("pull", 7) == pull]
 
     def deployed(self, sha: str, *states: str, environment: str = "octosync-production") -> None:
         """Deploy a revision; it goes through the states in turn."""
@@ -101,7 +105,8 @@ def _user(forge: Forge, _: Any) -> Any:
 def _post_comment(forge: Forge, body: dict[str, Any], number: str) -> Any:
     if int(number) not in forge.pulls:
         return refused(404, "Not Found")
-    return _too_long(body) or forge._add(forge.comments, {"user": {"login": forge.login or BOT}, **body})  # noqa: SLF001
+    said = {"user": {"login": forge.login or BOT}, **body, "pull": int(number)}
+    return _too_long(body) or forge._add(forge.comments, said)  # noqa: SLF001
 
 
 def _patch(items: list[dict[str, Any]], key: str, number: str, body: dict[str, Any]) -> Any:
@@ -126,7 +131,7 @@ _REPOSITORY = f"/repos/{NAME}"
 _ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     (r"GET /user", _user),
     (rf"GET {_REPOSITORY}/pulls/(\d+)", lambda forge, _, n: forge.pulls.get(int(n), refused(404, "Not Found"))),
-    (rf"GET {_REPOSITORY}/issues/\d+/comments", lambda forge, _: forge.comments),
+    (rf"GET {_REPOSITORY}/issues/(\d+)/comments", lambda forge, _, n: forge.comments_of(int(n))),
     (rf"POST {_REPOSITORY}/issues/(\d+)/comments", _post_comment),
     (rf"PATCH {_REPOSITORY}/issues/comments/(\d+)", lambda forge, body, n: _patch(forge.comments, "id", n, body)),
     (

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -12,7 +14,7 @@ from octosync.cli.commands import InOrder
 from octosync.cli.console import err, err_command, from_stdin, out, out_json
 from octosync.cli.options import config_option, context_option, option, output_option
 from octosync.cli.remote import configuration_in
-from octosync.errors import ExitCode, Forbidden, OctosyncError, Rejected, UsageError
+from octosync.errors import ConfigError, ExitCode, Forbidden, OctosyncError, Rejected, UsageError
 from octosync.forge import (
     DEEPEST,
     Applied,
@@ -30,8 +32,11 @@ from octosync.forge import (
     read_event,
     repository_in,
 )
+from octosync.manifest.repository import Repository
 from octosync.plan import FORMAT_VERSION
 from octosync.report import render_notice, visible
+
+_MOST_MERGES: Final = 50  # each is a request
 
 marker_option = option("--marker", required=True, metavar="M", help="What it is known by; hidden in its text.")
 author_option = option(
@@ -55,6 +60,9 @@ def command() -> None:
 @marker_option
 @option("--pull", type=click.IntRange(1), metavar="N", help="The pull request; otherwise the one of the job's event.")
 @option("--merged", metavar="SHA", help="The pull request whose merge made this revision, instead.")
+@option(
+    "--since", metavar="SHA", help="With --merged: also those merged after this revision, of which Git has the history."
+)
 @head_option
 @option("--outdated", is_flag=True, help="No text: mark the comment as outdated where the head has moved on.")
 @author_option
@@ -64,6 +72,7 @@ def comment(
     marker: str,
     pull: int | None,
     merged: str | None,
+    since: str | None,
     head: str | None,
     outdated: bool,
     author: str | None,
@@ -77,19 +86,33 @@ def comment(
         raise UsageError("usage", "either FILE or --outdated is needed", hints=("octosync forge comment --help",))
     if merged is not None and (pull is not None or outdated):
         raise UsageError("usage", "--merged names the pull request: no --pull or --outdated beside it")
-    _refuse_empty(marker=marker, merged=merged, head=head, author=author)
+    if since is not None and merged is None:
+        raise UsageError("usage", "--since needs --merged", hints=("octosync forge comment --help",))
+    _refuse_empty(marker=marker, merged=merged, since=since, head=head, author=author)
     text = _text(file) if file is not None else ""
+    revisions = () if since is None or merged is None else _merges(since, merged)
+    refused: list[str] = []
     try:
         with _github() as github:
-            wanted = _comment(github, text=text, marker=marker, pull=pull, merged=merged, head=head, author=author)
-            if wanted is None:
-                _degrade(text, f"no pull request was merged as {merged}: what would be its comment is in the summary")
-                return ExitCode.DONE
-            posted = outdate(github, wanted) if outdated else post(github, wanted)
-    except (Forbidden, Rejected) as refused:
-        _degrade(text, f"the forge takes no comment: {refused.message}")
-        return ExitCode.DONE
-    _say(posted, "comment", text)
+            if merged is None:
+                pulls, head = _pull(pull, head)
+            else:
+                pulls, head = _merged(github, (merged, *revisions)), head or merged
+            for number in pulls:
+                wanted = Comment(
+                    pull=number, marker=marker, text=text, head=head, author=author, follows=merged is None
+                )
+                try:
+                    _say(outdate(github, wanted) if outdated else post(github, wanted), "comment", text)
+                except (Forbidden, Rejected) as problem:
+                    refused.append(problem.message)
+    except (Forbidden, Rejected) as problem:
+        refused.append(problem.message)
+        pulls = ()
+    if refused:
+        _degrade(text, f"the forge takes no comment: {refused[0]}")
+    elif not pulls:
+        _degrade(text, f"no pull request was merged as {merged}: what would be its comment is in the summary")
     return ExitCode.DONE
 
 
@@ -143,7 +166,8 @@ def applied_(environment: str | None, context: str | None, config: Path | None, 
     _refuse_empty(environment=environment, context=context)
     named = environment or f"octosync-{context or _default_context(config)}"
     with _github() as github:
-        found = applied(github, named, current=os.environ.get("GITHUB_SHA") or None)
+        found = applied(github, named, current=os.environ.get("GITHUB_SHA") or None, exists=_exists())
+    _check_gone(found, named)
     if found.base is None:
         err(
             f"None of the newest {DEEPEST} deployments of {named} was a success: a plan in full is due.\n"
@@ -151,10 +175,44 @@ def applied_(environment: str | None, context: str | None, config: Path | None, 
             else f"No deployment of {named} was a success: a plan in full is due.\n"
         )
     if output == "json":
-        out_json({"format_version": FORMAT_VERSION, "base": found.base, "attempted": list(found.attempted)})
+        out_json(
+            {
+                "format_version": FORMAT_VERSION,
+                "base": found.base,
+                "attempted": list(found.attempted),
+                "gone": list(found.gone),
+            }
+        )
     else:
         out(_flags(found))
     return ExitCode.DONE
+
+
+def _exists() -> Callable[[str], bool]:
+    """Return whether a revision is in the clone that the working directory is in. All are, as far as a clone can't tell."""
+    try:
+        repository = Repository.around(Path())
+    except ConfigError:
+        return lambda _: True
+    return lambda revision: repository.is_shallow or repository.has(revision)
+
+
+def _check_gone(found: Applied, environment: str) -> None:
+    """Warn about revisions that a force push has taken away. Raises `OctosyncError` if no base is left because of it."""
+    if found.base is None and found.gone_base is not None:
+        raise OctosyncError(
+            "base-gone",
+            f"{found.gone_base} was applied to {environment} last, and is not in this clone: was the branch force-pushed?",
+            hints=(
+                "Start the run again with a base: the revision of the branch that is nearest to what is live.",
+                "On GitHub: Actions, octosync apply, Run workflow, base.",
+            ),
+        )
+    for revision in found.gone:
+        _notice(
+            f"{revision} was applied to {environment}, in part or in full, and is not in this clone: was the branch "
+            "force-pushed? It is left out: what it changed counts as changed on the control plane."
+        )
 
 
 def _flags(found: Applied) -> str:
@@ -165,22 +223,8 @@ def _flags(found: Applied) -> str:
     return shlex.join(words) + "\n"
 
 
-def _comment(
-    github: GitHub,
-    *,
-    text: str,
-    marker: str,
-    pull: int | None,
-    merged: str | None,
-    head: str | None,
-    author: str | None,
-) -> Comment | None:
-    """Put together what is to be there, None where the pull request that was merged is none."""
-    if merged is not None:
-        number = merged_as(github, merged)
-        if number is None:
-            return None
-        return Comment(pull=number, marker=marker, text=text, head=head or merged, author=author, follows=False)
+def _pull(pull: int | None, head: str | None) -> tuple[tuple[int, ...], str | None]:
+    """Return the number of the pull request that is meant, and its head as far as that is known."""
     path = os.environ.get("GITHUB_EVENT_PATH")
     event = read_event(
         Path(path) if path and (pull is None or head is None) else None, os.environ.get("GITHUB_REF", "")
@@ -192,8 +236,20 @@ def _comment(
             "this job is not of a pull request",
             hints=("Name it: --pull N, or --merged SHA for the one that was merged as a revision.",),
         )
-    known = event.head if number == event.pull else None
-    return Comment(pull=number, marker=marker, text=text, head=head or known, author=author)
+    return (number,), head or (event.head if number == event.pull else None)
+
+
+def _merged(github: GitHub, revisions: Sequence[str]) -> tuple[int, ...]:
+    """Return the numbers of the pull requests that were merged as these revisions."""
+    found = (merged_as(github, revision) for revision in dict.fromkeys(revisions))
+    return tuple(dict.fromkeys(number for number in found if number is not None))
+
+
+def _merges(since: str, merged: str) -> tuple[str, ...]:
+    repository = Repository.around(Path())
+    return repository.merges(
+        repository.resolve(since, flag="--since"), repository.resolve(merged, flag="--merged"), most=_MOST_MERGES
+    )
 
 
 def _github() -> GitHub:

@@ -7,6 +7,7 @@ earlier one `inactive`, which its statuses still tell. Lists have the newest fir
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,28 +23,43 @@ _NOT_BEGUN: Final = frozenset({"waiting", "queued", "pending"})
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """`base` was applied in full last, None if nothing was; `attempted`, newest first, were begun after it and not finished."""
+    """`base` was applied in full last, None if nothing was; `attempted`, newest first, were begun after it and not finished.
+
+    Neither is a revision that the clone lacks: `gone`, newest first, were begun, and `gone_base` was the last applied in full.
+    """
 
     base: str | None
     attempted: tuple[str, ...]
+    gone: tuple[str, ...] = ()
+    gone_base: str | None = None
 
 
-def applied(github: GitHub, environment: str, *, current: str | None = None) -> Applied:
+def applied(
+    github: GitHub, environment: str, *, current: str | None = None, exists: Callable[[str], bool] = lambda _: True
+) -> Applied:
     """Find the last revision that was applied in full to an environment, and those that were tried after it.
 
-    `current` is the revision of this run, whose own deployment is under way and no attempt before it. Without a success
-    among the newest `DEEPEST` deployments there is none. Raises `RemoteError`.
+    `current` is the revision of this run, whose own deployment is under way and no attempt before it. `exists` returns whether
+    the clone has a revision; after a force push an older success can be the base. Without a success among the newest
+    `DEEPEST` deployments there is none. Raises `RemoteError`.
     """
     attempted: dict[str, None] = {}
+    gone: dict[str, None] = {}
+    gone_base: str | None = None
     query = {"environment": environment}
     for _, deployment in zip(range(DEEPEST), github.pages("deployments", query), strict=False):
         revision = _revision(deployment)
         states = _states(github, deployment)
-        if "success" in states:
-            return Applied(revision, tuple(one for one in attempted if one != revision))
-        if states - _NOT_BEGUN and revision != current:
+        if not states - _NOT_BEGUN or ("success" not in states and revision == current):
+            continue
+        if not exists(revision):
+            gone[revision] = None
+            gone_base = gone_base or (revision if "success" in states else None)
+        elif "success" in states:
+            return Applied(revision, tuple(one for one in attempted if one != revision), tuple(gone), gone_base)
+        else:
             attempted[revision] = None
-    return Applied(None, tuple(attempted))
+    return Applied(None, tuple(attempted), tuple(gone), gone_base)
 
 
 def _states(github: GitHub, deployment: JsonObject) -> set[str]:

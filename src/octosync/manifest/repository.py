@@ -125,6 +125,20 @@ class Repository:
             raise _failed("how two commits hang together", ran)
         return ran.returncode == 0
 
+    def has(self, commit: str) -> bool:
+        """Return whether a commit is here, by its full id."""
+        return self._git("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+
+    def merges(self, since: str, until: str, *, most: int) -> tuple[str, ...]:
+        """Return the commits by which a branch went from `since` to `until`, newest first and at most so many.
+
+        The commits of the branches that were merged are not among them. Raises `ConfigError` if git fails.
+        """
+        ran = self._git("rev-list", "--first-parent", f"--max-count={most}", f"{since}..{until}", "--")
+        if ran.returncode:
+            raise _failed("the commits since the base", ran)
+        return tuple(ran.stdout.decode().split())
+
     def commits(self, since: str, until: str) -> tuple[Commit, ...]:
         """Return the commits of `until` that are not of `since`, newest first. Raises `ConfigError` where git can't tell."""
         shown = ("-c", "log.showSignature=false", "-c", "i18n.logOutputEncoding=UTF-8")
