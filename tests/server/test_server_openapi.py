@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from jsonschema import Draft202012Validator
 from tests.support.planes import Served, ok
 
 from octosync.contract import OPERATIONS
@@ -54,3 +55,71 @@ def test_a_request_is_matched_to_its_operation_by_the_table() -> None:
     assert operation_at("GET", "/apps") == (None, {})
     assert operation_at("GET", f"{PREFIX}/apps/") == (None, {})
     assert operation_at("TRACE", f"{PREFIX}/apps") == (None, {})
+
+
+REFUSED: list[tuple[str, dict[str, str], Any]] = [
+    ("apps.create", {}, {"slug": "Upper", "name": "A"}),
+    ("apps.create", {}, {"slug": "b", "name": "\x1b[2J"}),
+    ("apps.create", {}, {"slug": "b", "name": "B", "description": "\x00"}),
+    ("apps.update", {}, {"name": "\x7f"}),
+    ("apps.create_target", {}, {"platform": "tvos", "identifier": "com.b"}),
+    ("apps.create_target", {}, {"platform": "ios", "identifier": "\x85"}),
+    ("apps.bootstrap", {}, {"slug": "b", "name": "B", "platform": "tvos", "identifier": "com.b"}),
+    ("apps.put_slot", {}, {"tier": "gold"}),
+    ("apps.put_slot", {}, {"preferred_engines": [""]}),
+    ("apps.put_slot", {}, {"bindings": [{"a": ["\x01"]}]}),
+    ("apps.put_slot", {}, {"bindings": [{"\x01": 1}]}),
+    ("apps.put_inference_config", {}, {"a": {"b": "\x01"}}),
+    ("apps.put_slot", {"capability": "Chat"}, {}),
+    ("apps.delete_slot", {"capability": "a b"}, None),
+    ("apps.capabilities.enable", {"capability": "x" * 65}, {}),
+]
+ACCEPTED: list[tuple[str, dict[str, str], Any]] = [
+    ("apps.create", {}, {"slug": "b", "name": "tab\tand\nline"}),
+    ("apps.create_target", {}, {"platform": "ios", "identifier": "com.b"}),
+    ("apps.put_slot", {}, {"bindings": [{"a": [1, None, {"b": True}]}], "preferred_engines": ["mlx"]}),
+    ("apps.put_inference_config", {}, {"a": {"b": [1.5, "x"]}}),
+]
+
+
+def _is_valid(document: Any, operation: str, parameters: dict[str, str], body: Any) -> bool:
+    """Say whether a request is valid by the document."""
+    at = OPERATIONS[operation]
+    described = document["paths"][PREFIX + at.path][at.method.lower()]
+    shapes = {parameter["name"]: parameter["schema"] for parameter in described["parameters"]}
+    pairs = [(value, shapes[name]) for name, value in parameters.items()]
+    if body is not None:
+        pairs.append((body, described["requestBody"]["content"]["application/json"]["schema"]))
+    components = {"components": document["components"]}
+    return all(Draft202012Validator({**shape, **components}).is_valid(value) for value, shape in pairs)
+
+
+def test_what_the_document_allows_is_what_the_server_takes(plane: Served) -> None:
+    """Control characters, platforms, names of capabilities and unknown fields: it states what is refused, and no more."""
+    plane.with_app("a")
+    document = document_of(plane)
+    for operation, changed, body in (*REFUSED, *ACCEPTED):
+        at = OPERATIONS[operation]
+        valid = _is_valid(document, operation, changed, body)
+        url = at.url({"slug": "a", "capability": "chat", "target_id": "t", **changed})
+        answer = plane.api.request(at.method, url, json=body)
+        assert valid == (answer.status_code != 422) == ((operation, changed, body) in ACCEPTED), (operation, body)
+    ok(plane.local.put("/policy", json={"platforms": ["tvos"], "slot_fields": ["tier"]}))
+    document = document_of(plane)
+    assert _is_valid(document, "apps.create_target", {}, {"platform": "tvos", "identifier": "com.b"})
+    assert _is_valid(document, "apps.put_slot", {}, {"tier": "gold"})
+
+
+def test_a_method_that_a_path_does_not_have_is_told_all_that_it_has(plane: Served) -> None:
+    """`Allow` of a 405 lists the methods of every operation of the path."""
+    for path, allowed in (
+        ("/apps", "GET, POST"),
+        ("/apps/a", "GET, PATCH"),
+        ("/apps/a/slots/chat", "DELETE, GET, PUT"),
+        ("/apps/a/inference-config", "DELETE, GET, PUT"),
+        ("/apps/a/archive", "POST"),
+    ):
+        answer = plane.api.request("TRACE", path)
+        assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+        assert answer.json() == {"detail": "Method Not Allowed"}
+    assert plane.local.patch("/faults").headers["Allow"] == "DELETE, GET, PUT"

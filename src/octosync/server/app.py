@@ -15,7 +15,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
 
 from octosync import __version__
 from octosync.contract import OPERATIONS
@@ -71,8 +72,21 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.plane = plane
     weakref.finalize(app, plane.store.close)
     app.add_middleware(Layer, plane=plane)
+    app.add_exception_handler(405, _method_not_allowed)
     app.openapi = partial(openapi.document, app, HANDLERS.values())  # type: ignore[method-assign]  # FastAPI's documented way
     return app
+
+
+async def _method_not_allowed(request: Request, _: Exception) -> Response:
+    """Answer as Starlette does, with the methods of all routes of the path: by itself it names those of the first one."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    methods = {
+        method
+        for route in routes
+        if route.methods and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods
+    }
+    return JSONResponse({"detail": "Method Not Allowed"}, 405, {"Allow": ", ".join(sorted(methods))})
 
 
 @cache  # they are the same for every control plane, and FastAPI takes longer to make them than a test to use them

@@ -9,9 +9,15 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
+from octosync.contract import PLATFORMS
 from octosync.server import answers
 from octosync.server.handling import Handler, NoBody
+from octosync.server.policy import OrgPolicy, allowed
+from octosync.server.slots import CAPABILITY_PATTERN
 
+# What the server refuses everywhere: control characters other than tab and line breaks, half a surrogate pair.
+_CLEAN = {"pattern": "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$"}
+_JSON_BODY = "UTF-8 JSON of at most 1 MiB and 64 levels, without duplicate keys."
 _REF = "#/components/schemas/{model}"
 _QUERY: Mapping[str, Mapping[str, Any]] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 50},
@@ -20,12 +26,13 @@ _QUERY: Mapping[str, Mapping[str, Any]] = {
     "app_id": {"type": "string"},
     "org_id": {"type": "string"},
 }
+_PATH: Mapping[str, Mapping[str, Any]] = {"capability": {"type": "string", "pattern": f"^{CAPABILITY_PATTERN}$"}}
 
 
 def extra_of(handler: Handler[Any]) -> dict[str, Any]:
     """Return an operation's parameters, request body and error answer, for FastAPI's `openapi_extra`."""
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "schema": _PATH.get(name, {"type": "string"})}
         for name in re.findall(r"{(\w+)}", handler.path)
     ] + [
         {"name": name, "in": "query", "required": False, "schema": _QUERY[name]} for name in (*handler.query, "org_id")
@@ -37,6 +44,7 @@ def extra_of(handler: Handler[Any]) -> dict[str, Any]:
     }
     if handler.body is not NoBody:
         extra["requestBody"] = {
+            "description": _JSON_BODY,
             "required": not handler.body_optional,
             "content": _json(f"{handler.body.__name__}Request"),
         }
@@ -44,17 +52,53 @@ def extra_of(handler: Handler[Any]) -> dict[str, Any]:
 
 
 def document(app: FastAPI, handlers: Iterable[Handler[Any]]) -> dict[str, Any]:
-    """Return FastAPI's document with the schemas of the request bodies and of errors added."""
+    """Return FastAPI's document with the schemas of the request bodies and of errors added, as the org's rules are now."""
+    policy = allowed(app.state.plane.store)
     shown = FastAPI.openapi(app)
     components = shown.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for body in dict.fromkeys(handler.body for handler in handlers if handler.body is not NoBody):
         _, definitions = models_json_schema([(body, "validation")], ref_template=_REF.format(model="{model}Request"))
-        schemas.update({f"{name}Request": schema for name, schema in definitions["$defs"].items()})
+        schemas.update({f"{name}Request": _refusing(schema, policy) for name, schema in definitions["$defs"].items()})
+    schemas["JsonValueRequest"] = _ANY_JSON
     _, definitions = models_json_schema([(answers.Error, "serialization")], ref_template=_REF)
     schemas.update(definitions["$defs"])
     components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
     return shown
+
+
+_ANY_JSON: Mapping[str, Any] = {
+    "description": "Any JSON value without control characters.",
+    "anyOf": [
+        {"type": ["null", "boolean", "number"]},
+        {"type": "string", **_CLEAN},
+        {"type": "array", "items": {"$ref": _REF.format(model="JsonValueRequest")}},
+        {
+            "type": "object",
+            "propertyNames": _CLEAN,
+            "additionalProperties": {"$ref": _REF.format(model="JsonValueRequest")},
+        },
+    ],
+}
+
+
+def _refusing(schema: Any, policy: OrgPolicy) -> Any:  # noqa: ANN401  whatever stands in a JSON Schema
+    """Return a request's schema with what no model says: control characters, platforms, fields that a test may allow."""
+    if isinstance(schema, list):
+        return [_refusing(item, policy) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _refusing(value, policy) for key, value in schema.items()}
+    if found.get("type") == "string" and not found.keys() & {"enum", "pattern", "const"}:
+        found |= _CLEAN
+    if found.get("type") == "object" and found.get("additionalProperties"):
+        # In a slot or its policy further fields are refused, unless the org's rules allow some.
+        is_closed = found.get("properties") and not policy.slot_fields
+        anything = {"propertyNames": _CLEAN, "additionalProperties": {"$ref": _REF.format(model="JsonValueRequest")}}
+        found |= {"additionalProperties": False} if is_closed else anything
+    if isinstance(found.get("properties"), dict) and "platform" in found["properties"]:
+        found["properties"]["platform"] = {"type": "string", "enum": [*PLATFORMS, *policy.platforms]}
+    return found
 
 
 def _json(schema: str) -> dict[str, Any]:

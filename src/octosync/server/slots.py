@@ -22,7 +22,8 @@ from octosync.server.store import Row, Store, from_json, to_json
 from octosync.server.validation import Body, one_of
 
 DEFAULT_POLICY = "local_first"  # assumed: what a slot is served by when a body has no policy
-_CAPABILITY = re.compile("[a-z0-9][a-z0-9_-]{0,63}")  # an open set: any name of this form
+CAPABILITY_PATTERN = "[a-z0-9][a-z0-9_-]{0,63}"  # an open set: any name of this form
+_CAPABILITY = re.compile(CAPABILITY_PATTERN)
 
 
 class Fallback(Body):
@@ -56,7 +57,7 @@ class PutSlot(Body):
     read_only: ClassVar[frozenset[str]] = SLOT.read_only
     serving_policy: Annotated[ServingPolicy | None, BeforeValidator(_expanded)] = None
     bindings: list[dict[str, AnyJson]] | None = None
-    preferred_engines: list[str] | None = None
+    preferred_engines: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = None
     public_client_allowed: bool | None = None
     model_variant_id: str | None = Field(default=None, min_length=1, max_length=255)
 
@@ -151,15 +152,11 @@ def delete(call: Call) -> JsonValue:
 
 def _columns(body: PutSlot) -> dict[str, object]:
     policy = _policy(body)
-    engines = body.preferred_engines or []
-    for index, engine in enumerate(engines):
-        if not 1 <= len(engine) <= 64:
-            raise invalid((f"preferred_engines[{index}]", "must have 1 to 64 characters"))
     return {
         "model_variant_id": body.model_variant_id,
         "serving_policy": to_json(policy),
         "bindings": to_json(body.bindings or []),
-        "preferred_engines": to_json(engines),
+        "preferred_engines": to_json(body.preferred_engines or []),
         "public_client_allowed": bool(body.public_client_allowed),
     }
 
