@@ -56,6 +56,17 @@ def test_the_contexts_are_those_that_are_named(desk: Desk) -> None:
     assert yaml.safe_load(files["apps/notes.yaml"])["metadata"]["name"] == "notes"
 
 
+def test_the_workflows_name_a_commit(desk: Desk) -> None:
+    """`--action-ref` takes a full commit id and nothing that can be moved; without one, the last lines say what is missing."""
+    ran = desk.octosync("init", "pinned", "--yes", "--action-ref", "c0" * 20)
+    assert (ran.code, "COMMIT" in ran.stdout) == (0, False)
+    assert all(f"@{'c0' * 20}\n" in desk.files()[f"pinned/{name}"].decode() for name in WORKFLOWS)
+    for ref in ("v0.1.0", "main", "c0c0c0c", "C0" * 20):
+        ran = desk.octosync("init", "moved", "--yes", "--action-ref", ref)
+        assert (ran.code, "error: invalid-action-ref: " in ran.stderr) == (64, True)
+    assert "in the place of COMMIT in the workflows" in desk.octosync("init", "later", "--yes").stdout
+
+
 def test_without_contexts_there_are_no_workflows(desk: Desk) -> None:
     """With the local context alone there is nothing that a workflow could reach."""
     assert desk.octosync("init", "--contexts", "", "--yes").code == 0

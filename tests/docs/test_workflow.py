@@ -20,7 +20,7 @@ _ALL = {
     path.name: path.read_text(encoding="utf-8")
     for path in (*sorted((ROOT / ".github" / "workflows").glob("*.yml")), ROOT / "action.yml")
 }
-_OURS = {f"octomil/octosync@v{__version__}", "./"}
+_OURS = re.compile(rf"octomil/octosync@[0-9a-f]{{40}} # {re.escape(__version__)}|\./ #.*")
 
 
 def _steps_in(text: str) -> Iterator[dict[str, Any]]:
@@ -43,11 +43,16 @@ def test_a_job_may_do_only_what_it_says() -> None:
 
 @pytest.mark.parametrize("name", _ALL)
 def test_actions_are_pinned(name: str) -> None:
-    """Every action is named by its commit, with its version beside it, or is octosync's own of this version."""
+    """Every action is named by its commit, with its version beside it, octosync's own too; or it is the checkout's own."""
     pins = re.findall(r"uses: (.+)$", _ALL[name], re.MULTILINE)
     assert pins
-    foreign = [pin for pin in pins if pin.partition(" #")[0] not in _OURS]
+    foreign = [pin for pin in pins if not _OURS.fullmatch(pin)]
     assert [pin for pin in foreign if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", pin)] == []
+
+
+def test_the_workflows_install_one_octosync() -> None:
+    """All of the reusable workflows name the same commit of the action."""
+    assert len({pin for text in _ALL.values() for pin in re.findall(r"octomil/octosync@\w+", text)}) == 1
 
 
 @pytest.mark.parametrize("name", _ALL)

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from octosync import __version__
-from octosync.forge import secret_for, starter_workflows
+from octosync.forge import UNKNOWN_COMMIT, secret_for, starter_workflows
 
 _ONE = starter_workflows()
 
@@ -26,10 +25,11 @@ def test_there_is_one_to_plan_one_to_apply_and_one_for_drift() -> None:
 
 
 @pytest.mark.parametrize("name", _ONE)
-def test_they_call_the_workflows_of_this_version(name: str) -> None:
-    """A workflow and the octosync that it runs are of one version."""
-    for job in _jobs(_ONE[name]).values():
-        assert job["uses"] == f"octomil/octosync/{name}@v{__version__}"
+def test_they_call_the_workflows_of_one_commit(name: str) -> None:
+    """What runs with a team's keys is named by a commit, which can't be moved; where none is known, by nothing that exists."""
+    known = starter_workflows(commit="c0" * 20)
+    for text, ref in ((_ONE[name], UNKNOWN_COMMIT), (known[name], "c0" * 20)):
+        assert [job["uses"] for job in _jobs(text).values()] == [f"octomil/octosync/{name}@{ref}"]
 
 
 @pytest.mark.parametrize("name", _ONE)

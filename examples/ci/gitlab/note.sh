@@ -6,7 +6,7 @@ marker="<!-- octosync:$1 -->"
 notes="$CI_API_V4_URL/projects/$CI_PROJECT_ID/merge_requests/$CI_MERGE_REQUEST_IID/notes"
 
 ask() {
-  curl --fail --silent --show-error --retry 3 --header "PRIVATE-TOKEN: $OCTOSYNC_GITLAB_TOKEN" "$@"
+  curl --fail --silent --show-error --retry 3 --header "PRIVATE-TOKEN: $OCTOSYNC_NOTE_TOKEN" "$@"
 }
 
 me=$(ask "$CI_API_V4_URL/user" | jq -r .id)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +19,7 @@ from octosync.cli.founding import found
 from octosync.cli.options import option
 from octosync.cli.placing import file_name
 from octosync.errors import UsageError
-from octosync.forge import secret_for, starter_workflows
+from octosync.forge import UNKNOWN_COMMIT, secret_for, starter_workflows
 from octosync.manifest import (
     LOCAL,
     SLUG,
@@ -32,6 +35,7 @@ _APP: Final = "my-app"
 _CONTEXTS: Final = "production"
 # What Git refuses in a name, and what GitHub would take for a pattern.
 _BRANCH: Final = re.compile(r"(?![-/!])(?!.*(?:\.\.|//|@\{))[^\x00-\x20\x7f~^:?*+\[\]\\]+(?<![/.])")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _IGNORED: Final = f"{DEFAULT_PATH.parent}/"
 
 
@@ -44,8 +48,15 @@ _IGNORED: Final = f"{DEFAULT_PATH.parent}/"
     help=f"Contexts of Octomil beside {LOCAL}, with commas between; {_CONTEXTS} where nobody is asked.",
 )
 @option("--branch", metavar="NAME", default="main", show_default=True, help="The branch whose merges are applied.")
+@option(
+    "--action-ref",
+    metavar="COMMIT",
+    help="The commit of octosync whose workflows are called; otherwise the one that this octosync was installed from.",
+)
 @option("--yes", env=False, is_flag=True, help="Ask nothing; needed where there is no terminal.")
-def command(directory: Path, slug: str | None, contexts: str | None, branch: str, *, yes: bool) -> None:
+def command(
+    directory: Path, slug: str | None, contexts: str | None, branch: str, action_ref: str | None, *, yes: bool
+) -> None:
     """Make a starter repository: an app's manifest, octosync.yaml, workflows for GitHub and schemas for editors.
 
     Its default context is `local`, the embedded control plane. What is there already is never replaced: then nothing is
@@ -57,18 +68,22 @@ def command(directory: Path, slug: str | None, contexts: str | None, branch: str
             "init asks for an app and contexts, and there is nobody to ask: no terminal, or CI is set",
             hints=("Give --yes, and --app and --contexts for other ones than the default.",),
         )
+    commit = _commit(action_ref) if action_ref is not None else _installed_from()
     slug = _slug(slug if slug is not None else _APP if yes else _asked("Slug of the first app", _APP))
     named = _names(
         contexts if contexts is not None else _CONTEXTS if yes else _asked(f"Contexts beside {LOCAL}", _CONTEXTS)
     )
-    texts = dict(_starter(slug, named, _branch(branch)))
+    texts = dict(_starter(slug, named, _branch(branch), commit))
     ignored = (directory / ".gitignore").exists()
     if ignored:
         del texts[".gitignore"]
     found(directory, texts)
     lacks = ignored and not _is_ignored(directory / ".gitignore")
     secrets = {context: secret_for(context, named) for context in named}
-    out_text(render_founded(str(directory), tuple(texts), secrets, to_ignore=_IGNORED if lacks else None))
+    lacking = UNKNOWN_COMMIT if commit is None and named else None
+    out_text(
+        render_founded(str(directory), tuple(texts), secrets, to_ignore=_IGNORED if lacks else None, to_replace=lacking)
+    )
 
 
 def _asked(question: str, default: str) -> str:
@@ -111,7 +126,26 @@ def _branch(text: str) -> str:
     return text
 
 
-def _starter(slug: str, contexts: Sequence[str], branch: str) -> Mapping[str, str]:
+def _commit(text: str) -> str:
+    """Raise `UsageError` for what is no full commit id: a tag or a branch can be moved to other code."""
+    if not _COMMIT.fullmatch(text):
+        raise UsageError(
+            "invalid-action-ref",
+            f"`{visible(text)}` is not the full id of a commit",
+            hints=("Give its 40 hexadecimal digits: git ls-remote https://github.com/octomil/octosync",),
+        )
+    return text
+
+
+def _installed_from() -> str | None:
+    """Return the commit that pip installed octosync from (PEP 610), None where it was installed from something else."""
+    with suppress(PackageNotFoundError, ValueError, KeyError, TypeError):
+        commit = json.loads(distribution("octosync").read_text("direct_url.json") or "{}")["vcs_info"]["commit_id"]
+        return commit if _COMMIT.fullmatch(commit) else None
+    return None
+
+
+def _starter(slug: str, contexts: Sequence[str], branch: str, commit: str | None) -> Mapping[str, str]:
     """Return the files by their paths. Without a context of Octomil there is nothing that a workflow could reach."""
     texts = {
         "octosync.yaml": starter_configuration(contexts, schema="schemas/config.json"),
@@ -119,7 +153,7 @@ def _starter(slug: str, contexts: Sequence[str], branch: str) -> Mapping[str, st
         "schemas/config.json": json_text(configuration_schema()),
         "schemas/manifest.json": json_text(manifest_schema()),
         ".gitignore": f"# The journal of what was applied from here.\n{_IGNORED}\n",
-        **(starter_workflows(contexts, branch=branch) if contexts else {}),
+        **(starter_workflows(contexts, branch=branch, commit=commit) if contexts else {}),
     }
     return dict(sorted(texts.items()))
 

@@ -10,11 +10,12 @@ from octosync.forge.event import Event, read_event
 from octosync.forge.github import GitHub
 from octosync.forge.issues import Issue, close, keep_open
 from octosync.forge.repository import PUBLIC_API, Repository, repository_in
-from octosync.forge.starting import secret_for, starter_workflows
+from octosync.forge.starting import UNKNOWN_COMMIT, secret_for, starter_workflows
 
 __all__ = [
     "DEEPEST",
     "PUBLIC_API",
+    "UNKNOWN_COMMIT",
     "Applied",
     "Comment",
     "Did",

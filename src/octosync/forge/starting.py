@@ -12,18 +12,25 @@ _NAMES: Final = ("octosync-plan.yml", "octosync-apply.yml", "octosync-drift.yml"
 _JOBS: Final = "\njobs:\n"
 _CONTEXT: Final = "production"
 _KEY: Final = "secrets.OCTOMIL_API_KEY "
+UNKNOWN_COMMIT: Final = "COMMIT"
 
 
-def starter_workflows(contexts: Sequence[str] = (_CONTEXT,), *, branch: str = "main") -> Mapping[str, str]:
+def starter_workflows(
+    contexts: Sequence[str] = (_CONTEXT,), *, branch: str = "main", commit: str | None = None
+) -> Mapping[str, str]:
     """Return the workflows that plan, apply and watch for drift, by their path in a repository.
 
     Each has a job for each of the contexts, which are names of octosync.yaml. One context's key is the secret
     `OCTOMIL_API_KEY`; of several, each has its own, as `OCTOMIL_API_KEY_STAGING`, unless its environment holds
     `OCTOMIL_API_KEY`, which goes before it. `branch` is the one whose pushes are applied.
+    `commit` is that of octosync whose workflows they call: unlike a tag, it can't be moved. Where it is not known, they have
+    `UNKNOWN_COMMIT` in its place.
     """
     templates = files("octosync.forge") / "starter"
     return {
-        f"{_FOLDER}/{name}": _workflow((templates / name).read_text(encoding="utf-8"), contexts, branch)
+        f"{_FOLDER}/{name}": _workflow((templates / name).read_text(encoding="utf-8"), contexts, branch).replace(
+            f"@{UNKNOWN_COMMIT}", f"@{commit or UNKNOWN_COMMIT}"
+        )
         for name in _NAMES
     }
 

@@ -9,11 +9,19 @@ from octosync.report.plain import text_of, visible
 from octosync.report.words import counted
 
 
-def render_founded(directory: str, files: Sequence[str], secrets: Mapping[str, str], *, to_ignore: str | None) -> str:
+def render_founded(
+    directory: str,
+    files: Sequence[str],
+    secrets: Mapping[str, str],
+    *,
+    to_ignore: str | None,
+    to_replace: str | None = None,
+) -> str:
     """Render the files that were written and the next steps.
 
     `directory` is where, "." for the working directory; `secrets` has by context the name of the secret that its workflow
-    wants; `to_ignore` is the line that an existing .gitignore lacks, None where it lacks none.
+    wants; `to_ignore` is the line that an existing .gitignore lacks, None where it lacks none. `to_replace` is
+    the word in the workflows that stands for the commit of octosync, None if they have the commit.
     """
     here = directory == "."
     lines = [f"Wrote {counted(len(files), 'file')} to {'this folder' if here else visible(directory)}:"]
@@ -22,6 +30,13 @@ def render_founded(directory: str, files: Sequence[str], secrets: Mapping[str, s
     if not here:
         lines.append(f"  cd {visible(shlex.quote(directory))}")
     lines.extend(_steps(secrets))
+    if to_replace is not None:
+        lines.append(
+            f"Put the commit of octosync that is to run in the place of {to_replace} in the workflows: this octosync"
+        )
+        lines.append(
+            "was not installed from a commit, and the name of a version could be moved to another. Or use --action-ref."
+        )
     if to_ignore is not None:
         lines.append(f"Add a line {to_ignore} to .gitignore, which was there already.")
     return text_of(lines)
