@@ -14,7 +14,7 @@ from tests.support.random_states import Situation, situations
 from tests.support.states import NOW, ORG, desired_app
 
 from octosync.contract import Contract
-from octosync.model import Address, App, JsonValue, Sensitivity, State, canonical_json, json_equal
+from octosync.model import Address, App, JsonValue, Secret, Sensitivity, State, canonical_json, json_equal
 from octosync.plan import ControlPlane, make_plan
 from octosync.plan.base import Base
 from octosync.state import Journal, Sealed, WatchState
@@ -81,6 +81,47 @@ def test_two_files_seal_differently(tmp_path: Path) -> None:
             WatchState(journal).remember(PLANE, desired_app("a", config={"api_key": "hunter2"}))
             documents.append(journal.database.execute("select document from base").fetchone()[0])
     assert documents[0] != documents[1]
+
+
+STATE_KEY, OTHER_KEY = Secret("0123456789abcdef" * 2), Secret("fedcba9876543210" * 2)
+
+
+def test_with_a_key_from_elsewhere_the_file_alone_tells_nothing(path: Path) -> None:
+    """What the file has is not enough to try out values: the digest that its own key makes is not the seal."""
+    with Journal(path, seal_key=STATE_KEY) as journal:
+        WatchState(journal).remember(PLANE, desired_app("a", config={"api_key": "hunter2"}))
+        (own,) = journal.database.execute("select key from seal").fetchone()
+        document = bytes(journal.database.execute("select document from base").fetchone()[0])
+    assert Seals(own).digest_of("hunter2").encode() not in document
+    assert Seals.made_with(own, STATE_KEY).digest_of("hunter2").encode() in document
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [(None, STATE_KEY), (STATE_KEY, None), (STATE_KEY, OTHER_KEY), (None, None), (STATE_KEY, STATE_KEY)],
+)
+def test_with_another_key_what_was_sealed_is_forgotten(path: Path, then: Secret | None, now: Secret | None) -> None:
+    """Only that: what has no sensitive value stays. Until all is taken up again, nothing counts as removed."""
+    secret, plain = desired_app("a", config={"api_key": "hunter2"}), desired_app("b", config={"model": "m"})
+    with Journal(path, seal_key=then) as journal:
+        memory = WatchState(journal)
+        assert not memory.take_key()
+        for app in (secret, plain):
+            memory.remember(PLANE, app)
+        memory.set_whole(PLANE)
+        memory.see_drift(PLANE, "b", {Address.of_app("b"): "print"}, NOW)
+        memory.approve(PLANE, "deletes", [(Address.of_app("b"), "delete", "substance")], NOW)
+    with Journal(path, seal_key=now) as journal:
+        memory = WatchState(journal)
+        changed = memory.take_key()
+        assert changed is (then is not now)
+        assert not memory.take_key()
+        assert list(memory.base(PLANE)) == (["b"] if changed else ["a", "b"])
+        assert memory.is_whole(PLANE) is not changed
+        assert bool(memory.drift(PLANE)) is not changed
+        assert bool(memory.approvals(PLANE)) is not changed
+        memory.remember(PLANE, secret)
+        assert memory.base(PLANE)["a"] == secret
 
 
 def test_a_secret_that_was_rotated_stays_sealed(memory: WatchState) -> None:

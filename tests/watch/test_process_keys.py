@@ -74,3 +74,26 @@ async def test_a_key_file_that_is_gone_keeps_the_old_key(bench: Bench) -> None:
     bench.declare(slots={"chat": "cloud_first"})
     await until(lambda: bench.live() == "cloud_first", watch)
     assert watch.status["ready"]
+
+
+async def test_a_state_key_that_changed_removes_nothing(bench: Bench) -> None:
+    """It is logged, and what left the manifests while the key was lost stays live: nothing counts as removed."""
+    first, second = "0123456789abcdef" * 2, "fedcba9876543210" * 2
+    (bench.folder / "key").write_text(OLD)
+    bench.declare(inferenceConfig={"api_key": "hunter2", "model": "m"})
+    watch = bench.watch(*QUICK, "--token-file", "key", OCTOSYNC_STATE_KEY=first)
+    await watch.in_sync()
+    await watch.stopped()
+    bench.declare()
+    (bench.folder / "state-key").write_text(second)
+    again = bench.watch(*QUICK, "--token-file", "key", "--state-key-file", "state-key")
+    await again.in_sync()
+    assert not watch.logged("state_key_changed")
+    assert "nothing counts as removed" in again.logged("state_key_changed")[0]["@message"]
+    assert not [line for line in bench.proxy.writes() if line.startswith("DELETE")]
+    await again.stopped()
+    asked = ("watch", "-f", "apps", "--url", bench.proxy.url, "--listen", "127.0.0.1:0")
+    weak = bench.start(*asked, OCTOSYNC_STATE_KEY="short-state-key")
+    assert await weak.ended() == 1
+    assert "OCTOSYNC_STATE_KEY can be guessed" in weak.said
+    assert "short-state-key" not in weak.said

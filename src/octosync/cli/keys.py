@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from errno import ENOENT
+from pathlib import Path
 from typing import Final
 
-from octosync.errors import ConfigError
+from octosync.errors import ConfigError, UsageError
 from octosync.model import Secret
 from octosync.plan import PLAN_KEY
 
+STATE_KEY: Final = "OCTOSYNC_STATE_KEY"
+
+_LONGEST: Final = 65_536  # bytes of a key's file
 _SHORTEST: Final = 32  # characters
 _FEWEST: Final = 8  # different ones
 
@@ -17,6 +22,33 @@ def plan_key(environment: Mapping[str, str]) -> Secret | None:
     """Return the key that plan documents are made with; None where none is set. Raises `ConfigError` for a weak one."""
     given = environment.get(PLAN_KEY, "").strip()
     return checked(given, PLAN_KEY) if given else None
+
+
+def state_key(environment: Mapping[str, str], file: Path | None) -> Secret | None:
+    """Return the key that a state file's values are sealed with; None if none is given.
+
+    Raises `UsageError` for two, `ConfigError` for a file that can't be read and for a weak key.
+    """
+    given = environment.get(STATE_KEY, "").strip()
+    if file is None:
+        return checked(given, STATE_KEY) if given else None
+    if given:
+        raise UsageError(
+            "two-state-keys", f"{STATE_KEY} and --state-key-file are both given", hints=("Leave one of them out.",)
+        )
+    try:
+        if not file.is_file():
+            raise FileNotFoundError(ENOENT, "it is not a file")
+        with file.open("rb") as opened:
+            text = opened.read(_LONGEST).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(
+            "state-key-unreadable",
+            f"--state-key-file: the key can't be read from {file}: {why}",
+            hints=("The file holds the key alone, on one line.",),
+        ) from None
+    return checked(text, str(file))
 
 
 def checked(key: str, source: str) -> Secret:

@@ -23,6 +23,7 @@ from octosync.cli.commands import Command
 from octosync.cli.connecting import RemoteFlags, connect, control_plane
 from octosync.cli.console import err, wants_colour
 from octosync.cli.gathering import Gathered, ManifestFlags, gather
+from octosync.cli.keys import state_key
 from octosync.cli.options import (
     deploy_options,
     drift_hold_option,
@@ -111,6 +112,11 @@ _READ_TIMEOUT: Final = 15.0
     help="How the log on standard error is written.",
 )
 @state_option
+@option(
+    "--state-key-file",
+    type=click.Path(path_type=Path),
+    help="A file with the key that sensitive values in the state are sealed with; or OCTOSYNC_STATE_KEY.",
+)
 @shared_guard_options
 def command(**flags: Any) -> ExitCode:  # noqa: ANN401 — the options' values, by name
     """Keep the control plane as the manifests declare it, until told to stop.
@@ -144,7 +150,8 @@ def _watch(asked: _Asked) -> ExitCode:
     if first.fails:  # the controller runs all the same: it shows what is wrong, and takes up what is mended
         _report(asked, first)
     token = admin_token(os.environ.get(TOKEN_VARIABLE))
-    journal, aside = sound_journal(asked.state, SystemClock().now())
+    key = state_key(os.environ, asked.state_key_file)
+    journal, aside = sound_journal(asked.state, SystemClock().now(), seal_key=key)
     with journal, sole_controller(asked.state), listening(host, port) as listener:
         watching = _Watching(
             asked=asked,
@@ -168,6 +175,7 @@ class _Asked:
     settings: Settings
     deploy: DeployPolicy
     state: Path
+    state_key_file: Path | None
     listen: str
     log_format: LogFormat
     external_url: str | None
@@ -200,6 +208,7 @@ class _Asked:
                 retry_rolled_back=flags["retry_rolled_back"],
             ),
             state=flags["journal"],
+            state_key_file=flags["state_key_file"],
             listen=flags["listen"],
             log_format=LogFormat(flags["log_format"]),
             external_url=flags["external_url"],
@@ -260,6 +269,13 @@ class _Watching:
         log = asked.log(clock)
         if self.state_damaged:
             log.error("state_damaged", message=self.state_damaged, reference="journal-unusable")
+        if WatchState(self.journal).take_key():
+            log.warning(
+                "state_key_changed",
+                message=f"what {asked.state} has sealed with another key is forgotten: apps with sensitive values are taken up "
+                "anew, and until then nothing counts as removed",
+                file=str(asked.state),
+            )
         connection = self._connect()
         told: list[Controller] = []
         plane = control_plane(connection, first.context, None)

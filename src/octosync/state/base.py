@@ -94,6 +94,10 @@ class Remembered(Part):
             ).fetchall()
         return tuple(ControlPlane(url=url, org_id=org or None) for url, org in rows)
 
+    def is_sealed(self, slug: str, document: bytes) -> bool:
+        """Return whether a remembered app has a sealed value."""
+        return any(map(holds_seals, values_of(self._app(slug, document))))
+
     def _app(self, slug: str, document: bytes) -> App:
         with self._reading(f"what is remembered of app `{slug}`"):
             app = app_of(document_of(document), self._seals.unseal)

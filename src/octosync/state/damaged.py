@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from octosync.errors import StateDamaged
+from octosync.model import Secret
 from octosync.state.journal import Journal
 from octosync.state.sole import lock_beside, sole_controller
 from octosync.state.watch import WatchState
@@ -24,14 +25,14 @@ class SetAside:
     why: str
 
 
-def sound_journal(path: Path, now: datetime) -> tuple[Journal, SetAside | None]:
+def sound_journal(path: Path, now: datetime, *, seal_key: Secret | None = None) -> tuple[Journal, SetAside | None]:
     """Open the journal of a watch, with what was set aside for it: a file that a watch has used and that is damaged.
 
     Raises `OctosyncError` as `Journal` does for any other file that can't be used: one that is no state file, one of a newer
     octosync, one that is locked.
     """
     try:
-        return _checked(path), None
+        return _checked(path, seal_key), None
     except StateDamaged as error:
         if not lock_beside(path).exists():  # no watch was ever here: what this file is, its owner knows
             raise
@@ -41,11 +42,11 @@ def sound_journal(path: Path, now: datetime) -> tuple[Journal, SetAside | None]:
         for suffix in _WITH_IT:
             with suppress(FileNotFoundError):
                 path.with_name(f"{path.name}{suffix}").rename(aside.with_name(f"{aside.name}{suffix}"))
-    return _checked(path), SetAside(aside, problem.message)
+    return _checked(path, seal_key), SetAside(aside, problem.message)
 
 
-def _checked(path: Path) -> Journal:
-    journal = Journal(path)
+def _checked(path: Path, seal_key: Secret | None) -> Journal:
+    journal = Journal(path, seal_key=seal_key)
     try:
         journal.check()
         WatchState(journal).check()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from octosync.errors import OctosyncError, StateDamaged, StateLocked
-from octosync.model import Address, Outcome
+from octosync.model import Address, Outcome, Secret
 from octosync.state.recorded import RecordedRuns
 from octosync.state.schema import bring_up
 from octosync.state.times import journal_time_text
@@ -33,6 +33,11 @@ class Journal(RecordedRuns):
     """
 
     hint = "Make the file writable, move it away, or name another one: --state FILE"
+
+    def __init__(self, path: Path, *, seal_key: Secret | None = None) -> None:
+        """Open it. `seal_key` is what a watch seals values with, beside the file's own key."""
+        self.seal_key = seal_key
+        super().__init__(path)
 
     def _open(self) -> sqlite3.Connection:
         _make_folder(self.path.parent)

@@ -18,8 +18,8 @@ class Part:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         with self._reading("the key of what is sealed") as database:
-            (key,) = database.execute("select key from seal").fetchone()
-            self._seals = Seals(key)
+            (own,) = database.execute("select key from seal").fetchone()
+            self._seals = Seals.made_with(own, journal.seal_key)
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[sqlite3.Connection]:

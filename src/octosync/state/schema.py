@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Final
 
-VERSION: Final = 3
-READABLE: Final = frozenset({1, 2, VERSION})  # the journal is the same in all
+VERSION: Final = 4
+READABLE: Final = frozenset({1, 2, 3, VERSION})  # the journal is the same in all
 
 _KEY_BYTES: Final = 32
 
@@ -128,7 +128,7 @@ def _journal(database: sqlite3.Connection) -> None:
 def _watch(database: sqlite3.Connection) -> None:
     for statement in _WATCH:
         database.execute(statement)
-    database.execute("insert into seal values (1, ?)", (secrets.token_bytes(_KEY_BYTES),))
+    database.execute("insert into seal (id, key) values (1, ?)", (secrets.token_bytes(_KEY_BYTES),))
 
 
 def _refusals(database: sqlite3.Connection) -> None:
@@ -136,7 +136,17 @@ def _refusals(database: sqlite3.Connection) -> None:
         database.execute(statement)
 
 
-_STEPS: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {1: _journal, 2: _watch, 3: _refusals}
+def _key_check(database: sqlite3.Connection) -> None:
+    # What tells with which key from outside of the file its values are sealed; null: with none.
+    database.execute("alter table seal add column key_check text")
+
+
+_STEPS: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {
+    1: _journal,
+    2: _watch,
+    3: _refusals,
+    4: _key_check,
+}
 
 
 def bring_up(database: sqlite3.Connection, version: int) -> None:

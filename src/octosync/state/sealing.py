@@ -1,6 +1,7 @@
 """Seals: how a value that is never stored is recognised again. In its place there is a digest that only this file's key makes.
 
-A digest without a key would let anybody who reads the file try out what the value could be, elsewhere and beforehand.
+A digest without a key would let anybody who reads the file try out what the value could be, elsewhere and beforehand. The
+file's own key is in the file: against who reads all of it, only a key that is kept elsewhere helps.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Self
 
-from octosync.model import SENSITIVE, JsonObject, JsonValue, Sensitivity, canonical_json, may_be_secret
+from octosync.model import SENSITIVE, JsonObject, JsonValue, Secret, Sensitivity, canonical_json, may_be_secret
 from octosync.state.documents import items_of, list_of, object_of, text_of
 
 Path = tuple[str | int, ...]
@@ -62,6 +63,13 @@ class Seals:
     """Makes and recognises the seals of one file, by its key."""
 
     key: bytes
+
+    @classmethod
+    def made_with(cls, own: bytes, key: Secret | None) -> Seals:
+        """Return the seals of a file with this key of its own, together with a key that is kept elsewhere, if there is one."""
+        if key is None:
+            return cls(own)
+        return cls(hmac.digest(key.reveal().encode("utf-8", "surrogateescape"), own, "sha256"))
 
     def digest_of(self, value: Any) -> str:  # noqa: ANN401  any JSON value, and the type of those is recursive
         """Return the keyed digest of a JSON value."""

@@ -18,6 +18,8 @@ from octosync.state.told import Told
 KEPT_FOR: Final = timedelta(days=90)
 MOST_RUNS: Final = 10_000
 _OF_A_PLANE: Final = ("base", "drift", "heal", "contested", "approval", "refusal", "told")
+_KEYED: Final = ("drift", "approval", "refusal", "told")
+_KEY_CHECK: Final = "octosync state key"
 _PRUNED_AT_ONCE: Final = 500  # so that another process waits for moments only
 
 
@@ -55,6 +57,27 @@ class WatchState(Remembered, Noticed, Asked, Told):
                 (nameless, number),
             )
             database.execute("delete from plane where id = ?", (nameless,))
+
+    def take_key(self) -> bool:
+        """Go on with the key that the file was opened with; to be called once, before anything is read.
+
+        What was sealed with another key is never recognised again, so it is forgotten: the apps whose base has sealed values,
+        since when drift is there, approvals, refusals and what was told. Until every declared app was taken up again, nothing
+        counts as removed. Return whether anything was forgotten.
+        """
+        check = None if self.journal.seal_key is None else self._seals.digest_of(_KEY_CHECK)
+        with self._reading("the key of what is sealed") as database:
+            (known,) = database.execute("select key_check from seal").fetchone()
+            if known == check:
+                return False
+            rows = database.execute("select plane, app, document from base").fetchall()
+        sealed = [(plane, slug) for plane, slug, document in rows if self.is_sealed(slug, document)]
+        with self.journal.transaction() as database:
+            database.executemany("update plane set whole = 0 where id = ?", [(plane,) for plane, _ in sealed])
+            database.executemany("delete from base where plane = ? and app = ?", sealed)
+            digests = sum(database.execute(f"delete from {table}").rowcount for table in _KEYED)  # noqa: S608  our own names
+            database.execute("update seal set key_check = ?", (check,))
+        return bool(sealed or digests)
 
     def recent_removals(self, plane: ControlPlane, since: datetime) -> Sequence[Address]:
         """Return what runs deleted since a time, each time anew, `apply`'s included; what did not come about isn't in it."""
