@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode, urlsafe_b64encode
 from urllib.parse import quote
 
 import pytest
 
-from octosync.model import JsonValue, Secret
+from octosync.model import SENSITIVE, JsonValue, Secret
 from octosync.model.conceal import LONGEST_SHOWN, Concealer, show
 
 KEY = 'oct_live_0"12/34é56789'
@@ -21,6 +22,26 @@ def test_the_key_is_masked_however_it_is_spelled(spelling: str) -> None:
     assert "(sensitive)" in shown
     assert "0123456789" not in shown
     assert "56789" not in shown
+
+
+@pytest.mark.parametrize("beside", ["", "k", "ke", "key", "user:"])
+@pytest.mark.parametrize("more", ["", "?", "?!", "}"])
+def test_a_key_is_masked_in_its_encodings(beside: str, more: str) -> None:
+    """Base64 with anything around it, hexadecimal, percent-encoding, another case, back to front."""
+    key = "oct_live/0123+456789~a91f"
+    whole = f"{beside}{key}{more}".encode()
+    encoded = [
+        *(encode(whole).decode() for encode in (b64encode, urlsafe_b64encode)),
+        *(whole.hex(), whole.hex().upper(), f"{beside}{key.upper()}{more}", f"{more}{key[::-1]}"),
+        f"{beside}{quote(key, safe='')}{more}".replace("oct_", "%6Fct%5F"),
+        *(quote(b64encode(whole).decode()), json.dumps({"key": whole.decode()})),
+    ]
+    shown = Concealer([Secret(key)])
+    for text in encoded:
+        left = shown.text(f"bad: {text}.", longest=10_000)
+        assert SENSITIVE in left, text
+        assert len(left) < 40, left
+    assert shown.text("nothing of it here: oct_live, 0123") == "nothing of it here: oct_live, 0123"
 
 
 def test_what_a_body_carries_under_sensitive_keys_is_masked() -> None:
