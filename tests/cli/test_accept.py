@@ -384,13 +384,16 @@ def test_what_no_manifest_can_say_is_refused(live: Office, address: str) -> None
     assert ran.stderr.endswith("Nothing was written.\n")
 
 
-def test_an_archived_app_is_refused(live: Office) -> None:
-    """There is no unarchive; what to do instead is said."""
+def test_an_archived_app_is_declared_as_archived(live: Office) -> None:
+    """There is no unarchive, so `archived: true` is written, and the plan is empty; for its objects, that is the hint."""
     live.plane.api.post("/apps/demo/archive").raise_for_status()
-    ran = accept(live, "app/demo")
-    assert ran.code == 1
-    assert "the app is archived" in ran.stderr
-    assert "Declare `archived: true` in apps/demo.yaml, or remove its manifests." in ran.stderr
+    ran = accept(live, "app/demo/slot/chat")
+    assert (ran.code, "the app is archived, and there is no unarchive" in ran.stderr) == (1, True)
+    assert "octosync accept app/demo declares `archived: true`." in ran.stderr
+    assert accept(live, "app/demo").code == 0
+    assert changed_lines(live) == ([], ["  archived: true"])
+    assert addresses(live) == []
+    assert live.apply("--rate", "0").code == 0
 
 
 def test_an_app_that_is_not_live_is_refused(office: Office) -> None:

@@ -257,3 +257,25 @@ def test_what_would_touch_anything_else_is_refused(text: str, path: Path, why: s
     """Several places, a variable, a spelling that nobody expects: the reason is said, and nothing is guessed."""
     with pytest.raises(Unplaceable, match=why.replace("*", r"\*")):
         put(text, path, lambda _: "new", READING)
+
+
+@pytest.mark.parametrize(
+    ("old", "wanted", "new"),
+    [
+        (
+            ["- coreml  # first", "- mlx     # second"],
+            ["mlx", "coreml", "whisper"],
+            ["- mlx     # second", "- coreml  # first", "- whisper"],
+        ),
+        (["# one", "- a", "# two", "- b  # 2"], ["b", "a"], ["# two", "- b  # 2", "# one", "- a"]),
+        (["- a  # 1", "- b  # 2", "- c  # 3"], ["c", "b"], ["- c  # 3", "- b  # 2"]),
+    ],
+)
+def test_a_comment_moves_with_its_value(old: list[str], wanted: list[str], new: list[str]) -> None:
+    """In a list that changes its order, what stands beside a value, or right above it, stays with the value."""
+    before, after = ("root:\n" + "".join(f"  {line}\n" for line in lines) for lines in (old, new))
+    for end in ("", "other: 1\n"):
+        assert put(before + end, ("root",), lambda _: wanted, READING) == after + end
+    assert put("root: [a, b]  # all\n", ("root",), lambda _: ["b", "a"], READING) == "root: [b, a]  # all\n"
+    with pytest.raises(Unplaceable, match="comments stand in it"):
+        put("root: [\n  a, # 1\n  b\n]\n", ("root",), lambda _: ["b", "a"], READING)

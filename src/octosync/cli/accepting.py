@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from octosync.manifest import (
     Reading,
     Unplaceable,
     accept,
+    accept_archive,
     claims_of,
     closest,
     digest,
@@ -168,13 +170,14 @@ def make(looked: Looked, manifests: Manifests, *, contract: Contract, reading: R
     """Accept what was looked at: the files as they will be, unproved. `fileless` is why the manifests have no files here."""
     made = Made(state=manifests.state)
     found: list[Action] = []
+    archives: list[App] = []
     for address in looked.asked:
-        _sort(address, looked, made, found)
+        _sort(address, looked, made, found, archives)
     # What is no longer declared goes first: a target may be declared elsewhere then.
     for action in sorted(found, key=lambda one: not _vanishes(one)):
         desired, live = made.state.apps[action.address.app], looked.seen.state.apps[action.address.app]
-        try:
-            one = accept(
+        with _refusals(made):
+            accepted = accept(
                 action,
                 desired,
                 live,
@@ -182,29 +185,44 @@ def make(looked: Looked, manifests: Manifests, *, contract: Contract, reading: R
                 sensitivity=reading.sensitivity,
                 claims=claims_of((*made.state, *manifests.others)),
             )
-            _place(one, made, reading, fileless)
-        except OctosyncError as error:
-            made.refused.append(error)
-            continue
-        made.accepted.append(one)
-        made.state = _with(made.state, one.app)
+            _take(accepted, made, reading, fileless)
+    for app in archives:
+        with _refusals(made):
+            _take(accept_archive(app), made, reading, fileless)
     made.accepted.sort(key=lambda one: one.address)
     return made
+
+
+@contextmanager
+def _refusals(made: Made) -> Iterator[None]:
+    try:
+        yield
+    except OctosyncError as error:
+        made.refused.append(error)
+
+
+def _take(accepted: Accepted, made: Made, reading: Reading, fileless: str) -> None:
+    _place(accepted, made, reading, fileless)
+    made.accepted.append(accepted)
+    made.state = _with(made.state, accepted.app)
 
 
 def _vanishes(action: Action) -> bool:
     return isinstance(action, RegisterTarget) or (isinstance(action, PutSlot) and action.before is None)
 
 
-def _sort(address: Address, looked: Looked, made: Made, found: list[Action]) -> None:
-    """Find the action on an address, or say why there is none."""
+def _sort(address: Address, looked: Looked, made: Made, found: list[Action], archives: list[App]) -> None:
+    """Find the action on an address, or that its app is archived, or say why there is none."""
     app = made.state.apps[address.app]
     live = looked.seen.state.apps.get(address.app)
     if live is None:
         hint = f"Remove its manifests, such as {_file(app.origin)}, if it shall be none." if app.origin else ""
         made.refused.append(refusal(address, "the app does not exist", hint))
+    elif live.archived and address.kind is Kind.APP:
+        archives.append(app)
     elif live.archived:
-        hint = f"Declare `archived: true` in {_file(app.origin)}, or remove its manifests." if app.origin else ""
+        declares = f"octosync accept {app.address} declares `archived: true`."
+        hint = declares if app.declared else "Remove its manifests."
         made.refused.append(refusal(address, "the app is archived, and there is no unarchive", hint))
     elif action := next((one for one in looked.plan.actions if one.address == address), None):
         found.append(action)

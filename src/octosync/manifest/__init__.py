@@ -6,7 +6,7 @@ the environment's variables and the time are arguments.
 """
 
 from octosync.manifest.accepted import Accepted, refusal
-from octosync.manifest.accepting import accept
+from octosync.manifest.accepting import accept, accept_archive
 from octosync.manifest.cache import Cache
 from octosync.manifest.configuration import (
     Configuration,
@@ -61,6 +61,7 @@ __all__ = [
     "UnknownPathError",
     "Unplaceable",
     "accept",
+    "accept_archive",
     "claims_of",
     "closest",
     "configuration_places",

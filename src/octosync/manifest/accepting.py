@@ -12,7 +12,7 @@ from octosync.contract import Contract
 from octosync.manifest.accepted import Accepted, Accepting, Claims, lines_of, refusal, removals
 from octosync.manifest.accepting_slots import AcceptingSlot
 from octosync.manifest.declarable import json_refusal, secret_refusal
-from octosync.manifest.editing import Place, with_fields, with_item
+from octosync.manifest.editing import Edit, Place, with_fields, with_item
 from octosync.manifest.emit import entry
 from octosync.model import (
     Address,
@@ -30,6 +30,7 @@ from octosync.plan import (
     Action,
     DeleteInferenceConfig,
     DeleteSlot,
+    FieldChange,
     PutInferenceConfig,
     PutSlot,
     RegisterTarget,
@@ -72,6 +73,23 @@ def accept(
             return _AcceptingOther(*facts).inference_config(action)
         case _:
             raise refusal(action.address, "there is nothing live that a manifest could declare instead")
+
+
+def accept_archive(desired: App) -> Accepted:
+    """Declare an app archived that is live in the archive. Raises `OctosyncError` if no App document declares it."""
+    if not desired.declared or desired.origin is None:
+        raise refusal(
+            desired.address, "the app is archived, and no document of kind App declares it", "Remove its manifests."
+        )
+    field: JsonObject = {"archived": True}
+    return Accepted(
+        address=desired.address,
+        app=replace(desired, archived=True),
+        edit=Edit(app=desired.slug, places=(Place(kind="App", path=("spec",), change=with_fields(field)),)),
+        origin=desired.origin,
+        fields=(FieldChange(("archived",), before=False, after=True),),
+        lines=lines_of(field),
+    )
 
 
 class _AcceptingOther(Accepting):

@@ -75,6 +75,26 @@ def remove_item(text: str, sequence: LaidSequence, index: int) -> list[Splice]:
     return _remove(text, dash, max(dash + 1, old.end), column(text, dash))
 
 
+def move_item(text: str, sequence: LaidSequence, index: int, before: int) -> list[Splice]:
+    """Move an item up, before another one of its list, with the comments that are its own."""
+    place, _ = _extent(text, sequence.items[before])
+    start, end = _extent(text, sequence.items[index])
+    lines, newline = text[start:end], line_break(text)
+    if not lines.endswith("\n"):
+        lines, start = lines + newline, start - len(newline)
+    return [Splice(place, place, lines), Splice(start, end, "")]
+
+
+def _extent(text: str, item: Laid) -> tuple[int, int]:
+    """Return where the lines of an item begin and end, its own comments included."""
+    dash = _dash(text, item)
+    if not begins_line(text, dash):
+        raise Unplaceable("it stands on the line of something else")
+    indent = column(text, dash)
+    past = past_entry(text, max(dash + 1, item.end), indent)
+    return with_comments_above(text, line_start(text, dash), past, indent), past
+
+
 def _set(
     text: str, head: int, indent: int, old: Laid, value: JsonValue, *, of_list: bool, compact: bool
 ) -> list[Splice]:

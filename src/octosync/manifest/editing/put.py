@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 from itertools import takewhile
 from typing import TypeAlias, cast
@@ -130,8 +131,10 @@ class _Place:
         return block.insert_entry(self._text, old, before, name, value)
 
     def _in_sequence(self, old: LaidSequence, wanted: list[JsonValue]) -> list[Splice]:
-        there = [canonical_json(plain(one.node)) for one in old.items]
-        codes = SequenceMatcher(None, there, [canonical_json(one) for one in wanted], autojunk=False).get_opcodes()
+        there, then = [canonical_json(plain(one.node)) for one in old.items], [canonical_json(one) for one in wanted]
+        if (move := _first_move(there, then)) is not None:
+            return self._move(old, *move)
+        codes = SequenceMatcher(None, there, then, autojunk=False).get_opcodes()
         code, first, last, new, new_last = next(one for one in codes if one[0] != "equal")
         if code == "replace":
             fewer = (last - first) - (new_last - new)
@@ -145,6 +148,13 @@ class _Place:
         if old.flow:
             return flow.remove_flow(self._text, old, first)
         return block.remove_item(self._text, old, first)
+
+    def _move(self, old: LaidSequence, index: int, before: int) -> list[Splice]:
+        if not old.flow:
+            return block.move_item(self._text, old, index, before)
+        if not self._as_json and "#" in self._text[old.start : old.end] and "\n" in self._text[old.start : old.end]:
+            raise Unplaceable("comments stand in it, and its values change places")
+        return flow.remove_flow(self._text, old, index)  # and the next edit inserts it
 
     def _insert(self, old: LaidSequence, index: int, value: JsonValue) -> list[Splice]:
         if old.flow:
@@ -164,6 +174,25 @@ class _Place:
             key = holder.entries[str(self._at)][0]
             return block.set_value(self._text, key, old, value, compact=self._compact)
         return block.set_item(self._text, old, value, compact=self._compact)
+
+
+def _first_move(there: Sequence[str], then: Sequence[str]) -> tuple[int, int] | None:
+    """Return the first item of a list that moves up, and the one that it goes before; None if the order stays.
+
+    So that what is said beside a value in a comment stays with the value.
+    """
+    both = Counter(there) & Counter(then)
+    stay, order = _first_of(there, both), _first_of(then, both)
+    for now, later in zip(stay, order, strict=True):
+        if there[now] != then[later]:
+            return next(index for index in stay if index > now and there[index] == then[later]), now
+    return None
+
+
+def _first_of(values: Sequence[str], counts: Counter[str]) -> list[int]:
+    """Return where the first so many of each value are."""
+    left = Counter(counts)
+    return [index for index, value in enumerate(values) if left[value] > 0 and not left.subtract((value,))]
 
 
 def is_known_by(value: JsonValue, known_by: JsonObject) -> bool:
