@@ -86,13 +86,16 @@ def test_only_what_changed_is_read(team: Team) -> None:
 
 
 def test_the_document_says_what_was_compared(team: Team) -> None:
-    """The base as it was named, and its full revision."""
+    """The base as it was named, and its full revision; the text says where what is not committed is planned, too."""
     base = team.repo.head
     team.declare("notes", name="Notes after")
     team.repo.commit()
     document = team.planned()
     assert (document["invocation"]["base"], document["invocation"]["changed_only"]) == ("main", False)
     assert document["manifests"]["git"] == {"revision": team.repo.head, "dirty": False, "base": base}
+    assert "uncommitted changes" not in team.type("plan", "--base", "main").stdout
+    team.declare("notes", name="Notes once more")
+    assert " · uncommitted changes · base main" in team.type("plan", "--base", "main").stdout.partition("\n")[0]
 
 
 def test_offline_needs_neither_credential_nor_request(team: Team) -> None:
@@ -479,6 +482,9 @@ def test_a_base_without_commits_or_repository_is_an_error(desk: Desk) -> None:
     given = ("plan", "-f", "apps", "--base", "main", "--url", "http://127.0.0.1:9")
     ran = desk.octosync(*given, GIT_CEILING_DIRECTORIES=str(desk.directory.parent))
     assert (ran.code, "not-a-repository" in ran.stderr) == (1, True)
+    desk.write("conf/octosync.yaml", "contexts: {}\n")
+    ran = desk.octosync(*given, "--config", "conf/octosync.yaml", GIT_CEILING_DIRECTORIES=str(desk.directory.parent))
+    assert f"Run this in {desk.directory / 'conf'}, where --config is" in ran.stderr
     Repo.init(desk.directory)
     ran = desk.octosync(*given)
     assert (ran.code, "unknown-revision" in ran.stderr) == (64, True)

@@ -451,6 +451,10 @@ def test_without_a_feed_drift_is_healed_at_once_and_that_is_said() -> None:
     made = drifted(Missing("unknown-route", "no such route"))
     assert made.actions
     assert [one.rule for one in made.diagnostics] == ["drift-not-held"]
+    both = (desired_app("a", fields={"name": "n"}, targets=["ios:x"]), live_app("a", name="m"))
+    feed = observation(both[1], org_feed=Missing("unknown-route", "no such route"))
+    (said,) = plan3(both[0], both[0], feed, hold=Holding(span=timedelta(minutes=30))).diagnostics
+    assert (said.summary.partition(":")[0], said.notes[0]) == ("app/a", "Not held either: app/a/target/ios:x")
     assert drifted((event(0.1),), hold=Holding(span=timedelta(0))).actions
     assert not drifted(Missing("unknown-route", "no such route"), hold=Holding(span=timedelta(0))).diagnostics
 

@@ -90,7 +90,7 @@ class Ground:
         """Find the revisions; None without `--base`. Raises `UsageError` and `ConfigError` for what can't be found."""
         if flags.base is None:
             return None
-        repository = Repository.around(Path())
+        repository = Repository.around(Path(), config)
         tip, head = repository.resolve(flags.base), repository.resolve("HEAD")
         attempted = {one: repository.resolve(one, flag="--attempted") for one in flags.attempted}
         lacking = tuple(

@@ -54,15 +54,20 @@ class Repository:
     _entries: dict[str, Mapping[str, Entry]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def around(cls, directory: Path) -> Repository:
-        """Find the repository around a directory. Raises `ConfigError` without git, and outside of a work tree."""
+    def around(cls, directory: Path, config: Path | None = None) -> Repository:
+        """Find the repository around a directory. Raises `ConfigError` without git, and outside of a work tree.
+
+        The error names the work tree of `config`, an octosync.yaml, if only that is in one.
+        """
         ran = _run(directory, "rev-parse", "--show-toplevel", "--show-prefix")
         root, _, prefix = ran.stdout.decode(errors="surrogateescape").rstrip("\n").partition("\n")
         if ran.returncode or not root:
+            where = "inside the repository" if config is None else f"in {config.absolute().parent}, where --config is"
             raise ConfigError(
                 "not-a-repository",
-                "--base compares with a revision of Git, and this directory is in no work tree that git can use",
-                hints=(*_said(ran), "Run this inside the repository, or give --base-file PATH."),
+                "--base compares with a revision of Git in the working directory's repository, "
+                f"and {directory.absolute()} is in no work tree that git can use",
+                hints=(*_said(ran), f"Run this {where}, or give --base-file PATH."),
             )
         return cls(Path(root), prefix.rstrip("/"))
 

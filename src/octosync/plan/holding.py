@@ -112,8 +112,10 @@ def unheld(
     """Say that drift is changed back at once, since the feed can't be read that would tell when it came about."""
     if hold is None or not hold.span or hold.first_seen is not None or not isinstance(seen.org_feed, RemoteError):
         return ()
-    first = next((action for action in actions if action.address in drifted), None)
-    if first is None:
+    found = {action.address: action.origin for action in actions if action.address in drifted}
+    if not found:
         return ()
+    first, *others = sorted(found)
     words = f"when it was changed can't be told, so it is not held: {seen.org_feed.message}"
-    return (finding("drift-not-held", first.address, words, origin=first.origin, notes=seen.org_feed.hints),)
+    also = (f"Not held either: {', '.join(map(str, others))}",) if others else ()
+    return (finding("drift-not-held", first, words, origin=found[first], notes=(*also, *seen.org_feed.hints)),)

@@ -71,11 +71,12 @@ def _apart(blocks: Iterable[Iterable[str]]) -> Iterator[str]:
 
 
 def _head(plan: Plan, about: RunInfo, overrides: Sequence[Override], command: str, ink: Ink) -> Iterator[str]:
-    base = about.invocation.base
+    base, git = about.invocation.base, about.manifests.git
     parts = [
         ink.bold(f"octosync {command}"),
         plane_words(about.control_plane),
         manifests_words(about),
+        *(["uncommitted changes"] if git is not None and git.dirty else []),
         *([visible(f"base {base}")] if base is not None else []),
     ]
     yield " · ".join(filter(None, (*parts, selected_words(plan, about))))
