@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.support.states import NOW, deployed, desired_app, live_app, observation, plan_of
 
-from octosync.model import App, Canary, Deploy, FreezeWindow, OptimizationCheck, Optimize, Origin, RoutingStats, Section
+from octosync.model import (
+    Address,
+    App,
+    Canary,
+    Deploy,
+    FreezeWindow,
+    OptimizationCheck,
+    Optimize,
+    Origin,
+    RoutingStats,
+    Section,
+)
 from octosync.plan import (
     ALL,
     Blocked,
@@ -242,6 +254,8 @@ def test_an_empty_plan_is_refused_nothing() -> None:
         ({"allow_deletes": 0}, [("deletes", "0", "--allow-deletes")]),
         ({"allow_deletes": ALL}, [("deletes", "all", "--allow-deletes")]),
         ({"allow_archives": 2}, [("archives", "2", "--allow-archives")]),
+        ({"allow_diverged": True}, [("diverged", "", "--allow-diverged")]),
+        ({"allow_frozen": True}, [("frozen", "", "--allow-frozen")]),
         (
             {"allow_deletes": 1, "allow_archives": 1, "allow_protected": True},
             [
@@ -307,6 +321,41 @@ def test_the_canarys_progress_is_in_the_message() -> None:
     assert list(map(str, blocked.addresses)) == ["app/a/slot/chat"]
 
 
+def test_a_canary_stops_nothing_in_other_apps() -> None:
+    """What another app loses or changes, under the same names, is none of its business."""
+    other = live_app("b", targets=["android:x"], slots={"chat": {}, "tts": {}})
+    loses = desired_app("b", targets=[], slots={"chat": {"serving_policy": "local_only"}})
+    plan = plan_of([desired_app("a"), loses], [with_canary(), other])
+    assert len(plan.actions) == 3
+    assert refusals(plan) == []
+
+
+def test_two_canaries_in_one_app_are_one_refusal() -> None:
+    """What any of them rests on is refused, and both are shown; canaries of two apps are two refusals."""
+    both = [deployed("a", canary=CANARY), deployed("a", "tts", canary=Canary(candidate="v9"))]
+    plan = plan_of(desired_app("a", slots={"chat": {}}), with_canary(deployments=both))
+    (blocked,) = judge(plan, GuardPolicy())
+    assert blocked.message == "a: 1 change while a canary runs: chat@production at 40 % to v2, tts@production to v9"
+    assert list(map(str, blocked.addresses)) == ["app/a/slot/tts"]
+    apps = [desired_app(slug, slots={"tts": {}}) for slug in "ab"]
+    two = judge(plan_of(apps, [with_canary("a"), with_canary("b", targets=[])]), GuardPolicy())
+    assert [(blocked.guard, blocked.look_at) for blocked in two] == [("during-canary", "a"), ("during-canary", "b")]
+
+
+@pytest.mark.parametrize(("capability", "refused"), [("chat", True), ("tts", False)])
+def test_an_optimize_beside_a_canary_is_refused_for_the_same_slot_alone(capability: str, refused: bool) -> None:
+    """Should one be planned while a canary of its slot runs, the guard stops it; that of another slot goes on."""
+    there = [deployed("a"), deployed("a", "tts")]
+    better = OptimizationCheck(available=True, suggested="v2", improvement={"latency": 0.5})
+    deploy = Deploy(environments=("production",), optimize=Optimize.AUTO)
+    wanted = desired_app("a", slots={"chat": {}, "tts": {}}, deploy={capability: deploy})
+    address = Address.of_capability("a", capability, "production")
+    plan = plan_of(wanted, observation(with_canary(deployments=there), checks={address: better}, canaries=0))
+    assert [action.verb.value for action in plan.actions] == ["optimize"]
+    begun = replace(plan, canaries=(deployed("a", environment="staging", canary=CANARY),))
+    assert refusals(begun) == (["during-canary"] if refused else [])
+
+
 def test_a_canary_that_says_little_stops_all_the_same() -> None:
     """Without percentage and candidate it is a canary."""
     live = with_canary(deployments=[deployed("a", canary=Canary())])
@@ -346,6 +395,17 @@ def test_what_serves_requests_is_not_taken_away(desired: App, refused: bool) -> 
     if refused:
         assert "1,234 requests" in judge(plan, GuardPolicy())[0].message
     assert refusals(plan_of(desired, observation(live, routing={"a": RoutingStats(total=0)}))) == []
+
+
+def test_requests_of_one_app_stop_nothing_in_another() -> None:
+    """Only the app that has them is refused, though both lose a slot."""
+    live = [live_app(slug, slots={"chat": {}}) for slug in "ab"]
+    plan = plan_of(
+        [desired_app(slug, slots={}) for slug in "ab"], observation(*live, routing={"a": RoutingStats(total=1)})
+    )
+    (blocked,) = judge(plan, GuardPolicy())
+    assert list(map(str, blocked.addresses)) == ["app/a/slot/chat"]
+    assert blocked.message == "a has had 1 request (routing statistics), and would lose a slot or target"
 
 
 def test_a_move_is_blocked_with_both_halves() -> None:

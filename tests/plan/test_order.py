@@ -6,10 +6,23 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.states import child_app, desired_app, live_app, plan_of
+from tests.support.states import child_app, desired_app, live_app, plan_of, shown
 
-from octosync.model import Address
-from octosync.plan import Action, Plan, PutInferenceConfig
+from octosync.model import Address, OptimizationCheck, Reason
+from octosync.plan import (
+    Action,
+    ArchiveApp,
+    CreateApp,
+    DeleteInferenceConfig,
+    DeleteSlot,
+    EnableCapability,
+    OptimizeCapability,
+    Plan,
+    PutInferenceConfig,
+    PutSlot,
+    RegisterTarget,
+    RemoveTarget,
+)
 from octosync.plan.order import NEEDS, in_order, topological
 
 CHAT_OF_B = {"model": "@app/b/chat"}
@@ -102,6 +115,90 @@ def test_ordering_again_changes_nothing() -> None:
     wanted = [desired_app(slug, targets=[f"ios:{slug}"], slots={"chat": {}}, config=CHAT_OF_B) for slug in "abc"]
     actions = plan_of(wanted).actions
     assert in_order(reversed(actions)) == in_order(actions) == actions
+
+
+def needs(*kinds: type[Action]) -> dict[str, set[str]]:
+    """Return for one app with an action of each of these kinds which kinds each waits for."""
+    made = in_order(any_action(kind) for kind in kinds)
+    names = {action.key: type(action).__name__ for action in made}
+    assert all(list(names).index(need) < list(names).index(action.key) for action in made for need in action.depends_on)
+    return {type(action).__name__: {names[need] for need in action.depends_on} for action in made}
+
+
+def any_action(kind: type[Action]) -> Action:
+    """Make an action of a kind, of app `a`."""
+    of_target = {"platform": "ios", "identifier": kind.__name__}
+    address, more = {
+        RegisterTarget: (Address.of_target("a", "ios", "RegisterTarget"), of_target),
+        RemoveTarget: (Address.of_target("a", "ios", "RemoveTarget"), of_target),
+        PutSlot: (Address.of_slot("a", "chat"), {}),
+        DeleteSlot: (Address.of_slot("a", "tts"), {}),
+        PutInferenceConfig: (Address.of_inference_config("a"), {"body": {}}),
+        DeleteInferenceConfig: (Address.of_inference_config("a"), {}),
+        EnableCapability: (Address.of_capability("a", "chat", "staging"), {}),
+        OptimizeCapability: (
+            Address.of_capability("a", "chat", "production"),
+            {"suggested": "v2", "check": OptimizationCheck(available=True)},
+        ),
+    }.get(kind, (Address.of_app("a"), {}))
+    facts: Any = {"address": address, "reason": Reason.NEW, "parameters": {}, "fingerprint": "", **more}
+    return kind(**facts)
+
+
+ALL_OF_AN_APP = [kind for kind in Action.__args__ if kind not in {CreateApp, DeleteInferenceConfig}]
+TARGETS_FIRST = {"RegisterTarget", "RemoveTarget", "PutSlot"}
+
+
+def test_what_is_deployed_waits_for_targets_and_slot() -> None:
+    """An enable and an optimize assign devices to what is registered then: after removals and registrations, and the slot."""
+    waiting = needs(*ALL_OF_AN_APP)
+    assert waiting["EnableCapability"] == waiting["OptimizeCapability"] == TARGETS_FIRST
+    fresh = needs(CreateApp, EnableCapability, OptimizeCapability)
+    assert fresh["EnableCapability"] == fresh["OptimizeCapability"] == {"CreateApp"}
+
+
+def test_an_archive_waits_for_every_other_kind_of_its_app() -> None:
+    """Updates, targets, slots, configs, deployments: whatever is left when an app is archived stays so."""
+    assert needs(*ALL_OF_AN_APP)["ArchiveApp"] == {kind.__name__ for kind in ALL_OF_AN_APP} - {"ArchiveApp"}
+    assert needs(ArchiveApp, DeleteInferenceConfig)["ArchiveApp"] == {"DeleteInferenceConfig"}
+
+
+def test_the_order_of_equals_is_by_app_then_kind_then_address() -> None:
+    """Archives last; apps by slug; within one as the table has the kinds; then by address, and nothing else decides."""
+    wanted = [
+        desired_app("a", archived=True),
+        desired_app(
+            "b", fields={"name": "n"}, targets=["ios:2", "android:1", "ios:1"], slots={"vision": {}, "chat": {}}
+        ),
+        desired_app("c", targets=["ios:3"]),
+    ]
+    plan = plan_of(wanted, [live_app("a"), live_app("b", targets=["ios:0"]), live_app("c")])
+    assert shown(plan) == [
+        "update app/b",
+        "delete app/b/target/ios:0",
+        "create app/b/target/android:1",
+        "create app/b/target/ios:1",
+        "create app/b/target/ios:2",
+        "create app/b/slot/chat",
+        "create app/b/slot/vision",
+        "create app/c/target/ios:3",
+        "archive app/a",
+    ]
+
+
+def test_dependencies_are_listed_by_address_and_verb() -> None:
+    """An update and an archive of one app have one address: the same input gives the same list."""
+    made = plan_of(
+        desired_app("a", archived=True, fields={"name": "n"}, targets=[], slots={}),
+        live_app("a", targets=["ios:2", "ios:1"], slots={"tts": {}, "chat": {}}),
+    )
+    assert [f"{need.verb.value} {need.address}" for need in made.actions[-1].depends_on] == [
+        "update app/a",
+        "delete app/a/target/ios:1",
+        "delete app/a/target/ios:2",
+        "delete app/a/slot/chat",
+        "delete app/a/slot/tts",
+    ]
 
 
 def test_a_cycle_is_an_error_that_shows_it() -> None:

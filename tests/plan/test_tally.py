@@ -61,6 +61,23 @@ def test_a_share_is_of_both_together() -> None:
     assert messages(removing("a", 2, 10), Tally(removals={Kind.SLOT: 5}, there={Kind.SLOT: 5})) == []
 
 
+def test_a_share_counts_each_kind_for_itself() -> None:
+    """What is removed or there of another kind, or of none, adds nothing; the boundaries are those of one plan."""
+    slots = Tally(removals={Kind.SLOT: 1}, there={Kind.SLOT: 1})
+    assert messages(removing("a", 3, 10), slots) == []
+    assert messages(removing("a", 3, 9), slots) == []
+    assert messages(removing("a", 3, 9), Tally(there={Kind.TARGET: 1})) == []
+    (said,) = messages(removing("a", 3, 9), Tally(there={Kind.TARGET: 1}), max_delete_percent=29)
+    assert said == f"3 of 10 targets {THESE} would be removed (30 %), at most 29 % are allowed in a run"
+    assert messages(removing("a", 1, 10), Tally(removals={Kind.TARGET: 2})) == []
+    (said,) = messages(removing("a", 1, 10), Tally(removals={Kind.TARGET: 3}))
+    assert (
+        said
+        == f"4 of 10 targets {THESE} would be removed (40 %; {PARTS.format(1, 3)}), at most 30 % are allowed together"
+    )
+    assert messages(removing("a", 0, 10), Tally(removals={Kind.TARGET: 9})) == []
+
+
 def test_archives_count_together() -> None:
     """One is allowed; a second one, wherever, is refused, and what has none passes whatever is archived elsewhere."""
     assert judge(archiving("a"), GuardPolicy()) == ()
