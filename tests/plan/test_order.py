@@ -128,7 +128,7 @@ def needs(*kinds: type[Action]) -> dict[str, set[str]]:
 def any_action(kind: type[Action]) -> Action:
     """Make an action of a kind, of app `a`."""
     of_target = {"platform": "ios", "identifier": kind.__name__}
-    address, more = {
+    kinds: dict[type[Action], tuple[Address, dict[str, Any]]] = {
         RegisterTarget: (Address.of_target("a", "ios", "RegisterTarget"), of_target),
         RemoveTarget: (Address.of_target("a", "ios", "RemoveTarget"), of_target),
         PutSlot: (Address.of_slot("a", "chat"), {}),
@@ -140,7 +140,8 @@ def any_action(kind: type[Action]) -> Action:
             Address.of_capability("a", "chat", "production"),
             {"suggested": "v2", "check": OptimizationCheck(available=True)},
         ),
-    }.get(kind, (Address.of_app("a"), {}))
+    }
+    address, more = kinds.get(kind, (Address.of_app("a"), {}))
     facts: Any = {"address": address, "reason": Reason.NEW, "parameters": {}, "fingerprint": "", **more}
     return kind(**facts)
 
