@@ -87,9 +87,9 @@ async def test_without_a_token_posts_are_off(bench: Bench) -> None:
 async def test_a_token_is_taken_without_the_newline_of_the_file_that_it_came_from(bench: Bench) -> None:
     """A Secret made from a file ends in a newline, which no header can carry; a token of nothing else is none."""
     bench.declare()
-    watch = bench.watch(*QUICK, OCTOSYNC_ADMIN_TOKEN="open-sesame\n")
+    watch = bench.watch(*QUICK, OCTOSYNC_ADMIN_TOKEN="open-sesame-1234567\n")
     await watch.started()
-    assert watch.post("/suspend", token="open-sesame").status_code == 200
+    assert watch.post("/suspend", token="open-sesame-1234567").status_code == 200
     assert await watch.stopped() == 0
     blank = bench.watch(*QUICK, OCTOSYNC_ADMIN_TOKEN=" \n")
     await blank.started()
@@ -106,6 +106,7 @@ async def test_what_keeps_it_from_starting_is_said(bench: Bench) -> None:
             "address-unavailable": (1, str(port), bench.watch("--listen", f"127.0.0.1:{port}", "--state", "other.db")),
             "journal-unusable": (1, "notes.txt", bench.watch("--state", "notes.txt")),
             "stdin-watched": (64, "-f -", bench.watch(paths=("-",))),
+            "admin-token-weak": (1, "at least 16 characters", bench.watch(OCTOSYNC_ADMIN_TOKEN="x")),
             "admin-token-malformed": (1, "OCTOSYNC_ADMIN_TOKEN", bench.watch(OCTOSYNC_ADMIN_TOKEN="geheimnis\u00fc")),
             "token-file-unreadable": (1, "nowhere", bench.watch("--token-file", "nowhere", "--state", "third.db")),
         }

@@ -8,12 +8,13 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import click
 
@@ -59,9 +60,9 @@ from octosync.watch.parts import Outfit
 from octosync.watch.settings import Heal, Settings
 from octosync.watch.told import ToldOf
 from octosync.watch.web.app import Source, create_app
-from octosync.watch.web.commands import TOKEN_VARIABLE
+from octosync.watch.web.commands import HOST, TOKEN_VARIABLE
 from octosync.watch.web.posts import admin_token
-from octosync.watch.web.serving import is_loopback, listening, parse_listen, serving
+from octosync.watch.web.serving import listening, parse_listen, serving
 
 # Seconds. A control plane that hangs is known after two of them and an interval.
 _READ_TIMEOUT: Final = 15.0
@@ -104,6 +105,13 @@ _READ_TIMEOUT: Final = 15.0
     help="Where the status page, probes and metrics are.",
 )
 @option("--external-url", metavar="URL", help="Where people find the status page: notifications link to it.")
+@option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A further host name by which the page may be asked for, such as that of a Service. Repeatable.",
+)
 @option(
     "--log-format",
     type=click.Choice([one.value for one in LogFormat]),
@@ -179,6 +187,7 @@ class _Asked:
     listen: str
     log_format: LogFormat
     external_url: str | None
+    allowed_hosts: tuple[str, ...]
 
     @classmethod
     def of(cls, flags: Mapping[str, Any]) -> _Asked:
@@ -212,6 +221,7 @@ class _Asked:
             listen=flags["listen"],
             log_format=LogFormat(flags["log_format"]),
             external_url=flags["external_url"],
+            allowed_hosts=tuple(_allowed_hosts(flags["allowed_hosts"], flags["external_url"])),
         )
 
     def log(self, clock: Clock) -> Log:
@@ -294,7 +304,8 @@ class _Watching:
             metrics=controller.metrics.render,
             metrics_type=CONTENT_TYPE,
             admin_token=self.admin_token,
-            local_only=is_loopback(self.listener.getsockname()[0]),
+            hosts=asked.allowed_hosts,
+            log=log,
         )
         stopping.graceful = True
         loop = asyncio.get_running_loop()
@@ -407,6 +418,31 @@ def _report(asked: _Asked, gathered: Gathered) -> None:
         return
     colour = wants_colour(sys.stderr, "auto")
     err(render_diagnostics(gathered.diagnostics, files=gathered.manifests.files, colour=colour))
+
+
+def _allowed_hosts(names: Sequence[str], external_url: str | None) -> Iterator[str]:
+    """Yield the host names by which the page may be asked for. Raises `UsageError` for what is no such name."""
+    for name in names:
+        if HOST.fullmatch(name) is None or HOST.fullmatch(f"{name}:1") is None:
+            raise UsageError(
+                "host-malformed",
+                f"--allowed-host: {name!r} is not a host name",
+                hints=("It has no scheme, port or path: octosync.example.com",),
+            )
+        yield name
+    if external_url is not None:
+        try:
+            parts = urlsplit(external_url)
+            host = parts.hostname if parts.scheme in {"http", "https"} else None
+        except ValueError:
+            host = None
+        if host is None:
+            raise UsageError(
+                "external-url-malformed",
+                f"--external-url: {external_url!r} is not the URL of a page",
+                hints=("Such as https://octosync.example.com",),
+            )
+        yield host
 
 
 def _at_least_a_second(flag: str, text: str) -> timedelta:

@@ -63,7 +63,10 @@ class Board:
 
     def apps(self, holds: Mapping[str, Hold]) -> dict[str, AppStanding]:
         """Return how every app stands, by slug, with the holds that are in force."""
-        return {slug: replace(one, hold=holds.get(slug)) for slug, one in self._apps.items()}
+        for slug, app in self._apps.items():
+            if app.hold != holds.get(slug):  # what did not change stays the same object
+                self._apps[slug] = replace(app, hold=holds.get(slug))
+        return dict(self._apps)
 
     def in_state(self, *states: AppState) -> Iterator[AppStanding]:
         """Yield the apps that are in one of some states."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from dataclasses import replace
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import jsonschema
 import pytest
-from tests.support.serving import asking
+from tests.support.serving import asking, source_of
 from tests.support.standings import (
     NOW,
     Noting,
@@ -27,8 +30,8 @@ from octosync.errors import OctosyncError
 from octosync.model import Secret
 from octosync.plan import Plan
 from octosync.report import visible
-from octosync.watch.standing import AppState, Standing
-from octosync.watch.web import watch_schema
+from octosync.watch.standing import AppStanding, AppState, Closed, Standing
+from octosync.watch.web import create_app, watch_schema
 
 _PAGES = ("/", "/apps", "/apps/canary-demo", "/api/status", "/healthz", "/readyz", "/metrics")
 
@@ -156,16 +159,36 @@ async def test_head_and_other_methods(ask: httpx.AsyncClient, control: Noting, p
     ],
 )
 async def test_on_this_machine_only_its_own_names_are_answered(control: Noting, host: str, status: int) -> None:
-    """A name that somebody made resolve to 127.0.0.1 reads nothing; where the network is listened to, any name does."""
+    """A name that somebody made resolve to 127.0.0.1 reads nothing, whether or not the network is listened to."""
     async with asking(control) as ask:
         assert (await ask.get("/", headers={"Host": host})).status_code == status
-    async with asking(control, local_only=False) as ask:
-        assert (await ask.get("/", headers={"Host": host})).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/metrics"])
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("octosync.example.com", 200),
+        ("OctoSync.example.com.:443", 200),
+        ("octosync.octosync.svc:9900", 200),
+        ("10.1.2.3:9900", 200),
+        ("localhost:9900", 200),
+        ("10.1.2.4:9900", 421),
+        ("evil.example:9900", 421),
+        ("octosync.example.com.evil.example", 421),
+    ],
+)
+async def test_the_network_asks_by_names_that_are_allowed(control: Noting, host: str, status: int, path: str) -> None:
+    """These are --allowed-host, --external-url and the address at which the connection came in: as probes and Prometheus ask."""
+    app = create_app(source_of(control, hosts=("octosync.example.com", "octosync.octosync.svc")))
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://10.1.2.3:9900") as ask:
+        assert (await ask.get(path, headers={"Host": host})).status_code == status
 
 
 async def test_commands_never_carry_a_strange_host(control: Noting) -> None:
     """What a request calls its host is put into commands only if it is one."""
-    async with asking(control, local_only=False) as ask:
+    async with asking(control) as ask:
         page = await ask.get("/", headers={"Host": "x'; rm -rf ~ #"})
     assert "rm -rf" not in page.text
 
@@ -301,3 +324,68 @@ async def test_hostile_names_are_shown_and_do_nothing() -> None:
 def test_the_token_shows_itself_in_no_repr() -> None:
     """What is served can be logged without giving the token away."""
     assert "horse" not in repr(Secret("admin-correct-horse-battery"))
+
+
+@dataclass
+class _Ticking(Noting):
+    """A control whose time goes on, though nothing changes."""
+
+    def standing(self) -> Standing:
+        """Say how everything stands, a second later each time."""
+        self.said = replace(self.said, now=self.said.now + timedelta(seconds=1))
+        return self.said
+
+
+class _Counted(dict[str, AppStanding]):
+    """Apps that count how often they are gone through, which is what a rendering begins with."""
+
+    walks = 0
+
+    def values(self) -> Any:
+        """Count it."""
+        self.walks += 1
+        return super().values()
+
+
+@pytest.mark.parametrize("path", ["/api/status", "/", "/apps"])
+async def test_many_clients_are_answered_by_one_rendering(path: str) -> None:
+    """Until something changes: then there is another, and the tag of the one before is no longer that of what is shown."""
+    apps = _Counted((f"app-{number:03}", quiet_app(f"app-{number:03}")) for number in range(300))
+    control = _Ticking(said=replace(standing_of(), apps=apps))
+    async with asking(control) as ask:
+        first = await ask.get(path)
+        once = apps.walks
+        assert once
+        answers = await asyncio.gather(*(ask.get(path) for _ in range(100)))
+        assert apps.walks == once
+        assert {answer.text for answer in answers} == {first.text}
+        known = {"If-None-Match": first.headers["etag"]}
+        assert (await ask.get(path, headers=known)).status_code == 304
+        control.said = replace(control.said, outage="no connection", closed=Closed.OUTAGE)
+        assert (await ask.get(path, headers=known)).status_code == 200
+        assert once < apps.walks <= 2 * once
+
+
+class _Slow(dict[str, AppStanding]):
+    """Apps that take as long to render as probes take to be answered meanwhile."""
+
+    def __init__(self, apps: Mapping[str, AppStanding]) -> None:
+        super().__init__(apps)
+        self.answered = threading.Event()
+
+    def values(self) -> Any:
+        """Wait for the probe; a loop that renders itself would never answer it."""
+        assert self.answered.wait(20)
+        return super().values()
+
+
+@pytest.mark.parametrize("path", ["/api/status", "/"])
+async def test_a_rendering_holds_up_no_probe(path: str) -> None:
+    """While a page is made the loop answers /healthz."""
+    apps = _Slow({"app": quiet_app("app")})
+    async with asking(Noting(said=replace(standing_of(), apps=apps))) as ask:
+        page = asyncio.ensure_future(ask.get(path))
+        await asyncio.sleep(0)
+        assert (await ask.get("/healthz")).status_code == 200
+        apps.answered.set()
+        assert (await page).status_code == 200

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
 from datetime import timedelta
 
 import httpx
 import pytest
+from starlette.requests import Request
+from tests.support.controllers import FastClock
 from tests.support.serving import AUTHORIZED, asking
 from tests.support.standings import ADMIN_TOKEN, Noting, busy_standing
 
-from octosync.errors import OctosyncError
-from octosync.watch.web.posts import POSTS
+from octosync.errors import ConfigError, OctosyncError
+from octosync.model import Secret
+from octosync.watch.log import Log, LogFormat
+from octosync.watch.web.posts import POSTS, Gatekeeper, admin_token, answer_post
 
 _PATHS = tuple(post.path for post in POSTS)
 
@@ -179,3 +185,36 @@ async def test_a_preflight_of_another_site_is_not_allowed(ask: httpx.AsyncClient
     answer = await ask.options("/suspend", headers=asked)
     assert answer.status_code == 405
     assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+async def test_guesses_are_logged_and_limited(control: Noting) -> None:
+    """Each is a line without the guess; after ten within a minute even the right token waits, and then it is taken."""
+    clock, said = FastClock(), io.StringIO()
+    gatekeeper = Gatekeeper(Secret(ADMIN_TOKEN), Log(said, clock, format_=LogFormat.JSON), clock.monotonic)
+
+    def asked(token: str, address: str = "10.0.0.3") -> int:
+        headers = [(b"authorization", f"Bearer {token}".encode())]
+        scope = {"type": "http", "method": "POST", "path": "/suspend", "query_string": b"", "headers": headers}
+        request = Request({**scope, "client": (address, 4711), "server": ("127.0.0.1", 9900), "scheme": "http"})
+        return answer_post(request, POSTS[1], control, gatekeeper).status_code
+
+    assert [asked(f"guess-{number}") for number in range(12)] == [401] * 10 + [429] * 2
+    assert asked(ADMIN_TOKEN) == 429
+    assert control.told == []
+    assert asked(ADMIN_TOKEN, "10.0.0.4") == 200
+    clock.skip(timedelta(minutes=1))
+    assert asked(ADMIN_TOKEN) == 200
+    lines = [json.loads(line) for line in said.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["admin_token_refused"] * 10
+    assert {line["address"] for line in lines} == {"10.0.0.3"}
+    assert "guess" not in said.getvalue()
+
+
+@pytest.mark.parametrize("token", ["x", "open-sesame", "a" * 40, "0101010101010101"])
+def test_a_token_that_can_be_guessed_is_refused(token: str) -> None:
+    """It is too short, or of few different characters; the error says how to make a good one, and doesn't show it."""
+    with pytest.raises(ConfigError, match="admin-token-weak") as refused:
+        admin_token(token)
+    assert "openssl rand -hex 32" in refused.value.hints[0]
+    assert token == "x" or token not in str(refused.value)
+    assert admin_token("0123456789abcdef") == Secret("0123456789abcdef")

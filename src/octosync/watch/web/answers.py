@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import format_datetime
+from hashlib import sha256
 from http import HTTPStatus
 
 from starlette.requests import Request
@@ -22,14 +24,44 @@ def json_answer(document: JsonObject, status: int = 200, headers: dict[str, str]
     return Response(json_text(document), status, media_type="application/json", headers=headers)
 
 
-def page_answer(request: Request, page: Page) -> Response:
+@dataclass(frozen=True, slots=True)
+class TaggedText:
+    """A JSON text, and the tag of exactly this text."""
+
+    text: bytes
+    etag: str
+
+    @classmethod
+    def of(cls, text: str) -> TaggedText:
+        """Tag a text."""
+        encoded = text.encode()
+        return cls(encoded, f'"{sha256(encoded).hexdigest()[:32]}"')
+
+
+def text_answer(request: Request, text: TaggedText, now: datetime) -> Response:
+    """Answer with a JSON text, or with 304 where the client has that very one."""
+    if known := _known(request, text.etag, now, "application/json"):
+        return known
+    return Response(text.text, media_type="application/json", headers=_validators(text.etag, now))
+
+
+def page_answer(request: Request, page: Page, now: datetime) -> Response:
     """Answer with a page, or with 304 where the browser shows that very one."""
-    headers = {"ETag": page.etag, "Date": format_datetime(page.at.astimezone(UTC), usegmt=True)}
+    if known := _known(request, page.etag, now, "text/html"):
+        return known
+    return HTMLResponse(page.html, headers=_validators(page.etag, now))
+
+
+def _validators(etag: str, at: datetime) -> dict[str, str]:
+    return {"ETag": etag, "Date": format_datetime(at.astimezone(UTC), usegmt=True)}
+
+
+def _known(request: Request, etag: str, at: datetime, media_type: str) -> Response | None:
     tags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    if page.etag in tags:
-        # With its type: a browser takes an answer without one for XML, and complains of an empty document.
-        return Response(status_code=304, headers=headers, media_type="text/html")
-    return HTMLResponse(page.html, headers=headers)
+    if etag not in tags:
+        return None
+    # With its type: a browser takes an answer without one for XML, and complains of an empty document.
+    return Response(status_code=304, headers=_validators(etag, at), media_type=media_type)
 
 
 def refusal(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -13,36 +13,41 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from octosync.model import Secret
+from octosync.report import json_text
 from octosync.watch.control import Control
-from octosync.watch.standing import AppState
-from octosync.watch.web.answers import json_answer, page_answer, refusal
+from octosync.watch.log import Log
+from octosync.watch.standing import AppState, Standing
+from octosync.watch.web.answers import TaggedText, page_answer, refusal, text_answer
 from octosync.watch.web.assets import CACHED, asset_at
 from octosync.watch.web.commands import origin_of
 from octosync.watch.web.document import watch_document
 from octosync.watch.web.guarding import Guarding
 from octosync.watch.web.pages import Asked, app_page, apps_page, status_page
-from octosync.watch.web.posts import POSTS, Post, answer_post
+from octosync.watch.web.posts import POSTS, Gatekeeper, Post, answer_post
 from octosync.watch.web.sentences import stuck_words, unready_words, waiting_words
+from octosync.watch.web.snapshots import Snapshots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """What is served.
 
-    `metrics` renders them, `metrics_type` is their content type. `admin_token` None turns the POSTs off. `local_only`: only
-    this machine is listened to, so only its own names are taken as host. `refresh_seconds` is how often an open page looks again.
+    `metrics` renders them, `metrics_type` is their content type. `admin_token` None turns the POSTs off. `hosts` are
+    the names by which it is asked for, besides this machine's own and its address. `refresh_seconds` is how often an open page
+    looks again. `log` is told of failed attempts at the admin token.
     """
 
     control: Control
     metrics: Callable[[], bytes]
     metrics_type: str
     admin_token: Secret | None = None
-    local_only: bool = True
+    hosts: Collection[str] = ()
+    log: Log | None = None
     refresh_seconds: float = 5
 
 
 def create_app(source: Source) -> ASGIApp:
-    """Make the application. A GET changes nothing; nothing is kept between requests."""
+    """Make the application. A GET changes nothing; what is kept between requests is what was rendered."""
     pages = _Pages(source)
     app = Starlette(
         routes=[
@@ -59,7 +64,7 @@ def create_app(source: Source) -> ASGIApp:
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
     app.router.redirect_slashes = False
-    return Guarding(app, local_only=source.local_only)  # outermost, so that a failure's answer has the headers, too
+    return Guarding(app, hosts=source.hosts)  # outermost, so that a failure's answer has the headers, too
 
 
 class _Pages:
@@ -67,10 +72,14 @@ class _Pages:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._snapshots = Snapshots(source.control.standing)
+        self._gatekeeper = Gatekeeper(source.admin_token, source.log)
 
     async def status(self, request: Request) -> Response:
         """Show how everything stands."""
-        return page_answer(request, status_page(self._source.control.standing(), self._asked(request)))
+        asked = self._asked(request)
+        page, now = await self._snapshots.rendered(("/", asked), lambda standing: status_page(standing, asked))
+        return page_answer(request, page, now)
 
     async def apps(self, request: Request) -> Response:
         """List the apps, all or those in a state."""
@@ -82,21 +91,28 @@ class _Pages:
             return refusal(
                 request, 400, "parameters-wrong", f"{wanted!r} is not a state", hints=(f"States are {states}.",)
             )
-        return page_answer(request, apps_page(self._source.control.standing(), self._asked(request), state=state))
+        asked = self._asked(request)
+        page, now = await self._snapshots.rendered(
+            ("/apps", asked, state), lambda standing: apps_page(standing, asked, state=state)
+        )
+        return page_answer(request, page, now)
 
     async def app(self, request: Request) -> Response:
         """Show one app."""
         slug = request.path_params["slug"]
-        standing = self._source.control.standing()
-        if slug not in standing.apps:
+        asked = self._asked(request)
+        page, now = await self._snapshots.rendered(
+            ("/apps/", asked, slug),
+            lambda standing: app_page(standing, asked, slug) if slug in standing.apps else None,
+        )
+        if page is None:
             hint = "It may not be declared any more; /apps lists those that are."
             return refusal(request, 404, "app-not-declared", f"no app {slug!r} is known here", hints=(hint,))
-        return page_answer(request, app_page(standing, self._asked(request), slug))
+        return page_answer(request, page, now)
 
     async def document(self, request: Request) -> Response:
         """Say how everything stands, as JSON."""
-        del request
-        return json_answer(watch_document(self._source.control.standing()))
+        return text_answer(request, *await self._snapshots.rendered("/api/status", _status_text))
 
     async def health(self, request: Request) -> Response:
         """Say whether the loop turns."""
@@ -130,9 +146,13 @@ class _Pages:
         """Return the endpoint of one POST."""
 
         async def endpoint(request: Request) -> Response:
-            return answer_post(request, post, self._source.control, self._source.admin_token)
+            return answer_post(request, post, self._source.control, self._gatekeeper)
 
         return endpoint
+
+
+def _status_text(standing: Standing) -> TaggedText:
+    return TaggedText.of(json_text(watch_document(standing)))
 
 
 def _probe(why_not: str, but: str = "") -> Response:

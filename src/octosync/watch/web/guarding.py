@@ -1,14 +1,17 @@
 """What every answer carries, and what is asked of every request before anything looks at it.
 
 The headers let a page load nothing but this server's own style, script and icons, run nothing inline, be framed by nobody
-and be kept by no cache. Where only this machine is listened to, a request must also name this machine as its host: else a
-page anywhere could have its own name resolve to 127.0.0.1 and read what stands here (DNS rebinding). Where the network is
-listened to, names are the network's, and any is taken.
+and be kept by no cache. A request must also name a host that this controller answers for: else a page anywhere could have its
+own name resolve to this controller's address, through `kubectl port-forward` to 127.0.0.1 as well, and read what stands here
+(DNS rebinding). These hosts are this machine's own names, the address at which the connection came in, which probes and
+Prometheus use, and the names that the command line gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -42,11 +45,11 @@ HEADERS: Final[Mapping[str, str]] = {
 
 
 class Guarding:
-    """Puts the headers on every answer, and refuses hosts that are not this machine's where only that is listened to."""
+    """Puts the headers on every answer, and refuses hosts that are neither this machine's nor among `hosts`."""
 
-    def __init__(self, app: ASGIApp, *, local_only: bool) -> None:
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
         self._app = app
-        self._local_only = local_only
+        self._hosts = frozenset(map(bare_host, hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
@@ -61,20 +64,35 @@ class Guarding:
 
         if scope["type"] != "http":
             return
-        if self._local_only and not is_local(Headers(scope=scope).get("host", "")):
+        if not self._is_own(Headers(scope=scope).get("host", ""), scope):
             answer = refusal(
                 Request(scope),
                 421,
                 "host-unknown",
-                "this controller listens on this machine only, and the request names another host",
-                hints=("Ask for it as http://127.0.0.1 or http://localhost; a proxy has to send such a Host.",),
+                "the request names a host that this controller doesn't answer for",
+                hints=(
+                    "Use http://localhost or the controller's IP address, or start octosync watch with --allowed-host NAME.",
+                    "The host of --external-url is allowed, too.",
+                ),
             )
             await answer(scope, receive, guarded)
             return
         await self._app(scope, receive, guarded)
 
+    def _is_own(self, header: str, scope: Scope) -> bool:
+        """Return whether a Host header names this controller, with or without a port, and nothing else."""
+        named = HOST.fullmatch(header)
+        if named is None:
+            return False
+        host = bare_host(named["name"])
+        server = scope.get("server")
+        return is_loopback(host) or host in self._hosts or (server is not None and host == bare_host(server[0]))
 
-def is_local(host: str) -> bool:
-    """Say whether a Host header names this machine, with or without a port, and nothing else."""
-    named = HOST.fullmatch(host)
-    return named is not None and is_loopback(named["name"].strip("[]").rstrip(".").lower())
+
+def bare_host(name: str) -> str:
+    """Return a host as it is compared: in small letters, an address without brackets, an IPv4 one as such."""
+    host = name.strip("[]").rstrip(".").lower()
+    with suppress(ValueError):
+        address = ip_address(host)
+        return str(getattr(address, "ipv4_mapped", None) or address)
+    return host

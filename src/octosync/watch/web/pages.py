@@ -63,11 +63,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A rendered page, when it was true, and the tag of its `main`: the same as long as that is."""
+    """A rendered page, and the tag of its `main`: the same as long as that is."""
 
     html: str
     etag: str
-    at: datetime
 
 
 def status_page(standing: Standing, asked: Asked) -> Page:
@@ -139,7 +138,7 @@ def _page(template: str, standing: Standing, asked: Asked, heading: str, **more:
     tag = sha256("\n".join((standing.version, heading, asset_url("page.js"), main)).encode()).hexdigest()[:32]
     page = _environment().get_template("page.html")
     html = page.render(shared, heading=heading, main=Markup(main), template=template, etag=f'"{tag}"')  # noqa: S704 — escaped above
-    return Page(html, f'"{tag}"', standing.now)
+    return Page(html, f'"{tag}"')
 
 
 @dataclass(frozen=True, slots=True)

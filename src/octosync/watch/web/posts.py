@@ -7,6 +7,8 @@ not add it, so no page can make somebody's browser send one of these.
 from __future__ import annotations
 
 import hmac
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +23,7 @@ from octosync.model import JsonObject, Secret
 from octosync.plan.guard_table import GUARDS
 from octosync.report.words import listed
 from octosync.watch.control import Control
+from octosync.watch.log import Log
 from octosync.watch.web.answers import json_answer, refusal, refusal_of
 from octosync.watch.web.commands import TOKEN_VARIABLE
 from octosync.watch.web.document import hold_document
@@ -101,10 +104,18 @@ POSTS: Final = (
 _EXAMPLES: Final = {"app": "SLUG", "for": "4h", "reason": "WHY", "guard": "deletes", "seen": "DIGEST"}
 
 
+_SHORTEST_TOKEN: Final = 16  # characters, of which
+_FEWEST_DIFFERENT: Final = 6
+_MOST_FAILURES: Final = 10  # of one address, within
+_FORGIVEN_AFTER: Final = 60.0  # seconds
+_MOST_ADDRESSES: Final = 1_000
+
+
 def admin_token(text: str | None) -> Secret | None:
     """Read the token from its variable, without what surrounds it: a file that it was made from ends in a newline.
 
-    None where there is none, so that the POSTs are off. Raises `ConfigError` for one that no header can carry.
+    None where there is none, so that the POSTs are off. Raises `ConfigError` for one that no header can carry, and for one that
+    can be guessed.
     """
     token = (text or "").strip()
     if not (token.isascii() and token.isprintable()):
@@ -113,12 +124,59 @@ def admin_token(text: str | None) -> Secret | None:
             f"{TOKEN_VARIABLE} has characters that no Authorization header can carry",
             hints=("Letters and digits do, such as `openssl rand -hex 32` makes them.",),
         )
+    if token and (len(token) < _SHORTEST_TOKEN or len(set(token)) < _FEWEST_DIFFERENT):
+        raise ConfigError(
+            "admin-token-weak",
+            f"{TOKEN_VARIABLE} can be guessed: it needs at least {_SHORTEST_TOKEN} characters, {_FEWEST_DIFFERENT} of them "
+            "different",
+            hints=("Generate one: `openssl rand -hex 32`.",),
+        )
     return Secret(token) if token else None
 
 
-def answer_post(request: Request, post: Post, control: Control, token: Secret | None) -> Response:
+class Gatekeeper:
+    """Decides whether a POST has the token. Failed attempts are logged, and an address that has too many of them waits."""
+
+    def __init__(
+        self, token: Secret | None, log: Log | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._token = token
+        self._log = log
+        self._clock = clock
+        self._failures: dict[str, tuple[int, float]] = {}  # by address: how many, and the time of the first
+
+    def refused(self, request: Request) -> Response | None:
+        """Return the refusal of a request, None if it has the token."""
+        if not self._token:
+            return _posts_off(request)
+        address = request.client.host if request.client is not None else "unknown"
+        failures, since = self._failures.get(address, (0, self._clock()))
+        left = since + _FORGIVEN_AFTER - self._clock()
+        if failures and left <= 0:
+            failures, since = 0, self._clock()
+        if failures >= _MOST_FAILURES:  # also with the right token: else each guess would still be answered
+            return _too_many(request, math.ceil(left))
+        if _has(request, self._token):
+            self._failures.pop(address, None)
+            return None
+        self._failures.pop(address, None)
+        self._failures[address] = (failures + 1, since)
+        while len(self._failures) > _MOST_ADDRESSES:
+            del self._failures[next(iter(self._failures))]
+        if self._log is not None:
+            self._log.warning(
+                "admin_token_refused",
+                message=f"a POST from {address} was refused: its admin token is missing or wrong",
+                path=request.url.path,
+                address=address,
+                failures=failures + 1,
+            )
+        return _unauthorized(request)
+
+
+def answer_post(request: Request, post: Post, control: Control, gatekeeper: Gatekeeper) -> Response:
     """Do what is asked for, or say why not; nothing is done in part."""
-    refused = _unauthorized(request, token)
+    refused = gatekeeper.refused(request)
     if refused is not None:
         return refused
     try:
@@ -127,22 +185,37 @@ def answer_post(request: Request, post: Post, control: Control, token: Secret | 
         return refusal_of(request, error)
 
 
-def _unauthorized(request: Request, token: Secret | None) -> Response | None:
-    if not token:
-        return refusal(
-            request,
-            403,
-            "posts-off",
-            f"{request.url.path} is off: this controller has no admin token",
-            hints=(
-                f"Start octosync watch with {TOKEN_VARIABLE} set, and send it as `Authorization: Bearer ${TOKEN_VARIABLE}`.",
-            ),
-        )
+def _posts_off(request: Request) -> Response:
+    return refusal(
+        request,
+        403,
+        "posts-off",
+        f"{request.url.path} is off: this controller has no admin token",
+        hints=(
+            f"Start octosync watch with {TOKEN_VARIABLE} set, and send it as `Authorization: Bearer ${TOKEN_VARIABLE}`.",
+        ),
+    )
+
+
+def _too_many(request: Request, seconds: int) -> Response:
+    return refusal(
+        request,
+        429,
+        "too-many-attempts",
+        f"too many attempts from this address had no admin token, or a wrong one: try again in {seconds} s",
+        hints=("The log has where they came from.",),
+        headers={"Retry-After": str(seconds)},
+    )
+
+
+def _has(request: Request, token: Secret) -> bool:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     # Compared even where the scheme is wrong, and in a time that tells nothing of the token.
     matches = hmac.compare_digest(given.strip().encode("utf-8"), token.reveal().encode("utf-8"))
-    if scheme.lower() == _SCHEME and matches:
-        return None
+    return scheme.lower() == _SCHEME and matches
+
+
+def _unauthorized(request: Request) -> Response:
     return refusal(
         request,
         401,
