@@ -23,7 +23,8 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
-	$(BIN)/zizmor --quiet --offline --config .github/zizmor.yml $(WORKFLOWS) action.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --quiet --offline --config .github/zizmor.yml $(WORKFLOWS) action.yml .github/dependabot.yml
 	$(BIN)/python -m deploy.check
 
 types: $(STAMP)
