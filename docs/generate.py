@@ -193,6 +193,11 @@ def _notifications() -> Iterator[str]:
     yield ""
     yield "A fact is told once: drift that is held, for example, again when somebody changes it to something else, when its end"
     yield "moves, or when it comes back after it was gone. What every receiver got is not told again after a restart."
+    yield ""
+    yield "What belongs together is one notification for each event: all apps of a commit, or what was changed by hand at about"
+    yield "the same time. It is sent when all of that is decided, after 10 minutes at the latest; all else after"
+    yield "a minute. Manifests that can't be loaded are told after 5 seconds, so a file that is still being written is not. Where"
+    yield "something that was told is over, `resolved` says so; drift that is reverted after its hold is told as that alone."
     yield from ("", "## Body", "", "| key | is |", "|---|---|")
     for key, meaning in BODY.items():
         yield f"| `{key}` | {_cell(meaning)} |"

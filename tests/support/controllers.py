@@ -7,7 +7,7 @@ import io
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,6 +31,7 @@ from octosync.watch.controller import Controller
 from octosync.watch.desired import Declared, Desired
 from octosync.watch.log import Log, LogFormat
 from octosync.watch.notices import Notice
+from octosync.watch.notify import Notifier
 from octosync.watch.parts import Outfit
 from octosync.watch.settings import Settings
 from octosync.watch.standing import AppStanding, Standing
@@ -106,10 +107,12 @@ class Overheard:
         """Take down what happened."""
         self.notices.append(notice)
 
-    def holds(self, app: str, notices: tuple[Notice, ...]) -> None:
-        """Take down what is so of an app now."""
-        del app
-        self.notices += notices
+    def burst(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
+        """Take down what has happened, and what is so of apps now."""
+        self.notices += (*happened, *(notice for notices in facts.values() for notice in notices))
+
+    def over(self, matter: str) -> None:
+        """Take down that something is over."""
 
     def of(self, event: NotifyEvent) -> list[Notice]:
         """Return what was told of an event, oldest first."""
@@ -191,6 +194,7 @@ async def watching(
     kustomize: str | None = None,
     through_context: bool = False,
     transport: httpx.AsyncBaseTransport | None = None,
+    notifier: Notifier | None = None,
     **settings: Any,
 ) -> AsyncIterator[Watching]:
     """Run a controller over `folder/apps`, with its state in `folder/state.db`, until the block ends."""
@@ -226,7 +230,7 @@ async def watching(
                 deploy=deploy or DeployPolicy(previews=False),
                 read_token=read_token,
                 log=Log(log, clock, format_=LogFormat.JSON),
-                notifier=told,
+                notifier=notifier or told,
                 clock=clock,
                 chance=random.Random(7),  # noqa: S311 — jitter
                 can_post=True,

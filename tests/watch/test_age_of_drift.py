@@ -177,6 +177,7 @@ async def test_what_is_changed_again_and_again_is_left_alone(tmp_path: Path) -> 
             await contest(watch, plane)
             (drift,) = watch.app().drift
             assert (drift.actor, drift.heals, drift.contested, drift.until) == ("ana", 3, True, None)
+            await watch.until(lambda: watch.told.of(NotifyEvent.CONTESTED))
             assert watch.told.of(NotifyEvent.CONTESTED)[-1].actor == "ana"
             assert "ana" in watch.logged("drift")[-1]["@message"]
         async with watching(tmp_path, plane, clock, **settings) as watch:

@@ -40,6 +40,7 @@ async def test_drift_of_one_app_among_many_is_announced_and_healed_for_a_few_req
             (line,) = watch.logged("drift")
             assert (line["address"], line["actor"]) == ("app/app-07/slot/chat", "ana")
             assert line["until"] == drift.until.isoformat(timespec="seconds")
+            await watch.until(lambda: watch.told.of(NotifyEvent.HELD))
             (notice,) = watch.told.of(NotifyEvent.HELD)
             assert (notice.actor, notice.until) == ("ana", drift.until)
             watch.requests()
@@ -51,7 +52,7 @@ async def test_drift_of_one_app_among_many_is_announced_and_healed_for_a_few_req
             assert len(healing) <= 6
             (action,) = watch.logged("action")
             assert action["replaces"] == "ana"
-            assert [one.actor for one in watch.told.of(NotifyEvent.DRIFT)] == ["ana"]
+            await watch.until(lambda: [one.actor for one in watch.told.of(NotifyEvent.DRIFT)] == ["ana"])
 
 
 async def test_without_a_hold_drift_is_changed_back_at_once(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ async def test_without_a_hold_drift_is_changed_back_at_once(tmp_path: Path) -> N
             await watch.until(lambda: "PUT /api/v1/apps/demo/slots/chat" in by(plane, "octosync"))
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
             assert len([one for one in by(plane, "octosync") if one != TICK]) <= 6
-            assert [one.actor for one in watch.told.of(NotifyEvent.DRIFT)] == ["ana"]
+            await watch.until(lambda: [one.actor for one in watch.told.of(NotifyEvent.DRIFT)] == ["ana"])
 
 
 async def test_a_hold_goes_on_over_a_restart_until_it_is_released(tmp_path: Path) -> None:
@@ -146,6 +147,7 @@ async def test_a_commit_to_the_held_field_ends_the_hold_and_says_whose_change_it
             assert slot(plane)["serving_policy"]["routing_preference"] == "cloud"
             assert watch.logged("action")[-1]["replaces"] == "ana"
             assert "ana" in watch.logged("action")[-1]["@message"]
+            await watch.until(lambda: watch.told.of(NotifyEvent.DRIFT))
             assert watch.told.of(NotifyEvent.DRIFT)[-1].actor == "ana"
 
 

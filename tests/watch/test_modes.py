@@ -40,6 +40,7 @@ async def test_heal_manifest_applies_commits_and_shows_drift(tmp_path: Path) -> 
             await watch.until(lambda: watch.app().state is AppState.DRIFTED)
             (drift,) = watch.app().drift
             assert (drift.actor, drift.until) == ("ana", None)
+            await watch.until(lambda: watch.told.of(NotifyEvent.DRIFT))
             assert watch.told.of(NotifyEvent.DRIFT)[-1].actor == "ana"
             watch.requests()
             await ticks(watch, 8)

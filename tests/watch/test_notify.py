@@ -132,13 +132,16 @@ async def test_an_event_is_one_post_of_json() -> None:
     assert request.headers["x-octosync-delivery"] == body.pop("delivery")
     assert "x-octosync-signature" not in request.headers
     assert body == {
-        "format_version": "1.0",
+        "format_version": "1.1",
         "event": "held",
         "at": "2026-03-01T12:00:00Z",
-        "text": "octosync · held · notes: slot chat was changed by anna",
+        "text": "octosync · held · notes: slot chat was changed by anna; reverted at 2026-03-01 12:30 UTC\n"
+        "octosync accept app/notes/slot/chat",
         "message": "slot chat was changed by anna",
         "hints": ["octosync accept app/notes/slot/chat"],
         "app": "notes",
+        "apps": ["notes"],
+        "app_count": 1,
         "addresses": ["app/notes/slot/chat"],
         "address_count": 1,
         "actor": "anna",
@@ -312,8 +315,87 @@ async def test_what_ends_and_begins_again_is_told_again() -> None:
         told.notifier.holds("notes", [])
         told.notifier.holds("notes", [HELD])
         told.notifier.holds("memos", [other])
+        await told.settled(delivered=4)
+    assert [(body["event"], body["app"]) for body in _bodies(served)] == [
+        ("held", "notes"),
+        ("held", "memos"),
+        ("resolved", "notes"),
+        ("held", "notes"),
+    ]
+    assert _bodies(served)[2]["message"] == "app/notes/slot/chat is no longer held"
+
+
+async def test_what_comes_together_is_one_notification_for_each_event() -> None:
+    """A commit to 40 apps, or 15 changes by hand, are one body that counts apps and objects, with the first end."""
+    slugs = [f"app-{number:02}" for number in range(40)]
+    applied = [replace(APPLIED, app=slug, addresses=(Address.of_slot(slug, "chat"),), run=slug) for slug in slugs]
+    held = {
+        slug: (
+            replace(HELD, app=slug, addresses=(Address.of_slot(slug, "chat"),), until=NOON + timedelta(minutes=place)),
+        )
+        for place, slug in enumerate(slugs[:15], 1)
+    }
+    async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
+        told.notifier.burst(held, applied)
+        told.notifier.burst(held, ())
+        await told.settled(delivered=2)
+    first, second = _bodies(served)
+    assert (first["event"], first["app"], first["app_count"], len(first["apps"])) == ("applied", None, 40, 20)
+    assert first["message"] == "40 changes applied in 40 apps (app-00, app-01, app-02 and 37 more)"
+    assert (second["event"], second["app_count"], second["address_count"]) == ("held", 15, 15)
+    assert second["message"] == "anna changed 15 objects in 15 apps (app-00, app-01, app-02 and 12 more)"
+    assert second["until"] == "2026-03-01T12:01:00Z"
+
+
+async def test_a_revert_that_was_announced_is_one_notification() -> None:
+    """That held drift was changed back resolves what was told, and is no second event; without that it is told as drift."""
+    back = replace(
+        HELD, event=NotifyEvent.DRIFT, message="anna changed it, and it is as declared again", until=None, run="r1"
+    )
+    async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
+        told.notifier.holds("notes", [HELD])
+        told.notifier.burst({"notes": ()}, [back])
+        told.notifier.burst({"notes": ()}, [back])
         await told.settled(delivered=3)
-    assert [body["app"] for body in _bodies(served)] == ["notes", "memos", "notes"]
+    assert [(body["event"], body["run"]) for body in _bodies(served)] == [
+        ("held", None),
+        ("resolved", "r1"),
+        ("drift", "r1"),
+    ]
+    assert _bodies(served)[1]["message"] == back.message
+
+
+async def test_what_was_told_before_a_restart_is_over_after_it(state: WatchState) -> None:
+    """The end of what an earlier process told is told, though no more than its app and event is known by then."""
+    plane = ControlPlane(url="https://api.octomil.com/api/v1")
+    async with scripted(OK) as served, _notifying(_endpoint(served), told=ToldOf(state, plane)) as told:
+        told.notifier.holds("notes", [HELD])
+        told.notifier.tell(
+            Notice(event=NotifyEvent.FAILED, at=NOON, message="x", matter="the manifests", fingerprint="a")
+        )
+        await told.settled(delivered=2)
+    async with scripted(OK) as served, _notifying(_endpoint(served), told=ToldOf(state, plane)) as told:
+        told.notifier.holds("notes", [])
+        told.notifier.over("the control plane")
+        told.notifier.over("the manifests")
+        await told.settled(delivered=2)
+    assert [body["message"] for body in _bodies(served)] == [
+        "notes is no longer held",
+        "the manifests can be used again",
+    ]
+
+
+def test_the_text_has_the_commands_and_the_link() -> None:
+    """What a chat shows says who, what, until when, each way out as it is typed, and where the page is."""
+    notice = replace(HELD, hints=("To keep it for some hours: POST /hold?app=notes&for=4h&reason=WHY",))
+    made = document_of(notice, replace(SENDER, external_url="https://octosync.example.com/"), "d1")
+    command = 'curl -X POST -H "Authorization: Bearer $OCTOSYNC_ADMIN_TOKEN"'
+    assert str(made["text"]).splitlines() == [
+        "octosync · held · notes: slot chat was changed by anna; reverted at 2026-03-01 12:30 UTC",
+        f"To keep it for some hours: {command} 'https://octosync.example.com/hold?app=notes&for=4h&reason=WHY'",
+        "https://octosync.example.com/apps/notes",
+    ]
+    assert made["hints"] == list(notice.hints)
 
 
 async def test_a_failure_does_not_make_old_drift_news() -> None:
@@ -325,8 +407,8 @@ async def test_a_failure_does_not_make_old_drift_news() -> None:
             told.notifier.tell(failed)
         told.notifier.holds("notes", [HELD])
         told.notifier.tell(failed)
-        await told.settled(delivered=3)
-    assert [body["event"] for body in _bodies(served)] == ["held", "failed", "failed"]
+        await told.settled(delivered=4)
+    assert [body["event"] for body in _bodies(served)] == ["held", "failed", "resolved", "failed"]
 
 
 async def test_a_restart_tells_only_what_nobody_got(state: WatchState) -> None:
@@ -340,7 +422,7 @@ async def test_a_restart_tells_only_what_nobody_got(state: WatchState) -> None:
         told.notifier.holds("notes", [HELD, blocked])
         await told.settled(delivered=1)
         told.notifier.holds("notes", [blocked])
-    assert [body["event"] for body in _bodies(served)] == ["blocked"]
+    assert [body["event"] for body in _bodies(served)] == ["blocked", "resolved"]
     assert {about.split()[0] for _, about in memory.told()} == {"blocked"}
 
 

@@ -17,7 +17,9 @@ from octosync.errors import OctosyncError, UsageError
 from octosync.plan import Action, Blocked
 from octosync.plan.blocked import refused_by
 from octosync.report.words import counted, listed
-from octosync.watch.standing import AppStanding, BlockedSet
+from octosync.watch.board import Board
+from octosync.watch.changes import Changes
+from octosync.watch.standing import AppStanding, AppState, BlockedSet
 
 # Guards that count over everything that a change touches.
 COUNTING: Final = frozenset({"deletes", "archives"})
@@ -91,11 +93,14 @@ class Approvals:
     """Finds the set that a caller has seen. It remembers the sets that were shown, to tell what has moved since."""
 
     seal: Seal
+    board: Board
+    changes: Changes
     _shown: OrderedDict[str, frozenset[str]] = field(default_factory=OrderedDict)
 
-    def sets(self, apps: Iterable[AppStanding], change_of: Callable[[str], object | None]) -> tuple[BlockedSet, ...]:
+    def now(self) -> tuple[BlockedSet, ...]:
         """Return what is blocked now, as it is shown from now on."""
-        sets = blocked_sets(apps, change_of, self.seal)
+        apps = (app for app in self.board.in_state(*AppState) if app.blocked)
+        sets = blocked_sets(apps, lambda slug: self.changes.of((slug,)), self.seal)
         for blocked in sets:
             self._shown[blocked.seen] = frozenset(map(str, blocked.addresses))
             self._shown.move_to_end(blocked.seen)
@@ -103,13 +108,13 @@ class Approvals:
             self._shown.popitem(last=False)
         return sets
 
-    def find(self, sets: Iterable[BlockedSet], guard: str, apps: Sequence[str], seen: str) -> BlockedSet:
+    def find(self, guard: str, apps: Sequence[str], seen: str) -> BlockedSet:
         """Return the set of a guard with this digest.
 
         Raises `OctosyncError`: `nothing-blocked` where there is none that could be approved, `approval-outdated` where it is
         another one by now; `UsageError` for an app that is not in it.
         """
-        of_guard = [blocked for blocked in sets if blocked.guard == guard and blocked.seen]
+        of_guard = [blocked for blocked in self.now() if blocked.guard == guard and blocked.seen]
         if not of_guard:
             raise OctosyncError(
                 "nothing-blocked",

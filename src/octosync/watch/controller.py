@@ -10,7 +10,6 @@ from typing import Any
 
 from octosync.errors import ConfigError, OctosyncError, StateLocked, Unreadable
 from octosync.model import Event
-from octosync.watch.approvals import Approvals
 from octosync.watch.desk import Desk
 from octosync.watch.ended import Ended
 from octosync.watch.files import changes
@@ -45,7 +44,6 @@ class Controller:
         self._parts = assemble(outfit, self.metrics, self.stop, hooks)
         self.desk = Desk(
             parts=self._parts,
-            approvals=Approvals(self._parts.memory.digest_of_blocked),
             stir=self._stir,
             started=outfit.clock.now(),
             control_plane=outfit.control_plane,
@@ -64,7 +62,13 @@ class Controller:
         parts = self._parts
         tasks = [
             asyncio.ensure_future(part)
-            for part in (self._watch_files(), parts.ticker.run(), self._read_all(), parts.workers.run())
+            for part in (
+                self._watch_files(),
+                parts.ticker.run(),
+                self._read_all(),
+                parts.workers.run(),
+                parts.telling.run(),
+            )
         ]
         stopped = asyncio.ensure_future(self.stop.wait())
         try:
@@ -77,6 +81,7 @@ class Controller:
             for task in everything:
                 task.cancel()
             await asyncio.gather(*everything, return_exceptions=True)
+            parts.telling.flush()
 
     def _standing(self) -> Standing:
         return self.desk.standing()
@@ -106,6 +111,7 @@ class Controller:
 
         def ended() -> None:
             reads = parts.full_reads
+            self._flush()
             parts.log.info("full_read", apps=reads.total, seconds=_seconds(reads.took))
             if reads.took is not None and reads.took > reads.every:
                 parts.log.warning(
@@ -256,8 +262,15 @@ class Controller:
         self._parts.aftermath.of(work, ended, seconds)
         if ended.unsettled:
             self._loads.withhold(ended.unsettled)
+        if work.priority is Priority.CHANGED or not self._parts.full_reads.is_under_way:
+            self._flush()
         for slug in sorted(tied):
             self._parts.queue.add(slug, Priority.CHANGED)
+
+    def _flush(self) -> None:
+        """Tell what has been gathered, once all of a commit, or of what was changed by hand, is decided."""
+        if not self._parts.queue.is_changing and not self._loads.withholds:
+            self._parts.telling.flush()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

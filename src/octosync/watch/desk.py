@@ -11,12 +11,12 @@ from octosync.errors import OctosyncError
 from octosync.model import Hold
 from octosync.octomil import PERCENT_FOR_WRITES
 from octosync.plan import ControlPlane, RunInfo
-from octosync.watch.approvals import Approvals, blocked_actions
+from octosync.watch.approvals import blocked_actions
 from octosync.watch.clones import Clone
 from octosync.watch.desired import Declared
 from octosync.watch.gate import Closed
 from octosync.watch.parts import Parts
-from octosync.watch.standing import AppStanding, AppState, BlockedSet, BudgetStanding, Standing
+from octosync.watch.standing import AppStanding, AppState, BudgetStanding, Standing
 
 # The loop is stuck where a tick or a turn takes longer than all attempts of a few requests can, and than so many requests
 # of other turns that may go before it take at this rate.
@@ -32,7 +32,6 @@ class Desk:
     """`stir` has an app have a turn soon. It is the `Control` of a controller."""
 
     parts: Parts
-    approvals: Approvals
     stir: Callable[[str], None]
     started: datetime
     control_plane: ControlPlane
@@ -84,7 +83,7 @@ class Desk:
 
     def approve(self, guard: str, seen: str, apps: Sequence[str] = ()) -> int:
         """Allow exactly the blocked actions that the caller has seen, once, of some apps or of all; return how many."""
-        found = self.approvals.find(self._blocked(), guard, apps, seen)
+        found = self.parts.approvals.find(guard, apps, seen)
         chosen = [app for slug in apps or found.apps if (app := self.parts.board.of(slug)) is not None]
         actions = blocked_actions((app, blocked) for app in chosen for blocked in app.blocked if blocked.guard == guard)
         self.parts.memory.approve(guard, actions)
@@ -92,11 +91,6 @@ class Desk:
         for app in chosen:
             self.stir(app.slug)
         return len(actions)
-
-    def _blocked(self) -> tuple[BlockedSet, ...]:
-        parts = self.parts
-        apps = (app for app in parts.board.in_state(*AppState) if app.blocked)
-        return self.approvals.sets(apps, lambda slug: parts.changes.of((slug,)))
 
     def standing(self) -> Standing:
         """Say how everything stands."""
@@ -119,7 +113,7 @@ class Desk:
             about=self.about(good) if self.about is not None and good is not None else None,
             turned_at=parts.clock.now() - timedelta(seconds=self._quiet),
             apps=self._apps(holds),
-            blocked=self._blocked(),
+            blocked=parts.approvals.now(),
             unmanaged=reads.unmanaged,
             loading=latest is None,
             clone=latest.clone if latest is not None else Clone(),

@@ -29,8 +29,8 @@ class Ended:
     outcomes that trying again won't mend. `waiting` says what writing waits for, "" for nothing; `look_at` is when the next
     turn is due by itself. `freed` are apps whose removals waited for these to be read, `unsettled` those whose
     removals wait for a second look at their files. `replaced` are the objects that somebody had changed and that were written
-    over, with who that was, None where it isn't known. `uncovered` are the enabled capabilities that lack devices, by app, as
-    last read.
+    over, with who that was, None where it isn't known, `reverted` those of them that no commit had changed. `uncovered` are
+    the enabled capabilities that lack devices, by app, as last read.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Ended:
     refused: tuple[Outcome, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     replaced: Mapping[Address, str | None] = field(default_factory=dict)
+    reverted: frozenset[Address] = frozenset()
     run: str = ""
     waiting: str = ""
     frozen_until: datetime | None = None

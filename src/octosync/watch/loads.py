@@ -13,7 +13,9 @@ from octosync.watch.gate import Closed
 from octosync.watch.parts import Parts
 from octosync.watch.restarts import Restarts
 from octosync.watch.standing import AppState
+from octosync.watch.telling import MANIFESTS
 
+_PATIENCE = 5.0  # seconds that a load may fail before receivers are told
 _JUST_AFTER = 0.05  # seconds after an interval, so that it is over by any clock
 
 
@@ -63,11 +65,11 @@ class Loads:
                     errors=declared.problems or None,
                     hints=hints,
                 )
-                parts.telling.failed(parts.clock.now(), problem)
+                self._spawn(self._tell_if_it_stays(problem, problems))
                 return
             self._problems = None
             self._tell_of_restart(declared)
-            parts.telling.mended()
+            parts.telling.mended(MANIFESTS)
             is_first = not self.loaded.is_set()
             await self._note(difference, is_first=is_first)
             if is_first:
@@ -154,6 +156,12 @@ class Loads:
             waiting = (AppState.BLOCKED, AppState.WAITING, AppState.HELD, AppState.DRIFTED)
             for one in tuple(parts.board.in_state(*waiting)):
                 self._stir(one.slug)
+
+    async def _tell_if_it_stays(self, problem: OctosyncError, problems: object) -> None:
+        """Tell receivers of a load that fails, unless it was only a file that had not been written to its end."""
+        await self._parts.clock.sleep(_PATIENCE)
+        if self._problems == problems:
+            self._parts.telling.failed(self._parts.clock.now(), problem, MANIFESTS)
 
     def withhold(self, slugs: frozenset[str]) -> None:
         """Note apps whose removals wait until their files are settled; what is settled by now has another turn at once."""

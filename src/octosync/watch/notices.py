@@ -7,34 +7,45 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
-from octosync.model import Address, JsonObject, NotifyEvent, Secret, digest_of
+from octosync.model import Address, JsonObject, JsonValue, NotifyEvent, Secret, digest_of
 from octosync.plan import ControlPlane, utc_text
 from octosync.report import visible
+from octosync.report.words import counted, time_words
+from octosync.watch.web.commands import post_line
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
 MOST_ADDRESSES: Final = 100
+MOST_APPS: Final = 20
 
 SIGNATURE_HEADER: Final = "X-Octosync-Signature"
 TIMESTAMP_HEADER: Final = "X-Octosync-Timestamp"
 DELIVERY_HEADER: Final = "X-Octosync-Delivery"
 EVENT_HEADER: Final = "X-Octosync-Event"
 
+_POST: Final = re.compile(r"\bPOST (/\S+)")  # within a hint
+_OF_COMMITS: Final = frozenset({NotifyEvent.APPLIED, NotifyEvent.BLOCKED, NotifyEvent.FAILED})
+
 # What each event means; the reference page is made from it.
 EVENTS: Final[Mapping[NotifyEvent, str]] = MappingProxyType(
     {
-        NotifyEvent.APPLIED: "A run has written to the control plane. Each is told.",
+        NotifyEvent.APPLIED: "A change of the manifests was written to the control plane: one notification for a commit, sent "
+        "when all of its apps are done or wait.",
         NotifyEvent.FAILED: "An app can't be read or written, the control plane refuses something, or it can't be reached.",
-        NotifyEvent.DRIFT: "Somebody changed something on the control plane, and it was written over, or in this mode never is.",
+        NotifyEvent.DRIFT: "Somebody changed something on the control plane, and it was written over at once, or in this mode "
+        "never is.",
         NotifyEvent.HELD: "Somebody changed something on the control plane, and it is left alone until `until`.",
         NotifyEvent.BLOCKED: "A guard refuses something, and somebody has to decide.",
         NotifyEvent.CONTESTED: "An object was changed back three times in 24 hours, changed again each time, and is left alone.",
+        NotifyEvent.RESOLVED: "Something that was told is over: drift was reverted, accepted or released, a blocked change was "
+        "approved or taken back, a failure is gone.",
     }
 )
 
@@ -45,10 +56,12 @@ BODY: Final[Mapping[str, str]] = MappingProxyType(
         "delivery": "the id of this notification, the same each time it is sent: what comes twice is told apart by it",
         "event": "which event it is",
         "at": "when it happened, UTC",
-        "text": "all of it in one line, for programs that show a message's `text`",
+        "text": "all of it for programs that show a message's `text`: what happened, a line for each hint, the link",
         "message": "what happened, one sentence",
         "hints": "what can be done about it, a list of sentences",
         "app": "the app's slug; null where it isn't about one app",
+        "apps": f"the slugs of all apps that it is about, at most {MOST_APPS}",
+        "app_count": "how many apps it is about",
         "addresses": f"the objects, such as `app/notes/slot/chat`, at most {MOST_ADDRESSES}",
         "address_count": "how many objects it is about",
         "actor": "who changed it, as far as the activity feed tells; else null",
@@ -67,15 +80,19 @@ BODY: Final[Mapping[str, str]] = MappingProxyType(
 class Notice:
     """One thing that happened, or that is so from now on.
 
-    `fingerprint` is what makes it another fact about the same objects, such as the drifted values' digest or an error's
-    reference; without one it is the message, actor and time. `actor`, `until`, `guard`, `run` and `revision` are None where
-    there is none.
+    `app` is None where it is about several `apps`, or about none: then `matter` says what it is about. `unfinished` counts
+    what of a run was not done. `fingerprint` is what makes it another fact about the same objects, such as the drifted
+    values' digest or an error's reference; without one it is the message, actor and time. `actor`, `until`, `guard`, `run`
+    and `revision` are None where there is none.
     """
 
     event: NotifyEvent
     at: datetime
     message: str
     app: str | None = None
+    apps: tuple[str, ...] = ()
+    matter: str = ""
+    unfinished: int = 0
     addresses: tuple[Address, ...] = ()
     hints: tuple[str, ...] = ()
     actor: str | None = None
@@ -86,10 +103,15 @@ class Notice:
     fingerprint: str = ""
 
     @property
+    def slugs(self) -> tuple[str, ...]:
+        """The apps that it is about."""
+        return self.apps or (() if self.app is None else (self.app,))
+
+    @property
     def about(self) -> str:
         """What it is about: two notices with the same are of the same thing, at two times."""
         objects = digest_of([str(one) for one in self.addresses])
-        return f"{self.event.value} {self.guard or '-'} {objects}"
+        return f"{self.event.value} {self.guard or quote(self.matter) or '-'} {objects}"
 
     @property
     def fact(self) -> str:
@@ -114,21 +136,28 @@ class Sender:
         base = self.external_url.rstrip("/")
         return f"{base}/" if app is None else f"{base}/apps/{quote(app, safe='')}"
 
+    def command(self, path: str) -> str:
+        """Return how a POST is sent: the whole command where it is known under which address people reach the page."""
+        return f"POST {path}" if self.external_url is None else post_line(self.external_url.rstrip("/"), path)
+
 
 def document_of(notice: Notice, sender: Sender, delivery: str) -> JsonObject:
     """Return a notification's body; its keys are those of `BODY`."""
     plane = sender.control_plane
     message = visible(notice.message)
+    hints = [visible(hint) for hint in notice.hints]
     app = None if notice.app is None else visible(notice.app)
     return {
         "format_version": FORMAT_VERSION,
         "delivery": delivery,
         "event": notice.event.value,
         "at": utc_text(notice.at),
-        "text": f"octosync · {notice.event.value}{f' · {app}' if app is not None else ''}: {message}",
+        "text": "\n".join(_lines(notice, sender, message, hints)),
         "message": message,
-        "hints": [visible(one) for one in notice.hints],
+        "hints": list[JsonValue](hints),
         "app": app,
+        "apps": [visible(slug) for slug in notice.slugs[:MOST_APPS]],
+        "app_count": len(notice.slugs),
         "addresses": [visible(str(one)) for one in notice.addresses[:MOST_ADDRESSES]],
         "address_count": len(notice.addresses),
         "actor": None if notice.actor is None else visible(notice.actor),
@@ -140,6 +169,18 @@ def document_of(notice: Notice, sender: Sender, delivery: str) -> JsonObject:
         "link": sender.link(notice.app),
         "octosync_version": sender.version,
     }
+
+
+def _lines(notice: Notice, sender: Sender, message: str, hints: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of the text: what, until when, of which commit, what can be done about it, and where to look."""
+    about = visible(notice.app) if notice.app is not None else counted(len(notice.apps), "app") if notice.apps else ""
+    end = f"; reverted at {time_words(notice.until)}" if notice.until is not None else ""
+    commit = f" (commit {notice.revision[:12]})" if notice.revision and notice.event in _OF_COMMITS else ""
+    yield f"octosync · {notice.event.value}{f' · {about}' if about else ''}: {message}{end}{commit}"
+    for hint in hints:
+        yield _POST.sub(lambda found: sender.command(found[1]), hint)
+    if (link := sender.link(notice.app)) is not None:
+        yield link
 
 
 def signature(secret: Secret, timestamp: str, body: bytes) -> str:

@@ -12,13 +12,15 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Final, Protocol, Self
+from urllib.parse import unquote
 
 from octosync.errors import OctosyncError
 from octosync.model import NotifyEvent
+from octosync.watch.bundles import bundled, over
 from octosync.watch.clock import Clock
 from octosync.watch.endpoints import Attempt, Endpoint, Line, Verdict
 from octosync.watch.gate import backoff
@@ -38,6 +40,11 @@ MOST_WAITING: Final = 200
 _LONGEST_BACKOFF: Final = timedelta(minutes=1)
 
 
+# What happened is news each time; a fact is until it isn't so any more.
+_ALWAYS_NEWS: Final = frozenset({NotifyEvent.APPLIED, NotifyEvent.RESOLVED})
+_OF_DRIFT: Final = frozenset({NotifyEvent.HELD, NotifyEvent.DRIFT, NotifyEvent.CONTESTED})
+
+
 class Told(Protocol):
     """What was told already, over restarts: the fact that was last told about each thing of an app ("" for no app)."""
 
@@ -53,9 +60,13 @@ class Told(Protocol):
 
 @dataclass(slots=True)
 class _Letter:
-    """One notice on its way, since when: its body is made once; `left` counts the receivers that haven't got it."""
+    """One notice on its way, since when: its body is made once; `left` counts the receivers that haven't got it.
+
+    `parts` are the notices that it stands for.
+    """
 
     notice: Notice
+    parts: tuple[Notice, ...]
     delivery: str
     body: bytes
     since: float
@@ -104,6 +115,7 @@ class Notifier:
         self._give_up = give_up.total_seconds()
         self._flush = flush.total_seconds()
         self._most = most
+        self._notices: dict[tuple[str, str], Notice] = {}
         self._told: dict[tuple[str, str], str] = dict(told.told()) if told is not None else {}
         self._closing = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -124,34 +136,72 @@ class Notifier:
 
         What was applied is always news. Everything else is so until `holds` says that it isn't any more.
         """
-        desks = [desk for desk in self._desks if notice.event in desk.endpoint.events]
-        if not desks or self._closing.is_set():
-            return
-        if notice.event is not NotifyEvent.APPLIED:
-            thing = (notice.app or "", notice.about)
-            if self._told.get(thing) == notice.fact:
-                return
-            self._told[thing] = notice.fact
-        delivery = uuid.uuid4().hex
-        body = json.dumps(document_of(notice, self._sender, delivery), allow_nan=False).encode()
-        letter = _Letter(notice, delivery, body, self._clock.monotonic(), len(desks))
-        for desk in desks:
-            self._put(desk, letter)
+        if self._is_news(notice):
+            self._send(notice, (notice,))
 
     def holds(self, app: str, notices: Iterable[Notice]) -> None:
         """Say all that is so of an app now: what is new is told, what isn't so any more is forgotten, and news next time.
 
         For a turn that could read the app; one that could not knows nothing of drift, and only tells that it failed.
         """
-        notices = tuple(notices)
+        self.burst({app: tuple(notices)}, ())
+
+    def burst(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
+        """Tell what is news of all that came together, in one notification for each event.
+
+        `facts` are all that is so of each app now, as for `holds`; what `happened` is told as by `tell`.
+        """
+        ended = [notice for app, notices in facts.items() for notice in self._forget(app, notices)]
+        news = []
+        for notice in happened:
+            reverted = [one for one in ended if notice.event is NotifyEvent.DRIFT and one.addresses == notice.addresses]
+            if reverted:  # it was told that this would come: that it has is one notification, not two
+                ended = [one for one in ended if one not in reverted]
+                ended.append(replace(reverted[0], message=notice.message, run=notice.run, actor=notice.actor))
+            elif self._is_news(notice):
+                news.append(notice)
+        news += [notice for notices in facts.values() for notice in notices if self._is_news(notice)]
+        for notice, parts in bundled((*news, *ended)):
+            self._send(notice, parts)
+
+    def over(self, matter: str) -> None:
+        """Say that something about no single app is over."""
+        others = [notice for thing, notice in self._notices.items() if not thing[0] and notice.matter != matter]
+        self.burst({"": tuple(others)}, ())
+
+    def _is_news(self, notice: Notice) -> bool:
+        if self._closing.is_set() or not any(notice.event in desk.endpoint.events for desk in self._desks):
+            return False
+        if notice.event in _ALWAYS_NEWS:
+            return True
+        thing = (notice.app or "", notice.about)
+        self._notices[thing] = notice
+        if self._told.get(thing) == notice.fact:
+            return False
+        self._told[thing] = notice.fact
+        return True
+
+    def _forget(self, app: str, notices: tuple[Notice, ...]) -> Iterator[Notice]:
+        """Forget what isn't so any more of an app; yield that it is over, but for what has only become something else."""
         now = {one.about for one in notices}
         for thing in [thing for thing in self._told if thing[0] == app and thing[1] not in now]:
             del self._told[thing]
+            notice = self._notices.pop(thing, None) or _of_key(thing, self._clock.now())
             with self._storing():
                 if self._store is not None:
                     self._store.untell(*thing)
-        for notice in notices:
-            self.tell(notice)
+            if notice.event is not NotifyEvent.DRIFT and not any(_goes_on(notice, other) for other in notices):
+                yield over(notice, self._clock.now(), app)
+
+    def _send(self, notice: Notice, parts: tuple[Notice, ...]) -> None:
+        desks = [desk for desk in self._desks if notice.event in desk.endpoint.events]
+        if not desks or self._closing.is_set():
+            return
+        delivery = uuid.uuid4().hex
+        body = json.dumps(document_of(notice, self._sender, delivery), allow_nan=False).encode()
+        letter = _Letter(notice, parts, delivery, body, self._clock.monotonic(), len(desks))
+        for desk in desks:
+            self._put(desk, letter)
 
     async def aclose(self) -> None:
         """Take nothing more, let out what waits for at most `flush`, and end. Once is enough."""
@@ -245,10 +295,11 @@ class Notifier:
             desk.dropped = 0
         self.counts["delivered"] += 1
         letter.left -= 1
-        thing = (letter.notice.app or "", letter.notice.about)
-        if letter.left == 0 and self._store is not None and self._told.get(thing) == letter.notice.fact:
-            with self._storing():
-                self._store.tell(*thing, letter.notice.fact)
+        for notice in letter.parts if letter.left == 0 else ():
+            thing = (notice.app or "", notice.about)
+            if self._store is not None and self._told.get(thing) == notice.fact:
+                with self._storing():
+                    self._store.tell(*thing, notice.fact)
 
     def _undelivered(self, desk: _Desk, letter: _Letter, attempt: Attempt, attempts: int) -> None:
         self._warn("notification_given_up", desk, letter, attempt, attempts=attempts)
@@ -272,3 +323,20 @@ class Notifier:
             yield
         except OctosyncError as error:
             self._log.bind(**about(error)).warning("notifications_forgotten")
+
+
+def _goes_on(before: Notice, now: Notice) -> bool:
+    """Return whether something that was told is still so, as what is told of the same objects now."""
+    same_kind = before.event is now.event or {before.event, now.event} <= _OF_DRIFT
+    shared = set(before.addresses) & set(now.addresses)
+    return same_kind and before.guard == now.guard and bool(shared or before.addresses == now.addresses)
+
+
+def _of_key(thing: tuple[str, str], at: datetime) -> Notice:
+    """Return what is known after a restart of something that was told before it."""
+    app, about = thing
+    event, kind, _ = about.split(" ", 2)
+    found = NotifyEvent(event)
+    guard = kind if found is NotifyEvent.BLOCKED else None
+    matter = unquote(kind) if not app and kind != "-" else ""
+    return Notice(event=found, at=at, message="", app=app or None, guard=guard, matter=matter)

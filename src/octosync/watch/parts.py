@@ -14,6 +14,7 @@ from octosync.octomil import Octomil
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, RunInfo
 from octosync.state import Journal, WatchState
 from octosync.watch.aftermath import Aftermath
+from octosync.watch.approvals import Approvals
 from octosync.watch.board import Board
 from octosync.watch.changes import Changes
 from octosync.watch.clock import Clock, SystemClock
@@ -97,6 +98,7 @@ class Parts:
     feed: OrgFeed
     changes: Changes
     board: Board
+    approvals: Approvals
     telling: Telling
     looking: Looking
     turns: Turns
@@ -141,7 +143,19 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
     def revision() -> str:
         return outfit.desired.good.revision if outfit.desired.good is not None else ""
 
-    telling = Telling(outfit.notifier or Silence(), revision)
+    def about() -> RunInfo | None:
+        good = outfit.desired.good
+        return outfit.about(good) if outfit.about is not None and good is not None else None
+
+    approvals = Approvals(memory.digest_of_blocked, board, changes)
+    telling = Telling(
+        outfit.notifier or Silence(),
+        clock,
+        revision=revision,
+        about=about,
+        blocked=approvals.now,
+        is_under_way=lambda slug: changes.of((slug,)) is not None,
+    )
     feed = OrgFeed(clock, remote)
 
     async def listen() -> None:
@@ -204,6 +218,7 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
         feed=feed,
         changes=changes,
         board=board,
+        approvals=approvals,
         telling=telling,
         looking=looking,
         turns=turns,

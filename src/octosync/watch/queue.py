@@ -53,6 +53,7 @@ class Queue:
         self._later: dict[str, _Later] = {}
         self._alarms: list[tuple[float, str]] = []
         self._busy: set[str] = set()
+        self._changing: set[str] = set()
         self._stirred = asyncio.Event()
 
     def add(self, slug: str, priority: Priority) -> bool:
@@ -112,6 +113,7 @@ class Queue:
     def done(self, work: Work) -> None:
         """End a turn: its apps may have another one."""
         self._busy -= work.apps
+        self._changing -= work.apps
         self._stirred.set()
 
     def is_busy(self, slug: str) -> bool:
@@ -121,6 +123,11 @@ class Queue:
     def holds(self, slug: str) -> bool:
         """Say whether an app is to have a turn as soon as there is one."""
         return any(slug in ready for ready in self._ready.values())
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether apps that have changed have their turn, or are to have it as soon as there is one."""
+        return bool(self._changing or self._ready[Priority.CHANGED])
 
     @property
     def depth(self) -> Mapping[str, int]:
@@ -138,6 +145,8 @@ class Queue:
                     ready.pop(one, None)
                 self._later.pop(one, None)
             self._busy |= group
+            if priority is Priority.CHANGED:
+                self._changing |= group
             return Work(group, priority, max(0.0, now - since))
         return None
 

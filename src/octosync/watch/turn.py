@@ -147,6 +147,7 @@ class Turns:
             refused=refused,
             outcomes=applied.outcomes,
             replaced=_replaced(plan, done.values()),
+            reverted=frozenset(one.address for one in done.values() if one.reason is Reason.DRIFT),
             run=scope.id if allowed.actions else "",
             waiting=why,
             frozen_until=_frozen(apps, force, now),

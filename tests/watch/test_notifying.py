@@ -1,0 +1,121 @@
+"""What receivers get of a controller that runs: one notification for what belongs together, when it is decided, and its end."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.support.commits import commit
+from tests.support.controllers import FastClock, Watching, watching
+from tests.support.plane import Plane
+from tests.support.sockets import Scripted, http, scripted
+from tests.support.watched_apps import CLOUD, NEVER, many, plane_of_ana
+
+from octosync.model import NotifyEvent, Secret
+from octosync.plan import ControlPlane
+from octosync.watch.endpoints import Endpoint
+from octosync.watch.log import Log
+from octosync.watch.notices import Sender
+from octosync.watch.notify import Notifier
+from octosync.watch.standing import AppState
+
+SOME = many(12)
+
+
+def full(**spec: Any) -> dict[str, dict[str, Any]]:
+    """Declare a target and a slot of each app."""
+    return {slug: {"targets": (f"com.{slug}",), "slots": {"chat": "local_first"}, **spec} for slug in SOME}
+
+
+def told(served: Scripted) -> list[dict[str, Any]]:
+    """Return what a receiver got."""
+    return [json.loads(request.body) for request in served.received]
+
+
+@asynccontextmanager
+async def notifying(
+    folder: Path, plane: Plane, clock: FastClock, **settings: Any
+) -> AsyncIterator[tuple[Watching, Scripted]]:
+    """Run a controller with a receiver that is told everything."""
+    sender = Sender(control_plane=ControlPlane(url=plane.url), version="1", external_url="https://octosync.example.com")
+    async with scripted(http(204)) as served:
+        to = Endpoint(url=Secret(f"{served.url}/hook"), name=served.url, events=frozenset(NotifyEvent))
+        async with (
+            Notifier((to,), sender, clock=clock, log=Log(io.StringIO(), clock)) as notifier,
+            watching(folder, plane, clock, notifier=notifier, resync=NEVER, **settings) as watch,
+        ):
+            yield watch, served
+
+
+async def test_a_commit_is_one_notification_and_so_is_its_refusal(tmp_path: Path) -> None:
+    """What 12 apps come to is told once, when all of it is decided, with the request that approves exactly that."""
+    clock = FastClock(30)
+    commit(tmp_path, full())
+    with plane_of_ana(clock) as plane:
+        async with notifying(tmp_path, plane, clock) as (watch, served):
+            await watch.until_in_sync()
+            await watch.until(lambda: told(served))
+            (first,) = told(served)
+            assert (first["event"], first["app_count"], first["address_count"]) == ("applied", 12, 36)
+            commit(tmp_path, full(targets=(), slots={"chat": "cloud_first"}))
+            await watch.until(lambda: len(watch.standing.blocked) == 1 and len(told(served)) == 3)
+            by_event = {body["event"]: body for body in told(served)[1:]}
+            assert set(by_event) == {"applied", "blocked"}
+            assert by_event["applied"]["address_count"] == 12
+            refused, (blocked,) = by_event["blocked"], watch.standing.blocked
+            assert refused["message"].startswith("12 removals, at most 10 are allowed together: 12 apps")
+            assert f"POST /approve?guard=deletes&seen={blocked.seen}" in refused["hints"][0]
+            assert f"'https://octosync.example.com/approve?guard=deletes&seen={blocked.seen}'" in refused["text"]
+            watch.approve("deletes")
+            await watch.until_in_sync()
+            await watch.until(lambda: len(told(served)) == 5)
+            assert {body["event"] for body in told(served)[3:]} == {"applied", "resolved"}
+
+
+async def test_changes_by_hand_are_one_notification_and_so_is_their_revert(tmp_path: Path) -> None:
+    """A burst is told once, with who, until when, and how to keep it; its revert resolves it, and is nothing else besides."""
+    clock = FastClock(30)
+    commit(tmp_path, full())
+    with plane_of_ana(clock) as plane:
+        async with notifying(tmp_path, plane, clock, drift_hold=timedelta(minutes=5)) as (watch, served):
+            await watch.until_in_sync()
+            await watch.until(lambda: told(served))
+            for slug in SOME[:5]:
+                plane.send("PUT", f"/apps/{slug}/slots/chat", CLOUD)
+            await watch.until(lambda: watch.standing.count(AppState.HELD) == 5)
+            await clock.advance(timedelta(minutes=5))
+            await watch.until_in_sync()
+            await watch.until(lambda: sum(body["address_count"] for body in told(served)[1:]) == 10)
+            assert {body["event"] for body in told(served)[1:]} == {"held", "resolved"}
+            held = told(served)[1]
+            assert held["actor"] == "ana"
+            assert "reverted at 2030-" in held["text"]
+            assert "octosync accept app/app-0" in held["text"]
+
+
+async def test_a_file_that_is_written_in_pieces_is_no_failure(tmp_path: Path) -> None:
+    """Half a file that can't be loaded is told only if it stays; that it is whole again is told where its failure was."""
+    clock = FastClock(10)
+    commit(tmp_path, full())
+    with plane_of_ana(clock) as plane:
+        async with notifying(tmp_path, plane, clock) as (watch, served):
+            await watch.until_in_sync()
+            await watch.until(lambda: told(served))
+            whole = (tmp_path / "apps" / "all.yaml").read_text()
+            (tmp_path / "apps" / "all.yaml").write_text(whole[:-9])
+            await watch.until(lambda: not watch.standing.valid)
+            (tmp_path / "apps" / "all.yaml").write_text(whole)
+            await watch.until(lambda: watch.standing.valid)
+            since = clock.now()
+            await watch.until(lambda: clock.now() - since > timedelta(seconds=10))
+            assert len(told(served)) == 1
+            (tmp_path / "apps" / "all.yaml").write_text(whole[:-9])
+            await watch.until(lambda: len(told(served)) == 2)
+            (tmp_path / "apps" / "all.yaml").write_text(whole)
+            await watch.until(lambda: len(told(served)) == 3)
+            assert [body["event"] for body in told(served)[1:]] == ["failed", "resolved"]
