@@ -20,8 +20,8 @@ DECLARED, ANAS, COMMITTED = "declared-1f7c", "anas-93be", "committed-52aa"
 
 
 def config(value: str) -> dict[str, Any]:
-    """Return an inference config whose nested key holds a value that must not be seen."""
-    return {"provider": "local", "options": {"api_key": value, "retries": 3}}
+    """Return an inference config with a value that must not be seen, under a nested key and in the name of one."""
+    return {"provider": "local", "options": {"api_key": value, "tokens": {f"{value}-name": 1}, "retries": 3}}
 
 
 async def everything(watch: Watching) -> str:
@@ -49,7 +49,7 @@ async def test_a_sensitive_value_is_nowhere(tmp_path: Path, fails: bool) -> None
     declare(tmp_path, "demo", inferenceConfig=config(DECLARED))
     seen = ""
     with plane_of_ana(clock) as plane:
-        settings: Any = {"drift_hold": timedelta(minutes=1), "resync": NEVER}
+        settings: Any = {"drift_hold": timedelta(hours=4), "resync": NEVER}
         async with watching(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/inference-config", config(ANAS))
