@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -153,9 +154,11 @@ def test_arguments_and_settings_are_options_of_watch() -> None:
 
 
 def test_the_image_is_of_this_version() -> None:
-    """The tag that the base names is octosync's version."""
+    """The tag that the base names is octosync's version; the image of anybody else is named by its digest."""
     for deployment in deployments():
         assert pod(deployment)["containers"][0]["image"] == f"octosync:{__version__}"
+        for container in pod(deployment).get("initContainers", ()):
+            assert re.search(r":v[\d.]+@sha256:[0-9a-f]{64}$", container["image"])
 
 
 def test_the_mounted_example_is_valid(tmp_path: Path) -> None:
