@@ -108,6 +108,12 @@ async def test_every_way_to_have_no_config_is_read(reply: Reply) -> None:
         (read_slots, answers([{"capability": ".."}]), "slots[0]"),
         (read_targets, answers([{"id": ".", "platform": "ios", "identifier": "com.shop"}]), "targets[0]"),
         (read_targets, answers([{"id": "1", "platform": "ios"}]), "field identifier: field required"),
+        (read_targets, answers([{"id": "1", "platform": "ios", "identifier": ""}]), "field identifier: string should"),
+        (
+            read_targets,
+            answers([{"id": "1", "platform": "", "identifier": "com.shop"}]),
+            "field platform: string should",
+        ),
         (read_inference_config, answers([1]), "it is not an object"),
     ],
 )
@@ -145,7 +151,10 @@ async def test_fields_that_the_user_calls_read_only_are_identity() -> None:
     assert read.identity["etag"] == "5"
 
 
-@pytest.mark.parametrize("shown", [{}, {"serving_policy": "private"}, {"bindings": []}])
+@pytest.mark.parametrize(
+    "shown",
+    [{}, {"serving_policy": "private"}, {"bindings": []}, {"serving_policy": "private", "bindings": None}],
+)
 async def test_a_slot_that_a_list_only_sums_up_is_read_by_itself(shown: dict[str, object]) -> None:
     """What the list hides of a slot would be lost by the PUT that replaces it; one that is gone meanwhile is not there."""
     summary = answers({"slots": [{"capability": "chat", **shown}, {"capability": "vision", **shown}]})

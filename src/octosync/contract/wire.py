@@ -51,8 +51,8 @@ class WireTarget(Wire):
     """A registered (platform, identifier). `id` goes into the path that removes it: a string (assumed), or a number."""
 
     id: str | int
-    platform: str
-    identifier: str
+    platform: str = Field(min_length=1)
+    identifier: str = Field(min_length=1)
     app_id: Any = None
 
 

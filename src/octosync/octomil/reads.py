@@ -62,7 +62,7 @@ async def slots_reading(client: Octomil, slug: str, *, within: Reservation | Non
     # capability with an active variant and a serving policy" allows, and a PUT made from that would lose what it hides.
     slots = [
         slot
-        if item.keys() >= {"serving_policy", "bindings"}
+        if item.get("serving_policy") is not None and item.get("bindings") is not None
         else await read_slot(client, slug, slot.capability, within=within)
         for slot, item in zip(listed, listing.items, strict=True)
     ]
