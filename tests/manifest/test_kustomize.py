@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -12,9 +13,10 @@ import pytest
 from tests.support.kubectl import needs_kustomize
 from tests.support.repositories import Repo
 
-from octosync.errors import ConfigError, ManifestError, UsageError
+from octosync.errors import ConfigError, ManifestError, OctosyncError, UsageError
 from octosync.manifest.bounds import Bounds
 from octosync.manifest.kustomize import render, render_at
+from octosync.manifest.patience import patient
 from octosync.manifest.positioned import MOST_BYTES
 from octosync.manifest.repository import Repository
 from octosync.manifest.revision import Revision
@@ -209,3 +211,17 @@ def test_what_kustomize_renders_without_end_is_not_read_to_the_end(repo: Repo, m
     repo.write("base/kustomization.yaml", f"configMapGenerator: [{names}]\n")
     monkeypatch.chdir(repo.root)
     assert len(render("base", os.environ).data) == MOST_BYTES + 1
+
+
+def test_a_kustomize_that_does_not_end_is_ended(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the time that a load may take, its process is over, too."""
+    tool = tmp_path / "bin/kustomize"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 1000\n")
+    tool.chmod(0o755)
+    monkeypatch.chdir(repo.root)
+    bound = timedelta(seconds=2)
+    with patient(bound), pytest.raises(OctosyncError, match="load-given-up"):
+        render("base", {"PATH": f"{tool.parent}:{os.environ['PATH']}"})
+    pid = tmp_path / "pid"
+    assert not pid.exists() or not Path("/proc", pid.read_text().strip()).exists()

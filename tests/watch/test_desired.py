@@ -15,8 +15,11 @@ from tests.support.manifests import NOW, app
 from tests.support.repositories import Repo
 from tests.support.watching import LONG, MANIFESTS, Synced, relink, watching, write_over
 
-from octosync.errors import ConfigError
+from octosync.errors import ConfigError, OctosyncError
 from octosync.manifest import Cache, Configuration, load
+from octosync.manifest.findings import Findings
+from octosync.manifest.patience import Patience, go_on, patient
+from octosync.manifest.positioned import parse
 from octosync.watch.desired import Declared, Desired, Difference
 from octosync.watch.fingerprint import Watched, fingerprint
 
@@ -307,3 +310,76 @@ async def test_loading_leaves_the_loop_free(tmp_path: Path) -> None:
     goes_on.set()
     await loading
     assert met == [True]
+
+
+async def test_a_load_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    """What was declared before stays in force, the error says what happened, and the next good commit is loaded."""
+    scene = _scene(tmp_path / "apps", a=app(name="a"))
+    desired = scene.desired
+    assert _said(await desired.load()) == (False, {"a"})
+
+    def never_ends() -> None:
+        while True:
+            go_on()
+
+    desired.load_timeout = timedelta(seconds=0.05)
+    scene.first = never_ends
+    found = (await desired.load()).declared
+    assert (found.fails, found.error and found.error.reference) == (True, "load-given-up")
+    assert desired.good is not None
+    assert list(desired.good.manifests.state.apps) == ["a"]
+    desired.load_timeout = timedelta(minutes=5)
+    (tmp_path / "apps/b.yaml").write_text(app(name="b"))
+    assert _said(await desired.load()) == (False, {"b"})
+
+
+async def test_what_is_loaded_is_given_up_at_the_end(tmp_path: Path) -> None:
+    """A controller that is to stop waits for no file."""
+    scene = _scene(tmp_path / "apps", a=app(name="a"))
+    desired, begun = scene.desired, threading.Event()
+
+    def never_ends() -> None:
+        begun.set()
+        while True:
+            go_on()
+
+    scene.first = never_ends
+    loading = asyncio.ensure_future(desired.load())
+    await asyncio.to_thread(begun.wait)
+    desired.give_up()
+    assert (await loading).declared.fails
+    assert (await desired.load()).declared.fails
+
+
+@pytest.mark.parametrize("text", ["[" + "1," * 3_000_000, "? [" + "[]," * 1_000_000, "--- {a: 1}\n" * 200_000])
+def test_reading_a_file_is_given_up_within_it(tmp_path: Path, text: str) -> None:
+    """Nothing in the reading of one file goes on when its time is over."""
+    (tmp_path / "a.yaml").write_text(text)
+    reads: list[str] = []
+    with patient(timedelta(minutes=5)) as patience, pytest.raises(OctosyncError, match="load-given-up"):
+        parse_after_the_end(tmp_path, patience, reads)
+    assert reads == []
+
+
+def parse_after_the_end(folder: Path, patience: Patience, reads: list[str]) -> None:
+    """Parse a file when there is no time left; note that it came to an end."""
+    patience.end()
+    parse("a.yaml", (folder / "a.yaml").read_bytes(), Configuration().sensitivity, Findings())
+    reads.append("a.yaml")
+
+
+def test_links_and_kustomizations_lead_no_fingerprint_out_of_the_work_tree(tmp_path: Path) -> None:
+    """A link to the root of the file system, and a kustomization that names it, are not walked."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/x.yaml").write_text("")
+    repo = tmp_path / "repo"
+    (repo / ".git").mkdir(parents=True)
+    (repo / "k").mkdir()
+    (repo / "all").symlink_to("/")
+    (repo / "k/kustomization.yaml").write_text("resources: [../../outside, ../.., ../../../../../.., ../base]\n")
+    (repo / "base").mkdir()
+    (repo / "base/a.yaml").write_text("")
+    for watched in (Watched(paths=(str(repo),)), Watched(kustomizations=(str(repo / "k"),))):
+        stamps = fingerprint(watched).manifests
+        assert all(path.startswith(str(repo)) for path in stamps), sorted(stamps)
+    assert str(repo / "base/a.yaml") in stamps

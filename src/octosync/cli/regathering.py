@@ -71,6 +71,8 @@ class Regathering:
         # Beside the paths that were given, octosync.yaml's: what stands there must not be removed.
         kustomize = gathered.kustomize or self.flags.kustomize
         own = () if kustomize is not None else gathered.configuration.paths_of(context)
+        within = gathered.configuration.bounds()
+        own = tuple(path for path in own if within is None or within.hold(os.path.realpath(path)))
         token = self.remote.token_file or (context.token_file if context is not None else None)
         return Watched(
             paths=tuple(dict.fromkeys((*self.flags.paths, *own))),

@@ -41,6 +41,7 @@ from octosync.cli.turning import GuardFlags, guard_policy
 from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
 from octosync.manifest import parse_duration
 from octosync.manifest.configuration import FILE_NAME
+from octosync.manifest.patience import patient
 from octosync.manifest.selection import matching
 from octosync.model import Optimize, Secret, State
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil
@@ -98,6 +99,14 @@ _READ_TIMEOUT: Final = 15.0
     help="Between full reads, as the rate allows.",
 )
 @option(
+    "--load-timeout",
+    metavar="DURATION",
+    callback=duration,
+    default="2m",
+    show_default=True,
+    help="Give up reading manifests after this long: what was declared before stays in force.",
+)
+@option(
     "--listen",
     metavar="HOST:PORT",
     default="127.0.0.1:9900",
@@ -151,7 +160,8 @@ def _watch(asked: _Asked) -> ExitCode:
         State(), selector=asked.settings.selector
     )  # one that matches nothing may come to match; a malformed one can't
     host, port = parse_listen(asked.listen)
-    first = gather(asked.manifests, asked.remote)
+    with patient(asked.load_timeout):
+        first = gather(asked.manifests, asked.remote)
     if not first.configuration_is_usable:
         _report(asked, first)
         return ExitCode.ERROR
@@ -188,6 +198,7 @@ class _Asked:
     log_format: LogFormat
     external_url: str | None
     allowed_hosts: tuple[str, ...]
+    load_timeout: timedelta
 
     @classmethod
     def of(cls, flags: Mapping[str, Any]) -> _Asked:
@@ -222,6 +233,7 @@ class _Asked:
             log_format=LogFormat(flags["log_format"]),
             external_url=flags["external_url"],
             allowed_hosts=tuple(_allowed_hosts(flags["allowed_hosts"], flags["external_url"])),
+            load_timeout=_at_least_a_second("--load-timeout", flags["load_timeout"]),
         )
 
     def log(self, clock: Clock) -> Log:
@@ -346,6 +358,7 @@ class _Watching:
                 clock,
                 apps=asked.settings.apps,
                 selector=asked.settings.selector,
+                load_timeout=asked.load_timeout,
             ),
             journal=self.journal,
             control_plane=plane,

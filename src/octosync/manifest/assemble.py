@@ -11,6 +11,7 @@ from octosync.manifest.declare import app_fields, inference_config_of, slot_of, 
 from octosync.manifest.documents import Resource
 from octosync.manifest.memo import Memo
 from octosync.manifest.nodes import Node
+from octosync.manifest.patience import go_on
 from octosync.manifest.walk import Fields
 from octosync.model import App, InferenceConfig, Origin, Section, Slot, State, Suspension, Target
 
@@ -45,6 +46,7 @@ def assemble(
 
 
 def _app(slug: str, resources: list[Resource], contract: Contract, claims: Claims, known: Assembled) -> App:
+    go_on()
     documents = tuple(resource.root for resource in resources)
     found = known.find(id(documents[0]))
     if (

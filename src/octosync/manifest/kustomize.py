@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from threading import Event, Timer
+from threading import Event, Thread
 from typing import Final
 
 from octosync.errors import ConfigError, ManifestError, UsageError
@@ -19,11 +20,12 @@ from octosync.manifest.bounds import Bounds, OutOfBoundsError, work_tree
 from octosync.manifest.findings import Findings
 from octosync.manifest.kustomized import KUSTOMIZATION_NAMES as _NAMES
 from octosync.manifest.kustomized import referred, texts_in
+from octosync.manifest.patience import Patience, in_force
 from octosync.manifest.positioned import MOST_BYTES
 from octosync.manifest.revision import Revision
 from octosync.manifest.sources import SUFFIXES, File, display_name, read_files
 
-_PATIENCE_SECONDS: Final = 300
+_PATIENCE: Final = timedelta(minutes=5)
 # Nothing else of the environment is handed on: a generator copies any variable that it is told to into what it renders.
 _HANDED_ON: Final = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"})
 _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"})
@@ -130,7 +132,7 @@ def _rendered(folder: Path, shown: str, root: Path, environment: Mapping[str, st
     command = (sys.executable, "-I", "-S", isolation.__file__, "online" if remote else "offline", *_tool(environment))
     try:
         ran = _run((*command, str(folder)), own if remote else own | _OFFLINE)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise ConfigError("kustomize-failed", f"{shown}: kustomize could not be run: {error}") from error
     if ran.returncode:
         said = ran.stderr.decode(errors="replace").replace(f"{root}{os.sep}", "").strip().splitlines()
@@ -151,14 +153,8 @@ def _run(command: tuple[str, ...], environment: Mapping[str, str]) -> subprocess
         ) as process,
     ):
         assert process.stdout is not None  # noqa: S101 — as asked for
-        late = Event()
-
-        def stop() -> None:
-            late.set()
-            process.kill()
-
-        timer = Timer(_PATIENCE_SECONDS, stop)
-        timer.start()
+        done, patience = Event(), in_force() or Patience(_PATIENCE)
+        Thread(target=_stop_late, args=(process, patience, done), daemon=True).start()
         try:
             written = process.stdout.read(MOST_BYTES + 1)
             if is_too_much := len(written) > MOST_BYTES:
@@ -168,11 +164,18 @@ def _run(command: tuple[str, ...], environment: Mapping[str, str]) -> subprocess
             process.kill()
             raise
         finally:
-            timer.cancel()
-        if late.is_set():
-            raise subprocess.TimeoutExpired("kustomize", _PATIENCE_SECONDS)
+            done.set()
+        if patience.is_over:
+            raise TimeoutError(f"it took longer than {_PATIENCE}") if in_force() is None else patience.error
         errors.seek(0)
         return subprocess.CompletedProcess((), 0 if is_too_much else code, written, errors.read(_MOST_SAID))
+
+
+def _stop_late(process: subprocess.Popen[bytes], patience: Patience, done: Event) -> None:
+    while not done.wait(0.1):
+        if patience.is_over:
+            process.kill()
+            return
 
 
 def _about_remote(folder: Path) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from octosync.manifest.documents import Resource, read_document
 from octosync.manifest.findings import Findings, Reporter
 from octosync.manifest.origins import Origins
 from octosync.manifest.owners import check_owners
+from octosync.manifest.patience import go_on
 from octosync.manifest.positioned import parse
 from octosync.manifest.sources import STDIN, File, read_files
 from octosync.manifest.vanishing import Declarations, declared_by, together
@@ -228,6 +229,7 @@ class Loader:
         origins = Origins(source, self._configuration.sensitivity, file.open_)
         resources = []
         for document in documents:
+            go_on()
             if file.real is None:
                 origins.trace(document)
             resource = read_document(document, reporter, self._variables, self._now)

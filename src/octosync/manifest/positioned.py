@@ -26,6 +26,7 @@ from octosync.manifest.nodes import (
     join,
     may_be_secret,
 )
+from octosync.manifest.patience import go_on
 from octosync.manifest.scalars import NotJson, resolve
 from octosync.manifest.source import NOT_PRINTABLE, NotText, Source, decode, quoted
 from octosync.manifest.surrogates import Joined
@@ -58,6 +59,7 @@ def parse(name: str, data: bytes, sensitivity: Sensitivity, findings: Findings) 
 
 
 _KEY_AND_VALUE = re.compile(r"[\w-]+:\S.*")
+_EVENTS_AT_ONCE = 4096
 _NEAR = 100  # characters of a line around a place
 _SAVE_AS_UTF8 = ("save it as UTF-8",)
 _SPLIT = ("split it, or use fewer aliases",)
@@ -103,8 +105,12 @@ class _Reader:
             yaml.DocumentEndEvent: self._finish_document,
             yaml.StreamStartEvent: lambda _: None,
         }
+        read = 0
         try:
             while (event := next_event()) is not None and (handle := handlers.get(type(event))) is not None:
+                read += 1
+                if not read % _EVENTS_AT_ONCE:
+                    go_on()
                 try:
                     handle(event)
                 except SkipDocument:
@@ -121,9 +127,12 @@ class _Reader:
 
     def _skip(self, next_event: Callable[[], Any]) -> None:
         """Go on behind the end of the document. Nothing is known of what is skipped, so little of it is shown."""
+        skipped = 0
         try:
             while not isinstance(event := next_event(), yaml.DocumentEndEvent):
-                pass
+                skipped += 1
+                if not skipped % _EVENTS_AT_ONCE:
+                    go_on()
         except yaml.YAMLError:
             raise StopReading from None  # enough was said about this document
         self._source.distrust(self._started, cast("Event", event).end_mark.line + 1)

@@ -76,6 +76,7 @@ _FILES: Final = (
         "A path is neither file nor directory: pipe it to `-f -`.",
         "octosync validate -f <(generate)",
     ),
+    _file("set-too-large", _ERROR, "All files together are larger than 256 MiB.", "a hundred generated files of 4 MiB"),
     _file(
         "link-outside",
         _ERROR,

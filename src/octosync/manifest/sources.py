@@ -11,10 +11,12 @@ from pathlib import Path
 
 from octosync.manifest.bounds import Bounds, OutOfBoundsError, work_tree
 from octosync.manifest.findings import Findings
+from octosync.manifest.patience import go_on
 from octosync.manifest.positioned import MOST_BYTES
 from octosync.manifest.source import NOT_PRINTABLE
 from octosync.model import Origin
 
+MOST_BYTES_OF_A_SET = 256 * 1024 * 1024
 STDIN = "-"
 STDIN_NAME = "<stdin>"
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -67,8 +69,15 @@ def read_files(
             continue
         for one in _find(path, directory, findings, within):
             found[one.real] = min(found.get(one.real, one), one)
+    left = MOST_BYTES_OF_A_SET
     for real, one in found.items():
+        go_on()
         data = _read(one, findings)
+        left -= len(data or b"")
+        if left < 0:
+            summary = f"the manifests are larger than {MOST_BYTES_OF_A_SET // 2**20} MiB in all"
+            findings.add("set-too-large", summary, origin=Origin(one.name), notes=("load a part of them at a time",))
+            return []
         if data is not None:
             files.append(File(one.name, data, real))
     return sorted(files, key=lambda file: file.name)
@@ -124,6 +133,7 @@ def _walk(full: str, shown: str, findings: Findings, bounds: Bounds, *, through_
     waiting: deque[tuple[str, str, bool]] = deque([(full, shown, through_link)])
     behind_links: deque[tuple[str, str, bool]] = deque()
     while waiting or behind_links:
+        go_on()
         path, name, linked = (waiting or behind_links).popleft()
         real = os.path.realpath(path)
         if real in seen:

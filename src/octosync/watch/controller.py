@@ -57,9 +57,11 @@ class Controller:
 
     async def run(self) -> None:
         """Run until `stop` is set; then nothing new is begun, and what is being written finishes."""
+        parts = self._parts
+        stopped = asyncio.ensure_future(self.stop.wait())
+        stopped.add_done_callback(lambda _: parts.desired.give_up())
         await self._loads.load()
         self._loads.may_wait = True
-        parts = self._parts
         tasks = [
             asyncio.ensure_future(part)
             for part in (

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from octosync.errors import OctosyncError
 from octosync.manifest import Cache, Configuration, Context, Manifests
+from octosync.manifest.patience import Patience, patient
 from octosync.manifest.selection import matching
 from octosync.model import Diagnostic, Origin, Severity
 from octosync.plan.base import Base, changed_apps
@@ -23,6 +24,8 @@ from octosync.watch.log import defect_place
 # How often files that change while they are read are read again, and after how long.
 _MOST_ATTEMPTS: Final = 5
 _PAUSE: Final = 0.2
+# A load that takes longer is given up.
+LOAD_TIMEOUT: Final = timedelta(minutes=2)
 _MOST_PROBLEMS: Final = 100
 
 
@@ -103,8 +106,12 @@ class Desired:
         *,
         apps: tuple[str, ...] = (),
         selector: str | None = None,
+        load_timeout: timedelta = LOAD_TIMEOUT,
     ) -> None:
         self._gather = gather
+        self.load_timeout = load_timeout
+        self._patience: Patience | None = None
+        self._is_stopped = False
         self._apps, self._selector = apps, selector
         self._clock = clock
         self._cache = Cache()
@@ -139,7 +146,10 @@ class Desired:
     async def load(self) -> Difference:
         """Load what is there now, and say what changed. Never raises for what files say or are."""
         async with self._one_at_a_time:
-            declared = self._selected(self._checked(await self._stable()))
+            with patient(self.load_timeout) as self._patience:
+                if self._is_stopped:
+                    self._patience.end()
+                declared = self._selected(self._checked(await self._stable()))
             before, self._latest, self._watched = self._good, declared, declared.watched
             if declared.fails:
                 return Difference(declared=declared)
@@ -147,6 +157,17 @@ class Desired:
             if before is None or _version(before) != _version(declared):
                 self.changed_at = declared.loaded_at
             return await asyncio.to_thread(_difference, before, declared)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing is loaded any more."""
+        return self._is_stopped
+
+    def give_up(self) -> None:
+        """Load nothing any more: what is being loaded fails."""
+        self._is_stopped = True
+        if self._patience is not None:
+            self._patience.end()
 
     def _checked(self, declared: Declared) -> Declared:
         """Let a load fail that is for another control plane than the first: it must not be applied to that one."""

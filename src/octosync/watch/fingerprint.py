@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, TypeAlias
 
 from octosync.manifest import LEFT_OUT_OF_FOLDERS, SUFFIXES
+from octosync.manifest.bounds import Bounds, OutOfBoundsError, work_tree
 from octosync.manifest.kustomized import KUSTOMIZATION_NAMES, referred
 
 _MOST_LINKS: Final = 40  # as many as Linux follows
@@ -132,9 +133,12 @@ class _Look:
             return
         real = os.path.realpath(path)
         self.stamps[path] = (real,)
-        self._walk(real, counts)
+        try:
+            self._walk(real, counts, Bounds.around(path))
+        except OutOfBoundsError:
+            return  # nothing is read there
 
-    def _walk(self, root: str, counts: _Counts) -> None:
+    def _walk(self, root: str, counts: _Counts, bounds: Bounds) -> None:
         waiting = deque([root])
         while waiting:
             directory = waiting.popleft()
@@ -144,12 +148,14 @@ class _Look:
             self.walked.add(directory)
             try:
                 with os.scandir(directory) as scan:
-                    waiting.extend(self._entries(directory, scan, counts))
+                    waiting.extend(self._entries(directory, scan, counts, bounds))
             except OSError as error:
                 self._failed(directory, error)
 
-    def _entries(self, directory: str, entries: Iterable[os.DirEntry[str]], counts: _Counts) -> Iterator[str]:
-        """Take a directory's files, and yield its directories."""
+    def _entries(
+        self, directory: str, entries: Iterable[os.DirEntry[str]], counts: _Counts, bounds: Bounds
+    ) -> Iterator[str]:
+        """Take a directory's files, and yield its directories; not what a link leads to out of bounds."""
         for entry in entries:
             name, path = entry.name, entry.path
             if not _is_visible(name):
@@ -158,12 +164,15 @@ class _Look:
                 if entry.is_symlink():
                     self._pass(directory, name)
                 if entry.is_dir():
-                    yield os.path.realpath(path) if entry.is_symlink() else path
+                    real = os.path.realpath(path) if entry.is_symlink() else path
+                    if not entry.is_symlink() or bounds.hold(real):
+                        yield real
                 elif counts(name):
                     self.stamps[path] = _stamp(entry.stat())
                     if counts is _is_any and name in KUSTOMIZATION_NAMES:
                         for other in sorted(referred(path, self.stamps[path])):
-                            self.take(other, _is_any)
+                            if _may_refer(directory, other, bounds):
+                                self.take(other, _is_any)
             except OSError as error:
                 self._failed(path, error)
 
@@ -203,6 +212,13 @@ class _Look:
             except (OSError, ValueError):
                 self._links[path] = None
         return self._links[path]
+
+
+def _may_refer(folder: str, path: str, bounds: Bounds) -> bool:
+    """Return whether a kustomization in a folder can mean a path: not its own parents, nor what is out of its work tree."""
+    real = os.path.realpath(path)
+    in_tree = work_tree(bounds.root) == bounds.root
+    return not folder.startswith(real.rstrip("/") + "/") and (not in_tree or bounds.hold(real))
 
 
 def _stamp(found: os.stat_result) -> Stamp:

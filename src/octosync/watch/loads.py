@@ -49,6 +49,8 @@ class Loads:
         async with self._one_at_a_time:
             difference = await parts.desired.load()
             declared = difference.declared
+            if declared.fails and parts.desired.is_stopped:
+                return  # it was given up for that
             if declared.fails:
                 parts.intent.unsettle(parts.clock.now())
                 problems = (declared.error, declared.problems)
