@@ -379,7 +379,7 @@ def test_links_and_kustomizations_lead_no_fingerprint_out_of_the_work_tree(tmp_p
     (repo / "k/kustomization.yaml").write_text("resources: [../../outside, ../.., ../../../../../.., ../base]\n")
     (repo / "base").mkdir()
     (repo / "base/a.yaml").write_text("")
-    for watched in (Watched(paths=(str(repo),)), Watched(kustomizations=(str(repo / "k"),))):
-        stamps = fingerprint(watched).manifests
-        assert all(path.startswith(str(repo)) for path in stamps), sorted(stamps)
-    assert str(repo / "base/a.yaml") in stamps
+    linked = fingerprint(Watched(paths=(str(repo),))).manifests
+    referred = fingerprint(Watched(kustomizations=(str(repo / "k"),))).manifests
+    assert [path for path in (*linked, *referred) if not path.startswith(str(repo))] == []
+    assert str(repo / "base/a.yaml") in referred
