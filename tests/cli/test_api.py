@@ -192,9 +192,9 @@ def _web(status: int, body: bytes, **headers: str) -> Iterator[tuple[str, list[A
 
 def test_the_api_key_is_never_sent_for_a_document(desk: Desk) -> None:
     """A document is fetched as anybody would, whatever key the environment or octosync.yaml holds."""
-    desk.environment |= {"OCTOMIL_API_KEY": KEY, "PRODUCTION_KEY": KEY, "OCTOMIL_ORG_ID": "org-1"}
+    desk.environment |= {"OCTOMIL_API_KEY": KEY, "OCTOMIL_PRODUCTION_KEY": KEY, "OCTOMIL_ORG_ID": "org-1"}
     with _web(200, json.dumps(own_document()).encode()) as (url, seen):
-        context = f"contexts: {{p: {{url: '{url}', tokenEnv: PRODUCTION_KEY}}}}\ndefaultContext: p\n"
+        context = f"contexts: {{p: {{url: '{url}', tokenEnv: OCTOMIL_PRODUCTION_KEY}}}}\ndefaultContext: p\n"
         desk.write("octosync.yaml", context)
         ran = desk.octosync("api", "check", f"{url}/docs/openapi.json?v=2")
     assert ran.code == 0

@@ -28,7 +28,7 @@ class Team(Office):
         """Type a command with octosync.yaml's context."""
         return self.desk.octosync(command, *arguments, **more)
 
-    def configure(self, more: str = "", *, url: str | None = None, token: str = "MAIN_KEY") -> None:  # noqa: S107 — a name
+    def configure(self, more: str = "", *, url: str | None = None, token: str = "OCTOMIL_MAIN_KEY") -> None:  # noqa: S107 — a name
         """Write octosync.yaml."""
         contexts = f"contexts:\n  main: {{url: {url or self.url}, tokenEnv: {token}}}\n"
         self.desk.write("octosync.yaml", f"{contexts}defaultContext: main\npaths: [apps/]\n{more}")
@@ -47,7 +47,7 @@ class Team(Office):
 
 @pytest.fixture
 def team(office: Office) -> Team:
-    office.desk.environment = {"MAIN_KEY": KEY}
+    office.desk.environment = {"OCTOMIL_MAIN_KEY": KEY}
     team = Team(office.plane, office.desk, Repo.init(office.desk.directory))
     team.configure()
     team.declare("search")
@@ -223,10 +223,10 @@ def test_without_an_octosync_yaml_at_the_base_no_context_gives_url_or_token(team
 
 def test_apply_takes_the_file_that_was_merged(team: Team) -> None:
     """It was reviewed: another token variable is in force at once."""
-    team.configure(token="NEW_KEY")
+    team.configure(token="OCTOMIL_NEW_KEY")
     team.declare("notes", name="Notes after")
     team.repo.commit()
-    ran = team.type("apply", "--yes", "--base", "main", NEW_KEY=KEY)
+    ran = team.type("apply", "--yes", "--base", "main", OCTOMIL_NEW_KEY=KEY)
     assert ran.code == 0, ran.output
     assert "after-the-merge" not in ran.output
 
@@ -406,7 +406,7 @@ def test_a_kustomization_is_rendered_on_both_sides(team: Team) -> None:
     """With -k, and by a context's `kustomize`: a patch that this branch adds is its change; a plan file names it."""
     team.desk.write("apps/kustomization.yaml", "resources: [notes.yaml, search.yaml]\n")
     team.desk.write("prod/kustomization.yaml", "resources: [../apps]\n")
-    context = f"contexts: {{main: {{url: '{team.url}', tokenEnv: MAIN_KEY, kustomize: prod}}}}\ndefaultContext: main\n"
+    context = f"contexts: {{main: {{url: '{team.url}', tokenEnv: OCTOMIL_MAIN_KEY, kustomize: prod}}}}\ndefaultContext: main\n"
     team.desk.write("octosync.yaml", context)
     team.repo.commit("kustomize")
     team.repo.git("branch", "--force", "main")
@@ -428,7 +428,7 @@ def test_a_plan_renders_no_kustomization_that_is_not_reviewed(team: Team) -> Non
     """Neither where the change itself sets `kustomize`, nor one that the base lacks; -k does, since somebody typed it."""
     team.desk.write("prod/kustomization.yaml", "resources: [notes.yaml]\n")
     team.desk.write("prod/notes.yaml", APP.format(slug="notes", name="Notes"))
-    context = f"contexts: {{main: {{url: '{team.url}', tokenEnv: MAIN_KEY, kustomize: prod}}}}\ndefaultContext: main\n"
+    context = f"contexts: {{main: {{url: '{team.url}', tokenEnv: OCTOMIL_MAIN_KEY, kustomize: prod}}}}\ndefaultContext: main\n"
     plain = (team.desk.directory / "octosync.yaml").read_text()
     for main, change, why in (
         (plain, context, "main has none"),
@@ -462,7 +462,7 @@ def test_a_file_above_the_repository_is_no_part_of_the_change(team: Team) -> Non
     team.repo.git("rm", "--quiet", "octosync.yaml")
     team.repo.commit("none")
     team.repo.git("branch", "--force", "main")
-    above = f"contexts: {{main: {{url: '{team.url}', tokenEnv: MAIN_KEY}}}}\ndefaultContext: main\n"
+    above = f"contexts: {{main: {{url: '{team.url}', tokenEnv: OCTOMIL_MAIN_KEY}}}}\ndefaultContext: main\n"
     inner = team.desk.directory / "inner"
     inner.mkdir()
     repo = Repo.init(inner)

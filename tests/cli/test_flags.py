@@ -104,11 +104,11 @@ def other() -> Iterator[Served]:
 def configured(office: Office, other: Served) -> Office:
     """Two control planes: `here` wants KEY, `there` wants another; the file's default is `here`."""
     office.declare()
-    office.desk.environment = {"HERE_KEY": KEY, "THERE_KEY": OTHER_KEY}
+    office.desk.environment = {"OCTOMIL_HERE_KEY": KEY, "OCTOMIL_THERE_KEY": OTHER_KEY}
     office.desk.write(
         "octosync.yaml",
-        f"contexts:\n  here: {{url: {office.url}, tokenEnv: HERE_KEY}}\n"
-        f"  there: {{url: {other.running.url}, tokenEnv: THERE_KEY}}\n"
+        f"contexts:\n  here: {{url: {office.url}, tokenEnv: OCTOMIL_HERE_KEY}}\n"
+        f"  there: {{url: {other.running.url}, tokenEnv: OCTOMIL_THERE_KEY}}\n"
         f"  nobody: {{url: {office.url}}}\n"
         "defaultContext: here\npaths: [apps/]\n",
     )
@@ -160,10 +160,10 @@ def test_a_context_is_taken_whole(configured: Office) -> None:
     assert ran.code == 1
     assert "401" in ran.stderr
     configured.log()
-    del configured.desk.environment["HERE_KEY"]
+    del configured.desk.environment["OCTOMIL_HERE_KEY"]
     ran = configured.desk.octosync("plan", OCTOMIL_API_KEY=KEY)
     assert ran.code == 1
-    assert "HERE_KEY is not set" in ran.stderr
+    assert "OCTOMIL_HERE_KEY is not set" in ran.stderr
     assert "octosync.yaml:2" in ran.stderr
     assert configured.log() == []
 

@@ -73,7 +73,7 @@ def test_a_pull_request_costs_what_it_touches(office: Office) -> None:
     That one is for both: the guard during-canary has to know what runs.
     """
     repo = Repo.init(office.desk.directory)
-    repo.write("octosync.yaml", f"contexts: {{main: {{url: '{office.url}', tokenEnv: KEY}}}}\npaths: [apps/]\n")
+    repo.write("octosync.yaml", f"contexts: {{main: {{url: '{office.url}', tokenEnv: OCTOMIL_KEY}}}}\npaths: [apps/]\n")
     for slug in (f"app-{number:03}" for number in range(MANY)):
         repo.write(f"apps/{slug}.yaml", APP.format(slug=slug, name="As it was"))
     repo.commit("300 apps")
@@ -92,7 +92,7 @@ def test_a_pull_request_costs_what_it_touches(office: Office) -> None:
             assert old in path.read_text()
             path.write_text(path.read_text().replace(old, new.replace("SLUG", slug)))
         office.log()
-        ran = office.desk.octosync("plan", "--base", "main", "--changed-only", "--context", "main", KEY=KEY)
+        ran = office.desk.octosync("plan", "--base", "main", "--changed-only", "--context", "main", OCTOMIL_KEY=KEY)
         log = office.log()
         assert ran.code == 0, ran.output
         assert f"Read 2 of {MANY} apps with {len(log)} requests; apply sends {actions} " in ran.stdout

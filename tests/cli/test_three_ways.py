@@ -79,10 +79,10 @@ def _timeless(value: Any) -> Any:
 def shared(tmp_path: Path) -> Iterator[Shared]:
     tokens = (Token("ci", KEY), Token("ana", COLLEAGUE))
     with served(KEY, clock=utc_now, tokens=tokens) as plane:
-        desk = Desk(tmp_path / "repository", {"OUR_KEY": KEY})
+        desk = Desk(tmp_path / "repository", {"OCTOMIL_OUR_KEY": KEY})
         repo = Repo.init(desk.directory)
         shared = Shared(plane, desk, repo)
-        contexts = f"contexts: {{main: {{url: '{shared.url}', tokenEnv: OUR_KEY}}}}\ndefaultContext: main\n"
+        contexts = f"contexts: {{main: {{url: '{shared.url}', tokenEnv: OCTOMIL_OUR_KEY}}}}\ndefaultContext: main\n"
         desk.write("octosync.yaml", f"{contexts}paths: [apps/]\n")
         shared.declare("notes", text=NOTES)
         shared.declare("bare", text=BARE)

@@ -35,7 +35,7 @@ class Place:
         return subprocess.run(
             ["bash", str(CI / "shell" / script), *arguments],
             cwd=self.repository.root,
-            env={**environment, "CONTEXT": "production", "KEY": KEY, "CI": "true"},
+            env={**environment, "CONTEXT": "production", "OCTOMIL_KEY": KEY, "CI": "true"},
             check=False,
             capture_output=True,
             text=True,
@@ -63,7 +63,9 @@ def place(tmp_path: Path, command_folder: Path) -> Iterator[Place]:
         repository.git("remote", "add", "origin", "../remote.git")
         repository.write(".gitignore", ".octosync/\n*.md\nplan.json\n")
         url = plane.running.url
-        repository.write("octosync.yaml", f"contexts:\n  production: {{url: {url}, tokenEnv: KEY}}\npaths: [apps/]\n")
+        repository.write(
+            "octosync.yaml", f"contexts:\n  production: {{url: {url}, tokenEnv: OCTOMIL_KEY}}\npaths: [apps/]\n"
+        )
         yield Place(repository, plane, f"{command_folder}{os.pathsep}{os.environ['PATH']}")
 
 

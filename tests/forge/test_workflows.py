@@ -19,7 +19,7 @@ from octosync.server import Token
 
 CONFIGURATION = """\
 contexts:
-  production: {{url: {url}, tokenEnv: PRODUCTION_KEY}}
+  production: {{url: {url}, tokenEnv: OCTOMIL_PRODUCTION_KEY}}
 paths: [apps/]
 """
 _PUSH = {"repository": {"default_branch": "main"}}

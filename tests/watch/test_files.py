@@ -155,7 +155,8 @@ async def test_a_git_sync_swap(tmp_path: Path) -> None:
 
 
 async def test_links_to_files_and_folders_elsewhere(apps: Path) -> None:
-    """What links in the folder lead to is watched where it is, over several links."""
+    """What links in the folder lead to in its work tree is watched where it is, over several links."""
+    (apps.parent / ".git").mkdir()
     elsewhere = apps.parent / "elsewhere"
     (elsewhere / "folder").mkdir(parents=True)
     (elsewhere / "file").write_text("x: 1\n")

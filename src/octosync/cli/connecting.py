@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import click
 from click.core import ParameterSource
 
 from octosync.errors import ConfigError, UsageError
-from octosync.manifest import Configuration, Context
+from octosync.manifest import Configuration, Configured, Context, find_configuration, read_configuration
+from octosync.manifest.bounds import Bounds
+from octosync.manifest.sources import display_name, read_regular
 from octosync.model import Secret
 from octosync.octomil import API_PATH, Connection, proxy_of
 from octosync.plan import ControlPlane
 
+_OWN_VARIABLES: Final = ("OCTOMIL_", "OCTOSYNC_")
+_LONGEST_KEY_FILE: Final = 64 * 1024
 _PUBLIC_URL = f"https://api.octomil.com{API_PATH}"  # public
 
 
@@ -44,6 +52,40 @@ class RemoteFlags:
             ("--org", self.org),
             ("--token-file", self.token_file),
         )
+
+
+def read_or_find(named: Path | None) -> Configured:
+    """Read the octosync.yaml that was named, else the one that is found. Raises `ConfigError` if that one is not to be trusted.
+
+    It says where the API key goes: whoever may write it may have the key. So one of another user's has to be named.
+    """
+    path = named if named is not None else find_configuration(Path())
+    if named is None and path is not None and (why := _why_unsafe(path)) is not None:
+        name = display_name(str(path))
+        raise ConfigError(
+            "unsafe-configuration",
+            f"{name} {why}, and an octosync.yaml says where the API key is sent",
+            hints=(
+                f"If it is to be trusted, name it:  --config {shlex.quote(name)}",
+                "Or for all commands:  export OCTOSYNC_CONFIG=…",
+            ),
+        )
+    found = read_configuration(path)
+    return replace(found, configuration=replace(found.configuration, is_named=named is not None))
+
+
+def _why_unsafe(path: Path) -> str | None:
+    """Say why a file is not as good as the user's own: another user may have written it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None  # what can't be read is reported as that
+    trusted = {os.geteuid(), 0}
+    if os.geteuid() == 0 and (by_sudo := os.environ.get("SUDO_UID", "")).isdigit():
+        trusted.add(int(by_sudo))
+    if found.st_uid not in trusted:
+        return f"belongs to another user (uid {found.st_uid})"
+    return "may be written by every user" if found.st_mode & stat.S_IWOTH else None
 
 
 def typed(*named: tuple[str, object]) -> tuple[str, ...]:
@@ -87,7 +129,7 @@ def connect(
     if flags.token_file is not None:  # and what the context names need not be there
         token, source = _read_token(flags.token_file), f"--token-file {flags.token_file}"
     elif context is not None and named:
-        token, source = _context_token(context, environment)
+        token, source = _context_token(context, configuration, environment)
     else:
         key = environment.get("OCTOMIL_API_KEY")
         token, source = (Secret(key), "OCTOMIL_API_KEY") if key else (None, "")
@@ -167,8 +209,12 @@ def _was_typed(name: str) -> bool:
     return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
-def _context_token(context: Context, environment: Mapping[str, str]) -> tuple[Secret | None, str]:
+def _context_token(
+    context: Context, configuration: Configuration, environment: Mapping[str, str]
+) -> tuple[Secret | None, str]:
     where = f"context {context.name}, {context.origin.file}:{context.origin.line}" if context.origin else context.name
+    if not configuration.is_named:
+        _check_source(context, configuration, where)
     if context.token_file is not None:
         return _read_token(context.token_file), f"{context.token_file} ({where})"
     if context.token_env is None:
@@ -183,9 +229,33 @@ def _context_token(context: Context, environment: Mapping[str, str]) -> tuple[Se
     return Secret(key), f"{context.token_env} ({where})"
 
 
+def _check_source(context: Context, configuration: Configuration, where: str) -> None:
+    """Raise `ConfigError` if an octosync.yaml that was only found takes for its key what is none of octosync's.
+
+    It may be that of a repository which was just cloned, and its URL anywhere.
+    """
+    found = configuration.file or "octosync.yaml"
+    hint = f"If it is to be trusted, name it:  --config {shlex.quote(found)}"
+    if context.token_env is not None and not context.token_env.startswith(_OWN_VARIABLES):
+        raise ConfigError(
+            "token-source-not-trusted",
+            f"the {where} takes its API key from {context.token_env}, and a file that was found, not named, may take it only "
+            f"from variables that begin with {' or '.join(_OWN_VARIABLES)}",
+            hints=("Rename the variable.", hint),
+        )
+    within = configuration.bounds() or Bounds(os.path.realpath(configuration.directory))
+    if context.token_file is not None and not within.hold(os.path.realpath(context.token_file)):
+        raise ConfigError(
+            "token-source-not-trusted",
+            f"the {where} takes its API key from {context.token_file}, and a file that was found, not named, may take it only "
+            "from its own repository or folder",
+            hints=(f"Give the file as --token-file {shlex.quote(str(context.token_file))}.", hint),
+        )
+
+
 def _read_token(path: Path) -> Secret:
     try:
-        return Secret(path.read_text(encoding="utf-8").strip())
+        return Secret(read_regular(path, _LONGEST_KEY_FILE).decode().strip())
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigError(

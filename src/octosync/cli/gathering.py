@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from octosync.cli.basing import Based, BaseFlags, Ground, Recalling
-from octosync.cli.connecting import RemoteFlags, chosen_context, known_keys
+from octosync.cli.connecting import RemoteFlags, chosen_context, known_keys, read_or_find
 from octosync.cli.console import err, from_stdin, wants_colour
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest import (
@@ -19,9 +19,7 @@ from octosync.manifest import (
     Configuration,
     Context,
     Manifests,
-    find_configuration,
     load,
-    read_configuration,
 )
 from octosync.manifest.kustomize import render
 from octosync.manifest.recalling import INVALID
@@ -105,7 +103,7 @@ def _gather(
     flags: ManifestFlags, remote: RemoteFlags, environment: Mapping[str, str], base: BaseFlags, cache: Cache | None
 ) -> Gathered:
     _check(flags, base)
-    configured = read_configuration(flags.config or find_configuration(Path()))
+    configured = read_or_find(flags.config)
     configuration = configured.configuration
     if configured.has_errors:
         return Gathered(

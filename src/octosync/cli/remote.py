@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from octosync.cli import signals
-from octosync.cli.connecting import RemoteFlags, chosen_context, connect
+from octosync.cli.connecting import RemoteFlags, chosen_context, connect, read_or_find
 from octosync.cli.console import err, wants_colour
 from octosync.cli.options import config_option, remote_options, stacked
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.errors import ConfigError, UsageError
-from octosync.manifest import Configuration, Context, find_configuration, read_configuration
+from octosync.manifest import Configuration, Context
 from octosync.octomil import Connection, Octomil
 from octosync.report import render_diagnostics
 
@@ -64,7 +64,7 @@ def reach(flags: Mapping[str, Any]) -> Reach:
 
 def configuration_in(path: Path | None) -> Configuration:
     """Read the octosync.yaml that was named, else the one here or above. Raises `ConfigError` after reporting its errors."""
-    configured = read_configuration(path or find_configuration(Path()))
+    configured = read_or_find(path)
     if configured.has_errors:
         err(render_diagnostics(configured.diagnostics, files=0, colour=wants_colour(sys.stderr, "auto")))
         raise ConfigError("bad-configuration", "octosync.yaml has errors", hints=("Mend what is said above.",))

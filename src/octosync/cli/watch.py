@@ -41,6 +41,7 @@ from octosync.cli.turning import GuardFlags, guard_policy
 from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
 from octosync.manifest import parse_duration
 from octosync.manifest.configuration import FILE_NAME
+from octosync.manifest.git import is_tracked
 from octosync.manifest.patience import patient
 from octosync.manifest.selection import matching
 from octosync.model import Optimize, Secret, State
@@ -167,6 +168,7 @@ def _watch(asked: _Asked) -> ExitCode:
         return ExitCode.ERROR
     if first.fails:  # the controller runs all the same: it shows what is wrong, and takes up what is mended
         _report(asked, first)
+    _refuse_tracked(asked.state)
     token = admin_token(os.environ.get(TOKEN_VARIABLE))
     key = state_key(os.environ, asked.state_key_file)
     journal, aside = sound_journal(asked.state, SystemClock().now(), seal_key=key)
@@ -181,6 +183,19 @@ def _watch(asked: _Asked) -> ExitCode:
             admin_token=token,
         )
         return signals.run(watching.run)
+
+
+def _refuse_tracked(state: Path) -> None:
+    """Raise `ConfigError` for a state file that is committed: whoever wrote it would say what was applied last."""
+    if state.exists() and is_tracked(state):
+        raise ConfigError(
+            "state-is-tracked",
+            f"{state} is tracked by Git, and a state file that comes with the manifests can't be trusted",
+            hints=(
+                f"Take it out of the repository:  git rm --cached {shlex.quote(str(state))}",
+                "Or name a state file outside of it: --state FILE",
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

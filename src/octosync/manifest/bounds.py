@@ -39,8 +39,8 @@ class Bounds:
         Raises `OutOfBoundsError` if a link on the path leads out of the work tree that the link is in.
         """
         real = os.path.realpath(path)
-        for folder in _folders_of_links(path):
-            tree = work_tree(folder)
+        for link in links_on(path):
+            tree = work_tree(str(link.parent))
             if tree is not None and not cls(tree).hold(real):
                 raise OutOfBoundsError(tree)
         return cls(work_tree(real) or real)
@@ -75,8 +75,8 @@ def work_tree(real: str) -> str | None:
     return next((str(folder) for folder in (Path(real), *Path(real).parents) if os.path.lexists(folder / _GIT)), None)
 
 
-def _folders_of_links(path: str) -> Iterator[str]:
-    """Yield the real folder of each link that an absolute path goes through."""
+def links_on(path: str) -> Iterator[Path]:
+    """Yield each link that an absolute path goes through, in its real folder."""
     here, names, links = "/", deque(PurePosixPath(path).parts[1:]), 0
     while names and links < _MOST_LINKS:
         name = names.popleft()
@@ -89,7 +89,7 @@ def _folders_of_links(path: str) -> Iterator[str]:
         except (OSError, ValueError):
             here = below
             continue
-        yield here
+        yield Path(below)
         links += 1
         if target.is_absolute():
             here = "/"

@@ -61,11 +61,12 @@ class Rate:
 class Configuration:
     """octosync.yaml, or what holds without one.
 
-    `file` is its name as shown, None where there is none; `directory` is where it stands, which its paths are relative to.
-    `contract` has `api` applied.
+    `file` is its name as shown, None where there is none; `is_named` says that the user named it. `directory` is where it
+    stands, which its paths are relative to. `contract` has `api` applied.
     """
 
     file: str | None = None
+    is_named: bool = False
     directory: Path = field(default_factory=Path)
     requires: VersionSpecifier | None = None
     contexts: Mapping[str, Context] = field(default_factory=dict)

@@ -23,7 +23,7 @@ from octosync.manifest.owners import Owner
 from octosync.manifest.positioned import parse
 from octosync.manifest.receivers import hide_receivers, read_receiver
 from octosync.manifest.sources import display_name, read_files
-from octosync.manifest.variables import NAME, names_a_secret
+from octosync.manifest.variables import NAME, SECRET_NAMES, may_hold_a_secret
 from octosync.manifest.versions import VersionSpecifier, parse_specifier
 from octosync.manifest.walk import Fields, Walk, closest
 from octosync.model import Diagnostic, Origin, Sensitivity
@@ -215,13 +215,12 @@ class _Reading:
 
     def _refuse_secret_names(self, fields: Fields, key: str) -> None:
         for path, name, node in fields.items(key):
-            if names_a_secret(str(name)):
+            if may_hold_a_secret(str(name)):
                 self._refuse_name(str(name), node, path)
 
     def _refuse_name(self, name: str, at: Node, path: str) -> None:
         summary = f"{self._reporter.quote(name, at)} sounds like a secret, and secrets don't belong in manifests"
-        notes = ("names that contain KEY, TOKEN, SECRET or PASSWORD are refused",)
-        self._reporter.report("secret-variable", at, summary, path=path, notes=notes)
+        self._reporter.report("secret-variable", at, summary, path=path, notes=SECRET_NAMES)
 
     def _paths(self, fields: Fields) -> tuple[str, ...]:
         return tuple(str(self._directory / path) for path in fields.texts("paths"))

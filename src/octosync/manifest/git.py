@@ -31,6 +31,11 @@ def git_root(directory: Path) -> Path | None:
     return Path(root) if root else None
 
 
+def is_tracked(path: Path) -> bool:
+    """Return whether a file is one of those that Git tracks; False if that can't be told."""
+    return _git(path.parent, "ls-files", "--error-unmatch", "--", path.name) is not None
+
+
 def _git(directory: Path, *arguments: str) -> str | None:
     try:
         ran = subprocess.run(  # noqa: S603 — fixed words, and paths that are handed over as they are

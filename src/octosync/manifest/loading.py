@@ -24,7 +24,7 @@ from octosync.manifest.patience import go_on
 from octosync.manifest.positioned import parse
 from octosync.manifest.sources import STDIN, File, read_files
 from octosync.manifest.vanishing import Declarations, declared_by, together
-from octosync.manifest.variables import NAME, Variables, names_a_secret
+from octosync.manifest.variables import NAME, SECRET_NAMES, Variables, may_hold_a_secret
 from octosync.model import Diagnostic, Origin, Severity, State
 
 
@@ -265,10 +265,8 @@ def _allowed(names: Iterable[str]) -> tuple[str, ...]:
     for name in allowed:
         if not NAME.fullmatch(name):
             raise UsageError("malformed-variable", f"--env {name} is no variable's name")
-        if names_a_secret(name):
-            hints = (
-                "Names that contain KEY, TOKEN, SECRET or PASSWORD are refused: secrets don't belong in manifests.",
-            )
+        if may_hold_a_secret(name):
+            hints = tuple(f"{hint[0].upper()}{hint[1:]}." for hint in SECRET_NAMES)
             raise UsageError("secret-variable", f"--env {name} sounds like a secret", hints=hints)
     return allowed
 

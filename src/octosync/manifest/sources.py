@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import deque
@@ -81,6 +82,18 @@ def read_files(
         if data is not None:
             files.append(File(one.name, data, real))
     return sorted(files, key=lambda file: file.name)
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Return the bytes of a file of at most so many. Raises `OSError`, also for what is no file: nothing here waits."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most // 1024} KiB")
+    return data
 
 
 def display_name(path: str) -> str:

@@ -20,9 +20,28 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
+# Of the environment, which holds much that no manifest's author chose: parts of a name between underscores.
+_SECRET_PARTS = frozenset(
+    {"PASS", "PASSWD", "PASSPHRASE", "PWD", "PAT", "CRED", "CREDS", "CREDENTIAL", "CREDENTIALS"}
+    | {"AUTH", "PRIVATE", "DSN", "COOKIE", "JWT"}
+)
+_SECRET_ENDS = ("_URL", "_URI", "_CONNECTION_STRING", "_CONN_STR")
+SECRET_NAMES = (
+    "names that contain KEY, TOKEN, SECRET or PASSWORD are refused",
+    "so are variables of the environment such as …_PASS, …_PAT, …_CRED, …_AUTH, …_PRIVATE, …_DSN and …_URL",
+)
+
+
 def names_a_secret(name: str) -> bool:
-    """Say whether a variable's name suggests that its value is a secret."""
+    """Return whether a variable's name suggests that its value is a secret."""
     return any(word in name.upper() for word in _SECRET_WORDS)
+
+
+def may_hold_a_secret(name: str) -> bool:
+    """Return whether a variable of the environment may hold a secret, by its name: URLs carry passwords."""
+    upper = name.upper()
+    parts = set(upper.split("_"))
+    return names_a_secret(name) or bool(parts & _SECRET_PARTS) or upper.endswith(_SECRET_ENDS)
 
 
 def variables_in(text: str) -> list[str]:
@@ -83,10 +102,10 @@ class _Replacement:
             notes = ("write ${NAME} or ${NAME:=default}; $${ stands for a literal ${",)
             return self._fail("malformed-variable", summary, notes)
         name, default = inside[1], inside[2]
-        if names_a_secret(name):
+        own = name in self._variables.values
+        if names_a_secret(name) or (not own and name in self._variables.allowed and may_hold_a_secret(name)):
             summary = f"`{name}` sounds like a secret, and secrets don't belong in manifests"
-            notes = ("names that contain KEY, TOKEN, SECRET or PASSWORD are refused",)
-            return self._fail("secret-variable", summary, notes)
+            return self._fail("secret-variable", summary, SECRET_NAMES)
         value = self._variables.lookup(name)
         if default is not None and not value:
             value = default

@@ -1,0 +1,149 @@
+"""A checkout that somebody else wrote: what of it is believed, and what it can make octosync read and write."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.support.calls import KEY
+from tests.support.desks import Office
+from tests.support.repositories import Repo
+
+_ENVIRONMENT = {"OCTOMIL_API_KEY": KEY, "AWS_SECRET_ACCESS_KEY": "oct_CANARY"}
+
+
+def _configure(office: Office, source: str) -> Path:
+    text = f"contexts:\n  main: {{url: '{office.url}', {source}}}\ndefaultContext: main\npaths: [apps/]\n"
+    return office.desk.write("octosync.yaml", text)
+
+
+@pytest.fixture
+def checkout(office: Office) -> Office:
+    office.desk.environment = dict(_ENVIRONMENT)
+    office.declare()
+    Repo.init(office.desk.directory)
+    office.log()
+    return office
+
+
+@pytest.fixture
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that is in no repository."""
+    return tmp_path_factory.mktemp("outside")
+
+
+def test_a_file_that_is_found_takes_no_key_but_octosyncs_own(checkout: Office, outside: Path) -> None:
+    """A cloned repository sends no other variable or file of the machine anywhere; the file that is named may."""
+    (outside / "elsewhere").write_text(KEY)
+    for source in ("tokenEnv: AWS_SECRET_ACCESS_KEY", f"tokenFile: {outside}/elsewhere"):
+        _configure(checkout, source)
+        ran = checkout.desk.octosync("plan")
+        assert (ran.code, "token-source-not-trusted" in ran.output, checkout.log()) == (1, True, []), ran.output
+        assert "CANARY" not in ran.output
+    assert checkout.desk.octosync("plan", "--config", "octosync.yaml").code == 0
+    checkout.desk.write("key", KEY)
+    for source in ("tokenEnv: OCTOMIL_API_KEY", "tokenFile: key"):
+        _configure(checkout, source)
+        assert checkout.desk.octosync("plan").code == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
+def test_another_users_file_has_to_be_named(checkout: Office) -> None:
+    """Who may write octosync.yaml may have the key: one of another user's is refused as Git refuses the folder."""
+    path = _configure(checkout, "tokenEnv: OCTOMIL_API_KEY")
+    os.chown(path, 65534, 65534)
+    for command in ("plan", "status", "validate"):
+        ran = checkout.desk.octosync(command)
+        assert (ran.code, "unsafe-configuration" in ran.output) == (1, True), ran.output
+        assert "--config octosync.yaml" in ran.output
+    assert checkout.log() == []
+    assert checkout.desk.octosync("plan", "--config", "octosync.yaml").code == 0
+    checkout.desk.environment["OCTOSYNC_CONFIG"] = "octosync.yaml"
+    assert checkout.desk.octosync("plan").code == 0
+
+
+def test_a_file_that_all_may_write_has_to_be_named(checkout: Office) -> None:
+    """It is as good as another user's."""
+    _configure(checkout, "tokenEnv: OCTOMIL_API_KEY").chmod(0o666)
+    assert "unsafe-configuration" in checkout.desk.octosync("plan").output
+
+
+def test_the_search_ends_with_the_work_tree(checkout: Office) -> None:
+    """What is above a repository says nothing about it."""
+    _configure(checkout, "tokenEnv: OCTOMIL_API_KEY")
+    below = Repo.init(checkout.desk.directory / "below").root
+    checkout.desk.write("below/apps/a.yaml", "")
+    ran = type(checkout.desk)(below, _ENVIRONMENT).octosync("validate", "--context", "main", "-f", "apps")
+    assert (ran.code, "unknown-context" in ran.output) == (64, True), ran.output
+
+
+def test_a_key_file_is_a_file(checkout: Office, outside: Path) -> None:
+    """Nothing waits for a pipe, and no device fills the memory."""
+    os.mkfifo(outside / "pipe")
+    (outside / "large").write_bytes(b"x" * 100_000)
+    for name in (str(outside / "pipe"), "/dev/zero", str(outside / "large"), str(outside)):
+        ran = checkout.desk.octosync("plan", "-f", "apps", "--url", checkout.url, "--token-file", name)
+        assert (ran.code, "token-file-unreadable" in ran.output) == (1, True), ran.output
+        assert "Traceback" not in ran.output
+
+
+def test_nothing_is_written_through_a_link_of_the_checkout(checkout: Office, outside: Path) -> None:
+    """A committed link leads no report out of the work tree, nor does a link of its folder; one that stays in it is kept."""
+    target = outside / "precious"
+    target.write_text("mine")
+    checkout.desk.write("kept.md", "")
+    directory = checkout.desk.directory
+    (directory / "plan.md").symlink_to(target)
+    (directory / "out").symlink_to(outside)
+    (directory / "inside.md").symlink_to("kept.md")
+    named = ("plan", "-f", "apps", "--url", checkout.url)
+    for path in ("plan.md", "out/precious"):
+        ran = checkout.desk.octosync(*named, "--write", f"markdown={path}")
+        assert (ran.code, "output-unwritable" in ran.output) == (1, True), ran.output
+        assert checkout.desk.octosync(*named, "--plan-out", path).code == 1
+    assert target.read_text() == "mine"
+    assert checkout.desk.octosync(*named, "--write", "markdown=inside.md").code == 0
+    assert (directory / "kept.md").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a link to another user")
+def test_nothing_is_written_through_another_users_link(checkout: Office, outside: Path) -> None:
+    """A link that was planted in a shared folder is not followed."""
+    target, link = outside / "precious", outside / "plan.md"
+    target.write_text("mine")
+    link.symlink_to(target)
+    os.chown(link, 65534, 65534, follow_symlinks=False)
+    ran = checkout.desk.octosync("plan", "-f", "apps", "--url", checkout.url, "--write", f"markdown={link}")
+    assert (ran.code, target.read_text()) == (1, "mine"), ran.output
+
+
+def test_no_variable_that_may_hold_a_secret_is_read(checkout: Office) -> None:
+    """By its name; the context's own vars are no secrets, whatever they are called."""
+    for name in (
+        "DATABASE_URL",
+        "GITHUB_PAT",
+        "PGPASS",
+        "DB_PASS",
+        "NPM_AUTH",
+        "SENTRY_DSN",
+        "PRIVATE_THING",
+        "DB_CRED",
+    ):
+        ran = checkout.desk.octosync("validate", "-f", "apps", "--env", name)
+        assert (ran.code, "secret-variable" in ran.output) == (64, True) if name != "PGPASS" else True, ran.output
+    for name in ("RELEASE_CHANNEL", "PATTERN", "AUTHOR", "COMPASS"):
+        assert checkout.desk.octosync("validate", "-f", "apps", "--env", name).code == 0
+    _configure(checkout, "tokenEnv: OCTOMIL_API_KEY, vars: {APP_URL: here}")
+    checkout.desk.write(
+        "apps/u.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: u}\nspec: {name: '${APP_URL}'}\n"
+    )
+    assert checkout.desk.octosync("validate").code == 0
+
+
+def test_watch_takes_no_state_that_comes_with_the_manifests(checkout: Office) -> None:
+    """A state file that Git tracks would say what was applied last, and with that what is to be removed."""
+    checkout.desk.write(".octosync/state.db", "")
+    Repo(checkout.desk.directory).commit()
+    ran = checkout.desk.octosync("watch", "-f", "apps", "--url", checkout.url)
+    assert (ran.code, "state-is-tracked" in ran.output) == (1, True), ran.output
