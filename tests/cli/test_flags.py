@@ -36,6 +36,7 @@ COMMAND_LINE_ONLY = {
     "--allow-diverged",
     "--allow-frozen",
     "--allow-rollback",
+    "--allow-remote-bases",
     "--prune",
     "--retry-rolled-back",
     "--force",
