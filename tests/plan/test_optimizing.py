@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.states import deployed, desired_app, live_app, observation, plan_of, shown
+from tests.support.states import deployed, desired_app, live_app, observation, plan_of, shown, target
 
 from octosync.errors import Forbidden, Unavailable
 from octosync.model import Address, App, Canary, Deploy, OptimizationCheck, Optimize, Reason
@@ -207,3 +208,26 @@ def test_nothing_better_is_nothing_to_say() -> None:
     assert not plan.recommendations
     assert not plan.diagnostics
     assert where() in plan.unchanged
+
+
+@pytest.mark.parametrize(
+    ("there", "targets", "more", "said"),
+    [
+        (live_app("a", slots={"chat": {}}), [], {}, "it is not deployed yet"),
+        (live(), ["ios:x"], {}, "this plan changes the targets"),
+        (live(), [], {}, ""),
+        (live(canary=Canary(candidate="v2")), ["ios:x"], {}, ""),
+        (live_app("a", slots={"chat": {}}), [], {"optimize": Optimize.SUGGEST}, ""),
+        (live_app("a", slots={"chat": {}}), [], {"environments": ("development",)}, ""),
+    ],
+)
+def test_a_plan_says_that_the_next_apply_may_start_a_canary(
+    there: App, targets: list[str], more: dict[str, Any], said: str
+) -> None:
+    """What is better is known once it is deployed and its targets are as declared: a notice, with `auto` alone."""
+    app = replace(wanted(**more), targets=tuple(target("a", key) for key in targets))
+    checks = {where(): OptimizationCheck(available=False)}
+    plan = plan_of(app, observation(there, checks=checks, canaries=0))
+    found = [one for one in plan.diagnostics if one.rule == "optimizes-later"]
+    assert len(found) == bool(said)
+    assert all(said in one.summary and one.severity.value == "notice" for one in found)

@@ -245,6 +245,19 @@ def test_the_table_for_objects(tree: App, base: App, live: App, wanted: tuple[st
     assert [(action.verb.value, action.reason) for action in made.actions] == ([wanted] if wanted else [])
 
 
+def test_a_document_that_leaves_with_the_list_it_was_in_is_released_with_it() -> None:
+    """The key of a list and a document that added to it leave together: released. One after the other: its object goes."""
+    both, live = targets("ios:x", "ios:y"), there("ios:x", "ios:y")
+    made = plan3(desired_app("a"), both, live)
+    assert (made.actions, len(made.left_alone.released)) == ((), 2)
+    own_left = replace(desired_app("a"), targets=targets("ios:y").targets)
+    assert plan3(own_left, both, live).left_alone.released == (TARGET,)
+    (action,) = plan3(desired_app("a"), own_left, live).actions
+    assert (str(action.address), action.reason) == ("app/a/target/ios:y", Reason.REMOVED)
+    (action,) = plan3(targets("ios:x"), both, live).actions
+    assert (str(action.address), action.reason) == ("app/a/target/ios:y", Reason.REMOVED)
+
+
 def test_a_section_that_is_let_go_is_left_as_it_is_and_listed() -> None:
     """Targets, slots, a config and a deploy whose key is gone: nothing is deleted, all is named."""
     base = desired_app("a", targets=["ios:x"], slots={"chat": {}}, config={"n": 1}, deploy={"chat": "production"})

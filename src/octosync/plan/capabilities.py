@@ -127,6 +127,8 @@ class _Comparison:
             self.found.unchanged.append(address)
             if actual is not None:
                 self._look_for_better(deploy, current)
+                if self._changes_targets() and current.canary is None:
+                    self._optimizes_later(deploy, address, "this plan changes the targets")
         elif there and not self.policy.retry_rolled_back:
             self.found.rolled_back.append(address)
             self.found.diagnostics.append(_rolled_back(address, there, deploy))
@@ -142,6 +144,7 @@ class _Comparison:
         preview, why = self._preview(deploy, address, actual)
         if preview is not None and actual is not None:
             self.found.diagnostics += _differs_from_pin(address, preview, pin, actual, deploy)
+        self._optimizes_later(deploy, address, "it is not deployed yet")
         declared = {"capability": capability, "environment": environment}
         if pin is not None:
             declared["model_variant_id"] = pin
@@ -183,17 +186,28 @@ class _Comparison:
         changed = []
         if not pins and any(isinstance(one, PutSlot) and one.address == slot.address for one in self.changes):
             changed.append("the slot")
-        if any(isinstance(one, RegisterTarget | RemoveTarget) for one in self.changes):
+        if self._changes_targets():
             changed.append("the targets")
         does = [*([f"pins {pin}"] if pins else []), *([f"changes {' and '.join(changed)}"] if changed else [])]
         return f"as it is now, before this plan {' and '.join(does)}" if does else ""
 
-    def _look_for_better(self, deploy: Deploy, current: Deployment) -> None:
+    def _changes_targets(self) -> bool:
+        return any(isinstance(action, RegisterTarget | RemoveTarget) for action in self.changes)
+
+    def _level(self, deploy: Deploy, environment: str) -> Optimize:
         level = min(deploy.optimize, self.policy.optimize, key=_LEVELS.index)
+        return Optimize.SUGGEST if level is Optimize.AUTO and environment in _NOT_OPTIMIZED else level
+
+    def _optimizes_later(self, deploy: Deploy, address: Address, why: str) -> None:
+        """Note that this plan can't roll out what is better: whether anything is, depends on what it does itself."""
+        if self._level(deploy, address.placement[1]) is Optimize.AUTO:
+            words = f"{why}, so what is better is known only afterwards: the next apply looks for it"
+            self.found.diagnostics.append(finding("optimizes-later", address, words, origin=deploy.origin))
+
+    def _look_for_better(self, deploy: Deploy, current: Deployment) -> None:
+        level = self._level(deploy, current.environment)
         if level is Optimize.NEVER or current.canary is not None:
             return  # while a canary runs, what is better has been chosen
-        if current.environment in _NOT_OPTIMIZED:
-            level = Optimize.SUGGEST
         answer = self.seen.checks.get(current.address)
         if answer is None:
             self.found.checks.append(current.address)

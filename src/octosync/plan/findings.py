@@ -66,6 +66,12 @@ FINDINGS: Final = _table(
         _WARNING,
         "The orchestrator did not say what enabling would do. It can be enabled all the same.",
     ),
+    Finding(
+        "optimizes-later",
+        _NOTICE,
+        "With `optimize: auto`, what is better is known only once the capability is deployed and the targets are as declared: "
+        "the next apply may start a canary, and its plan is not empty then.",
+    ),
     Finding("check-failed", _WARNING, "The orchestrator did not say whether there is a better variant."),
     Finding(
         "allows-nothing",
