@@ -74,10 +74,18 @@ def test_json_lines_look_like_events() -> None:
 def test_text_is_for_people() -> None:
     """A line of text has time, level, message, and fields as key=value, quoted where that is needed; absent ones not at all."""
     stream, log = _logs(LogFormat.TEXT)
-    log.warning("full_read", app="notes", reason='says "no"', addresses=["app/a", "app/b"], dry=True, until=None)
+    log.warning(
+        "full_read",
+        message="12 apps read",
+        app="notes",
+        reason='says "no"',
+        addresses=["app/a", "app/b"],
+        dry=True,
+        until=None,
+    )
     log.error("failed", message="it failed")
     assert stream.getvalue() == (
-        '2026-03-01T12:00:00.005Z WARN  full read  app=notes reason="says \\"no\\"" addresses=app/a,app/b dry=true\n'
+        '2026-03-01T12:00:00.005Z WARN  12 apps read  app=notes reason="says \\"no\\"" addresses=app/a,app/b dry=true\n'
         "2026-03-01T12:00:00.005Z ERROR it failed\n"
     )
 
@@ -86,16 +94,16 @@ def test_a_bound_log_says_the_run_on_every_line() -> None:
     """Each line of a turn has its run id; the log that it came from has not."""
     stream, log = _logs()
     turn = log.bind(run="r1", apps=["a", "b"])
-    turn.info("read")
-    turn.bind(app="a").info("written", requests=3)
-    log.info("idle")
+    turn.info("read", message="read")
+    turn.bind(app="a").info("written", message="written", requests=3)
+    log.info("idle", message="idle")
     assert [(one.get("run"), one.get("app")) for one in _lines(stream)] == [("r1", None), ("r1", "a"), (None, None)]
 
 
 def test_fields_cannot_pass_for_the_lines_own() -> None:
     """Whoever names a field `event` or `@level` doesn't change what the line says of itself."""
     stream, log = _logs()
-    log.info("applied", **{"event": "forged", "@level": "forged", "@timestamp": "forged"})
+    log.info("applied", message="applied", **{"event": "forged", "@level": "forged", "@timestamp": "forged"})
     (line,) = _lines(stream)
     assert (line["event"], line["@level"], line["@timestamp"]) == ("applied", "info", "2026-03-01T12:00:00.005Z")
 
@@ -119,7 +127,7 @@ def test_nothing_acts_on_a_terminal_or_forges_a_line(format_: LogFormat) -> None
 def test_what_could_be_a_body_or_a_token_is_not_written(format_: LogFormat, body: object) -> None:
     """Of a value that has no business in a log only its type is written, even where types were cast away."""
     stream, log = _logs(format_)
-    log.info("sent", body=cast(Value, body), all=cast(Value, [body]))
+    log.info("sent", message="sent", body=cast(Value, body), all=cast(Value, [body]))
     assert "sk-hidden" not in stream.getvalue()
     assert type(body).__name__ in stream.getvalue()
 
@@ -127,7 +135,7 @@ def test_what_could_be_a_body_or_a_token_is_not_written(format_: LogFormat, body
 def test_long_texts_and_lists_are_cut() -> None:
     """A line stays a line: what is cut says how long it was."""
     stream, log = _logs()
-    log.info("read", text="x" * 5_000, apps=[f"app-{number}" for number in range(1_000)])
+    log.info("read", message="read", text="x" * 5_000, apps=[f"app-{number}" for number in range(1_000)])
     (line,) = _lines(stream)
     assert line["text"].endswith("(5,000 characters)")
     assert line["apps"][-1] == "… 1,000 in all"
@@ -137,7 +145,7 @@ def test_long_texts_and_lists_are_cut() -> None:
 def test_numbers_that_json_lacks_are_text() -> None:
     """A line is valid JSON whatever the numbers are."""
     stream, log = _logs()
-    log.info("read", seconds=float("inf"), share=float("nan"))
+    log.info("read", message="read", seconds=float("inf"), share=float("nan"))
     assert [_lines(stream)[0][name] for name in ("seconds", "share")] == ["inf", "nan"]
 
 
@@ -147,11 +155,11 @@ def test_a_broken_pipe_does_not_end_the_controller() -> None:
     stream = os.fdopen(writing, "w")
     log = Log(stream, Noon())
     os.close(reading)
-    log.info("first")
-    log.info("second")
+    log.info("first", message="first")
+    log.info("second", message="second")
     closed = io.StringIO()
     closed.close()
-    Log(closed, Noon()).info("third")
+    Log(closed, Noon()).info("third", message="third")
     with pytest.raises(BrokenPipeError):  # what was never sent is still in its buffer
         stream.close()
 

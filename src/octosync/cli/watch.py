@@ -351,7 +351,7 @@ class _Watching:
         finally:
             following.cancel()
             loop.remove_signal_handler(signal.SIGHUP)
-        log.info("stopped")
+        log.info("stopped", message="octosync watch has stopped")
         return ExitCode.DONE
 
     def _notifier(self, plane: ControlPlane, clock: Clock, log: Log) -> Notifier:

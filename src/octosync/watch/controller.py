@@ -10,6 +10,7 @@ from typing import Any
 
 from octosync.errors import ConfigError, OctosyncError, StateLocked, Unreadable
 from octosync.model import Event
+from octosync.report.words import counted
 from octosync.watch.desk import Desk
 from octosync.watch.ended import Ended
 from octosync.watch.files import changes
@@ -114,7 +115,9 @@ class Controller:
         def ended() -> None:
             reads = parts.full_reads
             self._flush()
-            parts.log.info("full_read", apps=reads.total, seconds=_seconds(reads.took))
+            seconds = _seconds(reads.took)
+            message = f"{counted(reads.total, 'app')} read in {seconds} s"
+            parts.log.info("full_read", message=message, apps=reads.total, seconds=seconds)
             if reads.took is not None and reads.took > reads.every:
                 parts.log.warning(
                     "full_read_stretched",

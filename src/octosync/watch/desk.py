@@ -11,6 +11,7 @@ from octosync.errors import OctosyncError
 from octosync.model import Hold
 from octosync.octomil import PERCENT_FOR_WRITES
 from octosync.plan import ControlPlane, RunInfo
+from octosync.report.words import counted
 from octosync.watch.approvals import blocked_actions
 from octosync.watch.clones import Clone
 from octosync.watch.desired import Declared
@@ -61,7 +62,7 @@ class Desk:
     def resume(self) -> None:
         """Take up writing again."""
         self.parts.memory.resume()
-        self.parts.log.info("resumed")
+        self.parts.log.info("resumed", message="everything is written again")
         for one in tuple(self.parts.board.in_state(*AppState)):
             if one.why_waiting:
                 self.stir(one.slug)
@@ -71,14 +72,16 @@ class Desk:
         now = self.parts.clock.now()
         hold = Hold(app=self._known(app), until=now + duration, reason=reason, at=now)
         self.parts.memory.hold(hold)
-        self.parts.log.info("hold", app=app, until=hold.until.isoformat(timespec="seconds"), reason=reason)
+        until = hold.until.isoformat(timespec="seconds")
+        message = f"drift of {app} is left alone until {until}"
+        self.parts.log.info("hold", message=message, app=app, until=until, reason=reason)
         self.stir(app)
         return hold
 
     def release(self, app: str) -> None:
         """End a hold: fresh drift is healed in its own time again."""
         self.parts.memory.release(self._known(app))
-        self.parts.log.info("release", app=app)
+        self.parts.log.info("release", message=f"drift of {app} is reverted in its own time again", app=app)
         self.stir(app)
 
     def approve(self, guard: str, seen: str, apps: Sequence[str] = ()) -> int:
@@ -87,7 +90,9 @@ class Desk:
         chosen = [app for slug in apps or found.apps if (app := self.parts.board.of(slug)) is not None]
         actions = blocked_actions((app, blocked) for app in chosen for blocked in app.blocked if blocked.guard == guard)
         self.parts.memory.approve(guard, actions)
-        self.parts.log.warning("approved", guard=guard, seen=seen, addresses=[str(one.address) for one in actions])
+        message = f"{counted(len(actions), 'action')} that the guard {guard} blocks may be done once"
+        addresses = [str(action.address) for action in actions]
+        self.parts.log.warning("approved", message=message, guard=guard, seen=seen, addresses=addresses)
         for app in chosen:
             self.stir(app.slug)
         return len(actions)

@@ -48,7 +48,7 @@ class LogFormat(Enum):
 class Log:
     """Writes events. `bind` returns one that has the given fields on every line; both write to the same stream.
 
-    An event's name is stable, for machines; `message` is a sentence for people, without one it is the name in words. A stream
+    An event's name is stable, for machines; `message` is a sentence for people. A stream
     that can't be written to is left alone: a log that nobody reads is no reason to stop. Never raises.
     """
 
@@ -69,20 +69,20 @@ class Log:
         """Return a log with further fields on every line, such as `run` and `app`."""
         return Log(self._stream, self._clock, format_=self._format, bound={**self._bound, **fields})
 
-    def info(self, event: str, /, *, message: str = "", **fields: Value) -> None:
+    def info(self, event: str, /, *, message: str, **fields: Value) -> None:
         """Write what happens in the course of things."""
         self._write("info", event, message, fields)
 
-    def warning(self, event: str, /, *, message: str = "", **fields: Value) -> None:
+    def warning(self, event: str, /, *, message: str, **fields: Value) -> None:
         """Write what somebody may have to look at."""
         self._write("warn", event, message, fields)
 
-    def error(self, event: str, /, *, message: str = "", **fields: Value) -> None:
+    def error(self, event: str, /, *, message: str, **fields: Value) -> None:
         """Write what doesn't work."""
         self._write("error", event, message, fields)
 
     def _write(self, level: str, event: str, message: str, fields: Mapping[str, Value]) -> None:
-        said = clipped(visible(message or event.replace("_", " ")), _LONGEST_TEXT)
+        said = clipped(visible(message), _LONGEST_TEXT)
         shown = {name: _shown(value) for name, value in {**self._bound, **fields}.items()}
         at = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         if self._format is LogFormat.JSON:

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 from octosync.errors import OctosyncError
 from octosync.model import NotifyEvent
+from octosync.report.words import counted
 from octosync.watch.bundles import bundled, over
 from octosync.watch.clock import Clock
 from octosync.watch.endpoints import Attempt, Endpoint, Line, Verdict
@@ -217,7 +218,9 @@ class Notifier:
         for desk in self._desks:
             await desk.line.aclose()
             if desk.waiting:
-                self._log.warning("notifications_unsent", receiver=desk.endpoint.name, count=len(desk.waiting))
+                count = len(desk.waiting)
+                message = f"{counted(count, 'notification')} to {desk.endpoint.name} could not be sent before the end"
+                self._log.warning("notifications_unsent", message=message, receiver=desk.endpoint.name, count=count)
                 desk.waiting.clear()
 
     def _put(self, desk: _Desk, letter: _Letter) -> None:
@@ -276,7 +279,11 @@ class Notifier:
         try:
             return await desk.line.post(letter.body, headers)
         except Exception as error:  # noqa: BLE001 — whatever a receiver does to the client must not end its task
-            self._log.bind(**about(error)).error("notification_crashed", receiver=desk.endpoint.name)
+            self._log.bind(**about(error)).error(
+                "notification_crashed",
+                message=f"a defect in octosync kept a notification from {desk.endpoint.name}",
+                receiver=desk.endpoint.name,
+            )
             return Attempt(Verdict.REFUSED, f"it can't be sent ({type(error).__name__})")
 
     async def _pause(self, seconds: float) -> None:
@@ -291,7 +298,8 @@ class Notifier:
 
     def _delivered(self, desk: _Desk, letter: _Letter) -> None:
         if desk.dropped:
-            self._log.warning("notifications_missed", receiver=desk.endpoint.name, count=desk.dropped)
+            message = f"{desk.endpoint.name} has missed {counted(desk.dropped, 'notification')}"
+            self._log.warning("notifications_missed", message=message, receiver=desk.endpoint.name, count=desk.dropped)
             desk.dropped = 0
         self.counts["delivered"] += 1
         letter.left -= 1
@@ -322,7 +330,9 @@ class Notifier:
         try:
             yield
         except OctosyncError as error:
-            self._log.bind(**about(error)).warning("notifications_forgotten")
+            self._log.bind(**about(error)).warning(
+                "notifications_forgotten", message="what was notified can't be remembered: it may be notified twice"
+            )
 
 
 def _goes_on(before: Notice, now: Notice) -> bool:

@@ -148,7 +148,9 @@ class Workers:
         except Exception as defect:  # noqa: BLE001 — a defect in one app's turn must not end those of all others
             # Who ends it at once takes the connections away from what is still being written.
             if not self._is_ending:
-                self._log.bind(apps=sorted(work.apps), **about(defect)).error("defect")
+                apps = sorted(work.apps)
+                message = f"a defect in octosync ended a turn of {', '.join(apps)}; please report it"
+                self._log.bind(apps=apps, **about(defect)).error("defect", message=message)
             problem = OctosyncError(
                 "internal-error",
                 f"a defect in octosync: {type(defect).__name__}",
