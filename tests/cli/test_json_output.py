@@ -127,12 +127,12 @@ def test_an_apply_with_nothing_to_do_is_a_document_too(office: Office) -> None:
 
 
 def test_validate_has_the_same_diagnostics(office: Office) -> None:
-    """`validate -o json`: exactly five keys, and the plan's diagnostics."""
+    """`validate -o json`: exactly these keys, and the plan's diagnostics."""
     office.declare(
         text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\nspec: {slots: [{capability: chta}]}\n"
     )
     document = document_of(office.desk.octosync("validate", "-f", "apps", "-o", "json").stdout)
-    assert list(document) == ["format_version", "valid", "files", "apps", "diagnostics"]
+    assert list(document) == ["format_version", "valid", "files", "apps", "diagnostics", "errors"]
     assert document["valid"] is True
     assert document["diagnostics"] == document_of(office.plan("-o", "json").stdout)["diagnostics"]
 
