@@ -219,8 +219,8 @@ async def test_a_person_must_approve(site: Site, status: int) -> None:
     )
     site.plane.break_with(refusal("apps.delete_slot", status, "approval_required"))
     applied = await site.act(turn)
-    assert list(fates(applied).values()) == ["awaiting_approval", "skipped", "done"]
-    assert applied.outcomes[1].message == "needs delete app/a/slot/chat, which awaits approval"
+    assert list(fates(applied).values()) == ["awaiting_approval", "done", "skipped"]
+    assert applied.outcomes[2].message == "needs delete app/a/slot/chat, which awaits approval"
     assert applied.outcomes[0].reference == "awaiting-approval"
     assert applied.stopped_by is None
     assert exit_code_of_outcomes(applied.outcomes) is ExitCode.PARTIAL
