@@ -165,6 +165,12 @@ def test_without_keys_the_defaults_hold(workspace: Workspace, text: str) -> None
             None,
         ),
         (
+            "notify: [{url: 'http://a', secretEnv: OCTOSYNC_PLAN_KEY}]",
+            "secret-in-configuration",
+            "notify[0].secretEnv",
+            None,
+        ),
+        (
             "notify: [{url: 'http://a', secretEnv: OCTOMIL_API_KEY}]",
             "secret-in-configuration",
             "notify[0].secretEnv",

@@ -32,7 +32,7 @@ _VARIABLE = Text(
 )  # fmt: skip
 # A commit must not make the controller sign with any secret of its environment, nor POST to any URL in there.
 _OWN_VARIABLE = Text(
-    pattern=re.compile(r"(?!(?:OCTOMIL_API_KEY|OCTOSYNC_ADMIN_TOKEN)$)(?:OCTOMIL|OCTOSYNC)_[A-Z0-9_]+"),
+    pattern=re.compile(r"(?!(?:OCTOMIL_API_KEY|OCTOSYNC_(?:ADMIN_TOKEN|PLAN_KEY|STATE_KEY))$)(?:OCTOMIL|OCTOSYNC)_[A-Z0-9_]+"),
     meaning="the name of an environment variable that begins with OCTOMIL_ or OCTOSYNC_, and is no key of octosync's own",
     rule="secret-in-configuration",
 )  # fmt: skip
