@@ -11,6 +11,8 @@ from tests.support.commits import child, commit, write
 from tests.support.controllers import FastClock, Watching, manifest, plane_at, watching
 from tests.support.plane import Plane
 
+from octosync.model import NotifyEvent
+from octosync.plan import GuardPolicy
 from octosync.watch.standing import AppState
 
 INTERVAL = timedelta(seconds=15)
@@ -68,7 +70,7 @@ async def test_a_half_written_file_takes_nothing_away(tmp_path: Path, half: dict
     clock = FastClock(30)
     commit(tmp_path, whole())
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with watching(tmp_path, plane, clock, policy=GuardPolicy(max_deletes=0)) as watch:
             await watch.until_in_sync()
             before = plane.send("GET", "/apps/demo/targets"), plane.send("GET", "/apps/demo/slots")
             watch.requests()
@@ -81,6 +83,7 @@ async def test_a_half_written_file_takes_nothing_away(tmp_path: Path, half: dict
             await watch.until(lambda: clock.now() - loaded > 2 * INTERVAL)
             assert (plane.send("GET", "/apps/demo/targets"), plane.send("GET", "/apps/demo/slots")) == before
             assert not any(line.startswith(("DELETE", "PUT", "PATCH")) for line in watch.requests())
+            assert watch.told.of(NotifyEvent.BLOCKED) == []
 
 
 async def test_what_is_edited_out_goes_after_a_second_look(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -264,6 +265,8 @@ class Controller:
 
     def _ended(self, work: Work, ended: Ended, seconds: float) -> None:
         tied = self._parts.intent.note_holders(ended.seen) if ended.seen is not None else frozenset()
+        # What waits for a second look at its files has its next turn then.
+        ended = replace(ended, freed=ended.freed - self._parts.intent.in_force.unsettled)
         self._parts.aftermath.of(work, ended, seconds)
         if ended.unsettled:
             self._loads.withhold(ended.unsettled)

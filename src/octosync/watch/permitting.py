@@ -53,7 +53,7 @@ class Permits:
         """Judge a plan, and leave out of it what may not be written now."""
         blocked, let_pass = self._blocked(plan, apps, force)
         allowed, why = self._allowed(let_pass, apps, force, self.clock.now())
-        unsettled = frozenset(key.address.app for key in _unsettled(let_pass, force))
+        unsettled = frozenset(key.address.app for key in _unsettled(plan, force))
         return Permitted(plan=allowed, blocked=blocked, waits_for=why, unsettled=unsettled)
 
     @contextmanager
@@ -70,8 +70,10 @@ class Permits:
 
         Return what guards block that nobody approved, and the plan without that.
         """
-        also = self._together_with(apps) if any(one.destructive for one in plan.actions) else Tally()
-        found = self._that_stand(plan, apps, force, judge(plan, force.policy, also, diverged=False))
+        # What may be due to a half-written file waits anyway, and is no refusal that anyone should hear of.
+        settled = without(plan, _unsettled(plan, force))
+        also = self._together_with(apps) if any(one.destructive for one in settled.actions) else Tally()
+        found = self._that_stand(plan, apps, force, judge(settled, force.policy, also, diverged=False))
         approved = {one.guard: self.memory.approved(one.guard, refused_by(plan.actions, one)) for one in found}
         allowed = {guard: {key.address for key in keys} for guard, keys in approved.items()}
         rest = (replace(one, addresses=_but(one.addresses, allowed[one.guard])) for one in found if one.addresses)
