@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -23,15 +23,22 @@ class Board:
         self._apps: dict[str, AppStanding] = {}
         self._runs: deque[RunStanding] = deque(maxlen=_RUNS)  # newest first
 
-    def declare(self, tree: State, others: Iterable[str], orphans: Iterable[str]) -> tuple[tuple[str, AppState], ...]:
+    def declare(
+        self,
+        tree: State,
+        others: Iterable[str],
+        orphans: Iterable[str],
+        shown: Callable[[str], str] = str,
+    ) -> tuple[tuple[str, AppState], ...]:
         """Have exactly these apps on the board: declared ones, others that something is to be done about, and orphans.
 
+        `shown` returns the place of a manifest, `FILE:LINE`, as people know it.
         Return the apps that were on it and are orphans from now on, with how they stood.
         """
         known = [(slug, self._apps[slug].state) for slug in orphans if slug in self._apps]
         kept = {slug: self._apps.get(slug) or AppStanding(slug=slug) for slug in (*tree.apps, *others)}
         for slug, app in tree.apps.items():
-            source = f"{app.origin.file}:{app.origin.line}" if app.origin is not None else ""
+            source = shown(f"{app.origin.file}:{app.origin.line}") if app.origin is not None else ""
             kept[slug] = replace(kept[slug], source=source)
         for slug in orphans:
             kept[slug] = AppStanding(slug=slug, state=AppState.ORPHANED)

@@ -171,12 +171,7 @@ class Desk:
         return self.parts.clock.monotonic() - self.parts.ticker.beat
 
     def _apps(self, holds: Mapping[str, Hold]) -> dict[str, AppStanding]:
-        good, budget = self.parts.desired.good, self.parts.remote.budget
-        clone = good.clone if good is not None else Clone()
-        apps = {
-            slug: replace(app, source=clone.path(app.source)) if app.source else app
-            for slug, app in self.parts.board.apps(holds).items()
-        }
+        budget, apps = self.parts.remote.budget, self.parts.board.apps(holds)
         if not budget.limit or 100 * budget.remaining > PERCENT_FOR_WRITES * budget.limit:
             return apps
         why = f"the rate limit: {budget.used} of {budget.limit} requests of the last minute are used, the rest is for writes"

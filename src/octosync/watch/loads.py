@@ -141,7 +141,8 @@ class Loads:
         freed = parts.changes.leave(taken.gone)
         parts.looking.looks.forget(taken.gone)
         parts.turns.coverage.forget(taken.gone)
-        for slug, was in parts.board.declare(parts.intent.in_force.tree, parts.intent.left, parts.intent.orphans):
+        force, shown = parts.intent.in_force, difference.declared.clone.path
+        for slug, was in parts.board.declare(force.tree, parts.intent.left, parts.intent.orphans, shown):
             message = f"{slug} is orphaned: no manifest declares it any more, and it is left as it is"
             parts.log.warning("app_moved", message=message, app=slug, was=was.value)
         if is_first:
