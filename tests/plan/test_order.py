@@ -158,6 +158,19 @@ def test_what_is_deployed_waits_for_targets_and_slot() -> None:
     assert fresh["EnableCapability"] == fresh["OptimizeCapability"] == {"CreateApp"}
 
 
+def test_everything_of_a_new_app_waits_for_it() -> None:
+    """Its targets, slots and config; and a slot goes only after either kind of change to the config."""
+    made = needs(CreateApp, RegisterTarget, PutSlot, PutInferenceConfig)
+    assert made == {
+        "CreateApp": set(),
+        "RegisterTarget": {"CreateApp"},
+        "PutSlot": {"CreateApp"},
+        "PutInferenceConfig": {"CreateApp"},
+    }
+    assert needs(DeleteSlot, PutInferenceConfig)["DeleteSlot"] == {"PutInferenceConfig"}
+    assert needs(DeleteSlot, DeleteInferenceConfig)["DeleteSlot"] == {"DeleteInferenceConfig"}
+
+
 def test_an_archive_waits_for_every_other_kind_of_its_app() -> None:
     """Updates, targets, slots, configs, deployments: whatever is left when an app is archived stays so."""
     assert needs(*ALL_OF_AN_APP)["ArchiveApp"] == {kind.__name__ for kind in ALL_OF_AN_APP} - {"ArchiveApp"}
