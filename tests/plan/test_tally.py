@@ -65,7 +65,7 @@ def test_a_share_counts_each_kind_for_itself() -> None:
     """What is removed or there of another kind, or of none, adds nothing; the boundaries are those of one plan."""
     slots = Tally(removals={Kind.SLOT: 1}, there={Kind.SLOT: 1})
     assert messages(removing("a", 3, 10), slots) == []
-    assert messages(removing("a", 3, 9), slots) == []
+    assert messages(removing("a", 4, 9), slots) == []
     assert messages(removing("a", 3, 9), Tally(there={Kind.TARGET: 1})) == []
     (said,) = messages(removing("a", 3, 9), Tally(there={Kind.TARGET: 1}), max_delete_percent=29)
     assert said == f"3 of 10 targets {THESE} would be removed (30 %), at most 29 % are allowed in a run"
