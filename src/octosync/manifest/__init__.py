@@ -33,7 +33,6 @@ from octosync.manifest.schema import SLUG
 from octosync.manifest.selection import select
 from octosync.manifest.sources import LEFT_OUT_OF_FOLDERS, STDIN, SUFFIXES
 from octosync.manifest.starter import LOCAL, starter_app, starter_configuration, starter_manifest
-from octosync.manifest.vanishing import Declarations, DocumentKey, vanished
 from octosync.manifest.walk import closest
 from octosync.manifest.writing import manifest_text
 
@@ -49,8 +48,6 @@ __all__ = [
     "Configuration",
     "Configured",
     "Context",
-    "Declarations",
-    "DocumentKey",
     "Exported",
     "GuardLimits",
     "Manifests",
@@ -88,6 +85,5 @@ __all__ = [
     "starter_app",
     "starter_configuration",
     "starter_manifest",
-    "vanished",
     "variables_for",
 ]

@@ -14,7 +14,6 @@ from octosync.manifest.digesting import Texts
 from octosync.manifest.documents import Resource
 from octosync.manifest.memo import Memo
 from octosync.manifest.sources import File
-from octosync.manifest.vanishing import Declarations
 from octosync.manifest.variables import Variables
 from octosync.model import Diagnostic, Sensitivity
 
@@ -32,7 +31,6 @@ class Parsed:
     at: datetime
     documents: int
     resources: tuple[Resource, ...]
-    declarations: Declarations
     diagnostics: tuple[Diagnostic, ...]
     is_empty: bool
     opened: Mapping[str, bytes | None] = field(default_factory=dict)

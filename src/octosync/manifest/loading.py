@@ -23,7 +23,6 @@ from octosync.manifest.owners import check_owners
 from octosync.manifest.patience import go_on
 from octosync.manifest.positioned import parse
 from octosync.manifest.sources import STDIN, File, read_files
-from octosync.manifest.vanishing import Declarations, declared_by, together
 from octosync.manifest.variables import NAME, SECRET_NAMES, Variables, may_hold_a_secret
 from octosync.model import Diagnostic, Origin, Severity, State
 
@@ -34,8 +33,7 @@ class Manifests:
 
     `state` is to be planned, and means nothing while `has_errors`. `others` is what the documents under octosync.yaml's
     paths declare that the given paths leave out: it is not planned, and nothing in it may be removed. `digest` covers
-    what is declared, variables, labels and annotations included, file names and comments not. `declarations` says which
-    documents declare what.
+    what is declared, variables, labels and annotations included, file names and comments not.
     """
 
     state: State = field(default_factory=State)
@@ -44,7 +42,6 @@ class Manifests:
     files: int = 0
     documents: int = 0
     digest: str = ""
-    declarations: Declarations = field(default_factory=dict)
 
     @property
     def has_errors(self) -> bool:
@@ -119,7 +116,6 @@ def load(
                 cache.texts,
                 sensitivity=configuration.sensitivity,
             ),
-            declarations=together(found.declarations),
         )
 
 
@@ -155,7 +151,6 @@ class Read:
     resources: list[tuple[Resource, File]] = field(default_factory=list)
     documents: int = 0
     empty: list[File] = field(default_factory=list)
-    declarations: list[Declarations] = field(default_factory=list)
 
 
 class Loader:
@@ -216,7 +211,6 @@ class Loader:
             read.empty.append(file)
         findings.extend(parsed.diagnostics)
         read.documents += parsed.documents
-        read.declarations.append(parsed.declarations)
         for one in parsed.resources:
             # What is found about it later belongs to this load.
             resource = replace(one, reporter=Reporter(findings, one.reporter.source))
@@ -240,7 +234,6 @@ class Loader:
             at=self._now,
             documents=len(documents),
             resources=tuple(resources),
-            declarations=together(map(declared_by, resources)),
             diagnostics=(*problems.sorted, *found.sorted),
             is_empty=not documents and not problems.has_errors,
             opened=origins.opened,
