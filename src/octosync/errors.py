@@ -171,9 +171,7 @@ class Unavailable(RemoteError):
 
 
 class StateLocked(OctosyncError):
-    """Another process holds the lock of the state file: try again once it has let go."""
-
-    retryable = True
+    """Another process holds the lock of the state file."""
 
 
 class StateDamaged(OctosyncError):

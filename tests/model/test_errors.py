@@ -23,6 +23,8 @@ EXITS: dict[type[OctosyncError], tuple[int, bool]] = {
     errors.Rejected: (1, False),
     errors.Unreadable: (1, False),
     errors.Unavailable: (75, True),
+    errors.StateLocked: (1, False),
+    errors.StateDamaged: (1, False),
     errors.StalePlan: (3, False),
     errors.PlanFileError: (1, False),
     errors.GuardRefused: (4, False),
