@@ -11,11 +11,14 @@ from threading import Thread
 
 import pytest
 from tests.support.kubectl import needs_kustomize
+from tests.support.manifests import NOW
 from tests.support.repositories import Repo
 
 from octosync.errors import ConfigError, ManifestError, OctosyncError, UsageError
+from octosync.manifest import Configuration, load
 from octosync.manifest.bounds import Bounds
 from octosync.manifest.kustomize import render, render_at
+from octosync.manifest.owners import Owner
 from octosync.manifest.patience import patient
 from octosync.manifest.positioned import MOST_BYTES
 from octosync.manifest.repository import Repository
@@ -225,3 +228,26 @@ def test_a_kustomize_that_does_not_end_is_ended(repo: Repo, tmp_path: Path, monk
         render("base", {"PATH": f"{tool.parent}:{os.environ['PATH']}"})
     pid = tmp_path / "pid"
     assert not pid.exists() or not Path("/proc", pid.read_text().strip()).exists()
+
+
+@needs_kustomize
+@pytest.mark.parametrize("traced", [True, False])
+def test_owners_hold_for_what_is_rendered(repo: Repo, monkeypatch: pytest.MonkeyPatch, *, traced: bool) -> None:
+    """A document belongs to its file if that is known; a kustomization in an owner's folder declares that owner's apps only."""
+    monkeypatch.chdir(repo.root)
+    metadata = "buildMetadata: [originAnnotations]\n" if traced else ""
+    repo.write("teams/search/app.yaml", APP.replace("one", "cart"))
+    repo.write("teams/search/kustomization.yaml", f"resources: [app.yaml]\n{metadata}")
+    repo.write("prod/kustomization.yaml", f"resources: [../teams/search]\n{metadata}")
+    owners = (Owner("teams/search/**", ("search-*",)), Owner("teams/shop/**", ("cart",)))
+    configuration = Configuration(file="octosync.yaml", owners=owners)
+
+    def found(kustomization: str) -> set[str]:
+        loaded = load((), configuration=configuration, now=NOW, rendered=[render(kustomization, os.environ)])
+        return {one.rule for one in loaded.diagnostics}
+
+    unknown = set() if traced else {"owners-not-checked"}
+    assert found("teams/search") == {"not-your-app"} | unknown
+    assert found("prod") == ({"not-your-app"} if traced else unknown)
+    repo.write("teams/search/app.yaml", APP.replace("one", "search-eu"))
+    assert found("teams/search") == found("prod") == unknown
