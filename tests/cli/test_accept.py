@@ -496,6 +496,7 @@ def test_line_breaks_end_and_byte_order_mark_are_kept(office: Office, line_break
     text = (mark + DEMO.rstrip("\n") + end).replace("\n", line_break)
     path = office.desk.write("real/demo.yaml", text)
     path.chmod(0o640)
+    (office.desk.directory / ".git").mkdir()  # a link stays in its work tree
     (office.desk.directory / "apps").mkdir()
     (office.desk.directory / "apps/demo.yaml").symlink_to("../real/demo.yaml")
     assert office.apply("--rate", "0").code == 0

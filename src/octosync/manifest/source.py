@@ -14,6 +14,7 @@ from octosync.model import Origin, Sensitivity
 # Longer lines (minified JSON) help nobody under a caret.
 LONGEST_EXCERPT = 300
 LONGEST_QUOTE = 60
+_AT_ONCE = 64 * 1024
 
 # What YAML 1.2 calls printable, less NEL, LS and PS: libyaml would take these three for line breaks and fold them.
 NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
@@ -100,7 +101,10 @@ class Source:
     def distrust(self, first_line: int, last_line: int | None = None) -> None:
         """Hide lines (None: to the end) that weren't read, if a sensitive key is in them, or no key: a secret may be bare."""
         lines = self.lines[first_line - 1 : last_line]
-        keys = {key for line in lines for key in _KEY_LIKE.findall(line)}
+        keys: set[str] = set()
+        for line in lines:
+            for at in range(0, len(line), _AT_ONCE):  # a search in all of a long line would let no other thread run
+                keys.update(_KEY_LIKE.findall(line, at, at + _AT_ONCE + LONGEST_EXCERPT))
         if not keys or any(map(self.sensitivity.covers, keys)):
             self.hide((first_line, 1), (len(self.lines) + 1 if last_line is None else last_line, sys.maxsize))
 
