@@ -10,10 +10,12 @@ import sys
 import time
 from typing import Final
 
+from tests.fuzz.answers import ANSWERS
+from tests.fuzz.machine import MACHINE, OFFLINE
 from tests.fuzz.manifests import CONFIGURATIONS, GROWTH, KUSTOMIZATIONS, MANIFESTS
 from tests.fuzz.running import Part, Result, run
 
-PARTS: Final = {part.name: part for part in (MANIFESTS, CONFIGURATIONS, KUSTOMIZATIONS, GROWTH)}
+PARTS: Final = {part.name: part for part in (MANIFESTS, CONFIGURATIONS, KUSTOMIZATIONS, GROWTH, ANSWERS, MACHINE, OFFLINE)}
 _SHOWN_EVERY: Final = 10.0  # seconds
 
 
