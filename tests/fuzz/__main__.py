@@ -13,9 +13,10 @@ from typing import Final
 from tests.fuzz.answers import ANSWERS
 from tests.fuzz.machine import MACHINE, OFFLINE
 from tests.fuzz.manifests import CONFIGURATIONS, GROWTH, KUSTOMIZATIONS, MANIFESTS
+from tests.fuzz.planfiles import PLAN_FILES
 from tests.fuzz.running import Part, Result, run
 
-PARTS: Final = {part.name: part for part in (MANIFESTS, CONFIGURATIONS, KUSTOMIZATIONS, GROWTH, ANSWERS, MACHINE, OFFLINE)}
+PARTS: Final = {part.name: part for part in (MANIFESTS, CONFIGURATIONS, KUSTOMIZATIONS, GROWTH, ANSWERS, MACHINE, OFFLINE, PLAN_FILES)}
 _SHOWN_EVERY: Final = 10.0  # seconds
 
 
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, help="how many cases of each part, instead of its own number")
     parser.add_argument("--seconds", type=float, help="go on with the following seeds for so long")
     parser.add_argument("--replay", default="", help="run the one case of a part that an earlier run printed")
+    parser.add_argument("--no-shrink", action="store_true", help="print the first failing case as it was drawn")
     asked = parser.parse_args()
     if unknown := sorted(set(asked.parts) - set(PARTS)):
         parser.error(f"unknown part {unknown[0]}; there are {', '.join(PARTS)}")
@@ -35,7 +37,7 @@ def main() -> int:
     started, seed, failed = time.monotonic(), asked.seed, False
     while True:
         for part in parts:
-            failed |= bool(_run(part, seed, asked.cases, asked.replay).failure)
+            failed |= bool(_run(part, seed, asked.cases, asked.replay, shrinks=not asked.no_shrink).failure)
         seed += 1
         if failed or asked.seconds is None or time.monotonic() - started > asked.seconds:
             break
@@ -43,7 +45,7 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _run(part: Part, seed: int, cases: int | None, replay: str) -> Result:
+def _run(part: Part, seed: int, cases: int | None, replay: str, *, shrinks: bool) -> Result:
     shown = time.monotonic()
 
     def progress(count: int) -> None:
@@ -53,7 +55,7 @@ def _run(part: Part, seed: int, cases: int | None, replay: str) -> Result:
             print(f"{part.name}: {count} of {cases or part.cases} cases", flush=True)
 
     began = time.monotonic()
-    result = run(part, seed=seed, cases=cases, replay=replay, progress=progress)
+    result = run(part, seed=seed, cases=cases, replay=replay, progress=progress, shrinks=shrinks)
     verdict = f"broken by case {result.first_failure}" if result.failure else "kept"
     print(f"{part.name}: seed {seed}, {result.cases} cases, {time.monotonic() - began:.1f} s: {verdict}", flush=True)
     if result.failure:

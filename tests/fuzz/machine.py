@@ -17,7 +17,7 @@ import yaml
 from hypothesis import note
 from hypothesis import strategies as st
 from tests.fuzz.documents import CANARY, Draw
-from tests.fuzz.model import Org, Spec, differences, draw_manifests, draw_org, expected, read, thing
+from tests.fuzz.model import CATALOG, Org, Spec, differences, draw_manifests, draw_org, expected, read, thing
 from tests.fuzz.plane import World, opened_world
 from tests.fuzz.running import Case, Finding, Part
 from tests.support.invoking import Ran
@@ -194,7 +194,6 @@ def _check_planned(plan: Mapping[str, Any], writes: list[tuple[str, str, int | N
 def _case(data: st.DataObject, world: World, empty: sqlite3.Connection, parent: Zygote) -> None:
     draw = data.draw
     world.restore(empty)
-    world.plane.local.put("/policy", json={"slot_fields": ["quota"]})
     org = draw_org(draw)
     specs = draw_manifests(draw, org)
     if not specs:
@@ -238,6 +237,8 @@ def _case(data: st.DataObject, world: World, empty: sqlite3.Connection, parent: 
 @contextmanager
 def _opened_machine() -> Iterator[Case]:
     with opened_world() as world, zygote() as parent:
+        world.plane.local.put("/policy", json={"slot_fields": ["quota"]}).raise_for_status()
+        world.plane.local.put("/catalog", json={"variants": CATALOG}).raise_for_status()
         empty = world.snapshot()
         try:
             yield lambda data: _case(data, world, empty, parent)
@@ -254,6 +255,8 @@ def _opened_offline() -> Iterator[Case]:
         def case(data: st.DataObject) -> None:
             live: Org = {}
             base, tree = (draw_manifests(data.draw, live) for _ in range(2))
+            if not tree:
+                return
             prune = data.draw(st.sampled_from(((), ("--prune",))))
             note(f"base: {json.dumps(base)}\ntree: {json.dumps(tree)}\n{' '.join(prune)}")
             for specs in (base, tree):
@@ -261,7 +264,7 @@ def _opened_offline() -> Iterator[Case]:
                 world.desk.write("octosync.yaml", "paths: [apps/]\n")
                 if specs is base:
                     repo.commit()
-            arguments = ("--base", "HEAD", "--offline", "--allow-empty", *prune, *data.draw(st.sampled_from(((), ("--changed-only",)))))
+            arguments = ("--base", "HEAD", "--offline", *prune, *data.draw(st.sampled_from(((), ("--changed-only",)))))
             ran = world.desk.octosync("plan", *arguments, "-o", data.draw(st.sampled_from(("text", "json", "markdown", "github"))))
             _check_output(ran)
             if ran.code not in {0, 4}:

@@ -14,6 +14,20 @@ from tests.fuzz.documents import CANARY, Draw
 
 SLUGS: Final = ("a", "b", "c", "d", "e")
 IDENTIFIERS: Final = tuple(f"com.acme.t{number}" for number in range(7))
+PINNED, CHOSEN: Final = "pinned", "chosen"
+CATALOG: Final = [
+    {
+        "id": name,
+        "name": name,
+        "capability": "chat",
+        "platforms": ["ios"],
+        "min_device_class": "low",
+        "size_bytes": 1,
+        "latency": 1,
+        "quality": quality,
+    }
+    for name, quality in ((PINNED, 1), (CHOSEN, 2))
+]
 CAPABILITIES: Final = ("chat", "tts", "vision")
 _AUTO: Final = {"allow_cloud_fallback": True, "allow_local_fallback": True}
 POLICIES: Final[Mapping[str, dict[str, Any]]] = {
@@ -36,7 +50,7 @@ _WIRE_NAMES: Final = {
 
 @dataclass
 class AppModel:
-    """An app as it is live. `chosen` are the capabilities whose variant is the control plane's own choice."""
+    """An app as it is live. All its targets are on ios, all its deployments in production."""
 
     name: str
     description: str | None = None
@@ -126,13 +140,13 @@ def thing(org: Org, address: str) -> Any:
 
 
 def comparable_slot(app: AppModel, capability: str) -> str | None:
-    """Return a slot as text: bindings have no order, and a deployed slot's variant is the control plane's choice."""
+    """Return a slot as text: bindings have no order, and the control plane's choice of a variant is nobody's declaration."""
     if capability not in app.slots:
         return None
     slot = dict(app.slots[capability])
     slot["bindings"] = sorted(json.dumps(binding, sort_keys=True) for binding in slot["bindings"])
-    if capability in app.deployed:
-        slot.pop("model_variant_id")
+    if slot["model_variant_id"] == CHOSEN:
+        slot["model_variant_id"] = None
     return json.dumps(slot, sort_keys=True)
 
 
@@ -183,7 +197,7 @@ def _draw_slot(draw: Draw) -> dict[str, Any]:
         "bindings": bindings,
         "preferred_engines": draw(st.sampled_from(([], ["mlx"], ["mlx", "coreml"]))),
         "public_client_allowed": draw(st.booleans()),
-        "model_variant_id": draw(st.sampled_from((None, "chat-swift-1b-q4"))),
+        "model_variant_id": draw(st.sampled_from((None, PINNED))),
     }
 
 

@@ -66,12 +66,13 @@ def run(
     cases: int | None = None,
     replay: str = "",
     progress: Callable[[int], None] = lambda _: None,
+    shrinks: bool = True,
 ) -> Result:
     """Run cases of a part: `cases` of them from a seed, or a single one that an earlier run printed."""
     count = cases or part.cases
     with part.opened() as case:
         try:
-            return _tried(case, count, seed, replay, progress, shrinks=part.shrinks)
+            return _tried(case, count, seed, replay, progress, shrinks=shrinks and part.shrinks)
         except _Unshrinkable:
             return _tried(case, count, seed, replay, progress, shrinks=False)
 
