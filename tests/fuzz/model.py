@@ -14,7 +14,8 @@ from tests.fuzz.documents import CANARY, Draw
 
 SLUGS: Final = ("a", "b", "c", "d", "e")
 IDENTIFIERS: Final = tuple(f"com.acme.t{number}" for number in range(7))
-PINNED, CHOSEN: Final = "pinned", "chosen"
+PINNED: Final = "pinned"
+CHOSEN: Final = "chosen"
 CATALOG: Final = [
     {
         "id": name,
