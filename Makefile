@@ -8,7 +8,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml src/octosync/forge/starter/*.yml
 # Tests start many processes; each would compile octosync anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types docs bench soak clean
+.PHONY: demo test lint types docs bench soak fuzz clean
 
 demo: $(STAMP)
 	@$(BIN)/octosync demo
@@ -40,6 +40,10 @@ bench: $(STAMP)
 soak: $(STAMP)
 	$(BIN)/python -m tests.soak $(SOAK)
 	$(if $(SOAK),,$(BIN)/python -m pytest -q -m soak)
+
+# About a minute of CPU time; longer by hand: `make fuzz FUZZ="--seconds 3600 --seed 7"`, one part of it: `FUZZ=machine`.
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* dist

@@ -16,7 +16,10 @@ from tests.fuzz.manifests import CONFIGURATIONS, GROWTH, KUSTOMIZATIONS, MANIFES
 from tests.fuzz.planfiles import PLAN_FILES
 from tests.fuzz.running import Part, Result, run
 
-PARTS: Final = {part.name: part for part in (MANIFESTS, CONFIGURATIONS, KUSTOMIZATIONS, GROWTH, ANSWERS, MACHINE, OFFLINE, PLAN_FILES)}
+PARTS: Final = {
+    part.name: part
+    for part in (MANIFESTS, CONFIGURATIONS, KUSTOMIZATIONS, GROWTH, ANSWERS, MACHINE, OFFLINE, PLAN_FILES)
+}
 _SHOWN_EVERY: Final = 10.0  # seconds
 
 

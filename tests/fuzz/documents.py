@@ -159,7 +159,9 @@ def mutate(document: Any, draw: Draw, fragments: Fragments) -> Any:
         case "remove" if path:
             return removed(document, path)
         case "rename" if path and isinstance(path[-1], str):
-            key = draw(st.sampled_from((path[-1].upper(), "unknown", "", "k" * 2000, "\u202e", f"{path[-1]} ", "1", "null")))
+            key = draw(
+                st.sampled_from((path[-1].upper(), "unknown", "", "k" * 2000, "\u202e", f"{path[-1]} ", "1", "null"))
+            )
             holder = at(document, path[:-1])
             return replaced(document, path[:-1], {**holder, key: holder[path[-1]]})
         case "nest":

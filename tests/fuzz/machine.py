@@ -27,13 +27,37 @@ from tests.support.repositories import Repo
 from octosync.contract import OPERATIONS
 from octosync.contract.operations import Access
 
-_APPLY: Final = ("-f", "apps", "--yes", "--allow-deletes", "all", "--allow-archives", "99", "--allow-protected", "-o", "json")
+_APPLY: Final = (
+    "-f",
+    "apps",
+    "--yes",
+    "--allow-deletes",
+    "all",
+    "--allow-archives",
+    "99",
+    "--allow-protected",
+    "-o",
+    "json",
+)
 _PLAN: Final = ("plan", "-f", "apps", "--allow-deletes", "all", "--allow-archives", "99", "-o", "json")
 _WRITES: Final = tuple(sorted(id_ for id_, operation in OPERATIONS.items() if operation.access is Access.WRITE))
-_READS: Final = ("apps.get", "apps.list", "apps.list_targets", "apps.list_slots", "apps.get_slot", "apps.get_inference_config")
+_READS: Final = (
+    "apps.get",
+    "apps.list",
+    "apps.list_targets",
+    "apps.list_slots",
+    "apps.get_slot",
+    "apps.get_inference_config",
+)
 _CODES: Final = {0, 1, 3, 4, 5, 75, 130, 143}
 _LOST: Final = ("cut", "garbage", "empty", "truncated", "html")
-_REFUSED: Final = ((402, "plan_limit_exceeded"), (403, "insufficient_scope"), (403, "x"), (422, "validation_error"), (429, "rate_limited"))
+_REFUSED: Final = (
+    (402, "plan_limit_exceeded"),
+    (403, "insufficient_scope"),
+    (403, "x"),
+    (422, "validation_error"),
+    (429, "rate_limited"),
+)
 
 
 def _draw_faults(draw: Draw) -> list[dict[str, Any]]:
@@ -78,8 +102,10 @@ def _fill(world: World, org: Org) -> None:
     api = world.plane.api
     for slug, app in org.items():
         answers = [api.post("/apps", json={"slug": slug, "name": app.name, "description": app.description})]
-        for identifier in sorted(app.targets):
-            answers.append(api.post(f"/apps/{slug}/targets", json={"platform": "ios", "identifier": identifier}))
+        answers += [
+            api.post(f"/apps/{slug}/targets", json={"platform": "ios", "identifier": identifier})
+            for identifier in sorted(app.targets)
+        ]
         answers += [api.put(f"/apps/{slug}/slots/{capability}", json=slot) for capability, slot in app.slots.items()]
         if app.config is not None:
             answers.append(api.put(f"/apps/{slug}/inference-config", json=app.config))
@@ -104,7 +130,7 @@ def _check_outcomes(document: Mapping[str, Any], before: Org, now: Org, wanted: 
     for outcome in outcomes:
         address, action, status = outcome["address"], outcome["action"], outcome["status"]
         held = thing(now, address), thing(before, address), thing(wanted, address)
-        live, old, new = (_without_archive(value, action) for value in held)
+        live, old, new = (_concerned(value, action) for value in held)
         if status == "done" and live != new:
             raise Finding(f"{action} {address} is reported done, and is {live!r}, not {new!r}")
         if status == "failed" and live == new != old and outcome["reference"] != "outcome-unknown":
@@ -115,14 +141,18 @@ def _check_outcomes(document: Mapping[str, Any], before: Org, now: Org, wanted: 
             raise Finding(f"{address} was archived although not everything before was done: {outcomes}")
 
 
-def _without_archive(value: Any, action: str) -> Any:
-    """Leave the archive out of what an update of an app is held against: it is an action of its own."""
-    return value[:2] if isinstance(value, tuple) and action != "archive" else value
+def _concerned(value: Any, action: str) -> Any:
+    """Return the part of a value that an action changes: an app's archive is an action of its own."""
+    if not isinstance(value, tuple):
+        return value
+    return value[2:] if action == "archive" else value[:2]
 
 
 def _check_left_alone(specs: Mapping[str, Spec], before: Org, now: Org, wanted: Org) -> None:
     """Every object is as it was or as it is declared; a target may be gone on its way to another app."""
-    if changed := differences({s: a for s, a in now.items() if s not in specs}, {s: a for s, a in before.items() if s not in specs}):
+    if changed := differences(
+        {s: a for s, a in now.items() if s not in specs}, {s: a for s, a in before.items() if s not in specs}
+    ):
         raise Finding(f"what nobody declared has changed: {changed}")
     for address in {line.partition(": ")[0] for line in differences(now, before)}:
         parts = zip(*(_parts(org, address) for org in (now, before, wanted)), strict=True)
@@ -212,7 +242,10 @@ def _case(data: st.DataObject, world: World, empty: sqlite3.Connection, parent: 
         if plan.code == 0:
             _check_planned(json.loads(plan.stdout), world.writes())
     elif way == "kill":
-        at_request, number = draw(st.integers(1, 40)), draw(st.sampled_from((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)))
+        at_request, number = (
+            draw(st.integers(1, 40)),
+            draw(st.sampled_from((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))),
+        )
         note(f"{number.name} at request {at_request}")
         ran = _killed(world, parent, at_request, number)
     else:
@@ -265,7 +298,9 @@ def _opened_offline() -> Iterator[Case]:
                 if specs is base:
                     repo.commit()
             arguments = ("--base", "HEAD", "--offline", *prune, *data.draw(st.sampled_from(((), ("--changed-only",)))))
-            ran = world.desk.octosync("plan", *arguments, "-o", data.draw(st.sampled_from(("text", "json", "markdown", "github"))))
+            ran = world.desk.octosync(
+                "plan", *arguments, "-o", data.draw(st.sampled_from(("text", "json", "markdown", "github")))
+            )
             _check_output(ran)
             if ran.code not in {0, 4}:
                 raise Finding(f"exit code {ran.code}: {ran.output[-2000:]}")
@@ -273,5 +308,5 @@ def _opened_offline() -> Iterator[Case]:
         yield case
 
 
-MACHINE: Final = Part("machine", "orgs, manifests, faults and kills against a model", _opened_machine, 100)
+MACHINE: Final = Part("machine", "orgs, manifests, faults and kills against a model", _opened_machine, 60)
 OFFLINE: Final = Part("offline", "plan --offline of any base and tree", _opened_offline, 60)

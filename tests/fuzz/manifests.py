@@ -26,7 +26,7 @@ _FOLDERS: Final = ("apps", "apps/" + "a/" * 40)
 _EXPECTED: Final = {0, 1, 64}
 
 # Growth: a size is suspicious if four times as much takes much more than four times as long.
-_SMALL: Final = 4 * 1024
+_SMALL: Final = 1024
 _LARGE: Final = 256 * 1024
 _WORTH_MEASURING: Final = 0.15  # seconds; less is noise
 _MOST_GROWTH: Final = 9.0  # for four times the size: linear is 4, quadratic 16
@@ -64,7 +64,10 @@ def draw_configuration(draw: Draw) -> dict[str, Any]:
 
 
 _GLOBS: Final = st.builds(
-    "".join, st.lists(st.sampled_from(("**/", "**/", "**/", "*", "a/", "**", "?", "apps/")), min_size=1, max_size=14)
+    lambda parts, times, tail: "".join(parts) * times + tail,
+    st.lists(st.sampled_from(("**/", "*", "a/", "**", "?", "apps/")), min_size=1, max_size=3),
+    st.integers(1, 12),
+    st.sampled_from(("*.json", "", "x")),
 )
 
 
@@ -102,7 +105,8 @@ def _opened_manifests() -> Iterator[Case]:
             scratches = draw(st.integers(0, 3)) == 0
             documents = [draw_manifest(draw) for _ in range(draw(st.integers(1, 2)))]
             written = b"\n---\n".join(
-                _written(draw, document, mutations=draw(st.integers(0, 2)), scratches=scratches) for document in documents
+                _written(draw, document, mutations=draw(st.integers(0, 2)), scratches=scratches)
+                for document in documents
             )
             note(f"apps/x.yaml:\n{written.decode(errors='backslashreplace')[:3000]}")
             desk.write("apps/x.yaml", written)
@@ -119,7 +123,9 @@ def _opened_configurations() -> Iterator[Case]:
     with _folder() as desk:
         for folder in _FOLDERS:
             name = f"notes-{len(folder)}"
-            text = f"apiVersion: {API_VERSION}\nkind: App\nmetadata: {{name: {name}}}\nspec: {{name: '${{CHANNEL:=x}}'}}\n"
+            text = (
+                f"apiVersion: {API_VERSION}\nkind: App\nmetadata: {{name: {name}}}\nspec: {{name: '${{CHANNEL:=x}}'}}\n"
+            )
             desk.write(f"{folder}/x.yaml", text)
 
         def case(data: st.DataObject) -> None:
@@ -151,7 +157,10 @@ def _opened_kustomizations() -> Iterator[Case]:
 
         def case(data: st.DataObject) -> None:
             draw = data.draw
-            document: dict[str, Any] = {"resources": ["a.yaml"], "patches": [{"path": "p.yaml", "target": {"kind": "App"}}]}
+            document: dict[str, Any] = {
+                "resources": ["a.yaml"],
+                "patches": [{"path": "p.yaml", "target": {"kind": "App"}}],
+            }
             text = yaml.safe_dump(document)
             if draw(st.booleans()):
                 text += _aliases(draw)
@@ -185,7 +194,7 @@ _SHAPES: Final = {
 }
 _LINES: Final = (
     "  x{i}: 1\n", "    - {{platform: ios, identifier: com.a.{i}}}\n", "    - '${{NOPE}}'\n", "    - &a{i} [x]\n", "    - *b\n",
-    "    x\n", "---\n", "    - {{capability: c{i}}}\n", "  x: 1\n", "    - x: [\n", "    - \"\\ud83d\\ude00\"\n",
+    "    x\n", "---\n", "    - {{capability: c{i}}}\n", "  x: 1\n", "    - x: [\n", '    - "\\ud83d\\ude00"\n',
 )  # fmt: skip
 _ENDS: Final = ("", "  name: [", "  name: \x01\n", "\t\n", "  name: !x y\n")
 _BLOCK: Final = "  inferenceConfig:\n    api_key: &b |\n{}    more:\n{}"
@@ -201,7 +210,10 @@ def _grown(draw: Draw) -> tuple[str, Callable[[int], str]]:
             lambda size: _HEAD + _SHAPES[shape].format(unit * (size // len(unit.encode()))) + end
         )
     if way == "lines":
-        line, before = draw(st.sampled_from(_LINES)), draw(st.sampled_from(("", "  targets:\n", "  slots:\n", "  b: &b\n")))
+        line, before = (
+            draw(st.sampled_from(_LINES)),
+            draw(st.sampled_from(("", "  targets:\n", "  slots:\n", "  b: &b\n"))),
+        )
         return f"{line!r} after {before!r}, then {end!r}", (
             lambda size: _HEAD + before + "".join(line.format(i=i) for i in range(size // len(line))) + end
         )
@@ -236,7 +248,7 @@ def _opened_growth() -> Iterator[Case]:
         yield case
 
 
-MANIFESTS: Final = Part("manifests", "manifests, mutated", _opened_manifests, 900)
-CONFIGURATIONS: Final = Part("configurations", "octosync.yaml, mutated", _opened_configurations, 400)
+MANIFESTS: Final = Part("manifests", "manifests, mutated", _opened_manifests, 400)
+CONFIGURATIONS: Final = Part("configurations", "octosync.yaml, mutated", _opened_configurations, 200)
 KUSTOMIZATIONS: Final = Part("kustomizations", "what octosync reads of kustomization.yaml", _opened_kustomizations, 150)
-GROWTH: Final = Part("growth", "the time that manifests take as they grow", _opened_growth, 60, shrinks=False)
+GROWTH: Final = Part("growth", "the time that manifests take as they grow", _opened_growth, 20, shrinks=False)

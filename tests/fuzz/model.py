@@ -44,8 +44,8 @@ _DEFAULT_SLOT: Final = {
     "model_variant_id": None,
 }  # fmt: skip
 _WIRE_NAMES: Final = {
-    "servingPolicy": "serving_policy", "preferredEngines": "preferred_engines", "bindings": "bindings", "variant": "model_variant_id",
-    "publicClientAllowed": "public_client_allowed",
+    "servingPolicy": "serving_policy", "preferredEngines": "preferred_engines", "bindings": "bindings",
+    "variant": "model_variant_id",    "publicClientAllowed": "public_client_allowed",
 }  # fmt: skip
 
 
@@ -164,7 +164,8 @@ def differences(found: Org, wanted: Org) -> list[str]:
 def _addresses(slug: str, app: AppModel) -> list[str]:
     return [
         f"app/{slug}", f"app/{slug}/inference-config", *(f"app/{slug}/target/ios:{name}" for name in app.targets),
-        *(f"app/{slug}/slot/{name}" for name in app.slots), *(f"app/{slug}/capability/{name}@production" for name in app.deployed),
+        *(f"app/{slug}/slot/{name}" for name in app.slots),
+        *(f"app/{slug}/capability/{name}@production" for name in app.deployed),
     ]  # fmt: skip
 
 
@@ -192,7 +193,9 @@ def _draw_app(draw: Draw) -> AppModel:
 
 
 def _draw_slot(draw: Draw) -> dict[str, Any]:
-    bindings = [{"binding_key": key, "api_key": CANARY + draw(st.sampled_from("xy"))} for key in "kl" if draw(st.booleans())]
+    bindings = [
+        {"binding_key": key, "api_key": CANARY + draw(st.sampled_from("xy"))} for key in "kl" if draw(st.booleans())
+    ]
     return {
         "serving_policy": POLICIES[draw(st.sampled_from(sorted(POLICIES)))],
         "bindings": bindings,
@@ -233,7 +236,9 @@ def _draw_spec(draw: Draw, live: AppModel | None, *, deploys: bool) -> Spec:
     if draw(st.integers(0, 3)):
         spec["targets"] = []
     if draw(st.booleans()):
-        spec["slots"] = [_draw_slot_spec(draw, capability, deploys) for capability in CAPABILITIES if draw(st.booleans())]
+        spec["slots"] = [
+            _draw_slot_spec(draw, capability, deploys) for capability in CAPABILITIES if draw(st.booleans())
+        ]
     if draw(st.booleans()):
         spec["inferenceConfig"] = _draw_config(draw)
     if (live is not None and live.archived) or draw(st.integers(0, 7)) == 0:

@@ -16,7 +16,8 @@ from tests.fuzz.running import Case, Finding, Part
 from tests.support.repositories import Repo
 
 _VALUES: Final[tuple[Any, ...]] = (
-    None, True, False, 0, -1, 10**400, 1.5, "", "x", "zzz", "evil", "../evil", "/", "/etc", "-", "HEAD", "HEAD~1", "HEAD~2", "main",
+    None, True, False, 0, -1, 10**400, 1.5, "", "x", "zzz", "evil", "../evil", "/", "/etc", "-", "HEAD", "HEAD~1", "HEAD~2",
+    "main",
     "--yes", "x" * 5000, "\0", "\ud800", [], ["evil"], ["-"], ["/etc"], [None], {}, {"a": 1}, "*", "team=x", "auto", "1.0", "2.0",
 )  # fmt: skip
 _CODES: Final = {0, 1, 3, 4, 5, 64, 75}
@@ -56,7 +57,9 @@ def _tampered(draw: Draw, text: str, donor: str, revisions: list[str]) -> str:
     document = json.loads(text)
     foreign = json.loads(donor)
     for _ in range(draw(st.integers(1, 2))):
-        telling = [path for path in places(document) if path and path[0] in {"invocation", "manifests", "control_plane"}]
+        telling = [
+            path for path in places(document) if path and path[0] in {"invocation", "manifests", "control_plane"}
+        ]
         path = draw(st.sampled_from(telling if draw(st.booleans()) else places(document)))
         match draw(st.sampled_from(("value", "value", "revision", "remove", "donor", "section"))):
             case "value":
@@ -72,7 +75,11 @@ def _tampered(draw: Draw, text: str, donor: str, revisions: list[str]) -> str:
                     document = replaced(document, path, at(foreign, path))
                 except (KeyError, IndexError, TypeError):
                     document = replaced(document, path, foreign)
-        if not isinstance(document, dict) or "invocation" not in document or not isinstance(document["invocation"], dict):
+        if (
+            not isinstance(document, dict)
+            or "invocation" not in document
+            or not isinstance(document["invocation"], dict)
+        ):
             break
     note(f"invocation: {json.dumps(document.get('invocation') if isinstance(document, dict) else document)[:600]}")
     return json.dumps(document)
@@ -117,4 +124,4 @@ def _opened_plan_files() -> Iterator[Case]:
             before.close()
 
 
-PLAN_FILES: Final = Part("plan-files", "plan files, tampered with", _opened_plan_files, 250)
+PLAN_FILES: Final = Part("plan-files", "plan files, tampered with", _opened_plan_files, 120)

@@ -77,9 +77,7 @@ def run(
             return _tried(case, count, seed, replay, progress, shrinks=False)
 
 
-def _tried(
-    case: Case, count: int, seed: int, replay: str, progress: Callable[[int], None], *, shrinks: bool
-) -> Result:
+def _tried(case: Case, count: int, seed: int, replay: str, progress: Callable[[int], None], *, shrinks: bool) -> Result:
     result = Result()
 
     def attempt(data: st.DataObject) -> None:

@@ -1,0 +1,98 @@
+"""The fuzzer is not blind: with a defect of the past put back, a part finds it within so many cases of a seed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import httpx
+import pytest
+from tests.fuzz import running
+from tests.fuzz.answers import ANSWERS
+from tests.fuzz.machine import MACHINE, OFFLINE
+from tests.fuzz.manifests import GROWTH, KUSTOMIZATIONS
+from tests.fuzz.running import Part, run
+
+from octosync.apply import perform
+from octosync.apply.risks import Risks
+from octosync.contract.encoding import BodyTooLarge
+from octosync.manifest import kustomized, source
+from octosync.octomil import transport
+from octosync.plan import propose
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def _word_scan(patch: pytest.MonkeyPatch) -> None:
+    """Look for keys in a long word from each of its letters: quadratic."""
+    patch.setattr(source, "_KEY_LIKE", re.compile(r"([\w-]+)[\"']?\s*:"))
+
+
+def _aliases(patch: pytest.MonkeyPatch) -> None:
+    """Visit what aliases repeat again each time: exponential."""
+
+    def texts(value: object, depth: int = 0) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        elif depth < 9 and isinstance(value, dict | list):
+            for item in value.values() if isinstance(value, dict) else value:
+                yield from texts(item, depth + 1)
+
+    patch.setattr(kustomized, "_texts", texts)
+
+
+def _decoding(patch: pytest.MonkeyPatch) -> None:
+    """Look at the size of a body after it was decoded through all codings."""
+
+    async def body(response: httpx.Response) -> bytes:
+        found = b"".join([piece async for piece in response.aiter_bytes()])
+        if len(found) > transport.LARGEST_ANSWER:
+            raise BodyTooLarge
+        return found
+
+    patch.setattr(transport, "_body", body)
+
+
+def _offline(patch: pytest.MonkeyPatch) -> None:
+    """Take the id of a target that only a base declares."""
+    healthy = propose._remove  # noqa: SLF001
+
+    def remove(desired: Any, target: Any) -> Any:
+        target.identity["id"]
+        return healthy(desired, target)
+
+    patch.setattr(propose, "_remove", remove)
+
+
+def _risks(patch: pytest.MonkeyPatch) -> None:
+    """Let nothing stop moves and archives."""
+    patch.setattr(Risks, "stopper", lambda *_: None)
+    patch.setattr(Risks, "admits", lambda *_: True)
+
+
+def _lagging(patch: pytest.MonkeyPatch) -> None:
+    """Call a write failed whose answer was lost, and which reads don't show yet."""
+    patch.setattr(perform, "_unconfirmed", lambda refused: refused)
+
+
+FOUND: Final[dict[str, tuple[Patch, Part, int, int, str]]] = {
+    # name: what puts it back, the part that finds it, the seed, within how many cases, and what it finds
+    "word scan": (_word_scan, GROWTH, 3, 10, "bytes take"),
+    "aliases": (_aliases, KUSTOMIZATIONS, 1, 60, "CPU time"),
+    "decoding": (_decoding, ANSWERS, 1, 30, "MiB of memory"),
+    "offline": (_offline, OFFLINE, 3, 40, "KeyError"),
+    "moves and archives": (_risks, MACHINE, 2, 40, "registered nowhere|was archived"),
+    "lagging reads": (_lagging, MACHINE, 1, 40, "took effect, and is reported failed"),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_defect_that_is_put_back_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of the fuzzer finds a defect of the past that is put back, within a few cases of a fixed seed."""
+    put_back, part, seed, cases, found = FOUND[name]
+    monkeypatch.setattr(running, "CPU_LIMIT", 2.0)
+    put_back(monkeypatch)
+    result = run(part, seed=seed, cases=cases, shrinks=False)
+    assert re.search(found, result.failure), f"{result.cases} cases: {result.failure or 'nothing was found'}"
+    assert result.replay
