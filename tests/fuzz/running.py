@@ -9,10 +9,13 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final
+from unittest.mock import patch
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, given, reproduce_failure, settings
 from hypothesis import strategies as st
+from hypothesis.internal.cache import LRUCache
+from hypothesis.internal.conjecture import providers
 
 CPU_LIMIT: Final = 5.0  # seconds of a case, all threads together; an ordinary one takes some milliseconds
 _REPLAY: Final = re.compile(r"@reproduce_failure\('[^']+', b'([^']+)'\)")
@@ -70,7 +73,7 @@ def run(
 ) -> Result:
     """Run cases of a part: `cases` of them from a seed, or a single one that an earlier run printed."""
     count = cases or part.cases
-    with part.opened() as case:
+    with part.opened() as case, _same_draws():
         try:
             return _tried(case, count, seed, replay, progress, shrinks=shrinks and part.shrinks)
         except _Unshrinkable:
@@ -115,6 +118,16 @@ def _tried(case: Case, count: int, seed: int, replay: str, progress: Callable[[i
         found = _REPLAY.search(notes)
         result.replay = replay or (found[1] if found else "")
     return result
+
+
+@contextmanager
+def _same_draws() -> Iterator[None]:
+    """Keep hypothesis from drawing constants that it finds in whichever modules are loaded: a seed would mean other cases."""
+    with (
+        patch.object(providers, "_get_local_constants", providers.Constants, create=True),
+        patch.object(providers, "CONSTANTS_CACHE", LRUCache(1024), create=True),
+    ):
+        yield
 
 
 def _shown(error: Exception, notes: str) -> str:
