@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, given, reproduce_failure, settings
 from hypothesis import strategies as st
 from hypothesis.internal.cache import LRUCache
 from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 CPU_LIMIT: Final = 5.0  # seconds of a case, all threads together; an ordinary one takes some milliseconds
 _REPLAY: Final = re.compile(r"@reproduce_failure\('[^']+', b'([^']+)'\)")
@@ -124,7 +125,7 @@ def _tried(case: Case, count: int, seed: int, replay: str, progress: Callable[[i
 def _same_draws() -> Iterator[None]:
     """Keep hypothesis from drawing constants that it finds in whichever modules are loaded: a seed would mean other cases."""
     with (
-        patch.object(providers, "_get_local_constants", providers.Constants, create=True),
+        patch.object(providers, "_get_local_constants", Constants, create=True),
         patch.object(providers, "CONSTANTS_CACHE", LRUCache(1024), create=True),
     ):
         yield

@@ -79,7 +79,7 @@ def _lagging(patch: pytest.MonkeyPatch) -> None:
 FOUND: Final[dict[str, tuple[Patch, Part, int, int, str]]] = {
     # name: what puts it back, the part that finds it, the seed, within how many cases, and what it finds
     "word scan": (_word_scan, GROWTH, 2, 10, "bytes take"),
-    "aliases": (_aliases, KUSTOMIZATIONS, 1, 150, "CPU time"),
+    "aliases": (_aliases, KUSTOMIZATIONS, 1, 100, "CPU time"),
     "decoding": (_decoding, ANSWERS, 1, 30, "MiB of memory"),
     "offline": (_offline, OFFLINE, 3, 40, "KeyError"),
     "moves and archives": (_risks, MACHINE, 2, 40, "registered nowhere|was archived"),
