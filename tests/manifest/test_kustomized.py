@@ -44,6 +44,10 @@ def test_it_ends_on_whatever_there_is(tmp_path: Path) -> None:
     """What was nested or repeated without end refers to little, and is done with at once."""
     lines = ["a0: &a0 [x, y]", *(f"a{n}: &a{n} [{', '.join(['*a' + str(n - 1)] * 50)}]" for n in range(1, 9))]
     assert _referred(tmp_path, "\n".join(lines)) == {"overlay/x", "overlay/y"}
+    numbers = "\n".join(lines).replace("x, y", "1, 2")
+    assert _referred(tmp_path, numbers) == {"overlay/1", "overlay/2"}
+    merged = [f"a{n}: &a{n} {{<<: [{', '.join(['*a' + str(n - 1)] * 50)}]}}" for n in range(1, 9)]
+    assert _referred(tmp_path, "\n".join(("a0: &a0 {k: x}", *merged))) == {"overlay/x"}
     assert _referred(tmp_path, f"a: {'[' * 50}x{']' * 50}") == set()
 
 
