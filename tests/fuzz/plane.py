@@ -88,7 +88,10 @@ class Layer:
             self._forget()
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.change is None:
+        change = (
+            self.change
+        )  # a client that has given up leaves requests behind, for which it may be gone before the end
+        if change is None:
             await self.inner(scope, receive, send)
             return
         messages: list[Message] = []
@@ -101,7 +104,7 @@ class Layer:
         target = scope["path"].removeprefix(PREFIX) + (f"?{query}" if query else "")
         body = b"".join(message.get("body", b"") for message in messages[1:])
         true = Answer(scope["method"], target, messages[0]["status"], tuple(messages[0]["headers"]), body)
-        changed = self.change(true)
+        changed = change(true)
         self.answers.append(true)
         kept = [(name, value) for name, value in changed.headers if name.lower() != b"content-length"]
         bodiless = changed.status in {204, 304}
