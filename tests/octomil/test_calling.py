@@ -55,7 +55,7 @@ async def test_a_frozen_mapping_is_sent_as_an_object() -> None:
 async def test_a_parameter_that_would_name_another_path_is_not_sent(value: str) -> None:
     """An id of `..` would delete the app instead of the target: no request goes out."""
     async with scripted(http(204)) as server, client_of(server.url) as client:
-        with pytest.raises(ValueError, match="target_id"):
+        with pytest.raises(RemoteError, match="name-unusable"):
             await client.call("apps.delete_target", {"slug": "a", "target_id": value})
         assert server.connections == 0
 

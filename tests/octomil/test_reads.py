@@ -295,20 +295,21 @@ NO_NAMES = ["", ".", "..", "a/b", "..\\..", "a\nb", "\x1b[2J", "\u202ea", "x" * 
 
 @pytest.mark.parametrize("name", NO_NAMES, ids=lambda name: repr(name)[:12])
 async def test_a_name_that_no_url_can_carry_is_unreadable(name: Any) -> None:
-    """Apps, targets and capabilities are asked for by the names that lists give: one that can't be is an error, never shown."""
+    """Targets and capabilities are asked for by the names that lists give: one that can't be is an error, never shown."""
     shown = {"slug": name, "id": name, "capability": name, "platform": "ios", "identifier": "com.a"}
     async with scripted(answers([shown])) as server, client_of(server.url) as client:
-        for reading in (list_apps(client), read_targets(client, "a"), read_slots(client, "a")):
+        for reading in (read_targets(client, "a"), read_slots(client, "a")):
             with pytest.raises(Unreadable, match="has no name to know it by") as unreadable:
                 await reading
             assert len(unreadable.value.message) < 400
 
 
-async def test_a_name_of_ours_that_is_too_long_for_a_url_is_an_error() -> None:
+@pytest.mark.parametrize("slug", ["x" * 70_000, "", ".", ".."], ids=["long", "empty", "dot", "dots"])
+async def test_a_name_that_would_name_another_path_is_an_error(slug: str) -> None:
     """It is not sent, and not shown."""
     async with scripted(answers({})) as server, client_of(server.url) as client:
-        with pytest.raises(RemoteError, match="name-too-long") as refused:
-            await read_app(client, "x" * 70_000)
+        with pytest.raises(RemoteError, match="name-unusable") as refused:
+            await read_app(client, slug)
         assert server.received == []
         assert (refused.value.sent, client.requests) == (False, 0)
         assert len(refused.value.message) < 100

@@ -64,11 +64,17 @@ def translator_of(client: Octomil, operation_id: str) -> Translator:
     return Translator(client.connection, client.contract.operations[operation_id], client.concealer())
 
 
-def name_in(item: JsonObject, key: str) -> str | None:
-    """Return the text or number by which an item is known; None for what is missing, empty, too long or not printable."""
+def text_in(item: JsonObject, key: str) -> str | None:
+    """Return the text or number of a field; None for what is missing, empty or too long."""
     value = item.get(key)
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    return text if text and len(text) <= LONGEST_NAME and text.isprintable() else None
+    return text if text and len(text) <= LONGEST_NAME else None
+
+
+def name_in(item: JsonObject, key: str) -> str | None:
+    """Return the text or number by which an item is known; None for what is missing, empty, too long or not printable."""
+    text = text_in(item, key)
+    return text if text is not None and text.isprintable() else None
 
 
 def segment(item: JsonObject, key: str) -> str | None:

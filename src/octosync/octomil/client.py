@@ -231,21 +231,20 @@ class Octomil:
     def _request(
         self, operation: Operation, parameters: Mapping[str, str], query: Mapping[str, str | int], body: JsonValue
     ) -> httpx.Request:
-        for name, value in parameters.items():
-            if value in {"", ".", ".."}:  # would name another path
-                raise ValueError(f"{operation.id}: {name} can't be {value!r}")
         org = {} if self.connection.org is None else {"org_id": self.connection.org}
         content, headers = None, {}
         if body is not None:
             content = json.dumps(body, allow_nan=False, separators=(",", ":"), sort_keys=True, default=dict).encode()
             headers["Content-Type"] = "application/json"
+        if {"", ".", ".."} & set(parameters.values()):  # they would name another path
+            raise _unusable(operation)
         url = f"{self.connection.url}{operation.url(parameters)}"
         try:
             return self._session.http.build_request(
                 operation.method, url, params={**query, **org}, content=content, headers=headers
             )
         except httpx.InvalidURL:  # its text is the name
-            raise _too_long(operation) from None
+            raise _unusable(operation) from None
 
     async def _attempt(self, call: _Call) -> Answer:
         """Send once. Raises `TryAgain` where another attempt is safe and may help, else the error itself."""
@@ -343,11 +342,11 @@ class Octomil:
         return delay
 
 
-def _too_long(operation: Operation) -> RemoteError:
-    """Return the error of a request that no URL has room for: nothing was sent."""
+def _unusable(operation: Operation) -> RemoteError:
+    """Return the error of a request with a name that can't be part of a URL: nothing was sent."""
     return RemoteError(
-        "name-too-long",
-        f"a name is too long for a URL ({operation.id})",
+        "name-unusable",
+        f"a name is empty, only dots, or too long for a URL ({operation.id})",
         hints=("Names of apps, capabilities and targets have a few hundred characters at most.",),
         operation=operation.id,
     )

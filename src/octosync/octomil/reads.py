@@ -6,13 +6,13 @@ An answer is validated against its wire model, then taken as it came: unknown fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from octosync.contract import ErrorCode, normalise_app_fields, normalise_slot_fields
 from octosync.contract.wire import WireApp, WireSlot, WireTarget
 from octosync.errors import Missing
-from octosync.model import App, InferenceConfig, JsonValue, Slot, Target
-from octosync.octomil.answers import Reading, segment, translator_of, validated
+from octosync.model import App, InferenceConfig, JsonObject, JsonValue, Slot, Target
+from octosync.octomil.answers import Reading, segment, text_in, translator_of, validated
 from octosync.octomil.client import Octomil
 from octosync.octomil.pacing import Reservation
 from octosync.octomil.paging import Listing, read_list, read_page
@@ -35,7 +35,8 @@ async def apps_reading(client: Octomil, *, archived: bool = False) -> Reading[di
     Archived ones are hidden unless they are asked for (assumed to be possible): absence here proves nothing.
     """
     query = {"include_archived": "true"} if archived else {}
-    listing = await _listing(client, "apps.list", {}, shape="app", key="slug", query=query)
+    # An odd slug harms only its own app: a declared app can't have it, and the client puts none of them into a path as it is.
+    listing = await _listing(client, "apps.list", {}, shape="app", key="slug", query=query, name=text_in)
     apps = [_app(client, "apps.list", item, listing.request_id) for item in listing.items]
     return Reading({app.slug: app for app in sorted(apps, key=lambda app: app.slug)}, listing.sent_at)
 
@@ -116,14 +117,15 @@ async def _listing(
     key: str,
     query: Mapping[str, str] | None = None,
     within: Reservation | None = None,
+    name: Callable[[JsonObject, str], str | None] = segment,
 ) -> Listing:
-    """Read a whole list of one shape of objects, each named by the field `key`."""
+    """Read a whole list of one shape of objects, each named by the field `key` as far as `name` accepts it."""
     return await read_list(
         client,
         operation_id,
         parameters,
         plural=client.contract.shapes[shape].plural,
-        identify=lambda item: segment(item, key),
+        identify=lambda item: name(item, key),
         query=query,
         within=within,
     )
