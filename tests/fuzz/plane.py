@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from octosync.octomil import Connection
 from octosync.server.schema import open_database
 
 PREFIX = "/api/v1"
+_PATIENCE = 5000  # milliseconds that requests of a client which has given up may take
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Layer:
     change: Callable[[Answer], Answer] | None = None
     lag: int = 0
     count: int = 0
+    underway: int = 0
     answers: list[Answer] = field(default_factory=list)
     _replica: sqlite3.Connection | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -62,13 +65,17 @@ class Layer:
             await self.inner(scope, receive, send)
             return
         self.count += 1
-        if self.arrived is not None:
-            self.arrived(self.count)
-        if self.lag:
-            async with self._lock:
-                await self._lagging(scope, receive, send)
-        else:
-            await self._answered(scope, receive, send)
+        self.underway += 1
+        try:
+            if self.arrived is not None:
+                self.arrived(self.count)
+            if self.lag:
+                async with self._lock:
+                    await self._lagging(scope, receive, send)
+            else:
+                await self._answered(scope, receive, send)
+        finally:
+            self.underway -= 1
 
     async def _lagging(self, scope: Scope, receive: Receive, send: Send) -> None:
         reads = scope["method"] == "GET"
@@ -151,7 +158,11 @@ class World:
         snapshot.backup(self.layer.store.connection)
 
     def calm(self) -> None:
-        """End all faults, and empty the log."""
+        """End all faults once nothing is under way any more, and empty the log."""
+        for _ in range(_PATIENCE):
+            if not self.layer.underway:
+                break
+            time.sleep(0.001)
         self.layer.calm()
         self.plane.running.app.state.plane.faults.replace([])
         self.plane.running.app.state.plane.log.clear()

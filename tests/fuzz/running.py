@@ -139,6 +139,8 @@ def _shown(error: Exception, notes: str) -> str:
         if "octosync" in (name := trace.tb_frame.f_code.co_filename) and "/fuzz/" not in name:
             places.append(f"  {name.partition('src/')[2] or name}:{trace.tb_lineno} {trace.tb_frame.f_code.co_name}")
         trace = trace.tb_next
+    if isinstance(error, BaseExceptionGroup):  # what hypothesis calls flaky
+        notes += "".join(f"\n{type(inner).__name__}: {inner}" for inner in error.exceptions)
     kept = "\n".join(line for line in _REPLAY.split(notes)[0].splitlines() if not line.startswith(_BOILERPLATE))
     body = "\n".join((*([] if isinstance(error, Finding) else places[-3:]), kept))
     return f"{type(error).__name__}: {str(error)[:2000]}\n{body[:_LONGEST_NOTE]}"
