@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shutil
 import signal
@@ -156,3 +157,25 @@ async def test_ways_out_are_those_of_a_readers_clone(bench: Bench) -> None:
 def protected(text: str) -> str:
     """Protect what a manifest declares."""
     return text.replace('"metadata": {', '"metadata": {"annotations": {"octosync.dev/protect": "true"}, ')
+
+
+async def test_a_first_load_that_does_not_end_keeps_no_page_away(bench: Bench) -> None:
+    """Given up at the start, it leaves the page and the probes there, and what can be loaded afterwards is applied."""
+    tool = bench.folder / "bin/kustomize"
+    tool.parent.mkdir()
+    # It ends once there is something to render.
+    tool.write_text(f"#!/bin/sh\nwhile ! test -e {bench.folder}/ready; do sleep 0.1; done\ncat {bench.folder}/ready\n")
+    tool.chmod(0o755)
+    (bench.folder / "base").mkdir()
+    (bench.folder / "base/kustomization.yaml").write_text("resources: []\n")
+    path = f"{tool.parent}:{os.environ['PATH']}"
+    watch = bench.watch(*QUICK, "-k", "base", "--load-timeout", "1s", paths=(), PATH=path)
+    await until(lambda: watch.logged("manifests_invalid"), watch)
+    assert watch.logged("invalid")[0]["reference"] == "load-given-up"
+    assert watch.get("/healthz").status_code == 200
+    assert watch.get("/readyz").status_code == 503
+    (bench.folder / "next").write_text(manifest(slots={"chat": "local_first"}))
+    (bench.folder / "next").rename(bench.folder / "ready")
+    watch.send(signal.SIGHUP)
+    await watch.in_sync()
+    assert bench.live() == "local_first"

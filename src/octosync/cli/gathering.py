@@ -99,6 +99,18 @@ def gather(
     return replace(gathered, diagnostics=masked)
 
 
+def gather_settings(flags: ManifestFlags, remote: RemoteFlags) -> Gathered:
+    """Read octosync.yaml and choose the context, without any manifest. Raises `UsageError` and `ConfigError`."""
+    configured = read_or_find(flags.config)
+    return Gathered(
+        configuration=configured.configuration,
+        context=chosen_context(remote, configured.configuration),
+        diagnostics=configured.diagnostics,
+        strict=flags.strict,
+        configuration_is_usable=not configured.has_errors,
+    )
+
+
 def _gather(
     flags: ManifestFlags, remote: RemoteFlags, environment: Mapping[str, str], base: BaseFlags, cache: Cache | None
 ) -> Gathered:

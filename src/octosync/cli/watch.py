@@ -23,7 +23,7 @@ from octosync.cli import signals
 from octosync.cli.commands import Command
 from octosync.cli.connecting import RemoteFlags, connect, control_plane
 from octosync.cli.console import err, wants_colour
-from octosync.cli.gathering import Gathered, ManifestFlags, gather
+from octosync.cli.gathering import Gathered, ManifestFlags, gather, gather_settings
 from octosync.cli.keys import state_key
 from octosync.cli.options import (
     deploy_options,
@@ -42,7 +42,7 @@ from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
 from octosync.manifest import parse_duration
 from octosync.manifest.configuration import FILE_NAME
 from octosync.manifest.git import is_tracked
-from octosync.manifest.patience import patient
+from octosync.manifest.patience import LOAD_GIVEN_UP, patient
 from octosync.manifest.selection import matching
 from octosync.model import Optimize, Secret, State
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil
@@ -161,8 +161,7 @@ def _watch(asked: _Asked) -> ExitCode:
         State(), selector=asked.settings.selector
     )  # one that matches nothing may come to match; a malformed one can't
     host, port = parse_listen(asked.listen)
-    with patient(asked.load_timeout):
-        first = gather(asked.manifests, asked.remote)
+    first = _first_load(asked)
     if not first.configuration_is_usable:
         _report(asked, first)
         return ExitCode.ERROR
@@ -436,6 +435,20 @@ async def _stop_with(stopping: signals.Stopping, controller: Controller, log: Lo
     await stopping.requested.wait()
     log.info("stopping", message="what is being written is finished first; a second signal ends it at once")
     controller.stop.set()
+
+
+def _first_load(asked: _Asked) -> Gathered:
+    """Load everything once, so that errors are reported at once; only octosync.yaml, if that takes longer than the bound."""
+    try:
+        with patient(asked.load_timeout):
+            return gather(asked.manifests, asked.remote)
+    except OctosyncError as error:
+        if error.reference != LOAD_GIVEN_UP:
+            raise
+        given_up = error
+    log = asked.log(SystemClock())
+    log.error("invalid", message=given_up.message, reference=given_up.reference, hints=list(given_up.hints))
+    return gather_settings(asked.manifests, asked.remote)
 
 
 def _report(asked: _Asked, gathered: Gathered) -> None:

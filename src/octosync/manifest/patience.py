@@ -14,6 +14,8 @@ from typing import Final
 
 from octosync.errors import OctosyncError
 
+LOAD_GIVEN_UP: Final = "load-given-up"
+
 
 class Patience:
     """A bound on time; `end` ends it early."""
@@ -35,7 +37,7 @@ class Patience:
     def error(self) -> OctosyncError:
         """Return what giving up is reported as."""
         return OctosyncError(
-            "load-given-up",
+            LOAD_GIVEN_UP,
             f"reading the manifests was given up after {self._span.total_seconds():g} s",
             hints=(
                 "Is there a huge file among them? What was declared before is in force until they can be read.",
