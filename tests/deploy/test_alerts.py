@@ -29,6 +29,7 @@ WELL: Mapping[str, str] = {
     'octosync_circuit_open{reason="state_locked"}': "0x400",
     "octosync_feed_followed": "1x400",
     "octosync_suspended": "0x400",
+    "octosync_uncovered": "0x400",
     "octosync_key_usable": "1x400",
     "octosync_state_damaged": "0x400",
     "octosync_manifests_valid": "1x400",
@@ -65,6 +66,7 @@ FAULTS: Mapping[str, tuple[Mapping[str, str], str, int]] = {
     "the state file was damaged": ({"octosync_state_damaged": "0x9 1x390"}, "OctosyncStateDamaged", 11),
     "the new key is unusable": ({"octosync_key_usable": "1x9 0x390"}, "OctosyncKeyUnusable", 15),
     "the feed is off": ({"octosync_feed_followed": "1x9 0x390"}, "OctosyncFeedOff", 25),
+    "a capability lacks devices": ({"octosync_uncovered": "0x9 1x390"}, "OctosyncUncovered", 40),
     "suspended, and a commit waits": (
         {"octosync_suspended": "0x9 1x390", 'octosync_apps{state="waiting"}': "0x9 1x390"},
         "OctosyncSuspended",
@@ -118,7 +120,8 @@ def test_a_fault_leads_to_its_alert(tmp_path: Path, fault: str) -> None:
     """In its time and not before; with a severity, and with where its remedy is."""
     differences, name, minute = FAULTS[fault]
     rule, pod = RULES_BY_NAME[name], {"pod": "octosync-0"} if name in OF_A_POD else {}
-    firing = {"exp_labels": {"namespace": "octosync", **pod, **rule["labels"]}, "exp_annotations": rule["annotations"]}
+    annotations = {name: text.replace("{{ $value }}", "1") for name, text in rule["annotations"].items()}
+    firing = {"exp_labels": {"namespace": "octosync", **pod, **rule["labels"]}, "exp_annotations": annotations}
     checks = [_alert(name, minute - 2, []), _alert(name, minute + 1, [firing])]
     ended = _fired(tmp_path, {"interval": "1m", "input_series": _series(differences), "alert_rule_test": checks})
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -36,7 +36,7 @@ from octosync.watch.parts import Outfit
 from octosync.watch.settings import Settings
 from octosync.watch.standing import AppStanding, Standing
 
-PATIENCE = 10.0  # seconds of real time after which what is awaited is taken never to come
+PATIENCE = 60.0  # seconds of real time after which what is awaited is taken never to come, on a busy machine, too
 
 
 class FastClock:

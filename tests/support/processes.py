@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import httpx
 
-PATIENCE = 30.0  # seconds after which what is awaited is taken never to come
+PATIENCE = 90.0  # seconds after which what is awaited is taken never to come, on a busy machine, too
 _ZYGOTE = Path(__file__).with_name("zygote.py")
 
 

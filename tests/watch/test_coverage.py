@@ -11,6 +11,7 @@ from tests.support.fleets import SMALL
 from tests.support.plane import Plane
 from tests.support.watched_apps import NEVER, another_full_read, by, many, plane_of_ana
 
+from octosync.model import NotifyEvent
 from octosync.watch.standing import AppState
 from octosync.watch.web.attention import matters
 from octosync.watch.web.document import watch_document
@@ -67,6 +68,10 @@ async def test_a_target_that_is_registered_again_leaves_the_app_uncovered(tmp_pa
                 {"capability": "chat", "status": "uncovered", "covered_devices": 0, "total_devices": 340}
             ]
             assert b"octosync_uncovered 1.0" in watch.controller.metrics.render()
+            notice = watch.told.of(NotifyEvent.UNCOVERED)[-1]
+            assert (notice.app, notice.message) == ("demo", "chat: 0 of 340 devices covered")
+            assert [str(address) for address in notice.addresses] == ["app/demo/slot/chat"]
+            assert "--retry-rolled-back" in notice.hints[-1]
             # What the hints name: rolled back by hand, and enabled again.
             (deployment,) = plane.send("GET", "/deployments")["deployments"]
             plane.local("POST", f"/deployments/{deployment['id']}", {"status": "rolled_back"})

@@ -347,6 +347,22 @@ async def test_what_comes_together_is_one_notification_for_each_event() -> None:
     assert second["until"] == "2026-03-01T12:01:00Z"
 
 
+async def test_a_capability_that_is_covered_again_is_resolved() -> None:
+    """Lost coverage is notified once, whatever the number of devices; its end names the slot."""
+    gap = replace(
+        HELD, event=NotifyEvent.UNCOVERED, message="chat: 0 of 340 devices covered", until=None, fingerprint="uncovered"
+    )
+    async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
+        told.notifier.holds("notes", [gap])
+        told.notifier.holds("notes", [replace(gap, message="chat: 0 of 341 devices covered")])
+        told.notifier.holds("notes", [])
+        await told.settled(delivered=2)
+    assert [(body["event"], body["message"]) for body in _bodies(served)] == [
+        ("uncovered", "chat: 0 of 340 devices covered"),
+        ("resolved", "app/notes/slot/chat is no longer uncovered"),
+    ]
+
+
 async def test_a_revert_that_was_announced_is_one_notification() -> None:
     """That held drift was changed back resolves what was told, and is no second event; without that it is told as drift."""
     back = replace(

@@ -33,8 +33,11 @@ class LoopClock:
         await asyncio.sleep(seconds)
 
 
-def turns_of(story: Callable[[Workers, Queue], Awaitable[None]]) -> list[tuple[str, float]]:
-    """Run workers while a story happens; return which app had a turn, and when it began. A turn takes a tenth of a second."""
+def turns_of(story: Callable[[Workers, Queue], Awaitable[None]], never_ends: str = "") -> list[tuple[str, float]]:
+    """Run workers while a story happens; return which app had a turn, and when it began.
+
+    A turn takes a tenth of a second; that of the app `never_ends` hangs.
+    """
     turns: list[tuple[str, float]] = []
 
     async def main() -> None:
@@ -43,7 +46,7 @@ def turns_of(story: Callable[[Workers, Queue], Awaitable[None]]) -> list[tuple[s
 
         async def carry_out(work: Work) -> Ended:
             turns.extend((slug, virtual_clock()) for slug in work.apps)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(1e6 if never_ends in work.apps else 0.1)
             return Ended(id="", apps=work.apps, fate=Fate.IN_SYNC)
 
         workers = Workers(
@@ -86,6 +89,25 @@ def test_a_rest_ends_with_what_it_is_for() -> None:
         await asyncio.sleep(1)
 
     assert turns_of(story) == [("reread", 0.25)]
+
+
+def test_re_reads_that_wait_behind_a_large_commit_are_no_reason_to_restart() -> None:
+    """The time of changes that a re-read lets go first doesn't count as its own; without such changes it does."""
+    ages: list[float] = []
+
+    async def story(workers: Workers, queue: Queue) -> None:
+        queue.add("hangs", Priority.RESYNC)
+        for number in range(100):
+            queue.add(f"app-{number}", Priority.CHANGED)
+            await asyncio.sleep(0.09)
+        ages.append(workers.longest)
+        await asyncio.sleep(60)
+        ages.append(workers.longest)
+
+    turns_of(story, never_ends="hangs")
+    behind, alone = ages
+    assert behind <= 0.1
+    assert 59 < alone < 61
 
 
 def test_files_that_are_written_all_the_time_hold_no_re_read_up_for_long() -> None:

@@ -15,7 +15,8 @@ class NotifyEvent(Enum):
     `APPLIED` a run has written · `FAILED` an app can't be read or written, or the control plane refuses it · `DRIFT` somebody
     changed something on the control plane, and it is changed back now, or never in this mode · `HELD` the same, and it is left
     alone until a time · `BLOCKED` a guard refuses something · `CONTESTED` an object was changed back three times in 24 hours,
-    changed again each time, and is left alone · `RESOLVED` something of that is over.
+    changed again each time, and is left alone · `UNCOVERED` an enabled capability doesn't reach all devices of its app ·
+    `RESOLVED` something of that is over.
     """
 
     APPLIED = "applied"
@@ -24,6 +25,7 @@ class NotifyEvent(Enum):
     HELD = "held"
     BLOCKED = "blocked"
     CONTESTED = "contested"
+    UNCOVERED = "uncovered"
     RESOLVED = "resolved"
 
 

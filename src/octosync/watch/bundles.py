@@ -19,6 +19,7 @@ _OVER: Final = {
     NotifyEvent.DRIFT: "no longer drifts",
     NotifyEvent.CONTESTED: "is no longer contested",
     NotifyEvent.FAILED: "no longer fails",
+    NotifyEvent.UNCOVERED: "is no longer uncovered",
 }
 
 

@@ -1,8 +1,9 @@
 """Coverage: the enabled capabilities whose deployments don't reach all devices of their app, as `apps.health` returns it.
 
 An app can be exactly as declared and serve nobody: a target that was removed and registered again has lost its device
-assignments, and no API assigns them again. So coverage is read once an app in each full read, after a run has registered
-or removed targets of the app, and with every reconcile of an app that lacks coverage, until it no longer does.
+assignments, and no API assigns them again. So coverage is read once an app in each full read, in the first reconcile of
+an app after a start, after a run has registered or removed targets of the app, and with every reconcile of an app that
+lacks coverage, until it no longer does.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class CoverageMonitor:
     log: Log
     error: RemoteError | None = None
     _gaps: dict[str, tuple[Coverage, ...]] = field(default_factory=dict)
+    _asked: set[str] = field(default_factory=set)  # the apps whose coverage was asked for since the start
 
     async def add_to(self, ended: Ended, tree: Mapping[str, App], remote: Octomil, *, is_full_read: bool) -> Ended:
         """Return the result with the coverage gaps of its apps, read now where they are due, else as last read."""
@@ -55,7 +57,7 @@ class CoverageMonitor:
             app = tree.get(slug)
             if app is None or app.archived or not app.slots:
                 self._gaps.pop(slug, None)
-            elif slug in moved or slug in self._gaps or (is_full_read and _is_deployed(app)):
+            elif slug in moved or slug in self._gaps or ((is_full_read or slug not in self._asked) and _is_deployed(app)):
                 await self._read(app, ended.seen.state.apps.get(slug), remote)
         gaps = {slug: self._gaps[slug] for slug in sorted(ended.apps & self._gaps.keys())}
         return replace(ended, uncovered=gaps)
@@ -64,8 +66,10 @@ class CoverageMonitor:
         """Forget apps that are not followed any more."""
         for slug in apps:
             self._gaps.pop(slug, None)
+            self._asked.discard(slug)
 
     async def _read(self, app: App, live: App | None, remote: Octomil) -> None:
+        self._asked.add(app.slug)
         try:
             found = await health(remote, app.slug)
         except RemoteError as error:

@@ -44,8 +44,9 @@ EVENTS: Final[Mapping[NotifyEvent, str]] = MappingProxyType(
         NotifyEvent.HELD: "Somebody changed something on the control plane, and it is left alone until `until`.",
         NotifyEvent.BLOCKED: "A guard refuses something, and somebody has to decide.",
         NotifyEvent.CONTESTED: "An object was changed back three times in 24 hours, changed again each time, and is left alone.",
-        NotifyEvent.RESOLVED: "Something that was told is over: drift was reverted, accepted or released, a blocked change was "
-        "approved or taken back, a failure is gone.",
+        NotifyEvent.UNCOVERED: "An app is as declared, but an enabled capability doesn't reach all of its devices.",
+        NotifyEvent.RESOLVED: "A reported problem is over: drift was reverted, accepted or released, a blocked change was "
+        "approved or taken back, a failure is gone, or a capability reaches all devices again.",
     }
 )
 

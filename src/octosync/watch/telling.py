@@ -14,6 +14,7 @@ from octosync.model import Address, NotifyEvent, Outcome, Status
 from octosync.plan import RunInfo
 from octosync.watch.approvals import approve_path
 from octosync.watch.clock import Clock
+from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
 from octosync.watch.ended import Ended
 from octosync.watch.notices import Notice
 from octosync.watch.standing import BlockedSet, DriftStanding
@@ -223,6 +224,17 @@ class Telling:
                     run=ended.run or None,
                     fingerprint=refused.reference,
                 )
+
+        for gap in ended.uncovered.get(slug, ()):
+            yield Notice(
+                event=NotifyEvent.UNCOVERED,
+                at=now,
+                message=coverage_words(gap),
+                app=slug,
+                addresses=(Address.of_slot(slug, gap.capability),),
+                hints=UNCOVERED_HINTS,
+                fingerprint=gap.status,  # how many devices there are changes by itself
+            )
 
     def _drift(self, drift: DriftStanding, now: datetime) -> Notice:
         who = drift.actor or "somebody"
