@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.commits import commit
-from tests.support.controllers import PATIENCE, FastClock, Watching, plane_at, watching
+from tests.support.controllers import FastClock, Watching, plane_at, watching
 from tests.support.plane import Plane
 
 from octosync.model import Address, Kind, Outcome, Status
@@ -52,7 +52,7 @@ async def test_what_empties_40_apps_is_refused_as_one_change(tmp_path: Path) -> 
         async with watching(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             commit(tmp_path, full(FORTY, targets=(), slots={"chat": "cloud_first"}))
-            await watch.until(lambda: len(blocked(watch)) == 40, patience=3 * PATIENCE)
+            await watch.until(lambda: len(blocked(watch)) == 40)
             assert "40 removals" in watch.app(FORTY[7]).blocked[0].message
             assert {slot["serving_policy"]["routing_preference"] for slot in slots(plane, *FORTY)} == {"cloud"}
             read = watch.standing.full_read_at

@@ -57,7 +57,9 @@ class CoverageMonitor:
             app = tree.get(slug)
             if app is None or app.archived or not app.slots:
                 self._gaps.pop(slug, None)
-            elif slug in moved or slug in self._gaps or ((is_full_read or slug not in self._asked) and _is_deployed(app)):
+            elif (
+                slug in moved or slug in self._gaps or ((is_full_read or slug not in self._asked) and _is_deployed(app))
+            ):
                 await self._read(app, ended.seen.state.apps.get(slug), remote)
         gaps = {slug: self._gaps[slug] for slug in sorted(ended.apps & self._gaps.keys())}
         return replace(ended, uncovered=gaps)
