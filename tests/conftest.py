@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from tests.support.skipping import pytest_unconfigure
 __all__ = ["command_folder", "pytest_unconfigure"]
 
 load_profile()
+# A shell has SIGINT ignored in what it runs in the background, and so would all commands that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -242,7 +242,7 @@ def test_a_commit_lifts_a_guard(team: Team) -> None:
     team.repo.commit("Less\n\nThe config is not needed.\nOctosync-Allow: deletes=1 deltes=2\n")
     team.repo.commit("later")
     document = team.planned()
-    source = f"commit {team.repo.git('rev-parse', 'HEAD^')[:12]} by ana"
+    source = f"commit {team.repo.git('rev-parse', 'HEAD^')[:12]}"
     assert document["overrides"] == [{"guard": "deletes", "value": "1", "source": source}]
     assert [one["rule"] for one in document["diagnostics"]] == ["allows-nothing"]
     assert team.type("plan", "--base", "main", "--allow-deletes", "0").code == 4

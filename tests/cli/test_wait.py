@@ -223,7 +223,7 @@ def test_a_bare_wait_takes_nothing_that_follows_it(office: Office) -> None:
     declare(office)
     for arguments in (["--wait", "plan.json"], ["plan.json", "--wait"], ["--wait", "--", "plan.json"]):
         office.save()
-        ran = office.desk.octosync("apply", "--url", office.url, *arguments)
+        ran = office.desk.octosync("apply", "-f", "apps", "--url", office.url, *arguments)
         assert ran.code == 0, ran.output
     assert "search" in office.desk.octosync("apply", "--url", office.url, "--wait", "-f", "apps", "--yes").stdout
 

@@ -13,8 +13,8 @@ from tests.support.scenes import SECRET, VERSION, document_of, errored_plan, mix
 from tests.support.states import desired_app, live_app, observation, plan_of
 
 from octosync.errors import ExitCode, OctosyncError, PlanFileError, StalePlan
-from octosync.model import Secret, json_equal
-from octosync.plan import Approval, Invocation, Plan, read_approval, what_moved
+from octosync.model import Secret, Sensitivity, json_equal
+from octosync.plan import Approval, Fingerprinting, Invocation, Plan, check_plan_key, read_approval, what_moved
 from octosync.report import json_text
 
 DOCUMENT = document_of(mixed_plan())
@@ -39,6 +39,7 @@ FREE = {
     ("summary",),
     ("format_version",),
     ("octosync_version",),
+    ("fingerprinting", "not_covered"),
 }
 FREE_IN_ROWS = {
     "app",
@@ -140,6 +141,10 @@ def verdict(document: Any) -> tuple[str, ...]:
     try:
         approval = read(json.dumps(document))
     except OctosyncError as error:
+        return (str(error), *error.hints)
+    try:
+        check_plan_key(approval, Fingerprinting(Sensitivity()), file="plan.json")
+    except StalePlan as error:
         return (str(error), *error.hints)
     return what_moved(approval, DOCUMENT)
 
