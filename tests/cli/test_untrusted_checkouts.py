@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,63 @@ def test_another_users_file_has_to_be_named(checkout: Office) -> None:
 
 
 def test_a_file_that_all_may_write_has_to_be_named(checkout: Office) -> None:
-    """It is as good as another user's."""
+    """It is as good as another user's; only in a checkout that was made with umask 0 does that mean nothing."""
     _configure(checkout, "tokenEnv: OCTOMIL_API_KEY").chmod(0o666)
     assert "unsafe-configuration" in checkout.desk.octosync("plan").output
+    (checkout.desk.directory / ".git").chmod(0o777)
+    assert checkout.desk.octosync("plan").code == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_a_work_tree_that_git_takes_as_safe_is_safe(checkout: Office, outside: Path) -> None:
+    """A container that runs as root over another user's checkout needs safe.directory, and no flag; a third user's file does."""
+    path = _configure(checkout, "tokenEnv: OCTOMIL_API_KEY")
+    directory = checkout.desk.directory
+    for owned in (directory, directory / ".git", path):
+        os.chown(owned, 12345, 12345)
+    assert "unsafe-configuration" in checkout.desk.octosync("plan").output
+    (outside / "gitconfig").write_text(f"[safe]\n\tdirectory = {directory}\n")
+    checkout.desk.environment["GIT_CONFIG_GLOBAL"] = str(outside / "gitconfig")
+    assert checkout.desk.octosync("plan").code == 0
+    os.chown(path, 65534, 65534)
+    assert "unsafe-configuration" in checkout.desk.octosync("plan").output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a link to another user")
+def test_another_users_link_has_to_be_named(checkout: Office) -> None:
+    """It chooses the file: one of the user's own does not make it safe."""
+    path = _configure(checkout, "tokenEnv: OCTOMIL_API_KEY")
+    path.rename(path.with_name("real.yaml"))
+    path.symlink_to("real.yaml")
+    assert checkout.desk.octosync("plan").code == 0
+    os.chown(path, 65534, 65534, follow_symlinks=False)
+    assert "unsafe-configuration" in checkout.desk.octosync("plan").output
+
+
+def test_a_folder_that_looks_like_a_repository_runs_nothing(checkout: Office, outside: Path) -> None:
+    """A commit can contain a bare repository, whose configuration names programs: git is never run with it."""
+    below, planted = checkout.desk.directory / "gitops", outside / "planted"
+    config = (
+        "[core]",
+        "repositoryformatversion = 0",
+        "bare = false",
+        "worktree = .",
+        f'fsmonitor = "touch {planted}; false"',
+    )
+    for name, text in {
+        "HEAD": "ref: refs/heads/main\n",
+        "refs/heads/main": "1" * 40,
+        "objects/keep": "",
+        "config": "\n".join(config),
+    }.items():
+        checkout.desk.write(f"gitops/{name}", text)
+    subprocess.run(("git", "status"), cwd=below, check=False, capture_output=True)
+    assert planted.exists()
+    planted.unlink()
+    desk = type(checkout.desk)(below, dict(_ENVIRONMENT))
+    for arguments in ((), ("--base", "HEAD"), ("--base-file", "../apps/search.yaml")):
+        desk.octosync("plan", "-f", "../apps", "--url", checkout.url, *arguments)
+    assert not planted.exists()
 
 
 def test_the_search_ends_with_the_work_tree(checkout: Office) -> None:

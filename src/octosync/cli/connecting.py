@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Configuration, Configured, Context, find_configuration, read_configuration
 from octosync.manifest.bounds import Bounds
+from octosync.manifest.git import git_root
 from octosync.manifest.sources import display_name, read_regular
 from octosync.model import Secret
 from octosync.octomil import API_PATH, Connection, proxy_of
@@ -66,7 +67,7 @@ def read_or_find(named: Path | None) -> Configured:
             "unsafe-configuration",
             f"{name} {why}, and an octosync.yaml says where the API key is sent",
             hints=(
-                f"If it is to be trusted, name it:  --config {shlex.quote(name)}",
+                f"If you trust it, name it:  --config {shlex.quote(name)}",
                 "Or for all commands:  export OCTOSYNC_CONFIG=…",
             ),
         )
@@ -75,17 +76,26 @@ def read_or_find(named: Path | None) -> Configured:
 
 
 def _why_unsafe(path: Path) -> str | None:
-    """Say why a file is not as good as the user's own: another user may have written it."""
+    """Return why another user may have written a file; None for a file of this user, of root, or of a work tree's owner.
+
+    Git decides which work trees are safe: its `safe.directory` counts here, too.
+    """
     try:
-        found = path.stat()
+        written = (path.lstat(), path.stat())  # a link is written by its owner
     except OSError:
         return None  # what can't be read is reported as that
     trusted = {os.geteuid(), 0}
     if os.geteuid() == 0 and (by_sudo := os.environ.get("SUDO_UID", "")).isdigit():
         trusted.add(int(by_sudo))
-    if found.st_uid not in trusted:
-        return f"belongs to another user (uid {found.st_uid})"
-    return "may be written by every user" if found.st_mode & stat.S_IWOTH else None
+    strangers = {file.st_uid for file in written} - trusted
+    is_open = bool(written[1].st_mode & stat.S_IWOTH)
+    if (strangers or is_open) and (tree := git_root(path.parent)) is not None:
+        strangers -= {tree.stat().st_uid}
+        # GitLab's Docker executor checks out with umask 0. Who may write .git may have git run a program anyway.
+        is_open = is_open and not (tree / ".git").stat().st_mode & stat.S_IWOTH
+    if strangers:
+        return f"belongs to another user (uid {min(strangers)})"
+    return "may be written by every user" if is_open else None
 
 
 def typed(*named: tuple[str, object]) -> tuple[str, ...]:
@@ -235,7 +245,7 @@ def _check_source(context: Context, configuration: Configuration, where: str) ->
     It may be that of a repository which was just cloned, and its URL anywhere.
     """
     found = configuration.file or "octosync.yaml"
-    hint = f"If it is to be trusted, name it:  --config {shlex.quote(found)}"
+    hint = f"If you trust the file, name it:  --config {shlex.quote(found)}"
     if context.token_env is not None and not context.token_env.startswith(_OWN_VARIABLES):
         raise ConfigError(
             "token-source-not-trusted",

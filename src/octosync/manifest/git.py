@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Final
 
 from octosync.plan import GitRevision
 
+# A commit can contain a folder that looks like a bare repository. Its configuration could name programs that git runs.
+GIT: Final = ("git", "-c", "safe.bareRepository=explicit")
 _PATIENCE_SECONDS = 10
 
 
@@ -26,7 +29,10 @@ def git_commit(directory: Path) -> str | None:
 
 
 def git_root(directory: Path) -> Path | None:
-    """Return the top folder of the working tree that a folder is in; None where that can't be told."""
+    """Return the top folder of the working tree that a folder is in.
+
+    None if there is none, or if git refuses it because it belongs to another user and is no `safe.directory`.
+    """
     root = _git(directory, "rev-parse", "--show-toplevel")
     return Path(root) if root else None
 
@@ -39,7 +45,7 @@ def is_tracked(path: Path) -> bool:
 def _git(directory: Path, *arguments: str) -> str | None:
     try:
         ran = subprocess.run(  # noqa: S603 — fixed words, and paths that are handed over as they are
-            ("git", "-C", str(directory), *arguments),  # noqa: S607 — the user's own git, wherever it is
+            (*GIT, "-C", str(directory), *arguments),
             capture_output=True,
             check=False,
             timeout=_PATIENCE_SECONDS,

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from octosync.errors import ConfigError, UsageError
+from octosync.manifest.git import GIT
 from octosync.plan import Commit
 
 SHOWN: Final = 12  # characters of a commit's id: enough for any repository, and what `git log` shows in large ones
@@ -195,7 +196,7 @@ def _entry(line: str) -> tuple[str, Entry]:
 def _run(directory: Path, *arguments: str, asked: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(  # noqa: S603 — fixed words, commit ids, and paths that are handed over as they are
-            ("git", "-C", str(directory), *arguments),  # noqa: S607 — the user's own git, wherever it is
+            (*GIT, "-C", str(directory), *arguments),
             input=asked if asked is not None else b"",
             capture_output=True,
             check=False,
