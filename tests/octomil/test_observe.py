@@ -230,7 +230,7 @@ async def test_a_path_of_ours_that_is_wrong_is_told_once(plane: Plane) -> None:
 async def test_another_org_than_the_configured_one_stops_everything() -> None:
     """A key of another org answers for that org: nothing is planned from it."""
     async with (
-        scripted(answers({"slug": "a", "org_id": "org-2"})) as server,
+        scripted(answers({"slug": "a", "name": "A", "org_id": "org-2"})) as server,
         client_of(server.url, org="org-1") as client,
     ):
         with pytest.raises(RemoteError) as wrong:
@@ -244,7 +244,7 @@ async def test_another_org_than_the_configured_one_stops_everything() -> None:
 async def test_answers_that_disagree_on_the_org_stop_everything() -> None:
     """Two orgs in one observation are never one plan; an answer that names none says nothing."""
     slot = {"capability": "chat", "serving_policy": "local_first", "bindings": []}
-    app, slots = answers({"slug": "a", "org_id": "org-1"}), answers([{**slot, "org_id": "org-2"}])
+    app, slots = answers({"slug": "a", "name": "A", "org_id": "org-1"}), answers([{**slot, "org_id": "org-2"}])
     async with scripted(app, slots) as server, client_of(server.url) as client:
         with pytest.raises(RemoteError, match="mixed-orgs"):
             await observe(client, State.of(_declared("a", Section.SLOTS)))
@@ -253,14 +253,29 @@ async def test_answers_that_disagree_on_the_org_stop_everything() -> None:
 
 
 async def test_an_app_that_a_list_only_sums_up_is_read_by_slug(plane: Plane) -> None:
-    """A list that leaves names out says nothing of them: what isn't known is asked for, and is no difference."""
+    """A list that leaves out names, or declared descriptions, says nothing of them: what isn't known is asked for."""
     for number in range(6):
         plane.app(f"app-{number}")
-    plane.break_with({"operation": "apps.list", "action": "drop_answer_field", "field": "apps.name"})
-    plane.log()
-    seen = await _observe(plane, *(_declared(f"app-{number}") for number in range(6)))
-    assert [app.fields["name"] for app in seen.state] == [f"App-{number}" for number in range(6)]
-    assert len(plane.log()) == 7
+        plane.send("PATCH", f"/apps/app-{number}", {"description": "d"})
+    for left_out in ("name", "description"):
+        desired = [App(slug=f"app-{number}", fields={left_out: "x"}) for number in range(6)]
+        plane.break_with({"operation": "apps.list", "action": "drop_answer_field", "field": f"apps.{left_out}"})
+        plane.log()
+        seen = await _observe(plane, *desired)
+        assert [app.fields["name"] for app in seen.state] == [f"App-{number}" for number in range(6)]
+        assert {app.fields["description"] for app in seen.state} == {"d"}
+        assert len(plane.log()) == 7
+
+
+async def test_an_app_without_its_name_is_unreadable_where_the_name_is_declared(plane: Plane) -> None:
+    """A missing name is a failed read and no difference; an app whose name is not declared doesn't need it."""
+    plane.app("a")
+    plane.app("b")
+    plane.break_with({"operation": "apps.get", "action": "drop_answer_field", "field": "name", "times": None})
+    seen = await _observe(plane, _declared("a"), App(slug="b"))
+    assert [(slug, error.reference) for slug, error in seen.errors.items()] == [("a", "unreadable-answer")]
+    assert "field name is missing (apps.get" in seen.errors["a"].message
+    assert [app.slug for app in seen.state] == ["b"]
 
 
 async def test_progress_says_how_far_it_is(plane: Plane) -> None:
@@ -320,7 +335,8 @@ def test_times_are_of_the_sending_not_of_the_queue() -> None:
     def handle(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/slots"):
             return httpx.Response(200, json=[])
-        return httpx.Response(200, json={"slug": request.url.path.rpartition("/")[2]})
+        slug = request.url.path.rpartition("/")[2]
+        return httpx.Response(200, json={"slug": slug, "name": slug})
 
     async def main() -> Observation:
         connection = Connection(url="https://api.octomil.com", requests_per_minute=1)

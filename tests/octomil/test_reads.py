@@ -299,7 +299,7 @@ async def test_a_name_that_no_url_can_carry_is_unreadable(name: Any) -> None:
     shown = {"slug": name, "id": name, "capability": name, "platform": "ios", "identifier": "com.a"}
     async with scripted(answers([shown])) as server, client_of(server.url) as client:
         for reading in (read_targets(client, "a"), read_slots(client, "a")):
-            with pytest.raises(Unreadable, match="has no name to know it by") as unreadable:
+            with pytest.raises(Unreadable, match="has no usable id or name") as unreadable:
                 await reading
             assert len(unreadable.value.message) < 400
 

@@ -143,7 +143,7 @@ async def _read(remote: Octomil, action: Action, within: Reservation) -> tuple[A
     try:
         match section:
             case None:
-                app = await app_reading(remote, slug, within=within)
+                app = await app_reading(remote, slug, needed=action.declared, within=within)
                 return app.value, app.at
             case Section.TARGETS:
                 targets = await targets_reading(remote, slug, within=within)

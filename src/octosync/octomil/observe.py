@@ -56,10 +56,10 @@ async def observe(
 ) -> Observation:
     """Read the declared sections of the declared apps.
 
-    Up to 5 apps are read by slug, more by list; a declared app that the list doesn't show, or shows without its name, is
-    read by slug before it counts as absent. Of an app that is suspended at `now` (with a zone; default: the current time)
-    only targets are read, since another app may want one of them; of one that is archived, no children. `listed` is the
-    list, where it was read already. `progress` is told how many reads are done and how many are expected.
+    Up to 5 apps are read by slug, more by list. A declared app that the list leaves out, or shows without its name or a
+    declared field, is read by slug. Of an app that is suspended at `now` (with a zone; default: the current time) only targets
+    are read, since another app may need one of them; of an archived app, no children. `listed` is the list, if it was read
+    already. `progress` is called with how many reads are done and how many are expected.
 
     What can't be read of one app is in `errors`. Raises `RemoteError` where that would be the same of every app: the
     credential, the connection, an outage, or an org that isn't the configured one.
@@ -107,11 +107,11 @@ class _Walk:
         return reading
 
     def take(self, reading: Reading[dict[str, App]]) -> list[App]:
-        """Take the wanted apps from the list; return those that it doesn't show, or not whole: an app has a name."""
+        """Take the wanted apps from the list; return those that it doesn't show, or not whole."""
         self._check_orgs(app.identity for app in reading.value.values())
         for desired in self.wanted:
             listed = reading.value.get(desired.slug)
-            if listed is not None and "name" in listed.fields:
+            if listed is not None and listed.fields.keys() >= {"name", *desired.fields}:
                 self._apps[desired.slug] = listed
                 self._read_at[desired.slug, None] = reading.at
         self._unmanaged = tuple(slug for slug in reading.value if slug not in self._declared)
@@ -122,7 +122,9 @@ class _Walk:
         self._expect(1)
 
         async def read() -> None:
-            app = await self._guarded(desired.slug, None, app_reading(self._client, desired.slug))
+            app = await self._guarded(
+                desired.slug, None, app_reading(self._client, desired.slug, needed=desired.fields)
+            )
             if app is not None:
                 self._check_orgs([app.identity])
                 self._apps[desired.slug] = app

@@ -217,7 +217,7 @@ def _is_last(walk: _Pass, page: Page) -> bool:
 
 
 def _nameless(translator: Translator, plural: str, index: int, request_id: str | None) -> RemoteError:
-    return translator.wrong_shape(f"{plural}[{index}] has no name to know it by", request_id)
+    return translator.wrong_shape(f"{plural}[{index}] has no usable id or name", request_id)
 
 
 def _count(value: JsonValue) -> int | None:

@@ -6,7 +6,7 @@ An answer is validated against its wire model, then taken as it came: unknown fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from octosync.contract import ErrorCode, normalise_app_fields, normalise_slot_fields
 from octosync.contract.wire import WireApp, WireSlot, WireTarget
@@ -18,14 +18,21 @@ from octosync.octomil.pacing import Reservation
 from octosync.octomil.paging import Listing, read_list, read_page
 
 
-async def app_reading(client: Octomil, slug: str, *, within: Reservation | None = None) -> Reading[App | None]:
-    """Read an app by its slug, archived or not; None only where the control plane says that there is no such app."""
+async def app_reading(
+    client: Octomil, slug: str, *, needed: Collection[str] = (), within: Reservation | None = None
+) -> Reading[App | None]:
+    """Read an app by its slug, archived or not; None only if the control plane answers that there is no such app.
+
+    Every app has a name: if it is one of the `needed` fields, an answer without it is unreadable, and no difference.
+    """
     answer = await client.call("apps.get", {"slug": slug}, absent=_says_no_app, within=within)
     if answer.is_absence:
         return Reading(None, answer.sent_at)
     app = _app(client, "apps.get", answer.body, answer.request_id)
     if app.slug != slug:
         raise translator_of(client, "apps.get").wrong_shape(f"asked for app {slug}, got {app.slug}", answer.request_id)
+    if "name" in needed and "name" not in app.fields:
+        raise translator_of(client, "apps.get").wrong_shape("field name is missing", answer.request_id)
     return Reading(app, answer.sent_at)
 
 

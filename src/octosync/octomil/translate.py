@@ -31,7 +31,7 @@ from octosync.octomil.retrying import retry_after
 from octosync.octomil.transport import RawAnswer
 
 _NEVER_AGAIN_5XX = frozenset({501, 505})  # not implemented, HTTP version: the same request gets the same answer
-# What the whole answer to a request may come with. Anything else below 400 is a part of one, or none.
+# The statuses of a whole answer. Any other status below 400 means a partial answer, or none.
 _WHOLE_ANSWERS = frozenset({200, 201, 202, 203, 204, 205})
 _REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
 _PENDING = frozenset({"approval_required", "awaiting_approval", "pending_approval"})
@@ -124,7 +124,7 @@ class Translator:
         )
 
     def _odd_status(self, answer: RawAnswer) -> RemoteError:
-        what = "only a part of the answer came" if answer.status == 206 else "the status is none of a whole answer"
+        what = "the answer is only a part" if answer.status == 206 else "the status is not one that octosync expects"
         hint = f"Check that {self.connection.url} is the control plane's API; a proxy may be in between."
         return self._error(Unreadable, "unreadable-answer", what, answer, hints=(hint,), sent=True)
 
