@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.calls import connection_to
 from tests.support.controllers import FastClock, Watching, plane_at, watching
 from tests.support.plane import Plane
 from tests.support.watched_apps import CLOUD, NEVER, TICK, declare, have
 
+from octosync.octomil import Octomil
+from octosync.watch.orgfeed import OrgFeed
 from octosync.watch.standing import AppState, Closed
 from octosync.watch.web.sentences import sentence, unready_words
 
@@ -135,6 +138,23 @@ async def test_a_bad_page_turns_no_feed_off_and_loses_no_event(tmp_path: Path, k
             assert watch.logged("feed_off") == watch.logged("everything_waits") == []
 
 
+async def test_a_bad_page_after_an_outage_turns_no_feed_off() -> None:
+    """Pages that an outage left unanswered aren't bad pages: it takes three bad ones, too, to turn the feed off."""
+    clock = FastClock(100)
+    with plane_at(clock) as plane:
+        at = connection_to(plane.url, requests_per_minute=0)
+        async with Octomil(at, clock=clock.monotonic, sleep=clock.sleep) as remote:
+            feed = OrgFeed(clock, remote)
+            await feed.begin(timedelta())
+            for rule, looks in (({"action": "status", "status": 503}, 4), ({"action": "garbage"}, 2)):
+                fail(plane, FEED, **rule)
+                for _ in range(looks):
+                    assert (await feed.news()).failed is not None
+            assert feed.off is None
+            assert (await feed.news()).failed is not None
+            assert feed.off is not None
+
+
 async def test_a_feed_that_is_off_is_tried_again_with_backoff(tmp_path: Path) -> None:
     """Off after three bad pages, tried after 1, 2, 4 … minutes, which the metric tells; what it had meanwhile is followed up."""
     clock = FastClock(200)
@@ -197,7 +217,7 @@ async def test_a_control_plane_that_hangs_is_known_after_two_timeouts(tmp_path: 
 
 
 async def test_a_long_retry_after_is_told_and_bounded(tmp_path: Path) -> None:
-    """The page names the end that the control plane asks for; a probe finds out long before whether that still holds."""
+    """The page names the end that the control plane asks for; a probe, or POST /reconcile, ends the pause long before it."""
     clock = FastClock(300)
     declare(tmp_path, "demo", "other")
     with plane_at(clock) as plane:
@@ -219,4 +239,9 @@ async def test_a_long_retry_after_is_told_and_bounded(tmp_path: Path) -> None:
             assert 700 < watch.standing.budget.throttled_seconds <= 900
             await watch.until(lambda: watch.standing.closed is None)
             assert watch.standing.budget.throttled_until is None
+            assert watch.standing.budget.throttled_seconds < 1000
+            fail(plane, FEED, times=1, action="status", status=429, retry_after=100_000)
+            await watch.until(lambda: watch.standing.closed is Closed.THROTTLED)
+            watch.controller.desk.reconcile(None)
+            await watch.until_in_sync()
             assert watch.standing.budget.throttled_seconds < 1000

@@ -163,6 +163,10 @@ class Octomil:
         """Send nothing for so long, in all views."""
         self._pacer.pause(seconds)
 
+    def end_pause(self) -> None:
+        """Send again now, in all views, though the control plane has asked for a longer pause."""
+        self._pacer.end_pause()
+
     @property
     def connection(self) -> Connection:
         """The connection in force; `use_token` replaces it."""

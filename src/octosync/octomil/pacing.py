@@ -159,6 +159,11 @@ class Pacer:
         self._pause.extend(self._clock(), seconds)
         self._admit()
 
+    def end_pause(self) -> None:
+        """Send again now, though the control plane has asked for a longer pause."""
+        self._pause.end(self._clock())
+        self._admit()
+
     @property
     def budget(self) -> Budget:
         """How the budget stands."""

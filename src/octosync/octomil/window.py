@@ -76,6 +76,10 @@ class Pause:
             self._since = now
         self.until = max(self.until, now + seconds)
 
+    def end(self, now: float) -> None:
+        """End it now, if it has not ended yet."""
+        self.until = min(self.until, now)
+
     def left(self, now: float) -> float:
         """Return the seconds until its end."""
         return max(0.0, self.until - now)

@@ -36,8 +36,8 @@ _TEMPORARY = frozenset({Closed.OUTAGE, Closed.UNREADABLE, Closed.THROTTLED})
 class Gate:
     """Whether requests may be sent, and when the next probe is due while they may not. `closed` is told why it closes.
 
-    `pause` has the client send nothing for so many seconds. `throttled_until` is the time until which the control plane wants
-    nothing sent; a probe may be due before that.
+    `pause` has the client send nothing for so many seconds, and `end_pause` ends that. `throttled_until` is the time until
+    which the control plane wants nothing sent; a probe may be due before that.
     """
 
     def __init__(
@@ -46,10 +46,12 @@ class Gate:
         chance: random.Random,
         closed: Callable[[Closed, OctosyncError], None] = lambda *_: None,
         pause: Callable[[float], None] = lambda _: None,
+        end_pause: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._closed = closed
         self._pause = pause
+        self._end_pause = end_pause
         self._chance = chance
         self._failures = 0  # in a row, and of whose requests; "" stands for what is nobody's alone
         self._failing: set[str] = set()
@@ -134,6 +136,8 @@ class Gate:
     def probe_now(self) -> None:
         """Have the next probe at once: something has changed, such as the key."""
         self._probe_at = self._clock.monotonic()
+        if self.throttled_until is not None:  # a person asks for it, or another key has another limit
+            self._end_pause()
 
     @property
     def _is_outage(self) -> bool:

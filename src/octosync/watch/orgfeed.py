@@ -7,7 +7,7 @@ The feed only says when to look; what is there is always read.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -70,7 +70,7 @@ class OrgFeed:
         self._own: list[_OwnWrite] = []
         self._reaches_back: datetime | None = None
         self._try_again: datetime | None = None
-        self._failures = 0  # in a row
+        self._failures: Counter[bool] = Counter()  # since the feed was last read, by whether they are an outage's
         self._one_look_at_a_time = asyncio.Lock()
         self.off: RemoteError | None = None
 
@@ -193,7 +193,7 @@ class OrgFeed:
             self._reaches_back = dropped.at or self._reaches_back
 
     def _turn_on(self) -> None:
-        self._failures = 0
+        self._failures.clear()
         self.off, self._try_again = None, None
 
     def _note_failure(self, error: RemoteError) -> None:
@@ -203,9 +203,9 @@ class OrgFeed:
         """
         if isinstance(error, CredentialRefused):
             raise error
-        self._failures += 1
         is_unanswered = isinstance(error, Unavailable) and error.reference != "unknown-route"
-        excess = self._failures - (_UNANSWERED_TO_TURN_OFF if is_unanswered else _FAILURES_TO_TURN_OFF)
+        self._failures[is_unanswered] += 1
+        excess = self._failures[is_unanswered] - (_UNANSWERED_TO_TURN_OFF if is_unanswered else _FAILURES_TO_TURN_OFF)
         if self.off is not None or excess >= 0:
             self.off = error
             pause = _FIRST_PAUSE * 2 ** min(max(excess, 0), 10)

@@ -136,7 +136,7 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
         apply_again=outfit.apply_again,
     )
     queue = Queue(clock, intent.group_of)
-    gate, board, changes = Gate(clock, chance, hooks.closed, remote.pause), Board(), Changes()
+    gate, board, changes = Gate(clock, chance, hooks.closed, remote.pause, remote.end_pause), Board(), Changes()
     # Behind a closed gate one failure says all: a probe is one request, and turns under way come to their end.
     remote.keep_trying_while(lambda: gate.is_open)
 

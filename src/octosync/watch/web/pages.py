@@ -34,6 +34,7 @@ from octosync.watch.web.sentences import (
     mood,
     read_parts,
     title,
+    warnings,
 )
 from octosync.watch.web.views import (
     app_view,
@@ -125,6 +126,7 @@ def _page(template: str, standing: Standing, asked: Asked, heading: str, **more:
         "origin": asked.origin,
         "refresh_seconds": asked.refresh_seconds,
         "alarms": tuple(alarms(standing)),
+        "warnings": tuple(warnings(standing)),
         "counts": counts_words(standing),
         "read_words": words,
         "read_at": read_at,

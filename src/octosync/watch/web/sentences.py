@@ -94,6 +94,18 @@ def alarms(standing: Standing) -> Iterator[Alarm]:
         yield Alarm("suspended", "Everything is suspended: nothing is written.", standing.suspended.reason)
 
 
+def warnings(standing: Standing) -> Iterator[Alarm]:
+    """Yield what holds up nothing, and leaves octosync half blind."""
+    if standing.feed_off:
+        yield Alarm(
+            "feed off",
+            "The activity feed can't be followed: only full reads find what was changed by hand, and by whom is unknown.",
+            standing.feed_off,
+        )
+    if standing.coverage_unread:
+        yield Alarm("coverage unread", "Coverage can't be read: it is shown as last known.", standing.coverage_unread)
+
+
 def counts_words(standing: Standing) -> str:
     """Count the apps by state: `41 apps in sync, 1 held, 1 blocked`; while nothing can be read, as of the last answer."""
     words = _counts(standing)
@@ -128,13 +140,14 @@ def sentence(standing: Standing) -> str:
     """Say how everything stands: `41 apps in sync, 1 held, 1 blocked; last full read 2026-03-01 14:01 UTC.`."""
     words, at = read_parts(standing)
     read = words if at is None else f"{words} {time_words(at)}"
-    return " ".join((*(alarm.sentence for alarm in alarms(standing)), f"{counts_words(standing)}; {read}."))
+    troubles = [alarm.sentence for alarm in (*alarms(standing), *warnings(standing))]
+    return " ".join((*troubles, f"{counts_words(standing)}; {read}."))
 
 
 def title(standing: Standing) -> str:
     """Say what matters in the few words that a tab has room for: `1 blocked, 1 held`."""
     counts = standing.counts()
-    grave = [alarm.brief for alarm in alarms(standing)]
+    grave = [alarm.brief for alarm in (*alarms(standing), *warnings(standing))]
     troubled = [f"{count:,} {STATE_WORDS[state]}" for state in NEEDS_A_PERSON if (count := counts[state])]
     return ", ".join((*grave, *troubled)) or counts_words(standing)
 
@@ -144,7 +157,8 @@ def mood(standing: Standing) -> str:
     if any(True for _ in alarms(standing)):
         return "stopped"
     counts = standing.counts()
-    return "attention" if any(counts[state] for state in NEEDS_A_PERSON) else "well"
+    is_warned = any(True for _ in warnings(standing))
+    return "attention" if is_warned or any(counts[state] for state in NEEDS_A_PERSON) else "well"
 
 
 def stuck_words(standing: Standing) -> str:

@@ -183,10 +183,6 @@ def _recommended(recommendations: Sequence[Recommendation]) -> tuple[str, ...]:
 def remark_lines(standing: Standing) -> tuple[str, ...]:
     """Return what is worth knowing of how this controller runs, and holds up nothing."""
     lines = []
-    if standing.feed_off:
-        lines.append(f"The activity feed is off, so only full reads find what changed: {standing.feed_off}")
-    if standing.coverage_unread:
-        lines.append(f"Coverage can't be read, so it is shown as last known: {standing.coverage_unread}")
     if standing.mode == "manifest":
         lines.append("Drift is reported and not changed back (--heal manifest).")
     if standing.mode == "none":
