@@ -187,7 +187,7 @@ def test_more_than_a_page_at_once_is_read_page_by_page(office: Office) -> None:
     """Following from now on tells all of what comes, however much at once."""
     with following(office, "decisions", "-o", "jsonl", "--limit", "0") as process:
         while not office.log():  # it has looked once
-            pass
+            assert process.poll() is None
         request(office, count=230)
         told = {json.loads(line_of(process))["id"] for _ in range(230)}
     assert len(told) == 230

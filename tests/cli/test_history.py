@@ -119,7 +119,7 @@ def test_a_run_under_way_and_a_killed_one_never_ended(office: Office) -> None:
     office.break_with({"operation": "apps.create", "action": "delay", "seconds": 30})
     with office.desk.start("apply", "-f", "apps", "--url", office.url, "--yes") as process:
         while not any(fault["acted"] for fault in ok(office.plane.local.get("/faults"))["rules"]):
-            pass
+            assert process.poll() is None
         under_way = office.desk.octosync("history", "last")
         os.kill(process.pid, signal.SIGKILL)
     killed = office.desk.octosync("history", "last")

@@ -126,7 +126,9 @@ def test_events_are_told_as_they_happen(office: Office) -> None:
         assert process.stdout is not None
         read = b""
         while b'"apply_start"' not in read:
-            read += process.stdout.readline()
+            line = process.stdout.readline()
+            assert line, read
+            read += line
         assert b'"apply_complete"' not in read
         process.kill()
 
