@@ -207,6 +207,30 @@ def test_a_kustomization_is_read_through_no_link_that_leads_elsewhere(
 
 
 @needs_kustomize
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", ""),
+        (f"#{'#' * 2**20}\n", ""),
+        ("", "\n---\n["),
+    ],
+    ids=["plain", "large", "broken afterwards"],
+)
+def test_a_kustomization_reaches_no_folder_outside_of_the_work_tree(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str
+) -> None:
+    """A kustomization elsewhere on the machine may generate Secrets from files. One that can't be checked is not rendered."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/key").write_text("oct_CANARY")
+    (tmp_path / "other/kustomization.yaml").write_text("secretGenerator: [{name: loot, files: [key]}]\n")
+    monkeypatch.chdir(repo.root)
+    outside = f"{'./' * 150}{os.path.relpath(tmp_path / 'other', repo.root / 'base')}"
+    (repo.root / "base/kustomization.yaml").write_text(f"{before}resources: ['{outside}']{after}")
+    with pytest.raises(ManifestError, match=r"path-outside-repository|kustomization-unreadable|kustomize-failed"):
+        render("overlays/prod", os.environ)
+
+
+@needs_kustomize
 def test_what_kustomize_renders_without_end_is_not_read_to_the_end(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     """No more of it is taken than a manifest may hold."""
     repo.write("base/long.txt", "x" * 900_000)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from octosync.manifest.kustomized import referred
+from octosync.manifest.kustomized import is_read_whole, referred
 
 
 def _referred(folder: Path, text: str) -> set[str]:
@@ -49,6 +49,19 @@ def test_it_ends_on_whatever_there_is(tmp_path: Path) -> None:
     merged = [f"a{n}: &a{n} {{<<: [{', '.join(['*a' + str(n - 1)] * 50)}]}}" for n in range(1, 9)]
     assert _referred(tmp_path, "\n".join(("a0: &a0 {k: x}", *merged))) == {"overlay/x"}
     assert _referred(tmp_path, f"a: {'[' * 50}x{']' * 50}") == set()
+
+
+def test_what_is_too_much_is_not_read_whole(tmp_path: Path) -> None:
+    """A caller that depends on every path learns that some are missing."""
+    file = tmp_path / "kustomization.yaml"
+    for text, is_whole in (
+        ("resources: [a]", True),
+        ("a\n---\n[", False),
+        ("- a\n" * 100_001, False),
+        ("#" * 2**21, False),
+    ):
+        file.write_text(text)
+        assert is_read_whole(str(file)) == is_whole
 
 
 def test_it_is_read_again_when_its_stamp_is_another(tmp_path: Path) -> None:

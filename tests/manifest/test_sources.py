@@ -79,6 +79,9 @@ def test_a_fifo_is_an_error_and_nobody_waits_for_it(workspace: Workspace) -> Non
         assert rules(found) == ["not-a-file"]
         assert "-f -" in " ".join(only(found).notes)
     assert rules(workspace.load("/dev/null")) == ["not-a-file"]
+    reads, writes = os.pipe()
+    with os.fdopen(reads), os.fdopen(writes):
+        assert rules(workspace.load(f"/dev/fd/{reads}")) == ["not-a-file"]
 
 
 def test_what_is_missing_or_cannot_be_read_is_one_error_each(workspace: Workspace) -> None:

@@ -19,7 +19,7 @@ from octosync.manifest import isolation
 from octosync.manifest.bounds import Bounds, OutOfBoundsError, work_tree
 from octosync.manifest.findings import Findings
 from octosync.manifest.kustomized import KUSTOMIZATION_NAMES as _NAMES
-from octosync.manifest.kustomized import referred, texts_in
+from octosync.manifest.kustomized import is_read_whole, referred, texts_in
 from octosync.manifest.patience import Patience, in_force
 from octosync.manifest.positioned import MOST_BYTES
 from octosync.manifest.revision import Revision
@@ -41,7 +41,7 @@ def render(
     """Render a kustomization's folder; with `remote`, kustomize may fetch what it names elsewhere.
 
     Raises `ConfigError` where no tool is installed, or the folder is not `within` bounds, `ManifestError` for what kustomize
-    refuses and for a link that leads out of the Git work tree.
+    refuses, and for a link or path that leads out of the Git work tree.
     """
     folder = Path(kustomization)
     if not any((folder / name).is_file() for name in _NAMES):
@@ -58,8 +58,14 @@ def render(
             f"kustomize: {display_name(kustomization)} is outside of the repository of the octosync.yaml that names it",
             hints=("Name it on the command line, with -k.",),
         )
-    _check_links(str(Path.cwd() / folder), shown)
+    unread = _check_reach(str(Path.cwd() / folder), shown)
     data = _rendered(real, shown, Path.cwd(), environment, remote=remote)
+    if unread is not None:
+        raise ManifestError(
+            "kustomization-unreadable",
+            f"{shown}: {unread} can't be checked for what it refers to: it is malformed, or larger than 1 MiB",
+            hints=("Correct it, or split it.",),
+        )
     return File(shown, data, open_=partial(opened, real), folder=str(real))
 
 
@@ -88,26 +94,39 @@ def holds_kustomization(revision: Revision, kustomization: str) -> bool:
     return any(revision.holds(f"{path}/{name}" if path else name) for name in _NAMES)
 
 
-def _check_links(folder: str, shown: str) -> None:
-    """Raise `ManifestError` if the folder, or a kustomization that it refers to, is read through a link that leads elsewhere."""
-    waiting, seen = [folder], set[str]()
+def _check_reach(folder: str, shown: str) -> str | None:
+    """Raise `ManifestError` if a kustomization, or one that it refers to, leads out of its Git work tree, by a link or a path.
+
+    Returns the name of one that can't be checked; None if there is none.
+    """
+    tree = work_tree(os.path.realpath(folder))
+    waiting, seen, unread = [folder], set[str](), None
     while waiting:
         path = waiting.pop()
         if path in seen or not os.path.lexists(path):
             continue
         seen.add(path)
+        name = display_name(os.path.relpath(path))
         try:
             Bounds.around(path)
         except OutOfBoundsError:
-            name = display_name(os.path.relpath(path))
             raise ManifestError(
                 "link-outside",
                 f"{shown}: {name} links to something outside of the Git work tree that it is in",
                 hints=("Put what it links to into the repository.",),
             ) from None
-        waiting += [str(Path(path, name)) for name in _NAMES] if Path(path).is_dir() else []
+        below = [file for file_name in _NAMES if (file := Path(path, file_name)).is_file()]
+        if below and tree is not None and not Bounds(tree).hold(os.path.realpath(path)):
+            raise ManifestError(
+                "path-outside-repository",
+                f"{shown}: a kustomization refers to {name}, which is outside of its Git work tree",
+                hints=("Put what it refers to into the repository.",),
+            )
+        waiting += map(str, below)
         if Path(path).name in _NAMES:
             waiting += sorted(referred(path, Path(path).stat().st_mtime_ns))
+            unread = unread if is_read_whole(path) else name
+    return unread
 
 
 def opened(folder: Path, path: str) -> File | None:

@@ -13,9 +13,9 @@ from typing import Final
 import yaml
 
 KUSTOMIZATION_NAMES: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
-_LONGEST_PATH: Final = 255  # longer texts are inline patches and the like
-_MOST_TEXTS: Final = 10_000
-_MOST_LEVELS: Final = 9
+_LONGEST_PATH, _LONGEST_NAME = 4095, 255  # as on Linux; longer texts are inline patches and the like
+_MOST_TEXTS: Final = 100_000
+_MOST_LEVELS: Final = 10
 _MOST_BYTES: Final = 1024 * 1024
 
 
@@ -36,18 +36,32 @@ def _referred(kustomization: str, _stamp: object) -> frozenset[str]:
 
 def texts_in(kustomization: str) -> tuple[str, ...]:
     """Return the texts in a kustomization, keys left out; none where it can't be read."""
+    content = _content(kustomization)
+    return tuple(islice(_texts(content), _MOST_TEXTS)) if content is not None else ()
+
+
+def is_read_whole(kustomization: str) -> bool:
+    """Return whether `referred` returns everything that a kustomization refers to: it is neither malformed nor huge."""
+    content = _content(kustomization)
+    return content is not None and sum(1 for _ in islice(_texts(content), _MOST_TEXTS + 1)) <= _MOST_TEXTS
+
+
+def _content(kustomization: str) -> list[object] | None:
+    """Return the documents of a kustomization; None if it can't be read."""
     try:
         with Path(kustomization).open("rb") as file:
-            # Only lists, objects and texts: whatever else YAML can say costs time, and names no path.
-            content = yaml.load(file.read(_MOST_BYTES), yaml.CBaseLoader)  # noqa: S506 — knows no tags
+            data = file.read(_MOST_BYTES + 1)
+        # Only lists, objects and texts: whatever else YAML can say costs time, and names no path.
+        return list(yaml.load_all(data, yaml.CBaseLoader)) if len(data) <= _MOST_BYTES else None
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
-        return ()
-    return tuple(islice(_texts(content), _MOST_TEXTS))
+        return None
 
 
 def _may_be_path(text: str) -> bool:
     # kustomize refuses absolute ones; as the value of a label, / would be everything there is.
-    return 0 < len(text) <= _LONGEST_PATH and text.isprintable() and not text.startswith("/") and "://" not in text
+    if not 0 < len(text) <= _LONGEST_PATH or text.startswith("/") or "://" in text:
+        return False
+    return text.isprintable() and all(len(name) <= _LONGEST_NAME for name in text.split("/"))
 
 
 def _texts(content: object) -> Iterator[str]:

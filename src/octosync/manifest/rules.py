@@ -86,7 +86,7 @@ _FILES: Final = (
     _file(
         "path-outside-repository",
         _ERROR,
-        "An octosync.yaml in a Git work tree names a path outside of it.",
+        "An octosync.yaml or a kustomization in a Git work tree names a path outside of it.",
         "`paths: [../../other]` in octosync.yaml",
     ),
     _file("file-too-large", _ERROR, "A file is larger than 16 MiB.", "a generated file of 17 MiB"),

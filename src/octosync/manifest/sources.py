@@ -114,6 +114,9 @@ def _find(path: str, directory: Path, findings: Findings, within: Bounds | None)
     except (OSError, ValueError) as error:
         _report_failure(error, full, display_name(shown), findings)
         return
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        _report_no_file(display_name(shown), findings)  # /dev/stdin links to a pipe, which has no path
+        return
     real = os.path.realpath(full)
     if within is not None and not within.hold(real):
         findings.add(
@@ -207,7 +210,7 @@ def _report_link(name: str, root: str, findings: Findings) -> None:
         "link-outside",
         f"{name} links to something outside of {what}",
         origin=Origin(name),
-        notes=("name what it links to with -f, if that is meant",),
+        notes=("if you trust the file that it links to, name that one on the command line",),
     )
 
 
