@@ -548,6 +548,9 @@ def test_plain_http_is_for_this_machine_or_asked_for() -> None:
         "[::ffff:127.0.0.1]",
         "0.0.0.0",  # noqa: S104  not bound
         "[::]",
+        "127.1",
+        "2130706433",
+        "0x7f.0.0.1",
     ],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,12 +76,16 @@ def _endpoint(receiver: Receiver, environment: Mapping[str, str], *, insecure: b
 
 def _is_nearby(host: str) -> bool:
     """Return whether a host is this machine, or an address that only its network link knows."""
-    if is_loopback(host.rstrip(".")):
+    host = host.rstrip(".")
+    if is_loopback(host):
         return True
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:
-        return False
+        try:
+            address = ip_address(socket.inet_aton(host))  # what resolvers take for an address: 127.1, 2130706433
+        except (OSError, ValueError):
+            return False
     address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_link_local or address.is_unspecified
 
