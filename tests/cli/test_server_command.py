@@ -78,17 +78,26 @@ def test_keys_come_from_a_file(tmp_path: Path) -> None:
         stopped(process)
 
 
-@pytest.mark.parametrize("text", [None, b"", b"# none\n\n", b"\xff\xfe", b"x" * 100_000, b"name:"])
-def test_a_token_file_without_keys_serves_nobody(tmp_path: Path, text: bytes | None) -> None:
-    """It is no server without keys: where there is none to be read, nothing is served."""
-    keys = tmp_path / "keys"
-    if text is None:
-        os.mkfifo(keys)
-    else:
-        keys.write_bytes(text)
-    ended = octosync("server", "--port", "0", "--token-file", str(keys))
-    assert ended.returncode == (64 if text == b"name:" else 1)
-    assert ("token-format" if text == b"name:" else "token-file-unreadable") in ended.stderr
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("pipe", b"", "not a regular file"),
+        ("missing", b"", "No such file"),
+        ("keys", b"", "it has no key"),
+        ("keys", b"# none\n\n", "it has no key"),
+        ("keys", b"\xff\xfe", "it is not text"),
+        ("keys", b"x" * 100_000, "larger than 64 KiB"),
+        ("keys", b"name:", "token-format"),
+    ],
+)
+def test_a_token_file_without_keys_is_an_error(tmp_path: Path, name: str, text: bytes, reason: str) -> None:
+    """The server never starts without the keys that it was to have: the error gives the reason."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "keys").write_bytes(text)
+    ended = octosync("server", "--port", "0", "--token-file", str(tmp_path / name))
+    assert ended.returncode == (64 if reason == "token-format" else 1)
+    assert reason == "token-format" or "token-file-unreadable" in ended.stderr
+    assert reason in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

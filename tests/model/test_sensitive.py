@@ -57,7 +57,8 @@ def test_patterns_can_be_chosen() -> None:
             "eos_token_id",
             "stop_token_ids",
         ),
-        *("eos_token", "tokenizer", "tokenizer_path", "tokenization", "keywords", "keyframe_interval", "keypointCount"),
+        *("eos_token", "tokenizer", "tokenizer_path", "tokenization", "keywords", "keyframe_interval"),
+        *("keypointCount", "key_points"),
     ],
 )
 def test_parameters_of_models_are_not(key: str) -> None:

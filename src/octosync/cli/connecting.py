@@ -14,17 +14,17 @@ from typing import Final
 import click
 from click.core import ParameterSource
 
+from octosync.cli.keys import text_of
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Configuration, Configured, Context, find_configuration, read_configuration
 from octosync.manifest.bounds import Bounds
 from octosync.manifest.git import git_root
-from octosync.manifest.sources import display_name, read_regular
+from octosync.manifest.sources import display_name
 from octosync.model import Secret
 from octosync.octomil import API_PATH, Connection, proxy_of
 from octosync.plan import ControlPlane
 
 _OWN_VARIABLES: Final = ("OCTOMIL_", "OCTOSYNC_")
-_LONGEST_KEY_FILE: Final = 64 * 1024
 _PUBLIC_URL = f"https://api.octomil.com{API_PATH}"  # public
 
 
@@ -265,11 +265,10 @@ def _check_source(context: Context, configuration: Configuration, where: str) ->
 
 def _read_token(path: Path) -> Secret:
     try:
-        return Secret(read_regular(path, _LONGEST_KEY_FILE).decode().strip())
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        return Secret(text_of(path))
+    except OSError as error:
         raise ConfigError(
             "token-file-unreadable",
-            f"the API key can't be read from {path}: {why}",
+            f"the API key can't be read from {path}: {error.strerror}",
             hints=("The file holds the key alone, on one line.",),
         ) from None

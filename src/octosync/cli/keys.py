@@ -1,19 +1,20 @@
-"""Keys of octosync's own that the environment holds, or a file: for plan documents, and for the state file."""
+"""Files that hold keys, and octosync's own keys: for plan documents and for the state file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from errno import ENOENT
+from errno import EILSEQ
 from pathlib import Path
 from typing import Final
 
 from octosync.errors import ConfigError, UsageError
+from octosync.manifest.sources import read_regular
 from octosync.model import Secret
 from octosync.plan import PLAN_KEY
 
 STATE_KEY: Final = "OCTOSYNC_STATE_KEY"
 
-_LONGEST: Final = 65_536  # bytes of a key's file
+_LONGEST: Final = 64 * 1024  # bytes of a file with keys
 _SHORTEST: Final = 32  # characters
 _FEWEST: Final = 8  # different ones
 
@@ -37,18 +38,21 @@ def state_key(environment: Mapping[str, str], file: Path | None) -> Secret | Non
             "two-state-keys", f"{STATE_KEY} and --state-key-file are both given", hints=("Leave one of them out.",)
         )
     try:
-        if not file.is_file():
-            raise FileNotFoundError(ENOENT, "it is not a file")
-        with file.open("rb") as opened:
-            text = opened.read(_LONGEST).decode().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        return checked(text_of(file), str(file))
+    except OSError as error:
         raise ConfigError(
             "state-key-unreadable",
-            f"--state-key-file: the key can't be read from {file}: {why}",
+            f"--state-key-file: the key can't be read from {file}: {error.strerror}",
             hints=("The file holds the key alone, on one line.",),
         ) from None
-    return checked(text, str(file))
+
+
+def text_of(file: Path) -> str:
+    """Return the text of a file with keys. Raises `OSError`, also for a file that is not text, not regular or too large."""
+    try:
+        return read_regular(file, _LONGEST).decode().strip()
+    except UnicodeDecodeError:
+        raise OSError(EILSEQ, "it is not text") from None
 
 
 def checked(key: str, source: str) -> Secret:

@@ -10,11 +10,10 @@ import click
 from octosync.cli.commands import Command
 from octosync.cli.console import err
 from octosync.cli.examples import as_typed, shipped_manifests
+from octosync.cli.keys import text_of
 from octosync.cli.options import option
 from octosync.errors import ConfigError, UsageError
 from octosync.server import DEMO_TOKENS, Settings, Token, serve
-
-_LARGEST_TOKEN_FILE = 64 * 1024
 
 
 @click.command(cls=Command, epilog="Example:  octosync server --db control-plane.db --token-file keys --rate-limit 100")
@@ -35,12 +34,12 @@ _LARGEST_TOKEN_FILE = 64 * 1024
     env=False,
     multiple=True,
     metavar="[NAME:]T[=SCOPES]",
-    help="Accept this key. Repeatable. Everybody on this machine sees it in the list of processes: prefer --token-file.",
+    help="Accept this key. Repeatable. It shows in the process list of this machine: prefer --token-file.",
 )
 @option(
     "--token-file",
     type=click.Path(path_type=Path),
-    help="Accept the keys in this file, one on each line, as --token has them; # begins a comment.",
+    help="Accept the keys in this file, one per line in the format of --token; # begins a comment.",
 )
 @option(
     "--allowed-host",
@@ -88,16 +87,11 @@ def _tokens_in(path: Path | None) -> tuple[str, ...]:
     """Return the lines of a token file. Raises `ConfigError` for one that can't be read, and for one without a key."""
     if path is None:
         return ()
-    why = "it is not a regular file"
-    lines: list[str] = []
     try:
-        if path.is_file():
-            with path.open(encoding="utf-8") as file:
-                text = file.read(_LARGEST_TOKEN_FILE + 1)
-            lines = [line.strip() for line in text.splitlines()] if len(text) <= _LARGEST_TOKEN_FILE else []
-            why = "it has no key" if len(text) <= _LARGEST_TOKEN_FILE else "it is too large"
-    except (OSError, ValueError) as error:
-        why = (error.strerror or "").lower() if isinstance(error, OSError) else "it is not text"
+        lines = [line.strip() for line in text_of(path).splitlines()]
+        why = "it has no key"
+    except OSError as error:
+        lines, why = [], str(error.strerror)
     tokens = tuple(line for line in lines if line and not line.startswith("#"))
     if tokens:
         return tokens

@@ -85,11 +85,11 @@ def read_files(
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """Return the bytes of a file of at most so many. Raises `OSError`, also for what is no file: nothing here waits."""
+    """Return the content of a file of at most `most` bytes. Raises `OSError`, also for a FIFO or a device: it never waits."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
+            raise OSError(errno.EINVAL, "it is not a regular file")
         data = file.read(most + 1)
     if len(data) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most // 1024} KiB")

@@ -20,7 +20,7 @@ DEFAULT_SENSITIVE_KEYS = ("*key*", "*token*", "*secret*", "*password*", "authori
 _CONTRACT_KEYS = frozenset({"binding_key", "deployment_key", "bindingkey", "deploymentkey", "maxtokens"})
 
 # Words of models and media that contain the letters of a default pattern. The rest of the name is still matched.
-_HARMLESS_WORDS: Final = re.compile(r"keyboards?|keyframes?|keypoints?|keywords?|tokeni[sz](?:ers?|ation|e[ds]?|ing)")
+_HARMLESS_WORDS: Final = re.compile(r"key_?(?:boards?|frames?|points?|words?)|tokeni[sz](?:ers?|ation|e[ds]?|ing)")
 # Parameters of language models: `stop_tokens`, `eos_token_id`, `bos_token`.
 _MODEL_TOKENS: Final = re.compile(
     r"(?:^|_)token_ids?$|_tokens$|(?:^|_)(?:audio|bos|cls|eos|image|mask|pad|sep|stop|unk)_token$"
