@@ -160,6 +160,11 @@ def test_nothing_is_written_through_a_link_of_the_checkout(checkout: Office, out
     assert target.read_text() == "mine"
     assert checkout.desk.octosync(*named, "--write", "markdown=inside.md").code == 0
     assert (directory / "kept.md").read_text()
+    (directory / ".octosync").symlink_to(outside)
+    for command in ("apply", "watch"):
+        ran = checkout.desk.octosync(command, "-f", "apps", "--url", checkout.url)
+        assert (ran.code, "state-not-trusted" in ran.output) == (1, True), ran.output
+    assert sorted(path.name for path in outside.iterdir()) == ["precious"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a link to another user")

@@ -11,6 +11,8 @@ import click
 
 from octosync.cli.commands import Command
 from octosync.cli.completing import contexts, files, folders
+from octosync.cli.files import why_untrusted
+from octosync.errors import ConfigError
 from octosync.manifest import parse_duration
 from octosync.model import Optimize
 from octosync.plan import ALL
@@ -98,10 +100,19 @@ config_option: Callable[[F], F] = option(
     "--config", type=click.Path(path_type=Path), help="octosync.yaml; otherwise looked for here and above."
 )
 
+
+def _trusted(_context: click.Context, _parameter: click.Parameter, path: Path) -> Path:
+    """Refuse a state file behind a link that came with a checkout, or that another user made. Raises `ConfigError`."""
+    if (why := why_untrusted(path)) is not None:
+        raise ConfigError("state-not-trusted", f"the state file {path}: {why}", hints=("Name another: --state FILE",))
+    return path
+
+
 state_option: Callable[[F], F] = option(
     "--state",
     "journal",
     type=click.Path(path_type=Path),
+    callback=_trusted,
     default=DEFAULT_PATH,
     show_default=True,
     help="The journal of runs and actions.",
