@@ -9,6 +9,7 @@ from tests.support.commits import commit
 from tests.support.controllers import FastClock, plane_at, watching
 from tests.support.plane import Plane
 
+from octosync.plan import GuardPolicy
 from octosync.watch.standing import AppState
 
 pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
@@ -83,3 +84,35 @@ async def test_a_move_that_waits_for_a_suspended_app_is_shown(tmp_path: Path) ->
             commit(tmp_path, {"a": {**suspended, "targets": ()}, "b": {"targets": ("com.one",)}})
             await watch.until(lambda: watch.app("b").state is AppState.WAITING)
             assert watch.app("b").why_waiting == "a suspended app at the other end of a move"
+
+
+async def test_a_refused_registration_stops_the_moves_of_the_whole_change(tmp_path: Path) -> None:
+    """Six pairs of apps move a target each, and registrations are refused: one target is registered nowhere, not six."""
+    clock, pairs = FastClock(60), [(f"from-{number}", f"to-{number}") for number in range(6)]
+    old = {slug: {"targets": (f"com.{slug}",)} for pair in pairs for slug in pair}
+    new = {
+        slug: {"targets": targets}
+        for left, right in pairs
+        for slug, targets in ((left, ()), (right, (f"com.{left}", f"com.{right}")))
+    }
+
+    def registered() -> int:
+        return sum(len(plane.send("GET", f"/apps/{slug}/targets")["targets"]) for slug in old)
+
+    commit(tmp_path, old)
+    with plane_at(clock) as plane:
+        async with watching(tmp_path, plane, clock, policy=GuardPolicy(max_delete_percent=100)) as watch:
+            await watch.until_in_sync()
+            plane.break_with({"operation": "apps.create_target", "action": "status", "status": 422, "times": None})
+            commit(tmp_path, new)
+            await watch.until(lambda: watch.standing.counts()[AppState.REFUSED] == 1)
+            await watch.until(lambda: watch.standing.counts()[AppState.WAITING] == 10)
+            read = watch.standing.full_read_at
+            watch.controller.desk.reconcile(None)
+            await watch.until(lambda: watch.standing.full_read_at != read)
+            assert registered() == 11
+            plane.break_with()
+            watch.controller.desk.reconcile(None)
+            await watch.until_in_sync()
+            assert registered() == 12
+            assert len(plane.send("GET", "/apps/to-3/targets")["targets"]) == 2

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from octosync.plan import Plan, Tally, Verb
+from octosync.model import Address
+from octosync.plan import Plan, RegisterTarget, RemoveTarget, Tally, Verb
 
 _NOT_WAITED_FOR: Final = frozenset({Verb.ARCHIVE, Verb.OPTIMIZE})
 
@@ -21,12 +22,18 @@ class Change:
 
     An app is `undone` until a turn leaves nothing of it to do. Archives don't count, since they wait for that, nor do
     canaries, which may wait for their place for long.
+
+    `mover` are the apps that may move targets now; the moves of `waiting_to_move` come after theirs. `nowhere` are targets that
+    a move has removed and not registered: until they are, no other apps move any.
     """
 
     apps: set[str]
     unread: set[str]
     undone: set[str]
     tallies: dict[str, Tally] = field(default_factory=dict)
+    mover: set[str] = field(default_factory=set)
+    waiting_to_move: set[str] = field(default_factory=set)
+    nowhere: set[Address] = field(default_factory=set)
 
     @property
     def is_read(self) -> bool:
@@ -47,6 +54,23 @@ class Change:
         self.tallies.update(dict.fromkeys(mine, Tally()))
         self.tallies[mine[0]] = tally
 
+    def discard(self, slug: str) -> None:
+        """Take an app out of it."""
+        for apps in (self.apps, self.unread, self.undone, self.mover, self.waiting_to_move):
+            apps.discard(slug)
+        self.tallies.pop(slug, None)
+        self.nowhere = {target for target in self.nowhere if target.app != slug}
+
+    def note_moves(self, apps: Collection[str], left: Plan) -> None:
+        """Note the half moves among what is left after a turn of apps; without one, others may move targets."""
+        removals = {action.address for action in left.actions if isinstance(action, RemoveTarget)}
+        registrations = {action.address: action for action in left.actions if isinstance(action, RegisterTarget)}
+        known = {target for target in self.nowhere if target.app not in apps or target in registrations}
+        moves = ((target, action.moves_from) for target, action in registrations.items())
+        self.nowhere = known | {target for target, old in moves if old is not None and old not in removals}
+        if not self.nowhere and not self.mover.isdisjoint(apps):
+            self.mover.clear()
+
 
 class Changes:
     """The changes that are not done yet. An app is in one at most: where a later one touches it, both are one from then on."""
@@ -66,12 +90,9 @@ class Changes:
             change = self._of.pop(slug, None)
             if change is not None:
                 was_read, was_undone = change.is_read, bool(change.undone)
-                change.apps.discard(slug)
-                change.unread.discard(slug)
-                change.undone.discard(slug)
-                change.tallies.pop(slug, None)
+                change.discard(slug)
                 freed |= _freed(change, was_read=was_read)
-                freed |= _freed_archives(change, was_undone=was_undone)
+                freed |= _freed_archives(change, was_undone=was_undone) | _freed_move(change)
         return frozenset(freed)
 
     def of(self, apps: Collection[str]) -> Change | None:
@@ -91,6 +112,20 @@ class Changes:
         change = self.of(apps)
         return change is None or change.undone <= set(apps)
 
+    def may_move(self, apps: Collection[str]) -> bool:
+        """Return whether apps may move targets now, and have other apps of their change wait until they have.
+
+        So a control plane that refuses registrations leaves one turn's target registered nowhere, and not one of each app.
+        """
+        change = self.of(apps)
+        if change is None or not change.mover.isdisjoint(apps):
+            return True
+        if change.mover or any(target.app not in apps for target in change.nowhere):
+            change.waiting_to_move |= set(apps)
+            return False
+        change.mover = set(apps)
+        return True
+
     def looked(self, apps: Collection[str], plan: Plan) -> frozenset[str]:
         """Note what a turn of apps plans; return the apps that waited for these to be read, since now all are."""
         change = self.of(apps)
@@ -98,13 +133,14 @@ class Changes:
             return frozenset()
         was_read = change.is_read
         change.unread -= set(apps)
+        change.waiting_to_move -= set(apps)
         change.note(apps, Tally.of(plan))
         return _freed(change, was_read=was_read) - frozenset(apps)
 
     def settled(self, apps: Collection[str], left: Plan) -> frozenset[str]:
         """Note what is left to be done after a turn of apps, and let a change go that is done.
 
-        Return the apps whose archives waited for that.
+        Return the apps whose archives, or next move, waited for that.
         """
         change = self.of(apps)
         if change is None:
@@ -117,10 +153,11 @@ class Changes:
         gone = {kind: count - rest.removals.get(kind, 0) for kind, count in looked.removals.items()}
         there = {kind: count - gone.get(kind, 0) for kind, count in looked.there.items()}
         change.note(apps, replace(rest, there=there))
+        change.note_moves(apps, left)
         if change.is_read and not any(map(_removes, change.tallies.values())):
             for one in change.apps:
                 self._of.pop(one, None)
-        return _freed_archives(change, was_undone=was_undone) - frozenset(apps)
+        return _freed_archives(change, was_undone=was_undone) - frozenset(apps) | _freed_move(change)
 
     def _join(self, changes: Sequence[Change]) -> Change:
         joined = Change(set(), set(), set())
@@ -129,6 +166,9 @@ class Changes:
             joined.unread |= one.unread
             joined.undone |= one.undone
             joined.tallies.update(one.tallies)
+            joined.mover |= one.mover
+            joined.waiting_to_move |= one.waiting_to_move
+            joined.nowhere |= one.nowhere
         self._of.update(dict.fromkeys(joined.apps, joined))
         return joined
 
@@ -146,6 +186,11 @@ def _freed_archives(change: Change, *, was_undone: bool) -> frozenset[str]:
     if change.undone or not was_undone:
         return frozenset()
     return frozenset(slug for slug, tally in change.tallies.items() if tally.archives)
+
+
+def _freed_move(change: Change) -> frozenset[str]:
+    """Return the next app that is to move a target: one at a time, since each turn reads its apps again."""
+    return frozenset() if change.mover or change.nowhere else frozenset(sorted(change.waiting_to_move)[:1])
 
 
 def _removes(tally: Tally) -> bool:

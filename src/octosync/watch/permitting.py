@@ -9,7 +9,7 @@ from datetime import datetime
 
 from octosync.manifest.digesting import digest
 from octosync.model import Address, JsonValue, Reason, State
-from octosync.plan import Action, ActionKey, Blocked, Plan, Tally, Verb, judge
+from octosync.plan import Action, ActionKey, Blocked, Plan, RegisterTarget, RemoveTarget, Tally, Verb, judge
 from octosync.plan.actions import ABSENT, Absent
 from octosync.plan.blocked import refused_by
 from octosync.plan.freezing import frozen_until
@@ -24,6 +24,7 @@ from octosync.watch.refusals import Refusals
 from octosync.watch.settings import Heal
 
 SECOND_LOOK = "a second look at its files, which have just changed"
+NEXT_MOVE = "another target of its change to be moved: no further one is removed until that is registered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +153,20 @@ class Permits:
                 why or "everything else of its change, since an archive can't be undone",
             )
         refused = self.refusals.standing(apps, plan)
-        return without(plan, keys_of(plan, lambda one: one.substance in refused)), why
+        plan = without(plan, keys_of(plan, lambda action: action.substance in refused))
+        moves = keys_of(plan, _is_move)
+        if moves and not self.changes.may_move(apps):
+            plan, why = without(plan, moves), why or NEXT_MOVE
+        return plan, why
+
+
+def _is_move(action: Action) -> bool:
+    """Return whether an action is one half of a move."""
+    match action:
+        case RegisterTarget(moves_from=other) | RemoveTarget(moves_to=other):
+            return other is not None
+        case _:
+            return False
 
 
 def _alone(force: InForce, slug: str) -> State:
