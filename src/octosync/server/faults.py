@@ -115,6 +115,15 @@ class Faults:
     connections: dict[tuple[str, int], asyncio.Transport] = field(default_factory=dict)
     _armed: list[_Armed] = field(default_factory=list)
 
+    async def cut(self, scope: Scope, receive: Receive) -> bool:
+        """Close the connection of a request without an answer; return False if it has none."""
+        connection = self.connections.get(tuple(scope.get("client") or ("", 0)))
+        if connection is None:
+            return False
+        connection.abort()
+        await _until_closed(receive)
+        return True
+
     def replace(self, rules: list[FaultRule]) -> None:
         """Put other rules in force, none of them used yet."""
         self._armed = [_Armed(rule) for rule in rules]
@@ -193,11 +202,8 @@ class Injection:
                 await _sendable(self._replacement())(scope, receive, send)
 
     async def _cut(self, scope: Scope, receive: Receive) -> None:
-        connection = self.faults.connections.get(tuple(scope.get("client") or ("", 0)))
-        if connection is None:
+        if not await self.faults.cut(scope, receive):
             raise ConnectionCut("the answer is lost: a fault that was asked for")
-        connection.abort()
-        await _until_closed(receive)
 
     async def _truncate(self, true: _Answer, scope: Scope, receive: Receive, send: Send) -> None:
         connection = self.faults.connections.get(tuple(scope.get("client") or ("", 0)))

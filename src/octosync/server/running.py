@@ -12,6 +12,7 @@ from signal import SIGINT, SIGTERM, Signals
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from octosync.errors import ConfigError, UsageError
@@ -110,6 +111,8 @@ class _Server(uvicorn.Server):
             _, late = await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
             for task in late:
                 task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=_GRACE_SECONDS)
         await asyncio.sleep(0)  # the loop's next round closes what shutdown let go
 
 
@@ -130,9 +133,21 @@ def _protocol(connections: dict[tuple[str, int], asyncio.Transport]) -> type[H11
     return Protocol
 
 
+def _cut_at_stop(app: FastAPI) -> ASGIApp:
+    """Return the app; a request that the stopping server no longer waits for loses its connection."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            await app.state.plane.faults.cut(scope, receive)
+
+    return serve
+
+
 def _config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
-        app,
+        _cut_at_stop(app),
         loop="asyncio",
         http=_protocol(app.state.plane.faults.connections),
         ws="none",
