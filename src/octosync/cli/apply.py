@@ -59,8 +59,8 @@ def command(
 ) -> ExitCode:
     """Make the control plane what the manifests declare: plan, guard, confirm, apply.
 
-    With a PLANFILE from `octosync plan --plan-out`, apply just what it approved. It chooses nothing: -f, --app, --base and the
-    like are given as for the plan, the manifests are planned again, and everything must come out the same.
+    With a PLANFILE from `octosync plan --plan-out`, apply only what it approves. Give -f, --app, --base and the like as for
+    the plan: the manifests are planned again, and the result must be the same.
     """
     asked = asked_from(flags, reviews=False)
     with Outlets(

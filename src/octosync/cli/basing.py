@@ -134,7 +134,7 @@ class Ground:
         raise ConfigError(
             "kustomize-not-reviewed",
             f"{why}: a plan with --base does not render what is not reviewed yet",
-            hints=(f"It takes effect after the merge. If it is trusted, name it:  -k {shlex.quote(kustomize)}",),
+            hints=(f"It takes effect after the merge. If you trust it, name it:  -k {shlex.quote(kustomize)}",),
         )
 
     def reviewed(self, tree: Configuration, *, changed_only: bool) -> tuple[Configuration, tuple[Diagnostic, ...]]:

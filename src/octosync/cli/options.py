@@ -156,7 +156,7 @@ manifest_options = stacked(
         "--allow-remote-bases",
         env=False,
         is_flag=True,
-        help="Let kustomize fetch what a kustomization names elsewhere, over the network.",
+        help="Let kustomize fetch remote resources over the network.",
     ),
     config_option,
     env_option,

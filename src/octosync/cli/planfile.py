@@ -67,7 +67,7 @@ def _manifests(path: Path, kind: str) -> PlanFileError:
 def check_asked(asked: Asked, approval: Approval, file: str) -> None:
     """Hold what a plan file was made from against the command line and octosync.yaml. Raises `StalePlan` for a difference.
 
-    The file chooses nothing: what it names has to be named again. Only the name of a base may be another, which
+    The file is an approval only: what it names has to be named again. Only the name of a base may be another, which
     `check_base` looks at.
     """
     now, then = _invocation_of(asked), approval.invocation
@@ -139,8 +139,8 @@ def _other(asked: Asked, approval: Approval, file: str, now: Invocation) -> Stal
         "other-manifests",
         f"{file} was planned with {_words(approval.invocation)}; this command and octosync.yaml name {_words(now)}",
         hints=(
-            "A plan file is an approval and chooses nothing: what it was planned with has to be named here.",
-            f"If that is meant: {shlex.join(again)}",
+            "A plan file is an approval only: name here what it was planned with.",
+            f"If you trust the file: {shlex.join(again)}",
         ),
     )
 

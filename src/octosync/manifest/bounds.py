@@ -1,4 +1,4 @@
-"""Bounds: what the links below a named path may lead to. Whoever may commit a link may not read other files with it.
+"""Bounds: what the links below a named path may lead to. A committed link must not give its author other files to read.
 
 A link inside of a Git work tree leads to something in that work tree. Otherwise it leads to something below the named path.
 Git's own folder is never meant: it may hold credentials.

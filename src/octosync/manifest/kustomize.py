@@ -202,7 +202,7 @@ def _about_remote(folder: Path) -> tuple[str, ...]:
     names = (path for name in _NAMES if (path := folder / name).is_file())
     if not any("://" in text or "git@" in text or "?ref=" in text for path in names for text in texts_in(str(path))):
         return ()
-    return ("It may fetch nothing. If what it names elsewhere is trusted: --allow-remote-bases",)
+    return ("It may fetch nothing. If you trust what it refers to elsewhere: --allow-remote-bases",)
 
 
 def _tool(environment: Mapping[str, str]) -> tuple[str, ...]:
