@@ -165,6 +165,18 @@ def test_a_branch_can_not_lift_the_freeze_that_judges_it(team: Team) -> None:
     assert team.type("apply", "--yes", "--base", "main").code == 0
 
 
+def test_a_context_that_is_new_sends_no_key_to_another_host(team: Team) -> None:
+    """Its URL is not reviewed yet, and the key for it is not meant for the public control plane."""
+    own = f"  own: {{url: '{OTHER_URL}', tokenEnv: OCTOMIL_API_KEY}}\ndefaultContext: own\npaths: [apps/]\n"
+    team.desk.write("octosync.yaml", f"contexts:\n{own}")
+    team.desk.environment |= {"OCTOMIL_API_KEY": KEY}
+    ran = team.type("plan", "--base", "main")
+    assert (ran.code, "context-not-reviewed" in ran.output) == (1, True), ran.output
+    assert team.type("plan", "--base", "main", "--offline").code == 0
+    team.desk.environment |= {"OCTOMIL_API_URL": team.url}
+    assert team.type("plan", "--base", "main").code == 0
+
+
 def test_a_freeze_that_a_branch_brings_is_in_force_after_the_merge(team: Team) -> None:
     """It is a notice until then, and refuses nothing."""
     team.configure(ALWAYS)

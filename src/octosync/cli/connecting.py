@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import click
 from click.core import ParameterSource
@@ -153,6 +154,7 @@ def connect(
                 "To try octosync without Octomil: `octosync demo`",
             ),
         )
+    _check_reviewed(context, url)
     connection = Connection(
         url=url,
         org=org,
@@ -163,6 +165,18 @@ def connect(
         concurrency=flags.concurrency or configuration.rate.concurrency,
     )
     return replace(connection, proxy=proxy_for(connection, environment))
+
+
+def _check_reviewed(context: Context | None, url: str) -> None:
+    """Raise `ConfigError` if a context that is not reviewed names another host than Octomil's, where the key would be sent."""
+    if context is None or context.unreviewed_url is None or url != _PUBLIC_URL:
+        return
+    if urlsplit(context.unreviewed_url).netloc != urlsplit(url).netloc:
+        raise ConfigError(
+            "context-not-reviewed",
+            f"the context {context.name} is new in this change, so its URL is not used before the merge",
+            hints=("Plan with --offline, or set OCTOMIL_API_URL and OCTOMIL_API_KEY.",),
+        )
 
 
 def known_keys(flags: RemoteFlags, context: Context | None, environment: Mapping[str, str]) -> tuple[Secret, ...]:

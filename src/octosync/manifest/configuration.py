@@ -25,10 +25,12 @@ class Context:
     """A control plane and how to get at it. Paths are relative to the working directory, or absolute.
 
     A context is taken whole: without `token_env` and `token_file` no token is sent. `origin` is where it was said.
+    `unreviewed_url` is the URL of a context that only the change under review has; its `url` is "".
     """
 
     name: str
     url: str
+    unreviewed_url: str | None = None
     org: str | None = None
     token_env: str | None = None
     token_file: Path | None = None

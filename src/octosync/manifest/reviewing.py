@@ -93,7 +93,7 @@ def _sets(tree: object, tip: object, base: object, field: str) -> bool:
 
 def _context(tree: Context, tip: Context | None) -> Context:
     if tip is None:
-        return replace(tree, url="", org=None, token_env=None, token_file=None)
+        return replace(tree, url="", unreviewed_url=tree.url, org=None, token_env=None, token_file=None)
     return replace(
         tree, url=tip.url, org=tip.org, token_env=tip.token_env, token_file=tip.token_file, origin=tip.origin
     )
