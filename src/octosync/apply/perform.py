@@ -154,7 +154,7 @@ class Performer:
         return _performed(action, Status.FAILED, ids, error=error)
 
     async def _refused_later(self, error: RemoteError, action: Action, ids: list[str]) -> Performed:
-        """Find out what an attempt did whose answer was lost, now that a later one is refused."""
+        """Read what an attempt did whose response was lost, after a later attempt was rejected."""
         seen = await self.witness.sighting(action)
         if not any(not_kept(action, seen.fields)):
             return _performed(action, Status.DONE, ids, _TOOK_EFFECT, wrote=True)
@@ -320,8 +320,8 @@ def _unproved(unread: RemoteError) -> RemoteError:
 
 
 def _unconfirmed(refused: RemoteError) -> RemoteError:
-    """Say that the answer to a write is lost, another attempt was refused, and reading shows no effect, or not yet."""
-    message = f"an answer was lost, and the next attempt was refused ({refused.message}); reading shows no effect"
+    """Return the error of a write whose response was lost, whose retry was rejected, and whose effect reads don't show."""
+    message = f"a response was lost, and the retry was rejected ({refused.message}); reads show no effect"
     return _unread("outcome-unknown", message, "It may have taken effect. Apply again: that reads first.", refused)
 
 

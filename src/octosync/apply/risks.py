@@ -1,8 +1,8 @@
-"""What can't be taken back: a move can end half-way, and an archive is for good. Both go late, and one at a time.
+"""Actions that can't be undone: a move can fail half-way, and an archive is permanent. They run late, one at a time.
 
-A move starts after all other registrations, which risk nothing, and no move starts after a registration that was not done:
-so a control plane that refuses registrations leaves at most one target registered nowhere. An archive starts after
-everything else of the run, and not at all after an action that was not done.
+A move starts after all plain registrations, and not at all after a registration that failed: a control plane that refuses
+registrations leaves at most one target unregistered. An archive starts after all other actions of the run, and not at all
+after an action that was not done.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HARMLESS_ARCHIVE: Final = frozenset({Status.DONE, Status.AWAITING_APPROVAL})
 
 
 class Risks:
-    """What moves and archives of a run wait for, and the action that stops them: the first one in plan order."""
+    """Decides when moves and archives may start, and which action stops them: the first in plan order that was not done."""
 
     def __init__(self, actions: tuple[Action, ...]) -> None:
         self._rank = {action.key: rank for rank, action in enumerate(actions)}
@@ -29,7 +29,7 @@ class Risks:
         self._stops_archives: Action | None = None
 
     def settle(self, action: Action, outcome: Outcome) -> None:
-        """Take note of an action's outcome."""
+        """Record the outcome of an action."""
         is_archive = isinstance(action, ArchiveApp)
         self._before_archives -= not is_archive
         self._before_moves -= _is_plain_registration(action)
@@ -39,7 +39,7 @@ class Risks:
             self._stops_moves = self._first(self._stops_moves, action)
 
     def stopper(self, unit: tuple[Action, ...]) -> ActionKey | None:
-        """Return the action after which a unit must not start any more; None if there is none, or none yet."""
+        """Return the action that keeps a unit from starting in this run; None if there is none, or none yet."""
         if _is_move(unit) and not self._before_moves and self._stops_moves is not None:
             return self._stops_moves.key
         if isinstance(unit[0], ArchiveApp) and not self._before_archives and self._stops_archives is not None:
@@ -47,7 +47,7 @@ class Risks:
         return None
 
     def admits(self, unit: tuple[Action, ...], underway: Iterable[tuple[Action, ...]]) -> bool:
-        """Return whether a unit may start now, as far as its risk goes."""
+        """Return whether a unit may start now."""
         if isinstance(unit[0], ArchiveApp):
             return not self._before_archives and not any(True for _ in underway)
         return not _is_move(unit) or not (self._before_moves or any(map(_is_move, underway)))
@@ -65,7 +65,7 @@ def _is_plain_registration(action: Action) -> bool:
 
 
 def _says_nothing_of_moves(action: RegisterTarget, outcome: Outcome) -> bool:
-    """Return whether a registration was done, not sent, or refused for its own sake: another app holds the target."""
+    """Return whether a registration was done, not sent, or refused only because another app holds the target."""
     if outcome.status in {Status.DONE, Status.SKIPPED, Status.NOT_ATTEMPTED}:
         return True
     return _is_plain_registration(action) and outcome.reference == "target-held-elsewhere"

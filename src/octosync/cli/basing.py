@@ -117,9 +117,9 @@ class Ground:
         return self.of_tip if self.base.commit == self.tip.commit else configuration_of(self.base, self.config)
 
     def check_kustomize(self, kustomize: str, context: Context | None, tree: Configuration) -> None:
-        """Raise `ConfigError` if the change itself has its manifests rendered, or otherwise than before: that is reviewed first.
+        """Raise `ConfigError` if the change adds or replaces the kustomization that is rendered: it needs a review first.
 
-        An octosync.yaml outside of the repository is no part of the change.
+        An octosync.yaml outside of the repository is not part of the change.
         """
         if tree.file is not None and self.tip.repository.path_of(tree.file) is None:
             return
@@ -133,14 +133,14 @@ class Ground:
             why = f"this change sets `kustomize`, and {self.named} has {known or 'none'}"
         raise ConfigError(
             "kustomize-not-reviewed",
-            f"{why}: a plan with --base does not render what is not reviewed yet",
+            f"{why}: a plan with --base renders only reviewed kustomizations",
             hints=(f"It takes effect after the merge. If you trust it, name it:  -k {shlex.quote(kustomize)}",),
         )
 
     def reviewed(self, tree: Configuration, *, changed_only: bool) -> tuple[Configuration, tuple[Diagnostic, ...]]:
         """Return the tree's configuration as far as it may judge itself, and what is to be said of it.
 
-        An octosync.yaml outside of the repository is no part of the change.
+        An octosync.yaml outside of the repository is not part of the change.
         """
         outside = tree.file is not None and self.tip.repository.path_of(tree.file) is None
         tip, base = _usable(self.of_tip), _usable(self.of_base)

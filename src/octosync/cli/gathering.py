@@ -193,7 +193,7 @@ def _check(flags: ManifestFlags, base: BaseFlags) -> None:
     if flags.allow_remote_bases and base.offline:
         raise UsageError(
             "offline-with-remote-bases",
-            "--offline and --allow-remote-bases are both given, and offline nothing is fetched",
+            "--offline and --allow-remote-bases exclude each other: offline, nothing is fetched",
             hints=("Leave one out.",),
         )
     base.check(flags.paths)

@@ -127,7 +127,7 @@ def _branch(text: str) -> str:
 
 
 def _commit(text: str) -> str:
-    """Raise `UsageError` for what is no full commit id: a tag or a branch can be moved to other code."""
+    """Raise `UsageError` unless the text is a full commit id: a tag or a branch can be moved to other code."""
     if not _COMMIT.fullmatch(text):
         raise UsageError(
             "invalid-action-ref",

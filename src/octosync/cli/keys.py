@@ -20,7 +20,7 @@ _FEWEST: Final = 8  # different ones
 
 
 def plan_key(environment: Mapping[str, str]) -> Secret | None:
-    """Return the key that plan documents are made with; None where none is set. Raises `ConfigError` for a weak one."""
+    """Return the key that plan documents are made with; None if none is set. Raises `ConfigError` for a weak one."""
     given = environment.get(PLAN_KEY, "").strip()
     return checked(given, PLAN_KEY) if given else None
 
@@ -56,7 +56,7 @@ def text_of(file: Path) -> str:
 
 
 def checked(key: str, source: str) -> Secret:
-    """Return a key that is no word that could be guessed. Raises `ConfigError` otherwise."""
+    """Return a key that is hard to guess. Raises `ConfigError` for a short or repetitive one."""
     if len(key) >= _SHORTEST and len(set(key)) >= _FEWEST:
         return Secret(key)
     raise ConfigError(

@@ -351,7 +351,7 @@ def _unusable(operation: Operation) -> RemoteError:
     return RemoteError(
         "name-unusable",
         f"a name is empty, only dots, or too long for a URL ({operation.id})",
-        hints=("Names of apps, capabilities and targets have a few hundred characters at most.",),
+        hints=("Names of apps, capabilities and targets have at most a few hundred characters.",),
         operation=operation.id,
     )
 

@@ -167,7 +167,9 @@ def _of_answering(problem: Exception, cause: Exception, connection: Connection) 
             kind=Unreadable,
             reference="unreadable-answer",
             message=f"{connection.host} answers in a Content-Encoding that octosync did not ask for",
-            hints=("octosync accepts gzip, once. A proxy may encode what it passes on: turn that off there.",),
+            hints=(
+                "octosync accepts a single gzip encoding. If a proxy encodes responses, disable that in the proxy.",
+            ),
             again=Again.NEVER,
         )
     if isinstance(cause, TimeoutError | httpx.TimeoutException):

@@ -184,11 +184,11 @@ def _parse(text: str | bytes, file: str) -> JsonObject:
         where = f"line {error.lineno}, column {error.colno}"
         raise _not_a_plan(file, f"it is not JSON: {error.msg} at {where}") from None
     except (ValueError, RecursionError):
-        raise _not_a_plan(file, "it holds numbers or a depth that no plan has") from None
+        raise _not_a_plan(file, "it has numbers that are too large, or exceeds the nesting depth of a plan") from None
     if not isinstance(document, dict):
         raise _not_a_plan(file, "it is not a JSON object")
     if _is_deeper(document, _MOST_LEVELS):
-        raise _not_a_plan(file, "it holds numbers or a depth that no plan has")
+        raise _not_a_plan(file, "it has numbers that are too large, or exceeds the nesting depth of a plan")
     return document
 
 

@@ -199,7 +199,7 @@ class _Comparison:
         return Optimize.SUGGEST if level is Optimize.AUTO and environment in _NOT_OPTIMIZED else level
 
     def _optimizes_later(self, deploy: Deploy, address: Address, why: str) -> None:
-        """Note that this plan can't roll out what is better: whether anything is, depends on what it does itself."""
+        """Note that an optimization can be found only after this plan is applied."""
         if self._level(deploy, address.placement[1]) is Optimize.AUTO:
             words = f"{why}, so what is better is known only afterwards: the next apply looks for it"
             self.found.diagnostics.append(finding("optimizes-later", address, words, origin=deploy.origin))

@@ -25,9 +25,9 @@ def field_changes(before: JsonObject | None, after: JsonObject | None) -> tuple[
 
 
 def shown_changes(changes: Iterable[FieldChange], sensitivity: Sensitivity) -> tuple[FieldChange, ...]:
-    """Return changes as they may be shown: one for all that differs under a sensitive key, whose inner names are secret too.
+    """Return changes for output: a single one for everything under a sensitive key, whose inner names are secret too.
 
-    The values are not redacted, but for those of a change that was made of others.
+    Only the values of such a combined change are redacted here.
     """
     shown: dict[tuple[str, ...], FieldChange] = {}
     for change in changes:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from octosync.contract import Contract
 from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observation, Questions, Reason, State
+from octosync.plan.actions import Action
 from octosync.plan.authors import last_changes
 from octosync.plan.base import Base
 from octosync.plan.capabilities import Capabilities, DeployPolicy, propose_capabilities
@@ -40,36 +41,22 @@ def make_plan(
 ) -> Plan:
     """Make the plan that turns live state into desired state, touching nothing that is not declared.
 
-    `now` (with a zone) decides which suspensions and which windows of `freeze` are in force: what is frozen is planned all the
-    same, and for the guards to judge. Apps that could not be read become the plan's `errors`. What
-    has to be asked for a whole plan, as far as `curiosity` goes, are its `questions`.
-
-    With a `base`, what it declared and the manifests no longer do is removed, and its apps that are gone are archived with
-    `prune`; what somebody changed on the control plane is told from what changed here, and held as long as `hold` says.
+    `now` (with a zone) decides which suspensions and which windows of `freeze` are in force: frozen changes are planned, and
+    guards judge them. Apps that could not be read become the plan's `errors`. Its `questions` are the reads that a whole plan
+    still needs, as far as `curiosity` goes. With a `base`, objects that only the base declares are removed, and with `prune`
+    its apps are archived; changes on the control plane are held as `hold` defines.
     """
     deploy = deploy or DeployPolicy()
     compared, held = _compared(desired, live, base, contract=contract, now=now, prune=prune, hold=hold)
     scope = scope_of(compared.desired, live, contract=contract, now=now, removed=compared.removed)
     halves = _changes(scope, compared)
-    changes = halves.actions
     planned = [app for slug in scope.proposals if not (app := compared.desired.apps[slug]).archived]
-    capabilities = propose_capabilities(planned, live, changes, deploy)
+    capabilities = propose_capabilities(planned, live, halves.actions, deploy)
     optimized = choose_canaries(capabilities.better, live.state, live, deploy)
-    actions = (*changes, *capabilities.actions, *optimized.actions)
+    actions = (*halves.actions, *capabilities.actions, *optimized.actions)
     shown = (*actions, *(one.action for one in held))
     everything = State.of(*{**compared.desired.apps, **desired.apps}.values())
     fingerprints = _fingerprints(scope, capabilities, held)
-    questions = Questions()
-    if curiosity is not None:
-        questions = questions_of(
-            shown,
-            live,
-            curiosity,
-            previews=capabilities.previews,
-            checks=capabilities.checks,
-            canaries=optimized.asks_for_canaries,
-            drifted=compared.drifted,
-        )
     return Plan(
         desired=everything,
         actions=in_order(actions),
@@ -81,9 +68,7 @@ def make_plan(
         diagnostics=_sorted(
             (
                 *halves.notes,
-                *held_elsewhere(actions, live.state),
-                *(held_by_orphans(actions, _orphans(base, compared)) if base is not None and not prune else ()),
-                *held_by_released(actions, compared.released, live.state),
+                *_holders(actions, compared, live, base, prune=prune),
                 *notices_of(actions, everything, live.state),
                 *(renames(actions, desired, base) if base is not None else ()),
                 *unheld(compared.drifted, live, actions, hold),
@@ -98,7 +83,7 @@ def make_plan(
         canaries=tuple(one for app in live.state for one in app.deployments if one.canary is not None),
         frozen=freezes_of(freeze, sorted({action.address.app for action in actions}), now),
         traffic={slug: stats.total for slug, stats in sorted(live.routing.items()) if stats.total},
-        questions=questions,
+        questions=_questions(shown, live, curiosity, capabilities=capabilities, optimized=optimized, compared=compared),
         requests_used=live.requests,
     )
 
@@ -162,6 +147,39 @@ def _unchanged(
         address for proposal in scope.proposals.values() for address in proposal.unchanged if address not in aside
     )
     return tuple(sorted((*objects, *(address for address in capabilities.unchanged if address not in acted_on))))
+
+
+def _holders(
+    actions: tuple[Action, ...], compared: Resolved, live: Observation, base: Base | None, *, prune: bool
+) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each target that is to be registered and that another app keeps."""
+    yield from held_elsewhere(actions, live.state)
+    if base is not None and not prune:
+        yield from held_by_orphans(actions, _orphans(base, compared))
+    yield from held_by_released(actions, compared.released, live.state)
+
+
+def _questions(
+    shown: tuple[Action, ...],
+    live: Observation,
+    curiosity: Curiosity | None,
+    compared: Resolved,
+    *,
+    capabilities: Capabilities,
+    optimized: Optimized,
+) -> Questions:
+    """Return the further reads that a whole plan needs; none without `curiosity`."""
+    if curiosity is None:
+        return Questions()
+    return questions_of(
+        shown,
+        live,
+        curiosity,
+        previews=capabilities.previews,
+        checks=capabilities.checks,
+        canaries=optimized.asks_for_canaries,
+        drifted=compared.drifted,
+    )
 
 
 def _orphans(base: Base, compared: Resolved) -> Iterator[App]:

@@ -171,7 +171,7 @@ def _listening(settings: Settings, host: str, port: int) -> socket.socket:
     if not settings.tokens and not is_loopback(host):
         raise UsageError(
             "open-to-the-network",
-            f"without tokens everybody who reaches {host} could change everything",
+            f"without keys, anyone who can reach {host} could change everything",
             hints=("Give at least one key, with --token-file or --token, or stay on 127.0.0.1.",),
         )
     # IPPROTO_TCP in so many words: only then asyncio sets TCP_NODELAY, without which each answer waits 40 ms for an ACK.
