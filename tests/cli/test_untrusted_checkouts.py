@@ -160,6 +160,15 @@ def test_nothing_is_written_through_a_link_of_the_checkout(checkout: Office, out
     assert target.read_text() == "mine"
     assert checkout.desk.octosync(*named, "--write", "markdown=inside.md").code == 0
     assert (directory / "kept.md").read_text()
+    (directory / ".github").symlink_to(outside)
+    assert checkout.desk.octosync("apply", *named[1:], "--yes").code == 0
+    for arguments in (
+        ("export", "search", "--url", checkout.url, "-o", "out"),
+        ("init", ".", "--app", "notes", "--yes"),
+    ):
+        ran = checkout.desk.octosync(*arguments)
+        assert (ran.code, "unwritable" in ran.output) == (1, True), ran.output
+    (directory / ".octosync").rename(directory / "state")
     (directory / ".octosync").symlink_to(outside)
     for command in ("apply", "watch"):
         ran = checkout.desk.octosync(command, "-f", "apps", "--url", checkout.url)

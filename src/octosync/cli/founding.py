@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from octosync.cli.files import why_untrusted
 from octosync.errors import OctosyncError
 from octosync.report import visible
 
@@ -34,6 +35,9 @@ def found(directory: Path, texts: Mapping[str, str]) -> None:
 
 
 def _refuse_taken(directory: Path, texts: Mapping[str, str]) -> None:
+    for name in texts:
+        if (why := why_untrusted(directory / name)) is not None:
+            raise OctosyncError("unwritable", f"{visible(str(directory / name))} can't be written: {why}")
     taken = [name for name in texts if os.path.lexists(directory / name)]
     if taken:
         raise OctosyncError(

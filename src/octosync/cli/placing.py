@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from octosync.cli.files import why_untrusted
 from octosync.errors import OctosyncError
 from octosync.manifest import LEFT_OUT_OF_FOLDERS
 from octosync.report import visible
@@ -33,7 +34,11 @@ def file_name(slug: str, *, rest: bool = False) -> str:
 
 
 def check_directory(directory: Path) -> None:
-    """Refuse what can't be a folder. Raises `OctosyncError`."""
+    """Refuse what can't be a folder, and one behind a link that a checkout brought along. Raises `OctosyncError`."""
+    if (why := why_untrusted(directory)) is not None:
+        raise OctosyncError(
+            "unwritable", f"{directory} can't be written: {why}", hints=("Name another folder with -o.",)
+        )
     if directory.exists() and not directory.is_dir():
         raise OctosyncError(
             "not-a-folder", f"{directory} is not a folder", hints=("Name a folder with -o; it is made where it lacks.",)
