@@ -56,7 +56,7 @@ def select(
         raise UsageError(
             "nothing-selected",
             f"-l {selector} matches none of the {len(state.apps)} declared apps",
-            hints=("Labels stand under metadata.labels of an App, else of its child documents.",),
+            hints=("octosync reads labels from metadata.labels of the App, or of its child documents.",),
         )
     return chosen
 

@@ -195,8 +195,8 @@ class Desired:
             "nothing-selected",
             f"{' '.join(asked)} matches none of {counted(len(state.apps), 'declared app')}",
             hints=(
-                "Labels stand under metadata.labels of an App, else of its child documents.",
-                "An app that matches is taken up as soon as a manifest declares it.",
+                "octosync reads labels from metadata.labels of the App, or of its child documents.",
+                "octosync applies an app as soon as a manifest with these labels declares it.",
             ),
         )
         return replace(declared, fails=True, error=error)

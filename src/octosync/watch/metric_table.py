@@ -226,15 +226,15 @@ METRICS: Final = _table(
     Metric(
         name="octosync_full_read_due_timestamp_seconds",
         type=MetricType.GAUGE,
-        help="When the next full read has to have ended at the latest, as Unix time.",
-        means="An hour and twice what one takes, by `--resync`, the number of apps and the rate limit, after the last one or the "
-        "start.",
+        help="The time by which the next full read should have ended, as Unix time.",
+        means="One hour plus twice the time of a full read, after the last one or the start. That time depends on `--resync`, "
+        "the number of apps and the rate limit.",
     ),
     Metric(
         name="octosync_manifests_changed_timestamp_seconds",
         type=MetricType.GAUGE,
         help="When the manifests in force last changed, or their commit, as Unix time; 0 before the first load.",
-        means="A commit that is older than the newest in Git was not fetched: whether git-sync fetches is in its own metrics.",
+        means="If the commit is older than the newest in Git, git-sync has not fetched it: see git-sync's own metrics.",
     ),
     Metric(
         name="octosync_suspended",

@@ -189,7 +189,7 @@ _DOCUMENT: Final[Mapping[str, JsonObject]] = {
     "can_post": _said("Whether there is an admin token, so that POSTs are taken.", _FLAG),
     "control_plane": _object("Where.", {"url": _TEXT, "org_id": _MAYBE_TEXT, "context": _MAYBE_TEXT}),
     "alarms": _object(
-        "What holds up everything, the feed or the reading of coverage: a sentence, null where it does not.",
+        "The problems that stop everything, and those of the feed and of coverage: a sentence each, or null.",
         dict.fromkeys(
             (
                 "credential",
