@@ -194,10 +194,11 @@ def _notifications() -> Iterator[str]:
     yield "A fact is told once: drift that is held, for example, again when somebody changes it to something else, when its end"
     yield "moves, or when it comes back after it was gone. What every receiver got is not told again after a restart."
     yield ""
-    yield "What belongs together is one notification for each event: all apps of a commit, or what was changed by hand at about"
-    yield "the same time. It is sent when all of that is decided, after 10 minutes at the latest; all else after"
-    yield "a minute. Manifests that can't be loaded are told after 5 seconds, so a file that is still being written is not. Where"
-    yield "something that was told is over, `resolved` says so; drift that is reverted after its hold is told as that alone."
+    yield "octosync groups notifications: one per event for all apps of a commit, or for changes that were made by hand at about"
+    yield "the same time. A commit's notification is sent when all of its apps are decided, after 10 minutes at the latest;"
+    yield "others after a minute at the latest. A failed load is reported after 5 seconds, so a file that is still being"
+    yield "written is not reported. `resolved` reports the end of something that was reported before; drift that is reverted"
+    yield "after its hold sends only `resolved`."
     yield from ("", "## Body", "", "| key | is |", "|---|---|")
     for key, meaning in BODY.items():
         yield f"| `{key}` | {_cell(meaning)} |"

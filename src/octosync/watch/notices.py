@@ -39,10 +39,9 @@ EVENTS: Final[Mapping[NotifyEvent, str]] = MappingProxyType(
         NotifyEvent.APPLIED: "A change of the manifests was written to the control plane: one notification for a commit, sent "
         "when all of its apps are done or wait.",
         NotifyEvent.FAILED: "An app can't be read or written, the control plane refuses something, or it can't be reached.",
-        NotifyEvent.DRIFT: "Somebody changed something on the control plane, and it was written over at once, or in this mode "
-        "never is.",
-        NotifyEvent.HELD: "Somebody changed something on the control plane, and it is left alone until `until`.",
-        NotifyEvent.BLOCKED: "A guard refuses something, and somebody has to decide.",
+        NotifyEvent.DRIFT: "Live state was changed on the control plane; it was reverted at once, or this mode never reverts it.",
+        NotifyEvent.HELD: "Live state was changed on the control plane; it is left alone until `until`.",
+        NotifyEvent.BLOCKED: "A guard refuses a change, which waits for approval or for another manifest.",
         NotifyEvent.CONTESTED: "An object was changed back three times in 24 hours, changed again each time, and is left alone.",
         NotifyEvent.UNCOVERED: "An app is as declared, but an enabled capability doesn't reach all of its devices.",
         NotifyEvent.RESOLVED: "A reported problem is over: drift was reverted, accepted or released, a blocked change was "
