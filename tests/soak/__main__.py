@@ -43,7 +43,10 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long a soak takes, in the clock's seconds: until it is warm, until its end; and how long drift is held."""
+    """How long a soak takes, in the clock's seconds: until it is warm, until its end; and how long drift is held.
+
+    It is warm once most apps have had an event: until then each first event adds to what the controller remembers of its app.
+    """
 
     apps: int
     warm: float
@@ -53,7 +56,7 @@ class Length:
 
 _LENGTHS: Final = {
     "full": Length(apps=200, warm=75 * 60, whole=6 * 3600, hold=30 * 60),
-    "short": Length(apps=100, warm=25 * 60, whole=60 * 60, hold=8 * 60),
+    "short": Length(apps=100, warm=35 * 60, whole=60 * 60, hold=8 * 60),
 }
 
 
