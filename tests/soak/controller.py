@@ -39,7 +39,6 @@ from octosync.watch.notices import Sender
 from octosync.watch.notify import Notifier
 from octosync.watch.parts import Outfit
 from octosync.watch.settings import Settings
-from octosync.watch.told import ToldOf
 from octosync.watch.web import Source, create_app, listening, serving
 
 
@@ -70,7 +69,7 @@ async def watch(asked: dict[str, Any]) -> None:
             Sender(control_plane=control_plane, version=__version__, external_url=None),
             clock=clock,
             log=log,
-            told=ToldOf(WatchState(journal), control_plane),
+            told=WatchState(journal).for_control_plane(control_plane),
         )
         controller = Controller(
             Outfit(

@@ -1,4 +1,4 @@
-"""What the room's tests share: an open memory, and the bytes of all that it wrote."""
+"""What the room's tests share: an open state file, the part of one control plane, and the bytes of all that it wrote."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.states import ORG
 
-from octosync.state import Journal, WatchState
+from octosync.plan import ControlPlane
+from octosync.state import ControlPlaneState, Journal, WatchState
 
 
 @pytest.fixture
@@ -16,6 +18,11 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def memory(path: Path) -> Iterator[WatchState]:
+def state(path: Path) -> Iterator[WatchState]:
     with Journal(path) as journal:
         yield WatchState(journal)
+
+
+@pytest.fixture
+def memory(state: WatchState) -> ControlPlaneState:
+    return state.for_control_plane(ControlPlane(url="https://octomil.example/api/v1", org_id=ORG))

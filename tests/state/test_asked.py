@@ -9,7 +9,7 @@ from tests.support.states import NOW, ORG
 
 from octosync.model import Address, Hold, Suspended
 from octosync.plan import ControlPlane
-from octosync.state import Approved, Journal, WatchState
+from octosync.state import Approved, ControlPlaneState, Journal, WatchState
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 STAGING = ControlPlane(url="https://staging.example/api/v1", org_id=ORG)
@@ -23,11 +23,11 @@ def hold(app: str, hours: int = 1, reason: str = "incident") -> Hold:
 def test_holds_are_kept_over_a_restart(path: Path) -> None:
     """Each with its end, reason and time; the latest of an app counts, and a release ends it."""
     with Journal(path) as journal:
-        memory = WatchState(journal)
+        state = WatchState(journal)
         for one in (hold("b"), hold("a"), hold("b", 4, "a longer incident"), hold("c")):
-            memory.hold(one)
-        memory.release("c")
-        memory.release("never held")
+            state.hold(one)
+        state.release("c")
+        state.release("never held")
     with Journal(path) as journal:
         assert WatchState(journal).holds() == (hold("a"), hold("b", 4, "a longer incident"))
 
@@ -39,51 +39,51 @@ def test_the_suspension_is_kept_over_a_restart(path: Path) -> None:
         WatchState(journal).suspend(NOW, "maintenance")
         WatchState(journal).suspend(NOW + timedelta(hours=1), "longer maintenance")
     with Journal(path) as journal:
-        memory = WatchState(journal)
-        assert memory.suspension() == Suspended(at=NOW + timedelta(hours=1), reason="longer maintenance")
-        memory.resume()
-        assert memory.suspension() is None
+        state = WatchState(journal)
+        assert state.suspension() == Suspended(at=NOW + timedelta(hours=1), reason="longer maintenance")
+        state.resume()
+        assert state.suspension() is None
 
 
-def test_an_approval_is_for_exactly_that(memory: WatchState) -> None:
+def test_an_approval_is_for_exactly_that(state: WatchState, memory: ControlPlaneState) -> None:
     """Another object, another verb, another substance, another guard or control plane is not approved by it."""
-    memory.approve(PLANE, "deletes", [(SLOT, "delete", "as it is")], NOW)
+    memory.approve("deletes", [(SLOT, "delete", "as it is")], NOW)
     asked = [
         (SLOT, "delete", "as it is"),
         (SLOT, "delete", "as it is now"),
         (SLOT, "update", "as it is"),
         (TARGET, "delete", "as it is"),
     ]
-    assert memory.approved(PLANE, "deletes", asked) == {asked[0]}
-    assert memory.approved(PLANE, "protected", asked) == frozenset()
-    assert memory.approved(STAGING, "deletes", asked) == frozenset()
-    assert memory.approvals(PLANE) == (Approved("deletes", SLOT, "delete", NOW),)
-    assert memory.approvals(STAGING) == ()
+    assert memory.approved("deletes", asked) == {asked[0]}
+    assert memory.approved("protected", asked) == frozenset()
+    assert state.for_control_plane(STAGING).approved("deletes", asked) == frozenset()
+    assert memory.approvals() == (Approved("deletes", SLOT, "delete", NOW),)
+    assert state.for_control_plane(STAGING).approvals() == ()
 
 
-def test_an_approval_is_used_once(memory: WatchState) -> None:
+def test_an_approval_is_used_once(state: WatchState, memory: ControlPlaneState) -> None:
     """What is used up is approved for no guard any more; what is planned otherwise by then uses up nothing."""
     both = [(SLOT, "delete", "1"), (TARGET, "delete", "2")]
-    memory.approve(PLANE, "deletes", both, NOW)
-    memory.approve(PLANE, "protected", both[:1], NOW)
-    memory.use(PLANE, [(TARGET, "delete", "other")])
-    memory.use(STAGING, both)
-    assert memory.approved(PLANE, "deletes", both) == set(both)
-    memory.use(PLANE, both[:1])
-    assert memory.approved(PLANE, "deletes", both) == {both[1]}
-    assert memory.approved(PLANE, "protected", both) == frozenset()
+    memory.approve("deletes", both, NOW)
+    memory.approve("protected", both[:1], NOW)
+    memory.use([(TARGET, "delete", "other")])
+    state.for_control_plane(STAGING).use(both)
+    assert memory.approved("deletes", both) == set(both)
+    memory.use(both[:1])
+    assert memory.approved("deletes", both) == {both[1]}
+    assert memory.approved("protected", both) == frozenset()
 
 
-def test_a_further_approval_leaves_the_ones_before(memory: WatchState) -> None:
+def test_a_further_approval_leaves_the_ones_before(memory: ControlPlaneState) -> None:
     """Two sets that one guard blocks are approved one after the other; of the same object the newer approval counts."""
-    memory.approve(PLANE, "deletes", [(SLOT, "delete", "1")], NOW)
-    memory.approve(PLANE, "archives", [(Address.of_app("b"), "archive", "1")], NOW)
-    memory.approve(PLANE, "deletes", [(TARGET, "delete", "2")], NOW)
-    memory.approve(PLANE, "deletes", [(SLOT, "delete", "2")], NOW)
-    assert [(one.guard, one.address) for one in memory.approvals(PLANE)] == [
+    memory.approve("deletes", [(SLOT, "delete", "1")], NOW)
+    memory.approve("archives", [(Address.of_app("b"), "archive", "1")], NOW)
+    memory.approve("deletes", [(TARGET, "delete", "2")], NOW)
+    memory.approve("deletes", [(SLOT, "delete", "2")], NOW)
+    assert [(one.guard, one.address) for one in memory.approvals()] == [
         ("archives", Address.of_app("b")),
         ("deletes", SLOT),
         ("deletes", TARGET),
     ]
     both = [(SLOT, "delete", "1"), (SLOT, "delete", "2")]
-    assert memory.approved(PLANE, "deletes", both) == {both[1]}
+    assert memory.approved("deletes", both) == {both[1]}

@@ -22,9 +22,9 @@ PLANE = ControlPlane(url="https://api.example.com/api/v1")
 def _used(path: Path) -> None:
     """Have a watch use a file, and end."""
     with Journal(path) as journal, sole_controller(path):
-        memory = WatchState(journal)
+        memory = WatchState(journal).for_control_plane(PLANE)
         for number in range(200):
-            memory.remember(PLANE, desired_app(f"app-{number:03}", slots={"chat": {}}))
+            memory.remember(desired_app(f"app-{number:03}", slots={"chat": {}}))
 
 
 def _over(path: Path, at: int, what: bytes) -> None:
@@ -70,7 +70,7 @@ def test_a_sound_file_stays(path: Path) -> None:
     journal, aside = sound_journal(path, NOW)
     with journal:
         assert aside is None
-        assert len(WatchState(journal).base(PLANE)) == 200
+        assert len(WatchState(journal).for_control_plane(PLANE).base()) == 200
 
 
 def _newer(path: Path) -> None:

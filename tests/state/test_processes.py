@@ -31,19 +31,19 @@ from pathlib import Path
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 PLANE = ControlPlane(url={PLANE.url!r}, org_id={ORG!r})
 journal = Journal(Path(sys.argv[1]))
-memory = WatchState(journal)
+memory = WatchState(journal).for_control_plane(PLANE)
 """
 # Says of each write that it is done once it is.
 _WRITES = """
 for number in count():
-    memory.remember(PLANE, App(slug=f"app-{number:06}", fields={"description": "x" * 200}))
-    memory.see_drift(PLANE, f"app-{number:06}", {Address.of_app(f"app-{number:06}"): "x"}, NOW)
+    memory.remember(App(slug=f"app-{number:06}", fields={"description": "x" * 200}))
+    memory.see_drift(f"app-{number:06}", {Address.of_app(f"app-{number:06}"): "x"}, NOW)
     print(number, flush=True)
 """
 _UNTIL_FULL = """
 try:
     for number in count():
-        memory.remember(PLANE, App(slug=f"app-{number:06}", fields={"description": "x" * 2000}))
+        memory.remember(App(slug=f"app-{number:06}", fields={"description": "x" * 2000}))
         print(number, flush=True)
 except OctosyncError as error:
     print(f"{error}\\n{error.hints}", file=sys.stderr)
@@ -64,7 +64,7 @@ def test_what_was_written_survives_a_kill(path: Path) -> None:
     assert process.returncode == -signal.SIGKILL
     last = int(rest[-1]) if rest else 50
     with Journal(path) as journal:
-        base, drift = (memory := WatchState(journal)).base(PLANE), memory.drift(PLANE)
+        base, drift = (memory := WatchState(journal).for_control_plane(PLANE)).base(), memory.drift()
     assert set(base) >= set(drift) >= {f"app-{number:06}" for number in range(last + 1)}
     assert all(app.fields == {"description": "x" * 200} for app in base.values())
 
@@ -75,10 +75,11 @@ def test_an_apply_and_a_watch_share_the_file(path: Path) -> None:
 
     def watch() -> None:
         with Journal(path) as journal:
-            memory = WatchState(journal)
+            state = WatchState(journal)
+            memory = state.for_control_plane(PLANE)
             for number in range(150):
-                memory.remember(PLANE, desired_app(f"app-{number}"))
-            memory.prune(NOW)
+                memory.remember(desired_app(f"app-{number}"))
+            state.prune(NOW)
 
     def apply() -> None:
         with Journal(path) as journal:
@@ -98,7 +99,7 @@ def test_an_apply_and_a_watch_share_the_file(path: Path) -> None:
     with Journal(path) as journal:
         (run,) = journal.runs()
         assert len(journal.actions(run.id)) == 150
-        assert len(WatchState(journal).base(PLANE)) == 150
+        assert len(WatchState(journal).for_control_plane(PLANE).base()) == 150
 
 
 def test_a_full_disk_is_one_clear_error(path: Path) -> None:
@@ -120,7 +121,7 @@ def test_a_full_disk_is_one_clear_error(path: Path) -> None:
     assert "Traceback" not in ran.stderr
     written = ran.stdout.split()
     with Journal(path) as journal:
-        memory = WatchState(journal)
-        assert len(memory.base(PLANE)) == len(written) > 10
-        memory.remember(PLANE, desired_app("one-more"))
-        assert len(memory.base(PLANE)) == len(written) + 1
+        memory = WatchState(journal).for_control_plane(PLANE)
+        assert len(memory.base()) == len(written) > 10
+        memory.remember(desired_app("one-more"))
+        assert len(memory.base()) == len(written) + 1

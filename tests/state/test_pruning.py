@@ -15,7 +15,7 @@ from tests.support.states import NOW, ORG, desired_app
 
 from octosync.model import Address, Hold, Kind, Outcome, Status
 from octosync.plan import ControlPlane
-from octosync.state import Journal, RecordedRuns, WatchState
+from octosync.state import ControlPlaneState, Journal, RecordedRuns, WatchState
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 DAY = timedelta(days=1)
@@ -42,7 +42,7 @@ def kinds(addresses: Iterable[Address]) -> dict[Kind, int]:
     return dict(Counter(one.kind for one in addresses))
 
 
-def test_removals_are_counted_from_what_runs_did(memory: WatchState) -> None:
+def test_removals_are_counted_from_what_runs_did(state: WatchState, memory: ControlPlaneState) -> None:
     """Only what is done, by kind, since a time, on this control plane; a run that knew no org may have been in this one."""
     target, slot = Address.of_target("a", "ios", "1"), Address.of_slot("a", "chat")
     config, app = Address.of_inference_config("a"), Address.of_app("a")
@@ -69,45 +69,44 @@ def test_removals_are_counted_from_what_runs_did(memory: WatchState) -> None:
         ControlPlane(url="https://staging.example/api/v1", org_id=ORG),
     ):
         run_of(journal, NOW, [("delete", target, Status.DONE), ("archive", app, Status.DONE)], plane=other)
-    assert kinds(memory.recent_removals(PLANE, NOW)) == {Kind.TARGET: 2, Kind.SLOT: 1, Kind.INFERENCE_CONFIG: 1}
-    assert memory.recent_archives(PLANE, NOW) == [app]
-    everywhere = memory.recent_removals(
-        ControlPlane(url=PLANE.url), NOW
-    )  # the org is not known: rather too many than too few
+    assert kinds(memory.recent_removals(NOW)) == {Kind.TARGET: 2, Kind.SLOT: 1, Kind.INFERENCE_CONFIG: 1}
+    assert memory.recent_archives(NOW) == [app]
+    # The org is not known: rather too many than too few.
+    everywhere = state.for_control_plane(ControlPlane(url=PLANE.url)).recent_removals(NOW)
     assert kinds(everywhere) == {Kind.TARGET: 3, Kind.SLOT: 1, Kind.INFERENCE_CONFIG: 1}
-    assert memory.recent_removals(PLANE, NOW + timedelta(milliseconds=1)) == []
-    assert memory.recent_archives(PLANE, NOW - DAY) == [app, app]
+    assert memory.recent_removals(NOW + timedelta(milliseconds=1)) == []
+    assert memory.recent_archives(NOW - DAY) == [app, app]
 
 
-def test_pruning_drops_what_is_old(memory: WatchState, path: Path) -> None:
+def test_pruning_drops_what_is_old(state: WatchState, memory: ControlPlaneState, path: Path) -> None:
     """Runs with their actions, heals, approvals that nobody used, and holds that ended; nothing else, and no newer one."""
     slot = Address.of_slot("a", "chat")
     for at in (NOW - 100 * DAY, NOW):
         run_of(memory.journal, at, [("delete", slot, Status.DONE)])
-        memory.healed(PLANE, slot, at)
-        memory.approve(PLANE, f"guard-{at:%j}", [(slot, "delete", "x")], at)
-        memory.hold(Hold(app=f"app-{at:%j}", until=at, reason="", at=at - 200 * DAY))
-    memory.remember(PLANE, desired_app("a"))
-    memory.see_drift(PLANE, "a", {slot: "x"}, NOW - 100 * DAY)
-    memory.contest(PLANE, slot, NOW - 100 * DAY)
-    memory.suspend(NOW - 100 * DAY, "")
-    memory.prune(NOW - 90 * DAY)
+        memory.healed(slot, at)
+        memory.approve(f"guard-{at:%j}", [(slot, "delete", "x")], at)
+        state.hold(Hold(app=f"app-{at:%j}", until=at, reason="", at=at - 200 * DAY))
+    memory.remember(desired_app("a"))
+    memory.see_drift("a", {slot: "x"}, NOW - 100 * DAY)
+    memory.contest(slot, NOW - 100 * DAY)
+    state.suspend(NOW - 100 * DAY, "")
+    state.prune(NOW - 90 * DAY)
     with RecordedRuns(path) as recorded:
         (run,) = recorded.runs()
         assert run.started_at == NOW
         assert len(recorded.actions(run.id)) == 1
     assert memory.journal.database.execute("select count(*) from action").fetchone() == (1,)
-    assert memory.heals(PLANE, NOW - 200 * DAY) == {slot: (NOW,)}
-    assert [one.at for one in memory.approvals(PLANE)] == [NOW]
-    assert [one.until for one in memory.holds()] == [NOW]
-    assert list(memory.base(PLANE)) == ["a"]
-    assert memory.drift(PLANE)["a"][slot][1] == NOW - 100 * DAY
-    assert list(memory.contested(PLANE)) == [slot]
-    assert memory.suspension() is not None
+    assert memory.heals(NOW - 200 * DAY) == {slot: (NOW,)}
+    assert [one.at for one in memory.approvals()] == [NOW]
+    assert [one.until for one in state.holds()] == [NOW]
+    assert list(memory.base()) == ["a"]
+    assert memory.drift()["a"][slot][1] == NOW - 100 * DAY
+    assert list(memory.contested()) == [slot]
+    assert state.suspension() is not None
 
 
 @pytest.mark.parametrize("count", [0, 3, 1200])
-def test_at_most_so_many_runs_are_kept(memory: WatchState, count: int) -> None:
+def test_at_most_so_many_runs_are_kept(state: WatchState, memory: ControlPlaneState, count: int) -> None:
     """The newest ones, in their order, however many there were."""
     with memory.journal.transaction():
         runs = [f"run-{number:05}" for number in range(count)]
@@ -115,7 +114,7 @@ def test_at_most_so_many_runs_are_kept(memory: WatchState, count: int) -> None:
             "insert into run (id, started_at, control_plane, digest) values (?, '2030-01-01T00:00:00.000+00:00', '', '')",
             [(run,) for run in runs],
         )
-    memory.prune(NOW - 365 * DAY, runs=2)
+    state.prune(NOW - 365 * DAY, runs=2)
     assert [run.id for run in memory.journal.runs()] == runs[:-3:-1]
 
 

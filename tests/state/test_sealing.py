@@ -17,7 +17,7 @@ from octosync.contract import Contract
 from octosync.model import Address, App, JsonValue, Secret, Sensitivity, State, canonical_json, json_equal
 from octosync.plan import ControlPlane, make_plan
 from octosync.plan.base import Base
-from octosync.state import Journal, Sealed, WatchState
+from octosync.state import ControlPlaneState, Journal, Sealed, WatchState
 from octosync.state.sealing import Seals
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
@@ -35,15 +35,15 @@ def written(folder: Path) -> bytes:
 def test_no_secret_is_in_any_file(app: App) -> None:
     """Wherever a sensitive value stands, no byte of it is in the file or its log, and with the tree the base is whole again."""
     with TemporaryDirectory() as name, Journal(Path(name) / "state.db") as journal:
-        memory = WatchState(journal)
-        memory.remember(PLANE, app)
-        memory.see_drift(PLANE, "a", {Address.of_app("a"): f"{SECRET}-print"}, NOW)
-        memory.approve(PLANE, "deletes", [(Address.of_app("a"), "delete", f"{SECRET}-substance")], NOW)
+        memory = WatchState(journal).for_control_plane(PLANE)
+        memory.remember(app)
+        memory.see_drift("a", {Address.of_app("a"): f"{SECRET}-print"}, NOW)
+        memory.approve("deletes", [(Address.of_app("a"), "delete", f"{SECRET}-substance")], NOW)
         assert SECRET.encode() not in written(Path(name))
-        (base,) = memory.base(PLANE, State.of(app)).values()
+        (base,) = memory.base(State.of(app)).values()
         assert base == app
-        memory.remember(PLANE, memory.base(PLANE)["a"])  # what was read sealed stays so
-        assert memory.base(PLANE, State.of(app)) == {"a": app}
+        memory.remember(memory.base()["a"])  # what was read sealed stays so
+        assert memory.base(State.of(app)) == {"a": app}
         assert SECRET.encode() not in written(Path(name))
 
 
@@ -78,7 +78,7 @@ def test_two_files_seal_differently(tmp_path: Path) -> None:
     documents = []
     for name in ("one.db", "other.db"):
         with Journal(tmp_path / name) as journal:
-            WatchState(journal).remember(PLANE, desired_app("a", config={"api_key": "hunter2"}))
+            WatchState(journal).for_control_plane(PLANE).remember(desired_app("a", config={"api_key": "hunter2"}))
             documents.append(journal.database.execute("select document from base").fetchone()[0])
     assert documents[0] != documents[1]
 
@@ -89,7 +89,7 @@ STATE_KEY, OTHER_KEY = Secret("0123456789abcdef" * 2), Secret("fedcba9876543210"
 def test_with_a_key_from_elsewhere_the_file_alone_tells_nothing(path: Path) -> None:
     """What the file has is not enough to try out values: the digest that its own key makes is not the seal."""
     with Journal(path, seal_key=STATE_KEY) as journal:
-        WatchState(journal).remember(PLANE, desired_app("a", config={"api_key": "hunter2"}))
+        WatchState(journal).for_control_plane(PLANE).remember(desired_app("a", config={"api_key": "hunter2"}))
         (own,) = journal.database.execute("select key from seal").fetchone()
         document = bytes(journal.database.execute("select document from base").fetchone()[0])
     assert Seals(own).digest_of("hunter2").encode() not in document
@@ -104,32 +104,34 @@ def test_with_another_key_what_was_sealed_is_forgotten(path: Path, then: Secret 
     """Only that: what has no sensitive value stays. Until all is taken up again, nothing counts as removed."""
     secret, plain = desired_app("a", config={"api_key": "hunter2"}), desired_app("b", config={"model": "m"})
     with Journal(path, seal_key=then) as journal:
-        memory = WatchState(journal)
-        assert not memory.take_key()
+        state = WatchState(journal)
+        memory = state.for_control_plane(PLANE)
+        assert not state.take_key()
         for app in (secret, plain):
-            memory.remember(PLANE, app)
-        memory.set_whole(PLANE)
-        memory.see_drift(PLANE, "b", {Address.of_app("b"): "print"}, NOW)
-        memory.approve(PLANE, "deletes", [(Address.of_app("b"), "delete", "substance")], NOW)
+            memory.remember(app)
+        memory.set_whole()
+        memory.see_drift("b", {Address.of_app("b"): "print"}, NOW)
+        memory.approve("deletes", [(Address.of_app("b"), "delete", "substance")], NOW)
     with Journal(path, seal_key=now) as journal:
-        memory = WatchState(journal)
-        changed = memory.take_key()
+        state = WatchState(journal)
+        memory = state.for_control_plane(PLANE)
+        changed = state.take_key()
         assert changed is (then is not now)
-        assert not memory.take_key()
-        assert list(memory.base(PLANE)) == (["b"] if changed else ["a", "b"])
-        assert memory.is_whole(PLANE) is not changed
-        assert bool(memory.drift(PLANE)) is not changed
-        assert bool(memory.approvals(PLANE)) is not changed
-        memory.remember(PLANE, secret)
-        assert memory.base(PLANE)["a"] == secret
+        assert not state.take_key()
+        assert list(memory.base()) == (["b"] if changed else ["a", "b"])
+        assert memory.is_whole() is not changed
+        assert bool(memory.drift()) is not changed
+        assert bool(memory.approvals()) is not changed
+        memory.remember(secret)
+        assert memory.base()["a"] == secret
 
 
-def test_a_secret_that_was_rotated_stays_sealed(memory: WatchState) -> None:
+def test_a_secret_that_was_rotated_stays_sealed(memory: ControlPlaneState) -> None:
     """Where the tree has another value the base has neither: its own is equal to what was, and is shown to nobody."""
     before = desired_app("a", config={"api_key": "hunter2", "model": "m"})
-    memory.remember(PLANE, before)
+    memory.remember(before)
     tree = desired_app("a", config={"api_key": "hunter3", "model": "m"})
-    (base,) = memory.base(PLANE, State.of(tree)).values()
+    (base,) = memory.base(State.of(tree)).values()
     assert base == before
     assert base != tree
     assert base.inference_config is not None
@@ -137,15 +139,15 @@ def test_a_secret_that_was_rotated_stays_sealed(memory: WatchState) -> None:
     assert str(base.inference_config.config["api_key"]) == "(sensitive)"
 
 
-def test_what_becomes_sensitive_later_is_sealed_then(memory: WatchState, path: Path) -> None:
+def test_what_becomes_sensitive_later_is_sealed_then(memory: ControlPlaneState, path: Path) -> None:
     """With a further sensitive key in force, the next reading takes the values under it out of the file and its log."""
     app = desired_app("a", config={"endpoint": "hunter2" * 2000, "model": "m"})  # more than a page of it
-    memory.remember(PLANE, app)
+    memory.remember(app)
     assert b"hunter2" in written(path.parent)
-    assert memory.base(PLANE, sensitivity=Sensitivity(("endpoint",))) == {"a": app}
+    assert memory.base(sensitivity=Sensitivity(("endpoint",))) == {"a": app}
     assert b"hunter2" not in written(path.parent)
-    memory.remember(PLANE, memory.base(PLANE)["a"])  # and stays so, when the key is no longer in force
-    assert memory.base(PLANE) == {"a": app}
+    memory.remember(memory.base()["a"])  # and stays so, when the key is no longer in force
+    assert memory.base() == {"a": app}
     assert b"hunter2" not in written(path.parent)
 
 
@@ -158,11 +160,11 @@ def test_a_plan_from_memory_is_the_same_plan(now: Situation, earlier: Situation)
     """With a base whose sensitive values were never stored, each verdict and action is as with the base itself."""
     tree = now.desired
     with TemporaryDirectory() as name, Journal(Path(name) / "state.db") as journal:
-        memory = WatchState(journal)
+        memory = WatchState(journal).for_control_plane(PLANE)
         for app in earlier.desired:
-            memory.remember(PLANE, app, ANYTHING)
-        known = State.of(*memory.base(PLANE, sensitivity=ANYTHING).values())
-        opened = State.of(*memory.base(PLANE, tree, ANYTHING).values())
+            memory.remember(app, ANYTHING)
+        known = State.of(*memory.base(sensitivity=ANYTHING).values())
+        opened = State.of(*memory.base(tree, ANYTHING).values())
     read = State.of(*(replace(app, suspension=None) for app in earlier.desired if app.slug not in tree.apps), *tree)
     seen = now.plane.observed(read)
     plans = [

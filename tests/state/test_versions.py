@@ -47,14 +47,14 @@ def test_an_earlier_journal_keeps_everything(path: Path) -> None:
     with RecordedRuns(path) as recorded:
         before = told(recorded)
     with Journal(path) as journal:
-        memory = WatchState(journal)
+        memory = WatchState(journal).for_control_plane(PLANE)
         assert told(journal) == before
-        assert [one.kind for one in memory.recent_removals(PLANE, NOW)] == [Kind.SLOT]
-        memory.remember(PLANE, desired_app("a"))
+        assert [one.kind for one in memory.recent_removals(NOW)] == [Kind.SLOT]
+        memory.remember(desired_app("a"))
     assert version_of(path) == VERSION
     with Journal(path) as journal:
         assert told(journal) == before
-        assert list(WatchState(journal).base(PLANE)) == ["a"]
+        assert list(WatchState(journal).for_control_plane(PLANE).base()) == ["a"]
 
 
 def test_a_run_of_the_earlier_version_goes_on_beside_it(path: Path) -> None:
@@ -72,8 +72,8 @@ def test_several_that_open_it_first_agree(path: Path) -> None:
 
     def use(_: int) -> bool:
         with Journal(path) as journal:
-            WatchState(journal).remember(PLANE, app)
-            return WatchState(journal).base(PLANE) == {"a": app}
+            WatchState(journal).for_control_plane(PLANE).remember(app)
+            return WatchState(journal).for_control_plane(PLANE).base() == {"a": app}
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(use, range(8)))

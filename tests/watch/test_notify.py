@@ -23,7 +23,6 @@ from octosync.watch.endpoints import Endpoint, endpoints
 from octosync.watch.log import Log, LogFormat
 from octosync.watch.notices import BODY, EVENTS, Notice, Sender, document_of
 from octosync.watch.notify import Notifier
-from octosync.watch.told import ToldOf
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PATH = "/hooks/T0-very-secret"
@@ -384,13 +383,13 @@ async def test_a_revert_that_was_announced_is_one_notification() -> None:
 async def test_what_was_told_before_a_restart_is_over_after_it(state: WatchState) -> None:
     """The end of what an earlier process told is told, though no more than its app and event is known by then."""
     plane = ControlPlane(url="https://api.octomil.com/api/v1")
-    async with scripted(OK) as served, _notifying(_endpoint(served), told=ToldOf(state, plane)) as told:
+    async with scripted(OK) as served, _notifying(_endpoint(served), told=state.for_control_plane(plane)) as told:
         told.notifier.holds("notes", [HELD])
         told.notifier.tell(
             Notice(event=NotifyEvent.FAILED, at=NOON, message="x", matter="the manifests", fingerprint="a")
         )
         await told.settled(delivered=2)
-    async with scripted(OK) as served, _notifying(_endpoint(served), told=ToldOf(state, plane)) as told:
+    async with scripted(OK) as served, _notifying(_endpoint(served), told=state.for_control_plane(plane)) as told:
         told.notifier.holds("notes", [])
         told.notifier.over("the control plane")
         told.notifier.over("the manifests")
@@ -429,7 +428,7 @@ async def test_a_failure_does_not_make_old_drift_news() -> None:
 
 async def test_a_restart_tells_only_what_nobody_got(state: WatchState) -> None:
     """What every receiver got is not told again after a restart; what was given up is, and what ended meanwhile is news."""
-    memory = ToldOf(state, SENDER.control_plane)
+    memory = state.for_control_plane(SENDER.control_plane)
     blocked = replace(HELD, event=NotifyEvent.BLOCKED, guard="deletes")
     async with scripted(OK, http(404)) as served, _notifying(_endpoint(served), told=memory) as told:
         told.notifier.holds("notes", [HELD, blocked])
@@ -444,7 +443,7 @@ async def test_a_restart_tells_only_what_nobody_got(state: WatchState) -> None:
 
 async def test_a_state_file_that_fails_keeps_nobody_from_hearing(state: WatchState) -> None:
     """What can't be remembered is told all the same, and logged."""
-    memory = ToldOf(state, SENDER.control_plane)
+    memory = state.for_control_plane(SENDER.control_plane)
     async with scripted(OK) as served, _notifying(_endpoint(served), told=memory) as told:
         state.journal.database.execute("drop table told")
         told.notifier.holds("notes", [HELD])

@@ -60,7 +60,6 @@ from octosync.watch.notices import Sender
 from octosync.watch.notify import Notifier
 from octosync.watch.parts import Outfit
 from octosync.watch.settings import Heal, Settings
-from octosync.watch.told import ToldOf
 from octosync.watch.web.app import Source, create_app
 from octosync.watch.web.commands import HOST, TOKEN_VARIABLE
 from octosync.watch.web.posts import admin_token
@@ -359,7 +358,7 @@ class _Watching:
             Sender(control_plane=plane, version=__version__, external_url=self.asked.external_url),
             clock=clock,
             log=log,
-            told=ToldOf(WatchState(self.journal), plane),
+            told=WatchState(self.journal).for_control_plane(plane),
         )
 
     def _outfit(self, remote: Octomil, notifier: Notifier, plane: ControlPlane, clock: Clock, log: Log) -> Outfit:

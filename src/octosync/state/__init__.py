@@ -14,13 +14,14 @@ from octosync.state.noticed import StandingRefusal
 from octosync.state.recorded import RecordedRuns
 from octosync.state.sealing import Sealed
 from octosync.state.sole import sole_controller
-from octosync.state.watch import KEPT_FOR, WatchState
+from octosync.state.watch import KEPT_FOR, ControlPlaneState, WatchState
 
 __all__ = [
     "DEFAULT_PATH",
     "KEPT_FOR",
     "Approvable",
     "Approved",
+    "ControlPlaneState",
     "Journal",
     "RecordedRuns",
     "Sealed",

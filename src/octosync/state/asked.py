@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from octosync.model import Address, Hold, Suspended
-from octosync.plan import ControlPlane
-from octosync.state.part import Part
+from octosync.state.part import ControlPlanePart, Part
 from octosync.state.times import time_of, time_text
 
 # What is approved: an object, what is done with it, and what exactly, as a text. Of that a keyed digest is kept.
@@ -27,8 +26,8 @@ class Approved:
     at: datetime
 
 
-class Asked(Part):
-    """What people asked. Holds and the suspension are in force whichever control plane the file is used with."""
+class OperatorRequests(Part):
+    """Holds and the suspension of everything. They apply whichever control plane the file is used with."""
 
     def hold(self, hold: Hold) -> None:
         """Remember that an app's drift is to be left alone, in place of an earlier hold of it."""
@@ -67,53 +66,57 @@ class Asked(Part):
             row = database.execute("select at, reason from suspension").fetchone()
             return None if row is None else Suspended(at=time_of(row[0]), reason=row[1])
 
-    def approve(self, plane: ControlPlane, guard: str, what: Collection[Approvable], at: datetime) -> None:
+
+class Approvals(ControlPlanePart):
+    """What was approved although a guard blocks it, each once and exactly as it was planned."""
+
+    def approve(self, guard: str, what: Collection[Approvable], at: datetime) -> None:
         """Remember that exactly this may be done although a guard blocks it, beside what was approved of other objects."""
         with self.journal.transaction() as database:
-            number = self._number(database, plane)
+            number = self._own_number(database)
             database.executemany(
                 "insert or replace into approval values (?, ?, ?, ?, ?, ?)",
                 [(number, guard, *self._key(one), time_text(at)) for one in what],
             )
 
-    def approved(self, plane: ControlPlane, guard: str, what: Collection[Approvable]) -> frozenset[Approvable]:
+    def approved(self, guard: str, what: Collection[Approvable]) -> frozenset[Approvable]:
         """Return what of this is approved, and not used yet."""
         with self.journal.documented():
             database = self.journal.database
             known = set(
                 database.execute(
                     "select address, verb, digest from approval where plane = ? and guard = ?",
-                    (self._known(database, plane), guard),
+                    (self._number(database), guard),
                 )
             )
         return frozenset(one for one in what if self._key(one) in known)
 
-    def use(self, plane: ControlPlane, what: Collection[Approvable]) -> None:
+    def use(self, what: Collection[Approvable]) -> None:
         """Take back what was approved of this, whichever guards it was for: to be called before it is done."""
         with self.journal.transaction() as database:
-            number = self._known(database, plane)
+            number = self._number(database)
             database.executemany(
                 "delete from approval where plane = ? and address = ? and verb = ? and digest = ?",
                 [(number, *self._key(one)) for one in what],
             )
 
-    def lapse(self, plane: ControlPlane, apps: Collection[str], still: Collection[Approvable]) -> None:
+    def lapse(self, apps: Collection[str], still: Collection[Approvable]) -> None:
         """Take back what was approved of apps, but for what still is to be done, exactly as it was approved."""
         keys = {self._key(one) for one in still}
         with self.journal.transaction() as database:
-            number = self._known(database, plane)
+            number = self._number(database)
             rows = database.execute("select address, verb, digest from approval where plane = ?", (number,)).fetchall()
             database.executemany(
                 "delete from approval where plane = ? and address = ? and verb = ? and digest = ?",
                 [(number, *row) for row in rows if row not in keys and Address.parse(row[0]).app in apps],
             )
 
-    def approvals(self, plane: ControlPlane) -> tuple[Approved, ...]:
+    def approvals(self) -> tuple[Approved, ...]:
         """Return what is approved and not used yet, by guard and object."""
         with self._reading("what is approved") as database:
             rows = database.execute(
                 "select guard, address, verb, at from approval where plane = ? order by guard, address, verb",
-                (self._known(database, plane),),
+                (self._number(database),),
             )
             return tuple(
                 Approved(guard, Address.parse(address), verb, time_of(at)) for guard, address, verb, at in rows

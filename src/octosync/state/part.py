@@ -1,4 +1,4 @@
-"""What the parts of a watch's memory have in common: the open file, and the control plane that a thing is remembered of."""
+"""What the parts of a watch's state have in common: the open file, and for most of them the control plane."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from octosync.state.sealing import Seals
 
 
 class Part:
-    """A part of the memory, on an open journal that it leaves to its owner to close."""
+    """A part of the state, on an open journal, which its owner closes."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        with self._reading("the key of what is sealed") as database:
-            (own,) = database.execute("select key from seal").fetchone()
-            self._seals = Seals.made_with(own, journal.seal_key)
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[sqlite3.Connection]:
@@ -41,21 +38,38 @@ class Part:
             ),
         )
 
-    @staticmethod
-    def _known(database: sqlite3.Connection, plane: ControlPlane) -> int | None:
-        """Return the number of a control plane, None where nothing was ever remembered of it."""
-        row = database.execute(
-            "select id from plane where control_plane = ? and org_id = ?", (plane.url, plane.org_id or "")
-        ).fetchone()
-        return None if row is None else int(row[0])
 
-    @classmethod
-    def _number(cls, database: sqlite3.Connection, plane: ControlPlane) -> int:
-        """Return the number of a control plane, which it is given here where it has none."""
-        known = cls._known(database, plane)
-        if known is not None:
-            return known
-        added = database.execute(
-            "insert into plane (control_plane, org_id) values (?, ?) returning id", (plane.url, plane.org_id or "")
-        )
-        return int(added.fetchone()[0])
+class ControlPlanePart(Part):
+    """A part of the state of one control plane: a URL with an org. The rows of any other control plane are out of reach."""
+
+    def __init__(self, journal: Journal, plane: ControlPlane, seals: Seals) -> None:
+        super().__init__(journal)
+        self.plane = plane
+        self._seals = seals
+
+    def _number(self, database: sqlite3.Connection) -> int | None:
+        """Return the number of the control plane in the file, None if the file has no row of it."""
+        return number_of(database, self.plane)
+
+    def _own_number(self, database: sqlite3.Connection) -> int:
+        """Return the number of the control plane in the file, where it gets one if it has none."""
+        return number_for(database, self.plane)
+
+
+def number_of(database: sqlite3.Connection, plane: ControlPlane) -> int | None:
+    """Return the number of a control plane, None if the file has no row of it."""
+    row = database.execute(
+        "select id from plane where control_plane = ? and org_id = ?", (plane.url, plane.org_id or "")
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def number_for(database: sqlite3.Connection, plane: ControlPlane) -> int:
+    """Return the number of a control plane, which gets one if it has none."""
+    known = number_of(database, plane)
+    if known is not None:
+        return known
+    added = database.execute(
+        "insert into plane (control_plane, org_id) values (?, ?) returning id", (plane.url, plane.org_id or "")
+    )
+    return int(added.fetchone()[0])

@@ -1,4 +1,4 @@
-"""All that a watch remembers, in the file of its journal, and how that is kept from growing."""
+"""The state of a watch, in the file of its journal: as a whole, and of one control plane; and how it is kept from growing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Final
 
 from octosync.model import Address, Status
 from octosync.plan import ControlPlane, Verb
-from octosync.state.asked import Asked
-from octosync.state.base import Remembered
+from octosync.state.asked import Approvals, OperatorRequests
+from octosync.state.base import Remembered, stored_app
+from octosync.state.declared import values_of
+from octosync.state.journal import Journal
 from octosync.state.noticed import Noticed
+from octosync.state.part import number_for, number_of
+from octosync.state.sealing import Seals, holds_seals
 from octosync.state.times import journal_time_text, time_text
 from octosync.state.told import Told
 
@@ -23,31 +27,27 @@ _KEY_CHECK: Final = "octosync state key"
 _PRUNED_AT_ONCE: Final = 500  # so that another process waits for moments only
 
 
-class WatchState(Remembered, Noticed, Asked, Told):
-    """A watch's memory, on an open `Journal` that it shares. Every write is committed when the method returns.
+class ControlPlaneState(Remembered, Noticed, Approvals, Told):
+    """The state of one control plane: `WatchState.for_control_plane` returns it. Every write is committed on return.
 
-    Raises `OctosyncError`: `journal-unusable` where the file can't be read or written, `state-unreadable` for a row that is
-    not as it was written.
+    Raises `OctosyncError` as `WatchState` does.
     """
 
     def check(self) -> None:
         """Read all of it. Raises `StateDamaged` for what is not as it was written."""
-        self.holds()
-        self.suspension()
-        for plane in self.planes():
-            self.base(plane)
-            self.drift(plane)
-            self.contested(plane)
-            self.approvals(plane)
-            self.told(plane)
+        self.base()
+        self.drift()
+        self.contested()
+        self.approvals()
+        self.told()
 
-    def adopt(self, plane: ControlPlane) -> None:
-        """Take what was remembered of this URL before any answer named its org for that org's, where it has nothing yet."""
+    def adopt(self) -> None:
+        """Take what was stored of this URL before any response named its org for that org's, where it has nothing yet."""
         with self.journal.transaction() as database:
-            nameless = self._known(database, replace(plane, org_id=None))
-            if nameless is None or plane.org_id is None:
+            nameless = number_of(database, replace(self.plane, org_id=None))
+            if nameless is None or self.plane.org_id is None:
                 return
-            number = self._number(database, plane)
+            number = number_for(database, self.plane)
             for table in _OF_A_PLANE:
                 database.execute(f"update or ignore {table} set plane = ? where plane = ?", (number, nameless))  # noqa: S608  our own names
                 database.execute(f"delete from {table} where plane = ?", (nameless,))  # noqa: S608  our own names
@@ -57,6 +57,58 @@ class WatchState(Remembered, Noticed, Asked, Told):
                 (nameless, number),
             )
             database.execute("delete from plane where id = ?", (nameless,))
+
+    def recent_removals(self, since: datetime) -> Sequence[Address]:
+        """Return what runs deleted since a time, each time anew, `apply`'s included; what did not come about isn't in it."""
+        return self._done(Verb.DELETE, since)
+
+    def recent_archives(self, since: datetime) -> Sequence[Address]:
+        """Return the apps that runs archived since a time."""
+        return self._done(Verb.ARCHIVE, since)
+
+    def _done(self, verb: Verb, since: datetime) -> list[Address]:
+        with self._reading("what was removed lately") as database:
+            # A run that knew no org may have been in this one.
+            rows = database.execute(
+                "select action.address from action join run on run.id = action.run where action.ended_at >= ? "
+                "and action.verb = ? and action.status = ? and run.control_plane = ? "
+                "and (run.org_id is null or ? in ('', run.org_id))",
+                (journal_time_text(since), verb.value, Status.DONE.value, self.plane.url, self.plane.org_id or ""),
+            )
+            return [Address.parse(address) for (address,) in rows]
+
+
+class WatchState(OperatorRequests):
+    """A watch's state, on an open `Journal` that it shares. Every write is committed when the method returns.
+
+    Raises `OctosyncError`: `journal-unusable` where the file can't be read or written, `state-unreadable` for a row that is
+    not as it was written.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(journal)
+        with self._reading("the key of what is sealed") as database:
+            (own,) = database.execute("select key from seal").fetchone()
+            self._seals = Seals.made_with(own, journal.seal_key)
+
+    def for_control_plane(self, plane: ControlPlane) -> ControlPlaneState:
+        """Return the state of a control plane: a URL with an org. It is empty if the file has nothing of it."""
+        return ControlPlaneState(self.journal, plane, self._seals)
+
+    def planes(self) -> tuple[ControlPlane, ...]:
+        """Return the control planes of which apps are remembered."""
+        with self.journal.documented():
+            rows = self.journal.database.execute(
+                "select control_plane, org_id from plane where id in (select plane from base) order by 1, 2"
+            ).fetchall()
+        return tuple(ControlPlane(url=url, org_id=org or None) for url, org in rows)
+
+    def check(self) -> None:
+        """Read all of it. Raises `StateDamaged` for what is not as it was written."""
+        self.holds()
+        self.suspension()
+        for plane in self.planes():
+            self.for_control_plane(plane).check()
 
     def take_key(self) -> bool:
         """Go on with the key that the file was opened with; to be called once, before anything is read.
@@ -71,32 +123,13 @@ class WatchState(Remembered, Noticed, Asked, Told):
             if known == check:
                 return False
             rows = database.execute("select plane, app, document from base").fetchall()
-        sealed = [(plane, slug) for plane, slug, document in rows if self.is_sealed(slug, document)]
+        sealed = [(plane, slug) for plane, slug, document in rows if self._is_sealed(slug, document)]
         with self.journal.transaction() as database:
             database.executemany("update plane set whole = 0 where id = ?", [(plane,) for plane, _ in sealed])
             database.executemany("delete from base where plane = ? and app = ?", sealed)
             digests = sum(database.execute(f"delete from {table}").rowcount for table in _KEYED)  # noqa: S608  our own names
             database.execute("update seal set key_check = ?", (check,))
         return bool(sealed or digests)
-
-    def recent_removals(self, plane: ControlPlane, since: datetime) -> Sequence[Address]:
-        """Return what runs deleted since a time, each time anew, `apply`'s included; what did not come about isn't in it."""
-        return self._done(plane, Verb.DELETE, since)
-
-    def recent_archives(self, plane: ControlPlane, since: datetime) -> Sequence[Address]:
-        """Return the apps that runs archived since a time."""
-        return self._done(plane, Verb.ARCHIVE, since)
-
-    def _done(self, plane: ControlPlane, verb: Verb, since: datetime) -> list[Address]:
-        with self._reading("what was removed lately") as database:
-            # A run that knew no org may have been in this one.
-            rows = database.execute(
-                "select action.address from action join run on run.id = action.run where action.ended_at >= ? "
-                "and action.verb = ? and action.status = ? and run.control_plane = ? "
-                "and (run.org_id is null or ? in ('', run.org_id))",
-                (journal_time_text(since), verb.value, Status.DONE.value, plane.url, plane.org_id or ""),
-            )
-            return [Address.parse(address) for (address,) in rows]
 
     def prune(self, before: datetime, *, runs: int = MOST_RUNS) -> None:
         """Drop runs, heals, unused approvals and ended holds older than a time, and all but so many of the newest runs.
@@ -133,3 +166,7 @@ class WatchState(Remembered, Noticed, Asked, Told):
             else:  # made by an earlier version: that takes the whole file once
                 database.execute("pragma auto_vacuum = incremental")
                 database.execute("vacuum")
+
+    def _is_sealed(self, slug: str, document: bytes) -> bool:
+        with self._reading(f"what is remembered of app `{slug}`"):
+            return any(map(holds_seals, values_of(stored_app(slug, document, self._seals))))

@@ -14,7 +14,7 @@ from typing import Final
 from octosync.model import Address, App, Hold, Kind, Sensitivity, State, Suspended
 from octosync.plan import COUNTED_FOR, Action, ActionKey, ControlPlane, Tally
 from octosync.plan.base import Base
-from octosync.state import KEPT_FOR, Sealed, StandingRefusal, WatchState
+from octosync.state import KEPT_FOR, ControlPlaneState, Sealed, StandingRefusal, WatchState
 from octosync.watch.clock import Clock
 from octosync.watch.scope import Scope, within
 
@@ -44,6 +44,10 @@ class Memory:
     _refused: dict[str, tuple[StandingRefusal, ...]] = field(default_factory=dict)
     _heals: dict[Address, tuple[datetime, ...]] = field(default_factory=dict)
     _first_seen: dict[str, dict[Address, tuple[str | Sealed, datetime]]] = field(default_factory=dict)
+    _plane_state: ControlPlaneState = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._plane_state = self.state.for_control_plane(self.plane)
 
     def recall(self, tree: State, others: State, scope: Scope) -> None:
         """Read the state file; sealed values that are still the same in the tree come from there.
@@ -53,13 +57,13 @@ class Memory:
         self._tree, self._others, self._scope = tree, others, scope
         known = [one for one in self.state.planes() if one.url == self.plane.url]
         if self.plane.org_id is None and len(known) == 1:
-            self.plane = replace(self.plane, org_id=known[0].org_id)
-        self._base = dict(self.state.base(self.plane, tree, self.sensitivity))
+            self._use_org(known[0].org_id)
+        self._base = dict(self._plane_state.base(tree, self.sensitivity))
         self.look_in(tree, others, scope)
-        self._heals = dict(self.state.heals(self.plane, self.clock.now() - _HEALS_WITHIN))
-        self._contested = set(self.state.contested(self.plane))
-        self._refused = dict(self.state.refused(self.plane))
-        self._first_seen = {slug: dict(drift) for slug, drift in self.state.drift(self.plane).items()}
+        self._heals = dict(self._plane_state.heals(self.clock.now() - _HEALS_WITHIN))
+        self._contested = set(self._plane_state.contested())
+        self._refused = dict(self._plane_state.refused())
+        self._first_seen = {slug: dict(drift) for slug, drift in self._plane_state.drift().items()}
 
     def is_of(self, org: str | None) -> bool:
         """Say whether all of this is about the org that answers name; where no org is known yet, it is from now on."""
@@ -67,10 +71,14 @@ class Memory:
             return True
         if self.plane.org_id is not None:
             return False
-        self.plane = replace(self.plane, org_id=org)
-        self.state.adopt(self.plane)  # an org that is only being filled names itself late
+        self._use_org(org)
+        self._plane_state.adopt()  # an org that is only being filled names itself late
         self.recall(self._tree, self._others, self._scope)
         return True
+
+    def _use_org(self, org: str | None) -> None:
+        self.plane = replace(self.plane, org_id=org)
+        self._plane_state = self.state.for_control_plane(self.plane)
 
     def look_in(self, tree: State, others: State, scope: Scope) -> None:
         """Take note of the scope. Of what it showed before and doesn't now, nothing is remembered any more.
@@ -78,7 +86,7 @@ class Memory:
         Of apps that it didn't show before nothing is known: they are not newly declared.
         """
         self._tree, self._others, self._scope = tree, others, scope
-        text = self.state.scope(self.plane)
+        text = self._plane_state.scope()
         if text == scope.text:
             return
         before = scope if text is None else self._scope_of(text)
@@ -87,8 +95,8 @@ class Memory:
             for slug, app in tuple(self._base.items()):
                 self.remember(slug, self.in_sight(app))
         if self.is_whole and not (before.shows(scope) and before.selects(scope)):
-            self.state.set_whole(self.plane, whole=False)
-        self.state.set_scope(self.plane, scope.text)
+            self._plane_state.set_whole(whole=False)
+        self._plane_state.set_scope(scope.text)
 
     def in_sight(self, app: App) -> App | None:
         """Return what of an app the manifests that are watched declare."""
@@ -112,12 +120,12 @@ class Memory:
     @property
     def is_whole(self) -> bool:
         """Whether every declared app was taken up once, so that one that is unknown is newly declared."""
-        return self.state.is_whole(self.plane)
+        return self._plane_state.is_whole()
 
     def now_whole(self) -> None:
         """Note that every declared app was taken up."""
         if not self.is_whole:
-            self.state.set_whole(self.plane)
+            self._plane_state.set_whole()
 
     @property
     def apps(self) -> Mapping[str, App]:
@@ -135,9 +143,9 @@ class Memory:
         """Take note of what an app now is to be compared with."""
         if app is None:
             if self._base.pop(slug, None) is not None:
-                self.state.forget(self.plane, slug)
+                self._plane_state.forget(slug)
         elif self._base.get(slug) != app:
-            self.state.remember(self.plane, app, self.sensitivity)
+            self._plane_state.remember(app, self.sensitivity)
             self._base[slug] = app
 
     # -- drift
@@ -155,7 +163,7 @@ class Memory:
         """Take note of what of an app drifts at a time, by fingerprints; return when each was first seen that way."""
         if not drift and slug not in self._first_seen:
             return {}
-        seen = self.state.see_drift(self.plane, slug, drift, at)
+        seen = self._plane_state.see_drift(slug, drift, at)
         self._first_seen[slug] = {one: (print_, seen[one]) for one, print_ in drift.items()}
         if not drift:
             del self._first_seen[slug]
@@ -164,7 +172,7 @@ class Memory:
     def healed(self, address: Address) -> None:
         """Take note that an object was changed back."""
         now = self.clock.now()
-        self.state.healed(self.plane, address, now)
+        self._plane_state.healed(address, now)
         self._heals[address] = (*self._recent(address), now)
 
     def heals(self, address: Address) -> int:
@@ -175,7 +183,7 @@ class Memory:
         """Take note of drift of what was healed too often: it is contested; return what is news of it."""
         found = {at for at in drifted if at not in self._contested and self.heals(at) >= HEALS_TO_CONTEST}
         for address in sorted(found):
-            self.state.contest(self.plane, address, self.clock.now())
+            self._plane_state.contest(address, self.clock.now())
         self._contested |= found
         return frozenset(found)
 
@@ -187,7 +195,7 @@ class Memory:
         """Begin to count anew: an app's manifest changed, or somebody asked for a turn of it."""
         mine = {at for at in (*self._heals, *self._contested) if at.app == slug}
         if mine:
-            self.state.forget_heals(self.plane, slug)
+            self._plane_state.forget_heals(slug)
             self._contested -= mine
             for at in mine:
                 self._heals.pop(at, None)
@@ -207,7 +215,7 @@ class Memory:
         be gone by now. What is `under_way` is not told of by the journal until it is done.
         """
         since = self.clock.now() - COUNTED_FOR
-        done = (*self.state.recent_removals(self.plane, since), *self.state.recent_archives(self.plane, since))
+        done = (*self._plane_state.recent_removals(since), *self._plane_state.recent_archives(since))
         removed = [one for one in done if one not in planned]
         coming = set(under_way).difference(removed)
         removals = Counter(one.kind for one in (*removed, *coming))
@@ -234,11 +242,11 @@ class Memory:
 
     def digest_of_blocked(self, guard: str, actions: Iterable[Action]) -> str:
         """Return the digest by which a caller names what a guard blocks."""
-        return self.state.digest_of_set(guard, [_approvable(action) for action in actions])
+        return self._plane_state.digest_of_set(guard, [_approvable(action) for action in actions])
 
     def basis_of(self, policy: str, manifest: str) -> str:
         """Return what a refusal rests on, as a keyed digest: the guards' limits, and what the manifest declares."""
-        return self.state.basis_of(policy, manifest)
+        return self._plane_state.basis_of(policy, manifest)
 
     def refused(self, slug: str) -> tuple[StandingRefusal, ...]:
         """Return what counting guards refused of an app."""
@@ -246,30 +254,30 @@ class Memory:
 
     def refuse(self, slug: str, refusals: tuple[StandingRefusal, ...]) -> None:
         """Take note of what counting guards refuse of an app, in place of what they refused before."""
-        self.state.refuse(self.plane, slug, refusals)
+        self._plane_state.refuse(slug, refusals)
         self._refused[slug] = refusals
 
     def approve(self, guard: str, actions: Iterable[Action]) -> None:
         """Allow actions once, as they are planned now."""
-        self.state.approve(self.plane, guard, [_approvable(one) for one in actions], self.clock.now())
+        self._plane_state.approve(guard, [_approvable(one) for one in actions], self.clock.now())
 
     def approved(self, guard: str, actions: Iterable[Action]) -> frozenset[ActionKey]:
         """Return which actions were allowed, exactly as they are planned, although a guard blocks them."""
         about = {_approvable(one): one.key for one in actions}
-        if not about or not self.state.approvals(self.plane):
+        if not about or not self._plane_state.approvals():
             return frozenset()
-        return frozenset(about[one] for one in self.state.approved(self.plane, guard, list(about)))
+        return frozenset(about[one] for one in self._plane_state.approved(guard, list(about)))
 
     def lapse(self, apps: Collection[str], planned: Iterable[Action]) -> None:
         """Take back what was allowed of apps and is not planned any more: when it is again, it is asked for again."""
-        if any(one.address.app in apps for one in self.state.approvals(self.plane)):
-            self.state.lapse(self.plane, apps, [_approvable(one) for one in planned])
+        if any(one.address.app in apps for one in self._plane_state.approvals()):
+            self._plane_state.lapse(apps, [_approvable(one) for one in planned])
 
     def used(self, actions: Iterable[Action]) -> None:
         """Take approvals back: what they allowed is done."""
         done = [_approvable(one) for one in actions]
-        if done and self.state.approvals(self.plane):
-            self.state.use(self.plane, done)
+        if done and self._plane_state.approvals():
+            self._plane_state.use(done)
 
     @property
     def suspended(self) -> Suspended | None:
