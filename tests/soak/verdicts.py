@@ -58,8 +58,8 @@ class Write:
 def sizes(samples: Sequence[Sample]) -> Iterator[str]:
     """Compare the last third with the first one: neither memory nor anything that can be counted may have grown.
 
-    Objects are compared at their fewest: a commit that is being loaded or applied needs several thousand of them for a while, and how
-    many samples find one under way is chance. What leaks is there in every sample.
+    Objects are compared at their fewest: a commit that is being loaded or applied needs several thousand of them for a while, and
+    how many samples find one under way is chance. What leaks is there in every sample.
     """
     third = max(1, len(samples) // 3)
     first, last = samples[:third], samples[-third:]
