@@ -11,7 +11,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from octosync.model import FreezeWindow, Origin
-from octosync.plan.freezing import HORIZON, check_cron, check_timezone, freeze_of, freezes_of, frozen_until, is_exempt
+from octosync.plan.guards.freeze import (
+    HORIZON,
+    check_cron,
+    check_timezone,
+    freeze_of,
+    freezes_of,
+    frozen_until,
+    is_exempt,
+)
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -11,7 +11,7 @@ from octosync.manifest.durations import parse_duration
 from octosync.manifest.findings import Reporter
 from octosync.manifest.walk import Fields, closest
 from octosync.model import FreezeWindow
-from octosync.plan.freezing import check_cron, check_timezone
+from octosync.plan.guards.freeze import check_cron, check_timezone
 
 _CRON: Final = (
     "minute, hour, day of the month, month, day of the week; a range that goes round is a list: FRI,SAT,SUN,MON"

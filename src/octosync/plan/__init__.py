@@ -26,7 +26,6 @@ from octosync.plan.actions import (
 )
 from octosync.plan.approval import Approval, check_plan_key, read_approval, what_moved
 from octosync.plan.authors import LastChange, needs_author
-from octosync.plan.blocked import Blocked, refused_actions
 from octosync.plan.capabilities import DeployPolicy
 from octosync.plan.diff import field_changes, shown_changes
 from octosync.plan.document import (
@@ -46,19 +45,20 @@ from octosync.plan.document import (
 from octosync.plan.document_schema import plan_schema
 from octosync.plan.findings import FINDINGS, Finding
 from octosync.plan.fingerprint import PLAN_KEY, Fingerprinting
-from octosync.plan.freezing import Freeze, freeze_of, freezes_of, frozen_until
-from octosync.plan.guard_table import GUARDS, Guard
-from octosync.plan.guards import ALL, GuardPolicy, Override, curiosity_of, judge, overrides_of
+from octosync.plan.guards.checks import ALL, GuardPolicy, Override, curiosity_of, judge, overrides_of
+from octosync.plan.guards.freeze import Freeze, freeze_of, freezes_of, frozen_until
+from octosync.plan.guards.overrides import Allowances, Commit, allowances_in, in_force, loosened
+from octosync.plan.guards.refusal import Blocked, refused_actions
+from octosync.plan.guards.restrict import unblocked, without
+from octosync.plan.guards.table import GUARDS, Guard
+from octosync.plan.guards.tally import COUNTED_FOR, Tally
 from octosync.plan.holding import Held, Holding
 from octosync.plan.make import make_plan
-from octosync.plan.narrowing import unblocked, without
 from octosync.plan.optimizing import Recommendation
 from octosync.plan.plan import LeftAlone, Plan
 from octosync.plan.questions import Curiosity
 from octosync.plan.remembering import remembered
-from octosync.plan.tally import COUNTED_FOR, Tally
 from octosync.plan.ties import ties
-from octosync.plan.trailers import Allowances, Commit, allowances_in, in_force, loosened
 
 __all__ = [
     "ABSENT",

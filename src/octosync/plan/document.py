@@ -27,10 +27,10 @@ from octosync.model import (
 from octosync.plan.about import RunInfo
 from octosync.plan.actions import Absent, Action, EnableCapability, FieldChange, OptimizeCapability, Verb
 from octosync.plan.authors import LastChange, needs_author
-from octosync.plan.blocked import Blocked
 from octosync.plan.diff import shown_changes
 from octosync.plan.fingerprint import Fingerprinting, content_of
-from octosync.plan.guards import Override
+from octosync.plan.guards.checks import Override
+from octosync.plan.guards.refusal import Blocked
 from octosync.plan.holding import Held
 from octosync.plan.optimizing import Recommendation
 from octosync.plan.plan import Plan

@@ -12,7 +12,7 @@ from octosync.plan.actions import Action
 from octosync.plan.authors import last_changes
 from octosync.plan.base import Base
 from octosync.plan.capabilities import Capabilities, DeployPolicy, propose_capabilities
-from octosync.plan.freezing import freezes_of
+from octosync.plan.guards.freeze import freezes_of
 from octosync.plan.holding import Held, Holding, held_until, unheld
 from octosync.plan.moves import Halves, held_by_orphans, held_by_released, held_elsewhere, hold_back_halves, link_moves
 from octosync.plan.notices import notices_of, renames

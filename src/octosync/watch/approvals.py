@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from octosync.errors import OctosyncError, UsageError
 from octosync.plan import Action, Blocked
-from octosync.plan.blocked import refused_by
+from octosync.plan.guards.refusal import refused_by
 from octosync.report.words import counted, listed
 from octosync.watch.board import Board
 from octosync.watch.changes import Changes

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from octosync.model import Address
 from octosync.plan import ActionKey, Plan
-from octosync.plan.freezing import frozen_until
+from octosync.plan.guards.freeze import frozen_until
 from octosync.watch.looking import InForce, Scope, prints
 from octosync.watch.memory import Memory
 from octosync.watch.settings import Heal

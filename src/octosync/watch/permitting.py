@@ -11,9 +11,9 @@ from octosync.manifest.digesting import digest
 from octosync.model import Address, JsonValue, Reason, State
 from octosync.plan import Action, ActionKey, Blocked, Plan, RegisterTarget, RemoveTarget, Tally, Verb, judge
 from octosync.plan.actions import ABSENT, Absent
-from octosync.plan.blocked import refused_by
-from octosync.plan.freezing import frozen_until
-from octosync.plan.narrowing import unblocked, without
+from octosync.plan.guards.freeze import frozen_until
+from octosync.plan.guards.refusal import refused_by
+from octosync.plan.guards.restrict import unblocked, without
 from octosync.state import StandingRefusal
 from octosync.watch.approvals import COUNTING
 from octosync.watch.changes import Changes

@@ -23,8 +23,8 @@ from octosync.plan import (
     Verb,
 )
 from octosync.plan.base import Base
-from octosync.plan.freezing import frozen_until
-from octosync.plan.narrowing import without
+from octosync.plan.guards.freeze import frozen_until
+from octosync.plan.guards.restrict import without
 from octosync.plan.remembering import remembered
 from octosync.reconcile import Turn, act
 from octosync.state import Journal, new_run_id

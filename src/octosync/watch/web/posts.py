@@ -20,7 +20,7 @@ from starlette.responses import Response
 from octosync.errors import ConfigError, OctosyncError, UsageError
 from octosync.manifest import parse_duration
 from octosync.model import JsonObject, Secret
-from octosync.plan.guard_table import GUARDS
+from octosync.plan.guards.table import GUARDS
 from octosync.report.words import listed
 from octosync.watch.control import Control
 from octosync.watch.log import Log

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from octosync.model import Address
 from octosync.plan.actions import Action, ActionKey, ArchiveApp, RegisterTarget, RemoveTarget
-from octosync.plan.blocked import Blocked, minds
+from octosync.plan.guards.refusal import Blocked, minds
+from octosync.plan.guards.tally import REMOVALS
 from octosync.plan.plan import Plan
-from octosync.plan.tally import REMOVALS
 
 
 def without(plan: Plan, left_out: Collection[ActionKey]) -> Plan:

@@ -15,12 +15,12 @@ from octosync.plan.actions import (
     OptimizeCapability,
     RemoveTarget,
 )
-from octosync.plan.blocked import Blocked, so_many
-from octosync.plan.frozen import frozen
+from octosync.plan.guards.frozen import frozen
+from octosync.plan.guards.refusal import Blocked, so_many
+from octosync.plan.guards.tally import COUNTED_FOR, Tally, removals_of
 from octosync.plan.moves import with_other_halves
 from octosync.plan.plan import Plan
 from octosync.plan.questions import UNSAFE_DURING_CANARY, UNSAFE_UNDER_TRAFFIC, Curiosity
-from octosync.plan.tally import COUNTED_FOR, Tally, removals_of
 
 ALL: Final = "all"
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from octosync.model import Diagnostic
 from octosync.plan.findings import FINDINGS
-from octosync.plan.guards import GuardPolicy, Override
+from octosync.plan.guards.checks import GuardPolicy, Override
 
 KEY: Final = "Octosync-Allow"
 COUNTED: Final = frozenset({"deletes", "archives"})

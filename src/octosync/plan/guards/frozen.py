@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from octosync.plan.blocked import Blocked, so_many
-from octosync.plan.freezing import Freeze, freeze_words
+from octosync.plan.guards.freeze import Freeze, freeze_words
+from octosync.plan.guards.refusal import Blocked, so_many
 from octosync.plan.moves import with_other_halves
 from octosync.plan.plan import Plan
 
