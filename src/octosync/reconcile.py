@@ -11,7 +11,7 @@ from octosync.apply import Applied, Progress, Record, apply_plan
 from octosync.errors import GuardRefused, OctosyncError
 from octosync.model import App, FreezeWindow, Observation, Sensitivity, State
 from octosync.octomil import Octomil, Reading, inquire, observe
-from octosync.plan import Action, Blocked, DeployPolicy, GuardPolicy, Holding, Plan, curiosity_of, judge, make_plan
+from octosync.plan import Action, DeployPolicy, GuardPolicy, Holding, Plan, Refusal, curiosity_of, judge, make_plan
 from octosync.plan.base import Base
 from octosync.plan.threeway import to_read
 
@@ -22,7 +22,7 @@ class Turn:
 
     seen: Observation
     plan: Plan
-    blocked: tuple[Blocked, ...]
+    blocked: tuple[Refusal, ...]
 
 
 async def look(

@@ -23,11 +23,11 @@ from octosync.model import (
 )
 from octosync.plan import (
     ALL,
-    Blocked,
     Curiosity,
     GuardPolicy,
     Override,
     Plan,
+    Refusal,
     curiosity_of,
     judge,
     overrides_of,
@@ -234,7 +234,7 @@ def test_judging_changes_no_plan() -> None:
     """A guard's verdict is beside the plan: what is refused is still shown as planned."""
     plan = removing(11, 100)
     before = plan.actions
-    verdict: tuple[Blocked, ...] = judge(plan, GuardPolicy())
+    verdict: tuple[Refusal, ...] = judge(plan, GuardPolicy())
     assert verdict
     assert plan.actions == before
 

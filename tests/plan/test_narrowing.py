@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support.states import deployed, desired_app, live_app, observation, plan_of, shown
 
 from octosync.model import Address, Canary, FreezeWindow, RoutingStats, State
-from octosync.plan import ActionKey, Blocked, GuardPolicy, Plan, RegisterTarget, RemoveTarget, judge, unblocked, without
+from octosync.plan import ActionKey, GuardPolicy, Plan, Refusal, RegisterTarget, RemoveTarget, exclude, judge, unblocked
 from octosync.plan.base import Base
 
 
@@ -58,7 +58,7 @@ def consistent(plan: Plan) -> None:
 @given(keys=st.lists(st.sampled_from(KEYS), unique=True))
 def test_what_stays_can_be_applied_and_is_as_it_was(keys: list[Any]) -> None:
     """Whatever is left out: none of it stays, nothing stays that needs it, and all that stays is as it was, in its order."""
-    narrowed = without(PLAN, keys)
+    narrowed = exclude(PLAN, keys)
     consistent(narrowed)
     assert not {one.key for one in narrowed.actions} & set(keys)
     assert narrowed.actions == tuple(one for one in PLAN.actions if one in narrowed.actions)
@@ -74,9 +74,9 @@ def test_what_stays_can_be_applied_and_is_as_it_was(keys: list[Any]) -> None:
 
 def test_nothing_left_out_is_the_same_plan() -> None:
     """Neither for no keys, nor for those of another plan."""
-    assert without(PLAN, []) is PLAN
+    assert exclude(PLAN, []) is PLAN
     other = plan_of(desired_app("z"))
-    assert without(PLAN, [one.key for one in other.actions]) is PLAN
+    assert exclude(PLAN, [one.key for one in other.actions]) is PLAN
 
 
 def left(plan: Plan, *guards: str, **policy: Any) -> list[str]:
@@ -160,7 +160,7 @@ def test_refusals_of_a_larger_plan_are_minded_where_they_are_about_this_one() ->
     elsewhere = (Address.of_app("z"),)
 
     def refused(guard: str, addresses: tuple[Address, ...] = elsewhere) -> list[str]:
-        return shown(unblocked(small, [Blocked(guard=guard, message="", override=None, addresses=addresses)]))
+        return shown(unblocked(small, [Refusal(guard=guard, message="", override=None, addresses=addresses)]))
 
     assert refused("deletes") == ["create app/a/target/ios:2"]
     assert refused("archives") == refused("protected") == refused("archived") == shown(small)

@@ -20,7 +20,7 @@ from tests.support.states import NOW, child_app, desired_app, live_app, observat
 from octosync.contract import Contract
 from octosync.errors import Unavailable
 from octosync.model import Address, App, Event, Reason, Section, State
-from octosync.plan import ActionKey, Holding, Plan, Verb, make_plan, remembered, without
+from octosync.plan import ActionKey, Holding, Plan, Verb, exclude, make_plan, remembered
 from octosync.plan.base import Base, changed_apps
 from octosync.plan.threeway import to_read
 
@@ -46,7 +46,7 @@ class Watched:
 
     def turn(self, tree: State, plan: Plan, left_out: set[ActionKey] | None = None) -> set[ActionKey]:
         """Carry out a plan, in part; remember; return what was done."""
-        actions = without(plan, left_out or set()).actions
+        actions = exclude(plan, left_out or set()).actions
         done = {action.key for action in actions} - carry_out(actions, self.plane)
         for slug in {*tree.apps, *self.memory}:
             app = remembered(self.memory.get(slug), tree.apps.get(slug), plan, done)

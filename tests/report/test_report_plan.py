@@ -12,12 +12,12 @@ from tests.support.states import deployed, desired_app, live_app, observation, p
 
 from octosync.model import Canary, Diagnostic, Origin, Reason, Severity
 from octosync.plan import (
-    Blocked,
     ControlPlane,
     GuardPolicy,
     Invocation,
     Override,
     Plan,
+    Refusal,
     RunInfo,
     judge,
     overrides_of,
@@ -225,8 +225,8 @@ def test_overrides_say_where_they_come_from() -> None:
 def test_the_line_of_a_commit_says_what_it_does_not_lift() -> None:
     """Where a guard has no such line, the line that lifts the others is not said to be enough."""
     refused = [
-        Blocked(guard="rollback", message="going back", override="--allow-rollback", addresses=()),
-        Blocked(guard="diverged", message="changed", override="--allow-diverged", addresses=()),
+        Refusal(guard="rollback", message="going back", override="--allow-rollback", addresses=()),
+        Refusal(guard="diverged", message="changed", override="--allow-diverged", addresses=()),
     ]
     text = text_of(mixed_plan(), blocked=refused, about=run_info(trailers=("diverged",)))
     assert line_with(text, "In a commit").endswith("Octosync-Allow: diverged   (no commit lifts rollback)")

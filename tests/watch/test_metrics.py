@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from octosync.model import Address, Kind, Status
-from octosync.plan import GUARDS, Blocked, ControlPlane, Verb
+from octosync.plan import GUARDS, ControlPlane, Refusal, Verb
 from octosync.watch.metrics import METRICS, Metrics, MetricType, TurnResult
 from octosync.watch.standing import AppStanding, AppState, BudgetStanding, DriftStanding, Standing
 
@@ -157,7 +157,7 @@ def test_gauges_say_how_it_stands_at_the_scrape() -> None:
     """Nothing is kept between scrapes: what is gone from the standing is gone from the metrics."""
     slot, target = Address.of_slot("a", "chat"), Address.of_target("b", "ios", "com.example")
     later = NOW + timedelta(minutes=30)
-    blocked = Blocked(guard="deletes", message="too many", override=None, addresses=(target,))
+    blocked = Refusal(guard="deletes", message="too many", override=None, addresses=(target,))
     drifting = AppStanding(
         slug="a",
         state=AppState.HELD,

@@ -23,7 +23,6 @@ from octosync.model import Diagnostic, Observation, Optimize, Secret, State
 from octosync.octomil import Connection, Octomil
 from octosync.plan import (
     FINDINGS,
-    Blocked,
     ControlPlane,
     DeployPolicy,
     Fingerprinting,
@@ -33,6 +32,7 @@ from octosync.plan import (
     Invocation,
     ManifestSet,
     Override,
+    Refusal,
     RunInfo,
     all_diagnostics,
     in_force,
@@ -151,13 +151,13 @@ class Prepared:
         return (*self.allowed, *self.lines)
 
     @property
-    def rollback(self) -> tuple[Blocked, ...]:
+    def rollback(self) -> tuple[Refusal, ...]:
         """What the guard `rollback` refuses: an apply of what lacks its base, or what was begun after that."""
         ground, base = self.gathered.ground, self.asked.base
         allowed = base.allow_rollback or any(one.guard == "rollback" for one in self.lines)
         if ground is None or not ground.lacking or base.reviews or allowed:
             return ()
-        return (Blocked(guard="rollback", message=rollback_words(ground), override="--allow-rollback", addresses=()),)
+        return (Refusal(guard="rollback", message=rollback_words(ground), override="--allow-rollback", addresses=()),)
 
     @property
     def fingerprinting(self) -> Fingerprinting:

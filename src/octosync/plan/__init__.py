@@ -48,8 +48,8 @@ from octosync.plan.fingerprint import PLAN_KEY, Fingerprinting
 from octosync.plan.guards.checks import ALL, GuardPolicy, Override, curiosity_of, judge, overrides_of
 from octosync.plan.guards.freeze import Freeze, freeze_of, freezes_of, frozen_until
 from octosync.plan.guards.overrides import Allowances, Commit, allowances_in, in_force, loosened
-from octosync.plan.guards.refusal import Blocked, refused_actions
-from octosync.plan.guards.restrict import unblocked, without
+from octosync.plan.guards.refusal import Refusal, refused_actions
+from octosync.plan.guards.restrict import exclude, unblocked
 from octosync.plan.guards.table import GUARDS, Guard
 from octosync.plan.guards.tally import COUNTED_FOR, Tally
 from octosync.plan.holding import Held, Holding
@@ -75,7 +75,6 @@ __all__ = [
     "Approval",
     "ArchiveApp",
     "BaseAction",
-    "Blocked",
     "Commit",
     "ControlPlane",
     "CreateApp",
@@ -103,6 +102,7 @@ __all__ = [
     "PutInferenceConfig",
     "PutSlot",
     "Recommendation",
+    "Refusal",
     "RegisterTarget",
     "RemoveTarget",
     "RunInfo",
@@ -117,6 +117,7 @@ __all__ = [
     "curiosity_of",
     "declared_of",
     "diagnostic_document",
+    "exclude",
     "field_changes",
     "freeze_of",
     "freezes_of",
@@ -141,5 +142,4 @@ __all__ = [
     "utc_text",
     "way_out_of",
     "what_moved",
-    "without",
 ]

@@ -30,7 +30,7 @@ from octosync.plan.authors import LastChange, needs_author
 from octosync.plan.diff import shown_changes
 from octosync.plan.fingerprint import Fingerprinting, content_of
 from octosync.plan.guards.checks import Override
-from octosync.plan.guards.refusal import Blocked
+from octosync.plan.guards.refusal import Refusal
 from octosync.plan.holding import Held
 from octosync.plan.optimizing import Recommendation
 from octosync.plan.plan import Plan
@@ -47,7 +47,7 @@ def plan_document(
     about: RunInfo,
     contract: Contract,
     sensitivity: Sensitivity,
-    blocked: Sequence[Blocked] = (),
+    blocked: Sequence[Refusal] = (),
     overrides: Sequence[Override] = (),
     diagnostics: Iterable[Diagnostic] = (),
     full: bool = False,
@@ -89,14 +89,14 @@ def all_diagnostics(plan: Plan, others: Iterable[Diagnostic]) -> tuple[Diagnosti
     return tuple(sorted(unique, key=lambda diagnostic: diagnostic.sort_key))
 
 
-def way_out_of(blocked: Blocked, about: RunInfo) -> str | None:
+def way_out_of(blocked: Refusal, about: RunInfo) -> str | None:
     """Say what helps against a refusal beside its flag, with the command that tells when, exactly as to be typed."""
     if blocked.way_out is None or blocked.look_at is None:
         return blocked.way_out
     return f"{blocked.way_out}: {about.status_command(blocked.look_at)}"
 
 
-def trailer_of(blocked: Blocked, about: RunInfo) -> str | None:
+def trailer_of(blocked: Refusal, about: RunInfo) -> str | None:
     """Return the line of a commit that allows what a guard refuses; None where no commit can."""
     if blocked.override is None or blocked.guard not in about.trailers:
         return None
@@ -198,7 +198,7 @@ def _errors(plan: Plan) -> Iterator[JsonObject]:
         }
 
 
-def blocked_row(blocked: Blocked, about: RunInfo) -> JsonObject:
+def blocked_row(blocked: Refusal, about: RunInfo) -> JsonObject:
     """Return what a guard refuses, with the ways out."""
     return {
         "guard": blocked.guard,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from octosync.plan import Blocked, Override, RunInfo, trailer_of, way_out_of
+from octosync.plan import Override, Refusal, RunInfo, trailer_of, way_out_of
 from octosync.report.ink import Ink
 from octosync.report.plain import visible
 from octosync.report.words import listed
@@ -19,7 +19,7 @@ def override_words(override: Override) -> str:
 
 
 def blocked_lines(
-    blocked: Sequence[Blocked], overrides: Sequence[Override], about: RunInfo, ink: Ink, *, mark: str = "!"
+    blocked: Sequence[Refusal], overrides: Sequence[Override], about: RunInfo, ink: Ink, *, mark: str = "!"
 ) -> Iterator[str]:
     """Yield each refusal, then one command line that allows all of them: flags that already are in force stay in it.
 
@@ -44,7 +44,7 @@ def blocked_lines(
         yield f"  In a commit:       {visible(f'Octosync-Allow: {allows}')}{rest}"
 
 
-def _in_force(blocked: Sequence[Blocked], overrides: Sequence[Override]) -> Iterator[str]:
+def _in_force(blocked: Sequence[Refusal], overrides: Sequence[Override]) -> Iterator[str]:
     # A guard that still refuses gets a new value; repeating its old one would contradict that.
     refusing = {one.guard for one in blocked}
     for override in overrides:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from octosync.errors import ExitCode, worst
 from octosync.model import Outcome, Standing, Status
-from octosync.plan import Blocked, Plan
+from octosync.plan import Plan, Refusal
 
 
-def exit_code_of_plan(plan: Plan, blocked: Sequence[Blocked], *, detailed: bool) -> ExitCode:
+def exit_code_of_plan(plan: Plan, blocked: Sequence[Refusal], *, detailed: bool) -> ExitCode:
     """Return a plan's exit code; `detailed` tells a plan with changes from one without."""
     return worst(
         *([ExitCode.ERROR] if plan.errored else []),

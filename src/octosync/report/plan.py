@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from octosync.model import Address, Diagnostic, Sensitivity
-from octosync.plan import Action, Blocked, Held, Override, Plan, RunInfo, all_diagnostics, refused_actions
+from octosync.plan import Action, Held, Override, Plan, Refusal, RunInfo, all_diagnostics, refused_actions
 from octosync.report.blocked import blocked_lines, override_words
 from octosync.report.capabilities import recommendation_lines
 from octosync.report.changes import Group, group_lines, group_of
@@ -34,7 +34,7 @@ def render_plan(
     about: RunInfo,
     sensitivity: Sensitivity,
     colour: bool,
-    blocked: Sequence[Blocked] = (),
+    blocked: Sequence[Refusal] = (),
     overrides: Sequence[Override] = (),
     diagnostics: Iterable[Diagnostic] = (),
     full: bool = False,
@@ -91,7 +91,7 @@ def _errors(plan: Plan, ink: Ink) -> Iterator[str]:
         yield f"The rest of the plan is shown, and can't be applied while {incomplete_words(plan)}."
 
 
-def groups_of(plan: Plan, blocked: Sequence[Blocked], sensitivity: Sensitivity, *, full: bool) -> tuple[Group, ...]:
+def groups_of(plan: Plan, blocked: Sequence[Refusal], sensitivity: Sensitivity, *, full: bool) -> tuple[Group, ...]:
     """Make the groups of all apps that have rows: of those that change, and with `full` of those that don't."""
     marked = refused_actions(plan.actions, blocked)
     actions: dict[str, tuple[Action, ...]] = dict(plan.by_app())
@@ -117,7 +117,7 @@ def groups_of(plan: Plan, blocked: Sequence[Blocked], sensitivity: Sensitivity, 
     )
 
 
-def _closing(plan: Plan, about: RunInfo, blocked: Sequence[Blocked], ink: Ink, *, keep: str | None) -> Iterator[str]:
+def _closing(plan: Plan, about: RunInfo, blocked: Sequence[Refusal], ink: Ink, *, keep: str | None) -> Iterator[str]:
     counts, rest = totals_words(plan.actions, plan.held), rest_words(plan)
     line = f"{ink.bold('Plan:')} {counts}." if counts else ink.bold(nothing_words(plan))
     line += f" {rest}." if rest else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from octosync.contract import Contract
 from octosync.model import Diagnostic, JsonObject, Sensitivity
-from octosync.plan import Blocked, Override, Plan, RunInfo, all_diagnostics, plan_document
+from octosync.plan import Override, Plan, Refusal, RunInfo, all_diagnostics, plan_document
 from octosync.report.changes import Group
 from octosync.report.plan import groups_of, render_plan
 
@@ -24,7 +24,7 @@ class Planned:
     about: RunInfo
     sensitivity: Sensitivity
     contract: Contract = field(default_factory=Contract)
-    blocked: Sequence[Blocked] = ()
+    blocked: Sequence[Refusal] = ()
     overrides: Sequence[Override] = ()
     diagnostics: Sequence[Diagnostic] = ()
     full: bool = False

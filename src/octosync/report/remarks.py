@@ -12,7 +12,7 @@ from typing import Final
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, Diagnostic, Origin, Outcome, Severity, Standing, Status
-from octosync.plan import Action, Blocked, RunInfo, declared_of, refused_actions, way_out_of
+from octosync.plan import Action, Refusal, RunInfo, declared_of, refused_actions, way_out_of
 from octosync.report.changes import group_of
 from octosync.report.ended import Ended
 from octosync.report.error import request_ids, with_requests
@@ -112,7 +112,7 @@ def _refusals(planned: Planned) -> Iterator[Remark]:
             )
 
 
-def refusal_lines(one: Blocked, about: RunInfo) -> Iterator[str]:
+def refusal_lines(one: Refusal, about: RunInfo) -> Iterator[str]:
     """Yield why a guard refuses, and the ways out."""
     yield visible(one.message)
     if one.override is not None:

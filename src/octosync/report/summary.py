@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Final
 
-from octosync.plan import Action, Blocked, EnableCapability, Plan, RunInfo, Verb
+from octosync.plan import Action, EnableCapability, Plan, Refusal, RunInfo, Verb
 from octosync.report.plain import visible
 from octosync.report.words import counted, listed
 
@@ -43,7 +43,7 @@ def incomplete_words(plan: Plan) -> str:
     return f"{len(plan.errors):,} of {counted(len(plan.apps), 'app')} could not be planned"
 
 
-def blocking_words(blocked: Sequence[Blocked]) -> str:
+def blocking_words(blocked: Sequence[Refusal]) -> str:
     """Name the guards that refuse something, and say what that means."""
     return f"({', '.join(dict.fromkeys(one.guard for one in blocked))}): apply writes nothing"
 

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from urllib.parse import urlencode
 
 from octosync.errors import OctosyncError, UsageError
-from octosync.plan import Action, Blocked
+from octosync.plan import Action, Refusal
 from octosync.plan.guards.refusal import refused_by
 from octosync.report.words import counted, listed
 from octosync.watch.board import Board
@@ -43,7 +43,7 @@ def blocked_sets(
     apps: Iterable[AppStanding], change_of: Callable[[str], object | None], seal: Seal
 ) -> tuple[BlockedSet, ...]:
     """Return the sets of what guards block in apps, by guard and apps. `change_of` returns the change that an app is in."""
-    found: dict[tuple[str, object], list[tuple[AppStanding, Blocked]]] = {}
+    found: dict[tuple[str, object], list[tuple[AppStanding, Refusal]]] = {}
     for app in sorted(apps, key=lambda app: app.slug):
         for blocked in app.blocked:
             change = change_of(app.slug) if blocked.guard in COUNTING else None
@@ -54,11 +54,11 @@ def blocked_sets(
     return tuple(sorted(sets, key=lambda blocked: (blocked.guard, blocked.apps)))
 
 
-def _own(blocked: Blocked, app: AppStanding) -> object:
+def _own(blocked: Refusal, app: AppStanding) -> object:
     return app.slug if blocked.guard in COUNTING else blocked.message
 
 
-def _set_of(guard: str, members: Sequence[tuple[AppStanding, Blocked]], seal: Seal) -> BlockedSet:
+def _set_of(guard: str, members: Sequence[tuple[AppStanding, Refusal]], seal: Seal) -> BlockedSet:
     actions = blocked_actions(members)
     newest = max(members, key=lambda member: member[0].read_at or datetime.min.replace(tzinfo=UTC))[1]
     whole = [blocked for _, blocked in members if blocked.override == newest.override]
@@ -77,7 +77,7 @@ def _set_of(guard: str, members: Sequence[tuple[AppStanding, Blocked]], seal: Se
     )
 
 
-def blocked_actions(members: Iterable[tuple[AppStanding, Blocked]]) -> tuple[Action, ...]:
+def blocked_actions(members: Iterable[tuple[AppStanding, Refusal]]) -> tuple[Action, ...]:
     """Return the actions that refusals block in apps and that can be approved."""
     actions = {
         action.key: action

@@ -9,7 +9,7 @@ from enum import Enum
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, Coverage, Observation, Outcome, Status
-from octosync.plan import Blocked, Plan
+from octosync.plan import Plan, Refusal
 from octosync.watch.standing import DriftStanding
 
 
@@ -39,7 +39,7 @@ class Ended:
     left: Plan | None = None
     seen: Observation | None = None
     drift: tuple[DriftStanding, ...] = ()
-    blocked: tuple[Blocked, ...] = ()
+    blocked: tuple[Refusal, ...] = ()
     errors: Mapping[str, OctosyncError] = field(default_factory=dict)
     refused: tuple[Outcome, ...] = ()
     outcomes: tuple[Outcome, ...] = ()

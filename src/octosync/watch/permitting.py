@@ -9,11 +9,11 @@ from datetime import datetime
 
 from octosync.manifest.digesting import digest
 from octosync.model import Address, JsonValue, Reason, State
-from octosync.plan import Action, ActionKey, Blocked, Plan, RegisterTarget, RemoveTarget, Tally, Verb, judge
+from octosync.plan import Action, ActionKey, Plan, Refusal, RegisterTarget, RemoveTarget, Tally, Verb, judge
 from octosync.plan.actions import ABSENT, Absent
 from octosync.plan.guards.freeze import frozen_until
 from octosync.plan.guards.refusal import refused_by
-from octosync.plan.guards.restrict import unblocked, without
+from octosync.plan.guards.restrict import exclude, unblocked
 from octosync.state import StandingRefusal
 from octosync.watch.approvals import COUNTING
 from octosync.watch.changes import Changes
@@ -35,7 +35,7 @@ class Permitted:
     """
 
     plan: Plan
-    blocked: tuple[Blocked, ...] = ()
+    blocked: tuple[Refusal, ...] = ()
     waits_for: str = ""
     unsettled: frozenset[str] = frozenset()
 
@@ -66,13 +66,13 @@ class Permits:
         finally:
             del self._removing[turn]
 
-    def _blocked(self, plan: Plan, apps: frozenset[str], force: InForce) -> tuple[tuple[Blocked, ...], Plan]:
+    def _blocked(self, plan: Plan, apps: frozenset[str], force: InForce) -> tuple[tuple[Refusal, ...], Plan]:
         """Judge a plan together with what the same change removes elsewhere, and with what was removed lately.
 
         Return what guards block that nobody approved, and the plan without that.
         """
         # What may be due to a half-written file waits anyway, and is no refusal that anyone should hear of.
-        settled = without(plan, _unsettled(plan, force))
+        settled = exclude(plan, _unsettled(plan, force))
         also = self._together_with(apps) if any(one.destructive for one in settled.actions) else Tally()
         found = self._that_stand(plan, apps, force, judge(settled, force.policy, also, diverged=False))
         approved = {one.guard: self.memory.approved(one.guard, refused_by(plan.actions, one)) for one in found}
@@ -83,8 +83,8 @@ class Permits:
         return blocked, unblocked(plan, blocked, approved)
 
     def _that_stand(
-        self, plan: Plan, apps: frozenset[str], force: InForce, found: tuple[Blocked, ...]
-    ) -> tuple[Blocked, ...]:
+        self, plan: Plan, apps: frozenset[str], force: InForce, found: tuple[Refusal, ...]
+    ) -> tuple[Refusal, ...]:
         """Add what counting guards refused before, and return all refusals; take note of those of now.
 
         Removals of the last minutes count, so a guard would let pass after some minutes what it has refused. Refused is
@@ -133,30 +133,30 @@ class Permits:
         if not plan.actions:
             return plan, ""
         if force.heal is Heal.NONE:
-            return without(plan, keys_of(plan)), "this controller only plans (--heal none)"
+            return exclude(plan, keys_of(plan)), "this controller only plans (--heal none)"
         if (suspended := self.memory.suspended) is not None:
             reason = f": {suspended.reason}" if suspended.reason else ""
-            return without(plan, keys_of(plan)), f"everything is suspended{reason}"
+            return exclude(plan, keys_of(plan)), f"everything is suspended{reason}"
         frozen = {slug for slug in apps if frozen_until(force.configuration.freeze, slug, now) is not None}
         why = ""
         if frozen:
-            plan, why = without(plan, keys_of(plan, lambda one: one.address.app in frozen)), "a freeze window"
+            plan, why = exclude(plan, keys_of(plan, lambda one: one.address.app in frozen)), "a freeze window"
         if unsettled := _unsettled(plan, force):
-            plan, why = without(plan, unsettled), why or SECOND_LOOK
+            plan, why = exclude(plan, unsettled), why or SECOND_LOOK
         removals = keys_of(plan, lambda one: one.destructive)
         if removals and not self.changes.is_read(apps):
-            plan, why = without(plan, removals), why or "the other apps of its change to be read"
+            plan, why = exclude(plan, removals), why or "the other apps of its change to be read"
         archives = keys_of(plan, lambda action: action.verb is Verb.ARCHIVE)
         if archives and not self.changes.is_done_but(apps):
             plan, why = (
-                without(plan, archives),
+                exclude(plan, archives),
                 why or "everything else of its change, since an archive can't be undone",
             )
         refused = self.refusals.standing(apps, plan)
-        plan = without(plan, keys_of(plan, lambda action: action.substance in refused))
+        plan = exclude(plan, keys_of(plan, lambda action: action.substance in refused))
         moves = keys_of(plan, _is_move)
         if moves and not self.changes.may_move(apps):
-            plan, why = without(plan, moves), why or NEXT_MOVE
+            plan, why = exclude(plan, moves), why or NEXT_MOVE
         return plan, why
 
 
@@ -173,13 +173,13 @@ def _alone(force: InForce, slug: str) -> State:
     return State.of(force.tree.apps[slug]) if slug in force.tree.apps else State()
 
 
-def _refusals_of(rows: Iterable[StandingRefusal]) -> Iterator[Blocked]:
+def _refusals_of(rows: Iterable[StandingRefusal]) -> Iterator[Refusal]:
     """Yield the refusals that were noted, as they were said."""
     found: dict[tuple[str, str, str | None, str | None], list[Address]] = {}
     for row in rows:
         found.setdefault((row.guard, row.message, row.total, row.override), []).append(row.address)
     for (guard, message, total, override), addresses in found.items():
-        yield Blocked(guard=guard, message=message, total=total, override=override, addresses=tuple(addresses))
+        yield Refusal(guard=guard, message=message, total=total, override=override, addresses=tuple(addresses))
 
 
 def _unsettled(plan: Plan, force: InForce) -> frozenset[ActionKey]:

@@ -10,7 +10,7 @@ from enum import Enum
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, Coverage, Deployment, Diagnostic, Hold, Outcome, Sensitivity, Suspended
-from octosync.plan import Blocked, ControlPlane, Plan, Recommendation, RunInfo, Verb
+from octosync.plan import ControlPlane, Plan, Recommendation, Refusal, RunInfo, Verb
 from octosync.watch.clones import Clone
 
 __all__ = [
@@ -98,7 +98,7 @@ class AppStanding:
     read_at: datetime | None = None
     plan: Plan | None = None
     drift: tuple[DriftStanding, ...] = ()
-    blocked: tuple[Blocked, ...] = ()
+    blocked: tuple[Refusal, ...] = ()
     reference: str = ""
     error: str = ""
     hints: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ from octosync.plan import (
 )
 from octosync.plan.base import Base
 from octosync.plan.guards.freeze import frozen_until
-from octosync.plan.guards.restrict import without
+from octosync.plan.guards.restrict import exclude
 from octosync.plan.remembering import remembered
 from octosync.reconcile import Turn, act
 from octosync.state import Journal, new_run_id
@@ -122,7 +122,7 @@ class Turns:
         running = turn.seen.canaries if isinstance(turn.seen.canaries, int) else most
         crowded = self.canaries.take(allowed, running, most, scope.began)
         if crowded:
-            allowed, why = without(allowed, crowded), why or f"a place among {most} canaries in the org (maxCanaries)"
+            allowed, why = exclude(allowed, crowded), why or f"a place among {most} canaries in the org (maxCanaries)"
         applied, state = Applied(()), self.refusals.state(apps)
         try:
             with self.permits.writing(scope.id, allowed):

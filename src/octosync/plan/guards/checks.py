@@ -16,7 +16,7 @@ from octosync.plan.actions import (
     RemoveTarget,
 )
 from octosync.plan.guards.frozen import frozen
-from octosync.plan.guards.refusal import Blocked, so_many
+from octosync.plan.guards.refusal import Refusal, so_many
 from octosync.plan.guards.tally import COUNTED_FOR, Tally, removals_of
 from octosync.plan.moves import with_other_halves
 from octosync.plan.plan import Plan
@@ -61,7 +61,7 @@ class Override:
     source: str
 
 
-def judge(plan: Plan, policy: GuardPolicy, also: Tally | None = None, *, diverged: bool = True) -> tuple[Blocked, ...]:
+def judge(plan: Plan, policy: GuardPolicy, also: Tally | None = None, *, diverged: bool = True) -> tuple[Refusal, ...]:
     """Say what the guards refuse, in their own order; empty: nothing.
 
     `also` counts together with the plan, and is refused with it, never without: a plan that removes nothing passes.
@@ -80,13 +80,13 @@ def judge(plan: Plan, policy: GuardPolicy, also: Tally | None = None, *, diverge
     )
 
 
-def _diverged(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
+def _diverged(plan: Plan, policy: GuardPolicy) -> Iterator[Refusal]:
     if policy.allow_diverged:
         return
     addresses = tuple(dict.fromkeys(one.address for one in plan.actions if one.reason is Reason.DIVERGED))
     if addresses:
         what = f"{len(addresses):,} object{'' if len(addresses) == 1 else 's'}"
-        yield Blocked(
+        yield Refusal(
             guard="diverged",
             message=f"{what} changed here, and on the control plane to something else",
             override="--allow-diverged",
@@ -122,7 +122,7 @@ def overrides_of(policy: GuardPolicy) -> tuple[Override, ...]:
     return tuple(found)
 
 
-def _deletes(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Blocked]:
+def _deletes(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Refusal]:
     removals = removals_of(plan)
     more = sum(also.removals.values())
     count = len(removals) + more
@@ -132,7 +132,7 @@ def _deletes(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Blocked]:
     override = f"--allow-deletes {count}"
     limit = policy.max_deletes if policy.allow_deletes is None else int(policy.allow_deletes)
     if count > limit:
-        yield Blocked(
+        yield Refusal(
             guard="deletes",
             message=f"{so_many(count, 'removal')}{_made_up(len(removals), more)}, {_at_most(limit, more)}",
             total=f"{so_many(count, 'removal')}, {_at_most(limit, more)}",
@@ -145,7 +145,7 @@ def _deletes(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Blocked]:
 
 def _delete_shares(
     plan: Plan, policy: GuardPolicy, removals: tuple[Action, ...], also: Tally, override: str
-) -> Iterator[Blocked]:
+) -> Iterator[Refusal]:
     for kind, words in _KIND_WORDS.items():
         mine = tuple(action.address for action in removals if action.address.kind is kind)
         more = also.removals.get(kind, 0)
@@ -155,7 +155,7 @@ def _delete_shares(
         limit = _at_most(f"{policy.max_delete_percent:g} %", more)
         what = f"{count} of {there} {words} in the apps of this change would be removed"  # not of all in the org
         if mine and there >= policy.min_objects and count * 100 > policy.max_delete_percent * there:
-            yield Blocked(
+            yield Refusal(
                 guard="deletes",
                 message=f"{what}{_made_up(len(mine), more, share)}, {limit}",
                 total=f"{what} ({share}), {limit}",
@@ -164,12 +164,12 @@ def _delete_shares(
             )
 
 
-def _archives(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Blocked]:
+def _archives(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Refusal]:
     archives = tuple(action.address for action in plan.actions if isinstance(action, ArchiveApp))
     limit = policy.max_archives if policy.allow_archives is None else policy.allow_archives
     count = len(archives) + also.archives
     if archives and count > limit:
-        yield Blocked(
+        yield Refusal(
             guard="archives",
             message=f"{so_many(count, 'app')} would be archived{_made_up(len(archives), also.archives)}, "
             f"{_at_most(limit, also.archives)}: there is no way back",
@@ -191,12 +191,12 @@ def _made_up(here: int, more: int, share: str = "") -> str:
     return f" ({said})" if said else ""
 
 
-def _protected(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
+def _protected(plan: Plan, policy: GuardPolicy) -> Iterator[Refusal]:
     hurt = [action for action in plan.actions if action.protected and action.destructive]
     if not hurt or policy.allow_protected:
         return
     apps = sorted({action.address.app for action in hurt})
-    yield Blocked(
+    yield Refusal(
         guard="protected",
         message=f"{so_many(len(hurt), 'deletion')} in protected "
         f"{'apps' if len(apps) != 1 else 'app'} {', '.join(apps)} (annotation octosync.dev/protect)",
@@ -205,7 +205,7 @@ def _protected(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
     )
 
 
-def _during_canary(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
+def _during_canary(plan: Plan, policy: GuardPolicy) -> Iterator[Refusal]:
     if policy.allow_during_canary:
         return
     for slug, canaries in groupby(sorted(plan.canaries, key=lambda one: one.address), key=lambda one: one.app):
@@ -213,7 +213,7 @@ def _during_canary(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
         hurt = [action for action in plan.actions if any(_disturbs(action, canary) for canary in running)]
         if hurt:
             shown = ", ".join(_progress(one) for one in running)
-            yield Blocked(
+            yield Refusal(
                 guard="during-canary",
                 message=f"{slug}: {so_many(len(hurt), 'change')} while a canary runs: {shown}",
                 override="--allow-during-canary",
@@ -243,14 +243,14 @@ def _progress(deployment: Deployment) -> str:
     return f"{deployment.address.name}{at}{to}"
 
 
-def _live_traffic(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
+def _live_traffic(plan: Plan, policy: GuardPolicy) -> Iterator[Refusal]:
     if policy.allow_live_traffic:
         return
     for slug, requests in plan.traffic.items():
         hurt = [a for a in plan.actions if isinstance(a, UNSAFE_UNDER_TRAFFIC) and a.address.app == slug]
         if hurt:
             fate = "be archived" if any(isinstance(one, ArchiveApp) for one in hurt) else "lose a slot or target"
-            yield Blocked(
+            yield Refusal(
                 guard="live-traffic",
                 message=f"{slug} has had {so_many(requests, 'request')} (routing statistics), and would {fate}",
                 override="--allow-live-traffic",
@@ -258,10 +258,10 @@ def _live_traffic(plan: Plan, policy: GuardPolicy) -> Iterator[Blocked]:
             )
 
 
-def _archived(plan: Plan) -> Iterator[Blocked]:
+def _archived(plan: Plan) -> Iterator[Refusal]:
     if plan.archived_undeclared:
         apps = [address.app for address in plan.archived_undeclared]
-        yield Blocked(
+        yield Refusal(
             guard="archived",
             message=f"{', '.join(apps)}: archived on the control plane, declared as live; there is no unarchive",
             override=None,

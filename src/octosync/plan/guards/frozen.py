@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from octosync.plan.guards.freeze import Freeze, freeze_words
-from octosync.plan.guards.refusal import Blocked, so_many
+from octosync.plan.guards.refusal import Refusal, so_many
 from octosync.plan.moves import with_other_halves
 from octosync.plan.plan import Plan
 
 _FEW: Final = 5  # apps that a message names one by one
 
 
-def frozen(plan: Plan) -> Iterator[Blocked]:
+def frozen(plan: Plan) -> Iterator[Refusal]:
     """Refuse what is inside a freeze window, apps that the same windows freeze together."""
     hurt = {
         freeze: tuple(one for one in plan.actions if plan.frozen.get(one.address.app) == freeze)
@@ -25,7 +25,7 @@ def frozen(plan: Plan) -> Iterator[Blocked]:
         # Of a part of the plan that was frozen, maybe nothing is left.
         if actions:
             apps = _named(sorted({one.address.app for one in actions}))
-            yield Blocked(
+            yield Refusal(
                 guard="frozen",
                 message=f"{apps}: {so_many(len(actions), 'change')} inside {freeze_words(freeze)}",
                 override="--allow-frozen",

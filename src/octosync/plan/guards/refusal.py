@@ -10,7 +10,7 @@ from octosync.plan.actions import Action, ActionKey, CreateApp, UpdateApp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blocked:
+class Refusal:
     """A guard's refusal: what is too much, the exact flag that allows it (None: nothing does), and what it is about.
 
     `way_out` is what else helps; `look_at` is the app whose status tells when it does. `total` is the message of a guard
@@ -26,7 +26,7 @@ class Blocked:
     addresses: tuple[Address, ...]
 
 
-def refused_actions(actions: Iterable[Action], blocked: Sequence[Blocked]) -> frozenset[ActionKey]:
+def refused_actions(actions: Iterable[Action], blocked: Sequence[Refusal]) -> frozenset[ActionKey]:
     """Name the actions that refusals name, by their addresses."""
     named: dict[str, set[Address]] = {}
     for one in blocked:
@@ -34,18 +34,18 @@ def refused_actions(actions: Iterable[Action], blocked: Sequence[Blocked]) -> fr
     return frozenset(
         action.key
         for action in actions
-        if any(action.address in addresses and minds(guard, action) for guard, addresses in named.items())
+        if any(action.address in addresses and concerns(guard, action) for guard, addresses in named.items())
     )
 
 
-def refused_by(actions: Iterable[Action], blocked: Blocked) -> tuple[Action, ...]:
+def refused_by(actions: Iterable[Action], blocked: Refusal) -> tuple[Action, ...]:
     """Return the actions that one refusal names and that can be approved."""
     if blocked.override is None:
         return ()
-    return tuple(one for one in actions if one.address in blocked.addresses and minds(blocked.guard, one))
+    return tuple(one for one in actions if one.address in blocked.addresses and concerns(blocked.guard, one))
 
 
-def minds(guard: str, action: Action) -> bool:
+def concerns(guard: str, action: Action) -> bool:
     """Say whether a guard that names an action's address means this action: an app's archive has that of its update."""
     match guard:
         case "frozen":

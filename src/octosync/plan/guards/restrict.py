@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from octosync.model import Address
 from octosync.plan.actions import Action, ActionKey, ArchiveApp, RegisterTarget, RemoveTarget
-from octosync.plan.guards.refusal import Blocked, minds
+from octosync.plan.guards.refusal import Refusal, concerns
 from octosync.plan.guards.tally import REMOVALS
 from octosync.plan.plan import Plan
 
 
-def without(plan: Plan, left_out: Collection[ActionKey]) -> Plan:
+def exclude(plan: Plan, left_out: Collection[ActionKey]) -> Plan:
     """Return the plan without some actions, without what depends on these, and without half a move.
 
     All else that the plan says is kept, what it says of the actions that are left out included.
@@ -22,7 +22,7 @@ def without(plan: Plan, left_out: Collection[ActionKey]) -> Plan:
 
 
 def unblocked(
-    plan: Plan, blocked: Sequence[Blocked], approved: Mapping[str, Collection[ActionKey]] | None = None
+    plan: Plan, blocked: Sequence[Refusal], approved: Mapping[str, Collection[ActionKey]] | None = None
 ) -> Plan:
     """Return what of a plan guards let pass. They may have judged a larger one: what is not in this one is not minded.
 
@@ -36,10 +36,10 @@ def unblocked(
         for action in _refused(plan.actions, one)
         if action.key not in approved.get(one.guard, ())
     }
-    return without(plan, refused)
+    return exclude(plan, refused)
 
 
-def _refused(actions: Iterable[Action], blocked: Blocked) -> Iterator[Action]:
+def _refused(actions: Iterable[Action], blocked: Refusal) -> Iterator[Action]:
     addresses = frozenset(blocked.addresses)
     apps = {address.app for address in addresses}
     for action in actions:
@@ -51,7 +51,7 @@ def _refused(actions: Iterable[Action], blocked: Blocked) -> Iterator[Action]:
             case "archived":
                 refuses = action.address.app in apps
             case _:
-                refuses = action.address in addresses and minds(blocked.guard, action)
+                refuses = action.address in addresses and concerns(blocked.guard, action)
         if refuses or not addresses:
             yield action
 

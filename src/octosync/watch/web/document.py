@@ -13,7 +13,7 @@ from typing import Final
 
 from octosync.contract import Contract
 from octosync.model import Coverage, Deployment, JsonObject, JsonValue, Outcome
-from octosync.plan import Blocked, blocked_row, change_rows, diagnostic_document, recommendation_row, utc_text
+from octosync.plan import Refusal, blocked_row, change_rows, diagnostic_document, recommendation_row, utc_text
 from octosync.watch.approvals import approve_path
 from octosync.watch.standing import AppStanding, BlockedSet, DriftStanding, Hold, RunStanding, Standing
 from octosync.watch.web.sentences import sentence
@@ -115,7 +115,7 @@ def _app(app: AppStanding, standing: Standing) -> JsonObject:
     }
 
 
-def _blocked(one: Blocked, standing: Standing) -> JsonObject:
+def _blocked(one: Refusal, standing: Standing) -> JsonObject:
     if standing.about is not None:
         return blocked_row(one, standing.about)
     return {
