@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from octosync.contract import APP, SLOT, Contract, field_equal, normalise_app_fields, normalise_slot_fields
 from octosync.contract.policy import unknown_part
-from octosync.model import Deployment, JsonObject, JsonValue, Sensitivity, canonical_json, json_equal
+from octosync.model import Deployment, JsonObject, JsonValue, Sensitivity, canonical_json, clipped, json_equal
 from octosync.octomil import deployment_in
 from octosync.plan import (
     ABSENT,
@@ -140,4 +140,4 @@ def _text(change: FieldChange, value: JsonValue | Absent, sensitivity: Sensitivi
     if sensitivity.hides_at(change.path, value):
         return "(sensitive)"
     text = canonical_json(sensitivity.redact(value, "(sensitive)"))
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}… ({len(text)} characters)"
+    return clipped(text, _LONGEST_VALUE)

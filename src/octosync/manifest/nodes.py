@@ -10,7 +10,7 @@ from collections.abc import Mapping as Mapping_
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from octosync.model import JsonValue, Sensitivity
+from octosync.model import JsonValue, Sensitivity, truncated
 
 MOST_CHARACTERS: Final = 16 * 1024 * 1024  # of text in a file, each alias counted like what it repeats
 # A longer key is cut where a path has it: paths are for people, and each problem carries one.
@@ -122,7 +122,7 @@ def join(path: str, key: str | int) -> str:
     """
     if isinstance(key, int):
         return f"{path}[{key}]"
-    key = key if len(key) <= LONGEST_KEY else f"{key[: LONGEST_KEY - 1]}…"
+    key = truncated(key, LONGEST_KEY)
     written = key if key.replace("-", "").replace("_", "").isalnum() else f'"{_BY_DEFAULT.shown_key(key)}"'
     return f"{path}.{written}" if path else written
 

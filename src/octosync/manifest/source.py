@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from octosync.model import Origin, Sensitivity
+from octosync.model import Origin, Sensitivity, truncated
 
 # Longer lines (minified JSON) help nobody under a caret.
 LONGEST_EXCERPT = 300
@@ -189,7 +189,7 @@ def quoted(value: object) -> str:
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     text = text[: LONGEST_QUOTE + 1]
     text = NOT_PRINTABLE.sub("\ufffd", text.replace("\n", "⏎").replace("\r", "⏎").replace("\t", " "))
-    return f"`{text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + '…'}`"
+    return f"`{truncated(text, LONGEST_QUOTE)}`"
 
 
 def decode(data: bytes) -> str:

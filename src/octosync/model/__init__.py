@@ -46,9 +46,11 @@ from octosync.model.state import (
     Target,
 )
 from octosync.model.status import AppStatus, Awaited
+from octosync.model.wording import ELLIPSIS, clipped, counted, truncated
 
 __all__ = [
     "DEFAULT_SENSITIVE_KEYS",
+    "ELLIPSIS",
     "SENSITIVE",
     "SENSITIVE_CHANGED",
     "Address",
@@ -105,8 +107,11 @@ __all__ = [
     "Target",
     "canonical_json",
     "canonical_object",
+    "clipped",
+    "counted",
     "digest_of",
     "json_equal",
     "may_be_secret",
     "show",
+    "truncated",
 ]

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from octosync.model.jsonvalue import JsonValue
 from octosync.model.secret import Secret
 from octosync.model.sensitive import SENSITIVE, Sensitivity
+from octosync.model.wording import truncated
 
 LONGEST_SHOWN = 300  # characters
 
@@ -56,7 +57,7 @@ class Concealer:
         """Return one line of at most `longest` characters that is safe to show."""
         text = _BEARER.sub(rf"\1\2{SENSITIVE}", self._masked(text))
         text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-        return text if len(text) <= longest else f"{text[: longest - 1]}…"
+        return truncated(text, longest)
 
     def value(self, value: JsonValue) -> JsonValue:
         """Return a JSON value with every string in it made safe to show, keys included."""

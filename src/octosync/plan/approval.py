@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from octosync.errors import PlanFileError, StalePlan
-from octosync.model import JsonObject, JsonValue, Optimize, canonical_json, json_equal
+from octosync.model import JsonObject, JsonValue, Optimize, canonical_json, clipped, json_equal
 from octosync.plan.about import Invocation
 from octosync.plan.actions import ABSENT, Absent
 from octosync.plan.diff import field_changes
@@ -280,4 +280,4 @@ def _shown(value: JsonValue | Absent) -> str:
     if isinstance(value, Absent):
         return "(none)"
     text = value if isinstance(value, str) else canonical_json(value)
-    return text if len(text) <= _CLIP else f"{text[:_CLIP]}… ({len(text):,} characters)"
+    return clipped(text, _CLIP)

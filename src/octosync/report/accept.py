@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from octosync.errors import OctosyncError
-from octosync.model import Address, Origin, Sensitivity
+from octosync.model import Address, Origin, Sensitivity, counted
 from octosync.plan import FieldChange, shown_changes
 from octosync.report.error import NOTHING_WRITTEN, error_lines
 from octosync.report.ink import Ink
 from octosync.report.plain import text_of, visible
-from octosync.report.words import LIMIT, change_words, counted, key_words
+from octosync.report.words import LIMIT, change_words, key_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,10 @@ from octosync.contract import OPERATIONS, Contract, Operation
 from octosync.contract.conformance import Compared, Conformance, Finding, Level
 from octosync.contract.exchanges import EXCHANGES
 from octosync.contract.overrides import Overrides
-from octosync.model import JsonObject
+from octosync.model import JsonObject, counted
 from octosync.plan import FORMAT_VERSION
 from octosync.report.ink import Ink
 from octosync.report.plain import padded, text_of, visible
-from octosync.report.words import counted
 
 _IDS: Final = max(map(len, OPERATIONS))
 _METHODS: Final = len("DELETE")

@@ -6,10 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from octosync.model import Assignment, JsonValue
+from octosync.model import Assignment, JsonValue, counted
 from octosync.plan import EnableCapability, OptimizeCapability, Recommendation
 from octosync.report.plain import visible
-from octosync.report.words import counted
 
 _SEPARATOR = " · "
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from octosync.errors import RemoteError
-from octosync.model import DeclaredApp, JsonObject, JsonValue, Presence
+from octosync.model import DeclaredApp, JsonObject, JsonValue, Presence, counted
 from octosync.plan import FORMAT_VERSION, ControlPlane, utc_text
 from octosync.report.bars import share_of
 from octosync.report.error import error_lines
@@ -17,7 +17,7 @@ from octosync.report.ink import Ink
 from octosync.report.plain import cells, padded, text_of, visible
 from octosync.report.status_document import error_document
 from octosync.report.status_slots import Pen
-from octosync.report.words import counted, listed, plane_words
+from octosync.report.words import listed, plane_words
 
 _SHOWN: Final = 5  # apps of a kind, unless all are asked for
 _LINES: Final = {

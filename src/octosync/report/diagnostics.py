@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from octosync.model import Diagnostic, Severity
+from octosync.model import ELLIPSIS, Diagnostic, Severity, counted
 from octosync.report.ink import Ink
-from octosync.report.plain import ELLIPSIS, cells, text_of, visible
-from octosync.report.words import counted
+from octosync.report.plain import cells, text_of, visible
 
 _TAB: Final = " " * 4
 _LONGEST: Final = 120  # columns of a source line

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from octosync.errors import OctosyncError
-from octosync.model import LeftOut
+from octosync.model import LeftOut, counted
 from octosync.report.error import error_lines
 from octosync.report.ink import Ink
 from octosync.report.plain import text_of, visible
-from octosync.report.words import counted
 
 
 def render_export(

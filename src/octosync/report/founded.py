@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
+from octosync.model import counted
 from octosync.report.plain import text_of, visible
-from octosync.report.words import counted
 
 
 def render_founded(

@@ -11,11 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from octosync.model import Origin, Severity
+from octosync.model import Origin, Severity, clipped, counted
 from octosync.report.ended import Ended
-from octosync.report.plain import clipped, visible
+from octosync.report.plain import visible
 from octosync.report.remarks import Remark, remarks_of
-from octosync.report.words import counted
 
 Places = Callable[[Origin], str | None]
 """Returns a place's file as it is called from the repository's root, with `/`; None where it is not in there."""

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from octosync.model import JournalledAction, JournalledRun, JsonObject, Status
+from octosync.model import JournalledAction, JournalledRun, JsonObject, Status, counted
 from octosync.plan import FORMAT_VERSION, ControlPlane
 from octosync.report.ink import Ink
 from octosync.report.outcomes import STATUS_WORDS, status_counts, status_symbol
 from octosync.report.plain import cells, padded, text_of, visible
-from octosync.report.words import counted, seconds_words, time_words
+from octosync.report.words import seconds_words, time_words
 
 UNKNOWN = "unknown"
 _TITLES = ("RUN", "STARTED", "TOOK", "EXIT", "CONTROL PLANE", "CHANGES", "OUTCOMES")

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Final
 
-from octosync.model import Reason
+from octosync.model import ELLIPSIS, Reason
 from octosync.plan import (
     Action,
     DeleteInferenceConfig,
@@ -18,7 +18,7 @@ from octosync.plan import (
     RunInfo,
     UpdateApp,
 )
-from octosync.report.plain import ELLIPSIS, visible
+from octosync.report.plain import visible
 
 _ADDRESSES: Final = 3  # in the command line, before the rest is an ellipsis
 _STDIN: Final = "-"

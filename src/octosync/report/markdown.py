@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
-from octosync.model import Outcome
+from octosync.model import Outcome, clipped, counted
 from octosync.plan import Action, Plan, Verb
 from octosync.report.blocked import blocked_lines, override_words
 from octosync.report.capabilities import recommendation_lines
@@ -23,7 +23,7 @@ from octosync.report.ink import Ink
 from octosync.report.keeping import keep_command
 from octosync.report.markdown_text import alert, code, escaped, fence, folded
 from octosync.report.outcomes import AGAIN, attention, done_lines, run_words, status_counts
-from octosync.report.plain import cells, clipped, padded, visible
+from octosync.report.plain import cells, padded, visible
 from octosync.report.planned import Planned
 from octosync.report.summary import (
     blocking_words,
@@ -37,7 +37,7 @@ from octosync.report.summary import (
     selected_words,
     totals_words,
 )
-from octosync.report.words import counted, listed, plane_words
+from octosync.report.words import listed, plane_words
 
 MAX_BYTES: Final = 60_000  # a comment on GitHub takes 65,536 characters
 

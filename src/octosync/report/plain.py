@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
-ELLIPSIS: Final = "…"
+from octosync.model import ELLIPSIS
 
 # Joiners are parts of words and emoji, not orders to the terminal.
 _JOINERS: Final = frozenset("\u200c\u200d")
@@ -49,13 +49,6 @@ def _cells(character: str) -> int:
 def padded(text: str, width: int) -> str:
     """Fill a text with spaces up to a width in columns; a wider one is left as it is."""
     return text + " " * (width - cells(text))
-
-
-def clipped(text: str, limit: int | None) -> str:
-    """Cut a text after so many characters and say how long it is; None: no limit."""
-    if limit is None or len(text) <= limit:
-        return text
-    return f"{text[:limit]}{ELLIPSIS} ({len(text):,} characters)"
 
 
 def cut(text: str, width: int | None) -> str:

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 
 from octosync.contract import OPERATIONS, Contract
 from octosync.contract.probed import Probe, Probed, Verdict, overrides_of
-from octosync.model import JsonObject
+from octosync.model import JsonObject, counted
 from octosync.plan import FORMAT_VERSION
 from octosync.report.api import overrides_document, overrides_yaml
 from octosync.report.ink import Ink
 from octosync.report.plain import padded, text_of, visible
-from octosync.report.words import counted
 
 _IDS = max(map(len, OPERATIONS))
 _WORDS = {verdict: verdict.value.replace("-", " ") for verdict in Verdict}

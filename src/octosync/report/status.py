@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from octosync.errors import RemoteError
-from octosync.model import AppStatus, Awaited, Kind, Section
+from octosync.model import AppStatus, Awaited, Kind, Section, counted
 from octosync.plan import ControlPlane
 from octosync.report.bars import share_of
 from octosync.report.error import error_lines
 from octosync.report.ink import Ink
 from octosync.report.plain import cells, padded, text_of, visible
 from octosync.report.status_slots import NOTHING, UNREAD, Pen, coverage_word, failed_words, slot_lines
-from octosync.report.words import counted, plane_words, time_words
+from octosync.report.words import plane_words, time_words
 
 _LISTS: Final = {Section.SLOTS: "slots", Section.DEPLOYMENTS: "deployments"}
 _NAMES: Final = ("first request", "routing", "last change", "awaiting")
@@ -142,7 +142,7 @@ def _closing(statuses: Sequence[AppStatus], facts: StatusFacts, ink: Ink) -> str
     ]
     unread = sum(bool(one.errors) for one in statuses)
     parts = [f"{count:,} {visible(word)}" for word, count in sorted(words.items())]
-    parts += [f"{len(running):,} {'canary' if len(running) == 1 else 'canaries'} running"] if running else []
+    parts += [f"{counted(len(running), 'canary', 'canaries')} running"] if running else []
     parts += [f"{len(facts.awaiting):,} awaiting approval"] if facts.awaiting else []
     parts += [ink.red(f"{unread:,} not read in full")] if unread else []
     said = f": {', '.join(parts)}" if parts else ""

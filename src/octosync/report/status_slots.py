@@ -9,11 +9,10 @@ from typing import Final
 from octosync.contract import ENVIRONMENTS, preset_of
 from octosync.contract.policy import known_part
 from octosync.errors import RemoteError
-from octosync.model import AppStatus, Deployment, JsonValue, Section
+from octosync.model import AppStatus, Deployment, JsonValue, Section, counted
 from octosync.report.bars import bar, percent_words, share_of
 from octosync.report.ink import Ink
 from octosync.report.plain import cells, padded, visible
-from octosync.report.words import counted
 
 NOTHING: Final = "—"  # there is none: a read said so
 UNREAD: Final = "?"  # a read failed, or did not go that far

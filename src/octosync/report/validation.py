@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from octosync.errors import OctosyncError
-from octosync.model import Diagnostic, JsonObject, Severity
+from octosync.model import Diagnostic, JsonObject, Severity, counted
 from octosync.plan import FORMAT_VERSION, diagnostic_document
 from octosync.report.diagnostics import diagnostic_lines, severities
 from octosync.report.documents import error_row
 from octosync.report.error import error_lines
 from octosync.report.ink import Ink
 from octosync.report.plain import text_of
-from octosync.report.words import counted
 
 
 def is_valid(diagnostics: Iterable[Diagnostic], *, strict: bool = False) -> bool:

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from octosync.contract import SLOT, preset_of
-from octosync.model import JsonObject, JsonValue, Reason, Sensitivity
+from octosync.model import ELLIPSIS, JsonObject, JsonValue, Reason, Sensitivity, clipped
 from octosync.model.sensitive import SENSITIVE, SENSITIVE_CHANGED
 from octosync.plan import Absent, ControlPlane, FieldChange, LastChange
-from octosync.report.plain import ELLIPSIS, clipped, visible
+from octosync.report.plain import visible
 
 NONE: Final = "(none)"
 LIMIT: Final = 60  # characters of a value, unless all of it is asked for
@@ -69,11 +69,6 @@ def plane_words(plane: ControlPlane) -> str:
     """Name a control plane: `production (api.octomil.com, org 8f1c)`."""
     where = f"{plane.host}, org {plane.org_id}" if plane.org_id is not None else plane.host
     return visible(f"{plane.context} ({where})" if plane.context is not None else where)
-
-
-def counted(count: int, noun: str) -> str:
-    """Count things: `1 app`, `1,240 devices`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def listed(items: Iterable[str], *, at_most: int) -> str:

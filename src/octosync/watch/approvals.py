@@ -14,9 +14,10 @@ from typing import Final, TypeAlias
 from urllib.parse import urlencode
 
 from octosync.errors import OctosyncError, UsageError
+from octosync.model import counted
 from octosync.plan import Action, Refusal
 from octosync.plan.guards.refusal import refused_by
-from octosync.report.words import counted, listed
+from octosync.report.words import listed
 from octosync.watch.board import Board
 from octosync.watch.changes import Changes
 from octosync.watch.standing import AppStanding, AppState, BlockedSet

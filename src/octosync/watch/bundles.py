@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from octosync.model import NotifyEvent
-from octosync.report.words import counted, listed
+from octosync.model import NotifyEvent, counted
+from octosync.report.words import listed
 from octosync.watch.notices import Notice
 
 _NAMED: Final = 3  # apps and messages in a sentence

@@ -10,8 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from octosync.errors import ConfigError, OctosyncError, StateLocked, Unreadable
-from octosync.model import Event
-from octosync.report.words import counted
+from octosync.model import Event, counted
 from octosync.watch.desk import Desk
 from octosync.watch.ended import Ended
 from octosync.watch.files import changes

@@ -14,7 +14,7 @@ from typing import Final
 
 from octosync.contract import PARTIAL, UNCOVERED
 from octosync.errors import RemoteError, Unavailable
-from octosync.model import App, Coverage, Kind, Status
+from octosync.model import App, Coverage, Kind, Status, counted
 from octosync.octomil import Octomil, health
 from octosync.watch.ended import Ended
 from octosync.watch.gate import Gate
@@ -31,7 +31,7 @@ def coverage_words(coverage: Coverage) -> str:
     covered, total = coverage.covered_devices, coverage.total_devices
     if covered is None or total is None:
         return f"{coverage.capability}: {coverage.status}"
-    return f"{coverage.capability}: {covered:,} of {total:,} device{'' if total == 1 else 's'} covered"
+    return f"{coverage.capability}: {covered:,} of {counted(total, 'device')} covered"
 
 
 @dataclass(slots=True)

@@ -12,9 +12,8 @@ from octosync.errors import OctosyncError
 from octosync.manifest import Cache, Configuration, Context, Manifests
 from octosync.manifest.patience import Patience, patient
 from octosync.manifest.selection import matching
-from octosync.model import Diagnostic, Origin, Severity
+from octosync.model import Diagnostic, Origin, Severity, counted
 from octosync.plan.base import Base, changed_apps
-from octosync.report.words import counted
 from octosync.watch.checkouts import is_checking_out
 from octosync.watch.clock import Clock
 from octosync.watch.clones import Clone

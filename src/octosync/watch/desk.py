@@ -8,10 +8,9 @@ from datetime import datetime, timedelta
 
 from octosync import __version__
 from octosync.errors import OctosyncError
-from octosync.model import Hold
+from octosync.model import Hold, counted
 from octosync.octomil import PERCENT_FOR_WRITES
 from octosync.plan import ControlPlane, RunInfo
-from octosync.report.words import counted
 from octosync.watch.approvals import blocked_actions
 from octosync.watch.clones import Clone
 from octosync.watch.desired import Declared

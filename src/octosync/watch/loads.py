@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from octosync.errors import OctosyncError
-from octosync.report.words import counted
+from octosync.model import counted
 from octosync.watch.desired import Declared, Difference
 from octosync.watch.gate import Closed
 from octosync.watch.parts import Parts

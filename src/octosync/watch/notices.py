@@ -15,10 +15,10 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
-from octosync.model import Address, JsonObject, JsonValue, NotifyEvent, Secret, digest_of
+from octosync.model import Address, JsonObject, JsonValue, NotifyEvent, Secret, counted, digest_of
 from octosync.plan import ControlPlane, utc_text
 from octosync.report import visible
-from octosync.report.words import counted, time_words
+from octosync.report.words import time_words
 from octosync.watch.web.commands import post_line
 
 FORMAT_VERSION: Final = "1.1"

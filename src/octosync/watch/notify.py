@@ -19,8 +19,7 @@ from typing import Final, Protocol, Self
 from urllib.parse import unquote
 
 from octosync.errors import OctosyncError
-from octosync.model import NotifyEvent
-from octosync.report.words import counted
+from octosync.model import NotifyEvent, counted
 from octosync.watch.bundles import bundled, over
 from octosync.watch.clock import Clock
 from octosync.watch.endpoints import Attempt, Endpoint, Line, Verdict

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from urllib.parse import urlencode
 
 from octosync.errors import OctosyncError
-from octosync.model import Address, NotifyEvent, Outcome, Status
+from octosync.model import Address, NotifyEvent, Outcome, Status, counted
 from octosync.plan import RunInfo
 from octosync.watch.approvals import approve_path
 from octosync.watch.clock import Clock
@@ -174,7 +174,7 @@ class Telling:
         return Notice(
             event=NotifyEvent.APPLIED,
             at=now,
-            message=f"{_so_many(len(done), 'change')} applied{f', {rest} not' if rest else ''}",
+            message=f"{counted(len(done), 'change')} applied{f', {rest} not' if rest else ''}",
             app=one_app,
             apps=() if one_app is not None else tuple(sorted(ended.apps)),
             unfinished=rest,
@@ -268,7 +268,3 @@ class Telling:
             query = urlencode({"app": address.app, "for": "4h", "reason": "WHY"})
             yield f"To keep it for some hours: POST /hold?{query}"
         yield "To leave the app alone: the annotation octosync.dev/suspend in its manifest"
-
-
-def _so_many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

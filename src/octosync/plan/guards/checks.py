@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
 
-from octosync.model import Deployment, Kind, Reason
+from octosync.model import Deployment, Kind, Reason, counted
 from octosync.plan.actions import (
     Action,
     ArchiveApp,
@@ -16,7 +16,7 @@ from octosync.plan.actions import (
     RemoveTarget,
 )
 from octosync.plan.guards.frozen import frozen
-from octosync.plan.guards.refusal import Refusal, so_many
+from octosync.plan.guards.refusal import Refusal
 from octosync.plan.guards.tally import COUNTED_FOR, Tally, removals_of
 from octosync.plan.moves import with_other_halves
 from octosync.plan.plan import Plan
@@ -85,7 +85,7 @@ def _diverged(plan: Plan, policy: GuardPolicy) -> Iterator[Refusal]:
         return
     addresses = tuple(dict.fromkeys(one.address for one in plan.actions if one.reason is Reason.DIVERGED))
     if addresses:
-        what = f"{len(addresses):,} object{'' if len(addresses) == 1 else 's'}"
+        what = counted(len(addresses), "object")
         yield Refusal(
             guard="diverged",
             message=f"{what} changed here, and on the control plane to something else",
@@ -134,8 +134,8 @@ def _deletes(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Refusal]:
     if count > limit:
         yield Refusal(
             guard="deletes",
-            message=f"{so_many(count, 'removal')}{_made_up(len(removals), more)}, {_at_most(limit, more)}",
-            total=f"{so_many(count, 'removal')}, {_at_most(limit, more)}",
+            message=f"{counted(count, 'removal')}{_made_up(len(removals), more)}, {_at_most(limit, more)}",
+            total=f"{counted(count, 'removal')}, {_at_most(limit, more)}",
             override=override,
             addresses=addresses,
         )
@@ -171,9 +171,9 @@ def _archives(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Refusal]
     if archives and count > limit:
         yield Refusal(
             guard="archives",
-            message=f"{so_many(count, 'app')} would be archived{_made_up(len(archives), also.archives)}, "
+            message=f"{counted(count, 'app')} would be archived{_made_up(len(archives), also.archives)}, "
             f"{_at_most(limit, also.archives)}: there is no way back",
-            total=f"{so_many(count, 'app')} would be archived, {_at_most(limit, also.archives)}: there is no way back",
+            total=f"{counted(count, 'app')} would be archived, {_at_most(limit, also.archives)}: there is no way back",
             override=f"--allow-archives {count}",
             addresses=archives,
         )
@@ -198,7 +198,7 @@ def _protected(plan: Plan, policy: GuardPolicy) -> Iterator[Refusal]:
     apps = sorted({action.address.app for action in hurt})
     yield Refusal(
         guard="protected",
-        message=f"{so_many(len(hurt), 'deletion')} in protected "
+        message=f"{counted(len(hurt), 'deletion')} in protected "
         f"{'apps' if len(apps) != 1 else 'app'} {', '.join(apps)} (annotation octosync.dev/protect)",
         override="--allow-protected",
         addresses=with_other_halves(hurt),
@@ -215,7 +215,7 @@ def _during_canary(plan: Plan, policy: GuardPolicy) -> Iterator[Refusal]:
             shown = ", ".join(_progress(one) for one in running)
             yield Refusal(
                 guard="during-canary",
-                message=f"{slug}: {so_many(len(hurt), 'change')} while a canary runs: {shown}",
+                message=f"{slug}: {counted(len(hurt), 'change')} while a canary runs: {shown}",
                 override="--allow-during-canary",
                 way_out="Wait until it is complete",
                 look_at=slug,
@@ -252,7 +252,7 @@ def _live_traffic(plan: Plan, policy: GuardPolicy) -> Iterator[Refusal]:
             fate = "be archived" if any(isinstance(one, ArchiveApp) for one in hurt) else "lose a slot or target"
             yield Refusal(
                 guard="live-traffic",
-                message=f"{slug} has had {so_many(requests, 'request')} (routing statistics), and would {fate}",
+                message=f"{slug} has had {counted(requests, 'request')} (routing statistics), and would {fate}",
                 override="--allow-live-traffic",
                 addresses=with_other_halves(hurt),
             )

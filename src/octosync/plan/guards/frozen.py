@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from octosync.model import counted
 from octosync.plan.guards.freeze import Freeze, freeze_words
-from octosync.plan.guards.refusal import Refusal, so_many
+from octosync.plan.guards.refusal import Refusal
 from octosync.plan.moves import with_other_halves
 from octosync.plan.plan import Plan
 
@@ -27,7 +28,7 @@ def frozen(plan: Plan) -> Iterator[Refusal]:
             apps = _named(sorted({one.address.app for one in actions}))
             yield Refusal(
                 guard="frozen",
-                message=f"{apps}: {so_many(len(actions), 'change')} inside {freeze_words(freeze)}",
+                message=f"{apps}: {counted(len(actions), 'change')} inside {freeze_words(freeze)}",
                 override="--allow-frozen",
                 way_out=_instead(freeze, others),
                 addresses=with_other_halves(actions),

@@ -54,8 +54,3 @@ def concerns(guard: str, action: Action) -> bool:
             return action.reason is Reason.DIVERGED
         case _:
             return not isinstance(action, CreateApp | UpdateApp)
-
-
-def so_many(count: int, noun: str) -> str:
-    """Write a count with its noun: `1 change`, `1,200 changes`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
+from octosync.model import counted
 from octosync.plan import RunInfo, refused_actions
 from octosync.report.changes import Row, group_of
-from octosync.report.words import counted
 from octosync.watch.approvals import approve_path
 from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
 from octosync.watch.standing import AppStanding, AppState, BlockedSet, DriftStanding, Standing

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
-from octosync.model import Address
+from octosync.model import ELLIPSIS, Address
 from octosync.plan import RunInfo
-from octosync.report.plain import ELLIPSIS
 
 TOKEN_VARIABLE: Final = "OCTOSYNC_ADMIN_TOKEN"  # noqa: S105 — its name
 SUSPENDING: Final = 'octosync.dev/suspend: "true"'

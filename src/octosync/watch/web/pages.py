@@ -16,12 +16,13 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from octosync.model import counted
 from octosync.plan import utc_text
 from octosync.report.diagnostics import diagnostic_lines
 from octosync.report.ink import Ink
 from octosync.report.outcomes import STATUS_WORDS
 from octosync.report.plain import visible
-from octosync.report.words import counted, listed, plane_words, seconds_words, time_words
+from octosync.report.words import listed, plane_words, seconds_words, time_words
 from octosync.watch.standing import AppState, Standing
 from octosync.watch.web.assets import asset_url
 from octosync.watch.web.attention import matters

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from octosync.report.words import counted, time_words
+from octosync.model import counted
+from octosync.report.words import time_words
 from octosync.watch.standing import AppState, Standing
 
 STATE_WORDS: Final = {
