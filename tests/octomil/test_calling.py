@@ -21,7 +21,7 @@ from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 from octosync.contract import Contract
 from octosync.errors import RemoteError, Unavailable
 from octosync.octomil import Connection, Octomil, Pacer, Waiting, WaitReason, apps_reading
-from octosync.octomil.retrying import LONGEST_BACKOFF, backoff, retry_after
+from octosync.octomil.retrying import retry_after
 from octosync.server import Settings, running
 
 
@@ -288,16 +288,6 @@ def test_a_date_without_another_to_hold_it_against_uses_our_clock() -> None:
     assert 0.0 < seconds <= 100.0
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
     assert retry_after("Wed, 21 Oct 2015 07:28:00 -0000", "Wed, 21 Oct 2015 07:27:00 GMT") == 60.0
-
-
-def test_backoff_is_exponential_with_full_jitter_and_a_ceiling() -> None:
-    """Waits are drawn from zero up to a doubling bound: clients that failed together don't come back together."""
-    for attempt in range(1, 12):
-        drawn = [backoff(attempt, 0.5) for _ in range(200)]
-        bound = min(LONGEST_BACKOFF, 0.5 * 2 ** (attempt - 1))
-        assert all(0.0 <= wait <= bound for wait in drawn)
-        assert min(drawn) < bound / 4
-        assert max(drawn) > bound / 2
 
 
 def test_the_error_after_all_attempts_is_the_last_one() -> None:

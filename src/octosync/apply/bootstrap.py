@@ -19,7 +19,6 @@ from octosync.errors import AwaitingApproval, Conflict, ExitCode, Interrupted, O
 from octosync.model import Address, JsonObject, Outcome, Secret, Status
 from octosync.octomil import Answer, Octomil, Withheld, app_reading, targets_reading
 from octosync.octomil.answers import parsed
-from octosync.octomil.retrying import backoff
 from octosync.plan import Verb
 
 _ATTEMPTS: Final = 3
@@ -135,7 +134,7 @@ class _Sending:
                 self._add(error.request_id)
                 if (result := await self._after(error, attempt)) is not None:
                     return result
-            await asyncio.sleep(backoff(attempt, self.remote.connection.backoff))
+            await asyncio.sleep(self.remote.backoff.draw(attempt))
             attempt += 1
 
     def result(self, status: Status, error: OctosyncError | None = None, *, wrote: bool = False) -> Bootstrapped:

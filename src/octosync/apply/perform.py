@@ -19,7 +19,6 @@ from octosync.apply.witness import Sighting, Witness
 from octosync.errors import AwaitingApproval, Conflict, Missing, OctosyncError, RemoteError, Unreadable
 from octosync.model import JsonObject, Outcome, Sensitivity, Status
 from octosync.octomil import Answer, Octomil, Reservation, Withheld
-from octosync.octomil.retrying import backoff
 from octosync.plan import Action, CreateApp, EnableCapability, OptimizeCapability, PutSlot, RegisterTarget
 
 _ATTEMPTS = 3
@@ -92,7 +91,7 @@ class Performer:
                 for request_id in answer.request_ids:
                     _add(ids, request_id)
                 return await self._answered(action, answer, ids, proving=proving)
-            await asyncio.sleep(backoff(attempt, self.remote.connection.backoff))
+            await asyncio.sleep(self.remote.backoff.draw(attempt))
             attempt += 1
             within = Reservation()  # what is left of the first one is for the other half of a move
 

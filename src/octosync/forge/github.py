@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self
@@ -17,7 +16,7 @@ from octosync.contract.encoding import ACCEPT_ENCODING, BodyDecoder, BodyError, 
 from octosync.errors import RemoteError, Unavailable, Unreadable
 from octosync.forge.refusals import LONGEST_WAIT, refusal, wait_of
 from octosync.forge.repository import Repository
-from octosync.model import Concealer, JsonObject, JsonValue
+from octosync.model import Backoff, Concealer, JsonObject, JsonValue
 
 PAGE: Final = 100  # the largest one, public
 _ATTEMPTS: Final = 5
@@ -60,7 +59,7 @@ class GitHub:
         on_wait: Callable[[float], None] | None = None,
     ) -> None:
         self.repository = repository
-        self._backoff = backoff
+        self._backoff = Backoff(first=backoff, longest=_LONGEST_BACKOFF)
         self._on_wait = on_wait
         self._concealer = Concealer([repository.token])
         self._retrying = stamina.RetryingCaller(attempts=attempts, timeout=None).on(_delay)
@@ -141,7 +140,7 @@ class GitHub:
 
     def _attempt(self, method: str, url: str, body: JsonObject | None, attempt: int) -> httpx.Response:
         what = self._concealer.text(f"{method} {httpx.URL(url).path}")
-        error, delay, again = None, random.uniform(0.0, self._longest(attempt)), method in _AGAIN  # noqa: S311 — no secret depends on it
+        error, delay, again = None, self._backoff.draw(attempt), method in _AGAIN
         try:
             answer = self._exchange(method, url, body)
         except (httpx.HTTPError, BodyError) as problem:
@@ -173,9 +172,6 @@ class GitHub:
         except (ValueError, RecursionError):
             raise unreadable(path, "it is not JSON") from None
         return self._concealer.masked(value)
-
-    def _longest(self, attempt: int) -> float:
-        return min(_LONGEST_BACKOFF, self._backoff * 2.0 ** (attempt - 1))
 
 
 def _body(response: httpx.Response) -> bytes:

@@ -6,6 +6,7 @@ What may not live here: anything that knows the wire (that is `contract`), reads
 
 from octosync.model.activity import Event
 from octosync.model.address import Address, Kind
+from octosync.model.backoff import Backoff
 from octosync.model.conceal import Concealer, show
 from octosync.model.deployment import (
     Assignment,
@@ -58,6 +59,7 @@ __all__ = [
     "AppStatus",
     "Assignment",
     "Awaited",
+    "Backoff",
     "Canary",
     "Concealer",
     "Coverage",

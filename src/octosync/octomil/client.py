@@ -18,12 +18,12 @@ import stamina
 
 from octosync.contract import Access, Contract, Operation
 from octosync.errors import CredentialRefused, Missing, RemoteError, Unreadable
-from octosync.model import Concealer, JsonValue, Secret, Sensitivity
+from octosync.model import Backoff, Concealer, JsonValue, Secret, Sensitivity
 from octosync.octomil.connection import Connection
 from octosync.octomil.counting import Budget, OnRequest, Request
 from octosync.octomil.failures import TIMED_OUT, Again, Failed, failed
 from octosync.octomil.pacing import OnWait, Pacer, Permit, Priority, Reservation, Sleep, Waiting, WaitReason
-from octosync.octomil.retrying import LONGEST_RETRY_AFTER, TryAgain, backoff
+from octosync.octomil.retrying import LONGEST_BACKOFF, LONGEST_RETRY_AFTER, TryAgain
 from octosync.octomil.session import Session
 from octosync.octomil.translate import Translator
 from octosync.octomil.transport import RawAnswer, exchange
@@ -75,7 +75,8 @@ class Octomil:
 
     `clock` (seconds) and `sleep` pace it, of its limit `percent_for_writes` are kept from reads; or a `pacer` does. `on_wait`
     is told what waits and how long, `on_request` of every request. `sensitivity` says which keys hold values that no message
-    may show. `transport` replaces the real one. `requests` is how many were sent through this view.
+    may show. `transport` replaces the real one. `requests` is how many were sent through this view; `backoff` is what it waits
+    between attempts.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Octomil:
             on_wait=on_wait,
         )
         self._owns_pacer = pacer is None
+        self.backoff = Backoff(first=connection.backoff, longest=LONGEST_BACKOFF)
         self._retrying = stamina.AsyncRetryingCaller(attempts=connection.attempts, timeout=None).on(
             _delay_before_another
         )
@@ -336,7 +338,7 @@ class Octomil:
 
     def _delay(self, call: _Call, outcome: Failed) -> float:
         """Say how long this call waits by itself; a 429 makes every request wait instead, in the pacer."""
-        delay = backoff(call.attempts, self.connection.backoff)
+        delay = self.backoff.draw(call.attempts)
         if outcome.pauses_all:
             self._pacer.pause(delay if outcome.after is None else outcome.after)
             return 0.0

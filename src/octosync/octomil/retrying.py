@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -24,11 +23,6 @@ class TryAgain(Exception):
         super().__init__(error.reference)
         self.error = error
         self.delay = delay
-
-
-def backoff(attempt: int, base: float) -> float:
-    """Draw the wait after the nth attempt (from 1): exponential with full jitter, so that clients spread out."""
-    return random.uniform(0.0, min(LONGEST_BACKOFF, base * 2.0 ** (attempt - 1)))  # noqa: S311 — no secret depends on it
 
 
 def retry_after(value: str | None, date: str | None = None) -> float | None:
