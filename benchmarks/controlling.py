@@ -34,7 +34,7 @@ from octosync.reconcile import look
 from octosync.state import Journal
 from octosync.watch.clock import SystemClock
 from octosync.watch.controller import Controller
-from octosync.watch.desired import Desired
+from octosync.watch.desired import DesiredState
 from octosync.watch.log import Log
 from octosync.watch.metrics import CONTENT_TYPE
 from octosync.watch.parts import Outfit
@@ -105,7 +105,7 @@ async def controller(manifests: Path, url: str) -> AsyncIterator[Running]:
     with Journal(state) as journal:
         outfit = Outfit(
             remote=remote,
-            desired=Desired(regather, regather.watched, clock),
+            desired=DesiredState(regather, regather.watched, clock),
             journal=journal,
             control_plane=ControlPlane(url=remote.connection.url),
             settings=Settings(resync=timedelta(hours=1)),
@@ -139,14 +139,14 @@ def controlling(folder: Path, say: Callable[[str, float, float], None]) -> None:
 
 async def _created(manifests: Path, url: str) -> None:
     async with controller(manifests, url) as running:
-        await running.until(lambda: running.controller.desk.parts.full_reads.ended_at is not None)
+        await running.until(lambda: running.controller.api.parts.resync.ended_at is not None)
 
 
 async def _full_reads(
     manifests: Path, url: str, desired: State, one_load: float, say: Callable[[str, float, float], None]
 ) -> None:
     async with controller(manifests, url) as running:
-        reads = running.controller.desk.parts.full_reads
+        reads = running.controller.api.parts.resync
         await running.until(lambda: reads.ended_at is not None)
         ours = min([await _full_read(running) for _ in range(_ROUNDS)])
         bare = min([await _bare_looks(desired, url) for _ in range(_ROUNDS)])
@@ -158,7 +158,7 @@ async def _full_reads(
             slowest,
             one_load,
         )
-        await running.until(lambda: not reads.is_under_way)
+        await running.until(lambda: not reads.is_running)
 
         before, since = time.process_time(), time.perf_counter()
         await asyncio.sleep(_IDLE)
@@ -169,7 +169,7 @@ async def _full_reads(
 
 async def _pages(running: Running, one_load: float, say: Callable[[str, float, float], None]) -> None:
     controlled = running.controller
-    source = Source(control=controlled.desk, metrics=controlled.metrics.render, metrics_type=CONTENT_TYPE)
+    source = Source(control=controlled.api, metrics=controlled.metrics.render, metrics_type=CONTENT_TYPE)
     transport = httpx.ASGITransport(app=create_app(source))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         for path in ("/", "/api/status", "/metrics"):
@@ -183,9 +183,9 @@ async def _pages(running: Running, one_load: float, say: Callable[[str, float, f
 
 async def _full_read(running: Running) -> float:
     """Return how many seconds of CPU time one took."""
-    reads = running.controller.desk.parts.full_reads
+    reads = running.controller.api.parts.resync
     before, started = reads.ended_at, time.process_time()
-    reads.want()
+    reads.request()
     await running.until(lambda: reads.ended_at != before)
     return time.process_time() - started
 
@@ -210,10 +210,10 @@ async def _bare_looks(desired: State, url: str) -> float:
 async def _commits(running: Running, manifests: Path, *, first: int) -> float:
     """Commit to some apps, each early in a full read; return the longest time from a commit to the first request for it."""
     took = []
-    reads = running.controller.desk.parts.full_reads
+    reads = running.controller.api.parts.resync
     for n in range(first, first + _COMMITS):
-        reads.want()
-        await running.until(lambda: reads.is_under_way and _APPS // 20 < reads.done < _APPS // 4)
+        reads.request()
+        await running.until(lambda: reads.is_running and _APPS // 20 < reads.done < _APPS // 4)
         at = time.perf_counter()
         _write(manifests, n, f"Committed {n}")
 
@@ -224,12 +224,12 @@ async def _commits(running: Running, manifests: Path, *, first: int) -> float:
         await running.until(first_request)
         took.append((first_request() or at) - at)
         await running.until(partial(_is_live, running, f"app-{n:04}"))
-        await running.until(lambda: not reads.is_under_way)
+        await running.until(lambda: not reads.is_running)
     return max(took)
 
 
 def _is_live(running: Running, slug: str) -> bool:
-    one = running.controller.desk.standing().apps[slug]
+    one = running.controller.api.status().apps[slug]
     return one.state is AppState.IN_SYNC and bool(one.run)
 
 

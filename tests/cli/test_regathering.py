@@ -19,7 +19,7 @@ from octosync.cli.gathering import ManifestFlags
 from octosync.cli.regathering import Regathering
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Cache
-from octosync.watch.fingerprint import Watched
+from octosync.watch.fingerprint import WatchedPaths
 
 _CONTEXT = "contexts:\n  local: {url: http://127.0.0.1:8787, tokenFile: /run/key, paths: [live]}\n"
 
@@ -53,11 +53,11 @@ def test_octosync_yaml_says_what_is_watched(folder: Path) -> None:
     """Without paths those of the context are watched, with its key file; octosync.yaml itself no higher than where it is."""
     (folder / "octosync.yaml").write_text(f"{_CONTEXT}defaultContext: local\n")
     declared = _regathering()(Cache())
-    assert declared.watched == Watched(paths=("live",), configuration=("octosync.yaml",), tokens=("/run/key",))
+    assert declared.watched == WatchedPaths(paths=("live",), configuration=("octosync.yaml",), tokens=("/run/key",))
     assert list(declared.manifests.state.apps) == ["live"]
     assert declared.context is not None
     (folder / "octosync.yaml").write_text("paths: [more]\n")
-    assert _regathering()(Cache()).watched == Watched(paths=("more",), configuration=("octosync.yaml",))
+    assert _regathering()(Cache()).watched == WatchedPaths(paths=("more",), configuration=("octosync.yaml",))
 
 
 def test_beside_given_paths_the_configured_ones_are_watched(folder: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_configuration_that_is_broken_is_watched(folder: Path) -> None:
     declared = _regathering("live", config=Path("own.yaml"))(Cache())
     assert declared.fails
     assert declared.diagnostics
-    assert declared.watched == Watched(paths=("live",), configuration=("own.yaml",))
+    assert declared.watched == WatchedPaths(paths=("live",), configuration=("own.yaml",))
 
 
 @needs_kustomize

@@ -31,7 +31,7 @@ from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
 from octosync.state import Journal, WatchState
 from octosync.watch.clock import Clock
 from octosync.watch.controller import Controller
-from octosync.watch.desired import Desired
+from octosync.watch.desired import DesiredState
 from octosync.watch.endpoints import Endpoint
 from octosync.watch.log import Log, LogFormat, libraries_in
 from octosync.watch.metrics import CONTENT_TYPE
@@ -56,7 +56,7 @@ async def watch(asked: dict[str, Any]) -> None:
         percent_for_writes=PERCENT_FOR_WRITES,
         clock=clock.monotonic,
         sleep=clock.sleep,
-        on_request=lambda one: told[0].metrics.requested(one.operation, one.code, one.seconds),
+        on_request=lambda one: told[0].metrics.count_request(one.operation, one.code, one.seconds),
     )
     with (
         (folder / "log").open("w", encoding="utf-8") as stream,
@@ -74,7 +74,7 @@ async def watch(asked: dict[str, Any]) -> None:
         controller = Controller(
             Outfit(
                 remote=remote,
-                desired=Desired(regather, regather.watched, clock),
+                desired=DesiredState(regather, regather.watched, clock),
                 journal=journal,
                 control_plane=control_plane,
                 settings=Settings(drift_hold=timedelta(seconds=asked["hold"])),
@@ -90,7 +90,7 @@ async def watch(asked: dict[str, Any]) -> None:
         )
         told.append(controller)
         source = Source(
-            control=controller.desk,
+            control=controller.api,
             metrics=controller.metrics.render,
             metrics_type=CONTENT_TYPE,
             admin_token=Secret(asked["admin_token"]),

@@ -19,7 +19,7 @@ Object = tuple[str, str, str]
 
 
 @dataclass
-class Declared:
+class ManifestLoad:
     """One app as it is declared."""
 
     slug: str
@@ -38,7 +38,7 @@ class Fleet:
 
     def __init__(self, folder: Path, count: int) -> None:
         self._folder = folder
-        self.apps = {slug: Declared(slug) for slug in (f"app-{number:03}" for number in range(count))}
+        self.apps = {slug: ManifestLoad(slug) for slug in (f"app-{number:03}" for number in range(count))}
         self.writes: Counter[Object] = Counter()
         self.spared: Counter[Object] = Counter()  # of these, as many as need not be: a later commit came before
         folder.mkdir()
@@ -94,7 +94,7 @@ class Fleet:
         write_over(self._folder / f"{slug}.json", self.apps[slug].text())
 
 
-async def is_live(plane: httpx.AsyncClient, app: Declared) -> bool:
+async def is_live(plane: httpx.AsyncClient, app: ManifestLoad) -> bool:
     """Say whether the control plane shows an app as it is declared; while it answers nothing, it does not."""
     try:
         shown = (await plane.get(f"/api/v1/apps/{app.slug}")).raise_for_status().json()

@@ -28,13 +28,13 @@ from octosync.server import Settings as PlaneSettings
 from octosync.server import running
 from octosync.state import Journal
 from octosync.watch.controller import Controller
-from octosync.watch.desired import Declared, Desired
+from octosync.watch.desired import DesiredState, ManifestLoad
 from octosync.watch.log import Log, LogFormat
 from octosync.watch.notices import Notice
 from octosync.watch.notify import Notifier
 from octosync.watch.parts import Outfit
 from octosync.watch.settings import Settings
-from octosync.watch.standing import AppStanding, Standing
+from octosync.watch.standing import AppReconcileStatus, ControllerStatus
 
 PATIENCE = 60.0  # seconds of real time after which what is awaited is taken never to come, on a busy machine, too
 
@@ -134,13 +134,13 @@ class Watching:
     task: asyncio.Task[None]
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> ControllerStatus:
         """How everything stands now."""
-        return self.controller.desk.standing()
+        return self.controller.api.status()
 
-    def app(self, slug: str = "demo") -> AppStanding:
+    def app(self, slug: str = "demo") -> AppReconcileStatus:
         """How an app stands now; of one that isn't known yet, nothing is."""
-        return self.standing.apps.get(slug) or AppStanding(slug=slug)
+        return self.standing.apps.get(slug) or AppReconcileStatus(slug=slug)
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Return the lines of an event."""
@@ -172,7 +172,7 @@ class Watching:
     def approve(self, guard: str, *apps: str) -> int:
         """Approve all that a guard blocks now, of apps or of all, as it is shown."""
         sets = [one for one in self.standing.blocked if one.guard == guard and (not apps or {*apps} & {*one.apps})]
-        return sum(self.controller.desk.approve(guard, one.seen, apps) for one in sets)
+        return sum(self.controller.api.approve(guard, one.seen, apps) for one in sets)
 
     def requests(self) -> list[str]:
         """Return `METHOD path` of what the control plane received since this was asked last."""
@@ -216,7 +216,7 @@ async def watching(
         controller = Controller(
             Outfit(
                 remote=remote,
-                desired=Desired(
+                desired=DesiredState(
                     regather,
                     regather.watched,
                     clock,
@@ -245,7 +245,7 @@ async def watching(
                 await asyncio.wait_for(task, PATIENCE)
 
 
-def _policy(declared: Declared) -> GuardPolicy:
+def _policy(declared: ManifestLoad) -> GuardPolicy:
     limits = declared.configuration.guards
     return GuardPolicy(
         max_deletes=limits.max_deletes,

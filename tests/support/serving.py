@@ -12,7 +12,7 @@ import httpx
 from tests.support.standings import ADMIN_TOKEN
 
 from octosync.model import Secret
-from octosync.watch.control import Control
+from octosync.watch.control import ControllerApi
 from octosync.watch.web import Source, create_app, listening, serving
 
 URL = "http://127.0.0.1:9900"
@@ -20,7 +20,7 @@ AUTHORIZED = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
-def source_of(control: Control, *, admin_token: str | None = ADMIN_TOKEN, **more: Any) -> Source:
+def source_of(control: ControllerApi, *, admin_token: str | None = ADMIN_TOKEN, **more: Any) -> Source:
     """Return what is served: a control, and metrics of one line."""
     facts: dict[str, Any] = {
         "control": control,
@@ -32,7 +32,7 @@ def source_of(control: Control, *, admin_token: str | None = ADMIN_TOKEN, **more
 
 
 @asynccontextmanager
-async def asking(control: Control, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def asking(control: ControllerApi, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Ask the application itself; what it fails with is answered, as a server does."""
     transport = httpx.ASGITransport(app=create_app(source_of(control, **more)), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
@@ -40,7 +40,7 @@ async def asking(control: Control, **more: Any) -> AsyncIterator[httpx.AsyncClie
 
 
 @contextmanager
-def served(control: Control, *, port: int = 0, **more: Any) -> Iterator[str]:
+def served(control: ControllerApi, *, port: int = 0, **more: Any) -> Iterator[str]:
     """Serve over a socket in a thread; yields the origin."""
     ready = threading.Event()
     found: list[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = []

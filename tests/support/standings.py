@@ -25,12 +25,12 @@ from octosync.plan import GuardPolicy as Policy
 from octosync.plan.holding import Held
 from octosync.watch.approvals import blocked_sets
 from octosync.watch.standing import (
-    AppStanding,
+    AppReconcileStatus,
     AppState,
-    BudgetStanding,
-    DriftStanding,
-    RunStanding,
-    Standing,
+    BudgetStatus,
+    ControllerStatus,
+    DriftStatus,
+    RunStatus,
 )
 
 NOW = datetime(2030, 1, 1, 14, 3, 20, tzinfo=UTC)
@@ -78,17 +78,17 @@ def held_plan(slug: str, *, until: datetime | None, capability: str = "vision", 
     return replace(plan, actions=(), held=held)
 
 
-def held_app(slug: str = "canary-demo", **more: Any) -> AppStanding:
+def held_app(slug: str = "canary-demo", **more: Any) -> AppReconcileStatus:
     """Return an app whose drift is held: Ana changed its slot a moment ago."""
     until = more.pop("until", soon(minutes=28, seconds=30))
-    drift = DriftStanding(
+    drift = DriftStatus(
         address=Address.of_slot(slug, "vision"),
         first_seen=ago(seconds=75),
         actor=more.pop("actor", "ana@example.com"),
         at=ago(minutes=2),
         until=until,
     )
-    return AppStanding(
+    return AppReconcileStatus(
         **{
             "slug": slug,
             "state": AppState.HELD,
@@ -102,13 +102,13 @@ def held_app(slug: str = "canary-demo", **more: Any) -> AppStanding:
     )
 
 
-def blocked_app(slug: str = "search-old", count: int = 14) -> AppStanding:
+def blocked_app(slug: str = "search-old", count: int = 14) -> AppReconcileStatus:
     """Return an app of which too much would be removed at once."""
     plan = plan_of(
         desired_app(slug, targets=[], slots={"chat": {}}, origin=Origin(f"apps/{slug}.yaml", 1, 1)),
         live_app(slug, targets=[f"ios:com.acme.search{n}" for n in range(count)], slots={"chat": {}}),
     )
-    return AppStanding(
+    return AppReconcileStatus(
         slug=slug,
         state=AppState.BLOCKED,
         since=ago(minutes=9),
@@ -119,9 +119,9 @@ def blocked_app(slug: str = "search-old", count: int = 14) -> AppStanding:
     )
 
 
-def contested_app(slug: str = "keyboard") -> AppStanding:
+def contested_app(slug: str = "keyboard") -> AppReconcileStatus:
     """Return an app whose slot somebody changes again and again."""
-    drift = DriftStanding(
+    drift = DriftStatus(
         address=Address.of_slot(slug, "vision"),
         first_seen=ago(hours=3),
         actor="automation@example.com",
@@ -132,9 +132,9 @@ def contested_app(slug: str = "keyboard") -> AppStanding:
     return held_app(slug, until=None, state=AppState.CONTESTED, drift=(drift,))
 
 
-def failing_app(slug: str = "search-eu") -> AppStanding:
+def failing_app(slug: str = "search-eu") -> AppReconcileStatus:
     """Return an app that can't be read for the moment."""
-    return AppStanding(
+    return AppReconcileStatus(
         slug=slug,
         state=AppState.FAILING,
         since=ago(minutes=4),
@@ -145,9 +145,9 @@ def failing_app(slug: str = "search-eu") -> AppStanding:
     )
 
 
-def canary_app(slug: str = "voice") -> AppStanding:
+def canary_app(slug: str = "voice") -> AppReconcileStatus:
     """Return an app in sync with a canary under way, and a better variant that waits."""
-    return AppStanding(
+    return AppReconcileStatus(
         slug=slug,
         state=AppState.IN_SYNC,
         canaries=(deployed(slug, "chat", canary=Canary(candidate="phi-4-mini-q5", percentage=40)),),
@@ -163,10 +163,10 @@ def canary_app(slug: str = "voice") -> AppStanding:
     )
 
 
-def quiet_app(slug: str) -> AppStanding:
+def quiet_app(slug: str) -> AppReconcileStatus:
     """Return an app that is as declared."""
     app = desired_app(slug, slots={"chat": {}}, origin=Origin(f"apps/{slug}.yaml", 1, 1))
-    return AppStanding(
+    return AppReconcileStatus(
         slug=slug,
         state=AppState.IN_SYNC,
         since=ago(hours=5),
@@ -176,7 +176,7 @@ def quiet_app(slug: str) -> AppStanding:
     )
 
 
-def a_run(number: int = 1, **more: Any) -> RunStanding:
+def a_run(number: int = 1, **more: Any) -> RunStatus:
     """Return a run of two writes, of which one failed."""
     done = Outcome(
         address=Address.of_slot("checkout", "chat"), verb="update", status=Status.DONE, request_ids=("req_77c0",)
@@ -190,7 +190,7 @@ def a_run(number: int = 1, **more: Any) -> RunStanding:
         hints=("Declare the target's move, or remove it there.",),
         request_ids=("req_81fa",),
     )
-    return RunStanding(
+    return RunStatus(
         **{
             "run": f"01JD0000000000000000000{number:03}",
             "apps": ("checkout",),
@@ -204,9 +204,9 @@ def a_run(number: int = 1, **more: Any) -> RunStanding:
     )
 
 
-def standing_of(*apps: AppStanding, **more: Any) -> Standing:
+def standing_of(*apps: AppReconcileStatus, **more: Any) -> ControllerStatus:
     """Return the standing of a controller that is ready and has these apps."""
-    return Standing(
+    return ControllerStatus(
         **{
             "now": NOW,
             "started": ago(hours=30),
@@ -220,7 +220,7 @@ def standing_of(*apps: AppStanding, **more: Any) -> Standing:
             "files": 14,
             "revision": "3f9d2c1",
             "loaded_at": ago(minutes=9),
-            "budget": BudgetStanding(limit=100, used=37, remaining=63),
+            "budget": BudgetStatus(limit=100, used=37, remaining=63),
             "full_read_at": ago(minutes=2),
             "next_full_read": soon(minutes=13),
             "last_success": ago(minutes=1),
@@ -229,7 +229,7 @@ def standing_of(*apps: AppStanding, **more: Any) -> Standing:
     )
 
 
-def busy_standing() -> Standing:
+def busy_standing() -> ControllerStatus:
     """Return a standing with something of nearly everything."""
     held = replace(
         held_app("photos", until=soon(hours=3)),
@@ -250,14 +250,14 @@ def busy_standing() -> Standing:
     )
 
 
-def pictured_standing() -> Standing:
+def pictured_standing() -> ControllerStatus:
     """Return the standing that the documents' pictures show: little of each."""
     canary = replace(canary_app(), recommendations=())
     apps = (held_app(), blocked_app("search-old"), canary, *map(quiet_app, _QUIET))
     return standing_of(*apps, runs=(a_run(1), a_run(2)), unmanaged=260)
 
 
-def bad_manifests(standing: Standing) -> Standing:
+def bad_manifests(standing: ControllerStatus) -> ControllerStatus:
     """Return the standing with manifests that can't be loaded."""
     wrong = Diagnostic(
         severity=Severity.ERROR,
@@ -272,7 +272,7 @@ def bad_manifests(standing: Standing) -> Standing:
     return replace(standing, valid=False, diagnostics=(wrong,))
 
 
-def suspended(standing: Standing) -> Standing:
+def suspended(standing: ControllerStatus) -> ControllerStatus:
     """Return the standing with everything suspended."""
     return replace(standing, suspended=Suspended(at=ago(minutes=30), reason="incident 4711"))
 
@@ -281,11 +281,11 @@ def suspended(standing: Standing) -> Standing:
 class Noting:
     """A control that says a standing and notes what it is told; `refuses` answers everything that it is told with an error."""
 
-    said: Standing
+    said: ControllerStatus
     refuses: OctosyncError | None = None
     told: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
 
-    def standing(self) -> Standing:
+    def status(self) -> ControllerStatus:
         """Say how everything stands."""
         return self.said
 

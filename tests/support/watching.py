@@ -12,8 +12,8 @@ from pathlib import Path
 from watchfiles import awatch
 
 from octosync.watch.clock import Clock, SystemClock
-from octosync.watch.files import Hearing, changes
-from octosync.watch.fingerprint import FileChange, Fingerprint, Watched, look
+from octosync.watch.files import DirectoryEvents, file_changes
+from octosync.watch.fingerprint import FileChange, FileSnapshot, WatchedPaths, scan
 
 LONG = 20.0  # seconds after which what is awaited is taken never to come
 NEVER = 10_000.0
@@ -22,7 +22,7 @@ TOKEN = frozenset({FileChange.TOKEN})
 
 
 @dataclass
-class News:
+class FeedUpdate:
     """What is yielded while one watches, in order."""
 
     stop: asyncio.Event
@@ -40,27 +40,27 @@ class News:
 
 @asynccontextmanager
 async def watching(
-    watched: Watched | Callable[[], Watched],
+    watched: WatchedPaths | Callable[[], WatchedPaths],
     *,
-    since: Fingerprint | None = None,
+    since: FileSnapshot | None = None,
     every: float = NEVER,
-    hear: Hearing = awatch,
+    events: DirectoryEvents = awatch,
     clock: Clock | None = None,
-) -> AsyncIterator[News]:
+) -> AsyncIterator[FeedUpdate]:
     """Watch, from what is there now; without events only every so many seconds, which is never unless it is said."""
     asked = watched if callable(watched) else lambda: watched
-    news = News(asyncio.Event())
-    since = since or look(asked()).fingerprint
+    news = FeedUpdate(asyncio.Event())
+    since = since or scan(asked()).snapshot
 
     async def watch() -> None:
-        yielded = changes(
+        yielded = file_changes(
             asked,
             stop=news.stop,
             clock=clock or SystemClock(),
             warn=news.warnings.append,
             since=since,
             every=every,
-            hear=hear,
+            events=events,
         )
         async with aclosing(yielded):
             async for changed in yielded:

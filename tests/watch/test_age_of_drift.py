@@ -184,7 +184,7 @@ async def test_what_is_changed_again_and_again_is_left_alone(tmp_path: Path) -> 
             await watch.until(lambda: watch.app().state is AppState.CONTESTED)
             await ticks(watch, 6)
             assert SLOT not in by(plane, "octosync")
-            watch.controller.desk.reconcile("demo")
+            watch.controller.api.reconcile("demo")
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
 
 

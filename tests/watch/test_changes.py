@@ -56,7 +56,7 @@ async def test_what_empties_40_apps_is_refused_as_one_change(tmp_path: Path) -> 
             assert "40 removals" in watch.app(FORTY[7]).blocked[0].message
             assert {slot["serving_policy"]["routing_preference"] for slot in slots(plane, *FORTY)} == {"cloud"}
             read = watch.standing.full_read_at
-            watch.controller.desk.reconcile(None)
+            watch.controller.api.reconcile(None)
             await watch.until(lambda: watch.standing.full_read_at != read)
             assert targets(plane, *FORTY) == 40
             assert not any(line.startswith("DELETE") for line in watch.requests())
@@ -116,7 +116,7 @@ async def test_removals_of_ten_minutes_count_together(tmp_path: Path) -> None:
             assert "11 removals (1 here, 10 elsewhere" in watch.app(some[8]).blocked[0].message
             assert targets(plane, *some) == 5
             await clock.advance(timedelta(hours=2))
-            watch.controller.desk.reconcile(some[8])
+            watch.controller.api.reconcile(some[8])
             await watch.until(lambda: (watch.app(some[8]).read_at or NOWHEN) > clock.now() - timedelta(hours=1))
             assert len(blocked(watch)) == 4
         clock.skip(timedelta(hours=2))
@@ -146,12 +146,12 @@ async def test_an_approval_is_for_exactly_what_was_blocked_and_once(tmp_path: Pa
             await watch.until_in_sync()
             commit(tmp_path, full(some, targets=()))
             await watch.until(lambda: len(blocked(watch)) == 12)
-            watch.controller.desk.suspend("until it was looked at")
+            watch.controller.api.suspend("until it was looked at")
             assert watch.approve("deletes") == 12
         commit(tmp_path, full(some, targets=()) | full(some[:1], targets=(), slots={}))
         async with watching(tmp_path, plane, clock) as watch:
             await watch.until(lambda: len(blocked(watch)) == 1)
-            watch.controller.desk.resume()
+            watch.controller.api.resume()
             await watch.until(lambda: targets(plane, *some) == 0)
             await watch.until(
                 lambda: [str(at) for at in watch.app(some[0]).blocked[0].addresses] == ["app/app-00/slot/chat"]
@@ -173,7 +173,7 @@ async def test_an_approval_lapses_when_what_it_allowed_is_declared_again(tmp_pat
     with plane_at(clock) as plane:
         async with watching(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
-            watch.controller.desk.suspend("until it was looked at")
+            watch.controller.api.suspend("until it was looked at")
             commit(tmp_path, full(some, targets=()))
             await watch.until(lambda: len(blocked(watch)) == 12)
             watch.approve("deletes")

@@ -97,7 +97,7 @@ async def test_coverage_costs_one_request_an_app_and_full_read(tmp_path: Path) -
             plane.send("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
             await watch.until(lambda: "PUT /api/v1/apps/demo/slots/chat" in by(plane, "octosync"))
             await watch.until_in_sync()
-            watch.controller.desk.reconcile(None)
+            watch.controller.api.reconcile(None)
             await another_full_read(watch)
             asked = [line for line in by(plane, "octosync") if line.endswith("/health")]
             assert sorted(asked) == sorted(2 * [f"GET /api/v1/apps/{slug}/health" for slug in slugs])

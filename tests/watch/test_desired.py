@@ -20,8 +20,8 @@ from octosync.manifest import Cache, Configuration, load
 from octosync.manifest.findings import Findings
 from octosync.manifest.patience import Patience, go_on, patient
 from octosync.manifest.positioned import parse
-from octosync.watch.desired import Declared, Desired, Difference
-from octosync.watch.fingerprint import Watched, fingerprint
+from octosync.watch.desired import DesiredState, LoadDifference, ManifestLoad
+from octosync.watch.fingerprint import WatchedPaths, snapshot
 
 
 @dataclass
@@ -56,14 +56,14 @@ class _Scene:
     then: Callable[[], object] | None = None
 
     @property
-    def watched(self) -> Watched:
-        return Watched(paths=tuple(map(str, self.paths)))
+    def watched(self) -> WatchedPaths:
+        return WatchedPaths(paths=tuple(map(str, self.paths)))
 
     @property
-    def desired(self) -> Desired:
-        return Desired(self.gather, self.watched, self.clock)
+    def desired(self) -> DesiredState:
+        return DesiredState(self.gather, self.watched, self.clock)
 
-    def gather(self, cache: Cache) -> Declared:
+    def gather(self, cache: Cache) -> ManifestLoad:
         self.loads += 1
         first, self.first = self.first, None
         if first is not None:
@@ -72,7 +72,7 @@ class _Scene:
         then, self.then = self.then, None
         if then is not None:
             then()
-        return Declared(
+        return ManifestLoad(
             configuration=self.configuration,
             manifests=found,
             diagnostics=found.diagnostics,
@@ -88,7 +88,7 @@ def _scene(folder: Path, **apps: str) -> _Scene:
     return _Scene((folder,))
 
 
-def _said(difference: Difference) -> tuple[bool, set[str]]:
+def _said(difference: LoadDifference) -> tuple[bool, set[str]]:
     return difference.declared.fails, set(difference.changed)
 
 
@@ -106,7 +106,7 @@ async def test_what_changed_from_one_load_to_the_next(tmp_path: Path) -> None:
     assert _said(await desired.load()) == (False, {"a", "c"})
     assert desired.good is desired.latest
     assert desired.good is not None
-    assert desired.good.fingerprint == fingerprint(scene.watched)
+    assert desired.good.snapshot == snapshot(scene.watched)
     assert desired.good.loaded_at == NOW
 
 
@@ -225,7 +225,7 @@ async def test_two_commits_are_never_mixed(tmp_path: Path) -> None:
     assert _one_commit((await desired.load()).declared) == {str(commits - 1)}
 
 
-def _one_commit(declared: Declared) -> set[str]:
+def _one_commit(declared: ManifestLoad) -> set[str]:
     names = {str(one.fields["name"]) for one in declared.manifests.state}
     assert declared.fails or (len(names) == 1 and len(declared.manifests.state.apps) == 10)
     return names
@@ -296,7 +296,7 @@ async def test_other_paths_are_loaded_at_rest_as_well(tmp_path: Path) -> None:
     assert _said(difference) == (False, {"a", "b"})
     assert difference.reconfigured
     assert desired.watched == scene.watched
-    assert difference.declared.fingerprint == fingerprint(scene.watched)
+    assert difference.declared.snapshot == snapshot(scene.watched)
     assert not (await desired.load()).reconfigured
 
 
@@ -379,7 +379,7 @@ def test_links_and_kustomizations_lead_no_fingerprint_out_of_the_work_tree(tmp_p
     (repo / "k/kustomization.yaml").write_text("resources: [../../outside, ../.., ../../../../../.., ../base]\n")
     (repo / "base").mkdir()
     (repo / "base/a.yaml").write_text("")
-    linked = fingerprint(Watched(paths=(str(repo),))).manifests
-    referred = fingerprint(Watched(kustomizations=(str(repo / "k"),))).manifests
+    linked = snapshot(WatchedPaths(paths=(str(repo),))).manifests
+    referred = snapshot(WatchedPaths(kustomizations=(str(repo / "k"),))).manifests
     assert [path for path in (*linked, *referred) if not path.startswith(str(repo))] == []
     assert str(repo / "base/a.yaml") in referred

@@ -112,7 +112,7 @@ async def test_what_is_refused_is_not_sent_again(tmp_path: Path, status: int) ->
             )
             await watch.until(lambda: writes_in(watch.requests()).count("PUT /api/v1/apps/demo/slots/vision"))
             plane.break_with()
-            watch.controller.desk.reconcile("demo")
+            watch.controller.api.reconcile("demo")
             await watch.until_in_sync()
             assert capabilities(plane) == {"chat", "vision"}
 

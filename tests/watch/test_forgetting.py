@@ -30,9 +30,9 @@ async def test_what_was_removed_and_somebody_adds_again_stays(tmp_path: Path) ->
             assert targets(plane) == ["com.demo"]
             (apps / "target.json").unlink()
             await watch.until(lambda: not targets(plane))
-            await watch.until(lambda: "demo" not in watch.controller.desk.parts.memory.apps)
+            await watch.until(lambda: "demo" not in watch.controller.api.parts.memory.apps)
             plane.send("POST", "/apps/demo/targets", TARGET)
             before = watch.standing.full_read_at
-            watch.controller.desk.reconcile(None)
+            watch.controller.api.reconcile(None)
             await watch.until(lambda: watch.standing.full_read_at != before)
             assert targets(plane) == ["com.demo"]

@@ -45,7 +45,7 @@ async def test_what_is_held_is_read_again_all_the_same(tmp_path: Path) -> None:
             plane.break_with(broken)
             await watch.until(lambda: watch.app().state is AppState.HELD)
             await watch.until(lambda: watch.app("broken").state is AppState.FAILING)
-            watch.controller.desk.hold("demo", timedelta(hours=4), "an incident")
+            watch.controller.api.hold("demo", timedelta(hours=4), "an incident")
             for _ in range(2):
                 await another_full_read(watch)
             plane.send("PATCH", "/apps/other", {"name": "Else"})

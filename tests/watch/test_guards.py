@@ -128,7 +128,7 @@ async def test_what_nothing_can_allow_is_not_approved(tmp_path: Path) -> None:
             plane.send("POST", "/apps/demo/archive")
             await watch.until(lambda: [one.guard for one in watch.app().blocked] == ["archived"])
             with pytest.raises(OctosyncError, match="archived blocks nothing") as refused:
-                watch.controller.desk.approve("archived", "x")
+                watch.controller.api.approve("archived", "x")
             assert refused.value.reference == "nothing-blocked"
 
 
@@ -152,7 +152,7 @@ async def test_an_approval_is_of_what_its_caller_has_seen(tmp_path: Path) -> Non
             assert (of_a.apps, of_b.apps) == (("team-a",), ("team-b",))
             declare("team-a", {})
             await watch.until(lambda: len(watch.standing.blocked[0].addresses) == 2)
-            approve = watch.controller.desk.approve
+            approve = watch.controller.api.approve
             with pytest.raises(OctosyncError, match="1 object more: app/team-a/slot/chat") as refused:
                 approve("protected", of_a.seen)
             assert refused.value.reference == "approval-outdated"

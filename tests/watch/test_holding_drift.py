@@ -81,7 +81,7 @@ async def test_a_hold_goes_on_over_a_restart_until_it_is_released(tmp_path: Path
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.HELD)
-            hold = watch.controller.desk.hold("demo", timedelta(hours=4), "an incident")
+            hold = watch.controller.api.hold("demo", timedelta(hours=4), "an incident")
             await watch.until(lambda: watch.app().drift[0].until == hold.until)
         async with watching(tmp_path, plane, clock, **settings) as watch:
             await watch.until(lambda: watch.app().state is AppState.HELD)
@@ -90,10 +90,10 @@ async def test_a_hold_goes_on_over_a_restart_until_it_is_released(tmp_path: Path
             assert drift.until == hold.until
             await clock.advance(2 * HOLD)
             before = watch.app().read_at
-            watch.controller.desk.reconcile("demo")
+            watch.controller.api.reconcile("demo")
             await watch.until(lambda: watch.app().read_at != before)
             assert watch.app().state is AppState.HELD
-            watch.controller.desk.release("demo")
+            watch.controller.api.release("demo")
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
             assert clock.now() < hold.until
 
@@ -105,7 +105,7 @@ async def test_an_app_that_is_held_keeps_what_is_changed_later(tmp_path: Path) -
     with plane_of_ana(clock) as plane:
         async with watching(tmp_path, plane, clock, drift_hold=timedelta(), **QUICK) as watch:
             await watch.until_in_sync()
-            hold = watch.controller.desk.hold("demo", timedelta(hours=3), "an incident")
+            hold = watch.controller.api.hold("demo", timedelta(hours=3), "an incident")
             assert watch.standing.holds == (hold,)
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.HELD)
@@ -125,7 +125,7 @@ async def test_a_hold_ends_by_itself(tmp_path: Path) -> None:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.HELD)
-            hold = watch.controller.desk.hold("demo", timedelta(hours=4), "an incident")
+            hold = watch.controller.api.hold("demo", timedelta(hours=4), "an incident")
             await watch.until(lambda: watch.app().drift[0].until == hold.until)
             await clock.advance(timedelta(hours=4))
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
@@ -141,7 +141,7 @@ async def test_a_commit_to_the_held_field_ends_the_hold_and_says_whose_change_it
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.HELD)
-            watch.controller.desk.hold("demo", timedelta(hours=4), "an incident")
+            watch.controller.api.hold("demo", timedelta(hours=4), "an incident")
             declare(tmp_path, "demo", chat="cloud_first")
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
             assert slot(plane)["serving_policy"]["routing_preference"] == "cloud"
@@ -196,7 +196,7 @@ async def test_a_hold_that_ends_during_a_turn_is_over(tmp_path: Path) -> None:
             await watch.until(lambda: watch.app().state is AppState.HELD)
             plane.break_with({"operation": "apps.list_slots", "action": "delay", "seconds": 0.3})
             watch.requests()
-            watch.controller.desk.reconcile("demo")
+            watch.controller.api.reconcile("demo")
             await watch.until(lambda: "GET /api/v1/apps/demo/slots" in by(plane, "octosync"))
             await clock.advance(HOLD)
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)

@@ -10,11 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from octosync.model import Address, Kind, Status
 from octosync.plan import GUARDS, ControlPlane, Refusal, Verb
-from octosync.watch.metrics import METRICS, Metrics, MetricType, TurnResult
-from octosync.watch.standing import AppStanding, AppState, BudgetStanding, DriftStanding, Standing
+from octosync.watch.metrics import METRICS, Metrics, MetricType, ReconcileOutcome
+from octosync.watch.standing import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus, DriftStatus
 
 NOW = datetime(2026, 3, 1, 14, 2, tzinfo=UTC)
-NOTHING = Standing(
+NOTHING = ControllerStatus(
     now=NOW, started=NOW, version="1.2.3", control_plane=ControlPlane(url="http://127.0.0.1:8787/api/v1")
 )
 SPECIFIED = {
@@ -65,18 +65,18 @@ class Scraped:
         return found[0] if found else None
 
 
-def _always(standing: Standing) -> Callable[[], Standing]:
+def _always(standing: ControllerStatus) -> Callable[[], ControllerStatus]:
     return lambda: standing
 
 
 def _eventful() -> Metrics:
     """Count one of everything that can be told."""
     metrics = Metrics(_always(NOTHING))
-    for result in TurnResult:
-        metrics.turned(result, 0.3)
-    metrics.acted(Verb.UPDATE, Kind.SLOT, Status.DONE)
-    metrics.requested("apps.get", "200", 0.02)
-    metrics.waited(0.2)
+    for result in ReconcileOutcome:
+        metrics.count_reconcile(result, 0.3)
+    metrics.count_action(Verb.UPDATE, Kind.SLOT, Status.DONE)
+    metrics.count_request("apps.get", "200", 0.02)
+    metrics.observe_wait(0.2)
     return metrics
 
 
@@ -102,7 +102,7 @@ def test_what_is_served_is_what_the_table_says() -> None:
 
 def test_no_metric_names_an_app() -> None:
     """A thousand apps make no more series than one: their names are in no label."""
-    apps = {f"app-{number}": AppStanding(slug=f"app-{number}") for number in range(1000)}
+    apps = {f"app-{number}": AppReconcileStatus(slug=f"app-{number}") for number in range(1000)}
     few, many = Scraped(Metrics(_always(NOTHING))), Scraped(Metrics(_always(replace(NOTHING, apps=apps))))
     assert len(many.samples) == len(few.samples)
     assert many("octosync_apps", state="unread") == 1000
@@ -112,7 +112,7 @@ def test_labels_take_no_other_values() -> None:
     """Whatever is told, a label keeps to its fixed set: an unknown operation is `other`, no HTTP status is `error`."""
     metrics = Metrics(_always(NOTHING))
     for number in range(50):
-        metrics.requested(f"made.up.{number}", f"code {number}", 0.1)
+        metrics.count_request(f"made.up.{number}", f"code {number}", 0.1)
     scraped = Scraped(metrics)
     assert scraped("octosync_api_requests_total", operation="other", code="error") == 50
     assert sum(one.name == "octosync_api_requests_total" for one in scraped.samples) == 1
@@ -121,7 +121,7 @@ def test_labels_take_no_other_values() -> None:
 @pytest.mark.parametrize(
     ("name", "label", "values"),
     [
-        ("octosync_reconcile_total", "result", {one.value for one in TurnResult}),
+        ("octosync_reconcile_total", "result", {one.value for one in ReconcileOutcome}),
         ("octosync_drift_objects", "type", {one.value for one in Kind}),
         ("octosync_apps", "state", {one.value for one in AppState}),
         ("octosync_queue_depth", "priority", {"changed", "resync"}),
@@ -139,18 +139,18 @@ def test_turns_actions_and_requests_are_counted() -> None:
     """Each call counts one, by its labels, and its seconds go into the histogram."""
     scraped = Scraped(_eventful())
     assert scraped("octosync_reconcile_total", result="blocked") == 1
-    assert scraped("octosync_reconcile_duration_seconds_count") == len(TurnResult)
-    assert scraped("octosync_reconcile_duration_seconds_sum") == pytest.approx(0.3 * len(TurnResult))
+    assert scraped("octosync_reconcile_duration_seconds_count") == len(ReconcileOutcome)
+    assert scraped("octosync_reconcile_duration_seconds_sum") == pytest.approx(0.3 * len(ReconcileOutcome))
     assert scraped("octosync_reconcile_duration_seconds_bucket", le="0.25") == 0
-    assert scraped("octosync_reconcile_duration_seconds_bucket", le="0.5") == len(TurnResult)
+    assert scraped("octosync_reconcile_duration_seconds_bucket", le="0.5") == len(ReconcileOutcome)
     assert scraped("octosync_actions_total", action="update", type="slot", result="done") == 1
     assert scraped("octosync_api_requests_total", operation="apps.get", code="200") == 1
     assert scraped("octosync_api_request_duration_seconds_bucket", le="0.025") == 1
     assert scraped("octosync_queue_wait_seconds_count") == 1
 
 
-def _drift(address: Address, until: datetime | None, *, contested: bool = False) -> DriftStanding:
-    return DriftStanding(address=address, first_seen=NOW, until=until, contested=contested)
+def _drift(address: Address, until: datetime | None, *, contested: bool = False) -> DriftStatus:
+    return DriftStatus(address=address, first_seen=NOW, until=until, contested=contested)
 
 
 def test_gauges_say_how_it_stands_at_the_scrape() -> None:
@@ -158,15 +158,15 @@ def test_gauges_say_how_it_stands_at_the_scrape() -> None:
     slot, target = Address.of_slot("a", "chat"), Address.of_target("b", "ios", "com.example")
     later = NOW + timedelta(minutes=30)
     blocked = Refusal(guard="deletes", message="too many", override=None, addresses=(target,))
-    drifting = AppStanding(
+    drifting = AppReconcileStatus(
         slug="a",
         state=AppState.HELD,
         drift=(_drift(slot, later), _drift(Address.of_app("a"), None), _drift(target, later, contested=True)),
     )
     standing = replace(
         NOTHING,
-        apps={"a": drifting, "b": AppStanding(slug="b", state=AppState.BLOCKED, blocked=(blocked, blocked))},
-        budget=BudgetStanding(limit=100, used=60, remaining=40, throttled_seconds=12.5),
+        apps={"a": drifting, "b": AppReconcileStatus(slug="b", state=AppState.BLOCKED, blocked=(blocked, blocked))},
+        budget=BudgetStatus(limit=100, used=60, remaining=40, throttled_seconds=12.5),
         queue={"changed": 2, "resync": 7},
         valid=False,
         last_success=NOW,
@@ -205,7 +205,7 @@ def test_gauges_say_how_it_stands_at_the_scrape() -> None:
 def test_two_controllers_count_apart() -> None:
     """Metrics of one process don't meet in a common registry."""
     one, other = Metrics(_always(NOTHING)), Metrics(_always(NOTHING))
-    one.turned(TurnResult.APPLIED, 1.0)
+    one.count_reconcile(ReconcileOutcome.APPLIED, 1.0)
     assert Scraped(other)("octosync_reconcile_total", result="applied") == 0
 
 

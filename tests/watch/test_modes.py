@@ -14,7 +14,7 @@ from tests.support.watched_apps import CLOUD, NEVER, by, declare, have, plane_of
 
 from octosync.model import NotifyEvent, Reason
 from octosync.plan import Plan
-from octosync.watch.settings import Heal
+from octosync.watch.settings import WriteMode
 from octosync.watch.standing import AppState
 
 SLOT = "PUT /api/v1/apps/demo/slots/chat"
@@ -34,7 +34,7 @@ async def test_heal_manifest_applies_commits_and_shows_drift(tmp_path: Path) -> 
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
         have(plane, "demo")
-        async with watching(tmp_path, plane, clock, heal=Heal.MANIFEST, **SHORT) as watch:
+        async with watching(tmp_path, plane, clock, heal=WriteMode.MANIFEST, **SHORT) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.DRIFTED)
@@ -61,7 +61,7 @@ async def test_heal_none_writes_nothing_and_shows_the_plan(tmp_path: Path) -> No
         have(plane, "demo")
         plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
         plane.log()
-        async with watching(tmp_path, plane, clock, heal=Heal.NONE, **SHORT) as watch:
+        async with watching(tmp_path, plane, clock, heal=WriteMode.NONE, **SHORT) as watch:
             await watch.until(lambda: watch.app("new").state is AppState.WAITING)
             await watch.until(lambda: watch.app().state is AppState.WAITING)
             assert [str(one.address) for one in planned(watch).actions] == ["app/demo/slot/chat"]
@@ -78,7 +78,7 @@ async def test_a_controller_that_only_plans_announces_no_end_of_drift(tmp_path: 
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
         have(plane, "demo")
-        async with watching(tmp_path, plane, clock, heal=Heal.NONE, resync=NEVER) as watch:
+        async with watching(tmp_path, plane, clock, heal=WriteMode.NONE, resync=NEVER) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.DRIFTED)
@@ -115,7 +115,7 @@ async def test_suspending_everything_holds_over_a_restart(tmp_path: Path) -> Non
         have(plane, "demo")
         async with watching(tmp_path, plane, clock, **SHORT) as watch:
             await watch.until_in_sync()
-            watch.controller.desk.suspend("an incident")
+            watch.controller.api.suspend("an incident")
             declare(tmp_path, "demo", chat="cloud_first")
             await watch.until(lambda: watch.app().state is AppState.WAITING)
             assert "an incident" in watch.app().why_waiting
@@ -125,7 +125,7 @@ async def test_suspending_everything_holds_over_a_restart(tmp_path: Path) -> Non
             await watch.until(lambda: watch.app().state is AppState.WAITING)
             await ticks(watch, 3)
             assert writes_in(by(plane, "octosync")) == []
-            watch.controller.desk.resume()
+            watch.controller.api.resume()
             await watch.until_in_sync()
             assert watch.standing.suspended is None
 
@@ -138,12 +138,12 @@ async def test_drift_that_comes_due_while_everything_is_suspended_is_healed_afte
         have(plane, "demo")
         async with watching(tmp_path, plane, clock, drift_hold=timedelta(minutes=30), resync=NEVER) as watch:
             await watch.until_in_sync()
-            watch.controller.desk.suspend("an incident")
+            watch.controller.api.suspend("an incident")
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.HELD)
             await clock.advance(timedelta(minutes=30))
             await watch.until(lambda: watch.app().state is AppState.WAITING)
-            watch.controller.desk.resume()
+            watch.controller.api.resume()
             await watch.until_in_sync()
 
 
@@ -265,8 +265,8 @@ def lose(folder: Path, *patterns: str) -> None:
             file.unlink()
 
 
-@pytest.mark.parametrize("heal", [Heal.ALL, Heal.MANIFEST])
-async def test_an_annotation_that_ends_by_itself_is_looked_at_then(tmp_path: Path, heal: Heal) -> None:
+@pytest.mark.parametrize("heal", [WriteMode.ALL, WriteMode.MANIFEST])
+async def test_an_annotation_that_ends_by_itself_is_looked_at_then(tmp_path: Path, heal: WriteMode) -> None:
     """A suspension until a time is over at that time, without a commit or a full read."""
     clock = FastClock(60)
     until = {"octosync.dev/suspend": "2030-01-01T14:00:00Z"}

@@ -67,7 +67,7 @@ async def test_a_move_by_hand_is_taken_back_as_one(tmp_path: Path) -> None:
             await watch.until(lambda: watch.standing.apps["b"].drift)
             assert placed(plane) == wanted({**BEFORE, "a": (), "b": ("com.two", "com.one")})
             watch.clock.skip(watch.standing.resync * 3)
-            watch.controller.desk.reconcile(None)
+            watch.controller.api.reconcile(None)
             await watch.until(lambda: placed(plane) == wanted(BEFORE))
             moved = [line for line in watch.logged("action") if line["address"].endswith("ios:com.one")][-2:]
             assert len({line["run"] for line in moved}) == 1
@@ -108,11 +108,11 @@ async def test_a_refused_registration_stops_the_moves_of_the_whole_change(tmp_pa
             await watch.until(lambda: watch.standing.counts()[AppState.REFUSED] == 1)
             await watch.until(lambda: watch.standing.counts()[AppState.WAITING] == 10)
             read = watch.standing.full_read_at
-            watch.controller.desk.reconcile(None)
+            watch.controller.api.reconcile(None)
             await watch.until(lambda: watch.standing.full_read_at != read)
             assert registered() == 11
             plane.break_with()
-            watch.controller.desk.reconcile(None)
+            watch.controller.api.reconcile(None)
             await watch.until_in_sync()
             assert registered() == 12
             assert len(plane.send("GET", "/apps/to-3/targets")["targets"]) == 2

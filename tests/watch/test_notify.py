@@ -94,7 +94,7 @@ def _bodies(served: Scripted) -> list[dict[str, Any]]:
 
 
 @dataclass(slots=True)
-class Told:
+class NotificationRecord:
     """A notifier under test, with its log and clock."""
 
     notifier: Notifier
@@ -112,11 +112,11 @@ class Told:
 
 
 @asynccontextmanager
-async def _notifying(*to: Endpoint, clock: FastClock | None = None, **how: Any) -> AsyncIterator[Told]:
+async def _notifying(*to: Endpoint, clock: FastClock | None = None, **how: Any) -> AsyncIterator[NotificationRecord]:
     clock, logged = clock or FastClock(), io.StringIO()
     log = Log(logged, clock, format_=LogFormat.JSON)
     async with Notifier(to, SENDER, clock=clock, log=log, **how) as notifier:
-        yield Told(notifier, logged, clock)
+        yield NotificationRecord(notifier, logged, clock)
 
 
 async def test_an_event_is_one_post_of_json() -> None:

@@ -13,8 +13,8 @@ from tests.support.plane import Plane
 from tests.support.watched_apps import CLOUD, NEVER, TICK, declare, have
 
 from octosync.octomil import Octomil
-from octosync.watch.orgfeed import OrgFeed
-from octosync.watch.standing import AppState, Closed
+from octosync.watch.orgfeed import ActivityFeed
+from octosync.watch.standing import AppState, CircuitReason
 from octosync.watch.web.sentences import sentence, unready_words
 
 FEED = "activity.list"
@@ -144,7 +144,7 @@ async def test_a_bad_page_after_an_outage_turns_no_feed_off() -> None:
     with plane_at(clock) as plane:
         at = connection_to(plane.url, requests_per_minute=0)
         async with Octomil(at, clock=clock.monotonic, sleep=clock.sleep) as remote:
-            feed = OrgFeed(clock, remote)
+            feed = ActivityFeed(clock, remote)
             await feed.begin(timedelta())
             for rule, looks in (({"action": "status", "status": 503}, 4), ({"action": "garbage"}, 2)):
                 fail(plane, FEED, **rule)
@@ -189,12 +189,12 @@ async def test_a_feed_that_is_off_is_tried_at_once(tmp_path: Path, by: str) -> N
             await watch.until(lambda: watch.standing.feed_off)
             if by == "back":
                 fail(plane, "*", action="status", status=503)
-                watch.controller.desk.reconcile(None)
+                watch.controller.api.reconcile(None)
                 await watch.until(lambda: watch.standing.outage)
                 plane.break_with()
             else:
                 plane.break_with()
-                watch.controller.reload() if by == "reload" else watch.controller.desk.reconcile("demo")
+                watch.controller.reload() if by == "reload" else watch.controller.api.reconcile("demo")
             await watch.until(lambda: not watch.standing.feed_off)
 
 
@@ -225,7 +225,7 @@ async def test_a_long_retry_after_is_told_and_bounded(tmp_path: Path) -> None:
         async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             fail(plane, FEED, times=1, action="status", status=429, retry_after=100_000)
-            await watch.until(lambda: watch.standing.closed is Closed.THROTTLED)
+            await watch.until(lambda: watch.standing.closed is CircuitReason.THROTTLED)
             until = watch.standing.budget.throttled_until
             assert until is not None
             assert timedelta(hours=27) < until - clock.now() < timedelta(hours=28)
@@ -241,7 +241,7 @@ async def test_a_long_retry_after_is_told_and_bounded(tmp_path: Path) -> None:
             assert watch.standing.budget.throttled_until is None
             assert watch.standing.budget.throttled_seconds < 1000
             fail(plane, FEED, times=1, action="status", status=429, retry_after=100_000)
-            await watch.until(lambda: watch.standing.closed is Closed.THROTTLED)
-            watch.controller.desk.reconcile(None)
+            await watch.until(lambda: watch.standing.closed is CircuitReason.THROTTLED)
+            watch.controller.api.reconcile(None)
             await watch.until_in_sync()
             assert watch.standing.budget.throttled_seconds < 1000

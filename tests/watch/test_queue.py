@@ -87,7 +87,7 @@ def test_what_backs_off_comes_back_by_itself() -> None:
 
     async def story() -> float:
         queue = Queue(VirtualClock())
-        queue.put_off("notes", 60)
+        queue.back_off("notes", 60)
         assert not queue.add("notes", Priority.RESYNC)
         await queue.take(Priority.CHANGED)
         return virtual_clock()
@@ -100,7 +100,7 @@ def test_a_change_brings_forward_what_backs_off() -> None:
 
     async def story() -> float:
         queue = Queue(VirtualClock())
-        queue.put_off("notes", 300)
+        queue.back_off("notes", 300)
         queue.add("notes", Priority.CHANGED)
         await queue.take(Priority.CHANGED)
         return virtual_clock()
@@ -116,7 +116,7 @@ def test_a_change_during_a_turn_that_fails_is_not_put_off() -> None:
         queue.add("notes", Priority.CHANGED)
         turn = await queue.take(Priority.CHANGED)
         queue.add("notes", Priority.CHANGED)
-        queue.put_off("notes", 300)
+        queue.back_off("notes", 300)
         queue.done(turn)
         await queue.take(Priority.CHANGED)
         return virtual_clock()

@@ -39,7 +39,7 @@ async def again(watch: Watching, times: int = 1) -> None:
     """Wait for full reads."""
     for _ in range(times):
         read = watch.standing.full_read_at
-        watch.controller.desk.reconcile(None)
+        watch.controller.api.reconcile(None)
         await watch.until(lambda read=read: watch.standing.full_read_at != read)  # type: ignore[misc]
 
 
@@ -196,7 +196,7 @@ async def test_an_archive_waits_for_all_else_of_its_commit(tmp_path: Path) -> No
             assert watch.app("aa").state is AppState.WAITING
             assert not is_archived(plane, "aa")
             plane.break_with()
-            watch.controller.desk.reconcile("other")
+            watch.controller.api.reconcile("other")
             await watch.until(lambda: is_archived(plane, "aa"))
             await watch.until_in_sync()
 

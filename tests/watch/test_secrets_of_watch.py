@@ -27,7 +27,7 @@ def config(value: str) -> dict[str, Any]:
 async def everything(watch: Watching) -> str:
     """Return all that the controller shows: log, metrics, pages, JSON and notices."""
     pages = []
-    async with asking(watch.controller.desk, metrics=watch.controller.metrics.render) as ask:
+    async with asking(watch.controller.api, metrics=watch.controller.metrics.render) as ask:
         for path in ("/", "/apps/demo", "/api/status", "/metrics"):
             answer = await ask.get(path)
             assert answer.status_code == 200

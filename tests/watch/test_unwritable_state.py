@@ -112,7 +112,7 @@ async def test_a_state_file_that_is_removed_is_missed(tmp_path: Path) -> None:
             assert "removed" in watch.app().error
             assert mode_of(plane) == before
             with pytest.raises(OctosyncError, match="journal-unusable"):
-                watch.controller.desk.hold("demo", timedelta(hours=1), "incident")
+                watch.controller.api.hold("demo", timedelta(hours=1), "incident")
 
 
 async def test_a_locked_state_file_stops_no_loop(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ async def test_a_locked_state_file_stops_no_loop(tmp_path: Path) -> None:
                 assert watch.standing.state_locked
                 assert mode_of(plane) == before
                 with pytest.raises(StateLocked):
-                    watch.controller.desk.hold("demo", timedelta(hours=1), "incident")
+                    watch.controller.api.hold("demo", timedelta(hours=1), "incident")
                 another.execute("rollback")
             await watch.until(lambda: mode_of(plane) == "local_only")
             await watch.until_in_sync()

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
-from octosync.watch.ended import Ended, Fate
-from octosync.watch.gate import Gate
+from octosync.watch.ended import NextStep, ReconcileResult
+from octosync.watch.gate import CircuitBreaker
 from octosync.watch.log import Log
 from octosync.watch.queue import Priority, Queue, Work
 from octosync.watch.workers import Workers
@@ -38,20 +38,20 @@ def turns_of(story: Callable[[Workers, Queue], Awaitable[None]], never_ends: str
 
     A turn takes a tenth of a second; that of the app `never_ends` hangs.
     """
-    turns: list[tuple[str, float]] = []
+    reconciler: list[tuple[str, float]] = []
 
     async def main() -> None:
         clock = LoopClock()
         queue = Queue(clock)
 
-        async def carry_out(work: Work) -> Ended:
-            turns.extend((slug, virtual_clock()) for slug in work.apps)
+        async def carry_out(work: Work) -> ReconcileResult:
+            reconciler.extend((slug, virtual_clock()) for slug in work.apps)
             await asyncio.sleep(1e6 if never_ends in work.apps else 0.1)
-            return Ended(id="", apps=work.apps, fate=Fate.IN_SYNC)
+            return ReconcileResult(id="", apps=work.apps, next_step=NextStep.DONE)
 
         workers = Workers(
             queue=queue,
-            gate=Gate(clock, random.Random(7)),  # noqa: S311 — jitter
+            breaker=CircuitBreaker(clock, random.Random(7)),  # noqa: S311 — jitter
             clock=clock,
             log=Log(io.StringIO(), clock),
             carry_out=carry_out,
@@ -63,14 +63,14 @@ def turns_of(story: Callable[[Workers, Queue], Awaitable[None]], never_ends: str
         await asyncio.gather(running, return_exceptions=True)
 
     run_in_virtual_time(main())
-    return turns
+    return reconciler
 
 
 def test_re_reads_rest_and_changes_do_not() -> None:
     """While a commit is loaded no re-read is begun; what has changed has its turn at once, and the re-reads theirs after."""
 
     async def story(workers: Workers, queue: Queue) -> None:
-        workers.rest(1.0)
+        workers.pause_resync(1.0)
         queue.add("reread", Priority.RESYNC)
         queue.add("changed", Priority.CHANGED)
         await asyncio.sleep(3)
@@ -82,10 +82,10 @@ def test_a_rest_ends_with_what_it_is_for() -> None:
     """Once the commit is loaded, re-reads go on without waiting for the whole second."""
 
     async def story(workers: Workers, queue: Queue) -> None:
-        workers.rest(1.0)
+        workers.pause_resync(1.0)
         queue.add("reread", Priority.RESYNC)
         await asyncio.sleep(0.25)
-        workers.go_on()
+        workers.continue_resync()
         await asyncio.sleep(1)
 
     assert turns_of(story) == [("reread", 0.25)]
@@ -115,7 +115,7 @@ def test_files_that_are_written_all_the_time_hold_no_re_read_up_for_long() -> No
 
     async def story(workers: Workers, queue: Queue) -> None:
         for number in range(100):
-            workers.rest(1.0)
+            workers.pause_resync(1.0)
             queue.add(f"app-{number}", Priority.RESYNC)
             await asyncio.sleep(0.1)
 

@@ -35,6 +35,6 @@ async def test_all_waits_until_something_changes(tmp_path: Path) -> None:
             assert watch.requests() == []
             assert not watch.standing.ready
             assert len(watch.logged("everything_waits")) == 1
-            watch.controller.desk.reconcile(None)
+            watch.controller.api.reconcile(None)
             await watch.until(lambda: len(watch.logged("everything_waits")) == 2)
             assert [one["capability"] for one in plane.send("GET", "/apps/demo/slots")["slots"]] == ["chat"]

@@ -18,15 +18,15 @@ from octosync.errors import UsageError
 from octosync.manifest import STDIN, Cache, Configuration, configuration_places
 from octosync.manifest.git import git_commit
 from octosync.watch.clones import clone_of
-from octosync.watch.desired import Declared
-from octosync.watch.fingerprint import Watched
+from octosync.watch.desired import ManifestLoad
+from octosync.watch.fingerprint import WatchedPaths
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regathering:
-    """What `Desired` loads by: call it in any thread, one at a time. Prints nothing.
+    """What `DesiredState` loads by: call it in any thread, one at a time. Prints nothing.
 
     Raises `UsageError` when made for `-f -`, which can be read only once; when called, what `gather` raises.
     """
@@ -45,12 +45,12 @@ class Regathering:
                 hints=("Name files or folders with -f, or a kustomization with -k.",),
             )
 
-    def __call__(self, cache: Cache) -> Declared:
+    def __call__(self, cache: Cache) -> ManifestLoad:
         """Gather once."""
         with self._typed.scope(cleanup=False) if self._typed is not None else nullcontext():
             gathered = gather(self.flags, self.remote, self.environment, cache=cache)
         watched = self._watched(gathered)
-        return Declared(
+        return ManifestLoad(
             configuration=gathered.configuration,
             context=gathered.context,
             manifests=gathered.manifests,
@@ -62,11 +62,11 @@ class Regathering:
         )
 
     @property
-    def watched(self) -> Watched:
+    def watched(self) -> WatchedPaths:
         """What is to be watched before anything is known but the flags."""
         return self._watched(Gathered(configuration=Configuration(), kustomize=self.flags.kustomize))
 
-    def _watched(self, gathered: Gathered) -> Watched:
+    def _watched(self, gathered: Gathered) -> WatchedPaths:
         config, context = self.flags.config, gathered.context
         # Beside the paths that were given, octosync.yaml's: what stands there must not be removed.
         kustomize = gathered.kustomize or self.flags.kustomize
@@ -74,7 +74,7 @@ class Regathering:
         within = gathered.configuration.bounds()
         own = tuple(path for path in own if within is None or within.hold(os.path.realpath(path)))
         token = self.remote.token_file or (context.token_file if context is not None else None)
-        return Watched(
+        return WatchedPaths(
             paths=tuple(dict.fromkeys((*self.flags.paths, *own))),
             kustomizations=() if kustomize is None else (kustomize,),
             configuration=tuple(map(str, (config,) if config is not None else configuration_places(Path()))),

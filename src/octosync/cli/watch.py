@@ -52,14 +52,14 @@ from octosync.state import Journal, SetAside, WatchState, sole_controller, sound
 from octosync.watch.clock import Clock, SystemClock
 from octosync.watch.clones import Clone, clone_of
 from octosync.watch.controller import Controller
-from octosync.watch.desired import Declared, Desired, problems_of
+from octosync.watch.desired import DesiredState, ManifestLoad, problems_of
 from octosync.watch.endpoints import endpoints
 from octosync.watch.log import Log, LogFormat, libraries_in
 from octosync.watch.metrics import CONTENT_TYPE
 from octosync.watch.notices import Sender
 from octosync.watch.notify import Notifier
 from octosync.watch.parts import Outfit
-from octosync.watch.settings import Heal, Settings
+from octosync.watch.settings import Settings, WriteMode
 from octosync.watch.web.app import Source, create_app
 from octosync.watch.web.commands import HOST, TOKEN_VARIABLE
 from octosync.watch.web.posts import admin_token
@@ -76,8 +76,8 @@ _READ_TIMEOUT: Final = 15.0
 @deploy_options
 @option(
     "--heal",
-    type=click.Choice([heal.value for heal in Heal]),
-    default=Heal.ALL.value,
+    type=click.Choice([heal.value for heal in WriteMode]),
+    default=WriteMode.ALL.value,
     show_default=True,
     help="What is written: manifest changes and drift, manifest changes alone, or nothing.",
 )
@@ -221,7 +221,7 @@ class _Asked:
             return kind(**{name: flags[name] for name in kind.__dataclass_fields__ if name in flags})
 
         hold = flags["drift_hold"]
-        heal = Heal(flags["heal"])
+        heal = WriteMode(flags["heal"])
         return cls(
             manifests=part(ManifestFlags),
             remote=part(RemoteFlags),
@@ -237,7 +237,7 @@ class _Asked:
             deploy=DeployPolicy(
                 optimize=Optimize(flags["optimize"] or Optimize.AUTO),
                 # What is done at once nobody looks at before.
-                previews=heal is Heal.NONE and not flags["no_preview"],
+                previews=heal is WriteMode.NONE and not flags["no_preview"],
                 retry_rolled_back=flags["retry_rolled_back"],
             ),
             state=flags["journal"],
@@ -319,13 +319,13 @@ class _Watching:
             connection,
             first.configuration.contract,
             sensitivity=first.configuration.sensitivity,
-            on_request=lambda one: told[0].metrics.requested(one.operation, one.code, one.seconds),
+            on_request=lambda one: told[0].metrics.count_request(one.operation, one.code, one.seconds),
             percent_for_writes=PERCENT_FOR_WRITES,
         )
         controller = Controller(self._outfit(remote, notifier, plane, clock, log))
         told.append(controller)
         source = Source(
-            control=controller.desk,
+            control=controller.api,
             metrics=controller.metrics.render,
             metrics_type=CONTENT_TYPE,
             admin_token=self.admin_token,
@@ -365,7 +365,7 @@ class _Watching:
         asked, connection = self.asked, remote.connection
         return Outfit(
             remote=remote,
-            desired=Desired(
+            desired=DesiredState(
                 self.gather,
                 self.gather.watched,
                 clock,
@@ -396,7 +396,7 @@ class _Watching:
         connection = connect(self.asked.remote, self.first.configuration, self.first.context, os.environ)
         return replace(connection, read_timeout=_READ_TIMEOUT)
 
-    def _about(self, connection: Connection, declared: Declared) -> RunInfo:
+    def _about(self, connection: Connection, declared: ManifestLoad) -> RunInfo:
         """Say what the plans of a load are made from."""
         asked, manifests = self.asked, declared.manifests
         return RunInfo(

@@ -18,9 +18,9 @@ from octosync.model import counted
 from octosync.plan import Action, Refusal
 from octosync.plan.guards.refusal import refused_by
 from octosync.report.words import listed
-from octosync.watch.board import Board
-from octosync.watch.changes import Changes
-from octosync.watch.standing import AppStanding, AppState, BlockedSet
+from octosync.watch.board import StatusTracker
+from octosync.watch.changes import Changesets
+from octosync.watch.standing import AppReconcileStatus, AppState, BlockedSet
 
 # Guards that count over everything that a change touches.
 COUNTING: Final = frozenset({"deletes", "archives"})
@@ -41,10 +41,10 @@ def approve_path(blocked: BlockedSet) -> str | None:
 
 
 def blocked_sets(
-    apps: Iterable[AppStanding], change_of: Callable[[str], object | None], seal: Seal
+    apps: Iterable[AppReconcileStatus], change_of: Callable[[str], object | None], seal: Seal
 ) -> tuple[BlockedSet, ...]:
     """Return the sets of what guards block in apps, by guard and apps. `change_of` returns the change that an app is in."""
-    found: dict[tuple[str, object], list[tuple[AppStanding, Refusal]]] = {}
+    found: dict[tuple[str, object], list[tuple[AppReconcileStatus, Refusal]]] = {}
     for app in sorted(apps, key=lambda app: app.slug):
         for blocked in app.blocked:
             change = change_of(app.slug) if blocked.guard in COUNTING else None
@@ -55,11 +55,11 @@ def blocked_sets(
     return tuple(sorted(sets, key=lambda blocked: (blocked.guard, blocked.apps)))
 
 
-def _own(blocked: Refusal, app: AppStanding) -> object:
+def _own(blocked: Refusal, app: AppReconcileStatus) -> object:
     return app.slug if blocked.guard in COUNTING else blocked.message
 
 
-def _set_of(guard: str, members: Sequence[tuple[AppStanding, Refusal]], seal: Seal) -> BlockedSet:
+def _set_of(guard: str, members: Sequence[tuple[AppReconcileStatus, Refusal]], seal: Seal) -> BlockedSet:
     actions = blocked_actions(members)
     newest = max(members, key=lambda member: member[0].read_at or datetime.min.replace(tzinfo=UTC))[1]
     whole = [blocked for _, blocked in members if blocked.override == newest.override]
@@ -78,7 +78,7 @@ def _set_of(guard: str, members: Sequence[tuple[AppStanding, Refusal]], seal: Se
     )
 
 
-def blocked_actions(members: Iterable[tuple[AppStanding, Refusal]]) -> tuple[Action, ...]:
+def blocked_actions(members: Iterable[tuple[AppReconcileStatus, Refusal]]) -> tuple[Action, ...]:
     """Return the actions that refusals block in apps and that can be approved."""
     actions = {
         action.key: action
@@ -94,14 +94,14 @@ class Approvals:
     """Finds the set that a caller has seen. It remembers the sets that were shown, to tell what has moved since."""
 
     seal: Seal
-    board: Board
-    changes: Changes
+    tracker: StatusTracker
+    changes: Changesets
     _shown: OrderedDict[str, frozenset[str]] = field(default_factory=OrderedDict)
 
     def now(self) -> tuple[BlockedSet, ...]:
         """Return what is blocked now, as it is shown from now on."""
-        apps = (app for app in self.board.in_state(*AppState) if app.blocked)
-        sets = blocked_sets(apps, lambda slug: self.changes.of((slug,)), self.seal)
+        apps = (app for app in self.tracker.in_state(*AppState) if app.blocked)
+        sets = blocked_sets(apps, lambda slug: self.changes.find((slug,)), self.seal)
         for blocked in sets:
             self._shown[blocked.seen] = frozenset(map(str, blocked.addresses))
             self._shown.move_to_end(blocked.seen)

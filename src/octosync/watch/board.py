@@ -10,18 +10,18 @@ from typing import Final
 
 from octosync.model import App, Hold, Outcome, State
 from octosync.plan import Plan
-from octosync.watch.ended import Ended, Fate
-from octosync.watch.standing import AppStanding, AppState, DriftStanding, RunStanding
+from octosync.watch.ended import NextStep, ReconcileResult
+from octosync.watch.standing import AppReconcileStatus, AppState, DriftStatus, RunStatus
 
 _RUNS: Final = 20
 
 
-class Board:
+class StatusTracker:
     """How each declared app stands, and the last runs that wrote."""
 
     def __init__(self) -> None:
-        self._apps: dict[str, AppStanding] = {}
-        self._runs: deque[RunStanding] = deque(maxlen=_RUNS)  # newest first
+        self._apps: dict[str, AppReconcileStatus] = {}
+        self._runs: deque[RunStatus] = deque(maxlen=_RUNS)  # newest first
 
     def declare(
         self,
@@ -36,26 +36,28 @@ class Board:
         Return the apps that were on it and are orphans from now on, with how they stood.
         """
         known = [(slug, self._apps[slug].state) for slug in orphans if slug in self._apps]
-        kept = {slug: self._apps.get(slug) or AppStanding(slug=slug) for slug in (*tree.apps, *others)}
+        kept = {slug: self._apps.get(slug) or AppReconcileStatus(slug=slug) for slug in (*tree.apps, *others)}
         for slug, app in tree.apps.items():
             source = shown(f"{app.origin.file}:{app.origin.line}") if app.origin is not None else ""
             kept[slug] = replace(kept[slug], source=source)
         for slug in orphans:
-            kept[slug] = AppStanding(slug=slug, state=AppState.ORPHANED)
+            kept[slug] = AppReconcileStatus(slug=slug, state=AppState.ORPHANED)
         self._apps = dict(sorted(kept.items()))
         return tuple((slug, was) for slug, was in known if was is not AppState.ORPHANED)
 
-    def pending(self, slug: str, now: datetime) -> None:
+    def mark_pending(self, slug: str, now: datetime) -> None:
         """Say that an app's turn is to come, since something changed."""
         known = self._apps.get(slug)
         if known is not None and known.state in {AppState.IN_SYNC, AppState.WAITING}:
             self._apps[slug] = replace(known, state=AppState.PENDING, since=now)
 
-    def begun(self, run: str, apps: frozenset[str], actions: int, now: datetime) -> None:
+    def begin_run(self, run: str, apps: frozenset[str], actions: int, now: datetime) -> None:
         """Say that a turn has begun to write."""
-        self._runs.appendleft(RunStanding(run=run, apps=tuple(sorted(apps)), started=now, actions=actions))
+        self._runs.appendleft(RunStatus(run=run, apps=tuple(sorted(apps)), started=now, actions=actions))
 
-    def ended(self, ended: Ended, now: datetime, next_try: datetime | None) -> Mapping[str, tuple[AppState, AppState]]:
+    def record(
+        self, ended: ReconcileResult, now: datetime, next_try: datetime | None
+    ) -> Mapping[str, tuple[AppState, AppState]]:
         """Take down what a turn came to; return the apps that stand otherwise now: from what, to what."""
         self._end_run(ended.run, ended.outcomes, now)
         moved = {}
@@ -68,23 +70,23 @@ class Board:
             self._apps[slug] = after
         return moved
 
-    def apps(self, holds: Mapping[str, Hold]) -> dict[str, AppStanding]:
+    def apps(self, holds: Mapping[str, Hold]) -> dict[str, AppReconcileStatus]:
         """Return how every app stands, by slug, with the holds that are in force."""
         for slug, app in self._apps.items():
             if app.hold != holds.get(slug):  # what did not change stays the same object
                 self._apps[slug] = replace(app, hold=holds.get(slug))
         return dict(self._apps)
 
-    def in_state(self, *states: AppState) -> Iterator[AppStanding]:
+    def in_state(self, *states: AppState) -> Iterator[AppReconcileStatus]:
         """Yield the apps that are in one of some states."""
         return (one for one in self._apps.values() if one.state in states)
 
-    def of(self, slug: str) -> AppStanding | None:
+    def find(self, slug: str) -> AppReconcileStatus | None:
         """Return how one app stands; None for one that isn't declared."""
         return self._apps.get(slug)
 
     @property
-    def runs(self) -> tuple[RunStanding, ...]:
+    def runs(self) -> tuple[RunStatus, ...]:
         """The last runs, newest first."""
         return tuple(self._runs)
 
@@ -94,7 +96,9 @@ class Board:
                 self._runs[place] = replace(one, ended=now, outcomes=outcomes)
 
 
-def _after(before: AppStanding, ended: Ended, now: datetime, next_try: datetime | None) -> AppStanding:
+def _after(
+    before: AppReconcileStatus, ended: ReconcileResult, now: datetime, next_try: datetime | None
+) -> AppReconcileStatus:
     slug = before.slug
     error = ended.errors.get(slug)
     if ended.errors and error is None:  # it waits for another one that it shares a target with
@@ -145,10 +149,10 @@ def _after(before: AppStanding, ended: Ended, now: datetime, next_try: datetime 
     return replace(after, state=_state(after, ended, refused=refused is not None, failed=failed is not None))
 
 
-def _state(one: AppStanding, ended: Ended, *, refused: bool, failed: bool) -> AppState:
+def _state(one: AppReconcileStatus, ended: ReconcileResult, *, refused: bool, failed: bool) -> AppState:
     """Return the gravest state that holds."""
     plan = one.plan or Plan(desired=State())
-    drift: tuple[DriftStanding, ...] = one.drift
+    drift: tuple[DriftStatus, ...] = one.drift
     held = {change.action.address for change in plan.held}
     states = (
         (AppState.FAILING, failed),
@@ -158,7 +162,7 @@ def _state(one: AppStanding, ended: Ended, *, refused: bool, failed: bool) -> Ap
         (AppState.HELD, any(each.until is not None for each in drift)),
         (AppState.DRIFTED, any(each.address in held for each in drift)),
         (AppState.WAITING, bool(one.why_waiting)),
-        (AppState.PENDING, bool(plan.actions) or ended.fate is Fate.AGAIN),
+        (AppState.PENDING, bool(plan.actions) or ended.next_step is NextStep.REQUEUE),
         (AppState.SUSPENDED, one.slug in plan.left_alone.suspended),
         (AppState.UNCOVERED, bool(one.uncovered)),
     )

@@ -17,13 +17,13 @@ class _Start:
     ended: datetime | None = None  # until then it is on its way
 
 
-class Canaries:
+class CanaryLimit:
     """The canaries that turns have just started, or are about to."""
 
     def __init__(self) -> None:
         self._starts: list[_Start] = []
 
-    def take(self, plan: Plan, running: int, most: int, began: datetime) -> frozenset[ActionKey]:
+    def reserve(self, plan: Plan, running: int, most: int, began: datetime) -> frozenset[ActionKey]:
         """Take places for the canaries that a plan starts; return the keys of those that there is no place for.
 
         `running` is how many the turn has counted, which began then: what was started since is not among them, or may not be.
@@ -37,7 +37,7 @@ class Canaries:
         self._starts += [_Start(key) for key in wanted[:places]]
         return frozenset(wanted[places:])
 
-    def settle(self, plan: Plan, done: Collection[ActionKey], now: datetime) -> None:
+    def release(self, plan: Plan, done: Collection[ActionKey], now: datetime) -> None:
         """Note which of the canaries that a plan had places for were started; the other places are free again."""
         mine = {one.key for one in plan.actions}
         for start in [one for one in self._starts if one.ended is None and one.key in mine]:

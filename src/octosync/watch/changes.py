@@ -17,7 +17,7 @@ _NOT_WAITED_FOR: Final = frozenset({Verb.ARCHIVE, Verb.OPTIMIZE})
 
 
 @dataclass(slots=True)
-class Change:
+class Changeset:
     """One change: the apps that it touched, which of them are still to be read, or not done, and what each would remove.
 
     An app is `undone` until a turn leaves nothing of it to do. Archives don't count, since they wait for that, nor do
@@ -72,18 +72,18 @@ class Change:
             self.mover.clear()
 
 
-class Changes:
+class Changesets:
     """The changes that are not done yet. An app is in one at most: where a later one touches it, both are one from then on."""
 
     def __init__(self) -> None:
-        self._of: dict[str, Change] = {}
+        self._of: dict[str, Changeset] = {}
 
     def begin(self, apps: Iterable[str]) -> None:
         """Begin a change that touches apps. It goes on with those that are not done yet: they still remove what they did."""
         slugs = set(apps)
-        self._join([*self._containing(slugs), Change(slugs, set(slugs), set(slugs))])
+        self._join([*self._containing(slugs), Changeset(slugs, set(slugs), set(slugs))])
 
-    def leave(self, apps: Iterable[str]) -> frozenset[str]:
+    def remove(self, apps: Iterable[str]) -> frozenset[str]:
         """Take apps out of their changes, since they are gone; return those that waited for these."""
         freed: set[str] = set()
         for slug in apps:
@@ -95,7 +95,7 @@ class Changes:
                 freed |= _freed_archives(change, was_undone=was_undone) | _freed_move(change)
         return frozenset(freed)
 
-    def of(self, apps: Collection[str]) -> Change | None:
+    def find(self, apps: Collection[str]) -> Changeset | None:
         """Return the change that apps which have their turn together are in, all of theirs as one."""
         found = self._containing(apps)
         if len(found) > 1:
@@ -104,12 +104,12 @@ class Changes:
 
     def is_read(self, apps: Collection[str]) -> bool:
         """Say whether all of the change that apps are in was looked at, so that its removals can be judged."""
-        change = self.of(apps)
+        change = self.find(apps)
         return change is None or change.is_read
 
-    def is_done_but(self, apps: Collection[str]) -> bool:
+    def are_others_done(self, apps: Collection[str]) -> bool:
         """Return whether nothing is left to do of the other apps of a change, so that these may be archived."""
-        change = self.of(apps)
+        change = self.find(apps)
         return change is None or change.undone <= set(apps)
 
     def may_move(self, apps: Collection[str]) -> bool:
@@ -117,7 +117,7 @@ class Changes:
 
         So a control plane that refuses registrations leaves one turn's target registered nowhere, and not one of each app.
         """
-        change = self.of(apps)
+        change = self.find(apps)
         if change is None or not change.mover.isdisjoint(apps):
             return True
         if change.mover or any(target.app not in apps for target in change.nowhere):
@@ -126,9 +126,9 @@ class Changes:
         change.mover = set(apps)
         return True
 
-    def looked(self, apps: Collection[str], plan: Plan) -> frozenset[str]:
+    def record_plan(self, apps: Collection[str], plan: Plan) -> frozenset[str]:
         """Note what a turn of apps plans; return the apps that waited for these to be read, since now all are."""
-        change = self.of(apps)
+        change = self.find(apps)
         if change is None:
             return frozenset()
         was_read = change.is_read
@@ -137,12 +137,12 @@ class Changes:
         change.note(apps, Tally.of(plan))
         return _freed(change, was_read=was_read) - frozenset(apps)
 
-    def settled(self, apps: Collection[str], left: Plan) -> frozenset[str]:
+    def record_rest(self, apps: Collection[str], left: Plan) -> frozenset[str]:
         """Note what is left to be done after a turn of apps, and let a change go that is done.
 
         Return the apps whose archives, or next move, waited for that.
         """
-        change = self.of(apps)
+        change = self.find(apps)
         if change is None:
             return frozenset()
         was_undone = bool(change.undone)
@@ -159,8 +159,8 @@ class Changes:
                 self._of.pop(one, None)
         return _freed_archives(change, was_undone=was_undone) - frozenset(apps) | _freed_move(change)
 
-    def _join(self, changes: Sequence[Change]) -> Change:
-        joined = Change(set(), set(), set())
+    def _join(self, changes: Sequence[Changeset]) -> Changeset:
+        joined = Changeset(set(), set(), set())
         for one in changes:
             joined.apps |= one.apps
             joined.unread |= one.unread
@@ -172,23 +172,23 @@ class Changes:
         self._of.update(dict.fromkeys(joined.apps, joined))
         return joined
 
-    def _containing(self, apps: Iterable[str]) -> list[Change]:
+    def _containing(self, apps: Iterable[str]) -> list[Changeset]:
         return list({id(one): one for slug in apps if (one := self._of.get(slug)) is not None}.values())
 
 
-def _freed(change: Change, *, was_read: bool) -> frozenset[str]:
+def _freed(change: Changeset, *, was_read: bool) -> frozenset[str]:
     if was_read or not change.is_read:
         return frozenset()
     return frozenset(slug for slug, tally in change.tallies.items() if _removes(tally))
 
 
-def _freed_archives(change: Change, *, was_undone: bool) -> frozenset[str]:
+def _freed_archives(change: Changeset, *, was_undone: bool) -> frozenset[str]:
     if change.undone or not was_undone:
         return frozenset()
     return frozenset(slug for slug, tally in change.tallies.items() if tally.archives)
 
 
-def _freed_move(change: Change) -> frozenset[str]:
+def _freed_move(change: Changeset) -> frozenset[str]:
     """Return the next app that is to move a target: one at a time, since each turn reads its apps again."""
     return frozenset() if change.mover or change.nowhere else frozenset(sorted(change.waiting_to_move)[:1])
 

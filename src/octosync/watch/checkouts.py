@@ -6,17 +6,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from octosync.watch.fingerprint import Watched
+from octosync.watch.fingerprint import WatchedPaths
 
 _LONGEST_LINK = 4096
 
 
-def is_checking_out(watched: Watched) -> bool:
+def is_checking_out(watched: WatchedPaths) -> bool:
     """Say whether git holds the lock of a tree in which manifests stand. One that was left by a crash is held for ever."""
     return any((git / "index.lock").exists() for git in set(_repositories(watched)))
 
 
-def _repositories(watched: Watched) -> Iterator[Path]:
+def _repositories(watched: WatchedPaths) -> Iterator[Path]:
     for path in (*watched.paths, *watched.kustomizations):
         real = Path(os.path.realpath(path))
         for folder in (real, *real.parents):

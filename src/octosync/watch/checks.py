@@ -18,7 +18,7 @@ class _Answer:
     check: OptimizationCheck
 
 
-class Checks:
+class OptimizationChecks:
     """The answers of the last day."""
 
     def __init__(self) -> None:

@@ -7,16 +7,16 @@ from datetime import timedelta
 from typing import Protocol
 
 from octosync.model import Hold
-from octosync.watch.standing import Standing
+from octosync.watch.standing import ControllerStatus
 
 
-class Control(Protocol):
+class ControllerApi(Protocol):
     """A running controller. Everything returns at once; what it changes is in force before it returns.
 
     Raises `OctosyncError` for what can't be done (`app-not-declared`, `nothing-blocked`, …).
     """
 
-    def standing(self) -> Standing:
+    def status(self) -> ControllerStatus:
         """Say how everything stands."""
 
     def reconcile(self, app: str | None) -> int:

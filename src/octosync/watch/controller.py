@@ -11,24 +11,24 @@ from typing import Any
 
 from octosync.errors import ConfigError, OctosyncError, StateLocked, Unreadable
 from octosync.model import Event, counted
-from octosync.watch.desk import Desk
-from octosync.watch.ended import Ended
-from octosync.watch.files import changes
+from octosync.watch.desk import ControllerOperations
+from octosync.watch.ended import ReconcileResult
+from octosync.watch.files import file_changes
 from octosync.watch.fingerprint import FileChange
-from octosync.watch.gate import Closed
-from octosync.watch.loads import Loads
+from octosync.watch.gate import CircuitReason
+from octosync.watch.loads import ManifestReloader
 from octosync.watch.metrics import Metrics
-from octosync.watch.orgfeed import News
+from octosync.watch.orgfeed import FeedUpdate
 from octosync.watch.parts import Hooks, Outfit, assemble
 from octosync.watch.queue import Priority, Work
-from octosync.watch.standing import AppState, Standing
+from octosync.watch.standing import AppState, ControllerStatus
 
 # So long no re-read begins once files may have changed: enough to let them settle and load a thousand.
 _REST = 1.0
 
 
 class Controller:
-    """Runs until `stop` is set. `desk` is where people tell it things meanwhile."""
+    """Runs until `stop` is set. `api` is where people tell it things meanwhile."""
 
     def __init__(self, outfit: Outfit) -> None:
         self._outfit = outfit
@@ -43,7 +43,7 @@ class Controller:
             opened=self._opened,
         )
         self._parts = assemble(outfit, self.metrics, self.stop, hooks)
-        self.desk = Desk(
+        self.api = ControllerOperations(
             parts=self._parts,
             stir=self._stir,
             started=outfit.clock.now(),
@@ -53,7 +53,7 @@ class Controller:
             can_post=outfit.can_post,
         )
         self._is_feed_off = False
-        self._loads = Loads(self._parts, stir=self._stir, spawn=self._spawn)
+        self._loads = ManifestReloader(self._parts, stir=self._stir, spawn=self._spawn)
         self._side_tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -86,14 +86,14 @@ class Controller:
             await asyncio.gather(*everything, return_exceptions=True)
             parts.telling.flush()
 
-    def _standing(self) -> Standing:
-        return self.desk.standing()
+    def _standing(self) -> ControllerStatus:
+        return self.api.status()
 
     def reload(self) -> None:
         """Load the manifests and the key again, and read every app again: what SIGHUP means."""
         self._read_token()
         self._spawn(self._loads.load())
-        self._parts.full_reads.want()
+        self._parts.resync.request()
         self._parts.probe_now()
 
     # -- triggers
@@ -104,16 +104,16 @@ class Controller:
 
         async def begin() -> None:
             if not parts.feed.has_begun:
-                await parts.feed.begin(parts.intent.in_force.hold)
+                await parts.feed.begin(parts.assignment.active.hold)
                 if not isinstance(parts.feed.off, Unreadable):  # which says nothing of what else is answered
-                    parts.gate.worked()
+                    parts.breaker.record_success()
                 self._tell_of_feed()
             if parts.feed.off is not None:  # nothing else tells that a target is free
-                for slug in parts.turns.refusals.held_elsewhere():
-                    parts.turns.refusals.heard_of(slug)
+                for slug in parts.reconciler.rejections.held_elsewhere():
+                    parts.reconciler.rejections.retry(slug)
 
         def ended() -> None:
-            reads = parts.full_reads
+            reads = parts.resync
             self._flush()
             seconds = _seconds(reads.took)
             message = f"{counted(reads.total, 'app')} read in {seconds} s"
@@ -126,24 +126,24 @@ class Controller:
                     resync=_seconds(reads.every),
                 )
             try:
-                if not any(parts.board.in_state(AppState.UNREAD, AppState.FAILING)):
+                if not any(parts.tracker.in_state(AppState.UNREAD, AppState.FAILING)):
                     parts.memory.now_whole()
                 parts.memory.prune()
             except OctosyncError as error:  # the next full read notes it, too
-                parts.aftermath.not_noted(error)
+                parts.results.record_state_error(error)
 
-        await parts.full_reads.run(lambda: parts.intent.slugs, begin, ended)
+        await parts.resync.run(lambda: parts.assignment.slugs, begin, ended)
 
     async def _watch_files(self) -> None:
         parts = self._parts
         latest = parts.desired.latest
-        watched = changes(
+        watched = file_changes(
             lambda: parts.desired.watched,
             stop=self.stop,
             clock=parts.clock,
             warn=lambda why: parts.log.warning("files_unheard", message=why),
-            since=latest.fingerprint if latest is not None else None,
-            heard=lambda: parts.workers.rest(_REST),
+            since=latest.snapshot if latest is not None else None,
+            on_event=lambda: parts.workers.pause_resync(_REST),
         )
         async with aclosing(watched):
             async for kinds in watched:
@@ -151,21 +151,21 @@ class Controller:
                     self._read_token()
                 if FileChange.MANIFESTS in kinds:
                     await self._loads.load()
-                parts.workers.go_on()
+                parts.workers.continue_resync()
 
-    def _heard(self, news: News) -> None:
+    def _heard(self, news: FeedUpdate) -> None:
         parts = self._parts
-        slugs = set(parts.intent.slugs)
+        slugs = set(parts.assignment.slugs)
         for event in news.events:
             slug = parts.feed.app_of(event)
             if slug is not None and slug in slugs:
                 self._heard_of(slug, event)
-            for waiting in parts.turns.refusals.freed_by(event) & slugs:
-                parts.turns.refusals.heard_of(waiting)
+            for waiting in parts.reconciler.rejections.waiting_for(event) & slugs:
+                parts.reconciler.rejections.retry(waiting)
                 self._stir(waiting)
         self._tell_of_feed()
         if news.gap or parts.feed.off is not None:
-            parts.full_reads.want()
+            parts.resync.request()
 
     def _tell_of_feed(self) -> None:
         """Say once that the feed can't be followed, and that it can again."""
@@ -184,10 +184,10 @@ class Controller:
     def _heard_of(self, slug: str, event: Event) -> None:
         parts = self._parts
         if parts.queue.is_busy(slug):
-            parts.aftermath.put_aside(slug, event)
-        elif not parts.feed.is_own(event):
-            for one in parts.intent.group_of(slug):
-                parts.turns.refusals.heard_of(one)
+            parts.results.put_event_aside(slug, event)
+        elif not parts.feed.take_own_write(event):
+            for one in parts.assignment.group_of(slug):
+                parts.reconciler.rejections.retry(one)
             self._stir(slug)
         if event.type is not None and event.type.startswith("deployment."):
             self._next_canary()
@@ -197,32 +197,32 @@ class Controller:
         parts = self._parts
         waiting = (
             one.slug
-            for one in parts.board.in_state(*AppState)
-            if one.waits_for_canaries and not parts.queue.holds(one.slug) and not parts.queue.is_busy(one.slug)
+            for one in parts.tracker.in_state(*AppState)
+            if one.waits_for_canaries and not parts.queue.has(one.slug) and not parts.queue.is_busy(one.slug)
         )
         if (first := next(waiting, None)) is not None:
             self._stir(first)
 
-    def _closed(self, why: Closed, error: OctosyncError) -> None:
+    def _closed(self, why: CircuitReason, error: OctosyncError) -> None:
         self._parts.log.error(
             "everything_waits", message=error.message, why=why.value, reference=error.reference, hints=list(error.hints)
         )
-        self._parts.telling.failed(self._parts.clock.now(), error)
+        self._parts.telling.add_failure(self._parts.clock.now(), error)
 
     def _opened(self) -> None:
         self._parts.probe_now()  # of a feed that is off
-        if self._parts.gate.may_not_write is not None:
+        if self._parts.breaker.may_not_write is not None:
             return  # that it can be read is no news
-        self._parts.telling.mended()
+        self._parts.telling.resolve()
         self._parts.log.info("control_plane_back", message="the control plane can be asked again")
 
     def _stir(self, slug: str) -> None:
         """Have a turn of an app soon: something changed."""
         parts = self._parts
-        parts.full_reads.touched(slug)
+        parts.resync.forget(slug)
         parts.workers.give_way(slug)
         parts.queue.add(slug, Priority.CHANGED)
-        parts.board.pending(slug, parts.clock.now())
+        parts.tracker.mark_pending(slug, parts.clock.now())
 
     # -- the key, and turns
 
@@ -237,39 +237,39 @@ class Controller:
         except ConfigError as error:
             problem, source = error, ""
         if problem is not None:
-            parts.gate.key_unusable = problem.message
+            parts.breaker.key_unusable = problem.message
             parts.log.error("token_unusable", message=problem.message, reference=problem.reference)
             return
-        parts.gate.key_unusable = ""
+        parts.breaker.key_unusable = ""
         parts.log.info("token_read", message=f"the API key was read again from {source}")
-        parts.gate.may_not_write = None
-        for one in tuple(parts.board.in_state(AppState.REFUSED)):  # this key may be allowed more
-            parts.turns.refusals.heard_of(one.slug)
+        parts.breaker.may_not_write = None
+        for one in tuple(parts.tracker.in_state(AppState.REFUSED)):  # this key may be allowed more
+            parts.reconciler.rejections.retry(one.slug)
             self._stir(one.slug)
         parts.probe_now()
 
-    async def _carry_out(self, work: Work) -> Ended:
+    async def _carry_out(self, work: Work) -> ReconcileResult:
         parts = self._parts
-        self.metrics.waited(work.waited)
-        listed = parts.full_reads.listed(work.apps) if work.priority is Priority.RESYNC else None
+        self.metrics.observe_wait(work.waited)
+        listed = parts.resync.listed_apps(work.apps) if work.priority is Priority.RESYNC else None
         try:
-            return await parts.turns.carry_out(work, parts.intent.in_force, listed)
+            return await parts.reconciler.reconcile(work, parts.assignment.active, listed)
         except StateLocked as error:
-            parts.gate.met(error)
+            parts.breaker.record_failure(error)
             raise
 
     def _begun(self, run: str, apps: frozenset[str], actions: int) -> None:
         self._parts.workers.writes(apps)
-        self._parts.board.begun(run, apps, actions, self._parts.clock.now())
+        self._parts.tracker.begin_run(run, apps, actions, self._parts.clock.now())
 
-    def _ended(self, work: Work, ended: Ended, seconds: float) -> None:
-        tied = self._parts.intent.note_holders(ended.seen) if ended.seen is not None else frozenset()
+    def _ended(self, work: Work, ended: ReconcileResult, seconds: float) -> None:
+        tied = self._parts.assignment.note_holders(ended.seen) if ended.seen is not None else frozenset()
         # What waits for a second look at its files has its next turn then.
-        ended = replace(ended, freed=ended.freed - self._parts.intent.in_force.unsettled)
-        self._parts.aftermath.of(work, ended, seconds)
+        ended = replace(ended, freed=ended.freed - self._parts.assignment.active.unsettled)
+        self._parts.results.record(work, ended, seconds)
         if ended.unsettled:
             self._loads.withhold(ended.unsettled)
-        if work.priority is Priority.CHANGED or not self._parts.full_reads.is_under_way:
+        if work.priority is Priority.CHANGED or not self._parts.resync.is_running:
             self._flush()
         for slug in sorted(tied):
             self._parts.queue.add(slug, Priority.CHANGED)

@@ -16,8 +16,8 @@ from octosync.contract import PARTIAL, UNCOVERED
 from octosync.errors import RemoteError, Unavailable
 from octosync.model import App, Coverage, Kind, Status, counted
 from octosync.octomil import Octomil, health
-from octosync.watch.ended import Ended
-from octosync.watch.gate import Gate
+from octosync.watch.ended import ReconcileResult
+from octosync.watch.gate import CircuitBreaker
 from octosync.watch.log import Log
 
 UNCOVERED_HINTS: Final = (
@@ -38,13 +38,15 @@ def coverage_words(coverage: Coverage) -> str:
 class CoverageMonitor:
     """The capabilities that don't cover their devices, by app. `error` is why the last read of coverage failed, if it did."""
 
-    gate: Gate
+    breaker: CircuitBreaker
     log: Log
     error: RemoteError | None = None
     _gaps: dict[str, tuple[Coverage, ...]] = field(default_factory=dict)
     _asked: set[str] = field(default_factory=set)  # the apps whose coverage was asked for since the start
 
-    async def add_to(self, ended: Ended, tree: Mapping[str, App], remote: Octomil, *, is_full_read: bool) -> Ended:
+    async def add_to(
+        self, ended: ReconcileResult, tree: Mapping[str, App], remote: Octomil, *, is_full_read: bool
+    ) -> ReconcileResult:
         """Return the result with the coverage gaps of its apps, read now where they are due, else as last read."""
         if ended.left is None or ended.seen is None:
             return ended
@@ -77,7 +79,7 @@ class CoverageMonitor:
         except RemoteError as error:
             # What was known stays: a failed read is no coverage.
             if isinstance(error, Unavailable):
-                self.gate.met(error, app.slug)
+                self.breaker.record_failure(error, app.slug)
             if self.error is None:
                 self.log.warning(
                     "coverage_unread",

@@ -17,7 +17,7 @@ from octosync.plan.base import Base, changed_apps
 from octosync.watch.checkouts import is_checking_out
 from octosync.watch.clock import Clock
 from octosync.watch.clones import Clone
-from octosync.watch.fingerprint import Fingerprint, Watched, fingerprint
+from octosync.watch.fingerprint import FileSnapshot, WatchedPaths, snapshot
 from octosync.watch.log import defect_place
 
 # How often files that change while they are read are read again, and after how long.
@@ -29,13 +29,13 @@ _MOST_PROBLEMS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Declared:
+class ManifestLoad:
     """One load: what the manifests declare under which configuration; while it `fails`, nothing of that is to be used.
 
     `diagnostics` are what octosync.yaml and manifests say wrong, `error` is what kept them from being loaded at all.
     `revision` is the Git commit, "" where none is known. `watched` is what all of it was read from, `clone` what that is
     called in its repository. `loaded_at` and
-    `fingerprint` are filled in by `Desired`; the fingerprint is that of exactly what was read.
+    `snapshot` are filled in by `DesiredState`; the fingerprint is that of exactly what was read.
     """
 
     configuration: Configuration = field(default_factory=Configuration)
@@ -45,9 +45,9 @@ class Declared:
     error: OctosyncError | None = None
     fails: bool = False
     revision: str = ""
-    watched: Watched = field(default_factory=Watched)
+    watched: WatchedPaths = field(default_factory=WatchedPaths)
     loaded_at: datetime | None = None
-    fingerprint: Fingerprint = field(default_factory=Fingerprint)
+    snapshot: FileSnapshot = field(default_factory=FileSnapshot)
     clone: Clone = field(default_factory=Clone)
 
     @property
@@ -57,14 +57,14 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class LoadDifference:
     """What a load brought. Everything is empty and False where it failed: then what was in force stays in force.
 
     `changed` are the apps that are declared otherwise than in the good load before, in the first all of them. `reconfigured`:
     octosync.yaml or the context says something else than before.
     """
 
-    declared: Declared
+    declared: ManifestLoad
     changed: frozenset[str] = frozenset()
     reconfigured: bool = False
 
@@ -90,7 +90,7 @@ def _found_at(origin: Origin | None) -> str:
     return f"{origin.file}{line}: "
 
 
-class Desired:
+class DesiredState:
     """The desired state in force. `gather` loads it once, in a thread, and may raise `OctosyncError`.
 
     A load in which `apps` (patterns) and `selector` match no app at all fails: a label or name that was changed by mistake
@@ -99,8 +99,8 @@ class Desired:
 
     def __init__(
         self,
-        gather: Callable[[Cache], Declared],
-        watched: Watched,
+        gather: Callable[[Cache], ManifestLoad],
+        watched: WatchedPaths,
         clock: Clock,
         *,
         apps: tuple[str, ...] = (),
@@ -116,22 +116,22 @@ class Desired:
         self._cache = Cache()
         self._one_at_a_time = asyncio.Lock()
         self._watched = watched
-        self._latest: Declared | None = None
-        self._good: Declared | None = None
+        self._latest: ManifestLoad | None = None
+        self._good: ManifestLoad | None = None
         self.changed_at: datetime | None = None  # when a load last brought another commit, or other manifests
 
     @property
-    def latest(self) -> Declared | None:
+    def latest(self) -> ManifestLoad | None:
         """The latest load, good or not; None before the first."""
         return self._latest
 
     @property
-    def good(self) -> Declared | None:
+    def good(self) -> ManifestLoad | None:
         """The latest good load: what is in force."""
         return self._good
 
     @property
-    def watched(self) -> Watched:
+    def watched(self) -> WatchedPaths:
         """What is to be watched: what the latest load was read from."""
         return self._watched
 
@@ -140,9 +140,9 @@ class Desired:
         good = self._good
         if good is None or good is not self._latest:
             return False
-        return await asyncio.to_thread(fingerprint, self._watched) == good.fingerprint
+        return await asyncio.to_thread(snapshot, self._watched) == good.snapshot
 
-    async def load(self) -> Difference:
+    async def load(self) -> LoadDifference:
         """Load what is there now, and say what changed. Never raises for what files say or are."""
         async with self._one_at_a_time:
             with patient(self.load_timeout) as self._patience:
@@ -151,7 +151,7 @@ class Desired:
                 declared = self._selected(self._checked(await self._stable()))
             before, self._latest, self._watched = self._good, declared, declared.watched
             if declared.fails:
-                return Difference(declared=declared)
+                return LoadDifference(declared=declared)
             self._good = declared
             if before is None or _version(before) != _version(declared):
                 self.changed_at = declared.loaded_at
@@ -168,7 +168,7 @@ class Desired:
         if self._patience is not None:
             self._patience.end()
 
-    def _checked(self, declared: Declared) -> Declared:
+    def _checked(self, declared: ManifestLoad) -> ManifestLoad:
         """Let a load fail that is for another control plane than the first: it must not be applied to that one."""
         good = self._good
         if good is None or declared.fails or _place(declared) == _place(good):
@@ -183,7 +183,7 @@ class Desired:
         )
         return replace(declared, fails=True, error=error)
 
-    def _selected(self, declared: Declared) -> Declared:
+    def _selected(self, declared: ManifestLoad) -> ManifestLoad:
         state = declared.manifests.state
         if declared.fails or not state.apps or (not self._apps and self._selector is None):
             return declared
@@ -200,7 +200,7 @@ class Desired:
         )
         return replace(declared, fails=True, error=error)
 
-    async def _stable(self) -> Declared:
+    async def _stable(self) -> ManifestLoad:
         """Load until nothing changed while it was done: never a mix of two commits."""
         for _ in range(_MOST_ATTEMPTS):
             if not await asyncio.to_thread(is_checking_out, self._watched):
@@ -208,12 +208,12 @@ class Desired:
             await self._clock.sleep(_PAUSE)  # not for ever: a lock may be left over from a crash
         for _ in range(_MOST_ATTEMPTS):
             watched = self._watched
-            before = await asyncio.to_thread(fingerprint, watched)
-            declared = replace(await asyncio.to_thread(self._gathered), loaded_at=self._clock.now(), fingerprint=before)
+            before = await asyncio.to_thread(snapshot, watched)
+            declared = replace(await asyncio.to_thread(self._gathered), loaded_at=self._clock.now(), snapshot=before)
             self._watched = declared.watched
             if declared.watched != watched:
                 continue  # octosync.yaml names other manifests now
-            if await asyncio.to_thread(fingerprint, watched) == before:
+            if await asyncio.to_thread(snapshot, watched) == before:
                 return declared
             await self._clock.sleep(_PAUSE)
         error = OctosyncError(
@@ -221,20 +221,20 @@ class Desired:
             f"the manifests changed each of {_MOST_ATTEMPTS} times while they were read",
             hints=("They are read again when they come to rest; until then what was declared before is in force.",),
         )
-        return Declared(error=error, fails=True, watched=self._watched, loaded_at=self._clock.now())
+        return ManifestLoad(error=error, fails=True, watched=self._watched, loaded_at=self._clock.now())
 
-    def _gathered(self) -> Declared:
+    def _gathered(self) -> ManifestLoad:
         try:
             return self._gather(self._cache)
         except OctosyncError as error:
-            return Declared(error=error, fails=True, watched=self._watched)
+            return ManifestLoad(error=error, fails=True, watched=self._watched)
         except OSError as error:
             failure = OctosyncError(
                 "manifests-unreadable",
                 f"the manifests can't be read: {error.strerror or error}",
                 hints=("What was declared before is in force until they can.",),
             )
-            return Declared(error=failure, fails=True, watched=self._watched)
+            return ManifestLoad(error=failure, fails=True, watched=self._watched)
         except Exception as defect:  # noqa: BLE001 — whatever a commit brings to light must not end everything else
             where = defect_place(defect)
             failure = OctosyncError(
@@ -242,22 +242,22 @@ class Desired:
                 f"a defect in octosync: the manifests can't be loaded ({type(defect).__name__} at {where})",
                 hints=("What was declared before is in force until they can. Please report it.",),
             )
-            return Declared(error=failure, fails=True, watched=self._watched)
+            return ManifestLoad(error=failure, fails=True, watched=self._watched)
 
 
-def _version(declared: Declared) -> tuple[str, str]:
+def _version(declared: ManifestLoad) -> tuple[str, str]:
     return declared.revision, declared.manifests.digest
 
 
-def _place(declared: Declared) -> tuple[str, str | None] | None:
+def _place(declared: ManifestLoad) -> tuple[str, str | None] | None:
     return None if declared.context is None else (declared.context.url, declared.context.org)
 
 
-def _difference(before: Declared | None, now: Declared) -> Difference:
+def _difference(before: ManifestLoad | None, now: ManifestLoad) -> LoadDifference:
     state = now.manifests.state
     if before is None:
-        return Difference(declared=now, changed=frozenset(state.apps))
-    return Difference(
+        return LoadDifference(declared=now, changed=frozenset(state.apps))
+    return LoadDifference(
         declared=now,
         changed=changed_apps(state, Base(state=before.manifests.state)),
         reconfigured=(before.configuration, before.context) != (now.configuration, now.context),

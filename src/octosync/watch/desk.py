@@ -13,10 +13,10 @@ from octosync.octomil import PERCENT_FOR_WRITES
 from octosync.plan import ControlPlane, RunInfo
 from octosync.watch.approvals import blocked_actions
 from octosync.watch.clones import Clone
-from octosync.watch.desired import Declared
-from octosync.watch.gate import Closed
+from octosync.watch.desired import ManifestLoad
+from octosync.watch.gate import CircuitReason
 from octosync.watch.parts import Parts
-from octosync.watch.standing import AppStanding, AppState, BudgetStanding, Standing
+from octosync.watch.standing import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus
 
 # The loop is stuck where a tick or a turn takes longer than all attempts of a few requests can, and than so many requests
 # of other turns that may go before it take at this rate.
@@ -24,30 +24,30 @@ _STUCK_AFTER = 900.0  # seconds
 _STUCK_AFTER_REQUESTS = 1500
 # An outage passes by itself, and a roll-out needs no restart for it. These don't, or are no control plane at all.
 _FULL_READ_SLACK = timedelta(hours=1)
-_UNREADY = frozenset({Closed.UNREADABLE, Closed.STATE_LOCKED})
+_UNREADY = frozenset({CircuitReason.UNREADABLE, CircuitReason.STATE_LOCKED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
-    """`stir` has an app have a turn soon. It is the `Control` of a controller."""
+class ControllerOperations:
+    """`stir` has an app have a turn soon. It is the `ControllerApi` of a controller."""
 
     parts: Parts
     stir: Callable[[str], None]
     started: datetime
     control_plane: ControlPlane
-    about: Callable[[Declared], RunInfo] | None
+    about: Callable[[ManifestLoad], RunInfo] | None
     state_damaged: str
     can_post: bool
 
     def reconcile(self, app: str | None) -> int:
         """Have one app, or (None) all of them, read again, contested objects included; return how many."""
-        slugs = self.parts.intent.slugs if app is None else (self._known(app),)
+        slugs = self.parts.assignment.slugs if app is None else (self._known(app),)
         for slug in slugs:
             self.parts.memory.forget_heals(slug)
             self.parts.start_over(slug)
-            self.parts.looking.checks.forget(slug)
+            self.parts.observer.checks.forget(slug)
         if app is None:
-            self.parts.full_reads.want()
+            self.parts.resync.request()
         else:
             self.stir(app)
         self.parts.probe_now()
@@ -62,7 +62,7 @@ class Desk:
         """Take up writing again."""
         self.parts.memory.resume()
         self.parts.log.info("resumed", message="everything is written again")
-        for one in tuple(self.parts.board.in_state(*AppState)):
+        for one in tuple(self.parts.tracker.in_state(*AppState)):
             if one.why_waiting:
                 self.stir(one.slug)
 
@@ -86,7 +86,7 @@ class Desk:
     def approve(self, guard: str, seen: str, apps: Sequence[str] = ()) -> int:
         """Allow exactly the blocked actions that the caller has seen, once, of some apps or of all; return how many."""
         found = self.parts.approvals.find(guard, apps, seen)
-        chosen = [app for slug in apps or found.apps if (app := self.parts.board.of(slug)) is not None]
+        chosen = [app for slug in apps or found.apps if (app := self.parts.tracker.find(slug)) is not None]
         actions = blocked_actions((app, blocked) for app in chosen for blocked in app.blocked if blocked.guard == guard)
         self.parts.memory.approve(guard, actions)
         message = f"{counted(len(actions), 'action')} that the guard {guard} blocks may be done once"
@@ -96,21 +96,21 @@ class Desk:
             self.stir(app.slug)
         return len(actions)
 
-    def standing(self) -> Standing:
+    def status(self) -> ControllerStatus:
         """Say how everything stands."""
-        parts, reads, force = self.parts, self.parts.full_reads, self.parts.intent.in_force
+        parts, reads, active = self.parts, self.parts.resync, self.parts.assignment.active
         good, latest = parts.desired.good, parts.desired.latest
-        why = parts.gate.why
-        credential = self._problem(Closed.CREDENTIAL, Closed.WRONG_ORG)
-        if not credential and (error := parts.gate.may_not_write) is not None:
+        why = parts.breaker.reason
+        credential = self._problem(CircuitReason.CREDENTIAL, CircuitReason.WRONG_ORG)
+        if not credential and (error := parts.breaker.may_not_write) is not None:
             credential = error.message
         holds = parts.memory.holds()
-        return Standing(
+        return ControllerStatus(
             now=parts.clock.now(),
             started=self.started,
             version=__version__,
             control_plane=self.control_plane,
-            mode=force.heal.value,
+            mode=active.heal.value,
             healthy=self._is_healthy(),
             ready=reads.ended_at is not None and not credential and why not in _UNREADY,
             can_post=self.can_post,
@@ -129,15 +129,17 @@ class Desk:
             diagnostics=tuple(map(latest.clone.diagnostic, latest.diagnostics)) if latest is not None else (),
             load_error=latest.error if latest is not None else None,
             credential=credential,
-            outage=self._problem(Closed.OUTAGE),
-            unreadable=self._problem(Closed.UNREADABLE),
-            throttled=self._problem(Closed.THROTTLED),
-            state_locked=self._problem(Closed.STATE_LOCKED),
-            closed=why or (Closed.CREDENTIAL if credential else None),
+            outage=self._problem(CircuitReason.OUTAGE),
+            unreadable=self._problem(CircuitReason.UNREADABLE),
+            throttled=self._problem(CircuitReason.THROTTLED),
+            state_locked=self._problem(CircuitReason.STATE_LOCKED),
+            closed=why or (CircuitReason.CREDENTIAL if credential else None),
             feed_off=parts.feed.off.message if parts.feed.off is not None else "",
-            key_unusable=parts.gate.key_unusable,
+            key_unusable=parts.breaker.key_unusable,
             state_damaged=self.state_damaged,
-            coverage_unread=parts.turns.coverage.error.message if parts.turns.coverage.error is not None else "",
+            coverage_unread=parts.reconciler.coverage.error.message
+            if parts.reconciler.coverage.error is not None
+            else "",
             suspended=parts.memory.suspended,
             holds=tuple(holds.values()),
             budget=self._budget(),
@@ -145,19 +147,19 @@ class Desk:
             full_read_at=reads.ended_at,
             full_read_due=(reads.ended_at or self.started) + 2 * reads.expected + _FULL_READ_SLACK,
             next_full_read=reads.next_at,
-            full_read_done=reads.done if reads.is_under_way else 0,
-            full_read_total=reads.total if reads.is_under_way else 0,
+            full_read_done=reads.done if reads.is_running else 0,
+            full_read_total=reads.total if reads.is_running else 0,
             resync=reads.every,
             resync_in_fact=reads.took if reads.took is not None and reads.took > reads.every else None,
-            last_success=parts.aftermath.last_success,
-            runs=parts.board.runs,
-            sensitivity=force.configuration.sensitivity,
+            last_success=parts.results.last_success,
+            runs=parts.tracker.runs,
+            sensitivity=active.configuration.sensitivity,
         )
 
-    def _problem(self, *reasons: Closed) -> str:
+    def _problem(self, *reasons: CircuitReason) -> str:
         """Return the sentence of the error for which nothing is sent, if it is for one of some reasons."""
-        gate = self.parts.gate
-        return gate.error.message if gate.error is not None and gate.why in reasons else ""
+        breaker = self.parts.breaker
+        return breaker.error.message if breaker.error is not None and breaker.reason in reasons else ""
 
     def _is_healthy(self) -> bool:
         limit = self.parts.remote.budget.limit  # in a minute
@@ -167,10 +169,10 @@ class Desk:
     @property
     def _quiet(self) -> float:
         """How many seconds ago the loop last turned."""
-        return self.parts.clock.monotonic() - self.parts.ticker.beat
+        return self.parts.clock.monotonic() - self.parts.ticker.heartbeat
 
-    def _apps(self, holds: Mapping[str, Hold]) -> dict[str, AppStanding]:
-        budget, apps = self.parts.remote.budget, self.parts.board.apps(holds)
+    def _apps(self, holds: Mapping[str, Hold]) -> dict[str, AppReconcileStatus]:
+        budget, apps = self.parts.remote.budget, self.parts.tracker.apps(holds)
         if not budget.limit or 100 * budget.remaining > PERCENT_FOR_WRITES * budget.limit:
             return apps
         why = f"the rate limit: {budget.used} of {budget.limit} requests of the last minute are used, the rest is for writes"
@@ -179,12 +181,12 @@ class Desk:
             for slug, app in apps.items()
         }
 
-    def _budget(self) -> BudgetStanding:
+    def _budget(self) -> BudgetStatus:
         now = self.parts.remote.budget
-        until = self.parts.gate.throttled_until
+        until = self.parts.breaker.throttled_until
         if until is None and now.throttled_for:
             until = self.parts.clock.now() + timedelta(seconds=now.throttled_for)
-        return BudgetStanding(
+        return BudgetStatus(
             limit=now.limit,
             used=now.used,
             remaining=now.remaining,
@@ -193,7 +195,7 @@ class Desk:
         )
 
     def _known(self, app: str) -> str:
-        if self.parts.board.of(app) is None:
+        if self.parts.tracker.find(app) is None:
             raise OctosyncError(
                 "app-not-declared",
                 f"no manifest declares an app {app}",

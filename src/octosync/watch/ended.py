@@ -10,19 +10,19 @@ from enum import Enum
 from octosync.errors import OctosyncError
 from octosync.model import Address, Coverage, Observation, Outcome, Status
 from octosync.plan import Plan, Refusal
-from octosync.watch.standing import DriftStanding
+from octosync.watch.standing import DriftStatus
 
 
-class Fate(Enum):
+class NextStep(Enum):
     """What comes after a turn: nothing, another one by itself, or one once something has changed."""
 
-    IN_SYNC = "in_sync"
-    AGAIN = "again"
-    WAITS = "waits"
+    DONE = "done"
+    REQUEUE = "requeue"
+    WAIT = "wait"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class ReconcileResult:
     """What a turn came to; `id` names it, in the log and, where it wrote (`run`), in the journal.
 
     `left` is the plan without what is done, None where nothing could be read; `errors` are why, by app. `refused` are
@@ -35,10 +35,10 @@ class Ended:
 
     id: str
     apps: frozenset[str]
-    fate: Fate
+    next_step: NextStep
     left: Plan | None = None
     seen: Observation | None = None
-    drift: tuple[DriftStanding, ...] = ()
+    drift: tuple[DriftStatus, ...] = ()
     blocked: tuple[Refusal, ...] = ()
     errors: Mapping[str, OctosyncError] = field(default_factory=dict)
     refused: tuple[Outcome, ...] = ()

@@ -121,7 +121,7 @@ def _proxy(url: Secret, environment: Mapping[str, str]) -> Secret | None:
     return Secret(found)
 
 
-class Verdict(Enum):
+class DeliveryResult(Enum):
     """What came of one attempt."""
 
     DELIVERED = "delivered"
@@ -133,12 +133,12 @@ class Verdict(Enum):
 class Attempt:
     """What came of one attempt: `why` says what went wrong, `after` in how many seconds the receiver wants the next one."""
 
-    verdict: Verdict
+    verdict: DeliveryResult
     why: str = ""
     after: float = 0.0
 
 
-class Line:
+class ReceiverClient:
     """The connection to one endpoint: its own, since it shares neither pace nor fate with the control plane's.
 
     Raises `ConfigError` where the certificate authorities can't be loaded.
@@ -169,9 +169,9 @@ class Line:
             ):
                 return _judged(response)
         except (TimeoutError, httpx.TimeoutException):
-            return Attempt(Verdict.AGAIN, f"no answer within {self._timeout:g} s")
+            return Attempt(DeliveryResult.AGAIN, f"no answer within {self._timeout:g} s")
         except (httpx.HTTPError, OSError) as error:  # whose text may have the URL in it
-            return Attempt(Verdict.AGAIN, f"no connection ({type(error).__name__})")
+            return Attempt(DeliveryResult.AGAIN, f"no connection ({type(error).__name__})")
 
     async def aclose(self) -> None:
         """Close it."""
@@ -181,10 +181,10 @@ class Line:
 def _judged(response: httpx.Response) -> Attempt:
     status = response.status_code
     if response.is_success:
-        return Attempt(Verdict.DELIVERED)
+        return Attempt(DeliveryResult.DELIVERED)
     if status in _TRANSIENT or status >= 500:
         asked = retry_after(response.headers.get("Retry-After"), response.headers.get("Date")) or 0.0
-        return Attempt(Verdict.AGAIN, f"it answers {status}", min(asked, _LONGEST_RETRY_AFTER))
+        return Attempt(DeliveryResult.AGAIN, f"it answers {status}", min(asked, _LONGEST_RETRY_AFTER))
     if 300 <= status < 400:
-        return Attempt(Verdict.REFUSED, f"it answers {status}, and redirects are not followed")
-    return Attempt(Verdict.REFUSED, f"it answers {status}")
+        return Attempt(DeliveryResult.REFUSED, f"it answers {status}, and redirects are not followed")
+    return Attempt(DeliveryResult.REFUSED, f"it answers {status}")

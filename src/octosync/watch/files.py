@@ -12,7 +12,7 @@ from watchfiles import Change, awatch
 
 from octosync.watch.checkouts import is_checking_out
 from octosync.watch.clock import Clock
-from octosync.watch.fingerprint import FileChange, Fingerprint, Place, Sight, Watched, look
+from octosync.watch.fingerprint import FileChange, FileScan, FileSnapshot, WatchedDirectory, WatchedPaths, scan
 
 # Events come in batches of this many milliseconds: a batch ends when a step brings nothing new, or after the second.
 _STEP: Final = 40
@@ -26,75 +26,77 @@ _POLLING: Final = 0.5
 _SHARE: Final = 0.1
 
 # What notices changes in directories, called as `awatch` is.
-Hearing: TypeAlias = Callable[..., AsyncGenerator[set[tuple[Change, str]], None]]
+DirectoryEvents: TypeAlias = Callable[..., AsyncGenerator[set[tuple[Change, str]], None]]
 
 
-async def changes(
-    watched: Callable[[], Watched],
+async def file_changes(
+    watched: Callable[[], WatchedPaths],
     *,
     stop: asyncio.Event,
     clock: Clock,
     warn: Callable[[str], None],
-    since: Fingerprint | None = None,
+    since: FileSnapshot | None = None,
     every: float = EVERY,
-    hear: Hearing = awatch,
-    heard: Callable[[], None] = lambda: None,
+    events: DirectoryEvents = awatch,
+    on_event: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[frozenset[FileChange], None]:
     """Yield what may have changed, each time that files came to rest after a change, until `stop` is set.
 
     At first against the fingerprint `since` (that of what was loaded), else against what is there now. `watched` is asked
-    at every look: octosync.yaml may come to name other paths. Where `hear` fails (the system's limits are reached, say),
-    `warn` is told once and files are looked at twice a second; without any event they are, `every` so many seconds. `heard`
+    at every look: octosync.yaml may come to name other paths. Where `events` fails (the system's limits are reached, say),
+    `warn` is told once and files are looked at twice a second; without any event they are, `every` so many seconds. `on_event`
     is called as soon as something may have changed. Who leaves before the stop closes it (`contextlib.aclosing`).
     """
     seen = since
-    ear = _Ear(warn, hear)
+    listener = _DirectoryListener(warn, events)
     try:
         while not stop.is_set():
             started = clock.monotonic()
-            sight = await asyncio.to_thread(look, watched())
+            scanned = await asyncio.to_thread(scan, watched())
             took = clock.monotonic() - started
-            if await ear.listens_to(sight.places):
+            if await listener.listens_to(scanned.places):
                 continue  # what happened up to now no event tells of
             if seen is None:
-                seen = sight.fingerprint
-            if sight.fingerprint != seen:
-                sight = await _settled(sight, watched, stop, clock)
-                changed = sight.fingerprint.since(seen)
-                seen = sight.fingerprint
+                seen = scanned.snapshot
+            if scanned.snapshot != seen:
+                scanned = await _settled(scanned, watched, stop, clock)
+                changed = scanned.snapshot.since(seen)
+                seen = scanned.snapshot
                 if changed and not stop.is_set():
                     yield changed
                 continue
-            pause = every if ear.hears else _POLLING
-            await _first_of(stop.wait(), ear.heard.wait(), clock.sleep(max(pause, took / _SHARE)))
-            if ear.heard.is_set():
-                ear.heard.clear()
-                heard()
+            pause = every if listener.hears else _POLLING
+            await _first_of(stop.wait(), listener.changed.wait(), clock.sleep(max(pause, took / _SHARE)))
+            if listener.changed.is_set():
+                listener.changed.clear()
+                on_event()
     finally:
-        await ear.close()
+        await listener.close()
 
 
-async def _settled(sight: Sight, watched: Callable[[], Watched], stop: asyncio.Event, clock: Clock) -> Sight:
+async def _settled(
+    scanned: FileScan, watched: Callable[[], WatchedPaths], stop: asyncio.Event, clock: Clock
+) -> FileScan:
     """Wait until nothing changes for a moment: an editor writes a file in pieces, a checkout writes many."""
     latest = clock.monotonic() + _LONGEST_UNREST
     while not stop.is_set():
         await _first_of(stop.wait(), clock.sleep(_QUIET))
-        before, sight = sight, await asyncio.to_thread(look, watched())
-        rests = sight.fingerprint == before.fingerprint and not await asyncio.to_thread(is_checking_out, watched())
+        before, scanned = scanned, await asyncio.to_thread(scan, watched())
+        rests = scanned.snapshot == before.snapshot and not await asyncio.to_thread(is_checking_out, watched())
         if rests or clock.monotonic() >= latest:
             break
-    return sight
+    return scanned
 
 
-class _Ear:
+class _DirectoryListener:
     """Listens in directories by what the system offers; goes deaf, and says so, where it offers nothing."""
 
-    def __init__(self, warn: Callable[[str], None], hear: Hearing) -> None:
-        self.heard = asyncio.Event()
+    def __init__(self, warn: Callable[[str], None], events: DirectoryEvents) -> None:
+        self.changed = asyncio.Event()
         self._is_deaf = False
         self._warn = warn
-        self._hear = hear
-        self._places: Mapping[str, Place] = {}
+        self._events = events
+        self._places: Mapping[str, WatchedDirectory] = {}
         self._stop = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
 
@@ -103,7 +105,7 @@ class _Ear:
         """Whether it listens at the moment."""
         return self._listening is not None and not self._listening.done()
 
-    async def listens_to(self, places: Mapping[str, Place]) -> bool:
+    async def listens_to(self, places: Mapping[str, WatchedDirectory]) -> bool:
         """Listen in these places from now on; say whether that was begun anew."""
         if self.hears and places == self._places:
             return False
@@ -124,7 +126,7 @@ class _Ear:
         listening, self._listening = self._listening, None
         await listening
 
-    async def _listen(self, places: Mapping[str, Place], stop: asyncio.Event) -> None:
+    async def _listen(self, places: Mapping[str, WatchedDirectory], stop: asyncio.Event) -> None:
         def counts(change: Change, path: str) -> bool:
             name = Path(path)
             place = places.get(str(name.parent))
@@ -132,7 +134,7 @@ class _Ear:
             return (place is not None and place.counts(name.name)) or (change is Change.deleted and path in places)
 
         try:
-            batches = self._hear(
+            batches = self._events(
                 *places,
                 watch_filter=counts,
                 debounce=_LONGEST_BATCH,
@@ -142,7 +144,7 @@ class _Ear:
             )
             async with aclosing(batches):
                 async for batch in batches:
-                    self.heard.set()
+                    self.changed.set()
                     if any(change is not Change.modified for change, _ in batch):
                         # A directory may have been made anew under its old name, and would not be listened to.
                         return
@@ -159,7 +161,7 @@ class _Ear:
                 "more is allowed by fs.inotify.max_user_watches and fs.inotify.max_user_instances"
             )
         self._is_deaf = True
-        self.heard.set()
+        self.changed.set()
 
 
 async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:

@@ -31,7 +31,7 @@ class FileChange(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class WatchedPaths:
     """What is watched, whether it is there or not. Relative paths start from the working directory.
 
     `paths` are files and folders of manifests as -f means them; `kustomizations` folders whose every file counts, and all
@@ -45,20 +45,20 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class Fingerprint:
+class FileSnapshot:
     """The stamp of every file that counts, by path."""
 
     manifests: Mapping[str, Stamp] = field(default_factory=dict)
     tokens: Mapping[str, Stamp] = field(default_factory=dict)
 
-    def since(self, other: Fingerprint) -> frozenset[FileChange]:
+    def since(self, other: FileSnapshot) -> frozenset[FileChange]:
         """Say what is not as it was in another."""
         manifests = {FileChange.MANIFESTS} if self.manifests != other.manifests else set()
         return frozenset(manifests | ({FileChange.TOKEN} if self.tokens != other.tokens else set()))
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WatchedDirectory:
     """A directory in which news would show: under these names, and, where `all_visible`, under every one that may count."""
 
     names: frozenset[str] = frozenset()
@@ -70,21 +70,21 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class FileScan:
     """A fingerprint, and the places where news would show, by the real paths of their directories."""
 
-    fingerprint: Fingerprint
-    places: Mapping[str, Place]
+    snapshot: FileSnapshot
+    places: Mapping[str, WatchedDirectory]
 
 
-def fingerprint(watched: Watched) -> Fingerprint:
+def snapshot(watched: WatchedPaths) -> FileSnapshot:
     """Take the fingerprint of what is watched. Blocks as file systems do. Never raises: what can't be read is in it as that."""
-    return look(watched).fingerprint
+    return scan(watched).snapshot
 
 
-def look(watched: Watched) -> Sight:
-    """Take the fingerprint, and say where news would show; as `fingerprint` does."""
-    manifests, tokens = _Look(), _Look()
+def scan(watched: WatchedPaths) -> FileScan:
+    """Take the fingerprint, and say where news would show; as `snapshot` does."""
+    manifests, tokens = _Scanner(), _Scanner()
     for path in watched.paths:
         manifests.take(path, _is_manifest)
     for path in watched.kustomizations:
@@ -98,17 +98,17 @@ def look(watched: Watched) -> Sight:
         names.setdefault(directory, set()).add(name)
     walked = manifests.walked | tokens.walked
     places = {
-        directory: Place(frozenset(names.get(directory, ())), directory in walked)
+        directory: WatchedDirectory(frozenset(names.get(directory, ())), directory in walked)
         for directory in {*names, *walked}
         if os.access(directory, os.R_OK)
     }
-    return Sight(Fingerprint(manifests.stamps, tokens.stamps), places)
+    return FileScan(FileSnapshot(manifests.stamps, tokens.stamps), places)
 
 
 _Counts: TypeAlias = Callable[[str], bool]
 
 
-class _Look:
+class _Scanner:
     """One look at some paths: what it found, and which directories and names it came by."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from octosync.errors import OctosyncError
 from octosync.model import App
 from octosync.octomil import MOST_READ_BY_SLUG, Octomil, Reading, apps_reading
 from octosync.watch.clock import Clock
-from octosync.watch.gate import Gate, backoff
+from octosync.watch.gate import CircuitBreaker, backoff
 from octosync.watch.log import Log
 from octosync.watch.queue import Priority, Queue
 from octosync.watch.waiting import wait_for
@@ -19,7 +19,7 @@ from octosync.watch.waiting import wait_for
 _REQUESTS_PER_APP = 3  # targets, slots, and one of inference config and deployments
 
 
-class FullReads:
+class Resync:
     """Begins full reads, one after the other, and knows how far the one that is under way has come.
 
     `every` is the wish: the next one begins when the last has ended, at a limited rate perhaps much later.
@@ -30,7 +30,7 @@ class FullReads:
         *,
         remote: Octomil,
         queue: Queue,
-        gate: Gate,
+        breaker: CircuitBreaker,
         clock: Clock,
         chance: random.Random,
         log: Log,
@@ -38,7 +38,7 @@ class FullReads:
     ) -> None:
         self._remote = remote
         self._queue = queue
-        self._gate = gate
+        self._breaker = breaker
         self._clock = clock
         self._chance = chance
         self._log = log
@@ -66,27 +66,27 @@ class FullReads:
         return max(self.every, estimated if self.took is None else self.took)
 
     @property
-    def is_under_way(self) -> bool:
+    def is_running(self) -> bool:
         """Whether one is under way."""
         return self.next_at is None
 
-    def want(self) -> None:
+    def request(self) -> None:
         """Have the next one at once, or another one after the one that is under way."""
         self._wanted.set()
 
-    def listed(self, apps: Collection[str]) -> Reading[dict[str, App]] | None:
+    def listed_apps(self, apps: Collection[str]) -> Reading[dict[str, App]] | None:
         """Return what the list showed of apps, where nothing has happened to them since; None: read them one by one."""
         listing = self._listing
         if listing is None or any(slug not in listing.value for slug in apps):
             return None
         return Reading({slug: listing.value[slug] for slug in sorted(apps)}, listing.at)
 
-    def touched(self, slug: str) -> None:
+    def forget(self, slug: str) -> None:
         """Forget what the list showed of an app: something has happened to it since."""
         if self._listing is not None:
             self._listing.value.pop(slug, None)
 
-    def read(self, apps: Collection[str]) -> None:
+    def record_read(self, apps: Collection[str]) -> None:
         """Take note that apps were read, whatever came of it."""
         self._left -= set(apps)
         if not self._left:
@@ -113,14 +113,14 @@ class FullReads:
     async def _begin(self, slugs: Callable[[], Collection[str]], begun: Callable[[], Awaitable[None]]) -> None:
         failures = 0
         while True:
-            await self._gate.passed()
+            await self._breaker.until_closed()
             self._wanted.clear()
             try:
                 await begun()
                 apps = slugs()
                 self._listing = await apps_reading(self._remote.background) if len(apps) > MOST_READ_BY_SLUG else None
             except OctosyncError as error:
-                self._gate.met(error)
+                self._breaker.record_failure(error)
                 failures += 1
                 pause = backoff(failures, self._chance)
                 next_try = self._clock.now() + timedelta(seconds=pause)
@@ -139,4 +139,4 @@ class FullReads:
         self._ended.clear()
         # What backs off is tried again in its own time, and no full read waits for it.
         self._left = {slug for slug in apps if self._queue.add(slug, Priority.RESYNC)}
-        self.read(())
+        self.record_read(())

@@ -18,9 +18,9 @@ from octosync.errors import (
     Unreadable,
 )
 from octosync.watch.clock import Clock
-from octosync.watch.standing import Closed
+from octosync.watch.standing import CircuitReason
 
-__all__ = ["Closed", "Gate", "backoff"]
+__all__ = ["CircuitBreaker", "CircuitReason", "backoff"]
 
 # So many failures in a row, of more than one app, mean the control plane and not one of them.
 _FAILURES_TO_OPEN = 5
@@ -30,10 +30,10 @@ _LONGEST_PAUSE = 300.0
 _LONGEST_THROTTLED = 900.0
 _STATE_PAUSE = 1.0
 # What a probe tells from each other, and what any other reason is graver than.
-_TEMPORARY = frozenset({Closed.OUTAGE, Closed.UNREADABLE, Closed.THROTTLED})
+_TEMPORARY = frozenset({CircuitReason.OUTAGE, CircuitReason.UNREADABLE, CircuitReason.THROTTLED})
 
 
-class Gate:
+class CircuitBreaker:
     """Whether requests may be sent, and when the next probe is due while they may not. `closed` is told why it closes.
 
     `pause` has the client send nothing for so many seconds, and `end_pause` ends that. `throttled_until` is the time until
@@ -44,7 +44,7 @@ class Gate:
         self,
         clock: Clock,
         chance: random.Random,
-        closed: Callable[[Closed, OctosyncError], None] = lambda *_: None,
+        closed: Callable[[CircuitReason, OctosyncError], None] = lambda *_: None,
         pause: Callable[[float], None] = lambda _: None,
         end_pause: Callable[[], None] = lambda: None,
     ) -> None:
@@ -57,26 +57,26 @@ class Gate:
         self._failing: set[str] = set()
         self._has_worked = False
         self._closings = 0
-        self._latest: Closed | None = None
+        self._latest: CircuitReason | None = None
         self._probe_at = 0.0
         self._open = asyncio.Event()
         self._open.set()
-        self.why: Closed | None = None
+        self.reason: CircuitReason | None = None
         self.error: OctosyncError | None = None
         self.may_not_write: OctosyncError | None = None
         self.key_unusable = ""  # why the key that was read last can't be used: that before it is still in force
         self.throttled_until: datetime | None = None
 
     @property
-    def is_open(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether requests may be sent."""
         return self._open.is_set()
 
-    async def passed(self) -> None:
+    async def until_closed(self) -> None:
         """Wait until requests may be sent."""
         await self._open.wait()
 
-    def met(self, error: OctosyncError, by: str = "", *, writing: bool = False) -> bool:
+    def record_failure(self, error: OctosyncError, by: str = "", *, writing: bool = False) -> bool:
         """Take note of an error that requests `by` an app or the feed met, or (""), one that everything needs.
 
         Say whether it concerns everything, so that no app is to blame. A key that may only read is answered at every probe:
@@ -84,16 +84,16 @@ class Gate:
         """
         if writing and isinstance(error, Forbidden):
             is_known, self.may_not_write = self.may_not_write is not None, error
-            self._close(Closed.CREDENTIAL, error, is_known=is_known)
+            self._close(CircuitReason.CREDENTIAL, error, is_known=is_known)
             return True
         if isinstance(error, CredentialRefused | Forbidden):
-            self._close(Closed.CREDENTIAL, error)
+            self._close(CircuitReason.CREDENTIAL, error)
             return True
         if isinstance(error, RemoteError) and error.reference in {"wrong-org", "mixed-orgs"}:
-            self._close(Closed.WRONG_ORG, error)
+            self._close(CircuitReason.WRONG_ORG, error)
             return True
         if isinstance(error, StateLocked):
-            self._close(Closed.STATE_LOCKED, error)
+            self._close(CircuitReason.STATE_LOCKED, error)
             return True
         if isinstance(error, Unavailable | Unreadable):
             self._failures += 1
@@ -105,31 +105,31 @@ class Gate:
             # Before anything was ever answered, one failure is all there is to know.
             elif not self._has_worked or self._is_outage:
                 self._close(why, error)
-        return not self.is_open
+        return not self.is_closed
 
-    def worked(self, *, wrote: bool = False) -> None:
+    def record_success(self, *, wrote: bool = False) -> None:
         """Take note that a request was answered as it should be; with `wrote`, that the key may write, too."""
         self._begin_anew()
         if wrote:
             self.may_not_write = None
-        if self.is_open and (wrote or self._latest in _TEMPORARY):
+        if self.is_closed and (wrote or self._latest in _TEMPORARY):
             self._closings = 0
 
     def seconds_to_probe(self) -> float:
         """How long until the next probe, 0 where it is due, infinite where none is; only while the gate is closed."""
         return max(0.0, self._probe_at - self._clock.monotonic())
 
-    def probe_worked(self) -> None:
+    def probe_succeeded(self) -> None:
         """Let everything pass again."""
         self._begin_anew()
-        self.why, self.error, self.throttled_until = None, None, None
+        self.reason, self.error, self.throttled_until = None, None, None
         self._open.set()
 
     def probe_failed(self, error: OctosyncError) -> None:
         """Stay closed, for longer."""
-        if self.met(error):
+        if self.record_failure(error):
             self._put_off()
-            self.error = _described(self.why, error)
+            self.error = _described(self.reason, error)
             if isinstance(error, RemoteError) and error.retry_after is not None:
                 self._put_off_for(error.retry_after)
 
@@ -147,14 +147,14 @@ class Gate:
             return True
         return self._failures >= _FAILURES_TO_OPEN and (is_needed_by_all or are_several)
 
-    def _close(self, why: Closed, error: OctosyncError, *, is_known: bool = False) -> None:
-        if not self.is_open and self.why not in _TEMPORARY:
+    def _close(self, why: CircuitReason, error: OctosyncError, *, is_known: bool = False) -> None:
+        if not self.is_closed and self.reason not in _TEMPORARY:
             return
-        is_news = self.why is not why and not is_known
+        is_news = self.reason is not why and not is_known
         self._latest = why
-        if self.is_open:
+        if self.is_closed:
             self._put_off()
-        self.why, self.error = why, _described(why, error)
+        self.reason, self.error = why, _described(why, error)
         self._open.clear()
         if is_news:
             self._closed(why, self.error)
@@ -171,10 +171,10 @@ class Gate:
         self._probe_at = max(self._probe_at, self._clock.monotonic() + bounded)
 
     def _put_off(self) -> None:
-        if self._latest is Closed.WRONG_ORG:  # a probe would be answered all the same: only another key mends it
+        if self._latest is CircuitReason.WRONG_ORG:  # a probe would be answered all the same: only another key mends it
             self._probe_at = math.inf
             return
-        if self._latest is Closed.STATE_LOCKED:
+        if self._latest is CircuitReason.STATE_LOCKED:
             self._probe_at = self._clock.monotonic() + _STATE_PAUSE
             return
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._closings)
@@ -182,15 +182,15 @@ class Gate:
         self._probe_at = self._clock.monotonic() + pause * self._chance.uniform(0.5, 1.0)
 
 
-def _reason_of(error: RemoteError) -> Closed:
+def _reason_of(error: RemoteError) -> CircuitReason:
     if isinstance(error, Unreadable):
-        return Closed.UNREADABLE
-    return Closed.THROTTLED if error.reference == "throttled" else Closed.OUTAGE
+        return CircuitReason.UNREADABLE
+    return CircuitReason.THROTTLED if error.reference == "throttled" else CircuitReason.OUTAGE
 
 
-def _described(why: Closed | None, error: OctosyncError) -> OctosyncError:
+def _described(why: CircuitReason | None, error: OctosyncError) -> OctosyncError:
     """Return an error under the name of what it means for everything."""
-    if why is Closed.UNREADABLE and isinstance(error, Unreadable):
+    if why is CircuitReason.UNREADABLE and isinstance(error, Unreadable):
         return Unreadable(
             "control-plane-unreadable",
             f"something answers that is not the control plane: {error.message}",

@@ -11,15 +11,15 @@ from octosync.model import App, Observation, State
 from octosync.plan import DeployPolicy, GuardPolicy
 from octosync.plan.base import Base, changed_apps
 from octosync.plan.ties import ties
-from octosync.watch.desired import Declared, Desired, Difference
-from octosync.watch.looking import InForce
+from octosync.watch.desired import DesiredState, LoadDifference, ManifestLoad
+from octosync.watch.looking import ActiveConfig
 from octosync.watch.memory import Memory
-from octosync.watch.scope import Scope
+from octosync.watch.scope import ManifestScope
 from octosync.watch.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TakenUp:
+class AppliedLoad:
     """What taking up a good load came to.
 
     `changed` apps are declared otherwise, and nothing is to be done about `gone` ones any more. `narrowed`:
@@ -31,16 +31,16 @@ class TakenUp:
     narrowed: bool = False
 
 
-class Intent:
+class AppAssignment:
     """What is in force. `policy` makes the guards' policy of a load; `deploy` is what the command line says of deployments."""
 
     def __init__(
         self,
         *,
-        desired: Desired,
+        desired: DesiredState,
         memory: Memory,
         settings: Settings,
-        policy: Callable[[Declared], GuardPolicy],
+        policy: Callable[[ManifestLoad], GuardPolicy],
         deploy: DeployPolicy,
         apply_again: str,
     ) -> None:
@@ -50,14 +50,14 @@ class Intent:
         self._policy = policy
         self._deploy = deploy
         self._unsettled: dict[str, datetime] = {}  # since when an app is declared as it is, while that is not long
-        self._before: Declared | None = None
+        self._before: ManifestLoad | None = None
         self._owners: dict[tuple[str, str], str] = {}
         self._holders: dict[tuple[str, str], str] = {}
         self._groups: Mapping[str, frozenset[str]] = {}
         self._narrowed = 0
-        self.in_force = InForce(heal=settings.heal, apply_again=apply_again)
+        self.active = ActiveConfig(heal=settings.heal, apply_again=apply_again)
 
-    def note(self, difference: Difference, *, is_first: bool) -> None:
+    def record(self, difference: LoadDifference, *, is_first: bool) -> None:
         """Write down what a good load changes of what is remembered, before it is taken up. May be done again where it raises.
 
         Raises `OctosyncError` (`journal-unusable`) where the state file can't be used.
@@ -71,23 +71,23 @@ class Intent:
         for slug in sorted(changed):
             self._memory.forget_heals(slug)
 
-    def _look_in(self, declared: Declared) -> None:
+    def _look_in(self, declared: ManifestLoad) -> None:
         manifests = declared.manifests
-        self._memory.look_in(manifests.state, manifests.others, Scope.of(declared, self._settings))
+        self._memory.look_in(manifests.state, manifests.others, ManifestScope.of(declared, self._settings))
 
-    def _begin(self, declared: Declared) -> None:
+    def _begin(self, declared: ManifestLoad) -> None:
         """Begin with the first good load: remember, and have what left the manifests meanwhile be gone since now."""
         self._memory.sensitivity = declared.configuration.sensitivity
         manifests = declared.manifests
-        self._memory.recall(manifests.state, manifests.others, Scope.of(declared, self._settings))
+        self._memory.recall(manifests.state, manifests.others, ManifestScope.of(declared, self._settings))
 
-    def take_up(self, difference: Difference) -> TakenUp:
+    def apply(self, difference: LoadDifference) -> AppliedLoad:
         """Put a good load into force that is noted."""
-        declared, before = difference.declared, self.in_force
+        declared, before = difference.declared, self.active
         configuration, settings, manifests = declared.configuration, self._settings, declared.manifests
         self._note_change(declared)
         narrowed, self._narrowed = self._memory.narrowed - self._narrowed, self._memory.narrowed
-        self.in_force = replace(
+        self.active = replace(
             before,
             tree=matching(manifests.state, apps=settings.apps, selector=settings.selector),
             others=manifests.others,
@@ -99,10 +99,10 @@ class Intent:
             unsettled=frozenset(self._unsettled),
         )
         self._memory.sensitivity = configuration.sensitivity
-        self._owners = {target.unique_key: app.slug for app in self.in_force.tree for target in app.targets}
+        self._owners = {target.unique_key: app.slug for app in self.active.tree for target in app.targets}
         self._group()
         slugs = frozenset(self.slugs)
-        return TakenUp(
+        return AppliedLoad(
             changed=difference.changed & slugs,
             gone=frozenset(before.tree.apps) - slugs,
             narrowed=narrowed > 0,
@@ -113,7 +113,7 @@ class Intent:
         interval = self._settings.interval
         settled = frozenset(slug for slug, since in self._unsettled.items() if now - since >= interval)
         self._unsettled = {slug: since for slug, since in self._unsettled.items() if slug not in settled}
-        self.in_force = replace(self.in_force, unsettled=frozenset(self._unsettled))
+        self.active = replace(self.active, unsettled=frozenset(self._unsettled))
         return settled
 
     def unsettle(self, now: datetime) -> None:
@@ -128,10 +128,10 @@ class Intent:
     @property
     def slugs(self) -> tuple[str, ...]:
         """Every app that may have to be written: declared ones, and those that only children were declared of before."""
-        return tuple(sorted({*self.in_force.tree.apps, *self.left}))
+        return tuple(sorted({*self.active.tree.apps, *self.leftovers}))
 
     @property
-    def left(self) -> frozenset[str]:
+    def leftovers(self) -> frozenset[str]:
         """Apps that no manifest names any more and that never were declared themselves: their children are to go."""
         return frozenset(app.slug for app in self._no_longer_named() if not app.declared)
 
@@ -144,7 +144,7 @@ class Intent:
     def changed_meanwhile(self) -> frozenset[str]:
         """Apps that are declared otherwise than is remembered of them."""
         remembered = Base(state=State(self._memory.apps))
-        return changed_apps(self.in_force.tree, remembered) & frozenset(self.slugs)
+        return changed_apps(self.active.tree, remembered) & frozenset(self.slugs)
 
     def group_of(self, slug: str) -> Collection[str]:
         """Return the apps that have their turn together with one, since a target moves between them; itself included."""
@@ -166,7 +166,7 @@ class Intent:
 
     def _group(self) -> None:
         slugs = set(self.slugs)
-        found = ties(self.in_force.tree, State(self._memory.apps), self._holders)
+        found = ties(self.active.tree, State(self._memory.apps), self._holders)
         self._groups = {slug: group & slugs for slug, group in found.items() if slug in slugs}
 
     def _no_longer_named(self) -> Iterator[App]:
@@ -179,7 +179,7 @@ class Intent:
             if app.slug not in good.manifests.state.apps and app.slug not in good.manifests.others.apps:
                 yield app
 
-    def _note_change(self, declared: Declared) -> None:
+    def _note_change(self, declared: ManifestLoad) -> None:
         """Note which apps a load declares otherwise than the one before; of the first one, all may be half-written."""
         before, self._before, now = self._before, declared, declared.loaded_at
         manifests = declared.manifests

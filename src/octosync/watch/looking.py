@@ -14,15 +14,15 @@ from octosync.plan.authors import newest_in_app_feeds, newest_in_org_feed
 from octosync.plan.base import Base
 from octosync.plan.holding import Holding
 from octosync.reconcile import Turn, look
-from octosync.watch.checks import Checks
-from octosync.watch.looks import Looks
+from octosync.watch.checks import OptimizationChecks
+from octosync.watch.looks import ObjectHistory
 from octosync.watch.memory import Memory
-from octosync.watch.orgfeed import OrgFeed
-from octosync.watch.settings import Heal
+from octosync.watch.orgfeed import ActivityFeed
+from octosync.watch.settings import WriteMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InForce:
+class ActiveConfig:
     """What turns go by: the last good manifests, and what the command line and octosync.yaml say.
 
     `others` are apps that stand under octosync.yaml's paths, and not under those that were given: nothing of them may go.
@@ -37,14 +37,14 @@ class InForce:
     policy: GuardPolicy = field(default_factory=GuardPolicy)
     deploy: DeployPolicy = field(default_factory=DeployPolicy)
     digest: str = ""
-    heal: Heal = Heal.ALL
+    heal: WriteMode = WriteMode.ALL
     hold: timedelta = timedelta()
     unsettled: frozenset[str] = frozenset()
     apply_again: str = "octosync apply"
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class ReconcileContext:
     """What a turn is about.
 
     Its id, when it began, its apps, as they are declared, what they are compared with, and of which org that is; `narrowed`
@@ -61,70 +61,72 @@ class Scope:
 
 
 @dataclass(slots=True)
-class Looking:
+class Observer:
     """Reads and plans. `listen` has the feed tell what is news by now."""
 
     memory: Memory
-    feed: OrgFeed
+    feed: ActivityFeed
     listen: Callable[[], Awaitable[None]]
-    checks: Checks = field(default_factory=Checks)
-    looks: Looks = field(default_factory=Looks)
+    checks: OptimizationChecks = field(default_factory=OptimizationChecks)
+    history: ObjectHistory = field(default_factory=ObjectHistory)
 
-    async def look(self, scope: Scope, force: InForce, remote: Octomil, listed: Reading[dict[str, App]] | None) -> Turn:
-        """Look at the apps of a turn, as far as they are not `listed`. Raises `RemoteError` as `reconcile.look` does."""
-        holding = self._holding(scope.apps, force)
+    async def observe(
+        self, context: ReconcileContext, active: ActiveConfig, remote: Octomil, listed: Reading[dict[str, App]] | None
+    ) -> Turn:
+        """Look at the apps of a turn, as far as they are not `listed`. Raises `RemoteError` as `reconcile.observe` does."""
+        holding = self._holding(context.apps, active)
 
         def known(seen: Observation) -> Observation:
-            self.feed.knows((str(app.identity["id"]), app.slug) for app in seen.state if "id" in app.identity)
-            return self.checks.add_to(self._with_feed(seen, scope, force), scope.began)
+            self.feed.learn_slugs((str(app.identity["id"]), app.slug) for app in seen.state if "id" in app.identity)
+            return self.checks.add_to(self._with_feed(seen, context, active), context.began)
 
         turn = await look(
-            scope.tree,
+            context.tree,
             remote,
-            force.policy,
-            now=scope.began,
-            deploy=force.deploy,
-            authors_since=scope.began - force.hold,
-            base=scope.base,
+            active.policy,
+            now=context.began,
+            deploy=active.deploy,
+            authors_since=context.began - active.hold,
+            base=context.base,
             hold=holding,
             listed=listed,
             remembered=known,
         )
-        self.checks.learn(turn.seen, scope.began)
+        self.checks.learn(turn.seen, context.began)
         if turn.plan.errors:
             return turn
-        self.looks.look(scope.apps, turn.plan.fingerprints, scope.began)
+        self.history.record(context.apps, turn.plan.fingerprints, context.began)
         changed = frozenset({*turn.plan.drifted, *_diverged(turn.plan)})
         anew = self.memory.changed_since(prints(turn.plan))
-        seen = self.looks.telling(turn.seen, changed)
+        seen = self.history.without_stale_events(turn.seen, changed)
         known_before = (holding.first_seen or {}).keys() - anew
         if self.feed.off is None and not _is_told(seen, changed - known_before):
             # There is a change that the feed has not told of yet: it is younger than the last tick.
             await self.listen()
-            seen = self.looks.telling(self._with_feed(turn.seen, scope, force), changed)
+            seen = self.history.without_stale_events(self._with_feed(turn.seen, context, active), changed)
         contested = self.memory.contest(turn.plan.drifted)
         if not anew and not contested and seen == turn.seen:
             return turn
         first_seen = {at: since for at, since in (holding.first_seen or {}).items() if at not in anew}
-        holding = replace(holding, first_seen=first_seen, never=self.memory.contested(scope.apps))
+        holding = replace(holding, first_seen=first_seen, never=self.memory.contested(context.apps))
         plan = make_plan(
-            scope.tree,
+            context.tree,
             seen,
             contract=remote.contract,
-            now=scope.began,
-            deploy=force.deploy,
-            base=scope.base,
+            now=context.began,
+            deploy=active.deploy,
+            base=context.base,
             hold=holding,
         )
         return replace(turn, seen=seen, plan=replace(plan, requests_used=turn.plan.requests_used))
 
-    def _with_feed(self, seen: Observation, scope: Scope, force: InForce) -> Observation:
-        events, is_cut = self.feed.seen(scope.began - force.hold)
+    def _with_feed(self, seen: Observation, context: ReconcileContext, active: ActiveConfig) -> Observation:
+        events, is_cut = self.feed.events_since(context.began - active.hold)
         return replace(seen, org_feed=events, org_feed_is_cut=is_cut)
 
-    def _holding(self, apps: frozenset[str], force: InForce) -> Holding:
+    def _holding(self, apps: frozenset[str], active: ActiveConfig) -> Holding:
         return Holding(
-            span=None if force.heal is Heal.MANIFEST else force.hold,
+            span=None if active.heal is WriteMode.MANIFEST else active.hold,
             first_seen=self.memory.first_seen(apps),
             apps={slug: hold.until for slug, hold in self.memory.holds().items() if slug in apps},
             never=self.memory.contested(apps),

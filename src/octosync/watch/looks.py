@@ -25,13 +25,13 @@ class _Known:
     since: datetime | None
 
 
-class Looks:
+class ObjectHistory:
     """What was seen of each object at the last look at it."""
 
     def __init__(self) -> None:
         self._known: dict[str, dict[Address, _Known]] = {}
 
-    def look(self, apps: Collection[str], fingerprints: Mapping[Address, str], at: datetime) -> None:
+    def record(self, apps: Collection[str], fingerprints: Mapping[Address, str], at: datetime) -> None:
         """Take note of a look at apps that began at a time."""
         for slug in apps:
             before = self._known.get(slug, {})
@@ -41,7 +41,7 @@ class Looks:
                 if address.app == slug
             }
 
-    def wrote(self, address: Address, at: datetime) -> None:
+    def record_write(self, address: Address, at: datetime) -> None:
         """Take note that an object was written, at that time: however it is seen next, it has changed since."""
         known = self._known.setdefault(address.app, {})
         known[address] = _Known(_WRITTEN, at, None)
@@ -51,7 +51,7 @@ class Looks:
         for slug in apps:
             self._known.pop(slug, None)
 
-    def telling(self, seen: Observation, changed: Collection[Address]) -> Observation:
+    def without_stale_events(self, seen: Observation, changed: Collection[Address]) -> Observation:
         """Leave out the events that can't be what changed these objects. What comes back is the same where that is none."""
         since = {at: known.since for at in changed if (known := self._known.get(at.app, {}).get(at)) and known.since}
         if not since:

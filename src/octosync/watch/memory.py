@@ -16,7 +16,7 @@ from octosync.plan import COUNTED_FOR, Action, ActionKey, ControlPlane, Tally
 from octosync.plan.base import Base
 from octosync.state import KEPT_FOR, ControlPlaneState, Sealed, StandingRefusal, WatchState
 from octosync.watch.clock import Clock
-from octosync.watch.scope import Scope, within
+from octosync.watch.scope import ManifestScope, within
 
 # An object that was healed so often in so long, and is changed back again, is contested.
 HEALS_TO_CONTEST: Final = 3
@@ -37,7 +37,7 @@ class Memory:
     narrowed: int = 0
     _tree: State = field(default_factory=State)
     _others: State = field(default_factory=State)
-    _scope: Scope = field(default_factory=Scope)
+    _scope: ManifestScope = field(default_factory=ManifestScope)
     _base: dict[str, App] = field(default_factory=dict)
     _contested: set[Address] = field(default_factory=set)
     _pruned_at: datetime | None = None
@@ -49,7 +49,7 @@ class Memory:
     def __post_init__(self) -> None:
         self._plane_state = self.state.for_control_plane(self.plane)
 
-    def recall(self, tree: State, others: State, scope: Scope) -> None:
+    def recall(self, tree: State, others: State, scope: ManifestScope) -> None:
         """Read the state file; sealed values that are still the same in the tree come from there.
 
         Where no org is configured, it is the one that is remembered of this URL, if it is only one.
@@ -80,7 +80,7 @@ class Memory:
         self.plane = replace(self.plane, org_id=org)
         self._plane_state = self.state.for_control_plane(self.plane)
 
-    def look_in(self, tree: State, others: State, scope: Scope) -> None:
+    def look_in(self, tree: State, others: State, scope: ManifestScope) -> None:
         """Take note of the scope. Of what it showed before and doesn't now, nothing is remembered any more.
 
         Of apps that it didn't show before nothing is known: they are not newly declared.
@@ -102,11 +102,11 @@ class Memory:
         """Return what of an app the manifests that are watched declare."""
         return within(app, (self._tree, self._others))
 
-    def _scope_of(self, text: str) -> Scope:
+    def _scope_of(self, text: str) -> ManifestScope:
         try:
-            return Scope.parse(text)
+            return ManifestScope.parse(text)
         except (ValueError, TypeError, KeyError):
-            return Scope(context="unreadable")  # shows nothing, and is shown by nothing
+            return ManifestScope(context="unreadable")  # shows nothing, and is shown by nothing
 
     def prune(self) -> None:
         """Forget what is too old to be asked for, once a day."""
@@ -252,10 +252,10 @@ class Memory:
         """Return what counting guards refused of an app."""
         return self._refused.get(slug, ())
 
-    def refuse(self, slug: str, refusals: tuple[StandingRefusal, ...]) -> None:
+    def refuse(self, slug: str, rejections: tuple[StandingRefusal, ...]) -> None:
         """Take note of what counting guards refuse of an app, in place of what they refused before."""
-        self._plane_state.refuse(slug, refusals)
-        self._refused[slug] = refusals
+        self._plane_state.refuse(slug, rejections)
+        self._refused[slug] = rejections
 
     def approve(self, guard: str, actions: Iterable[Action]) -> None:
         """Allow actions once, as they are planned now."""

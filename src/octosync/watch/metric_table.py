@@ -15,7 +15,7 @@ from typing import Final
 from octosync.contract import OPERATIONS
 from octosync.model import Kind, Status
 from octosync.plan import GUARDS, Verb
-from octosync.watch.standing import AppState, Closed
+from octosync.watch.standing import AppState, CircuitReason
 
 OTHER: Final = "other"
 ERROR: Final = "error"
@@ -24,7 +24,7 @@ CODES: Final = frozenset(map(str, range(100, 600)))
 PRIORITIES: Final = ("changed", "resync")
 
 
-class TurnResult(Enum):
+class ReconcileOutcome(Enum):
     """What came of a turn, the gravest first where several hold.
 
     `FAILED` something can't be read or written, tried again by itself · `REFUSED` the control plane refuses something, which
@@ -120,7 +120,7 @@ METRICS: Final = _table(
         name="octosync_reconcile_total",
         type=MetricType.COUNTER,
         help="Turns, by what came of them.",
-        labels=(_label("result", TurnResult),),
+        labels=(_label("result", ReconcileOutcome),),
         means="A turn is one app, or apps that a move ties together: read, planned, judged and written. `failed` is tried again "
         "by itself; `refused` (by the control plane) and `blocked` (by a guard) wait for a change; `left` is what is planned and "
         "not for now: held, contested, frozen, suspended, or not written in this mode.",
@@ -158,7 +158,7 @@ METRICS: Final = _table(
         name="octosync_circuit_open",
         type=MetricType.GAUGE,
         help="1 for the reason for which no request but a probe is sent now; 0 for all others.",
-        labels=(_label("reason", Closed),),
+        labels=(_label("reason", CircuitReason),),
         means="`outage`: no response, or 5xx. `unreadable`: something else answers. `throttled`: 429. `credential` and "
         "`wrong_org`: the key. `state_locked`: another process locks the state file.",
     ),

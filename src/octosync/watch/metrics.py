@@ -27,11 +27,11 @@ from octosync.watch.metric_table import (
     UNREADABLE,
     Metric,
     MetricType,
-    TurnResult,
+    ReconcileOutcome,
 )
-from octosync.watch.standing import AppState, Closed, DriftStanding, Standing
+from octosync.watch.standing import AppState, CircuitReason, ControllerStatus, DriftStatus
 
-__all__ = ["CONTENT_TYPE", "METRICS", "Metric", "MetricType", "Metrics", "TurnResult"]
+__all__ = ["CONTENT_TYPE", "METRICS", "Metric", "MetricType", "Metrics", "ReconcileOutcome"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -39,7 +39,7 @@ CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 class Metrics:
     """One controller's metrics. `standing` is asked once at each scrape; everything else is told as it happens."""
 
-    def __init__(self, standing: Callable[[], Standing]) -> None:
+    def __init__(self, standing: Callable[[], ControllerStatus]) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._turns = self._counter("octosync_reconcile_total")
         self._turn_seconds = self._histogram("octosync_reconcile_duration_seconds")
@@ -49,19 +49,19 @@ class Metrics:
         self._wait_seconds = self._histogram("octosync_queue_wait_seconds")
         self._registry.register(_AtScrape(standing))
         ProcessCollector(registry=self._registry)
-        for result in TurnResult:
+        for result in ReconcileOutcome:
             self._turns.labels(result.value)
 
-    def turned(self, result: TurnResult, seconds: float) -> None:
+    def count_reconcile(self, result: ReconcileOutcome, seconds: float) -> None:
         """Count a turn that has ended."""
         self._turns.labels(result.value).inc()
         self._turn_seconds.observe(seconds)
 
-    def acted(self, action: Verb, type_: Kind, result: Status) -> None:
+    def count_action(self, action: Verb, type_: Kind, result: Status) -> None:
         """Count an action that has an outcome."""
         self._actions.labels(action.value, type_.value, result.value).inc()
 
-    def requested(self, operation: str, code: str, seconds: float) -> None:
+    def count_request(self, operation: str, code: str, seconds: float) -> None:
         """Count an attempt at a request: `code` is the HTTP status, or the reference of the error."""
         operation = operation if operation in OPERATIONS else OTHER
         if code not in CODES:
@@ -69,7 +69,7 @@ class Metrics:
         self._requests.labels(operation, code).inc()
         self._request_seconds.observe(seconds)
 
-    def waited(self, seconds: float) -> None:
+    def observe_wait(self, seconds: float) -> None:
         """Note how long an app waited for its turn."""
         self._wait_seconds.observe(seconds)
 
@@ -89,7 +89,7 @@ class Metrics:
 class _AtScrape(Collector):
     """The metrics that say how everything stands now, made anew at each scrape, so that none of them can be stale."""
 
-    def __init__(self, standing: Callable[[], Standing]) -> None:
+    def __init__(self, standing: Callable[[], ControllerStatus]) -> None:
         self._standing = standing
 
     def collect(self) -> Iterator[Family]:
@@ -101,7 +101,7 @@ class _AtScrape(Collector):
         guards = Tally(guard for app in now.apps.values() for guard in {one.guard for one in app.blocked})
         yield _gauge("octosync_drift_objects", {(kind.value,): kinds[kind] for kind in Kind})
         yield _gauge("octosync_apps", {(state.value,): states[state] for state in AppState})
-        yield _gauge("octosync_circuit_open", {(reason.value,): now.closed is reason for reason in Closed})
+        yield _gauge("octosync_circuit_open", {(reason.value,): now.closed is reason for reason in CircuitReason})
         yield _gauge("octosync_feed_followed", {(): not now.feed_off})
         yield _throttled(now.budget.throttled_seconds)
         yield _gauge("octosync_api_budget_remaining", {(): now.budget.remaining})
@@ -135,7 +135,7 @@ class _WithoutCreated(Collector):
             yield family
 
 
-def _is_held(drift: DriftStanding) -> bool:
+def _is_held(drift: DriftStatus) -> bool:
     return drift.until is not None and not drift.contested
 
 

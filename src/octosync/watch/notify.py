@@ -22,7 +22,7 @@ from octosync.errors import OctosyncError
 from octosync.model import NotifyEvent, counted
 from octosync.watch.bundles import bundled, over
 from octosync.watch.clock import Clock
-from octosync.watch.endpoints import Attempt, Endpoint, Line, Verdict
+from octosync.watch.endpoints import Attempt, DeliveryResult, Endpoint, ReceiverClient
 from octosync.watch.gate import backoff
 from octosync.watch.log import Log, about
 from octosync.watch.notices import (
@@ -45,7 +45,7 @@ _ALWAYS_NEWS: Final = frozenset({NotifyEvent.APPLIED, NotifyEvent.RESOLVED})
 _OF_DRIFT: Final = frozenset({NotifyEvent.HELD, NotifyEvent.DRIFT, NotifyEvent.CONTESTED})
 
 
-class Told(Protocol):
+class NotificationRecord(Protocol):
     """What was told already, over restarts: the fact that was last told about each thing of an app ("" for no app)."""
 
     def told(self) -> Mapping[tuple[str, str], str]:
@@ -59,7 +59,7 @@ class Told(Protocol):
 
 
 @dataclass(slots=True)
-class _Letter:
+class _Delivery:
     """One notice on its way, since when: its body is made once; `left` counts the receivers that haven't got it.
 
     `parts` are the notices that it stands for.
@@ -67,19 +67,19 @@ class _Letter:
 
     notice: Notice
     parts: tuple[Notice, ...]
-    delivery: str
+    id: str
     body: bytes
     since: float
     left: int
 
 
 @dataclass(slots=True)
-class _Desk:
+class _Receiver:
     """One receiver: what waits for it, and how many were dropped since it last got one."""
 
     endpoint: Endpoint
-    line: Line
-    waiting: deque[_Letter] = field(default_factory=deque)
+    line: ReceiverClient
+    waiting: deque[_Delivery] = field(default_factory=deque)
     filled: asyncio.Event = field(default_factory=asyncio.Event)
     dropped: int = 0
 
@@ -99,14 +99,16 @@ class Notifier:
         *,
         clock: Clock,
         log: Log,
-        told: Told | None = None,
+        told: NotificationRecord | None = None,
         chance: random.Random | None = None,
         timeout: timedelta = timedelta(seconds=10),
         give_up: timedelta = timedelta(minutes=15),
         flush: timedelta = timedelta(seconds=5),
         most: int = MOST_WAITING,
     ) -> None:
-        self._desks = tuple(_Desk(one, Line(one, timeout=timeout.total_seconds())) for one in endpoints)
+        self._receivers = tuple(
+            _Receiver(one, ReceiverClient(one, timeout=timeout.total_seconds())) for one in endpoints
+        )
         self._sender = sender
         self._clock = clock
         self._log = log
@@ -122,8 +124,8 @@ class Notifier:
         self.counts: Counter[str] = Counter()  # delivered, given_up, dropped: over all receivers
 
     async def __aenter__(self) -> Self:
-        for desk in self._desks:
-            self._tasks.append(asyncio.create_task(self._serve(desk), name=f"notify {desk.endpoint.name}"))
+        for receiver in self._receivers:
+            self._tasks.append(asyncio.create_task(self._serve(receiver), name=f"notify {receiver.endpoint.name}"))
         return self
 
     async def __aexit__(
@@ -170,7 +172,7 @@ class Notifier:
         self.burst({"": tuple(others)}, ())
 
     def _is_news(self, notice: Notice) -> bool:
-        if self._closing.is_set() or not any(notice.event in desk.endpoint.events for desk in self._desks):
+        if self._closing.is_set() or not any(notice.event in receiver.endpoint.events for receiver in self._receivers):
             return False
         if notice.event in _ALWAYS_NEWS:
             return True
@@ -194,96 +196,98 @@ class Notifier:
                 yield over(notice, self._clock.now(), app)
 
     def _send(self, notice: Notice, parts: tuple[Notice, ...]) -> None:
-        desks = [desk for desk in self._desks if notice.event in desk.endpoint.events]
-        if not desks or self._closing.is_set():
+        receivers = [receiver for receiver in self._receivers if notice.event in receiver.endpoint.events]
+        if not receivers or self._closing.is_set():
             return
-        delivery = uuid.uuid4().hex
-        body = json.dumps(document_of(notice, self._sender, delivery), allow_nan=False).encode()
-        letter = _Letter(notice, parts, delivery, body, self._clock.monotonic(), len(desks))
-        for desk in desks:
-            self._put(desk, letter)
+        delivery_id = uuid.uuid4().hex
+        body = json.dumps(document_of(notice, self._sender, delivery_id), allow_nan=False).encode()
+        delivery = _Delivery(notice, parts, delivery_id, body, self._clock.monotonic(), len(receivers))
+        for receiver in receivers:
+            self._put(receiver, delivery)
 
     async def aclose(self) -> None:
         """Take nothing more, let out what waits for at most `flush`, and end. Once is enough."""
         self._closing.set()
-        for desk in self._desks:
-            desk.filled.set()
+        for receiver in self._receivers:
+            receiver.filled.set()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=self._flush)
             for task in late:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._tasks.clear()
-        for desk in self._desks:
-            await desk.line.aclose()
-            if desk.waiting:
-                count = len(desk.waiting)
-                message = f"{counted(count, 'notification')} to {desk.endpoint.name} could not be sent before the end"
-                self._log.warning("notifications_unsent", message=message, receiver=desk.endpoint.name, count=count)
-                desk.waiting.clear()
+        for receiver in self._receivers:
+            await receiver.line.aclose()
+            if receiver.waiting:
+                count = len(receiver.waiting)
+                message = (
+                    f"{counted(count, 'notification')} to {receiver.endpoint.name} could not be sent before the end"
+                )
+                self._log.warning("notifications_unsent", message=message, receiver=receiver.endpoint.name, count=count)
+                receiver.waiting.clear()
 
-    def _put(self, desk: _Desk, letter: _Letter) -> None:
-        if len(desk.waiting) >= self._most:
-            desk.waiting.popleft()
-            desk.dropped += 1
+    def _put(self, receiver: _Receiver, delivery: _Delivery) -> None:
+        if len(receiver.waiting) >= self._most:
+            receiver.waiting.popleft()
+            receiver.dropped += 1
             self.counts["dropped"] += 1
-            if desk.dropped == 1:
+            if receiver.dropped == 1:
                 self._log.warning(
                     "notification_dropped",
                     message="too many notifications wait, the oldest are dropped",
-                    receiver=desk.endpoint.name,
+                    receiver=receiver.endpoint.name,
                     waiting=self._most,
                 )
-        desk.waiting.append(letter)
-        desk.filled.set()
+        receiver.waiting.append(delivery)
+        receiver.filled.set()
 
-    async def _serve(self, desk: _Desk) -> None:
+    async def _serve(self, receiver: _Receiver) -> None:
         while True:
-            while desk.waiting:
-                letter = desk.waiting.popleft()
+            while receiver.waiting:
+                delivery = receiver.waiting.popleft()
                 try:
-                    await self._deliver(desk, letter)
+                    await self._deliver(receiver, delivery)
                 except asyncio.CancelledError:
-                    desk.waiting.appendleft(letter)
+                    receiver.waiting.appendleft(delivery)
                     raise
             if self._closing.is_set():
                 return
-            desk.filled.clear()
-            await desk.filled.wait()
+            receiver.filled.clear()
+            await receiver.filled.wait()
 
-    async def _deliver(self, desk: _Desk, letter: _Letter) -> None:
+    async def _deliver(self, receiver: _Receiver, delivery: _Delivery) -> None:
         failures = 0
         while True:
-            attempt = await self._attempt(desk, letter)
-            if attempt.verdict is Verdict.DELIVERED:
-                return self._delivered(desk, letter)
+            attempt = await self._attempt(receiver, delivery)
+            if attempt.verdict is DeliveryResult.DELIVERED:
+                return self._delivered(receiver, delivery)
             failures += 1
             wait = max(attempt.after, backoff(failures, self._chance, longest=_LONGEST_BACKOFF))
-            too_late = self._clock.monotonic() + wait - letter.since > self._give_up
-            if attempt.verdict is Verdict.REFUSED or too_late or self._closing.is_set():
-                return self._undelivered(desk, letter, attempt, failures)
+            too_late = self._clock.monotonic() + wait - delivery.since > self._give_up
+            if attempt.verdict is DeliveryResult.REFUSED or too_late or self._closing.is_set():
+                return self._undelivered(receiver, delivery, attempt, failures)
             if failures == 1:
-                self._warn("notification_delayed", desk, letter, attempt)
+                self._warn("notification_delayed", receiver, delivery, attempt)
             await self._pause(wait)
 
-    async def _attempt(self, desk: _Desk, letter: _Letter) -> Attempt:
+    async def _attempt(self, receiver: _Receiver, delivery: _Delivery) -> Attempt:
         timestamp = str(int(self._clock.now().timestamp()))  # of the attempt, so that a receiver may refuse old ones
         headers = {
-            DELIVERY_HEADER: letter.delivery,
-            EVENT_HEADER: letter.notice.event.value,
+            DELIVERY_HEADER: delivery.id,
+            EVENT_HEADER: delivery.notice.event.value,
             TIMESTAMP_HEADER: timestamp,
         }
-        if desk.endpoint.secret is not None:
-            headers[SIGNATURE_HEADER] = signature(desk.endpoint.secret, timestamp, letter.body)
+        if receiver.endpoint.secret is not None:
+            headers[SIGNATURE_HEADER] = signature(receiver.endpoint.secret, timestamp, delivery.body)
         try:
-            return await desk.line.post(letter.body, headers)
+            return await receiver.line.post(delivery.body, headers)
         except Exception as error:  # noqa: BLE001 — whatever a receiver does to the client must not end its task
             self._log.bind(**about(error)).error(
                 "notification_crashed",
-                message=f"a defect in octosync kept a notification from {desk.endpoint.name}",
-                receiver=desk.endpoint.name,
+                message=f"a defect in octosync kept a notification from {receiver.endpoint.name}",
+                receiver=receiver.endpoint.name,
             )
-            return Attempt(Verdict.REFUSED, f"it can't be sent ({type(error).__name__})")
+            return Attempt(DeliveryResult.REFUSED, f"it can't be sent ({type(error).__name__})")
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but no longer than until everything is closed."""
@@ -295,31 +299,33 @@ class Notifier:
                 one.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
-    def _delivered(self, desk: _Desk, letter: _Letter) -> None:
-        if desk.dropped:
-            message = f"{desk.endpoint.name} has missed {counted(desk.dropped, 'notification')}"
-            self._log.warning("notifications_missed", message=message, receiver=desk.endpoint.name, count=desk.dropped)
-            desk.dropped = 0
+    def _delivered(self, receiver: _Receiver, delivery: _Delivery) -> None:
+        if receiver.dropped:
+            message = f"{receiver.endpoint.name} has missed {counted(receiver.dropped, 'notification')}"
+            self._log.warning(
+                "notifications_missed", message=message, receiver=receiver.endpoint.name, count=receiver.dropped
+            )
+            receiver.dropped = 0
         self.counts["delivered"] += 1
-        letter.left -= 1
-        for notice in letter.parts if letter.left == 0 else ():
+        delivery.left -= 1
+        for notice in delivery.parts if delivery.left == 0 else ():
             thing = (notice.app or "", notice.about)
             if self._store is not None and self._told.get(thing) == notice.fact:
                 with self._storing():
                     self._store.tell(*thing, notice.fact)
 
-    def _undelivered(self, desk: _Desk, letter: _Letter, attempt: Attempt, attempts: int) -> None:
-        self._warn("notification_given_up", desk, letter, attempt, attempts=attempts)
+    def _undelivered(self, receiver: _Receiver, delivery: _Delivery, attempt: Attempt, attempts: int) -> None:
+        self._warn("notification_given_up", receiver, delivery, attempt, attempts=attempts)
         self.counts["given_up"] += 1
 
-    def _warn(self, event: str, desk: _Desk, letter: _Letter, attempt: Attempt, **more: int) -> None:
+    def _warn(self, event: str, receiver: _Receiver, delivery: _Delivery, attempt: Attempt, **more: int) -> None:
         self._log.warning(
             event,
-            message=f"{desk.endpoint.name} isn't told: {attempt.why}",
-            receiver=desk.endpoint.name,
-            about=letter.notice.event.value,
-            app=letter.notice.app,
-            delivery=letter.delivery,
+            message=f"{receiver.endpoint.name} isn't told: {attempt.why}",
+            receiver=receiver.endpoint.name,
+            about=delivery.notice.event.value,
+            app=delivery.notice.app,
+            delivery=delivery.id,
             **more,
         )
 

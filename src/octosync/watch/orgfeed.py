@@ -35,7 +35,7 @@ _UNANSWERED_TO_TURN_OFF = 8
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class FeedUpdate:
     """What one look at the feed came to: events that are news, oldest first, and whether some were missed.
 
     `failed`: it came to nothing, so that the next look brings what this one did not.
@@ -58,7 +58,7 @@ class _OwnWrite:
     ended: datetime
 
 
-class OrgFeed:
+class ActivityFeed:
     """The feed of one org. While it can't be followed, `off` says why, and full reads alone tell what changed."""
 
     def __init__(self, clock: Clock, remote: Octomil) -> None:
@@ -118,28 +118,28 @@ class OrgFeed:
         """Whether the feed is on, or is to be tried again."""
         return self.off is None or self._try_again is None or self._clock.now() >= self._try_again
 
-    async def news(self) -> News:
+    async def news(self) -> FeedUpdate:
         """Read what is new since the cursor, also where the feed was off meanwhile. Raises `CredentialRefused`."""
         async with self._one_look_at_a_time:
             try:
                 if self._feed is None:
                     await self._begin(timedelta())
-                    return News(gap=True)
+                    return FeedUpdate(gap=True)
                 found = await self._feed.news()
             except RemoteError as error:
                 self._note_failure(error)
-                return News(failed=error)
+                return FeedUpdate(failed=error)
             self._turn_on()
             self._take(found.entries)
         if found.gap:
             self._reaches_back = min((one.at for one in found.entries if one.at), default=self._clock.now())
-        return News(found.entries, found.gap)
+        return FeedUpdate(found.entries, found.gap)
 
-    def try_now(self) -> None:
+    def retry_now(self) -> None:
         """Have the next tick try a feed that is off, whatever its backoff."""
         self._try_again = None
 
-    def seen(self, since: datetime) -> tuple[tuple[Event, ...] | RemoteError | None, bool]:
+    def events_since(self, since: datetime) -> tuple[tuple[Event, ...] | RemoteError | None, bool]:
         """Return the known events, newest first, and whether they don't reach back that far; the error where it is off."""
         if self.off is not None:
             return self.off, False
@@ -147,7 +147,7 @@ class OrgFeed:
             return None, False
         return tuple(self._events), self._reaches_back is not None and self._reaches_back > since
 
-    def knows(self, slugs: Iterable[tuple[str, str]]) -> None:
+    def learn_slugs(self, slugs: Iterable[tuple[str, str]]) -> None:
         """Learn which app ids are whose: (id, slug). A feed may name apps by their id alone."""
         self._slugs.update(slugs)
 
@@ -155,12 +155,12 @@ class OrgFeed:
         """Return the slug of the app that an event is about, where that is known."""
         return event.app or self._slugs.get(event.app_id or "")
 
-    def wrote(self, address: Address, begun: datetime, ended: datetime) -> None:
+    def record_write(self, address: Address, begun: datetime, ended: datetime) -> None:
         """Note one of our own writes, which comes back through the feed as an event."""
         horizon = ended - _OWN_REMEMBERED
         self._own = [*(one for one in self._own if one.ended >= horizon), _OwnWrite(address, begun, ended)]
 
-    def is_own(self, event: Event) -> bool:
+    def take_own_write(self, event: Event) -> bool:
         """Say whether an event is that of one of our own writes, and take that write off the list: it has one event.
 
         Such an event tells of nobody's change any more.

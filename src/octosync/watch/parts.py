@@ -13,29 +13,29 @@ from octosync.model import Secret
 from octosync.octomil import Octomil
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, RunInfo
 from octosync.state import Journal, WatchState
-from octosync.watch.aftermath import Aftermath
+from octosync.watch.aftermath import ResultRecorder
 from octosync.watch.approvals import Approvals
-from octosync.watch.board import Board
-from octosync.watch.changes import Changes
+from octosync.watch.board import StatusTracker
+from octosync.watch.changes import Changesets
 from octosync.watch.clock import Clock, SystemClock
 from octosync.watch.coverage import CoverageMonitor
-from octosync.watch.desired import Declared, Desired
-from octosync.watch.ended import Ended
-from octosync.watch.fullreads import FullReads
-from octosync.watch.gate import Closed, Gate
-from octosync.watch.intent import Intent
+from octosync.watch.desired import DesiredState, ManifestLoad
+from octosync.watch.ended import ReconcileResult
+from octosync.watch.fullreads import Resync
+from octosync.watch.gate import CircuitBreaker, CircuitReason
+from octosync.watch.intent import AppAssignment
 from octosync.watch.log import Log
-from octosync.watch.looking import Looking
+from octosync.watch.looking import Observer
 from octosync.watch.memory import Memory
 from octosync.watch.metrics import Metrics
-from octosync.watch.orgfeed import News, OrgFeed
-from octosync.watch.permitting import Permits
+from octosync.watch.orgfeed import ActivityFeed, FeedUpdate
+from octosync.watch.permitting import Admission
 from octosync.watch.queue import Queue, Work
-from octosync.watch.refusals import Refusals
+from octosync.watch.refusals import RejectedActions
 from octosync.watch.settings import Settings
-from octosync.watch.telling import Silence, Telling, Tells
-from octosync.watch.ticker import Ticker
-from octosync.watch.turn import Turns
+from octosync.watch.telling import NotificationCollector, NotificationSink, NullNotifier
+from octosync.watch.ticker import FeedFollower
+from octosync.watch.turn import Reconciler
 from octosync.watch.workers import Workers
 
 # Seconds for which the loop waits for the state file: as long as other commands write to it at once.
@@ -54,17 +54,17 @@ class Outfit:
     """
 
     remote: Octomil
-    desired: Desired
+    desired: DesiredState
     journal: Journal
     control_plane: ControlPlane
     settings: Settings
-    policy: Callable[[Declared], GuardPolicy]
+    policy: Callable[[ManifestLoad], GuardPolicy]
     deploy: DeployPolicy = field(default_factory=DeployPolicy)
     read_token: Callable[[], tuple[Secret, str]] | None = None
     apply_again: str = "octosync apply"
-    about: Callable[[Declared], RunInfo] | None = None
+    about: Callable[[ManifestLoad], RunInfo] | None = None
     log: Log
-    notifier: Tells | None = None
+    notifier: NotificationSink | None = None
     clock: Clock = field(default_factory=SystemClock)
     chance: random.Random = field(default_factory=random.Random)
     can_post: bool = False
@@ -75,11 +75,11 @@ class Outfit:
 class Hooks:
     """What the parts tell the controller."""
 
-    carry_out: Callable[[Work], Awaitable[Ended]]
+    carry_out: Callable[[Work], Awaitable[ReconcileResult]]
     begun: Callable[[str, frozenset[str], int], None]
-    ended: Callable[[Work, Ended, float], None]
-    heard: Callable[[News], None]
-    closed: Callable[[Closed, OctosyncError], None]
+    ended: Callable[[Work, ReconcileResult, float], None]
+    heard: Callable[[FeedUpdate], None]
+    closed: Callable[[CircuitReason, OctosyncError], None]
     opened: Callable[[], None]
 
 
@@ -88,38 +88,38 @@ class Parts:
     """All of them."""
 
     remote: Octomil
-    desired: Desired
+    desired: DesiredState
     clock: Clock
     log: Log
     memory: Memory
-    intent: Intent
+    assignment: AppAssignment
     queue: Queue
-    gate: Gate
-    feed: OrgFeed
-    changes: Changes
-    board: Board
+    breaker: CircuitBreaker
+    feed: ActivityFeed
+    changes: Changesets
+    tracker: StatusTracker
     approvals: Approvals
-    telling: Telling
-    looking: Looking
-    turns: Turns
-    full_reads: FullReads
-    ticker: Ticker
-    aftermath: Aftermath
+    telling: NotificationCollector
+    observer: Observer
+    reconciler: Reconciler
+    resync: Resync
+    ticker: FeedFollower
+    results: ResultRecorder
     workers: Workers
 
     def probe_now(self) -> None:
         """Where everything waits, or the feed is off, find out at once whether that still has to be."""
-        if not self.gate.is_open:
-            self.gate.probe_now()
+        if not self.breaker.is_closed:
+            self.breaker.probe_now()
             self.ticker.wake()
         elif self.feed.off is not None:
-            self.feed.try_now()
+            self.feed.retry_now()
             self.ticker.wake()
 
     def start_over(self, slug: str) -> None:
         """Forget what kept an app waiting: it is declared otherwise now, or somebody wants it tried."""
-        self.turns.refusals.forget(slug)
-        self.aftermath.forgive(slug)
+        self.reconciler.rejections.forget(slug)
+        self.results.reset_failures(slug)
 
 
 def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks) -> Parts:
@@ -127,7 +127,7 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
     outfit.journal.wait_at_most(_STATE_PATIENCE)
     clock, chance, log, remote, settings = outfit.clock, outfit.chance, outfit.log, outfit.remote, outfit.settings
     memory = Memory(WatchState(outfit.journal), outfit.control_plane, clock)
-    intent = Intent(
+    assignment = AppAssignment(
         desired=outfit.desired,
         memory=memory,
         settings=settings,
@@ -135,10 +135,14 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
         deploy=outfit.deploy,
         apply_again=outfit.apply_again,
     )
-    queue = Queue(clock, intent.group_of)
-    gate, board, changes = Gate(clock, chance, hooks.closed, remote.pause, remote.end_pause), Board(), Changes()
+    queue = Queue(clock, assignment.group_of)
+    breaker, tracker, changes = (
+        CircuitBreaker(clock, chance, hooks.closed, remote.pause, remote.end_pause),
+        StatusTracker(),
+        Changesets(),
+    )
     # Behind a closed gate one failure says all: a probe is one request, and turns under way come to their end.
-    remote.keep_trying_while(lambda: gate.is_open)
+    remote.keep_trying_while(lambda: breaker.is_closed)
 
     def revision() -> str:
         return outfit.desired.good.revision if outfit.desired.good is not None else ""
@@ -147,83 +151,83 @@ def assemble(outfit: Outfit, metrics: Metrics, stop: asyncio.Event, hooks: Hooks
         good = outfit.desired.good
         return outfit.about(good) if outfit.about is not None and good is not None else None
 
-    approvals = Approvals(memory.digest_of_blocked, board, changes)
-    telling = Telling(
-        outfit.notifier or Silence(),
+    approvals = Approvals(memory.digest_of_blocked, tracker, changes)
+    telling = NotificationCollector(
+        outfit.notifier or NullNotifier(),
         clock,
         revision=revision,
         about=about,
         blocked=approvals.now,
-        is_under_way=lambda slug: changes.of((slug,)) is not None,
+        is_under_way=lambda slug: changes.find((slug,)) is not None,
     )
-    feed = OrgFeed(clock, remote)
+    feed = ActivityFeed(clock, remote)
 
     async def listen() -> None:
-        await ticker.listen()
+        await ticker.poll_now()
 
-    looking = Looking(memory=memory, feed=feed, listen=listen)
-    refusals = Refusals()
-    turns = Turns(
+    observer = Observer(memory=memory, feed=feed, listen=listen)
+    rejections = RejectedActions()
+    reconciler = Reconciler(
         remote=remote,
         memory=memory,
         journal=outfit.journal,
         feed=feed,
-        gate=gate,
+        breaker=breaker,
         changes=changes,
-        looking=looking,
+        observer=observer,
         clock=clock,
         stop=stop,
         begun=hooks.begun,
-        refusals=refusals,
-        permits=Permits(memory, changes, refusals, clock),
-        coverage=CoverageMonitor(gate, log),
+        rejections=rejections,
+        admission=Admission(memory, changes, rejections, clock),
+        coverage=CoverageMonitor(breaker, log),
     )
-    full_reads = FullReads(
-        remote=remote, queue=queue, gate=gate, clock=clock, chance=chance, log=log, every=settings.resync
+    resync = Resync(
+        remote=remote, queue=queue, breaker=breaker, clock=clock, chance=chance, log=log, every=settings.resync
     )
-    aftermath = Aftermath(
+    results = ResultRecorder(
         queue=queue,
-        board=board,
+        tracker=tracker,
         feed=feed,
-        gate=gate,
-        full_reads=full_reads,
-        refusals=refusals,
+        breaker=breaker,
+        resync=resync,
+        rejections=rejections,
         clock=clock,
         chance=chance,
         log=log,
         metrics=metrics,
         telling=telling,
     )
-    ticker = Ticker(
+    ticker = FeedFollower(
         remote=remote,
         state_is_free=lambda: asyncio.to_thread(outfit.journal.wait_until_free, _STATE_PROBE),
         feed=feed,
-        gate=gate,
+        breaker=breaker,
         clock=clock,
         chance=chance,
         every=settings.interval,
         heard=hooks.heard,
         opened=hooks.opened,
     )
-    workers = Workers(queue=queue, gate=gate, clock=clock, log=log, carry_out=hooks.carry_out, ended=hooks.ended)
+    workers = Workers(queue=queue, breaker=breaker, clock=clock, log=log, carry_out=hooks.carry_out, ended=hooks.ended)
     return Parts(
         remote=remote,
         desired=outfit.desired,
         clock=clock,
         log=log,
         memory=memory,
-        intent=intent,
+        assignment=assignment,
         queue=queue,
-        gate=gate,
+        breaker=breaker,
         feed=feed,
         changes=changes,
-        board=board,
+        tracker=tracker,
         approvals=approvals,
         telling=telling,
-        looking=looking,
-        turns=turns,
-        full_reads=full_reads,
+        observer=observer,
+        reconciler=reconciler,
+        resync=resync,
         ticker=ticker,
-        aftermath=aftermath,
+        results=results,
         workers=workers,
     )

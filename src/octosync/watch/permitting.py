@@ -16,19 +16,19 @@ from octosync.plan.guards.refusal import refused_by
 from octosync.plan.guards.restrict import exclude, unblocked
 from octosync.state import StandingRefusal
 from octosync.watch.approvals import COUNTING
-from octosync.watch.changes import Changes
+from octosync.watch.changes import Changesets
 from octosync.watch.clock import Clock
-from octosync.watch.looking import InForce
+from octosync.watch.looking import ActiveConfig
 from octosync.watch.memory import Memory
-from octosync.watch.refusals import Refusals
-from octosync.watch.settings import Heal
+from octosync.watch.refusals import RejectedActions
+from octosync.watch.settings import WriteMode
 
 SECOND_LOOK = "a second look at its files, which have just changed"
 NEXT_MOVE = "another target of its change to be moved: no further one is removed until that is registered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Permitted:
+class AdmissionReview:
     """What may be written of a plan, what guards block, and what the rest waits for ("" for nothing).
 
     `unsettled` are the apps whose removals wait for a second look at unchanged files.
@@ -41,21 +41,21 @@ class Permitted:
 
 
 @dataclass(slots=True)
-class Permits:
+class Admission:
     """Judges plans of turns that go on at the same time: what one of them is removing counts for all others."""
 
     memory: Memory
-    changes: Changes
-    refusals: Refusals
+    changes: Changesets
+    rejections: RejectedActions
     clock: Clock
     _removing: dict[str, frozenset[Address]] = field(default_factory=dict)  # by a turn's id, while it writes
 
-    def permit(self, plan: Plan, apps: frozenset[str], force: InForce) -> Permitted:
+    def review(self, plan: Plan, apps: frozenset[str], active: ActiveConfig) -> AdmissionReview:
         """Judge a plan, and leave out of it what may not be written now."""
-        blocked, let_pass = self._blocked(plan, apps, force)
-        allowed, why = self._allowed(let_pass, apps, force, self.clock.now())
-        unsettled = frozenset(key.address.app for key in _unsettled(plan, force))
-        return Permitted(plan=allowed, blocked=blocked, waits_for=why, unsettled=unsettled)
+        blocked, let_pass = self._blocked(plan, apps, active)
+        allowed, why = self._allowed(let_pass, apps, active, self.clock.now())
+        unsettled = frozenset(key.address.app for key in _unsettled(plan, active))
+        return AdmissionReview(plan=allowed, blocked=blocked, waits_for=why, unsettled=unsettled)
 
     @contextmanager
     def writing(self, turn: str, plan: Plan) -> Iterator[None]:
@@ -66,15 +66,15 @@ class Permits:
         finally:
             del self._removing[turn]
 
-    def _blocked(self, plan: Plan, apps: frozenset[str], force: InForce) -> tuple[tuple[Refusal, ...], Plan]:
+    def _blocked(self, plan: Plan, apps: frozenset[str], active: ActiveConfig) -> tuple[tuple[Refusal, ...], Plan]:
         """Judge a plan together with what the same change removes elsewhere, and with what was removed lately.
 
         Return what guards block that nobody approved, and the plan without that.
         """
         # What may be due to a half-written file waits anyway, and is no refusal that anyone should hear of.
-        settled = exclude(plan, _unsettled(plan, force))
+        settled = exclude(plan, _unsettled(plan, active))
         also = self._together_with(apps) if any(one.destructive for one in settled.actions) else Tally()
-        found = self._that_stand(plan, apps, force, judge(settled, force.policy, also, diverged=False))
+        found = self._that_stand(plan, apps, active, judge(settled, active.policy, also, diverged=False))
         approved = {one.guard: self.memory.approved(one.guard, refused_by(plan.actions, one)) for one in found}
         allowed = {guard: {key.address for key in keys} for guard, keys in approved.items()}
         rest = (replace(one, addresses=_but(one.addresses, allowed[one.guard])) for one in found if one.addresses)
@@ -83,7 +83,7 @@ class Permits:
         return blocked, unblocked(plan, blocked, approved)
 
     def _that_stand(
-        self, plan: Plan, apps: frozenset[str], force: InForce, found: tuple[Refusal, ...]
+        self, plan: Plan, apps: frozenset[str], active: ActiveConfig, found: tuple[Refusal, ...]
     ) -> tuple[Refusal, ...]:
         """Add what counting guards refused before, and return all refusals; take note of those of now.
 
@@ -96,7 +96,7 @@ class Permits:
         planned = {(one.address, one.verb.value) for one in plan.actions}
         standing = list(found)
         for slug in sorted(apps):
-            basis = self.memory.basis_of(repr(force.policy), digest(_alone(force, slug)))
+            basis = self.memory.basis_of(repr(active.policy), digest(_alone(active, slug)))
             known = self.memory.refused(slug)
             before = [one for one in known if one.basis == basis and (one.address, one.verb) in planned]
             now = [
@@ -116,43 +116,43 @@ class Permits:
         return tuple(standing)
 
     def _together_with(self, apps: frozenset[str]) -> Tally:
-        change = self.changes.of(apps)
+        change = self.changes.find(apps)
         return self._lately(apps) if change is None else change.tally_but(apps) + self._lately(apps)
 
     def _lately(self, apps: frozenset[str]) -> Tally:
         """Count what was removed in the last minutes, or is being removed."""
-        change = self.changes.of(apps)
+        change = self.changes.find(apps)
         together = apps if change is None else apps | change.apps
         planned, under_way = set[Address](), set[Address]()
         for address in frozenset[Address]().union(*self._removing.values()):
             (planned if address.app in together else under_way).add(address)
         return self.memory.removed_lately(together, planned=planned, under_way=under_way)
 
-    def _allowed(self, plan: Plan, apps: frozenset[str], force: InForce, now: datetime) -> tuple[Plan, str]:
+    def _allowed(self, plan: Plan, apps: frozenset[str], active: ActiveConfig, now: datetime) -> tuple[Plan, str]:
         """Return what of a plan may be written now, and what the rest waits for."""
         if not plan.actions:
             return plan, ""
-        if force.heal is Heal.NONE:
+        if active.heal is WriteMode.NONE:
             return exclude(plan, keys_of(plan)), "this controller only plans (--heal none)"
         if (suspended := self.memory.suspended) is not None:
             reason = f": {suspended.reason}" if suspended.reason else ""
             return exclude(plan, keys_of(plan)), f"everything is suspended{reason}"
-        frozen = {slug for slug in apps if frozen_until(force.configuration.freeze, slug, now) is not None}
+        frozen = {slug for slug in apps if frozen_until(active.configuration.freeze, slug, now) is not None}
         why = ""
         if frozen:
             plan, why = exclude(plan, keys_of(plan, lambda one: one.address.app in frozen)), "a freeze window"
-        if unsettled := _unsettled(plan, force):
+        if unsettled := _unsettled(plan, active):
             plan, why = exclude(plan, unsettled), why or SECOND_LOOK
         removals = keys_of(plan, lambda one: one.destructive)
         if removals and not self.changes.is_read(apps):
             plan, why = exclude(plan, removals), why or "the other apps of its change to be read"
         archives = keys_of(plan, lambda action: action.verb is Verb.ARCHIVE)
-        if archives and not self.changes.is_done_but(apps):
+        if archives and not self.changes.are_others_done(apps):
             plan, why = (
                 exclude(plan, archives),
                 why or "everything else of its change, since an archive can't be undone",
             )
-        refused = self.refusals.standing(apps, plan)
+        refused = self.rejections.rejected(apps, plan)
         plan = exclude(plan, keys_of(plan, lambda action: action.substance in refused))
         moves = keys_of(plan, _is_move)
         if moves and not self.changes.may_move(apps):
@@ -169,8 +169,8 @@ def _is_move(action: Action) -> bool:
             return False
 
 
-def _alone(force: InForce, slug: str) -> State:
-    return State.of(force.tree.apps[slug]) if slug in force.tree.apps else State()
+def _alone(active: ActiveConfig, slug: str) -> State:
+    return State.of(active.tree.apps[slug]) if slug in active.tree.apps else State()
 
 
 def _refusals_of(rows: Iterable[StandingRefusal]) -> Iterator[Refusal]:
@@ -182,9 +182,9 @@ def _refusals_of(rows: Iterable[StandingRefusal]) -> Iterator[Refusal]:
         yield Refusal(guard=guard, message=message, total=total, override=override, addresses=tuple(addresses))
 
 
-def _unsettled(plan: Plan, force: InForce) -> frozenset[ActionKey]:
+def _unsettled(plan: Plan, active: ActiveConfig) -> frozenset[ActionKey]:
     """Return the actions that take something away because of files which may be half-written."""
-    return keys_of(plan, lambda action: action.address.app in force.unsettled and takes_away(action))
+    return keys_of(plan, lambda action: action.address.app in active.unsettled and takes_away(action))
 
 
 def takes_away(action: Action) -> bool:

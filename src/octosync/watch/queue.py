@@ -77,7 +77,7 @@ class Queue:
         """Add an app as changed, in so many seconds at the latest; nothing where it is ready by now."""
         self._put_later(slug, seconds, backs_off=False)
 
-    def put_off(self, slug: str, seconds: float) -> None:
+    def back_off(self, slug: str, seconds: float) -> None:
         """Have an app back off: no re-read takes it before that. What has changed meanwhile is not put off."""
         self._ready[Priority.RESYNC].pop(slug, None)
         self._later.pop(slug, None)
@@ -120,7 +120,7 @@ class Queue:
         """Say whether an app has its turn right now."""
         return slug in self._busy
 
-    def holds(self, slug: str) -> bool:
+    def has(self, slug: str) -> bool:
         """Say whether an app is to have a turn as soon as there is one."""
         return any(slug in ready for ready in self._ready.values())
 

@@ -18,7 +18,7 @@ View = Mapping[Address, str]
 
 
 @dataclass(slots=True)
-class _Refusal:
+class _Rejection:
     """`view` is what was live when it was refused; None where the same turn wrote other things: then the next look says."""
 
     action: Action
@@ -32,29 +32,29 @@ class _Refusal:
 
 
 @dataclass(slots=True)
-class Refusals:
+class RejectedActions:
     """By app, what was refused. The substance of an action has the live state of its own object in it."""
 
-    _of: dict[str, dict[str, _Refusal]] = field(default_factory=dict)
-    _changes: Counter[str] = field(default_factory=Counter)  # by app, how often it was to be tried again
+    _rejected: dict[str, dict[str, _Rejection]] = field(default_factory=dict)
+    _versions: Counter[str] = field(default_factory=Counter)  # by app, how often it was to be tried again
 
-    def state(self, apps: Collection[str]) -> Mapping[str, int]:
-        """Return what `note` has to be told at the end of a turn that begins to write now."""
-        return {slug: self._changes[slug] for slug in apps}
+    def versions(self, apps: Collection[str]) -> Mapping[str, int]:
+        """Return what `record` has to be told at the end of a turn that begins to write now."""
+        return {slug: self._versions[slug] for slug in apps}
 
-    def standing(self, apps: Collection[str], plan: Plan) -> frozenset[str]:
+    def rejected(self, apps: Collection[str], plan: Plan) -> frozenset[str]:
         """Return the substances that apps' plan is to do without, since all is as it was when they were refused."""
         view = _view(apps, plan)
         found = set()
         for slug in apps:
-            for substance, one in self._of.get(slug, {}).items():
+            for substance, one in self._rejected.get(slug, {}).items():
                 if one.view is None:
                     one.view = view
                 if one.view == view or not one.may_pass:
                     found.add(substance)
         return frozenset(found)
 
-    def note(
+    def record(
         self,
         apps: Collection[str],
         plan: Plan,
@@ -67,50 +67,50 @@ class Refusals:
         """Take note of what is refused of apps, and return all that is. `left` is what is left to be done of the plan.
 
         What ended the run, such as a refused key, is no refusal of the action that met it. Nor is one noted where something
-        changed since `state`: that is tried again.
+        changed since `versions`: that is tried again.
         """
         view = _view(apps, plan) if len(left.actions) == len(plan.actions) else None
         for action, outcome in outcomes:
             slug = action.address.app
-            if self._changes[slug] != state.get(slug) or (stopped_by and outcome.reference == stopped_by.reference):
+            if self._versions[slug] != state.get(slug) or (stopped_by and outcome.reference == stopped_by.reference):
                 continue
             final = outcome.status in {Status.NOT_KEPT, Status.AWAITING_APPROVAL}
             if final or (outcome.status is Status.FAILED and not outcome.retryable):
-                self._of.setdefault(slug, {})[action.substance] = _Refusal(action, outcome, view)
+                self._rejected.setdefault(slug, {})[action.substance] = _Rejection(action, outcome, view)
         planned = {one.substance for one in left.actions}
         for slug in apps:
-            kept = {substance: one for substance, one in self._of.pop(slug, {}).items() if substance in planned}
+            kept = {substance: one for substance, one in self._rejected.pop(slug, {}).items() if substance in planned}
             if kept:
-                self._of[slug] = kept
-        return tuple(one.outcome for slug in sorted(apps) for one in self._of.get(slug, {}).values())
+                self._rejected[slug] = kept
+        return tuple(one.outcome for slug in sorted(apps) for one in self._rejected.get(slug, {}).values())
 
     def forget(self, slug: str) -> None:
         """Try everything again of an app: its manifest changed, or somebody asked for it."""
-        self._changes[slug] += 1
-        self._of.pop(slug, None)
+        self._versions[slug] += 1
+        self._rejected.pop(slug, None)
 
-    def heard_of(self, slug: str) -> None:
+    def retry(self, slug: str) -> None:
         """Try again what of an app may pass now that somebody changed something about it."""
-        self._changes[slug] += 1
-        kept = {substance: one for substance, one in self._of.pop(slug, {}).items() if not one.may_pass}
+        self._versions[slug] += 1
+        kept = {substance: one for substance, one in self._rejected.pop(slug, {}).items() if not one.may_pass}
         if kept:
-            self._of[slug] = kept
+            self._rejected[slug] = kept
 
-    def freed_by(self, event: Event) -> frozenset[str]:
+    def waiting_for(self, event: Event) -> frozenset[str]:
         """Return the apps that may not have a target which an event, of whatever app, is about."""
         return frozenset(
             slug
-            for slug, refusals in self._of.items()
-            if any(_is_about(event, one.action.address) for one in refusals.values() if _is_held_elsewhere(one))
+            for slug, rejections in self._rejected.items()
+            if any(_is_about(event, one.action.address) for one in rejections.values() if _is_held_elsewhere(one))
         )
 
     def held_elsewhere(self) -> frozenset[str]:
         """Return the apps that may not have a target which another app holds."""
-        return frozenset(slug for slug, known in self._of.items() if any(map(_is_held_elsewhere, known.values())))
+        return frozenset(slug for slug, known in self._rejected.items() if any(map(_is_held_elsewhere, known.values())))
 
 
-def _is_held_elsewhere(refusal: _Refusal) -> bool:
-    return refusal.outcome.reference == _HELD_ELSEWHERE
+def _is_held_elsewhere(rejection: _Rejection) -> bool:
+    return rejection.outcome.reference == _HELD_ELSEWHERE
 
 
 def _is_about(event: Event, address: Address) -> bool:

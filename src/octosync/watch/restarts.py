@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from octosync.watch.desired import Declared
+from octosync.watch.desired import ManifestLoad
 
 
-def _fixed(declared: Declared) -> Mapping[str, object]:
+def _fixed(declared: ManifestLoad) -> Mapping[str, object]:
     configuration, context = declared.configuration, declared.context
     return {
         "rate": configuration.rate,
@@ -20,13 +20,13 @@ def _fixed(declared: Declared) -> Mapping[str, object]:
 
 
 @dataclass(slots=True)
-class Restarts:
+class RestartSettings:
     """Compares every load with the first one."""
 
     _first: Mapping[str, object] = field(default_factory=dict)
     _said: tuple[str, ...] = ()
 
-    def news(self, declared: Declared) -> tuple[str, ...]:
+    def news(self, declared: ManifestLoad) -> tuple[str, ...]:
         """Name what a load says otherwise than the first, and that needs a restart; empty where that was said already."""
         now = _fixed(declared)
         self._first = self._first or now

@@ -13,12 +13,12 @@ from pathlib import PurePath
 from typing import Self
 
 from octosync.model import App, Section, State
-from octosync.watch.desired import Declared
+from octosync.watch.desired import ManifestLoad
 from octosync.watch.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class ManifestScope:
     """Absolute paths and kustomizations, links in them as they were typed; the context, and which apps were selected."""
 
     paths: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Scope:
     selector: str = ""
 
     @classmethod
-    def of(cls, declared: Declared, settings: Settings) -> Self:
+    def of(cls, declared: ManifestLoad, settings: Settings) -> Self:
         """Return the scope of a load under what the command line selects."""
         return cls(
             paths=_absolute(declared.watched.paths),
@@ -55,7 +55,7 @@ class Scope:
         """This scope as a text, to be remembered."""
         return json.dumps(asdict(self), sort_keys=True)
 
-    def shows(self, other: Scope) -> bool:
+    def shows(self, other: ManifestScope) -> bool:
         """Say whether every manifest of another scope is seen in this one, whichever apps are selected."""
         return (
             self.context == other.context
@@ -63,7 +63,7 @@ class Scope:
             and set(other.kustomizations) <= set(self.kustomizations)
         )
 
-    def selects(self, other: Scope) -> bool:
+    def selects(self, other: ManifestScope) -> bool:
         """Say whether every app that another scope selects is selected in this one."""
         return (self.apps, self.selector) in {((), ""), (other.apps, other.selector)}
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import Enum
 
 
-class Heal(Enum):
+class WriteMode(Enum):
     """What is written by itself: manifest changes and drift, manifest changes alone, or nothing."""
 
     ALL = "all"
@@ -24,7 +24,7 @@ class Settings:
 
     interval: timedelta = timedelta(seconds=15)
     resync: timedelta = timedelta(minutes=15)
-    heal: Heal = Heal.ALL
+    heal: WriteMode = WriteMode.ALL
     drift_hold: timedelta | None = None
     apps: tuple[str, ...] = ()
     selector: str | None = None

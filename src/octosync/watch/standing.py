@@ -14,15 +14,15 @@ from octosync.plan import ControlPlane, Plan, Recommendation, Refusal, RunInfo, 
 from octosync.watch.clones import Clone
 
 __all__ = [
-    "AppStanding",
+    "AppReconcileStatus",
     "AppState",
     "BlockedSet",
-    "BudgetStanding",
-    "Closed",
-    "DriftStanding",
+    "BudgetStatus",
+    "CircuitReason",
+    "ControllerStatus",
+    "DriftStatus",
     "Hold",
-    "RunStanding",
-    "Standing",
+    "RunStatus",
     "Suspended",
 ]
 
@@ -53,7 +53,7 @@ class AppState(Enum):
     IN_SYNC = "in_sync"
 
 
-class Closed(Enum):
+class CircuitReason(Enum):
     """Why no request is sent: the reasons for which the circuit breaker opens.
 
     `OUTAGE` no answer, or 5xx · `UNREADABLE` answers that are not the control plane's · `THROTTLED` 429 ·
@@ -70,7 +70,7 @@ class Closed(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DriftStanding:
+class DriftStatus:
     """One object that somebody changed: who did it and when, as far as is known, and until when that stays (None: not healed)."""
 
     address: Address
@@ -83,7 +83,7 @@ class DriftStanding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AppStanding:
+class AppReconcileStatus:
     """One app: its state, what its latest turn planned, and what keeps it from being done.
 
     `plan` is the latest turn's, None before the first; `error` (a sentence) and `hints` say why it fails or is refused,
@@ -97,7 +97,7 @@ class AppStanding:
     since: datetime | None = None
     read_at: datetime | None = None
     plan: Plan | None = None
-    drift: tuple[DriftStanding, ...] = ()
+    drift: tuple[DriftStatus, ...] = ()
     blocked: tuple[Refusal, ...] = ()
     reference: str = ""
     error: str = ""
@@ -139,7 +139,7 @@ class BlockedSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunStanding:
+class RunStatus:
     """One of the last runs that wrote: its outcomes, with their request ids. `ended` None: under way."""
 
     run: str
@@ -152,7 +152,7 @@ class RunStanding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetStanding:
+class BudgetStatus:
     """The request budget of the current window; `limit` 0: none. `throttled_until`: the control plane said to wait."""
 
     limit: int
@@ -163,7 +163,7 @@ class BudgetStanding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ControllerStatus:
     """How everything stands at `now`.
 
     `clone` says what files are called in their repository. `loading` is whether the first load is under way, `valid` whether
@@ -193,7 +193,7 @@ class Standing:
     can_post: bool = False
     about: RunInfo | None = None
     turned_at: datetime | None = None
-    apps: Mapping[str, AppStanding] = field(default_factory=dict)
+    apps: Mapping[str, AppReconcileStatus] = field(default_factory=dict)
     blocked: tuple[BlockedSet, ...] = ()
     unmanaged: int | None = None
     valid: bool = True
@@ -210,14 +210,14 @@ class Standing:
     unreadable: str = ""
     throttled: str = ""
     state_locked: str = ""
-    closed: Closed | None = None
+    closed: CircuitReason | None = None
     feed_off: str = ""
     key_unusable: str = ""
     state_damaged: str = ""
     coverage_unread: str = ""
     suspended: Suspended | None = None
     holds: tuple[Hold, ...] = ()
-    budget: BudgetStanding = field(default_factory=lambda: BudgetStanding(limit=0))
+    budget: BudgetStatus = field(default_factory=lambda: BudgetStatus(limit=0))
     queue: Mapping[str, int] = field(default_factory=dict)
     full_read_at: datetime | None = None
     full_read_due: datetime | None = None
@@ -227,7 +227,7 @@ class Standing:
     resync: timedelta = timedelta(minutes=15)
     resync_in_fact: timedelta | None = None
     last_success: datetime | None = None
-    runs: tuple[RunStanding, ...] = ()
+    runs: tuple[RunStatus, ...] = ()
     sensitivity: Sensitivity = field(default_factory=Sensitivity)
 
     def count(self, state: AppState) -> int:

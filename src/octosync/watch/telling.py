@@ -15,9 +15,9 @@ from octosync.plan import RunInfo
 from octosync.watch.approvals import approve_path
 from octosync.watch.clock import Clock
 from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
-from octosync.watch.ended import Ended
+from octosync.watch.ended import ReconcileResult
 from octosync.watch.notices import Notice
-from octosync.watch.standing import BlockedSet, DriftStanding
+from octosync.watch.standing import BlockedSet, DriftStatus
 from octosync.watch.web.commands import accept_line
 
 CONTROL_PLANE: Final = "the control plane"
@@ -31,7 +31,7 @@ _LONGEST_CHANGE: Final = 600.0
 _FAILURES_TO_TELL = 3
 
 
-class Tells(Protocol):
+class NotificationSink(Protocol):
     """What notices are given to: the notifier."""
 
     def tell(self, notice: Notice) -> None:
@@ -44,7 +44,7 @@ class Tells(Protocol):
         """Say that something about no single app is over."""
 
 
-class Silence:
+class NullNotifier:
     """Tells nobody anything."""
 
     def tell(self, notice: Notice) -> None:
@@ -57,7 +57,7 @@ class Silence:
         """Keep quiet."""
 
 
-class Telling:
+class NotificationCollector:
     """Makes notices of what turns come to, and gathers them until what belongs together is decided.
 
     `revision` is that of the manifests in force, "" where none is known; `about` is what plans are made from, for commands;
@@ -66,7 +66,7 @@ class Telling:
 
     def __init__(
         self,
-        notifier: Tells,
+        notifier: NotificationSink,
         clock: Clock,
         *,
         revision: Callable[[], str],
@@ -85,7 +85,7 @@ class Telling:
         self._gathered = asyncio.Event()
         self._since = 0.0
 
-    def turn(self, ended: Ended, now: datetime, failures: Mapping[str, int]) -> None:
+    def add_result(self, ended: ReconcileResult, now: datetime, failures: Mapping[str, int]) -> None:
         """Take in a turn; `failures` says how many in a row failed, by app."""
         for slug in sorted(ended.apps):
             if (error := ended.errors.get(slug)) is not None:
@@ -125,17 +125,17 @@ class Telling:
             await self._clock.sleep(_LONGEST_WAIT)
             self.flush(all_of_it=self._clock.monotonic() - self._since >= _LONGEST_CHANGE)
 
-    def failed(self, now: datetime, error: OctosyncError, matter: str = CONTROL_PLANE) -> None:
+    def add_failure(self, now: datetime, error: OctosyncError, matter: str = CONTROL_PLANE) -> None:
         """Tell that something fails which is about no single app: the manifests, or the control plane and its key."""
         self._notifier.tell(self._failed(now, error, None, matter))
 
-    def gone(self, apps: Iterable[str]) -> None:
+    def forget(self, apps: Iterable[str]) -> None:
         """Note that nothing is so of apps any more: they are not followed now."""
         facts: dict[str, tuple[Notice, ...]] = dict.fromkeys(apps, ())
         if facts:
             self._notifier.burst(facts, ())
 
-    def mended(self, matter: str = CONTROL_PLANE) -> None:
+    def resolve(self, matter: str = CONTROL_PLANE) -> None:
         """Note that something about no single app is over: when it is so again, that is news."""
         self._notifier.over(matter)
 
@@ -169,7 +169,7 @@ class Telling:
             fingerprint=error.reference,
         )
 
-    def _applied(self, ended: Ended, done: tuple[Outcome, ...], rest: int, now: datetime) -> Notice:
+    def _applied(self, ended: ReconcileResult, done: tuple[Outcome, ...], rest: int, now: datetime) -> Notice:
         one_app = next(iter(ended.apps)) if len(ended.apps) == 1 else None
         return Notice(
             event=NotifyEvent.APPLIED,
@@ -183,7 +183,7 @@ class Telling:
             revision=self._revision() or None,
         )
 
-    def _replaced(self, ended: Ended, address: Address, actor: str | None, now: datetime) -> Notice:
+    def _replaced(self, ended: ReconcileResult, address: Address, actor: str | None, now: datetime) -> Notice:
         return Notice(
             event=NotifyEvent.DRIFT,
             at=now,
@@ -195,7 +195,7 @@ class Telling:
             revision=self._revision() or None,
         )
 
-    def _notices(self, ended: Ended, slug: str, now: datetime) -> Iterator[Notice]:
+    def _notices(self, ended: ReconcileResult, slug: str, now: datetime) -> Iterator[Notice]:
         for one in ended.drift:
             if one.address.app == slug:
                 yield self._drift(one, now)
@@ -236,7 +236,7 @@ class Telling:
                 fingerprint=gap.status,  # how many devices there are changes by itself
             )
 
-    def _drift(self, drift: DriftStanding, now: datetime) -> Notice:
+    def _drift(self, drift: DriftStatus, now: datetime) -> Notice:
         who = drift.actor or "somebody"
         if drift.contested:
             event, message = NotifyEvent.CONTESTED, f"{drift.address} is changed again and again, lastly by {who}"
@@ -256,7 +256,7 @@ class Telling:
             revision=self._revision() or None,
         )
 
-    def _ways_out(self, drift: DriftStanding) -> Iterator[str]:
+    def _ways_out(self, drift: DriftStatus) -> Iterator[str]:
         """Yield what can be done about drift, as the page has it."""
         address = drift.address
         accept = accept_line((address,), self._about())

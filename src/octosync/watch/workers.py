@@ -9,8 +9,8 @@ from typing import Final
 
 from octosync.errors import OctosyncError
 from octosync.watch.clock import Clock
-from octosync.watch.ended import Ended, Fate
-from octosync.watch.gate import Gate
+from octosync.watch.ended import NextStep, ReconcileResult
+from octosync.watch.gate import CircuitBreaker
 from octosync.watch.log import Log, about
 from octosync.watch.queue import Priority, Queue, Work
 from octosync.watch.waiting import wait_for
@@ -21,13 +21,13 @@ _WORKERS: Final = {Priority.CHANGED: 8, Priority.RESYNC: 4}
 # notifications have 5 and open pages 1.
 _GRACE: Final = 17.0
 
-CarryOut = Callable[[Work], Awaitable[Ended]]
+CarryOut = Callable[[Work], Awaitable[ReconcileResult]]
 
 
 @dataclass(slots=True, eq=False)
 class _Underway:
     work: Work
-    task: asyncio.Task[Ended]
+    task: asyncio.Task[ReconcileResult]
     since: float
     writes: bool = False
 
@@ -39,14 +39,14 @@ class Workers:
         self,
         *,
         queue: Queue,
-        gate: Gate,
+        breaker: CircuitBreaker,
         clock: Clock,
         log: Log,
         carry_out: CarryOut,
-        ended: Callable[[Work, Ended, float], None],
+        ended: Callable[[Work, ReconcileResult, float], None],
     ) -> None:
         self._queue = queue
-        self._gate = gate
+        self._breaker = breaker
         self._clock = clock
         self._log = log
         self._carry_out = carry_out
@@ -84,7 +84,7 @@ class Workers:
             if slug in one.work.apps and one.work.priority is Priority.RESYNC and not one.writes:
                 one.task.cancel()
 
-    def rest(self, seconds: float) -> None:
+    def pause_resync(self, seconds: float) -> None:
         """Begin no re-read for so long: what is loaded meanwhile would have to share the processor with them.
 
         Files that are written all the time hold re-reads up for a part of it only.
@@ -94,7 +94,7 @@ class Workers:
             self._rests_until, self._may_rest_at = now + seconds, now + 5 * seconds
             self._rested.clear()
 
-    def go_on(self) -> None:
+    def continue_resync(self) -> None:
         """End the rest."""
         self._rests_until = 0.0
         self._rested.set()
@@ -113,11 +113,11 @@ class Workers:
 
     async def _work(self, priority: Priority) -> None:
         while True:
-            await self._gate.passed()
+            await self._breaker.until_closed()
             if self._rests(priority):
                 await wait_for(self._rested, self._rests_until - self._clock.monotonic(), self._clock)
             work = await self._queue.take(priority)
-            if not self._gate.is_open or self._rests(priority):  # since there was nothing to do
+            if not self._breaker.is_closed or self._rests(priority):  # since there was nothing to do
                 self._queue.done(work)
                 for slug in work.apps:
                     self._queue.add(slug, work.priority)
@@ -139,7 +139,7 @@ class Workers:
     def _rests(self, priority: Priority) -> bool:
         return priority is Priority.RESYNC and self._clock.monotonic() < self._rests_until
 
-    async def _turn(self, work: Work) -> Ended:
+    async def _turn(self, work: Work) -> ReconcileResult:
         """Carry out a turn; whatever it raises is that turn's error, and no reason to stop."""
         try:
             return await self._carry_out(work)
@@ -156,7 +156,9 @@ class Workers:
                 f"a defect in octosync: {type(defect).__name__}",
                 hints=("The log has where; please report it.",),
             )
-        return Ended(id="", apps=work.apps, fate=Fate.AGAIN, errors=dict.fromkeys(work.apps, problem))
+        return ReconcileResult(
+            id="", apps=work.apps, next_step=NextStep.REQUEUE, errors=dict.fromkeys(work.apps, problem)
+        )
 
     async def _finish(self) -> None:
         """Break off reads; wait for writes."""

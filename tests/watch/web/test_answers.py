@@ -30,7 +30,7 @@ from octosync.errors import OctosyncError
 from octosync.model import Secret
 from octosync.plan import Plan
 from octosync.report import visible
-from octosync.watch.standing import AppStanding, AppState, Closed, Standing
+from octosync.watch.standing import AppReconcileStatus, AppState, CircuitReason, ControllerStatus
 from octosync.watch.web import create_app, watch_schema
 
 _PAGES = ("/", "/apps", "/apps/canary-demo", "/api/status", "/healthz", "/readyz", "/metrics")
@@ -60,7 +60,9 @@ _PAGES = ("/", "/apps", "/apps/canary-demo", "/api/status", "/healthz", "/readyz
         ),
     ],
 )
-async def test_probes_say_why_not(standing: Standing, health: tuple[int, str], readiness: tuple[int, str]) -> None:
+async def test_probes_say_why_not(
+    standing: ControllerStatus, health: tuple[int, str], readiness: tuple[int, str]
+) -> None:
     """A probe is 200 and ok, or 503 and why."""
     async with asking(Noting(said=standing)) as ask:
         answers = [await ask.get("/healthz"), await ask.get("/readyz")]
@@ -193,7 +195,7 @@ async def test_commands_never_carry_a_strange_host(control: Noting) -> None:
     assert "rm -rf" not in page.text
 
 
-async def document_of(standing: Standing) -> Any:
+async def document_of(standing: ControllerStatus) -> Any:
     """Return the document of a standing."""
     async with asking(Noting(said=standing)) as ask:
         answer = await ask.get("/api/status")
@@ -242,10 +244,10 @@ async def test_the_document_has_the_whole_standing() -> None:
             busy_standing(), valid=False, load_error=OctosyncError("kustomize-failed", "it refuses", hints=("why",))
         ),
         replace(busy_standing(), about=None, outage="no connection"),
-        Standing(now=NOW, started=NOW, version="0", control_plane=busy_standing().control_plane),
+        ControllerStatus(now=NOW, started=NOW, version="0", control_plane=busy_standing().control_plane),
     ],
 )
-async def test_the_document_is_as_its_schema_says(standing: Standing) -> None:
+async def test_the_document_is_as_its_schema_says(standing: ControllerStatus) -> None:
     """Every document has every key that the published schema names, of the type that it names, and no other."""
     schema = _strict(watch_schema())
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -330,13 +332,13 @@ def test_the_token_shows_itself_in_no_repr() -> None:
 class _Ticking(Noting):
     """A control whose time goes on, though nothing changes."""
 
-    def standing(self) -> Standing:
+    def status(self) -> ControllerStatus:
         """Say how everything stands, a second later each time."""
         self.said = replace(self.said, now=self.said.now + timedelta(seconds=1))
         return self.said
 
 
-class _Counted(dict[str, AppStanding]):
+class _Counted(dict[str, AppReconcileStatus]):
     """Apps that count how often they are gone through, which is what a rendering begins with."""
 
     walks = 0
@@ -361,15 +363,15 @@ async def test_many_clients_are_answered_by_one_rendering(path: str) -> None:
         assert {answer.text for answer in answers} == {first.text}
         known = {"If-None-Match": first.headers["etag"]}
         assert (await ask.get(path, headers=known)).status_code == 304
-        control.said = replace(control.said, outage="no connection", closed=Closed.OUTAGE)
+        control.said = replace(control.said, outage="no connection", closed=CircuitReason.OUTAGE)
         assert (await ask.get(path, headers=known)).status_code == 200
         assert once < apps.walks <= 2 * once
 
 
-class _Slow(dict[str, AppStanding]):
+class _Slow(dict[str, AppReconcileStatus]):
     """Apps that take as long to render as probes take to be answered meanwhile."""
 
-    def __init__(self, apps: Mapping[str, AppStanding]) -> None:
+    def __init__(self, apps: Mapping[str, AppReconcileStatus]) -> None:
         super().__init__(apps)
         self.answered = threading.Event()
 

@@ -34,7 +34,7 @@ from tests.support.standings import (
     suspended,
 )
 
-from octosync.watch.standing import AppStanding, AppState, Standing
+from octosync.watch.standing import AppReconcileStatus, AppState, ControllerStatus
 
 pytestmark = needs_chromium
 
@@ -80,7 +80,7 @@ def opened(chromium: Chrome) -> Iterator[Opened]:
     """Return what serves a standing and opens one of its pages; afterwards nothing of it stays in the browser."""
     with ExitStack() as stack:
 
-        def open_(standing: Standing, path: str = "/", *, refresh_seconds: float = 60) -> tuple[Chrome, Noting]:
+        def open_(standing: ControllerStatus, path: str = "/", *, refresh_seconds: float = 60) -> tuple[Chrome, Noting]:
             control = Noting(said=standing)
             url = stack.enter_context(served(control, refresh_seconds=refresh_seconds))
             chromium.get(f"{url}{path}")
@@ -343,7 +343,7 @@ def test_pages_are_accessible_in_both_schemes(opened: Opened, scheme: Scheme, pa
 @pytest.mark.parametrize("path", ["/", "/apps", "/apps/canary-demo", "/apps/search-old"])
 def test_a_phone_scrolls_down_only(opened: Opened, path: str) -> None:
     """On a narrow screen nothing stands out to the side, however long names are."""
-    long = AppStanding(slug="x" * 120, state=AppState.FAILING, error="y" * 300)
+    long = AppReconcileStatus(slug="x" * 120, state=AppState.FAILING, error="y" * 300)
     standing = bad_manifests(busy_standing())
     driver, _ = opened(replace(standing, apps={**standing.apps, long.slug: long}), path)
     metrics = {"width": 340, "height": 700, "deviceScaleFactor": 1, "mobile": False}

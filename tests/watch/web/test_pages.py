@@ -33,14 +33,14 @@ from octosync.errors import OctosyncError
 from octosync.model import Address
 from octosync.plan import Invocation, Plan
 from octosync.report import Planned
-from octosync.watch.standing import AppStanding, AppState, BudgetStanding, DriftStanding, Standing
+from octosync.watch.standing import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus, DriftStatus
 
 UNLOADED = OctosyncError(
     "kustomize-failed", "base (rendered): kustomize refuses it", hints=("kustomize says: nope.yaml is missing",)
 )
 
 
-async def page_of(standing: Standing, path: str = "/", **more: object) -> httpx.Response:
+async def page_of(standing: ControllerStatus, path: str = "/", **more: object) -> httpx.Response:
     """Return a page."""
     async with asking(Noting(said=standing), **more) as ask:
         answer = await ask.get(path)
@@ -48,7 +48,7 @@ async def page_of(standing: Standing, path: str = "/", **more: object) -> httpx.
     return answer
 
 
-async def text_at(standing: Standing, path: str = "/", **more: object) -> str:
+async def text_at(standing: ControllerStatus, path: str = "/", **more: object) -> str:
     """Return what a page says, without its markup."""
     answer = await page_of(standing, path, **more)
     inline = re.sub(r"</?(?:a|code|span|strong|time)\b[^>]*>", "", answer.text)
@@ -112,8 +112,11 @@ async def test_the_way_back_stands_beside_the_way_past_a_guard() -> None:
         (standing_of(quiet_app("one"), quiet_app("two")), "All 2 apps in sync; last full read"),
         (standing_of(held_app()), "1 app held; last full read"),
         (standing_of(), "No app is declared; last full read"),
-        (standing_of(AppStanding(slug="a"), full_read_at=None, full_read_total=7, full_read_done=3), "3 of 7 apps"),
-        (standing_of(AppStanding(slug="a"), full_read_at=None), "no full read yet"),
+        (
+            standing_of(AppReconcileStatus(slug="a"), full_read_at=None, full_read_total=7, full_read_done=3),
+            "3 of 7 apps",
+        ),
+        (standing_of(AppReconcileStatus(slug="a"), full_read_at=None), "no full read yet"),
         (suspended(standing_of(quiet_app("one"))), "Suspended. 1 app in sync"),
         (replace(standing_of(), credential="401"), "The control plane refuses the key: everything waits."),
         (replace(standing_of(), outage="503"), "The control plane is not there: everything waits for it."),
@@ -133,7 +136,7 @@ async def test_the_way_back_stands_beside_the_way_past_a_guard() -> None:
         (standing_of(quiet_app("one"), unmanaged=260), "260 more apps on the control plane that no manifest declares"),
     ],
 )
-async def test_what_holds_up_everything_is_said_first(standing: Standing, expected: str) -> None:
+async def test_what_holds_up_everything_is_said_first(standing: ControllerStatus, expected: str) -> None:
     """Each state of the whole controller has its sentence."""
     assert expected in await text_at(standing)
 
@@ -167,7 +170,7 @@ async def test_drift_is_shown_with_its_author_its_end_and_the_ways_out() -> None
 )
 async def test_what_is_not_known_of_drift_is_not_made_up(drift: dict[str, object], expected: str) -> None:
     """Who and when are said as far as they are known."""
-    known = DriftStanding(
+    known = DriftStatus(
         address=Address.of_slot("canary-demo", "vision"), first_seen=NOW - timedelta(minutes=3), actor="x", at=NOW
     )
     one = replace(known, **drift)  # type: ignore[arg-type]  # fields by name
@@ -221,7 +224,7 @@ async def test_what_fails_says_when_it_is_tried_again() -> None:
 
 async def test_an_orphan_is_left_as_it_is_and_says_so() -> None:
     """An app that no manifest has any more is listed, with what would archive it."""
-    text = await text_at(standing_of(AppStanding(slug="gone", state=AppState.ORPHANED)))
+    text = await text_at(standing_of(AppReconcileStatus(slug="gone", state=AppState.ORPHANED)))
     assert "1 app orphaned; last full read" in text
     assert "nothing is archived by leaving it out" in text
     assert "octosync apply --base REV --prune" in text
@@ -230,7 +233,7 @@ async def test_an_orphan_is_left_as_it_is_and_says_so() -> None:
 async def test_much_drift_of_an_app_is_named_and_counted() -> None:
     """Before the app was planned its objects are named, the first few; the others are counted."""
     drift = tuple(
-        DriftStanding(address=Address.of_slot("demo", f"slot-{n:02}"), first_seen=NOW, actor="ana", at=NOW)
+        DriftStatus(address=Address.of_slot("demo", f"slot-{n:02}"), first_seen=NOW, actor="ana", at=NOW)
         for n in range(12)
     )
     text = await text_at(standing_of(held_app("demo", plan=None, drift=drift)))
@@ -273,7 +276,7 @@ async def test_better_variants_that_wait_say_what_for(ask: httpx.AsyncClient) ->
 async def test_a_move_is_counted_app_by_app() -> None:
     """Of a plan of several apps each has its own part in the list."""
     plan = mixed_plan()
-    apps = [AppStanding(slug=slug, state=AppState.WAITING, plan=plan) for slug in ("checkout", "fresh")]
+    apps = [AppReconcileStatus(slug=slug, state=AppState.WAITING, plan=plan) for slug in ("checkout", "fresh")]
     text = await text_at(standing_of(*apps), "/apps")
     assert "checkout waiting 2 to delete" in text
     assert "fresh waiting 3 to create" in text
@@ -298,7 +301,7 @@ async def test_the_budget_is_one_bar_with_the_next_full_read_on_it() -> None:
         full_read_done=412,
         full_read_total=1000,
         resync_in_fact=timedelta(minutes=30),
-        budget=BudgetStanding(limit=100, used=60, remaining=40, throttled_until=NOW + timedelta(seconds=40)),
+        budget=BudgetStatus(limit=100, used=60, remaining=40, throttled_until=NOW + timedelta(seconds=40)),
         queue={"changed": 1, "resync": 588},
     )
     text = await text_at(reading)
@@ -306,7 +309,7 @@ async def test_the_budget_is_one_bar_with_the_next_full_read_on_it() -> None:
     assert "A full read takes 30 min 0 s at this rate, longer than the 15 min 0 s" in text
     assert "The control plane said to wait until 14:04 UTC" in text
     assert "1 app (changed), 588 apps (resync)" in text
-    assert "Requests are not limited." in await text_at(standing_of(budget=BudgetStanding(limit=0)))
+    assert "Requests are not limited." in await text_at(standing_of(budget=BudgetStatus(limit=0)))
 
 
 async def test_manifests_that_do_not_load_are_shown_as_validate_shows_them() -> None:
@@ -338,7 +341,7 @@ async def test_an_app_has_its_page_with_the_diff_that_the_plan_shows() -> None:
 
 async def test_an_app_says_what_it_waits_for() -> None:
     """A frozen app has the reason and the end; one that was not planned says so."""
-    frozen = AppStanding(
+    frozen = AppReconcileStatus(
         slug="a", state=AppState.WAITING, why_waiting="freeze window", frozen_until=NOW + timedelta(hours=2)
     )
     text = await text_at(standing_of(frozen), "/apps/a")
@@ -367,7 +370,7 @@ async def test_apps_can_be_listed_by_state(ask: httpx.AsyncClient) -> None:
 
 async def test_two_thousand_apps_leave_the_page_small() -> None:
     """The page lists what is not in sync and a link to the rest; a mass of drift is cut, and counted."""
-    quiet = [AppStanding(slug=f"app-{n}", state=AppState.IN_SYNC) for n in range(1900)]
+    quiet = [AppReconcileStatus(slug=f"app-{n}", state=AppState.IN_SYNC) for n in range(1900)]
     held = [held_app(f"held-{n:03}") for n in range(100)]
     async with asking(Noting(said=standing_of(*quiet, *held))) as ask:
         page = await ask.get("/")

@@ -1,11 +1,11 @@
 """The HTTP side of the controller: health, metrics, JSON, the status page, and the POSTs of a person who has the token.
 
-What may not live here: decisions. It shows a `Standing`, and hands what a person asks for to the `Control`. A GET changes
+What may not live here: decisions. It shows a `ControllerStatus`, and passes requests on to the `ControllerApi`. A GET changes
 nothing; a POST needs the token in a header, so no other site can make a browser send one. Everything shown is escaped.
 """
 
 from octosync.watch.web.app import Source, create_app
 from octosync.watch.web.document_schema import watch_schema
-from octosync.watch.web.serving import Served, listening, parse_listen, serving
+from octosync.watch.web.serving import ServerAddress, listening, parse_listen, serving
 
-__all__ = ["Served", "Source", "create_app", "listening", "parse_listen", "serving", "watch_schema"]
+__all__ = ["ServerAddress", "Source", "create_app", "listening", "parse_listen", "serving", "watch_schema"]

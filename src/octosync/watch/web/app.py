@@ -14,14 +14,14 @@ from starlette.types import ASGIApp
 
 from octosync.model import Secret
 from octosync.report import json_text
-from octosync.watch.control import Control
+from octosync.watch.control import ControllerApi
 from octosync.watch.log import Log
-from octosync.watch.standing import AppState, Standing
+from octosync.watch.standing import AppState, ControllerStatus
 from octosync.watch.web.answers import TaggedText, page_answer, refusal, text_answer
 from octosync.watch.web.assets import CACHED, asset_at
 from octosync.watch.web.commands import origin_of
 from octosync.watch.web.document import watch_document
-from octosync.watch.web.guarding import Guarding
+from octosync.watch.web.guarding import HostGuard
 from octosync.watch.web.pages import Asked, app_page, apps_page, status_page
 from octosync.watch.web.posts import POSTS, Gatekeeper, Post, answer_post
 from octosync.watch.web.sentences import stuck_words, unready_words, waiting_words
@@ -37,7 +37,7 @@ class Source:
     looks again. `log` is told of failed attempts at the admin token.
     """
 
-    control: Control
+    control: ControllerApi
     metrics: Callable[[], bytes]
     metrics_type: str
     admin_token: Secret | None = None
@@ -64,7 +64,7 @@ def create_app(source: Source) -> ASGIApp:
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
     app.router.redirect_slashes = False
-    return Guarding(app, hosts=source.hosts)  # outermost, so that a failure's answer has the headers, too
+    return HostGuard(app, hosts=source.hosts)  # outermost, so that a failure's answer has the headers, too
 
 
 class _Pages:
@@ -72,7 +72,7 @@ class _Pages:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._snapshots = Snapshots(source.control.standing)
+        self._snapshots = Snapshots(source.control.status)
         self._gatekeeper = Gatekeeper(source.admin_token, source.log)
 
     async def status(self, request: Request) -> Response:
@@ -117,13 +117,13 @@ class _Pages:
     async def health(self, request: Request) -> Response:
         """Say whether the loop turns."""
         del request
-        standing = self._source.control.standing()
+        standing = self._source.control.status()
         return _probe("" if standing.healthy else stuck_words(standing))
 
     async def readiness(self, request: Request) -> Response:
         """Say whether a first full turn is done and the credential works."""
         del request
-        standing = self._source.control.standing()
+        standing = self._source.control.status()
         return _probe("" if standing.ready else unready_words(standing), but=waiting_words(standing))
 
     async def metrics(self, request: Request) -> Response:
@@ -151,7 +151,7 @@ class _Pages:
         return endpoint
 
 
-def _status_text(standing: Standing) -> TaggedText:
+def _status_text(standing: ControllerStatus) -> TaggedText:
     return TaggedText.of(json_text(watch_document(standing)))
 
 

@@ -12,11 +12,11 @@ from octosync.plan import RunInfo, refused_actions
 from octosync.report.changes import Row, group_of
 from octosync.watch.approvals import approve_path
 from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
-from octosync.watch.standing import AppStanding, AppState, BlockedSet, DriftStanding, Standing
+from octosync.watch.standing import AppReconcileStatus, AppState, BlockedSet, ControllerStatus, DriftStatus
 from octosync.watch.web.commands import SUSPENDING, Way, accept_line, post_line
 from octosync.watch.web.sentences import NEEDS_A_PERSON
 
-Line: TypeAlias = tuple[str | datetime, ...]  # text, and times within it
+ReceiverClient: TypeAlias = tuple[str | datetime, ...]  # text, and times within it
 _SHOWN: Final = 25  # cards of a state on the main page
 _NAMED: Final = 10  # apps and drifted objects that a card names
 _ADDRESSES: Final = 3  # of a refusal; the app's page marks all of them
@@ -36,7 +36,7 @@ class Card:
     apps: tuple[str, ...]
     more_apps: int = 0
     guard: str = ""
-    said: tuple[Line, ...] = ()
+    said: tuple[ReceiverClient, ...] = ()
     file: str = ""
     rows: tuple[Row, ...] = ()
     named: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Matters:
+class AttentionCards:
     """The cards of a page, most pressing first, and how many of each state found no room."""
 
     cards: tuple[Card, ...] = ()
@@ -57,7 +57,7 @@ class Matters:
 class _Setting:
     """What the ways out depend on beside their app."""
 
-    standing: Standing
+    standing: ControllerStatus
     origin: str
 
     @property
@@ -69,7 +69,9 @@ class _Setting:
             yield Way(label, post_line(self.origin, path, **parameters))
 
 
-def matters(standing: Standing, apps: Iterable[AppStanding], *, origin: str, at_most: int = _SHOWN) -> Matters:
+def matters(
+    standing: ControllerStatus, apps: Iterable[AppReconcileStatus], *, origin: str, at_most: int = _SHOWN
+) -> AttentionCards:
     """Make the cards of some apps; `origin` is where POSTs go (`http://127.0.0.1:9900`)."""
     setting = _Setting(standing, origin)
     by_state: dict[AppState, list[Card]] = {state: [] for state in NEEDS_A_PERSON}
@@ -85,13 +87,13 @@ def matters(standing: Standing, apps: Iterable[AppStanding], *, origin: str, at_
         if app.drift:
             card = _drift_card(app, setting)
             by_state[card.state].append(card)
-    return Matters(
+    return AttentionCards(
         cards=tuple(card for cards in by_state.values() for card in cards[:at_most]),
         left_out=tuple((state, len(cards) - at_most) for state, cards in by_state.items() if len(cards) > at_most),
     )
 
 
-def _blocked_cards(apps: Sequence[AppStanding], setting: _Setting) -> Iterator[Card]:
+def _blocked_cards(apps: Sequence[AppReconcileStatus], setting: _Setting) -> Iterator[Card]:
     """Yield a card for each set that is approved as a whole, with its own command."""
     shown = {app.slug for app in apps}
     for blocked in setting.standing.blocked:
@@ -122,9 +124,9 @@ def _ways_past(blocked: BlockedSet, setting: _Setting) -> Iterator[Way]:
         yield Way("Or", f"{blocked.way_out}{look}", is_typed=False)
 
 
-def _error_card(app: AppStanding, setting: _Setting) -> Card:
+def _error_card(app: AppReconcileStatus, setting: _Setting) -> Card:
     reference = f"{app.reference}: " if app.reference else ""
-    said: list[Line] = [(f"{reference}{app.error}",)] if app.error else []
+    said: list[ReceiverClient] = [(f"{reference}{app.error}",)] if app.error else []
     if app.state is AppState.REFUSED:
         said.append(("It is not tried again until its manifest or live state changes.",))
     elif app.next_try is not None:
@@ -139,7 +141,7 @@ def _error_card(app: AppStanding, setting: _Setting) -> Card:
     )
 
 
-def _orphan_card(app: AppStanding) -> Card:
+def _orphan_card(app: AppReconcileStatus) -> Card:
     return Card(
         key=f"orphaned-{app.slug}",
         state=AppState.ORPHANED,
@@ -152,7 +154,7 @@ def _orphan_card(app: AppStanding) -> Card:
     )
 
 
-def _coverage_card(app: AppStanding, setting: _Setting) -> Card:
+def _coverage_card(app: AppReconcileStatus, setting: _Setting) -> Card:
     return Card(
         key=f"uncovered-{app.slug}",
         state=AppState.UNCOVERED,
@@ -163,7 +165,7 @@ def _coverage_card(app: AppStanding, setting: _Setting) -> Card:
     )
 
 
-def _drift_card(app: AppStanding, setting: _Setting) -> Card:
+def _drift_card(app: AppReconcileStatus, setting: _Setting) -> Card:
     contested = any(one.contested for one in app.drift)
     waits = any(one.until is not None for one in app.drift) or app.hold is not None
     state = AppState.CONTESTED if contested else AppState.HELD if waits else AppState.DRIFTED
@@ -179,7 +181,7 @@ def _drift_card(app: AppStanding, setting: _Setting) -> Card:
     )
 
 
-def _drift_lines(app: AppStanding, setting: _Setting) -> Iterator[Line]:
+def _drift_lines(app: AppReconcileStatus, setting: _Setting) -> Iterator[ReceiverClient]:
     alone = len(app.drift) == 1
     for one in app.drift[:_NAMED]:
         what = () if alone else (f"{one.address.kind.value.replace('_', ' ')} {one.address.name}: ",)
@@ -191,7 +193,7 @@ def _drift_lines(app: AppStanding, setting: _Setting) -> Iterator[Line]:
         yield ("A person holds the app until ", app.hold.until, f"{reason}.")
 
 
-def _who(one: DriftStanding) -> Line:
+def _who(one: DriftStatus) -> ReceiverClient:
     if one.actor is not None and one.at is not None:
         return (f"{one.actor} changed it at ", one.at, ". ")
     if one.actor is not None:
@@ -201,7 +203,7 @@ def _who(one: DriftStanding) -> Line:
     return ("First seen at ", one.first_seen, "; no feed says who changed it. ")
 
 
-def _until(one: DriftStanding, setting: _Setting) -> Line:
+def _until(one: DriftStatus, setting: _Setting) -> ReceiverClient:
     if one.contested:
         times = f"{counted(one.heals, 'time')} in 24 hours" if one.heals else "several times"
         return (
@@ -212,7 +214,7 @@ def _until(one: DriftStanding, setting: _Setting) -> Line:
     return (f"It is not changed back by itself (--heal {setting.standing.mode}).",)
 
 
-def _ways_of_drift(app: AppStanding, contested: bool, setting: _Setting) -> Iterator[Way]:
+def _ways_of_drift(app: AppReconcileStatus, contested: bool, setting: _Setting) -> Iterator[Way]:
     accept = accept_line(tuple(sorted(one.address for one in app.drift)), setting.about)
     if accept is not None:
         yield Way("Keep it for good: take it into Git", accept)
@@ -227,7 +229,7 @@ def _ways_of_drift(app: AppStanding, contested: bool, setting: _Setting) -> Iter
     yield Way("Leave the whole app alone: an annotation in its manifest", SUSPENDING)
 
 
-def drift_rows(app: AppStanding, standing: Standing) -> tuple[Row, ...]:
+def drift_rows(app: AppReconcileStatus, standing: ControllerStatus) -> tuple[Row, ...]:
     """Return the plan's own rows of what drifted; none before the app was planned."""
     plan = app.plan
     if plan is None or app.slug not in plan.desired.apps:

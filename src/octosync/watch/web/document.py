@@ -1,4 +1,4 @@
-"""`/api/status`: a whole `Standing` as one JSON document, every key always there.
+"""`/api/status`: a whole `ControllerStatus` as one JSON document, every key always there.
 
 `format_version`: a new minor adds keys, a new major changes them. Times are UTC to the second, durations are seconds, what
 is not known is null. Rows of plans, refusals, recommendations and diagnostics are as in the plan's document; what is under
@@ -15,14 +15,14 @@ from octosync.contract import Contract
 from octosync.model import Coverage, Deployment, JsonObject, JsonValue, Outcome
 from octosync.plan import Refusal, blocked_row, change_rows, diagnostic_document, recommendation_row, utc_text
 from octosync.watch.approvals import approve_path
-from octosync.watch.standing import AppStanding, BlockedSet, DriftStanding, Hold, RunStanding, Standing
+from octosync.watch.standing import AppReconcileStatus, BlockedSet, ControllerStatus, DriftStatus, Hold, RunStatus
 from octosync.watch.web.sentences import sentence
 
 STATUS_FORMAT_VERSION: Final = "1.1"
 _CONTRACT: Final = Contract()  # which operation an action is, not where overrides send it
 
 
-def watch_document(standing: Standing) -> JsonObject:
+def watch_document(standing: ControllerStatus) -> JsonObject:
     """Return the document."""
     plane, budget, suspended = standing.control_plane, standing.budget, standing.suspended
     error = standing.load_error
@@ -89,7 +89,7 @@ def _error(reference: str, message: str, hints: Sequence[str]) -> JsonObject:
     return {"reference": reference, "message": message, "hints": list(hints)}
 
 
-def _app(app: AppStanding, standing: Standing) -> JsonObject:
+def _app(app: AppReconcileStatus, standing: ControllerStatus) -> JsonObject:
     changes = None
     if app.plan is not None:
         changes = list(change_rows(app.plan, _CONTRACT, standing.sensitivity, full=False))
@@ -115,7 +115,7 @@ def _app(app: AppStanding, standing: Standing) -> JsonObject:
     }
 
 
-def _blocked(one: Refusal, standing: Standing) -> JsonObject:
+def _blocked(one: Refusal, standing: ControllerStatus) -> JsonObject:
     if standing.about is not None:
         return blocked_row(one, standing.about)
     return {
@@ -141,7 +141,7 @@ def _blocked_set(blocked: BlockedSet) -> JsonObject:
     }
 
 
-def _drift(one: DriftStanding) -> JsonObject:
+def _drift(one: DriftStatus) -> JsonObject:
     return {
         "address": str(one.address),
         "actor": one.actor,
@@ -179,7 +179,7 @@ def _coverage(coverage: Coverage) -> JsonObject:
     }
 
 
-def _run(run: RunStanding) -> JsonObject:
+def _run(run: RunStatus) -> JsonObject:
     return {
         "run": run.run,
         "apps": list(run.apps),

@@ -11,7 +11,7 @@ from typing import Final
 
 from octosync.model import JsonObject, JsonValue, Status
 from octosync.plan import plan_schema
-from octosync.watch.settings import Heal
+from octosync.watch.settings import WriteMode
 from octosync.watch.standing import AppState
 from octosync.watch.web.document import STATUS_FORMAT_VERSION
 
@@ -183,7 +183,7 @@ _DOCUMENT: Final[Mapping[str, JsonObject]] = {
     "timestamp": _TIME,
     "started": _TIME,
     "sentence": _said("How everything stands, for people.", _TEXT),
-    "mode": _said("What is written by itself (`--heal`).", _one_of(*(heal.value for heal in Heal))),
+    "mode": _said("What is written by itself (`--heal`).", _one_of(*(heal.value for heal in WriteMode))),
     "healthy": _FLAG,
     "ready": _FLAG,
     "can_post": _said("Whether there is an admin token, so that POSTs are taken.", _FLAG),

@@ -44,7 +44,7 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 
 
-class Guarding:
+class HostGuard:
     """Puts the headers on every answer, and refuses hosts that are neither this machine's nor among `hosts`."""
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""Pages: a `Standing` as HTML. Whatever a template writes out is made visible first, and then escaped.
+"""Pages: a `ControllerStatus` as HTML. Whatever a template writes out is made visible first, and then escaped.
 
 The `main` of a page depends on the standing alone and not on the moment, so that a browser that has it can be told so.
 """
@@ -23,7 +23,7 @@ from octosync.report.ink import Ink
 from octosync.report.outcomes import STATUS_WORDS
 from octosync.report.plain import visible
 from octosync.report.words import listed, plane_words, seconds_words, time_words
-from octosync.watch.standing import AppState, Standing
+from octosync.watch.standing import AppState, ControllerStatus
 from octosync.watch.web.assets import asset_url
 from octosync.watch.web.attention import matters
 from octosync.watch.web.commands import TOKEN_VARIABLE, post_line
@@ -71,7 +71,7 @@ class Page:
     etag: str
 
 
-def status_page(standing: Standing, asked: Asked) -> Page:
+def status_page(standing: ControllerStatus, asked: Asked) -> Page:
     """Render how everything stands."""
     rest = [app for app in standing.apps.values() if app.state is not AppState.IN_SYNC]
     few = list(standing.apps.values()) if len(standing.apps) <= _LISTED else rest
@@ -90,7 +90,7 @@ def status_page(standing: Standing, asked: Asked) -> Page:
     )
 
 
-def apps_page(standing: Standing, asked: Asked, *, state: AppState | None) -> Page:
+def apps_page(standing: ControllerStatus, asked: Asked, *, state: AppState | None) -> Page:
     """Render the list of all apps, or of those in a state."""
     apps = [app for app in standing.apps.values() if state is None or app.state is state]
     heading = "Apps" if state is None else f"Apps {STATE_WORDS[state]}"
@@ -99,7 +99,7 @@ def apps_page(standing: Standing, asked: Asked, *, state: AppState | None) -> Pa
     )
 
 
-def app_page(standing: Standing, asked: Asked, slug: str) -> Page:
+def app_page(standing: ControllerStatus, asked: Asked, slug: str) -> Page:
     """Render one app, with the same diff that the plan shows. Raises `KeyError` for one that there is not."""
     app = standing.apps[slug]
     return _page(
@@ -120,7 +120,7 @@ def error_page(status: str, message: str, hints: tuple[str, ...]) -> str:
     return _environment().get_template("error.html").render(status=status, message=message, hints=hints)
 
 
-def _page(template: str, standing: Standing, asked: Asked, heading: str, **more: Any) -> Page:  # noqa: ANN401 — what its template names
+def _page(template: str, standing: ControllerStatus, asked: Asked, heading: str, **more: Any) -> Page:  # noqa: ANN401 — what its template names
     words, read_at = read_parts(standing)
     shared = {
         "standing": standing,

@@ -22,7 +22,7 @@ from octosync.manifest import parse_duration
 from octosync.model import JsonObject, Secret
 from octosync.plan.guards.table import GUARDS
 from octosync.report.words import listed
-from octosync.watch.control import Control
+from octosync.watch.control import ControllerApi
 from octosync.watch.log import Log
 from octosync.watch.web.answers import json_answer, refusal, refusal_of
 from octosync.watch.web.commands import TOKEN_VARIABLE
@@ -42,7 +42,7 @@ class Post:
     path: str
     needs: tuple[str, ...]
     may_have: tuple[str, ...]
-    act: Callable[[Control, Mapping[str, str]], JsonObject]
+    act: Callable[[ControllerApi, Mapping[str, str]], JsonObject]
     repeatable: str = ""
     advice: str = ""
 
@@ -53,31 +53,31 @@ class Post:
         return f"POST {self.path}{f'?{given}' if given else ''}"
 
 
-def _reconcile(control: Control, given: Mapping[str, str]) -> JsonObject:
+def _reconcile(control: ControllerApi, given: Mapping[str, str]) -> JsonObject:
     return {"queued": control.reconcile(given.get("app"))}
 
 
-def _suspend(control: Control, given: Mapping[str, str]) -> JsonObject:
+def _suspend(control: ControllerApi, given: Mapping[str, str]) -> JsonObject:
     control.suspend(given.get("reason", ""))
     return {"suspended": True}
 
 
-def _resume(control: Control, given: Mapping[str, str]) -> JsonObject:
+def _resume(control: ControllerApi, given: Mapping[str, str]) -> JsonObject:
     del given
     control.resume()
     return {"suspended": False}
 
 
-def _hold(control: Control, given: Mapping[str, str]) -> JsonObject:
+def _hold(control: ControllerApi, given: Mapping[str, str]) -> JsonObject:
     return {"hold": hold_document(control.hold(given["app"], _duration(given["for"]), given["reason"]))}
 
 
-def _release(control: Control, given: Mapping[str, str]) -> JsonObject:
+def _release(control: ControllerApi, given: Mapping[str, str]) -> JsonObject:
     control.release(given["app"])
     return {"released": given["app"]}
 
 
-def _approve(control: Control, given: Mapping[str, str]) -> JsonObject:
+def _approve(control: ControllerApi, given: Mapping[str, str]) -> JsonObject:
     guard, apps = given["guard"], tuple(given["app"].split(",")) if "app" in given else ()
     if guard not in GUARDS:
         hint = f"The guards are {listed(tuple(GUARDS), at_most=len(GUARDS))}."
@@ -174,7 +174,7 @@ class Gatekeeper:
         return _unauthorized(request)
 
 
-def answer_post(request: Request, post: Post, control: Control, gatekeeper: Gatekeeper) -> Response:
+def answer_post(request: Request, post: Post, control: ControllerApi, gatekeeper: Gatekeeper) -> Response:
     """Do what is asked for, or say why not; nothing is done in part."""
     refused = gatekeeper.refused(request)
     if refused is not None:

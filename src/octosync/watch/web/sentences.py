@@ -9,7 +9,7 @@ from typing import Final
 
 from octosync.model import counted
 from octosync.report.words import time_words
-from octosync.watch.standing import AppState, Standing
+from octosync.watch.standing import AppState, ControllerStatus
 
 STATE_WORDS: Final = {
     AppState.FAILING: "failing",
@@ -63,7 +63,7 @@ class Alarm:
     why: str = ""
 
 
-def alarms(standing: Standing) -> Iterator[Alarm]:
+def alarms(standing: ControllerStatus) -> Iterator[Alarm]:
     """Yield what holds up everything, gravest first."""
     if not standing.healthy:
         yield Alarm("stuck", "The loop does not turn.", stuck_words(standing))
@@ -95,7 +95,7 @@ def alarms(standing: Standing) -> Iterator[Alarm]:
         yield Alarm("suspended", "Everything is suspended: nothing is written.", standing.suspended.reason)
 
 
-def warnings(standing: Standing) -> Iterator[Alarm]:
+def warnings(standing: ControllerStatus) -> Iterator[Alarm]:
     """Yield what holds up nothing, and leaves octosync half blind."""
     if standing.feed_off:
         yield Alarm(
@@ -107,7 +107,7 @@ def warnings(standing: Standing) -> Iterator[Alarm]:
         yield Alarm("coverage unread", "Coverage can't be read: it is shown as last known.", standing.coverage_unread)
 
 
-def counts_words(standing: Standing) -> str:
+def counts_words(standing: ControllerStatus) -> str:
     """Count the apps by state: `41 apps in sync, 1 held, 1 blocked`; while nothing can be read, as of the last answer."""
     words = _counts(standing)
     if standing.closed is None or not standing.apps or standing.last_success is None:
@@ -115,7 +115,7 @@ def counts_words(standing: Standing) -> str:
     return f"As last read at {time_words(standing.last_success)}: {words[:1].lower()}{words[1:]}"
 
 
-def _counts(standing: Standing) -> str:
+def _counts(standing: ControllerStatus) -> str:
     if not standing.apps:
         return "No app is declared" if standing.valid else "No app is known"
     total = len(standing.apps)
@@ -128,7 +128,7 @@ def _counts(standing: Standing) -> str:
     return ", ".join((f"{counted(first[0], 'app')} {first[1]}", *(f"{count:,} {words}" for count, words in rest)))
 
 
-def read_parts(standing: Standing) -> tuple[str, datetime | None]:
+def read_parts(standing: ControllerStatus) -> tuple[str, datetime | None]:
     """Say when everything was last read: words, and the time that follows them, where there is one."""
     if standing.full_read_at is not None:
         return "last full read", standing.full_read_at
@@ -137,7 +137,7 @@ def read_parts(standing: Standing) -> tuple[str, datetime | None]:
     return "no full read yet", None
 
 
-def sentence(standing: Standing) -> str:
+def sentence(standing: ControllerStatus) -> str:
     """Say how everything stands: `41 apps in sync, 1 held, 1 blocked; last full read 2026-03-01 14:01 UTC.`."""
     words, at = read_parts(standing)
     read = words if at is None else f"{words} {time_words(at)}"
@@ -145,7 +145,7 @@ def sentence(standing: Standing) -> str:
     return " ".join((*troubles, f"{counts_words(standing)}; {read}."))
 
 
-def title(standing: Standing) -> str:
+def title(standing: ControllerStatus) -> str:
     """Say what matters in the few words that a tab has room for: `1 blocked, 1 held`."""
     counts = standing.counts()
     grave = [alarm.brief for alarm in (*alarms(standing), *warnings(standing))]
@@ -153,7 +153,7 @@ def title(standing: Standing) -> str:
     return ", ".join((*grave, *troubled)) or counts_words(standing)
 
 
-def mood(standing: Standing) -> str:
+def mood(standing: ControllerStatus) -> str:
     """Return which icon the page has: `stopped`, `attention` or `well`."""
     if any(True for _ in alarms(standing)):
         return "stopped"
@@ -162,18 +162,18 @@ def mood(standing: Standing) -> str:
     return "attention" if is_warned or any(counts[state] for state in NEEDS_A_PERSON) else "well"
 
 
-def stuck_words(standing: Standing) -> str:
+def stuck_words(standing: ControllerStatus) -> str:
     """Say why the loop is not healthy."""
     since = f" since {time_words(standing.turned_at)}" if standing.turned_at is not None else ""
     return f"the loop has not turned within its bound{since}"
 
 
-def waiting_words(standing: Standing) -> str:
+def waiting_words(standing: ControllerStatus) -> str:
     """Return what a controller that may well be ready waits for by itself, "" for nothing."""
     return standing.outage or standing.throttled
 
 
-def unready_words(standing: Standing) -> str:
+def unready_words(standing: ControllerStatus) -> str:
     """Say what a controller that is not ready waits for."""
     if standing.credential:
         return standing.credential

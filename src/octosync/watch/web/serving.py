@@ -23,7 +23,7 @@ _LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServerAddress:
     """Where it answers: `url` is the bare origin, without a trailing slash."""
 
     url: str
@@ -75,7 +75,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket, limits: Limits = _LIMITS) -> AsyncIterator[Served]:
+async def serving(app: ASGIApp, listener: socket.socket, limits: Limits = _LIMITS) -> AsyncIterator[ServerAddress]:
     """Serve in the running loop until the block ends; answers under way then have a second to end."""
     server = _Server(_config(app, limits))
     task = asyncio.create_task(server.serve([listener]), name="octosync-web")
@@ -85,7 +85,7 @@ async def serving(app: ASGIApp, listener: socket.socket, limits: Limits = _LIMIT
         started.cancel()
         if task.done():
             await task  # raises what it failed with
-        yield Served(_origin(listener))
+        yield ServerAddress(_origin(listener))
     finally:
         server.stopping.set()
         with suppress(asyncio.CancelledError):

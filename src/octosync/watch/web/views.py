@@ -17,7 +17,7 @@ from octosync.report.plan import groups_of
 from octosync.report.summary import totals_words
 from octosync.report.waiting import standing_name, standing_share, standing_words
 from octosync.watch.coverage import coverage_words
-from octosync.watch.standing import AppStanding, AppState, RunStanding, Standing
+from octosync.watch.standing import AppReconcileStatus, AppState, ControllerStatus, RunStatus
 
 _PLAIN: Final = Ink(colour=False)
 _RUNS: Final = 10
@@ -62,7 +62,7 @@ class OutcomeView:
 class RunView:
     """One run: its outcomes counted, and the first of them one by one."""
 
-    run: RunStanding
+    run: RunStatus
     counts: str
     outcomes: tuple[OutcomeView, ...]
     more: int
@@ -78,14 +78,14 @@ class AppView:
     recommendations: tuple[str, ...]
 
 
-def list_rows(apps: Iterable[AppStanding]) -> tuple[ListRow, ...]:
+def list_rows(apps: Iterable[AppReconcileStatus]) -> tuple[ListRow, ...]:
     """Return the rows of a list: the gravest states first, then by slug."""
     rank = {state: number for number, state in enumerate(AppState)}
     ordered = sorted(apps, key=lambda app: (rank[app.state], app.slug))
     return tuple(ListRow(slug=app.slug, state=app.state, words=_in_short(app)) for app in ordered)
 
 
-def _in_short(app: AppStanding) -> str:
+def _in_short(app: AppReconcileStatus) -> str:
     if app.error:
         return app.error
     if app.why_waiting:
@@ -101,12 +101,12 @@ def _totals(plan: Plan, slug: str) -> str:
     return totals_words(mine, [one for one in plan.held if one.action.address.app == slug])
 
 
-def state_counts(standing: Standing) -> tuple[tuple[AppState, int], ...]:
+def state_counts(standing: ControllerStatus) -> tuple[tuple[AppState, int], ...]:
     """Count the apps of each state that has any."""
     return tuple((state, count) for state, count in standing.counts().items() if count)
 
 
-def canary_views(apps: Iterable[AppStanding]) -> tuple[CanaryView, ...]:
+def canary_views(apps: Iterable[AppReconcileStatus]) -> tuple[CanaryView, ...]:
     """Return the canaries that run, by address."""
     running = sorted((one for app in apps for one in app.canaries), key=lambda one: (one.address, one.id))
     views = []
@@ -125,7 +125,7 @@ def canary_views(apps: Iterable[AppStanding]) -> tuple[CanaryView, ...]:
     return tuple(views)
 
 
-def queued_lines(apps: Iterable[AppStanding]) -> tuple[str, ...]:
+def queued_lines(apps: Iterable[AppReconcileStatus]) -> tuple[str, ...]:
     """Return the better variants that are to be rolled out by themselves, and what each waits for."""
     waiting = [one for app in apps for one in app.recommendations if one.waiting]
     lines = _recommended(sorted(waiting, key=lambda one: one.address)[:_CANARIES])
@@ -133,7 +133,7 @@ def queued_lines(apps: Iterable[AppStanding]) -> tuple[str, ...]:
     return (*lines, f"and {more:,} more") if more else lines
 
 
-def run_views(runs: Sequence[RunStanding]) -> tuple[RunView, ...]:
+def run_views(runs: Sequence[RunStatus]) -> tuple[RunView, ...]:
     """Return the last runs, newest first, as they are given."""
     return tuple(
         RunView(
@@ -158,7 +158,7 @@ def _outcome(one: Outcome) -> OutcomeView:
     )
 
 
-def app_view(app: AppStanding, standing: Standing) -> AppView:
+def app_view(app: AppReconcileStatus, standing: ControllerStatus) -> AppView:
     """Return an app's plan as its page shows it: the rows that `octosync plan` has, none of it in other words."""
     if app.plan is None:
         return AppView(totals="", rows=None, diagnostics=(), recommendations=_recommended(app.recommendations))
@@ -180,7 +180,7 @@ def _recommended(recommendations: Sequence[Recommendation]) -> tuple[str, ...]:
     return tuple(line.strip() for line in recommendation_lines(recommendations))[1:]
 
 
-def remark_lines(standing: Standing) -> tuple[str, ...]:
+def remark_lines(standing: ControllerStatus) -> tuple[str, ...]:
     """Return what is worth knowing of how this controller runs, and holds up nothing."""
     lines = []
     if standing.mode == "manifest":
