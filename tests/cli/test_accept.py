@@ -16,7 +16,7 @@ from tests.support.desks import Office
 from tests.support.invoking import Ran
 from tests.support.planes import ok
 
-from octosync.cli.rewriting import rewrite
+from octosync.cli.files import replace_all
 from octosync.errors import OctosyncError
 
 DEMO = """\
@@ -321,7 +321,7 @@ def test_a_file_that_was_changed_meanwhile_stops_all(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
     (tmp_path / "b").write_bytes(b"theirs")
     with pytest.raises(OctosyncError, match="was changed while this ran"):
-        rewrite({tmp_path / "a": (b"a", b"new"), tmp_path / "b": (b"b", b"new")})
+        replace_all({tmp_path / "a": (b"a", b"new"), tmp_path / "b": (b"b", b"new")})
     assert (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes() == b"atheirs"
 
 

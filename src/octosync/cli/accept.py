@@ -26,10 +26,10 @@ from octosync.cli.basing import BaseFlags
 from octosync.cli.commands import Command
 from octosync.cli.connecting import RemoteFlags, connect
 from octosync.cli.console import err, out, wants_colour
+from octosync.cli.files import replace_all
 from octosync.cli.gathering import Gathered, ManifestFlags, gather_or_report
 from octosync.cli.options import base_option, manifest_options, option, remote_options
 from octosync.cli.progress import ProgressBar, Waits
-from octosync.cli.rewriting import rewrite
 from octosync.errors import ExitCode, OctosyncError
 from octosync.manifest import STDIN, Reading, load, patch_of, variables_for
 from octosync.model import Address
@@ -66,7 +66,7 @@ def command(*, addresses: tuple[str, ...], patch: bool, **flags: Any) -> ExitCod
     if made.refused:
         return _report(made, gathered, patch="")
     if not patch:
-        rewrite({Path(name): both for name, both in made.files.items()})
+        replace_all({Path(name): both for name, both in made.files.items()})
     return _report(made, gathered, patch=acceptance.patch(made) if patch else None)
 
 

@@ -21,7 +21,7 @@ from octosync.cli.commands import Command
 from octosync.cli.connecting import control_plane
 from octosync.cli.console import err, out
 from octosync.cli.failing import report_failure
-from octosync.cli.keyfile import KeyFile
+from octosync.cli.files import KeyFile
 from octosync.cli.options import option, output_option, state_option, typed_history
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.cli.remote import Reach, control_plane_options, open_client, reach

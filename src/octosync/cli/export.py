@@ -17,9 +17,9 @@ from octosync.cli.connecting import RemoteFlags
 from octosync.cli.console import err, out_manifest, wants_colour
 from octosync.cli.exporting import Made, Wanted, check_names, make
 from octosync.cli.failing import report_failure
+from octosync.cli.files import WrittenFiles, check_directory, file_name, write_each
 from octosync.cli.gathering import ManifestFlags, gather
 from octosync.cli.options import env_option, file_option, option
-from octosync.cli.placing import Placed, check_directory, file_name, place
 from octosync.cli.progress import ProgressBar
 from octosync.cli.remote import Reach, ask, control_plane_options, reach
 from octosync.errors import ExitCode, ManifestError, UsageError
@@ -102,9 +102,9 @@ def command(
     }
     if out_dir is None:
         out_manifest("---\n".join(texts.values()))
-        placed = Placed(len(texts), 0)
+        placed = WrittenFiles(len(texts), 0)
     else:
-        placed = place(out_dir, texts, force=force)
+        placed = write_each(out_dir, texts, force=force)
     return _report(made, placed, out_dir, unmanaged=unmanaged)
 
 
@@ -153,7 +153,7 @@ def _both(app: App, other: App | None) -> App:
     )
 
 
-def _report(made: Made, placed: Placed, directory: Path | None, *, unmanaged: bool) -> ExitCode:
+def _report(made: Made, placed: WrittenFiles, directory: Path | None, *, unmanaged: bool) -> ExitCode:
     if not made.exported and not made.errors:
         err("Nothing to export: " + ("everything is declared.\n" if unmanaged else "the org has no apps.\n"))
         return ExitCode.DONE

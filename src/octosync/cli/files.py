@@ -1,4 +1,8 @@
-"""Files that a command writes: whole or not at all, and known to be writable before the first request."""
+"""Files that a command writes: each whole or not at all, never through a link that leads elsewhere, never half a set.
+
+Every file goes through one of two functions: `_put` replaces what is there with a complete file, `_open_new` makes a file
+only if there is none.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,28 @@ import errno
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
 
+from octosync.errors import OctosyncError
+from octosync.manifest import LEFT_OUT_OF_FOLDERS
 from octosync.manifest.bounds import Bounds, OutOfBoundsError, links_on
+from octosync.report import visible
+
+_PRIVATE: Final = 0o600
+_READABLE: Final = 0o666  # less the umask
+_NAMED: Final = 10  # files in an error
 
 
 def write_whole(path: Path, text: str, *, private: bool) -> None:
-    """Write a text, whole or not at all; a `private` one for its owner's eyes only. Raises `OSError`.
+    """Write a text, whole or not at all; a `private` one readable by its owner only. Raises `OSError`.
 
-    A link stays one: what it points to is replaced, if the link is to be trusted. A pipe or a device is written to, and never
-    replaced by a file; so is what a stream of this process leads to, such as /dev/stdout.
+    A link stays a link: what it points to is replaced, if the link can be trusted. A pipe or a device is written to, and
+    never replaced by a file; so is what a stream of this process leads to, such as /dev/stdout.
     """
     if is_stream(path):
         with path.open("a", encoding="utf-8", newline="") as stream:
@@ -24,35 +40,163 @@ def write_whole(path: Path, text: str, *, private: bool) -> None:
     if (why := why_untrusted(path)) is not None:
         raise OSError(errno.ELOOP, why)
     target = path.resolve()
-    mode = 0o600 if private else _mode_of(target)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # 0600 by itself
+    _put(target, text.encode(), _PRIVATE if private else _mode_of(target))
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFiles:
+    """How many files were written, how many had the same text already, and the error that stopped the rest."""
+
+    written: int
+    same: int
+    failed: OctosyncError | None = None
+
+
+def write_each(directory: Path, texts: Mapping[str, str], *, force: bool) -> WrittenFiles:
+    """Write texts by file name into a folder, each file whole or not at all. A file with the same text is left as it is.
+
+    A link in the place of a file is replaced, not followed. Raises `OctosyncError` before anything is written: for files
+    that would be replaced without `force`, and for a folder that can't be made.
+    """
+    check_directory(directory)
+    changed = {name: text for name, text in texts.items() if _read(directory / name) != text.encode()}
+    taken = [name for name in changed if os.path.lexists(directory / name)]
+    if taken and not force:
+        shown = ", ".join(visible(str(directory / name)) for name in taken[:_NAMED])
+        more = f" and {len(taken) - _NAMED} more" if len(taken) > _NAMED else ""
+        raise OctosyncError(
+            "would-overwrite",
+            f"{shown}{more} {_are(taken)} there already, with another text",
+            hints=("--force replaces what is there; or name another folder with -o.",),
+        )
+    same = len(texts) - len(changed)
+    written, path = 0, directory
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(text)
-        os.replace(temporary, target)  # noqa: PTH105 — two names, one call
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in changed.items():
+            path = directory / name
+            _put(path, text.encode(), _mode_of_new())
+            written += 1
+    except OSError as error:
+        where = error.filename or directory if path is directory else path
+        return WrittenFiles(written, same, _unwritable(where, error.strerror))
+    return WrittenFiles(written, same)
+
+
+def create_all(directory: Path, texts: Mapping[str, str]) -> None:
+    """Make new files by their paths below a folder: all of them or none. Folders that are missing are made.
+
+    Raises `OctosyncError` with nothing written if one of the files exists or can't be written.
+    """
+    _refuse_taken(directory, texts)
+    made: list[Path] = []
+    try:
+        for name, text in texts.items():
+            _make_folders((directory / name).parent, made)
+            _create(directory / name, text, made)
+    except OSError as error:
+        _undo(made)
+        if isinstance(error, FileExistsError):
+            _refuse_taken(directory, texts)  # another process was quicker
+        raise _unwritable(visible(str(error.filename or directory)), error.strerror) from error
     except BaseException:
-        os.unlink(temporary)  # noqa: PTH108 — as above
+        _undo(made)
         raise
 
 
+def replace_all(files: Mapping[Path, tuple[bytes, bytes]]) -> None:
+    """Replace the content of files, given before and after, as UTF-8. Links are followed, modes kept.
+
+    Raises `OctosyncError` before the first is written if one can't be written or was changed since it was read. If the file
+    system refuses one all the same, the error names those that are written.
+    """
+    for path, (before, _) in files.items():
+        why = why_unwritable(path) or (None if os.access(path, os.W_OK) else "it may not be written to")
+        if why is not None:
+            raise _unwritable(path, why)
+        if _read(path) != before:
+            raise OctosyncError("changed-meanwhile", f"{path} was changed while this ran", hints=("Try again.",))
+    written: list[str] = []
+    for path, (_, after) in files.items():
+        try:
+            write_whole(path, after.decode(), private=False)
+        except OSError as error:
+            done = (f"Written by then: {', '.join(written)}",) if written else ()
+            raise _unwritable(path, error.strerror, hints=done) from error
+        written.append(str(path))
+
+
+class KeyFile:
+    """A new file that only its owner can read, for keys, used as a context manager. It is removed unless keys were written.
+
+    It is made before any request is sent, so that no key is created that can't be stored. Raises `OctosyncError` if a file of
+    that name exists, or if it can't be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._holds_keys = False
+        try:
+            self._handle = _open_new(path, _PRIVATE)
+        except FileExistsError:
+            raise OctosyncError(
+                "key-file-exists",
+                f"{path} exists already, and no file is overwritten with keys",
+                hints=("Name another file, or move that one away.",),
+            ) from None
+        except OSError as error:
+            raise OctosyncError(
+                "key-file-unwritable",
+                f"the keys can't be written to {path}: {error.strerror}",
+                hints=("Name a file in a folder that exists and that you may write to.",),
+            ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        os.close(self._handle)
+        if not self._holds_keys:
+            with suppress(OSError):
+                self.path.unlink()
+
+    def write(self, text: str) -> None:
+        """Write the keys through to the disk. Raises `OSError`; the file is then removed."""
+        data = text.encode()
+        while data:
+            data = data[os.write(self._handle, data) :]
+        os.fsync(self._handle)
+        self._holds_keys = True
+
+
+def file_name(slug: str, *, rest: bool = False) -> str:
+    """Return the name of an app's file; `rest` is for what manifests elsewhere leave undeclared of the app.
+
+    A slug has no dots, so no two names are the same, and none is a name that is left out of folders, as octosync.yaml is.
+    """
+    name = f"{slug}.unmanaged.yaml" if rest else f"{slug}.yaml"
+    return name if name not in LEFT_OUT_OF_FOLDERS else f"{slug}.app.yaml"
+
+
+def check_directory(directory: Path) -> None:
+    """Raise `OctosyncError` for what can't be a folder, and for one behind a link that a checkout brought along."""
+    if (why := why_untrusted(directory)) is not None:
+        raise _unwritable(directory, why, hints=("Name another folder with -o.",))
+    if directory.exists() and not directory.is_dir():
+        raise OctosyncError(
+            "not-a-folder", f"{directory} is not a folder", hints=("Name a folder with -o; it is made where it lacks.",)
+        )
+
+
 def is_stream(path: Path) -> bool:
-    """Say whether what is there is to be written to, and not to be replaced."""
+    """Return whether a path is to be written to, and not replaced."""
     return path.exists() and (not path.is_file() or path.is_relative_to("/dev") or path.is_relative_to("/proc"))
 
 
-def _mode_of(target: Path) -> int:
-    """Return the mode of the file that is there, else that of a new one."""
-    try:
-        return stat.S_IMODE(target.stat().st_mode)
-    except FileNotFoundError:
-        umask = os.umask(0)
-        os.umask(umask)
-        return 0o666 & ~umask
-
-
 def why_untrusted(path: Path) -> str | None:
-    """Say why what a path leads to may be something else than its user means; None if it leads there without such a link."""
+    """Return why a path may lead to another place than its user means, None if no such link is on it."""
     full = Path.cwd() / path
     try:
         Bounds.around(str(full))
@@ -65,7 +209,7 @@ def why_untrusted(path: Path) -> str | None:
 
 
 def why_unwritable(path: Path) -> str | None:
-    """Say why a file can't be written, as far as that can be told without writing; None where nothing is in the way."""
+    """Return why a file can't be written, as far as is known without writing; None if nothing is in the way."""
     if path.is_dir():
         return "it is a folder"
     if is_stream(path):
@@ -76,3 +220,86 @@ def why_unwritable(path: Path) -> str | None:
     if not folder.is_dir():
         return f"there is no folder {path.parent}"
     return None if os.access(folder, os.W_OK | os.X_OK) else f"the folder {path.parent} may not be written to"
+
+
+def _put(target: Path, data: bytes, mode: int) -> None:
+    """Write a file beside its place, then put it there: at any time the place has all of the old file or all of the new one."""
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # 0600 by itself
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+        os.replace(temporary, target)  # noqa: PTH105 — two names, one call
+    except BaseException:
+        os.unlink(temporary)  # noqa: PTH108 — as above
+        raise
+
+
+def _open_new(path: Path, mode: int) -> int:
+    """Make a file and return its descriptor. Raises `FileExistsError` for anything that is there, a link included."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+
+
+def _create(path: Path, text: str, made: list[Path]) -> None:
+    with os.fdopen(_open_new(path, _READABLE), "w", encoding="utf-8", newline="") as file:
+        made.append(path)
+        file.write(text)
+
+
+def _refuse_taken(directory: Path, texts: Mapping[str, str]) -> None:
+    for name in texts:
+        if (why := why_untrusted(directory / name)) is not None:
+            raise _unwritable(visible(str(directory / name)), why)
+    taken = [name for name in texts if os.path.lexists(directory / name)]
+    if taken:
+        raise OctosyncError(
+            "would-overwrite",
+            f"{', '.join(visible(str(directory / name)) for name in taken)} {_are(taken)} there already",
+            hints=("Name another folder, or move away what is there: init never replaces a file.",),
+        )
+
+
+def _make_folders(folder: Path, made: list[Path]) -> None:
+    if folder.is_dir():
+        return
+    _make_folders(folder.parent, made)
+    folder.mkdir()
+    made.append(folder)
+
+
+def _undo(made: list[Path]) -> None:
+    for path in reversed(made):
+        with suppress(OSError):
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            else:
+                path.unlink()
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _mode_of(target: Path) -> int:
+    """Return the mode of the file that is there, else that of a new one."""
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        return _mode_of_new()
+
+
+def _mode_of_new() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return _READABLE & ~umask
+
+
+def _unwritable(where: Path | str, why: str | None, *, hints: tuple[str, ...] = ()) -> OctosyncError:
+    return OctosyncError("unwritable", f"{where} can't be written: {why}", hints=hints)
+
+
+def _are(names: list[str]) -> str:
+    return "is" if len(names) == 1 else "are"

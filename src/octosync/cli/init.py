@@ -15,9 +15,8 @@ import click
 
 from octosync.cli.commands import Command
 from octosync.cli.console import ask, may_prompt, out_text
-from octosync.cli.founding import found
+from octosync.cli.files import create_all, file_name
 from octosync.cli.options import option
-from octosync.cli.placing import file_name
 from octosync.errors import UsageError
 from octosync.forge import UNKNOWN_COMMIT, secret_for, starter_workflows
 from octosync.manifest import (
@@ -77,7 +76,7 @@ def command(
     ignored = (directory / ".gitignore").exists()
     if ignored:
         del texts[".gitignore"]
-    found(directory, texts)
+    create_all(directory, texts)
     lacks = ignored and not _is_ignored(directory / ".gitignore")
     secrets = {context: secret_for(context, named) for context in named}
     lacking = UNKNOWN_COMMIT if commit is None and named else None
