@@ -1,7 +1,7 @@
 """Plain text: what comes from manifests and the control plane, made safe to show, and how wide it is on a screen.
 
 Whatever a report shows passes through `visible` first: an escape sequence in an app's description must not reach the
-terminal as one. Widths are Unicode's, not the terminal's, so that the same input gives the same bytes everywhere.
+terminal as one. Widths are rich's tables, not what a terminal answers, so that the same input gives the same bytes everywhere.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
+from rich.cells import cell_len
+
 from octosync.model import ELLIPSIS
 
 # Joiners are parts of words and emoji, not orders to the terminal.
 _JOINERS: Final = frozenset("\u200c\u200d")
 _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_NO_WIDTH: Final = frozenset({"Mn", "Me", "Cf"})
 _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -36,14 +37,8 @@ def _visible(character: str) -> str:
 
 
 def cells(text: str) -> int:
-    """Say how many columns of a screen a visible text takes: wide characters two, combining ones none."""
-    return len(text) if text.isascii() else sum(map(_cells, text))
-
-
-def _cells(character: str) -> int:
-    if unicodedata.category(character) in _NO_WIDTH:
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    """Return how many columns of a screen a visible text takes: wide characters two, combining ones none."""
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def padded(text: str, width: int) -> str:
@@ -57,7 +52,7 @@ def cut(text: str, width: int | None) -> str:
         return text
     kept, room = "", max(0, width - 1)
     for character in text:
-        room -= _cells(character)
+        room -= cell_len(character)
         if room < 0:
             break
         kept += character
