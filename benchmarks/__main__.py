@@ -22,7 +22,7 @@ from octosync.contract import OPERATIONS
 from octosync.manifest import Cache, Configuration, Manifests, load
 from octosync.octomil import API_PATH, Connection, Octomil
 from octosync.octomil.transport import open_http
-from octosync.plan import GuardPolicy
+from octosync.plan import GuardPolicy, PlanOptions
 from octosync.reconcile import Turn, look
 from octosync.server import Settings, running
 
@@ -146,7 +146,7 @@ def _plan(url: str, manifests: Path) -> tuple[Turn, float]:
     async def planned() -> tuple[Turn, float]:
         async with Octomil(Connection(url=url, requests_per_minute=0), Configuration().contract) as remote:
             start = time.perf_counter()
-            turn = await look(desired, remote, GuardPolicy(), now=datetime.now(UTC))
+            turn = await look(desired, remote, GuardPolicy(), PlanOptions(now=datetime.now(UTC)))
             return turn, time.perf_counter() - start
 
     turns = [asyncio.run(planned()) for _ in range(_ROUNDS)]

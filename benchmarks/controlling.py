@@ -29,7 +29,7 @@ from octosync.manifest import Configuration, load
 from octosync.model import State
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Reading, apps_reading
 from octosync.octomil.counting import Request
-from octosync.plan import ControlPlane, GuardPolicy
+from octosync.plan import ControlPlane, GuardPolicy, PlanOptions
 from octosync.reconcile import look
 from octosync.state import Journal
 from octosync.watch.clock import SystemClock
@@ -200,7 +200,7 @@ async def _bare_looks(desired: State, url: str) -> float:
         async def work() -> None:
             for app in waiting:
                 mine = Reading({app.slug: listed.value[app.slug]}, listed.at)
-                turn = await look(State.of(app), remote, GuardPolicy(), now=datetime.now(UTC), listed=mine)
+                turn = await look(State.of(app), remote, GuardPolicy(), PlanOptions(now=datetime.now(UTC)), listed=mine)
                 assert not turn.plan.actions
 
         await asyncio.gather(*(work() for _ in range(_WORKERS)))

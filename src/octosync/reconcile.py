@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from octosync.apply import Applied, Progress, Record, apply_plan
 from octosync.errors import GuardRefused, OctosyncError
-from octosync.model import App, FreezeWindow, Observation, Sensitivity, State
+from octosync.model import App, Observation, Sensitivity, State
 from octosync.octomil import Octomil, Reading, inquire, observe
-from octosync.plan import Action, DeployPolicy, GuardPolicy, Holding, Plan, Refusal, curiosity_of, judge, make_plan
-from octosync.plan.base import Base
+from octosync.plan import Action, GuardPolicy, Plan, PlanOptions, Refusal, curiosity_of, judge, make_plan
 from octosync.plan.threeway import to_read
 
 
@@ -25,53 +24,39 @@ class Turn:
     blocked: tuple[Refusal, ...]
 
 
+def decide(desired: State, seen: Observation, options: PlanOptions, policy: GuardPolicy | None = None) -> Turn:
+    """Plan and judge what was seen, without a request: the one place where a plan is made."""
+    plan = make_plan(desired, seen, options)
+    return Turn(seen, plan, judge(plan, policy or GuardPolicy()))
+
+
 async def look(
     desired: State,
     remote: Octomil,
     policy: GuardPolicy,
+    options: PlanOptions,
     *,
-    now: datetime,
-    deploy: DeployPolicy | None = None,
     authors_since: datetime | None = None,
-    base: Base | None = None,
-    prune: bool = False,
-    hold: Holding | None = None,
-    freeze: Sequence[FreezeWindow] = (),
     listed: Reading[dict[str, App]] | None = None,
     remembered: Callable[[Observation], Observation] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Turn:
-    """Read, plan, ask what the plan still has to know until it is whole, and judge it; change nothing.
+    """Read and decide, then ask what the plan still has to know until it is whole; change nothing.
 
-    `authors_since` is how far back the org's activity is read for who changed what the plan would change back (None: not
-    at all). `base`, `prune`, `hold` and `freeze` are as for `make_plan`, `listed` as for `observe`. `remembered` adds what is
-    known already, so that it isn't asked again. Raises `RemoteError` where no app at all can be read.
+    The contract of `options` is the remote's, and their curiosity that of the guards. `authors_since` is how far back the
+    org's activity is read for who changed what the plan would change back (None: not at all), `listed` as for `observe`.
+    `remembered` adds what is known already, so that it isn't asked again. Raises `RemoteError` if no app at all can be read.
     """
-    curiosity = curiosity_of(policy, authors_since)
-    wanted = desired if base is None else to_read(desired, base, prune=prune)
-    seen = await observe(remote, wanted, now=now, listed=listed, progress=progress)
+    options = replace(options, contract=remote.contract, curiosity=curiosity_of(policy, authors_since))
+    wanted = desired if options.base is None else to_read(desired, options.base, prune=options.prune)
+    seen = await observe(remote, wanted, now=options.now, listed=listed, progress=progress)
     if remembered is not None:
         seen = remembered(seen)
-
-    def planned() -> Plan:
-        return make_plan(
-            desired,
-            seen,
-            contract=remote.contract,
-            now=now,
-            deploy=deploy,
-            curiosity=curiosity,
-            base=base,
-            prune=prune,
-            hold=hold,
-            freeze=freeze,
-        )
-
-    plan = planned()
-    while plan.questions:
-        seen = await inquire(remote, seen, plan.questions, progress=progress)
-        plan = planned()
-    return Turn(seen, plan, judge(plan, policy))
+    turn = decide(desired, seen, options, policy)
+    while turn.plan.questions:
+        seen = await inquire(remote, turn.seen, turn.plan.questions, progress=progress)
+        turn = decide(desired, seen, options, policy)
+    return turn
 
 
 def refuse_unsafe(turn: Turn) -> None:

@@ -20,6 +20,7 @@ from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 from octosync.apply import FRESH_FOR_SECONDS, Applied, Record
 from octosync.model import App, Sensitivity, State
 from octosync.octomil import Octomil
+from octosync.plan import PlanOptions
 from octosync.reconcile import Turn, act, look
 from octosync.server import Settings, Token
 from octosync.server.app import create_app
@@ -73,7 +74,7 @@ class Metered:
 
     async def look(self, *desired: App) -> Turn:
         """Read, plan and judge."""
-        return await look(State.of(*desired), self.remote, EVERYTHING_ALLOWED, now=NOW)
+        return await look(State.of(*desired), self.remote, EVERYTHING_ALLOWED, PlanOptions(now=NOW))
 
     async def act(self, turn: Turn) -> Applied:
         """Carry a turn's plan out."""

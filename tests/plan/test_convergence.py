@@ -20,9 +20,9 @@ from tests.support.scenes import document_of
 from tests.support.simulated_plane import PlaneApp, carry_out
 from tests.support.states import NOW
 
-from octosync.contract import Contract, normalise_slot_fields
+from octosync.contract import normalise_slot_fields
 from octosync.model import App, JsonValue, Section, Slot, State, Target
-from octosync.plan import ActionKey, ArchiveApp, Plan, RegisterTarget, RemoveTarget, make_plan
+from octosync.plan import ActionKey, ArchiveApp, Plan, PlanOptions, RegisterTarget, RemoveTarget, make_plan
 from octosync.plan.base import Base, as_live
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ chances = st.randoms(use_true_random=True)
 
 def plan_for(situation: Situation) -> Plan:
     seen = situation.plane.observed(situation.desired)
-    return make_plan(situation.desired, seen, contract=Contract(), now=NOW)
+    return make_plan(situation.desired, seen, PlanOptions(now=NOW))
 
 
 def is_held(app: App | None) -> bool:
@@ -153,12 +153,11 @@ def test_the_order_of_the_input_changes_nothing(situation: Situation, chance: Ra
         return replace(app, targets=tuple(shuffled(app.targets)), slots=slots, fields=fields)
 
     seen = situation.plane.observed(situation.desired)
-    plan = make_plan(situation.desired, seen, contract=Contract(), now=NOW)
+    plan = make_plan(situation.desired, seen, PlanOptions(now=NOW))
     again = make_plan(
         State.of(*map(mixed, shuffled(situation.desired))),
         replace(seen, state=State.of(*map(mixed, shuffled(seen.state)))),
-        contract=Contract(),
-        now=NOW,
+        PlanOptions(now=NOW),
     )
     assert [action.substance for action in again.actions] == [action.substance for action in plan.actions]
     assert replace(again, desired=situation.desired) == _tellable(plan, again)
@@ -169,7 +168,7 @@ def test_the_order_of_the_input_changes_nothing(situation: Situation, chance: Ra
 def test_a_change_can_be_planned_against_its_base_alone(change: tuple[State, State], prune: bool) -> None:
     """With --offline a base has neither ids nor times, and every removal, change and move is planned all the same."""
     base, tree = change
-    plan = make_plan(tree, as_live(base, tree), contract=Contract(), now=NOW, base=Base(state=base), prune=prune)
+    plan = make_plan(tree, as_live(base, tree), PlanOptions(now=NOW, base=Base(state=base), prune=prune))
     rows: Any = document_of(plan)["resource_changes"]
     assert plan.errors == {}
     for row in rows:

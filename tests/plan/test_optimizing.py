@@ -47,7 +47,7 @@ def better(improvement: Mapping[str, Any] | None = None, **more: Any) -> Optimiz
 def planned(check: Any = None, *, canaries: Any = 0, policy: DeployPolicy | None = None, **more: Any) -> Plan:
     """Plan one deployed app whose check was answered."""
     seen = observation(live(), checks={where(): better() if check is None else check}, canaries=canaries)
-    return plan_of(wanted(**more), seen, deploy=policy, curiosity=CURIOUS)
+    return plan_of(wanted(**more), seen, deploy=policy or DeployPolicy(), curiosity=CURIOUS)
 
 
 def waits(plan: Plan) -> list[str]:

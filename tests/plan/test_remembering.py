@@ -17,10 +17,9 @@ from tests.support.random_states import Situation, situations
 from tests.support.simulated_plane import SimulatedPlane, carry_out
 from tests.support.states import NOW, child_app, desired_app, live_app, observation, plan_of
 
-from octosync.contract import Contract
 from octosync.errors import Unavailable
 from octosync.model import Address, App, Event, Reason, Section, State
-from octosync.plan import ActionKey, Holding, Plan, Verb, exclude, make_plan, remembered
+from octosync.plan import ActionKey, Holding, Plan, PlanOptions, Verb, exclude, make_plan, remembered
 from octosync.plan.base import Base, changed_apps
 from octosync.plan.threeway import to_read
 
@@ -42,7 +41,7 @@ class Watched:
     def plan(self, tree: State, hold: Holding = HEALED) -> Plan:
         """Look, and plan against the memory."""
         seen = self.plane.observed(to_read(tree, self.base, prune=False))
-        return make_plan(tree, seen, contract=Contract(), now=NOW, base=self.base, hold=hold)
+        return make_plan(tree, seen, PlanOptions(now=NOW, base=self.base, hold=hold))
 
     def turn(self, tree: State, plan: Plan, left_out: set[ActionKey] | None = None) -> set[ActionKey]:
         """Carry out a plan, in part; remember; return what was done."""

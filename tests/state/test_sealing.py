@@ -13,9 +13,8 @@ from tests.support.json_values import json_values
 from tests.support.random_states import Situation, situations
 from tests.support.states import NOW, ORG, desired_app
 
-from octosync.contract import Contract
 from octosync.model import Address, App, JsonValue, Secret, Sensitivity, State, canonical_json, json_equal
-from octosync.plan import ControlPlane, make_plan
+from octosync.plan import ControlPlane, PlanOptions, make_plan
 from octosync.plan.base import Base
 from octosync.state import ControlPlaneState, Journal, Sealed, WatchState
 from octosync.state.sealing import Seals
@@ -170,7 +169,7 @@ def test_a_plan_from_memory_is_the_same_plan(now: Situation, earlier: Situation)
     plans = [
         replace(plan, errors={slug: str(error) for slug, error in plan.errors.items()})  # type: ignore[misc]
         for state in (earlier.desired, known, opened)
-        for plan in (make_plan(tree, seen, contract=Contract(), now=NOW, base=Base(state=state)),)
+        for plan in (make_plan(tree, seen, PlanOptions(now=NOW, base=Base(state=state))),)
     ]
     assert plans[1] == plans[0]
     assert plans[2] == plans[0]

@@ -17,7 +17,7 @@ from tests.support.plane import Plane, writes_in
 from octosync.apply import Applied, Progress, Record
 from octosync.model import App, JournalledAction, JournalledRun, Sensitivity, State
 from octosync.octomil import Octomil
-from octosync.plan import ALL, GuardPolicy
+from octosync.plan import ALL, GuardPolicy, PlanOptions
 from octosync.reconcile import Turn, act, look
 from octosync.server import Settings, running
 from octosync.state import Journal, RecordedRuns
@@ -100,10 +100,10 @@ class Site:
         connection = connection_to(self.plane.url, **{**self.connection, **settings})
         return Octomil(connection, clock=lambda: self.now, sensitivity=self.sensitivity, transport=transport)
 
-    async def look(self, *desired: App, policy: GuardPolicy = EVERYTHING_ALLOWED, **more: Any) -> Turn:
-        """Read, plan and judge."""
+    async def look(self, *desired: App, policy: GuardPolicy = EVERYTHING_ALLOWED, **options: Any) -> Turn:
+        """Read, plan and judge. `options` are those of the plan."""
         async with self.client() as remote:
-            return await look(State.of(*desired), remote, policy, now=NOW, **more)
+            return await look(State.of(*desired), remote, policy, PlanOptions(now=NOW, **options))
 
     async def act(
         self,

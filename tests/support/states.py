@@ -27,7 +27,7 @@ from octosync.model import (
     Suspension,
     Target,
 )
-from octosync.plan import Plan, make_plan
+from octosync.plan import Plan, PlanOptions, make_plan
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ORIGIN = Origin("apps/demo.yaml", 3, 5)
@@ -197,7 +197,7 @@ def plan_of(
     if isinstance(live, App):
         live = [live]
     seen = live if isinstance(live, Observation) else observation(*live)
-    return make_plan(State.of(*wanted), seen, contract=contract or Contract(), now=now, **more)
+    return make_plan(State.of(*wanted), seen, PlanOptions(contract=contract or Contract(), now=now, **more))
 
 
 def shown(plan: Plan) -> list[str]:

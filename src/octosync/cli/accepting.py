@@ -23,12 +23,12 @@ from octosync.manifest import (
     edited,
     refusal,
 )
-from octosync.model import Address, App, Kind, Observation, Origin, Reason, Section, Severity, State
+from octosync.model import Address, App, Kind, Observation, Origin, Section, Severity, State
 from octosync.octomil import Octomil, observe
-from octosync.plan import Action, Plan, PutSlot, RegisterTarget, Verb, make_plan
+from octosync.plan import Action, Plan, PlanOptions, PutSlot, RegisterTarget, Verb
 from octosync.plan.base import Base
-from octosync.plan.threeway import resolve
-from octosync.plan.verdicts import Verdict
+from octosync.plan.threeway import compare_three_ways
+from octosync.reconcile import decide
 
 _SECTIONS = {
     Kind.TARGET: Section.TARGETS,
@@ -121,13 +121,8 @@ def _plan(
     if base is not None:
         before = State.of(*(app for app in base.state if app.slug in narrow.apps))
         known = Base(state=_narrowed(before, (one for one in asked if one.app in before.apps)))
-        narrow = resolve(narrow, seen, known, now=now, acts=_is_others_work).desired
-    return make_plan(narrow, seen, contract=contract, now=now)
-
-
-def _is_others_work(address: Address, verdict: Verdict) -> bool:
-    del address
-    return verdict in {Reason.DRIFT, Reason.DIVERGED}
+        narrow = compare_three_ways(narrow, seen, known, now=now).changes_of_others()
+    return decide(narrow, seen, PlanOptions(now=now, contract=contract)).plan
 
 
 def _narrowed(declared: State, asked: Iterable[Address]) -> State:

@@ -21,7 +21,8 @@ from octosync.manifest import (
 )
 from octosync.model import App, Observation, Section, Severity, State
 from octosync.octomil import Octomil, Reading, apps_reading, observe
-from octosync.plan import make_plan
+from octosync.plan import PlanOptions
+from octosync.reconcile import decide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +180,8 @@ def _disproof(exported: Exported, live: App, configuration: Configuration, now: 
     refused = next((one.summary for one in manifests.diagnostics if one.severity is Severity.ERROR), None)
     if refused is not None:
         return _not_exportable(f"the manifest would be refused: {refused}")
-    plan = make_plan(manifests.state, Observation(state=State.of(live)), contract=configuration.contract, now=now)
+    options = PlanOptions(now=now, contract=configuration.contract)
+    plan = decide(manifests.state, Observation(state=State.of(live)), options).plan
     if plan.errors:
         return _not_exportable(plan.errors[live.slug].message)
     if plan.actions:

@@ -32,17 +32,16 @@ from octosync.plan import (
     Invocation,
     ManifestSet,
     Override,
+    PlanOptions,
     Refusal,
     RunInfo,
     all_diagnostics,
     in_force,
-    judge,
     loosened,
-    make_plan,
     overrides_of,
 )
 from octosync.plan.base import Base, as_live, changed_apps
-from octosync.reconcile import Turn, look
+from octosync.reconcile import Turn, decide, look
 from octosync.report import MAX_BYTES, Planned
 
 
@@ -343,13 +342,8 @@ async def take_look(prepared: Prepared, remote: Octomil, waits: Waits) -> Turn:
             prepared.desired,
             remote,
             prepared.policy,
-            now=now,
-            deploy=prepared.deploy,
+            replace(_options(prepared, now), hold=None if prepared.hold is None else Holding(span=prepared.hold)),
             authors_since=now - (prepared.hold or prepared.gathered.configuration.drift_hold),
-            base=prepared.base,
-            prune=prepared.asked.base.prune,
-            hold=None if prepared.hold is None else Holding(span=prepared.hold),
-            freeze=prepared.gathered.configuration.freeze,
             progress=bar.advance,
         )
         waits.show = None
@@ -362,17 +356,20 @@ def look_away(prepared: Prepared) -> Turn:
     """Plan and judge without a single request: against the base, or, where nothing changed, nothing."""
     base = prepared.base
     seen = Observation() if prepared.idle or base is None else as_live(base.state, prepared.desired)
-    plan = make_plan(
-        prepared.desired,
-        seen,
+    options = replace(_options(prepared, datetime.now(UTC)), deploy=replace(prepared.deploy, previews=False))
+    turn = decide(prepared.desired, seen, options, prepared.policy)
+    return replace(turn, blocked=(*turn.blocked, *prepared.rollback))
+
+
+def _options(prepared: Prepared, now: datetime) -> PlanOptions:
+    return PlanOptions(
+        now=now,
         contract=prepared.gathered.configuration.contract,
-        now=datetime.now(UTC),
-        deploy=replace(prepared.deploy, previews=False),
-        base=base,
+        deploy=prepared.deploy,
+        base=prepared.base,
         prune=prepared.asked.base.prune,
         freeze=prepared.gathered.configuration.freeze,
     )
-    return Turn(seen, plan, (*judge(plan, prepared.policy), *prepared.rollback))
 
 
 def _in_the_way_of_all(turn: Turn) -> OctosyncError | None:

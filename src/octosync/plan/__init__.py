@@ -53,7 +53,7 @@ from octosync.plan.guards.restrict import exclude, unblocked
 from octosync.plan.guards.table import GUARDS, Guard
 from octosync.plan.guards.tally import COUNTED_FOR, Tally
 from octosync.plan.holding import Held, Holding
-from octosync.plan.make import make_plan
+from octosync.plan.make import PlanOptions, make_plan
 from octosync.plan.optimizing import Recommendation
 from octosync.plan.plan import LeftAlone, Plan
 from octosync.plan.questions import Curiosity
@@ -99,6 +99,7 @@ __all__ = [
     "OptimizeCapability",
     "Override",
     "Plan",
+    "PlanOptions",
     "PutInferenceConfig",
     "PutSlot",
     "Recommendation",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from octosync.contract import Contract
-from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observation, Questions, Reason, State
+from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observation, Questions, State
 from octosync.plan.actions import Action
 from octosync.plan.authors import last_changes
 from octosync.plan.base import Base
@@ -22,39 +23,41 @@ from octosync.plan.plan import LeftAlone, Plan
 from octosync.plan.questions import Curiosity, questions_of
 from octosync.plan.resolved import Resolved
 from octosync.plan.scope import Scope, scope_of
-from octosync.plan.threeway import resolve, undisputed
-from octosync.plan.verdicts import Verdict
+from octosync.plan.threeway import Comparison, compare_three_ways, undisputed
 
 
-def make_plan(
-    desired: State,
-    live: Observation,
-    *,
-    contract: Contract,
-    now: datetime,
-    deploy: DeployPolicy | None = None,
-    curiosity: Curiosity | None = None,
-    base: Base | None = None,
-    prune: bool = False,
-    hold: Holding | None = None,
-    freeze: Sequence[FreezeWindow] = (),
-) -> Plan:
-    """Make the plan that turns live state into desired state, touching nothing that is not declared.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """What a plan depends on beside desired and live state.
 
     `now` (with a zone) decides which suspensions and which windows of `freeze` are in force: frozen changes are planned, and
-    guards judge them. Apps that could not be read become the plan's `errors`. Its `questions` are the reads that a whole plan
-    still needs, as far as `curiosity` goes. With a `base`, objects that only the base declares are removed, and with `prune`
-    its apps are archived; changes on the control plane are held as `hold` defines.
+    guards judge them. A plan's `questions` go as far as `curiosity`, None for none. With a `base`, objects that only the base
+    declares are removed, and with `prune` its apps are archived; changes on the control plane are held as `hold` defines.
     """
-    deploy = deploy or DeployPolicy()
-    compared, held = _compared(desired, live, base, contract=contract, now=now, prune=prune, hold=hold)
-    scope = scope_of(compared.desired, live, contract=contract, now=now, removed=compared.removed)
+
+    now: datetime
+    contract: Contract = field(default_factory=Contract)
+    deploy: DeployPolicy = field(default_factory=DeployPolicy)
+    curiosity: Curiosity | None = None
+    base: Base | None = None
+    prune: bool = False
+    hold: Holding | None = None
+    freeze: Sequence[FreezeWindow] = ()
+
+
+def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
+    """Make the plan that turns live state into desired state, touching nothing that is not declared.
+
+    Apps that could not be read become the plan's `errors`. Its `questions` are the reads that a whole plan still needs.
+    """
+    compared, held = _compared(desired, live, options)
+    scope = scope_of(compared.desired, live, contract=options.contract, now=options.now, removed=compared.removed)
     halves = _changes(scope, compared)
     planned = [app for slug in scope.proposals if not (app := compared.desired.apps[slug]).archived]
-    capabilities = propose_capabilities(planned, live, halves.actions, deploy)
-    optimized = choose_canaries(capabilities.better, live.state, live, deploy)
+    capabilities = propose_capabilities(planned, live, halves.actions, options.deploy)
+    optimized = choose_canaries(capabilities.better, live.state, live, options.deploy)
     actions = (*halves.actions, *capabilities.actions, *optimized.actions)
-    shown = (*actions, *(one.action for one in held))
+    shown = (*actions, *(change.action for change in held))
     everything = State.of(*{**compared.desired.apps, **desired.apps}.values())
     fingerprints = _fingerprints(scope, capabilities, held)
     return Plan(
@@ -64,64 +67,59 @@ def make_plan(
         unchanged=_unchanged(scope, capabilities, optimized, compared, held),
         errors=dict(sorted(scope.errors.items())),
         archived_undeclared=_archived_undeclared(scope, halves),
-        left_alone=_left_alone(scope, halves, capabilities, live, compared, prune=prune),
+        left_alone=_left_alone(scope, halves, capabilities, live, compared, prune=options.prune),
         diagnostics=_sorted(
             (
                 *halves.notes,
-                *_holders(actions, compared, live, base, prune=prune),
+                *_holders(actions, compared, live, options),
                 *notices_of(actions, everything, live.state),
-                *(renames(actions, desired, base) if base is not None else ()),
-                *unheld(compared.drifted, live, actions, hold),
+                *(renames(actions, desired, options.base) if options.base is not None else ()),
+                *unheld(compared.drifted, live, actions, options.hold),
                 *capabilities.diagnostics,
             )
         ),
         fingerprints=fingerprints,
-        drifted=_drifted(compared, base, fingerprints, held),
+        drifted=_drifted(compared, options.base, fingerprints, held),
         live_counts=_live_counts(live.state),
         recommendations=optimized.recommendations,
         last_changes=last_changes(shown, live, compared.drifted),
-        canaries=tuple(one for app in live.state for one in app.deployments if one.canary is not None),
-        frozen=freezes_of(freeze, sorted({action.address.app for action in actions}), now),
+        canaries=tuple(
+            deployment for app in live.state for deployment in app.deployments if deployment.canary is not None
+        ),
+        frozen=freezes_of(options.freeze, sorted({action.address.app for action in actions}), options.now),
         traffic={slug: stats.total for slug, stats in sorted(live.routing.items()) if stats.total},
-        questions=_questions(shown, live, curiosity, capabilities=capabilities, optimized=optimized, compared=compared),
+        questions=_questions(
+            shown, live, options.curiosity, capabilities=capabilities, optimized=optimized, compared=compared
+        ),
         requests_used=live.requests,
     )
 
 
-def _compared(
-    desired: State,
-    live: Observation,
-    base: Base | None,
-    *,
-    contract: Contract,
-    now: datetime,
-    prune: bool,
-    hold: Holding | None,
-) -> tuple[Resolved, tuple[Held, ...]]:
+def _compared(desired: State, live: Observation, options: PlanOptions) -> tuple[Resolved, tuple[Held, ...]]:
     """Return what is planned of the tree, and the changes that are held."""
+    base = options.base
     if base is None:
         return undisputed(desired), ()
-    compared = resolve(desired, live, base, now=now, prune=prune)
-    ends = held_until(compared.drifted, live, now=now, hold=hold, presumed=base.presumed)
+    comparison = compare_three_ways(desired, live, base, now=options.now)
+    planned = comparison.planned(prune=options.prune)
+    ends = held_until(planned.drifted, live, now=options.now, hold=options.hold, presumed=base.presumed)
+    held = _held(comparison, ends, live, options)
+    if not held:
+        return planned, ()
+    # What would not be changed anyway is not held either: it is reported for its own reason.
+    return comparison.planned(prune=options.prune, held={change.action.address for change in held}), held
+
+
+def _held(
+    comparison: Comparison, ends: Mapping[Address, datetime | None], live: Observation, options: PlanOptions
+) -> tuple[Held, ...]:
+    """Return the changes that would be made now, were the drift of some objects not held until `ends`."""
     if not ends:
-        return compared, ()
-
-    def is_held(address: Address, verdict: Verdict) -> bool:
-        return verdict is Reason.DRIFT and address in ends
-
-    later = resolve(desired, live, base, now=now, acts=is_held)
-    changes = _changes(scope_of(later.desired, live, contract=contract, now=now), later).actions
-    held = tuple(Held(change, ends[change.address]) for change in changes if change.address in ends)
-    left = {one.action.address for one in held}
-
-    def acts(address: Address, verdict: Verdict) -> bool:
-        # What would not be changed anyway is not held either: it is told for its own reason.
-        return isinstance(verdict, Reason) and not (verdict is Reason.DRIFT and address in left)
-
-    return (
-        resolve(desired, live, base, now=now, prune=prune, acts=acts),
-        tuple(sorted(held, key=lambda one: one.action.address.sort_key)),
-    )
+        return ()
+    drift = comparison.drift_of(ends)
+    changes = _changes(scope_of(drift.desired, live, contract=options.contract, now=options.now), drift).actions
+    held = (Held(change, ends[change.address]) for change in changes if change.address in ends)
+    return tuple(sorted(held, key=lambda change: change.action.address.sort_key))
 
 
 def _changes(scope: Scope, compared: Resolved) -> Halves:
@@ -150,12 +148,12 @@ def _unchanged(
 
 
 def _holders(
-    actions: tuple[Action, ...], compared: Resolved, live: Observation, base: Base | None, *, prune: bool
+    actions: tuple[Action, ...], compared: Resolved, live: Observation, options: PlanOptions
 ) -> Iterator[Diagnostic]:
     """Yield a diagnostic for each target that is to be registered and that another app keeps."""
     yield from held_elsewhere(actions, live.state)
-    if base is not None and not prune:
-        yield from held_by_orphans(actions, _orphans(base, compared))
+    if options.base is not None and not options.prune:
+        yield from held_by_orphans(actions, _orphans(options.base, compared))
     yield from held_by_released(actions, compared.released, live.state)
 
 

@@ -1,8 +1,7 @@
-"""What tree, base and live come to: a desired state like any other, why of each change, and what is left alone."""
+"""What is planned of tree, base and live: a desired state like any other, the reason of each change, and what is left alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from octosync.model import (
@@ -12,19 +11,16 @@ from octosync.model import (
     State,
 )
 from octosync.plan.actions import Action, Verb
-from octosync.plan.verdicts import Verdict
-
-Acts = Callable[[Address, Verdict], bool]
 
 
 @dataclass(slots=True)
 class Resolved:
-    """What tree, base and live come to.
+    """What is planned of tree, base and live.
 
-    `desired` is what is planned. `reasons` say why of each object that changes, `removed` are objects that nobody declares
-    any longer, in no list that is owned, `origins` where the base declared what is gone; `archives` say why of apps that
-    are archived. `drifted` are objects with a unit that somebody changed on the control plane. `stale`, `released` and
-    `orphans` are left alone.
+    `desired` is what is planned. `reasons` are the reasons of objects that change, `archives` those of apps that are
+    archived, `origins` the places where the base declared what is removed. `removed` are objects that are no longer declared
+    and that no owned list contains. `drifted` are objects with a unit that was changed on the control plane. `stale`,
+    `left_as_live`, `released` and `orphans` are left alone.
     """
 
     desired: State = field(default_factory=State)
@@ -39,7 +35,7 @@ class Resolved:
     orphans: set[str] = field(default_factory=set)
 
     def explained(self, action: Action) -> Action:
-        """Give an action its reason, and its place where only the base has one."""
+        """Return an action with its reason, and with its place if only the base has one."""
         reasons = self.archives if action.verb is Verb.ARCHIVE else self.reasons
         origin = self.origins.get(action.address, action.origin)
         return replace(action, reason=reasons.get(action.address, action.reason), origin=origin)

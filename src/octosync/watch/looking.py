@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from octosync.manifest import Configuration
 from octosync.model import Address, App, Observation, Reason, State
 from octosync.octomil import Octomil, Reading
-from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, Plan, make_plan
+from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, Plan, PlanOptions
 from octosync.plan.authors import newest_in_app_feeds, newest_in_org_feed
 from octosync.plan.base import Base
 from octosync.plan.holding import Holding
-from octosync.reconcile import Turn, look
+from octosync.reconcile import Turn, decide, look
 from octosync.watch.checks import OptimizationChecks
 from octosync.watch.looks import ObjectHistory
 from octosync.watch.memory import Memory
@@ -73,22 +73,22 @@ class Observer:
     async def observe(
         self, context: ReconcileContext, active: ActiveConfig, remote: Octomil, listed: Reading[dict[str, App]] | None
     ) -> Turn:
-        """Look at the apps of a turn, as far as they are not `listed`. Raises `RemoteError` as `reconcile.observe` does."""
+        """Look at the apps of a turn, as far as they are not `listed`. Raises `RemoteError` as `reconcile.look` does."""
         holding = self._holding(context.apps, active)
 
         def known(seen: Observation) -> Observation:
             self.feed.learn_slugs((str(app.identity["id"]), app.slug) for app in seen.state if "id" in app.identity)
             return self.checks.add_to(self._with_feed(seen, context, active), context.began)
 
+        options = PlanOptions(
+            now=context.began, contract=remote.contract, deploy=active.deploy, base=context.base, hold=holding
+        )
         turn = await look(
             context.tree,
             remote,
             active.policy,
-            now=context.began,
-            deploy=active.deploy,
+            options,
             authors_since=context.began - active.hold,
-            base=context.base,
-            hold=holding,
             listed=listed,
             remembered=known,
         )
@@ -109,15 +109,7 @@ class Observer:
             return turn
         first_seen = {at: since for at, since in (holding.first_seen or {}).items() if at not in anew}
         holding = replace(holding, first_seen=first_seen, never=self.memory.contested(context.apps))
-        plan = make_plan(
-            context.tree,
-            seen,
-            contract=remote.contract,
-            now=context.began,
-            deploy=active.deploy,
-            base=context.base,
-            hold=holding,
-        )
+        plan = decide(context.tree, seen, replace(options, hold=holding)).plan
         return replace(turn, seen=seen, plan=replace(plan, requests_used=turn.plan.requests_used))
 
     def _with_feed(self, seen: Observation, context: ReconcileContext, active: ActiveConfig) -> Observation:
