@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from tests.support.states import NOW, ORG
 
@@ -36,7 +37,7 @@ def test_drift_is_told_by_app(state: WatchState, memory: ControlPlaneState) -> N
     """One app's drift says nothing of another's, and each fingerprint equals only what was seen."""
     memory.see_drift("a", {SLOT: "x"}, NOW)
     memory.see_drift("b", {OTHER: "y"}, NOW + HOUR)
-    drift = memory.drift()
+    drift: Any = memory.drift()
     assert drift == {"a": {SLOT: ("x", NOW)}, "b": {OTHER: ("y", NOW + HOUR)}}
     assert drift["a"][SLOT][0] != "y"
     assert state.for_control_plane(ControlPlane(url="https://staging.example/api/v1")).drift() == {}

@@ -72,6 +72,12 @@ def test_a_seal_shows_nothing() -> None:
     assert repr({"api_key": seal}) == "{'api_key': Sealed((sensitive))}"
 
 
+def test_a_seal_has_no_hash() -> None:
+    """It is equal to its value, so its hash would have to be that of the value, which it does not know."""
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(Sealed(SEALS.digest_of("hunter2"), SEALS))
+
+
 def test_two_files_seal_differently(tmp_path: Path) -> None:
     """A digest is of no use beyond its file: nobody can try out beforehand what a value could be."""
     documents = []

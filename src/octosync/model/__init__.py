@@ -22,7 +22,16 @@ from octosync.model.explained import ExplainedField, ExplainedName
 from octosync.model.freeze import FreezeWindow
 from octosync.model.hold import Hold, Suspended
 from octosync.model.journalled import JournalledAction, JournalledRun
-from octosync.model.jsonvalue import JsonObject, JsonValue, canonical_json, canonical_object, digest_of, json_equal
+from octosync.model.jsonvalue import (
+    SENSITIVE,
+    JsonObject,
+    JsonValue,
+    Undisclosed,
+    canonical_json,
+    canonical_object,
+    digest_of,
+    json_equal,
+)
 from octosync.model.left_out import LeftOut
 from octosync.model.observation import Observation
 from octosync.model.origin import Origin
@@ -33,7 +42,7 @@ from octosync.model.reason import Reason
 from octosync.model.receiver import NotifyEvent, Receiver
 from octosync.model.routing import FirstRequest, RoutingDecision, RoutingStats
 from octosync.model.secret import Secret
-from octosync.model.sensitive import DEFAULT_SENSITIVE_KEYS, SENSITIVE, SENSITIVE_CHANGED, Sensitivity, may_be_secret
+from octosync.model.sensitive import DEFAULT_SENSITIVE_KEYS, SENSITIVE_CHANGED, Sensitivity, may_be_secret
 from octosync.model.standing import Fate, Standing
 from octosync.model.state import (
     App,
@@ -107,6 +116,7 @@ __all__ = [
     "Suspended",
     "Suspension",
     "Target",
+    "Undisclosed",
     "canonical_json",
     "canonical_object",
     "clipped",

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from urllib.parse import quote
 
-from octosync.model.jsonvalue import JsonValue
+from octosync.model.jsonvalue import SENSITIVE, JsonValue
 from octosync.model.secret import Secret
-from octosync.model.sensitive import SENSITIVE, Sensitivity
+from octosync.model.sensitive import Sensitivity
 from octosync.model.wording import truncated
 
 LONGEST_SHOWN = 300  # characters

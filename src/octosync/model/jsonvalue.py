@@ -8,9 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+SENSITIVE: Final = "(sensitive)"  # what is shown in the place of a value that never is
+
+
+class Undisclosed:
+    """A value whose content is not known here. It is written as `SENSITIVE`, and is as sensitive as any text."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return SENSITIVE
+
+
+JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | Undisclosed | None"
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 
@@ -27,7 +39,9 @@ def json_equal(left: JsonValue, right: JsonValue) -> bool:
 
 def canonical_json(value: JsonValue) -> str:
     """Return the one text of a value: sorted keys, no spaces, integral floats as integers, so equal values give equal bytes."""
-    return json.dumps(_canonical(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return json.dumps(
+        _canonical(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_written
+    )
 
 
 def canonical_object(texts: Mapping[str, str]) -> str:
@@ -39,6 +53,12 @@ def canonical_object(texts: Mapping[str, str]) -> str:
 def digest_of(value: JsonValue) -> str:
     """Return `sha256:…` over the canonical text of a value, lone surrogates (JSON can hold them escaped) included."""
     return "sha256:" + hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _written(value: object) -> str:
+    if isinstance(value, Undisclosed):
+        return str(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def _canonical(value: JsonValue) -> JsonValue:

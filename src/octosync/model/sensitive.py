@@ -9,9 +9,8 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final
 
-from octosync.model.jsonvalue import JsonValue
+from octosync.model.jsonvalue import SENSITIVE, JsonValue, Undisclosed
 
-SENSITIVE = "(sensitive)"
 SENSITIVE_CHANGED = "(sensitive, changed)"
 
 DEFAULT_SENSITIVE_KEYS = ("*key*", "*token*", "*secret*", "*password*", "authorization")
@@ -91,14 +90,14 @@ class Sensitivity:
             }
         if isinstance(value, list | tuple):
             return [self.redact(item, replacement) for item in value]
-        return value
+        return str(value) if isinstance(value, Undisclosed) else value
 
 
 def may_be_secret(value: JsonValue) -> bool:
     """Return whether a value holds any text: numbers, booleans and null are no secrets. The keys of an object are texts."""
     if isinstance(value, list | tuple):
         return any(map(may_be_secret, value))
-    return isinstance(value, str) or (isinstance(value, Mapping) and bool(value))
+    return isinstance(value, str | Undisclosed) or (isinstance(value, Mapping) and bool(value))
 
 
 @lru_cache(maxsize=10_000)

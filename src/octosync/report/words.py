@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from octosync.contract import SLOT, preset_of
-from octosync.model import ELLIPSIS, JsonObject, JsonValue, Reason, Sensitivity, clipped
-from octosync.model.sensitive import SENSITIVE, SENSITIVE_CHANGED
+from octosync.model import ELLIPSIS, SENSITIVE, SENSITIVE_CHANGED, JsonObject, JsonValue, Reason, Sensitivity, clipped
 from octosync.plan import Absent, ControlPlane, FieldChange, LastChange
 from octosync.report.plain import visible
 

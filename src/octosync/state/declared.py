@@ -22,6 +22,7 @@ from octosync.model import (
     Slot,
     Suspension,
     Target,
+    Undisclosed,
 )
 from octosync.state.documents import flag_of, items_of, list_of, object_of, text_of
 
@@ -63,7 +64,7 @@ def app_of(document: Any, read: Read) -> App:  # noqa: ANN401  JSON as it was st
         targets=tuple(_target_of(slug, one, read) for one in items_of(stored["targets"])),
         slots=tuple(_slot_of(slug, one, read) for one in items_of(stored["slots"])),
         inference_config=None if config is None else _config_of(slug, config, read),
-        labels={key: text_of(value) for key, value in read(stored["labels"]).items()},
+        labels={key: _label_of(value) for key, value in read(stored["labels"]).items()},
         protected=flag_of(stored["protected"]),
         suspension=None if suspension is None else Suspension(_time_of(object_of(suspension)["until"])),
         identity=read(stored["identity"]),
@@ -183,6 +184,10 @@ def _origin_of(document: object) -> Origin | None:
         return None
     file, line, column = list_of(document, 3)
     return Origin(text_of(file), int(line), int(column))
+
+
+def _label_of(value: Any) -> Any:  # noqa: ANN401  a seal stands for a text, and is none
+    return value if isinstance(value, Undisclosed) else text_of(value)
 
 
 def _time_text(at: datetime | None) -> str | None:

@@ -10,9 +10,18 @@ import hmac
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, Self
+from typing import Any
 
-from octosync.model import SENSITIVE, JsonObject, JsonValue, Secret, Sensitivity, canonical_json, may_be_secret
+from octosync.model import (
+    SENSITIVE,
+    JsonObject,
+    JsonValue,
+    Secret,
+    Sensitivity,
+    Undisclosed,
+    canonical_json,
+    may_be_secret,
+)
 from octosync.state.documents import items_of, list_of, object_of, text_of
 
 Path = tuple[str | int, ...]
@@ -20,22 +29,18 @@ Path = tuple[str | int, ...]
 _DIGEST_CHARACTERS = 32  # 128 bits
 
 
-class Sealed(str):
+class Sealed(Undisclosed):
     """What stands for a value that was not stored. It equals that value and no other, though it does not know it.
 
-    To whatever prints or sends text it is `(sensitive)`.
+    It has no hash, since it can't have that of the value.
     """
 
     __slots__ = ("_seals", "digest")
+    __hash__ = None  # type: ignore[assignment]
 
-    digest: str
-    _seals: Seals
-
-    def __new__(cls, digest: str, seals: Seals) -> Self:
-        """Make the seal with a digest."""
-        made = super().__new__(cls, SENSITIVE)
-        made.digest, made._seals = digest, seals
-        return made
+    def __init__(self, digest: str, seals: Seals) -> None:
+        self.digest = digest
+        self._seals = seals
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Sealed):
@@ -47,12 +52,6 @@ class Sealed(str):
         except (TypeError, ValueError):  # no JSON, such as NaN
             return False
         return hmac.compare_digest(digest, self.digest)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __hash__(self) -> int:
-        return hash((Sealed, self.digest))
 
     def __repr__(self) -> str:
         return f"Sealed({SENSITIVE})"

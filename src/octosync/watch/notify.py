@@ -48,7 +48,7 @@ _OF_DRIFT: Final = frozenset({NotifyEvent.HELD, NotifyEvent.DRIFT, NotifyEvent.C
 class NotificationRecord(Protocol):
     """What was told already, over restarts: the fact that was last told about each thing of an app ("" for no app)."""
 
-    def told(self) -> Mapping[tuple[str, str], str]:
+    def told(self) -> Mapping[tuple[str, str], object]:
         """Return all of it: the facts by app and thing."""
 
     def tell(self, app: str, about: str, fact: str) -> None:
@@ -118,7 +118,7 @@ class Notifier:
         self._flush = flush.total_seconds()
         self._most = most
         self._notices: dict[tuple[str, str], Notice] = {}
-        self._told: dict[tuple[str, str], str] = dict(told.told()) if told is not None else {}
+        self._told: dict[tuple[str, str], object] = dict(told.told()) if told is not None else {}
         self._closing = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.counts: Counter[str] = Counter()  # delivered, given_up, dropped: over all receivers
