@@ -22,9 +22,8 @@ from typing import Final
 
 import httpx
 
-from octosync.cli.connecting import RemoteFlags
-from octosync.cli.gathering import ManifestFlags
-from octosync.cli.regathering import Regathering
+from octosync.cli.asking import ManifestFlags, RemoteFlags
+from octosync.cli.regathering import InputsReloader
 from octosync.manifest import Configuration, load
 from octosync.model import State
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Reading, apps_reading
@@ -94,7 +93,7 @@ def control_plane(folder: Path) -> Iterator[str]:
 async def controller(manifests: Path, url: str) -> AsyncIterator[Running]:
     """Run a controller on the machine's own clock, without a rate limit, with its state beside the manifests."""
     clock = SystemClock()
-    regather = Regathering(flags=ManifestFlags(paths=(str(manifests),)), remote=RemoteFlags(url=url), environment={})
+    regather = InputsReloader(flags=ManifestFlags(paths=(str(manifests),)), remote=RemoteFlags(url=url), environment={})
     requests: list[tuple[float, Request]] = []
     remote = Octomil(
         Connection(url=url, requests_per_minute=0),

@@ -17,7 +17,8 @@ from tests.support.desks import Office
 from tests.support.invoking import Desk
 from tests.support.planes import Served, ok, served
 
-from octosync.cli.connecting import RemoteFlags, connect
+from octosync.cli.asking import RemoteFlags
+from octosync.cli.connecting import connect
 from octosync.cli.root import octosync
 from octosync.manifest import Configuration
 from octosync.server import Token

@@ -14,9 +14,9 @@ from tests.support.kubectl import needs_kustomize
 from tests.support.manifests import app
 from tests.support.repositories import Repo
 
-from octosync.cli.connecting import RemoteFlags
-from octosync.cli.gathering import ManifestFlags
-from octosync.cli.regathering import Regathering
+from octosync.cli.asking import ManifestFlags, RemoteFlags
+from octosync.cli.options import remote_options
+from octosync.cli.regathering import InputsReloader
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Cache
 from octosync.watch.fingerprint import WatchedPaths
@@ -37,9 +37,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _regathering(
     *paths: str, config: Path | None = None, kustomize: str | None = None, token: Path | None = None
-) -> Regathering:
+) -> InputsReloader:
     flags = ManifestFlags(paths=paths, config=config, kustomize=kustomize)
-    return Regathering(flags=flags, remote=RemoteFlags(token_file=token), environment={})
+    return InputsReloader(flags=flags, remote=RemoteFlags(token_file=token), environment={})
 
 
 def test_before_anything_is_read_flags_say_what_is_watched() -> None:
@@ -118,11 +118,9 @@ def test_flags_mean_the_same_in_any_thread(folder: Path) -> None:
     contexts: list[str] = []
 
     @click.command()
-    @click.option("--context", envvar="OCTOSYNC_CONTEXT")
-    @click.option("--url", envvar="OCTOSYNC_URL")
-    def watch(context: str, url: str) -> None:
-        remote = RemoteFlags(context=context, url=url)
-        regathering = Regathering(flags=ManifestFlags(), remote=remote, environment={})
+    @remote_options
+    def watch(remote: RemoteFlags) -> None:
+        regathering = InputsReloader(flags=ManifestFlags(), remote=remote, environment={})
         with ThreadPoolExecutor() as elsewhere:
             found = elsewhere.submit(regathering, Cache()).result().context
         contexts.append(found.name if found is not None else "")

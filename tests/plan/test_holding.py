@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.support.scenes import SENSITIVITY, document_of, run_info
+from tests.support.scenes import document_of, plan_report
 from tests.support.states import NOW, desired_app, live_app, observation, plan_of
 
 from octosync.errors import Missing, RemoteError
@@ -108,7 +108,7 @@ def test_without_a_span_drift_is_never_healed_and_manifests_go_on() -> None:
 def test_what_has_no_end_reads_so() -> None:
     """In words, and in the document by a key of its own, as no time can say it."""
     made = plan(Holding(span=None), org=[event(3)])
-    text = render_plan(made, about=run_info(), sensitivity=SENSITIVITY, colour=False)
+    text = render_plan(plan_report(made), colour=False)
     assert "held, and not changed back by itself" in text
     document: Any = document_of(made)
     (row,) = document["resource_changes"]

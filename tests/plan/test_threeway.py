@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.golden import assert_golden
-from tests.support.scenes import SENSITIVITY, document_of, run_info
+from tests.support.scenes import document_of, plan_report, run_info
 from tests.support.states import NOW, child_app, desired_app, live_app, observation, plan_of
 
 from octosync.errors import Missing, Unavailable
@@ -670,7 +670,7 @@ def test_a_three_way_plan_reads_as_people_expect() -> None:
     known = Base(state=State.of(*base), tip=State.of(*tip))
     made = plan_of(tree, seen, base=known, hold=HOLDING)
     about = run_info(trailers=("diverged",), invocation=Invocation(paths=("apps/",), base="origin/main"))
-    text = render_plan(made, about=about, sensitivity=SENSITIVITY, colour=False, blocked=judge(made, GuardPolicy()))
+    text = render_plan(plan_report(made, about=about, blocked=judge(made, GuardPolicy())), colour=False)
     assert_golden(Path(__file__).parent / "golden" / "threeway.txt", text)
     document: Any = document_of(made, about=about, blocked=judge(made, GuardPolicy()))
     assert document["summary"]["held"] == 1

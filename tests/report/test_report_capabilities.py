@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.golden import assert_golden
-from tests.support.scenes import SENSITIVITY, document_of, run_info
+from tests.support.scenes import document_of, plan_report
 from tests.support.states import deployed, desired_app, live_app, observation, plan_of
 
 from octosync.errors import Unavailable
@@ -36,7 +36,7 @@ ESCAPE = "\x1b[2J"
 
 def text_of(plan: Plan) -> str:
     """Render a plan without colour."""
-    return render_plan(plan, about=run_info(), sensitivity=SENSITIVITY, colour=False)
+    return render_plan(plan_report(plan), colour=False)
 
 
 def enabling(preview: Preview | Unavailable | None, pin: str | None = None, **more: Any) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.golden import assert_golden
 
 from octosync.model import Diagnostic, Origin, Severity
-from octosync.report import is_valid, render_diagnostics, render_validation, validate_document
+from octosync.report import VALIDATE, RunReport, is_valid, render_diagnostics, render_validation, validate_document
 from octosync.report.plain import cells
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -163,15 +163,16 @@ def test_a_validation_says_whether_the_manifests_are_valid() -> None:
         ((warning,), True, False),
         ((error,), False, False),
     ):
-        text = render_validation(found, files=2, apps=1, colour=False, strict=strict)
+        report = RunReport(command=VALIDATE, diagnostics=found, files=2, apps=1, strict=strict)
+        text = render_validation(report, colour=False)
         assert is_valid(found, strict=strict) is valid
         assert text.splitlines()[-1].startswith("Valid: 1 app in 2 files." if valid else "Not valid: 1 app in 2 files.")
-        assert validate_document(found, files=2, apps=1, strict=strict)["valid"] is valid
+        assert validate_document(report)["valid"] is valid
 
 
 def test_the_validate_document_has_the_diagnostics_of_the_text() -> None:
     """JSON has the same findings in the same order with place, path, suggestion and notes, and never the source line."""
-    document: Any = validate_document(FOUND, files=14, apps=3)
+    document: Any = validate_document(RunReport(command=VALIDATE, diagnostics=FOUND, files=14, apps=3))
     assert list(document) == ["format_version", "valid", "files", "apps", "diagnostics", "errors"]
     assert (document["format_version"], document["files"], document["apps"]) == ("1.0", 14, 3)
     rules = re.findall(r"^\w+: ([a-z-]+):", render_diagnostics(FOUND, files=14, colour=False), re.MULTILINE)

@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.hostile import hostile_run
-from tests.support.scenes import SECRET, SENSITIVITY, errored_plan, mixed_plan, run_info
+from tests.support.scenes import SECRET, apply_report, errored_plan, mixed_plan, plan_report
 
 from octosync.errors import ExitCode
 from octosync.model import JsonObject
 from octosync.plan import GuardPolicy, judge
-from octosync.report import Applied, Planned, events, json_line
+from octosync.report import events, json_line
 
 
 def told(*some: JsonObject) -> list[dict[str, Any]]:
@@ -27,7 +27,7 @@ def test_a_plan_is_its_changes_and_their_summary() -> None:
     """What blocks it is an error with the way out; no secret is told."""
     plan = mixed_plan()
     blocked = judge(plan, GuardPolicy(max_deletes=0))
-    planned = Planned(plan=plan, about=run_info(), sensitivity=SENSITIVITY, blocked=blocked)
+    planned = plan_report(plan, blocked=blocked)
     found = told(*events.plan_events(planned))
     assert sum(event["type"] == "planned_change" for event in found) == len(plan.actions)
     (refused,) = (event for event in found if "blocked" in event)
@@ -38,7 +38,7 @@ def test_a_plan_is_its_changes_and_their_summary() -> None:
 
 def test_what_kept_an_app_from_being_planned_is_told() -> None:
     """With the app's slug, and the summary says that the plan is not whole."""
-    planned = Planned(plan=errored_plan(), about=run_info(), sensitivity=SENSITIVITY)
+    planned = plan_report(errored_plan())
     found = told(*events.plan_events(planned))
     assert {event["error"]["app"] for event in found if "error" in event} == set(planned.plan.errors)
     assert found[-1]["errored"] is True
@@ -49,9 +49,9 @@ def test_what_kept_an_app_from_being_planned_is_told() -> None:
 def test_no_text_is_more_than_text(text: str) -> None:
     """A line is one event, and its words are visible on a terminal as they are."""
     run = hostile_run(text)
-    planned = Planned(plan=run.plan, **run.shown)
+    planned = plan_report(run.plan, **run.shown)
     outcomes = [events.outcome_event(one, done=1, total=2) for one in run.outcomes]
     starts = [events.start_event(action) for action in run.plan.actions]
-    ends = events.applied_event(Applied(outcomes=run.outcomes, run_id=text), ExitCode.PARTIAL)
+    ends = events.applied_event(apply_report(run.plan, run.outcomes, run_id=text, exit_code=ExitCode.PARTIAL))
     found = told(*events.plan_events(planned), *starts, *outcomes, events.error_event(run.error), ends)
     assert all(event["@message"].isprintable() for event in found)

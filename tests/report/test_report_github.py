@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from tests.support.golden import assert_golden
 from tests.support.hostile import hostile_run
 from tests.support.runner import Command, commands_in, outputs_in
-from tests.support.scenes import SECRET, SENSITIVITY, errored_plan, mixed_plan, run_info
+from tests.support.scenes import SECRET, apply_report, errored_plan, mixed_plan, plan_report
 from tests.support.states import desired_app, live_app, observation, plan_of
 
 from octosync.errors import ExitCode, Rejected
 from octosync.model import Diagnostic, Origin, Outcome, Severity, Status
 from octosync.plan import GuardPolicy, Plan, judge
-from octosync.report import Applied, Ended, Planned, output_lines, render_annotations
+from octosync.report import PlanReport, RunReport, output_lines, render_annotations
 
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = st.text(st.sampled_from("%:,=\r\n\x85\u2028\x1b#[]0ADa ")) | st.sampled_from(
@@ -25,14 +25,12 @@ HOSTILE = st.text(st.sampled_from("%:,=\r\n\x85\u2028\x1b#[]0ADa ")) | st.sample
 )
 
 
-def ended(plan: Plan, **more: Any) -> Ended:
+def ended(plan: Plan, policy: GuardPolicy | None = None) -> PlanReport:
     """End a plan's run."""
-    policy = more.pop("policy", GuardPolicy())
-    planned = Planned(plan=plan, about=run_info(), sensitivity=SENSITIVITY, blocked=judge(plan, policy))
-    return Ended(**{"command": "plan", "exit_code": ExitCode.DONE, "version": "0.1.0", "planned": planned, **more})
+    return plan_report(plan, blocked=judge(plan, policy or GuardPolicy()))
 
 
-def annotated(run: Ended) -> list[Command]:
+def annotated(run: RunReport) -> list[Command]:
     """Return a run's annotations."""
     return commands_in(render_annotations(run, lambda origin: origin.file))
 
@@ -70,7 +68,7 @@ def test_a_run_as_annotations() -> None:
 def test_the_gravest_come_first() -> None:
     """Errors, warnings, notices; within one kind by file and line."""
     wrong = [found(severity, line) for line in (9, 2) for severity in reversed(Severity)]
-    said = annotated(Ended(command="validate", exit_code=ExitCode.ERROR, version="0", diagnostics=wrong))
+    said = annotated(RunReport(command="validate", exit_code=ExitCode.ERROR, version="0", diagnostics=wrong))
     assert [(one.name, one.properties["line"]) for one in said] == [
         ("error", "2"), ("error", "9"), ("warning", "2"), ("warning", "9"), ("notice", "2"), ("notice", "9"),
     ]  # fmt: skip
@@ -83,7 +81,7 @@ def test_the_gravest_come_first() -> None:
 def test_at_most_ten_of_a_kind(each: int, shown: int, left: str) -> None:
     """GitHub shows ten of each: the rest is counted, by a notice that is one of them."""
     wrong = [found(severity, line) for line in range(each) for severity in Severity]
-    said = annotated(Ended(command="validate", exit_code=ExitCode.ERROR, version="0", diagnostics=wrong))
+    said = annotated(RunReport(command="validate", exit_code=ExitCode.ERROR, version="0", diagnostics=wrong))
     assert len(said) == shown
     assert ("Left out" in said[-1].message) == bool(left)
     assert left in said[-1].message
@@ -91,7 +89,7 @@ def test_at_most_ten_of_a_kind(each: int, shown: int, left: str) -> None:
 
 def test_what_is_not_in_the_repository_is_said_in_words() -> None:
     """A place elsewhere, or standard input, can't be marked: the message names it."""
-    run = Ended(command="validate", exit_code=ExitCode.ERROR, version="0", diagnostics=[found(Severity.ERROR, 4)])
+    run = RunReport(command="validate", exit_code=ExitCode.ERROR, version="0", diagnostics=[found(Severity.ERROR, 4)])
     (said,) = commands_in(render_annotations(run, lambda _: None))
     assert said.properties == {"title": "octosync: some-rule"}
     assert said.message == "at 4\ndeclared at a.yaml:4:3"
@@ -100,7 +98,7 @@ def test_what_is_not_in_the_repository_is_said_in_words() -> None:
 def test_what_ended_a_run_is_an_error() -> None:
     """So is what kept one app from being planned, at that app's place."""
     error = Rejected("rejected", "no, since: 100%", hints=("Ask ana.",), request_id="req_1")
-    (said,) = annotated(Ended(command="plan", exit_code=ExitCode.ERROR, version="0", error=error))
+    (said,) = annotated(RunReport(command="plan", exit_code=ExitCode.ERROR, version="0", error=error))
     assert (said.name, said.message) == ("error", "no, since: 100% (request req_1)\nAsk ana.")
     assert any(one.name == "error" and "file" in one.properties for one in annotated(ended(errored_plan())))
 
@@ -117,7 +115,7 @@ def test_what_became_of_a_change_is_at_its_place() -> None:
         )
         for action, status in zip(plan.actions, fates, strict=True)
     ]
-    said = annotated(ended(plan, command="apply", applied=Applied(outcomes=outcomes, run_id="r")))
+    said = annotated(apply_report(plan, outcomes, run_id="r"))
     assert [one.name for one in said] == ["error", "warning", "notice"]
     assert "some-reference: why" in said[0].message
     assert said[0].properties["title"] == "octosync: create slot failed"
@@ -128,8 +126,7 @@ def test_what_became_of_a_change_is_at_its_place() -> None:
 def test_no_text_is_a_command(text: str) -> None:
     """Whatever manifests, files and the control plane say: each line is one annotation of ours, with our properties only."""
     hostile = hostile_run(text)
-    planned = Planned(plan=hostile.plan, **hostile.shown)
-    run = Ended(command="plan", exit_code=ExitCode.ERROR, version="0", planned=planned, error=hostile.error)
+    run = plan_report(hostile.plan, exit_code=ExitCode.ERROR, error=hostile.error, **hostile.shown)
     log = render_annotations(run, lambda origin: origin.file)
     said = commands_in(log)
     assert len(said) == log.count("\n") == len(log.splitlines())

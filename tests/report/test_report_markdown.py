@@ -14,13 +14,21 @@ from hypothesis import strategies as st
 from tests.support.golden import assert_golden
 from tests.support.hostile import hostile_run
 from tests.support.rendered import LINK, REFERENCE, rendered
-from tests.support.scenes import SECRET, SENSITIVITY, errored_plan, mixed_plan, run_info, steady_plan
+from tests.support.scenes import (
+    SECRET,
+    apply_report,
+    errored_plan,
+    mixed_plan,
+    plan_report,
+    run_info,
+    steady_plan,
+)
 from tests.support.states import deployed, desired_app, live_app, observation, plan_of
 
-from octosync.errors import Conflict, ExitCode, GuardRefused
-from octosync.model import Address, Assignment, Diagnostic, Event, Outcome, Preview, Severity, Status
+from octosync.errors import Conflict, ExitCode, GuardRefused, OctosyncError
+from octosync.model import Address, Assignment, Diagnostic, Event, Fate, Outcome, Preview, Severity, Standing, Status
 from octosync.plan import GuardPolicy, Plan, judge, overrides_of
-from octosync.report import Planned, render_outcomes_markdown, render_plan, render_plan_markdown
+from octosync.report import MAX_BYTES, PlanReport, render_outcomes_markdown, render_plan, render_plan_markdown
 from octosync.report.fitting import Part, fitted
 from octosync.report.markdown_text import code, escaped, fence
 
@@ -49,13 +57,9 @@ HOSTILE = st.text(
 )
 
 
-def planned(plan: Plan, **more: Any) -> Planned:
-    return Planned(plan=plan, **{"about": run_info(), "sensitivity": SENSITIVITY, **more})
-
-
-def guarded(plan: Plan, **policy: Any) -> Planned:
+def guarded(plan: Plan, error: OctosyncError | None = None, **policy: Any) -> PlanReport:
     limits = GuardPolicy(**policy)
-    return planned(plan, blocked=judge(plan, limits), overrides=overrides_of(limits))
+    return plan_report(plan, blocked=judge(plan, limits), overrides=overrides_of(limits), error=error)
 
 
 def outcomes(plan: Plan, **statuses: dict[str, Any]) -> list[Outcome]:
@@ -69,14 +73,14 @@ def outcomes(plan: Plan, **statuses: dict[str, Any]) -> list[Outcome]:
     ]
 
 
-def applied(plan: Plan, made: list[Outcome], **more: Any) -> str:
+def applied(plan: Plan, made: list[Outcome], *, max_bytes: int = MAX_BYTES, **more: Any) -> str:
     facts = {
         "run_id": "01JD",
         "go_on": "octosync apply -f apps/",
         "exit_code": ExitCode.PARTIAL,
         "history": "octosync history 01JD",
     }
-    return render_outcomes_markdown(planned(plan, command="apply"), made, **{**facts, **more})
+    return render_outcomes_markdown(apply_report(plan, made, **{**facts, **more}), max_bytes=max_bytes)
 
 
 def deploying_plan() -> Plan:
@@ -139,7 +143,7 @@ def assert_whole(text: str) -> None:
 
 def test_a_plan_reads_as_people_expect() -> None:
     """A summary line, what can't be undone, each app folded with its diff, warnings, and what it was made from."""
-    assert_golden(GOLDEN / "plan.md", render_plan_markdown(planned(mixed_plan())))
+    assert_golden(GOLDEN / "plan.md", render_plan_markdown(plan_report(mixed_plan())))
 
 
 def test_a_blocked_plan_says_first_what_blocks_it_and_the_way_out() -> None:
@@ -150,13 +154,13 @@ def test_a_blocked_plan_says_first_what_blocks_it_and_the_way_out() -> None:
 
 def test_a_plan_that_deploys_says_to_how_many_devices_and_who_did_what_it_reverts() -> None:
     """Previews are shown with platforms, reason and warnings, drift with who made it, when, and by which event."""
-    assert_golden(GOLDEN / "plan-deploys.md", render_plan_markdown(planned(deploying_plan())))
+    assert_golden(GOLDEN / "plan-deploys.md", render_plan_markdown(plan_report(deploying_plan())))
 
 
 def test_an_errored_plan_and_one_without_changes_say_so() -> None:
     """An app that could not be read is named with request and hint; nothing to do is one sentence."""
-    assert_golden(GOLDEN / "plan-errored.md", render_plan_markdown(planned(errored_plan())))
-    assert "**No changes.** · read 2 of 41 apps" in render_plan_markdown(planned(steady_plan()))
+    assert_golden(GOLDEN / "plan-errored.md", render_plan_markdown(plan_report(errored_plan())))
+    assert "**No changes.** · read 2 of 41 apps" in render_plan_markdown(plan_report(steady_plan()))
 
 
 def test_outcomes_read_as_people_expect() -> None:
@@ -191,17 +195,16 @@ def test_a_full_success_asks_for_nothing() -> None:
 def test_what_was_waited_for_stands_in_the_outcome() -> None:
     """A report of waiting is part of the document, as the text has it."""
     plan = mixed_plan()
-    assert "```text\n✓ a/chat@production  covered\n```" in applied(
-        plan, outcomes(plan), waited="✓ a/chat@production  covered\n"
-    )
+    waited = Standing(address=Address.of_capability("a", "chat", "production"), fate=Fate.COVERED, coverage="covered")
+    assert "```text\n✓ a/chat@production  covered" in applied(plan, outcomes(plan), waited=(waited,))
 
 
 def test_a_refused_apply_says_that_nothing_was_written_and_why() -> None:
     """A refusal is said in full, but for a guard's, which stands below with the ways out."""
     plan = mixed_plan()
-    refused = render_plan_markdown(planned(plan), refused=Conflict("conflict", "it is taken", hints=("Free it.",)))
+    refused = render_plan_markdown(plan_report(plan, error=Conflict("conflict", "it is taken", hints=("Free it.",))))
     assert "**Nothing was written.**\n\n```text\nerror: conflict: it is taken\n  Free it.\n```" in refused
-    by_guard = render_plan_markdown(guarded(plan, max_deletes=0), refused=GuardRefused("guard-refused", "deletes: no"))
+    by_guard = render_plan_markdown(guarded(plan, GuardRefused("guard-refused", "deletes: no"), max_deletes=0))
     assert "**Nothing was written.**\n\n> [!CAUTION]" in by_guard
     assert "guard-refused" not in by_guard
 
@@ -210,9 +213,7 @@ def test_markdown_says_what_text_says() -> None:
     """Every detail of a change in the text report, its refusals and warnings, is in Markdown in the same words."""
     plan = mixed_plan()
     run = guarded(plan, max_deletes=1)
-    text = render_plan(
-        plan, about=run.about, sensitivity=SENSITIVITY, colour=False, blocked=run.blocked, overrides=run.overrides
-    )
+    text = render_plan(run, colour=False)
     markdown = render_plan_markdown(run)
     details = [line for line in text.splitlines() if line.startswith("      ")]
     assert len(details) > 8
@@ -225,7 +226,7 @@ def test_markdown_says_what_text_says() -> None:
 
 def test_destructive_changes_are_marked_without_colour() -> None:
     """Each change that can't be undone is listed before all others, and marked in its diff in a word."""
-    text = render_plan_markdown(planned(mixed_plan()))
+    text = render_plan_markdown(plan_report(mixed_plan()))
     assert "**4 changes can't be undone**" in text
     assert len(re.findall(r"^- .*DESTRUCTIVE", text, re.MULTILINE)) == 4
     assert text.index("can't be undone") < text.index("<details")
@@ -233,7 +234,7 @@ def test_destructive_changes_are_marked_without_colour() -> None:
 
 def test_no_sensitive_value_is_in_markdown() -> None:
     """A value under a sensitive key is nowhere, not even in full; that it changed is."""
-    text = render_plan_markdown(planned(mixed_plan(), full=True))
+    text = render_plan_markdown(plan_report(mixed_plan(), full=True))
     assert SECRET not in text
     assert "(sensitive, changed)" in text
 
@@ -243,18 +244,10 @@ def test_no_sensitive_value_is_in_markdown() -> None:
 def test_hostile_texts_do_nothing(text: str, max_bytes: int) -> None:
     """Whatever anything is called: no tag, attribute, link, mention, reference or open fence comes of it."""
     run = hostile_run(text)
-    plain = planned(run.plan, **run.shown)
+    ended = {"run_id": f"i{text}", "go_on": text, "exit_code": ExitCode.INTERRUPTED, "history": f"j{text}"}
     for report in (
-        render_plan_markdown(plain, max_bytes=max_bytes, refused=run.error),
-        render_outcomes_markdown(
-            plain,
-            run.outcomes,
-            run_id=f"i{text}",
-            go_on=text,
-            exit_code=ExitCode.INTERRUPTED,
-            history=f"j{text}",
-            max_bytes=max_bytes,
-        ),
+        render_plan_markdown(plan_report(run.plan, error=run.error, **run.shown), max_bytes=max_bytes),
+        render_outcomes_markdown(apply_report(run.plan, run.outcomes, **ended, **run.shown), max_bytes=max_bytes),
     ):
         assert_whole(report)
         page = rendered(report)
@@ -327,13 +320,13 @@ def test_every_bound_is_kept_and_every_document_whole(report: str) -> None:
 def test_apps_get_shorter_before_anything_is_lost() -> None:
     """With less room apps are counted, those that lose something last; with still less, only totals are left."""
     plan = big_plan()
-    some = render_plan_markdown(planned(plan), max_bytes=7000)
+    some = render_plan_markdown(plan_report(plan), max_bytes=7000)
     assert "<b>app-000</b>" in some
     assert some.count("<details") > 3
     assert some.count("\n- <b>app-") > 10
     assert some.count("<b>app-") == 40
     assert "apps by counts only" in some
-    few = render_plan_markdown(planned(plan), max_bytes=1200)
+    few = render_plan_markdown(plan_report(plan), max_bytes=1200)
     assert "apps not listed" in few
     assert "to create" in few
     assert "can't be undone" in few
@@ -368,7 +361,9 @@ def test_what_is_lost_and_blocked_is_named_as_far_as_there_is_room() -> None:
 def test_a_name_that_is_far_too_long_widens_no_column() -> None:
     """It stands out of its column: one such name does not fill the document with spaces."""
     long = "x" * 10_000
-    text = render_plan_markdown(planned(plan_of(desired_app("search", targets=[f"ios:{long}"], slots={"chat": {}}))))
+    text = render_plan_markdown(
+        plan_report(plan_of(desired_app("search", targets=[f"ios:{long}"], slots={"chat": {}})))
+    )
     assert len(text.encode()) < 12_000
 
 
@@ -404,7 +399,7 @@ def test_parts_are_whole_or_not_there(parts: list[Part], most: int) -> None:
 def test_diagnostics_are_counted_and_folded() -> None:
     """Findings stand under the apps with place and source line, folded away under their count."""
     finding = Diagnostic(severity=Severity.WARNING, rule="r", summary="s <b>", path="p")
-    text = render_plan_markdown(planned(steady_plan(), diagnostics=(finding,)))
+    text = render_plan_markdown(plan_report(steady_plan(), diagnostics=(finding,)))
     assert "<details><summary>1 warning</summary>\n\n```text\nwarning: r: s ‹b>" in text
 
 

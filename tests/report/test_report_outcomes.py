@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 from tests.support.golden import assert_golden
-from tests.support.scenes import document_of, errored_plan, mixed_plan, steady_plan
+from tests.support.scenes import apply_report, document_of, errored_plan, mixed_plan, steady_plan
 from tests.support.states import desired_app, live_app, plan_of
 
 from octosync.errors import Conflict, CredentialRefused, ExitCode, UsageError
 from octosync.model import Outcome, Status
 from octosync.plan import GuardPolicy, judge
 from octosync.report import (
+    apply_document,
     exit_code_of_outcomes,
     exit_code_of_plan,
     json_text,
-    outcomes_document,
     render_error,
     render_outcomes,
 )
@@ -54,8 +54,9 @@ PARTIAL = outcomes(
 
 
 def text_of(made: list[Outcome], **more: Any) -> str:
-    facts = {"run_id": "01JD", "command": "octosync apply -f apps/", "exit_code": ExitCode.PARTIAL, "colour": False}
-    return render_outcomes(PLAN, made, **{**facts, **more})
+    colour = more.pop("colour", False)
+    facts = {"run_id": "01JD", "go_on": "octosync apply -f apps/", "exit_code": ExitCode.PARTIAL}
+    return render_outcomes(apply_report(PLAN, made, **{**facts, **more}), colour=colour)
 
 
 def test_outcomes_read_as_people_expect() -> None:
@@ -94,7 +95,7 @@ def test_colour_only_adds_colour_to_outcomes() -> None:
 
 def test_the_document_of_an_apply_has_one_outcome_per_action() -> None:
     """JSON has the plan, every outcome in order with all it says, the counts of every status, and the exit code."""
-    document: Any = outcomes_document(document_of(PLAN), PARTIAL, run_id="01JD", exit_code=ExitCode.PARTIAL)
+    document: Any = apply_document(apply_report(PLAN, PARTIAL, run_id="01JD", exit_code=ExitCode.PARTIAL), full=False)
     assert list(document) == ["format_version", "run", "plan", "outcomes", "waited", "error", "summary", "exit_code"]
     assert (document["run"], document["exit_code"]) == ("01JD", 5)
     assert document["plan"] == document_of(PLAN)
@@ -167,6 +168,6 @@ def test_an_app_updated_and_archived_tells_both_outcomes_apart() -> None:
     made = [
         Outcome(address=a.address, verb=a.verb.value, status=Status.FAILED, message=a.verb.value) for a in plan.actions
     ]
-    text = render_outcomes(plan, made, run_id="1", command="x", exit_code=ExitCode.PARTIAL, colour=False)
+    text = render_outcomes(apply_report(plan, made, run_id="1", exit_code=ExitCode.PARTIAL), colour=False)
     assert "✗ update app/a: update\n" in text
     assert "✗ archive app/a: archive\n" in text

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.golden import assert_golden
-from tests.support.scenes import SECRET, SENSITIVITY, errored_plan, mixed_plan, run_info, steady_plan
+from tests.support.scenes import SECRET, errored_plan, mixed_plan, plan_report, run_info, steady_plan
 from tests.support.states import deployed, desired_app, live_app, observation, plan_of
 
 from octosync.model import Canary, Diagnostic, Origin, Reason, Severity
@@ -29,7 +29,8 @@ ANSI = re.compile(r"\x1b\[\d+m")
 
 
 def text_of(plan: Plan, **more: Any) -> str:
-    return render_plan(plan, **{"about": run_info(), "sensitivity": SENSITIVITY, "colour": False, **more})
+    colour = more.pop("colour", False)
+    return render_plan(plan_report(plan, **more), colour=colour)
 
 
 def blocked_text(plan: Plan, about: RunInfo | None = None, **policy: Any) -> str:

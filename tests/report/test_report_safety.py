@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.hostile import hostile_run
-from tests.support.scenes import SENSITIVITY, document_of, run_info
+from tests.support.scenes import apply_report, document_of, plan_report
 from tests.support.states import deployed, desired_app, live_app, plan_of
 
 from octosync.errors import ExitCode, Rejected
@@ -29,7 +29,9 @@ from octosync.model import (
     RoutingStats,
 )
 from octosync.report import (
+    VALIDATE,
     Extent,
+    RunReport,
     StatusFacts,
     json_text,
     render_declared,
@@ -94,22 +96,15 @@ def everything(text: str, *, colour: bool) -> list[str]:
         requests=1,
         by=f"label:l{text}",
     )
+    ended = {"run_id": f"i{text}", "go_on": text, "exit_code": ExitCode.INTERRUPTED, "history": f"j{text}"}
     return [
         render_declared(covered, colour=colour, full=True),
         render_status(hostile_statuses(text, error), StatusFacts(control_plane=plane, requests=1), colour=colour),
-        *(render_plan(plan, colour=colour, full=full, **shown) for full in (False, True)),
-        render_outcomes(
-            plan,
-            run.outcomes,
-            run_id=f"i{text}",
-            command=text,
-            exit_code=ExitCode.INTERRUPTED,
-            colour=colour,
-            history=f"j{text}",
-        ),
+        *(render_plan(plan_report(plan, full=full, **shown), colour=colour) for full in (False, True)),
+        render_outcomes(apply_report(plan, run.outcomes, **ended, **shown), colour=colour),
         render_error(error, written=f"w{text}", colour=colour),
         render_diagnostics([finding], files=1, colour=colour),
-        render_validation([finding], files=1, apps=1, colour=colour),
+        render_validation(RunReport(command=VALIDATE, diagnostics=[finding], files=1, apps=1), colour=colour),
     ]
 
 
@@ -158,11 +153,11 @@ def test_json_is_safe_to_show() -> None:
 
 SCRIPT = """
 import sys
-from tests.support.scenes import SENSITIVITY, document_of, mixed_plan, run_info
+from tests.support.scenes import document_of, mixed_plan, plan_report
 from octosync.report import json_text, render_plan
 plan = mixed_plan()
 sys.stdout.buffer.write(json_text(document_of(plan, full=True)).encode())
-sys.stdout.buffer.write(render_plan(plan, about=run_info(), sensitivity=SENSITIVITY, colour=True, full=True).encode())
+sys.stdout.buffer.write(render_plan(plan_report(plan, full=True), colour=True).encode())
 """
 
 
@@ -190,7 +185,7 @@ def test_the_order_of_keys_gives_the_same_bytes() -> None:
             [desired_app("a", config=wanted), desired_app("n", config=wanted, labels=order({"l": "1", "k": "2"}))],  # type: ignore[arg-type]  # JSON by construction
             live_app("a", config=there),  # type: ignore[arg-type]  # likewise
         )
-        text = render_plan(plan, about=run_info(), sensitivity=SENSITIVITY, colour=False)
+        text = render_plan(plan_report(plan), colour=False)
         return text, json_text(document_of(plan, full=True))
 
     assert reports(turned=False) == reports(turned=True)

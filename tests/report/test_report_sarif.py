@@ -10,31 +10,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.hostile import hostile_run
 from tests.support.sarif import assert_sarif
-from tests.support.scenes import SECRET, SENSITIVITY, errored_plan, mixed_plan, run_info
+from tests.support.scenes import SECRET, errored_plan, mixed_plan, plan_report
 
 from octosync.errors import ExitCode, Rejected, Unavailable
 from octosync.model import Diagnostic, Origin, Severity
 from octosync.plan import GUARDS, GuardPolicy, Plan, judge
-from octosync.report import Ended, Planned, RuleHelp, json_text, sarif_document
+from octosync.report import PlanReport, RuleHelp, RunReport, json_text, sarif_document
 
 HELP = {"some-rule": RuleHelp(Severity.WARNING, "What it means.")}
 
 
-def sarif(run: Ended) -> Any:
+def sarif(run: RunReport) -> Any:
     """Return a run as SARIF, read back from its text."""
     return json.loads(json_text(sarif_document(run, lambda origin: origin.file or None, HELP)))
 
 
-def ended(plan: Plan, **policy: Any) -> Ended:
+def ended(plan: Plan, **policy: Any) -> PlanReport:
     """End a plan's run under a policy."""
     blocked = judge(plan, GuardPolicy(**policy))
-    planned = Planned(plan=plan, about=run_info(), sensitivity=SENSITIVITY, blocked=blocked)
-    return Ended(command="plan", exit_code=ExitCode.GUARDED, version="0.1.0", planned=planned)
+    return plan_report(plan, blocked=blocked, exit_code=ExitCode.GUARDED)
 
 
-def checked(*found: Diagnostic) -> Ended:
+def checked(*found: Diagnostic) -> RunReport:
     """End a run that checked manifests."""
-    return Ended(command="validate", exit_code=ExitCode.ERROR, version="0.1.0", diagnostics=found)
+    return RunReport(command="validate", exit_code=ExitCode.ERROR, version="0.1.0", diagnostics=found)
 
 
 def at(line: int, summary: str = "wrong", **more: Any) -> Diagnostic:
@@ -72,7 +71,7 @@ def test_what_has_no_place_is_a_notification() -> None:
     """A diagnostic of the whole set, and what ended the run: code scanning takes no result without a place."""
     error = Unavailable("unavailable", "down", hints=("Try again later.",))
     nowhere = Diagnostic(severity=Severity.NOTICE, rule="some-rule", summary="of all")
-    run = Ended(command="plan", exit_code=ExitCode.UNAVAILABLE, version="0", diagnostics=(nowhere,), error=error)
+    run = RunReport(command="plan", exit_code=ExitCode.UNAVAILABLE, version="0", diagnostics=(nowhere,), error=error)
     document = sarif(run)
     assert assert_sarif(document) == []
     (invocation,) = document["runs"][0]["invocations"]
@@ -116,9 +115,7 @@ def test_no_message_is_a_link_or_takes_arguments() -> None:
 def test_whatever_manifests_hold_it_is_valid(text: str) -> None:
     """Every place of a run filled with one text: the document is SARIF, and the same each time."""
     hostile = hostile_run(text)
-    planned = Planned(plan=hostile.plan, **hostile.shown)
-    error = Rejected("rejected", text)
-    run = Ended(command="plan", exit_code=ExitCode.ERROR, version="0", planned=planned, error=error)
+    run = plan_report(hostile.plan, exit_code=ExitCode.ERROR, error=Rejected("rejected", text), **hostile.shown)
     document = sarif(run)
     for result in document["runs"][0]["results"]:
         assert ":" not in result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]

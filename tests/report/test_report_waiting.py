@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.golden import assert_golden
+from tests.support.scenes import apply_report, steady_plan
 
 from octosync.errors import ExitCode, Forbidden
 from octosync.model import Address, Canary, Fate, Standing
@@ -45,16 +46,17 @@ EVERY = (
 
 
 def text_of(*standings: Standing, **more: Any) -> str:
+    colour = more.pop("colour", False)
     facts = {
         "timeout": "10m",
-        "command": "octosync apply -f apps/ --wait=10m",
+        "go_on": "octosync apply -f apps/ --wait=10m",
         "look": "octosync status --context production",
         "run_id": "01JD",
         "history": "octosync history 01JD",
         "exit_code": ExitCode.UNCOVERED,
-        "colour": False,
+        "write_code": ExitCode.DONE,
     }
-    return render_waited(standings, **{**facts, **more})
+    return render_waited(apply_report(steady_plan(), waited=standings, **{**facts, **more}), colour=colour)
 
 
 def test_a_wait_reads_as_people_expect() -> None:

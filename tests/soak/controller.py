@@ -20,9 +20,9 @@ from tests.soak.children import open_descriptors, resident_megabytes, say
 from tests.support.controllers import FastClock
 
 from octosync import __version__
-from octosync.cli.connecting import RemoteFlags, connect
-from octosync.cli.gathering import ManifestFlags
-from octosync.cli.regathering import Regathering
+from octosync.cli.asking import ManifestFlags, RemoteFlags
+from octosync.cli.connecting import connect
+from octosync.cli.regathering import InputsReloader
 from octosync.errors import ConfigError
 from octosync.manifest import Configuration
 from octosync.model import NotifyEvent, Secret
@@ -48,7 +48,7 @@ async def watch(asked: dict[str, Any]) -> None:
     flags = RemoteFlags(url=asked["url"], token_file=folder / "key", rate=asked["limit"])
     # Retries wait by the machine's clock.
     connection = replace(connect(flags, Configuration(), None, {}), backoff=0.5 / clock.speed)
-    regather = Regathering(flags=ManifestFlags(paths=(str(folder / "apps"),)), remote=flags, environment={})
+    regather = InputsReloader(flags=ManifestFlags(paths=(str(folder / "apps"),)), remote=flags, environment={})
     control_plane = ControlPlane(url=connection.url)
     told: list[Controller] = []
     remote = Octomil(

@@ -18,9 +18,8 @@ import httpx
 from tests.support.calls import connection_to
 from tests.support.plane import Plane
 
-from octosync.cli.connecting import RemoteFlags
-from octosync.cli.gathering import ManifestFlags
-from octosync.cli.regathering import Regathering
+from octosync.cli.asking import ManifestFlags, RemoteFlags
+from octosync.cli.regathering import InputsReloader
 from octosync.model import NotifyEvent
 from octosync.octomil import Octomil
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
@@ -201,7 +200,7 @@ async def watching(
     apps = folder / "apps"
     apps.mkdir(exist_ok=True)
     log, told = io.StringIO(), Overheard()
-    regather = Regathering(
+    regather = InputsReloader(
         flags=ManifestFlags(
             paths=paths if paths is not None else () if kustomize else (str(apps),),
             kustomize=kustomize,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from tests.support.states import child_app, desired_app, live_app, observation, plan_of
 
 from octosync.contract import Contract
-from octosync.errors import Forbidden
-from octosync.model import JsonObject, Origin, Sensitivity
+from octosync.errors import ExitCode, Forbidden
+from octosync.model import JsonObject, Origin, Outcome, Sensitivity
 from octosync.plan import ControlPlane, GitRevision, Invocation, ManifestSet, Plan, RunInfo, plan_document
+from octosync.report import ApplyReport, PlanReport
 
 VERSION = "0.1.0"
 SECRET = "hunter2-correct-horse"
@@ -33,6 +35,18 @@ def document_of(plan: Plan, **more: Any) -> JsonObject:
     """Make a plan's document with the facts above."""
     facts: dict[str, Any] = {"about": run_info(), "contract": Contract(), "sensitivity": SENSITIVITY}
     return plan_document(plan, **{**facts, **more})
+
+
+def plan_report(plan: Plan, **more: Any) -> PlanReport:
+    """Make the report of a plan with the facts above."""
+    return PlanReport(plan=plan, **{"about": run_info(), "sensitivity": SENSITIVITY, "version": VERSION, **more})
+
+
+def apply_report(plan: Plan, outcomes: Sequence[Outcome] = (), **more: Any) -> ApplyReport:
+    """Make the report of an apply of a plan, with an exit code that writes and run share."""
+    code = more.get("exit_code", ExitCode.DONE)
+    facts = {"about": run_info(), "sensitivity": SENSITIVITY, "version": VERSION, "write_code": code, **more}
+    return ApplyReport(plan=plan, outcomes=outcomes, **facts)
 
 
 def mixed_plan() -> Plan:

@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -22,12 +21,12 @@ from octosync.cli.accepting import (
     parse_addresses,
     refuse_unacceptable,
 )
-from octosync.cli.basing import BaseFlags
+from octosync.cli.asking import BaseFlags, ManifestFlags, RemoteFlags
 from octosync.cli.commands import Command
-from octosync.cli.connecting import RemoteFlags, connect
+from octosync.cli.connecting import connect
 from octosync.cli.console import err, out, wants_colour
 from octosync.cli.files import replace_all
-from octosync.cli.gathering import Gathered, ManifestFlags, gather_or_report
+from octosync.cli.gathering import LoadedInputs, load_valid_inputs
 from octosync.cli.options import base_option, manifest_options, option, remote_options
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.errors import ExitCode, OctosyncError
@@ -43,53 +42,49 @@ from octosync.report import Kept, render_accepted
 @remote_options
 @base_option
 @option("--patch", is_flag=True, help="Print the edits as a patch for `git apply`, and write nothing.")
-def command(*, addresses: tuple[str, ...], patch: bool, **flags: Any) -> ExitCode:  # noqa: ANN401 — the shared options
+def command(
+    *, addresses: tuple[str, ...], patch: bool, base: str | None, manifests: ManifestFlags, remote: RemoteFlags
+) -> ExitCode:
     """Keep what is live: write it into the manifests where it is declared, and touch nothing else in them.
 
     An ADDRESS is as plan -o json says it, such as app/SLUG or app/SLUG/slot/CAPABILITY. The files are written only if they
     then declare just that, and plan to nothing there. All addresses or none. With --base, what these manifests changed
     themselves stays: only what somebody changed on the control plane is taken.
     """
-    manifests = ManifestFlags(**{name: flags[name] for name in ManifestFlags.__dataclass_fields__ if name in flags})
-    remote = RemoteFlags(**{name: flags[name] for name in RemoteFlags.__dataclass_fields__})
-    compared = BaseFlags(base=flags["base"])
-    compared.check(manifests.paths)
-    gathered = gather_or_report(manifests, remote, colour="auto", base=compared)
-    if isinstance(gathered, ExitCode):
-        return gathered
-    asked = parse_addresses(addresses, gathered.manifests.state)
-    if refused := refuse_unacceptable(asked, gathered.manifests.state):
-        return _report(Made(state=gathered.manifests.state, refused=refused), gathered, patch="")
-    connection = connect(remote, gathered.configuration, gathered.context, os.environ)
-    acceptance = _Acceptance(gathered, manifests, connection, asked)
+    inputs = load_valid_inputs(manifests, remote, colour="auto", base=BaseFlags(base=base))
+    asked = parse_addresses(addresses, inputs.manifests.state)
+    if refused := refuse_unacceptable(asked, inputs.manifests.state):
+        return _report(Made(state=inputs.manifests.state, refused=refused), inputs, patch="")
+    connection = connect(remote, inputs.configuration, inputs.context, os.environ)
+    acceptance = _Acceptance(inputs, manifests, connection, asked)
     made = signals.run(acceptance.run)
     if made.refused:
-        return _report(made, gathered, patch="")
+        return _report(made, inputs, patch="")
     if not patch:
         replace_all({Path(name): both for name, both in made.files.items()})
-    return _report(made, gathered, patch=acceptance.patch(made) if patch else None)
+    return _report(made, inputs, patch=acceptance.patch(made) if patch else None)
 
 
 class _Acceptance:
     """One acceptance, from its first request to the proof."""
 
     def __init__(
-        self, gathered: Gathered, flags: ManifestFlags, connection: Connection, asked: tuple[Address, ...]
+        self, inputs: LoadedInputs, flags: ManifestFlags, connection: Connection, asked: tuple[Address, ...]
     ) -> None:
-        self._gathered = gathered
+        self._inputs = inputs
         self._flags = flags
         self._connection = connection
         self._asked = asked
         self._now = datetime.now(UTC)
-        configuration = gathered.configuration
+        configuration = inputs.configuration
         self._reading = Reading(
             sensitivity=configuration.sensitivity,
-            variables=variables_for(configuration, gathered.context, os.environ, flags.env_allowed),
+            variables=variables_for(configuration, inputs.context, os.environ, flags.env_allowed),
         )
 
     async def run(self, _: signals.Stopping) -> Made:
         """Read, accept and prove. Raises `OctosyncError` for edits that can't be trusted."""
-        configuration, manifests = self._gathered.configuration, self._gathered.manifests
+        configuration, manifests = self._inputs.configuration, self._inputs.manifests
         waits = Waits()
         client = Octomil(self._connection, configuration.contract, sensitivity=configuration.sensitivity, on_wait=waits)
         async with client as remote:
@@ -101,24 +96,23 @@ class _Acceptance:
 
     @property
     def _fileless(self) -> str:
-        if self._gathered.kustomize is not None:
+        if self._inputs.kustomize is not None:
             return "it is rendered, so it belongs into a file of the kustomization or a patch of it"
         return "what comes from standard input has no file here" if STDIN in self._flags.paths else ""
 
     async def _look(self, remote: Octomil, waits: Waits) -> Looked:
         with ProgressBar("reading", self._connection.requests_per_minute) as bar:
             waits.show = bar.waiting
-            state = self._gathered.manifests.state
-            based = self._gathered.based
-            base = based.base if based is not None else None
+            state = self._inputs.manifests.state
+            base = self._inputs.base
             return await look_at(self._asked, state, remote, now=self._now, base=base, progress=bar.advance)
 
     def _prove(self, made: Made, looked: Looked) -> None:
-        gathered = self._gathered
+        inputs = self._inputs
         after = load(
             self._flags.paths,
-            configuration=gathered.configuration,
-            context=gathered.context,
+            configuration=inputs.configuration,
+            context=inputs.context,
             now=self._now,
             environment=os.environ,
             env_allowed=self._flags.env_allowed,
@@ -128,9 +122,9 @@ class _Acceptance:
         if why := disproof(
             made,
             looked,
-            before=gathered.manifests,
+            before=inputs.manifests,
             after=after,
-            contract=gathered.configuration.contract,
+            contract=inputs.configuration.contract,
             now=self._now,
         ):
             raise OctosyncError(
@@ -147,7 +141,7 @@ class _Acceptance:
         )
 
 
-def _report(made: Made, gathered: Gathered, *, patch: str | None) -> ExitCode:
+def _report(made: Made, inputs: LoadedInputs, *, patch: str | None) -> ExitCode:
     """Say what came of it: on standard output, or beside a patch there on standard error."""
     if patch:
         out(patch)
@@ -160,7 +154,7 @@ def _report(made: Made, gathered: Gathered, *, patch: str | None) -> ExitCode:
             made.nowhere,
             made.refused,
             patch=patch is not None,
-            sensitivity=gathered.configuration.sensitivity,
+            sensitivity=inputs.configuration.sensitivity,
             colour=wants_colour(stream, "auto"),
         )
     )

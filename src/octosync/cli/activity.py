@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import click
 
+from octosync.cli.asking import RemoteFlags
 from octosync.cli.commands import Command
-from octosync.cli.feeds import feed_options, show_feed
+from octosync.cli.feeds import FeedRequest, feed_options, show_feed
 from octosync.errors import ExitCode
 from octosync.octomil.feeds import activity_feed
 from octosync.report.feeds import ACTIVITY
@@ -15,6 +16,6 @@ from octosync.report.feeds import ACTIVITY
 
 @click.command(cls=Command, epilog="Example:  octosync activity field-notes --follow")
 @feed_options
-def command(**flags: Any) -> ExitCode:  # noqa: ANN401 — see feeds
+def command(request: FeedRequest, remote: RemoteFlags, config: Path | None) -> ExitCode:
     """Show what was done to APP, by whom and when: the newest entries of its activity feed, newest last."""
-    return show_feed(flags, activity_feed, ACTIVITY)
+    return show_feed(request, remote, config, activity_feed, ACTIVITY)

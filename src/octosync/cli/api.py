@@ -6,16 +6,16 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
 from octosync.cli import signals
+from octosync.cli.asking import RemoteFlags
 from octosync.cli.commands import InOrder
 from octosync.cli.connecting import proxy_for
 from octosync.cli.console import from_stdin, out, out_json, wants_colour
 from octosync.cli.options import colour_option, config_option, option, output_option
-from octosync.cli.remote import ask, check_app_names, configuration_in, control_plane_options, reach
+from octosync.cli.remote import check_app_names, configuration_in, control_plane_options, open_session, query
 from octosync.contract.conformance import LARGEST_DOCUMENT, compare_with, read_document
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.octomil import API_PATH, PROBED_BY_GET, fetch, is_url, source_of
@@ -82,17 +82,25 @@ def check(spec: str, config: Path | None, output: str, colour: str) -> ExitCode:
 @control_plane_options
 @output_option("text", "json")
 @colour_option
-def probe(app: str | None, operations: tuple[str, ...], output: str, colour: str, **flags: Any) -> ExitCode:  # noqa: ANN401 — see reach
+def probe(
+    *,
+    app: str | None,
+    operations: tuple[str, ...],
+    output: str,
+    colour: str,
+    remote: RemoteFlags,
+    config: Path | None,
+) -> ExitCode:
     """Try the read operations on the control plane: at most ten GETs, each sent once.
 
     APP is the slug of the app to ask for; without one the first of the list is taken. Each operation is confirmed, differs,
     is refused or absent, with the override for octosync.yaml where there is one. Exits 1 where any of them is not confirmed.
     """
     check_app_names(() if app is None else (app,))
-    at = reach(flags)
-    at = replace(at, connection=replace(at.connection, attempts=1))
-    probed = ask(at, "probing", lambda remote, bar: probe_reads(remote, app, operations, progress=bar.advance))
-    contract, url = at.configuration.contract, at.connection.url
+    session = open_session(remote, config)
+    session = replace(session, connection=replace(session.connection, attempts=1))
+    probed = query(session, "probing", lambda remote, bar: probe_reads(remote, app, operations, progress=bar.advance))
+    contract, url = session.configuration.contract, session.connection.url
     if output == "json":
         out_json(probe_document(probed, contract, url=url))
     else:

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import click
 
 from octosync.apply import Applied, Progress, Record, to_follow
 from octosync.cli import signals
-from octosync.cli.apply_report import Report, Written
-from octosync.cli.asking import asked_from, plan_and_apply_options
-from octosync.cli.console import ask, err, may_prompt, out_text
+from octosync.cli.apply_report import ApplyOutput
+from octosync.cli.asking import RunRequest
+from octosync.cli.console import ask, err, may_prompt
 from octosync.cli.failing import report_failure
 from octosync.cli.following import Timeout, follow, wait_option
 from octosync.cli.formats import FORMATS
-from octosync.cli.options import CommandWithBareOptions, option, state_option
-from octosync.cli.outlets import Destination, Outlets, outlet_options
-from octosync.cli.planfile import check_asked, check_base, read_plan_file, typed_selection
+from octosync.cli.options import CommandWithBareOptions, option, run_options, state_option, typed_history
+from octosync.cli.outlets import Destination, Outputs, output_options
+from octosync.cli.planfile import check_base, check_request, read_plan_file
 from octosync.cli.progress import ProgressBar, Waits
-from octosync.cli.turning import Asked, Prepared, look_away, open_remote, prepare, take_look
+from octosync.cli.turning import Run, open_client, plan_offline, plan_online, prepare
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
 from octosync.octomil import Octomil, Waiting
 from octosync.plan import Approval, RunInfo, check_plan_key, what_moved
 from octosync.reconcile import Turn, act, refuse_unsafe
-from octosync.report import Planned, exit_code_of_outcomes, exit_code_of_standings, idle_line
+from octosync.report import ApplyReport, PlanReport, RunReport, exit_code_of_outcomes, exit_code_of_standings
 from octosync.state import Journal
 
 
@@ -36,7 +35,7 @@ from octosync.state import Journal
     epilog="Example:  octosync apply -f apps/ --context production --yes --wait=15m",
 )
 @click.argument("planfile", required=False, type=click.Path(path_type=Path), metavar="[PLANFILE]")
-@plan_and_apply_options
+@run_options(reviews=False)
 @option(
     "--attempted",
     multiple=True,
@@ -46,7 +45,7 @@ from octosync.state import Journal
 @option("--yes", env=False, is_flag=True, help="Apply without asking; needed where there is no terminal.")
 @wait_option
 @state_option
-@outlet_options(*FORMATS)
+@output_options(*FORMATS)
 def command(
     *,
     planfile: Path | None,
@@ -55,53 +54,57 @@ def command(
     yes: bool,
     wait: Timeout | None,
     journal: Path,
-    **flags: Any,  # noqa: ANN401 — see asking
+    request: RunRequest,
 ) -> ExitCode:
     """Make the control plane what the manifests declare: plan, guard, confirm, apply.
 
     With a PLANFILE from `octosync plan --plan-out`, apply only what it approves. Give -f, --app, --base and the like as for
     the plan: the manifests are planned again, and the result must be the same.
     """
-    asked = asked_from(flags, reviews=False)
-    with Outlets(
-        command="apply", output=output, destinations=destinations, max_bytes=asked.max_bytes, full=asked.full
-    ) as outlets:
+    report = RunReport(command="apply")
+    with Outputs(
+        report=report, output=output, destinations=destinations, max_bytes=request.max_bytes, full=request.full
+    ) as outputs:
         try:
-            return _apply(asked, outlets, planfile, yes=yes, wait=wait, journal=journal)
+            application = _application(request, outputs, planfile, yes=yes, wait=wait, journal=journal)
+            if application.run.connection is None:
+                return application.apply_nothing()
+            return signals.run(application.apply)
         except _CutShort as error:
-            outlets.failed(error, written="")
+            outputs.fail(error, written="")
             return report_failure(error, written="")
 
 
-def _apply(
-    asked: Asked, outlets: Outlets, planfile: Path | None, *, yes: bool, wait: Timeout | None, journal: Path
-) -> ExitCode:
+def _application(
+    request: RunRequest, outputs: Outputs, planfile: Path | None, *, yes: bool, wait: Timeout | None, journal: Path
+) -> _Application:
+    """Return the apply that was asked for. Raises `OctosyncError` if the plan file or the terminal forbids it."""
     approval = read_plan_file(planfile) if planfile is not None else None
     if approval is not None:
-        check_asked(asked, approval, str(planfile))
+        check_request(request, approval, str(planfile))
     elif not yes and not may_prompt():
         raise UsageError(
             "nobody-to-ask",
             "apply asks before it writes, and there is nobody to ask: no terminal, or CI is set",
             hints=("Give --yes, or apply a reviewed plan: octosync plan --plan-out FILE, then octosync apply FILE",),
         )
-    prepared = prepare(asked, outlets.saw)
-    if isinstance(prepared, ExitCode):
-        return prepared
+    run = prepare(request, outputs.loaded)
     if approval is not None:
-        check_base(prepared, approval, str(planfile))
-        check_plan_key(approval, prepared.fingerprinting, file=str(planfile))
-    typed = (
-        "octosync",
-        "apply",
-        *((str(planfile), *typed_selection(asked)) if planfile else prepared.invocation.arguments()),
-        *prepared.typed_again,
-        *(wait.typed if wait else ()),
+        check_base(run, approval, str(planfile))
+        check_plan_key(approval, run.fingerprinting, file=str(planfile))
+    asks = approval is None and not yes
+    return _Application(
+        run=run,
+        outputs=outputs,
+        output=ApplyOutput(
+            outputs=outputs, colour=request.colour, shows=outputs.output == "text" or asks, journal=journal
+        ),
+        asks=asks,
+        wait=wait,
+        journal=journal,
+        planfile=planfile,
+        approval=approval,
     )
-    application = _Application(
-        prepared=prepared, outlets=outlets, yes=yes, wait=wait, journal=journal, approval=approval, typed=typed
-    )
-    return application.rest() if prepared.connection is None else signals.run(application.run)
 
 
 class _CutShort(Interrupted):
@@ -112,92 +115,80 @@ class _CutShort(Interrupted):
 class _Application:
     """One apply, from its first request to its report."""
 
-    prepared: Prepared
-    outlets: Outlets
-    yes: bool
+    run: Run
+    outputs: Outputs
+    output: ApplyOutput
+    asks: bool
     wait: Timeout | None
     journal: Path
+    planfile: Path | None
     approval: Approval | None
-    typed: tuple[str, ...]
 
-    async def run(self, stopping: signals.Stopping) -> ExitCode:
+    async def apply(self, stopping: signals.Stopping) -> ExitCode:
         """Plan, guard, confirm, apply, wait, report."""
         waits = Waits()
-        async with open_remote(self.prepared, waits) as remote:
-            turn = await take_look(self.prepared, remote, waits)
-            info = self.prepared.info(turn, self.typed)
-            planned = self.outlets.plans(self.prepared.planned(turn, info, command="apply"))
-            report = self._report(planned)
-            report.plan()
-            refused = self._refusal(turn, planned)
-            if refused is not None:
-                return report.refused(refused)
-            if turn.plan.actions and self._asks and not await _confirmed(turn, info):
+        async with open_client(self.run, waits) as remote:
+            turn = await plan_online(self.run, remote, waits)
+            planned = self._report(turn)
+            self.output.show_plan(planned)
+            if (refusal := self._refusal(turn, planned)) is not None:
+                return self.output.show_refusal(planned, refusal)
+            if turn.plan.actions and self.asks and not await _confirmed(turn, planned.about):
                 err("Nothing was written.\n")
                 return ExitCode.ERROR
-            written = await self._write(turn, info, remote, waits, stopping) if turn.plan.actions else Written()
-            waiting = self.wait if written.code in {ExitCode.DONE, ExitCode.PARTIAL} else None
-            report.written(written, closes=waiting is None)
+            report = self._applied(planned)
+            if turn.plan.actions:
+                report = await self._write(turn, report, remote, waits, stopping)
+            waiting = self.wait if report.exit_code in {ExitCode.DONE, ExitCode.PARTIAL} else None
+            self.output.show_outcomes(report, closes=waiting is None)
             if waiting is None:
-                return written.code
+                return report.exit_code
             standings = await follow(
                 remote,
-                to_follow(turn.plan, turn.seen.state, written.outcomes),
+                to_follow(turn.plan, turn.seen.state, tuple(report.outcomes)),
                 turn.seen.state,
                 within=waiting,
                 waits=waits,
                 stopping=stopping,
-                on_look=self.outlets.stream.look,
+                on_look=self.outputs.stream.look,
             )
-            code = stopping.code or worst(written.code, exit_code_of_standings(standings))
-            report.waited(written, standings, code, timeout=waiting.text if waiting.seconds else "")
+            code = stopping.code or worst(report.exit_code, exit_code_of_standings(standings))
+            timeout = waiting.text if waiting.seconds else ""
+            self.output.show_wait(replace(report, exit_code=code, waited=standings, timeout=timeout))
             return code
 
-    def rest(self) -> ExitCode:
+    def apply_nothing(self) -> ExitCode:
         """Report a change that concerns no app, without a single request."""
-        turn = look_away(self.prepared)
-        info = self.prepared.info(turn, self.typed)
-        planned = self.outlets.plans(self.prepared.planned(turn, info, command="apply"))
-        report = self._report(planned)
-        refused = self._refusal(turn, planned)
-        if refused is None and self.outlets.output == "text" and not planned.all_diagnostics():
-            out_text(idle_line(info))
-        else:
-            report.plan()
-        if refused is not None:
-            return report.refused(refused)
-        report.written(Written(), closes=True)
+        turn = plan_offline(self.run)
+        planned = self._report(turn)
+        if (refusal := self._refusal(turn, planned)) is not None:
+            self.output.show_plan(planned)
+            return self.output.show_refusal(planned, refusal)
+        self.output.show_idle(planned)
+        self.output.show_outcomes(self._applied(planned), closes=True)
         return ExitCode.DONE
 
-    def _report(self, planned: Planned) -> Report:
-        return Report(
-            prepared=self.prepared,
-            planned=planned,
-            outlets=self.outlets,
-            shows=self.outlets.output == "text" or self._asks,
-            journal=self.journal,
-            go_on=self._go_on,
-        )
+    def _report(self, turn: Turn) -> PlanReport:
+        run = self.run
+        named = run.typed_again
+        if self.planfile is not None:
+            named = (str(self.planfile), *run.request.typed_selection, *run.request.typed_again)
+        typed = ("octosync", "apply", *named, *(self.wait.typed if self.wait else ()))
+        planned = run.report(turn, command="apply", typed=typed)
+        self.outputs.planned(planned)
+        return planned
+
+    def _applied(self, planned: PlanReport) -> ApplyReport:
+        """Return the report of this apply before its first write. A plan file can't be applied again: it is half done."""
+        again = ("octosync", "apply", *self._typed_again, *(self.wait.typed if self.wait else ()))
+        look = shlex.join(("octosync", "status", *self.run.request.typed_to_look))
+        return planned.applied(go_on=shlex.join(again), look=look)
 
     @property
-    def _asks(self) -> bool:
-        return self.approval is None and not self.yes
+    def _typed_again(self) -> tuple[str, ...]:
+        return (*self.run.typed_again, *self.run.typed_overrides)
 
-    @property
-    def _go_on(self) -> str:
-        """The command line that goes on where this run leaves off; a plan file would not: what it approved is half done."""
-        return shlex.join(("octosync", "apply", *self._asked_again, *(self.wait.typed if self.wait else ())))
-
-    @property
-    def _plan_again(self) -> str:
-        return shlex.join(("octosync", "plan", *self._asked_again, "--plan-out", self.typed[2]))
-
-    @property
-    def _asked_again(self) -> tuple[str, ...]:
-        prepared = self.prepared
-        return (*prepared.invocation.arguments(), *prepared.typed_again, *prepared.typed_overrides)
-
-    def _refusal(self, turn: Turn, planned: Planned) -> OctosyncError | None:
+    def _refusal(self, turn: Turn, planned: PlanReport) -> OctosyncError | None:
         """Return what forbids the first write, the gravest first; None where nothing does."""
         try:
             refuse_unsafe(turn)
@@ -205,30 +196,31 @@ class _Application:
             return self._moved(planned) or error
         except OctosyncError as error:
             return error
-        return self.prepared.strict_error(turn) or self._moved(planned)
+        return self.run.strict_error(turn) or self._moved(planned)
 
-    def _moved(self, planned: Planned) -> OctosyncError | None:
-        moved = what_moved(self.approval, planned.document(full=False)) if self.approval else ()
+    def _moved(self, planned: PlanReport) -> OctosyncError | None:
+        moved = what_moved(self.approval, planned.document()) if self.approval is not None else ()
         if not moved:
             return None
+        plan_again = shlex.join(("octosync", "plan", *self._typed_again, "--plan-out", str(self.planfile)))
         return StalePlan(
             "plan-moved",
             "what would be applied now is not what was approved",
-            hints=(*moved, f"Plan again, and have that reviewed:  {self._plan_again}"),
+            hints=(*moved, f"Plan again, and have that reviewed:  {plan_again}"),
         )
 
     async def _write(
-        self, turn: Turn, info: RunInfo, remote: Octomil, waits: Waits, stopping: signals.Stopping
-    ) -> Written:
+        self, turn: Turn, report: ApplyReport, remote: Octomil, waits: Waits, stopping: signals.Stopping
+    ) -> ApplyReport:
         """Carry the plan out. The run is over, and closed in the journal, when this returns."""
-        plane = info.control_plane
+        plane = report.about.control_plane
         with Journal(self.journal) as journal:
             record = Record.begin(
-                journal, control_plane=plane.url, org_id=plane.org_id, digest=self.prepared.gathered.manifests.digest
+                journal, control_plane=plane.url, org_id=plane.org_id, digest=self.run.inputs.manifests.digest
             )
             stopping.graceful = True
-            with ProgressBar("applying", info.requests_per_minute) as bar:
-                stream = self.outlets.stream
+            with ProgressBar("applying", report.about.requests_per_minute) as bar:
+                stream = self.outputs.stream
 
                 def waiting(what: Waiting) -> None:
                     bar.waiting(what)
@@ -244,24 +236,31 @@ class _Application:
                         turn,
                         remote,
                         record=record,
-                        resume=self._go_on,
-                        sensitivity=self.prepared.gathered.configuration.sensitivity,
+                        resume=report.go_on,
+                        sensitivity=report.sensitivity,
                         stop=stopping.requested,
                         on_progress=progressed,
                         on_start=stream.start,
                     )
                 except asyncio.CancelledError:
-                    raise self._cut_short(record.run, stopping) from None
-            written = Written(outcomes=applied.outcomes, run=record.run, code=_code(applied, stopping))
-            self._close(record, written.code)
-        return written
+                    raise self._cut_short(record.run, report.go_on, stopping) from None
+            code = _code(applied, stopping)
+            self._close(record, code)
+        return replace(
+            report,
+            exit_code=code,
+            write_code=code,
+            outcomes=applied.outcomes,
+            run_id=record.run,
+            history=typed_history(record.run, self.journal),
+        )
 
-    def _cut_short(self, run: str, stopping: signals.Stopping) -> _CutShort:
+    def _cut_short(self, run: str, go_on: str, stopping: signals.Stopping) -> _CutShort:
         error = _CutShort(
             "interrupted",
             "the run was ended at once: what was in flight may have taken effect, or not",
             hints=(
-                f"To go on: {self._go_on} (reads first: what is applied is not sent twice)",
+                f"To go on: {go_on} (reads first: what is applied is not sent twice)",
                 f"Run {run}, journal {self.journal}",
             ),
         )

@@ -1,57 +1,201 @@
-"""The options of plan and apply, and what they come to."""
+"""What was typed: the values of options that commands share, and how the same is typed again.
+
+A value here knows whether the command line or the environment gave it where that matters. Nothing below a command function
+asks click.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from octosync.cli.basing import BaseFlags
-from octosync.cli.connecting import RemoteFlags
-from octosync.cli.gathering import ManifestFlags
-from octosync.cli.options import (
-    base_options,
-    colour_option,
-    deploy_options,
-    guard_options,
-    manifest_options,
-    max_bytes_option,
-    option,
-    remote_options,
-    selection_options,
-    stacked,
-)
-from octosync.cli.turning import Asked, GuardFlags
-
-plan_and_apply_options = stacked(
-    manifest_options,
-    selection_options,
-    remote_options,
-    deploy_options,
-    base_options,
-    guard_options,
-    option("--full", is_flag=True, help="Show everything: unchanged objects, long values, all addresses."),
-    colour_option,
-    max_bytes_option,
-)
+from octosync.errors import UsageError
+from octosync.manifest import STDIN
+from octosync.model import Optimize
+from octosync.plan import DeployPolicy, Invocation
+from octosync.report import MAX_BYTES
 
 
-def asked_from(flags: Mapping[str, Any], *, reviews: bool) -> Asked:
-    """Sort the options' values into what they are about. `reviews`: whether the base's octosync.yaml judges."""
+def typed(*named: tuple[str, object]) -> tuple[str, ...]:
+    """Return the flags that have a value, each followed by it."""
+    return tuple(part for name, value in named if value is not None for part in (name, str(value)))
 
-    def part(kind: type[Any]) -> dict[str, Any]:
-        return {name: flags[name] for name in kind.__dataclass_fields__ if name in flags}
 
-    return Asked(
-        manifests=ManifestFlags(**part(ManifestFlags)),
-        remote=RemoteFlags(**part(RemoteFlags)),
-        base=BaseFlags(**part(BaseFlags), reviews=reviews),
-        guards=GuardFlags(**part(GuardFlags)),
-        apps=flags["apps"],
-        selector=flags["selector"],
-        colour=flags["colour"],
-        full=flags["full"],
-        max_bytes=flags["max_bytes"],
-        optimize=flags["optimize"],
-        previews=not flags["no_preview"],
-        retry_rolled_back=flags["retry_rolled_back"],
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestFlags:
+    """The manifest options as they were given."""
+
+    paths: tuple[str, ...] = ()
+    kustomize: str | None = None
+    allow_remote_bases: bool = False
+    config: Path | None = None
+    env_allowed: tuple[str, ...] = ()
+    allow_empty: bool = False
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFlags:
+    """The options that name the control plane, None for what was not given.
+
+    `from_command_line` are the names of those that were typed, which win over what the environment sets.
+    """
+
+    context: str | None = None
+    url: str | None = None
+    org: str | None = None
+    token_file: Path | None = None
+    rate: int | None = None
+    concurrency: int | None = None
+    insecure: bool = False
+    from_command_line: frozenset[str] = frozenset()
+
+    def typed(self, config: Path | None) -> tuple[str, ...]:
+        """Return what has to be typed again of a command that only asks the same control plane."""
+        return (*typed(("--config", config), *self.typed_values), *(("--insecure",) if self.insecure else ()))
+
+    @property
+    def typed_values(self) -> tuple[tuple[str, object], ...]:
+        """The flags that name the control plane and who asks it, None for what was not given."""
+        return (
+            ("--context", self.context),
+            ("--url", self.url),
+            ("--org", self.org),
+            ("--token-file", self.token_file),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseFlags:
+    """The options about a base as they were given. `reviews`: octosync.yaml is the base's where it judges the change."""
+
+    base: str | None = None
+    base_file: str | None = None
+    attempted: tuple[str, ...] = ()
+    changed_only: bool = False
+    prune: bool = False
+    offline: bool = False
+    drift_hold: str | None = None
+    allow_rollback: bool = False
+    reviews: bool = False
+
+    @property
+    def given(self) -> bool:
+        """Whether there is a base."""
+        return self.base is not None or self.base_file is not None
+
+    def check(self, paths: tuple[str, ...]) -> None:
+        """Raise `UsageError` for options that mean nothing without a base, or together."""
+        if not self.given:
+            needs = {"--attempted": self.attempted, "--changed-only": self.changed_only, "--prune": self.prune}
+            for flag, value in {**needs, "--offline": self.offline}.items():
+                if value:
+                    raise UsageError(
+                        "needs-a-base",
+                        f"{flag} needs a base to compare with",
+                        hints=("Give --base REV, such as --base origin/main, or --base-file PATH.",),
+                    )
+        if self.base_file == STDIN:
+            raise UsageError("base-file-is-stdin", "--base-file takes a file, not standard input")
+        if self.base is not None and self.base_file is None and STDIN in paths:
+            raise UsageError(
+                "stdin-with-base",
+                "-f - with --base alone: Git has none of what comes from standard input",
+                hints=("Give what it was at the base as --base-file PATH, or let octosync render it with -k DIR.",),
+            )
+        if self.attempted and STDIN in paths:
+            raise UsageError(
+                "stdin-with-attempted",
+                "-f - with --attempted: Git has none of what comes from standard input",
+                hints=("Let octosync render it with -k DIR.",),
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardFlags:
+    """What this run allows beyond the guards' limits."""
+
+    allow_deletes: int | str | None = None
+    allow_archives: int | None = None
+    allow_protected: bool = False
+    allow_during_canary: bool = False
+    allow_live_traffic: bool = False
+    allow_diverged: bool = False
+    allow_frozen: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """All that plan and apply have in common on the command line."""
+
+    manifests: ManifestFlags
+    remote: RemoteFlags
+    guards: GuardFlags
+    base: BaseFlags = field(default_factory=BaseFlags)
+    apps: tuple[str, ...] = ()
+    selector: str | None = None
+    colour: str = "auto"
+    full: bool = False
+    max_bytes: int = MAX_BYTES
+    optimize: str | None = None
+    previews: bool = True
+    retry_rolled_back: bool = False
+
+    def invocation(self, paths: tuple[str, ...], kustomize: str | None) -> Invocation:
+        """Return what a plan document says was asked for, with manifests from `paths` or `kustomize`.
+
+        The order in which paths and apps were given means nothing, so it makes no difference in what is written either.
+        """
+        return Invocation(
+            paths=tuple(sorted(set(paths))),
+            kustomize=kustomize,
+            apps=tuple(sorted(set(self.apps))),
+            selector=self.selector,
+            base=self.base.base,
+            changed_only=self.base.changed_only,
+            optimize=self.optimize,
+            previews=self.previews,
+        )
+
+    def deploy_policy(self, max_canaries: int) -> DeployPolicy:
+        """Return how far this run may go with deployments."""
+        return DeployPolicy(
+            optimize=Optimize(self.optimize or Optimize.AUTO),
+            previews=self.previews and not self.base.offline,
+            retry_rolled_back=self.retry_rolled_back,
+            max_canaries=max_canaries,
+        )
+
+    @property
+    def typed_selection(self) -> tuple[str, ...]:
+        """What has to be typed to name the same manifests and apps again; what octosync.yaml names need not be."""
+        return tuple(self.invocation(self.manifests.paths, self.manifests.kustomize).arguments())
+
+    @property
+    def typed_again(self) -> tuple[str, ...]:
+        """What has to be typed again beside paths and selection, so that a command means the same; no guard's flag."""
+        manifests, remote, base = self.manifests, self.remote, self.base
+        switches = (
+            ("--allow-empty", manifests.allow_empty),
+            ("--allow-remote-bases", manifests.allow_remote_bases),
+            ("--strict", manifests.strict),
+            ("--insecure", remote.insecure),
+            ("--retry-rolled-back", self.retry_rolled_back),
+            ("--prune", base.prune),
+        )
+        return (
+            *typed(
+                ("--config", manifests.config),
+                *(("--env", name) for name in manifests.env_allowed),
+                *remote.typed_values,
+                ("--base-file", base.base_file),
+                *(("--attempted", revision) for revision in base.attempted),
+                ("--drift-hold", base.drift_hold),
+            ),
+            *(name for name, given in switches if given),
+        )
+
+    @property
+    def typed_to_look(self) -> tuple[str, ...]:
+        """What has to be typed again of a command that only asks the same control plane."""
+        return self.remote.typed(self.manifests.config)

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from octosync.errors import ConfigError, OctosyncError, UsageError
-from octosync.manifest import STDIN, Configuration, Configured, Context, Manifests
+from octosync.cli.asking import BaseFlags, ManifestFlags
+from octosync.errors import ConfigError, OctosyncError
+from octosync.manifest import Configuration, Configured, Context, Manifests
 from octosync.manifest.findings import Findings
 from octosync.manifest.kustomize import holds_kustomization, render_at
 from octosync.manifest.recalling import Recalled, as_warnings, recall, without
@@ -24,54 +25,8 @@ from octosync.plan import Commit
 from octosync.plan.base import Base
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaseFlags:
-    """The options about a base as they were given. `reviews`: octosync.yaml is the base's where it judges the change."""
-
-    base: str | None = None
-    base_file: str | None = None
-    attempted: tuple[str, ...] = ()
-    changed_only: bool = False
-    prune: bool = False
-    offline: bool = False
-    drift_hold: str | None = None
-    allow_rollback: bool = False
-    reviews: bool = False
-
-    @property
-    def given(self) -> bool:
-        """Whether there is a base."""
-        return self.base is not None or self.base_file is not None
-
-    def check(self, paths: tuple[str, ...]) -> None:
-        """Raise `UsageError` for options that mean nothing without a base, or together."""
-        if not self.given:
-            needs = {"--attempted": self.attempted, "--changed-only": self.changed_only, "--prune": self.prune}
-            for flag, asked in {**needs, "--offline": self.offline}.items():
-                if asked:
-                    raise UsageError(
-                        "needs-a-base",
-                        f"{flag} needs a base to compare with",
-                        hints=("Give --base REV, such as --base origin/main, or --base-file PATH.",),
-                    )
-        if self.base_file == STDIN:
-            raise UsageError("base-file-is-stdin", "--base-file takes a file, not standard input")
-        if self.base is not None and self.base_file is None and STDIN in paths:
-            raise UsageError(
-                "stdin-with-base",
-                "-f - with --base alone: Git has none of what comes from standard input",
-                hints=("Give what it was at the base as --base-file PATH, or let octosync render it with -k DIR.",),
-            )
-        if self.attempted and STDIN in paths:
-            raise UsageError(
-                "stdin-with-attempted",
-                "-f - with --attempted: Git has none of what comes from standard input",
-                hints=("Let octosync render it with -k DIR.",),
-            )
-
-
 @dataclass(frozen=True)
-class Ground:
+class BaseRevisions:
     """The revisions of one run: the tip, the base, and of those that were named the ones that what is checked out lacks.
 
     The base is where the two went apart; with `--allow-rollback` it is the tip, since going back from there is what is meant.
@@ -86,13 +41,13 @@ class Ground:
     config: Path | None
 
     @classmethod
-    def of(cls, flags: BaseFlags, config: Path | None) -> Ground | None:
+    def find(cls, flags: BaseFlags, config: Path | None) -> BaseRevisions | None:
         """Find the revisions; None without `--base`. Raises `UsageError` and `ConfigError` for what can't be found."""
         if flags.base is None:
             return None
         repository = Repository.around(Path(), config)
         tip, head = repository.resolve(flags.base), repository.resolve("HEAD")
-        attempted = {one: repository.resolve(one, flag="--attempted") for one in flags.attempted}
+        attempted = {revision: repository.resolve(revision, flag="--attempted") for revision in flags.attempted}
         lacking = tuple(
             (name, Revision(repository, commit))
             for name, commit in ((flags.base, tip), *attempted.items())
@@ -105,6 +60,15 @@ class Ground:
     def commits(self) -> tuple[Commit, ...]:
         """Return the commits between the base and what is checked out."""
         return self.base.repository.commits(self.base.commit, self.head)
+
+    @property
+    def rollback_message(self) -> str:
+        """The refusal of the guard `rollback`: the first revision that what is checked out lacks."""
+        name, revision = self.lacking[0]
+        return (
+            f"{self.head[:SHOWN]} does not have {name} ({revision.name}) in its history: "
+            "applying it would undo what was applied since"
+        )
 
     @cached_property
     def of_tip(self) -> Configured:
@@ -156,57 +120,39 @@ def _usable(configured: Configured) -> Configuration:
 
 
 def _warnings(configured: Configured) -> tuple[Diagnostic, ...]:
-    return as_warnings(one for one in configured.diagnostics if one.severity is Severity.ERROR)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Based:
-    """What a run is compared with, whole: not yet narrowed by `--app` and `-l`."""
-
-    base: Base
-    diagnostics: tuple[Diagnostic, ...] = ()
-
-    def narrowed(self, tree: State, selected: State, meant: State) -> Base:
-        """Keep the selected apps, and of those that the tree no longer has at all the ones that are meant."""
-        gone = meant.apps.keys() - tree.apps.keys()
-        return self.base.kept(lambda app: app.slug in selected.apps or app.slug in gone)
+    return as_warnings(found for found in configured.diagnostics if found.severity is Severity.ERROR)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recalling:
+class BaseLoader:
     """Loads what other revisions declared, with the paths and variables of their own octosync.yaml."""
 
     flags: BaseFlags
-    ground: Ground | None
-    paths: tuple[str, ...]
-    kustomize: str | None
+    revisions: BaseRevisions | None
+    manifests: ManifestFlags
     configuration: Configuration
     context: Context | None
     environment: Mapping[str, str]
-    env_allowed: tuple[str, ...]
-    remote_bases: bool = False
 
-    def based(self, manifests: Manifests) -> Based:
-        """Load the base, and what goes with it. Raises `ConfigError` where nothing can be told at all."""
-        ground = self.ground
+    def load(self, manifests: Manifests) -> tuple[Base, tuple[Diagnostic, ...]]:
+        """Return the whole base, not narrowed by `--app` and `-l`, and its problems. Raises `ConfigError` if there is none."""
+        revisions = self.revisions
         base = self._base()
         tip = self._tip()
         attempted = tuple(map(self._attempted, self.flags.attempted))
         every = (base, *((tip,) if tip is not None else ()), *attempted)
-        diagnostics = tuple(dict.fromkeys(one for recalled in every for one in recalled.diagnostics))
+        diagnostics = tuple(dict.fromkeys(diagnostic for recalled in every for diagnostic in recalled.diagnostics))
         if self.flags.prune and base.diagnostics:
             self._refuse_prune(base)
-        if ground is not None and not self.flags.reviews:
-            diagnostics = (*_warnings(ground.of_base), *diagnostics)
-        return Based(
-            base=Base(
-                state=without(base.state, manifests.others),
-                tip=None if tip is None else without(_filled(tip, base), manifests.others),
-                attempted=tuple(without(one.state, manifests.others) for one in attempted),
-                unknown=base.unknown,
-            ),
-            diagnostics=diagnostics,
+        if revisions is not None and not self.flags.reviews:
+            diagnostics = (*_warnings(revisions.of_base), *diagnostics)
+        loaded = Base(
+            state=without(base.state, manifests.others),
+            tip=None if tip is None else without(_filled(tip, base), manifests.others),
+            attempted=tuple(without(revision.state, manifests.others) for revision in attempted),
+            unknown=base.unknown,
         )
+        return loaded, diagnostics
 
     def _base(self) -> Recalled:
         if self.flags.base_file is not None:
@@ -218,35 +164,35 @@ class Recalling:
                     f"--base-file: {findings.sorted[0].summary}",
                     hints=("It holds the manifests as they were rendered at the base.",),
                 )
-            own = _usable(self.ground.of_base) if self.ground is not None else self.configuration
-            return self._recalled(files, findings, self._side(own))
-        assert self.ground is not None  # noqa: S101 — there is no base without either
-        return self._at(self.ground.base, _usable(self.ground.of_base))
+            own = _usable(self.revisions.of_base) if self.revisions is not None else self.configuration
+            return self._recalled(files, findings, self._context_in(own))
+        assert self.revisions is not None  # noqa: S101 — there is no base without either
+        return self._load_at(self.revisions.base, _usable(self.revisions.of_base))
 
     def _tip(self) -> Recalled | None:
         """Load the tip where the base is not the same. Of a file that stands for the base, no other state is known."""
-        ground = self.ground
-        if ground is None or self.flags.base_file is not None or ground.tip.commit == ground.base.commit:
+        revisions = self.revisions
+        if revisions is None or self.flags.base_file is not None or revisions.tip.commit == revisions.base.commit:
             return None
-        return self._at(ground.tip, _usable(ground.of_tip))
+        return self._load_at(revisions.tip, _usable(revisions.of_tip))
 
     def _attempted(self, revision: str) -> Recalled:
-        repository = self.ground.tip.repository if self.ground is not None else Repository.around(Path())
-        at = Revision(repository, repository.resolve(revision, flag="--attempted"))
-        config = self.ground.config if self.ground is not None else None
-        return self._at(at, _usable(configuration_of(at, config)))
+        repository = self.revisions.tip.repository if self.revisions is not None else Repository.around(Path())
+        commit = Revision(repository, repository.resolve(revision, flag="--attempted"))
+        config = self.revisions.config if self.revisions is not None else None
+        return self._load_at(commit, _usable(configuration_of(commit, config)))
 
-    def _at(self, revision: Revision, own: Configuration) -> Recalled:
-        context = self._side(own)
+    def _load_at(self, revision: Revision, own: Configuration) -> Recalled:
+        context = self._context_in(own)
         findings = Findings()
-        kustomize = self.kustomize or (context.kustomize if context and not self.paths else None)
+        kustomize = self.manifests.kustomize or (context.kustomize if context and not self.manifests.paths else None)
         if kustomize is not None:
-            rendered = render_at(revision, kustomize, self.environment, remote=self.remote_bases)
+            rendered = render_at(revision, kustomize, self.environment, remote=self.manifests.allow_remote_bases)
             return self._recalled([rendered] if rendered is not None else [], findings, context)
-        paths = self.paths or own.paths_of(context) or self.configuration.paths_of(self.context)
+        paths = self.manifests.paths or own.paths_of(context) or self.configuration.paths_of(self.context)
         return self._recalled(revision.read(paths, findings), findings, context)
 
-    def _side(self, own: Configuration) -> Context | None:
+    def _context_in(self, own: Configuration) -> Context | None:
         """Return the context as that side's own octosync.yaml has it; where it has none, the tree's."""
         return own.contexts.get(self.context.name, self.context) if self.context is not None else None
 
@@ -258,7 +204,7 @@ class Recalling:
             context=context,
             now=datetime.now(UTC),
             environment=self.environment,
-            env_allowed=self.env_allowed,
+            env_allowed=self.manifests.env_allowed,
         )
 
     def _refuse_prune(self, base: Recalled) -> None:
@@ -276,12 +222,3 @@ def _filled(tip: Recalled, base: Recalled) -> State:
     if not tip.diagnostics:
         return tip.state
     return State({**dict(base.state.apps), **dict(tip.state.apps)})
-
-
-def rollback_words(ground: Ground) -> str:
-    """Say what `rollback` refuses, by the first revision that what is checked out lacks."""
-    name, revision = ground.lacking[0]
-    return (
-        f"{ground.head[:SHOWN]} does not have {name} ({revision.name}) in its history: "
-        "applying it would undo what was applied since"
-    )

@@ -11,12 +11,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from octosync.apply import Bootstrapped, FirstApp, Keys, Record, bootstrap_app, key_hint, refuse_taken
 from octosync.cli import signals
+from octosync.cli.asking import RemoteFlags
 from octosync.cli.commands import Command
 from octosync.cli.connecting import control_plane
 from octosync.cli.console import err, out
@@ -24,7 +25,7 @@ from octosync.cli.failing import report_failure
 from octosync.cli.files import KeyFile
 from octosync.cli.options import option, output_option, state_option, typed_history
 from octosync.cli.progress import ProgressBar, Waits
-from octosync.cli.remote import Reach, control_plane_options, open_client, reach
+from octosync.cli.remote import Session, control_plane_options, open_client, open_session
 from octosync.errors import ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.manifest import STDIN, load, starter_manifest
 from octosync.model import Diagnostic, Severity
@@ -74,7 +75,8 @@ def command(
     key_file: Path | None,
     journal: Path,
     output: str,
-    **flags: Any,  # noqa: ANN401 — see reach
+    remote: RemoteFlags,
+    config: Path | None,
 ) -> ExitCode:
     """Make a first app: app, target and keys in one transaction, then print the manifest to commit.
 
@@ -82,8 +84,8 @@ def command(
     the keys, and the manifest is shown on standard error.
     """
     asked = FirstApp(slug=slug, name=slug if name is None else name, platform=platform, identifier=identifier)
-    at = reach(flags)
-    digest = _checked(asked, at)
+    session = open_session(remote, config)
+    digest = _checked(asked, session)
     if key_file is None and _leads_nowhere():
         raise UsageError(
             "keys-nowhere",
@@ -92,7 +94,9 @@ def command(
         )
     with ExitStack() as stack:
         file = stack.enter_context(KeyFile(key_file)) if key_file is not None else None
-        bootstrapping = _Bootstrapping(at=at, asked=asked, digest=digest, journal=journal, file=file, output=output)
+        bootstrapping = _Bootstrapping(
+            session=session, asked=asked, digest=digest, journal=journal, file=file, output=output
+        )
         try:
             return signals.run(bootstrapping.run)
         except _CutShort as error:
@@ -107,7 +111,7 @@ class _CutShort(Interrupted):
 class _Bootstrapping:
     """One bootstrap, from its first request to its report."""
 
-    at: Reach
+    session: Session
     asked: FirstApp
     digest: str
     journal: Path
@@ -117,7 +121,7 @@ class _Bootstrapping:
     async def run(self, stopping: signals.Stopping) -> ExitCode:
         """Look, send, and hand over the keys before anything else can go wrong."""
         waits = Waits()
-        async with open_client(self.at, waits) as remote:
+        async with open_client(self.session, waits) as remote:
             with self._progress(waits):
                 await refuse_taken(self.asked, remote, export=self._typed("export"))
             with Journal(self.journal) as journal:
@@ -133,15 +137,15 @@ class _Bootstrapping:
 
     def _typed(self, command: str) -> str:
         """Begin a command line that reaches the same control plane."""
-        return shlex.join(("octosync", command, *self.at.typed))
+        return shlex.join(("octosync", command, *self.session.typed))
 
     @property
     def _plane(self) -> ControlPlane:
-        return control_plane(self.at.connection, self.at.context, None)
+        return control_plane(self.session.connection, self.session.context, None)
 
     @contextmanager
     def _progress(self, waits: Waits) -> Iterator[None]:
-        with ProgressBar("bootstrapping", self.at.connection.requests_per_minute) as bar:
+        with ProgressBar("bootstrapping", self.session.connection.requests_per_minute) as bar:
             waits.show = bar.waiting
             yield
 
@@ -252,15 +256,15 @@ def _manifest(app: FirstApp) -> str:
     return starter_manifest(app.slug, name=app.name, platform=app.platform, identifier=app.identifier)
 
 
-def _checked(asked: FirstApp, at: Reach) -> str:
+def _checked(asked: FirstApp, session: Session) -> str:
     """Hold what was asked for against the rules of manifests, and return the digest of what it declares.
 
     Raises `UsageError` with every problem at once; warnings are shown.
     """
     manifests = load(
         [STDIN],
-        configuration=at.configuration,
-        context=at.context,
+        configuration=session.configuration,
+        context=session.context,
         now=datetime.now(UTC),
         stdin=_manifest(asked).encode(),
     )

@@ -7,14 +7,12 @@ import shlex
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-import click
-from click.core import ParameterSource
-
+from octosync.cli.asking import RemoteFlags
 from octosync.cli.keys import text_of
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Configuration, Configured, Context, find_configuration, read_configuration
@@ -27,33 +25,6 @@ from octosync.plan import ControlPlane
 
 _OWN_VARIABLES: Final = ("OCTOMIL_", "OCTOSYNC_")
 _PUBLIC_URL = f"https://api.octomil.com{API_PATH}"  # public
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteFlags:
-    """The remote options as they were given, None for what was not."""
-
-    context: str | None = None
-    url: str | None = None
-    org: str | None = None
-    token_file: Path | None = None
-    rate: int | None = None
-    concurrency: int | None = None
-    insecure: bool = False
-
-    def typed(self, config: Path | None) -> tuple[str, ...]:
-        """Return what has to be typed again of a command that only asks the same control plane."""
-        return (*typed(("--config", config), *self.typed_values), *(("--insecure",) if self.insecure else ()))
-
-    @property
-    def typed_values(self) -> tuple[tuple[str, object], ...]:
-        """The flags that name the control plane and who asks it, None for what was not given."""
-        return (
-            ("--context", self.context),
-            ("--url", self.url),
-            ("--org", self.org),
-            ("--token-file", self.token_file),
-        )
 
 
 def read_or_find(named: Path | None) -> Configured:
@@ -99,11 +70,6 @@ def _why_unsafe(path: Path) -> str | None:
     return "may be written by every user" if is_open else None
 
 
-def typed(*named: tuple[str, object]) -> tuple[str, ...]:
-    """Return the flags that were given, with their values."""
-    return tuple(part for name, value in named if value is not None for part in (name, str(value)))
-
-
 def chosen_context(flags: RemoteFlags, configuration: Configuration) -> Context | None:
     """Return the context in force: `--context`, `OCTOSYNC_CONTEXT`, else the default one, and none where a URL is given.
 
@@ -112,7 +78,7 @@ def chosen_context(flags: RemoteFlags, configuration: Configuration) -> Context 
     _refuse_empty(flags)
     name, url = flags.context, flags.url
     if name is not None and url is not None:
-        context_typed, url_typed = _was_typed("context"), _was_typed("url")
+        context_typed, url_typed = "context" in flags.from_command_line, "url" in flags.from_command_line
         if context_typed == url_typed:
             raise UsageError(
                 "url-with-context",
@@ -226,11 +192,6 @@ def _refuse_empty(flags: RemoteFlags) -> None:
             raise UsageError(
                 "empty-value", f"{flag} is empty", hints=("Is a variable not set? Or leave the flag out.",)
             )
-
-
-def _was_typed(name: str) -> bool:
-    context = click.get_current_context()
-    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _context_token(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import click
 
+from octosync.cli.asking import RemoteFlags
 from octosync.cli.commands import Command
-from octosync.cli.feeds import feed_options, show_feed
+from octosync.cli.feeds import FeedRequest, feed_options, show_feed
 from octosync.errors import ExitCode
 from octosync.octomil.feeds import decisions_feed
 from octosync.report.feeds import DECISIONS
@@ -15,6 +16,6 @@ from octosync.report.feeds import DECISIONS
 
 @click.command(cls=Command, epilog="Example:  octosync decisions field-notes --limit 200")
 @feed_options
-def command(**flags: Any) -> ExitCode:  # noqa: ANN401 — see feeds
+def command(request: FeedRequest, remote: RemoteFlags, config: Path | None) -> ExitCode:
     """Show where requests of APP went, the device or the cloud: its newest routing decisions, newest last, and their split."""
-    return show_feed(flags, decisions_feed, DECISIONS)
+    return show_feed(request, remote, config, decisions_feed, DECISIONS)

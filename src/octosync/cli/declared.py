@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Final
 
 import click
-from click.core import ParameterSource
 
-from octosync.cli.connecting import RemoteFlags, connect, control_plane
+from octosync.cli.asking import ManifestFlags, RemoteFlags
+from octosync.cli.connecting import connect, control_plane
 from octosync.cli.console import out, out_json, shows_blocks, wants_colour
-from octosync.cli.gathering import Gathered, ManifestFlags, gather_or_report
-from octosync.cli.remote import Reach, ask
+from octosync.cli.gathering import LoadedInputs, load_valid_inputs
+from octosync.cli.remote import Session, query
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest.sources import STDIN_NAME
 from octosync.model import App, DeclaredApp, Presence, Sensitivity
@@ -25,17 +26,33 @@ from octosync.report import Extent, declared_document, json_line, render_declare
 
 FOLDER: Final = "folder"
 _LABEL: Final = "label:"
-_ONLY_DECLARED: Final = ("paths", "env_allowed", "allow_empty", "strict", "by", "full")
-_NEVER_DECLARED: Final = ("watch", "archived", "journal")
+# Options by their parameters, in the order in which the command lists them.
+_ONLY_DECLARED: Final = {
+    "by": "--by",
+    "full": "--full",
+    "paths": "--file",
+    "env_allowed": "--env",
+    "allow_empty": "--allow-empty",
+    "strict": "--strict",
+}
+_NEVER_DECLARED: Final = {"watch": "--watch", "archived": "--archived", "journal": "--state"}
 
 
-def check_flags(*, declared: bool) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presentation:
+    """How coverage is shown: grouped `by`, `full` with every app, in a format and with or without colour."""
+
+    by: str | None
+    full: bool
+    output: str
+    colour: str
+
+
+def check_flags(typed: Collection[str], *, declared: bool) -> None:
     """Refuse options that were typed and mean nothing with, or without, `--declared`. Raises `UsageError`."""
-    context = click.get_current_context()
     useless = _NEVER_DECLARED if declared else _ONLY_DECLARED
-    for parameter in context.command.params:
-        if parameter.name in useless and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
-            flag = next(name for name in reversed(parameter.opts) if name.startswith("--"))
+    for name, flag in useless.items():
+        if name in typed:
             means = "means nothing with --declared" if declared else "is for --declared"
             raise UsageError(
                 "flags-apart", f"{flag} {means}", hints=("octosync status --help says what goes together.",)
@@ -49,43 +66,44 @@ def read_by(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     raise click.BadParameter(f"{value!r} is neither `{FOLDER}` nor `{_LABEL}KEY`", ctx, parameter)
 
 
-def show_declared(patterns: Sequence[str], by: str | None, flags: Mapping[str, Any]) -> ExitCode:
+def show_declared(
+    patterns: Sequence[str], manifests: ManifestFlags, remote: RemoteFlags, shown: Presentation
+) -> ExitCode:
     """Load the manifests as plan does, read the org's list, and show how the two meet.
 
     Raises `UsageError` for a label that holds secrets, `OctosyncError` for a pattern that means no app, and what keeps the
     list from being read.
     """
-    remote = RemoteFlags(**{name: flags[name] for name in RemoteFlags.__dataclass_fields__})
-    manifests = ManifestFlags(**{name: flags[name] for name in ManifestFlags.__dataclass_fields__})
-    gathered = gather_or_report(manifests, remote, colour=flags["colour"])
-    if isinstance(gathered, ExitCode):
-        return gathered
-    connection = connect(remote, gathered.configuration, gathered.context, os.environ)
-    at = Reach(
-        configuration=gathered.configuration,
-        context=gathered.context,
-        connection=connection,
-        typed=remote.typed(flags["config"]),
+    inputs = load_valid_inputs(manifests, remote, colour=shown.colour)
+    session = Session(
+        configuration=inputs.configuration,
+        context=inputs.context,
+        connection=connect(remote, inputs.configuration, inputs.context, os.environ),
+        typed=remote.typed(manifests.config),
     )
-    group_of = _grouping(by, gathered.configuration.sensitivity)
-    extent = _extent(at, gathered, patterns, by, group_of)
-    if flags["output"] == "json":
+    group_of = _grouping(shown.by, inputs.configuration.sensitivity)
+    extent = _extent(session, inputs, patterns, shown.by, group_of)
+    if shown.output == "json":
         out_json(declared_document(extent, timestamp=datetime.now(UTC)))
-    elif flags["output"] == "jsonl":
+    elif shown.output == "jsonl":
         out(json_line(declared_document(extent, timestamp=datetime.now(UTC))))
     else:
-        colour, blocks = wants_colour(sys.stdout, flags["colour"]), shows_blocks(sys.stdout)
-        out(render_declared(extent, colour=colour, blocks=blocks, full=flags["full"]))
+        colour, blocks = wants_colour(sys.stdout, shown.colour), shows_blocks(sys.stdout)
+        out(render_declared(extent, colour=colour, blocks=blocks, full=shown.full))
     return ExitCode.ERROR if extent.errors else ExitCode.DONE
 
 
 def _extent(
-    at: Reach, gathered: Gathered, patterns: Sequence[str], by: str | None, group_of: Callable[[App], str | None]
+    session: Session,
+    inputs: LoadedInputs,
+    patterns: Sequence[str],
+    by: str | None,
+    group_of: Callable[[App], str | None],
 ) -> Extent:
     """Ask which of the declared apps are there; of both sides, keep what is meant."""
-    desired = [app for app in gathered.manifests.state if _is_meant(app.slug, patterns)]
+    desired = [app for app in inputs.manifests.state if _is_meant(app.slug, patterns)]
     slugs = [app.slug for app in desired]
-    seen = ask(at, "reading", lambda client, bar: read_presence(client, slugs, progress=bar.advance))
+    seen = query(session, "reading", lambda client, bar: read_presence(client, slugs, progress=bar.advance))
     live = tuple(slug for slug in seen.live if _is_meant(slug, patterns))
     for pattern in patterns:
         if not any(fnmatchcase(slug, pattern) for slug in (*live, *slugs)):
@@ -95,9 +113,9 @@ def _extent(
                 hints=("`octosync status --declared` without names shows how the two meet.",),
             )
     return Extent(
-        control_plane=control_plane(at.connection, at.context, seen.org_id),
-        paths=gathered.paths,
-        files=gathered.manifests.files,
+        control_plane=control_plane(session.connection, session.context, seen.org_id),
+        paths=inputs.paths,
+        files=inputs.manifests.files,
         live=live,
         declared=tuple(
             DeclaredApp(

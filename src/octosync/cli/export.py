@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
-from click.core import ParameterSource
 
+from octosync.cli.asking import ManifestFlags, RemoteFlags
 from octosync.cli.commands import Command
-from octosync.cli.connecting import RemoteFlags
 from octosync.cli.console import err, out_manifest, wants_colour
 from octosync.cli.exporting import Made, Wanted, check_names, make
 from octosync.cli.failing import report_failure
 from octosync.cli.files import WrittenFiles, check_directory, file_name, write_each
-from octosync.cli.gathering import ManifestFlags, gather
-from octosync.cli.options import env_option, file_option, option
+from octosync.cli.gathering import load_inputs
+from octosync.cli.options import env_option, file_option, option, typed_options
 from octosync.cli.progress import ProgressBar
-from octosync.cli.remote import Reach, ask, control_plane_options, reach
+from octosync.cli.remote import Session, control_plane_options, open_session, query
 from octosync.errors import ExitCode, ManifestError, UsageError
 from octosync.manifest import closest
 from octosync.model import App, Section, State
@@ -83,18 +81,22 @@ def command(
     sections: frozenset[Section],
     archived: bool,
     unmanaged: bool,
-    **flags: Any,  # noqa: ANN401 — of file_option, env_option and control_plane_options
+    paths: tuple[str, ...],
+    env_allowed: tuple[str, ...],
+    remote: RemoteFlags,
+    config: Path | None,
 ) -> ExitCode:
     """Write the manifests of live apps, such that their plan is empty. APP is a slug, or a pattern with *; none means all."""
-    if not unmanaged and click.get_current_context().get_parameter_source("paths") is ParameterSource.COMMANDLINE:
+    if not unmanaged and "paths" in typed_options():
         raise UsageError("manifests-without-unmanaged", "-f names what is declared already: it goes with --unmanaged")
     check_names(names)
     if out_dir is not None:
         check_directory(out_dir)
-    at = reach(flags)
-    declared = _declared(flags) if unmanaged else None
+    session = open_session(remote, config)
+    manifests = ManifestFlags(paths=paths, config=config, env_allowed=env_allowed, allow_empty=True)
+    declared = _declared(manifests, remote) if unmanaged else None
     wanted = Wanted(names=names, sections=sections, archived=archived, declared=declared)
-    made = _ask(at, wanted)
+    made = _ask(session, wanted)
     texts = {
         file_name(slug, rest=not one.app.declared): one.text
         for slug, one in sorted(made.exported.items())
@@ -108,29 +110,25 @@ def command(
     return _report(made, placed, out_dir, unmanaged=unmanaged)
 
 
-def _ask(at: Reach, wanted: Wanted) -> Made:
+def _ask(session: Session, wanted: Wanted) -> Made:
     async def question(remote: Octomil, bar: ProgressBar) -> Made:
-        return await make(remote, wanted, at.configuration, now=datetime.now(UTC), progress=bar.advance)
+        return await make(remote, wanted, session.configuration, now=datetime.now(UTC), progress=bar.advance)
 
-    return ask(at, "reading", question)
+    return query(session, "reading", question)
 
 
-def _declared(flags: Mapping[str, Any]) -> State:
+def _declared(flags: ManifestFlags, remote: RemoteFlags) -> State:
     """Load what is declared already. Raises `ManifestError`, after reporting it, where that can't be told."""
-    remote = RemoteFlags(**{name: flags[name] for name in RemoteFlags.__dataclass_fields__})
-    asked = ManifestFlags(
-        paths=flags["paths"], config=flags["config"], env_allowed=flags["env_allowed"], allow_empty=True
-    )
-    gathered = gather(asked, remote)
-    if gathered.fails:
+    inputs = load_inputs(flags, remote)
+    if inputs.fails:
         colour = wants_colour(sys.stderr, "auto")
-        err(render_diagnostics(gathered.diagnostics, files=gathered.manifests.files, colour=colour))
+        err(render_diagnostics(inputs.diagnostics, files=inputs.manifests.files, colour=colour))
         raise ManifestError(
             "bad-manifests",
             "the manifests have errors, so what they don't declare can't be told",
             hints=("Mend what is said above.",),
         )
-    manifests = gathered.manifests
+    manifests = inputs.manifests
     return State.of(
         *(
             _both(app, manifests.others.apps.get(slug))

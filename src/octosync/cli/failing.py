@@ -9,6 +9,10 @@ from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.report import render_error
 
 
+class AlreadyReported(click.exceptions.Exit):
+    """Ends a command with an exit code, after its problems were reported on stderr."""
+
+
 def report_failure(error: OctosyncError, *, written: str = "Nothing was written.") -> ExitCode:
     """Print an error to stderr and return its exit code. `written` is the last line: what it means for the control plane."""
     err(render_error(error, written=written))

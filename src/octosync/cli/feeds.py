@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from pathlib import Path
+from typing import Generic, TypeVar
 
 import click
 
+from octosync.cli.asking import RemoteFlags
 from octosync.cli.console import err, out, out_json, wants_colour
-from octosync.cli.options import colour_option, option, output_option, stacked
+from octosync.cli.options import bundled, colour_option, option, output_option, stacked
 from octosync.cli.progress import ProgressBar, Waits
-from octosync.cli.remote import check_app_names, control_plane_options, converse, reach
+from octosync.cli.remote import check_app_names, control_plane_options, converse, open_session
 from octosync.errors import ExitCode, Interrupted, RemoteError, UsageError
 from octosync.octomil import Octomil
 from octosync.octomil.feeds import Entry, Feed, Newest, News, follow
@@ -23,6 +25,19 @@ from octosync.report.feeds import Presentation, Table, feed_document, feed_lines
 E = TypeVar("E", bound=Entry)
 
 _MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedRequest:
+    """What was request on the command line."""
+
+    app: str
+    limit: int
+    follow: bool
+    interval: float
+    output: str
+    colour: str
+
 
 feed_options = stacked(
     click.argument("app"),
@@ -43,60 +58,52 @@ feed_options = stacked(
         metavar="SECONDS",
         help="How often --follow looks.",
     ),
+    bundled("request", FeedRequest),
     control_plane_options,
     output_option("text", "json", "jsonl"),
     colour_option,
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What was asked on the command line."""
-
-    app: str
-    limit: int
-    follow: bool
-    interval: float
-    output: str
-    colour: str
-
-
 def show_feed(
-    flags: Mapping[str, Any], open_feed: Callable[[Octomil, str], Feed[E]], shown: Presentation[E]
+    request: FeedRequest,
+    remote: RemoteFlags,
+    config: Path | None,
+    open_feed: Callable[[Octomil, str], Feed[E]],
+    shown: Presentation[E],
 ) -> ExitCode:
     """Show the feed that `open_feed` opens, in the way that it is `shown`. Raises `RemoteError` and `UsageError`."""
-    asked = Asked(**{name: flags[name] for name in Asked.__dataclass_fields__})
-    _check(asked)
-    at = reach(flags)
-    screen = _Screen(asked, shown)
+    _check(request)
+    session = open_session(remote, config)
+    screen = _Screen(request, shown)
 
     async def shown_until_the_end(remote: Octomil, waits: Waits) -> None:
-        feed = open_feed(remote, asked.app)
-        with ProgressBar("reading", at.connection.requests_per_minute) as bar:
+        feed = open_feed(remote, request.app)
+        with ProgressBar("reading", session.connection.requests_per_minute) as bar:
             waits.show = bar.waiting
-            newest = await feed.newest(asked.limit, to_follow=asked.follow)
+            newest = await feed.newest(request.limit, to_follow=request.follow)
             waits.show = None
         screen.begin(newest)
-        if asked.follow:
-            async for news in follow(feed, every=asked.interval, failed=screen.complain):
+        if request.follow:
+            async for news in follow(feed, every=request.interval, failed=screen.complain):
                 screen.go_on(news)
 
     try:
-        converse(at, shown_until_the_end)
+        converse(session, shown_until_the_end)
     except Interrupted as end:
-        if not asked.follow:
+        if not request.follow:
             raise
         return end.exit_code  # how following ends: nothing that was to be done is left undone
     return ExitCode.DONE
 
 
-def _check(asked: Asked) -> None:
-    check_app_names([asked.app])
-    if not asked.limit and not asked.follow:
+def _check(request: FeedRequest) -> None:
+    check_app_names([request.app])
+    if not request.limit and not request.follow:
         raise UsageError(
-            "nothing-asked", "--limit 0 shows nothing", hints=("It goes with --follow, to show only what comes.",)
+            "nothing-request", "--limit 0 shows nothing", hints=("It goes with --follow, to show only what comes.",)
         )
-    if asked.follow and asked.output == "json":
+    if request.follow and request.output == "json":
         raise UsageError(
             "endless-document",
             "--follow has no end, and a JSON document needs one",
@@ -105,19 +112,19 @@ def _check(asked: Asked) -> None:
 
 
 class _Screen(Generic[E]):
-    """Writes entries as they were asked for; notes go to standard error."""
+    """Writes entries as they were request for; notes go to standard error."""
 
-    def __init__(self, asked: Asked, shown: Presentation[E]) -> None:
-        self._asked = asked
+    def __init__(self, request: FeedRequest, shown: Presentation[E]) -> None:
+        self._request = request
         self._shown = shown
         self._table: Table[E] | None = None
 
     def begin(self, newest: Newest[E]) -> None:
         """Write the newest entries."""
-        asked, entries = self._asked, newest.entries
-        match asked.output:
+        request, entries = self._request, newest.entries
+        match request.output:
             case "json":
-                out_json(feed_document(self._shown, asked.app, entries, complete=newest.complete))
+                out_json(feed_document(self._shown, request.app, entries, complete=newest.complete))
             case "jsonl":
                 out(feed_lines(self._shown, entries))
             case _:
@@ -127,7 +134,7 @@ class _Screen(Generic[E]):
         """Write what has come since."""
         if news.gap:
             err("More came at once than is read in one look: older entries than these are left out.\n")
-        if self._asked.output == "jsonl":
+        if self._request.output == "jsonl":
             out(feed_lines(self._shown, news.entries))
         elif news.entries:
             self._table = self._table or self._with_head(news.entries)
@@ -138,7 +145,7 @@ class _Screen(Generic[E]):
         err(f"{visible(error.reference)}: {visible(error.message)}; trying again in {seconds:g} s\n")
 
     def _begin_table(self, newest: Newest[E]) -> None:
-        entries, following = newest.entries, self._asked.follow
+        entries, following = newest.entries, self._request.follow
         if not entries:
             if newest.complete and not following:
                 out(f"{self._shown.nothing}\n")
@@ -152,6 +159,6 @@ class _Screen(Generic[E]):
 
     def _with_head(self, entries: tuple[E, ...]) -> Table[E]:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        table = Table(self._shown, entries, colour=wants_colour(sys.stdout, self._asked.colour), width=width)
+        table = Table(self._shown, entries, colour=wants_colour(sys.stdout, self._request.colour), width=width)
         out(table.head())
         return table

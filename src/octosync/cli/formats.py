@@ -10,14 +10,14 @@ from typing import Final
 from octosync.manifest import RULES
 from octosync.report import (
     MAX_BYTES,
-    Ended,
     Places,
     RuleHelp,
-    ended_document,
-    ended_markdown,
-    ended_text,
+    RunReport,
     json_text,
     render_annotations,
+    report_document,
+    report_markdown,
+    report_text,
     sarif_document,
 )
 
@@ -43,23 +43,23 @@ class Format:
     run goes, not at its end.
     """
 
-    render: Callable[[Ended, Frame], str]
+    render: Callable[[RunReport, Frame], str]
     tells_failures: bool = False
     streams: bool = False
 
 
-def _sarif(ended: Ended, frame: Frame) -> str:
+def _sarif(report: RunReport, frame: Frame) -> str:
     rules = {rule.id: RuleHelp(rule.severity, rule.meaning) for rule in RULES.values()}
-    return json_text(sarif_document(ended, frame.places, rules))
+    return json_text(sarif_document(report, frame.places, rules))
 
 
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
-        "text": Format(lambda ended, _: ended_text(ended), streams=True),
-        "markdown": Format(lambda ended, frame: ended_markdown(ended, max_bytes=frame.max_bytes)),
-        "json": Format(lambda ended, frame: json_text(ended_document(ended, full=frame.full))),
+        "text": Format(lambda report, _: report_text(report), streams=True),
+        "markdown": Format(lambda report, frame: report_markdown(report, max_bytes=frame.max_bytes)),
+        "json": Format(lambda report, frame: json_text(report_document(report, full=frame.full))),
         "jsonl": Format(lambda _, frame: "".join(frame.lines), streams=True),
-        "github": Format(lambda ended, frame: render_annotations(ended, frame.places), tells_failures=True),
+        "github": Format(lambda report, frame: render_annotations(report, frame.places), tells_failures=True),
         "sarif": Format(_sarif, tells_failures=True),
     }
 )

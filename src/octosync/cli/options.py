@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from dataclasses import fields
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
+from octosync.cli.asking import BaseFlags, GuardFlags, ManifestFlags, RemoteFlags, RunRequest
 from octosync.cli.commands import Command
 from octosync.cli.completing import contexts, files, folders
 from octosync.cli.files import why_untrusted
@@ -53,6 +57,37 @@ class CommandWithBareOptions(Command):
         end = args.index("--") if "--" in args else len(args)
         given = [f"{one}={bare[one]}" if one in bare else one for one in args[:end]]
         return super().parse_args(ctx, [*given, *args[end:]])
+
+
+def typed_options() -> frozenset[str]:
+    """Return the names of the parameters that the command line gives, rather than the environment or a default.
+
+    Only a command function, or a decorator of one, asks this: below it the answer is part of the flags.
+    """
+    context = click.get_current_context()
+    return frozenset(
+        name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    )
+
+
+def bundled(name: str, kind: type[Any], **constants: object) -> Callable[[F], F]:
+    """Pass the values of the options that are fields of the dataclass `kind` to the command as one argument `name`.
+
+    A field `from_command_line` gets the names of those that were typed; `constants` are further fields.
+    """
+    names = {field.name for field in fields(kind)}
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def command(**values: Any) -> object:  # noqa: ANN401 — the options' values, by name
+            own = {option: values.pop(option) for option in names & values.keys()}
+            if "from_command_line" in names:
+                own["from_command_line"] = typed_options() & names
+            return function(**values, **{name: kind(**own, **constants)})
+
+        return cast(F, command)
+
+    return decorate
 
 
 def stacked(*decorators: Callable[[F], F]) -> Callable[[F], F]:
@@ -144,6 +179,7 @@ env_option: Callable[[F], F] = option(
 )
 
 manifest_options = stacked(
+    bundled("manifests", ManifestFlags),
     file_option,
     option(
         "-k",
@@ -169,6 +205,7 @@ context_option = option(
 )
 
 remote_options = stacked(
+    bundled("remote", RemoteFlags),
     context_option,
     option("--url", metavar="URL", help="The control plane, instead of a context."),
     option("--org", metavar="ID", help="The org to act in."),
@@ -194,6 +231,7 @@ def _number_or_all(ctx: click.Context, parameter: click.Parameter, value: str | 
 
 
 shared_guard_options = stacked(
+    bundled("guards", GuardFlags),
     option(
         "--allow-deletes",
         env=False,
@@ -263,6 +301,29 @@ deploy_options = stacked(
         type=click.Choice([level.value for level in Optimize]),
         help="How far to go at most with better variants, whatever manifests declare.",
     ),
-    option("--no-preview", "no_preview", is_flag=True, help="Don't ask the orchestrator what enabling would do."),
+    option(
+        "--no-preview",
+        "previews",
+        is_flag=True,
+        callback=lambda _context, _parameter, given: not given,
+        help="Don't ask the orchestrator what enabling would do.",
+    ),
     option("--retry-rolled-back", env=False, is_flag=True, help="Enable again what is declared and was rolled back."),
 )
+
+
+def run_options(*, reviews: bool) -> Callable[[F], F]:
+    """Pass the options of plan and apply to the command as one `request`. `reviews`: the base's octosync.yaml judges."""
+    return stacked(
+        bundled("base", BaseFlags, reviews=reviews),
+        manifest_options,
+        selection_options,
+        remote_options,
+        deploy_options,
+        base_options,
+        guard_options,
+        option("--full", is_flag=True, help="Show everything: unchanged objects, long values, all addresses."),
+        colour_option,
+        max_bytes_option,
+        bundled("request", RunRequest),
+    )

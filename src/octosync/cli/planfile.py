@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from octosync import __version__
+from octosync.cli.asking import RunRequest
 from octosync.cli.connecting import chosen_context
 from octosync.cli.files import write_whole
-from octosync.cli.turning import Asked, Prepared
+from octosync.cli.turning import Run
 from octosync.errors import PlanFileError, StalePlan
 from octosync.manifest import STDIN, find_configuration, parse_duration, read_configuration
 from octosync.model import JsonObject
@@ -64,56 +65,41 @@ def _manifests(path: Path, kind: str) -> PlanFileError:
     )
 
 
-def check_asked(asked: Asked, approval: Approval, file: str) -> None:
-    """Hold what a plan file was made from against the command line and octosync.yaml. Raises `StalePlan` for a difference.
+def check_request(request: RunRequest, approval: Approval, file: str) -> None:
+    """Compare what a plan file was made from with the command line and octosync.yaml. Raises `StalePlan` for a difference.
 
     The file is an approval only: what it names has to be named again. Only the name of a base may be another, which
-    `check_base` looks at.
+    `check_base` compares.
     """
-    now, then = _invocation_of(asked), approval.invocation
+    now, then = _invocation(request), approval.invocation
     same_base = replace(then, base=now.base) if then.base is not None and now.base is not None else then
     if _comparable(now) != _comparable(same_base):
-        raise _other(asked, approval, file, now)
+        raise _stale(request, approval, file, now)
 
 
-def check_base(prepared: Prepared, approval: Approval, file: str) -> None:
+def check_base(run: Run, approval: Approval, file: str) -> None:
     """Refuse a base of another name that is another commit, too. Raises `StalePlan`."""
-    ground = prepared.gathered.ground
-    if ground is None or ground.named == approval.invocation.base or ground.base.commit == approval.base_commit:
+    revisions = run.inputs.revisions
+    if (
+        revisions is None
+        or revisions.named == approval.invocation.base
+        or revisions.base.commit == approval.base_commit
+    ):
         return
-    raise _other(prepared.asked, approval, file, prepared.invocation)
+    raise _stale(run.request, approval, file, run.invocation)
 
 
-def typed_selection(asked: Asked) -> tuple[str, ...]:
-    """Return what has to be typed to ask for the same again; what octosync.yaml names need not be."""
-    manifests = asked.manifests
-    return tuple(_invocation(asked, tuple(sorted(set(manifests.paths))), manifests.kustomize).arguments())
-
-
-def _invocation_of(asked: Asked) -> Invocation:
+def _invocation(request: RunRequest) -> Invocation:
     """Return what the command line and octosync.yaml name, before any manifest is read."""
-    manifests = asked.manifests
+    manifests = request.manifests
     paths, kustomize = manifests.paths, manifests.kustomize
     if not paths and kustomize is None:
         configured = read_configuration(manifests.config or find_configuration(Path()))
         if not configured.has_errors:  # otherwise that is what ends the run
-            context = chosen_context(asked.remote, configured.configuration)
+            context = chosen_context(request.remote, configured.configuration)
             kustomize = context.kustomize if context is not None else None
             paths = () if kustomize is not None else configured.configuration.paths_of(context)
-    return _invocation(asked, paths, kustomize)
-
-
-def _invocation(asked: Asked, paths: tuple[str, ...], kustomize: str | None) -> Invocation:
-    return Invocation(
-        paths=paths,
-        kustomize=kustomize,
-        apps=tuple(sorted(set(asked.apps))),
-        selector=asked.selector,
-        base=asked.base.base,
-        changed_only=asked.base.changed_only,
-        optimize=asked.optimize,
-        previews=asked.previews,
-    )
+    return replace(request.invocation((), kustomize), paths=paths)
 
 
 def _comparable(invocation: Invocation) -> Invocation:
@@ -130,11 +116,11 @@ def _place(path: str) -> str:
     return os.path.abspath(path)  # noqa: PTH100 — `resolve` would follow links
 
 
-def _other(asked: Asked, approval: Approval, file: str, now: Invocation) -> StalePlan:
+def _stale(request: RunRequest, approval: Approval, file: str, now: Invocation) -> StalePlan:
     then = approval.invocation
     if then.base is not None and approval.base_commit is not None:
         then = replace(then, base=approval.base_commit)
-    again = ("octosync", "apply", file, *then.arguments(), *asked.remote.typed(asked.manifests.config))
+    again = ("octosync", "apply", file, *then.arguments(), *request.typed_to_look)
     return StalePlan(
         "other-manifests",
         f"{file} was planned with {_words(approval.invocation)}; this command and octosync.yaml name {_words(now)}",

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from octosync.cli.console import err, out, shows_blocks, wants_colour
 from octosync.cli.progress import ProgressBar, Waits, wait_words
-from octosync.cli.remote import Reach, converse
+from octosync.cli.remote import Session, converse
 from octosync.errors import CredentialRefused, ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.model import JsonObject
 from octosync.octomil import Octomil, Waiting
@@ -36,7 +36,7 @@ class Picture(Protocol):
 
 
 def look_again(
-    at: Reach,
+    session: Session,
     look: Callable[[Octomil, Progress | None], Awaitable[Picture]],
     *,
     every: float,
@@ -57,11 +57,11 @@ def look_again(
 
     async def led(remote: Octomil, waits: Waits) -> None:
         with ExitStack() as stack:
-            canvas = _Canvas(stack, at.connection.requests_per_minute, every, output, colour)
+            canvas = _Canvas(stack, session.connection.requests_per_minute, every, output, colour)
             picture: Picture | None = None
             while True:
                 try:
-                    picture = await _look(at, look, remote, waits, None if picture is None else canvas)
+                    picture = await _look(session, look, remote, waits, None if picture is None else canvas)
                 except OctosyncError as error:
                     if isinstance(error, CredentialRefused) or (picture is None and not error.retryable):
                         raise
@@ -71,14 +71,14 @@ def look_again(
                 await asyncio.sleep(every)
 
     try:
-        converse(at, led)
+        converse(session, led)
     except Interrupted as end:
         return end.exit_code  # how watching ends: nothing that was to be done is left undone
     raise AssertionError("watching ended by itself")
 
 
 async def _look(
-    at: Reach,
+    session: Session,
     look: Callable[[Octomil, Progress | None], Awaitable[Picture]],
     remote: Octomil,
     waits: Waits,
@@ -88,7 +88,7 @@ async def _look(
     if canvas is not None:
         waits.show = canvas.waiting
         return await look(remote, None)
-    with ProgressBar("reading", at.connection.requests_per_minute) as bar:
+    with ProgressBar("reading", session.connection.requests_per_minute) as bar:
         waits.show = bar.waiting
         return await look(remote, bar.advance)
 

@@ -1,19 +1,16 @@
-"""Gathering again and again: the same flags, what they mean by now, and from which files that is read."""
+"""Inputs loaded again and again with the same flags, and the files that they are read from."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import click
-
-from octosync.cli.connecting import RemoteFlags
-from octosync.cli.gathering import Gathered, ManifestFlags, gather
+from octosync.cli.asking import ManifestFlags, RemoteFlags
+from octosync.cli.gathering import LoadedInputs, load_inputs
 from octosync.errors import UsageError
 from octosync.manifest import STDIN, Cache, Configuration, configuration_places
 from octosync.manifest.git import git_commit
@@ -25,17 +22,15 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Regathering:
+class InputsReloader:
     """What `DesiredState` loads by: call it in any thread, one at a time. Prints nothing.
 
-    Raises `UsageError` when made for `-f -`, which can be read only once; when called, what `gather` raises.
+    Raises `UsageError` when made for `-f -`, which can be read only once; when called, what `load_inputs` raises.
     """
 
     flags: ManifestFlags
     remote: RemoteFlags
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    # Flags mean what the command line says of them, which click keeps by thread.
-    _typed: click.Context | None = field(default_factory=lambda: click.get_current_context(silent=True))
 
     def __post_init__(self) -> None:
         if STDIN in self.flags.paths:
@@ -46,17 +41,16 @@ class Regathering:
             )
 
     def __call__(self, cache: Cache) -> ManifestLoad:
-        """Gather once."""
-        with self._typed.scope(cleanup=False) if self._typed is not None else nullcontext():
-            gathered = gather(self.flags, self.remote, self.environment, cache=cache)
-        watched = self._watched(gathered)
+        """Load once."""
+        inputs = load_inputs(self.flags, self.remote, self.environment, cache=cache)
+        watched = self._watched(inputs)
         return ManifestLoad(
-            configuration=gathered.configuration,
-            context=gathered.context,
-            manifests=gathered.manifests,
-            diagnostics=gathered.diagnostics,
-            fails=gathered.fails,
-            revision=_revision(gathered),
+            configuration=inputs.configuration,
+            context=inputs.context,
+            manifests=inputs.manifests,
+            diagnostics=inputs.diagnostics,
+            fails=inputs.fails,
+            revision=_revision(inputs),
             watched=watched,
             clone=clone_of((*watched.paths, *watched.kustomizations, *watched.configuration)),
         )
@@ -64,14 +58,14 @@ class Regathering:
     @property
     def watched(self) -> WatchedPaths:
         """What is to be watched before anything is known but the flags."""
-        return self._watched(Gathered(configuration=Configuration(), kustomize=self.flags.kustomize))
+        return self._watched(LoadedInputs(configuration=Configuration(), kustomize=self.flags.kustomize))
 
-    def _watched(self, gathered: Gathered) -> WatchedPaths:
-        config, context = self.flags.config, gathered.context
+    def _watched(self, inputs: LoadedInputs) -> WatchedPaths:
+        config, context = self.flags.config, inputs.context
         # Beside the paths that were given, octosync.yaml's: what stands there must not be removed.
-        kustomize = gathered.kustomize or self.flags.kustomize
-        own = () if kustomize is not None else gathered.configuration.paths_of(context)
-        within = gathered.configuration.bounds()
+        kustomize = inputs.kustomize or self.flags.kustomize
+        own = () if kustomize is not None else inputs.configuration.paths_of(context)
+        within = inputs.configuration.bounds()
         own = tuple(path for path in own if within is None or within.hold(os.path.realpath(path)))
         token = self.remote.token_file or (context.token_file if context is not None else None)
         return WatchedPaths(
@@ -82,12 +76,12 @@ class Regathering:
         )
 
 
-def _revision(gathered: Gathered) -> str:
+def _revision(inputs: LoadedInputs) -> str:
     """Return the commit of the work tree that the manifests stand in; "" where they stand in none.
 
     Where git is not here, it is in the name of a folder that is named by its commit, as git-sync does.
     """
-    place = gathered.kustomize or next(iter(gathered.paths), ".")
+    place = inputs.kustomize or next(iter(inputs.paths), ".")
     real = Path(os.path.realpath(place))
     commit = git_commit(real if real.is_dir() else real.parent)
     return commit or next((name for name in reversed(real.parts) if _COMMIT.fullmatch(name)), "")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from octosync.cli import signals
-from octosync.cli.connecting import RemoteFlags, chosen_context, connect, read_or_find
+from octosync.cli.asking import RemoteFlags
+from octosync.cli.connecting import chosen_context, connect, read_or_find
 from octosync.cli.console import err, wants_colour
 from octosync.cli.options import config_option, remote_options, stacked
 from octosync.cli.progress import ProgressBar, Waits
@@ -25,7 +26,7 @@ control_plane_options = stacked(config_option, remote_options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
+class Session:
     """All that is known of a control plane before the first request.
 
     `typed` is what has to be typed again of a command that asks the same one.
@@ -45,20 +46,19 @@ def check_app_names(names: Iterable[str]) -> None:
             raise UsageError("no-slug", f"{name!r} is no app's slug", hints=(hint,))
 
 
-def reach(flags: Mapping[str, Any]) -> Reach:
-    """Put together how to reach the control plane that the values of `control_plane_options` name.
+def open_session(remote: RemoteFlags, config: Path | None) -> Session:
+    """Put together how to reach the control plane that the flags and octosync.yaml name.
 
     Raises `ConfigError` for an octosync.yaml with errors, after reporting them, and for a credential that can't be had;
     `UsageError` for flags that contradict each other.
     """
-    asked = RemoteFlags(**{name: flags[name] for name in RemoteFlags.__dataclass_fields__})
-    configuration = configuration_in(flags["config"])
-    context = chosen_context(asked, configuration)
-    return Reach(
+    configuration = configuration_in(config)
+    context = chosen_context(remote, configuration)
+    return Session(
         configuration=configuration,
         context=context,
-        connection=connect(asked, configuration, context, os.environ),
-        typed=asked.typed(flags["config"]),
+        connection=connect(remote, configuration, context, os.environ),
+        typed=remote.typed(config),
     )
 
 
@@ -71,27 +71,27 @@ def configuration_in(path: Path | None) -> Configuration:
     return configured.configuration
 
 
-def open_client(at: Reach, waits: Waits) -> Octomil:
+def open_client(session: Session, waits: Waits) -> Octomil:
     """Make a client, not yet entered."""
-    sensitivity = at.configuration.sensitivity
-    return Octomil(at.connection, at.configuration.contract, sensitivity=sensitivity, on_wait=waits)
+    sensitivity = session.configuration.sensitivity
+    return Octomil(session.connection, session.configuration.contract, sensitivity=sensitivity, on_wait=waits)
 
 
-def ask(at: Reach, stage: str, question: Callable[[Octomil, ProgressBar], Awaitable[T]]) -> T:
+def query(session: Session, stage: str, question: Callable[[Octomil, ProgressBar], Awaitable[T]]) -> T:
     """Open a client, put a question to it with progress shown as `stage`, and close it.
 
     Raises what the question raises, and `Interrupted` where a signal ended it.
     """
 
     async def asked(remote: Octomil, waits: Waits) -> T:
-        with ProgressBar(stage, at.connection.requests_per_minute) as bar:
+        with ProgressBar(stage, session.connection.requests_per_minute) as bar:
             waits.show = bar.waiting
             return await question(remote, bar)
 
-    return converse(at, asked)
+    return converse(session, asked)
 
 
-def converse(at: Reach, conversation: Callable[[Octomil, Waits], Awaitable[T]]) -> T:
+def converse(session: Session, conversation: Callable[[Octomil, Waits], Awaitable[T]]) -> T:
     """Open a client, lead a conversation through it that shows its own progress, and close it.
 
     Raises what the conversation raises, and `Interrupted` where a signal ended it.
@@ -99,7 +99,7 @@ def converse(at: Reach, conversation: Callable[[Octomil, Waits], Awaitable[T]]) 
 
     async def led(_: signals.Stopping) -> T:
         waits = Waits()
-        async with open_client(at, waits) as remote:
+        async with open_client(session, waits) as remote:
             return await conversation(remote, waits)
 
     return signals.run(led)

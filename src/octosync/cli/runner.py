@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from octosync.errors import OctosyncError
-from octosync.report import Ended, ended_markdown, ended_values, output_lines
+from octosync.report import RunReport, output_lines, report_markdown, report_values
 
 SUMMARY: Final = "GITHUB_STEP_SUMMARY"
 OUTPUT: Final = "GITHUB_OUTPUT"
@@ -21,7 +21,7 @@ def check_runner(environment: Mapping[str, str]) -> None:
             _append(name, Path(file), "")
 
 
-def tell_runner(ended: Ended, files: Mapping[str, str], environment: Mapping[str, str]) -> None:
+def tell_runner(report: RunReport, files: Mapping[str, str], environment: Mapping[str, str]) -> None:
     """Append the report and the counts, as far as there is where to. Raises `OctosyncError`.
 
     `files` are the paths of what else was written, by the names of their outputs. The plan itself is not told.
@@ -31,9 +31,9 @@ def tell_runner(ended: Ended, files: Mapping[str, str], environment: Mapping[str
         there = path.stat().st_size if path.exists() else 0
         apart = "\n" if there else ""
         if (room := _SUMMARY_BYTES - there - len(apart)) > 0:
-            _append(SUMMARY, path, apart + ended_markdown(ended, max_bytes=room))
+            _append(SUMMARY, path, apart + report_markdown(report, max_bytes=room))
     if file := environment.get(OUTPUT):
-        _append(OUTPUT, Path(file), output_lines({**ended_values(ended), **files}))
+        _append(OUTPUT, Path(file), output_lines({**report_values(report), **files}))
 
 
 def _append(name: str, path: Path, text: str) -> None:

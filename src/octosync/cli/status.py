@@ -7,26 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
+from octosync.cli.asking import ManifestFlags, RemoteFlags
 from octosync.cli.awaiting import Approvals
 from octosync.cli.connecting import control_plane
 from octosync.cli.console import err, out, out_json, shows_blocks, wants_colour
-from octosync.cli.declared import check_flags, read_by, show_declared
+from octosync.cli.declared import Presentation, check_flags, read_by, show_declared
 from octosync.cli.options import (
     BareOption,
     CommandWithBareOptions,
+    bundled,
     colour_option,
     manifest_options,
     option,
     output_option,
     remote_options,
     state_option,
+    typed_options,
 )
 from octosync.cli.redrawing import WATCH_SECONDS, Progress, look_again
-from octosync.cli.remote import Reach, ask, check_app_names, reach
+from octosync.cli.remote import Session, check_app_names, open_session, query
 from octosync.errors import ExitCode, OctosyncError
 from octosync.manifest.walk import closest
 from octosync.model import App, AppStatus, JsonObject
@@ -58,15 +60,17 @@ from octosync.report import StatusFacts, json_line, render_status, status_docume
 @remote_options
 @output_option("text", "json", "jsonl")
 @colour_option
+@bundled("shown", Presentation)
 def command(
     *,
     apps: tuple[str, ...],
     watch: float | None,
     archived: bool,
     declared: bool,
-    by: str | None,
     journal: Path,
-    **flags: Any,  # noqa: ANN401 — see reach and show_declared
+    manifests: ManifestFlags,
+    remote: RemoteFlags,
+    shown: Presentation,
 ) -> ExitCode:
     """Show what is live: coverage, deployments and canaries, traffic, the last change, and each slot's model reference.
 
@@ -75,25 +79,24 @@ def command(
     --declared compares manifests with the org's list of apps; they are named as for plan, with -f and the options after it.
     """
     check_app_names(apps)
-    check_flags(declared=declared)
+    check_flags(typed_options(), declared=declared)
     if declared:
-        return show_declared(apps, by, flags)
-    output, colour = flags["output"], flags["colour"]
-    at = reach(flags)
-    approvals = Approvals(journal, at.connection)
+        return show_declared(apps, manifests, remote, shown)
+    session = open_session(remote, manifests.config)
+    approvals = Approvals(journal, session.connection)
 
-    async def look(remote: Octomil, progress: Progress | None = None) -> Seen:
-        return await look_at(at, remote, apps, approvals, archived=archived, progress=progress)
+    async def look(client: Octomil, progress: Progress | None = None) -> Seen:
+        return await look_at(session, client, apps, approvals, archived=archived, progress=progress)
 
     if watch is not None:
-        return look_again(at, look, every=watch, output=output, colour=colour)
-    seen = ask(at, "reading", lambda remote, bar: look(remote, foretelling(bar.advance, at.connection)))
-    if output == "json":
+        return look_again(session, look, every=watch, output=shown.output, colour=shown.colour)
+    seen = query(session, "reading", lambda client, bar: look(client, foretelling(bar.advance, session.connection)))
+    if shown.output == "json":
         out_json(seen.document())
-    elif output == "jsonl":
+    elif shown.output == "jsonl":
         out(json_line(seen.document()))
     else:
-        out(seen.text(colour=wants_colour(sys.stdout, colour), blocks=shows_blocks(sys.stdout)))
+        out(seen.text(colour=wants_colour(sys.stdout, shown.colour), blocks=shows_blocks(sys.stdout)))
     return seen.exit_code
 
 
@@ -101,7 +104,7 @@ def command(
 class Seen:
     """What one look at the control plane came to."""
 
-    at: Reach
+    session: Session
     statuses: tuple[AppStatus, ...]
     facts: StatusFacts
     timestamp: datetime
@@ -113,7 +116,7 @@ class Seen:
 
     def document(self) -> JsonObject:
         """Return it for tools."""
-        sensitivity = self.at.configuration.sensitivity
+        sensitivity = self.session.configuration.sensitivity
         return status_document(self.statuses, self.facts, timestamp=self.timestamp, sensitivity=sensitivity)
 
     def text(self, *, colour: bool, blocks: bool) -> str:
@@ -137,7 +140,7 @@ def foretelling(progress: Progress, connection: Connection) -> Progress:
 
 
 async def look_at(
-    at: Reach,
+    session: Session,
     remote: Octomil,
     patterns: Sequence[str],
     approvals: Approvals,
@@ -151,13 +154,13 @@ async def look_at(
     if found.unmatched:
         raise _no_such_app(found)
     statuses = await read_statuses(remote, found, progress=progress)
-    plane = control_plane(at.connection, at.context, _org_of(statuses))
+    plane = control_plane(session.connection, session.context, _org_of(statuses))
     facts = StatusFacts(
         control_plane=plane,
         requests=remote.requests - before,
         awaiting=approvals.of(statuses, plane.org_id, every=not patterns),
     )
-    return Seen(at, statuses, facts, now)
+    return Seen(session, statuses, facts, now)
 
 
 def _no_such_app(found: FoundApps) -> OctosyncError:

@@ -17,7 +17,7 @@ from octosync.errors import OctosyncError
 from octosync.model import JsonObject, Standing
 from octosync.octomil import Waiting
 from octosync.plan import Action
-from octosync.report import Ended, Planned, events, json_line
+from octosync.report import ApplyReport, PlanReport, RunReport, events, json_line
 
 _WAIT_EVERY_SECONDS: Final = 10.0
 
@@ -34,11 +34,11 @@ class Stream:
         self._last_wait = float("-inf")
         self._stood: dict[str, JsonObject] = {}
 
-    def plan(self, planned: Planned) -> None:
+    def plan(self, report: PlanReport) -> None:
         """Tell the plan."""
         if self._is_heard:
             self._planned = True
-            self._tell(events.plan_events(planned))
+            self._tell(events.plan_events(report))
 
     def start(self, action: Action) -> None:
         """Tell that an action is being sent."""
@@ -63,14 +63,14 @@ class Stream:
                 self._stood[str(one.address)] = event
                 self._tell([event])
 
-    def end(self, ended: Ended) -> None:
+    def end(self, report: RunReport) -> None:
         """Tell what is left to be told of a run that is over."""
         if not self._planned:
-            self._tell(map(events.diagnostic_event, ended.all_diagnostics()))
-        if ended.error is not None:
-            self._tell([events.error_event(ended.error)])
-        if ended.applied is not None and ended.applied.run_id is not None:
-            self._tell([events.applied_event(ended.applied, ended.exit_code)])
+            self._tell(map(events.diagnostic_event, report.all_diagnostics()))
+        if report.error is not None:
+            self._tell([events.error_event(report.error)])
+        if isinstance(report, ApplyReport) and report.run_id is not None:
+            self._tell([events.applied_event(report)])
 
     @property
     def _is_heard(self) -> bool:

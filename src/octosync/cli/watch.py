@@ -20,10 +20,11 @@ import click
 
 from octosync import __version__
 from octosync.cli import signals
+from octosync.cli.asking import GuardFlags, ManifestFlags, RemoteFlags
 from octosync.cli.commands import Command
-from octosync.cli.connecting import RemoteFlags, connect, control_plane
+from octosync.cli.connecting import connect, control_plane
 from octosync.cli.console import err, wants_colour
-from octosync.cli.gathering import Gathered, ManifestFlags, gather, gather_settings
+from octosync.cli.gathering import LoadedInputs, load_inputs, load_settings
 from octosync.cli.keys import state_key
 from octosync.cli.options import (
     deploy_options,
@@ -36,8 +37,8 @@ from octosync.cli.options import (
     shared_guard_options,
     state_option,
 )
-from octosync.cli.regathering import Regathering
-from octosync.cli.turning import GuardFlags, guard_policy
+from octosync.cli.regathering import InputsReloader
+from octosync.cli.turning import guard_policy
 from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
 from octosync.manifest import parse_duration
 from octosync.manifest.configuration import FILE_NAME
@@ -155,7 +156,7 @@ def command(**flags: Any) -> ExitCode:  # noqa: ANN401 — the options' values, 
 
 
 def _watch(asked: _Asked) -> ExitCode:
-    gather_again = Regathering(flags=asked.manifests, remote=asked.remote)
+    gather_again = InputsReloader(flags=asked.manifests, remote=asked.remote)
     matching(
         State(), selector=asked.settings.selector
     )  # one that matches nothing may come to match; a malformed one can't
@@ -216,16 +217,12 @@ class _Asked:
     @classmethod
     def of(cls, flags: Mapping[str, Any]) -> _Asked:
         """Sort them. Raises `UsageError` for times that make no sense."""
-
-        def part(kind: type[Any]) -> Any:  # noqa: ANN401 — one of that kind
-            return kind(**{name: flags[name] for name in kind.__dataclass_fields__ if name in flags})
-
         hold = flags["drift_hold"]
         heal = WriteMode(flags["heal"])
         return cls(
-            manifests=part(ManifestFlags),
-            remote=part(RemoteFlags),
-            guards=part(GuardFlags),
+            manifests=flags["manifests"],
+            remote=flags["remote"],
+            guards=flags["guards"],
             settings=Settings(
                 interval=_at_least_a_second("--interval", flags["interval"]),
                 resync=_at_least_a_second("--resync", flags["resync"]),
@@ -237,7 +234,7 @@ class _Asked:
             deploy=DeployPolicy(
                 optimize=Optimize(flags["optimize"] or Optimize.AUTO),
                 # What is done at once nobody looks at before.
-                previews=heal is WriteMode.NONE and not flags["no_preview"],
+                previews=heal is WriteMode.NONE and flags["previews"],
                 retry_rolled_back=flags["retry_rolled_back"],
             ),
             state=flags["journal"],
@@ -290,8 +287,8 @@ class _Watching:
     """One controller with its HTTP side, from its first request to its last."""
 
     asked: _Asked
-    first: Gathered
-    gather: Regathering
+    first: LoadedInputs
+    gather: InputsReloader
     journal: Journal
     state_damaged: str
     listener: socket.socket
@@ -436,28 +433,28 @@ async def _stop_with(stopping: signals.Stopping, controller: Controller, log: Lo
     controller.stop.set()
 
 
-def _first_load(asked: _Asked) -> Gathered:
+def _first_load(asked: _Asked) -> LoadedInputs:
     """Load everything once, so that errors are reported at once; only octosync.yaml, if that takes longer than the bound."""
     try:
         with patient(asked.load_timeout):
-            return gather(asked.manifests, asked.remote)
+            return load_inputs(asked.manifests, asked.remote)
     except OctosyncError as error:
         if error.reference != LOAD_GIVEN_UP:
             raise
         given_up = error
     log = asked.log(SystemClock())
     log.error("invalid", message=given_up.message, reference=given_up.reference, hints=list(given_up.hints))
-    return gather_settings(asked.manifests, asked.remote)
+    return load_settings(asked.manifests, asked.remote)
 
 
-def _report(asked: _Asked, gathered: Gathered) -> None:
+def _report(asked: _Asked, inputs: LoadedInputs) -> None:
     """Say what is wrong with octosync.yaml or the manifests."""
     if asked.log_format is LogFormat.JSON:
-        errors = problems_of(gathered.diagnostics)
+        errors = problems_of(inputs.diagnostics)
         asked.log(SystemClock()).error("invalid", message="octosync.yaml or the manifests have errors", errors=errors)
         return
     colour = wants_colour(sys.stderr, "auto")
-    err(render_diagnostics(gathered.diagnostics, files=gathered.manifests.files, colour=colour))
+    err(render_diagnostics(inputs.diagnostics, files=inputs.manifests.files, colour=colour))
 
 
 def _allowed_hosts(names: Sequence[str], external_url: str | None) -> Iterator[str]:

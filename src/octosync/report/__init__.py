@@ -11,8 +11,8 @@ from octosync.report.accept import Kept, render_accepted
 from octosync.report.bootstrap import bootstrap_document, keys_text, render_bootstrap_end, render_bootstrapped
 from octosync.report.declared import Extent, declared_document, render_declared
 from octosync.report.diagnostics import render_diagnostics
-from octosync.report.documents import json_line, json_text, outcomes_document
-from octosync.report.ended import VALIDATE, Applied, Ended, ended_document, ended_markdown, ended_text, ended_values
+from octosync.report.documents import apply_document, json_line, json_text
+from octosync.report.ended import report_document, report_markdown, report_text, report_values
 from octosync.report.error import NOTHING_WRITTEN, render_error
 from octosync.report.exit_codes import exit_code_of_outcomes, exit_code_of_plan, exit_code_of_standings
 from octosync.report.explain import (
@@ -30,7 +30,7 @@ from octosync.report.markdown import MAX_BYTES, render_outcomes_markdown, render
 from octosync.report.outcomes import render_outcomes
 from octosync.report.plain import visible
 from octosync.report.plan import render_plan
-from octosync.report.planned import Planned
+from octosync.report.run_report import VALIDATE, ApplyReport, PlanReport, RunReport
 from octosync.report.sarif import RuleHelp, sarif_document
 from octosync.report.status import StatusFacts, render_status
 from octosync.report.status_document import status_document
@@ -41,20 +41,17 @@ __all__ = [
     "MAX_BYTES",
     "NOTHING_WRITTEN",
     "VALIDATE",
-    "Applied",
-    "Ended",
+    "ApplyReport",
     "Extent",
     "Kept",
     "Places",
-    "Planned",
+    "PlanReport",
     "RuleHelp",
+    "RunReport",
     "StatusFacts",
+    "apply_document",
     "bootstrap_document",
     "declared_document",
-    "ended_document",
-    "ended_markdown",
-    "ended_text",
-    "ended_values",
     "events",
     "exit_code_of_outcomes",
     "exit_code_of_plan",
@@ -66,7 +63,6 @@ __all__ = [
     "json_line",
     "json_text",
     "keys_text",
-    "outcomes_document",
     "output_lines",
     "render_accepted",
     "render_annotations",
@@ -90,6 +86,10 @@ __all__ = [
     "render_status",
     "render_validation",
     "render_waited",
+    "report_document",
+    "report_markdown",
+    "report_text",
+    "report_values",
     "run_document",
     "sarif_document",
     "standing_name",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from octosync.plan import Override, Refusal, RunInfo, trailer_of, way_out_of
+from octosync.plan import Override, Refusal, trailer_of, way_out_of
 from octosync.report.ink import Ink
 from octosync.report.plain import visible
+from octosync.report.run_report import PlanReport
 from octosync.report.words import listed
 
 
@@ -18,13 +19,12 @@ def override_words(override: Override) -> str:
     return visible(f"{override.guard}{value} ({override.source})")
 
 
-def blocked_lines(
-    blocked: Sequence[Refusal], overrides: Sequence[Override], about: RunInfo, ink: Ink, *, mark: str = "!"
-) -> Iterator[str]:
+def blocked_lines(report: PlanReport, ink: Ink, *, mark: str = "!") -> Iterator[str]:
     """Yield each refusal, then one command line that allows all of them: flags that already are in force stay in it.
 
     `mark` is what the refused changes are marked with below.
     """
+    blocked, overrides, about = report.blocked, report.overrides, report.about
     for one in blocked:
         yield f"{ink.red('Blocked')}: {visible(one.message)} (guard {one.guard})"
         if one.override is not None and one.addresses:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from octosync.errors import ExitCode, OctosyncError
-from octosync.model import JsonObject, Outcome, Standing, Status
+from octosync.errors import OctosyncError
+from octosync.model import JsonObject, Outcome, Status
 from octosync.plan import FORMAT_VERSION
 from octosync.report.error import request_ids
+from octosync.report.run_report import ApplyReport, PlanReport
 from octosync.report.waiting import waited_rows
 
 
@@ -22,24 +23,20 @@ def json_line(document: JsonObject) -> str:
     return json.dumps(document, allow_nan=False) + "\n"
 
 
-def outcomes_document(
-    plan_document: JsonObject,
-    outcomes: Sequence[Outcome],
-    *,
-    run_id: str | None,
-    exit_code: ExitCode,
-    waited: Sequence[Standing] | None = None,
-    error: OctosyncError | None = None,
-) -> JsonObject:
+def apply_document(report: PlanReport, *, full: bool) -> JsonObject:
     """Return what an apply did: the document of the plan that it executed, and one outcome per action, in order.
 
-    `run_id` is None, and there are no outcomes, where the plan was not applied. `waited` is None where it did not wait.
-    `error` is what refused the plan or ended the run.
+    `run` is None, and there are no outcomes, if the plan was not applied. `waited` is None if it did not wait. `error` is
+    what refused the plan or ended the run.
     """
+    outcomes: Sequence[Outcome] = ()
+    run_id, waited = None, None
+    if isinstance(report, ApplyReport):
+        outcomes, run_id, waited = report.outcomes, report.run_id, report.waited
     return {
         "format_version": FORMAT_VERSION,
         "run": run_id,
-        "plan": plan_document,
+        "plan": report.document(full=full),
         "outcomes": [
             {
                 "address": str(outcome.address),
@@ -53,9 +50,9 @@ def outcomes_document(
             for outcome in outcomes
         ],
         "waited": None if waited is None else waited_rows(waited),
-        "error": None if error is None else error_row(error),
+        "error": None if report.error is None else error_row(report.error),
         "summary": {status.value: sum(outcome.status is status for outcome in outcomes) for status in Status},
-        "exit_code": int(exit_code),
+        "exit_code": int(report.exit_code),
     }
 
 

@@ -13,10 +13,9 @@ from octosync.errors import ExitCode, OctosyncError
 from octosync.model import Diagnostic, JsonObject, JsonValue, Outcome, Severity, Standing, Status
 from octosync.plan import FORMAT_VERSION, Action, diagnostic_document
 from octosync.report.documents import error_row
-from octosync.report.ended import Applied
 from octosync.report.outcomes import STATUS_WORDS
 from octosync.report.plain import visible
-from octosync.report.planned import Planned
+from octosync.report.run_report import ApplyReport, PlanReport
 from octosync.report.summary import nothing_words, totals_words
 from octosync.report.waiting import standing_name, standing_words, waited_rows
 
@@ -44,11 +43,11 @@ def error_event(error: OctosyncError, *, app: str | None = None) -> JsonObject:
     return _event("diagnostic", f"{error.reference}: {error.message}", "error", error=row)
 
 
-def plan_events(planned: Planned) -> Iterator[JsonObject]:
+def plan_events(report: PlanReport) -> Iterator[JsonObject]:
     """Tell a plan: its diagnostics and errors, each change, and their summary with what blocks them."""
-    yield from map(diagnostic_event, planned.all_diagnostics())
-    yield from (error_event(error, app=slug) for slug, error in sorted(planned.plan.errors.items()))
-    document = planned.document(full=False)
+    yield from map(diagnostic_event, report.all_diagnostics())
+    yield from (error_event(error, app=slug) for slug, error in sorted(report.plan.errors.items()))
+    document = report.document()
     changes, blocked = document["resource_changes"], document["blocked"]
     for row in changes if isinstance(changes, list) else ():
         yield _event("planned_change", f"{row['address']}: to {_verb(row)}", change=row)
@@ -56,8 +55,8 @@ def plan_events(planned: Planned) -> Iterator[JsonObject]:
         yield _event(
             "diagnostic", f"blocked by guard {refusal['guard']}: {refusal['message']}", "error", blocked=refusal
         )
-    words = totals_words(planned.plan.actions, planned.plan.held)
-    message = f"Plan: {words}." if words else nothing_words(planned.plan)
+    words = totals_words(report.plan.actions, report.plan.held)
+    message = f"Plan: {words}." if words else nothing_words(report.plan)
     yield _event("change_summary", message, operation="plan", changes=document["summary"], errored=document["errored"])
 
 
@@ -107,18 +106,18 @@ def standing_event(standing: Standing) -> JsonObject:
     return _event("apply_progress", message, standing=waited_rows([standing])[0])
 
 
-def applied_event(applied: Applied, exit_code: ExitCode) -> JsonObject:
+def applied_event(report: ApplyReport) -> JsonObject:
     """End the stream of an apply that wrote."""
-    statuses = [outcome.status for outcome in applied.outcomes]
+    statuses = [outcome.status for outcome in report.outcomes]
     counts = {status.value: statuses.count(status) for status in Status}
     words = ", ".join(f"{statuses.count(one)} {STATUS_WORDS[one]}" for one in Status if one in statuses)
     return _event(
         "change_summary",
         f"Apply: {words}.",
-        "info" if exit_code is ExitCode.DONE else "error",
+        "info" if report.exit_code is ExitCode.DONE else "error",
         operation="apply",
         changes=counts,
-        run=applied.run_id,
-        waited=None if applied.waited is None else waited_rows(applied.waited),
-        exit_code=int(exit_code),
+        run=report.run_id,
+        waited=None if report.waited is None else waited_rows(report.waited),
+        exit_code=int(report.exit_code),
     )

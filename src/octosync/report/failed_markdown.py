@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
-from octosync.errors import ExitCode, OctosyncError
-from octosync.model import Diagnostic, Severity
+from octosync.model import Severity
 from octosync.report.diagnostics import diagnostic_lines, severities
 from octosync.report.error import error_lines
 from octosync.report.fitting import Part, fitted
 from octosync.report.ink import Ink
 from octosync.report.markdown_text import alert, escaped, fence
+from octosync.report.run_report import RunReport
 
 _PLAIN: Final = Ink(colour=False)
 _RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}
@@ -20,23 +19,16 @@ _RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}
 _TITLE, _WHY, _FOUND = range(3)
 
 
-def render_failure_markdown(
-    command: str,
-    diagnostics: Sequence[Diagnostic],
-    error: OctosyncError | None,
-    *,
-    verdict: str,
-    exit_code: ExitCode,
-    max_bytes: int,
-) -> str:
+def render_failure_markdown(report: RunReport, *, verdict: str, max_bytes: int) -> str:
     """Render what ended a run, or what was found in the manifests alone, in at most so many bytes of UTF-8.
 
     `verdict` is a sentence: what that means.
     """
+    diagnostics, error = report.all_diagnostics(), report.error
     total = " · ".join(
-        (f"**{verdict}**", *([severities(diagnostics)] if diagnostics else []), f"exit {int(exit_code)}")
+        (f"**{verdict}**", *([severities(diagnostics)] if diagnostics else []), f"exit {int(report.exit_code)}")
     )
-    parts = [Part(_TITLE, (f"### octosync {command}\n\n{total}", total))]
+    parts = [Part(_TITLE, (f"### octosync {report.command}\n\n{total}", total))]
     if error is not None:
         headline = alert("CAUTION", escaped(error.reference))
         parts.append(Part(_WHY, (fence("text", error_lines(error, _PLAIN)), headline, "")))

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from octosync.model import Origin, Severity, clipped, counted
-from octosync.report.ended import Ended
 from octosync.report.plain import visible
 from octosync.report.remarks import Remark, remarks_of
+from octosync.report.run_report import RunReport
 
 Places = Callable[[Origin], str | None]
 """Returns a place's file as it is called from the repository's root, with `/`; None where it is not in there."""
@@ -24,9 +24,9 @@ _LONGEST: Final = 2_000  # characters of a message
 _LINES: Final = 12
 
 
-def render_annotations(ended: Ended, places: Places) -> str:
+def render_annotations(report: RunReport, places: Places) -> str:
     """Render all that a run says as annotations, gravest first: at most ten of a kind, and how many were left out."""
-    remarks = remarks_of(ended)
+    remarks = remarks_of(report)
     kinds = [[one for one in remarks if one.severity is severity] for severity in Severity]
     if any(len(kind) > AT_MOST for kind in kinds):
         # What is left out is said by a notice, which is one of the ten.
@@ -36,7 +36,7 @@ def render_annotations(ended: Ended, places: Places) -> str:
     shown = [one for kind in kinds for one in kind]
     lines = [_command(one, places) for one in shown]
     if left := left_out_words(remarks, shown):
-        lines.append(f"::notice title=octosync {_property(ended.command)}::{_data(left)}")
+        lines.append(f"::notice title=octosync {_property(report.command)}::{_data(left)}")
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -24,7 +24,8 @@ from octosync.report.keeping import keep_command
 from octosync.report.markdown_text import alert, code, escaped, fence, folded
 from octosync.report.outcomes import AGAIN, attention, done_lines, run_words, status_counts
 from octosync.report.plain import cells, padded, visible
-from octosync.report.planned import Planned
+from octosync.report.plan import plan_groups
+from octosync.report.run_report import ApplyReport, PlanReport
 from octosync.report.summary import (
     blocking_words,
     devices_words,
@@ -37,6 +38,7 @@ from octosync.report.summary import (
     selected_words,
     totals_words,
 )
+from octosync.report.waiting import render_waited
 from octosync.report.words import listed, plane_words
 
 MAX_BYTES: Final = 60_000  # a comment on GitHub takes 65,536 characters
@@ -61,52 +63,37 @@ _LONGEST: Final = 300  # characters of why a guard refuses, where there is littl
 _SUMMARY, _STOPS, _END, _LOST, _LOSING, _APPS, _ASIDE = range(7)
 
 
-def render_plan_markdown(planned: Planned, *, max_bytes: int = MAX_BYTES, refused: OctosyncError | None = None) -> str:
-    """Render a plan in at most so many bytes of UTF-8. `refused` is why an apply ends with it, before its first write."""
-    plan = planned.plan
-    groups = planned.groups()
+def render_plan_markdown(report: PlanReport, *, max_bytes: int = MAX_BYTES) -> str:
+    """Render a plan in at most so many bytes of UTF-8, with the error that ended the run before its first write."""
+    plan = report.plan
     parts = [
-        _title(planned, _totals(plan), _facts(planned)),
-        *_refusal(refused),
-        *_overrides(planned),
-        *_blocking(planned),
+        _title(report, _totals(plan), _facts(report)),
+        *_refusal(report.error),
+        *_overrides(report),
+        *_blocking(report),
         *_errors(plan),
         *_lost(plan),
-        *_apps(plan, groups),
-        *_keeping(planned),
-        *_asides(planned),
-        _end(planned),
+        *_apps(report),
+        *_keeping(report),
+        *_asides(report),
+        _end(report),
     ]
     return _document(parts, max_bytes, "octosync plan")
 
 
-def render_outcomes_markdown(
-    planned: Planned,
-    outcomes: Sequence[Outcome],
-    *,
-    run_id: str | None,
-    go_on: str | None,
-    exit_code: ExitCode,
-    history: str | None = None,
-    waited: str = "",
-    max_bytes: int = MAX_BYTES,
-) -> str:
-    """Render what an apply did, and under it the plan that it carried out, in at most so many bytes of UTF-8.
-
-    `run_id` is None where there was nothing to write. `go_on` is the command line that goes on where the run left
-    off, None where nothing is left to do, `waited` the text report of what was waited for.
-    """
-    plan = planned.plan
+def render_outcomes_markdown(report: ApplyReport, *, max_bytes: int = MAX_BYTES) -> str:
+    """Render what an apply did, and under it the plan that it carried out, in at most so many bytes of UTF-8."""
+    plan, outcomes = report.plan, report.outcomes
     counts = status_counts([outcome.status for outcome in outcomes], _PLAIN).replace("   ", ", ")
-    groups = planned.groups()
+    waited = render_waited(report, colour=False, closes=False)
     parts = [
-        _title(planned, escaped(counts), [f"exit {int(exit_code)}"]),
-        *_overrides(planned),
-        *_needs_attention(plan, outcomes, exit_code),
+        _title(report, escaped(counts), [f"exit {int(report.exit_code)}"]),
+        *_overrides(report),
+        *_needs_attention(plan, outcomes, report.exit_code),
         *([Part(_LOST, (fence("text", waited.splitlines()), ""))] if waited else []),
-        *_going_on(go_on),
-        *_apps(plan, groups),
-        _end(planned, *([] if run_id is None else [run_words(run_id, history)])),
+        *_going_on(report.go_on if report.write_code is not ExitCode.DONE else None),
+        *_apps(report),
+        _end(report, *([] if report.run_id is None else [run_words(report.run_id, report.history)])),
     ]
     return _document(parts, max_bytes, "octosync history")
 
@@ -127,9 +114,9 @@ def _document(parts: Sequence[Part], max_bytes: int, shows_all: str) -> str:
     return fitted(parts, max_bytes, note)
 
 
-def _title(planned: Planned, totals: str, facts: Sequence[str]) -> Part:
-    command = f"octosync {planned.command}"
-    heading = f"### {command} · {escaped(plane_words(planned.about.control_plane))}"
+def _title(report: PlanReport, totals: str, facts: Sequence[str]) -> Part:
+    command = f"octosync {report.command}"
+    heading = f"### {command} · {escaped(plane_words(report.about.control_plane))}"
     line = " · ".join((f"**{totals}**", *facts))
     return Part(_SUMMARY, (f"{heading}\n\n{line}", f"**{command}** (shortened): {totals}"))
 
@@ -138,8 +125,8 @@ def _totals(plan: Plan) -> str:
     return totals_words(plan.actions, plan.held) or nothing_words(plan)
 
 
-def _facts(planned: Planned) -> list[str]:
-    plan, about = planned.plan, planned.about
+def _facts(report: PlanReport) -> list[str]:
+    plan, about = report.plan, report.about
     writes = plan.requests_to_apply
     pace = f" ≈ {about.seconds_for(writes):,} s" if about.requests_per_minute else ""
     facts = (
@@ -162,20 +149,20 @@ def _refusal(refused: OctosyncError | None) -> Iterator[Part]:
     )
 
 
-def _overrides(planned: Planned) -> Iterator[Part]:
-    if planned.overrides:
-        allowed = ", ".join(code(override_words(one)) for one in planned.overrides)
+def _overrides(report: PlanReport) -> Iterator[Part]:
+    if report.overrides:
+        allowed = ", ".join(code(override_words(one)) for one in report.overrides)
         yield Part(_STOPS, (f"Allowed in this run: {allowed}",))
 
 
-def _blocking(planned: Planned) -> Iterator[Part]:
-    if not planned.blocked:
+def _blocking(report: PlanReport) -> Iterator[Part]:
+    if not report.blocked:
         return
-    headline = alert("CAUTION", f"**Blocked** {blocking_words(planned.blocked)}.")
-    lines = blocked_lines(planned.blocked, planned.overrides, planned.about, _PLAIN, mark=_BLOCKED)
-    first = {one.guard: replace(one, message=clipped(one.message, _LONGEST)) for one in reversed(planned.blocked)}
-    few = blocked_lines([*reversed(first.values())], planned.overrides, planned.about, _PLAIN, mark=_BLOCKED)
-    more = len(planned.blocked) - len(first)
+    headline = alert("CAUTION", f"**Blocked** {blocking_words(report.blocked)}.")
+    lines = blocked_lines(report, _PLAIN, mark=_BLOCKED)
+    first = {one.guard: replace(one, message=clipped(one.message, _LONGEST)) for one in reversed(report.blocked)}
+    few = blocked_lines(replace(report, blocked=[*reversed(first.values())]), _PLAIN, mark=_BLOCKED)
+    more = len(report.blocked) - len(first)
     rest = [f"and {counted(more, 'more refusal')} by the same guards"] if more else []
     yield Part(
         _STOPS, (f"{headline}\n\n{fence('text', lines)}", f"{headline}\n\n{fence('text', (*few, *rest))}", headline)
@@ -205,7 +192,8 @@ def _lost(plan: Plan) -> Iterator[Part]:
     yield Part(_LOST, (alert("WARNING", headline, "", *items), alert("WARNING", headline)))
 
 
-def _apps(plan: Plan, groups: Sequence[Group]) -> Iterator[Part]:
+def _apps(report: PlanReport) -> Iterator[Part]:
+    plan, groups = report.plan, plan_groups(report)
     actions: dict[str, tuple[Action, ...]] = dict(plan.by_app())
     for group in groups:
         mine = actions.get(group.slug, ())
@@ -240,16 +228,16 @@ def _name(row: Row) -> str:
     return f"archive {name}" if row.verb is Verb.ARCHIVE else name
 
 
-def _asides(planned: Planned) -> Iterator[Part]:
-    plan = planned.plan
+def _asides(report: PlanReport) -> Iterator[Part]:
+    plan = report.plan
     if recommended := list(recommendation_lines(plan.recommendations)):
         head, *lines = recommended
         summary = f"{escaped(head.rstrip(':'))}: {len(plan.recommendations):,}"
         yield Part(_ASIDE, (folded(summary, fence("text", lines)), summary))
-    if found := planned.all_diagnostics():
+    if found := report.all_diagnostics():
         lines = [line for one in found for line in diagnostic_lines(one, _PLAIN)]
         yield Part(_ASIDE, (folded(severities(found), fence("text", lines)), severities(found)))
-    if aside := list(left_alone_lines(plan, planned.about)):
+    if aside := list(left_alone_lines(plan, report.about)):
         yield Part(_ASIDE, (folded("Left alone", fence("text", aside)), ""))
 
 
@@ -268,18 +256,18 @@ def _going_on(command: str | None) -> Iterator[Part]:
         yield Part(_STOPS, (f"To go on ({AGAIN}):\n\n{fence('sh', [visible(command)])}", ""))
 
 
-def _keeping(planned: Planned) -> Iterator[Part]:
-    command = keep_command(planned.plan.shown, planned.about) if planned.command == "plan" else None
+def _keeping(report: PlanReport) -> Iterator[Part]:
+    command = keep_command(report.plan.shown, report.about) if report.command == "plan" else None
     if command is not None:
         yield Part(_END, (f"To keep what is live instead:\n\n{fence('sh', [command])}", ""))
 
 
-def _end(planned: Planned, *facts: str) -> Part:
+def _end(report: PlanReport, *facts: str) -> Part:
     """Say what made this, from which manifests and which revision: nothing that differs from run to run without a cause."""
-    about = planned.about
+    about = report.about
     git = about.manifests.git
     said = [*map(escaped, facts), f"octosync {escaped(about.octosync_version)}", escaped(manifests_words(about))]
-    if selected := selected_words(planned.plan, about):
+    if selected := selected_words(report.plan, about):
         said.append(selected)
     if git is not None:
         said.append(f"revision {code(git.revision)}{' with uncommitted changes' if git.dirty else ''}")

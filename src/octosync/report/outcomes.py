@@ -12,6 +12,7 @@ from octosync.plan import Plan
 from octosync.report.error import with_requests
 from octosync.report.ink import Ink
 from octosync.report.plain import text_of, visible
+from octosync.report.run_report import ApplyReport
 
 _SYMBOLS: Final = {
     Status.DONE: "✓",
@@ -36,28 +37,22 @@ AGAIN: Final = "plans again: what is applied is not sent twice"
 _ALIKE: Final = 10  # of outcomes that say the same, this many are named
 
 
-def render_outcomes(
-    plan: Plan,
-    outcomes: Sequence[Outcome],
-    *,
-    run_id: str,
-    command: str,
-    exit_code: ExitCode,
-    colour: bool,
-    history: str | None = None,
-    closes: bool = True,
-) -> str:
-    """Render what an apply did.
+def render_outcomes(report: ApplyReport, *, colour: bool, closes: bool = True) -> str:
+    """Render what an apply wrote; "" if there was nothing to write.
 
-    `command` is the command line that goes on where the run left off; `history` the one that shows every request of it.
-    An interrupted run lists what was done. `closes` False leaves the last lines to what is still to be said.
+    An interrupted run lists what was done. `closes` False leaves the last lines to the report of a wait.
     """
-    ink = Ink(colour)
-    lines = [status_counts([outcome.status for outcome in outcomes], ink), *done_lines(outcomes, exit_code, ink)]
-    lines += (line for told in attention(plan, outcomes, ink) for line in told)
+    if report.run_id is None:
+        return ""
+    ink, code = Ink(colour), report.write_code
+    lines = [
+        status_counts([outcome.status for outcome in report.outcomes], ink),
+        *done_lines(report.outcomes, code, ink),
+        *(line for notable in attention(report.plan, report.outcomes, ink) for line in notable),
+    ]
     if closes:
-        goes_on = command if exit_code is not ExitCode.DONE else None
-        lines += closing_lines(run_id, command=goes_on, history=history, exit_code=exit_code)
+        goes_on = report.go_on if code is not ExitCode.DONE else None
+        lines += closing_lines(report.run_id, command=goes_on, history=report.history, exit_code=code)
     return text_of(lines)
 
 

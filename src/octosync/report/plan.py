@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from octosync.model import Address, Diagnostic, Sensitivity
-from octosync.plan import Action, Held, Override, Plan, Refusal, RunInfo, all_diagnostics, refused_actions
+from octosync.model import Address, Sensitivity
+from octosync.plan import Action, Held, Plan, Refusal, RunInfo, refused_actions
 from octosync.report.blocked import blocked_lines, override_words
 from octosync.report.capabilities import recommendation_lines
 from octosync.report.changes import Group, group_lines, group_of
@@ -14,6 +14,7 @@ from octosync.report.error import error_lines
 from octosync.report.ink import Ink
 from octosync.report.keeping import keep_command
 from octosync.report.plain import text_of, visible
+from octosync.report.run_report import PlanReport
 from octosync.report.summary import (
     blocking_words,
     incomplete_words,
@@ -28,36 +29,25 @@ from octosync.report.summary import (
 from octosync.report.words import plane_words
 
 
-def render_plan(
-    plan: Plan,
-    *,
-    about: RunInfo,
-    sensitivity: Sensitivity,
-    colour: bool,
-    blocked: Sequence[Refusal] = (),
-    overrides: Sequence[Override] = (),
-    diagnostics: Iterable[Diagnostic] = (),
-    full: bool = False,
-    command: str = "plan",
-) -> str:
-    """Render a plan, and what the guards say of it.
-
-    `diagnostics` are those of the manifests; the plan's own are shown with them. `full` shows what is as declared too, and
-    every value in its whole length. `command` is the one that ran.
-    """
-    ink = Ink(colour)
-    groups = groups_of(plan, blocked, sensitivity, full=full)
+def render_plan(report: PlanReport, *, colour: bool) -> str:
+    """Render a plan, and what the guards refuse of it, for people."""
+    plan, about, ink = report.plan, report.about, Ink(colour)
     blocks: list[Iterable[str]] = [
-        _head(plan, about, overrides, command, ink),
+        _head(report, ink),
         _errors(plan, ink),
-        blocked_lines(blocked, overrides, about, ink),
-        group_lines(groups, ink),
-        *(diagnostic_lines(one, ink) for one in all_diagnostics(plan, diagnostics)),
+        blocked_lines(report, ink) if report.blocked else (),
+        group_lines(plan_groups(report), ink),
+        *(diagnostic_lines(diagnostic, ink) for diagnostic in report.all_diagnostics()),
         recommendation_lines(plan.recommendations),
         left_alone_lines(plan, about),
-        _closing(plan, about, blocked, ink, keep=keep_command(plan.shown, about) if command == "plan" else None),
+        _closing(report, ink),
     ]
     return text_of(_apart(blocks))
+
+
+def plan_groups(report: PlanReport) -> tuple[Group, ...]:
+    """Return the plan's rows by app."""
+    return groups_of(report.plan, report.blocked, report.sensitivity, full=report.full)
 
 
 def _apart(blocks: Iterable[Iterable[str]]) -> Iterator[str]:
@@ -70,10 +60,11 @@ def _apart(blocks: Iterable[Iterable[str]]) -> Iterator[str]:
         first = first and not block
 
 
-def _head(plan: Plan, about: RunInfo, overrides: Sequence[Override], command: str, ink: Ink) -> Iterator[str]:
+def _head(report: PlanReport, ink: Ink) -> Iterator[str]:
+    plan, about, overrides = report.plan, report.about, report.overrides
     base, git = about.invocation.base, about.manifests.git
     parts = [
-        ink.bold(f"octosync {command}"),
+        ink.bold(f"octosync {report.command}"),
         plane_words(about.control_plane),
         manifests_words(about),
         *(["uncommitted changes"] if git is not None and git.dirty else []),
@@ -117,7 +108,8 @@ def groups_of(plan: Plan, blocked: Sequence[Refusal], sensitivity: Sensitivity, 
     )
 
 
-def _closing(plan: Plan, about: RunInfo, blocked: Sequence[Refusal], ink: Ink, *, keep: str | None) -> Iterator[str]:
+def _closing(report: PlanReport, ink: Ink) -> Iterator[str]:
+    plan, about, blocked = report.plan, report.about, report.blocked
     counts, rest = totals_words(plan.actions, plan.held), rest_words(plan)
     line = f"{ink.bold('Plan:')} {counts}." if counts else ink.bold(nothing_words(plan))
     line += f" {rest}." if rest else ""
@@ -127,7 +119,7 @@ def _closing(plan: Plan, about: RunInfo, blocked: Sequence[Refusal], ink: Ink, *
         line += f" {ink.red('Blocked')} {blocking_words(blocked)}."
     yield line
     yield _cost(plan, about)
-    if keep is not None:
+    if report.command == "plan" and (keep := keep_command(plan.shown, about)) is not None:
         yield f"To keep what is live instead: {keep}"
 
 

@@ -14,11 +14,10 @@ from octosync.errors import OctosyncError
 from octosync.model import Address, Diagnostic, Origin, Outcome, Severity, Standing, Status
 from octosync.plan import Action, Refusal, RunInfo, declared_of, refused_actions, way_out_of
 from octosync.report.changes import group_of
-from octosync.report.ended import Ended
 from octosync.report.error import request_ids, with_requests
 from octosync.report.outcomes import STATUS_WORDS
 from octosync.report.plain import visible
-from octosync.report.planned import Planned
+from octosync.report.run_report import ApplyReport, PlanReport, RunReport
 from octosync.report.waiting import standing_name, standing_words
 
 _RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}
@@ -50,21 +49,23 @@ class Remark:
         return (_RANK[self.severity], self.origin is None, self.origin or Origin(""), self.rule, self.lines)
 
 
-def remarks_of(ended: Ended) -> tuple[Remark, ...]:
+def remarks_of(report: RunReport) -> tuple[Remark, ...]:
     """Return all that a run says, gravest first."""
-    found = [*problems_of(ended), *_changes(ended)]
+    changes = _changes(report) if isinstance(report, PlanReport) else ()
+    found = [*problems_of(report), *changes]
     return tuple(sorted(found, key=lambda remark: remark.sort_key))
 
 
-def problems_of(ended: Ended) -> Iterator[Remark]:
+def problems_of(report: RunReport) -> Iterator[Remark]:
     """Yield what is wrong, or worth knowing: diagnostics, what a guard refuses, and what ended the run or kept it from apps."""
-    yield from map(_diagnostic, ended.all_diagnostics())
-    if ended.planned is not None:
-        yield from _refusals(ended.planned)
-        for slug, error in sorted(ended.planned.plan.errors.items()):
-            yield _error(error, slug, ended.planned.plan.desired.apps[slug].origin)
-    if ended.error is not None and not (ended.planned is not None and ended.error.reference in _KNOWN):
-        yield _error(ended.error, "", None)
+    yield from map(_diagnostic, report.all_diagnostics())
+    has_plan = isinstance(report, PlanReport)
+    if isinstance(report, PlanReport):
+        yield from _refusals(report)
+        for slug, error in sorted(report.plan.errors.items()):
+            yield _error(error, slug, report.plan.desired.apps[slug].origin)
+    if report.error is not None and not (has_plan and report.error.reference in _KNOWN):
+        yield _error(report.error, "", None)
 
 
 # What the plan says better, app by app or guard by guard.
@@ -98,16 +99,16 @@ def _error(error: OctosyncError, slug: str, origin: Origin | None) -> Remark:
     )
 
 
-def _refusals(planned: Planned) -> Iterator[Remark]:
+def _refusals(report: PlanReport) -> Iterator[Remark]:
     """Yield each refused change at its own place."""
-    for one in planned.blocked:
+    for one in report.blocked:
         for address in one.addresses:
             yield Remark(
                 severity=Severity.ERROR,
                 rule=f"{GUARD}{one.guard}",
                 title=f"blocked by guard {one.guard}",
-                lines=(visible(str(address)), *refusal_lines(one, planned.about)),
-                origin=origin_of(planned, address),
+                lines=(visible(str(address)), *refusal_lines(one, report.about)),
+                origin=origin_of(report, address),
                 about=str(address),
             )
 
@@ -121,39 +122,37 @@ def refusal_lines(one: Refusal, about: RunInfo) -> Iterator[str]:
         yield visible(f"Way out: {way_out}")
 
 
-def origin_of(planned: Planned, address: Address) -> Origin | None:
+def origin_of(report: PlanReport, address: Address) -> Origin | None:
     """Return where an object is declared, or, where it no longer is, its app."""
-    for action in planned.plan.actions:
+    for action in report.plan.actions:
         if action.address == address and action.origin is not None:
             return action.origin
-    app = planned.plan.desired.apps.get(address.app)
+    app = report.plan.desired.apps.get(address.app)
     return None if app is None else declared_of(address, app)[1] or app.origin
 
 
-def _changes(ended: Ended) -> Iterator[Remark]:
+def _changes(report: PlanReport) -> Iterator[Remark]:
     """Yield each planned change, or what became of it, at its place; without those that a guard's refusal is about."""
-    planned = ended.planned
-    if planned is None:
-        return
-    refused = refused_actions(planned.plan.actions, planned.blocked)
-    outcomes = {(one.address, one.verb): one for one in ended.applied.outcomes} if ended.applied is not None else {}
-    for action in planned.plan.actions:
+    refused = refused_actions(report.plan.actions, report.blocked)
+    applied = report if isinstance(report, ApplyReport) else None
+    outcomes = {(outcome.address, outcome.verb): outcome for outcome in applied.outcomes} if applied is not None else {}
+    for action in report.plan.actions:
         if action.key not in refused:
-            yield _change(planned, action, outcomes.get((action.address, action.verb.value)))
-    yield from _waited(planned, ended.applied.waited or () if ended.applied is not None else ())
+            yield _change(report, action, outcomes.get((action.address, action.verb.value)))
+    yield from _waited(report, applied.waited or () if applied is not None else ())
 
 
-def _change(planned: Planned, action: Action, outcome: Outcome | None) -> Remark:
-    app = planned.plan.desired.apps[action.address.app]
+def _change(report: PlanReport, action: Action, outcome: Outcome | None) -> Remark:
+    app = report.plan.desired.apps[action.address.app]
     group = group_of(
         action.address.app,
         [action],
         app,
         unchanged=(),
         blocked=frozenset(),
-        sensitivity=planned.sensitivity,
-        full=planned.full,
-        last_changes=planned.plan.last_changes,
+        sensitivity=report.sensitivity,
+        full=report.full,
+        last_changes=report.plan.last_changes,
     )
     row = group.rows[0]
     said = visible(str(action.address))
@@ -188,7 +187,7 @@ def _outcome_lines(outcome: Outcome) -> Iterator[str]:
     yield from map(visible, outcome.hints)
 
 
-def _waited(planned: Planned, standings: Sequence[Standing]) -> Iterator[Remark]:
+def _waited(report: PlanReport, standings: Sequence[Standing]) -> Iterator[Remark]:
     for one in standings:
         if one.fate is not None and one.fate.is_failure:
             yield Remark(
@@ -196,6 +195,6 @@ def _waited(planned: Planned, standings: Sequence[Standing]) -> Iterator[Remark]
                 rule=f"waited-{one.fate.value.replace('_', '-')}",
                 title=f"{one.fate.value.replace('_', ' ')} while it was waited for",
                 lines=(f"{standing_name(one)}: {standing_words(one)}",),
-                origin=origin_of(planned, one.address),
+                origin=origin_of(report, one.address),
                 about=str(one.address),
             )

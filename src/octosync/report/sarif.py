@@ -17,10 +17,10 @@ from urllib.parse import quote
 from octosync.errors import GuardRefused
 from octosync.model import JsonObject, Severity
 from octosync.plan import FINDINGS, GUARDS
-from octosync.report.ended import Ended
 from octosync.report.github import Places
 from octosync.report.plain import visible
 from octosync.report.remarks import GUARD, Remark, problems_of
+from octosync.report.run_report import PlanReport, RunReport
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 _ROOT: Final = "%SRCROOT%"
@@ -38,14 +38,14 @@ class RuleHelp:
     meaning: str
 
 
-def sarif_document(ended: Ended, places: Places, rules: Mapping[str, RuleHelp]) -> JsonObject:
+def sarif_document(report: RunReport, places: Places, rules: Mapping[str, RuleHelp]) -> JsonObject:
     """Return a run as SARIF. `rules` are those of manifests; plans' findings and guards are known here."""
     known = {
         **rules,
         **{one.id: RuleHelp(one.severity, one.meaning) for one in FINDINGS.values()},
         **{f"{GUARD}{name}": RuleHelp(Severity.ERROR, guard.refuses) for name, guard in GUARDS.items()},
     }
-    remarks = sorted(problems_of(ended), key=lambda one: one.sort_key)
+    remarks = sorted(problems_of(report), key=lambda one: one.sort_key)
     ids = sorted({remark.rule for remark in remarks if not remark.is_failure})
     marked = [(remark, place) for remark in remarks if not remark.is_failure and (place := _place(remark, places))]
     placed = {id(remark) for remark, _ in marked}
@@ -54,11 +54,11 @@ def sarif_document(ended: Ended, places: Places, rules: Mapping[str, RuleHelp]) 
         "tool": {
             "driver": {
                 "name": "octosync",
-                "semanticVersion": ended.version,
+                "semanticVersion": report.version,
                 "rules": [_rule(id_, known.get(id_)) for id_ in ids],
             }
         },
-        "invocations": [_invocation(ended, [_notification(one, places, ids) for one in notified])],
+        "invocations": [_invocation(report, [_notification(one, places, ids) for one in notified])],
         "originalUriBaseIds": {_ROOT: {"description": {"text": "The root of the repository."}}},
         "columnKind": "unicodeCodePoints",
         "results": list(_results(marked, places, ids)),
@@ -93,13 +93,13 @@ def _rule(id_: str, known: RuleHelp | None) -> JsonObject:
     }
 
 
-def _invocation(ended: Ended, notifications: Sequence[JsonObject]) -> JsonObject:
-    failed = (ended.error is not None and not isinstance(ended.error, GuardRefused)) or (
-        ended.planned is not None and ended.planned.plan.errored
+def _invocation(report: RunReport, notifications: Sequence[JsonObject]) -> JsonObject:
+    failed = (report.error is not None and not isinstance(report.error, GuardRefused)) or (
+        isinstance(report, PlanReport) and report.plan.errored
     )
     return {
         "executionSuccessful": not failed,
-        "exitCode": int(ended.exit_code),
+        "exitCode": int(report.exit_code),
         "toolExecutionNotifications": notifications,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from octosync.errors import OctosyncError
 from octosync.model import Diagnostic, JsonObject, Severity, counted
@@ -12,6 +12,7 @@ from octosync.report.documents import error_row
 from octosync.report.error import error_lines
 from octosync.report.ink import Ink
 from octosync.report.plain import text_of
+from octosync.report.run_report import RunReport
 
 
 def is_valid(diagnostics: Iterable[Diagnostic], *, strict: bool = False) -> bool:
@@ -32,30 +33,26 @@ def strict_error(diagnostics: Iterable[Diagnostic]) -> OctosyncError | None:
     )
 
 
-def render_validation(
-    diagnostics: Sequence[Diagnostic], *, files: int, apps: int, colour: bool, strict: bool = False
-) -> str:
+def render_validation(report: RunReport, *, colour: bool) -> str:
     """Render the diagnostics by place, and last whether the manifests are valid."""
-    ink = Ink(colour)
-    found = sorted(diagnostics, key=lambda diagnostic: diagnostic.sort_key)
+    ink, found = Ink(colour), report.all_diagnostics()
     lines = [line for diagnostic in found for line in (*diagnostic_lines(diagnostic, ink), "")]
-    valid = is_valid(found, strict=strict)
-    verdict = ink.green("Valid") if valid else ink.red("Not valid")
-    error = strict_error(found) if strict else None
+    verdict = ink.green("Valid") if is_valid(found, strict=report.strict) else ink.red("Not valid")
+    error = strict_error(found) if report.strict else None
     why = () if error is None else error_lines(error, ink)
-    closing = f"{verdict}: {counted(apps, 'app')} in {counted(files, 'file')}. {severities(found)}."
+    closing = f"{verdict}: {counted(report.apps, 'app')} in {counted(report.files, 'file')}. {severities(found)}."
     return text_of((*lines, *why, closing))
 
 
-def validate_document(diagnostics: Sequence[Diagnostic], *, files: int, apps: int, strict: bool = False) -> JsonObject:
+def validate_document(report: RunReport) -> JsonObject:
     """Return the same as JSON; the diagnostics have the plan document's shape."""
-    found = sorted(diagnostics, key=lambda diagnostic: diagnostic.sort_key)
-    error = strict_error(found) if strict else None
+    found = report.all_diagnostics()
+    error = strict_error(found) if report.strict else None
     return {
         "format_version": FORMAT_VERSION,
-        "valid": is_valid(found, strict=strict),
-        "files": files,
-        "apps": apps,
+        "valid": is_valid(found, strict=report.strict),
+        "files": report.files,
+        "apps": report.apps,
         "diagnostics": [diagnostic_document(diagnostic) for diagnostic in found],
         "errors": [] if error is None else [error_row(error)],
     }

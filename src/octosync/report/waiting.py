@@ -10,6 +10,7 @@ from octosync.model import Canary, Fate, JsonObject, Standing
 from octosync.report.ink import Ink
 from octosync.report.outcomes import INTERRUPTED, closing_lines
 from octosync.report.plain import cells, padded, text_of, visible
+from octosync.report.run_report import ApplyReport
 
 _SYMBOLS: Final = {
     Fate.COVERED: "✓",
@@ -21,37 +22,25 @@ _BAR: Final = 10  # columns
 PENDING: Final = "pending"  # in documents: a signal ended the wait
 
 
-def render_waited(
-    standings: Sequence[Standing],
-    *,
-    timeout: str,
-    command: str,
-    look: str,
-    exit_code: ExitCode,
-    colour: bool,
-    run_id: str | None = None,
-    is_partial: bool = False,
-    history: str | None = None,
-) -> str:
-    """Render what became of what a run waited for, at most `timeout` long ("": not at all), and the end of its report.
-
-    `command` is the command line that goes on where the run left off, and follows again what still moves; `look` the one
-    that shows apps, to which their slugs are added. `run_id` is None where nothing was applied; `is_partial`: something of it
-    was not done.
-    """
+def render_waited(report: ApplyReport, *, colour: bool, closes: bool = True) -> str:
+    """Render what became of what a run waited for; "" if it did not wait. `closes`: the end of the run's report follows."""
+    if report.waited is None:
+        return ""
+    standings, run_id = report.waited, report.run_id if closes else None
+    is_partial = report.write_code is not ExitCode.DONE
     ink = Ink(colour)
-    width = max((cells(standing_name(one)) for one in standings), default=0)
-    lines = [_line(one, timeout, width, ink) for one in standings]
+    width = max((cells(standing_name(standing)) for standing in standings), default=0)
+    lines = [_line(standing, report.timeout, width, ink) for standing in standings]
     if not standings:
         lines.append("Nothing to wait for: no deployment was touched, and none is under way.")
-    lines += _what_to_do(standings, look)
-    if exit_code in INTERRUPTED and run_id is not None:
+    lines += _what_to_do(standings, report.look)
+    if report.exit_code in INTERRUPTED and run_id is not None:
         lines.append("Stopped waiting: the writes were done before.")
     if not is_partial and any(map(_moves, standings)):
-        lines.append(f"To follow it again: {visible(command)} (plans again: what is applied is not sent twice)")
+        lines.append(f"To follow it again: {visible(report.go_on)} (plans again: what is applied is not sent twice)")
     if run_id is not None:
-        goes_on = command if is_partial else None
-        lines += closing_lines(run_id, command=goes_on, history=history, exit_code=exit_code)
+        goes_on = report.go_on if is_partial else None
+        lines += closing_lines(run_id, command=goes_on, history=report.history, exit_code=report.exit_code)
     return text_of(lines)
 
 

@@ -32,7 +32,7 @@ from tests.support.standings import (
 from octosync.errors import OctosyncError
 from octosync.model import Address
 from octosync.plan import Invocation, Plan
-from octosync.report import Planned
+from octosync.report.plan import groups_of
 from octosync.watch.standing import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus, DriftStatus
 
 UNLOADED = OctosyncError(
@@ -330,9 +330,8 @@ async def test_an_app_has_its_page_with_the_diff_that_the_plan_shows() -> None:
         plan = standing.apps[slug].plan
         assert isinstance(plan, Plan)
         assert standing.about is not None
-        planned = Planned(plan=plan, about=standing.about, sensitivity=standing.sensitivity, full=True)
         text = await text_at(standing, f"/apps/{slug}")
-        rows = [row for group in planned.groups() for row in group.rows]
+        rows = [row for group in groups_of(plan, (), standing.sensitivity, full=True) for row in group.rows]
         assert rows
         for row in rows:
             for said in (row.left[4:], row.remark, *row.details):
