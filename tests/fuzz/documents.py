@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Union
 
 import yaml
 from hypothesis import strategies as st
 
-from octosync.manifest.shapes import (
-    Field,
-    Flag,
-    ListOf,
-    MapOf,
-    Number,
-    Opaque,
-    Record,
-    Shape,
-    Text,
-    TextOrRecord,
-)
+from octosync.manifest.shapes import Field, Shape
 
 CANARY: Final = "CANARY-7f3a"  # a secret: stands under sensitive keys only, and may be shown nowhere
 SENSITIVE: Final = ("api_key", "access_token", "db_password")
@@ -60,30 +49,26 @@ def opaque_object(draw: Draw) -> dict[str, Any]:
 
 def value_of(shape: Shape, draw: Draw) -> Any:
     """Draw a value that a shape accepts, as far as a shape can tell."""
-    match shape:
-        case Text():
-            if shape.choices or shape.known:
-                return draw(st.sampled_from(shape.choices or shape.known))
-            if shape.pattern is not None:
-                return draw(st.from_regex(shape.pattern, fullmatch=True).filter(lambda text: len(text) < 70))
-            return draw(st.sampled_from(_WORDS))
-        case Flag():
-            return draw(st.booleans())
-        case Number():
-            most = 20 if shape.most is None else int(shape.most)
-            return draw(st.integers(int(shape.least), most))
-        case ListOf():
-            return [value_of(shape.item, draw) for _ in range(draw(st.integers(shape.least, 2)))]
-        case MapOf():
-            return {key: value_of(shape.value, draw) for key in draw(st.sets(st.sampled_from("xyz"), max_size=2))}
-        case Opaque():
-            return opaque_object(draw)
-        case Record():
-            return record_of(shape.fields, draw)
-        case TextOrRecord():
-            return value_of(draw(st.sampled_from((shape.text, shape.record))), draw)
-        case _:
-            return draw(_JSON_LEAVES)
+    if shape.text is not None:
+        text = shape.text
+        if text.choices or text.known:
+            return draw(st.sampled_from(text.choices or text.known))
+        if text.pattern is not None:
+            return draw(st.from_regex(text.pattern, fullmatch=True).filter(lambda drawn: len(drawn) < 70))
+        return draw(st.sampled_from(_WORDS))
+    if shape.type is bool:
+        return draw(st.booleans())
+    if shape.type in (int, float):
+        return draw(st.integers(int(shape.least), 20 if shape.most is None else int(shape.most)))
+    if shape.type is list:
+        return [value_of(shape.parts[0], draw) for _ in range(draw(st.integers(int(shape.least), 2)))]
+    if shape.is_opaque:
+        return opaque_object(draw)
+    if shape.type is dict:
+        return {key: value_of(shape.parts[0], draw) for key in draw(st.sets(st.sampled_from("xyz"), max_size=2))}
+    if shape.type is Union:
+        return value_of(draw(st.sampled_from(shape.parts)), draw)
+    return record_of(shape.fields, draw) if shape.is_model else draw(_JSON_LEAVES)
 
 
 def record_of(fields: Any, draw: Draw) -> dict[str, Any]:

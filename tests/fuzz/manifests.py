@@ -17,9 +17,10 @@ from tests.fuzz.documents import CANARY, Draw, Fragments, mutate, opaque_object,
 from tests.fuzz.running import Case, Finding, Part
 from tests.support.invoking import Desk, Ran
 
-from octosync.manifest.configuration_schema import CONFIGURATION
+from octosync.manifest.configuration_schema import ConfigurationFile
 from octosync.manifest.kustomized import referred
 from octosync.manifest.schema import API_VERSION, KINDS, PROTECT, SUSPEND
+from octosync.manifest.shapes import fields_of, shape_of
 
 _FORMATS: Final = ("text", "markdown", "json", "jsonl", "github", "sarif")
 _FOLDERS: Final = ("apps", "apps/" + "a/" * 40)
@@ -41,7 +42,7 @@ def _folder() -> Iterator[Desk]:
 def draw_manifest(draw: Draw) -> dict[str, Any]:
     """Draw a document of any kind that is valid, as far as its schema can tell."""
     kind = draw(st.sampled_from(sorted(KINDS)))
-    document = value_of(KINDS[kind], draw)
+    document = value_of(shape_of(KINDS[kind]), draw)
     document = {"apiVersion": API_VERSION, "kind": kind, **{k: v for k, v in document.items() if k[0] in "ms"}}
     metadata = document.get("metadata")
     if metadata is not None and draw(st.booleans()):
@@ -53,7 +54,7 @@ def draw_manifest(draw: Draw) -> dict[str, Any]:
 
 def draw_configuration(draw: Draw) -> dict[str, Any]:
     """Draw an octosync.yaml with owners whose patterns span folders."""
-    document = record_of(CONFIGURATION.fields, draw)
+    document = record_of(fields_of(ConfigurationFile), draw)
     document.pop("requires", None)
     document.pop("sensitiveKeys", None)
     document["paths"] = ["apps/"]

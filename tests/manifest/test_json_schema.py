@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import pytest
 import yaml
@@ -14,12 +14,12 @@ from jsonschema import Draft202012Validator
 from tests.support.manifests import Workspace
 
 from octosync.manifest import RULES, Rule, configuration_schema, field_example, manifest_schema
-from octosync.manifest.configuration_schema import CONFIGURATION, CONTEXT
+from octosync.manifest.configuration_schema import ConfigurationFile, ContextSection
 from octosync.manifest.findings import Findings
 from octosync.manifest.nodes import plain
 from octosync.manifest.positioned import parse
 from octosync.manifest.schema import KINDS
-from octosync.manifest.shapes import ListOf, MapOf, Record, Shape, TextOrRecord
+from octosync.manifest.shapes import ObjectModel, Shape, fields_of, shape_of, title_of
 from octosync.model import Sensitivity, Severity
 
 MANIFEST = Draft202012Validator(manifest_schema())
@@ -38,19 +38,12 @@ SAYABLE = {
 }
 
 
-def _records(shape: Shape) -> Iterator[Record]:
-    """Yield every record in a shape."""
-    match shape:
-        case Record():
-            yield shape
-            for field in shape.fields.values():
-                yield from _records(field.shape)
-        case ListOf():
-            yield from _records(shape.item)
-        case MapOf():
-            yield from _records(shape.value)
-        case TextOrRecord():
-            yield from _records(shape.record)
+def _models(shape: Shape) -> Iterator[type[ObjectModel]]:
+    """Yield every model in a shape."""
+    if shape.is_model:
+        yield shape.type
+    for part in (*shape.parts, *(field.shape for field in shape.fields.values())):
+        yield from _models(part)
 
 
 def _objects(schema: Any) -> Iterator[dict[str, Any]]:
@@ -66,25 +59,25 @@ def _objects(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("shapes", "schema"),
-    [([*KINDS.values()], manifest_schema()), ([CONFIGURATION], configuration_schema())],
+    ("models", "schema"),
+    [([*KINDS.values()], manifest_schema()), ([ConfigurationFile], configuration_schema())],
     ids=["manifest", "config"],
 )
-def test_the_schema_has_the_loaders_fields(shapes: list[Shape], schema: Any) -> None:
+def test_the_schema_has_the_loaders_fields(models: list[type[ObjectModel]], schema: Any) -> None:
     """Every field that the loader takes is in the schema with its description, and the reverse."""
-    taken = [(one.title, sorted(one.fields)) for shape in shapes for one in _records(shape)]
+    taken = [(title_of(one), sorted(fields_of(one))) for model in models for one in _models(shape_of(model))]
     described = [(one["title"], sorted(one["properties"])) for one in _objects(schema)]
     assert sorted(described) == sorted(taken)
     assert all(field["description"] for one in _objects(schema) for field in one["properties"].values())
 
 
-def _full(record: Record) -> dict[str, Any]:
-    return {name: deepcopy(field_example(field)) for name, field in record.fields.items()}
+def _full(model: type[ObjectModel]) -> dict[str, Any]:
+    return {name: deepcopy(field_example(field)) for name, field in fields_of(model).items()}
 
 
 def _configuration() -> dict[str, Any]:
-    document = _full(CONFIGURATION)
-    document["contexts"] = {"local": _full(CONTEXT)}
+    document = _full(ConfigurationFile)
+    document["contexts"] = {"local": _full(ContextSection)}
     del document["contexts"]["local"]["tokenFile"]
     del document["notify"][0]["urlEnv"]
     return document
@@ -109,28 +102,27 @@ def test_a_configuration_of_examples_is_sound(workspace: Workspace) -> None:
 def _spoilt(value: Any, shape: Shape) -> Iterator[Any]:
     """Yield copies of a sound value, each with one thing that is changed, wrong or maybe not."""
     yield from (None, 7, -1, 0.5, True, "", "Ünknown name", "x", [], {}, ["x"], {"zebra": 1})
-    match shape:
-        case Record() if isinstance(value, dict):
-            yield {**value, "zebra": 1}
-            for name, one in value.items():
-                yield {key: other for key, other in value.items() if key != name}
-                for spoilt in _spoilt(one, shape.fields[name].shape if name in shape.fields else Record(title="")):
-                    yield {**value, name: spoilt}
-        case ListOf() if isinstance(value, list) and value:
-            for spoilt in _spoilt(value[0], shape.item):
-                yield [spoilt]
-        case MapOf() if isinstance(value, dict):
-            for name, one in value.items():
-                for spoilt in _spoilt(one, shape.value):
-                    yield {**value, name: spoilt}
-        case TextOrRecord():
-            yield from _spoilt(_full(shape.record), shape.record)
+    if isinstance(value, dict) and shape.is_model:
+        yield {**value, "zebra": 1}
+        for name, one in value.items():
+            yield {key: other for key, other in value.items() if key != name}
+            for spoilt in _spoilt(one, shape.fields[name].shape):
+                yield {**value, name: spoilt}
+    elif isinstance(value, list) and value and shape.type is list:
+        for spoilt in _spoilt(value[0], shape.parts[0]):
+            yield [spoilt]
+    elif isinstance(value, dict) and shape.type is dict:
+        for name, one in value.items():
+            for spoilt in () if shape.is_opaque else _spoilt(one, shape.parts[0]):
+                yield {**value, name: spoilt}
+    elif shape.type is Union:
+        yield from _spoilt(_full(shape.parts[1].type), shape.parts[1])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_schema_and_loader_agree_on_manifests(kind: str, workspace: Workspace) -> None:
     """Whatever one thing is changed in a document, the schema refuses it exactly where the loader does, as far as it can say."""
-    for document in _spoilt(_full(KINDS[kind]), KINDS[kind]):
+    for document in _spoilt(_full(KINDS[kind]), shape_of(KINDS[kind])):
         if document is None:
             continue  # no document at all
         found = workspace.load_text(yaml.dump(document, Dumper=yaml.CSafeDumper, allow_unicode=True)).diagnostics
@@ -145,7 +137,7 @@ def test_schema_and_loader_agree_on_octosync_yaml(workspace: Workspace) -> None:
     sound = _configuration()
     del sound["requires"]  # what a version specifier is, only the loader knows
     del sound["freeze"][0]["timezone"]  # and which time zones there are
-    for document in _spoilt(sound, CONFIGURATION):
+    for document in _spoilt(sound, shape_of(ConfigurationFile)):
         if document is None:
             continue  # no document at all
         found = workspace.configure(yaml.dump(document, Dumper=yaml.CSafeDumper, allow_unicode=True)).diagnostics

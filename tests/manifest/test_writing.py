@@ -16,7 +16,8 @@ from tests.support.states import desired_app
 
 from octosync.manifest import Configuration, Manifests, load, manifest_text
 from octosync.manifest.declarable import json_refusal, text_refusal
-from octosync.manifest.schema import APP_SPEC
+from octosync.manifest.schema import AppSpec
+from octosync.manifest.shapes import fields_of
 from octosync.model import Address, App, Deploy, JsonValue, Optimize, Section, Slot, State, canonical_json
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -103,7 +104,7 @@ def _with_variables(value: Any) -> Any:
 @given(texts)
 def test_a_text_is_refused_or_read_back_as_it_was(text: str) -> None:
     """What a manifest can't hold is known before it is written; everything else comes back, `${` included."""
-    field = APP_SPEC.fields["description"].shape
+    field = fields_of(AppSpec)["description"].shape
     written = manifest_text(desired_app("demo", fields={"description": text}))
     if text_refusal(text, field) is None:
         assert loaded_app(written).fields["description"] == text

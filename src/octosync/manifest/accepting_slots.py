@@ -11,7 +11,8 @@ from octosync.contract.policy import known_part
 from octosync.manifest.accepted import Accepted, Accepting, lines_of, refusal, removals
 from octosync.manifest.declarable import WHY_SENSITIVE, fits
 from octosync.manifest.editing import Change, Place, accepted_bindings, with_fields, with_item
-from octosync.manifest.schema import SLOT
+from octosync.manifest.schema import SlotSpec
+from octosync.manifest.shapes import fields_of
 from octosync.manifest.writing import policy_object, slot_entry
 from octosync.model import App, JsonObject, JsonValue, Section, Slot
 from octosync.plan import DeleteSlot, FieldChange, PutSlot
@@ -73,7 +74,7 @@ class AcceptingSlot(Accepting):
         if wire == "model_variant_id":
             if value is None:
                 return "auto", None
-            if not isinstance(value, str) or not fits(value, SLOT.fields["variant"].shape):
+            if not isinstance(value, str) or not fits(value, fields_of(SlotSpec)["variant"].shape):
                 raise refusal(self.address, "its variant is no text that a manifest can hold")
             return value, value
         if wire == "bindings":

@@ -13,7 +13,7 @@ from octosync import __version__
 from octosync.contract import Contract
 from octosync.errors import ConfigError
 from octosync.manifest.configuration import Configuration, Configured, Context, GuardLimits, Rate
-from octosync.manifest.configuration_schema import CONFIGURATION
+from octosync.manifest.configuration_schema import ConfigurationFile
 from octosync.manifest.configuration_secrets import is_hidden, refuse_secrets
 from octosync.manifest.durations import parse_duration
 from octosync.manifest.findings import Findings, Reporter
@@ -25,7 +25,7 @@ from octosync.manifest.receivers import hide_receivers, read_receiver
 from octosync.manifest.sources import display_name, read_files
 from octosync.manifest.variables import NAME, SECRET_NAMES, may_hold_a_secret
 from octosync.manifest.versions import VersionSpecifier, parse_specifier
-from octosync.manifest.walk import Fields, Walk, closest
+from octosync.manifest.walk import Fields, check, closest
 from octosync.model import Diagnostic, Origin, Sensitivity
 
 _SECRETS = Sensitivity()
@@ -67,7 +67,7 @@ def read_configuration_text(
     if version is not None and _refuses_version(root, reporter, version):
         return Configured(configuration, tuple(one for one in findings.sorted if one.rule == "version-not-allowed"))
     refuse_secrets(root, reporter)
-    fields = Walk(reporter, "config").record(root, CONFIGURATION)
+    fields = check(root, ConfigurationFile, reporter, "config")
     if fields is not None:
         configuration = _Reading(fields, reporter, directory).configuration(name)
     found = (replace(one, excerpt=None) if is_hidden(one.origin, source) else one for one in findings.sorted)

@@ -1,13 +1,15 @@
-"""The schema of octosync.yaml."""
+"""The schema of octosync.yaml, as models from which checks and JSON Schema both come."""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from octosync.manifest.configuration import Configuration, GuardLimits, Rate
 from octosync.manifest.durations import DURATION, MEANING
-from octosync.manifest.shapes import Field, ListOf, MapOf, Number, Record, Text
+from octosync.manifest.shapes import WHOLE, Count, Maybe, ObjectModel, Text
 from octosync.manifest.variables import NAME
 from octosync.model import NotifyEvent, Sensitivity
 
@@ -22,196 +24,196 @@ TRAILERS: Final = (
     "rollback",
 )
 
-_TEXT = Text()
-_TEXTS = ListOf(item=_TEXT)
-_COUNT = Number(whole=True)
-_DURATION = Text(pattern=DURATION, meaning=MEANING)
-_VARIABLE = Text(
-    pattern=NAME, meaning="the name of an environment variable; a secret is never a value in this file",
-    rule="secret-in-configuration",
-)  # fmt: skip
+AnyText = Annotated[str, Text(may_be_empty=True)]
+Name = Annotated[str, Text()]
+Duration = Annotated[str, Text(pattern=DURATION, meaning=MEANING)]
+EnvironmentVariable = Annotated[
+    str,
+    Text(
+        pattern=NAME,
+        meaning="the name of an environment variable; a secret is never a value in this file",
+        rule="secret-in-configuration",
+    ),
+]
 # A commit must not make the controller sign with any secret of its environment, nor POST to any URL in there.
-_OWN_VARIABLE = Text(
-    pattern=re.compile(r"(?!(?:OCTOMIL_API_KEY|OCTOSYNC_(?:ADMIN_TOKEN|PLAN_KEY|STATE_KEY))$)(?:OCTOMIL|OCTOSYNC)_[A-Z0-9_]+"),
-    meaning="the name of an environment variable that begins with OCTOMIL_ or OCTOSYNC_, and is no key of octosync's own",
-    rule="secret-in-configuration",
-)  # fmt: skip
+OwnVariable = Annotated[
+    str,
+    Text(
+        pattern=re.compile(
+            r"(?!(?:OCTOMIL_API_KEY|OCTOSYNC_(?:ADMIN_TOKEN|PLAN_KEY|STATE_KEY))$)(?:OCTOMIL|OCTOSYNC)_[A-Z0-9_]+"
+        ),
+        meaning="the name of an environment variable that begins with OCTOMIL_ or OCTOSYNC_, and is no key of octosync's own",
+        rule="secret-in-configuration",
+    ),
+]
 
-CONTEXT: Final = Record(
-    title="a context",
-    fields={
-        "url": Field(
-            shape=_TEXT, about="the control plane's base URL", required=True, example="https://api.octomil.com"
-        ),
-        "org": Field(
-            shape=_TEXT,
-            about="the org that everything is sent to, and that answers must name",
-            example="8f1c5b0e-6d1a-4c5e-9b57-0c70a11ce001",
-        ),
-        "tokenEnv": Field(
-            shape=_VARIABLE, about="the environment variable that holds the API key", example="OCTOMIL_API_KEY"
-        ),
-        "tokenFile": Field(
-            shape=_TEXT,
-            about="the file that holds the API key, read again when it changes",
-            example="/run/secrets/octomil",
-        ),
-        "kustomize": Field(
-            shape=_TEXT, about="the kustomization that renders this context's manifests", example="overlays/production"
-        ),
-        "paths": Field(shape=_TEXTS, about="this context's manifests, instead of the common paths", example=["apps/"]),
-        "vars": Field(
-            shape=MapOf(value=Text(may_be_empty=True)),
-            about="values of ${NAME} in manifests",
-            example={"CHANNEL": "beta"},
-        ),
-    },
-)
 
-_OWNER = Record(
-    title="an owner",
-    fields={
-        "paths": Field(
-            shape=_TEXT, about="the files, as a pattern with * and **", required=True, example="teams/search/**"
-        ),
-        "apps": Field(
-            shape=ListOf(item=_TEXT, least=1), about="the apps, as patterns with *", required=True, example=["search-*"]
-        ),
-    },
-)
+class ContextSection(ObjectModel, title="a context"):
+    """An item of `contexts`."""
 
-_GUARDS = Record(
-    title="guards",
-    fields={
-        "maxDeletes": Field(shape=_COUNT, about="removals allowed in a run", default=GuardLimits().max_deletes),
-        "maxDeletePercent": Field(
-            shape=Number(most=100),
-            about="percentage of live objects of a kind that may go",
-            default=GuardLimits().max_delete_percent,
-        ),
-        "minObjects": Field(
-            shape=_COUNT, about="live objects from which the percentage counts", default=GuardLimits().min_objects
-        ),
-        "maxArchives": Field(shape=_COUNT, about="archives allowed in a run", default=GuardLimits().max_archives),
-        "trailers": Field(
-            shape=ListOf(item=Text(choices=TRAILERS)),
-            about="guards that a commit's line may lift",
-            default=list(GuardLimits().trailers),
-        ),
-    },
-)
+    url: Name = Field(description="the control plane's base URL", examples=["https://api.octomil.com"])
+    org: Maybe[Name] = Field(
+        None,
+        description="the org that everything is sent to, and that answers must name",
+        examples=["8f1c5b0e-6d1a-4c5e-9b57-0c70a11ce001"],
+    )
+    token_env: Maybe[EnvironmentVariable] = Field(
+        None, description="the environment variable that holds the API key", examples=["OCTOMIL_API_KEY"]
+    )
+    token_file: Maybe[Name] = Field(
+        None,
+        description="the file that holds the API key, read again when it changes",
+        examples=["/run/secrets/octomil"],
+    )
+    kustomize: Maybe[Name] = Field(
+        None,
+        description="the kustomization that renders this context's manifests",
+        examples=["overlays/production"],
+    )
+    paths: Maybe[list[Name]] = Field(
+        None, description="this context's manifests, instead of the common paths", examples=[["apps/"]]
+    )
+    vars: Maybe[dict[str, AnyText]] = Field(
+        None, description="values of ${NAME} in manifests", examples=[{"CHANNEL": "beta"}]
+    )
 
-_FREEZE = Record(
-    title="a freeze window",
-    fields={
-        "cron": Field(
-            shape=Text(
-                pattern=re.compile(r"\s*[0-9A-Za-z*/,#-]+(\s+[0-9A-Za-z*/,#-]+){4}\s*"),
-                meaning="a cron expression of five fields, as in `0 18 * * FRI`",
-            ),
-            about="when the window begins: minute, hour, day of the month, month, day of the week",
-            required=True,
-            example="0 18 * * FRI",
-        ),
-        "duration": Field(
-            shape=_DURATION,
-            about="how long nothing is applied from then on, in elapsed time",
-            required=True,
-            example="60h",
-        ),
-        "timezone": Field(
-            shape=Text(
-                pattern=re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*"), meaning="a time zone such as Europe/Berlin"
-            ),
-            about="the zone of the cron expression",
-            default="UTC",
-            example="Europe/Berlin",
-        ),
-        "except": Field(shape=_TEXTS, about="apps that are not frozen, as patterns with *", example=["sandbox-*"]),
-    },
-)
 
-_RECEIVER = Record(
-    title="a receiver",
-    fields={
-        "url": Field(
-            shape=_TEXT,
-            about="where to POST: https, and not this machine; never shown beyond its host",
-            example="https://hooks.example.com/octosync",
-        ),
-        "urlEnv": Field(
-            shape=_OWN_VARIABLE,
-            about="the environment variable that holds the URL, instead: for one that is itself a secret, or on this machine",
-            example="OCTOSYNC_NOTIFY_URL",
-        ),
-        "events": Field(
-            shape=ListOf(item=Text(choices=tuple(one.value for one in NotifyEvent)), least=1),
-            about="what it is told of",
-            default=[one.value for one in NotifyEvent],
-        ),
-        "secretEnv": Field(
-            shape=_OWN_VARIABLE,
-            about="the environment variable that holds the secret which requests are signed with",
-            example="OCTOSYNC_NOTIFY_SECRET",
-        ),
-    },
-)
+class OwnerSection(ObjectModel, title="an owner"):
+    """An item of `owners`."""
 
-_API = Record(
-    title="api",
-    fields={
-        "operations": Field(
-            shape=MapOf(
-                value=Record(
-                    title="an operation",
-                    fields={
-                        "method": Field(shape=_TEXT, about="the HTTP method", example="PUT"),
-                        "path": Field(shape=_TEXT, about="the path below the API's base", example="/apps/{slug}"),
-                    },
-                )
-            ),
-            about="other methods and paths for operations, by operation id",
-            example={"apps.update": {"method": "PUT"}},
-        ),
-        "readOnly": Field(
-            shape=MapOf(value=_TEXTS),
-            about="further fields that are never sent, by object",
-            example={"slot": ["coverage_detail"]},
-        ),
-        "platforms": Field(
-            shape=_TEXTS, about="further platforms that targets may be registered on", example=["visionos"]
-        ),
-    },
-)
+    paths: Name = Field(description="the files, as a pattern with * and **", examples=["teams/search/**"])
+    apps: list[Name] = Field(min_length=1, description="the apps, as patterns with *", examples=[["search-*"]])
 
-CONFIGURATION: Final = Record(
-    title="octosync.yaml",
-    fields={
-        "requires": Field(shape=_TEXT, about="the octosync versions that may read this, as in >=0.1,<1", example=">=0.1,<1"),
-        "contexts": Field(shape=MapOf(value=CONTEXT), about="the control planes, by name", example={"local": {"url": "http://127.0.0.1:8787"}}),
-        "defaultContext": Field(shape=_TEXT, about="the context that serves when none is chosen", example="local"),
-        "paths": Field(shape=_TEXTS, about="the manifests, relative to this file", example=["apps/"]),
-        "env": Field(shape=ListOf(item=Text(pattern=NAME, meaning="a variable's name")), about="environment variables that manifests may use", example=["RELEASE_CHANNEL"]),
-        "owners": Field(shape=ListOf(item=_OWNER), about="which folder may declare which apps"),
-        "guards": Field(shape=_GUARDS, about="what a run may remove"),
-        "freeze": Field(shape=ListOf(item=_FREEZE), about="when nothing is applied"),
-        "drift": Field(
-            shape=Record(title="drift", fields={"hold": Field(shape=_DURATION, about="how long fresh drift is left alone", default="30m")}),
-            about="how drift is treated",
+
+class GuardsSection(ObjectModel, title="guards"):
+    """`guards`."""
+
+    max_deletes: Count = Field(GuardLimits().max_deletes, description="removals allowed in a run")
+    max_delete_percent: float = Field(
+        GuardLimits().max_delete_percent, ge=0, le=100, description="percentage of live objects of a kind that may go"
+    )
+    min_objects: Count = Field(GuardLimits().min_objects, description="live objects from which the percentage counts")
+    max_archives: Count = Field(GuardLimits().max_archives, description="archives allowed in a run")
+    trailers: list[Annotated[str, Text(choices=TRAILERS)]] = Field(
+        list(GuardLimits().trailers), description="guards that a commit's line may lift"
+    )
+
+
+class FreezeSection(ObjectModel, title="a freeze window"):
+    """An item of `freeze`."""
+
+    cron: Annotated[
+        str,
+        Text(
+            pattern=re.compile(r"\s*[0-9A-Za-z*/,#-]+(\s+[0-9A-Za-z*/,#-]+){4}\s*"),
+            meaning="a cron expression of five fields, as in `0 18 * * FRI`",
         ),
-        "maxCanaries": Field(shape=_COUNT, about="canaries that may run at once", default=Configuration().max_canaries),
-        "notify": Field(shape=ListOf(item=_RECEIVER), about="whom `octosync watch` tells of what happens"),
-        "rate": Field(
-            shape=Record(
-                title="rate",
-                fields={
-                    "requestsPerMinute": Field(shape=_COUNT, about="requests a minute, 0 for no limit", default=Rate().requests_per_minute),
-                    "concurrency": Field(shape=Number(least=1, most=256, whole=True), about="requests at once", default=Rate().concurrency),
-                },
-            ),
-            about="how fast requests are sent",
+    ] = Field(
+        description="when the window begins: minute, hour, day of the month, month, day of the week",
+        examples=["0 18 * * FRI"],
+    )
+    duration: Duration = Field(
+        description="how long nothing is applied from then on, in elapsed time", examples=["60h"]
+    )
+    timezone: Annotated[
+        str,
+        Text(pattern=re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*"), meaning="a time zone such as Europe/Berlin"),
+    ] = Field("UTC", description="the zone of the cron expression", examples=["Europe/Berlin"])
+    exempt: Maybe[list[Name]] = Field(
+        None, alias="except", description="apps that are not frozen, as patterns with *", examples=[["sandbox-*"]]
+    )
+
+
+class ReceiverSection(ObjectModel, title="a receiver"):
+    """An item of `notify`."""
+
+    url: Maybe[Name] = Field(
+        None,
+        description="where to POST: https, and not this machine; never shown beyond its host",
+        examples=["https://hooks.example.com/octosync"],
+    )
+    url_env: Maybe[OwnVariable] = Field(
+        None,
+        description=(
+            "the environment variable that holds the URL, instead: for one that is itself a secret, or on this machine"
         ),
-        "sensitiveKeys": Field(shape=_TEXTS, about="keys whose values are never shown, as patterns; replaces the default. Numbers, booleans and null are shown", default=list(Sensitivity().patterns)),
-        "api": Field(shape=_API, about="where the control plane differs from what octosync expects"),
-    },
-)  # fmt: skip
+        examples=["OCTOSYNC_NOTIFY_URL"],
+    )
+    events: list[Annotated[str, Text(choices=tuple(event.value for event in NotifyEvent))]] = Field(
+        [event.value for event in NotifyEvent], min_length=1, description="what it is told of"
+    )
+    secret_env: Maybe[OwnVariable] = Field(
+        None,
+        description="the environment variable that holds the secret which requests are signed with",
+        examples=["OCTOSYNC_NOTIFY_SECRET"],
+    )
+
+
+class OperationSection(ObjectModel, title="an operation"):
+    """An item of `api.operations`."""
+
+    method: Maybe[Name] = Field(None, description="the HTTP method", examples=["PUT"])
+    path: Maybe[Name] = Field(None, description="the path below the API's base", examples=["/apps/{slug}"])
+
+
+class ApiSection(ObjectModel, title="api"):
+    """`api`."""
+
+    operations: Maybe[dict[str, OperationSection]] = Field(
+        None,
+        description="other methods and paths for operations, by operation id",
+        examples=[{"apps.update": {"method": "PUT"}}],
+    )
+    read_only: Maybe[dict[str, list[Name]]] = Field(
+        None,
+        description="further fields that are never sent, by object",
+        examples=[{"slot": ["coverage_detail"]}],
+    )
+    platforms: Maybe[list[Name]] = Field(
+        None, description="further platforms that targets may be registered on", examples=[["visionos"]]
+    )
+
+
+class DriftSection(ObjectModel, title="drift"):
+    """`drift`."""
+
+    hold: Duration = Field("30m", description="how long fresh drift is left alone")
+
+
+class RateSection(ObjectModel, title="rate"):
+    """`rate`."""
+
+    requests_per_minute: Count = Field(Rate().requests_per_minute, description="requests a minute, 0 for no limit")
+    concurrency: Annotated[int, Field(ge=1, le=256), WHOLE] = Field(Rate().concurrency, description="requests at once")
+
+
+class ConfigurationFile(ObjectModel, title="octosync.yaml"):
+    """octosync.yaml."""
+
+    requires: Maybe[Name] = Field(
+        None, description="the octosync versions that may read this, as in >=0.1,<1", examples=[">=0.1,<1"]
+    )
+    contexts: Maybe[dict[str, ContextSection]] = Field(
+        None, description="the control planes, by name", examples=[{"local": {"url": "http://127.0.0.1:8787"}}]
+    )
+    default_context: Maybe[Name] = Field(
+        None, description="the context that serves when none is chosen", examples=["local"]
+    )
+    paths: Maybe[list[Name]] = Field(None, description="the manifests, relative to this file", examples=[["apps/"]])
+    env: Maybe[list[Annotated[str, Text(pattern=NAME, meaning="a variable's name")]]] = Field(
+        None, description="environment variables that manifests may use", examples=[["RELEASE_CHANNEL"]]
+    )
+    owners: Maybe[list[OwnerSection]] = Field(None, description="which folder may declare which apps")
+    guards: Maybe[GuardsSection] = Field(None, description="what a run may remove")
+    freeze: Maybe[list[FreezeSection]] = Field(None, description="when nothing is applied")
+    drift: Maybe[DriftSection] = Field(None, description="how drift is treated")
+    max_canaries: Count = Field(Configuration().max_canaries, description="canaries that may run at once")
+    notify: Maybe[list[ReceiverSection]] = Field(None, description="whom `octosync watch` tells of what happens")
+    rate: Maybe[RateSection] = Field(None, description="how fast requests are sent")
+    sensitive_keys: list[Name] = Field(
+        list(Sensitivity().patterns),
+        description=(
+            "keys whose values are never shown, as patterns; replaces the default. Numbers, booleans and null are shown"
+        ),
+    )
+    api: Maybe[ApiSection] = Field(None, description="where the control plane differs from what octosync expects")

@@ -10,7 +10,7 @@ from octosync.contract.policy import ROUTING_MODES, ROUTING_PREFERENCES
 from octosync.manifest.emit import value_text
 from octosync.manifest.nodes import join
 from octosync.manifest.positioned import MOST_LEVELS, MOST_NODES
-from octosync.manifest.shapes import Field, ListOf, Shape, Text
+from octosync.manifest.shapes import Field, Shape
 from octosync.manifest.source import NOT_PRINTABLE, quoted
 from octosync.model import JsonValue, Sensitivity
 
@@ -27,12 +27,13 @@ _FALLBACK: Final = ("allow_cloud_fallback", "allow_local_fallback")
 
 def text_refusal(text: str, shape: Shape) -> str | None:
     """Say why a text can't be declared where one of this shape is wanted; None where it can."""
-    if not text and not (isinstance(shape, Text) and shape.may_be_empty):
+    wanted = shape.text
+    if not text and (wanted is None or not wanted.may_be_empty):
         return "it is empty"
     if _has_control_character(text):
         return "it holds a control character"
-    if isinstance(shape, Text) and shape.pattern is not None and not shape.pattern.fullmatch(text):
-        return f"it is not {shape.meaning}"
+    if wanted is not None and wanted.pattern is not None and not wanted.pattern.fullmatch(text):
+        return f"it is not {wanted.meaning}"
     return None
 
 
@@ -49,9 +50,9 @@ def flag_refusal(value: JsonValue) -> str | None:
 def list_refusal(values: JsonValue, field: Field) -> str | None:
     """Say why a list of texts can't be declared; None where it can."""
     shape = field.shape
-    if not isinstance(shape, ListOf) or not isinstance(values, list | tuple):
+    if shape.type is not list or not isinstance(values, list | tuple):
         return "it is not a list"
-    reasons = (text_refusal(one, shape.item) if isinstance(one, str) else "it is not text" for one in values)
+    reasons = (text_refusal(one, shape.parts[0]) if isinstance(one, str) else "it is not text" for one in values)
     return next((f"one of it can't be declared: {why}" for why in reasons if why is not None), None)
 
 

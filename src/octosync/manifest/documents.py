@@ -12,7 +12,7 @@ from octosync.manifest.nodes import Document, Mapping, Node, Reported, Scalar, S
 from octosync.manifest.schema import API_VERSION, GROUP, KINDS, PROTECT, SUSPEND
 from octosync.manifest.source import quoted
 from octosync.manifest.variables import Variables
-from octosync.manifest.walk import Fields, Walk, closest
+from octosync.manifest.walk import Fields, check, closest
 from octosync.model import Origin, Suspension
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -63,7 +63,7 @@ def read_document(document: Document, reporter: Reporter, variables: Variables, 
     if document.has_sensitive:
         _warn_of_secrets(root, reporter, "", inside=False)
     variables.replace(document, reporter)
-    fields = Walk(reporter, kind.lower()).record(root, KINDS[kind])
+    fields = check(root, KINDS[kind], reporter, kind.lower())
     return None if fields is None else _resource(kind, fields, reporter, now)
 
 

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final, Union
 
-from octosync.manifest.configuration_schema import CONFIGURATION
+from octosync.manifest.configuration_schema import ConfigurationFile
 from octosync.manifest.json_schema import field_example
 from octosync.manifest.schema import KINDS
-from octosync.manifest.shapes import (
-    Field,
-    Flag,
-    Ignored,
-    ListOf,
-    MapOf,
-    Number,
-    Opaque,
-    Record,
-    Shape,
-    Text,
-    TextOrRecord,
-)
+from octosync.manifest.shapes import Field, Shape, Text, shape_of
 from octosync.manifest.walk import closest
 from octosync.model import ExplainedField
 
@@ -31,7 +20,7 @@ _ABOUT: Final = {
     "inferenceconfig": "the inference config of an app, in a document of its own",
     "config": "octosync.yaml: contexts, paths, guards",
 }
-_ROOTS: Final = {**{kind.lower(): record for kind, record in KINDS.items()}, "config": CONFIGURATION}
+_ROOTS: Final = {**{kind.lower(): model for kind, model in KINDS.items()}, "config": ConfigurationFile}
 
 
 class UnknownPathError(LookupError):
@@ -68,7 +57,7 @@ def explain_path(path: str) -> ExplainedField:
         fields = _fields(field.shape)
         if word in fields:
             field, at = fields[word], f"{at}.{word}"
-            in_map = isinstance(field.shape, MapOf)
+            in_map = field.shape.type is dict and not field.shape.is_opaque
         elif in_map:
             in_map = False  # a name that somebody has chosen
         else:
@@ -98,20 +87,11 @@ def _exists(path: str) -> bool:
 
 
 def _root_field(name: str) -> Field:
-    return Field(shape=_ROOTS[name], about=_ABOUT[name])
+    return Field(shape=shape_of(_ROOTS[name]), about=_ABOUT[name])
 
 
-def _fields(shape: Shape) -> dict[str, Field]:
-    match shape:
-        case Record():
-            return dict(shape.fields)
-        case ListOf():
-            return _fields(shape.item)
-        case MapOf():
-            return _fields(shape.value)
-        case TextOrRecord():
-            return _fields(shape.record)
-    return {}
+def _fields(shape: Shape) -> Mapping[str, Field]:
+    return _fields(shape.parts[-1]) if shape.parts else shape.fields
 
 
 def _explained(path: str, field: Field, *, deep: bool = True) -> ExplainedField:
@@ -134,46 +114,23 @@ def _explained(path: str, field: Field, *, deep: bool = True) -> ExplainedField:
 
 
 def _text(shape: Shape) -> Text | None:
-    match shape:
-        case Text():
-            return shape
-        case ListOf():
-            return _text(shape.item)
-        case TextOrRecord():
-            return shape.text
-    return None
+    return _text(shape.parts[0]) if shape.type in (list, Union) else shape.text
 
 
 def type_words(shape: Shape) -> str:
     """Say what a value of a shape is: `text`, `a list of objects`, `a whole number of at least 1 and at most 256`."""
-    match shape:
-        case Text():
-            return "text"
-        case Flag():
-            return "true or false"
-        case Number():
-            most = "" if shape.most is None else f" and at most {shape.most:g}"
-            return f"a {'whole ' if shape.whole else ''}number of at least {shape.least:g}{most}"
-        case ListOf():
-            least = f", at least {shape.least}" if shape.least else ""
-            key = f", one for each {' and '.join(shape.key)}" if shape.key else ""
-            return f"a list of {_plural(shape.item)}{least}{key}"
-        case MapOf():
-            return f"an object with names of your own and {_plural(shape.value)} as values"
-        case Opaque():
-            return "an object or null" if shape.nullable else "an object"
-        case Record():
-            return "an object"
-        case TextOrRecord():
-            return "a name or an object"
-        case Ignored():
-            return "anything"
+    if shape.type in (int, float):
+        most = "" if shape.most is None else f" and at most {shape.most:g}"
+        return f"a {'whole ' if shape.type is int else ''}number of at least {shape.least:g}{most}"
+    if shape.type is list:
+        least = f", at least {shape.least}" if shape.least else ""
+        key = f", one for each {' and '.join(shape.key)}" if shape.key else ""
+        return f"a list of {_plural(shape.parts[0])}{least}{key}"
+    if shape.type is dict and not shape.is_opaque:
+        return f"an object with names of your own and {_plural(shape.parts[0])} as values"
+    simple = {str: "text", bool: "true or false", Union: "a name or an object", Any: "anything"}
+    return simple.get(shape.type, "an object or null" if shape.nullable else "an object")
 
 
 def _plural(shape: Shape) -> str:
-    match shape:
-        case Text():
-            return "texts"
-        case ListOf():
-            return f"lists of {_plural(shape.item)}"
-    return "objects"
+    return f"lists of {_plural(shape.parts[0])}" if shape.type is list else "texts" if shape.type is str else "objects"

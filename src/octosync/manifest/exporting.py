@@ -25,7 +25,8 @@ from octosync.manifest.declarable import (
     text_refusal,
 )
 from octosync.manifest.emit import value_text
-from octosync.manifest.schema import APP_SPEC, SLOT, TARGET
+from octosync.manifest.schema import AppSpec, SlotSpec, TargetSpec
+from octosync.manifest.shapes import fields_of
 from octosync.manifest.source import quoted
 from octosync.manifest.writing import manifest_text
 from octosync.model import (
@@ -149,7 +150,7 @@ class _Export:
             value = self._live.fields.get(name)
             if not isinstance(value, str):
                 continue
-            why = self._secret(name) or text_refusal(value, APP_SPEC.fields[name].shape)
+            why = self._secret(name) or text_refusal(value, fields_of(AppSpec)[name].shape)
             if why:
                 self._leave_out(self._live.address, name, why)
             else:
@@ -185,7 +186,7 @@ class _Export:
         holder = self._claims.get(target.unique_key, self._live.slug)
         if holder != self._live.slug:
             return f"app {holder} declares it, too"
-        return self._secret("identifier") or text_refusal(target.identifier, TARGET.fields["identifier"].shape)
+        return self._secret("identifier") or text_refusal(target.identifier, fields_of(TargetSpec)["identifier"].shape)
 
     def _slots(self) -> tuple[Slot, ...]:
         if Section.SLOTS not in self._sections:
@@ -194,7 +195,7 @@ class _Export:
         slots = [one for one in self._live.slots if one.capability not in known]
         declarable = []
         for slot in slots:
-            why = text_refusal(slot.capability, SLOT.fields["capability"].shape)
+            why = text_refusal(slot.capability, fields_of(SlotSpec)["capability"].shape)
             if why:
                 self._leave_out(self._live.address, f"slot {quoted(slot.capability)}", why)
             else:
@@ -219,7 +220,7 @@ class _Export:
             (
                 "preferred_engines",
                 "preferredEngines",
-                lambda value: list_refusal(value, SLOT.fields["preferredEngines"]),
+                lambda value: list_refusal(value, fields_of(SlotSpec)["preferredEngines"]),
             ),
             ("public_client_allowed", "publicClientAllowed", flag_refusal),
             ("bindings", "bindings", self._refusal_of_bindings),
@@ -241,7 +242,7 @@ class _Export:
         variant = live.fields.get("model_variant_id")
         if not isinstance(variant, str) or self._secret("variant", "model_variant_id"):
             return
-        written = value_text(variant) if fits(variant, SLOT.fields["variant"].shape) else quoted(variant)
+        written = value_text(variant) if fits(variant, fields_of(SlotSpec)["variant"].shape) else quoted(variant)
         self._notes[live.address].append(
             f"variant: {written}  # in force, and Octomil's to choose; declare it to pin it"
         )

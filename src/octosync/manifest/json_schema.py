@@ -1,4 +1,4 @@
-"""JSON Schema (2020-12) of manifests and octosync.yaml, made from the same shapes that the loader checks by.
+"""JSON Schema (2020-12) of manifests and octosync.yaml, made from the same models that the loader checks by.
 
 A schema says less than the loader: not what two values must agree in, nor what a set of documents must. What it refuses, the
 loader refuses, too.
@@ -7,29 +7,20 @@ loader refuses, too.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final, Union
 
-from octosync.manifest.configuration_schema import CONFIGURATION
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from octosync.manifest.configuration_schema import ConfigurationFile
 from octosync.manifest.schema import API_VERSION, GROUP, KINDS
-from octosync.manifest.shapes import (
-    Field,
-    Flag,
-    Ignored,
-    ListOf,
-    MapOf,
-    Number,
-    Opaque,
-    Record,
-    Shape,
-    Text,
-    TextOrRecord,
-)
+from octosync.manifest.shapes import Field, ObjectModel, Shape, Text, fields_of, title_of
 from octosync.model import JsonObject, JsonValue
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 # A manifest's text may hold variables, and what they stand for only the loader knows.
-_WITH_VARIABLE: Final[JsonObject] = {"type": "string", "pattern": r"\$\{"}
+_WITH_VARIABLE: Final[JsonSchemaValue] = {"type": "string", "pattern": r"\$\{"}
 
 
 def manifest_schema() -> JsonObject:
@@ -59,16 +50,15 @@ def manifest_schema() -> JsonObject:
                 for kind in KINDS
             ],
         },
-        "$defs": {kind: _Maker(variables=True).record(record) for kind, record in KINDS.items()},
+        "$defs": {kind: _schema_of(model, _WithVariables) for kind, model in KINDS.items()},
     }
 
 
 def configuration_schema() -> JsonObject:
     """Return the schema of octosync.yaml."""
-    made = _Maker(variables=False).record(CONFIGURATION)
     return {
         "$schema": DIALECT,
-        **made,
+        **_schema_of(ConfigurationFile, _Schemas),
         "description": "What octosync needs to know beside manifests; all of it is optional.",
     }
 
@@ -79,85 +69,115 @@ def field_example(field: Field) -> JsonValue:
     return _example(field.shape) if stated is None else stated
 
 
-class _Maker:
-    """Turns shapes into schemas; `variables`: whether text may hold `${NAME}`."""
+class _Schemas(GenerateJsonSchema):
+    """Writes schemas as octosync publishes them: a field without a default has none, and text has the names it may be."""
 
-    def __init__(self, *, variables: bool) -> None:
-        self._variables = variables
+    variables: list[JsonSchemaValue] = []  # noqa: RUF012 - replaced as a whole
 
-    def record(self, shape: Record) -> JsonObject:
-        required: list[JsonValue] = [name for name, field in shape.fields.items() if field.required]
-        return {
-            "title": shape.title,
-            "type": "object",
-            "properties": {name: self._field(field) for name, field in shape.fields.items()},
-            **({"required": required} if required else {}),
-            "additionalProperties": False,
-        }
+    class ValidationsMapping(GenerateJsonSchema.ValidationsMapping):
+        """The names of bounds, in the order in which they are written."""
 
-    def _field(self, field: Field) -> JsonObject:
-        owns = f"\n\nOwns {field.owns}." if field.owns else ""
-        made: dict[str, JsonValue] = {"description": f"{field.about}{owns}", **self._shape(field.shape)}
-        if field.default is not None:
-            made["default"] = field.default
-        if field.example is not None:
-            made["examples"] = [field.example]
-        return made
+        numeric = {"ge": "minimum", "le": "maximum"}  # noqa: RUF012 - as pydantic has it
 
-    def _shape(self, shape: Shape) -> JsonObject:
-        match shape:
-            case Text():
-                return self._text(shape)
-            case Flag():
-                return {"type": "boolean"}
-            case Number():
-                most = {} if shape.most is None else {"maximum": shape.most}
-                return {"type": "integer" if shape.whole else "number", "minimum": shape.least, **most}
-            case ListOf():
-                least = {"minItems": shape.least} if shape.least else {}
-                return {"type": "array", "items": self._shape(shape.item), **least}
-            case MapOf():
-                return {"type": "object", "additionalProperties": self._shape(shape.value)}
-            case Opaque():
-                return {"type": ["object", "null"] if shape.nullable else "object"}
-            case Ignored():
-                return {}
-            case Record():
-                return self.record(shape)
-            case TextOrRecord():
-                return {"anyOf": [self._text(shape.text), self.record(shape.record)]}
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        """Keep the order of the models."""
+        del parent_key
+        return value
 
-    def _text(self, shape: Text) -> JsonObject:
-        if shape.choices:
-            # A kind and its version are what a document is found by, before any variable is replaced.
-            fixed = len(shape.choices) == 1
-            made: JsonObject = {"const": shape.choices[0]} if fixed else {"type": "string", "enum": list(shape.choices)}
-            return {"anyOf": [made, _WITH_VARIABLE]} if self._variables and not fixed else made
-        if shape.pattern is None:
-            plain: JsonObject = {"type": "string", **({} if shape.may_be_empty else {"minLength": 1})}
-            # Names that an editor can offer, beside whatever else may stand there.
-            return {"anyOf": [{"enum": list(shape.known)}, plain]} if shape.known else plain
-        matched: JsonObject = {"type": "string", "pattern": f"^(?:{shape.pattern.pattern})$"}
-        others = [{"enum": list(shape.known)}] if shape.known else []
-        variable = [_WITH_VARIABLE] if self._variables else []
-        return {"anyOf": [*others, matched, *variable]} if others or variable else matched
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401 - pydantic's signature
+        """Return that no field has a title: its name says the same."""
+        del schema
+        return False
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """Write an object: its title stands for its docstring, and a field says what declaring it owns."""
+        model: type[ObjectModel] = schema["cls"]
+        made = super().model_schema(schema)
+        del made["description"]
+        for name, field in fields_of(model).items():
+            if field.owns:
+                made["properties"][name]["description"] += f"\n\nOwns {field.owns}."
+        return {"title": title_of(model), "type": "object", **made}
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Write the default, if there is one."""
+        return (
+            super().default_schema(schema)
+            if schema.get("default") is not None
+            else self.generate_inner(schema["schema"])
+        )
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        """Write that null is one of two types."""
+        inner = self.generate_inner(schema["schema"])
+        return {**inner, "type": [inner["type"], "null"]}
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        """Write an object with free keys."""
+        values = self.generate_inner(schema["values_schema"])
+        return {"type": "object", **({"additionalProperties": values} if values else {})}
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        """Write a name or the object that it stands for."""
+        return {"anyOf": [self.generate_inner(choice) for choice in schema["choices"].values()]}
+
+    def str_schema(self, schema: core_schema.StringSchema) -> JsonSchemaValue:
+        """Write text, with the names that an editor can offer beside whatever else may stand there."""
+        text: Text = schema["metadata"]["text"]
+        known: list[JsonSchemaValue] = [{"enum": list(text.known)}] if text.known else []
+        if text.pattern is None:
+            free: JsonSchemaValue = {"type": "string", **({} if text.may_be_empty else {"minLength": 1})}
+            return _any_of([*known, free])
+        return _any_of([*known, {"type": "string", "pattern": f"^(?:{text.pattern.pattern})$"}, *self.variables])
+
+    def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
+        """Write a choice. A kind and its version are what a document is found by, before any variable is replaced."""
+        choices = schema["expected"]
+        if len(choices) == 1:
+            return {"const": choices[0]}
+        return _any_of([{"type": "string", "enum": choices}, *self.variables])
+
+
+class _WithVariables(_Schemas):
+    """Writes that text may hold `${NAME}`."""
+
+    variables = [_WITH_VARIABLE]  # noqa: RUF012
+
+
+def _any_of(choices: list[JsonSchemaValue]) -> JsonSchemaValue:
+    return {"anyOf": choices} if len(choices) > 1 else choices[0]
+
+
+def _schema_of(model: type[ObjectModel], generator: type[_Schemas]) -> JsonSchemaValue:
+    made = model.model_json_schema(schema_generator=generator)
+    parts = made.pop("$defs", {})
+    return {key: _inlined(value, parts) for key, value in made.items()}
+
+
+def _inlined(schema: Any, parts: JsonSchemaValue) -> Any:  # noqa: ANN401 - JSON
+    """Put every part where it is referred to, and descriptions first: not every editor reads what is beside a reference."""
+    if isinstance(schema, list):
+        return [_inlined(item, parts) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if isinstance(reference := schema.pop("$ref", None), str):
+        schema = {**parts[reference.rpartition("/")[2]], **schema}
+    if isinstance(schema.get("description"), str):  # else it is a field of this name
+        schema = {"description": schema["description"]} | schema
+    return {key: _inlined(value, parts) for key, value in schema.items()}
 
 
 def _example(shape: Shape) -> JsonValue:
-    match shape:
-        case Text():
-            return next(iter((*shape.choices, *shape.known)), "text")
-        case Flag():
-            return True
-        case Number():
-            return shape.least
-        case ListOf():
-            return [_example(shape.item)]
-        case MapOf():
-            return {"name": _example(shape.value)}
-        case Record():
-            return {name: field_example(field) for name, field in shape.fields.items()}
-        case TextOrRecord():
-            return _example(shape.text)
-        case Opaque() | Ignored():
-            return {}
+    if shape.text is not None:
+        return next(iter((*shape.text.choices, *shape.text.known)), "text")
+    if shape.type is bool:
+        return True
+    if shape.type in (int, float):
+        return shape.least
+    if shape.type is list:
+        return [_example(shape.parts[0])]
+    if shape.type is Union:
+        return _example(shape.parts[0])
+    if shape.type is dict and not shape.is_opaque:
+        return {"name": _example(shape.parts[0])}
+    return {name: field_example(field) for name, field in shape.fields.items()}

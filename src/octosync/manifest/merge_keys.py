@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from octosync.manifest.schema import API_VERSION, KINDS
-from octosync.manifest.shapes import ListOf, Record, Shape, TextOrRecord
+from octosync.manifest.shapes import Shape, shape_of
 from octosync.model import JsonObject, JsonValue
 
 
@@ -25,28 +25,20 @@ def kustomize_definitions() -> JsonObject:
         "paths": {},
         "definitions": {
             f"{named}.{kind}": {
-                **_merged(record),
+                **_merged(shape_of(model)),
                 "x-kubernetes-group-version-kind": [{"group": group, "version": version, "kind": kind}],
             }
-            for kind, record in KINDS.items()
+            for kind, model in KINDS.items()
         },
     }
 
 
 def _merged(shape: Shape) -> JsonObject:
-    match shape:
-        case Record():
-            return {
-                "type": "object",
-                "properties": {name: _merged(field.shape) for name, field in shape.fields.items()},
-            }
-        case ListOf(key=()):
-            return {"type": "array", "items": _merged(shape.item)}
-        case ListOf():
-            return {"type": "array", "items": _merged(shape.item), **_keys(shape.key)}
-        case TextOrRecord():
-            return {}  # what is a name in the base may be an object in the patch
-    return {}
+    if shape.is_model:
+        return {"type": "object", "properties": {name: _merged(field.shape) for name, field in shape.fields.items()}}
+    if shape.type is list:
+        return {"type": "array", "items": _merged(shape.parts[0]), **(_keys(shape.key) if shape.key else {})}
+    return {}  # what is a name in the base may be an object in the patch
 
 
 def _keys(key: tuple[str, ...]) -> Mapping[str, JsonValue]:

@@ -16,7 +16,7 @@ from octosync.manifest.findings import Findings
 from octosync.manifest.nodes import Document, Mapping, Node, Scalar, Sequence, plain
 from octosync.manifest.positioned import parse
 from octosync.manifest.schema import KINDS
-from octosync.manifest.shapes import ListOf, Record, Shape
+from octosync.manifest.shapes import Shape, shape_of
 from octosync.manifest.source import Placed, Source
 from octosync.manifest.sources import File
 from octosync.model import JsonValue, Sensitivity, canonical_json
@@ -56,7 +56,8 @@ class Origins:
             self.source.note_origin(document.root.line, path)
             return
         kind = document.root.get("kind") if isinstance(document.root, Mapping) else None
-        shape = KINDS.get(str(plain(kind))) if kind is not None else None
+        model = KINDS.get(str(plain(kind))) if kind is not None else None
+        shape = shape_of(model) if model is not None else None
         self.source.relocate(document.root.line, opened[0], found.root, _pairs(document.root, found.root, shape))
 
     def _path_of(self, root: Node) -> str | None:
@@ -104,7 +105,7 @@ def _pairs(rendered: Node, written: Node, shape: Shape | None) -> Iterator[tuple
     match rendered, written:
         case Mapping(), Mapping():
             yield rendered, written
-            fields = shape.fields if isinstance(shape, Record) else {}
+            fields = shape.fields if shape is not None else {}
             for key, (key_node, value) in rendered.entries.items():
                 if key not in written.entries:
                     continue
@@ -115,7 +116,9 @@ def _pairs(rendered: Node, written: Node, shape: Shape | None) -> Iterator[tuple
                 yield from below
         case Sequence(), Sequence():
             yield rendered, written
-            item_shape, key_names = (shape.item, shape.key) if isinstance(shape, ListOf) else (None, ())
+            item_shape, key_names = (
+                (shape.parts[0], shape.key) if shape is not None and shape.type is list else (None, ())
+            )
             others = {canonical_json(_identity(one, key_names)): one for one in reversed(written.items)}
             for item in rendered.items:
                 if (same := others.get(canonical_json(_identity(item, key_names)))) is not None:

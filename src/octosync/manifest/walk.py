@@ -1,50 +1,44 @@
-"""The walk over a document: checks every value against its shape, and keeps what is sound with its place."""
+"""The check of a document: pydantic holds it against its model, and every error becomes a finding in its place."""
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from typing import Final
+from typing import Any, Final, Union
+
+from pydantic import ValidationError
 
 from octosync.manifest.findings import Reporter
-from octosync.manifest.nodes import Mapping, Node, Reported, Scalar, Sequence, join, plain, type_name
-from octosync.manifest.shapes import (
-    Flag,
-    Ignored,
-    ListOf,
-    MapOf,
-    Number,
-    Opaque,
-    Record,
-    Shape,
-    Text,
-    TextOrRecord,
-)
+from octosync.manifest.nodes import Mapping, Node, Reported, Scalar, Sequence, join, type_name
+from octosync.manifest.shapes import ObjectModel, Shape, Text, shape_of, title_of
 from octosync.model import JsonObject
+
+# Stands for a value that is wrong: that was reported, and no method returns it.
+WRONG: Final = Reported()
 
 
 @dataclass(slots=True)
 class Fields:
-    """A checked record: its sound values by key, its node, and its path in the document.
+    """A checked object: its values by key, its node, and its path in the document.
 
-    Values are `Fields` for records, lists of values for lists, JSON for everything else. What is wrong is not in it, but for
-    the items of a list, which keep their places: `WRONG` stands for one, and no method returns it.
+    What is wrong, or could not be read, is a `Reported` among the values, and no method returns it.
     """
 
     node: Mapping
     path: str
-    values: dict[str, object] = field(default_factory=dict)
+    values: dict[str, Any]
 
     def __contains__(self, key: str) -> bool:
-        return key in self.values
+        return key in self.values and not isinstance(self.values[key], Reported)
 
     def text(self, key: str) -> str | None:
         """Return a text, None where it is absent or wrong."""
         value = self.values.get(key)
-        return value if isinstance(value, str) else None
+        return value if _is_text(value) else None
 
     def flag(self, key: str) -> bool | None:
         """Return a truth value, None where it is absent or wrong."""
@@ -64,20 +58,15 @@ class Fields:
     def texts(self, key: str) -> tuple[str, ...]:
         """Return a list of texts, empty where it is absent."""
         value = self.values.get(key)
-        return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+        return tuple(filter(_is_text, value)) if isinstance(value, list) else ()
 
     def text_map(self, key: str) -> dict[str, str]:
         """Return an object of texts, empty where it is absent."""
-        value = self.values.get(key)
-        items = value.items() if isinstance(value, dict) else ()
-        return {name: one for name, one in items if isinstance(name, str) and isinstance(one, str)}
+        return {name: value for name, value in self._items(key) if _is_text(value)}
 
     def text_lists(self, key: str) -> dict[str, tuple[str, ...]]:
         """Return an object of lists of texts, empty where it is absent."""
-        value = self.values.get(key)
-        items = value.items() if isinstance(value, dict) else ()
-        lists = ((str(name), texts) for name, texts in items if isinstance(texts, list))
-        return {name: tuple(one for one in texts if isinstance(one, str)) for name, texts in lists}
+        return {name: tuple(filter(_is_text, texts)) for name, texts in self._items(key) if isinstance(texts, list)}
 
     def json(self, key: str) -> JsonObject | None:
         """Return an opaque object, None where it is absent, wrong or null."""
@@ -85,27 +74,35 @@ class Fields:
         return value if isinstance(value, dict) else None
 
     def record(self, key: str) -> Fields | None:
-        """Return a record, None where it is absent or wrong."""
-        value = self.values.get(key)
-        return value if isinstance(value, Fields) else None
+        """Return an object, None where it is absent or wrong."""
+        return _fields(self.node.get(key), self.below(key), self.values.get(key))
 
     def records(self, key: str) -> list[Fields]:
-        """Return a list of records, empty where it is absent."""
-        value = self.values.get(key)
-        return [item for item in value if isinstance(item, Fields)] if isinstance(value, list) else []
+        """Return a list of objects, empty where it is absent."""
+        found = (_fields(node, path, value) for path, value, node in self.items(key))
+        return [fields for fields in found if fields is not None]
 
     def record_map(self, key: str) -> dict[str, Fields]:
-        """Return an object of records, empty where it is absent."""
+        """Return an object of objects, empty where it is absent."""
+        node, path = self.node.get(key), self.below(key)
+        found = (
+            (name, _fields(node.get(name), join(path, name), value))
+            for name, value in self._items(key)
+            if isinstance(node, Mapping)
+        )
+        return {name: fields for name, fields in found if fields is not None}
+
+    def _items(self, key: str) -> Iterable[tuple[str, Any]]:
         value = self.values.get(key)
-        return {name: one for name, one in value.items() if isinstance(one, Fields)} if isinstance(value, dict) else {}
+        return value.items() if isinstance(value, dict) else ()
 
     def at(self, key: str) -> Node:
-        """Return the node of a value, the record's own where it is absent."""
+        """Return the node of a value, the object's own where it is absent."""
         found = self.node.get(key)
         return self.node if found is None else found
 
     def key_at(self, key: str) -> Scalar | Mapping:
-        """Return where a key is written, the record's own place where it is absent."""
+        """Return where a key is written, the object's own place where it is absent."""
         entry = self.node.entries.get(key)
         return entry[0] if entry else self.node
 
@@ -114,191 +111,239 @@ class Fields:
         node, values = self.node.get(key), self.values.get(key)
         if isinstance(node, Sequence) and isinstance(values, list):
             for index, (value, item) in enumerate(zip(values, node.items, strict=True)):
-                if value is not WRONG:
+                if not isinstance(value, Reported):
                     yield join(self.below(key), index), value, item
 
     def below(self, key: str | int) -> str:
-        """Return the path of something in this record."""
+        """Return the path of something in this object."""
         return join(self.path, key)
 
 
-class _Wrong:
-    """Stands for a value that was reported and is left out."""
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and not isinstance(value, Reported)
 
 
-WRONG: Final = _Wrong()
+def _fields(node: Node | None, path: str, value: object) -> Fields | None:
+    return Fields(node, path, value) if isinstance(node, Mapping) and isinstance(value, dict) else None
 
 
-class Walk:
-    """Checks values of one file against shapes. `root` is what `octosync explain` calls its documents."""
+def check(node: Node, model: type[ObjectModel], reporter: Reporter, root: str) -> Fields | None:
+    """Check an object against its model and report what is wrong; None where the node isn't an object at all.
+
+    `root` is what `octosync explain` calls such documents.
+    """
+    messages = _Messages(reporter, root)
+    if not isinstance(node, Mapping):
+        messages.wrong_value(node, shape_of(model), "")
+        return None
+    return _Check(node, model, messages).run("")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where something is wrong: the node, its shape, its path, and what holds its value, under which key."""
+
+    node: Node
+    shape: Shape
+    path: str
+    holder: Any = None
+    key: str | int = ""
+
+
+class _Check:
+    """The check of one object and of all that is in it."""
+
+    def __init__(self, node: Mapping, model: type[ObjectModel], messages: _Messages, *, is_whole: bool = True) -> None:
+        self._node = node
+        self._model = model
+        self._messages = messages
+        self._is_whole = is_whole
+        self._has_repeated = False
+
+    def run(self, path: str) -> Fields:
+        """Check it, and return it without what is wrong."""
+        values = self._values(self._node)
+        try:
+            self._model.model_validate(values)
+        except ValidationError as error:
+            self._report(error, _Place(self._node, shape_of(self._model), path), values)
+        if self._has_repeated:
+            self._check_repeated(_Place(self._node, shape_of(self._model), path))
+        return Fields(self._node, path, values)
+
+    def _values(self, node: Node) -> Any:  # noqa: ANN401 - JSON
+        if isinstance(node, Scalar):
+            return node.value
+        if isinstance(node, Sequence):
+            return [self._values(item) for item in node.items]
+        if node.repeated:
+            self._has_repeated = True
+        return {key: self._values(value) for key, (_, value) in node.entries.items()}
+
+    def _report(self, error: ValidationError, top: _Place, values: dict[str, Any]) -> None:
+        """Report what pydantic has found, and mark it in the values."""
+        found = [(problem["type"], problem["loc"]) for problem in error.errors(include_url=False, include_input=False)]
+        meant: dict[tuple[str | int, ...], set[str | None]] = defaultdict(set)
+        for kind, loc in found:
+            if kind == "extra_forbidden":
+                holder = _below(top, loc[:-1], values)
+                meant[loc[:-1]].add(self._messages.unknown_field(str(loc[-1]), holder))
+            elif kind != "missing":
+                place = _below(top, loc, values)
+                self._messages.wrong_value(place.node, place.shape, place.path)
+                place.holder[place.key] = WRONG
+        for kind, loc in found:
+            if kind == "missing" and loc[-1] not in meant[loc[:-1]] and (self._is_whole or len(loc) > 1):
+                self._messages.missing_field(str(loc[-1]), _below(top, loc[:-1], values))
+
+    def _check_repeated(self, place: _Place) -> None:
+        """Check what stands under keys that are there already: it is left out, and its own mistakes are reported."""
+        shape, node = place.shape, place.node
+        if shape.type is Union:
+            shape = shape.parts[isinstance(node, Mapping)]
+        if isinstance(node, Sequence) and shape.type is list:
+            for index, item in enumerate(node.items):
+                self._check_repeated(_Place(item, shape.parts[0], join(place.path, index)))
+        elif isinstance(node, Mapping) and shape.type is dict and not shape.is_opaque:
+            for key, (_, value) in node.entries.items():
+                self._check_repeated(_Place(value, shape.parts[0], join(place.path, key)))
+        elif isinstance(node, Mapping) and shape.is_model:
+            for key, (_, value) in node.entries.items():
+                if key in shape.fields:
+                    self._check_repeated(_Place(value, shape.fields[key].shape, join(place.path, key)))
+            for key_node, value in node.repeated:
+                if (key := str(key_node.value)) in shape.fields:
+                    alone = Mapping({key: (key_node, value)}, node.line, node.column)
+                    _Check(alone, shape.type, self._messages, is_whole=False).run(place.path)
+
+
+def _below(top: _Place, loc: Iterable[str | int], values: Any) -> _Place:  # noqa: ANN401 - JSON
+    """Return the place that pydantic names: by keys and indices, and by which of a name and an object it was held against."""
+    place = top
+    for key in loc:
+        shape, node = place.shape, place.node
+        if shape.type is Union:
+            place = _Place(node, shape.parts[isinstance(node, Mapping)], place.path, place.holder, place.key)
+            continue
+        holder = values if place is top else place.holder[place.key]
+        if isinstance(node, Mapping):
+            shape = shape.fields[str(key)].shape if shape.is_model else shape.parts[0]
+            place = _Place(node.entries[str(key)][1], shape, join(place.path, key), holder, key)
+        elif isinstance(node, Sequence):
+            place = _Place(node.items[int(key)], shape.parts[0], join(place.path, key), holder, key)
+    return place
+
+
+class _Messages:
+    """What is said of values that are not what their shapes want."""
 
     def __init__(self, reporter: Reporter, root: str) -> None:
         self._reporter = reporter
         self._root = root
 
-    def record(self, node: Node, shape: Record, path: str = "") -> Fields | None:
-        """Check a record; None where the node isn't an object at all."""
-        found = self._record(node, shape, path)
-        return found if isinstance(found, Fields) else None
+    def missing_field(self, key: str, place: _Place) -> None:
+        """Report a field that an object needs."""
+        node = place.node
+        if isinstance(node, Mapping) and node.has_unread_key:
+            return
+        about = place.shape.fields[key].about
+        self._reporter.report(
+            "missing-field",
+            Scalar(None, node.line, node.column, 1),
+            f"{title_of(place.shape.type)} needs `{key}`: {about}",
+            path=join(place.path, key),
+        )
 
-    def _value(self, node: Node, shape: Shape, path: str) -> object:
-        if isinstance(node, Scalar) and isinstance(node.value, Reported):
-            return WRONG
-        match shape:
-            case Text():
-                return self._text(node, shape, path)
-            case Flag():
-                return self._flag(node, path)
-            case Number():
-                return self._number(node, shape, path)
-            case ListOf():
-                return self._list(node, shape, path)
-            case MapOf():
-                return self._map(node, shape, path)
-            case Opaque():
-                return self._opaque(node, shape, path)
-            case Record():
-                return self._record(node, shape, path)
-            case TextOrRecord():
-                return self._text_or_record(node, shape, path)
-            case Ignored():
-                return None
-
-    def _record(self, node: Node, shape: Record, path: str) -> object:
-        if not isinstance(node, Mapping):
-            return self._wrong_type(node, f"{shape.title}, an object,", path, notes=_about_colon(node))
-        found = Fields(node, path)
-        meant: set[str | None] = set()
-        for key, (key_node, value) in node.entries.items():
-            known = shape.fields.get(key)
-            if known is None:
-                if not isinstance(key_node.value, Reported):
-                    meant.add(self._unknown(key, key_node, shape, path))
-                continue
-            checked = self._value(value, known.shape, join(path, key))
-            if checked is not WRONG:
-                found.values[key] = checked
-        for key_node, value in node.repeated:
-            key = str(key_node.value)
-            if (known := shape.fields.get(key)) is not None:
-                self._value(value, known.shape, join(path, key))
-        for key, known in shape.fields.items():
-            if known.required and key not in node.entries and key not in meant and not node.has_unread_key:
-                self._reporter.report(
-                    "missing-field",
-                    Scalar(None, node.line, node.column, 1),
-                    f"{shape.title} needs `{key}`: {known.about}",
-                    path=join(path, key),
-                )
-        return found
-
-    def _unknown(self, key: str, at: Scalar, shape: Record, path: str) -> str | None:
+    def unknown_field(self, key: str, place: _Place) -> str | None:
         """Report an unknown field, and return the one that was probably meant, which then isn't missing."""
-        meant = closest(key, shape.fields)
+        at = place.node.entries[key][0] if isinstance(place.node, Mapping) else Scalar(None, 1, 1, 1)
+        if isinstance(at.value, Reported):
+            return None
+        fields = place.shape.fields
+        meant = closest(key, fields)
         hidden = self._reporter.source.hides(at.line, at.column)
         self._reporter.report(
             "unknown-field",
             at,
-            f"{self._reporter.quote(key, at)} is not a field of {shape.title}",
-            path=path if hidden else join(path, key),
+            f"{self._reporter.quote(key, at)} is not a field of {title_of(place.shape.type)}",
+            path=place.path if hidden else join(place.path, key),
             suggestion=None if hidden else meant,
             notes=(
-                f"its fields: {', '.join(shape.fields)}",
-                f"`octosync explain {explained_as(self._root, path)}` says what they mean",
+                f"its fields: {', '.join(fields)}",
+                f"`octosync explain {explained_as(self._root, place.path)}` says what they mean",
             ),
         )
         return meant
 
-    def _text(self, node: Node, shape: Text, path: str) -> object:
-        if not isinstance(node, Scalar) or not isinstance(node.value, str):
-            suggestion = self._in_quotes(node, shape)
-            meaning = shape.meaning or ", ".join(shape.choices)
-            notes = (f"wanted is {meaning}",) if meaning else ()
-            return self._wrong_type(node, "text", path, suggestion=suggestion, notes=notes)
-        text = node.value
-        quote = partial(self._reporter.quote, text, node)
-        if shape.choices and text not in shape.choices:
-            hidden = self._reporter.source.hides(node.line, node.column)
-            self._reporter.report(
-                shape.rule,
-                node,
-                f"{quote() if text else 'an empty text'} is none of {', '.join(shape.choices)}",
-                path=path,
-                suggestion=None if hidden else closest(text, shape.choices),
-            )
-            return WRONG
-        if shape.pattern is not None and not shape.pattern.fullmatch(text):
-            hidden = self._reporter.source.hides(node.line, node.column)
-            suggestion = None if hidden else _respelled(text, shape.pattern)
-            summary = f"{quote() if text else 'an empty text'} is not {shape.meaning}"
-            self._reporter.report(shape.rule, node, summary, path=path, suggestion=suggestion)
-            return WRONG
-        if not text and not shape.may_be_empty:
-            self._reporter.report(shape.rule, node, "the text is empty", path=path)
-            return WRONG
-        return text
+    def wrong_value(self, node: Node, shape: Shape, path: str) -> None:
+        """Report a value that a field can't have."""
+        if isinstance(node, Scalar) and isinstance(node.value, Reported):
+            return
+        if shape.is_model:
+            self._wrong_type(node, f"{title_of(shape.type)}, an object,", path, notes=_about_colon(node))
+        elif shape.type is str:
+            self._text(node, shape.text or Text(), path)
+        elif shape.type is bool:
+            self._flag(node, path)
+        elif shape.type in (int, float):
+            self._number(node, shape, path)
+        elif shape.type is list and isinstance(node, Sequence):
+            self._reporter.report("invalid-value", node, f"the list needs at least {shape.least}", path=path)
+        elif shape.type is Union:
+            self._wrong_type(node, "a name or an object", path)
+        else:
+            wanted = "a list" if shape.type is list else "an object or null" if shape.nullable else "an object"
+            self._wrong_type(node, wanted, path)
 
-    def _in_quotes(self, node: Node, shape: Text) -> str | None:
+    def _text(self, node: Node, text: Text, path: str) -> None:
+        if not isinstance(node, Scalar) or not isinstance(node.value, str):
+            meaning = text.meaning or ", ".join(text.choices)
+            notes = (f"wanted is {meaning}",) if meaning else ()
+            self._wrong_type(node, "text", path, suggestion=self._in_quotes(node, text), notes=notes)
+            return
+        value = node.value
+        written = self._reporter.quote(value, node) if value else "an empty text"
+        hidden = self._reporter.source.hides(node.line, node.column)
+        report = partial(self._reporter.report, text.rule, node, path=path)
+        if text.choices:
+            suggestion = None if hidden else closest(value, text.choices)
+            report(f"{written} is none of {', '.join(text.choices)}", suggestion=suggestion)
+        elif text.pattern is not None:
+            suggestion = None if hidden else _respelled(value, text.pattern)
+            report(f"{written} is not {text.meaning}", suggestion=suggestion)
+        else:
+            report("the text is empty")
+
+    def _in_quotes(self, node: Node, text: Text) -> str | None:
         """Return a number or boolean as the text that it would be in quotes, where that text would be right."""
         if not isinstance(node, Scalar) or node.value is None:
             return None
-        text = str(node.value).lower() if isinstance(node.value, bool) else self._reporter.source.written(node)
-        fits = not shape.pattern or shape.pattern.fullmatch(text)
-        return f'"{text}"' if fits and (not shape.choices or text in shape.choices) else None
+        written = str(node.value).lower() if isinstance(node.value, bool) else self._reporter.source.written(node)
+        fits = not text.pattern or text.pattern.fullmatch(written)
+        return f'"{written}"' if fits and (not text.choices or written in text.choices) else None
 
-    def _flag(self, node: Node, path: str) -> object:
-        if isinstance(node, Scalar) and isinstance(node.value, bool):
-            return node.value
+    def _flag(self, node: Node, path: str) -> None:
         meant = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
         suggestion = meant.get(str(node.value).lower()) if isinstance(node, Scalar) else None
-        return self._wrong_type(node, "true or false", path, suggestion=suggestion)
+        self._wrong_type(node, "true or false", path, suggestion=suggestion)
 
-    def _number(self, node: Node, shape: Number, path: str) -> object:
+    def _number(self, node: Node, shape: Shape, path: str) -> None:
         value = node.value if isinstance(node, Scalar) else None
         bounds = f"at least {shape.least:g}" + ("" if shape.most is None else f" and at most {shape.most:g}")
-        wanted = "a whole number" if shape.whole else "a number"
+        wanted = "a whole number" if shape.type is int else "a number"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return self._wrong_type(node, wanted, path, notes=(f"wanted is {wanted} of {bounds}",))
-        if shape.whole and isinstance(value, float) and not value.is_integer():
-            return self._wrong_type(node, wanted, path)
-        if value < shape.least or (shape.most is not None and value > shape.most):
-            self._reporter.report(
-                "invalid-value", node, f"{self._reporter.quote(value, node)} must be {bounds}", path=path
-            )
-            return WRONG
-        return int(value) if shape.whole else value
-
-    def _list(self, node: Node, shape: ListOf, path: str) -> object:
-        if not isinstance(node, Sequence):
-            return self._wrong_type(node, "a list", path)
-        if len(node.items) < shape.least:
-            self._reporter.report("invalid-value", node, f"the list needs at least {shape.least}", path=path)
-            return WRONG
-        return [self._value(item, shape.item, join(path, index)) for index, item in enumerate(node.items)]
-
-    def _map(self, node: Node, shape: MapOf, path: str) -> object:
-        if not isinstance(node, Mapping):
-            return self._wrong_type(node, "an object", path)
-        checked = {key: self._value(value, shape.value, join(path, key)) for key, (_, value) in node.entries.items()}
-        return {key: value for key, value in checked.items() if value is not WRONG}
-
-    def _opaque(self, node: Node, shape: Opaque, path: str) -> object:
-        if isinstance(node, Mapping) or (shape.nullable and isinstance(node, Scalar) and node.value is None):
-            return plain(node)
-        return self._wrong_type(node, "an object or null" if shape.nullable else "an object", path)
-
-    def _text_or_record(self, node: Node, shape: TextOrRecord, path: str) -> object:
-        if isinstance(node, Mapping):
-            return self._record(node, shape.record, path)
-        if isinstance(node, Scalar) and isinstance(node.value, str):
-            return self._text(node, shape.text, path)
-        return self._wrong_type(node, "a name or an object", path)
+            self._wrong_type(node, wanted, path, notes=(f"wanted is {wanted} of {bounds}",))
+        elif shape.type is int and isinstance(value, float) and not value.is_integer():
+            self._wrong_type(node, wanted, path)
+        else:
+            quote = self._reporter.quote(value, node)
+            self._reporter.report("invalid-value", node, f"{quote} must be {bounds}", path=path)
 
     def _wrong_type(
         self, node: Node, wanted: str, path: str, *, suggestion: str | None = None, notes: tuple[str, ...] = ()
-    ) -> _Wrong:
+    ) -> None:
         if isinstance(node, Mapping) and node.has_unread_key:
-            return WRONG  # such as {{ name }}: that it is an object is part of what was reported
+            return  # such as {{ name }}: that it is an object is part of what was reported
         hidden = self._reporter.source.hides(node.line, node.column)
         self._reporter.report(
             "wrong-type",
@@ -309,7 +354,6 @@ class Walk:
             notes=(*notes, *_about_null(node, path)),
             shows_line=path != "",  # a file that is bare text may be a key
         )
-        return WRONG
 
 
 def explained_as(root: str, path: str) -> str:
