@@ -15,7 +15,7 @@ from tests.support.commands import started, stopped
 
 from octosync.cli import main
 from octosync.cli.examples import as_typed, shipped_manifests
-from octosync.cli.stage import set_stage
+from octosync.cli.stage import demo_runner
 from octosync.errors import ExitCode, Interrupted, OctosyncError
 from octosync.server import Settings, running
 
@@ -80,7 +80,7 @@ def test_the_demo_is_not_turned_elsewhere(tmp_path: Path) -> None:
 def test_the_users_variables_come_back(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the demo hides from its commands is there again when it ends."""
     monkeypatch.setenv("OCTOMIL_API_KEY", "s3cret")
-    with shipped_manifests() as manifests, set_stage(manifests):
+    with shipped_manifests() as manifests, demo_runner(manifests):
         assert "OCTOMIL_API_KEY" not in os.environ
     assert os.environ["OCTOMIL_API_KEY"] == "s3cret"
     assert list(temporary.iterdir()) == []
@@ -104,10 +104,10 @@ def test_a_signal_ends_the_demo_clean(number: signal.Signals, code: int, tmp_pat
 def test_a_signal_ends_the_story_between_two_steps(number: signal.Signals, code: int, temporary: Path) -> None:
     """It tears no step apart, and when the story has ended signals act as they did before it."""
     before = signal.getsignal(number)
-    with shipped_manifests() as manifests, set_stage(manifests) as stage:
+    with shipped_manifests() as manifests, demo_runner(manifests) as runner:
         os.kill(os.getpid(), number)
         with pytest.raises(Interrupted) as caught:
-            stage.run("validate", ends=ExitCode.DONE)
+            runner.run("validate", ends=ExitCode.DONE)
     assert caught.value.exit_code == code
     assert signal.getsignal(number) == before
     assert list(temporary.iterdir()) == []
@@ -139,8 +139,8 @@ def test_a_step_that_ends_otherwise_than_told_is_an_error(
     folder = tmp_path / "wrong"
     folder.mkdir()
     (folder / "app.yaml").write_text(manifest, encoding="utf-8")
-    with pytest.raises(OctosyncError, match=r"validate.*exit code") as caught, set_stage(folder) as stage:
-        stage.run("validate", ends=ends)
+    with pytest.raises(OctosyncError, match=r"validate.*exit code") as caught, demo_runner(folder) as runner:
+        runner.run("validate", ends=ends)
     assert (caught.value.reference, caught.value.exit_code) == ("demo-failed", ExitCode.ERROR)
     assert caught.value.hints
     assert list(temporary.iterdir()) == []
@@ -154,8 +154,8 @@ def test_what_a_step_complains_of_is_shown(
     arguments: tuple[str, ...], said: str, temporary: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The reason why a step failed is printed as the command prints it."""
-    with shipped_manifests() as manifests, pytest.raises(OctosyncError, match="64"), set_stage(manifests) as stage:
-        stage.run(*arguments, ends=ExitCode.DONE)
+    with shipped_manifests() as manifests, pytest.raises(OctosyncError, match="64"), demo_runner(manifests) as runner:
+        runner.run(*arguments, ends=ExitCode.DONE)
     assert said in capsys.readouterr().err
     assert list(temporary.iterdir()) == []
 

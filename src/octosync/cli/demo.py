@@ -13,7 +13,7 @@ from octosync.cli.commands import Command
 from octosync.cli.console import out
 from octosync.cli.examples import as_typed, shipped_manifests
 from octosync.cli.failing import report_failure
-from octosync.cli.stage import Stage, set_stage
+from octosync.cli.stage import DemoRunner, demo_runner
 from octosync.contract import OPERATIONS
 from octosync.errors import ExitCode, OctosyncError
 from octosync.model import JsonValue
@@ -35,68 +35,68 @@ def command() -> ExitCode:
     """
     try:
         with shipped_manifests() as manifests:
-            with set_stage(manifests) as stage:
-                _tell(stage)
+            with demo_runner(manifests) as runner:
+                _run_story(runner)
             out(_next_steps(manifests))
     except OctosyncError as error:
         return report_failure(error, written="The demo's folder and control plane are gone; nothing else was touched.")
     return ExitCode.DONE
 
 
-def _tell(stage: Stage) -> None:
+def _run_story(runner: DemoRunner) -> None:
     """Tell the story; each command must end as it is told. Raises `OctosyncError` where one does not."""
-    stage.say(
+    runner.say(
         "This folder has manifests of a few apps, and an octosync.yaml that says where they live:",
         "a control plane on this machine, started for this demo and still empty.",
     )
-    stage.show("octosync.yaml")
+    runner.show("octosync.yaml")
 
-    stage.chapter("Check the manifests, offline")
-    stage.run("validate", "--strict", ends=ExitCode.DONE)
+    runner.chapter("Check the manifests, offline")
+    runner.run("validate", "--strict", ends=ExitCode.DONE)
 
-    stage.chapter("See what would happen: one app, to read in peace")
-    stage.run("plan", "--app", _APP, "--detailed-exitcode", ends=ExitCode.CHANGES)
+    runner.chapter("See what would happen: one app, to read in peace")
+    runner.run("plan", "--app", _APP, "--detailed-exitcode", ends=ExitCode.CHANGES)
 
-    stage.chapter("Apply all apps", "Apply shows its plan and asks; --yes is the answer.")
-    stage.run("apply", "--yes", ends=ExitCode.DONE)
+    runner.chapter("Apply all apps", "Apply shows its plan and asks; --yes is the answer.")
+    runner.run("apply", "--yes", ends=ExitCode.DONE)
 
-    stage.chapter("The control plane is as declared: the next plan is empty")
-    stage.run("plan", "--detailed-exitcode", ends=ExitCode.DONE)
+    runner.chapter("The control plane is as declared: the next plan is empty")
+    runner.run("plan", "--detailed-exitcode", ends=ExitCode.DONE)
 
-    stage.chapter(
+    runner.chapter(
         "See what is live: an app whose manifest deploys it",
         "Its code calls the slot by the model reference; the devices have got the variant that was chosen for them.",
     )
-    stage.run("status", _DEPLOYED, ends=ExitCode.DONE)
+    runner.run("status", _DEPLOYED, ends=ExitCode.DONE)
 
-    stage.chapter(
+    runner.chapter(
         "Ben, on call, changes a slot by hand",
         f"He sends {_APP}'s chat to the cloud, and pins a model variant, which no manifest declares:",
     )
-    before = _slot(stage)
-    _edit_as_ben(stage, before)
+    before = _slot(runner)
+    _edit_as_ben(runner, before)
 
-    stage.chapter("The plan shows the drift, and who did it")
-    stage.run("plan", "--app", _APP, "--detailed-exitcode", ends=ExitCode.CHANGES)
+    runner.chapter("The plan shows the drift, and who did it")
+    runner.run("plan", "--app", _APP, "--detailed-exitcode", ends=ExitCode.CHANGES)
 
-    stage.chapter("Apply heals it", "What Git declares comes back. What it doesn't declare, Ben's variant, stays.")
-    stage.run("apply", "--yes", ends=ExitCode.DONE)
-    _check_healed(_slot(stage), before)
+    runner.chapter("Apply heals it", "What Git declares comes back. What it doesn't declare, Ben's variant, stays.")
+    runner.run("apply", "--yes", ends=ExitCode.DONE)
+    _check_healed(_slot(runner), before)
 
-    stage.chapter("And the plan is empty again")
-    stage.run("plan", "--detailed-exitcode", ends=ExitCode.DONE)
+    runner.chapter("And the plan is empty again")
+    runner.run("plan", "--detailed-exitcode", ends=ExitCode.DONE)
 
 
-def _slot(stage: Stage) -> Mapping[str, JsonValue]:
+def _slot(runner: DemoRunner) -> Mapping[str, JsonValue]:
     """Return the slot as it is live."""
-    return _ask(stage, "GET", None)
+    return _ask(runner, "GET", None)
 
 
-def _edit_as_ben(stage: Stage, slot: Mapping[str, JsonValue]) -> None:
+def _edit_as_ben(runner: DemoRunner, slot: Mapping[str, JsonValue]) -> None:
     """Change the slot as a person with an HTTP client or a dashboard does."""
-    stage.say("", f'  PUT {_SLOT}  {{"serving_policy": "{_POLICY}", "model_variant_id": "{_VARIANT}", …}}')
+    runner.say("", f'  PUT {_SLOT}  {{"serving_policy": "{_POLICY}", "model_variant_id": "{_VARIANT}", …}}')
     kept = {key: slot[key] for key in ("bindings", "preferred_engines") if key in slot}
-    _ask(stage, "PUT", {**kept, "serving_policy": _POLICY, "model_variant_id": _VARIANT})
+    _ask(runner, "PUT", {**kept, "serving_policy": _POLICY, "model_variant_id": _VARIANT})
 
 
 def _check_healed(now: Mapping[str, JsonValue], before: Mapping[str, JsonValue]) -> None:
@@ -106,12 +106,12 @@ def _check_healed(now: Mapping[str, JsonValue], before: Mapping[str, JsonValue])
         raise OctosyncError("demo-failed", "apply lost the variant that no manifest declares")
 
 
-def _ask(stage: Stage, method: str, body: Mapping[str, JsonValue] | None) -> Mapping[str, JsonValue]:
+def _ask(runner: DemoRunner, method: str, body: Mapping[str, JsonValue] | None) -> Mapping[str, JsonValue]:
     """Send one request about the slot with Ben's key. Raises `OctosyncError` where it fails."""
     ben = next(token for token in DEMO_TOKENS if token.name == "ben")
     try:
         with httpx.Client(headers={"Authorization": f"Bearer {ben.secret}"}, trust_env=False) as client:
-            answer = client.request(method, f"{stage.url}{API_PATH}{_SLOT}", json=body).raise_for_status()
+            answer = client.request(method, f"{runner.url}{API_PATH}{_SLOT}", json=body).raise_for_status()
     except httpx.HTTPError as error:
         raise OctosyncError("demo-failed", f"Ben's {method} of the slot failed: {error}") from error
     slot: Mapping[str, JsonValue] = answer.json()

@@ -1,4 +1,4 @@
-"""Signals that are only taken note of, for a run of short steps which had better not be torn apart in the middle of one."""
+"""Signals that are deferred until the end of a step, for runs of short steps that must not be interrupted within one."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from octosync.cli.signals import SIGNAL_CODES, interrupted
 from octosync.errors import ExitCode
 
 
-class Noted:
-    """The first signal that has come, for those who look; the one after it acts as ever."""
+class DeferredSignals:
+    """Keeps the first signal until `check` is called; the second one acts at once."""
 
     def __init__(self) -> None:
         self._before = {number: signal.getsignal(number) for number in SIGNAL_CODES}
         self._code: ExitCode | None = None
 
-    def note(self, number: int, frame: FrameType | None) -> None:
-        """Take note of a signal."""
+    def defer(self, number: int, frame: FrameType | None) -> None:
+        """Keep a signal."""
         del frame
         self._code = SIGNAL_CODES[signal.Signals(number)]
-        self.forget()
+        self.restore()
 
-    def forget(self) -> None:
-        """Let signals act as before."""
+    def restore(self) -> None:
+        """Restore the handlers that were there before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Raise `Interrupted` where a signal has come."""
+        """Raise `Interrupted` if a signal has come."""
         if self._code is not None:
             raise interrupted(self._code)
 
 
 @contextmanager
-def noted() -> Iterator[Noted]:
-    """Only take note of a signal until the block ends.
+def deferred_signals() -> Iterator[DeferredSignals]:
+    """Defer signals until the block ends.
 
     An exception out of a signal handler would be swallowed or disguised where it hits an import or a destructor.
     """
-    noted = Noted()
+    deferred = DeferredSignals()
     for number in SIGNAL_CODES:
-        signal.signal(number, noted.note)
+        signal.signal(number, deferred.defer)
     try:
-        yield noted
+        yield deferred
     finally:
-        noted.forget()
+        deferred.restore()

@@ -17,7 +17,7 @@ import click
 from octosync.cli import root
 from octosync.cli.console import out, wants_colour
 from octosync.cli.failing import report_failure, usage_error
-from octosync.cli.noting import Noted, noted
+from octosync.cli.noting import DeferredSignals, deferred_signals
 from octosync.errors import ConfigError, ExitCode, Interrupted, OctosyncError
 from octosync.manifest.configuration import FILE_NAME
 from octosync.report.ink import Ink
@@ -36,10 +36,10 @@ rate: {{requestsPerMinute: 0}}  # no limit on this machine
 """
 
 
-class Stage:
+class DemoRunner:
     """Narrates, and runs commands of octosync in the current directory. `url` is the control plane's origin."""
 
-    def __init__(self, url: str, signals: Noted) -> None:
+    def __init__(self, url: str, signals: DeferredSignals) -> None:
         self.url = url
         self._signals = signals
         self._ink = Ink(wants_colour(sys.stdout, "auto"))
@@ -84,13 +84,13 @@ class Stage:
 
 
 @contextmanager
-def set_stage(manifests: Path) -> Iterator[Stage]:
+def demo_runner(manifests: Path) -> Iterator[DemoRunner]:
     """Start a control plane, and go to a temporary folder that holds a copy of the manifests, until the block ends.
 
     Raises `ConfigError` where there is no place for the folder.
     """
     with (
-        noted() as signals,
+        deferred_signals() as signals,
         _without_our_variables(),
         _folder() as folder,
         running(Settings(seed="demo")) as plane,
@@ -99,7 +99,7 @@ def set_stage(manifests: Path) -> Iterator[Stage]:
         shutil.copytree(manifests, _MANIFESTS)
         text = _CONFIGURATION.format(url=plane.url, manifests=_MANIFESTS)
         Path(FILE_NAME).write_text(text, encoding="utf-8")
-        yield Stage(plane.url, signals)
+        yield DemoRunner(plane.url, signals)
 
 
 @contextmanager

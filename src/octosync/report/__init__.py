@@ -13,7 +13,7 @@ from octosync.report.declared import Extent, declared_document, render_declared
 from octosync.report.diagnostics import render_diagnostics
 from octosync.report.documents import apply_document, json_line, json_text
 from octosync.report.ended import report_document, report_markdown, report_text, report_values
-from octosync.report.error import NOTHING_WRITTEN, render_error
+from octosync.report.error import render_error
 from octosync.report.exit_codes import exit_code_of_outcomes, exit_code_of_plan, exit_code_of_standings
 from octosync.report.explain import (
     explained_document,
@@ -30,7 +30,7 @@ from octosync.report.markdown import MAX_BYTES, render_outcomes_markdown, render
 from octosync.report.outcomes import render_outcomes
 from octosync.report.plain import visible
 from octosync.report.plan import render_plan
-from octosync.report.run_report import VALIDATE, ApplyReport, PlanReport, RunReport
+from octosync.report.run_report import NOTHING_WRITTEN, VALIDATE, ApplyReport, PlanReport, RunReport
 from octosync.report.sarif import RuleHelp, sarif_document
 from octosync.report.status import StatusFacts, render_status
 from octosync.report.status_document import status_document

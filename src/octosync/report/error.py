@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from octosync.errors import OctosyncError, RemoteError
 from octosync.report.ink import Ink
 from octosync.report.plain import text_of, visible
-
-NOTHING_WRITTEN = "Nothing was written."
+from octosync.report.run_report import NOTHING_WRITTEN
 
 
 def render_error(error: OctosyncError, *, written: str = NOTHING_WRITTEN, colour: bool = False) -> str:

@@ -15,9 +15,9 @@ from octosync.contract import Contract
 from octosync.errors import ExitCode, OctosyncError
 from octosync.model import Diagnostic, JsonObject, Outcome, Sensitivity, Standing
 from octosync.plan import Override, Plan, Refusal, RunInfo, all_diagnostics, plan_document
-from octosync.report.error import NOTHING_WRITTEN
 
 VALIDATE: Final = "validate"
+NOTHING_WRITTEN: Final = "Nothing was written."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
