@@ -12,7 +12,6 @@ from octosync.contract import Contract
 from octosync.errors import UsageError
 from octosync.manifest.bounds import Bounds, work_tree
 from octosync.manifest.owners import Owner
-from octosync.manifest.versions import VersionSpecifier
 from octosync.manifest.walk import closest
 from octosync.model import Diagnostic, FreezeWindow, Origin, Receiver, Sensitivity, Severity
 
@@ -70,7 +69,6 @@ class Configuration:
     file: str | None = None
     is_named: bool = False
     directory: Path = field(default_factory=Path)
-    requires: VersionSpecifier | None = None
     contexts: Mapping[str, Context] = field(default_factory=dict)
     default_context: str | None = None
     paths: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ from octosync.manifest.positioned import parse
 from octosync.manifest.receivers import hide_receivers, read_receiver
 from octosync.manifest.sources import display_name, read_files
 from octosync.manifest.variables import NAME, SECRET_NAMES, may_hold_a_secret
-from octosync.manifest.versions import VersionSpecifier, parse_specifier
+from octosync.manifest.versions import is_allowed
 from octosync.manifest.walk import Fields, check, closest
 from octosync.model import Diagnostic, Origin, Sensitivity
 
@@ -90,12 +90,12 @@ def _refuses_version(root: Node, reporter: Reporter, version: str) -> bool:
     if not isinstance(node, Scalar) or not isinstance(node.value, str):
         return False
     try:
-        specifier = parse_specifier(node.value)
+        allowed = is_allowed(version, node.value)
     except ValueError:
         summary = f"{reporter.quote(node.value, node)} is no version specifier"
         reporter.report("invalid-value", node, summary, path="requires", notes=("write it like >=0.1,<1",))
         return False
-    if specifier.accepts(version):
+    if allowed:
         return False
     summary = f"this is octosync {version}, and octosync.yaml requires {node.value}"
     reporter.report("version-not-allowed", node, summary, path="requires", notes=("install a version that it allows",))
@@ -135,7 +135,6 @@ class _Reading:
         return Configuration(
             file=file,
             directory=self._directory,
-            requires=self._requires(),
             contexts=contexts,
             default_context=default,
             paths=self._paths(fields),
@@ -152,13 +151,6 @@ class _Reading:
             sensitivity=self._sensitivity(),
             contract=self._contract(),
         )
-
-    def _requires(self) -> VersionSpecifier | None:
-        text = self._fields.text("requires")
-        try:
-            return parse_specifier(text) if text else None
-        except ValueError:
-            return None  # reported already
 
     def _sensitivity(self) -> Sensitivity:
         patterns = self._fields.texts("sensitiveKeys")

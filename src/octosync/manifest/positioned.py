@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import yaml
-from yaml._yaml import CParser
 
 from octosync.manifest.events import Anchor, Event, Frame, Problem, SkipDocument, StopReading
 from octosync.manifest.findings import MOST_LISTED, Findings, Reporter
@@ -92,7 +91,7 @@ class _Reader:
 
     def read(self) -> list[Document]:
         """Read all documents, and report what is wrong with them."""
-        parser = CParser(self._joined.text)
+        parser = yaml.CSafeLoader(self._joined.text)
         next_event = parser.get_event
         handlers: dict[type[yaml.Event], Callable[[Any], None]] = {
             yaml.ScalarEvent: self._scalar,

@@ -12,7 +12,6 @@ from itertools import islice
 from typing import TypeAlias, cast
 
 import yaml
-from yaml._yaml import CParser
 
 from octosync.manifest.editing.unplaceable import Unplaceable
 from octosync.manifest.events import Event
@@ -112,7 +111,7 @@ def document_places(text: str) -> list[tuple[int, int]]:
 
 
 def _events(text: str) -> Iterator[Event]:
-    parser = CParser(Joined(text).text)
+    parser = yaml.CSafeLoader(Joined(text).text)
     try:
         while (event := parser.get_event()) is not None:
             yield cast("Event", event)
