@@ -25,7 +25,9 @@ The `reference` of every error is stable and kebab-case: people search for it, t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final, Self
 
 
 class ExitCode(IntEnum):
@@ -68,17 +70,22 @@ class OctosyncError(Exception):
     """Base of everything octosync raises on purpose.
 
     `reference` is the stable kebab-case name, `message` one sentence that says what and where,
-    `hints` the lines that say why and what to do next.
+    `hints` the lines that say why and what to do next. `exit_code` is that of the class, unless another is given. An error
+    is never changed once it is made.
     """
 
     exit_code: ExitCode = ExitCode.ERROR
     retryable: bool = False
 
-    def __init__(self, reference: str, message: str, *, hints: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, reference: str, message: str, *, hints: tuple[str, ...] = (), exit_code: ExitCode | None = None
+    ) -> None:
         super().__init__(message)
         self.reference = reference
         self.message = message
         self.hints = hints
+        if exit_code is not None:
+            self.exit_code = exit_code
 
     def __str__(self) -> str:
         return f"{self.reference}: {self.message}"
@@ -102,16 +109,31 @@ class PlanFileError(OctosyncError):
     """A saved plan is cut off, errored or no plan at all."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorResponse:
+    """What a response says of a failure.
+
+    `status` is the HTTP status, None if no response came; `code` the response's own error code; `request_id` from
+    `X-Request-Id`; `details` the response's structured details; `retry_after` how many seconds a throttled key has to wait,
+    if that was said.
+    """
+
+    status: int | None = None
+    code: str | None = None
+    request_id: str | None = None
+    details: object = None
+    retry_after: float | None = None
+
+
+_NO_RESPONSE: Final = ErrorResponse()
+
+
 class RemoteError(OctosyncError):
     """The control plane answered something that octosync can't go on with.
 
-    `status` is the HTTP status, None where no answer came; `code` the answer's own error code; `request_id` from
-    `X-Request-Id`; `details` the answer's structured details. `sent` says that the request may have been carried out:
-    for a write, that makes the failure *ambiguous*. `retry_after` is how many seconds a throttled key is to wait, where
-    that was said.
+    `response` is what it said, each of its fields an attribute of the error, too. `sent` says that the request may have been
+    carried out: for a write, that makes the failure *ambiguous*.
     """
-
-    retry_after: float | None = None
 
     def __init__(
         self,
@@ -120,19 +142,31 @@ class RemoteError(OctosyncError):
         *,
         hints: tuple[str, ...] = (),
         operation: str = "",
-        status: int | None = None,
-        code: str | None = None,
-        request_id: str | None = None,
-        details: object = None,
+        response: ErrorResponse = _NO_RESPONSE,
         sent: bool = False,
+        exit_code: ExitCode | None = None,
     ) -> None:
-        super().__init__(reference, message, hints=hints)
+        super().__init__(reference, message, hints=hints, exit_code=exit_code)
         self.operation = operation
-        self.status = status
-        self.code = code
-        self.request_id = request_id
-        self.details = details
+        self.response = response
+        self.status = response.status
+        self.code = response.code
+        self.request_id = response.request_id
+        self.details = response.details
+        self.retry_after = response.retry_after
         self.sent = sent
+
+    def with_hints(self, *hints: str, exit_code: ExitCode | None = None) -> Self:
+        """Return the same error with other hints, and with another exit code if one is given."""
+        return type(self)(
+            self.reference,
+            self.message,
+            hints=hints,
+            operation=self.operation,
+            response=self.response,
+            sent=self.sent,
+            exit_code=self.exit_code if exit_code is None else exit_code,
+        )
 
 
 class CredentialRefused(RemoteError):

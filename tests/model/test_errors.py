@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from octosync import errors
-from octosync.errors import ExitCode, OctosyncError, RemoteError, worst
+from octosync.errors import AwaitingApproval, ErrorResponse, ExitCode, Interrupted, OctosyncError, RemoteError, worst
 
 EXITS: dict[type[OctosyncError], tuple[int, bool]] = {
     errors.OctosyncError: (1, False),
@@ -58,11 +58,29 @@ def test_an_error_is_a_document() -> None:
 def test_a_remote_error_keeps_what_the_answer_said() -> None:
     """Status, code, request id and details are there for whoever resolves the failure; a failure is unsent by default."""
     error = RemoteError(
-        "r", "m", operation="apps.get", status=409, code="conflict", request_id="req_1", details={"a": 1}
+        "r",
+        "m",
+        operation="apps.get",
+        response=ErrorResponse(status=409, code="conflict", request_id="req_1", details={"a": 1}),
     )
     assert (error.operation, error.status, error.code, error.request_id) == ("apps.get", 409, "conflict", "req_1")
     assert error.details == {"a": 1}
     assert error.sent is False
+
+
+def test_an_error_with_other_hints_is_another_error() -> None:
+    """All else stays; the error that was raised is never changed."""
+    error = AwaitingApproval("r", "m", hints=("a",), operation="o", response=ErrorResponse(status=403), sent=True)
+    other = error.with_hints("b", exit_code=ExitCode.PARTIAL)
+    assert (type(other), other.hints, other.exit_code) == (AwaitingApproval, ("b",), ExitCode.PARTIAL)
+    assert (other.reference, other.message, other.operation, other.status, other.sent) == ("r", "m", "o", 403, True)
+    assert (error.hints, error.exit_code) == (("a",), ExitCode.ERROR)
+
+
+def test_an_exit_code_is_that_of_the_class_unless_another_is_given() -> None:
+    """One error of a class has its own; the others keep that of the class."""
+    assert Interrupted("r", "m", exit_code=ExitCode.TERMINATED).exit_code is ExitCode.TERMINATED
+    assert Interrupted("r", "m", exit_code=None).exit_code is ExitCode.INTERRUPTED
 
 
 # Interruption first; then the order that the command line promises.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.support.states import child_app, deployed, desired_app, live_app, observation, plan_of, shown
 
-from octosync.errors import Unavailable
+from octosync.errors import ErrorResponse, Unavailable
 from octosync.model import (
     Address,
     App,
@@ -156,7 +156,7 @@ def test_a_preview_does_not_know_a_pin_that_the_plan_sets_first() -> None:
 
 def test_a_preview_that_fails_is_a_warning_on_its_action() -> None:
     """The plan is no failed plan: the action is there, with why it has no preview."""
-    error = Unavailable("unavailable", "no answer", request_id="req_1", hints=("Try again.",))
+    error = Unavailable("unavailable", "no answer", response=ErrorResponse(request_id="req_1"), hints=("Try again.",))
     plan = plan_of(WANTED, observation(there(), previews={PRODUCTION: error, STAGING: Preview(variant="v1")}))
     assert not plan.errored
     assert enables(plan)["chat@production"].no_preview == "it could not be had, the warning preview-failed says why"
@@ -168,7 +168,7 @@ def test_a_preview_that_fails_is_a_warning_on_its_action() -> None:
 
 def test_a_failed_preview_names_its_request_once() -> None:
     """Errors of answers name their request already."""
-    error = Unavailable("unavailable", "no answer (503, request req_1)", request_id="req_1")
+    error = Unavailable("unavailable", "no answer (503, request req_1)", response=ErrorResponse(request_id="req_1"))
     (warning, _) = plan_of(WANTED, observation(there(), previews={PRODUCTION: error, STAGING: error})).diagnostics
     assert warning.summary.count("req_1") == 1
 

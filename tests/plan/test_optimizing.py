@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.support.states import deployed, desired_app, live_app, observation, plan_of, shown, target
 
-from octosync.errors import Forbidden, Unavailable
+from octosync.errors import ErrorResponse, Forbidden, Unavailable
 from octosync.model import Address, App, Canary, Deploy, OptimizationCheck, Optimize, Reason
 from octosync.plan import Curiosity, DeployPolicy, OptimizeCapability, Plan
 
@@ -192,7 +192,7 @@ def test_development_is_never_optimized_by_itself() -> None:
 
 def test_a_check_that_fails_is_a_warning() -> None:
     """A scope that is missing, or an outage: said where it matters, and no failed plan."""
-    plan = planned(Forbidden("insufficient-scope", "the key may not", request_id="req_7"))
+    plan = planned(Forbidden("insufficient-scope", "the key may not", response=ErrorResponse(request_id="req_7")))
     assert not plan.actions
     assert not plan.recommendations
     assert not plan.errored

@@ -14,7 +14,7 @@ from tests.support.runner import Command, commands_in, outputs_in
 from tests.support.scenes import SECRET, apply_report, errored_plan, mixed_plan, plan_report
 from tests.support.states import desired_app, live_app, observation, plan_of
 
-from octosync.errors import ExitCode, Rejected
+from octosync.errors import ErrorResponse, ExitCode, Rejected
 from octosync.model import Diagnostic, Origin, Outcome, Severity, Status
 from octosync.plan import GuardPolicy, Plan, judge
 from octosync.report import PlanReport, RunReport, output_lines, render_annotations
@@ -97,7 +97,7 @@ def test_what_is_not_in_the_repository_is_said_in_words() -> None:
 
 def test_what_ended_a_run_is_an_error() -> None:
     """So is what kept one app from being planned, at that app's place."""
-    error = Rejected("rejected", "no, since: 100%", hints=("Ask ana.",), request_id="req_1")
+    error = Rejected("rejected", "no, since: 100%", hints=("Ask ana.",), response=ErrorResponse(request_id="req_1"))
     (said,) = annotated(RunReport(command="plan", exit_code=ExitCode.ERROR, version="0", error=error))
     assert (said.name, said.message) == ("error", "no, since: 100% (request req_1)\nAsk ana.")
     assert any(one.name == "error" and "file" in one.properties for one in annotated(ended(errored_plan())))

@@ -9,7 +9,7 @@ from tests.support.golden import assert_golden
 from tests.support.scenes import apply_report, document_of, errored_plan, mixed_plan, steady_plan
 from tests.support.states import desired_app, live_app, plan_of
 
-from octosync.errors import Conflict, CredentialRefused, ExitCode, UsageError
+from octosync.errors import Conflict, CredentialRefused, ErrorResponse, ExitCode, UsageError
 from octosync.model import Outcome, Status
 from octosync.plan import GuardPolicy, judge
 from octosync.report import (
@@ -146,7 +146,7 @@ def test_an_error_reads_as_a_document() -> None:
         "credential-refused",
         "the control plane refused the API key (401 invalid_api_key, request req_77c0)",
         hints=("key from OCTOMIL_API_KEY (context production, octosync.yaml:3)", "Create a key with scope apps:write."),
-        request_id="req_77c0",
+        response=ErrorResponse(request_id="req_77c0"),
     )
     assert_golden(GOLDEN / "error.txt", render_error(error))
     assert ANSI.sub("", render_error(error, colour=True)) == render_error(error)
@@ -154,7 +154,7 @@ def test_an_error_reads_as_a_document() -> None:
 
 def test_an_error_names_its_request_once() -> None:
     """A request id that the message lacks is added; an error of ours has none; what was written is said as it was."""
-    assert render_error(Conflict("conflict", "taken", request_id="req_1"), written="") == (
+    assert render_error(Conflict("conflict", "taken", response=ErrorResponse(request_id="req_1")), written="") == (
         "error: conflict: taken (request req_1)\n"
     )
     assert render_error(UsageError("no-paths", "nothing to read"), written="2 were written.") == (

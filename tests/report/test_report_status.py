@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.golden import assert_golden
 from tests.support.states import Slots, deployed, live_app
 
-from octosync.errors import Forbidden
+from octosync.errors import ErrorResponse, Forbidden
 from octosync.model import (
     Address,
     AppStatus,
@@ -48,7 +48,9 @@ from octosync.report.status_slots import policy_name
 GOLDEN = Path(__file__).parent / "golden"
 AT = datetime(2030, 1, 1, 12, 30, 15, tzinfo=UTC)
 CUSTOM: JsonObject = {"routing_mode": "auto", "fallback": {"allow_cloud_fallback": False, "allow_local_fallback": True}}
-REFUSED = Forbidden("forbidden", "GET /apps: the key may not read this (403)", request_id="req_1")
+REFUSED = Forbidden(
+    "forbidden", "GET /apps: the key may not read this (403)", response=ErrorResponse(request_id="req_1")
+)
 
 
 def facts(**more: Any) -> StatusFacts:

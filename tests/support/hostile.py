@@ -8,7 +8,7 @@ from typing import Any
 from tests.support.scenes import SENSITIVITY, run_info
 from tests.support.states import deployed, desired_app, live_app, observation, plan_of
 
-from octosync.errors import Rejected
+from octosync.errors import ErrorResponse, Rejected
 from octosync.model import (
     Address,
     Assignment,
@@ -37,7 +37,7 @@ class HostileRun:
 def hostile_run(text: str) -> HostileRun:
     """Fill every place of a run with a text."""
     at = Origin(f"apps/{text}.yaml", 2, 3)
-    error = Rejected(f"rejected{text}", f"m {text}", hints=(text,), request_id=f"r{text}")
+    error = Rejected(f"rejected{text}", f"m {text}", hints=(text,), response=ErrorResponse(request_id=f"r{text}"))
     slug = f"app{text}"
     capability = Address.of_capability(slug, "chat", "production")
     plan = plan_of(

@@ -9,7 +9,7 @@ from typing import Any
 from tests.support.states import child_app, desired_app, live_app, observation, plan_of
 
 from octosync.contract import Contract
-from octosync.errors import ExitCode, Forbidden
+from octosync.errors import ErrorResponse, ExitCode, Forbidden
 from octosync.model import JsonObject, Origin, Outcome, Sensitivity
 from octosync.plan import ControlPlane, GitRevision, Invocation, ManifestSet, Plan, RunInfo, plan_document
 from octosync.report import ApplyReport, PlanReport
@@ -109,8 +109,7 @@ def errored_plan() -> Plan:
         "GET /apps/closed/slots: the key may not read slots (403 insufficient_scope)",
         hints=("Give the key the scope apps:read.",),
         operation="apps.list_slots",
-        status=403,
-        request_id="req_77c0",
+        response=ErrorResponse(status=403, request_id="req_77c0"),
     )
     return plan_of(
         [desired_app("closed", slots={}), desired_app("incident", targets=[], suspended=True), desired_app("new")],

@@ -225,15 +225,12 @@ def _object(value: object) -> JsonObject:
 
 def _in_part(reference: str, message: str, *hints: str) -> OctosyncError:
     """Make an error of something that was made, but not as asked for, or not to the end."""
-    error = OctosyncError(reference, message, hints=hints)
-    error.exit_code = ExitCode.PARTIAL
-    return error
+    return OctosyncError(reference, message, hints=hints, exit_code=ExitCode.PARTIAL)
 
 
 def _awaiting(error: AwaitingApproval) -> AwaitingApproval:
-    error.hints = ("Approve it in the Octomil dashboard, then run this again: it looks first what is there.",)
-    error.exit_code = ExitCode.PARTIAL
-    return error
+    hint = "Approve it in the Octomil dashboard, then run this again: it looks first what is there."
+    return error.with_hints(hint, exit_code=ExitCode.PARTIAL)
 
 
 def _taken(asked: FirstApp, export: str, *, archived: bool) -> OctosyncError:

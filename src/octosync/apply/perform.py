@@ -16,7 +16,7 @@ from functools import partial
 
 from octosync.apply.kept import carried, describe, fields_in, is_deletion, not_kept
 from octosync.apply.witness import Sighting, Witness
-from octosync.errors import AwaitingApproval, Conflict, Missing, OctosyncError, RemoteError, Unreadable
+from octosync.errors import AwaitingApproval, Conflict, ErrorResponse, Missing, OctosyncError, RemoteError, Unreadable
 from octosync.model import JsonObject, Outcome, Sensitivity, Status
 from octosync.octomil import Answer, Octomil, Reservation, Withheld
 from octosync.plan import Action, CreateApp, EnableCapability, OptimizeCapability, PutSlot, RegisterTarget
@@ -330,9 +330,7 @@ def _unread(reference: str, message: str, hint: str, unread: RemoteError) -> Rem
         message,
         hints=(hint, *unread.hints),
         operation=unread.operation,
-        status=unread.status,
-        code=unread.code,
-        request_id=unread.request_id,
+        response=ErrorResponse(status=unread.status, code=unread.code, request_id=unread.request_id),
         sent=True,
     )
 
@@ -373,8 +371,7 @@ def _with_way_out(error: RemoteError, action: Action, sensitivity: Sensitivity) 
     ]
     if "model_variant_id" in text and "model_variant_id" not in action.body:
         hints.append("This control plane wants every slot to name its variant: pin `variant` in the manifest.")
-    error.hints = (*error.hints, *hints)
-    return error
+    return error.with_hints(*error.hints, *hints)
 
 
 def _add(ids: list[str], request_id: str | None) -> None:

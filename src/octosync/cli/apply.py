@@ -256,16 +256,15 @@ class _Application:
         )
 
     def _cut_short(self, run: str, go_on: str, stopping: signals.Stopping) -> _CutShort:
-        error = _CutShort(
+        return _CutShort(
             "interrupted",
             "the run was ended at once: what was in flight may have taken effect, or not",
             hints=(
                 f"To go on: {go_on} (reads first: what is applied is not sent twice)",
                 f"Run {run}, journal {self.journal}",
             ),
+            exit_code=stopping.code,
         )
-        error.exit_code = stopping.code or error.exit_code
-        return error
 
     def _close(self, record: Record, code: ExitCode) -> None:
         """End the run in the journal. Where that fails, the report stands: what was done was done."""

@@ -163,16 +163,15 @@ class _Bootstrapping:
             if not stopping.graceful:  # nothing was sent
                 _end(record, stopping.code or ExitCode.INTERRUPTED)
                 raise
-        error = _CutShort(
+        raise _CutShort(
             "interrupted",
             f"the run was ended at once: app `{self.asked.slug}` may have been made, and then its keys are lost",
             hints=(
                 "Run this again: it looks first, makes the app if it isn't there, and says so if it is.",
                 f"What was sent:  {typed_history(record.run, self.journal)}",
             ),
+            exit_code=stopping.code,
         )
-        error.exit_code = stopping.code or error.exit_code
-        raise error
 
     def _hand_over(self, result: Bootstrapped, run: str) -> OctosyncError | None:
         """Write keys and manifest to where they belong; return what went wrong, where the keys are lost by it."""
@@ -203,16 +202,15 @@ class _Bootstrapping:
         return None
 
     def _lost(self, why: str) -> OctosyncError:
-        error = OctosyncError(
+        return OctosyncError(
             "keys-lost",
             f"the keys of app `{self.asked.slug}` were made and are lost: {why}",
             hints=(
                 f"Keys are answered once. {key_hint(self.asked.slug)}",
                 f"The manifest to commit:  {self._typed('export')} {self.asked.slug}",
             ),
+            exit_code=ExitCode.PARTIAL,
         )
-        error.exit_code = ExitCode.PARTIAL
-        return error
 
     def _report(self, result: Bootstrapped, lost: OctosyncError | None, unrecorded: OctosyncError | None) -> None:
         for error in (result.error, lost):

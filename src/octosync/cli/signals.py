@@ -69,9 +69,7 @@ def interruptible() -> Iterator[list[ExitCode]]:
 
 def interrupted(code: ExitCode = ExitCode.INTERRUPTED) -> Interrupted:
     """Return the error of a run that a signal has ended."""
-    error = Interrupted("interrupted", "the run was interrupted")
-    error.exit_code = code
-    return error
+    return Interrupted("interrupted", "the run was interrupted", exit_code=code)
 
 
 def run(main: Callable[[Stopping], Awaitable[T]]) -> T:

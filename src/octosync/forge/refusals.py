@@ -13,7 +13,16 @@ from typing import Final
 
 import httpx
 
-from octosync.errors import CredentialRefused, Forbidden, Missing, Rejected, RemoteError, Unavailable, Unreadable
+from octosync.errors import (
+    CredentialRefused,
+    ErrorResponse,
+    Forbidden,
+    Missing,
+    Rejected,
+    RemoteError,
+    Unavailable,
+    Unreadable,
+)
 from octosync.model import Concealer
 
 # Above this, a job had better end and say so.
@@ -71,8 +80,7 @@ def refusal(answer: httpx.Response, what: str, concealer: Concealer) -> RemoteEr
         shown,
         hints=hints,
         operation=what,
-        status=status,
-        request_id=request_id,
+        response=ErrorResponse(status=status, request_id=request_id),
         sent=status >= 500,
     )
 

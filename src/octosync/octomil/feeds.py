@@ -189,9 +189,7 @@ async def _why_missing(client: Octomil, slug: str, what: str, error: RemoteError
             f"there is no app {slug} at {client.connection.host}",
             hints=(error.message, "Check the slug, the org (--org) and the context."),
             operation=error.operation,
-            status=error.status,
-            code=error.code,
-            request_id=error.request_id,
+            response=error.response,
         )
     operation = client.contract.operations[error.operation]
     return Rejected(
@@ -202,7 +200,5 @@ async def _why_missing(client: Octomil, slug: str, what: str, error: RemoteError
             f"If it is elsewhere, say so in octosync.yaml: api.operations.{operation.id}: {{method, path}}.",
         ),
         operation=error.operation,
-        status=error.status,
-        code=error.code,
-        request_id=error.request_id,
+        response=error.response,
     )

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 
 from octosync.contract.encoding import BodyTooLarge
-from octosync.errors import OctosyncError, RemoteError, Unreadable, UsageError
+from octosync.errors import ErrorResponse, OctosyncError, RemoteError, Unreadable, UsageError
 from octosync.octomil.connection import Connection
 from octosync.octomil.failures import failed
 from octosync.octomil.transport import RawAnswer, exchange, open_http
@@ -78,7 +78,8 @@ def _body(answer: RawAnswer, source: Connection, largest: int) -> bytes:
         hints = ("FastAPI serves it at /openapi.json, unless that is switched off.",)
     else:
         message = f"{source.url} can't be had"
-    raise RemoteError("spec-not-fetched", f"{message} ({answer.status})", hints=hints, status=answer.status)
+    response = ErrorResponse(status=answer.status)
+    raise RemoteError("spec-not-fetched", f"{message} ({answer.status})", hints=hints, response=response)
 
 
 def _too_large(source: Connection, largest: int) -> RemoteError:

@@ -15,6 +15,7 @@ from octosync.errors import (
     AwaitingApproval,
     Conflict,
     CredentialRefused,
+    ErrorResponse,
     Forbidden,
     Missing,
     Rejected,
@@ -75,11 +76,9 @@ class Translator:
         status = answer.status
         body = parse_or_none(answer.body)
         fault = fault_in(body) or Fault()
-        after = retry_after(answer.headers.get("retry-after"), answer.headers.get("date"))
+        after = _wait_of(answer)
         if status == 429:
-            throttled = self._throttled(answer, fault, after)
-            throttled.retry_after = after
-            return Failed(throttled, Again.ALWAYS, after, pauses_all=True)
+            return Failed(self._throttled(answer, fault, after), Again.ALWAYS, after, pauses_all=True)
         if status >= 500:
             again = Again.NEVER if status in _NEVER_AGAIN_5XX else Again.READS
             return Failed(self._unavailable(answer, fault), again, after)
@@ -241,7 +240,7 @@ class Translator:
             f"the answer is not what octosync expects: {self.concealer.text(problem)} ({tail})",
             hints=("Octomil's API may have changed: look for a newer octosync.",),
             operation=self.operation.id,
-            request_id=request_id,
+            response=ErrorResponse(request_id=request_id),
             sent=self.operation.access is Access.WRITE,
         )
 
@@ -294,12 +293,19 @@ class Translator:
             f"{message}{': ' + said if said and name else ''} ({', '.join(filter(None, tail))})",
             hints=hints,
             operation=self.operation.id,
-            status=answer.status,
-            code=fault.code and show(fault.code, 60),
-            request_id=request_id,
-            details=self.concealer.value(fault.details),
+            response=ErrorResponse(
+                status=answer.status,
+                code=fault.code and show(fault.code, 60),
+                request_id=request_id,
+                details=self.concealer.value(fault.details),
+                retry_after=_wait_of(answer) if answer.status == 429 else None,
+            ),
             sent=sent,
         )
+
+
+def _wait_of(answer: RawAnswer) -> float | None:
+    return retry_after(answer.headers.get("retry-after"), answer.headers.get("date"))
 
 
 def _pending_in(body: JsonValue) -> Fault | None:

@@ -196,8 +196,7 @@ def _described(why: CircuitReason | None, error: OctosyncError) -> OctosyncError
             f"something answers that is not the control plane: {error.message}",
             hints=error.hints,
             operation=error.operation,
-            status=error.status,
-            request_id=error.request_id,
+            response=error.response,
         )
     return error
 
