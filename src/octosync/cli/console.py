@@ -13,7 +13,6 @@ import click
 
 from octosync.errors import ExitCode, OctosyncError
 from octosync.model import JsonObject
-from octosync.report import json_text
 
 # `::name` at the beginning of a line, and `##[name` anywhere in one.
 _COMMANDS: Final = re.compile(r"((?:^|(?<=\r))[^\S\n]*:|##)(:(?=\w)|\[)", re.MULTILINE)
@@ -144,4 +143,6 @@ async def ask(question: str) -> str:
 
 def out_json(document: JsonObject) -> None:
     """Write a document to standard output."""
+    from octosync.report import json_text
+
     out(json_text(document))

@@ -6,7 +6,6 @@ import click
 
 from octosync.cli.console import err
 from octosync.errors import ExitCode, OctosyncError, UsageError
-from octosync.report import render_error
 
 
 class AlreadyReported(click.exceptions.Exit):
@@ -15,6 +14,8 @@ class AlreadyReported(click.exceptions.Exit):
 
 def report_failure(error: OctosyncError, *, written: str = "Nothing was written.") -> ExitCode:
     """Print an error to stderr and return its exit code. `written` is the last line: what it means for the control plane."""
+    from octosync.report import render_error
+
     err(render_error(error, written=written))
     return error.exit_code
 

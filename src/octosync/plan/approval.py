@@ -13,12 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from pydantic import ValidationError
+
 from octosync.errors import PlanFileError, StalePlan
 from octosync.model import JsonObject, JsonValue, Optimize, canonical_json, clipped, json_equal
 from octosync.plan.about import Invocation
 from octosync.plan.actions import ABSENT, Absent
 from octosync.plan.diff import field_changes
-from octosync.plan.document import FORMAT_VERSION, NO_OP
+from octosync.plan.document_schema import FORMAT_VERSION, NO_OP, PlanDocument
 from octosync.plan.fingerprint import PLAN_KEY, Fingerprinting
 
 _AGAIN: Final = ("Make the plan again: octosync plan … --plan-out FILE",)
@@ -28,6 +30,13 @@ _WHOLE: Final = (
     ("org", ("control_plane", "org_id")),
     ("manifests", ("manifests", "digest")),
 )
+# What is compared of a part of the document that is missing as a whole.
+_NEEDED: Final = {
+    "control_plane": "control_plane.url",
+    "manifests": "manifests.digest",
+    "fingerprinting": "fingerprinting.key_check",
+}
+_NO_INVOCATION: Final = "its `invocation` does not say what it was made from"
 _OPTIMIZE: Final = frozenset({None, *(level.value for level in Optimize)})
 _MOST_LEVELS: Final = 100  # live values may be nested, too
 _CLIP: Final = 80
@@ -58,6 +67,23 @@ def read_approval(text: str | bytes, *, file: str, octosync_version: str) -> App
     format or another octosync version, which may mean other actions by the same words.
     """
     document = _parse(text, file)
+    _check_versions(document, octosync_version, file)
+    plan = _validated(document, file)
+    if plan.errored:
+        raise PlanFileError(
+            "plan-was-errored",
+            f"{file}: some apps could not be read when this plan was made, so it approves nothing",
+            hints=_AGAIN,
+        )
+    asked = plan.invocation
+    return Approval(
+        invocation=Invocation(**{**asked.model_dump(), "paths": tuple(asked.paths), "apps": tuple(asked.apps)}),
+        document=document,
+        key_check=plan.fingerprinting.key_check,
+    )
+
+
+def _check_versions(document: JsonObject, octosync_version: str, file: str) -> None:
     version, maker = document.get("format_version"), document.get("octosync_version")
     if not isinstance(version, str) or not isinstance(maker, str):
         raise _not_a_plan(file, "it lacks `format_version` and `octosync_version`")
@@ -73,20 +99,38 @@ def read_approval(text: str | bytes, *, file: str, octosync_version: str) -> App
             f"{file}: made by octosync {maker}, and this is {octosync_version}",
             hints=(f"Apply it with octosync {maker}, or make the plan again with this one.",),
         )
-    for _, place in _WHOLE:
-        if isinstance(_at(document, *place), Absent):
-            raise _not_a_plan(file, f"it lacks `{'.'.join(place)}`")
-    _check_rows(document, file)
-    if document.get("errored") is not False:
-        raise PlanFileError(
-            "plan-was-errored",
-            f"{file}: some apps could not be read when this plan was made, so it approves nothing",
-            hints=_AGAIN,
-        )
-    key_check = _at(document, "fingerprinting", "key_check")
-    if not isinstance(key_check, str | None):
-        raise _not_a_plan(file, "it lacks `fingerprinting.key_check`")
-    return Approval(invocation=_invocation(document, file), document=document, key_check=key_check)
+
+
+def _validated(document: JsonObject, file: str) -> PlanDocument:
+    """Return the document as the model that it was written from. Raises `PlanFileError` if it doesn't fit."""
+    try:
+        plan = PlanDocument.model_validate(document)
+    except ValidationError as error:
+        raise _not_a_plan(file, _misfit(error)) from None
+    if plan.invocation.optimize not in _OPTIMIZE:
+        raise _not_a_plan(file, _NO_INVOCATION)
+    seen: set[tuple[str, str]] = set()
+    for index, row in enumerate(plan.resource_changes):
+        address, actions = row.address, " ".join(row.change.actions)
+        if not actions:
+            raise _not_a_plan(file, f"its `resource_changes[{index}]` is no planned change")
+        if (address, actions) in seen:
+            raise _not_a_plan(file, f"it plans {actions} {address} twice")
+        seen.add((address, actions))
+    return plan
+
+
+def _misfit(error: ValidationError) -> str:
+    """Return what is wrong with a document: the first place that doesn't fit the model."""
+    match error.errors()[0]["loc"]:
+        case ("invocation", *_):
+            return _NO_INVOCATION
+        case ("resource_changes", int(index), *_):
+            return f"its `resource_changes[{index}]` is no planned change"
+        case (str(part),):
+            return f"it lacks `{_NEEDED.get(part, part)}`"
+        case place:
+            return f"it lacks `{'.'.join(map(str, place))}`"
 
 
 def check_plan_key(approval: Approval, made: Fingerprinting, *, file: str) -> None:
@@ -212,46 +256,6 @@ def _finite(text: str) -> float:
 
 def _refuse(text: str) -> NoReturn:
     raise ValueError(f"not a JSON number: {text}")
-
-
-def _check_rows(document: JsonObject, file: str) -> None:
-    rows = document.get("resource_changes")
-    if not isinstance(rows, list):
-        raise _not_a_plan(file, "it lacks `resource_changes`")
-    seen: set[tuple[str, str]] = set()
-    for index, row in enumerate(rows):
-        address, actions = _at(row, "address"), _at(row, "change", "actions")
-        if not isinstance(address, str) or not isinstance(actions, list) or not actions:
-            raise _not_a_plan(file, f"its `resource_changes[{index}]` is no planned change")
-        if _key(row) in seen:
-            raise _not_a_plan(file, f"it plans {' '.join(_key(row)[::-1])} twice")
-        seen.add(_key(row))
-
-
-def _invocation(document: JsonObject, file: str) -> Invocation:
-    asked = document.get("invocation")
-    match asked:
-        case {
-            "paths": list(paths),
-            "kustomize": str() | None as kustomize,
-            "apps": list(apps),
-            "selector": str() | None as selector,
-            "base": str() | None as base,
-            "changed_only": bool(changed_only),
-            "optimize": str() | None as optimize,
-            "previews": bool(previews),
-        } if all(isinstance(item, str) for item in (*paths, *apps)) and optimize in _OPTIMIZE:
-            return Invocation(
-                paths=tuple(paths),
-                kustomize=kustomize,
-                apps=tuple(apps),
-                selector=selector,
-                base=base,
-                changed_only=changed_only,
-                optimize=optimize,
-                previews=previews,
-            )
-    raise _not_a_plan(file, "its `invocation` does not say what it was made from")
 
 
 def _not_a_plan(file: str, why: str) -> PlanFileError:

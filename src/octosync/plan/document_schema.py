@@ -1,318 +1,380 @@
-"""The JSON Schema (2020-12) of a plan's document, for whoever reads `octosync plan -o json` or a plan file.
+"""The plan document's shape: models that its JSON, its JSON Schema (2020-12) and the reading of a plan file come from.
 
-A new minor of `format_version` adds keys, so a key that is not described here is no mistake.
+A field holds what the JSON holds; one with a default is in the JSON only if it was set. A new minor of `format_version` adds
+keys, so a key that is not described here is no mistake.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+import re
+from collections.abc import Iterable
+from enum import Enum
+from typing import Annotated, Final
 
-from octosync.model import JsonObject, JsonValue, Kind, Reason, Severity
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+from typing_extensions import TypeAliasType
+
+from octosync.model import JsonObject, Kind, Reason, Severity
 from octosync.plan.actions import Verb
-from octosync.plan.document import FORMAT_VERSION, NO_OP
 
-_TEXT: Final[JsonObject] = {"type": "string"}
-_COUNT: Final[JsonObject] = {"type": "integer", "minimum": 0}
-_FLAG: Final[JsonObject] = {"type": "boolean"}
-_TIME: Final[JsonObject] = {"type": "string", "format": "date-time"}
-_ADDRESS: Final[JsonObject] = {"$ref": "#/$defs/address"}
-_RATIOS: Final[JsonObject] = {"type": "object", "additionalProperties": {"type": "number"}}
+FORMAT_VERSION: Final = "1.0"
+NO_OP: Final = "no-op"
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+
+class Document(BaseModel):
+    """Base of the JSON objects that octosync writes."""
+
+    model_config = ConfigDict(frozen=True, strict=True, defer_build=True)
+
+    def as_json(self) -> JsonObject:
+        """Return the JSON object; its keys are in the order of the fields."""
+        return self.model_dump(exclude_unset=True)
+
+    @classmethod
+    def json_schema(cls, title: str) -> JsonObject:
+        """Return the JSON Schema of what `as_json` returns."""
+        schema = cls.model_json_schema(mode="serialization", schema_generator=_SchemaGenerator)
+        return {"$schema": _DIALECT, "title": title, **schema}
+
+
+class _SchemaGenerator(GenerateJsonSchema):
+    """Pydantic's schemas in short: no titles, no defaults, and definitions named like the keys of the JSON."""
+
+    def normalize_name(self, name: str) -> str:
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", re.sub(r"(Document|Text)$", "", name)).lower()
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        del schema
+        return False
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        inner = self.generate_inner(schema["schema"])
+        if "type" not in inner or "enum" in inner:
+            return {"anyOf": [inner, {"type": "null"}]}
+        return {**inner, "type": [inner["type"], "null"]}
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        made = super().model_schema(schema)
+        del made["title"]
+        return {"description": made.pop("description"), **made}
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        del parent_key
+        return value
+
+
+def one_of(values: type[Enum] | Iterable[str]) -> WithJsonSchema:
+    """Return the schema of text that is one of some values."""
+    names = [value.value if isinstance(value, Enum) else value for value in values]
+    return WithJsonSchema({"type": "string", "enum": names})
+
+
+# Limits are for readers: what octosync writes is not checked against them, since a number that is off must not end a run.
+Count = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0})]
+Number = Annotated[int | float, WithJsonSchema({"type": "number"})]
+Seconds = Annotated[int | float, WithJsonSchema({"type": "number", "minimum": 0})]
+Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Ratios = Annotated[dict[str, object], WithJsonSchema({"type": "object", "additionalProperties": {"type": "number"}})]
+AddressText = TypeAliasType(
+    "AddressText",
+    Annotated[
+        str,
+        WithJsonSchema(
+            {
+                "description": "app/<slug>, app/<slug>/target/<platform>:<identifier>, app/<slug>/slot/<capability>, "
+                "app/<slug>/inference-config or app/<slug>/capability/<capability>@<environment>.",
+                "type": "string",
+                "pattern": "^app/",
+            }
+        ),
+    ],
+)
+
+
+class ControlPlaneDocument(Document):
+    """The control plane that it is for."""
+
+    url: str
+    org_id: str | None
+    context: str | None
+
+
+class InvocationDocument(Document):
+    """What was asked for."""
+
+    paths: list[str]
+    kustomize: str | None
+    apps: list[str]
+    selector: str | None
+    base: str | None
+    changed_only: bool
+    optimize: str | None
+    previews: bool
+
+
+class GitDocument(Document):
+    """The commit, null outside a repository."""
+
+    revision: str | None
+    dirty: bool
+    base: str | None
+
+
+class ManifestsDocument(Document):
+    """What it was made from."""
+
+    digest: str = Field(
+        description="sha256:<hex> of all that was loaded but sensitive values, or hmac-sha256:<hex> of all of it."
+    )
+    files: Count
+    apps: Count
+    git: GitDocument | None
+
+
+class LeftAloneDocument(Document):
+    """What is not touched, and would be told otherwise."""
+
+    orphan_apps: list[str] = Field(description="Apps that the base declared and the manifests no longer do.")
+    unmanaged_apps: Count | None = Field(description="Live apps that nobody declares; null where no list was read.")
+    suspended: list[str]
+    stale: list[AddressText] = Field(description="What has moved on since the base: this branch is to be rebased.")
+    released: list[AddressText] = Field(description="Sections that are no longer declared, and left as they are.")
+    held: list[AddressText] = Field(description="Fresh drift.")
+    unknown_targets: list[AddressText] = Field(description="Targets on platforms that octosync doesn't know.")
+    undeclared_deployments: list[AddressText]
+    rolled_back: list[AddressText]
+
+
+class ScopeDocument(Document):
+    """What was read."""
+
+    apps: list[str]
+    sections: dict[str, Count] = Field(description="How many apps declare each section.")
+    left_alone: LeftAloneDocument
+
+
+class OverrideDocument(Document):
+    """A guard that this run loosens."""
+
+    guard: str
+    value: str
+    source: str = Field(description="By what.")
+
+
+class FieldChangeDocument(Document):
+    """One field."""
+
+    path: Annotated[list[str], WithJsonSchema({"type": "array", "items": {"type": ["string", "integer"]}})] = Field(
+        description="The wire's names."
+    )
+    before: object
+    after: object
+    sensitive: bool = Field(description="Whether a value is hidden.")
+
+
+class ChangeDocument(Document):
+    """What changes of an object."""
+
+    actions: list[Annotated[str, one_of([*(verb.value for verb in Verb), NO_OP])]] = Field(
+        description="What is done: one of them."
+    )
+    before: object = Field(description="Live, null where it is not there; sensitive values are null.")
+    after: object = Field(description="As declared, null where it is to go; sensitive values are null.")
+    fields: list[FieldChangeDocument] = Field(description="Field by field.")
+
+
+class LastChangeDocument(Document):
+    """Who changed it last, as far as the activity feed tells."""
+
+    actor: str | None
+    at: Time | None
+    event: str | None = Field(description="The event's id.")
+    of: Annotated[str, one_of(["object", "app"])] = Field(
+        description="Whether the event is about the object or only its app."
+    )
+
+
+class OperationDocument(Document):
+    """The request that apply sends."""
+
+    id: str
+    method: str
+    path: str
+
+
+class AssignmentDocument(Document):
+    """Devices of a platform."""
+
+    platform: str | None
+    device_count: Count | None
+
+
+class PreviewDocument(Document):
+    """What Octomil says that enabling or optimizing would do; `why` it says nothing where it does not."""
+
+    variant: str | None
+    reason: str | None = None
+    device_count: Count | None = None
+    assignments: list[AssignmentDocument] = []
+    warnings: list[str] = []
+    note: str | None = None
+    why: str | None = None
+    expected_improvement: Ratios = {}
+
+
+class SourceDocument(Document):
+    """Where it is declared."""
+
+    file: str
+    line: Count | None
+    column: Count | None
+
+
+class ResourceChangeDocument(Document):
+    """One change of one object."""
+
+    address: AddressText
+    app: str = Field(description="The app's slug.")
+    type: Annotated[str, one_of(Kind)] = Field(description="What kind of object it is.")
+    name: str
+    labels: dict[str, object] = Field(description="The app's labels.")
+    change: ChangeDocument
+    action_reason: Annotated[str, one_of(Reason)] | None = Field(description="Why it is planned.")
+    drift: LastChangeDocument | None
+    held_until: Time | None = Field(description="Until when fresh drift is left alone.")
+    held: bool = Field(
+        default=False, description="True where it is left alone without an end: `held_until` is null then."
+    )
+    operation: OperationDocument | None
+    preview: PreviewDocument | None
+    depends_on: list[AddressText] = Field(description="What has to happen before.")
+    destructive: bool = Field(description="Whether something is lost for good.")
+    source: SourceDocument | None
+
+
+class BlockedDocument(Document):
+    """What a guard refuses."""
+
+    guard: str = Field(description="`octosync explain GUARD` says what it refuses.")
+    message: str
+    override: str | None = Field(description="The flag that allows it, null where none does.")
+    trailer: str | None = Field(description="The line of a commit that allows it.")
+    way_out: str | None = Field(description="What helps otherwise.")
+    addresses: list[AddressText]
+
+
+class RecommendationDocument(Document):
+    """A better variant that is not rolled out."""
+
+    address: AddressText
+    current_variant: str | None
+    suggested_variant: str | None
+    expected_improvement: Ratios = Field(description="Relative, by metric: 0.05 is five percent.")
+    reason: str | None
+    waiting: str | None = Field(description="For what it waits, null where it waits for nothing.")
+
+
+class StartDocument(Document):
+    """Where it begins."""
+
+    line: Count
+    column: Count | None
+
+
+class RangeDocument(Document):
+    """The place in a file; null if it has none."""
+
+    filename: str
+    start: StartDocument
+
+
+class DiagnosticDocument(Document):
+    """One thing to know, from the manifests or from what is live."""
+
+    severity: Annotated[str, one_of(Severity)]
+    rule: str = Field(description="`octosync explain RULE` says what it means.")
+    summary: str
+    range: RangeDocument | None
+    path: str = ""
+    suggestion: str = ""
+    notes: list[str] = []
+
+
+class ErrorDocument(Document):
+    """An app that could not be read, or what else failed the run."""
+
+    app: str | None = Field(description="Null where it is about no app, as with the reference `strict`.")
+    reference: str
+    message: str
+    hints: list[str]
+    request_id: str | None
+
+
+class FingerprintingDocument(Document):
+    """What the fingerprints and the digest of the manifests cover."""
+
+    key_check: str | None = Field(
+        description="Tells whether OCTOSYNC_PLAN_KEY is the same where the plan is applied; null where it is not set."
+    )
+    not_covered: list[AddressText] = Field(
+        description="Objects with sensitive values, which are left out: a change of these values can't be noticed."
+    )
+
+
+class CostDocument(Document):
+    """What the plan took and what applying it takes."""
+
+    requests_used: Count
+    requests_to_apply: Count
+    seconds_at_rate_limit: Seconds
+
+
+class SummaryDocument(Document):
+    """How many changes of each kind."""
+
+    create: Count
+    update: Count
+    delete: Count
+    enable: Count
+    optimize: Count
+    archive: Count
+    held: Count
+    unchanged: Count
+
+
+class PlanDocument(Document):
+    """What `octosync apply` would do, and why."""
+
+    format_version: Annotated[
+        str, WithJsonSchema({"type": "string", "pattern": rf"^{FORMAT_VERSION.partition('.')[0]}\.\d+$"})
+    ] = Field(description="A new minor adds keys, a new major changes them.")
+    octosync_version: str
+    timestamp: Time = Field(description="When it was made, in UTC.")
+    errored: bool = Field(description="Whether an app could not be read; such a plan is never applied.")
+    control_plane: ControlPlaneDocument
+    invocation: InvocationDocument
+    manifests: ManifestsDocument
+    scope: ScopeDocument
+    overrides: list[OverrideDocument] = Field(description="Guards that this run loosens.")
+    resource_changes: list[ResourceChangeDocument] = Field(description="By address.")
+    blocked: list[BlockedDocument] = Field(description="What guards refuse.")
+    recommendations: list[RecommendationDocument] = Field(
+        description="Better variants that are not rolled out by this plan."
+    )
+    diagnostics: list[DiagnosticDocument]
+    errors: list[ErrorDocument] = Field(description="Apps that could not be read, and what else failed the run.")
+    fingerprints: dict[AddressText, str] = Field(description="Of each object as it is live, by address.")
+    fingerprinting: FingerprintingDocument
+    cost: CostDocument
+    summary: SummaryDocument
 
 
 def plan_schema() -> JsonObject:
-    """Return the schema of the whole document."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "octosync plan",
-        **_object("What `octosync apply` would do, and why.", _DOCUMENT),
-        "$defs": _DEFINITIONS,
-    }
-
-
-def _object(about: str, fields: Mapping[str, JsonObject], *, optional: tuple[str, ...] = ()) -> JsonObject:
-    required: list[JsonValue] = [name for name in fields if name not in optional]
-    return {"description": about, "type": "object", "properties": fields, "required": required}
-
-
-def _about(about: str, shape: JsonObject) -> JsonObject:
-    return {"description": about, **shape}
-
-
-def _nullable(shape: JsonObject) -> JsonObject:
-    type_ = shape.get("type")
-    if isinstance(type_, str) and "enum" not in shape:
-        return {**shape, "type": [type_, "null"]}
-    return {"anyOf": [shape, {"type": "null"}]}
-
-
-def _list(item: JsonObject) -> JsonObject:
-    return {"type": "array", "items": item}
-
-
-def _one_of(*values: str) -> JsonObject:
-    return {"type": "string", "enum": list(values)}
-
-
-_ORIGIN: Final = _object(
-    "Where it is declared.",
-    {"file": _TEXT, "line": _nullable(_COUNT), "column": _nullable(_COUNT)},
-)
-
-_RANGE: Final = _object(
-    "Where it is, null where it has no place.",
-    {"filename": _TEXT, "start": _object("From where.", {"line": _COUNT, "column": _nullable(_COUNT)})},
-)
-
-_CHANGE: Final = _object(
-    "What changes.",
-    {
-        "actions": _about("What is done: one of them.", _list(_one_of(*(verb.value for verb in Verb), NO_OP))),
-        "before": _about("Live, null where it is not there; sensitive values are null.", {}),
-        "after": _about("As declared, null where it is to go; sensitive values are null.", {}),
-        "fields": _about(
-            "Field by field.",
-            _list(
-                _object(
-                    "One field.",
-                    {
-                        "path": _about("The wire's names.", _list({"type": ["string", "integer"]})),
-                        "before": {},
-                        "after": {},
-                        "sensitive": _about("Whether a value is hidden.", _FLAG),
-                    },
-                )
-            ),
-        ),
-    },
-)
-
-_LAST_CHANGE: Final = _object(
-    "Who changed it last, as far as the activity feed tells.",
-    {
-        "actor": _nullable(_TEXT),
-        "at": _nullable(_TIME),
-        "event": _about("The event's id.", _nullable(_TEXT)),
-        "of": _about("Whether the event is about the object or only its app.", _one_of("object", "app")),
-    },
-)
-
-_PREVIEW: Final = _object(
-    "What Octomil says that enabling or optimizing would do; `why` it says nothing where it does not.",
-    {
-        "variant": _nullable(_TEXT),
-        "device_count": _nullable(_COUNT),
-        "assignments": _list(_object("Devices of a platform.", {"platform": _TEXT, "device_count": _nullable(_COUNT)})),
-        "warnings": _list(_TEXT),
-        "why": _nullable(_TEXT),
-        "reason": _nullable(_TEXT),
-        "note": _nullable(_TEXT),
-        "expected_improvement": _RATIOS,
-    },
-    optional=("device_count", "assignments", "warnings", "why", "reason", "note", "expected_improvement"),
-)
-
-_RESOURCE_CHANGE: Final = _object(
-    "One change of one object.",
-    {
-        "address": _ADDRESS,
-        "app": _about("The app's slug.", _TEXT),
-        "type": _about("What kind of object it is.", _one_of(*(kind.value for kind in Kind))),
-        "name": _TEXT,
-        "labels": _about("The app's labels.", {"type": "object"}),
-        "change": {"$ref": "#/$defs/change"},
-        "action_reason": _about("Why it is planned.", _nullable(_one_of(*(reason.value for reason in Reason)))),
-        "drift": _nullable({"$ref": "#/$defs/last_change"}),
-        "held_until": _about("Until when fresh drift is left alone.", _nullable(_TIME)),
-        "held": _about("True where it is left alone without an end: `held_until` is null then.", _FLAG),
-        "operation": _nullable(_object("The request that apply sends.", {"id": _TEXT, "method": _TEXT, "path": _TEXT})),
-        "preview": _nullable({"$ref": "#/$defs/preview"}),
-        "depends_on": _about("What has to happen before.", _list(_ADDRESS)),
-        "destructive": _about("Whether something is lost for good.", _FLAG),
-        "source": _nullable(_ORIGIN),
-    },
-    optional=("held",),
-)
-
-_DIAGNOSTIC: Final = _object(
-    "One thing to know, from the manifests or from what is live.",
-    {
-        "severity": _one_of(*(severity.value for severity in Severity)),
-        "rule": _about("`octosync explain RULE` says what it means.", _TEXT),
-        "summary": _TEXT,
-        "range": _nullable(_RANGE),
-        "path": _TEXT,
-        "suggestion": _TEXT,
-        "notes": _list(_TEXT),
-    },
-    optional=("path", "suggestion", "notes"),
-)
-
-_LEFT_ALONE: Final = _object(
-    "What is not touched, and would be told otherwise.",
-    {
-        "orphan_apps": _about("Apps that the base declared and the manifests no longer do.", _list(_TEXT)),
-        "unmanaged_apps": _about("Live apps that nobody declares; null where no list was read.", _nullable(_COUNT)),
-        "suspended": _list({}),
-        "stale": _about("What has moved on since the base: this branch is to be rebased.", _list({})),
-        "released": _about("Sections that are no longer declared, and left as they are.", _list({})),
-        "held": _about("Fresh drift.", _list({})),
-        "unknown_targets": _about("Targets on platforms that octosync doesn't know.", _list(_ADDRESS)),
-        "undeclared_deployments": _list(_ADDRESS),
-        "rolled_back": _list(_ADDRESS),
-    },
-)
-
-_DEFINITIONS: Final[JsonObject] = {
-    "address": _about(
-        "app/<slug>, app/<slug>/target/<platform>:<identifier>, app/<slug>/slot/<capability>, app/<slug>/inference-config "
-        "or app/<slug>/capability/<capability>@<environment>.",
-        {"type": "string", "pattern": "^app/"},
-    ),
-    "change": _CHANGE,
-    "last_change": _LAST_CHANGE,
-    "preview": _PREVIEW,
-    "resource_change": _RESOURCE_CHANGE,
-    "diagnostic": _DIAGNOSTIC,
-}
-
-_DOCUMENT: Final[Mapping[str, JsonObject]] = {
-    "format_version": _about(
-        "A new minor adds keys, a new major changes them.",
-        {"type": "string", "pattern": rf"^{FORMAT_VERSION.partition('.')[0]}\.\d+$"},
-    ),
-    "octosync_version": _TEXT,
-    "timestamp": _about("When it was made, in UTC.", _TIME),
-    "errored": _about("Whether an app could not be read; such a plan is never applied.", _FLAG),
-    "control_plane": _object(
-        "Whom it is for.", {"url": _TEXT, "org_id": _nullable(_TEXT), "context": _nullable(_TEXT)}
-    ),
-    "invocation": _object(
-        "What was asked for.",
-        {
-            "paths": _list(_TEXT),
-            "kustomize": _nullable(_TEXT),
-            "apps": _list(_TEXT),
-            "selector": _nullable(_TEXT),
-            "base": _nullable(_TEXT),
-            "changed_only": _FLAG,
-            "optimize": _nullable(_TEXT),
-            "previews": _FLAG,
-        },
-    ),
-    "manifests": _object(
-        "What it was made from.",
-        {
-            "digest": _about(
-                "sha256:<hex> of all that was loaded but sensitive values, or hmac-sha256:<hex> of all of it.", _TEXT
-            ),
-            "files": _COUNT,
-            "apps": _COUNT,
-            "git": _nullable(
-                _object(
-                    "The commit, null outside a repository.",
-                    {"revision": _nullable(_TEXT), "dirty": _FLAG, "base": _nullable(_TEXT)},
-                )
-            ),
-        },
-    ),
-    "scope": _object(
-        "What was read.",
-        {
-            "apps": _list(_TEXT),
-            "sections": _about(
-                "How many apps declare each section.", {"type": "object", "additionalProperties": _COUNT}
-            ),
-            "left_alone": _LEFT_ALONE,
-        },
-    ),
-    "overrides": _about(
-        "Guards that this run loosens.",
-        _list(_object("One of them.", {"guard": _TEXT, "value": _TEXT, "source": _about("By what.", _TEXT)})),
-    ),
-    "resource_changes": _about("By address.", _list({"$ref": "#/$defs/resource_change"})),
-    "blocked": _about(
-        "What guards refuse.",
-        _list(
-            _object(
-                "One refusal.",
-                {
-                    "guard": _about("`octosync explain GUARD` says what it refuses.", _TEXT),
-                    "message": _TEXT,
-                    "override": _about("The flag that allows it, null where none does.", _nullable(_TEXT)),
-                    "trailer": _about("The line of a commit that allows it.", _nullable(_TEXT)),
-                    "way_out": _about("What helps otherwise.", _nullable(_TEXT)),
-                    "addresses": _list(_ADDRESS),
-                },
-            )
-        ),
-    ),
-    "recommendations": _about(
-        "Better variants that are not rolled out by this plan.",
-        _list(
-            _object(
-                "One of them.",
-                {
-                    "address": _ADDRESS,
-                    "current_variant": _nullable(_TEXT),
-                    "suggested_variant": _nullable(_TEXT),
-                    "expected_improvement": _about("Relative, by metric: 0.05 is five percent.", _RATIOS),
-                    "reason": _nullable(_TEXT),
-                    "waiting": _about("For what it waits, null where it waits for nothing.", _nullable(_TEXT)),
-                },
-            )
-        ),
-    ),
-    "diagnostics": _list({"$ref": "#/$defs/diagnostic"}),
-    "errors": _about(
-        "Apps that could not be read, and what else failed the run.",
-        _list(
-            _object(
-                "One of them.",
-                {
-                    "app": _about("Null where it is about no app, as with the reference `strict`.", _nullable(_TEXT)),
-                    "reference": _TEXT,
-                    "message": _TEXT,
-                    "hints": _list(_TEXT),
-                    "request_id": _nullable(_TEXT),
-                },
-            )
-        ),
-    ),
-    "fingerprints": _about(
-        "Of each object as it is live, by address.",
-        {"type": "object", "propertyNames": _ADDRESS, "additionalProperties": _TEXT},
-    ),
-    "fingerprinting": _object(
-        "What the fingerprints and the digest of the manifests cover.",
-        {
-            "key_check": _about(
-                "Tells whether OCTOSYNC_PLAN_KEY is the same where the plan is applied; null where it is not set.",
-                _nullable(_TEXT),
-            ),
-            "not_covered": _about(
-                "Objects with sensitive values, which are left out: a change of these values can't be noticed.",
-                _list(_ADDRESS),
-            ),
-        },
-    ),
-    "cost": _object(
-        "In requests.",
-        {
-            "requests_used": _COUNT,
-            "requests_to_apply": _COUNT,
-            "seconds_at_rate_limit": {"type": "number", "minimum": 0},
-        },
-    ),
-    "summary": _object(
-        "How many of each.",
-        {
-            **{
-                verb.value: _COUNT
-                for verb in (Verb.CREATE, Verb.UPDATE, Verb.DELETE, Verb.ENABLE, Verb.OPTIMIZE, Verb.ARCHIVE)
-            },
-            "held": _COUNT,
-            "unchanged": _COUNT,
-        },
-    ),
-}
+    """Return the schema of a plan document, for programs that read `octosync plan -o json` or a plan file."""
+    return PlanDocument.json_schema("octosync plan")

@@ -11,7 +11,7 @@ from octosync.report.accept import Kept, render_accepted
 from octosync.report.bootstrap import bootstrap_document, keys_text, render_bootstrap_end, render_bootstrapped
 from octosync.report.declared import Extent, declared_document, render_declared
 from octosync.report.diagnostics import render_diagnostics
-from octosync.report.documents import apply_document, json_line, json_text
+from octosync.report.documents import OutcomeDocument, apply_document, json_line, json_text, outcome_row
 from octosync.report.ended import report_document, report_markdown, report_text, report_values
 from octosync.report.error import render_error
 from octosync.report.exit_codes import exit_code_of_outcomes, exit_code_of_plan, exit_code_of_standings
@@ -44,6 +44,7 @@ __all__ = [
     "ApplyReport",
     "Extent",
     "Kept",
+    "OutcomeDocument",
     "Places",
     "PlanReport",
     "RuleHelp",
@@ -63,6 +64,7 @@ __all__ = [
     "json_line",
     "json_text",
     "keys_text",
+    "outcome_row",
     "output_lines",
     "render_accepted",
     "render_annotations",

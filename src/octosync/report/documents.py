@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Annotated
 
 from octosync.errors import OctosyncError
 from octosync.model import JsonObject, Outcome, Status
-from octosync.plan import FORMAT_VERSION
+from octosync.plan import FORMAT_VERSION, AddressText, Document, one_of
 from octosync.report.error import request_ids
 from octosync.report.run_report import ApplyReport, PlanReport
 from octosync.report.waiting import waited_rows
+
+
+class OutcomeDocument(Document):
+    """What became of one action."""
+
+    address: AddressText
+    action: str
+    status: Annotated[str, one_of(Status)]
+    message: str
+    reference: str
+    hints: list[str]
+    request_ids: list[str]
 
 
 def json_text(document: JsonObject) -> str:
@@ -21,6 +34,19 @@ def json_text(document: JsonObject) -> str:
 def json_line(document: JsonObject) -> str:
     """Return a document as one line of text, for streams of them; likewise ASCII."""
     return json.dumps(document, allow_nan=False) + "\n"
+
+
+def outcome_row(outcome: Outcome) -> OutcomeDocument:
+    """Return what became of one action."""
+    return OutcomeDocument(
+        address=str(outcome.address),
+        action=outcome.verb,
+        status=outcome.status.value,
+        message=outcome.message,
+        reference=outcome.reference,
+        hints=list(outcome.hints),
+        request_ids=list(outcome.request_ids),
+    )
 
 
 def apply_document(report: PlanReport, *, full: bool) -> JsonObject:
@@ -37,18 +63,7 @@ def apply_document(report: PlanReport, *, full: bool) -> JsonObject:
         "format_version": FORMAT_VERSION,
         "run": run_id,
         "plan": report.document(full=full),
-        "outcomes": [
-            {
-                "address": str(outcome.address),
-                "action": outcome.verb,
-                "status": outcome.status.value,
-                "message": outcome.message,
-                "reference": outcome.reference,
-                "hints": list(outcome.hints),
-                "request_ids": list(outcome.request_ids),
-            }
-            for outcome in outcomes
-        ],
+        "outcomes": [outcome_row(outcome).as_json() for outcome in outcomes],
         "waited": None if waited is None else waited_rows(waited),
         "error": None if report.error is None else error_row(report.error),
         "summary": {status.value: sum(outcome.status is status for outcome in outcomes) for status in Status},

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
 from octosync.model import JsonObject
-from octosync.plan import FORMAT_VERSION, diagnostic_document
+from octosync.plan import FORMAT_VERSION, diagnostic_row
 from octosync.report.diagnostics import render_diagnostics
 from octosync.report.documents import apply_document, error_row, with_error
 from octosync.report.error import render_error
@@ -61,7 +61,7 @@ def failure_document(report: RunReport) -> JsonObject:
         "format_version": FORMAT_VERSION,
         "octosync_version": report.version,
         "errored": True,
-        "diagnostics": [diagnostic_document(diagnostic) for diagnostic in report.all_diagnostics()],
+        "diagnostics": [diagnostic_row(diagnostic).as_json() for diagnostic in report.all_diagnostics()],
         "errors": [] if error is None else [error_row(error)],
         "exit_code": int(report.exit_code),
     }

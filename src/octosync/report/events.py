@@ -11,8 +11,8 @@ from typing import Final
 
 from octosync.errors import ExitCode, OctosyncError
 from octosync.model import Diagnostic, JsonObject, JsonValue, Outcome, Severity, Standing, Status
-from octosync.plan import FORMAT_VERSION, Action, diagnostic_document
-from octosync.report.documents import error_row
+from octosync.plan import FORMAT_VERSION, Action, diagnostic_row
+from octosync.report.documents import error_row, outcome_row
 from octosync.report.outcomes import STATUS_WORDS
 from octosync.report.plain import visible
 from octosync.report.run_report import ApplyReport, PlanReport
@@ -34,7 +34,7 @@ def version_event(version: str) -> JsonObject:
 def diagnostic_event(one: Diagnostic) -> JsonObject:
     """Tell a diagnostic."""
     message = f"{one.rule}: {one.summary}"
-    return _event("diagnostic", message, _LEVELS[one.severity], diagnostic=diagnostic_document(one))
+    return _event("diagnostic", message, _LEVELS[one.severity], diagnostic=diagnostic_row(one).as_json())
 
 
 def error_event(error: OctosyncError, *, app: str | None = None) -> JsonObject:
@@ -80,13 +80,7 @@ def outcome_event(outcome: Outcome, *, done: int, total: int) -> JsonObject:
         "apply_complete" if is_done else "apply_errored",
         f"{outcome.verb} {outcome.address} {STATUS_WORDS[outcome.status]}{said}",
         "info" if is_done else "error" if outcome.status in {Status.FAILED, Status.NOT_KEPT} else "warn",
-        address=str(outcome.address),
-        action=outcome.verb,
-        status=outcome.status.value,
-        message=outcome.message,
-        reference=outcome.reference,
-        hints=list(outcome.hints),
-        request_ids=list(outcome.request_ids),
+        **outcome_row(outcome).as_json(),
         done=done,
         total=total,
     )

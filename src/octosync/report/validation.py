@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from octosync.errors import OctosyncError
 from octosync.model import Diagnostic, JsonObject, Severity, counted
-from octosync.plan import FORMAT_VERSION, diagnostic_document
+from octosync.plan import FORMAT_VERSION, diagnostic_row
 from octosync.report.diagnostics import diagnostic_lines, severities
 from octosync.report.documents import error_row
 from octosync.report.error import error_lines
@@ -53,6 +53,6 @@ def validate_document(report: RunReport) -> JsonObject:
         "valid": is_valid(found, strict=report.strict),
         "files": report.files,
         "apps": report.apps,
-        "diagnostics": [diagnostic_document(diagnostic) for diagnostic in found],
+        "diagnostics": [diagnostic_row(diagnostic).as_json() for diagnostic in found],
         "errors": [] if error is None else [error_row(error)],
     }

@@ -26,7 +26,7 @@ from octosync.watch.control import ControllerApi
 from octosync.watch.log import Log
 from octosync.watch.web.answers import json_answer, refusal, refusal_of
 from octosync.watch.web.commands import TOKEN_VARIABLE
-from octosync.watch.web.document import hold_document
+from octosync.watch.web.document import hold_part
 
 _LONGEST_REASON: Final = 500  # characters
 _SCHEME: Final = "bearer"
@@ -69,7 +69,7 @@ def _resume(control: ControllerApi, given: Mapping[str, str]) -> JsonObject:
 
 
 def _hold(control: ControllerApi, given: Mapping[str, str]) -> JsonObject:
-    return {"hold": hold_document(control.hold(given["app"], _duration(given["for"]), given["reason"]))}
+    return {"hold": hold_part(control.hold(given["app"], _duration(given["for"]), given["reason"])).as_json()}
 
 
 def _release(control: ControllerApi, given: Mapping[str, str]) -> JsonObject:
