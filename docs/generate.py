@@ -16,7 +16,14 @@ from octosync.manifest import RULES, Rule, configuration_schema, kustomize_defin
 from octosync.plan import FINDINGS, Finding, plan_schema
 from octosync.report import json_text
 from octosync.watch.metrics import METRICS, Metric
-from octosync.watch.notices import BODY, DELIVERY_HEADER, EVENT_HEADER, EVENTS, SIGNATURE_HEADER, TIMESTAMP_HEADER
+from octosync.watch.notices import (
+    DELIVERY_HEADER,
+    EVENT_HEADER,
+    EVENTS,
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    NotificationDocument,
+)
 from octosync.watch.web import watch_schema
 
 GENERATED: Final = "<!-- Written by `make docs`; a test holds it to the code. -->"
@@ -200,8 +207,8 @@ def _notifications() -> Iterator[str]:
     yield "written is not reported. `resolved` reports the end of something that was reported before; drift that is reverted"
     yield "after its hold sends only `resolved`."
     yield from ("", "## Body", "", "| key | is |", "|---|---|")
-    for key, meaning in BODY.items():
-        yield f"| `{key}` | {_cell(meaning)} |"
+    for key, field in NotificationDocument.model_fields.items():
+        yield f"| `{key}` | {_cell(field.description or '')} |"
     yield ""
     yield "There are names, counts and times in it, and no value of any field."
     yield from ("", "## Headers", "", "| header | is |", "|---|---|")

@@ -21,7 +21,7 @@ from octosync.plan import ControlPlane
 from octosync.state import Journal, WatchState
 from octosync.watch.endpoints import Endpoint, endpoints
 from octosync.watch.log import Log, LogFormat
-from octosync.watch.notices import BODY, EVENTS, Notice, Sender, document_of
+from octosync.watch.notices import EVENTS, Notice, NotificationDocument, Sender, document_of
 from octosync.watch.notify import Notifier
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -156,7 +156,7 @@ async def test_an_event_is_one_post_of_json() -> None:
 
 def test_the_body_is_as_documented() -> None:
     """The keys of the reference page are those that are sent, in order, and every event is explained there."""
-    assert list(document_of(HELD, SENDER, "d1")) == list(BODY)
+    assert list(document_of(HELD, SENDER, "d1")) == list(NotificationDocument.model_fields)
     assert set(EVENTS) == set(NotifyEvent)
 
 

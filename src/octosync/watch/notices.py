@@ -12,11 +12,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import quote
 
-from octosync.model import Address, JsonObject, JsonValue, NotifyEvent, Secret, counted, digest_of
-from octosync.plan import ControlPlane, utc_text
+from pydantic import Field
+
+from octosync.model import Address, JsonObject, NotifyEvent, Secret, counted, digest_of
+from octosync.plan import (
+    ControlPlane,
+    ControlPlaneDocument,
+    Count,
+    Document,
+    Time,
+    control_plane_part,
+    one_of,
+    utc_text,
+)
 from octosync.report import visible
 from octosync.report.words import time_words
 from octosync.watch.web.commands import post_line
@@ -49,31 +60,40 @@ EVENTS: Final[Mapping[NotifyEvent, str]] = MappingProxyType(
     }
 )
 
-# Every key of a notification's body, in order; the reference page is made from it.
-BODY: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "format_version": f"`{FORMAT_VERSION}`; a key that is added changes the second number, anything else the first",
-        "delivery": "the id of this notification, the same each time it is sent: what comes twice is told apart by it",
-        "event": "which event it is",
-        "at": "when it happened, UTC",
-        "text": "all of it for programs that show a message's `text`: what happened, a line for each hint, the link",
-        "message": "what happened, one sentence",
-        "hints": "what can be done about it, a list of sentences",
-        "app": "the app's slug; null where it isn't about one app",
-        "apps": f"the slugs of all apps that it is about, at most {MOST_APPS}",
-        "app_count": "how many apps it is about",
-        "addresses": f"the objects, such as `app/notes/slot/chat`, at most {MOST_ADDRESSES}",
-        "address_count": "how many objects it is about",
-        "actor": "who changed it, as far as the activity feed tells; else null",
-        "until": "held: when it is changed back, UTC; else null",
-        "guard": "blocked: which guard it is; else null",
-        "run": "the run that wrote, as `octosync history` takes it; else null",
-        "revision": "the manifests' Git commit; null where it isn't known",
-        "control_plane": "`url`, `org_id` and `context`, the last two null where they aren't known",
-        "link": "the app's page on the status page; null where it is not known under which address people reach that",
-        "octosync_version": "which octosync sent it",
-    }
-)
+
+class NotificationDocument(Document):
+    """A notification's body. The reference page is made from it."""
+
+    format_version: str = Field(
+        description=f"`{FORMAT_VERSION}`; a key that is added changes the second number, anything else the first"
+    )
+    delivery: str = Field(
+        description="the id of this notification, the same each time it is sent: what comes twice is told apart by it"
+    )
+    event: Annotated[str, one_of(NotifyEvent)] = Field(description="which event it is")
+    at: Time = Field(description="when it happened, UTC")
+    text: str = Field(
+        description="all of it for programs that show a message's `text`: what happened, a line for each hint, the link"
+    )
+    message: str = Field(description="what happened, one sentence")
+    hints: list[str] = Field(description="what can be done about it, a list of sentences")
+    app: str | None = Field(description="the app's slug; null where it isn't about one app")
+    apps: list[str] = Field(description=f"the slugs of all apps that it is about, at most {MOST_APPS}")
+    app_count: Count = Field(description="how many apps it is about")
+    addresses: list[str] = Field(description=f"the objects, such as `app/notes/slot/chat`, at most {MOST_ADDRESSES}")
+    address_count: Count = Field(description="how many objects it is about")
+    actor: str | None = Field(description="who changed it, as far as the activity feed tells; else null")
+    until: Time | None = Field(description="held: when it is changed back, UTC; else null")
+    guard: str | None = Field(description="blocked: which guard it is; else null")
+    run: str | None = Field(description="the run that wrote, as `octosync history` takes it; else null")
+    revision: str | None = Field(description="the manifests' Git commit; null where it isn't known")
+    control_plane: ControlPlaneDocument = Field(
+        description="`url`, `org_id` and `context`, the last two null where they aren't known"
+    )
+    link: str | None = Field(
+        description="the app's page on the status page; null where it is not known under which address people reach that"
+    )
+    octosync_version: str = Field(description="which octosync sent it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,33 +162,32 @@ class Sender:
 
 
 def document_of(notice: Notice, sender: Sender, delivery: str) -> JsonObject:
-    """Return a notification's body; its keys are those of `BODY`."""
-    plane = sender.control_plane
+    """Return a notification's body."""
     message = visible(notice.message)
     hints = [visible(hint) for hint in notice.hints]
-    app = None if notice.app is None else visible(notice.app)
-    return {
-        "format_version": FORMAT_VERSION,
-        "delivery": delivery,
-        "event": notice.event.value,
-        "at": utc_text(notice.at),
-        "text": "\n".join(_lines(notice, sender, message, hints)),
-        "message": message,
-        "hints": list[JsonValue](hints),
-        "app": app,
-        "apps": [visible(slug) for slug in notice.slugs[:MOST_APPS]],
-        "app_count": len(notice.slugs),
-        "addresses": [visible(str(one)) for one in notice.addresses[:MOST_ADDRESSES]],
-        "address_count": len(notice.addresses),
-        "actor": None if notice.actor is None else visible(notice.actor),
-        "until": None if notice.until is None else utc_text(notice.until),
-        "guard": notice.guard,
-        "run": notice.run,
-        "revision": notice.revision,
-        "control_plane": {"url": plane.public_url, "org_id": plane.org_id, "context": plane.context},
-        "link": sender.link(notice.app),
-        "octosync_version": sender.version,
-    }
+    document = NotificationDocument(
+        format_version=FORMAT_VERSION,
+        delivery=delivery,
+        event=notice.event.value,
+        at=utc_text(notice.at),
+        text="\n".join(_lines(notice, sender, message, hints)),
+        message=message,
+        hints=hints,
+        app=None if notice.app is None else visible(notice.app),
+        apps=[visible(slug) for slug in notice.slugs[:MOST_APPS]],
+        app_count=len(notice.slugs),
+        addresses=[visible(str(address)) for address in notice.addresses[:MOST_ADDRESSES]],
+        address_count=len(notice.addresses),
+        actor=None if notice.actor is None else visible(notice.actor),
+        until=None if notice.until is None else utc_text(notice.until),
+        guard=notice.guard,
+        run=notice.run,
+        revision=notice.revision,
+        control_plane=control_plane_part(sender.control_plane),
+        link=sender.link(notice.app),
+        octosync_version=sender.version,
+    )
+    return document.as_json()
 
 
 def _lines(notice: Notice, sender: Sender, message: str, hints: Sequence[str]) -> Iterator[str]:
