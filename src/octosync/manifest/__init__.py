@@ -18,6 +18,7 @@ from octosync.manifest.configuration import (
     find_configuration,
 )
 from octosync.manifest.configuration_reading import read_configuration
+from octosync.manifest.configuration_schema import is_receiver_url
 from octosync.manifest.digesting import digest, keyed_digest
 from octosync.manifest.durations import parse_duration
 from octosync.manifest.editing import Reading, Unplaceable, edited, patch_of
@@ -27,7 +28,6 @@ from octosync.manifest.json_schema import configuration_schema, field_example, m
 from octosync.manifest.loading import Manifests, load, variables_for
 from octosync.manifest.merge_keys import kustomize_definitions
 from octosync.manifest.owners import Owner
-from octosync.manifest.receivers import is_receiver_url
 from octosync.manifest.rules import RULES, Rule
 from octosync.manifest.schema import SLUG
 from octosync.manifest.selection import select

@@ -7,12 +7,12 @@ from operator import is_
 from typing import TypeAlias
 
 from octosync.contract import Contract
+from octosync.manifest.checked_fields import Fields
 from octosync.manifest.declare import app_fields, inference_config_of, slot_of, target_of
 from octosync.manifest.documents import Resource
 from octosync.manifest.memo import Memo
 from octosync.manifest.nodes import Node
 from octosync.manifest.patience import go_on
-from octosync.manifest.walk import Fields
 from octosync.model import App, InferenceConfig, Origin, Section, Slot, State, Suspension, Target
 
 # Which target claims which (platform, identifier) first; filled as states are assembled.

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from octosync import __version__
 from octosync.contract import Contract
 from octosync.errors import ConfigError
+from octosync.manifest.checked_fields import Fields
 from octosync.manifest.configuration import Configuration, Configured, Context, GuardLimits, Rate
-from octosync.manifest.configuration_schema import ConfigurationFile
-from octosync.manifest.configuration_secrets import is_hidden, refuse_secrets
+from octosync.manifest.configuration_schema import ConfigurationFile, GuardsSection, OperationSection, RateSection
+from octosync.manifest.configuration_secrets import hide_receivers, is_hidden, refuse_secrets
 from octosync.manifest.durations import parse_duration
 from octosync.manifest.findings import Findings, Reporter
-from octosync.manifest.freezes import read_freeze_window
 from octosync.manifest.nodes import Document, Mapping, Node, Scalar, join
 from octosync.manifest.owners import Owner
 from octosync.manifest.positioned import parse
-from octosync.manifest.receivers import hide_receivers, read_receiver
 from octosync.manifest.sources import display_name, read_files
-from octosync.manifest.variables import NAME, SECRET_NAMES, may_hold_a_secret
+from octosync.manifest.variables import NAME
 from octosync.manifest.versions import is_allowed
-from octosync.manifest.walk import Fields, check, closest
-from octosync.model import Diagnostic, Origin, Sensitivity
+from octosync.manifest.walk import check, closest
+from octosync.model import Diagnostic, FreezeWindow, NotifyEvent, Origin, Receiver, Secret, Sensitivity
 
 _SECRETS = Sensitivity()
 
@@ -126,12 +124,9 @@ class _Reading:
                 path="defaultContext",
                 suggestion=closest(default, contexts),
             )
-        self._refuse_secret_names(fields, "env")
-        rate = fields.record("rate")
-        drift = fields.record("drift")
-        plain = Configuration()
+        given, plain = fields.attributes(ConfigurationFile), Configuration()
+        guards, rate, drift = (fields.record(key) for key in ("guards", "rate", "drift"))
         hold = drift.text("hold") if drift else None
-        canaries = fields.whole("maxCanaries")
         return Configuration(
             file=file,
             directory=self._directory,
@@ -142,22 +137,17 @@ class _Reading:
             owners=tuple(
                 Owner(paths=one.text("paths") or "", apps=one.texts("apps")) for one in fields.records("owners")
             ),
-            guards=self._guards(),
-            freeze=tuple(read_freeze_window(one, self._reporter) for one in fields.records("freeze")),
+            guards=GuardLimits(**guards.attributes(GuardsSection)) if guards else plain.guards,
+            freeze=tuple(self._freeze_window(one) for one in fields.records("freeze")),
             drift_hold=parse_duration(hold) if hold is not None else plain.drift_hold,
-            max_canaries=plain.max_canaries if canaries is None else canaries,
-            notify=tuple(read_receiver(one, self._reporter) for one in fields.records("notify")),
-            rate=_rate(rate) if rate else plain.rate,
-            sensitivity=self._sensitivity(),
+            max_canaries=given.get("max_canaries", plain.max_canaries),
+            notify=tuple(self._receiver(one) for one in fields.records("notify")),
+            rate=Rate(**rate.attributes(RateSection)) if rate else plain.rate,
+            sensitivity=Sensitivity(given["sensitive_keys"]) if "sensitive_keys" in given else plain.sensitivity,
             contract=self._contract(),
         )
 
-    def _sensitivity(self) -> Sensitivity:
-        patterns = self._fields.texts("sensitiveKeys")
-        return Sensitivity(patterns) if "sensitiveKeys" in self._fields else Sensitivity()
-
     def _context(self, name: str, fields: Fields) -> Context:
-        self._check_url(fields)
         if "tokenEnv" in fields and "tokenFile" in fields:
             summary = "a context has one source of its token: tokenEnv or tokenFile"
             at = fields.key_at("tokenFile")
@@ -179,66 +169,45 @@ class _Reading:
             kustomize=str(self._directory / kustomize) if kustomize else None,
             paths=self._paths(fields),
             vars=fields.text_map("vars"),
-            origin=self._reporter.source.origin(fields.node.line, fields.node.column),
+            origin=self._origin(fields),
         )
 
-    def _check_url(self, fields: Fields) -> None:
+    def _freeze_window(self, fields: Fields) -> FreezeWindow:
+        duration = fields.text("duration")
+        return FreezeWindow(
+            cron=fields.text("cron") or "",
+            duration=parse_duration(duration) if duration else timedelta(),
+            timezone=fields.text("timezone") or "UTC",
+            exempt=fields.texts("except"),
+            origin=self._origin(fields),
+        )
+
+    def _receiver(self, fields: Fields) -> Receiver:
+        if ("url" in fields.node.entries) == ("urlEnv" in fields.node.entries):
+            at = fields.key_at("urlEnv")  # the record itself, where there is none
+            place = at if isinstance(at, Scalar) else Scalar(None, at.line, at.column, 1)
+            summary = "a receiver has one URL: `url` or `urlEnv`"
+            self._reporter.report("receiver-url", place, summary, path=fields.path)
         url = fields.text("url")
-        if url is None:
-            return
-        at, path = fields.at("url"), fields.below("url")
-        try:
-            parts = urlsplit(url)
-            _ = parts.port
-        except ValueError:
-            if "@" in url:
-                self._reporter.source.hide((at.line, at.column), (at.line, at.column + at.width))
-            self._reporter.report("invalid-url", at, "this is no URL", path=path)
-            return
-        if "@" in parts.netloc or "?" in url or "#" in url:
-            # It may carry a password or a key, so neither it nor its line is shown.
-            self._reporter.source.hide((at.line, at.column), (at.line, at.column + at.width))
-            summary = "a control plane's URL carries neither user, password, query nor fragment"
-            notes = ("a secret is never a value in octosync.yaml: use tokenEnv or tokenFile",)
-            self._reporter.report("secret-in-configuration", at, summary, path=path, notes=notes)
-        elif parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
-            summary = f"{self._reporter.quote(url, at)} is not an http:// or https:// URL"
-            self._reporter.report("invalid-url", at, summary, path=path)
+        return Receiver(
+            url=None if url is None else Secret(url),
+            url_env=fields.text("urlEnv"),
+            events=tuple(map(NotifyEvent, fields.texts("events"))) if "events" in fields else tuple(NotifyEvent),
+            secret_env=fields.text("secretEnv"),
+            origin=self._origin(fields),
+        )
 
-    def _refuse_secret_names(self, fields: Fields, key: str) -> None:
-        for path, name, node in fields.items(key):
-            if may_hold_a_secret(str(name)):
-                self._refuse_name(str(name), node, path)
-
-    def _refuse_name(self, name: str, at: Node, path: str) -> None:
-        summary = f"{self._reporter.quote(name, at)} sounds like a secret, and secrets don't belong in manifests"
-        self._reporter.report("secret-variable", at, summary, path=path, notes=SECRET_NAMES)
+    def _origin(self, fields: Fields) -> Origin:
+        return self._reporter.source.origin(fields.node.line, fields.node.column)
 
     def _paths(self, fields: Fields) -> tuple[str, ...]:
         return tuple(str(self._directory / path) for path in fields.texts("paths"))
-
-    def _guards(self) -> GuardLimits:
-        limits, given = GuardLimits(), self._fields.record("guards")
-        if given is None:
-            return limits
-        deletes, percent = given.whole("maxDeletes"), given.number("maxDeletePercent")
-        objects, archives = given.whole("minObjects"), given.whole("maxArchives")
-        return GuardLimits(
-            max_deletes=limits.max_deletes if deletes is None else deletes,
-            max_delete_percent=limits.max_delete_percent if percent is None else percent,
-            min_objects=limits.min_objects if objects is None else objects,
-            max_archives=limits.max_archives if archives is None else archives,
-            trailers=given.texts("trailers") if "trailers" in given else limits.trailers,
-        )
 
     def _contract(self) -> Contract:
         api = self._fields.record("api")
         if api is None:
             return Contract()
-        operations = {
-            id_: {key: text for key in ("method", "path") if (text := one.text(key)) is not None}
-            for id_, one in api.record_map("operations").items()
-        }
+        operations = {id_: one.attributes(OperationSection) for id_, one in api.record_map("operations").items()}
         # Each by itself, so that every one that can't be is told where it stands; then together: two may not go together.
         apply = Contract().overridden
         operations = {
@@ -269,11 +238,3 @@ class _Reading:
 
     def _refuse_override(self, error: ConfigError, at: Node, path: str) -> None:
         self._reporter.report("invalid-override", at, error.message, path=path, notes=error.hints)
-
-
-def _rate(fields: Fields) -> Rate:
-    requests, concurrency = fields.whole("requestsPerMinute"), fields.whole("concurrency")
-    return Rate(
-        requests_per_minute=Rate().requests_per_minute if requests is None else requests,
-        concurrency=Rate().concurrency if concurrency is None else concurrency,
-    )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from typing import Annotated, Final
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from octosync.manifest.configuration import Configuration, GuardLimits, Rate
 from octosync.manifest.durations import DURATION, MEANING
-from octosync.manifest.shapes import WHOLE, Count, Maybe, ObjectModel, Text
-from octosync.manifest.variables import NAME
+from octosync.manifest.shapes import WHOLE, AnyText, Complaint, Count, Maybe, Name, ObjectModel, Text
+from octosync.manifest.variables import NAME, SECRET_NAMES, may_hold_a_secret
 from octosync.model import NotifyEvent, Sensitivity
+from octosync.plan.guards.freeze import check_cron, check_timezone
 
 TRAILERS: Final = (
     "deletes",
@@ -24,8 +28,6 @@ TRAILERS: Final = (
     "rollback",
 )
 
-AnyText = Annotated[str, Text(may_be_empty=True)]
-Name = Annotated[str, Text()]
 Duration = Annotated[str, Text(pattern=DURATION, meaning=MEANING)]
 EnvironmentVariable = Annotated[
     str,
@@ -48,10 +50,77 @@ OwnVariable = Annotated[
 ]
 
 
+_RECEIVER_NOTE: Final = (
+    "it carries neither user, password nor fragment; "
+    "a URL that is itself a secret goes by urlEnv, the name of the environment variable that holds it"
+)
+
+
+def _check_plane_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise Complaint("this is no URL", rule="invalid-url", quotes=False, hides="@" in url) from None
+    if "@" in parts.netloc or "?" in url or "#" in url:
+        raise Complaint(
+            "a control plane's URL carries neither user, password, query nor fragment",
+            rule="secret-in-configuration",
+            quotes=False,
+            notes=("a secret is never a value in octosync.yaml: use tokenEnv or tokenFile",),
+            hides=True,  # it may be a password or a key
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
+        raise Complaint("is not an http:// or https:// URL", rule="invalid-url")
+    return url
+
+
+def is_receiver_url(url: str) -> bool:
+    """Return whether something can be POSTed to a URL as it stands."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    sound = (
+        parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and not parts.fragment
+    )
+    return sound and not re.search(r"[^!-~]", url)
+
+
+def _check_receiver_url(url: str) -> str:
+    if not is_receiver_url(url):
+        summary = "this is no http:// or https:// URL of a receiver"
+        raise Complaint(summary, rule="invalid-url", quotes=False, notes=(_RECEIVER_NOTE,))
+    return url
+
+
+def _check_variable(name: str) -> str:
+    if may_hold_a_secret(name):
+        summary = "sounds like a secret, and secrets don't belong in manifests"
+        raise Complaint(summary, rule="secret-variable", notes=SECRET_NAMES)
+    return name
+
+
+def _takes(
+    key: str, check: Callable[[str], None], note: str, names: Callable[[], Iterable[str]] = tuple
+) -> AfterValidator:
+    def checked(text: str) -> str:
+        try:
+            check(text)
+        except ValueError as error:
+            raise Complaint(f"is not what `{key}` takes: {error}", notes=(note,), names=sorted(names())) from None
+        return text
+
+    return AfterValidator(checked)
+
+
 class ContextSection(ObjectModel, title="a context"):
     """An item of `contexts`."""
 
-    url: Name = Field(description="the control plane's base URL", examples=["https://api.octomil.com"])
+    url: Annotated[Name, AfterValidator(_check_plane_url)] = Field(
+        description="the control plane's base URL", examples=["https://api.octomil.com"]
+    )
     org: Maybe[Name] = Field(
         None,
         description="the org that everything is sent to, and that answers must name",
@@ -108,6 +177,11 @@ class FreezeSection(ObjectModel, title="a freeze window"):
             pattern=re.compile(r"\s*[0-9A-Za-z*/,#-]+(\s+[0-9A-Za-z*/,#-]+){4}\s*"),
             meaning="a cron expression of five fields, as in `0 18 * * FRI`",
         ),
+        _takes(
+            "cron",
+            check_cron,
+            "minute, hour, day of the month, month, day of the week; a range that goes round is a list: FRI,SAT,SUN,MON",
+        ),
     ] = Field(
         description="when the window begins: minute, hour, day of the month, month, day of the week",
         examples=["0 18 * * FRI"],
@@ -118,6 +192,12 @@ class FreezeSection(ObjectModel, title="a freeze window"):
     timezone: Annotated[
         str,
         Text(pattern=re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*"), meaning="a time zone such as Europe/Berlin"),
+        _takes(
+            "timezone",
+            check_timezone,
+            "zones are named as in the IANA database, such as Europe/Berlin",
+            names=available_timezones,
+        ),
     ] = Field("UTC", description="the zone of the cron expression", examples=["Europe/Berlin"])
     exempt: Maybe[list[Name]] = Field(
         None, alias="except", description="apps that are not frozen, as patterns with *", examples=[["sandbox-*"]]
@@ -127,7 +207,7 @@ class FreezeSection(ObjectModel, title="a freeze window"):
 class ReceiverSection(ObjectModel, title="a receiver"):
     """An item of `notify`."""
 
-    url: Maybe[Name] = Field(
+    url: Maybe[Annotated[Name, AfterValidator(_check_receiver_url)]] = Field(
         None,
         description="where to POST: https, and not this machine; never shown beyond its host",
         examples=["https://hooks.example.com/octosync"],
@@ -200,9 +280,9 @@ class ConfigurationFile(ObjectModel, title="octosync.yaml"):
         None, description="the context that serves when none is chosen", examples=["local"]
     )
     paths: Maybe[list[Name]] = Field(None, description="the manifests, relative to this file", examples=[["apps/"]])
-    env: Maybe[list[Annotated[str, Text(pattern=NAME, meaning="a variable's name")]]] = Field(
-        None, description="environment variables that manifests may use", examples=[["RELEASE_CHANNEL"]]
-    )
+    env: Maybe[
+        list[Annotated[str, Text(pattern=NAME, meaning="a variable's name"), AfterValidator(_check_variable)]]
+    ] = Field(None, description="environment variables that manifests may use", examples=[["RELEASE_CHANNEL"]])
     owners: Maybe[list[OwnerSection]] = Field(None, description="which folder may declare which apps")
     guards: Maybe[GuardsSection] = Field(None, description="what a run may remove")
     freeze: Maybe[list[FreezeSection]] = Field(None, description="when nothing is applied")

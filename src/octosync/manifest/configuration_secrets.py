@@ -42,6 +42,22 @@ def refuse_secrets(node: Node, reporter: Reporter, path: str = "") -> None:
             refuse_secrets(value, reporter, below)
 
 
+def hide_receivers(root: Node, reporter: Reporter) -> None:
+    """Keep the URLs under `notify` out of every excerpt and message, whatever else is wrong there."""
+    for notify in _values(root, "notify"):
+        for item in notify.items if isinstance(notify, Sequence) else ():
+            for url in _values(item, "url"):
+                if isinstance(url, Scalar):
+                    reporter.source.hide((url.line, url.column), (url.line, url.column + url.width))
+
+
+def _values(node: Node, key: str) -> list[Node]:
+    """Return what stands under a key, each time where it stands there more than once."""
+    if not isinstance(node, Mapping):
+        return []
+    return [value for at, value in (*node.entries.values(), *node.repeated) if at.value == key]
+
+
 def is_hidden(origin: Origin | None, source: Source) -> bool:
     """Say whether a line may not be shown, though it was when something was found there."""
     return origin is not None and source.hides_on(origin.line)

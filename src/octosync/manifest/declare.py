@@ -13,9 +13,10 @@ from octosync.contract import (
     normalise_app_fields,
     normalise_slot_fields,
 )
+from octosync.manifest.checked_fields import Fields
 from octosync.manifest.documents import Resource
 from octosync.manifest.nodes import Node, Reported, Scalar
-from octosync.manifest.walk import Fields, closest
+from octosync.manifest.walk import closest
 from octosync.model import Deploy, InferenceConfig, JsonObject, JsonValue, Optimize, Slot, Target
 
 _REVERSE_DNS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")

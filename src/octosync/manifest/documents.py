@@ -7,12 +7,13 @@ from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from octosync.manifest.checked_fields import Fields
 from octosync.manifest.findings import Reporter
 from octosync.manifest.nodes import Document, Mapping, Node, Reported, Scalar, Sequence, join, may_be_secret, type_name
 from octosync.manifest.schema import API_VERSION, GROUP, KINDS, PROTECT, SUSPEND
 from octosync.manifest.source import quoted
 from octosync.manifest.variables import Variables
-from octosync.manifest.walk import Fields, check, closest
+from octosync.manifest.walk import check, closest
 from octosync.model import Origin, Suspension
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")

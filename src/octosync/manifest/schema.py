@@ -9,7 +9,18 @@ from pydantic import Field
 
 from octosync.contract import CAPABILITIES, ENGINES, ENVIRONMENTS, PLATFORMS
 from octosync.contract.policy import PRESETS, ROUTING_MODES, ROUTING_PREFERENCES
-from octosync.manifest.shapes import AS_NAME, AS_OBJECT, NAME_OR_OBJECT, Key, Maybe, ObjectModel, Owns, Text
+from octosync.manifest.shapes import (
+    AS_NAME,
+    AS_OBJECT,
+    NAME_OR_OBJECT,
+    AnyText,
+    Key,
+    Maybe,
+    Name,
+    ObjectModel,
+    Owns,
+    Text,
+)
 from octosync.model import Optimize
 
 GROUP: Final = "octosync.dev"
@@ -27,8 +38,6 @@ Slug = Annotated[
         rule="invalid-slug",
     ),
 ]
-AnyText = Annotated[str, Text(may_be_empty=True)]
-Name = Annotated[str, Text()]
 # The two are path segments and address parts on the wire.
 CapabilityKey = Annotated[
     str,

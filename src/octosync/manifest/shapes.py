@@ -6,7 +6,7 @@ A model says once what a document may hold. Pydantic checks by it and writes JSO
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from types import NoneType, UnionType
@@ -57,6 +57,32 @@ class Text:
         return core_schema.str_schema(strict=True, pattern=whole, regex_engine="python-re", metadata=metadata)
 
 
+class Complaint(ValueError):
+    """What a validator says of a text of the right shape: the rule that it breaks, and how that is said.
+
+    The summary begins with the quoted text if it `quotes`. `names` are those one of which was probably meant. With `hides`, the
+    text may be a secret: neither it nor its line is shown.
+    """
+
+    def __init__(
+        self,
+        summary: str,
+        *,
+        rule: str = "invalid-value",
+        quotes: bool = True,
+        notes: tuple[str, ...] = (),
+        names: Iterable[str] = (),
+        hides: bool = False,
+    ) -> None:
+        super().__init__(summary)
+        self.summary = summary
+        self.rule = rule
+        self.quotes = quotes
+        self.notes = notes
+        self.names = names
+        self.hides = hides
+
+
 @dataclass(frozen=True, slots=True)
 class Owns:
     """Annotates a field: what of the live app declaring it owns."""
@@ -87,6 +113,8 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+AnyText = Annotated[str, Text(may_be_empty=True)]
+Name = Annotated[str, Text()]
 WHOLE: Final = BeforeValidator(_whole)
 Count = Annotated[int, PydanticField(ge=0), WHOLE]
 

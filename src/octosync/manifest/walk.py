@@ -4,127 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, Final, Union
+from typing import Any, Union
 
 from pydantic import ValidationError
 
+from octosync.manifest.checked_fields import WRONG, Fields
 from octosync.manifest.findings import Reporter
 from octosync.manifest.nodes import Mapping, Node, Reported, Scalar, Sequence, join, type_name
-from octosync.manifest.shapes import ObjectModel, Shape, Text, shape_of, title_of
-from octosync.model import JsonObject
-
-# Stands for a value that is wrong: that was reported, and no method returns it.
-WRONG: Final = Reported()
-
-
-@dataclass(slots=True)
-class Fields:
-    """A checked object: its values by key, its node, and its path in the document.
-
-    What is wrong, or could not be read, is a `Reported` among the values, and no method returns it.
-    """
-
-    node: Mapping
-    path: str
-    values: dict[str, Any]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.values and not isinstance(self.values[key], Reported)
-
-    def text(self, key: str) -> str | None:
-        """Return a text, None where it is absent or wrong."""
-        value = self.values.get(key)
-        return value if _is_text(value) else None
-
-    def flag(self, key: str) -> bool | None:
-        """Return a truth value, None where it is absent or wrong."""
-        value = self.values.get(key)
-        return value if isinstance(value, bool) else None
-
-    def number(self, key: str) -> float | None:
-        """Return a number, None where it is absent or wrong."""
-        value = self.values.get(key)
-        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-    def whole(self, key: str) -> int | None:
-        """Return a whole number, None where it is absent or wrong."""
-        value = self.number(key)
-        return None if value is None else int(value)
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        """Return a list of texts, empty where it is absent."""
-        value = self.values.get(key)
-        return tuple(filter(_is_text, value)) if isinstance(value, list) else ()
-
-    def text_map(self, key: str) -> dict[str, str]:
-        """Return an object of texts, empty where it is absent."""
-        return {name: value for name, value in self._items(key) if _is_text(value)}
-
-    def text_lists(self, key: str) -> dict[str, tuple[str, ...]]:
-        """Return an object of lists of texts, empty where it is absent."""
-        return {name: tuple(filter(_is_text, texts)) for name, texts in self._items(key) if isinstance(texts, list)}
-
-    def json(self, key: str) -> JsonObject | None:
-        """Return an opaque object, None where it is absent, wrong or null."""
-        value = self.values.get(key)
-        return value if isinstance(value, dict) else None
-
-    def record(self, key: str) -> Fields | None:
-        """Return an object, None where it is absent or wrong."""
-        return _fields(self.node.get(key), self.below(key), self.values.get(key))
-
-    def records(self, key: str) -> list[Fields]:
-        """Return a list of objects, empty where it is absent."""
-        found = (_fields(node, path, value) for path, value, node in self.items(key))
-        return [fields for fields in found if fields is not None]
-
-    def record_map(self, key: str) -> dict[str, Fields]:
-        """Return an object of objects, empty where it is absent."""
-        node, path = self.node.get(key), self.below(key)
-        found = (
-            (name, _fields(node.get(name), join(path, name), value))
-            for name, value in self._items(key)
-            if isinstance(node, Mapping)
-        )
-        return {name: fields for name, fields in found if fields is not None}
-
-    def _items(self, key: str) -> Iterable[tuple[str, Any]]:
-        value = self.values.get(key)
-        return value.items() if isinstance(value, dict) else ()
-
-    def at(self, key: str) -> Node:
-        """Return the node of a value, the object's own where it is absent."""
-        found = self.node.get(key)
-        return self.node if found is None else found
-
-    def key_at(self, key: str) -> Scalar | Mapping:
-        """Return where a key is written, the object's own place where it is absent."""
-        entry = self.node.entries.get(key)
-        return entry[0] if entry else self.node
-
-    def items(self, key: str) -> Iterator[tuple[str, object, Node]]:
-        """Yield path, value and node of each sound item of a list."""
-        node, values = self.node.get(key), self.values.get(key)
-        if isinstance(node, Sequence) and isinstance(values, list):
-            for index, (value, item) in enumerate(zip(values, node.items, strict=True)):
-                if not isinstance(value, Reported):
-                    yield join(self.below(key), index), value, item
-
-    def below(self, key: str | int) -> str:
-        """Return the path of something in this object."""
-        return join(self.path, key)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and not isinstance(value, Reported)
-
-
-def _fields(node: Node | None, path: str, value: object) -> Fields | None:
-    return Fields(node, path, value) if isinstance(node, Mapping) and isinstance(value, dict) else None
+from octosync.manifest.shapes import Complaint, ObjectModel, Shape, Text, shape_of, title_of
 
 
 def check(node: Node, model: type[ObjectModel], reporter: Reporter, root: str) -> Fields | None:
@@ -148,6 +39,20 @@ class _Place:
     path: str
     holder: Any = None
     key: str | int = ""
+
+    @property
+    def known(self) -> Shape:
+        """The shape; of a name or an object, the one that the value is held against."""
+        return self.shape.parts[isinstance(self.node, Mapping)] if self.shape.type is Union else self.shape
+
+    def inner(self, key: str | int, holder: Any = None) -> _Place | None:  # noqa: ANN401 - JSON
+        """Return the place under a key or index; None if nothing is known of it."""
+        node, shape = self.node, self.known
+        part = shape.fields[str(key)].shape if key in shape.fields else next(iter(shape.parts), None)
+        if part is None or isinstance(node, Scalar):
+            return None
+        below = node.entries[str(key)][1] if isinstance(node, Mapping) else node.items[int(key)]
+        return _Place(below, part, join(self.path, key), holder, key)
 
 
 class _Check:
@@ -182,55 +87,47 @@ class _Check:
 
     def _report(self, error: ValidationError, top: _Place, values: dict[str, Any]) -> None:
         """Report what pydantic has found, and mark it in the values."""
-        found = [(problem["type"], problem["loc"]) for problem in error.errors(include_url=False, include_input=False)]
+        found = error.errors(include_url=False, include_input=False)
         meant: dict[tuple[str | int, ...], set[str | None]] = defaultdict(set)
-        for kind, loc in found:
+        for problem in found:
+            kind, loc = problem["type"], problem["loc"]
             if kind == "extra_forbidden":
                 holder = _below(top, loc[:-1], values)
                 meant[loc[:-1]].add(self._messages.unknown_field(str(loc[-1]), holder))
             elif kind != "missing":
                 place = _below(top, loc, values)
-                self._messages.wrong_value(place.node, place.shape, place.path)
+                complaint = problem.get("ctx", {}).get("error")
+                if isinstance(complaint, Complaint):
+                    self._messages.complaint(complaint, place.node, place.path)
+                else:
+                    self._messages.wrong_value(place.node, place.shape, place.path)
                 place.holder[place.key] = WRONG
-        for kind, loc in found:
-            if kind == "missing" and loc[-1] not in meant[loc[:-1]] and (self._is_whole or len(loc) > 1):
+        for loc in (problem["loc"] for problem in found if problem["type"] == "missing"):
+            if loc[-1] not in meant[loc[:-1]] and (self._is_whole or len(loc) > 1):
                 self._messages.missing_field(str(loc[-1]), _below(top, loc[:-1], values))
 
     def _check_repeated(self, place: _Place) -> None:
         """Check what stands under keys that are there already: it is left out, and its own mistakes are reported."""
-        shape, node = place.shape, place.node
-        if shape.type is Union:
-            shape = shape.parts[isinstance(node, Mapping)]
-        if isinstance(node, Sequence) and shape.type is list:
-            for index, item in enumerate(node.items):
-                self._check_repeated(_Place(item, shape.parts[0], join(place.path, index)))
-        elif isinstance(node, Mapping) and shape.type is dict and not shape.is_opaque:
-            for key, (_, value) in node.entries.items():
-                self._check_repeated(_Place(value, shape.parts[0], join(place.path, key)))
-        elif isinstance(node, Mapping) and shape.is_model:
-            for key, (_, value) in node.entries.items():
-                if key in shape.fields:
-                    self._check_repeated(_Place(value, shape.fields[key].shape, join(place.path, key)))
-            for key_node, value in node.repeated:
-                if (key := str(key_node.value)) in shape.fields:
-                    alone = Mapping({key: (key_node, value)}, node.line, node.column)
-                    _Check(alone, shape.type, self._messages, is_whole=False).run(place.path)
+        node, fields = place.node, place.known.fields
+        for key_node, value in node.repeated if isinstance(node, Mapping) else ():
+            if (key := str(key_node.value)) in fields:
+                alone = Mapping({key: (key_node, value)}, node.line, node.column)
+                _Check(alone, place.known.type, self._messages, is_whole=False).run(place.path)
+        keys = (
+            node.entries if isinstance(node, Mapping) else range(len(node.items)) if isinstance(node, Sequence) else ()
+        )
+        for inner in filter(None, map(place.inner, keys)):
+            self._check_repeated(inner)
 
 
-def _below(top: _Place, loc: Iterable[str | int], values: Any) -> _Place:  # noqa: ANN401 - JSON
+def _below(top: _Place, loc: tuple[str | int, ...], values: Any) -> _Place:  # noqa: ANN401 - JSON
     """Return the place that pydantic names: by keys and indices, and by which of a name and an object it was held against."""
     place = top
     for key in loc:
-        shape, node = place.shape, place.node
-        if shape.type is Union:
-            place = _Place(node, shape.parts[isinstance(node, Mapping)], place.path, place.holder, place.key)
-            continue
-        holder = values if place is top else place.holder[place.key]
-        if isinstance(node, Mapping):
-            shape = shape.fields[str(key)].shape if shape.is_model else shape.parts[0]
-            place = _Place(node.entries[str(key)][1], shape, join(place.path, key), holder, key)
-        elif isinstance(node, Sequence):
-            place = _Place(node.items[int(key)], shape.parts[0], join(place.path, key), holder, key)
+        if place.shape.type is Union:
+            place = replace(place, shape=place.known)
+        elif (inner := place.inner(key, values if place is top else place.holder[place.key])) is not None:
+            place = inner
     return place
 
 
@@ -274,6 +171,18 @@ class _Messages:
             ),
         )
         return meant
+
+    def complaint(self, complaint: Complaint, node: Node, path: str) -> None:
+        """Report what a validator says of a text."""
+        source, value = self._reporter.source, node.value if isinstance(node, Scalar) else ""
+        if isinstance(value, Reported):
+            return
+        if complaint.hides:
+            source.hide((node.line, node.column), (node.line, node.column + node.width))
+        quote = f"{self._reporter.quote(value, node)} " if complaint.quotes else ""
+        suggestion = None if source.hides(node.line, node.column) else closest(str(value), complaint.names)
+        summary = f"{quote}{complaint.summary}"
+        self._reporter.report(complaint.rule, node, summary, path=path, suggestion=suggestion, notes=complaint.notes)
 
     def wrong_value(self, node: Node, shape: Shape, path: str) -> None:
         """Report a value that a field can't have."""
