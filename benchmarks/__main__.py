@@ -23,7 +23,7 @@ from octosync.manifest import Cache, Configuration, Manifests, load
 from octosync.octomil import API_PATH, Connection, Octomil
 from octosync.octomil.transport import open_http
 from octosync.plan import GuardPolicy, PlanOptions
-from octosync.reconcile import Turn, look
+from octosync.reconcile import ReviewedPlan, observe_and_review
 from octosync.server import Settings, running
 
 _ROUNDS: Final = 3  # the best of so many counts: what disturbs a measurement only ever makes it longer
@@ -136,21 +136,21 @@ def committing(folder: Path) -> None:
     print(f"the same in requests: {ratio:.4f} times as many ({commit.requests:,}, {commit.full_read_requests:,})")
 
 
-def _plan(url: str, manifests: Path) -> tuple[Turn, float]:
+def _plan(url: str, manifests: Path) -> tuple[ReviewedPlan, float]:
     """Apply the manifests, and return what the plan comes to then, and the seconds that it takes."""
     command = [sys.executable, "-m", "octosync", "apply", "-f", str(manifests), "--url", url, "--rate", "0", "--yes"]
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
     subprocess.run(command, cwd=manifests.parent, env=ours, stdout=subprocess.DEVNULL, check=True)
     desired = _load(manifests).state
 
-    async def planned() -> tuple[Turn, float]:
+    async def planned() -> tuple[ReviewedPlan, float]:
         async with Octomil(Connection(url=url, requests_per_minute=0), Configuration().contract) as remote:
             start = time.perf_counter()
-            turn = await look(desired, remote, GuardPolicy(), PlanOptions(now=datetime.now(UTC)))
-            return turn, time.perf_counter() - start
+            reviewed = await observe_and_review(desired, remote, GuardPolicy(), PlanOptions(now=datetime.now(UTC)))
+            return reviewed, time.perf_counter() - start
 
     turns = [asyncio.run(planned()) for _ in range(_ROUNDS)]
-    assert not any(turn.plan.actions for turn, _ in turns)
+    assert not any(reviewed.plan.actions for reviewed, _ in turns)
     return turns[0][0], min(seconds for _, seconds in turns)
 
 

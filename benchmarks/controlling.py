@@ -29,7 +29,7 @@ from octosync.model import State
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Reading, apps_reading
 from octosync.octomil.counting import Request
 from octosync.plan import ControlPlane, GuardPolicy, PlanOptions
-from octosync.reconcile import look
+from octosync.reconcile import observe_and_review
 from octosync.state import Journal
 from octosync.watch.clock import SystemClock
 from octosync.watch.controller import Controller
@@ -199,8 +199,10 @@ async def _bare_looks(desired: State, url: str) -> float:
         async def work() -> None:
             for app in waiting:
                 mine = Reading({app.slug: listed.value[app.slug]}, listed.at)
-                turn = await look(State.of(app), remote, GuardPolicy(), PlanOptions(now=datetime.now(UTC)), listed=mine)
-                assert not turn.plan.actions
+                reviewed = await observe_and_review(
+                    State.of(app), remote, GuardPolicy(), PlanOptions(now=datetime.now(UTC)), listed=mine
+                )
+                assert not reviewed.plan.actions
 
         await asyncio.gather(*(work() for _ in range(_WORKERS)))
         return time.process_time() - started

@@ -1,4 +1,4 @@
-"""One turn, readable top to bottom: desired × live → plan → guard → apply. Pull request, merge and cluster run this code."""
+"""Reconcile, readable top to bottom: desired × live → plan → guard → apply. Pull request, merge and cluster run this code."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from octosync.plan.threeway import to_read
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """What one look at the control plane came to: what was seen, what would be done, and what the guards say of it."""
+class ReviewedPlan:
+    """A plan, the observation that it was made from, and the guards' refusals."""
 
-    seen: Observation
+    observation: Observation
     plan: Plan
-    blocked: tuple[Refusal, ...]
+    refusals: tuple[Refusal, ...]
 
 
-def decide(desired: State, seen: Observation, options: PlanOptions, policy: GuardPolicy | None = None) -> Turn:
-    """Plan and judge what was seen, without a request: the one place where a plan is made."""
-    plan = make_plan(desired, seen, options)
-    return Turn(seen, plan, judge(plan, policy or GuardPolicy()))
+def review(
+    desired: State, observation: Observation, options: PlanOptions, policy: GuardPolicy | None = None
+) -> ReviewedPlan:
+    """Plan and judge an observation, without a request: the one place where a plan is made."""
+    plan = make_plan(desired, observation, options)
+    return ReviewedPlan(observation, plan, judge(plan, policy or GuardPolicy()))
 
 
-async def look(
+async def observe_and_review(
     desired: State,
     remote: Octomil,
     policy: GuardPolicy,
@@ -40,8 +42,8 @@ async def look(
     listed: Reading[dict[str, App]] | None = None,
     remembered: Callable[[Observation], Observation] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Turn:
-    """Read and decide, then ask what the plan still has to know until it is whole; change nothing.
+) -> ReviewedPlan:
+    """Observe and plan, then read what the plan still needs to know until it is complete; change nothing.
 
     The contract of `options` is the remote's, and their curiosity that of the guards. `authors_since` is how far back the
     org's activity is read for who changed what the plan would change back (None: not at all), `listed` as for `observe`.
@@ -49,35 +51,37 @@ async def look(
     """
     options = replace(options, contract=remote.contract, curiosity=curiosity_of(policy, authors_since))
     wanted = desired if options.base is None else to_read(desired, options.base, prune=options.prune)
-    seen = await observe(remote, wanted, now=options.now, listed=listed, progress=progress)
+    observation = await observe(remote, wanted, now=options.now, listed=listed, progress=progress)
     if remembered is not None:
-        seen = remembered(seen)
-    turn = decide(desired, seen, options, policy)
-    while turn.plan.questions:
-        seen = await inquire(remote, turn.seen, turn.plan.questions, progress=progress)
-        turn = decide(desired, seen, options, policy)
-    return turn
+        observation = remembered(observation)
+    reviewed = review(desired, observation, options, policy)
+    while reviewed.plan.questions:
+        observation = await inquire(remote, reviewed.observation, reviewed.plan.questions, progress=progress)
+        reviewed = review(desired, observation, options, policy)
+    return reviewed
 
 
-def refuse_unsafe(turn: Turn) -> None:
-    """Stop before the first write what may not be applied, not even in part.
+def refuse_unsafe(reviewed: ReviewedPlan) -> None:
+    """Raise if a plan may not be applied, not even in part.
 
     Raises `OctosyncError` for a plan with an app that could not be read or planned, `GuardRefused` for a guard's refusal.
     """
-    if turn.plan.errors:
-        slug, error = next(iter(turn.plan.errors.items()))
-        rest = f", and {len(turn.plan.errors) - 1} more" if len(turn.plan.errors) > 1 else ""
+    if reviewed.plan.errors:
+        slug, error = next(iter(reviewed.plan.errors.items()))
+        rest = f", and {len(reviewed.plan.errors) - 1} more" if len(reviewed.plan.errors) > 1 else ""
         raise OctosyncError(
             "plan-errored",
             f"{slug}{rest} could not be planned, so nothing is applied: {error.message}",
             hints=("Apply the others alone with --app, or mend this first.",),
         )
-    if turn.blocked:
-        raise GuardRefused("guard-refused", "; ".join(f"{one.guard}: {one.message}" for one in turn.blocked))
+    if reviewed.refusals:
+        raise GuardRefused(
+            "guard-refused", "; ".join(f"{refusal.guard}: {refusal.message}" for refusal in reviewed.refusals)
+        )
 
 
-async def act(
-    turn: Turn,
+async def apply_reviewed(
+    reviewed: ReviewedPlan,
     remote: Octomil,
     *,
     record: Record,
@@ -87,12 +91,12 @@ async def act(
     on_progress: Callable[[Progress], None] | None = None,
     on_start: Callable[[Action], None] | None = None,
 ) -> Applied:
-    """Carry out the turn's plan, exactly. Raises before the first write, or says what every write did."""
-    refuse_unsafe(turn)
+    """Execute exactly the plan's actions. Raises before the first write, or returns an outcome for every action."""
+    refuse_unsafe(reviewed)
     return await apply_plan(
-        turn.plan,
+        reviewed.plan,
         remote,
-        seen=turn.seen,
+        seen=reviewed.observation,
         record=record,
         resume=resume,
         sensitivity=sensitivity,

@@ -21,7 +21,7 @@ from octosync.apply import FRESH_FOR_SECONDS, Applied, Record
 from octosync.model import App, Sensitivity, State
 from octosync.octomil import Octomil
 from octosync.plan import PlanOptions
-from octosync.reconcile import Turn, act, look
+from octosync.reconcile import ReviewedPlan, apply_reviewed, observe_and_review
 from octosync.server import Settings, Token
 from octosync.server.app import create_app
 from octosync.state import Journal
@@ -72,15 +72,17 @@ class Metered:
         """Put faults in force."""
         (await self.teammate.put("/_local/faults", json={"rules": rules})).raise_for_status()
 
-    async def look(self, *desired: App) -> Turn:
+    async def look(self, *desired: App) -> ReviewedPlan:
         """Read, plan and judge."""
-        return await look(State.of(*desired), self.remote, EVERYTHING_ALLOWED, PlanOptions(now=NOW))
+        return await observe_and_review(State.of(*desired), self.remote, EVERYTHING_ALLOWED, PlanOptions(now=NOW))
 
-    async def act(self, turn: Turn) -> Applied:
+    async def act(self, reviewed: ReviewedPlan) -> Applied:
         """Carry a turn's plan out."""
         with Journal(self.journal) as journal:
             record = Record.begin(journal, control_plane=URL, org_id=None, digest="sha256:0")
-            return await act(turn, self.remote, record=record, resume=RESUME, sensitivity=Sensitivity(), stop=self.stop)
+            return await apply_reviewed(
+                reviewed, self.remote, record=record, resume=RESUME, sensitivity=Sensitivity(), stop=self.stop
+            )
 
     def at(self, line: str) -> list[float]:
         """Return when requests of this kind were answered well."""
@@ -128,10 +130,10 @@ def test_both_halves_of_a_move_go_together(tmp_path: Path, limit: int) -> None:
     async def main() -> None:
         async with metered(tmp_path, limit) as plane:
             await one_a_minute(plane.app("left", target="com.left"), plane.app("right", target="com.right"))
-            turn = await plane.look(
+            reviewed = await plane.look(
                 desired_app("left", targets=["ios:com.right"]), desired_app("right", targets=["ios:com.left"])
             )
-            assert set(fates(await plane.act(turn)).values()) == {"done"}
+            assert set(fates(await plane.act(reviewed)).values()) == {"done"}
             for removed, registered in zip(plane.at("DELETE"), plane.at("POST"), strict=True):
                 assert registered - removed < 1
 
@@ -144,10 +146,10 @@ def test_the_second_half_keeps_its_place_when_the_first_is_sent_again(tmp_path: 
     async def main() -> None:
         async with metered(tmp_path, 4) as plane:
             await one_a_minute(plane.app("from", target="com.a"), plane.app("to"))
-            turn = await plane.look(desired_app("from", targets=[]), desired_app("to", targets=["ios:com.a"]))
+            reviewed = await plane.look(desired_app("from", targets=[]), desired_app("to", targets=["ios:com.a"]))
             await minutes(1)
             await plane.break_with({"operation": "apps.delete_target", "action": "status", "status": 503})
-            assert set(fates(await plane.act(turn)).values()) == {"done"}
+            assert set(fates(await plane.act(reviewed)).values()) == {"done"}
             (removed,), (registered,) = plane.at("DELETE"), plane.at("POST")
             assert registered - removed < 1
 
@@ -167,8 +169,8 @@ def test_what_waits_for_the_rate_limit_is_read_again(tmp_path: Path, limit: int)
                     *(plane.send("PUT", f"/apps/{slug}/slots/{c}", {"bindings": []}) for c in capabilities)
                 )
             slots = dict.fromkeys(capabilities, LOCAL_ONLY)
-            turn = await plane.look(*(desired_app(slug, slots=slots, config={"n": 1}) for slug in ("a", "b")))
-            applied = await plane.act(turn)
+            reviewed = await plane.look(*(desired_app(slug, slots=slots, config={"n": 1}) for slug in ("a", "b")))
+            applied = await plane.act(reviewed)
             assert set(fates(applied).values()) == {"done"}
             read_at: dict[str, float] = {}
             for when, line, _ in plane.timed.log:
@@ -188,10 +190,10 @@ def test_a_foreign_write_during_a_wait_is_not_overwritten(tmp_path: Path) -> Non
     async def main() -> None:
         async with metered(tmp_path, 3) as plane:
             await one_a_minute(plane.app("a", "chat"), plane.app("b"))
-            turn = await plane.look(
+            reviewed = await plane.look(
                 desired_app("a", slots={"chat": LOCAL_ONLY}), desired_app("b", fields={"name": "B, then"})
             )
-            acting = asyncio.ensure_future(plane.act(turn))
+            acting = asyncio.ensure_future(plane.act(reviewed))
             await asyncio.sleep(20)
             await plane.send("PUT", "/apps/a/slots/chat", {"bindings": [], "preferred_engines": ["mlx"]})
             applied = await acting
@@ -208,10 +210,10 @@ def test_a_lost_answer_is_looked_up_before_all_that_waits(tmp_path: Path) -> Non
 
     async def main() -> None:
         async with metered(tmp_path, 5) as plane:
-            turn = await plane.look(*(desired_app(f"app-{n:02}") for n in range(20)))
+            reviewed = await plane.look(*(desired_app(f"app-{n:02}") for n in range(20)))
             await minutes(1)
             await plane.break_with({"operation": "apps.create", "action": "status", "status": 503, "skip": 1})
-            applied = await plane.act(turn)
+            applied = await plane.act(reviewed)
             assert set(fates(applied).values()) == {"done"}
             (lost,) = [when for when, _, status in plane.timed.log if status == 503]
             (looked,) = [when for when, line, _ in plane.timed.log if line.startswith("GET") and when >= lost]
@@ -225,8 +227,8 @@ def test_a_stop_calls_back_what_waits_for_the_rate_limit(tmp_path: Path) -> None
 
     async def main() -> None:
         async with metered(tmp_path, 3) as plane:
-            turn = await plane.look(*(desired_app(f"app-{n}") for n in range(2)))
-            acting = asyncio.ensure_future(plane.act(turn))
+            reviewed = await plane.look(*(desired_app(f"app-{n}") for n in range(2)))
+            acting = asyncio.ensure_future(plane.act(reviewed))
             await asyncio.sleep(10)
             plane.stop.set()
             applied = await acting
@@ -242,8 +244,8 @@ def test_a_limit_too_low_for_a_look_and_a_write_is_said(tmp_path: Path) -> None:
     async def main() -> None:
         async with metered(tmp_path, 1) as plane:
             await plane.send("POST", "/apps", {"slug": "a", "name": "A"})
-            turn = await plane.look(desired_app("a", fields={"name": "Other"}))
-            (outcome,) = (await plane.act(turn)).outcomes
+            reviewed = await plane.look(desired_app("a", fields={"name": "Other"}))
+            (outcome,) = (await plane.act(reviewed)).outcomes
             assert (outcome.status.value, outcome.reference) == ("failed", "no-time-to-write")
             assert "--rate" in outcome.hints[0]
 

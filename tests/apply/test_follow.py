@@ -43,7 +43,7 @@ class Watched:
         turn = await self.site.look(*desired)
         outcomes: Sequence[Outcome] = (await self.site.act(turn)).outcomes if turn.plan.actions else ()
         self.site.plane.log()
-        live = turn.seen.state
+        live = turn.observation.state
         async with self.site.client(**settings) as remote:
             following = Following(
                 remote, to_follow(turn.plan, live, outcomes), live, on_look=self.looks.append, sleep=self.sleep

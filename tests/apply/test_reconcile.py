@@ -47,7 +47,7 @@ async def test_a_guard_stops_everything(site: Site) -> None:
     turn = await site.look(
         desired_app("a", archived=True), desired_app("b", archived=True), desired_app("c"), policy=GuardPolicy()
     )
-    assert [blocked.guard for blocked in turn.blocked] == ["archives"]
+    assert [blocked.guard for blocked in turn.refusals] == ["archives"]
     site.plane.log()
     with pytest.raises(GuardRefused, match="archives: "):
         await site.act(turn)

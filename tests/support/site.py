@@ -18,7 +18,7 @@ from octosync.apply import Applied, Progress, Record
 from octosync.model import App, JournalledAction, JournalledRun, Sensitivity, State
 from octosync.octomil import Octomil
 from octosync.plan import ALL, GuardPolicy, PlanOptions
-from octosync.reconcile import Turn, act, look
+from octosync.reconcile import ReviewedPlan, apply_reviewed, observe_and_review
 from octosync.server import Settings, running
 from octosync.state import Journal, RecordedRuns
 
@@ -100,14 +100,14 @@ class Site:
         connection = connection_to(self.plane.url, **{**self.connection, **settings})
         return Octomil(connection, clock=lambda: self.now, sensitivity=self.sensitivity, transport=transport)
 
-    async def look(self, *desired: App, policy: GuardPolicy = EVERYTHING_ALLOWED, **options: Any) -> Turn:
+    async def look(self, *desired: App, policy: GuardPolicy = EVERYTHING_ALLOWED, **options: Any) -> ReviewedPlan:
         """Read, plan and judge. `options` are those of the plan."""
         async with self.client() as remote:
-            return await look(State.of(*desired), remote, policy, PlanOptions(now=NOW, **options))
+            return await observe_and_review(State.of(*desired), remote, policy, PlanOptions(now=NOW, **options))
 
     async def act(
         self,
-        turn: Turn,
+        reviewed: ReviewedPlan,
         *,
         stop: asyncio.Event | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -118,8 +118,8 @@ class Site:
         with Journal(self.journal) as journal:
             record = Record.begin(journal, control_plane=self.plane.url, org_id=None, digest="sha256:0")
             async with self.client(transport, **settings) as remote:
-                applied = await act(
-                    turn,
+                applied = await apply_reviewed(
+                    reviewed,
                     remote,
                     record=record,
                     resume=RESUME,

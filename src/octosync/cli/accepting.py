@@ -28,7 +28,7 @@ from octosync.octomil import Octomil, observe
 from octosync.plan import Action, Plan, PlanOptions, PutSlot, RegisterTarget, Verb
 from octosync.plan.base import Base
 from octosync.plan.threeway import compare_three_ways
-from octosync.reconcile import decide
+from octosync.reconcile import review
 
 _SECTIONS = {
     Kind.TARGET: Section.TARGETS,
@@ -122,7 +122,7 @@ def _plan(
         before = State.of(*(app for app in base.state if app.slug in narrow.apps))
         known = Base(state=_narrowed(before, (one for one in asked if one.app in before.apps)))
         narrow = compare_three_ways(narrow, seen, known, now=now).changes_of_others()
-    return decide(narrow, seen, PlanOptions(now=now, contract=contract)).plan
+    return review(narrow, seen, PlanOptions(now=now, contract=contract)).plan
 
 
 def _narrowed(declared: State, asked: Iterable[Address]) -> State:

@@ -25,7 +25,7 @@ from octosync.cli.turning import Run, open_client, plan_offline, plan_online, pr
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
 from octosync.octomil import Octomil, Waiting
 from octosync.plan import Approval, RunInfo, check_plan_key, what_moved
-from octosync.reconcile import Turn, act, refuse_unsafe
+from octosync.reconcile import ReviewedPlan, apply_reviewed, refuse_unsafe
 from octosync.report import ApplyReport, PlanReport, RunReport, exit_code_of_outcomes, exit_code_of_standings
 from octosync.state import Journal
 
@@ -128,25 +128,25 @@ class _Application:
         """Plan, guard, confirm, apply, wait, report."""
         waits = Waits()
         async with open_client(self.run, waits) as remote:
-            turn = await plan_online(self.run, remote, waits)
-            planned = self._report(turn)
+            reviewed = await plan_online(self.run, remote, waits)
+            planned = self._report(reviewed)
             self.output.show_plan(planned)
-            if (refusal := self._refusal(turn, planned)) is not None:
+            if (refusal := self._refusal(reviewed, planned)) is not None:
                 return self.output.show_refusal(planned, refusal)
-            if turn.plan.actions and self.asks and not await _confirmed(turn, planned.about):
+            if reviewed.plan.actions and self.asks and not await _confirmed(reviewed, planned.about):
                 err("Nothing was written.\n")
                 return ExitCode.ERROR
             report = self._applied(planned)
-            if turn.plan.actions:
-                report = await self._write(turn, report, remote, waits, stopping)
+            if reviewed.plan.actions:
+                report = await self._write(reviewed, report, remote, waits, stopping)
             waiting = self.wait if report.exit_code in {ExitCode.DONE, ExitCode.PARTIAL} else None
             self.output.show_outcomes(report, closes=waiting is None)
             if waiting is None:
                 return report.exit_code
             standings = await follow(
                 remote,
-                to_follow(turn.plan, turn.seen.state, tuple(report.outcomes)),
-                turn.seen.state,
+                to_follow(reviewed.plan, reviewed.observation.state, tuple(report.outcomes)),
+                reviewed.observation.state,
                 within=waiting,
                 waits=waits,
                 stopping=stopping,
@@ -159,22 +159,22 @@ class _Application:
 
     def apply_nothing(self) -> ExitCode:
         """Report a change that concerns no app, without a single request."""
-        turn = plan_offline(self.run)
-        planned = self._report(turn)
-        if (refusal := self._refusal(turn, planned)) is not None:
+        reviewed = plan_offline(self.run)
+        planned = self._report(reviewed)
+        if (refusal := self._refusal(reviewed, planned)) is not None:
             self.output.show_plan(planned)
             return self.output.show_refusal(planned, refusal)
         self.output.show_idle(planned)
         self.output.show_outcomes(self._applied(planned), closes=True)
         return ExitCode.DONE
 
-    def _report(self, turn: Turn) -> PlanReport:
+    def _report(self, reviewed: ReviewedPlan) -> PlanReport:
         run = self.run
         named = run.typed_again
         if self.planfile is not None:
             named = (str(self.planfile), *run.request.typed_selection, *run.request.typed_again)
         typed = ("octosync", "apply", *named, *(self.wait.typed if self.wait else ()))
-        planned = run.report(turn, command="apply", typed=typed)
+        planned = run.report(reviewed, command="apply", typed=typed)
         self.outputs.planned(planned)
         return planned
 
@@ -188,15 +188,15 @@ class _Application:
     def _typed_again(self) -> tuple[str, ...]:
         return (*self.run.typed_again, *self.run.typed_overrides)
 
-    def _refusal(self, turn: Turn, planned: PlanReport) -> OctosyncError | None:
+    def _refusal(self, reviewed: ReviewedPlan, planned: PlanReport) -> OctosyncError | None:
         """Return what forbids the first write, the gravest first; None where nothing does."""
         try:
-            refuse_unsafe(turn)
+            refuse_unsafe(reviewed)
         except GuardRefused as error:
             return self._moved(planned) or error
         except OctosyncError as error:
             return error
-        return self.run.strict_error(turn) or self._moved(planned)
+        return self.run.strict_error(reviewed) or self._moved(planned)
 
     def _moved(self, planned: PlanReport) -> OctosyncError | None:
         moved = what_moved(self.approval, planned.document()) if self.approval is not None else ()
@@ -210,7 +210,7 @@ class _Application:
         )
 
     async def _write(
-        self, turn: Turn, report: ApplyReport, remote: Octomil, waits: Waits, stopping: signals.Stopping
+        self, reviewed: ReviewedPlan, report: ApplyReport, remote: Octomil, waits: Waits, stopping: signals.Stopping
     ) -> ApplyReport:
         """Carry the plan out. The run is over, and closed in the journal, when this returns."""
         plane = report.about.control_plane
@@ -232,8 +232,8 @@ class _Application:
 
                 waits.show = waiting
                 try:
-                    applied = await act(
-                        turn,
+                    applied = await apply_reviewed(
+                        reviewed,
                         remote,
                         record=record,
                         resume=report.go_on,
@@ -274,9 +274,9 @@ class _Application:
             report_failure(error, written="The run is over; only its end is missing in the journal.")
 
 
-async def _confirmed(turn: Turn, info: RunInfo) -> bool:
+async def _confirmed(reviewed: ReviewedPlan, info: RunInfo) -> bool:
     where = info.control_plane.context or info.control_plane.url
-    count = len(turn.plan.actions)
+    count = len(reviewed.plan.actions)
     question = f"Apply {'this change' if count == 1 else f'these {count} changes'} to {where}? Only `yes` does: "
     return await ask(question) == "yes"
 

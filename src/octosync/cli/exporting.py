@@ -22,7 +22,7 @@ from octosync.manifest import (
 from octosync.model import App, Observation, Section, Severity, State
 from octosync.octomil import Octomil, Reading, apps_reading, observe
 from octosync.plan import PlanOptions
-from octosync.reconcile import decide
+from octosync.reconcile import review
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ def _disproof(exported: Exported, live: App, configuration: Configuration, now: 
     if refused is not None:
         return _not_exportable(f"the manifest would be refused: {refused}")
     options = PlanOptions(now=now, contract=configuration.contract)
-    plan = decide(manifests.state, Observation(state=State.of(live)), options).plan
+    plan = review(manifests.state, Observation(state=State.of(live)), options).plan
     if plan.errors:
         return _not_exportable(plan.errors[live.slug].message)
     if plan.actions:

@@ -22,7 +22,7 @@ from octosync.cli.progress import Waits
 from octosync.cli.turning import Run, open_client, plan_offline, plan_online, prepare
 from octosync.errors import ExitCode, UsageError
 from octosync.plan import PLAN_KEY, Plan, uncovered
-from octosync.reconcile import Turn
+from octosync.reconcile import ReviewedPlan
 from octosync.report import PlanReport, RunReport, exit_code_of_plan, idle_line, render_plan
 from octosync.report.plain import visible
 from octosync.report.words import listed
@@ -62,16 +62,16 @@ def command(
         full=request.full,
     ) as outputs:
         run = prepare(request, outputs.loaded)
-        turn = plan_offline(run) if run.connection is None else signals.run(lambda _: _plan(run))
-        strict = run.strict_error(turn)
-        code = exit_code_of_plan(turn.plan, turn.blocked, detailed=detailed_exitcode)
-        report = run.report(turn, command="plan", typed=("octosync", "apply", *run.typed_again))
+        reviewed = plan_offline(run) if run.connection is None else signals.run(lambda _: _plan(run))
+        strict = run.strict_error(reviewed)
+        code = exit_code_of_plan(reviewed.plan, reviewed.refusals, detailed=detailed_exitcode)
+        report = run.report(reviewed, command="plan", typed=("octosync", "apply", *run.typed_again))
         report = replace(report, exit_code=code if strict is None else ExitCode.ERROR, error=strict)
         _show(run, report, outputs)
         return report.exit_code
 
 
-async def _plan(run: Run) -> Turn:
+async def _plan(run: Run) -> ReviewedPlan:
     waits = Waits()
     async with open_client(run, waits) as remote:
         return await plan_online(run, remote, waits)

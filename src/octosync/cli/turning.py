@@ -39,7 +39,7 @@ from octosync.plan import (
     overrides_of,
 )
 from octosync.plan.base import Base, as_live, changed_apps
-from octosync.reconcile import Turn, decide, look
+from octosync.reconcile import ReviewedPlan, observe_and_review, review
 from octosync.report import PlanReport
 
 
@@ -122,21 +122,21 @@ class Run:
         """How the fingerprints of plan documents are made."""
         return Fingerprinting(self.inputs.configuration.sensitivity, self.plan_key)
 
-    def control_plane(self, turn: Turn) -> ControlPlane:
+    def control_plane(self, reviewed: ReviewedPlan) -> ControlPlane:
         """Return the place where live state was read, or would have been."""
         if self.connection is not None:
-            return control_plane(self.connection, self.inputs.context, turn.seen.org_id)
+            return control_plane(self.connection, self.inputs.context, reviewed.observation.org_id)
         context = self.inputs.context
         url, org = place_of(self.request.remote, context, os.environ)
         return ControlPlane(url=url, org_id=org, context=context.name if context is not None else None)
 
-    def report(self, turn: Turn, *, command: str, typed: tuple[str, ...]) -> PlanReport:
+    def report(self, reviewed: ReviewedPlan, *, command: str, typed: tuple[str, ...]) -> PlanReport:
         """Return the plan with all that its reports need beside it. `typed` is the command line of apply."""
         configuration = self.inputs.configuration
         about = RunInfo(
             octosync_version=__version__,
             timestamp=datetime.now(UTC),
-            control_plane=self.control_plane(turn),
+            control_plane=self.control_plane(reviewed),
             invocation=self.invocation,
             manifests=self._manifest_set(),
             requests_per_minute=self.requests_per_minute,
@@ -147,11 +147,11 @@ class Run:
         )
         return PlanReport(
             command=command,
-            plan=turn.plan,
+            plan=reviewed.plan,
             about=about,
             contract=configuration.contract,
             sensitivity=configuration.sensitivity,
-            blocked=turn.blocked,
+            blocked=reviewed.refusals,
             overrides=(*self.allowed, *self.lines),
             diagnostics=(*self.inputs.diagnostics, *((_OFFLINE,) if self.request.base.offline else ())),
             files=about.manifests.files,
@@ -170,9 +170,9 @@ class Run:
             git=git if git is None or revisions is None else replace(git, base=revisions.base.commit),
         )
 
-    def strict_error(self, turn: Turn) -> OctosyncError | None:
+    def strict_error(self, reviewed: ReviewedPlan) -> OctosyncError | None:
         """Return the error that `--strict` makes of the plan's warnings; None if it makes none."""
-        return self.inputs.strict_error(all_diagnostics(turn.plan, self.inputs.diagnostics))
+        return self.inputs.strict_error(all_diagnostics(reviewed.plan, self.inputs.diagnostics))
 
 
 def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> Run:
@@ -252,12 +252,12 @@ def open_client(run: Run, waits: Waits) -> Octomil:
     return Octomil(run.connection, configuration.contract, sensitivity=configuration.sensitivity, on_wait=waits)
 
 
-async def plan_online(run: Run, remote: Octomil, waits: Waits) -> Turn:
+async def plan_online(run: Run, remote: Octomil, waits: Waits) -> ReviewedPlan:
     """Read, plan and judge, with progress. Raises `RemoteError` for what kept every app from being read."""
     with ProgressBar("reading", run.requests_per_minute) as bar:
         waits.show = bar.waiting
         now = datetime.now(UTC)
-        turn = await look(
+        reviewed = await observe_and_review(
             run.desired,
             remote,
             run.policy,
@@ -266,23 +266,23 @@ async def plan_online(run: Run, remote: Octomil, waits: Waits) -> Turn:
             progress=bar.advance,
         )
         waits.show = None
-    if (error := _in_the_way_of_all(turn)) is not None:
+    if (error := _in_the_way_of_all(reviewed)) is not None:
         raise error
-    return replace(turn, blocked=(*turn.blocked, *run.rollback))
+    return replace(reviewed, refusals=(*reviewed.refusals, *run.rollback))
 
 
-def plan_offline(run: Run) -> Turn:
+def plan_offline(run: Run) -> ReviewedPlan:
     """Plan and judge without a single request: against the base, or, where nothing changed, nothing."""
     base = run.base
     seen = Observation() if run.idle or base is None else as_live(base.state, run.desired)
-    turn = decide(run.desired, seen, run.plan_options(datetime.now(UTC)), run.policy)
-    return replace(turn, blocked=(*turn.blocked, *run.rollback))
+    reviewed = review(run.desired, seen, run.plan_options(datetime.now(UTC)), run.policy)
+    return replace(reviewed, refusals=(*reviewed.refusals, *run.rollback))
 
 
-def _in_the_way_of_all(turn: Turn) -> OctosyncError | None:
+def _in_the_way_of_all(reviewed: ReviewedPlan) -> OctosyncError | None:
     """Return the error that all apps met alike: the control plane is not what it should be, and no plan is to be shown."""
-    errors = tuple(turn.plan.errors.values())
+    errors = tuple(reviewed.plan.errors.values())
     alike = {(type(error), error.reference, error.hints) for error in errors}
-    if len(errors) < len(turn.plan.apps) or len(alike) != 1:
+    if len(errors) < len(reviewed.plan.apps) or len(alike) != 1:
         return None
     return errors[0] if isinstance(errors[0], RemoteError) and not isinstance(errors[0], Missing) else None

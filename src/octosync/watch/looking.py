@@ -13,7 +13,7 @@ from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, Plan, PlanOpt
 from octosync.plan.authors import newest_in_app_feeds, newest_in_org_feed
 from octosync.plan.base import Base
 from octosync.plan.holding import Holding
-from octosync.reconcile import Turn, decide, look
+from octosync.reconcile import ReviewedPlan, observe_and_review, review
 from octosync.watch.checks import OptimizationChecks
 from octosync.watch.looks import ObjectHistory
 from octosync.watch.memory import Memory
@@ -72,7 +72,7 @@ class Observer:
 
     async def observe(
         self, context: ReconcileContext, active: ActiveConfig, remote: Octomil, listed: Reading[dict[str, App]] | None
-    ) -> Turn:
+    ) -> ReviewedPlan:
         """Look at the apps of a turn, as far as they are not `listed`. Raises `RemoteError` as `reconcile.look` does."""
         holding = self._holding(context.apps, active)
 
@@ -83,7 +83,7 @@ class Observer:
         options = PlanOptions(
             now=context.began, contract=remote.contract, deploy=active.deploy, base=context.base, hold=holding
         )
-        turn = await look(
+        reviewed = await observe_and_review(
             context.tree,
             remote,
             active.policy,
@@ -92,25 +92,25 @@ class Observer:
             listed=listed,
             remembered=known,
         )
-        self.checks.learn(turn.seen, context.began)
-        if turn.plan.errors:
-            return turn
-        self.history.record(context.apps, turn.plan.fingerprints, context.began)
-        changed = frozenset({*turn.plan.drifted, *_diverged(turn.plan)})
-        anew = self.memory.changed_since(prints(turn.plan))
-        seen = self.history.without_stale_events(turn.seen, changed)
+        self.checks.learn(reviewed.observation, context.began)
+        if reviewed.plan.errors:
+            return reviewed
+        self.history.record(context.apps, reviewed.plan.fingerprints, context.began)
+        changed = frozenset({*reviewed.plan.drifted, *_diverged(reviewed.plan)})
+        anew = self.memory.changed_since(prints(reviewed.plan))
+        seen = self.history.without_stale_events(reviewed.observation, changed)
         known_before = (holding.first_seen or {}).keys() - anew
         if self.feed.off is None and not _is_told(seen, changed - known_before):
             # There is a change that the feed has not told of yet: it is younger than the last tick.
             await self.listen()
-            seen = self.history.without_stale_events(self._with_feed(turn.seen, context, active), changed)
-        contested = self.memory.contest(turn.plan.drifted)
-        if not anew and not contested and seen == turn.seen:
-            return turn
+            seen = self.history.without_stale_events(self._with_feed(reviewed.observation, context, active), changed)
+        contested = self.memory.contest(reviewed.plan.drifted)
+        if not anew and not contested and seen == reviewed.observation:
+            return reviewed
         first_seen = {at: since for at, since in (holding.first_seen or {}).items() if at not in anew}
         holding = replace(holding, first_seen=first_seen, never=self.memory.contested(context.apps))
-        plan = decide(context.tree, seen, replace(options, hold=holding)).plan
-        return replace(turn, seen=seen, plan=replace(plan, requests_used=turn.plan.requests_used))
+        plan = review(context.tree, seen, replace(options, hold=holding)).plan
+        return replace(reviewed, observation=seen, plan=replace(plan, requests_used=reviewed.plan.requests_used))
 
     def _with_feed(self, seen: Observation, context: ReconcileContext, active: ActiveConfig) -> Observation:
         events, is_cut = self.feed.events_since(context.began - active.hold)

@@ -26,7 +26,7 @@ from octosync.plan.base import Base
 from octosync.plan.guards.freeze import frozen_until
 from octosync.plan.guards.restrict import exclude
 from octosync.plan.remembering import remembered
-from octosync.reconcile import Turn, act
+from octosync.reconcile import ReviewedPlan, apply_reviewed
 from octosync.state import Journal, new_run_id
 from octosync.watch.canaries import CanaryLimit
 from octosync.watch.changes import Changesets
@@ -84,26 +84,26 @@ class Reconciler:
         is_urgent = work.priority is Priority.CHANGED
         remote, writer = (self.remote, self.remote) if is_urgent else (self.remote.background, self.remote.patient)
         try:
-            turn = await self.observer.observe(context, active, remote, listed)
+            reviewed = await self.observer.observe(context, active, remote, listed)
         except RemoteError as error:
             self.breaker.record_failure(error, min(apps))
             return _failed(context, dict.fromkeys(apps, error))
-        if turn.plan.errors:
-            for problem in turn.plan.errors.values():
+        if reviewed.plan.errors:
+            for problem in reviewed.plan.errors.values():
                 if isinstance(
                     problem, Unavailable | Unreadable
                 ):  # what only this app meets closes the way for no other
                     self.breaker.record_failure(problem, min(apps))
-            return _failed(context, turn.plan.errors, left=turn.plan)
-        if not self.memory.is_of(turn.seen.org_id):
-            wrong = _wrong_org(turn.seen.org_id, self.memory.plane.org_id)
+            return _failed(context, reviewed.plan.errors, left=reviewed.plan)
+        if not self.memory.is_of(reviewed.observation.org_id):
+            wrong = _wrong_org(reviewed.observation.org_id, self.memory.plane.org_id)
             self.breaker.record_failure(wrong)
             return _failed(context, dict.fromkeys(apps, wrong))
         if self.memory.plane != context.plane and self._base_of(apps, tree, active) != base:
             # The org is known only now, and with it what is to be compared with.
             return await self.reconcile(work, active, listed)
         self.breaker.record_success()
-        ended = await self._go_on(context, turn, active, writer)
+        ended = await self._go_on(context, reviewed, active, writer)
         is_full_read = work.priority is Priority.RESYNC
         return await self.coverage.add_to(ended, context.tree.apps, remote, is_full_read=is_full_read)
 
@@ -114,16 +114,16 @@ class Reconciler:
     # -- judging and writing
 
     async def _go_on(
-        self, context: ReconcileContext, turn: Turn, active: ActiveConfig, writer: Octomil
+        self, context: ReconcileContext, reviewed: ReviewedPlan, active: ActiveConfig, writer: Octomil
     ) -> ReconcileResult:
-        plan, apps = turn.plan, context.apps
+        plan, apps = reviewed.plan, context.apps
         now = self.clock.now()
         freed = self.changes.record_plan(apps, plan)
         self.memory.lapse(apps, plan.actions)
         review = self.admission.review(plan, apps, active)
         allowed, why = review.plan, review.waits_for
         most = active.deploy.max_canaries
-        running = turn.seen.canaries if isinstance(turn.seen.canaries, int) else most
+        running = reviewed.observation.canaries if isinstance(reviewed.observation.canaries, int) else most
         crowded = self.canaries.reserve(allowed, running, most, context.began)
         if crowded:
             allowed, why = exclude(allowed, crowded), why or f"a place among {most} canaries in the org (maxCanaries)"
@@ -131,7 +131,7 @@ class Reconciler:
         try:
             with self.admission.writing(context.id, allowed):
                 if allowed.actions:
-                    applied = await self._write(context, replace(turn, plan=allowed, blocked=()), active, writer)
+                    applied = await self._write(context, replace(reviewed, plan=allowed, refusals=()), active, writer)
         finally:
             self.canaries.release(allowed, _done(allowed, applied), self.clock.now())
         done = {one.key: one for one in allowed.actions if one.key in _done(allowed, applied)}
@@ -145,7 +145,7 @@ class Reconciler:
             apps=apps,
             next_step=self._next_step(left, applied, refused),
             left=left,
-            seen=turn.seen,
+            seen=reviewed.observation,
             drift=drift,
             blocked=review.blocked,
             refused=refused,
@@ -165,7 +165,9 @@ class Reconciler:
             unsettled=review.unsettled,
         )
 
-    async def _write(self, context: ReconcileContext, turn: Turn, active: ActiveConfig, writer: Octomil) -> Applied:
+    async def _write(
+        self, context: ReconcileContext, reviewed: ReviewedPlan, active: ActiveConfig, writer: Octomil
+    ) -> Applied:
         began: dict[ActionKey, datetime] = {}
 
         def started(action: Action) -> None:
@@ -174,14 +176,14 @@ class Reconciler:
         record = Record.begin(
             self.journal,
             control_plane=self.remote.connection.url,
-            org_id=turn.seen.org_id,
+            org_id=reviewed.observation.org_id,
             digest=active.digest,
             clock=self.clock.now,
             run=context.id,
         )
-        self.begun(record.run, frozenset(one.address.app for one in turn.plan.actions), len(turn.plan.actions))
-        applied = await act(
-            turn,
+        self.begun(record.run, frozenset(one.address.app for one in reviewed.plan.actions), len(reviewed.plan.actions))
+        applied = await apply_reviewed(
+            reviewed,
             writer,
             record=record,
             resume=active.apply_again,
@@ -189,7 +191,7 @@ class Reconciler:
             stop=self.stop,
             on_start=started,
         )
-        for action, outcome in zip(turn.plan.actions, applied.outcomes, strict=True):
+        for action, outcome in zip(reviewed.plan.actions, applied.outcomes, strict=True):
             if outcome.status in {Status.DONE, Status.NOT_KEPT} and action.key in began:
                 self.feed.record_write(action.address, began[action.key], self.clock.now())
                 self.observer.history.record_write(action.address, began[action.key])
