@@ -1,11 +1,11 @@
-# Everything here works on a fresh machine with Python 3.11 or newer, git and make: .venv is made on first use.
+# All targets work on a fresh machine with Python 3.11 or newer, git and make. The first one creates .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKFLOWS := $(wildcard .github/workflows/*.yml src/octosync/forge/starter/*.yml)
 
-# Tests start many processes; each would compile octosync anew.
+# Tests start many processes. With this variable, each of them would compile octosync again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint types docs bench soak fuzz clean
@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(STAMP)
 	@$(BIN)/octosync demo
 
-# Some of the tests can't reach the floor that all of them must, so they are not measured.
+# A subset of the tests can't reach the required coverage, so coverage is measured only for all tests.
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(if $(ARGS),$(ARGS),--cov --cov-report=term --no-cov-on-fail)
 
@@ -36,12 +36,12 @@ docs: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
-# Six hours of a controller's life in three minutes; `make soak SOAK=short` one hour in half a minute.
+# Simulates six hours of a running controller in three minutes; `make soak SOAK=short` simulates one hour in half a minute.
 soak: $(STAMP)
 	$(BIN)/python -m tests.soak $(SOAK)
 	$(if $(SOAK),,$(BIN)/python -m pytest -q -m soak)
 
-# About a minute of CPU time; longer by hand: `make fuzz FUZZ="--seconds 3600 --seed 7"`, one part of it: `FUZZ=machine`.
+# Takes about a minute of CPU time. To run longer: `make fuzz FUZZ="--seconds 3600 --seed 7"`; to run one part: `FUZZ=machine`.
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Creates or updates the one note of a merge request: note.sh MARKER FILE. It is known by its author and a hidden marker.
+# Creates or updates the note of a merge request: note.sh MARKER FILE. The note is identified by its author and a hidden marker.
 set -eu
 
 marker="<!-- octosync:$1 -->"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Applies what is checked out, and remembers in the remote what was applied in full last: refs/octosync/CONTEXT/applied.
-# A revision that was begun and not finished stays in refs/octosync/CONTEXT/attempted/ until one is applied in full.
+# Applies the checked-out commit. The ref refs/octosync/CONTEXT/applied in the remote stores the last commit that was applied in full.
+# A commit whose apply did not finish stays in refs/octosync/CONTEXT/attempted/ until a commit is applied in full.
 #   CONTEXT=production examples/ci/shell/apply.sh [FLAGS…]
-# One at a time, please: whatever runs this must let a run end before the next begins, and never narrow it with --app or -l.
+# Never run it twice at the same time, and never select apps with --app or -l.
 set -euo pipefail
 
 remote=${REMOTE:-origin}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Exits with 2, or with 4 where a guard would stop it, if what is live is not as declared; the report is in drift.md.
+# Exits with 2 if live state differs from the manifests, or with 4 if a guard rejects a change. The report is in drift.md.
 #   CONTEXT=production examples/ci/shell/drift.sh [FLAGS…]
 set -euo pipefail
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What this branch would change: octosync's exit code, the report as Markdown in plan.md, the plan to approve in plan.json.
+# Plans the branch. Exits with octosync's exit code; the Markdown report is plan.md, the plan file for an approval is plan.json.
 #   CONTEXT=production BASE=origin/main examples/ci/shell/plan.sh [FLAGS…]
-# OCTOMIL_API_KEY, or what the context names, holds a key that reads; OFFLINE=1 plans without one, against the base alone.
+# OCTOMIL_API_KEY, or the variable of the context, contains a read-only key. OFFLINE=1 plans without a key, against the base only.
 set -euo pipefail
 
 how=(--plan-out plan.json)

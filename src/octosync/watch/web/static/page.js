@@ -1,11 +1,11 @@
-// Keeps an open page true without reloading it: asks for the same page again, and takes over what has changed in `main`.
-// What a person does meanwhile stays: focus, selection, what is opened, what is typed, where they have scrolled to.
+// Updates an open page without a reload: fetches the same page again, and applies the differences in `main`.
+// Keeps the state of the user interface: focus, selection, open details, typed text, scroll position.
 "use strict";
 
 (() => {
   const page = document.body.dataset;
   const every = Number(page.refresh) * 1000;
-  const longest = 30_000; // between two looks at a server that does not answer
+  const longest = 30_000; // the longest interval between two requests to a server that does not respond
   const patience = 10_000;
   const relative = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "short" });
   const units = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
@@ -28,7 +28,7 @@
     return relative.format(Math.trunc(seconds / size), unit);
   }
 
-  // The server writes times in UTC; beside them stands how far away that is, and what it is here on pointing at it.
+  // The server writes times in UTC. This adds the relative time, and the local time as a tooltip.
   function decorate(root) {
     for (const span of root.querySelectorAll(".ago")) {
       const words = ` (${away(Date.parse(span.dataset.at))})`;
@@ -52,8 +52,8 @@
     }
   }
 
-  // Makes an element like another one with as few changes as that takes, so that what is the same is never touched.
-  // What has an id stays the same element, and is moved only where the order itself has changed: moving loses the focus.
+  // Changes an element to match another one with as few changes as possible, so that equal parts are never touched.
+  // An element with an id stays the same element. It is moved only if the order has changed, because a move loses the focus.
   function become(old, now) {
     sameAttributes(old, now);
     const stay = new Set([...now.children].map((child) => child.id));
@@ -140,7 +140,7 @@
     timer = document.hidden ? null : setTimeout(look, wait * (0.9 + 0.2 * Math.random()));
   }
 
-  // The browser parses the answer into a document itself: no string becomes markup here, and nothing in it is run.
+  // The browser parses the response into a document: this script creates no markup from strings, and runs no script of the response.
   function look() {
     if (request !== null) return;
     request = new XMLHttpRequest();
