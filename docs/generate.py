@@ -93,16 +93,16 @@ def main() -> None:
 
 def _operations(table: Mapping[str, Operation]) -> Iterator[str]:
     yield from ("# Operations", "", GENERATED, "")
-    yield "What octosync may send, and what the embedded control plane serves. Paths stand below `/api/v1`."
+    yield "The operations that octosync can send, and that the embedded control plane serves. Paths are relative to `/api/v1`."
     yield ""
-    yield "- **known**: where the knowledge comes from that the operation exists and does this. *stated*: Octomil's own list of"
-    yield "  operations says so. The path and the method are *assumed* throughout: they are not public."
-    yield "- **again**: whether sending it twice does what sending it once does. What does not is never sent again before a read"
-    yield "  has shown that it took no effect."
-    yield "- A wrong path needs no release: octosync.yaml overrides it, `api.operations.<id>: {method, path}`. An override can't"
-    yield "  turn a read into a write."
+    yield "- **idempotent**: whether the request can be repeated without a further effect. octosync repeats other requests only"
+    yield "  after a read has shown that they took no effect."
+    yield "- **source**: how it is known that the operation exists. *stated*: it is in Octomil's own list of operations."
+    yield "- **path**: how the path and the method are known. They are not public, so all of them are *assumed*."
+    yield "- To correct a wrong path, override it in octosync.yaml: `api.operations.<id>: {method, path}`. An override can't"
+    yield "  change a read into a write."
     yield ""
-    yield "| # | id | method and path | access | again | known | path | what it does |"
+    yield "| # | ID | method and path | access | idempotent | source | path | description |"
     yield "|---|---|---|---|---|---|---|---|"
     for one in table.values():
         number = "" if one.number is None else str(one.number)
@@ -115,10 +115,10 @@ def _operations(table: Mapping[str, Operation]) -> Iterator[str]:
 
 def _rules(table: Mapping[str, Rule]) -> Iterator[str]:
     yield from ("# Rules", "", GENERATED, "")
-    yield "What `octosync validate` checks, and `plan` and `apply` before anything is sent: every rule with an example that"
-    yield "breaks it. Errors end a run, warnings do with `--strict`, notices never."
+    yield "`octosync validate` checks these rules, and so do `plan` and `apply` before they send a request. Each rule has an"
+    yield "example that breaks it. Errors end a run, warnings end it with `--strict`, and notices never do."
     yield ""
-    yield "| rule | | means |"
+    yield "| rule | severity | meaning |"
     yield "|---|---|---|"
     for rule in table.values():
         yield f"| [`{rule.id}`](#{rule.id}) | {rule.severity.value} | {_cell(rule.meaning)} |"
@@ -134,11 +134,11 @@ def _rules(table: Mapping[str, Rule]) -> Iterator[str]:
 
 def _findings(table: Mapping[str, Finding]) -> Iterator[str]:
     yield from ("# Findings", "", GENERATED, "")
-    yield "What `octosync plan` says beyond the changes, once it has seen what is live. Each stands in the text with what to do"
-    yield "next, and as `diagnostics` in the JSON. Warnings end a run with `--strict`, notices never. What is found in the"
-    yield "manifests alone is in the [table of rules](rules.md)."
+    yield "Findings are the diagnostics of `octosync plan` about live state. The text output contains each with what to do"
+    yield "next, the JSON has them in `diagnostics`. Warnings end a run with `--strict`, notices never do. Diagnostics about"
+    yield "manifests are in the [table of rules](rules.md)."
     yield ""
-    yield "| finding | | means |"
+    yield "| finding | severity | meaning |"
     yield "|---|---|---|"
     for one in table.values():
         yield f"| `{one.id}` | {one.severity.value} | {_cell(one.meaning)} |"
@@ -146,13 +146,13 @@ def _findings(table: Mapping[str, Finding]) -> Iterator[str]:
 
 def _metrics(table: Mapping[str, Metric]) -> Iterator[str]:
     yield from ("# Metrics", "", GENERATED, "")
-    yield "What `octosync watch` serves at `/metrics`, for Prometheus. No metric has a label for the app: which apps it is about"
-    yield "stands on the status page, in `/api/status` and in the log. Every label has a fixed set of values."
+    yield "`octosync watch` serves these metrics at `/metrics`, for Prometheus. No metric has a label for the app: the status"
+    yield "page, `/api/status` and the log show the apps. Every label has a fixed set of values."
     yield ""
     yield "The alerts are [rules](../../deploy/kubernetes/components/monitoring/prometheusrule.yaml) for the Prometheus operator."
-    yield "Each leads to where its remedy stands."
+    yield "Each alert links to what to do about it."
     yield ""
-    yield "| metric | type | what it is |"
+    yield "| metric | type | meaning |"
     yield "|---|---|---|"
     for one in table.values():
         labels = f"{{{','.join(one.label_names)}}}" if one.labels else ""
@@ -164,9 +164,12 @@ def _metrics(table: Mapping[str, Metric]) -> Iterator[str]:
         for label in one.labels:
             yield f"- `{label.name}`: {label.words or ', '.join(f'`{value}`' for value in label.values)}"
         if not one.always:
-            yield from ("", "A series begins with the first that it counts.")
+            yield from ("", "A series appears with its first count.")
         if one.buckets:
-            yield from ("", f"Buckets end at {', '.join(f'{bound:g}' for bound in one.buckets)} seconds.")
+            yield from (
+                "",
+                f"The upper bounds of the buckets are {', '.join(f'{bound:g}' for bound in one.buckets)} seconds.",
+            )
         series = {one.name, *one.series}
         yield from _alerts([alert for alert in alerts() if alert.metrics & series])
 
@@ -185,46 +188,49 @@ def _alerts(found: Sequence[Alert]) -> Iterator[str]:
 
 def _notifications() -> Iterator[str]:
     yield from ("# Notifications", "", GENERATED, "")
-    yield "`octosync watch` tells the receivers under `notify` in octosync.yaml of what happens: a POST of JSON for each event."
+    yield "`octosync watch` sends notifications to the receivers under `notify` in octosync.yaml: a POST request with JSON per"
+    yield "event."
     yield from _yaml("For example:", NOTIFY_EXAMPLE)
     yield ""
-    yield "- `url` or `urlEnv`: where to. Beyond this machine it has to be https, unless `--insecure` is given. A URL that is a"
-    yield "  secret by itself, as those of chat programs are, goes by `urlEnv`. No output shows more of it than its host."
-    yield "- `events`: of what, everything by default. `secretEnv`: the variable with the secret that requests are signed with."
-    yield "- A variable that is named and isn't set is an error at the start."
+    yield "- `url` or `urlEnv`: the URL of the receiver. For other machines it must be https, unless `--insecure` is set. If"
+    yield "  the URL itself is a secret, as those of chat programs are, use `urlEnv`. Outputs show only its host."
+    yield "- `events`: the events to send, all by default. `secretEnv`: the variable with the secret that signs requests."
+    yield "- If a named variable is not set, startup fails."
     yield ""
-    yield "| event | told when |"
+    yield "| event | meaning |"
     yield "|---|---|"
     for event, meaning in EVENTS.items():
         yield f"| `{event.value}` | {_cell(meaning)} |"
     yield ""
-    yield "A fact is told once: drift that is held, for example, again when somebody changes it to something else, when its end"
-    yield "moves, or when it comes back after it was gone. What every receiver got is not told again after a restart."
+    yield "Each fact is sent once. For example, drift that is held is sent again if the object is changed to another value, if"
+    yield "the end of the hold changes, or if the drift comes back. After a restart, notifications that all receivers got are"
+    yield "not sent again."
     yield ""
-    yield "octosync groups notifications: one per event for all apps of a commit, or for changes that were made by hand at about"
-    yield "the same time. A commit's notification is sent when all of its apps are decided, after 10 minutes at the latest;"
-    yield "others after a minute at the latest. A failed load is reported after 5 seconds, so a file that is still being"
+    yield "octosync groups notifications: one per event for all apps of a commit, or for manual changes at about the same time."
+    yield "The notification of a commit is sent when all of its apps are decided, after 10 minutes at the latest; others are sent"
+    yield "after a minute at the latest. A failed load is reported after 5 seconds, so a file that is still being"
     yield "written is not reported. `resolved` reports the end of something that was reported before; drift that is reverted"
     yield "after its hold sends only `resolved`."
-    yield from ("", "## Body", "", "| key | is |", "|---|---|")
+    yield from ("", "## Body", "", "| key | meaning |", "|---|---|")
     for key, field in NotificationDocument.model_fields.items():
         yield f"| `{key}` | {_cell(field.description or '')} |"
     yield ""
-    yield "There are names, counts and times in it, and no value of any field."
-    yield from ("", "## Headers", "", "| header | is |", "|---|---|")
+    yield "The body contains names, counts and times, and no values of fields."
+    yield from ("", "## Headers", "", "| header | meaning |", "|---|---|")
     yield f"| `{EVENT_HEADER}` | the event |"
-    yield f"| `{DELIVERY_HEADER}` | the body's `delivery` |"
-    yield f"| `{TIMESTAMP_HEADER}` | when this attempt was sent, in Unix seconds |"
+    yield f"| `{DELIVERY_HEADER}` | `delivery` of the body |"
+    yield f"| `{TIMESTAMP_HEADER}` | the time of this attempt, in Unix seconds |"
     yield f"| `{SIGNATURE_HEADER}` | with `secretEnv`: `sha256=`, and the HMAC-SHA256 of `TIMESTAMP.BODY` in hexadecimal digits |"
-    yield from ("", "## Checking the signature", "")
-    yield "The timestamp is signed too, so that what was caught on its way can't be sent again much later: refuse old ones, and"
-    yield "remember the `delivery` of those that are not. Compare the bytes of the body as they came, before they are parsed."
+    yield from ("", "## Verify the signature", "")
+    yield "The timestamp is signed too, to prevent replay attacks: reject old timestamps, and store the `delivery` of recent"
+    yield "requests to reject duplicates. Compute the signature over the received bytes of the body, before you parse them."
     yield from ("", "```python", *VERIFYING.rstrip("\n").split("\n"), "```")
     yield from ("", "## Delivery", "")
-    yield "An answer of 2xx within 10 s is a delivery; its body isn't read. No answer, 408, 425, 429 and 5xx are tried again for"
-    yield "15 minutes, later each time, not before the `Retry-After`; any other answer is final, and redirects are not followed."
-    yield "A receiver that is slow keeps neither the controller nor other receivers waiting: 200 notifications wait for it, then"
-    yield "the oldest is dropped. What is given up or dropped stands in the log. The same notification may come twice."
+    yield "A response of 2xx within 10 s confirms the delivery; its body isn't read. After no response, 408, 425, 429 and 5xx,"
+    yield "octosync retries for 15 minutes with increasing backoff, and not before `Retry-After`. Any other response is final,"
+    yield "and redirects are not followed. A slow receiver delays neither the controller nor other receivers: up to 200"
+    yield "notifications wait for it, then the oldest is dropped. The log reports notifications that were not delivered. A"
+    yield "notification may arrive twice."
 
 
 def _yaml(title: str, text: str) -> Iterator[str]:

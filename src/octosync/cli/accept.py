@@ -45,11 +45,11 @@ from octosync.report import Kept, render_accepted
 def command(
     *, addresses: tuple[str, ...], patch: bool, base: str | None, manifests: ManifestFlags, remote: RemoteFlags
 ) -> ExitCode:
-    """Keep what is live: write it into the manifests where it is declared, and touch nothing else in them.
+    """Write live values into the manifests in place, and change nothing else in the files.
 
-    An ADDRESS is as plan -o json says it, such as app/SLUG or app/SLUG/slot/CAPABILITY. The files are written only if they
-    then declare just that, and plan to nothing there. All addresses or none. With --base, what these manifests changed
-    themselves stays: only what somebody changed on the control plane is taken.
+    ADDRESS is an address from plan -o json, such as app/SLUG or app/SLUG/slot/CAPABILITY. The files are written only if the plan
+    of the result is empty for all addresses. With --base, changes of the branch are kept, and only changes on the control plane
+    are accepted.
     """
     inputs = load_valid_inputs(manifests, remote, colour="auto", base=BaseFlags(base=base))
     asked = parse_addresses(addresses, inputs.manifests.state)

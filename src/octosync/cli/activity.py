@@ -17,5 +17,5 @@ from octosync.report.feeds import ACTIVITY
 @click.command(cls=Command, epilog="Example:  octosync activity field-notes --follow")
 @feed_options
 def command(request: FeedRequest, remote: RemoteFlags, config: Path | None) -> ExitCode:
-    """Show what was done to APP, by whom and when: the newest entries of its activity feed, newest last."""
+    """Show the newest entries of the activity feed of APP, newest last."""
     return show_feed(request, remote, config, activity_feed, ACTIVITY)

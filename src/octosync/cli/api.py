@@ -26,7 +26,7 @@ from octosync.report.probe import probe_document, render_probe
 
 @click.group(cls=InOrder, epilog="Example:  octosync api check openapi.json")
 def command() -> None:
-    """Compare what octosync sends and reads with Octomil's API, whose paths and fields are assumed."""
+    """Compare octosync's requests with Octomil's API, whose paths and fields are assumed."""
 
 
 @command.command(
@@ -36,7 +36,7 @@ def command() -> None:
 @output_option("text", "json")
 @colour_option
 def list_(config: Path | None, output: str, colour: str) -> ExitCode:
-    """List the operations that octosync sends: method, path, how that is known, and which commands use it."""
+    """List the operations that octosync sends, with method, path, the source of this knowledge and the commands."""
     contract = configuration_in(config).contract
     if output == "json":
         out_json(operations_document(contract))
@@ -54,7 +54,7 @@ def check(spec: str, config: Path | None, output: str, colour: str) -> ExitCode:
     """Compare the operations with an OpenAPI document.
 
     SPEC is a file, a URL, or - for standard input; OpenAPI 3.0 or 3.1, JSON or YAML. It is fetched without the API key.
-    What differs is listed, with the override for octosync.yaml that mends it. Exits 1 where something differs.
+    The output lists the differences, with the overrides for octosync.yaml that fix them. The exit code is 1 if there are any.
     """
     contract = configuration_in(config).contract
     name, data = _document(spec)
@@ -67,7 +67,7 @@ def check(spec: str, config: Path | None, output: str, colour: str) -> ExitCode:
 
 
 @command.command(
-    short_help="Try the read operations for real: at most ten GETs.",
+    short_help="Try the read operations with at most ten GET requests.",
     epilog="Example:  octosync api probe field-notes --context production",
 )
 @click.argument("app", required=False, metavar="[APP]")
@@ -77,7 +77,7 @@ def check(spec: str, config: Path | None, output: str, colour: str) -> ExitCode:
     multiple=True,
     type=click.Choice(PROBED_BY_GET),
     metavar="ID",
-    help="Only this operation, and what it takes to ask for it. Repeatable.",
+    help="Try only this operation, and those that it depends on. Repeatable.",
 )
 @control_plane_options
 @output_option("text", "json")
@@ -91,10 +91,10 @@ def probe(
     remote: RemoteFlags,
     config: Path | None,
 ) -> ExitCode:
-    """Try the read operations on the control plane: at most ten GETs, each sent once.
+    """Try the read operations on the control plane with at most ten GET requests, each sent once.
 
-    APP is the slug of the app to ask for; without one the first of the list is taken. Each operation is confirmed, differs,
-    is refused or absent, with the override for octosync.yaml where there is one. Exits 1 where any of them is not confirmed.
+    APP is the slug of an app. The default is the first app of the list. Each operation is confirmed, different, rejected or
+    absent. The output contains overrides for octosync.yaml. The exit code is 1 if an operation is not confirmed.
     """
     check_app_names(() if app is None else (app,))
     session = open_session(remote, config)

@@ -40,9 +40,9 @@ from octosync.state import Journal
     "--attempted",
     multiple=True,
     metavar="REV",
-    help="A revision that an apply began and did not finish: what it declared is no drift. Repeatable.",
+    help="A revision whose apply did not finish: its changes don't count as drift. Repeatable.",
 )
-@option("--yes", env=False, is_flag=True, help="Apply without asking; needed where there is no terminal.")
+@option("--yes", env=False, is_flag=True, help="Skip the confirmation; required without a terminal.")
 @wait_option
 @state_option
 @output_options(*FORMATS)
@@ -56,10 +56,10 @@ def command(
     journal: Path,
     request: RunRequest,
 ) -> ExitCode:
-    """Make the control plane what the manifests declare: plan, guard, confirm, apply.
+    """Change the control plane to match the manifests: plan, check guards, confirm, apply.
 
-    With a PLANFILE from `octosync plan --plan-out`, apply only what it approves. Give -f, --app, --base and the like as for
-    the plan: the manifests are planned again, and the result must be the same.
+    With a PLANFILE from `octosync plan --plan-out`, apply only the approved changes. Set -f, --app, --base and similar options as
+    for the plan: apply plans again, and the result must be the same.
     """
     report = RunReport(command="apply")
     with Outputs(

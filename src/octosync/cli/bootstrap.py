@@ -54,14 +54,14 @@ _ARGUMENTS: Final = {
     epilog="Example:  octosync bootstrap notes --platform ios --identifier com.acme.notes --key-file keys.env",
 )
 @click.argument("slug", metavar="APP")
-@option("--platform", required=True, metavar="NAME", help="Where the app runs: ios, android, macos, browser, …")
-@option("--identifier", required=True, metavar="ID", help="Bundle id, package name or, in a browser, origin.")
-@option("--name", metavar="TEXT", help="The app's name for people; otherwise its slug.")
+@option("--platform", required=True, metavar="NAME", help="The platform of the app: ios, android, macos, browser, …")
+@option("--identifier", required=True, metavar="ID", help="Bundle ID, package name or, for browsers, origin.")
+@option("--name", metavar="TEXT", help="The display name of the app. The default is its slug.")
 @option(
     "--key-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the keys to this new file (0600); otherwise they go to standard output.",
+    help="Write the keys to this new file (0600). The default is standard output.",
 )
 @control_plane_options
 @state_option
@@ -78,10 +78,10 @@ def command(
     remote: RemoteFlags,
     config: Path | None,
 ) -> ExitCode:
-    """Make a first app: app, target and keys in one transaction, then print the manifest to commit.
+    """Create an app with its target and keys in one transaction, and print its manifest.
 
-    The keys are answered once. With --key-file, standard output is the manifest, fit for `> apps/APP.yaml`; without, it is
-    the keys, and the manifest is shown on standard error.
+    The keys are shown only once. With --key-file, standard output is the manifest, for `> apps/APP.yaml`; without it, standard
+    output is the keys, and standard error the manifest.
     """
     asked = FirstApp(slug=slug, name=slug if name is None else name, platform=platform, identifier=identifier)
     session = open_session(remote, config)

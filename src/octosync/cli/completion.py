@@ -22,7 +22,7 @@ _SHELLS: Final[dict[str, type[ShellComplete]]] = {"bash": BashComplete, "zsh": Z
 )
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 def command(shell: str) -> None:
-    """Print the script by which a shell completes commands, options, contexts and formats. bash needs 4.4 or newer."""
+    """Print the script that completes commands, options, contexts and formats in a shell. It needs bash 4.4 or newer."""
     root = click.get_current_context().find_root().command
     made = _SHELLS[shell](root, {}, "octosync", "_OCTOSYNC_COMPLETE")
     # Not the shell's own `source`, which would look for a bash and its version: the script may be for another machine.

@@ -17,5 +17,5 @@ from octosync.report.feeds import DECISIONS
 @click.command(cls=Command, epilog="Example:  octosync decisions field-notes --limit 200")
 @feed_options
 def command(request: FeedRequest, remote: RemoteFlags, config: Path | None) -> ExitCode:
-    """Show where requests of APP went, the device or the cloud: its newest routing decisions, newest last, and their split."""
+    """Show the newest routing decisions of APP, newest last, and the split between device and cloud."""
     return show_feed(request, remote, config, decisions_feed, DECISIONS)

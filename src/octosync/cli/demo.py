@@ -28,10 +28,10 @@ _POLICY, _VARIANT = "cloud_first", "chat-steady-3b-q4"
 
 @click.command(cls=Command, epilog="Example:  octosync demo")
 def command() -> ExitCode:
-    """Show the whole story: validate, plan, apply, and how a change by hand is found and healed.
+    """Run a complete example: validate, plan, apply, and the detection and revert of a manual change.
 
-    Runs on the shipped examples, against an embedded control plane in a temporary folder. Nothing else is read or
-    touched, no API key is used, and nothing is left behind.
+    Uses the shipped examples and an embedded control plane in a temporary folder. The demo reads and changes no other files,
+    uses no API key, and leaves no files behind.
     """
     try:
         with shipped_manifests() as manifests:

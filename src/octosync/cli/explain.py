@@ -43,9 +43,9 @@ def _completions(ctx: click.Context, parameter: click.Parameter, incomplete: str
 @output_option("text", "json")
 @colour_option
 def command(path: str | None, output: str, colour: str) -> None:
-    """Say what a field of a manifest or of octosync.yaml means, or a rule, a finding, a guard or an outcome.
+    """Explain a field of a manifest or of octosync.yaml, a rule, a finding, a guard or an outcome.
 
-    Without PATH it lists where to begin.
+    Without PATH, list the available topics.
     """
     paint = wants_colour(sys.stdout, colour)
     explained = explained_roots() if path is None else _explained(path)

@@ -62,14 +62,14 @@ def _sections(ctx: click.Context, parameter: click.Parameter, value: str) -> fro
 @click.command(cls=Command, epilog="Example:  octosync export 'search-*' -o apps/")
 @click.argument("names", nargs=-1, metavar="[APP]...")
 @option(
-    "-o", "--out-dir", callback=_directory, metavar="DIR", help="Write a file for each app; else, or with -, to stdout."
+    "-o", "--out-dir", callback=_directory, metavar="DIR", help="Write one file per app to DIR. The default is stdout."
 )
-@option("--force", env=False, is_flag=True, help="Replace files that are there with another text.")
+@option("--force", env=False, is_flag=True, help="Overwrite existing files with different content.")
 @option(
-    "--sections", default=_SHOWN, show_default=True, callback=_sections, metavar="LIST", help="What to declare of apps."
+    "--sections", default=_SHOWN, show_default=True, callback=_sections, metavar="LIST", help="The sections to export."
 )
-@option("--archived", is_flag=True, help="Archived apps, too.")
-@option("--unmanaged", is_flag=True, help="Only what the manifests of -f, or octosync.yaml's, don't declare.")
+@option("--archived", is_flag=True, help="Include archived apps.")
+@option("--unmanaged", is_flag=True, help="Export only what the manifests of -f or octosync.yaml don't declare.")
 @file_option
 @env_option
 @control_plane_options
@@ -86,7 +86,7 @@ def command(
     remote: RemoteFlags,
     config: Path | None,
 ) -> ExitCode:
-    """Write the manifests of live apps, such that their plan is empty. APP is a slug, or a pattern with *; none means all."""
+    """Write the manifests of live apps. Their plan is empty. APP is a slug or a pattern with *; the default is all apps."""
     if not unmanaged and "paths" in typed_options():
         raise UsageError("manifests-without-unmanaged", "-f names what is declared already: it goes with --unmanaged")
     check_names(names)

@@ -51,8 +51,8 @@ wait_option: Callable[[F], F] = option(
     bare=_DEFAULT,
     metavar="TIMEOUT",
     callback=_timeout,
-    help="Wait until what this run touched, and declared canaries and deployments that were under way before, are "
-    f"covered, failed or timed out (exit 6). TIMEOUT is a duration such as 90s or 1h, {_DEFAULT} if left out; 0 looks once.",
+    help="Wait until the deployments of this run, and declared canaries and deployments in progress, are covered, or have "
+    f"failed or timed out (exit 6). TIMEOUT is a duration such as 90s or 1h; the default is {_DEFAULT}; 0 checks once.",
 )
 
 

@@ -38,33 +38,31 @@ from octosync.report import render_notice, visible
 
 _MOST_MERGES: Final = 50  # each is a request
 
-marker_option = option("--marker", required=True, metavar="M", help="What it is known by; hidden in its text.")
+marker_option = option("--marker", required=True, metavar="M", help="The hidden marker that identifies it.")
 author_option = option(
     "--author",
     metavar="LOGIN",
-    help="Who wrote it; otherwise the token's own account, github-actions[bot] where it may not ask. An app is NAME[bot].",
+    help="The author's account; NAME[bot] for a GitHub app. The default is the token's account, or github-actions[bot].",
 )
-head_option = option("--head", metavar="SHA", help="The revision that the text is about.")
+head_option = option("--head", metavar="SHA", help="The revision that the text describes.")
 
 
 @click.group(cls=InOrder, epilog="Example:  octosync forge comment --marker plan comment.md")
 def command() -> None:
-    """Speak with GitHub, or what resembles it: GITHUB_API_URL, GITHUB_REPOSITORY, and the token in GITHUB_TOKEN."""
+    """Integrate with GitHub or GitHub Enterprise. Uses GITHUB_API_URL, GITHUB_REPOSITORY, and the token in GITHUB_TOKEN."""
 
 
 @command.command(
-    short_help="Create or update the one comment of a pull request.",
+    short_help="Create or update the comment on a pull request.",
     epilog="Example:  octosync forge comment --marker plan-production comment.md",
 )
 @click.argument("file", required=False, metavar="[FILE]")
 @marker_option
-@option("--pull", type=click.IntRange(1), metavar="N", help="The pull request; otherwise the one of the job's event.")
-@option("--merged", metavar="SHA", help="The pull request whose merge made this revision, instead.")
-@option(
-    "--since", metavar="SHA", help="With --merged: also those merged after this revision, of which Git has the history."
-)
+@option("--pull", type=click.IntRange(1), metavar="N", help="The pull request. The default comes from the job's event.")
+@option("--merged", metavar="SHA", help="The pull request whose merge created this revision.")
+@option("--since", metavar="SHA", help="With --merged: also the pull requests merged after this revision.")
 @head_option
-@option("--outdated", is_flag=True, help="No text: mark the comment as outdated where the head has moved on.")
+@option("--outdated", is_flag=True, help="Without a text: mark the comment as outdated if the head has changed.")
 @author_option
 def comment(
     *,
@@ -77,10 +75,10 @@ def comment(
     outdated: bool,
     author: str | None,
 ) -> ExitCode:
-    """Create or update one comment of a pull request, known by its author and a hidden marker. Its URL is printed.
+    """Create or update the comment on a pull request that has this author and hidden marker, and print its URL.
 
-    FILE is Markdown, - for standard input. What is there already is not sent again. Where the token may not comment, as
-    that of a fork, the text goes to the job's summary, with a notice, and the exit code is 0.
+    FILE is Markdown, or - for standard input. An unchanged comment is not sent again. If the token can't comment, for example in
+    a fork, the text goes to the job summary, with a notice, and the exit code is 0.
     """
     if outdated == (file is not None):
         raise UsageError("usage", "either FILE or --outdated is needed", hints=("octosync forge comment --help",))
@@ -117,21 +115,21 @@ def comment(
 
 
 @command.command(
-    short_help="Open, update or close the one issue of what goes on.",
+    short_help="Keep one tracking issue up to date.",
     epilog="Example:  octosync forge issue --marker drift-production --title 'Drift in production' drift.md",
 )
 @click.argument("file", required=False, metavar="[FILE]")
 @marker_option
-@option("--title", metavar="TEXT", help="The issue's title.")
-@option("--close", "closing", is_flag=True, help="No text: close the issue, if it is open.")
+@option("--title", metavar="TEXT", help="The title of the issue.")
+@option("--close", "closing", is_flag=True, help="Without a text: close the issue if it is open.")
 @head_option
 @author_option
 def issue(
     *, file: str | None, marker: str, title: str | None, closing: bool, head: str | None, author: str | None
 ) -> ExitCode:
-    """Keep one issue open, known by its author and a hidden marker, or close it. Its URL is printed.
+    """Create, update or close the issue that has this author and hidden marker, and print its URL.
 
-    FILE is Markdown, - for standard input. What is there already is not sent again.
+    FILE is Markdown, or - for standard input. An unchanged issue is not sent again.
     """
     if (closing, not closing) != (file is None, title is not None):
         raise UsageError(
@@ -153,15 +151,15 @@ def issue(
     short_help="Print the last revision that was applied in full.",
     epilog="Example:  octosync forge applied --context production",
 )
-@option("--environment", metavar="NAME", help="The environment; otherwise octosync-CONTEXT.")
+@option("--environment", metavar="NAME", help="The environment. The default is octosync-CONTEXT.")
 @context_option
 @config_option
 @output_option("text", "json")
 def applied_(environment: str | None, context: str | None, config: Path | None, output: str) -> ExitCode:
-    """Print the newest deployment of an environment that reached success, and those after it that didn't.
+    """Print the newest successful deployment of an environment, and the unsuccessful ones after it.
 
-    As text these are the flags for `octosync apply`: --base SHA --attempted SHA. Nothing is printed where no deployment was a
-    success: then apply has no base, and plans in full.
+    The text output is flags for `octosync apply`: --base SHA --attempted SHA. It is empty if there was no successful deployment:
+    then apply has no base, and plans all manifests.
     """
     _refuse_empty(environment=environment, context=context)
     named = environment or f"octosync-{context or _default_context(config)}"

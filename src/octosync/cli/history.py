@@ -24,15 +24,15 @@ _NAMED_AT_MOST = 5
 @click.command(cls=Command, epilog="Example:  octosync history last")
 @click.argument("run", required=False, metavar="[RUN]")
 @option(
-    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="So many of the newest runs."
+    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="The number of runs to list."
 )
 @state_option
 @output_option("text", "json")
 @colour_option
 def command(*, run: str | None, limit: int, journal: Path, output: str, colour: str) -> None:
-    """Show what runs did, from the journal: the newest ones, or every action of one.
+    """Show the newest runs in the journal, or all actions of one run.
 
-    RUN is a run's id or the beginning of it, or `last`. Nothing is asked of the control plane.
+    RUN is a run ID, the beginning of one, or `last`. The command sends no request to the control plane.
     """
     with RecordedRuns(journal) as recorded:
         runs = recorded.runs()

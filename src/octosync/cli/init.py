@@ -40,26 +40,26 @@ _IGNORED: Final = f"{DEFAULT_PATH.parent}/"
 
 @click.command(cls=Command, epilog="Example:  octosync init gitops --app notes --contexts staging,production --yes")
 @click.argument("directory", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
-@option("--app", "slug", metavar="SLUG", help=f"The first app; {_APP} where nobody is asked.")
+@option("--app", "slug", metavar="SLUG", help=f"The slug of the first app. The default without a prompt is {_APP}.")
 @option(
     "--contexts",
     metavar="NAMES",
-    help=f"Contexts of Octomil beside {LOCAL}, with commas between; {_CONTEXTS} where nobody is asked.",
+    help=f"Contexts for Octomil besides {LOCAL}, separated by commas. The default without a prompt is {_CONTEXTS}.",
 )
 @option("--branch", metavar="NAME", default="main", show_default=True, help="The branch whose merges are applied.")
 @option(
     "--action-ref",
     metavar="COMMIT",
-    help="The commit of octosync whose workflows are called; otherwise the one that this octosync was installed from.",
+    help="The commit of octosync whose workflows are called. The default is the commit of this installation.",
 )
-@option("--yes", env=False, is_flag=True, help="Ask nothing; needed where there is no terminal.")
+@option("--yes", env=False, is_flag=True, help="Skip prompts; required without a terminal.")
 def command(
     directory: Path, slug: str | None, contexts: str | None, branch: str, action_ref: str | None, *, yes: bool
 ) -> None:
-    """Make a starter repository: an app's manifest, octosync.yaml, workflows for GitHub and schemas for editors.
+    """Create a starter repository: a manifest, octosync.yaml, GitHub workflows, and schemas for editors.
 
-    Its default context is `local`, the embedded control plane. What is there already is never replaced: then nothing is
-    written. Nothing is committed.
+    Its default context is `local`, the embedded control plane. If one of the files exists, the command writes nothing. It creates
+    no commit.
     """
     if not yes and not may_prompt():
         raise UsageError(

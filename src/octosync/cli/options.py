@@ -109,7 +109,7 @@ def output_option(*formats: str) -> Callable[[F], F]:
         type=click.Choice(formats),
         default=formats[0],
         show_default=True,
-        help="Format on standard output.",
+        help="The format on standard output.",
     )
 
 
@@ -119,7 +119,7 @@ colour_option: Callable[[F], F] = option(
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
     show_default=True,
-    help="Colour the text output. NO_COLOR in the environment means never.",
+    help="Use color in text output. The default is never if NO_COLOR is set.",
 )
 
 max_bytes_option: Callable[[F], F] = option(
@@ -128,11 +128,11 @@ max_bytes_option: Callable[[F], F] = option(
     default=MAX_BYTES,
     show_default=True,
     metavar="N",
-    help="Bound of the Markdown output: what doesn't fit is counted.",
+    help="The maximum size of the Markdown output; omitted parts are counted.",
 )
 
 config_option: Callable[[F], F] = option(
-    "--config", type=click.Path(path_type=Path), help="octosync.yaml; otherwise looked for here and above."
+    "--config", type=click.Path(path_type=Path), help="The octosync.yaml file. The default is the nearest one upwards."
 )
 
 
@@ -150,7 +150,7 @@ state_option: Callable[[F], F] = option(
     callback=_trusted,
     default=DEFAULT_PATH,
     show_default=True,
-    help="The journal of runs and actions.",
+    help="The state file with the journal.",
 )
 
 
@@ -166,7 +166,7 @@ file_option: Callable[[F], F] = option(
     multiple=True,
     metavar="PATH",
     shell_complete=files,
-    help="Manifests: a file, a directory (read recursively), or - for standard input. Repeatable.",
+    help="Read manifests from a file, a directory (recursively), or - for standard input. Repeatable.",
 )
 
 env_option: Callable[[F], F] = option(
@@ -186,7 +186,7 @@ manifest_options = stacked(
         "--kustomize",
         metavar="DIR",
         shell_complete=folders,
-        help="Manifests: a kustomization, rendered by kustomize or kubectl.",
+        help="Read manifests from a kustomization, rendered by kustomize or kubectl.",
     ),
     option(
         "--allow-remote-bases",
@@ -196,28 +196,32 @@ manifest_options = stacked(
     ),
     config_option,
     env_option,
-    option("--allow-empty", is_flag=True, help="Accept a set without a single document."),
+    option("--allow-empty", is_flag=True, help="Don't fail when no manifests are found."),
     option("--strict", is_flag=True, help="Treat warnings as errors."),
 )
 
 context_option = option(
-    "--context", metavar="NAME", shell_complete=contexts, help="A context of octosync.yaml, taken whole."
+    "--context", metavar="NAME", shell_complete=contexts, help="The context of octosync.yaml to use."
 )
 
 remote_options = stacked(
     bundled("remote", RemoteFlags),
     context_option,
-    option("--url", metavar="URL", help="The control plane, instead of a context."),
-    option("--org", metavar="ID", help="The org to act in."),
-    option("--token-file", type=click.Path(path_type=Path), help="A file that holds the API key."),
-    option("--rate", type=click.IntRange(0), metavar="N", help="Requests a minute; 0 for no limit."),
-    option("--concurrency", type=click.IntRange(1, 256), metavar="N", help="Requests under way at once."),
-    option("--insecure", env=False, is_flag=True, help="Send the API key over http:// beyond this machine."),
+    option("--url", metavar="URL", help="The URL of the control plane, instead of a context."),
+    option("--org", metavar="ID", help="The ID of the org."),
+    option("--token-file", type=click.Path(path_type=Path), help="The file with the API key."),
+    option(
+        "--rate", type=click.IntRange(0), metavar="N", help="The rate limit in requests per minute; 0 for no limit."
+    ),
+    option(
+        "--concurrency", type=click.IntRange(1, 256), metavar="N", help="The maximum number of concurrent requests."
+    ),
+    option("--insecure", env=False, is_flag=True, help="Allow sending the API key over http:// to other machines."),
 )
 
 selection_options = stacked(
-    option("--app", "apps", multiple=True, metavar="SLUG", help="Only these apps; * matches. Repeatable."),
-    option("-l", "--selector", metavar="LABELS", help="Only apps with these labels: team=search,tier!=gold"),
+    option("--app", "apps", multiple=True, metavar="SLUG", help="Select apps by slug or pattern with *. Repeatable."),
+    option("-l", "--selector", metavar="LABELS", help="Select apps by labels, for example team=search,tier!=gold."),
 )
 
 
@@ -237,30 +241,37 @@ shared_guard_options = stacked(
         env=False,
         metavar="N|all",
         callback=_number_or_all,
-        help="Allow that many removals of targets, slots and configs.",
+        help="Allow up to N removals of targets, slots and configs, or all.",
     ),
-    option("--allow-archives", env=False, type=click.IntRange(0), metavar="N", help="Allow that many archived apps."),
+    option("--allow-archives", env=False, type=click.IntRange(0), metavar="N", help="Allow archiving up to N apps."),
     option("--allow-protected", env=False, is_flag=True, help="Allow deletions in protected apps."),
     option(
         "--allow-during-canary",
         env=False,
         is_flag=True,
-        help="Allow changes of a slot, and removals of targets, while a canary of it runs.",
+        help="Allow changes of a slot and removals of targets while a canary is running.",
     ),
     option(
         "--allow-live-traffic",
         env=False,
         is_flag=True,
-        help="Allow archiving apps that serve requests, and removing their slots and targets.",
+        help="Allow archiving apps that serve requests, and removing their slots or targets.",
     ),
 )
 
 # A controller goes by its own memory, and waits for the end of a freeze, so these mean nothing to it.
 guard_options = stacked(
     shared_guard_options,
-    option("--allow-diverged", env=False, is_flag=True, help="Allow undoing what others changed on the control plane."),
-    option("--allow-frozen", env=False, is_flag=True, help="Allow changes of apps inside a freeze window."),
-    option("--allow-rollback", env=False, is_flag=True, help="Allow going back from a base that is newer than this."),
+    option(
+        "--allow-diverged",
+        env=False,
+        is_flag=True,
+        help="Allow overwriting changes that were made on the control plane.",
+    ),
+    option("--allow-frozen", env=False, is_flag=True, help="Allow changes inside a freeze window."),
+    option(
+        "--allow-rollback", env=False, is_flag=True, help="Allow a base that is newer than the checked-out revision."
+    ),
 )
 
 
@@ -275,23 +286,21 @@ def duration(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 
 
 base_option: Callable[[F], F] = option(
-    "--base", metavar="REV", help="Compare with where REV and this branch went apart, in Git: origin/main."
+    "--base", metavar="REV", help="Compare with the merge base of HEAD and REV, for example origin/main."
 )
 
 drift_hold_option: Callable[[F], F] = option(
     "--drift-hold",
     metavar="DURATION",
     callback=duration,
-    help="Leave drift alone until it is that old; 0 heals at once.  [default: octosync.yaml's drift.hold, 30m]",
+    help="Hold drift for this long before it is reverted; 0 reverts at once.  [default: drift.hold of octosync.yaml, 30m]",
 )
 
 base_options = stacked(
     base_option,
-    option("--base-file", metavar="PATH", help="Manifests as they were rendered at the base, from any generator."),
-    option("--changed-only", is_flag=True, help="Only apps whose manifests differ from the base's."),
-    option(
-        "--prune", env=False, is_flag=True, help="Archive apps that the base declared and no manifest does any more."
-    ),
+    option("--base-file", metavar="PATH", help="Read the base manifests from PATH, as any generator rendered them."),
+    option("--changed-only", is_flag=True, help="Select the apps whose manifests differ from the base."),
+    option("--prune", env=False, is_flag=True, help="Archive apps that the base declares and the manifests don't."),
     drift_hold_option,
 )
 
@@ -299,16 +308,18 @@ deploy_options = stacked(
     option(
         "--optimize",
         type=click.Choice([level.value for level in Optimize]),
-        help="How far to go at most with better variants, whatever manifests declare.",
+        help="The upper limit for optimize, regardless of the manifests.",
     ),
     option(
         "--no-preview",
         "previews",
         is_flag=True,
         callback=lambda _context, _parameter, given: not given,
-        help="Don't ask the orchestrator what enabling would do.",
+        help="Don't request previews of enabled capabilities.",
     ),
-    option("--retry-rolled-back", env=False, is_flag=True, help="Enable again what is declared and was rolled back."),
+    option(
+        "--retry-rolled-back", env=False, is_flag=True, help="Enable declared capabilities again that were rolled back."
+    ),
 )
 
 

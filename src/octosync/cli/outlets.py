@@ -52,7 +52,7 @@ def output_options(*formats: str) -> Callable[[F], F]:
         metavar="FORMAT=FILE",
         callback=destinations,
         shell_complete=starting_with(f"{name}=" for name in formats),
-        help=f"Write a format to a file as well: {', '.join(formats)}. Repeatable.",
+        help=f"Also write this format to a file: {', '.join(formats)}. Repeatable.",
     )
     return stacked(output_option(*formats), write)
 

@@ -34,9 +34,9 @@ from octosync.report.words import listed
 @option(
     "--offline",
     is_flag=True,
-    help="Take the base as live: what this change declares, without credential or request.",
+    help="Plan without an API key and without requests, with the base as live state.",
 )
-@option("--detailed-exitcode", is_flag=True, help="Exit with 2 where there are changes.")
+@option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there are changes.")
 @output_options(*FORMATS)
 def command(
     *,
@@ -46,7 +46,7 @@ def command(
     detailed_exitcode: bool,
     request: RunRequest,
 ) -> ExitCode:
-    """Show what apply would do. Reads the control plane, compares, and changes nothing."""
+    """Show the changes that apply would make. Reads the control plane and changes nothing."""
     if request.base.offline and plan_out is not None:
         raise UsageError(
             "offline-plan-out",

@@ -16,25 +16,25 @@ from octosync.cli.signals import interrupted, interruptible
 from octosync.errors import ExitCode, OctosyncError
 
 _COMMANDS: Final = {
-    "demo": "Show the whole story on the embedded control plane.",
-    "init": "Make a starter repository: manifests, octosync.yaml, workflows.",
-    "validate": "Check manifests, offline.",
-    "plan": "Show what apply would do; change nothing.",
-    "apply": "Make the control plane what the manifests declare.",
-    "watch": "Keep the control plane so: apply changes, heal drift, show all of it.",
-    "accept": "Keep what is live: write it into the manifests.",
-    "status": "Show what is live: coverage, deployments, traffic, last change.",
-    "bootstrap": "Make a first app: app, target and keys in one go.",
-    "history": "Show what runs did, from the journal.",
-    "activity": "Show what was done to an app, and by whom.",
-    "decisions": "Show where an app's requests went.",
-    "api": "Compare what octosync sends and reads with Octomil's API.",
-    "forge": "Comment on pull requests, and find what was applied last.",
+    "demo": "Run a complete example on the embedded control plane.",
+    "init": "Create a starter repository: manifests, octosync.yaml, workflows.",
+    "validate": "Check manifests offline.",
+    "plan": "Show the changes that apply would make.",
+    "apply": "Change the control plane to match the manifests.",
+    "watch": "Reconcile continuously: apply changes, revert drift, serve a status page.",
+    "accept": "Write live values into the manifests.",
+    "status": "Show live state: coverage, deployments, traffic, last change.",
+    "bootstrap": "Create an app with its target and keys in one request.",
+    "history": "Show past runs from the journal.",
+    "activity": "Show the activity feed of an app.",
+    "decisions": "Show how the requests of an app were routed.",
+    "api": "Compare octosync's requests with Octomil's API.",
+    "forge": "Integrate with GitHub: comments, issues, the last applied revision.",
     "export": "Write the manifests of live apps.",
     "schema": "Print JSON Schemas for editors and tools.",
-    "explain": "Say what a field, a rule or a guard means.",
+    "explain": "Explain a field, rule, finding, guard or outcome.",
     "server": "Run the embedded control plane.",
-    "completion": "Print the script that completes in a shell.",
+    "completion": "Print the completion script for a shell.",
     "version": "Print the version.",
 }
 
@@ -64,7 +64,8 @@ class _Commands(Group):
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example:  octosync demo\n\n"
-    "Every option is also an environment variable, as OCTOSYNC_URL is for --url, except those that loosen something.",
+    "Every option has an environment variable, such as OCTOSYNC_URL for --url, except options that override a guard or relax a "
+    "check.",
 )
 def octosync() -> None:
     """Keep Octomil apps in the state that a Git repository declares."""

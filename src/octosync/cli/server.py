@@ -17,29 +17,29 @@ from octosync.server import DEMO_TOKENS, Settings, Token, serve
 
 
 @click.command(cls=Command, epilog="Example:  octosync server --db control-plane.db --token-file keys --rate-limit 100")
-@option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; beyond loopback only with keys.")
+@option(
+    "--host", default="127.0.0.1", show_default=True, help="The address to listen on. Others than loopback need keys."
+)
 @option(
     "--port",
     default=8787,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="Port to listen on; 0 for any free one.",
+    help="The port to listen on; 0 for any free port.",
 )
-@option(
-    "--db", type=click.Path(path_type=Path), help="SQLite file that keeps everything; without one it is kept in memory."
-)
+@option("--db", type=click.Path(path_type=Path), help="The SQLite file with all data. The default is memory.")
 @option(
     "--token",
     "tokens",
     env=False,
     multiple=True,
     metavar="[NAME:]T[=SCOPES]",
-    help="Accept this key. Repeatable. It shows in the process list of this machine: prefer --token-file.",
+    help="Accept this key. Repeatable. The process list of this machine shows it: prefer --token-file.",
 )
 @option(
     "--token-file",
     type=click.Path(path_type=Path),
-    help="Accept the keys in this file, one per line in the format of --token; # begins a comment.",
+    help="Accept the keys in this file, one per line in the format of --token; # starts a comment.",
 )
 @option(
     "--allowed-host",
@@ -47,17 +47,15 @@ from octosync.server import DEMO_TOKENS, Settings, Token, serve
     env=False,
     multiple=True,
     metavar="NAME",
-    help="Answer requests that name this host, besides this machine's names and --host. Repeatable.",
+    help="Accept requests for this host name, besides those of this machine and --host. Repeatable.",
 )
 @option(
     "--rate-limit",
     default="0",
     metavar="N[/SECONDS]",
-    help="Requests a key in any so many seconds (60); 0 for no limit.",
+    help="The number of requests per key in any period of SECONDS (60); 0 for no limit.",
 )
-@option(
-    "--seed", type=click.Choice(["demo"]), help="Begin with devices of the shipped examples and the keys of two people."
-)
+@option("--seed", type=click.Choice(["demo"]), help="Start with the devices of the examples and the keys of two users.")
 def command(
     *,
     host: str,
@@ -69,7 +67,7 @@ def command(
     rate_limit: str,
     seed: str | None,
 ) -> None:
-    """Run the embedded control plane: all operations of Octomil's apps API on SQLite, for trying, testing and offline work."""
+    """Run the embedded control plane: all operations of Octomil's apps API on SQLite, for trials, tests and offline work."""
     limit, window = _rate_limit(rate_limit)
     settings = Settings(
         db=db,

@@ -44,18 +44,18 @@ from octosync.report import StatusFacts, json_line, render_status, status_docume
     bare=str(WATCH_SECONDS),
     type=click.FloatRange(0.1, 3600),
     metavar="SECONDS",
-    help=f"Look again every so many seconds, {WATCH_SECONDS} unless said otherwise, until Ctrl-C.",
+    help=f"Refresh every SECONDS, {WATCH_SECONDS} by default, until Ctrl-C.",
 )
-@option("--archived", is_flag=True, help="Archived apps, too, without naming them.")
+@option("--archived", is_flag=True, help="Include archived apps.")
 @state_option
-@option("--declared", is_flag=True, help="Show instead how much of the org the manifests cover, with one list of apps.")
+@option("--declared", is_flag=True, help="Show how much of the org the manifests cover instead.")
 @option(
     "--by",
     metavar="folder|label:KEY",
     callback=read_by,
     help="With --declared: group the declared apps by the folder of their manifest, or by a label.",
 )
-@option("--full", is_flag=True, help="With --declared: name every app.")
+@option("--full", is_flag=True, help="With --declared: list every app.")
 @manifest_options
 @remote_options
 @output_option("text", "json", "jsonl")
@@ -72,11 +72,12 @@ def command(
     remote: RemoteFlags,
     shown: Presentation,
 ) -> ExitCode:
-    """Show what is live: coverage, deployments and canaries, traffic, the last change, and each slot's model reference.
+    """Show live state: coverage, deployments and canaries, traffic, the last change, and the model reference of each slot.
 
-    APP is a slug, or a pattern with *; without any, all apps that are not archived. An app costs at most 7 requests.
+    APP is a slug or a pattern with *. The default is all apps that are not archived. An app needs at most 7 requests.
 
-    --declared compares manifests with the org's list of apps; they are named as for plan, with -f and the options after it.
+    --declared compares manifests with the list of apps of the org. Select manifests as for plan, with -f and the options after
+    it.
     """
     check_app_names(apps)
     check_flags(typed_options(), declared=declared)

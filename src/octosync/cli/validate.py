@@ -32,7 +32,7 @@ def command(
     context: str | None,
     manifests: ManifestFlags,
 ) -> ExitCode:
-    """Check manifests, offline: every problem of every file in one go, each with its place and a suggestion."""
+    """Check manifests offline, and report all problems of all files at once, with positions and suggestions."""
     report = RunReport(command=VALIDATE)
     with Outputs(report=report, output=output, destinations=destinations, max_bytes=max_bytes) as outputs:
         inputs = load_inputs(manifests, RemoteFlags(context=context))

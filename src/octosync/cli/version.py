@@ -16,7 +16,7 @@ from octosync.plan import FORMAT_VERSION
 @click.command(cls=Command, epilog="Example:  octosync version -o json")
 @output_option("text", "json")
 def command(output: str) -> None:
-    """Print the version of octosync and of the Python it runs on."""
+    """Print the versions of octosync and Python."""
     python = platform.python_version()
     if output == "json":
         out_json({"format_version": FORMAT_VERSION, "octosync": __version__, "python": python})

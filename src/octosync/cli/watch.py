@@ -80,7 +80,7 @@ _READ_TIMEOUT: Final = 15.0
     type=click.Choice([heal.value for heal in WriteMode]),
     default=WriteMode.ALL.value,
     show_default=True,
-    help="What is written: manifest changes and drift, manifest changes alone, or nothing.",
+    help="What to write: all applies changes and reverts drift, manifest only applies changes, none writes nothing.",
 )
 @drift_hold_option
 @option(
@@ -89,7 +89,7 @@ _READ_TIMEOUT: Final = 15.0
     callback=duration,
     default="15s",
     show_default=True,
-    help="Between looks at the activity feed, one request each.",
+    help="The time between requests for the activity feed.",
 )
 @option(
     "--resync",
@@ -97,7 +97,7 @@ _READ_TIMEOUT: Final = 15.0
     callback=duration,
     default="15m",
     show_default=True,
-    help="Between full reads, as the rate allows.",
+    help="The time between resyncs of all apps, if the rate limit allows it.",
 )
 @option(
     "--load-timeout",
@@ -105,43 +105,43 @@ _READ_TIMEOUT: Final = 15.0
     callback=duration,
     default="2m",
     show_default=True,
-    help="Give up reading manifests after this long: what was declared before stays in force.",
+    help="The time limit for loading manifests. After it, the previous manifests stay in use.",
 )
 @option(
     "--listen",
     metavar="HOST:PORT",
     default="127.0.0.1:9900",
     show_default=True,
-    help="Where the status page, probes and metrics are.",
+    help="The address of the status page, health probes and metrics.",
 )
-@option("--external-url", metavar="URL", help="Where people find the status page: notifications link to it.")
+@option("--external-url", metavar="URL", help="The public URL of the status page, for links in notifications.")
 @option(
     "--allowed-host",
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="A further host name by which the page may be asked for, such as that of a Service. Repeatable.",
+    help="Accept requests for this host name too, for example that of a Service. Repeatable.",
 )
 @option(
     "--log-format",
     type=click.Choice([one.value for one in LogFormat]),
     default=LogFormat.TEXT.value,
     show_default=True,
-    help="How the log on standard error is written.",
+    help="The format of the log on standard error.",
 )
 @state_option
 @option(
     "--state-key-file",
     type=click.Path(path_type=Path),
-    help="A file with the key that sensitive values in the state are sealed with; or OCTOSYNC_STATE_KEY.",
+    help="The file with the key that seals sensitive values in the state file; or set OCTOSYNC_STATE_KEY.",
 )
 @shared_guard_options
 def command(**flags: Any) -> ExitCode:  # noqa: ANN401 — the options' values, by name
-    """Keep the control plane as the manifests declare it, until told to stop.
+    """Reconcile continuously until a signal stops the process.
 
-    Changes of the manifests are applied within seconds, drift is announced and healed in its time, and the status page shows
-    how everything stands. State-changing POSTs need the token in OCTOSYNC_ADMIN_TOKEN. SIGHUP reads everything again; the
-    first SIGTERM or SIGINT finishes what is being written, the second ends at once.
+    Applies manifest changes within seconds, reports drift and reverts it after its hold, and serves a status page. POST requests
+    need the token in OCTOSYNC_ADMIN_TOKEN. SIGHUP reloads everything. The first SIGTERM or SIGINT finishes the writes in
+    progress, the second one exits at once.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again, it must not end the process
     asked = _Asked.of(flags)

@@ -78,7 +78,7 @@ _ROWS: Final = (
     (7, "apps.capabilities.preview", "POST", f"{_CAPABILITY}/preview", _READ, True, "What enable would do; changes nothing."),
     (8, "apps.create", "POST", "/apps", _WRITE, False, "Create an app."),
     (9, "apps.list", "GET", "/apps", _READ, True, "List the org's apps; archived ones are hidden by default."),
-    (10, "apps.create_target", "POST", f"{_APP}/targets", _WRITE, False, "Register a (platform, identifier) target, unique in the org: a duplicate answers 409."),
+    (10, "apps.create_target", "POST", f"{_APP}/targets", _WRITE, False, "Register a (platform, identifier) target, unique in the org: a duplicate returns 409."),
     (11, "apps.list_targets", "GET", f"{_APP}/targets", _READ, True, "List an app's targets."),
     (12, "apps.delete_slot", "DELETE", _SLOT, _WRITE, True, "Remove a capability slot."),
     (13, "apps.get_slot", "GET", _SLOT, _READ, True, "Fetch one capability slot; 404 if the app has none for the capability."),

@@ -80,7 +80,7 @@ _FILES: Final = (
     _file(
         "link-outside",
         _ERROR,
-        "A link leads out of the Git work tree that it is in, or out of the folder that was named.",
+        "A link leads out of its Git work tree, or out of the named folder.",
         "apps/a.yaml, a link to /etc/passwd",
     ),
     _file(
@@ -93,23 +93,25 @@ _FILES: Final = (
     _file(
         "more-problems",
         _NOTICE,
-        "More than 1,000 problems were found. The gravest are listed, and this counts the others.",
+        "More than 1,000 problems were found. The most severe are listed, the others are counted.",
         "a generated file with 40,000 unknown fields",
     ),
-    _file("empty-directory", _WARNING, "A directory holds no manifests.", "a directory with a README only"),
-    _file("empty-file", _WARNING, "A file among others holds no document.", "a file with comments only, beside others"),
-    _file("no-documents", _ERROR, "There is no document in the whole set.", "a directory whose files are all empty"),
+    _file("empty-directory", _WARNING, "A directory contains no manifests.", "a directory with a README only"),
+    _file(
+        "empty-file", _WARNING, "One of several files contains no document.", "a file with comments only, beside others"
+    ),
+    _file("no-documents", _ERROR, "No file contains a document.", "a directory whose files are all empty"),
     _file(
         "owners-not-checked",
         _NOTICE,
-        "Documents from stdin have no folder to hold owners against.",
+        "Owners can't be checked for documents from standard input, because they have no folder.",
         "octosync validate -f -",
     ),
     _file("not-utf8", _ERROR, "A file is not UTF-8 text.", "a file saved as Latin-1 or UTF-16"),
     _file(
         "invalid-base",
         _WARNING,
-        "The base doesn't validate: what of it can't be read counts as not declared there, and nothing is pruned.",
+        "The base has errors: its invalid parts count as not declared, and nothing is pruned.",
         "octosync plan --base main, where a manifest on main has an unknown field",
     ),
     _file(
@@ -122,25 +124,30 @@ _FILES: Final = (
 
 _YAML: Final = (
     _manifest(
-        "control-character", _ERROR, "NUL and other control characters are refused.", _app('description: "a\\0b"')
+        "control-character", _ERROR, "NUL and other control characters are not allowed.", _app('description: "a\\0b"')
     ),
     _manifest("yaml-syntax", _ERROR, "The text is neither YAML nor JSON.", _app("name: a: b")),
     _manifest(
         "tab-indentation",
         _ERROR,
-        "A tab can't indent YAML.",
+        "YAML can't be indented with tabs.",
         "apiVersion: octosync.dev/v1\nkind: App\nmetadata:\n\tname: demo\n",
     ),
-    _manifest("tag", _ERROR, "Tags are refused: manifests are plain data.", _app('description: !!str "a"')),
-    _manifest("duplicate-key", _ERROR, "A key stands twice in one object.", _app("name: a\nname: b")),
-    _manifest("non-string-key", _ERROR, "A key is not text.", _app("inferenceConfig: {1: a}")),
+    _manifest("tag", _ERROR, "Tags are not allowed: manifests are plain data.", _app('description: !!str "a"')),
+    _manifest("duplicate-key", _ERROR, "An object has the same key twice.", _app("name: a\nname: b")),
+    _manifest("non-string-key", _ERROR, "A key is not a string.", _app("inferenceConfig: {1: a}")),
     _manifest(
         "merge-key", _ERROR, "Merge keys are not YAML 1.2.", _app("inferenceConfig:\n  a: &a {b: c}\n  d: {<<: *a}")
     ),
-    _manifest("not-json-number", _ERROR, "JSON can't hold the number.", _app("inferenceConfig: {a: .inf}")),
-    _manifest("lone-surrogate", _ERROR, "Half of a surrogate pair, or no character.", _app('description: "\\ud83d"')),
+    _manifest("not-json-number", _ERROR, "JSON can't represent the number.", _app("inferenceConfig: {a: .inf}")),
+    _manifest(
+        "lone-surrogate",
+        _ERROR,
+        "An incomplete surrogate pair, or a code point that is not a character.",
+        _app('description: "\\ud83d"'),
+    ),
     _manifest("unknown-alias", _ERROR, "An alias has no anchor above it.", _app("inferenceConfig: {a: *b}")),
-    _manifest("recursive-alias", _ERROR, "An alias stands inside its own anchor.", _app("inferenceConfig: &a {b: *a}")),
+    _manifest("recursive-alias", _ERROR, "An alias is inside its own anchor.", _app("inferenceConfig: &a {b: *a}")),
     _manifest("too-many-nodes", _ERROR, "A document has more than 100,000 nodes, aliases expanded.", _BOMB),
     _file(
         "too-much-text",
@@ -155,20 +162,20 @@ _SCHEMA: Final = (
     _manifest(
         "foreign-document",
         _NOTICE,
-        "Another API's document, ignored.",
+        "A document of another API; it is ignored.",
         _app() + "---\napiVersion: v1\nkind: ConfigMap\n",
     ),
-    _manifest("unknown-version", _ERROR, "A version of ours that doesn't exist.", _app().replace("/v1", "/v2")),
-    _manifest("unknown-kind", _ERROR, "A kind of ours that doesn't exist.", _app().replace("kind: App", "kind: Apps")),
+    _manifest("unknown-version", _ERROR, "An unknown version of octosync's API.", _app().replace("/v1", "/v2")),
+    _manifest("unknown-kind", _ERROR, "An unknown kind of octosync's API.", _app().replace("kind: App", "kind: Apps")),
     _manifest("unknown-field", _ERROR, "A field that the object doesn't have.", _slot("servingPolcy: local_first")),
-    _manifest("missing-field", _ERROR, "A field that the object needs.", _app("targets:\n  - platform: ios")),
-    _manifest("wrong-type", _ERROR, "A value of another type than the field's.", _app("archived: yes")),
-    _manifest("invalid-value", _ERROR, "A value that the field can't have.", _slot("servingPolicy: local_frist")),
+    _manifest("missing-field", _ERROR, "A required field is missing.", _app("targets:\n  - platform: ios")),
+    _manifest("wrong-type", _ERROR, "A value has the wrong type.", _app("archived: yes")),
+    _manifest("invalid-value", _ERROR, "A value is not allowed for the field.", _slot("servingPolicy: local_frist")),
     _manifest("invalid-slug", _ERROR, "A slug that no app can have.", _app(name="Demo")),
     _manifest(
         "invalid-annotation",
         _ERROR,
-        "An annotation of ours with a value it can't have.",
+        "An octosync.dev annotation has an invalid value.",
         _app(metadata="annotations: {octosync.dev/suspend: tomorrow}"),
     ),
     _manifest(
@@ -180,7 +187,7 @@ _SCHEMA: Final = (
     _manifest(
         "suspension-over",
         _WARNING,
-        "A suspension has ended and holds no longer.",
+        "A suspension has ended.",
         _app(metadata='annotations: {octosync.dev/suspend: "2020-01-31T18:00:00Z"}'),
     ),
 )
@@ -190,34 +197,36 @@ _MEANING: Final = (
     _manifest("identifier-shape", _WARNING, "An identifier that doesn't look like its platform's.", _app("targets:\n  - {platform: browser, identifier: example.com/}")),
     _manifest("unknown-capability", _WARNING, "A capability that octosync doesn't know.", _app("slots:\n  - capability: chta")),
     _manifest("unknown-engine", _WARNING, "An engine that octosync doesn't know.", _slot("preferredEngines: [cormel]")),
-    _manifest("repeated-value", _WARNING, "A list names the same thing twice.", _slot("preferredEngines: [mlx, mlx]")),
+    _manifest("repeated-value", _WARNING, "A list contains the same value twice.", _slot("preferredEngines: [mlx, mlx]")),
     _manifest("contradictory-policy", _ERROR, "A serving policy contradicts itself.", _slot("servingPolicy:\n  routingMode: local_only\n  fallback: {allowCloudFallback: true, allowLocalFallback: true}")),
     _manifest("preference-without-auto", _ERROR, "routingPreference without routingMode auto.", _slot("servingPolicy:\n  routingMode: local_only\n  routingPreference: local\n  fallback: {allowCloudFallback: false, allowLocalFallback: true}")),
     _manifest("auto-with-pinned-variant", _ERROR, "optimize: auto on a slot that pins its variant.", _slot("variant: phi-4-mini\ndeploy: {environments: [production], optimize: auto}")),
     _manifest("auto-in-development", _WARNING, "optimize: auto in development does nothing.", _slot("deploy: {environments: [development], optimize: auto}")),
-    _manifest("deploy-on-archived", _ERROR, "A slot of an archived app asks to be deployed.", _app("archived: true\ntargets: []\nslots:\n  - capability: chat\n    deploy: {environments: [production]}")),
-    _manifest("archive-strands-identifiers", _WARNING, "An archive that leaves identifiers taken for good.", _app("archived: true")),
+    _manifest("deploy-on-archived", _ERROR, "A slot of an archived app has a deploy section.", _app("archived: true\ntargets: []\nslots:\n  - capability: chat\n    deploy: {environments: [production]}")),
+    _manifest("archive-strands-identifiers", _WARNING, "An archived app keeps its identifiers taken permanently.", _app("archived: true")),
     _manifest("duplicate-app", _ERROR, "An app is declared twice.", _app() + "---\n" + _app()),
     _manifest("duplicate-slot", _ERROR, "A slot is declared twice.", _app("slots:\n  - capability: chat\n  - capability: chat")),
     _manifest("declared-twice", _ERROR, "A target, binding or inference config is declared twice.", _app("targets:\n  - {platform: ios, identifier: a.b}\n  - {platform: ios, identifier: a.b}")),
     _manifest("target-claimed-twice", _ERROR, "Two apps claim one (platform, identifier).", _app("targets:\n  - {platform: ios, identifier: a.b}") + "---\n" + _app("targets:\n  - {platform: ios, identifier: a.b}", name="other")),
-    _manifest("not-your-app", _ERROR, "A document stands outside its owner's folder.", _app(), "owners:\n  - {paths: teams/demo/**, apps: [demo]}\n"),
-    _manifest("read-only-field", _ERROR, "A field that octosync.yaml says is never sent.", _slot("preferredEngines: [mlx]"), "api: {readOnly: {slot: [preferred_engines]}}\n"),
-    _manifest("undefined-variable", _ERROR, "A variable without a value.", _app("name: ${CHANNEL}")),
-    _manifest("malformed-variable", _ERROR, "A ${ that begins no reference.", _app("name: ${release-channel}")),
-    _manifest("colon-in-key", _WARNING, "A key with a colon in it and without a value: a space is missing.", _app("inferenceConfig: {api_key:sk-123, model: m}")),
-    _manifest("secret-in-manifest", _WARNING, "A literal under a key that names a secret.", _app("inferenceConfig: {api_key: sk-123}")),
+    _manifest("not-your-app", _ERROR, "A document is outside the folder that can declare its app.", _app(), "owners:\n  - {paths: teams/demo/**, apps: [demo]}\n"),
+    _manifest("read-only-field", _ERROR, "A field is declared as read-only in octosync.yaml.", _slot("preferredEngines: [mlx]"), "api: {readOnly: {slot: [preferred_engines]}}\n"),
+    _manifest("undefined-variable", _ERROR, "A variable has no value.", _app("name: ${CHANNEL}")),
+    _manifest("malformed-variable", _ERROR, "A ${ is not followed by a valid reference.", _app("name: ${release-channel}")),
+    _manifest("colon-in-key", _WARNING, "A key contains a colon and has no value: a space is missing.", _app("inferenceConfig: {api_key:sk-123, model: m}")),
+    _manifest("secret-in-manifest", _WARNING, "A literal value under a key that looks like the name of a secret.", _app("inferenceConfig: {api_key: sk-123}")),
 )  # fmt: skip
 
 _CONFIGURATION: Final = (
-    _manifest("secret-variable", _ERROR, "A variable whose name says that it is a secret.", _app("name: ${API_TOKEN}")),
+    _manifest("secret-variable", _ERROR, "The name of a variable looks like a secret.", _app("name: ${API_TOKEN}")),
     _settings(
         "secret-in-configuration",
         _ERROR,
-        "A secret as a value in octosync.yaml.",
+        "octosync.yaml contains a secret.",
         "contexts:\n  local: {url: http://127.0.0.1:8787, token: sk-123}\n",
     ),
-    _settings("version-not-allowed", _ERROR, "octosync.yaml requires another octosync.", 'requires: "<0.0.1"\n'),
+    _settings(
+        "version-not-allowed", _ERROR, "octosync.yaml requires another version of octosync.", 'requires: "<0.0.1"\n'
+    ),
     _settings(
         "unknown-context",
         _ERROR,
@@ -239,13 +248,13 @@ _CONFIGURATION: Final = (
     _settings(
         "invalid-url",
         _ERROR,
-        "A URL that is none of a control plane, or of a receiver.",
+        "A URL is invalid for a control plane or a receiver.",
         "contexts:\n  local: {url: 127.0.0.1}\n",
     ),
     _settings(
         "invalid-override",
         _ERROR,
-        "An override under api that can't be.",
+        "An override under api is invalid.",
         "api:\n  operations:\n    apps.list: {method: DELETE}\n",
     ),
 )

@@ -32,29 +32,29 @@ FINDINGS: Final = _table(
     Finding(
         "archive-strands-identifiers",
         _WARNING,
-        "An app is archived with targets: they stay taken for good. Known better than from the manifest alone, which has the "
-        "same rule.",
+        "An app is archived with targets: their identifiers stay taken permanently. The rule of the same name"
+        " checks the manifest alone.",
     ),
     Finding(
         "target-held-elsewhere",
         _WARNING,
-        "A target is to be registered that another live app holds, or had when a manifest last declared it: the registration "
-        "will be refused.",
+        "A target belongs to another live app, or belonged to it when a manifest last declared it: the "
+        "control plane will reject its registration.",
     ),
     Finding(
         "move-waits",
         _WARNING,
-        "Half a move, or the archive of an app at one of its ends, is left out: the app at the other end is suspended.",
+        "A part of a move, or the archive of one of its apps, is skipped: the other app is suspended.",
     ),
     Finding(
         "undeclared-public-client",
         _WARNING,
-        "Public clients are allowed at a slot, and the manifest says nothing about it.",
+        "A slot allows public clients, and the manifest doesn't declare it.",
     ),
     Finding(
         "rolled-back",
         _WARNING,
-        "A capability that is to be deployed was, and was rolled back: it is enabled again only with `--retry-rolled-back`.",
+        "The deployment of a declared capability was rolled back: it is enabled again only with `--retry-rolled-back`.",
     ),
     Finding(
         "enable-differs-from-pin",
@@ -64,48 +64,51 @@ FINDINGS: Final = _table(
     Finding(
         "preview-failed",
         _WARNING,
-        "The orchestrator did not say what enabling would do. It can be enabled all the same.",
+        "The preview of enabling a capability failed. The capability can still be enabled.",
     ),
     Finding(
         "optimizes-later",
         _NOTICE,
-        "With `optimize: auto`, what is better is known only once the capability is deployed and the targets are as declared: "
-        "the next apply may start a canary, and its plan is not empty then.",
+        "With `optimize: auto`, a better variant is known only after the capability is deployed and the "
+        "targets are as declared: the next apply may start a canary, so its plan may not be empty.",
     ),
-    Finding("check-failed", _WARNING, "The orchestrator did not say whether there is a better variant."),
+    Finding("check-failed", _WARNING, "The check for a better variant failed."),
     Finding(
         "allows-nothing",
         _WARNING,
-        "A commit's `Octosync-Allow` line names no guard that a commit may lift, or lacks its number.",
+        "The `Octosync-Allow` line of a commit names no guard that a commit can override, or lacks its number.",
     ),
     Finding(
-        "offline", _NOTICE, "A plan was made with --offline: it takes the base for live, and says nothing of what is."
+        "offline",
+        _NOTICE,
+        "The plan was made with --offline: it uses the base as live state, and doesn't know the actual live state.",
     ),
     Finding(
         "drift-not-held",
         _NOTICE,
-        "The activity feed can't be read, so it is not known how young a change on the control plane is: it is changed back "
-        "at once.",
+        "The activity feed can't be read, so the age of a change on the control plane is unknown: it is "
+        "reverted at once.",
     ),
     Finding(
         "renamed-app",
         _NOTICE,
-        "An app that is pruned, and a new one has all its targets: model references to the old one end with it.",
+        "An app is pruned, and a new app has all its targets: model references to the old app become invalid.",
     ),
     Finding(
         "target-without-assignment",
         _NOTICE,
-        "A target is added to an app with deployments: no API assigns these to it, only enabling assigns devices.",
+        "A target is added to an app with deployments: no API assigns existing deployments to its devices, "
+        "only enabling does.",
     ),
     Finding(
         "deployment-keeps-its-variant",
         _NOTICE,
-        "A slot is pinned to another variant than what is deployed of it: no API deploys the pin to what runs already.",
+        "A slot pins another variant than the deployed one: no API changes the variant of an existing deployment.",
     ),
     Finding(
         "deployment-goes-on",
         _NOTICE,
-        "A slot is deleted whose capability is deployed: there is no API to undeploy, so the deployment goes on.",
+        "The capability of a deleted slot is deployed: no API undeploys it, so the deployment continues.",
     ),
 )
 

@@ -47,16 +47,16 @@ _OF_COMMITS: Final = frozenset({NotifyEvent.APPLIED, NotifyEvent.BLOCKED, Notify
 # What each event means; the reference page is made from it.
 EVENTS: Final[Mapping[NotifyEvent, str]] = MappingProxyType(
     {
-        NotifyEvent.APPLIED: "A change of the manifests was written to the control plane: one notification for a commit, sent "
-        "when all of its apps are done or wait.",
-        NotifyEvent.FAILED: "An app can't be read or written, the control plane refuses something, or it can't be reached.",
+        NotifyEvent.APPLIED: "A change of the manifests was applied: one notification per commit, sent when all of its apps are "
+        "done or wait.",
+        NotifyEvent.FAILED: "An app can't be read or written, or the control plane rejects a change or can't be reached.",
         NotifyEvent.DRIFT: "Live state was changed on the control plane; it was reverted at once, or this mode never reverts it.",
         NotifyEvent.HELD: "Live state was changed on the control plane; it is left alone until `until`.",
-        NotifyEvent.BLOCKED: "A guard refuses a change, which waits for approval or for another manifest.",
-        NotifyEvent.CONTESTED: "An object was changed back three times in 24 hours, changed again each time, and is left alone.",
-        NotifyEvent.UNCOVERED: "An app is as declared, but an enabled capability doesn't reach all of its devices.",
+        NotifyEvent.BLOCKED: "A guard blocks a change, which waits for an approval or for another manifest.",
+        NotifyEvent.CONTESTED: "An object was reverted three times in 24 hours, changed again each time, and is left alone.",
+        NotifyEvent.UNCOVERED: "An app matches its manifest, but an enabled capability doesn't reach all of its devices.",
         NotifyEvent.RESOLVED: "A reported problem is over: drift was reverted, accepted or released, a blocked change was "
-        "approved or taken back, a failure is gone, or a capability reaches all devices again.",
+        "approved or withdrawn, a failure has ended, or a capability reaches all devices again.",
     }
 )
 
@@ -65,35 +65,33 @@ class NotificationDocument(Document):
     """A notification's body. The reference page is made from it."""
 
     format_version: str = Field(
-        description=f"`{FORMAT_VERSION}`; a key that is added changes the second number, anything else the first"
+        description=f"`{FORMAT_VERSION}`; a new key changes the second number, any other change the first"
     )
     delivery: str = Field(
-        description="the id of this notification, the same each time it is sent: what comes twice is told apart by it"
+        description="the ID of this notification, the same for each attempt: use it to recognize duplicates"
     )
-    event: Annotated[str, one_of(NotifyEvent)] = Field(description="which event it is")
-    at: Time = Field(description="when it happened, UTC")
+    event: Annotated[str, one_of(NotifyEvent)] = Field(description="the event")
+    at: Time = Field(description="the time of the event, UTC")
     text: str = Field(
-        description="all of it for programs that show a message's `text`: what happened, a line for each hint, the link"
+        description="the complete text for programs that show the `text` of a message: what happened, a line for each hint, the link"
     )
-    message: str = Field(description="what happened, one sentence")
-    hints: list[str] = Field(description="what can be done about it, a list of sentences")
-    app: str | None = Field(description="the app's slug; null where it isn't about one app")
-    apps: list[str] = Field(description=f"the slugs of all apps that it is about, at most {MOST_APPS}")
-    app_count: Count = Field(description="how many apps it is about")
+    message: str = Field(description="what happened, in one sentence")
+    hints: list[str] = Field(description="what to do, a list of sentences")
+    app: str | None = Field(description="the slug of the app; null if the event isn't about one app")
+    apps: list[str] = Field(description=f"the slugs of all apps of the event, at most {MOST_APPS}")
+    app_count: Count = Field(description="the number of apps")
     addresses: list[str] = Field(description=f"the objects, such as `app/notes/slot/chat`, at most {MOST_ADDRESSES}")
-    address_count: Count = Field(description="how many objects it is about")
-    actor: str | None = Field(description="who changed it, as far as the activity feed tells; else null")
-    until: Time | None = Field(description="held: when it is changed back, UTC; else null")
-    guard: str | None = Field(description="blocked: which guard it is; else null")
-    run: str | None = Field(description="the run that wrote, as `octosync history` takes it; else null")
-    revision: str | None = Field(description="the manifests' Git commit; null where it isn't known")
+    address_count: Count = Field(description="the number of objects")
+    actor: str | None = Field(description="the author of the change, if the activity feed has it; else null")
+    until: Time | None = Field(description="held: the time of the revert, UTC; else null")
+    guard: str | None = Field(description="blocked: the guard; else null")
+    run: str | None = Field(description="the ID of the run that wrote, for `octosync history`; else null")
+    revision: str | None = Field(description="the Git commit of the manifests; null if unknown")
     control_plane: ControlPlaneDocument = Field(
-        description="`url`, `org_id` and `context`, the last two null where they aren't known"
+        description="`url`, `org_id` and `context`; the last two are null if unknown"
     )
-    link: str | None = Field(
-        description="the app's page on the status page; null where it is not known under which address people reach that"
-    )
-    octosync_version: str = Field(description="which octosync sent it")
+    link: str | None = Field(description="the page of the app on the status page; null if the public URL is unknown")
+    octosync_version: str = Field(description="the version of octosync")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
