@@ -73,7 +73,7 @@ class NotificationDocument(Document):
     event: Annotated[str, one_of(NotifyEvent)] = Field(description="the event")
     at: Time = Field(description="the time of the event, UTC")
     text: str = Field(
-        description="the complete text for programs that show the `text` of a message: what happened, a line for each hint, the link"
+        description="all of it, for programs that show the `text` of a message: what happened, a line for each hint, the link"
     )
     message: str = Field(description="what happened, in one sentence")
     hints: list[str] = Field(description="what to do, a list of sentences")
