@@ -32,11 +32,10 @@ from octosync.plan import ControlPlane, GuardPolicy, PlanOptions
 from octosync.reconcile import observe_and_review
 from octosync.state import Journal
 from octosync.watch.clock import SystemClock
-from octosync.watch.controller import Controller
+from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.desired import DesiredState
 from octosync.watch.log import Log
 from octosync.watch.metrics import CONTENT_TYPE
-from octosync.watch.parts import Outfit
 from octosync.watch.settings import Settings
 from octosync.watch.standing import AppState
 from octosync.watch.web import Source, create_app
@@ -102,7 +101,7 @@ async def controller(manifests: Path, url: str) -> AsyncIterator[Running]:
     )
     state = manifests.with_name("state.db")
     with Journal(state) as journal:
-        outfit = Outfit(
+        options = ControllerOptions(
             remote=remote,
             desired=DesiredState(regather, regather.watched, clock),
             journal=journal,
@@ -112,7 +111,7 @@ async def controller(manifests: Path, url: str) -> AsyncIterator[Running]:
             log=Log(StringIO(), clock),
             clock=clock,
         )
-        running = Running(Controller(outfit), requests)
+        running = Running(Controller(options), requests)
         async with remote:
             task = asyncio.ensure_future(running.controller.run())
             try:
@@ -138,14 +137,14 @@ def controlling(folder: Path, say: Callable[[str, float, float], None]) -> None:
 
 async def _created(manifests: Path, url: str) -> None:
     async with controller(manifests, url) as running:
-        await running.until(lambda: running.controller.api.parts.resync.ended_at is not None)
+        await running.until(lambda: running.controller.resync.ended_at is not None)
 
 
 async def _full_reads(
     manifests: Path, url: str, desired: State, one_load: float, say: Callable[[str, float, float], None]
 ) -> None:
     async with controller(manifests, url) as running:
-        reads = running.controller.api.parts.resync
+        reads = running.controller.resync
         await running.until(lambda: reads.ended_at is not None)
         ours = min([await _full_read(running) for _ in range(_ROUNDS)])
         bare = min([await _bare_looks(desired, url) for _ in range(_ROUNDS)])
@@ -182,7 +181,7 @@ async def _pages(running: Running, one_load: float, say: Callable[[str, float, f
 
 async def _full_read(running: Running) -> float:
     """Return how many seconds of CPU time one took."""
-    reads = running.controller.api.parts.resync
+    reads = running.controller.resync
     before, started = reads.ended_at, time.process_time()
     reads.request()
     await running.until(lambda: reads.ended_at != before)
@@ -211,7 +210,7 @@ async def _bare_looks(desired: State, url: str) -> float:
 async def _commits(running: Running, manifests: Path, *, first: int) -> float:
     """Commit to some apps, each early in a full read; return the longest time from a commit to the first request for it."""
     took = []
-    reads = running.controller.api.parts.resync
+    reads = running.controller.resync
     for n in range(first, first + _COMMITS):
         reads.request()
         await running.until(lambda: reads.is_running and _APPS // 20 < reads.done < _APPS // 4)

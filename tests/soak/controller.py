@@ -30,14 +30,13 @@ from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
 from octosync.state import Journal, WatchState
 from octosync.watch.clock import Clock
-from octosync.watch.controller import Controller
+from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.desired import DesiredState
 from octosync.watch.endpoints import Endpoint
 from octosync.watch.log import Log, LogFormat, libraries_in
-from octosync.watch.metrics import CONTENT_TYPE
+from octosync.watch.metrics import CONTENT_TYPE, Metrics
 from octosync.watch.notices import Sender
 from octosync.watch.notify import Notifier
-from octosync.watch.parts import Outfit
 from octosync.watch.settings import Settings
 from octosync.watch.web import Source, create_app, listening, serving
 
@@ -50,13 +49,13 @@ async def watch(asked: dict[str, Any]) -> None:
     connection = replace(connect(flags, Configuration(), None, {}), backoff=0.5 / clock.speed)
     regather = InputsReloader(flags=ManifestFlags(paths=(str(folder / "apps"),)), remote=flags, environment={})
     control_plane = ControlPlane(url=connection.url)
-    told: list[Controller] = []
+    metrics = Metrics()
     remote = Octomil(
         connection,
         percent_for_writes=PERCENT_FOR_WRITES,
         clock=clock.monotonic,
         sleep=clock.sleep,
-        on_request=lambda one: told[0].metrics.count_request(one.operation, one.code, one.seconds),
+        on_request=lambda one: metrics.count_request(one.operation, one.code, one.seconds),
     )
     with (
         (folder / "log").open("w", encoding="utf-8") as stream,
@@ -72,7 +71,7 @@ async def watch(asked: dict[str, Any]) -> None:
             told=WatchState(journal).for_control_plane(control_plane),
         )
         controller = Controller(
-            Outfit(
+            ControllerOptions(
                 remote=remote,
                 desired=DesiredState(regather, regather.watched, clock),
                 journal=journal,
@@ -83,15 +82,15 @@ async def watch(asked: dict[str, Any]) -> None:
                 read_token=lambda: _token(connect(flags, Configuration(), None, {})),
                 log=log,
                 notifier=notifier,
+                metrics=metrics,
                 clock=clock,
                 chance=random.Random(3),  # noqa: S311 — jitter
                 can_post=True,
             )
         )
-        told.append(controller)
         source = Source(
             control=controller.api,
-            metrics=controller.metrics.render,
+            metrics=metrics.render,
             metrics_type=CONTENT_TYPE,
             admin_token=Secret(asked["admin_token"]),
         )

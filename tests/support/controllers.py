@@ -26,12 +26,11 @@ from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
 from octosync.server import Settings as PlaneSettings
 from octosync.server import running
 from octosync.state import Journal
-from octosync.watch.controller import Controller
+from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.desired import DesiredState, ManifestLoad
 from octosync.watch.log import Log, LogFormat
 from octosync.watch.notices import Notice
 from octosync.watch.notify import Notifier
-from octosync.watch.parts import Outfit
 from octosync.watch.settings import Settings
 from octosync.watch.standing import AppReconcileStatus, ControllerStatus
 
@@ -213,7 +212,7 @@ async def watching(
     remote = Octomil(at, clock=clock.monotonic, sleep=clock.sleep, transport=transport)
     with Journal(folder / "state.db") as journal:
         controller = Controller(
-            Outfit(
+            ControllerOptions(
                 remote=remote,
                 desired=DesiredState(
                     regather,

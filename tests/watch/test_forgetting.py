@@ -30,7 +30,7 @@ async def test_what_was_removed_and_somebody_adds_again_stays(tmp_path: Path) ->
             assert targets(plane) == ["com.demo"]
             (apps / "target.json").unlink()
             await watch.until(lambda: not targets(plane))
-            await watch.until(lambda: "demo" not in watch.controller.api.parts.memory.apps)
+            await watch.until(lambda: "demo" not in watch.controller.memory.apps)
             plane.send("POST", "/apps/demo/targets", TARGET)
             before = watch.standing.full_read_at
             watch.controller.api.reconcile(None)

@@ -69,9 +69,16 @@ def _always(standing: ControllerStatus) -> Callable[[], ControllerStatus]:
     return lambda: standing
 
 
+def _metrics_of(status: Callable[[], ControllerStatus]) -> Metrics:
+    """Return metrics that report a status."""
+    metrics = Metrics()
+    metrics.report(status)
+    return metrics
+
+
 def _eventful() -> Metrics:
     """Count one of everything that can be told."""
-    metrics = Metrics(_always(NOTHING))
+    metrics = _metrics_of(_always(NOTHING))
     for result in ReconcileOutcome:
         metrics.count_reconcile(result, 0.3)
     metrics.count_action(Verb.UPDATE, Kind.SLOT, Status.DONE)
@@ -103,14 +110,14 @@ def test_what_is_served_is_what_the_table_says() -> None:
 def test_no_metric_names_an_app() -> None:
     """A thousand apps make no more series than one: their names are in no label."""
     apps = {f"app-{number}": AppReconcileStatus(slug=f"app-{number}") for number in range(1000)}
-    few, many = Scraped(Metrics(_always(NOTHING))), Scraped(Metrics(_always(replace(NOTHING, apps=apps))))
+    few, many = Scraped(_metrics_of(_always(NOTHING))), Scraped(_metrics_of(_always(replace(NOTHING, apps=apps))))
     assert len(many.samples) == len(few.samples)
     assert many("octosync_apps", state="unread") == 1000
 
 
 def test_labels_take_no_other_values() -> None:
     """Whatever is told, a label keeps to its fixed set: an unknown operation is `other`, no HTTP status is `error`."""
-    metrics = Metrics(_always(NOTHING))
+    metrics = _metrics_of(_always(NOTHING))
     for number in range(50):
         metrics.count_request(f"made.up.{number}", f"code {number}", 0.1)
     scraped = Scraped(metrics)
@@ -130,7 +137,7 @@ def test_labels_take_no_other_values() -> None:
 )
 def test_what_is_not_there_is_0(name: str, label: str, values: set[str]) -> None:
     """A series exists before it first counts, so that rates and alerts see the first one."""
-    samples = [one for one in Scraped(Metrics(_always(NOTHING))).samples if one.name == name]
+    samples = [one for one in Scraped(_metrics_of(_always(NOTHING))).samples if one.name == name]
     assert {one.labels[label] for one in samples} == values
     assert {one.value for one in samples} == {0.0}
 
@@ -173,7 +180,7 @@ def test_gauges_say_how_it_stands_at_the_scrape() -> None:
         full_read_at=NOW - timedelta(hours=1),
     )
     current = [standing]
-    metrics = Metrics(lambda: current[0])
+    metrics = _metrics_of(lambda: current[0])
     scraped = Scraped(metrics)
     assert [scraped("octosync_drift_objects", type=kind) for kind in ("app", "slot", "target", "capability")] == [
         1,
@@ -204,7 +211,7 @@ def test_gauges_say_how_it_stands_at_the_scrape() -> None:
 
 def test_two_controllers_count_apart() -> None:
     """Metrics of one process don't meet in a common registry."""
-    one, other = Metrics(_always(NOTHING)), Metrics(_always(NOTHING))
+    one, other = _metrics_of(_always(NOTHING)), _metrics_of(_always(NOTHING))
     one.count_reconcile(ReconcileOutcome.APPLIED, 1.0)
     assert Scraped(other)("octosync_reconcile_total", result="applied") == 0
 

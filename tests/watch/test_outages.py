@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests.support.plane import Plane
 from tests.support.watched_apps import CLOUD, NEVER, TICK, declare, have
 
 from octosync.octomil import Octomil
+from octosync.watch.log import Log
 from octosync.watch.orgfeed import ActivityFeed
 from octosync.watch.standing import AppState, CircuitReason
 from octosync.watch.web.sentences import sentence, unready_words
@@ -144,14 +146,14 @@ async def test_a_bad_page_after_an_outage_turns_no_feed_off() -> None:
     with plane_at(clock) as plane:
         at = connection_to(plane.url, requests_per_minute=0)
         async with Octomil(at, clock=clock.monotonic, sleep=clock.sleep) as remote:
-            feed = ActivityFeed(clock, remote)
+            feed = ActivityFeed(remote, clock=clock, log=Log(io.StringIO(), clock))
             await feed.begin(timedelta())
             for rule, looks in (({"action": "status", "status": 503}, 4), ({"action": "garbage"}, 2)):
                 fail(plane, FEED, **rule)
                 for _ in range(looks):
-                    assert (await feed.news()).failed is not None
+                    assert (await feed.poll()).failed is not None
             assert feed.off is None
-            assert (await feed.news()).failed is not None
+            assert (await feed.poll()).failed is not None
             assert feed.off is not None
 
 

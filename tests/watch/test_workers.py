@@ -10,9 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
+from octosync.errors import OctosyncError
+from octosync.octomil import Connection, Octomil
 from octosync.watch.ended import NextStep, ReconcileResult
 from octosync.watch.gate import CircuitBreaker
 from octosync.watch.log import Log
+from octosync.watch.metrics import Metrics
 from octosync.watch.queue import Priority, Queue, Work
 from octosync.watch.workers import Workers
 
@@ -33,6 +36,16 @@ class LoopClock:
         await asyncio.sleep(seconds)
 
 
+class NoNotifications:
+    """No receivers."""
+
+    def add_failure(self, now: datetime, error: OctosyncError) -> None:
+        """Send nothing."""
+
+    def resolve(self) -> None:
+        """Send nothing."""
+
+
 def turns_of(story: Callable[[Workers, Queue], Awaitable[None]], never_ends: str = "") -> list[tuple[str, float]]:
     """Run workers while a story happens; return which app had a turn, and when it began.
 
@@ -44,23 +57,21 @@ def turns_of(story: Callable[[Workers, Queue], Awaitable[None]], never_ends: str
         clock = LoopClock()
         queue = Queue(clock)
 
-        async def carry_out(work: Work) -> ReconcileResult:
+        async def reconcile(work: Work) -> ReconcileResult:
             reconciler.extend((slug, virtual_clock()) for slug in work.apps)
             await asyncio.sleep(1e6 if never_ends in work.apps else 0.1)
             return ReconcileResult(id="", apps=work.apps, next_step=NextStep.DONE)
 
-        workers = Workers(
-            queue=queue,
-            breaker=CircuitBreaker(clock, random.Random(7)),  # noqa: S311 — jitter
-            clock=clock,
-            log=Log(io.StringIO(), clock),
-            carry_out=carry_out,
-            ended=lambda *_: None,
-        )
-        running = asyncio.ensure_future(workers.run())
-        await story(workers, queue)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        log = Log(io.StringIO(), clock)
+        async with Octomil(Connection(url="http://127.0.0.1:1")) as remote:
+            breaker = CircuitBreaker(remote, NoNotifications(), clock=clock, chance=random.Random(7), log=log)  # noqa: S311 — jitter
+            workers = Workers(
+                queue, reconcile, lambda *_: None, breaker=breaker, metrics=Metrics(), clock=clock, log=log
+            )
+            running = asyncio.ensure_future(workers.run())
+            await story(workers, queue)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
     run_in_virtual_time(main())
     return reconciler

@@ -52,14 +52,13 @@ from octosync.report import render_diagnostics
 from octosync.state import Journal, SetAside, WatchState, sole_controller, sound_journal
 from octosync.watch.clock import Clock, SystemClock
 from octosync.watch.clones import Clone, clone_of
-from octosync.watch.controller import Controller
+from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.desired import DesiredState, ManifestLoad, problems_of
 from octosync.watch.endpoints import endpoints
 from octosync.watch.log import Log, LogFormat, libraries_in
-from octosync.watch.metrics import CONTENT_TYPE
+from octosync.watch.metrics import CONTENT_TYPE, Metrics
 from octosync.watch.notices import Sender
 from octosync.watch.notify import Notifier
-from octosync.watch.parts import Outfit
 from octosync.watch.settings import Settings, WriteMode
 from octosync.watch.web.app import Source, create_app
 from octosync.watch.web.commands import HOST, TOKEN_VARIABLE
@@ -309,21 +308,21 @@ class _Watching:
                 file=str(asked.state),
             )
         connection = self._connect()
-        told: list[Controller] = []
+        metrics = Metrics()
         plane = control_plane(connection, first.context, None)
         notifier = self._notifier(plane, clock, log)
         remote = Octomil(
             connection,
             first.configuration.contract,
             sensitivity=first.configuration.sensitivity,
-            on_request=lambda one: told[0].metrics.count_request(one.operation, one.code, one.seconds),
+            on_request=lambda one: metrics.count_request(one.operation, one.code, one.seconds),
             percent_for_writes=PERCENT_FOR_WRITES,
         )
-        controller = Controller(self._outfit(remote, notifier, plane, clock, log))
-        told.append(controller)
+        options = replace(self._options(remote, plane, clock, log), notifier=notifier, metrics=metrics)
+        controller = Controller(options)
         source = Source(
             control=controller.api,
-            metrics=controller.metrics.render,
+            metrics=metrics.render,
             metrics_type=CONTENT_TYPE,
             admin_token=self.admin_token,
             hosts=asked.allowed_hosts,
@@ -358,9 +357,9 @@ class _Watching:
             told=WatchState(self.journal).for_control_plane(plane),
         )
 
-    def _outfit(self, remote: Octomil, notifier: Notifier, plane: ControlPlane, clock: Clock, log: Log) -> Outfit:
+    def _options(self, remote: Octomil, plane: ControlPlane, clock: Clock, log: Log) -> ControllerOptions:
         asked, connection = self.asked, remote.connection
-        return Outfit(
+        return ControllerOptions(
             remote=remote,
             desired=DesiredState(
                 self.gather,
@@ -379,7 +378,6 @@ class _Watching:
             apply_again=shlex.join(asked.apply_again(self._clone())),
             about=partial(self._about, connection),
             log=log,
-            notifier=notifier,
             clock=clock,
             can_post=self.admin_token is not None,
             state_damaged=self.state_damaged,

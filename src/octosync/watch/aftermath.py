@@ -1,90 +1,100 @@
-"""The aftermath of a turn: when the next one is, and what board, log, metrics and notifications are told of it."""
+"""The results of reconciles: when each app is reconciled next, and what status, log, metrics and notifications say of it."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from octosync.errors import OctosyncError, StateLocked
-from octosync.model import Address, Event, Outcome, Status
+from octosync.model import Address, Outcome, Status, counted
 from octosync.plan import Verb
 from octosync.watch.board import StatusTracker
 from octosync.watch.clock import Clock
 from octosync.watch.ended import NextStep, ReconcileResult
-from octosync.watch.fullreads import Resync
 from octosync.watch.gate import CircuitBreaker, backoff
 from octosync.watch.log import Log
+from octosync.watch.memory import Memory
 from octosync.watch.metrics import Metrics, ReconcileOutcome
-from octosync.watch.orgfeed import ActivityFeed
-from octosync.watch.queue import Priority, Queue, Work
-from octosync.watch.refusals import RejectedActions
+from octosync.watch.queue import Priority, Work
+from octosync.watch.scheduler import Scheduler
 from octosync.watch.standing import AppState, DriftStatus
 from octosync.watch.telling import NotificationCollector
 
-# Drift is changed back just after its time, so that a clock that runs a little ahead doesn't look in vain.
-_JUST_AFTER = timedelta(seconds=1)
+# Drift is reverted just after its time, so that a clock that runs a little ahead doesn't look in vain.
+_JUST_AFTER: Final = timedelta(seconds=1)
 
 
+@dataclass(slots=True, kw_only=True)
 class ResultRecorder:
-    """Draws the consequences of turns. `held_elsewhere` is told who holds a target that an app may not have."""
+    """Records results. `last_success` is when an app was last read and planned without an error."""
 
-    def __init__(
-        self,
-        *,
-        queue: Queue,
-        tracker: StatusTracker,
-        feed: ActivityFeed,
-        breaker: CircuitBreaker,
-        resync: Resync,
-        rejections: RejectedActions,
-        clock: Clock,
-        chance: random.Random,
-        log: Log,
-        metrics: Metrics,
-        telling: NotificationCollector,
-    ) -> None:
-        self._queue = queue
-        self._tracker = tracker
-        self._feed = feed
-        self._breaker = breaker
-        self._resync = resync
-        self._rejections = rejections
-        self._clock = clock
-        self._chance = chance
-        self._log = log
-        self._metrics = metrics
-        self._telling = telling
-        self._failures: Counter[str] = Counter()
-        self._put_aside: dict[str, list[Event]] = {}
-        self.last_success: datetime | None = None
+    scheduler: Scheduler
+    tracker: StatusTracker
+    breaker: CircuitBreaker
+    memory: Memory
+    notifications: NotificationCollector
+    metrics: Metrics
+    clock: Clock
+    chance: random.Random
+    log: Log
+    last_success: datetime | None = None
+    _failures: Counter[str] = field(default_factory=Counter)  # of an app, in a row
 
-    def put_event_aside(self, slug: str, event: Event) -> None:
-        """Keep an event about an app that has its turn: whether it is that of our own write shows when the turn has ended."""
-        self._put_aside.setdefault(slug, []).append(event)
+    def record(self, work: Work, result: ReconcileResult, seconds: float) -> None:
+        """Record the result of a reconcile, and put into the queue what follows from it."""
+        queue, assignment = self.scheduler.queue, self.scheduler.assignment
+        tied = assignment.note_holders(result.seen) if result.seen is not None else frozenset()
+        # An app that waits for a second look at its files is reconciled then.
+        result = replace(result, freed=result.freed - assignment.active.unsettled)
+        self._record(work, result, seconds)
+        for slug in sorted(assignment.withhold(result.unsettled)):
+            self.scheduler.reconcile_soon(slug)
+        if work.priority is Priority.CHANGED or not self.scheduler.resync.is_running:
+            self.notify()
+        for slug in sorted(tied):
+            queue.add(slug, Priority.CHANGED)
 
-    def reset_failures(self, slug: str) -> None:
-        """Count an app's failures anew."""
-        self._failures.pop(slug, None)
+    def record_resync(self) -> None:
+        """Record that every app was read again."""
+        resync = self.scheduler.resync
+        self.notify()
+        seconds = _seconds(resync.took)
+        message = f"{counted(resync.total, 'app')} read in {seconds} s"
+        self.log.info("full_read", message=message, apps=resync.total, seconds=seconds)
+        if resync.took is not None and resync.took > resync.every:
+            self.log.warning(
+                "full_read_stretched",
+                message="a full read takes longer than --resync at this rate; the next one follows it",
+                seconds=_seconds(resync.took),
+                resync=_seconds(resync.every),
+            )
+        try:
+            if not any(self.tracker.in_state(AppState.UNREAD, AppState.FAILING)):
+                self.memory.now_whole()
+            self.memory.prune()
+        except OctosyncError as error:  # the next resync records it, too
+            self.record_state_error(error)
 
     def record_unsaved_load(self, apps: Collection[str], error: OctosyncError, failures: int) -> float:
-        """Say that a commit to apps can't be noted, after so many failures; return in how many seconds to try again."""
-        pause = backoff(failures, self._chance)
-        now = self._clock.now()
+        """Record that a load can't be saved, after this many failures; return the seconds until the next attempt."""
+        pause = backoff(failures, self.chance)
+        now = self.clock.now()
         next_try = now + timedelta(seconds=pause)
-        problem = ReconcileResult(
-            id="", apps=frozenset(apps), next_step=NextStep.REQUEUE, errors=dict.fromkeys(apps, error)
-        )
-        self._tracker.record(problem, now, next_try)
+        errors = dict.fromkeys(apps, error)
+        failed = ReconcileResult(id="", apps=frozenset(apps), next_step=NextStep.REQUEUE, errors=errors)
+        self.tracker.record(failed, now, next_try)
         self.record_state_error(error, next_try)
         return pause
 
     def record_state_error(self, error: OctosyncError, next_try: datetime | None = None) -> None:
-        """Say that something can't be noted in the state file, which is no reason to stop."""
+        """Record that the state file can't be written, which is no reason to stop."""
         if isinstance(error, StateLocked):
-            self._breaker.record_failure(error)
-        self._log.error(
+            self.breaker.record_failure(error)
+        self.log.error(
             "state_unusable",
             message=error.message,
             reference=error.reference,
@@ -92,69 +102,77 @@ class ResultRecorder:
             next_try=None if next_try is None else next_try.isoformat(timespec="seconds"),
         )
 
-    def record(self, work: Work, ended: ReconcileResult, seconds: float) -> None:
-        """Draw the consequences of one turn."""
-        now = self._clock.now()
-        if ended.left is not None and not ended.errors:
-            self.last_success = now
-        next_try = self._next_try(work, ended, now)
-        before = {slug: one.drift for slug in ended.apps if (one := self._tracker.find(slug)) is not None}
-        if ended.errors and not self._breaker.is_closed:
-            moved: Mapping[str, tuple[AppState, AppState]] = {}  # what they met is nothing about them
-            for slug in ended.apps:
-                self._tracker.mark_pending(slug, now)
-        else:
-            moved = self._tracker.record(ended, now, next_try)
-        for slug in ended.freed:
-            self._queue.add(slug, Priority.CHANGED)
-        for slug in ended.apps:
-            for event in self._put_aside.pop(slug, ()):
-                if not self._feed.take_own_write(event):
-                    self._rejections.retry(slug)
-                    self._queue.add(slug, Priority.CHANGED)
-            if ended.run:
-                self._resync.forget(slug)
-        if self._breaker.is_closed or not ended.errors:
-            self._resync.record_read(ended.apps)
-        self._metrics.count_reconcile(_result(ended), seconds)
-        for outcome in ended.outcomes:
-            self._metrics.count_action(Verb(outcome.verb), outcome.address.kind, outcome.status)
-        self._report(ended, before, moved, next_try)
+    def start_over(self, slug: str) -> None:
+        """Forget why an app waits: it is declared differently now, or a person wants it tried."""
+        self.scheduler.rejections.forget(slug)
+        self._failures.pop(slug, None)
 
-    def _next_try(self, work: Work, ended: ReconcileResult, now: datetime) -> datetime | None:
-        """Put the next turn into the queue, and return when it is, where that is for a failure."""
-        first = min(ended.apps)
-        if ended.next_step is NextStep.REQUEUE:
-            if not self._breaker.is_closed:  # no app is to blame: it goes on as soon as there is a control plane again
-                self._queue.add(first, work.priority)
+    def notify(self) -> None:
+        """Send the notifications that were collected, once everything of a commit, or of a change by hand, is decided."""
+        if not self.scheduler.queue.is_changing and not self.scheduler.assignment.withholds:
+            self.notifications.flush()
+
+    def _record(self, work: Work, result: ReconcileResult, seconds: float) -> None:
+        now, scheduler = self.clock.now(), self.scheduler
+        if result.left is not None and not result.errors:
+            self.last_success = now
+        next_try = self._next_try(work, result, now)
+        before = {slug: app.drift for slug in result.apps if (app := self.tracker.find(slug)) is not None}
+        if result.errors and not self.breaker.is_closed:
+            moved: Mapping[str, tuple[AppState, AppState]] = {}  # the errors say nothing about these apps
+            for slug in result.apps:
+                self.tracker.mark_pending(slug, now)
+        else:
+            moved = self.tracker.record(result, now, next_try)
+        for slug in result.freed:
+            scheduler.queue.add(slug, Priority.CHANGED)
+        for slug in result.apps:
+            for _ in scheduler.feed.take_deferred(slug):
+                scheduler.rejections.retry(slug)
+                scheduler.queue.add(slug, Priority.CHANGED)
+            if result.run:
+                scheduler.resync.forget(slug)
+        if self.breaker.is_closed or not result.errors:
+            scheduler.resync.record_read(result.apps)
+        self.metrics.count_reconcile(_outcome(result), seconds)
+        for outcome in result.outcomes:
+            self.metrics.count_action(Verb(outcome.verb), outcome.address.kind, outcome.status)
+        self._report(result, before, moved, next_try)
+
+    def _next_try(self, work: Work, result: ReconcileResult, now: datetime) -> datetime | None:
+        """Put the next reconcile into the queue; return when it is, if it is for a failure."""
+        first, queue = min(result.apps), self.scheduler.queue
+        if result.next_step is NextStep.REQUEUE:
+            if not self.breaker.is_closed:  # no app is to blame: it goes on as soon as there is a control plane again
+                queue.add(first, work.priority)
                 return None
             self._failures[first] += 1
-            if ended.has_moved and self._failures[first] == 1:
-                self._queue.add(first, Priority.CHANGED)  # what it is now has to be looked at, and nothing failed
+            if result.has_moved and self._failures[first] == 1:
+                queue.add(first, Priority.CHANGED)  # nothing failed, and what it is now has to be read
                 return None
-            pause = backoff(self._failures[first], self._chance)
-            self._queue.back_off(first, pause)
+            pause = backoff(self._failures[first], self.chance)
+            queue.back_off(first, pause)
             return now + timedelta(seconds=pause)
-        for slug in ended.apps:
+        for slug in result.apps:
             self._failures.pop(slug, None)
-        if ended.look_at is not None:
-            self._queue.add_later(first, max(0.0, (ended.look_at + _JUST_AFTER - now).total_seconds()))
+        if result.look_at is not None:
+            queue.add_later(first, max(0.0, (result.look_at + _JUST_AFTER - now).total_seconds()))
         return None
 
     def _report(
         self,
-        ended: ReconcileResult,
+        result: ReconcileResult,
         before: Mapping[str, tuple[DriftStatus, ...]],
         moved: Mapping[str, tuple[AppState, AppState]],
         next_try: datetime | None,
     ) -> None:
-        log = self._log.bind(run=ended.id or None, apps=sorted(ended.apps))
-        for outcome in ended.outcomes:
-            self._log_outcome(log, outcome, ended.replaced)
-        for drift in ended.drift:
+        log = self.log.bind(run=result.id or None, apps=sorted(result.apps))
+        for outcome in result.outcomes:
+            _log_outcome(log, outcome, result.replaced)
+        for drift in result.drift:
             if drift not in before.get(drift.address.app, ()):
                 _log_drift(log, drift)
-        for slug, error in ended.errors.items():
+        for slug, error in result.errors.items():
             log.warning(
                 "turn_failed",
                 message=error.message,
@@ -164,25 +182,25 @@ class ResultRecorder:
             )
         for slug, (was, now) in moved.items():
             log.info("app_moved", message=f"{slug} is {now.value.replace('_', ' ')}", app=slug, was=was.value)
-        self._telling.add_result(
-            ended, self._clock.now(), {slug: self._failures[min(ended.apps)] for slug in ended.apps}
-        )
+        failures = {slug: self._failures[min(result.apps)] for slug in result.apps}
+        self.notifications.add_result(result, self.clock.now(), failures)
 
-    def _log_outcome(self, log: Log, outcome: Outcome, replaced: Mapping[Address, str | None]) -> None:
-        write = log.info if outcome.status is Status.DONE else log.warning
-        of_somebody = outcome.address in replaced
-        actor = replaced.get(outcome.address)
-        what = f", which replaces a change by {actor or 'somebody'}" if of_somebody else ""
-        write(
-            "action",
-            message=f"{outcome.verb} {outcome.address}: {outcome.message or outcome.status.value}{what}",
-            address=str(outcome.address),
-            action=outcome.verb,
-            result=outcome.status.value,
-            replaces=(actor or "unknown") if of_somebody else None,
-            reference=outcome.reference or None,
-            request_ids=list(outcome.request_ids),
-        )
+
+def _log_outcome(log: Log, outcome: Outcome, replaced: Mapping[Address, str | None]) -> None:
+    write = log.info if outcome.status is Status.DONE else log.warning
+    of_somebody = outcome.address in replaced
+    actor = replaced.get(outcome.address)
+    what = f", which replaces a change by {actor or 'somebody'}" if of_somebody else ""
+    write(
+        "action",
+        message=f"{outcome.verb} {outcome.address}: {outcome.message or outcome.status.value}{what}",
+        address=str(outcome.address),
+        action=outcome.verb,
+        result=outcome.status.value,
+        replaces=(actor or "unknown") if of_somebody else None,
+        reference=outcome.reference or None,
+        request_ids=list(outcome.request_ids),
+    )
 
 
 def _log_drift(log: Log, drift: DriftStatus) -> None:
@@ -202,15 +220,19 @@ def _log_drift(log: Log, drift: DriftStatus) -> None:
     )
 
 
-def _result(ended: ReconcileResult) -> ReconcileOutcome:
-    """Name what came of a turn, the gravest first."""
-    failed = ended.errors or any(one.retryable for one in ended.outcomes)
-    if failed or ended.left is None:
+def _outcome(result: ReconcileResult) -> ReconcileOutcome:
+    """Return the outcome of a reconcile, the gravest first."""
+    failed = result.errors or any(outcome.retryable for outcome in result.outcomes)
+    if failed or result.left is None:
         return ReconcileOutcome.FAILED
-    if ended.refused:
+    if result.refused:
         return ReconcileOutcome.REFUSED
-    if ended.blocked:
+    if result.blocked:
         return ReconcileOutcome.BLOCKED
-    if ended.left.actions or ended.left.held:
+    if result.left.actions or result.left.held:
         return ReconcileOutcome.LEFT
-    return ReconcileOutcome.APPLIED if ended.outcomes else ReconcileOutcome.IN_SYNC
+    return ReconcileOutcome.APPLIED if result.outcomes else ReconcileOutcome.IN_SYNC
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else round(span.total_seconds(), 1)

@@ -1,289 +1,423 @@
-"""The controller: one process that keeps one control plane's apps as they are declared, until it is told to stop."""
+"""The controller: a long-running process that keeps the apps of one control plane as the manifests declare them.
+
+How an event of the activity feed becomes a write: `FeedFollower` polls the feed and gives the event to the `Scheduler`, which
+puts its app into the `Queue`. One of the `Workers` takes it and calls the `Reconciler`: the `Observer` reads live state and
+plans, `Admission` takes out of the plan what may not be written now, and the `PlanWriter` applies the rest. The
+`ResultRecorder` records what came of it, and puts into the queue what follows. A load of the manifests, a resync and the
+requests of people begin with the `Scheduler`, too, and go the same way.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import random
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Final
 
-from octosync.errors import ConfigError, OctosyncError, StateLocked, Unreadable
-from octosync.model import Event, counted
-from octosync.watch.desk import ControllerOperations
-from octosync.watch.ended import ReconcileResult
+from octosync import __version__
+from octosync.errors import ConfigError
+from octosync.model import Hold, Secret
+from octosync.octomil import PERCENT_FOR_WRITES, Octomil
+from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, RunInfo
+from octosync.state import Journal, WatchState
+from octosync.watch.aftermath import ResultRecorder
+from octosync.watch.approvals import Approvals
+from octosync.watch.board import StatusTracker
+from octosync.watch.changes import Changesets
+from octosync.watch.clock import Clock, SystemClock
+from octosync.watch.clones import Clone
+from octosync.watch.coverage import CoverageMonitor
+from octosync.watch.desired import DesiredState, ManifestLoad
 from octosync.watch.files import file_changes
 from octosync.watch.fingerprint import FileChange
-from octosync.watch.gate import CircuitReason
+from octosync.watch.fullreads import Resync
+from octosync.watch.gate import CircuitBreaker, CircuitReason
+from octosync.watch.intent import AppAssignment
 from octosync.watch.loads import ManifestReloader
+from octosync.watch.log import Log
+from octosync.watch.looking import Observer
+from octosync.watch.memory import Memory
 from octosync.watch.metrics import Metrics
-from octosync.watch.orgfeed import FeedUpdate
-from octosync.watch.parts import Hooks, Outfit, assemble
-from octosync.watch.queue import Priority, Work
-from octosync.watch.standing import AppState, ControllerStatus
+from octosync.watch.operations import ControllerOperations
+from octosync.watch.orgfeed import ActivityFeed
+from octosync.watch.permitting import Admission
+from octosync.watch.queue import Queue
+from octosync.watch.refusals import RejectedActions
+from octosync.watch.scheduler import Scheduler
+from octosync.watch.settings import Settings
+from octosync.watch.standing import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus
+from octosync.watch.telling import NotificationCollector, NotificationSink, NullNotifier
+from octosync.watch.ticker import FeedFollower
+from octosync.watch.turn import PlanWriter, Reconciler
+from octosync.watch.workers import Workers
 
-# So long no re-read begins once files may have changed: enough to let them settle and load a thousand.
-_REST = 1.0
+# Seconds for which the loop waits for the state file: as long as other commands write to it at once.
+_STATE_PATIENCE: Final = 0.05
+# Seconds for which no re-read begins once files may have changed: enough to let them settle and load a thousand.
+_RESYNC_PAUSE: Final = 1.0
+# A poll or a reconcile that takes longer than all attempts of a few requests can, and than this many requests of others that
+# may go before it take at this rate, means that the loop is stuck.
+_STUCK_AFTER: Final = 900.0  # seconds
+_STUCK_AFTER_REQUESTS: Final = 1500
+_RESYNC_SLACK: Final = timedelta(hours=1)
+# An outage passes by itself, and a roll-out needs no restart because of it. These don't, or are no control plane at all.
+_UNREADY: Final = frozenset({CircuitReason.UNREADABLE, CircuitReason.STATE_LOCKED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerOptions:
+    """What a controller gets from outside.
+
+    `policy` returns the guards' policy of a load. `read_token` reads the API key anew, raising `ConfigError`; None: it can't
+    change. `apply_again` is the command that finishes by hand what a reconcile could not, `about` returns what the plans of
+    a load are made from. `can_post`: people may ask for things by HTTP. `state_damaged` says that a damaged
+    state file was set aside, and where it is.
+    """
+
+    remote: Octomil
+    desired: DesiredState
+    journal: Journal
+    control_plane: ControlPlane
+    settings: Settings
+    policy: Callable[[ManifestLoad], GuardPolicy]
+    deploy: DeployPolicy = field(default_factory=DeployPolicy)
+    read_token: Callable[[], tuple[Secret, str]] | None = None
+    apply_again: str = "octosync apply"
+    about: Callable[[ManifestLoad], RunInfo] | None = None
+    log: Log
+    notifier: NotificationSink = field(default_factory=NullNotifier)
+    metrics: Metrics = field(default_factory=Metrics)
+    clock: Clock = field(default_factory=SystemClock)
+    chance: random.Random = field(default_factory=random.Random)
+    can_post: bool = False
+    state_damaged: str = ""
 
 
 class Controller:
-    """Runs until `stop` is set. `api` is where people tell it things meanwhile."""
+    """Runs until `stop` is set. `api` is what people can ask of it while it runs."""
 
-    def __init__(self, outfit: Outfit) -> None:
-        self._outfit = outfit
+    def __init__(self, options: ControllerOptions) -> None:
+        remote, journal, clock, chance, log = (
+            options.remote,
+            options.journal,
+            options.clock,
+            options.chance,
+            options.log,
+        )
+        self._options = options
+        self._started = clock.now()
         self.stop = asyncio.Event()
-        self.metrics = Metrics(self._standing)
-        hooks = Hooks(
-            carry_out=self._carry_out,
-            begun=self._begun,
-            ended=self._ended,
-            heard=self._heard,
-            closed=self._closed,
-            opened=self._opened,
+        self.metrics = options.metrics
+        journal.wait_at_most(_STATE_PATIENCE)
+
+        # What is known: what was applied, what is declared, how every app is, and what waits for a person.
+        self.memory = Memory(WatchState(journal), options.control_plane, clock)
+        self.assignment = AppAssignment(
+            desired=options.desired,
+            memory=self.memory,
+            settings=options.settings,
+            policy=options.policy,
+            deploy=options.deploy,
+            about=options.about,
+            apply_again=options.apply_again,
         )
-        self._parts = assemble(outfit, self.metrics, self.stop, hooks)
+        self.tracker = StatusTracker()
+        self.changesets = Changesets()
+        self.rejections = RejectedActions()
+        self.approvals = Approvals(self.memory.digest_of_blocked, self.tracker, self.changesets)
+        self.notifications = NotificationCollector(
+            options.notifier,
+            assignment=self.assignment,
+            approvals=self.approvals,
+            changesets=self.changesets,
+            clock=clock,
+        )
+
+        # What decides when an app is reconciled.
+        self.queue = Queue(clock, self.assignment.group_of)
+        self.breaker = CircuitBreaker(remote, self.notifications, clock=clock, chance=chance, log=log)
+        self.feed = ActivityFeed(remote, clock=clock, log=log)
+        self.resync = Resync(
+            remote=remote,
+            queue=self.queue,
+            breaker=self.breaker,
+            feed=self.feed,
+            assignment=self.assignment,
+            rejections=self.rejections,
+            every=options.settings.resync,
+            clock=clock,
+            chance=chance,
+            log=log,
+        )
+        self.scheduler = Scheduler(
+            queue=self.queue,
+            resync=self.resync,
+            tracker=self.tracker,
+            assignment=self.assignment,
+            rejections=self.rejections,
+            feed=self.feed,
+            clock=clock,
+        )
+        self.follower = FeedFollower(
+            self.feed,
+            self.scheduler,
+            remote=remote,
+            journal=journal,
+            breaker=self.breaker,
+            interval=options.settings.interval,
+            clock=clock,
+            chance=chance,
+        )
+
+        # What a reconcile is: observe, admit, write; then its result is recorded.
+        self.observer = Observer(self.memory, self.feed, self.follower)
+        self.coverage = CoverageMonitor(self.breaker, log)
+        self.reconciler = Reconciler(
+            remote=remote,
+            assignment=self.assignment,
+            resync=self.resync,
+            memory=self.memory,
+            breaker=self.breaker,
+            observer=self.observer,
+            admission=Admission(self.memory, self.changesets, self.rejections, clock),
+            writer=PlanWriter(
+                journal=journal,
+                queue=self.queue,
+                tracker=self.tracker,
+                breaker=self.breaker,
+                feed=self.feed,
+                history=self.observer.history,
+                clock=clock,
+                stop=self.stop,
+            ),
+            coverage=self.coverage,
+            clock=clock,
+        )
+        self.results = ResultRecorder(
+            scheduler=self.scheduler,
+            tracker=self.tracker,
+            breaker=self.breaker,
+            memory=self.memory,
+            notifications=self.notifications,
+            metrics=self.metrics,
+            clock=clock,
+            chance=chance,
+            log=log,
+        )
+        self.workers = Workers(
+            self.queue,
+            self.reconciler.reconcile,
+            self.results.record,
+            breaker=self.breaker,
+            metrics=self.metrics,
+            clock=clock,
+            log=log,
+        )
+
+        # What it is told from outside: the manifests, and what people ask for.
+        self.reloader = ManifestReloader(
+            desired=options.desired,
+            scheduler=self.scheduler,
+            changesets=self.changesets,
+            history=self.observer.history,
+            coverage=self.coverage,
+            memory=self.memory,
+            results=self.results,
+            notifications=self.notifications,
+            breaker=self.breaker,
+            clock=clock,
+            log=log,
+        )
         self.api = ControllerOperations(
-            parts=self._parts,
-            stir=self._stir,
-            started=outfit.clock.now(),
-            control_plane=outfit.control_plane,
-            about=outfit.about,
-            state_damaged=outfit.state_damaged,
-            can_post=outfit.can_post,
+            status=self.status,
+            scheduler=self.scheduler,
+            memory=self.memory,
+            tracker=self.tracker,
+            approvals=self.approvals,
+            results=self.results,
+            checks=self.observer.checks,
+            follower=self.follower,
+            clock=clock,
+            log=log,
         )
-        self._is_feed_off = False
-        self._loads = ManifestReloader(self._parts, stir=self._stir, spawn=self._spawn)
-        self._side_tasks: set[asyncio.Task[None]] = set()
+        self.metrics.report(self.status)
 
     async def run(self) -> None:
         """Run until `stop` is set; then nothing new is begun, and what is being written finishes."""
-        parts = self._parts
         stopped = asyncio.ensure_future(self.stop.wait())
-        stopped.add_done_callback(lambda _: parts.desired.give_up())
-        await self._loads.load()
-        self._loads.may_wait = True
+        stopped.add_done_callback(lambda _: self._options.desired.give_up())
+        await self.reloader.load()
+        self.reloader.may_wait = True
         tasks = [
             asyncio.ensure_future(part)
             for part in (
                 self._watch_files(),
-                parts.ticker.run(),
-                self._read_all(),
-                parts.workers.run(),
-                parts.telling.run(),
+                self.follower.run(),
+                self._run_resyncs(),
+                self.workers.run(),
+                self.notifications.run(),
             )
         ]
-        stopped = asyncio.ensure_future(self.stop.wait())
         try:
             done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stopped}:
                 task.result()  # none of them ends by itself, unless it raises
         finally:
             self.stop.set()
-            everything = [*tasks, stopped, *self._side_tasks]
+            everything = [*tasks, stopped, *self.reloader.tasks]
             for task in everything:
                 task.cancel()
             await asyncio.gather(*everything, return_exceptions=True)
-            parts.telling.flush()
-
-    def _standing(self) -> ControllerStatus:
-        return self.api.status()
+            self.notifications.flush()
 
     def reload(self) -> None:
-        """Load the manifests and the key again, and read every app again: what SIGHUP means."""
+        """Load the manifests and the API key again, and read every app again: what SIGHUP means."""
         self._read_token()
-        self._spawn(self._loads.load())
-        self._parts.resync.request()
-        self._parts.probe_now()
+        self.reloader.load_soon()
+        self.resync.request()
+        self.follower.probe_now()
 
-    # -- triggers
-
-    async def _read_all(self) -> None:
-        await self._loads.loaded.wait()
-        parts = self._parts
-
-        async def begin() -> None:
-            if not parts.feed.has_begun:
-                await parts.feed.begin(parts.assignment.active.hold)
-                if not isinstance(parts.feed.off, Unreadable):  # which says nothing of what else is answered
-                    parts.breaker.record_success()
-                self._tell_of_feed()
-            if parts.feed.off is not None:  # nothing else tells that a target is free
-                for slug in parts.reconciler.rejections.held_elsewhere():
-                    parts.reconciler.rejections.retry(slug)
-
-        def ended() -> None:
-            reads = parts.resync
-            self._flush()
-            seconds = _seconds(reads.took)
-            message = f"{counted(reads.total, 'app')} read in {seconds} s"
-            parts.log.info("full_read", message=message, apps=reads.total, seconds=seconds)
-            if reads.took is not None and reads.took > reads.every:
-                parts.log.warning(
-                    "full_read_stretched",
-                    message="a full read takes longer than --resync at this rate; the next one follows it",
-                    seconds=_seconds(reads.took),
-                    resync=_seconds(reads.every),
-                )
-            try:
-                if not any(parts.tracker.in_state(AppState.UNREAD, AppState.FAILING)):
-                    parts.memory.now_whole()
-                parts.memory.prune()
-            except OctosyncError as error:  # the next full read notes it, too
-                parts.results.record_state_error(error)
-
-        await parts.resync.run(lambda: parts.assignment.slugs, begin, ended)
+    async def _run_resyncs(self) -> None:
+        await self.reloader.loaded.wait()
+        while True:
+            await self.resync.run()
+            self.results.record_resync()
+            await self.resync.wait_for_next()
 
     async def _watch_files(self) -> None:
-        parts = self._parts
-        latest = parts.desired.latest
-        watched = file_changes(
-            lambda: parts.desired.watched,
+        desired, log = self._options.desired, self._options.log
+        changes = file_changes(
+            lambda: desired.watched,
             stop=self.stop,
-            clock=parts.clock,
-            warn=lambda why: parts.log.warning("files_unheard", message=why),
-            since=latest.snapshot if latest is not None else None,
-            on_event=lambda: parts.workers.pause_resync(_REST),
+            clock=self._options.clock,
+            warn=lambda why: log.warning("files_unheard", message=why),
+            since=desired.latest.snapshot if desired.latest is not None else None,
+            on_event=lambda: self.workers.pause_resync(_RESYNC_PAUSE),
         )
-        async with aclosing(watched):
-            async for kinds in watched:
+        async with aclosing(changes):
+            async for kinds in changes:
                 if FileChange.TOKEN in kinds:
                     self._read_token()
                 if FileChange.MANIFESTS in kinds:
-                    await self._loads.load()
-                parts.workers.continue_resync()
-
-    def _heard(self, news: FeedUpdate) -> None:
-        parts = self._parts
-        slugs = set(parts.assignment.slugs)
-        for event in news.events:
-            slug = parts.feed.app_of(event)
-            if slug is not None and slug in slugs:
-                self._heard_of(slug, event)
-            for waiting in parts.reconciler.rejections.waiting_for(event) & slugs:
-                parts.reconciler.rejections.retry(waiting)
-                self._stir(waiting)
-        self._tell_of_feed()
-        if news.gap or parts.feed.off is not None:
-            parts.resync.request()
-
-    def _tell_of_feed(self) -> None:
-        """Say once that the feed can't be followed, and that it can again."""
-        log, off = self._parts.log, self._parts.feed.off
-        if off is not None and not self._is_feed_off:
-            log.warning(
-                "feed_off",
-                message=f"the activity feed can't be followed, so full reads alone tell of changes: {off.message}",
-                reference=off.reference,
-                hints=list(off.hints),
-            )
-        elif off is None and self._is_feed_off:
-            log.info("feed_on", message="the activity feed can be followed again")
-        self._is_feed_off = off is not None
-
-    def _heard_of(self, slug: str, event: Event) -> None:
-        parts = self._parts
-        if parts.queue.is_busy(slug):
-            parts.results.put_event_aside(slug, event)
-        elif not parts.feed.take_own_write(event):
-            for one in parts.assignment.group_of(slug):
-                parts.reconciler.rejections.retry(one)
-            self._stir(slug)
-        if event.type is not None and event.type.startswith("deployment."):
-            self._next_canary()
-
-    def _next_canary(self) -> None:
-        """Have a look at the first app that waits for a canary to end: one may have. Each such event is one app's turn."""
-        parts = self._parts
-        waiting = (
-            one.slug
-            for one in parts.tracker.in_state(*AppState)
-            if one.waits_for_canaries and not parts.queue.has(one.slug) and not parts.queue.is_busy(one.slug)
-        )
-        if (first := next(waiting, None)) is not None:
-            self._stir(first)
-
-    def _closed(self, why: CircuitReason, error: OctosyncError) -> None:
-        self._parts.log.error(
-            "everything_waits", message=error.message, why=why.value, reference=error.reference, hints=list(error.hints)
-        )
-        self._parts.telling.add_failure(self._parts.clock.now(), error)
-
-    def _opened(self) -> None:
-        self._parts.probe_now()  # of a feed that is off
-        if self._parts.breaker.may_not_write is not None:
-            return  # that it can be read is no news
-        self._parts.telling.resolve()
-        self._parts.log.info("control_plane_back", message="the control plane can be asked again")
-
-    def _stir(self, slug: str) -> None:
-        """Have a turn of an app soon: something changed."""
-        parts = self._parts
-        parts.resync.forget(slug)
-        parts.workers.give_way(slug)
-        parts.queue.add(slug, Priority.CHANGED)
-        parts.tracker.mark_pending(slug, parts.clock.now())
-
-    # -- the key, and turns
+                    await self.reloader.load()
+                self.workers.continue_resync()
 
     def _read_token(self) -> None:
-        if self._outfit.read_token is None:
+        """Read the API key again. While it can't be used, the one before it stays in use."""
+        if self._options.read_token is None:
             return
-        parts = self._parts
+        log, breaker = self._options.log, self.breaker
         problem: ConfigError | None = None
         try:
-            token, source = self._outfit.read_token()
-            parts.remote.use_token(token, source)
+            token, source = self._options.read_token()
+            self._options.remote.use_token(token, source)
         except ConfigError as error:
             problem, source = error, ""
         if problem is not None:
-            parts.breaker.key_unusable = problem.message
-            parts.log.error("token_unusable", message=problem.message, reference=problem.reference)
+            breaker.key_unusable = problem.message
+            log.error("token_unusable", message=problem.message, reference=problem.reference)
             return
-        parts.breaker.key_unusable = ""
-        parts.log.info("token_read", message=f"the API key was read again from {source}")
-        parts.breaker.may_not_write = None
-        for one in tuple(parts.tracker.in_state(AppState.REFUSED)):  # this key may be allowed more
-            parts.reconciler.rejections.retry(one.slug)
-            self._stir(one.slug)
-        parts.probe_now()
+        breaker.key_unusable = ""
+        log.info("token_read", message=f"the API key was read again from {source}")
+        breaker.may_not_write = None
+        for app in tuple(self.tracker.in_state(AppState.REFUSED)):  # this key may be allowed more
+            self.rejections.retry(app.slug)
+            self.scheduler.reconcile_soon(app.slug)
+        self.follower.probe_now()
 
-    async def _carry_out(self, work: Work) -> ReconcileResult:
-        parts = self._parts
-        self.metrics.observe_wait(work.waited)
-        listed = parts.resync.listed_apps(work.apps) if work.priority is Priority.RESYNC else None
-        try:
-            return await parts.reconciler.reconcile(work, parts.assignment.active, listed)
-        except StateLocked as error:
-            parts.breaker.record_failure(error)
-            raise
+    def status(self) -> ControllerStatus:
+        """Return the status of the controller and of every app."""
+        options, active, breaker, resync = self._options, self.assignment.active, self.breaker, self.resync
+        good, latest = options.desired.good, options.desired.latest
+        credential = self._problem(CircuitReason.CREDENTIAL, CircuitReason.WRONG_ORG)
+        if not credential and breaker.may_not_write is not None:
+            credential = breaker.may_not_write.message
+        holds = self.memory.holds()
+        return ControllerStatus(
+            now=options.clock.now(),
+            started=self._started,
+            version=__version__,
+            control_plane=options.control_plane,
+            mode=active.heal.value,
+            healthy=self._is_healthy(),
+            ready=resync.ended_at is not None and not credential and breaker.reason not in _UNREADY,
+            can_post=options.can_post,
+            about=self.assignment.run_info,
+            turned_at=options.clock.now() - timedelta(seconds=self._quiet),
+            apps=self._apps(holds),
+            blocked=self.approvals.now(),
+            unmanaged=resync.unmanaged,
+            loading=latest is None,
+            clone=latest.clone if latest is not None else Clone(),
+            valid=latest is not None and not latest.fails,
+            files=good.manifests.files if good is not None else 0,
+            revision=self.assignment.revision,
+            loaded_at=good.loaded_at if good is not None else None,
+            changed_at=options.desired.changed_at,
+            diagnostics=tuple(map(latest.clone.diagnostic, latest.diagnostics)) if latest is not None else (),
+            load_error=latest.error if latest is not None else None,
+            credential=credential,
+            outage=self._problem(CircuitReason.OUTAGE),
+            unreadable=self._problem(CircuitReason.UNREADABLE),
+            throttled=self._problem(CircuitReason.THROTTLED),
+            state_locked=self._problem(CircuitReason.STATE_LOCKED),
+            closed=breaker.reason or (CircuitReason.CREDENTIAL if credential else None),
+            feed_off=self.feed.off.message if self.feed.off is not None else "",
+            key_unusable=breaker.key_unusable,
+            state_damaged=options.state_damaged,
+            coverage_unread=self.coverage.error.message if self.coverage.error is not None else "",
+            suspended=self.memory.suspended,
+            holds=tuple(holds.values()),
+            budget=self._budget(),
+            queue=self.queue.depth,
+            full_read_at=resync.ended_at,
+            full_read_due=(resync.ended_at or self._started) + 2 * resync.expected + _RESYNC_SLACK,
+            next_full_read=resync.next_at,
+            full_read_done=resync.done if resync.is_running else 0,
+            full_read_total=resync.total if resync.is_running else 0,
+            resync=resync.every,
+            resync_in_fact=resync.took if resync.took is not None and resync.took > resync.every else None,
+            last_success=self.results.last_success,
+            runs=self.tracker.runs,
+            sensitivity=active.configuration.sensitivity,
+        )
 
-    def _begun(self, run: str, apps: frozenset[str], actions: int) -> None:
-        self._parts.workers.writes(apps)
-        self._parts.tracker.begin_run(run, apps, actions, self._parts.clock.now())
+    def _problem(self, *reasons: CircuitReason) -> str:
+        """Return the message of the error for which nothing is sent, if it is for one of some reasons."""
+        breaker = self.breaker
+        return breaker.error.message if breaker.error is not None and breaker.reason in reasons else ""
 
-    def _ended(self, work: Work, ended: ReconcileResult, seconds: float) -> None:
-        tied = self._parts.assignment.note_holders(ended.seen) if ended.seen is not None else frozenset()
-        # What waits for a second look at its files has its next turn then.
-        ended = replace(ended, freed=ended.freed - self._parts.assignment.active.unsettled)
-        self._parts.results.record(work, ended, seconds)
-        if ended.unsettled:
-            self._loads.withhold(ended.unsettled)
-        if work.priority is Priority.CHANGED or not self._parts.resync.is_running:
-            self._flush()
-        for slug in sorted(tied):
-            self._parts.queue.add(slug, Priority.CHANGED)
+    def _is_healthy(self) -> bool:
+        limit = self._options.remote.budget.limit  # per minute
+        patience = max(_STUCK_AFTER, 60 * _STUCK_AFTER_REQUESTS / limit if limit else 0.0)
+        return self._quiet < patience and self.workers.longest < patience
 
-    def _flush(self) -> None:
-        """Tell what has been gathered, once all of a commit, or of what was changed by hand, is decided."""
-        if not self._parts.queue.is_changing and not self._loads.withholds:
-            self._parts.telling.flush()
+    @property
+    def _quiet(self) -> float:
+        """How many seconds ago the feed follower last did something."""
+        return self._options.clock.monotonic() - self.follower.heartbeat
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._side_tasks.add(task)
-        task.add_done_callback(self._side_tasks.discard)
+    def _apps(self, holds: Mapping[str, Hold]) -> dict[str, AppReconcileStatus]:
+        budget, apps = self._options.remote.budget, self.tracker.apps(holds)
+        if not budget.limit or 100 * budget.remaining > PERCENT_FOR_WRITES * budget.limit:
+            return apps
+        why = f"the rate limit: {budget.used} of {budget.limit} requests of the last minute are used, the rest is for writes"
+        return {
+            slug: replace(app, why_waiting=why) if app.state is AppState.PENDING and not app.why_waiting else app
+            for slug, app in apps.items()
+        }
 
-
-def _seconds(span: timedelta | None) -> float | None:
-    return None if span is None else round(span.total_seconds(), 1)
+    def _budget(self) -> BudgetStatus:
+        budget, until = self._options.remote.budget, self.breaker.throttled_until
+        if until is None and budget.throttled_for:
+            until = self._options.clock.now() + timedelta(seconds=budget.throttled_for)
+        return BudgetStatus(
+            limit=budget.limit,
+            used=budget.used,
+            remaining=budget.remaining,
+            throttled_until=until,
+            throttled_seconds=budget.throttled_seconds_total,
+        )

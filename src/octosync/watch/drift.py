@@ -8,7 +8,8 @@ from datetime import datetime
 from octosync.model import Address
 from octosync.plan import ActionKey, Plan
 from octosync.plan.guards.freeze import frozen_until
-from octosync.watch.looking import ActiveConfig, ReconcileContext, prints
+from octosync.watch.intent import ActiveConfig
+from octosync.watch.looking import ReconcileContext, prints
 from octosync.watch.memory import Memory
 from octosync.watch.settings import WriteMode
 from octosync.watch.standing import DriftStatus

@@ -1,29 +1,50 @@
-"""Intent: the last good manifests, as turns go by them; what left them, and which apps have their turns together."""
+"""The assignment: which apps this controller reconciles, by which configuration, and which of them together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
+from octosync.manifest import Configuration
 from octosync.manifest.selection import matching
 from octosync.model import App, Observation, State
-from octosync.plan import DeployPolicy, GuardPolicy
+from octosync.plan import DeployPolicy, GuardPolicy, RunInfo
 from octosync.plan.base import Base, changed_apps
 from octosync.plan.ties import ties
 from octosync.watch.desired import DesiredState, LoadDifference, ManifestLoad
-from octosync.watch.looking import ActiveConfig
 from octosync.watch.memory import Memory
 from octosync.watch.scope import ManifestScope
-from octosync.watch.settings import Settings
+from octosync.watch.settings import Settings, WriteMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveConfig:
+    """What reconciles go by: the last good manifests, and what the command line and octosync.yaml say.
+
+    `others` are apps that are declared under octosync.yaml's paths, but not under the given ones: nothing of them is removed.
+    `unsettled` are apps that were declared differently less than an interval ago: their files may be half-written, so nothing
+    is removed from them. `apply_again` is the command that finishes by hand what a reconcile could not.
+    """
+
+    tree: State = field(default_factory=State)
+    others: State = field(default_factory=State)
+    configuration: Configuration = field(default_factory=Configuration)
+    policy: GuardPolicy = field(default_factory=GuardPolicy)
+    deploy: DeployPolicy = field(default_factory=DeployPolicy)
+    digest: str = ""
+    heal: WriteMode = WriteMode.ALL
+    hold: timedelta = timedelta()
+    unsettled: frozenset[str] = frozenset()
+    apply_again: str = "octosync apply"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedLoad:
-    """What taking up a good load came to.
+    """What a good load has changed.
 
-    `changed` apps are declared otherwise, and nothing is to be done about `gone` ones any more. `narrowed`:
-    other manifests are watched than before, not all that were.
+    `changed` apps are declared differently; `gone` apps are none of this controller's any more. `narrowed`: some manifests
+    that were watched before are not watched any more.
     """
 
     changed: frozenset[str] = frozenset()
@@ -32,7 +53,11 @@ class AppliedLoad:
 
 
 class AppAssignment:
-    """What is in force. `policy` makes the guards' policy of a load; `deploy` is what the command line says of deployments."""
+    """The apps of the last good load, and the active configuration.
+
+    `policy` returns the guards' policy of a load, `about` what its plans are made from (None: unknown); `deploy` is what the
+    command line says about deployments, `apply_again` the command that finishes by hand what a reconcile could not.
+    """
 
     def __init__(
         self,
@@ -42,6 +67,7 @@ class AppAssignment:
         settings: Settings,
         policy: Callable[[ManifestLoad], GuardPolicy],
         deploy: DeployPolicy,
+        about: Callable[[ManifestLoad], RunInfo] | None = None,
         apply_again: str,
     ) -> None:
         self._desired = desired
@@ -49,7 +75,9 @@ class AppAssignment:
         self._settings = settings
         self._policy = policy
         self._deploy = deploy
+        self._about = about
         self._unsettled: dict[str, datetime] = {}  # since when an app is declared as it is, while that is not long
+        self._withheld: set[str] = set()  # apps whose removals wait until their files are settled
         self._before: ManifestLoad | None = None
         self._owners: dict[tuple[str, str], str] = {}
         self._holders: dict[tuple[str, str], str] = {}
@@ -109,12 +137,24 @@ class AppAssignment:
         )
 
     def settle(self, now: datetime) -> frozenset[str]:
-        """Note that the files are still as they were loaded; return the apps that count as settled by that."""
+        """Record that the files are still as they were loaded; return the apps whose removals have waited for that."""
         interval = self._settings.interval
         settled = frozenset(slug for slug, since in self._unsettled.items() if now - since >= interval)
         self._unsettled = {slug: since for slug, since in self._unsettled.items() if slug not in settled}
         self.active = replace(self.active, unsettled=frozenset(self._unsettled))
+        waiting, self._withheld = self._withheld & settled, self._withheld - settled
+        return frozenset(waiting & set(self.slugs))
+
+    def withhold(self, slugs: frozenset[str]) -> frozenset[str]:
+        """Record apps whose removals wait until their files are settled; return those that are settled by now."""
+        settled = slugs - self.active.unsettled
+        self._withheld |= slugs - settled
         return settled
+
+    @property
+    def withholds(self) -> bool:
+        """Whether a removal waits for a second look at the files."""
+        return bool(self._withheld)
 
     def unsettle(self, now: datetime) -> None:
         """Note that the files have changed and can't be loaded: what is not settled has to wait anew."""
@@ -124,6 +164,17 @@ class AppAssignment:
         """Return in how many seconds the next app may count as settled; None where all do."""
         first = min(self._unsettled.values(), default=None)
         return None if first is None else max(0.0, (first + self._settings.interval - now).total_seconds())
+
+    @property
+    def revision(self) -> str:
+        """The Git commit of the last good load, "" if none is known."""
+        return self._desired.good.revision if self._desired.good is not None else ""
+
+    @property
+    def run_info(self) -> RunInfo | None:
+        """What the plans of the last good load are made from; None before the first."""
+        good = self._desired.good
+        return self._about(good) if self._about is not None and good is not None else None
 
     @property
     def slugs(self) -> tuple[str, ...]:

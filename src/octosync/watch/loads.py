@@ -1,203 +1,206 @@
-"""Loads: the manifests as they are now are put into force, and whatever has to look at its app again does so."""
+"""The manifest reloader: it loads the manifests, makes a good load the active one, and reconciles the apps it changes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from octosync.errors import OctosyncError
 from octosync.model import counted
-from octosync.watch.desired import LoadDifference, ManifestLoad
-from octosync.watch.gate import CircuitReason
-from octosync.watch.parts import Parts
+from octosync.watch.aftermath import ResultRecorder
+from octosync.watch.changes import Changesets
+from octosync.watch.clock import Clock
+from octosync.watch.coverage import CoverageMonitor
+from octosync.watch.desired import DesiredState, LoadDifference, ManifestLoad
+from octosync.watch.gate import CircuitBreaker, CircuitReason
+from octosync.watch.log import Log
+from octosync.watch.looks import ObjectHistory
+from octosync.watch.memory import Memory
 from octosync.watch.restarts import RestartSettings
+from octosync.watch.scheduler import Scheduler
 from octosync.watch.standing import AppState
-from octosync.watch.telling import MANIFESTS
+from octosync.watch.telling import MANIFESTS, NotificationCollector
 
-_PATIENCE = 5.0  # seconds that a load may fail before receivers are told
-_JUST_AFTER = 0.05  # seconds after an interval, so that it is over by any clock
+_PATIENCE: Final = 5.0  # seconds that a load may fail before receivers are notified
+_JUST_AFTER: Final = 0.05  # seconds after an interval, so that it is over by any clock
+# What octosync.yaml decides about apps in these states may have changed with it.
+_DECIDED_BY_CONFIGURATION: Final = (AppState.BLOCKED, AppState.WAITING, AppState.HELD, AppState.DRIFTED)
 
 
+@dataclass(slots=True, kw_only=True)
 class ManifestReloader:
-    """`loaded` is set once a load was good. `stir` has an app have a turn soon, `spawn` something go on beside the loop.
+    """Loads the manifests. `loaded` is set after the first good load; `tasks` are what goes on in the background.
 
-    `may_wait`: a load that can't be noted waits until it can, instead of raising, as at the start.
+    `may_wait`: a load that can't be saved waits until it can; at the start it raises instead.
     """
 
-    def __init__(
-        self,
-        parts: Parts,
-        *,
-        stir: Callable[[str], None],
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
-    ) -> None:
-        self._parts = parts
-        self._stir = stir
-        self._spawn = spawn
-        self._restarts = RestartSettings()
-        self._problems: tuple[OctosyncError | None, tuple[str, ...]] | None = None
-        self._one_at_a_time = asyncio.Lock()
-        self._withheld: set[str] = set()
-        self._is_settling = False
-        self.loaded = asyncio.Event()
-        self.may_wait = False
+    desired: DesiredState
+    scheduler: Scheduler
+    changesets: Changesets
+    history: ObjectHistory
+    coverage: CoverageMonitor
+    memory: Memory
+    results: ResultRecorder
+    notifications: NotificationCollector
+    breaker: CircuitBreaker
+    clock: Clock
+    log: Log
+    may_wait: bool = False
+    loaded: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _restarts: RestartSettings = field(default_factory=RestartSettings)
+    _problems: tuple[OctosyncError | None, tuple[str, ...]] | None = None
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _is_settling: bool = False
+
+    def load_soon(self) -> None:
+        """Load in the background."""
+        self._spawn(self.load())
 
     async def load(self) -> None:
-        """Load what is there now, and take it up where it can be; say what is wrong with it where it can't."""
-        parts = self._parts
+        """Load what there is now. A good load becomes the active one; of a bad one, log and notify what is wrong with it."""
         async with self._one_at_a_time:
-            difference = await parts.desired.load()
-            declared = difference.declared
-            if declared.fails and parts.desired.is_stopped:
-                return  # it was given up for that
-            if declared.fails:
-                parts.assignment.unsettle(parts.clock.now())
-                problems = (declared.error, declared.problems)
-                if problems == self._problems:
-                    return
-                self._problems = problems
-                message = declared.error.message if declared.error is not None else "the manifests have errors"
-                problem = declared.error or OctosyncError("manifests-invalid", message, hints=declared.problems[:5])
-                hints = list(problem.hints) if declared.error is not None else None
-                parts.log.error(
-                    "manifests_invalid",
-                    message=message,
-                    reference=problem.reference,
-                    errors=declared.problems or None,
-                    hints=hints,
-                )
-                self._spawn(self._tell_if_it_stays(problem, problems))
-                return
-            self._problems = None
-            self._tell_of_restart(declared)
-            parts.telling.resolve(MANIFESTS)
-            is_first = not self.loaded.is_set()
-            await self._note(difference, is_first=is_first)
-            if is_first:
-                self._tell_of_memory()
-            self._take_up(difference, is_first=is_first)
-            self.loaded.set()
-            apps, files = len(parts.assignment.active.tree.apps), declared.manifests.files
-            parts.log.info(
-                "manifests_loaded",
-                message=f"{counted(apps, 'app')} declared in {counted(files, 'file')}",
-                revision=declared.revision or None,
-                digest=declared.manifests.digest,
-                changed=None if is_first else len(difference.changed),
-            )
+            difference = await self.desired.load()
+            if not difference.declared.fails:
+                await self._activate(difference)
+            elif not self.desired.is_stopped:  # else it was given up because of that
+                self._record_failure(difference.declared)
 
-    def _tell_of_restart(self, declared: ManifestLoad) -> None:
+    def _record_failure(self, declared: ManifestLoad) -> None:
+        self.scheduler.assignment.unsettle(self.clock.now())
+        problems = (declared.error, declared.problems)
+        if problems == self._problems:
+            return
+        self._problems = problems
+        message = declared.error.message if declared.error is not None else "the manifests have errors"
+        problem = declared.error or OctosyncError("manifests-invalid", message, hints=declared.problems[:5])
+        self.log.error(
+            "manifests_invalid",
+            message=message,
+            reference=problem.reference,
+            errors=declared.problems or None,
+            hints=list(problem.hints) if declared.error is not None else None,
+        )
+        self._spawn(self._notify_if_it_stays(problem, problems))
+
+    async def _notify_if_it_stays(self, problem: OctosyncError, problems: object) -> None:
+        """Notify receivers of a load that fails, unless a file had only not been written to its end."""
+        await self.clock.sleep(_PATIENCE)
+        if self._problems == problems:
+            self.notifications.add_failure(self.clock.now(), problem, MANIFESTS)
+
+    async def _activate(self, difference: LoadDifference) -> None:
+        declared, is_first = difference.declared, not self.loaded.is_set()
+        self._problems = None
+        self._warn_of_restart(declared)
+        self.notifications.resolve(MANIFESTS)
+        await self._save(difference, is_first=is_first)
+        if is_first:
+            self._warn_of_lost_state()
+        self._apply(difference, is_first=is_first)
+        self.loaded.set()
+        apps, files = len(self.scheduler.assignment.active.tree.apps), declared.manifests.files
+        self.log.info(
+            "manifests_loaded",
+            message=f"{counted(apps, 'app')} declared in {counted(files, 'file')}",
+            revision=declared.revision or None,
+            digest=declared.manifests.digest,
+            changed=None if is_first else len(difference.changed),
+        )
+
+    def _warn_of_restart(self, declared: ManifestLoad) -> None:
         needing = self._restarts.news(declared)
         if needing:
-            self._parts.log.warning(
+            self.log.warning(
                 "restart_needed",
                 message=f"octosync.yaml has other settings than at the start, which need a restart: {', '.join(needing)}",
             )
 
-    async def _note(self, difference: LoadDifference, *, is_first: bool) -> None:
-        """Write down what a load changes of what is remembered: nothing is in force before.
+    async def _save(self, difference: LoadDifference, *, is_first: bool) -> None:
+        """Save what a load changes in the state file, before it becomes the active one.
 
-        Once the controller runs, a state file that can't be written is waited for, as it is by apps that are to be written.
+        After the start, a state file that can't be written is waited for, as it is by apps that are to be written.
         """
-        parts, failures = self._parts, 0
+        failures = 0
         while True:
             try:
-                parts.assignment.record(difference, is_first=is_first)
+                self.scheduler.assignment.record(difference, is_first=is_first)
             except OctosyncError as error:
                 if not self.may_wait:
                     raise
                 failures += 1
-                pause = parts.results.record_unsaved_load(difference.changed, error, failures)
-                if parts.breaker.reason is CircuitReason.STATE_LOCKED:
-                    await parts.breaker.until_closed()
+                pause = self.results.record_unsaved_load(difference.changed, error, failures)
+                if self.breaker.reason is CircuitReason.STATE_LOCKED:
+                    await self.breaker.until_closed()
                 else:
-                    await parts.clock.sleep(pause)
+                    await self.clock.sleep(pause)
             else:
                 return
 
-    def _tell_of_memory(self) -> None:
-        """Say at the start that nothing is remembered: then some things are other than they were before the state was lost."""
-        memory = self._parts.memory
-        if not memory.apps and not memory.is_whole:
-            self._parts.log.warning(
+    def _warn_of_lost_state(self) -> None:
+        """Warn at the start that nothing is remembered: some decisions differ from those before the state was lost."""
+        if not self.memory.apps and not self.memory.is_whole:
+            self.log.warning(
                 "nothing_remembered",
                 message="nothing is remembered of this control plane: nothing counts as removed from the manifests, and "
                 "what differs is held only where the activity feed shows that somebody has just changed it",
             )
 
-    def _take_up(self, difference: LoadDifference, *, is_first: bool) -> None:
-        parts = self._parts
-        taken = parts.assignment.apply(difference)
-        if taken.narrowed:
-            parts.log.warning(
+    def _apply(self, difference: LoadDifference, *, is_first: bool) -> None:
+        scheduler, assignment, tracker = self.scheduler, self.scheduler.assignment, self.scheduler.tracker
+        applied = assignment.apply(difference)
+        if applied.narrowed:
+            self.log.warning(
                 "scope_narrowed",
                 message="other manifests are watched than before: what stands in those that are not any more is left as it is",
             )
         self._settle_later()
-        parts.queue.drop(taken.gone)
-        parts.resync.record_read(taken.gone)
-        parts.telling.forget(taken.gone)
-        freed = parts.changes.remove(taken.gone)
-        parts.observer.history.forget(taken.gone)
-        parts.reconciler.coverage.forget(taken.gone)
-        active, shown = parts.assignment.active, difference.declared.clone.path
-        for slug, was in parts.tracker.declare(
-            active.tree, parts.assignment.leftovers, parts.assignment.orphans, shown
-        ):
+        scheduler.remove(applied.gone)
+        self.notifications.forget(applied.gone)
+        freed = self.changesets.remove(applied.gone)
+        self.history.forget(applied.gone)
+        self.coverage.forget(applied.gone)
+        shown = difference.declared.clone.path
+        for slug, was in tracker.declare(assignment.active.tree, assignment.leftovers, assignment.orphans, shown):
             message = f"{slug} is orphaned: no manifest declares it any more, and it is left as it is"
-            parts.log.warning("app_moved", message=message, app=slug, was=was.value)
+            self.log.warning("app_moved", message=message, app=slug, was=was.value)
         if is_first:
-            # What was declared while nobody watched is one change: its removals wait until all of it was read.
-            parts.changes.begin(parts.assignment.changed_meanwhile)
+            # What was declared since the last run is one change: its removals wait until all of it was read.
+            self.changesets.begin(assignment.changed_meanwhile)
             return
-        if taken.changed:
-            parts.changes.begin(taken.changed)
-        for slug in sorted(taken.changed):
-            parts.start_over(slug)
-        for slug in sorted(taken.changed | freed):
-            self._stir(slug)
+        if applied.changed:
+            self.changesets.begin(applied.changed)
+        for slug in sorted(applied.changed):
+            self.results.start_over(slug)
+        for slug in sorted(applied.changed | freed):
+            scheduler.reconcile_soon(slug)
         if difference.reconfigured:
-            waiting = (AppState.BLOCKED, AppState.WAITING, AppState.HELD, AppState.DRIFTED)
-            for one in tuple(parts.tracker.in_state(*waiting)):
-                self._stir(one.slug)
-
-    async def _tell_if_it_stays(self, problem: OctosyncError, problems: object) -> None:
-        """Tell receivers of a load that fails, unless it was only a file that had not been written to its end."""
-        await self._parts.clock.sleep(_PATIENCE)
-        if self._problems == problems:
-            self._parts.telling.add_failure(self._parts.clock.now(), problem, MANIFESTS)
-
-    def withhold(self, slugs: frozenset[str]) -> None:
-        """Note apps whose removals wait until their files are settled; what is settled by now has another turn at once."""
-        settled = slugs - self._parts.assignment.active.unsettled
-        self._withheld |= slugs - settled
-        for slug in sorted(settled):
-            self._stir(slug)
-
-    @property
-    def withholds(self) -> bool:
-        """Whether a removal waits for a second look at the files."""
-        return bool(self._withheld)
+            for app in tuple(tracker.in_state(*_DECIDED_BY_CONFIGURATION)):
+                scheduler.reconcile_soon(app.slug)
 
     def _settle_later(self) -> None:
-        if not self._is_settling and self._parts.assignment.active.unsettled:
+        if not self._is_settling and self.scheduler.assignment.active.unsettled:
             self._is_settling = True
             self._spawn(self._settle())
 
     async def _settle(self) -> None:
-        """Look at the files again an interval after a load: what is still the same by then is no half-written file."""
-        parts = self._parts
+        """Look at the files again an interval after a load: what is the same by then is no half-written file."""
+        assignment = self.scheduler.assignment
         try:
-            while (seconds := parts.assignment.settles_in(parts.clock.now())) is not None:
-                await parts.clock.sleep(seconds + _JUST_AFTER)
-                now = parts.clock.now()
-                if not await parts.desired.is_unchanged():
+            while (seconds := assignment.settles_in(self.clock.now())) is not None:
+                await self.clock.sleep(seconds + _JUST_AFTER)
+                now = self.clock.now()
+                if not await self.desired.is_unchanged():
                     await self.load()
                     continue
-                settled = parts.assignment.settle(now)
-                waiting, self._withheld = self._withheld & settled, self._withheld - settled
-                for slug in sorted(waiting & set(parts.assignment.slugs)):
-                    self._stir(slug)
+                for slug in sorted(assignment.settle(now)):
+                    self.scheduler.reconcile_soon(slug)
         finally:
             self._is_settling = False
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)

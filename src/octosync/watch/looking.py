@@ -1,46 +1,25 @@
-"""Looking: a turn's first half, from what is declared and what is live to a plan, with what only a controller knows."""
+"""The observer: it reads live state and plans, with everything that only a controller knows."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from octosync.manifest import Configuration
 from octosync.model import Address, App, Observation, Reason, State
 from octosync.octomil import Octomil, Reading
-from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, Plan, PlanOptions
+from octosync.plan import ControlPlane, Plan, PlanOptions
 from octosync.plan.authors import newest_in_app_feeds, newest_in_org_feed
 from octosync.plan.base import Base
 from octosync.plan.holding import Holding
 from octosync.reconcile import ReviewedPlan, observe_and_review, review
 from octosync.watch.checks import OptimizationChecks
+from octosync.watch.intent import ActiveConfig
 from octosync.watch.looks import ObjectHistory
 from octosync.watch.memory import Memory
 from octosync.watch.orgfeed import ActivityFeed
 from octosync.watch.settings import WriteMode
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActiveConfig:
-    """What turns go by: the last good manifests, and what the command line and octosync.yaml say.
-
-    `others` are apps that stand under octosync.yaml's paths, and not under those that were given: nothing of them may go.
-    `unsettled` are apps that were declared otherwise less than an interval ago: their files may be half-written, so nothing
-    is taken away from them. `apply_again` is the command that
-    finishes by hand what a turn could not.
-    """
-
-    tree: State = field(default_factory=State)
-    others: State = field(default_factory=State)
-    configuration: Configuration = field(default_factory=Configuration)
-    policy: GuardPolicy = field(default_factory=GuardPolicy)
-    deploy: DeployPolicy = field(default_factory=DeployPolicy)
-    digest: str = ""
-    heal: WriteMode = WriteMode.ALL
-    hold: timedelta = timedelta()
-    unsettled: frozenset[str] = frozenset()
-    apply_again: str = "octosync apply"
+from octosync.watch.ticker import FeedFollower
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +41,11 @@ class ReconcileContext:
 
 @dataclass(slots=True)
 class Observer:
-    """Reads and plans. `listen` has the feed tell what is news by now."""
+    """Reads and plans. The feed tells who changed what, and when."""
 
     memory: Memory
     feed: ActivityFeed
-    listen: Callable[[], Awaitable[None]]
+    follower: FeedFollower
     checks: OptimizationChecks = field(default_factory=OptimizationChecks)
     history: ObjectHistory = field(default_factory=ObjectHistory)
 
@@ -101,8 +80,8 @@ class Observer:
         seen = self.history.without_stale_events(reviewed.observation, changed)
         known_before = (holding.first_seen or {}).keys() - anew
         if self.feed.off is None and not _is_told(seen, changed - known_before):
-            # There is a change that the feed has not told of yet: it is younger than the last tick.
-            await self.listen()
+            # There is a change without an event: it is younger than the last poll.
+            await self.follower.poll_now()
             seen = self.history.without_stale_events(self._with_feed(reviewed.observation, context, active), changed)
         contested = self.memory.contest(reviewed.plan.drifted)
         if not anew and not contested and seen == reviewed.observation:

@@ -37,9 +37,9 @@ CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 
 class Metrics:
-    """One controller's metrics. `standing` is asked once at each scrape; everything else is told as it happens."""
+    """The metrics of one controller: counters, and, after `report`, what is read from its status at each scrape."""
 
-    def __init__(self, standing: Callable[[], ControllerStatus]) -> None:
+    def __init__(self) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._turns = self._counter("octosync_reconcile_total")
         self._turn_seconds = self._histogram("octosync_reconcile_duration_seconds")
@@ -47,10 +47,13 @@ class Metrics:
         self._requests = self._counter("octosync_api_requests_total")
         self._request_seconds = self._histogram("octosync_api_request_duration_seconds")
         self._wait_seconds = self._histogram("octosync_queue_wait_seconds")
-        self._registry.register(_AtScrape(standing))
-        ProcessCollector(registry=self._registry)
         for result in ReconcileOutcome:
             self._turns.labels(result.value)
+
+    def report(self, status: Callable[[], ControllerStatus]) -> None:
+        """Read the status of a controller, and of this process, at each scrape."""
+        self._registry.register(_AtScrape(status))
+        ProcessCollector(registry=self._registry)
 
     def count_reconcile(self, result: ReconcileOutcome, seconds: float) -> None:
         """Count a turn that has ended."""

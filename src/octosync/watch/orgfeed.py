@@ -17,6 +17,7 @@ from octosync.model import Address, Event
 from octosync.octomil import Octomil, org_events
 from octosync.octomil.feeds import Feed
 from octosync.watch.clock import Clock
+from octosync.watch.log import Log
 
 # One page, and as many further ones where the cursor is not on it; then it is a gap.
 _MOST_PAGES = 4
@@ -61,8 +62,9 @@ class _OwnWrite:
 class ActivityFeed:
     """The feed of one org. While it can't be followed, `off` says why, and full reads alone tell what changed."""
 
-    def __init__(self, clock: Clock, remote: Octomil) -> None:
+    def __init__(self, remote: Octomil, *, clock: Clock, log: Log) -> None:
         self._clock = clock
+        self._log = log
         self._remote = remote.prompt
         self._feed: Feed[Event] | None = None
         self._events: deque[Event] = deque()  # newest first
@@ -71,6 +73,8 @@ class ActivityFeed:
         self._reaches_back: datetime | None = None
         self._try_again: datetime | None = None
         self._failures: Counter[bool] = Counter()  # since the feed was last read, by whether they are an outage's
+        self._deferred: dict[str, list[Event]] = {}
+        self._is_reported_off = False
         self._one_look_at_a_time = asyncio.Lock()
         self.off: RemoteError | None = None
 
@@ -118,7 +122,7 @@ class ActivityFeed:
         """Whether the feed is on, or is to be tried again."""
         return self.off is None or self._try_again is None or self._clock.now() >= self._try_again
 
-    async def news(self) -> FeedUpdate:
+    async def poll(self) -> FeedUpdate:
         """Read what is new since the cursor, also where the feed was off meanwhile. Raises `CredentialRefused`."""
         async with self._one_look_at_a_time:
             try:
@@ -178,6 +182,28 @@ class ActivityFeed:
                     self._events.remove(event)
                 return True
         return False
+
+    def defer(self, slug: str, event: Event) -> None:
+        """Keep an event of an app that is being reconciled: only at the end of it is known whether the event is our own."""
+        self._deferred.setdefault(slug, []).append(event)
+
+    def take_deferred(self, slug: str) -> tuple[Event, ...]:
+        """Return the events of an app that were deferred and are not our own, and forget them."""
+        return tuple(event for event in self._deferred.pop(slug, ()) if not self.take_own_write(event))
+
+    def report_availability(self) -> None:
+        """Log once that the feed can't be followed, and once that it can again."""
+        off = self.off
+        if off is not None and not self._is_reported_off:
+            self._log.warning(
+                "feed_off",
+                message=f"the activity feed can't be followed, so full reads alone tell of changes: {off.message}",
+                reference=off.reference,
+                hints=list(off.hints),
+            )
+        elif off is None and self._is_reported_off:
+            self._log.info("feed_on", message="the activity feed can be followed again")
+        self._is_reported_off = off is not None
 
     async def _page(self, offset: int, limit: int) -> tuple[Sequence[Event], bool]:
         page = await org_events(self._remote, offset=offset, limit=limit)

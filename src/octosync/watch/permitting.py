@@ -1,4 +1,4 @@
-"""Permitting: what of a plan may be written now, what guards block of it, and what the rest waits for."""
+"""Admission: what of a plan may be written now, what the guards block, and what the rest waits for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from octosync.apply import Applied
 from octosync.manifest.digesting import digest
-from octosync.model import Address, JsonValue, Reason, State
+from octosync.model import Address, JsonValue, Outcome, Reason, State
 from octosync.plan import Action, ActionKey, Plan, Refusal, RegisterTarget, RemoveTarget, Tally, Verb, judge
 from octosync.plan.actions import ABSENT, Absent
 from octosync.plan.guards.freeze import frozen_until
@@ -16,9 +17,11 @@ from octosync.plan.guards.refusal import refused_by
 from octosync.plan.guards.restrict import exclude, unblocked
 from octosync.state import StandingRefusal
 from octosync.watch.approvals import COUNTING
+from octosync.watch.canaries import CanaryLimit
 from octosync.watch.changes import Changesets
 from octosync.watch.clock import Clock
-from octosync.watch.looking import ActiveConfig
+from octosync.watch.intent import ActiveConfig
+from octosync.watch.looking import ReconcileContext
 from octosync.watch.memory import Memory
 from octosync.watch.refusals import RejectedActions
 from octosync.watch.settings import WriteMode
@@ -31,40 +34,76 @@ NEXT_MOVE = "another target of its change to be moved: no further one is removed
 class AdmissionReview:
     """What may be written of a plan, what guards block, and what the rest waits for ("" for nothing).
 
-    `unsettled` are the apps whose removals wait for a second look at unchanged files.
+    `unsettled` are the apps whose removals wait for a second look at unchanged files, `freed` those whose removals waited for
+    these apps to be read. `is_crowded`: a canary waits for its place. `versions` are those of the rejections before the write.
     """
 
     plan: Plan
     blocked: tuple[Refusal, ...] = ()
     waits_for: str = ""
     unsettled: frozenset[str] = frozenset()
+    freed: frozenset[str] = frozenset()
+    is_crowded: bool = False
+    versions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Admission:
-    """Judges plans of turns that go on at the same time: what one of them is removing counts for all others."""
+    """Reviews the plans of reconciles that run at the same time: what one of them removes counts for all others."""
 
     memory: Memory
-    changes: Changesets
+    changesets: Changesets
     rejections: RejectedActions
     clock: Clock
-    _removing: dict[str, frozenset[Address]] = field(default_factory=dict)  # by a turn's id, while it writes
+    canaries: CanaryLimit = field(default_factory=CanaryLimit)
+    _removing: dict[str, frozenset[Address]] = field(default_factory=dict)  # by the id of a reconcile, while it writes
 
-    def review(self, plan: Plan, apps: frozenset[str], active: ActiveConfig) -> AdmissionReview:
-        """Judge a plan, and leave out of it what may not be written now."""
+    def review(self, plan: Plan, context: ReconcileContext, active: ActiveConfig, canaries: int) -> AdmissionReview:
+        """Return what may be written of a plan now. `canaries` is how many run in the org, as this reconcile has read."""
+        apps, most = context.apps, active.deploy.max_canaries
+        freed = self.changesets.record_plan(apps, plan)
+        self.memory.lapse(apps, plan.actions)
         blocked, let_pass = self._blocked(plan, apps, active)
         allowed, why = self._allowed(let_pass, apps, active, self.clock.now())
-        unsettled = frozenset(key.address.app for key in _unsettled(plan, active))
-        return AdmissionReview(plan=allowed, blocked=blocked, waits_for=why, unsettled=unsettled)
+        crowded = self.canaries.reserve(allowed, canaries, most, context.began)
+        if crowded:
+            allowed, why = exclude(allowed, crowded), why or f"a place among {most} canaries in the org (maxCanaries)"
+        return AdmissionReview(
+            plan=allowed,
+            blocked=blocked,
+            waits_for=why,
+            unsettled=frozenset(key.address.app for key in _unsettled(plan, active)),
+            freed=freed,
+            is_crowded=bool(crowded),
+            versions=self.rejections.versions(apps),
+        )
 
     @contextmanager
-    def writing(self, turn: str, plan: Plan) -> Iterator[None]:
-        """Have what a turn removes count as being removed while the context is open."""
-        self._removing[turn] = frozenset(one.address for one in plan.actions if one.destructive)
+    def writing(self, context: ReconcileContext, review: AdmissionReview) -> Iterator[None]:
+        """Count what a reconcile removes as being removed while it writes."""
+        self._removing[context.id] = frozenset(action.address for action in review.plan.actions if action.destructive)
         try:
             yield
         finally:
-            del self._removing[turn]
+            del self._removing[context.id]
+
+    def release_canaries(self, review: AdmissionReview, done: Collection[ActionKey]) -> None:
+        """Release the places that were reserved for canaries which were not started."""
+        self.canaries.release(review.plan, done, self.clock.now())
+
+    def record(
+        self, context: ReconcileContext, plan: Plan, left: Plan, review: AdmissionReview, applied: Applied
+    ) -> tuple[frozenset[str], tuple[Outcome, ...]]:
+        """Record what is left of a plan after the write.
+
+        Return the apps that waited for these, and the outcomes of what the control plane rejects.
+        """
+        freed = review.freed | self.changesets.record_rest(context.apps, left)
+        outcomes = zip(review.plan.actions, applied.outcomes, strict=True)
+        rejected = self.rejections.record(
+            context.apps, plan, left, outcomes, stopped_by=applied.stopped_by, state=review.versions
+        )
+        return freed, rejected
 
     def _blocked(self, plan: Plan, apps: frozenset[str], active: ActiveConfig) -> tuple[tuple[Refusal, ...], Plan]:
         """Judge a plan together with what the same change removes elsewhere, and with what was removed lately.
@@ -91,7 +130,7 @@ class Admission:
         refused until it is approved, or the app's manifest or the guards' limits change, over a restart, too. What isn't read
         as a whole yet is not judged: its removals wait, and half a count helps no reader.
         """
-        if not self.changes.is_read(apps):
+        if not self.changesets.is_read(apps):
             found = tuple(one for one in found if one.guard not in COUNTING)
         planned = {(one.address, one.verb.value) for one in plan.actions}
         standing = list(found)
@@ -116,12 +155,12 @@ class Admission:
         return tuple(standing)
 
     def _together_with(self, apps: frozenset[str]) -> Tally:
-        change = self.changes.find(apps)
+        change = self.changesets.find(apps)
         return self._lately(apps) if change is None else change.tally_but(apps) + self._lately(apps)
 
     def _lately(self, apps: frozenset[str]) -> Tally:
         """Count what was removed in the last minutes, or is being removed."""
-        change = self.changes.find(apps)
+        change = self.changesets.find(apps)
         together = apps if change is None else apps | change.apps
         planned, under_way = set[Address](), set[Address]()
         for address in frozenset[Address]().union(*self._removing.values()):
@@ -144,10 +183,10 @@ class Admission:
         if unsettled := _unsettled(plan, active):
             plan, why = exclude(plan, unsettled), why or SECOND_LOOK
         removals = keys_of(plan, lambda one: one.destructive)
-        if removals and not self.changes.is_read(apps):
+        if removals and not self.changesets.is_read(apps):
             plan, why = exclude(plan, removals), why or "the other apps of its change to be read"
         archives = keys_of(plan, lambda action: action.verb is Verb.ARCHIVE)
-        if archives and not self.changes.are_others_done(apps):
+        if archives and not self.changesets.are_others_done(apps):
             plan, why = (
                 exclude(plan, archives),
                 why or "everything else of its change, since an archive can't be undone",
@@ -155,7 +194,7 @@ class Admission:
         refused = self.rejections.rejected(apps, plan)
         plan = exclude(plan, keys_of(plan, lambda action: action.substance in refused))
         moves = keys_of(plan, _is_move)
-        if moves and not self.changes.may_move(apps):
+        if moves and not self.changesets.may_move(apps):
             plan, why = exclude(plan, moves), why or NEXT_MOVE
         return plan, why
 

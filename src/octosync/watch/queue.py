@@ -1,7 +1,7 @@
-"""The queue: which apps are to have a turn, changed ones before those that are only read again, each at most once.
+"""The queue of apps to reconcile: changed apps before those that are only read again, each app at most once.
 
-An app that is added while it has its turn gets another one after it. An app that backs off waits by itself: a change brings
-it forward, a re-read does not.
+An app that is added while it is being reconciled is reconciled again afterwards. An app that backs off waits by itself: a
+change brings it forward, a re-read does not.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from octosync.watch.clock import Clock
 from octosync.watch.waiting import wait_for
@@ -23,13 +24,19 @@ class Priority(Enum):
     RESYNC = "resync"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Work:
-    """One turn: the apps that it is about, why, and how many seconds the first of them was ready and waited."""
+    """One reconcile: its apps, why, and how many seconds the first of them was ready and waited.
+
+    `since` is when it was taken, `task` what carries it out. While `is_writing`, nothing may interrupt it.
+    """
 
     apps: frozenset[str]
     priority: Priority
     waited: float
+    since: float
+    task: asyncio.Task[Any] | None = None
+    is_writing: bool = False
 
 
 Group = Callable[[str], Collection[str]]
@@ -44,7 +51,7 @@ class _Later:
 
 
 class Queue:
-    """`group` names the apps that have their turn together with one, itself included."""
+    """The apps that wait, and those that are being reconciled. `group` names the apps that are reconciled with one."""
 
     def __init__(self, clock: Clock, group: Group = lambda slug: (slug,)) -> None:
         self._clock = clock
@@ -54,6 +61,7 @@ class Queue:
         self._alarms: list[tuple[float, str]] = []
         self._busy: set[str] = set()
         self._changing: set[str] = set()
+        self._running: list[Work] = []
         self._stirred = asyncio.Event()
 
     def add(self, slug: str, priority: Priority) -> bool:
@@ -112,9 +120,28 @@ class Queue:
 
     def done(self, work: Work) -> None:
         """End a turn: its apps may have another one."""
+        self._running.remove(work)
         self._busy -= work.apps
         self._changing -= work.apps
         self._stirred.set()
+
+    @property
+    def running(self) -> tuple[Work, ...]:
+        """The reconciles that are under way, the oldest first."""
+        return tuple(self._running)
+
+    def start_writing(self, apps: frozenset[str]) -> None:
+        """Note that the reconcile of these apps has begun to write."""
+        for work in self._running:
+            if work.apps & apps:
+                work.is_writing = True
+
+    def interrupt_resync(self, slug: str) -> None:
+        """Cancel the re-read of an app, which may be waiting for its share of the rate limit: the app has changed."""
+        for work in self._running:
+            is_resync = slug in work.apps and work.priority is Priority.RESYNC
+            if is_resync and not work.is_writing and work.task is not None:
+                work.task.cancel()
 
     def is_busy(self, slug: str) -> bool:
         """Say whether an app has its turn right now."""
@@ -147,7 +174,9 @@ class Queue:
             self._busy |= group
             if priority is Priority.CHANGED:
                 self._changing |= group
-            return Work(group, priority, max(0.0, now - since))
+            work = Work(group, priority, max(0.0, now - since), now)
+            self._running.append(work)
+            return work
         return None
 
     def _wake_due(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, Protocol
@@ -11,11 +11,12 @@ from urllib.parse import urlencode
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, NotifyEvent, Outcome, Status, counted
-from octosync.plan import RunInfo
-from octosync.watch.approvals import approve_path
+from octosync.watch.approvals import Approvals, approve_path
+from octosync.watch.changes import Changesets
 from octosync.watch.clock import Clock
 from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
 from octosync.watch.ended import ReconcileResult
+from octosync.watch.intent import AppAssignment
 from octosync.watch.notices import Notice
 from octosync.watch.standing import BlockedSet, DriftStatus
 from octosync.watch.web.commands import accept_line
@@ -67,19 +68,17 @@ class NotificationCollector:
     def __init__(
         self,
         notifier: NotificationSink,
-        clock: Clock,
         *,
-        revision: Callable[[], str],
-        about: Callable[[], RunInfo | None],
-        blocked: Callable[[], Iterable[BlockedSet]],
-        is_under_way: Callable[[str], bool],
+        assignment: AppAssignment,
+        approvals: Approvals,
+        changesets: Changesets,
+        clock: Clock,
     ) -> None:
         self._notifier = notifier
+        self._assignment = assignment
+        self._approvals = approvals
+        self._changesets = changesets
         self._clock = clock
-        self._revision = revision
-        self._about = about
-        self._blocked = blocked
-        self._is_under_way = is_under_way
         self._facts: dict[str, tuple[Notice, ...]] = {}
         self._happened: list[Notice] = []
         self._gathered = asyncio.Event()
@@ -106,14 +105,14 @@ class NotificationCollector:
 
     def flush(self, *, all_of_it: bool = True) -> None:
         """Tell what has been gathered; not `all_of_it`: without what belongs to a change of which more is to come."""
-        later = set() if all_of_it else {slug for slug in self._slugs() if self._is_under_way(slug)}
+        later = set() if all_of_it else {slug for slug in self._slugs() if self._changesets.find((slug,)) is not None}
         facts = {slug: notices for slug, notices in self._facts.items() if slug not in later}
         happened = [notice for notice in self._happened if later.isdisjoint(notice.slugs)]
         self._facts = {slug: notices for slug, notices in self._facts.items() if slug in later}
         self._happened = [notice for notice in self._happened if not later.isdisjoint(notice.slugs)]
         if not self._facts and not self._happened:
             self._gathered.clear()
-        sets = {(blocked.guard, slug): blocked for blocked in self._blocked() for slug in blocked.apps}
+        sets = {(blocked.guard, slug): blocked for blocked in self._approvals.now() for slug in blocked.apps}
         whole = {slug: tuple(self._with_ways(notice, sets) for notice in notices) for slug, notices in facts.items()}
         if whole or happened:
             self._notifier.burst(whole, happened)
@@ -147,7 +146,7 @@ class NotificationCollector:
         blocked = sets.get((notice.guard or "", notice.app or ""))
         if notice.event is not NotifyEvent.BLOCKED or blocked is None:
             return notice
-        path, about = approve_path(blocked), self._about()
+        path, about = approve_path(blocked), self._assignment.run_info
         hints = (
             f"To allow exactly this, once: POST {path}" if path is not None else "",
             f"To apply it by hand: {about.apply_command} {blocked.override}" if about and blocked.override else "",
@@ -165,7 +164,7 @@ class NotificationCollector:
             message=error.message,
             app=app,
             hints=error.hints,
-            revision=self._revision() or None,
+            revision=self._assignment.revision or None,
             fingerprint=error.reference,
         )
 
@@ -180,7 +179,7 @@ class NotificationCollector:
             unfinished=rest,
             addresses=tuple(one.address for one in done),
             run=ended.run,
-            revision=self._revision() or None,
+            revision=self._assignment.revision or None,
         )
 
     def _replaced(self, ended: ReconcileResult, address: Address, actor: str | None, now: datetime) -> Notice:
@@ -192,7 +191,7 @@ class NotificationCollector:
             addresses=(address,),
             actor=actor,
             run=ended.run or None,
-            revision=self._revision() or None,
+            revision=self._assignment.revision or None,
         )
 
     def _notices(self, ended: ReconcileResult, slug: str, now: datetime) -> Iterator[Notice]:
@@ -210,7 +209,7 @@ class NotificationCollector:
                     addresses=mine,
                     hints=(blocked.way_out,) if blocked.way_out else (),
                     guard=blocked.guard,
-                    revision=self._revision() or None,
+                    revision=self._assignment.revision or None,
                 )
         for refused in ended.refused:
             if refused.address.app == slug:
@@ -253,13 +252,13 @@ class NotificationCollector:
             hints=tuple(self._ways_out(drift)),
             actor=drift.actor,
             until=drift.until,
-            revision=self._revision() or None,
+            revision=self._assignment.revision or None,
         )
 
     def _ways_out(self, drift: DriftStatus) -> Iterator[str]:
         """Yield what can be done about drift, as the page has it."""
         address = drift.address
-        accept = accept_line((address,), self._about())
+        accept = accept_line((address,), self._assignment.run_info)
         if accept is not None:
             yield f"To keep it for good: {accept}"
         if drift.contested:

@@ -1,101 +1,105 @@
-"""The ticker: one look at the org's feed a tick; while the gate is closed, the probe that may open it."""
+"""The feed follower: one request per interval for new events; while the circuit is open, the probe that may close it."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Final
 
 from octosync.errors import OctosyncError
 from octosync.octomil import Octomil
 from octosync.octomil.paging import read_page
+from octosync.state import Journal
 from octosync.watch.clock import Clock
 from octosync.watch.gate import CircuitBreaker, CircuitReason
-from octosync.watch.orgfeed import ActivityFeed, FeedUpdate
+from octosync.watch.orgfeed import ActivityFeed
+from octosync.watch.scheduler import Scheduler
 from octosync.watch.waiting import wait_for
+
+_STATE_PROBE: Final = 1.0  # seconds for which a probe waits for a locked state file
 
 
 class FeedFollower:
-    """`heard` is told what each look at the feed came to, `opened` that the control plane can be asked again.
-
-    `state_is_free` waits for a locked state file, outside of the loop, and raises `StateLocked` where it waits in vain.
-    """
+    """Polls the feed every `interval`, and gives what is new to the scheduler. `heartbeat` is when it last did something."""
 
     def __init__(
         self,
+        feed: ActivityFeed,
+        scheduler: Scheduler,
         *,
         remote: Octomil,
-        state_is_free: Callable[[], Awaitable[None]],
-        feed: ActivityFeed,
+        journal: Journal,
         breaker: CircuitBreaker,
+        interval: timedelta,
         clock: Clock,
         chance: random.Random,
-        every: timedelta,
-        heard: Callable[[FeedUpdate], None],
-        opened: Callable[[], None],
     ) -> None:
-        self._remote = remote
-        self._state_is_free = state_is_free
         self._feed = feed
+        self._scheduler = scheduler
+        self._remote = remote
+        self._journal = journal
         self._breaker = breaker
+        self._interval = interval.total_seconds()
         self._clock = clock
         self._chance = chance
-        self._every = every.total_seconds()
-        self._heard = heard
-        self._opened = opened
         self._woken = asyncio.Event()
         self.heartbeat = clock.monotonic()
 
-    def wake(self) -> None:
-        """Have the next tick at once."""
-        self._woken.set()
-
-    async def poll_now(self) -> None:
-        """Look at the feed at once, between two ticks: something has changed that it has not told of yet."""
-        if self._breaker.is_closed:
-            await self._tick()
-
     async def run(self) -> None:
-        """Tick for ever. The first tick, too, is not at once: of many controllers that start together, each has its own."""
+        """Poll for ever. The first poll, too, waits: of many controllers that start together, each has its own time."""
         while True:
             await wait_for(self._woken, self._pause(), self._clock)
             self._woken.clear()
             self.heartbeat = self._clock.monotonic()
             if self._breaker.is_closed:
-                await self._tick()
+                await self._poll()
             elif not self._breaker.seconds_to_probe():
                 await self._probe()
             self.heartbeat = self._clock.monotonic()
 
+    async def poll_now(self) -> None:
+        """Poll the feed between two intervals: there is a change that it has had no event of yet."""
+        if self._breaker.is_closed:
+            await self._poll()
+
+    def probe_now(self) -> None:
+        """If the circuit is open, or the feed is off, find out now whether that still has to be."""
+        if not self._breaker.is_closed:
+            self._breaker.probe_now()
+            self._woken.set()
+        elif self._feed.off is not None:
+            self._feed.retry_now()
+            self._woken.set()
+
     def _pause(self) -> float:
         if self._breaker.is_closed:
-            return self._every * self._chance.uniform(0.9, 1.1)
-        return min(self._every, self._breaker.seconds_to_probe())
+            return self._interval * self._chance.uniform(0.9, 1.1)
+        return min(self._interval, self._breaker.seconds_to_probe())
 
-    async def _tick(self) -> None:
+    async def _poll(self) -> None:
         if not self._feed.has_begun or not self._feed.is_due:
             return
         was_off = self._feed.off is not None
         try:
-            news = await self._feed.news()
+            update = await self._feed.poll()
         except OctosyncError as error:
             self._breaker.record_failure(error, "the feed")
             return
-        if news.failed is None:
+        if update.failed is None:
             self._breaker.record_success()
-        elif news.may_concern_all:
-            self._breaker.record_failure(news.failed, "the feed")
+        elif update.may_concern_all:
+            self._breaker.record_failure(update.failed, "the feed")
             if self._breaker.is_closed:
-                await self._ask_for_more()
-        if news.events or news.gap or (self._feed.off is not None) is not was_off:
-            self._heard(news)
+                await self._check_control_plane()
+        if update.events or update.gap or (self._feed.off is not None) is not was_off:
+            self._scheduler.handle(update)
 
-    async def _ask_for_more(self) -> None:
-        """Find out whether the feed fails alone, though nothing else is to be asked for now."""
-        self.heartbeat = self._clock.monotonic()  # each may have taken all the time that its attempts have
+    async def _check_control_plane(self) -> None:
+        """Find out whether the feed fails alone, though nothing else has to be read now."""
+        self.heartbeat = self._clock.monotonic()  # each of the two may have taken all the time that its attempts have
         try:
-            await self._ask_for_one_app()
+            await self._read_one_app()
         except OctosyncError as error:
             self._breaker.record_failure(error)
             return
@@ -104,17 +108,17 @@ class FeedFollower:
     async def _probe(self) -> None:
         try:
             if self._breaker.reason is CircuitReason.STATE_LOCKED:
-                await self._state_is_free()
+                await asyncio.to_thread(self._journal.wait_until_free, _STATE_PROBE)
             else:
-                await self._ask_for_one_app()
+                await self._read_one_app()
         except OctosyncError as error:
             self._breaker.probe_failed(error)
             return
         self._breaker.probe_succeeded()
-        self._opened()
+        self.probe_now()  # of a feed that is off
 
-    async def _ask_for_one_app(self) -> None:
-        """Ask for what must work, whatever else is missing; a success that is no list of apps is none."""
+    async def _read_one_app(self) -> None:
+        """Send the request that must succeed whatever else is missing; a response without a list of apps is a failure."""
         await read_page(
             self._remote.prompt, "apps.list", {}, plural=self._remote.contract.shapes["app"].plural, limit=1
         )
