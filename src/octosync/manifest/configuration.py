@@ -16,7 +16,7 @@ from octosync.manifest.walk import closest
 from octosync.model import Diagnostic, FreezeWindow, Origin, Receiver, Sensitivity, Severity
 
 FILE_NAME = "octosync.yaml"
-DEFAULT_TRAILERS = ("deletes", "archives", "during-canary", "diverged", "live-traffic")
+DEFAULT_TRAILERS = ("deletes", "archives", "during-canary", "live-traffic", "diverged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

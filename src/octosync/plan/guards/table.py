@@ -39,7 +39,9 @@ GUARDS: Final = _table(
         ("--allow-archives N", _line("archives=N")),
     ),
     Guard(
-        "protected", "Deletions and archives in apps with the annotation octosync.dev/protect.", ("--allow-protected",)
+        "protected",
+        "Deletions and archives in apps with the annotation octosync.dev/protect.",
+        ("--allow-protected", f"{_line('protected')}, where `guards.trailers` of octosync.yaml lists it"),
     ),
     Guard(
         "during-canary",
@@ -65,7 +67,7 @@ GUARDS: Final = _table(
     Guard(
         "rollback",
         "An apply with a base, or an attempt, that HEAD doesn't descend from: it would take back what was merged since.",
-        ("--allow-rollback",),
+        ("--allow-rollback", f"{_line('rollback')}, where `guards.trailers` of octosync.yaml lists it"),
     ),
     Guard(
         "archived",
