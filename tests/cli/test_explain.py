@@ -140,7 +140,7 @@ def test_an_unknown_field_leads_to_the_known_ones(name: str, text: str, desk: De
 def test_every_guard_and_outcome_of_the_code_is_explained() -> None:
     """What refuses a plan, and what apply says became of a change, has its row in the tables."""
     sources = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "src" / "octosync").rglob("*.py")}
-    assert set(re.findall(r'Refusal\(\s*guard="([a-z-]+)"', "".join(sources.values()))) <= set(GUARDS)
+    assert set(re.findall(r'refuse_run\(\s*"([a-z-]+)"', "".join(sources.values()))) <= set(GUARDS)
     said = r'(?:Error|Conflict|Unreadable|_unread)\(\s*"([a-z-]+)"|reference="([a-z-]+)"'
     raised = {one or other for one, other in re.findall(said, sources["perform.py"])}
     assert len(raised) > 5

@@ -65,7 +65,7 @@ def test_everything_in_it_becomes_frozen_values(workspace: Workspace) -> None:
     assert found.env == ("RELEASE_CHANNEL",)
     assert found.owners == (Owner("teams/search/**", ("search-*",)),)
     assert found.guards == GuardLimits(
-        max_deletes=11, max_delete_percent=12.5, min_objects=13, max_archives=0, trailers=("deletes",)
+        limits={"maxDeletes": 11, "maxDeletePercent": 12.5, "minObjects": 13, "maxArchives": 0}, trailers=("deletes",)
     )
     assert found.freeze == (
         FreezeWindow(

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from tests.support.golden import assert_golden
 from tests.support.scenes import SECRET, document_of, errored_plan, mixed_plan, run_info, steady_plan
-from tests.support.states import desired_app, live_app, observation, plan_of
+from tests.support.states import desired_app, live_app, observation, plan_of, policy_of
 
 from octosync.contract import Contract
 from octosync.errors import ManifestError
 from octosync.model import Diagnostic, Origin, Severity
-from octosync.plan import GuardPolicy, Invocation, Plan, judge, overrides_of
+from octosync.plan import Invocation, Plan, judge, overrides_of
 from octosync.report import json_text
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -32,7 +32,7 @@ def rows(plan: Plan, **more: Any) -> list[Any]:
 
 def test_the_document_is_what_its_readers_expect() -> None:
     """Every key, name and order of the whole document, with guards, overrides and no-op rows."""
-    plan, policy = mixed_plan(), GuardPolicy(max_deletes=1, allow_archives=3)
+    plan, policy = mixed_plan(), policy_of(max_deletes=1, allow_archives=3)
     made = document_of(plan, full=True, blocked=judge(plan, policy), overrides=overrides_of(policy))
     assert_golden(GOLDEN / "plan.json", json_text(made))
 

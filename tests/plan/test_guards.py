@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.states import NOW, deployed, desired_app, live_app, observation, plan_of
+from tests.support.states import NOW, deployed, desired_app, live_app, observation, plan_of, policy_of
 
 from octosync.model import (
     Address,
@@ -23,6 +23,7 @@ from octosync.model import (
 )
 from octosync.plan import (
     ALL,
+    GUARDS,
     Curiosity,
     GuardPolicy,
     Override,
@@ -33,6 +34,7 @@ from octosync.plan import (
     overrides_of,
     refused_actions,
 )
+from octosync.plan.guards.table import Reach
 
 
 def removing(number: int, of: int, **more: Any) -> Plan:
@@ -43,7 +45,7 @@ def removing(number: int, of: int, **more: Any) -> Plan:
 
 def refusals(plan: Plan, **policy: Any) -> list[str]:
     """Name the guards that refuse."""
-    return [blocked.guard for blocked in judge(plan, GuardPolicy(**policy))]
+    return [blocked.guard for blocked in judge(plan, policy_of(**policy))]
 
 
 @pytest.mark.parametrize(
@@ -91,12 +93,12 @@ def test_a_refusal_says_how_much_and_what_allows_it(number: int, of: int, says: 
     assert blocked.message.startswith(says)
     assert blocked.override == f"--allow-deletes {number}"
     assert len(blocked.addresses) == number
-    assert judge(plan, GuardPolicy(allow_deletes=number)) == ()
+    assert judge(plan, policy_of(allow_deletes=number)) == ()
 
 
 def test_a_share_just_over_the_limit_is_not_rounded_to_it() -> None:
     """A refusal never says that 30 % is more than 30 %."""
-    (blocked,) = judge(removing(31, 103), GuardPolicy(max_deletes=99))
+    (blocked,) = judge(removing(31, 103), policy_of(max_deletes=99))
     assert (
         blocked.message
         == "31 of 103 targets in the apps of this change would be removed (30.1 %), at most 30 % are allowed in a run"
@@ -105,9 +107,9 @@ def test_a_share_just_over_the_limit_is_not_rounded_to_it() -> None:
 
 def test_one_removal_is_written_as_one() -> None:
     """Counts agree with their nouns."""
-    (blocked,) = judge(removing(1, 5), GuardPolicy(max_deletes=0))
+    (blocked,) = judge(removing(1, 5), policy_of(max_deletes=0))
     assert blocked.message == "1 removal, at most 0 are allowed in a run"
-    (blocked,) = judge(removing(2, 5), GuardPolicy(max_deletes=1))
+    (blocked,) = judge(removing(2, 5), policy_of(max_deletes=1))
     assert blocked.message == "2 removals, at most 1 is allowed in a run"
 
 
@@ -123,7 +125,7 @@ def test_targets_slots_and_configs_add_up_and_their_shares_do_not() -> None:
     assert refusals(plan, max_deletes=8) == ["deletes"]
     four = plan_of([desired_app(slug, **none if slug < "app-04" else {}) for slug in slugs], live)
     assert refusals(four, max_deletes=99) == ["deletes", "deletes", "deletes"]
-    messages = [blocked.message for blocked in judge(four, GuardPolicy(max_deletes=99))]
+    messages = [blocked.message for blocked in judge(four, policy_of(max_deletes=99))]
     assert [message.split(" in the apps")[0] for message in messages] == [
         "4 of 10 targets",
         "4 of 10 slots",
@@ -167,7 +169,7 @@ def test_archives_at_the_boundary(number: int, policy: dict[str, Any], refused: 
         [desired_app(f"a{n}", archived=True) for n in range(number)], [live_app(f"a{n}") for n in range(number)]
     )
     assert refusals(plan, **policy) == (["archives"] if refused else [])
-    for blocked in judge(plan, GuardPolicy(**policy)):
+    for blocked in judge(plan, policy_of(**policy)):
         assert blocked.override == f"--allow-archives {number}"
         assert "no way back" in blocked.message
 
@@ -206,7 +208,7 @@ def test_a_protected_refusal_names_apps_and_objects() -> None:
 def test_no_flag_brings_an_archived_app_back() -> None:
     """A live archived app that isn't declared so is refused whatever is allowed, and the way out is in the manifests."""
     plan = plan_of(desired_app("a"), live_app("a", archived=True, read=()))
-    everything = GuardPolicy(allow_deletes=ALL, allow_archives=99, allow_protected=True)
+    everything = policy_of(allow_deletes=ALL, allow_archives=99, allow_protected=True)
     (blocked,) = judge(plan, everything)
     assert (blocked.guard, blocked.override) == ("archived", None)
     assert "archived: true" in (blocked.way_out or "")
@@ -242,7 +244,7 @@ def test_judging_changes_no_plan() -> None:
 def test_an_empty_plan_is_refused_nothing() -> None:
     """Nothing planned, nothing refused, however strict the limits."""
     plan = plan_of([], observation())
-    assert judge(plan, GuardPolicy(max_deletes=0, max_delete_percent=0, min_objects=0, max_archives=0)) == ()
+    assert judge(plan, policy_of(max_deletes=0, max_delete_percent=0, min_objects=0, max_archives=0)) == ()
 
 
 @pytest.mark.parametrize(
@@ -271,7 +273,7 @@ def test_what_a_run_loosens_is_listed_needed_or_not(
 ) -> None:
     """Every flag that loosens a guard is reported with its value; limits of the configuration are not overrides."""
     wanted = [Override(guard=guard, value=value, source=source) for guard, value, source in overrides]
-    assert list(overrides_of(GuardPolicy(**policy))) == wanted
+    assert list(overrides_of(policy_of(**policy))) == wanted
 
 
 CANARY = Canary(candidate="v2", percentage=40)
@@ -423,7 +425,7 @@ def test_a_guard_that_is_lifted_asks_nothing() -> None:
     seen = observation(live_app("a", targets=["ios:x"], read=lists))
     plan = plan_of(desired_app("a", targets=[]), seen, curiosity=curiosity_of(GuardPolicy(), None))
     assert (plan.questions.deployments, plan.questions.routing) == (("a",), ("a",))
-    lifted = GuardPolicy(allow_during_canary=True, allow_live_traffic=True)
+    lifted = policy_of(allow_during_canary=True, allow_live_traffic=True)
     assert not plan_of(desired_app("a", targets=[]), seen, curiosity=curiosity_of(lifted, None)).questions
     answered = observation(live_app("a", targets=["ios:x"]), routing={"a": RoutingStats(total=0)})
     assert not plan_of(desired_app("a", targets=[]), answered, curiosity=Curiosity()).questions
@@ -432,13 +434,13 @@ def test_a_guard_that_is_lifted_asks_nothing() -> None:
 def test_what_a_deleted_slot_leaves_running_is_asked_all_the_same() -> None:
     """Whether its deployment goes on is said of every deletion, so a lifted guard saves no request there."""
     seen = observation(live_app("a", slots={"chat": {}}, read=set(Section) - {Section.DEPLOYMENTS}))
-    lifted = curiosity_of(GuardPolicy(allow_during_canary=True, allow_live_traffic=True), None)
+    lifted = curiosity_of(policy_of(allow_during_canary=True, allow_live_traffic=True), None)
     assert plan_of(desired_app("a", slots={}), seen, curiosity=lifted).questions.deployments == ("a",)
 
 
 def test_overrides_that_are_in_force_are_told() -> None:
     """Whether they turn out to be needed or not."""
-    policy = GuardPolicy(allow_during_canary=True, allow_live_traffic=True)
+    policy = policy_of(allow_during_canary=True, allow_live_traffic=True)
     assert [override.source for override in overrides_of(policy)] == ["--allow-during-canary", "--allow-live-traffic"]
 
 
@@ -459,10 +461,8 @@ def test_changes_inside_a_freeze_window_are_refused() -> None:
     assert (blocked.guard, blocked.override, blocked.way_out) == ("frozen", "--allow-frozen", "Wait until then")
     assert blocked.message == "a, b: 2 changes inside a freeze window (octosync.yaml:7), until 2030-01-04 00:00 UTC"
     assert blocked.addresses == (App(slug="a").address, App(slug="b").address)
-    assert judge(plan, GuardPolicy(allow_frozen=True)) == ()
-    assert overrides_of(GuardPolicy(allow_frozen=True)) == (
-        Override(guard="frozen", value="", source="--allow-frozen"),
-    )
+    assert judge(plan, policy_of(allow_frozen=True)) == ()
+    assert overrides_of(policy_of(allow_frozen=True)) == (Override(guard="frozen", value="", source="--allow-frozen"),)
 
 
 def test_only_apps_that_are_frozen_and_change_are_refused() -> None:
@@ -517,6 +517,29 @@ def test_a_refused_update_is_marked_and_one_beside_a_refused_archive_is_not() ->
     plan = plan_of(desired_app("a", fields={"name": "B"}, archived=True), live_app("a"), freeze=[freeze()])
     kinds = {action.key: type(action).__name__ for action in plan.actions}
     assert sorted(kinds.values()) == ["ArchiveApp", "UpdateApp"]
-    archives = judge(plan, GuardPolicy(max_archives=0, allow_frozen=True))
+    archives = judge(plan, policy_of(max_archives=0, allow_frozen=True))
     assert [kinds[key] for key in refused_actions(plan.actions, archives)] == ["ArchiveApp"]
     assert len(refused_actions(plan.actions, judge(plan, GuardPolicy()))) == 2
+
+
+def test_the_basis_of_a_refusal_keeps_its_form() -> None:
+    """The state has it: in another form, an update would let pass what was refused before."""
+    assert policy_of(allow_deletes=3, max_deletes=4, max_delete_percent=12.5).basis == (
+        "GuardPolicy(max_deletes=4, max_delete_percent=12.5, min_objects=10, max_archives=1, allow_deletes=3, "
+        "allow_archives=None, allow_protected=False, allow_during_canary=False, allow_live_traffic=False, "
+        "allow_diverged=False, allow_frozen=False)"
+    )
+
+
+@pytest.mark.parametrize("settings", [{"limits": {"maxRemovals": 1}}, {"allowed": {"delete": 1}}])
+def test_a_policy_is_about_guards_of_the_table(settings: dict[str, Any]) -> None:
+    """A limit or guard that is misspelt is an error, and not without effect."""
+    with pytest.raises(ValueError, match="neither a limit nor a guard"):
+        GuardPolicy(**settings)
+
+
+def test_every_guard_that_counts_takes_a_number_and_no_other_does() -> None:
+    """The record of a guard is consistent: what it counts decides what its refusal leaves out, and how it is lifted."""
+    for guard in GUARDS.values():
+        assert guard.counts == (guard.reach is Reach.COUNTED) == bool(guard.limits)
+        assert (guard.flag is None) <= (not guard.in_trailers)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from tests.support.scenes import run_info
-from tests.support.states import NOW, child_app, desired_app, live_app, plan_of, shown
+from tests.support.states import NOW, child_app, desired_app, live_app, plan_of, policy_of, shown
 
 from octosync.model import App, Reason
 from octosync.plan import GuardPolicy, Plan, RegisterTarget, RemoveTarget, judge
@@ -182,7 +182,7 @@ def test_a_protected_source_blocks_both_halves() -> None:
     (blocked,) = judge(plan, GuardPolicy())
     assert blocked.guard == "protected"
     assert list(map(str, blocked.addresses)) == ["app/a/target/ios:x", "app/b/target/ios:x"]
-    assert judge(plan, GuardPolicy(allow_protected=True)) == ()
+    assert judge(plan, policy_of(allow_protected=True)) == ()
 
 
 def test_a_protected_receiver_blocks_nothing() -> None:

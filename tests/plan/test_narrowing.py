@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.states import deployed, desired_app, live_app, observation, plan_of, shown
+from tests.support.states import deployed, desired_app, live_app, observation, plan_of, policy_of, shown
 
 from octosync.model import Address, Canary, FreezeWindow, RoutingStats, State
 from octosync.plan import ActionKey, GuardPolicy, Plan, Refusal, RegisterTarget, RemoveTarget, exclude, judge, unblocked
@@ -81,7 +81,7 @@ def test_nothing_left_out_is_the_same_plan() -> None:
 
 def left(plan: Plan, *guards: str, **policy: Any) -> list[str]:
     """Return what is left once the guards have judged; these are they that refuse."""
-    blocked = judge(plan, GuardPolicy(**policy))
+    blocked = judge(plan, policy_of(**policy))
     assert tuple(dict.fromkeys(one.guard for one in blocked)) == guards
     return shown(unblocked(plan, blocked))
 
@@ -137,7 +137,7 @@ def test_what_diverged_is_taken_out_alone() -> None:
     live = live_app("a", description="3", slots={"chat": {}})
     made = plan_of(tree, live, base=Base(state=State.of(base)))
     assert left(made, "diverged") == ["update app/a/slot/chat"]
-    assert judge(made, GuardPolicy(), diverged=False) == ()
+    assert judge(made, GuardPolicy(), in_watch=True) == ()
 
 
 def test_what_is_frozen_is_taken_out_whole_and_the_other_apps_go_on() -> None:

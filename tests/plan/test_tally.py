@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.states import desired_app, live_app, plan_of
+from tests.support.states import desired_app, live_app, plan_of, policy_of
 
 from octosync.model import Kind
 from octosync.plan import GuardPolicy, Plan, Tally, judge
@@ -25,7 +25,7 @@ def archiving(slug: str) -> Plan:
 
 
 def messages(plan: Plan, also: Tally, **policy: Any) -> list[str]:
-    return [one.message for one in judge(plan, GuardPolicy(**policy), also)]
+    return [one.message for one in judge(plan, policy_of(**policy), also)]
 
 
 def test_a_plan_that_removes_in_small_parts_is_refused_as_the_whole() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.golden import assert_golden
 from tests.support.scenes import document_of, plan_report, run_info
-from tests.support.states import NOW, child_app, desired_app, live_app, observation, plan_of
+from tests.support.states import NOW, child_app, desired_app, live_app, observation, plan_of, policy_of
 
 from octosync.errors import Missing, Unavailable
 from octosync.model import Address, App, Event, Observation, Origin, Reason, State
@@ -368,7 +368,7 @@ def test_what_somebody_changed_to_something_else_is_refused() -> None:
     made = plan3(kind.declared(1), kind.declared(0), kind.live(2))
     (blocked,) = judge(made, GuardPolicy())
     assert (blocked.guard, blocked.override, blocked.addresses) == ("diverged", "--allow-diverged", (SLOT,))
-    assert judge(made, GuardPolicy(allow_diverged=True)) == ()
+    assert judge(made, policy_of(allow_diverged=True)) == ()
 
 
 def test_an_app_that_goes_on_under_another_name_is_told() -> None:

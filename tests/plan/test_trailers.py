@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.states import policy_of
 
 from octosync.plan import Commit, GuardPolicy, Override, allowances_in, in_force, loosened
 
@@ -85,15 +86,13 @@ def test_numbers_of_several_commits_add_up() -> None:
     """Each change was reviewed for its own removals."""
     commits = [Commit(str(at) * 40, f"Octosync-Allow: deletes={at}") for at in (4, 5)]
     policy = loosened(GuardPolicy(), allowances_in(commits, LISTED).overrides)
-    assert policy.allow_deletes == 9
-    assert (policy.allow_archives, policy.allow_protected) == (None, False)
+    assert policy.allowed == {"deletes": 9}
 
 
 def test_the_command_line_has_the_last_word() -> None:
     """A guard that a flag speaks of is as the flag says; the commits' lines hold for the others."""
     found = allowances_in([Commit("a" * 40, "Octosync-Allow: deletes=14 live-traffic")], LISTED)
-    policy = GuardPolicy(allow_deletes=0)
+    policy = policy_of(allow_deletes=0)
     left = in_force(found, policy)
     assert [one.guard for one in left] == ["live-traffic"]
-    assert loosened(policy, left).allow_deletes == 0
-    assert loosened(policy, left).allow_live_traffic
+    assert loosened(policy, left).allowed == {"deletes": 0, "live-traffic": True}

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.hostile import hostile_run
 from tests.support.scenes import SECRET, apply_report, errored_plan, mixed_plan, plan_report
+from tests.support.states import policy_of
 
 from octosync.errors import ExitCode
 from octosync.model import JsonObject
-from octosync.plan import GuardPolicy, judge
+from octosync.plan import judge
 from octosync.report import events, json_line
 
 
@@ -26,7 +27,7 @@ def told(*some: JsonObject) -> list[dict[str, Any]]:
 def test_a_plan_is_its_changes_and_their_summary() -> None:
     """What blocks it is an error with the way out; no secret is told."""
     plan = mixed_plan()
-    blocked = judge(plan, GuardPolicy(max_deletes=0))
+    blocked = judge(plan, policy_of(max_deletes=0))
     planned = plan_report(plan, blocked=blocked)
     found = told(*events.plan_events(planned))
     assert sum(event["type"] == "planned_change" for event in found) == len(plan.actions)

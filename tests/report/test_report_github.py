@@ -12,7 +12,7 @@ from tests.support.golden import assert_golden
 from tests.support.hostile import hostile_run
 from tests.support.runner import Command, commands_in, outputs_in
 from tests.support.scenes import SECRET, apply_report, errored_plan, mixed_plan, plan_report
-from tests.support.states import desired_app, live_app, observation, plan_of
+from tests.support.states import desired_app, live_app, observation, plan_of, policy_of
 
 from octosync.errors import ErrorResponse, ExitCode, Rejected
 from octosync.model import Diagnostic, Origin, Outcome, Severity, Status
@@ -53,14 +53,14 @@ def test_each_change_is_at_its_place() -> None:
     assert (
         create.properties["file"] == delete.properties["file"] == "apps/demo.yaml" or delete.properties["line"] == "2"
     )
-    refused = annotated(ended(plan, policy=GuardPolicy(max_deletes=0)))[0]
+    refused = annotated(ended(plan, policy=policy_of(max_deletes=0)))[0]
     assert (refused.name, refused.properties["title"]) == ("error", "octosync: blocked by guard deletes")
     assert "--allow-deletes 1" in refused.message
 
 
 def test_a_run_as_annotations() -> None:
     """A plan of nearly everything, as GitHub's log has it."""
-    text = render_annotations(ended(mixed_plan(), policy=GuardPolicy(max_deletes=1)), lambda origin: origin.file)
+    text = render_annotations(ended(mixed_plan(), policy=policy_of(max_deletes=1)), lambda origin: origin.file)
     assert SECRET not in text
     assert_golden(GOLDEN / "mixed.github.txt", text)
 

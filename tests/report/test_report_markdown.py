@@ -23,11 +23,11 @@ from tests.support.scenes import (
     run_info,
     steady_plan,
 )
-from tests.support.states import deployed, desired_app, live_app, observation, plan_of
+from tests.support.states import deployed, desired_app, live_app, observation, plan_of, policy_of
 
 from octosync.errors import Conflict, ExitCode, GuardRefused, OctosyncError
 from octosync.model import Address, Assignment, Diagnostic, Event, Fate, Outcome, Preview, Severity, Standing, Status
-from octosync.plan import GuardPolicy, Plan, judge, overrides_of
+from octosync.plan import Plan, judge, overrides_of
 from octosync.report import MAX_BYTES, PlanReport, render_outcomes_markdown, render_plan, render_plan_markdown
 from octosync.report.fitting import Part, fitted
 from octosync.report.markdown_text import code, escaped, fence
@@ -58,7 +58,7 @@ HOSTILE = st.text(
 
 
 def guarded(plan: Plan, error: OctosyncError | None = None, **policy: Any) -> PlanReport:
-    limits = GuardPolicy(**policy)
+    limits = policy_of(**policy)
     return plan_report(plan, blocked=judge(plan, limits), overrides=overrides_of(limits), error=error)
 
 

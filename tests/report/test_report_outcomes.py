@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from tests.support.golden import assert_golden
 from tests.support.scenes import apply_report, document_of, errored_plan, mixed_plan, steady_plan
-from tests.support.states import desired_app, live_app, plan_of
+from tests.support.states import desired_app, live_app, plan_of, policy_of
 
 from octosync.errors import Conflict, CredentialRefused, ErrorResponse, ExitCode, UsageError
 from octosync.model import Outcome, Status
-from octosync.plan import GuardPolicy, judge
+from octosync.plan import judge
 from octosync.report import (
     apply_document,
     exit_code_of_outcomes,
@@ -132,7 +132,7 @@ def test_the_exit_code_of_an_apply_is_5_unless_everything_is_done(status: Status
 
 def test_the_exit_code_of_a_plan() -> None:
     """Errored is 1 before blocked is 4; changes are 2 only where that was asked for."""
-    blocked = judge(PLAN, GuardPolicy(max_deletes=0))
+    blocked = judge(PLAN, policy_of(max_deletes=0))
     assert exit_code_of_plan(PLAN, (), detailed=False) is ExitCode.DONE
     assert exit_code_of_plan(PLAN, (), detailed=True) is ExitCode.CHANGES
     assert exit_code_of_plan(PLAN, blocked, detailed=True) is ExitCode.GUARDED

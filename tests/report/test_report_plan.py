@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from tests.support.golden import assert_golden
 from tests.support.scenes import SECRET, errored_plan, mixed_plan, plan_report, run_info, steady_plan
-from tests.support.states import deployed, desired_app, live_app, observation, plan_of
+from tests.support.states import deployed, desired_app, live_app, observation, plan_of, policy_of
 
 from octosync.model import Canary, Diagnostic, Origin, Reason, Severity
 from octosync.plan import (
     ControlPlane,
-    GuardPolicy,
     Invocation,
     Override,
     Plan,
@@ -34,7 +33,7 @@ def text_of(plan: Plan, **more: Any) -> str:
 
 
 def blocked_text(plan: Plan, about: RunInfo | None = None, **policy: Any) -> str:
-    limits = GuardPolicy(**policy)
+    limits = policy_of(**policy)
     return text_of(plan, about=about or run_info(), blocked=judge(plan, limits), overrides=overrides_of(limits))
 
 
@@ -218,7 +217,7 @@ def test_overrides_say_where_they_come_from() -> None:
     """A guard that a commit loosens is named with the commit, and is no flag of the next command line."""
     override = Override(guard="archives", value="2", source="commit 1f3c")
     plan = mixed_plan()
-    text = text_of(plan, overrides=(override,), blocked=judge(plan, GuardPolicy(max_deletes=0)))
+    text = text_of(plan, overrides=(override,), blocked=judge(plan, policy_of(max_deletes=0)))
     assert "Allowed in this run: archives=2 (commit 1f3c)" in text
     assert line_with(text, "If this is meant").endswith("octosync apply -f apps/ --allow-deletes 3")
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from tests.support.hostile import hostile_run
 from tests.support.sarif import assert_sarif
 from tests.support.scenes import SECRET, errored_plan, mixed_plan, plan_report
+from tests.support.states import policy_of
 
 from octosync.errors import ExitCode, Rejected, Unavailable
 from octosync.model import Diagnostic, Origin, Severity
-from octosync.plan import GUARDS, GuardPolicy, Plan, judge
+from octosync.plan import GUARDS, Plan, judge
 from octosync.report import PlanReport, RuleHelp, RunReport, json_text, sarif_document
 
 HELP = {"some-rule": RuleHelp(Severity.WARNING, "What it means.")}
@@ -27,7 +28,7 @@ def sarif(run: RunReport) -> Any:
 
 def ended(plan: Plan, **policy: Any) -> PlanReport:
     """End a plan's run under a policy."""
-    blocked = judge(plan, GuardPolicy(**policy))
+    blocked = judge(plan, policy_of(**policy))
     return plan_report(plan, blocked=blocked, exit_code=ExitCode.GUARDED)
 
 

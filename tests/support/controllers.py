@@ -244,13 +244,7 @@ async def watching(
 
 
 def _policy(declared: ManifestLoad) -> GuardPolicy:
-    limits = declared.configuration.guards
-    return GuardPolicy(
-        max_deletes=limits.max_deletes,
-        max_delete_percent=limits.max_delete_percent,
-        min_objects=limits.min_objects,
-        max_archives=limits.max_archives,
-    )
+    return GuardPolicy(limits=declared.configuration.guards.limits)
 
 
 def manifest(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.scenes import SENSITIVITY, run_info
-from tests.support.states import deployed, desired_app, live_app, observation, plan_of
+from tests.support.states import deployed, desired_app, live_app, observation, plan_of, policy_of
 
 from octosync.errors import ErrorResponse, Rejected
 from octosync.model import (
@@ -20,7 +20,7 @@ from octosync.model import (
     Severity,
     Status,
 )
-from octosync.plan import ControlPlane, GitRevision, GuardPolicy, Invocation, ManifestSet, Override, Plan, judge
+from octosync.plan import ControlPlane, GitRevision, Invocation, ManifestSet, Override, Plan, judge
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def hostile_run(text: str) -> HostileRun:
     shown = {
         "about": about,
         "sensitivity": SENSITIVITY,
-        "blocked": judge(plan, GuardPolicy(max_deletes=0)),
+        "blocked": judge(plan, policy_of(max_deletes=0)),
         "overrides": (
             Override(guard=f"g{text}", value=text, source=f"--x{text}"),
             Override(guard="g", value="", source=text),

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from tests.support.calls import connection_to
 from tests.support.plane import Plane, writes_in
+from tests.support.states import policy_of
 
 from octosync.apply import Applied, Progress, Record
 from octosync.model import App, JournalledAction, JournalledRun, Sensitivity, State
@@ -24,7 +25,7 @@ from octosync.state import Journal, RecordedRuns
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 RESUME = "octosync apply -f apps/"
-EVERYTHING_ALLOWED = GuardPolicy(
+EVERYTHING_ALLOWED = policy_of(
     allow_deletes=ALL,
     allow_archives=1000,
     allow_protected=True,

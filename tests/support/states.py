@@ -6,6 +6,7 @@ have in common with the manifests' loader and the client is done here too: slot 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,7 +28,7 @@ from octosync.model import (
     Suspension,
     Target,
 )
-from octosync.plan import Plan, PlanOptions, make_plan
+from octosync.plan import GuardPolicy, Plan, PlanOptions, make_plan
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ORIGIN = Origin("apps/demo.yaml", 3, 5)
@@ -198,6 +199,19 @@ def plan_of(
         live = [live]
     seen = live if isinstance(live, Observation) else observation(*live)
     return make_plan(State.of(*wanted), seen, PlanOptions(contract=contract or Contract(), now=now, **more))
+
+
+def policy_of(**settings: Any) -> GuardPolicy:
+    """Make a guards' policy: limits as in `max_deletes=3`, what lifts guards as in `allow_during_canary=True`."""
+    limits = {re.sub("_(.)", lambda found: found[1].upper(), name): value for name, value in settings.items()}
+    return GuardPolicy(
+        limits={name: value for name, value in limits.items() if not name.startswith("allow")},
+        allowed={
+            name.removeprefix("allow_").replace("_", "-"): value
+            for name, value in settings.items()
+            if name.startswith("allow_")
+        },
+    )
 
 
 def shown(plan: Plan) -> list[str]:

@@ -12,10 +12,10 @@ from tests.support.calls import KEY
 from tests.support.commits import commit
 from tests.support.controllers import FastClock, Watching, plane_at, watching
 from tests.support.plane import Plane, writes_in
+from tests.support.states import policy_of
 from tests.support.watched_apps import CLOUD, TICK
 
 from octosync.model import Secret
-from octosync.plan import GuardPolicy
 from octosync.watch.standing import AppState
 
 pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
@@ -282,7 +282,7 @@ async def test_half_a_move_says_which_guard_it_waits_for(tmp_path: Path) -> None
     clock = FastClock(20)
     commit(tmp_path, {"giver": {"targets": ("com.moved",)}, "taker": {}})
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, policy=GuardPolicy(max_deletes=0)) as watch:
+        async with watching(tmp_path, plane, clock, policy=policy_of(max_deletes=0)) as watch:
             await watch.until_in_sync()
             commit(tmp_path, {"giver": {}, "taker": {"targets": ("com.moved",)}})
             await watch.until(lambda: watch.app("giver").state is AppState.BLOCKED)

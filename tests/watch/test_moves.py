@@ -8,8 +8,8 @@ import pytest
 from tests.support.commits import commit
 from tests.support.controllers import FastClock, plane_at, watching
 from tests.support.plane import Plane
+from tests.support.states import policy_of
 
-from octosync.plan import GuardPolicy
 from octosync.watch.standing import AppState
 
 pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
@@ -101,7 +101,7 @@ async def test_a_refused_registration_stops_the_moves_of_the_whole_change(tmp_pa
 
     commit(tmp_path, old)
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, policy=GuardPolicy(max_delete_percent=100)) as watch:
+        async with watching(tmp_path, plane, clock, policy=policy_of(max_delete_percent=100)) as watch:
             await watch.until_in_sync()
             plane.break_with({"operation": "apps.create_target", "action": "status", "status": 422, "times": None})
             commit(tmp_path, new)

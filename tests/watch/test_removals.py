@@ -10,9 +10,9 @@ import pytest
 from tests.support.commits import child, commit, write
 from tests.support.controllers import FastClock, Watching, manifest, plane_at, watching
 from tests.support.plane import Plane
+from tests.support.states import policy_of
 
 from octosync.model import NotifyEvent
-from octosync.plan import GuardPolicy
 from octosync.watch.standing import AppState
 
 INTERVAL = timedelta(seconds=15)
@@ -70,7 +70,7 @@ async def test_a_half_written_file_takes_nothing_away(tmp_path: Path, half: dict
     clock = FastClock(30)
     commit(tmp_path, whole())
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, policy=GuardPolicy(max_deletes=0)) as watch:
+        async with watching(tmp_path, plane, clock, policy=policy_of(max_deletes=0)) as watch:
             await watch.until_in_sync()
             before = plane.send("GET", "/apps/demo/targets"), plane.send("GET", "/apps/demo/slots")
             watch.requests()

@@ -6,13 +6,14 @@ asks click.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from octosync.errors import UsageError
 from octosync.manifest import STDIN
 from octosync.model import Optimize
-from octosync.plan import DeployPolicy, Invocation
+from octosync.plan import Allowance, DeployPolicy, Invocation
 from octosync.report import MAX_BYTES
 
 
@@ -67,7 +68,11 @@ class RemoteFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseFlags:
-    """The options about a base as they were given. `reviews`: octosync.yaml is the base's where it judges the change."""
+    """The options about a base as they were given.
+
+    `goes_back`: the base is the revision itself, since the checked-out commit is older on purpose. `reviews`: octosync.yaml is
+    the base's where it judges the change.
+    """
 
     base: str | None = None
     base_file: str | None = None
@@ -76,7 +81,7 @@ class BaseFlags:
     prune: bool = False
     offline: bool = False
     drift_hold: str | None = None
-    allow_rollback: bool = False
+    goes_back: bool = False
     reviews: bool = False
 
     @property
@@ -112,25 +117,12 @@ class BaseFlags:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuardFlags:
-    """What this run allows beyond the guards' limits."""
-
-    allow_deletes: int | str | None = None
-    allow_archives: int | None = None
-    allow_protected: bool = False
-    allow_during_canary: bool = False
-    allow_live_traffic: bool = False
-    allow_diverged: bool = False
-    allow_frozen: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """All that plan and apply have in common on the command line."""
+    """All that plan and apply have in common on the command line. `guards` are the guards that flags lift, and by what."""
 
     manifests: ManifestFlags
     remote: RemoteFlags
-    guards: GuardFlags
+    guards: Mapping[str, Allowance]
     base: BaseFlags = field(default_factory=BaseFlags)
     apps: tuple[str, ...] = ()
     selector: str | None = None

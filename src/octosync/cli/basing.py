@@ -54,7 +54,7 @@ class BaseRevisions:
             if not repository.descends(head, from_=commit)
         )
         descends = all(revision.commit != tip for _, revision in lacking)
-        base = tip if descends or flags.allow_rollback else repository.merge_base(tip, head)
+        base = tip if descends or flags.goes_back else repository.merge_base(tip, head)
         return cls(flags.base, Revision(repository, tip), Revision(repository, base), head, lacking, config)
 
     def commits(self) -> tuple[Commit, ...]:

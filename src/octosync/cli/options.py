@@ -12,14 +12,14 @@ from typing import Any, TypeVar, cast
 import click
 from click.core import ParameterSource
 
-from octosync.cli.asking import BaseFlags, GuardFlags, ManifestFlags, RemoteFlags, RunRequest
+from octosync.cli.asking import BaseFlags, ManifestFlags, RemoteFlags, RunRequest
 from octosync.cli.commands import Command
 from octosync.cli.completing import contexts, files, folders
 from octosync.cli.files import why_untrusted
 from octosync.errors import ConfigError
 from octosync.manifest import parse_duration
 from octosync.model import Optimize
-from octosync.plan import ALL
+from octosync.plan import ALL, GUARDS, Flag, Takes
 from octosync.report import MAX_BYTES
 from octosync.state import DEFAULT_PATH
 
@@ -226,7 +226,7 @@ selection_options = stacked(
 
 
 def _number_or_all(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
-    """Read `--allow-deletes`, or fail as click does."""
+    """Read a number or `all`, or fail as click does."""
     if value is None or value == ALL:
         return value
     if not (value.isascii() and value.isdigit() and len(value) < 10):
@@ -234,45 +234,34 @@ def _number_or_all(ctx: click.Context, parameter: click.Parameter, value: str | 
     return int(value)
 
 
-shared_guard_options = stacked(
-    bundled("guards", GuardFlags),
-    option(
-        "--allow-deletes",
-        env=False,
-        metavar="N|all",
-        callback=_number_or_all,
-        help="Allow up to N removals of targets, slots and configs, or all.",
-    ),
-    option("--allow-archives", env=False, type=click.IntRange(0), metavar="N", help="Allow archiving up to N apps."),
-    option("--allow-protected", env=False, is_flag=True, help="Allow deletions in protected apps."),
-    option(
-        "--allow-during-canary",
-        env=False,
-        is_flag=True,
-        help="Allow changes of a slot and removals of targets while a canary is running.",
-    ),
-    option(
-        "--allow-live-traffic",
-        env=False,
-        is_flag=True,
-        help="Allow archiving apps that serve requests, and removing their slots or targets.",
-    ),
-)
+def _guard_option(flag: Flag) -> Callable[[F], F]:
+    match flag.takes:
+        case Takes.NOTHING:
+            return option(flag.name, env=False, is_flag=True, help=flag.help)
+        case Takes.NUMBER:
+            return option(flag.name, env=False, type=click.IntRange(0), metavar=flag.takes.value, help=flag.help)
+        case Takes.NUMBER_OR_ALL:
+            return option(flag.name, env=False, metavar=flag.takes.value, callback=_number_or_all, help=flag.help)
 
-# A controller goes by its own memory, and waits for the end of a freeze, so these mean nothing to it.
-guard_options = stacked(
-    shared_guard_options,
-    option(
-        "--allow-diverged",
-        env=False,
-        is_flag=True,
-        help="Allow overwriting changes that were made on the control plane.",
-    ),
-    option("--allow-frozen", env=False, is_flag=True, help="Allow changes inside a freeze window."),
-    option(
-        "--allow-rollback", env=False, is_flag=True, help="Allow a base that is newer than the checked-out revision."
-    ),
-)
+
+def guard_options(*, in_watch: bool = False) -> Callable[[F], F]:
+    """Pass what the guards' flags allow to the command as one argument `guards`. `in_watch`: those that a controller has."""
+    flags = {
+        guard.id: guard.flag
+        for guard in GUARDS.values()
+        if guard.flag is not None and (guard.flag.in_watch or not in_watch)
+    }
+
+    def bundled_guards(function: F) -> F:
+        @wraps(function)
+        def command(**values: Any) -> object:  # noqa: ANN401 — the options' values, by name
+            given = {guard: values.pop(flag.name.removeprefix("--").replace("-", "_")) for guard, flag in flags.items()}
+            lifted = {guard: value for guard, value in given.items() if value is not None and value is not False}
+            return function(**values, guards=lifted)
+
+        return cast(F, command)
+
+    return stacked(bundled_guards, *map(_guard_option, flags.values()))
 
 
 def duration(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -332,7 +321,7 @@ def run_options(*, reviews: bool) -> Callable[[F], F]:
         remote_options,
         deploy_options,
         base_options,
-        guard_options,
+        guard_options(),
         option("--full", is_flag=True, help="Show everything: unchanged objects, long values, all addresses."),
         colour_option,
         max_bytes_option,

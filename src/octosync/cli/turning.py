@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from octosync import __version__
-from octosync.cli.asking import GuardFlags, RunRequest
+from octosync.cli.asking import RunRequest
 from octosync.cli.connecting import connect, control_plane, place_of
 from octosync.cli.gathering import LoadedInputs, load_valid_inputs
 from octosync.cli.keys import plan_key
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.errors import Missing, OctosyncError, RemoteError
-from octosync.manifest import GuardLimits, keyed_digest, parse_duration, select
+from octosync.manifest import keyed_digest, parse_duration, select
 from octosync.manifest.git import git_revision
 from octosync.manifest.selection import matching
 from octosync.model import Diagnostic, Observation, Secret, State
@@ -37,6 +37,7 @@ from octosync.plan import (
     in_force,
     loosened,
     overrides_of,
+    refuse_run,
 )
 from octosync.plan.base import Base, as_live, changed_apps
 from octosync.reconcile import ReviewedPlan, observe_and_review, review
@@ -111,11 +112,9 @@ class Run:
     def rollback(self) -> tuple[Refusal, ...]:
         """What the guard `rollback` refuses: an apply of what lacks its base, or what was begun after that."""
         revisions, base = self.inputs.revisions, self.request.base
-        allowed = base.allow_rollback or any(line.guard == "rollback" for line in self.lines)
-        if revisions is None or not revisions.lacking or base.reviews or allowed:
+        if revisions is None or not revisions.lacking or base.reviews:
             return ()
-        message = revisions.rollback_message
-        return (Refusal(guard="rollback", message=message, override="--allow-rollback", addresses=()),)
+        return refuse_run("rollback", revisions.rollback_message, self.policy)
 
     @property
     def fingerprinting(self) -> Fingerprinting:
@@ -180,16 +179,14 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> R
 
     Raises `AlreadyReported` for manifests with errors, and `ConfigError` and `UsageError`.
     """
+    flags = replace(request.base, goes_back="rollback" in request.guards)
     inputs = load_valid_inputs(
-        request.manifests, request.remote, colour=request.colour, base=request.base, on_loaded=on_loaded
+        request.manifests, request.remote, colour=request.colour, base=flags, on_loaded=on_loaded
     )
-    configuration, flags = inputs.configuration, request.base
+    configuration = inputs.configuration
     desired, base = _selected(request, inputs)
-    policy = guard_policy(configuration.guards, request.guards)
-    allowed = overrides_of(policy)
-    if flags.allow_rollback:
-        allowed = (*allowed, Override(guard="rollback", value="", source="--allow-rollback"))
-    lines = in_force(inputs.allowances, policy, rollback=flags.allow_rollback)
+    policy = GuardPolicy(limits=configuration.guards.limits, allowed=request.guards)
+    lines = in_force(inputs.allowances, policy)
     idle = flags.changed_only and not desired.apps and (base is None or not base.before.apps)
     needs_connection = not idle and not flags.offline
     return Run(
@@ -199,7 +196,7 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> R
         base=base,
         connection=connect(request.remote, configuration, inputs.context, os.environ) if needs_connection else None,
         policy=loosened(policy, lines),
-        allowed=allowed,
+        allowed=overrides_of(policy),
         lines=lines,
         plan_key=plan_key(os.environ),
     )
@@ -219,23 +216,6 @@ def _selected(request: RunRequest, inputs: LoadedInputs) -> tuple[State, Base | 
         desired = State.of(*(app for app in desired if app.slug in changed))
         base = base.kept(lambda app: app.slug in changed)
     return desired, base
-
-
-def guard_policy(limits: GuardLimits, flags: GuardFlags) -> GuardPolicy:
-    """Put together octosync.yaml's limits and what flags allow beyond them."""
-    return GuardPolicy(
-        max_deletes=limits.max_deletes,
-        max_delete_percent=limits.max_delete_percent,
-        min_objects=limits.min_objects,
-        max_archives=limits.max_archives,
-        allow_deletes=flags.allow_deletes,
-        allow_archives=flags.allow_archives,
-        allow_protected=flags.allow_protected,
-        allow_during_canary=flags.allow_during_canary,
-        allow_live_traffic=flags.allow_live_traffic,
-        allow_diverged=flags.allow_diverged,
-        allow_frozen=flags.allow_frozen,
-    )
 
 
 _OFFLINE: Final = Diagnostic(

@@ -20,7 +20,7 @@ import click
 
 from octosync import __version__
 from octosync.cli import signals
-from octosync.cli.asking import GuardFlags, ManifestFlags, RemoteFlags
+from octosync.cli.asking import ManifestFlags, RemoteFlags
 from octosync.cli.commands import Command
 from octosync.cli.connecting import connect, control_plane
 from octosync.cli.console import err, wants_colour
@@ -30,15 +30,14 @@ from octosync.cli.options import (
     deploy_options,
     drift_hold_option,
     duration,
+    guard_options,
     manifest_options,
     option,
     remote_options,
     selection_options,
-    shared_guard_options,
     state_option,
 )
 from octosync.cli.regathering import InputsReloader
-from octosync.cli.turning import guard_policy
 from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
 from octosync.manifest import parse_duration
 from octosync.manifest.configuration import FILE_NAME
@@ -47,7 +46,16 @@ from octosync.manifest.patience import LOAD_GIVEN_UP, patient
 from octosync.manifest.selection import matching
 from octosync.model import Optimize, Secret, State
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil
-from octosync.plan import ControlPlane, DeployPolicy, GitRevision, Invocation, ManifestSet, RunInfo
+from octosync.plan import (
+    Allowance,
+    ControlPlane,
+    DeployPolicy,
+    GitRevision,
+    GuardPolicy,
+    Invocation,
+    ManifestSet,
+    RunInfo,
+)
 from octosync.report import render_diagnostics
 from octosync.state import Journal, SetAside, WatchState, sole_controller, sound_journal
 from octosync.watch.clock import Clock, SystemClock
@@ -134,7 +142,7 @@ _READ_TIMEOUT: Final = 15.0
     type=click.Path(path_type=Path),
     help="The file with the key that seals sensitive values in the state file; or set OCTOSYNC_STATE_KEY.",
 )
-@shared_guard_options
+@guard_options(in_watch=True)
 def command(**flags: Any) -> ExitCode:  # noqa: ANN401 — the options' values, by name
     """Reconcile continuously until a signal stops the process.
 
@@ -202,7 +210,7 @@ class _Asked:
 
     manifests: ManifestFlags
     remote: RemoteFlags
-    guards: GuardFlags
+    guards: Mapping[str, Allowance]
     settings: Settings
     deploy: DeployPolicy
     state: Path
@@ -372,7 +380,7 @@ class _Watching:
             journal=self.journal,
             control_plane=plane,
             settings=asked.settings,
-            policy=lambda declared: guard_policy(declared.configuration.guards, asked.guards),
+            policy=lambda loaded: GuardPolicy(limits=loaded.configuration.guards.limits, allowed=asked.guards),
             deploy=asked.deploy,
             read_token=self._read_token if connection.token is not None else None,
             apply_again=shlex.join(asked.apply_again(self._clone())),

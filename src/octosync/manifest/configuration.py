@@ -14,9 +14,9 @@ from octosync.manifest.bounds import Bounds, work_tree
 from octosync.manifest.owners import Owner
 from octosync.manifest.walk import closest
 from octosync.model import Diagnostic, FreezeWindow, Origin, Receiver, Sensitivity, Severity
+from octosync.plan import DEFAULT_TRAILERS, LIMITS
 
 FILE_NAME = "octosync.yaml"
-DEFAULT_TRAILERS = ("deletes", "archives", "during-canary", "live-traffic", "diverged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +41,9 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardLimits:
-    """`guards`: what a run may remove, and which guards a commit's line may lift."""
+    """`guards`: the guards' limits, all of them by their names, and which guards a commit's line may lift."""
 
-    max_deletes: int = 10
-    max_delete_percent: float = 30
-    min_objects: int = 10
-    max_archives: int = 1
+    limits: Mapping[str, float] = field(default_factory=lambda: {name: limit.default for name, limit in LIMITS.items()})
     trailers: tuple[str, ...] = DEFAULT_TRAILERS
 
 

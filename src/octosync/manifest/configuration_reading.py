@@ -82,6 +82,12 @@ def _start(document: Document) -> Scalar:
     return Scalar(None, document.root.line, document.root.column, 1)
 
 
+def _guard_limits(fields: Fields) -> GuardLimits:
+    given, plain = fields.attributes(GuardsSection), GuardLimits()
+    trailers = given.pop("trailers", plain.trailers)
+    return GuardLimits(limits={**plain.limits, **given}, trailers=trailers)
+
+
 def _refuses_version(root: Node, reporter: Reporter, version: str) -> bool:
     """Say whether this octosync is refused; then nothing else of the file counts, since it may be written for another."""
     node = root.get("requires") if isinstance(root, Mapping) else None
@@ -137,7 +143,7 @@ class _Reading:
             owners=tuple(
                 Owner(paths=one.text("paths") or "", apps=one.texts("apps")) for one in fields.records("owners")
             ),
-            guards=GuardLimits(**guards.attributes(GuardsSection)) if guards else plain.guards,
+            guards=_guard_limits(guards) if guards else plain.guards,
             freeze=tuple(self._freeze_window(one) for one in fields.records("freeze")),
             drift_hold=parse_duration(hold) if hold is not None else plain.drift_hold,
             max_canaries=given.get("max_canaries", plain.max_canaries),

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, create_model
 
-from octosync.manifest.configuration import Configuration, GuardLimits, Rate
+from octosync.manifest.configuration import Configuration, Rate
 from octosync.manifest.durations import DURATION, MEANING
 from octosync.manifest.shapes import WHOLE, AnyText, Complaint, Count, Maybe, Name, ObjectModel, Text
 from octosync.manifest.variables import NAME, SECRET_NAMES, may_hold_a_secret
 from octosync.model import NotifyEvent, Sensitivity
+from octosync.plan import DEFAULT_TRAILERS, LIMITS, TRAILERS, Limit
 from octosync.plan.guards.freeze import check_cron, check_timezone
-
-TRAILERS: Final = (
-    "deletes",
-    "archives",
-    "protected",
-    "during-canary",
-    "live-traffic",
-    "diverged",
-    "frozen",
-    "rollback",
-)
 
 Duration = Annotated[str, Text(pattern=DURATION, meaning=MEANING)]
 EnvironmentVariable = Annotated[
@@ -154,18 +144,24 @@ class OwnerSection(ObjectModel, title="an owner"):
     apps: list[Name] = Field(min_length=1, description="the apps, as patterns with *", examples=[["search-*"]])
 
 
-class GuardsSection(ObjectModel, title="guards"):
-    """`guards`."""
+def _limit(limit: Limit) -> tuple[Any, Any]:
+    """Return the type and the field of a limit."""
+    if limit.most is None:
+        return Count, Field(limit.default, description=limit.about)
+    return float, Field(limit.default, ge=0, le=limit.most, description=limit.about)
 
-    max_deletes: Count = Field(GuardLimits().max_deletes, description="removals allowed in a run")
-    max_delete_percent: float = Field(
-        GuardLimits().max_delete_percent, ge=0, le=100, description="percentage of live objects of a kind that may go"
-    )
-    min_objects: Count = Field(GuardLimits().min_objects, description="live objects from which the percentage counts")
-    max_archives: Count = Field(GuardLimits().max_archives, description="archives allowed in a run")
-    trailers: list[Annotated[str, Text(choices=TRAILERS)]] = Field(
-        list(GuardLimits().trailers), description="guards that a commit's line may lift"
-    )
+
+# A limit is described by the guard that it belongs to.
+_GUARD_FIELDS: dict[str, Any] = {
+    **{name: _limit(limit) for name, limit in LIMITS.items()},
+    "trailers": (
+        list[Annotated[str, Text(choices=TRAILERS)]],
+        Field(list(DEFAULT_TRAILERS), description="guards that a commit's line may lift"),
+    ),
+}
+GuardsSection = create_model(
+    "GuardsSection", __base__=ObjectModel, __doc__="`guards`.", __cls_kwargs__={"title": "guards"}, **_GUARD_FIELDS
+)
 
 
 class FreezeSection(ObjectModel, title="a freeze window"):

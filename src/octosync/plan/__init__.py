@@ -60,13 +60,32 @@ from octosync.plan.document_schema import (
 )
 from octosync.plan.findings import FINDINGS, Finding
 from octosync.plan.fingerprint import PLAN_KEY, Fingerprinting
-from octosync.plan.guards.checks import ALL, GuardPolicy, Override, curiosity_of, judge, overrides_of
+from octosync.plan.guards.checks import COUNTED_FOR, Tally
 from octosync.plan.guards.freeze import Freeze, freeze_of, freezes_of, frozen_until
 from octosync.plan.guards.overrides import Allowances, Commit, allowances_in, in_force, loosened
-from octosync.plan.guards.refusal import Refusal, refused_actions
+from octosync.plan.guards.policy import (
+    GuardPolicy,
+    Override,
+    Refusal,
+    curiosity_of,
+    judge,
+    overrides_of,
+    refuse_run,
+    refused_actions,
+)
 from octosync.plan.guards.restrict import exclude, unblocked
-from octosync.plan.guards.table import GUARDS, Guard
-from octosync.plan.guards.tally import COUNTED_FOR, Tally
+from octosync.plan.guards.table import (
+    ALL,
+    DEFAULT_TRAILERS,
+    GUARDS,
+    LIMITS,
+    TRAILERS,
+    Allowance,
+    Flag,
+    Guard,
+    Limit,
+    Takes,
+)
 from octosync.plan.holding import Held, Holding
 from octosync.plan.make import PlanOptions, make_plan
 from octosync.plan.optimizing import Recommendation
@@ -79,14 +98,18 @@ __all__ = [
     "ABSENT",
     "ALL",
     "COUNTED_FOR",
+    "DEFAULT_TRAILERS",
     "FINDINGS",
     "FORMAT_VERSION",
     "GUARDS",
+    "LIMITS",
     "PLAN_KEY",
+    "TRAILERS",
     "Absent",
     "Action",
     "ActionKey",
     "AddressText",
+    "Allowance",
     "Allowances",
     "Approval",
     "ArchiveApp",
@@ -107,6 +130,7 @@ __all__ = [
     "FieldChange",
     "Finding",
     "Fingerprinting",
+    "Flag",
     "Freeze",
     "GitRevision",
     "Guard",
@@ -116,6 +140,7 @@ __all__ = [
     "Invocation",
     "LastChange",
     "LeftAlone",
+    "Limit",
     "ManifestSet",
     "Number",
     "OptimizeCapability",
@@ -132,6 +157,7 @@ __all__ = [
     "ResourceChangeDocument",
     "RunInfo",
     "Seconds",
+    "Takes",
     "Tally",
     "Time",
     "UpdateApp",
@@ -161,6 +187,7 @@ __all__ = [
     "plan_schema",
     "read_approval",
     "recommendation_row",
+    "refuse_run",
     "refused_actions",
     "remembered",
     "shown_changes",

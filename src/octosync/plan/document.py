@@ -48,8 +48,7 @@ from octosync.plan.document_schema import (
     SummaryDocument,
 )
 from octosync.plan.fingerprint import Fingerprinting, content_of
-from octosync.plan.guards.checks import Override
-from octosync.plan.guards.refusal import Refusal
+from octosync.plan.guards.policy import Override, Refusal
 from octosync.plan.holding import Held
 from octosync.plan.optimizing import Recommendation
 from octosync.plan.plan import Plan

@@ -15,15 +15,15 @@ from urllib.parse import urlencode
 
 from octosync.errors import OctosyncError, UsageError
 from octosync.model import counted
-from octosync.plan import Action, Refusal
-from octosync.plan.guards.refusal import refused_by
+from octosync.plan import GUARDS, Action, Refusal
+from octosync.plan.guards.policy import refused_by
 from octosync.report.words import listed
 from octosync.watch.board import StatusTracker
 from octosync.watch.changes import Changesets
 from octosync.watch.standing import AppReconcileStatus, AppState, BlockedSet
 
 # Guards that count over everything that a change touches.
-COUNTING: Final = frozenset({"deletes", "archives"})
+COUNTING: Final = frozenset(guard.id for guard in GUARDS.values() if guard.counts)
 _NAMED: Final = 5  # apps that a command names beside the digest, and addresses that a message names
 _SETS_KEPT: Final = 500
 

@@ -13,7 +13,7 @@ from octosync.model import Address, JsonValue, Outcome, Reason, State
 from octosync.plan import Action, ActionKey, Plan, Refusal, RegisterTarget, RemoveTarget, Tally, Verb, judge
 from octosync.plan.actions import ABSENT, Absent
 from octosync.plan.guards.freeze import frozen_until
-from octosync.plan.guards.refusal import refused_by
+from octosync.plan.guards.policy import refused_by
 from octosync.plan.guards.restrict import exclude, unblocked
 from octosync.state import StandingRefusal
 from octosync.watch.approvals import COUNTING
@@ -113,7 +113,7 @@ class Admission:
         # What may be due to a half-written file waits anyway, and is no refusal that anyone should hear of.
         settled = exclude(plan, _unsettled(plan, active))
         also = self._together_with(apps) if any(one.destructive for one in settled.actions) else Tally()
-        found = self._that_stand(plan, apps, active, judge(settled, active.policy, also, diverged=False))
+        found = self._that_stand(plan, apps, active, judge(settled, active.policy, also, in_watch=True))
         approved = {one.guard: self.memory.approved(one.guard, refused_by(plan.actions, one)) for one in found}
         allowed = {guard: {key.address for key in keys} for guard, keys in approved.items()}
         rest = (replace(one, addresses=_but(one.addresses, allowed[one.guard])) for one in found if one.addresses)
@@ -135,7 +135,7 @@ class Admission:
         planned = {(one.address, one.verb.value) for one in plan.actions}
         standing = list(found)
         for slug in sorted(apps):
-            basis = self.memory.basis_of(repr(active.policy), digest(_alone(active, slug)))
+            basis = self.memory.basis_of(active.policy.basis, digest(_alone(active, slug)))
             known = self.memory.refused(slug)
             before = [one for one in known if one.basis == basis and (one.address, one.verb) in planned]
             now = [

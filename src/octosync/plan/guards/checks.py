@@ -1,29 +1,34 @@
-"""Guards: what a plan may not do without somebody saying so. Pure: they judge a plan, they don't change it."""
+"""Checks of guards: what a plan does that a guard refuses, and how much of it. Pure: they judge a plan, and don't change it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import groupby
 from typing import Final
 
-from octosync.model import Deployment, Kind, Reason, counted
+from octosync.model import Address, Deployment, Kind
 from octosync.plan.actions import (
     Action,
     ArchiveApp,
+    DeleteInferenceConfig,
+    DeleteSlot,
     OptimizeCapability,
     RemoveTarget,
 )
-from octosync.plan.guards.frozen import frozen
-from octosync.plan.guards.refusal import Refusal
-from octosync.plan.guards.tally import COUNTED_FOR, Tally, removals_of
+from octosync.plan.guards.freeze import Freeze, freeze_words
 from octosync.plan.moves import with_other_halves
 from octosync.plan.plan import Plan
-from octosync.plan.questions import UNSAFE_DURING_CANARY, UNSAFE_UNDER_TRAFFIC, Curiosity
+from octosync.plan.questions import UNSAFE_DURING_CANARY, UNSAFE_UNDER_TRAFFIC
 
-ALL: Final = "all"
+# What the guard `deletes` counts. A move is one removal: its registration elsewhere is not counted.
+REMOVALS: Final = (RemoveTarget, DeleteSlot, DeleteInferenceConfig)
+# What was done is counted for this long together with what is planned.
+COUNTED_FOR: Final = timedelta(minutes=10)
 
+_FEW: Final = 5  # apps that a message names
 _KIND_WORDS: Final = {
     Kind.TARGET: "targets",
     Kind.SLOT: "slots",
@@ -32,150 +37,110 @@ _KIND_WORDS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuardPolicy:
-    """The limits in force (octosync.yaml's `guards`) and what this run allows beyond them.
+class Tally:
+    """What counts together with a plan, though it is in others: removals, archives, and how many live objects there are.
 
-    `max_delete_percent` of the live objects of a kind counts only once there are `min_objects` of them. The `allow_*`
-    come from flags alone, never from the environment or a plan file; None and False allow nothing.
+    That is what the same change plans elsewhere, and what was done within `COUNTED_FOR`.
     """
 
-    max_deletes: int = 10
-    max_delete_percent: float = 30
-    min_objects: int = 10
-    max_archives: int = 1
-    allow_deletes: int | str | None = None
-    allow_archives: int | None = None
-    allow_protected: bool = False
-    allow_during_canary: bool = False
-    allow_live_traffic: bool = False
-    allow_diverged: bool = False
-    allow_frozen: bool = False
+    removals: Mapping[Kind, int] = field(default_factory=dict)
+    archives: int = 0
+    there: Mapping[Kind, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plan: Plan) -> Tally:
+        """Count a plan."""
+        removals = Counter(action.address.kind for action in _removals_of(plan))
+        archives = sum(isinstance(action, ArchiveApp) for action in plan.actions)
+        return cls(removals=dict(removals), archives=archives, there=dict(plan.live_counts))
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            removals=_sum(self.removals, other.removals),
+            archives=self.archives + other.archives,
+            there=_sum(self.there, other.there),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
-    """A guard that this run loosens, and by what."""
+class Terms:
+    """What a check depends on beside the plan.
 
-    guard: str
-    value: str
-    source: str
-
-
-def judge(plan: Plan, policy: GuardPolicy, also: Tally | None = None, *, diverged: bool = True) -> tuple[Refusal, ...]:
-    """Say what the guards refuse, in their own order; empty: nothing.
-
-    `also` counts together with the plan, and is refused with it, never without: a plan that removes nothing passes.
-    `diverged` False: what somebody else has changed to something else is no reason to refuse.
+    `limits` are by their names in octosync.yaml; `allowed` is the number that this run allows instead, None for none. `also`
+    counts together with the plan, and is refused with it, never without: a plan that removes nothing passes.
     """
-    also = also or Tally()
-    return (
-        *_deletes(plan, policy, also),
-        *_archives(plan, policy, also),
-        *_protected(plan, policy),
-        *_during_canary(plan, policy),
-        *_live_traffic(plan, policy),
-        *(_diverged(plan, policy) if diverged else ()),
-        *(() if policy.allow_frozen else frozen(plan)),
-        *_archived(plan),
-    )
+
+    limits: Mapping[str, float]
+    allowed: int | None = None
+    also: Tally = field(default_factory=Tally)
 
 
-def _diverged(plan: Plan, policy: GuardPolicy) -> Iterator[Refusal]:
-    if policy.allow_diverged:
-        return
-    addresses = tuple(dict.fromkeys(one.address for one in plan.actions if one.reason is Reason.DIVERGED))
-    if addresses:
-        what = counted(len(addresses), "object")
-        yield Refusal(
-            guard="diverged",
-            message=f"{what} changed here, and on the control plane to something else",
-            override="--allow-diverged",
-            way_out="Rebase where it was merged, take it into the manifest (octosync accept), or agree with who changed it",
-            addresses=addresses,
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objection:
+    """What a check finds: a sentence, and the objects. The guard's record says which guard it is, and what lifts it.
+
+    `count` is the number to allow, of a guard that counts; `total` the sentence without this plan's part of it, the same for
+    all plans that count together. `way_out` is what else helps; `look_at` is the app whose status shows when it does.
+    """
+
+    message: str
+    addresses: tuple[Address, ...]
+    count: int | None = None
+    total: str | None = None
+    way_out: str | None = None
+    look_at: str | None = None
 
 
-def curiosity_of(policy: GuardPolicy, authors_since: datetime | None) -> Curiosity:
-    """Say what guards need to know: nothing for one that is lifted."""
-    return Curiosity(
-        canaries=not policy.allow_during_canary, traffic=not policy.allow_live_traffic, authors_since=authors_since
-    )
-
-
-def overrides_of(policy: GuardPolicy) -> tuple[Override, ...]:
-    """List what this run allows beyond the limits, whether it turns out to be needed or not."""
-    found = []
-    if policy.allow_deletes is not None:
-        found.append(Override(guard="deletes", value=str(policy.allow_deletes), source="--allow-deletes"))
-    if policy.allow_archives is not None:
-        found.append(Override(guard="archives", value=str(policy.allow_archives), source="--allow-archives"))
-    if policy.allow_protected:
-        found.append(Override(guard="protected", value="", source="--allow-protected"))
-    if policy.allow_during_canary:
-        found.append(Override(guard="during-canary", value="", source="--allow-during-canary"))
-    if policy.allow_live_traffic:
-        found.append(Override(guard="live-traffic", value="", source="--allow-live-traffic"))
-    if policy.allow_diverged:
-        found.append(Override(guard="diverged", value="", source="--allow-diverged"))
-    if policy.allow_frozen:
-        found.append(Override(guard="frozen", value="", source="--allow-frozen"))
-    return tuple(found)
-
-
-def _deletes(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Refusal]:
-    removals = removals_of(plan)
+def deletes(plan: Plan, terms: Terms) -> Iterator[Objection]:
+    """Object to more removals than allowed, and to too large a share of the live objects of a kind."""
+    removals, also = _removals_of(plan), terms.also
     more = sum(also.removals.values())
     count = len(removals) + more
-    if policy.allow_deletes == ALL or not removals:
+    limit = int(terms.limits["maxDeletes"]) if terms.allowed is None else terms.allowed
+    if not removals:
         return
-    addresses = tuple(action.address for action in removals)
-    override = f"--allow-deletes {count}"
-    limit = policy.max_deletes if policy.allow_deletes is None else int(policy.allow_deletes)
     if count > limit:
-        yield Refusal(
-            guard="deletes",
-            message=f"{counted(count, 'removal')}{_made_up(len(removals), more)}, {_at_most(limit, more)}",
-            total=f"{counted(count, 'removal')}, {_at_most(limit, more)}",
-            override=override,
-            addresses=addresses,
+        yield Objection(
+            message=f"{so_many(count, 'removal')}{_made_up(len(removals), more)}, {_at_most(limit, more)}",
+            total=f"{so_many(count, 'removal')}, {_at_most(limit, more)}",
+            count=count,
+            addresses=tuple(action.address for action in removals),
         )
-    elif policy.allow_deletes is None:
-        yield from _delete_shares(plan, policy, removals, also, override)
+    elif terms.allowed is None:
+        yield from _delete_shares(plan, terms, removals, count)
 
 
-def _delete_shares(
-    plan: Plan, policy: GuardPolicy, removals: tuple[Action, ...], also: Tally, override: str
-) -> Iterator[Refusal]:
+def _delete_shares(plan: Plan, terms: Terms, removals: tuple[Action, ...], total: int) -> Iterator[Objection]:
+    most = terms.limits["maxDeletePercent"]
     for kind, words in _KIND_WORDS.items():
         mine = tuple(action.address for action in removals if action.address.kind is kind)
-        more = also.removals.get(kind, 0)
+        more = terms.also.removals.get(kind, 0)
         count = len(mine) + more
-        there = plan.live_counts.get(kind, 0) + also.there.get(kind, 0)
+        there = plan.live_counts.get(kind, 0) + terms.also.there.get(kind, 0)
         share = f"{100 * count / there:.3g} %" if there else ""
-        limit = _at_most(f"{policy.max_delete_percent:g} %", more)
+        limit = _at_most(f"{most:g} %", more)
         what = f"{count} of {there} {words} in the apps of this change would be removed"  # not of all in the org
-        if mine and there >= policy.min_objects and count * 100 > policy.max_delete_percent * there:
-            yield Refusal(
-                guard="deletes",
+        if mine and there >= terms.limits["minObjects"] and count * 100 > most * there:
+            yield Objection(
                 message=f"{what}{_made_up(len(mine), more, share)}, {limit}",
                 total=f"{what} ({share}), {limit}",
-                override=override,
+                count=total,
                 addresses=mine,
             )
 
 
-def _archives(plan: Plan, policy: GuardPolicy, also: Tally) -> Iterator[Refusal]:
-    archives = tuple(action.address for action in plan.actions if isinstance(action, ArchiveApp))
-    limit = policy.max_archives if policy.allow_archives is None else policy.allow_archives
-    count = len(archives) + also.archives
-    if archives and count > limit:
-        yield Refusal(
-            guard="archives",
-            message=f"{counted(count, 'app')} would be archived{_made_up(len(archives), also.archives)}, "
-            f"{_at_most(limit, also.archives)}: there is no way back",
-            total=f"{counted(count, 'app')} would be archived, {_at_most(limit, also.archives)}: there is no way back",
-            override=f"--allow-archives {count}",
-            addresses=archives,
+def archives(plan: Plan, terms: Terms) -> Iterator[Objection]:
+    """Object to more archived apps than allowed."""
+    archived = tuple(action.address for action in plan.actions if isinstance(action, ArchiveApp))
+    limit = int(terms.limits["maxArchives"]) if terms.allowed is None else terms.allowed
+    count = len(archived) + terms.also.archives
+    if archived and count > limit:
+        yield Objection(
+            message=f"{so_many(count, 'app')} would be archived{_made_up(len(archived), terms.also.archives)}, "
+            f"{_at_most(limit, terms.also.archives)}: there is no way back",
+            total=f"{so_many(count, 'app')} would be archived, {_at_most(limit, terms.also.archives)}: there is no way back",
+            count=count,
+            addresses=archived,
         )
 
 
@@ -184,39 +149,31 @@ def _at_most(limit: int | str, more: int) -> str:
 
 
 def _made_up(here: int, more: int, share: str = "") -> str:
-    """Say how a number comes about, in brackets: its share, and where not all that it counts is in the plan."""
+    """Return the parts of a number, in brackets: its share, and what of it is not in the plan."""
     minutes = COUNTED_FOR // timedelta(minutes=1)
     parts = f"{here} here, {more} elsewhere in the same change or in the last {minutes} minutes" if more else ""
-    said = "; ".join(filter(None, (share, parts)))
-    return f" ({said})" if said else ""
+    words = "; ".join(filter(None, (share, parts)))
+    return f" ({words})" if words else ""
 
 
-def _protected(plan: Plan, policy: GuardPolicy) -> Iterator[Refusal]:
-    hurt = [action for action in plan.actions if action.protected and action.destructive]
-    if not hurt or policy.allow_protected:
-        return
-    apps = sorted({action.address.app for action in hurt})
-    yield Refusal(
-        guard="protected",
-        message=f"{counted(len(hurt), 'deletion')} in protected "
-        f"{'apps' if len(apps) != 1 else 'app'} {', '.join(apps)} (annotation octosync.dev/protect)",
-        override="--allow-protected",
-        addresses=with_other_halves(hurt),
-    )
+def _removals_of(plan: Plan) -> tuple[Action, ...]:
+    return tuple(action for action in plan.actions if isinstance(action, REMOVALS))
 
 
-def _during_canary(plan: Plan, policy: GuardPolicy) -> Iterator[Refusal]:
-    if policy.allow_during_canary:
-        return
-    for slug, canaries in groupby(sorted(plan.canaries, key=lambda one: one.address), key=lambda one: one.app):
+def _sum(first: Mapping[Kind, int], second: Mapping[Kind, int]) -> Mapping[Kind, int]:
+    return {kind: first.get(kind, 0) + second.get(kind, 0) for kind in Kind if kind in first or kind in second}
+
+
+def during_canary(plan: Plan, terms: Terms) -> Iterator[Objection]:
+    """Object to changes of a slot, and to removed targets, while a canary of the slot or the app runs."""
+    del terms
+    for slug, canaries in groupby(sorted(plan.canaries, key=lambda canary: canary.address), key=lambda run: run.app):
         running = tuple(canaries)
         hurt = [action for action in plan.actions if any(_disturbs(action, canary) for canary in running)]
         if hurt:
-            shown = ", ".join(_progress(one) for one in running)
-            yield Refusal(
-                guard="during-canary",
-                message=f"{slug}: {counted(len(hurt), 'change')} while a canary runs: {shown}",
-                override="--allow-during-canary",
+            shown = ", ".join(map(_progress, running))
+            yield Objection(
+                message=f"{slug}: {so_many(len(hurt), 'change')} while a canary runs: {shown}",
                 way_out="Wait until it is complete",
                 look_at=slug,
                 addresses=with_other_halves(hurt),
@@ -224,7 +181,7 @@ def _during_canary(plan: Plan, policy: GuardPolicy) -> Iterator[Refusal]:
 
 
 def _disturbs(action: Action, canary: Deployment) -> bool:
-    """Say whether an action changes what a canary rests on: its slot, or any target of its app."""
+    """Return whether an action changes what a canary depends on: its slot, or any target of its app."""
     if action.address.app != canary.app or not isinstance(action, UNSAFE_DURING_CANARY):
         return False
     match action:
@@ -243,28 +200,54 @@ def _progress(deployment: Deployment) -> str:
     return f"{deployment.address.name}{at}{to}"
 
 
-def _live_traffic(plan: Plan, policy: GuardPolicy) -> Iterator[Refusal]:
-    if policy.allow_live_traffic:
-        return
+def live_traffic(plan: Plan, terms: Terms) -> Iterator[Objection]:
+    """Object to archiving an app that has had requests, and to removing its slots or targets."""
+    del terms
     for slug, requests in plan.traffic.items():
         hurt = [a for a in plan.actions if isinstance(a, UNSAFE_UNDER_TRAFFIC) and a.address.app == slug]
         if hurt:
-            fate = "be archived" if any(isinstance(one, ArchiveApp) for one in hurt) else "lose a slot or target"
-            yield Refusal(
-                guard="live-traffic",
-                message=f"{slug} has had {counted(requests, 'request')} (routing statistics), and would {fate}",
-                override="--allow-live-traffic",
+            is_archived = any(isinstance(action, ArchiveApp) for action in hurt)
+            fate = "be archived" if is_archived else "lose a slot or target"
+            yield Objection(
+                message=f"{slug} has had {so_many(requests, 'request')} (routing statistics), and would {fate}",
                 addresses=with_other_halves(hurt),
             )
 
 
-def _archived(plan: Plan) -> Iterator[Refusal]:
-    if plan.archived_undeclared:
-        apps = [address.app for address in plan.archived_undeclared]
-        yield Refusal(
-            guard="archived",
-            message=f"{', '.join(apps)}: archived on the control plane, declared as live; there is no unarchive",
-            override=None,
-            way_out="Declare `spec.archived: true` there, or remove the manifests.",
-            addresses=plan.archived_undeclared,
-        )
+def frozen(plan: Plan, terms: Terms) -> Iterator[Objection]:
+    """Object to what is inside a freeze window, apps that the same windows freeze together."""
+    del terms
+    hurt = {
+        freeze: tuple(action for action in plan.actions if plan.frozen.get(action.address.app) == freeze)
+        for freeze in dict.fromkeys(plan.frozen.values())
+    }
+    tied = {address.app for actions in hurt.values() for address in with_other_halves(actions)}
+    others = sorted({action.address.app for action in plan.actions} - tied)
+    for freeze, actions in hurt.items():
+        # Of a part of the plan that was frozen, maybe nothing is left.
+        if actions:
+            apps = _named(sorted({action.address.app for action in actions}))
+            yield Objection(
+                message=f"{apps}: {so_many(len(actions), 'change')} inside {freeze_words(freeze)}",
+                way_out=_instead(freeze, others),
+                addresses=with_other_halves(actions),
+            )
+
+
+def _instead(freeze: Freeze, others: Sequence[str]) -> str | None:
+    """Return what else helps: to wait, or to go on with the apps that are not frozen."""
+    wait = "Wait until then" if freeze.ends else ""
+    if not others:
+        return wait or None
+    named = " ".join(f"--app {slug}" for slug in others) if len(others) <= _FEW else f"{len(others):,} apps, with --app"
+    return f"{wait}, or plan the others alone: {named}" if wait else f"Plan the others alone: {named}"
+
+
+def _named(apps: Sequence[str]) -> str:
+    rest = len(apps) - _FEW
+    return ", ".join(apps) if rest <= 1 else f"{', '.join(apps[:_FEW])} and {rest:,} more"
+
+
+def so_many(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 change`, `1,200 changes`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

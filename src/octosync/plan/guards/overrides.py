@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from octosync.model import Diagnostic
 from octosync.plan.findings import FINDINGS
-from octosync.plan.guards.checks import GuardPolicy, Override
+from octosync.plan.guards.policy import GuardPolicy, Override
+from octosync.plan.guards.table import GUARDS, TRAILERS, Allowance
 
 KEY: Final = "Octosync-Allow"
-COUNTED: Final = frozenset({"deletes", "archives"})
-SWITCHES: Final = frozenset({"protected", "during-canary", "live-traffic", "diverged", "frozen", "rollback"})
 _SHOWN: Final = 12
 _LINE: Final = re.compile(rf"[ \t]*{KEY}[ \t]*:(?P<terms>.*)", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
@@ -49,28 +48,21 @@ def allowances_in(commits: Iterable[Commit], listed: Collection[str]) -> Allowan
     return Allowances(tuple(overrides), tuple(diagnostics))
 
 
-def in_force(allowances: Allowances, policy: GuardPolicy, *, rollback: bool = False) -> tuple[Override, ...]:
-    """Return what commits allow that no flag of this run speaks of. `rollback`: whether its flag was given."""
-    given = {"rollback"} if rollback else set[str]()
-    given |= {guard for guard in COUNTED if getattr(policy, _field(guard)) is not None}
-    given |= {guard for guard in SWITCHES if getattr(policy, _field(guard), False)}
-    return tuple(one for one in allowances.overrides if one.guard not in given)
+def in_force(allowances: Allowances, policy: GuardPolicy) -> tuple[Override, ...]:
+    """Return what commits allow of guards that no flag of this run is about."""
+    return tuple(override for override in allowances.overrides if override.guard not in policy.allowed)
 
 
 def loosened(policy: GuardPolicy, overrides: Iterable[Override]) -> GuardPolicy:
     """Return a policy with overrides in force. Numbers of several commits add up."""
-    changes: dict[str, Any] = {}
+    numbers: dict[str, int] = {}
+    lifted: dict[str, Allowance] = {}
     for override in overrides:
-        name = _field(override.guard)
-        if override.guard in COUNTED:
-            changes[name] = changes.get(name, 0) + int(override.value)
-        elif hasattr(policy, name):
-            changes[name] = True
-    return replace(policy, **changes)
-
-
-def _field(guard: str) -> str:
-    return f"allow_{guard.replace('-', '_')}"
+        if GUARDS[override.guard].counts:
+            numbers[override.guard] = numbers.get(override.guard, 0) + int(override.value)
+        else:
+            lifted[override.guard] = True
+    return replace(policy, allowed={**policy.allowed, **lifted, **numbers})
 
 
 def _terms(message: str) -> Iterator[str]:
@@ -84,14 +76,15 @@ def _read(term: str, commit: Commit, listed: Collection[str]) -> Override | Diag
     where = f"commit {commit.id[:_SHOWN]}"
     if not term:
         return _nothing(where, "", f"its {KEY} line names no guard", f"write it like {KEY}: deletes=14")
-    if guard not in COUNTED | SWITCHES:
+    if guard not in TRAILERS:
         known = ", ".join(sorted(listed)) or "none"
         return _nothing(where, term, "there is no such guard", f"guards that a commit may lift here: {known}")
     if guard not in listed:
         return _nothing(where, term, "a commit may not lift this guard", "octosync.yaml: guards.trailers")
-    if guard in COUNTED and not _NUMBER.fullmatch(value):
+    counts = GUARDS[guard].counts
+    if counts and not _NUMBER.fullmatch(value):
         return _nothing(where, term, "it needs a number", f"write it like {guard}=14")
-    if guard in SWITCHES and equals:
+    if not counts and equals:
         return _nothing(where, term, "it takes no value", f"write it as {guard}")
     return Override(guard=guard, value=str(int(value)) if value else "", source=where)
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from octosync.model import Address
-from octosync.plan.actions import Action, ActionKey, ArchiveApp, RegisterTarget, RemoveTarget
-from octosync.plan.guards.refusal import Refusal, concerns
-from octosync.plan.guards.tally import REMOVALS
+from octosync.plan.actions import Action, ActionKey, RegisterTarget, RemoveTarget
+from octosync.plan.guards.policy import Refusal, concerns, reach_of
+from octosync.plan.guards.table import Reach
 from octosync.plan.plan import Plan
 
 
@@ -39,20 +39,18 @@ def unblocked(
     return exclude(plan, refused)
 
 
-def _refused(actions: Iterable[Action], blocked: Refusal) -> Iterator[Action]:
-    addresses = frozenset(blocked.addresses)
+def _refused(actions: Iterable[Action], refusal: Refusal) -> Iterator[Action]:
+    addresses = frozenset(refusal.addresses)
     apps = {address.app for address in addresses}
     for action in actions:
-        match blocked.guard:
-            case "deletes":
-                refuses = isinstance(action, REMOVALS)
-            case "archives":
-                refuses = isinstance(action, ArchiveApp)
-            case "archived":
-                refuses = action.address.app in apps
+        match reach_of(refusal.guard):
+            case Reach.COUNTED:
+                is_refused = concerns(refusal.guard, action)
+            case Reach.APPS:
+                is_refused = action.address.app in apps
             case _:
-                refuses = action.address in addresses and concerns(blocked.guard, action)
-        if refuses or not addresses:
+                is_refused = action.address in addresses and concerns(refusal.guard, action)
+        if is_refused or not addresses:
             yield action
 
 

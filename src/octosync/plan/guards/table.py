@@ -1,77 +1,258 @@
-"""The table of guards: what each refuses, and what allows it. What they do is in `guards`."""
+"""The table of guards: one record each. Flags, limits, commit lines, explanations and what a refusal leaves out follow from it.
+
+A guard that needs little more than a look at the plan has its check here, too, so that adding one touches this file alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal, TypeAlias
+
+from octosync.model import Reason
+from octosync.plan.actions import Action, ArchiveApp, CreateApp, UpdateApp
+from octosync.plan.guards import checks
+from octosync.plan.guards.checks import REMOVALS, Objection, Terms, so_many
+from octosync.plan.moves import with_other_halves
+from octosync.plan.plan import Plan
+
+ALL: Final = "all"
+
+Check: TypeAlias = Callable[[Plan, Terms], Iterable[Objection]]
+# What lifts a guard: True a switch, a number one that counts, `ALL` whatever the number.
+Allowance: TypeAlias = bool | int | str
+
+
+class Takes(Enum):
+    """The value of a guard's flag, and of its term in a commit's line."""
+
+    NOTHING = ""
+    NUMBER = "N"
+    NUMBER_OR_ALL = "N|all"  # `all` as a flag only: a commit is reviewed for a number
+
+
+class Reach(Enum):
+    """Which actions a refusal leaves out of a plan."""
+
+    NAMED = "named"  # those that it names, as far as they concern the guard
+    COUNTED = "counted"  # all that the guard counts, in every plan of the same change
+    APPS = "apps"  # everything of the apps that it names
 
 
 @dataclass(frozen=True, slots=True)
+class Flag:
+    """The flag that lifts a guard. `in_watch`: a controller has it, too."""
+
+    name: str
+    help: str
+    takes: Takes = Takes.NOTHING
+    in_watch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit of octosync.yaml's `guards`. A limit without `most` is a whole number."""
+
+    field: str
+    default: int
+    about: str
+    most: int | None = None
+
+
+def _changes_something_live(action: Action) -> bool:
+    # An app's archive has the address of its update.
+    return not isinstance(action, CreateApp | UpdateApp)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """One guard: its id, what it refuses, and the ways out, flags as they are typed."""
+    """One guard.
+
+    `refuses` is its meaning for people. `check` judges a plan; None for a guard that refuses a whole run by what is not in
+    its plan. `concerns` says whether an action is meant by a refusal that names its address. Without a `flag` nothing lifts
+    it; with one, a commit's line can if octosync.yaml's `guards.trailers` lists the guard, as it does by default with
+    `in_trailers`. `helps` are the other ways out, `needs` what has to be read for the check.
+    """
 
     id: str
     refuses: str
-    ways_out: tuple[str, ...]
+    check: Check | None
+    concerns: Callable[[Action], bool] = _changes_something_live
+    reach: Reach = Reach.NAMED
+    limits: tuple[Limit, ...] = ()
+    flag: Flag | None = None
+    in_trailers: bool = False
+    helps: tuple[str, ...] = ()
+    needs: Literal["canaries", "traffic"] | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether what lifts it is a number."""
+        return self.flag is not None and self.flag.takes is not Takes.NOTHING
+
+    @property
+    def ways_out(self) -> tuple[str, ...]:
+        """What helps against a refusal, flags as they are typed."""
+        return (*self.helps, *self._flags(), *self._commit_line())
+
+    def override_for(self, count: int | None) -> str | None:
+        """Return the flag, as typed, that lifts it; None if nothing does."""
+        if self.flag is None:
+            return None
+        return self.flag.name if count is None else f"{self.flag.name} {count}"
+
+    def _flags(self) -> Iterator[str]:
+        if self.flag is None:
+            return
+        for value in self.flag.takes.value.split("|"):
+            yield f"{self.flag.name} {value}".rstrip()
+
+    def _commit_line(self) -> Iterator[str]:
+        if self.flag is None:
+            return
+        term = f"{self.id}=N" if self.counts else self.id
+        listed = "" if self.in_trailers else ", where `guards.trailers` of octosync.yaml lists it"
+        yield f"a line of a commit that is reviewed with the change: `Octosync-Allow: {term}`{listed}"
 
 
-def _line(allows: str) -> str:
-    """Write the way out that a commit is, where octosync.yaml's `guards.trailers` lists the guard."""
-    return f"a line of a commit that is reviewed with the change: `Octosync-Allow: {allows}`"
+def _protected(plan: Plan, terms: Terms) -> Iterator[Objection]:
+    del terms
+    hurt = [action for action in plan.actions if action.protected and action.destructive]
+    if hurt:
+        apps = sorted({action.address.app for action in hurt})
+        yield Objection(
+            message=f"{so_many(len(hurt), 'deletion')} in protected "
+            f"{'apps' if len(apps) != 1 else 'app'} {', '.join(apps)} (annotation octosync.dev/protect)",
+            addresses=with_other_halves(hurt),
+        )
+
+
+def _diverged(plan: Plan, terms: Terms) -> Iterator[Objection]:
+    del terms
+    addresses = tuple(dict.fromkeys(action.address for action in plan.actions if action.reason is Reason.DIVERGED))
+    if addresses:
+        yield Objection(
+            message=f"{so_many(len(addresses), 'object')} changed here, and on the control plane to something else",
+            way_out="Rebase where it was merged, take it into the manifest (octosync accept), or agree with who changed it",
+            addresses=addresses,
+        )
+
+
+def _archived(plan: Plan, terms: Terms) -> Iterator[Objection]:
+    del terms
+    if plan.archived_undeclared:
+        apps = [address.app for address in plan.archived_undeclared]
+        yield Objection(
+            message=f"{', '.join(apps)}: archived on the control plane, declared as live; there is no unarchive",
+            way_out="Declare `spec.archived: true` there, or remove the manifests.",
+            addresses=plan.archived_undeclared,
+        )
 
 
 def _table(*guards: Guard) -> Mapping[str, Guard]:
-    return MappingProxyType({one.id: one for one in guards})
+    return MappingProxyType({guard.id: guard for guard in guards})
 
 
+# In the order in which they judge a plan.
 GUARDS: Final = _table(
     Guard(
-        "deletes",
-        "More than 10 removals of targets, slots and inference configs in a run, or more than 30 % of the live objects of a "
-        "kind once there are 10; `guards` of octosync.yaml has other numbers.",
-        ("--allow-deletes N", "--allow-deletes all", _line("deletes=N")),
+        id="deletes",
+        refuses="More than 10 removals of targets, slots and inference configs in a run, or more than 30 % of the live objects "
+        "of a kind once there are 10; `guards` of octosync.yaml has other numbers.",
+        check=checks.deletes,
+        concerns=lambda action: isinstance(action, REMOVALS),
+        reach=Reach.COUNTED,
+        limits=(
+            Limit("maxDeletes", 10, "removals allowed in a run"),
+            Limit("maxDeletePercent", 30, "percentage of live objects of a kind that may go", most=100),
+            Limit("minObjects", 10, "live objects from which the percentage counts"),
+        ),
+        flag=Flag(
+            "--allow-deletes",
+            "Allow up to N removals of targets, slots and configs, or all.",
+            takes=Takes.NUMBER_OR_ALL,
+            in_watch=True,
+        ),
+        in_trailers=True,
     ),
     Guard(
-        "archives",
-        "More than 1 archived app in a run: there is no way back.",
-        ("--allow-archives N", _line("archives=N")),
+        id="archives",
+        refuses="More than 1 archived app in a run: there is no way back.",
+        check=checks.archives,
+        concerns=lambda action: isinstance(action, ArchiveApp),
+        reach=Reach.COUNTED,
+        limits=(Limit("maxArchives", 1, "archives allowed in a run"),),
+        flag=Flag("--allow-archives", "Allow archiving up to N apps.", takes=Takes.NUMBER, in_watch=True),
+        in_trailers=True,
     ),
     Guard(
-        "protected",
-        "Deletions and archives in apps with the annotation octosync.dev/protect.",
-        ("--allow-protected", f"{_line('protected')}, where `guards.trailers` of octosync.yaml lists it"),
+        id="protected",
+        refuses="Deletions and archives in apps with the annotation octosync.dev/protect.",
+        check=_protected,
+        flag=Flag("--allow-protected", "Allow deletions in protected apps.", in_watch=True),
     ),
     Guard(
-        "during-canary",
-        "Writing or deleting a slot, or removing a target, while a canary of the slot, or of the app, runs.",
-        ("--allow-during-canary", _line("during-canary")),
+        id="during-canary",
+        refuses="Writing or deleting a slot, or removing a target, while a canary of the slot, or of the app, runs.",
+        check=checks.during_canary,
+        needs="canaries",
+        flag=Flag(
+            "--allow-during-canary",
+            "Allow changes of a slot and removals of targets while a canary is running.",
+            in_watch=True,
+        ),
+        in_trailers=True,
     ),
     Guard(
-        "live-traffic",
-        "Archiving an app that has had requests, or removing its slots or targets.",
-        ("--allow-live-traffic", _line("live-traffic")),
+        id="live-traffic",
+        refuses="Archiving an app that has had requests, or removing its slots or targets.",
+        check=checks.live_traffic,
+        needs="traffic",
+        flag=Flag(
+            "--allow-live-traffic",
+            "Allow archiving apps that serve requests, and removing their slots or targets.",
+            in_watch=True,
+        ),
+        in_trailers=True,
+    ),
+    # A controller goes by its own memory, and waits for the end of a freeze: the flags of these mean nothing to it.
+    Guard(
+        id="diverged",
+        refuses="A change in this branch of what somebody else has changed live to another value: their work would be undone.",
+        check=_diverged,
+        concerns=lambda action: action.reason is Reason.DIVERGED,
+        flag=Flag("--allow-diverged", "Allow overwriting changes that were made on the control plane."),
+        in_trailers=True,
     ),
     Guard(
-        "diverged",
-        "A change in this branch of what somebody else has changed live to another value: their work would be undone.",
-        ("--allow-diverged", _line("diverged")),
+        id="frozen",
+        refuses="Changes of an app inside a freeze window, which `freeze` of octosync.yaml declares: its message says which, and "
+        "until when.",
+        check=checks.frozen,
+        concerns=lambda action: True,  # noqa: ARG005 — an app is frozen with all that is in it
+        flag=Flag("--allow-frozen", "Allow changes inside a freeze window."),
+        helps=("wait for its end",),
     ),
     Guard(
-        "frozen",
-        "Changes of an app inside a freeze window, which `freeze` of octosync.yaml declares: its message says which, and until "
-        "when.",
-        ("wait for its end", "--allow-frozen", f"{_line('frozen')}, where `guards.trailers` of octosync.yaml lists it"),
+        id="rollback",
+        refuses="An apply with a base, or an attempt, that HEAD doesn't descend from: it would take back what was merged since.",
+        check=None,
+        flag=Flag("--allow-rollback", "Allow a base that is newer than the checked-out revision."),
     ),
     Guard(
-        "rollback",
-        "An apply with a base, or an attempt, that HEAD doesn't descend from: it would take back what was merged since.",
-        ("--allow-rollback", f"{_line('rollback')}, where `guards.trailers` of octosync.yaml lists it"),
-    ),
-    Guard(
-        "archived",
-        "A live archived app that is not declared so: there is no unarchive.",
-        ("declare `archived: true`", "remove its manifest"),
+        id="archived",
+        refuses="A live archived app that is not declared so: there is no unarchive.",
+        check=_archived,
+        reach=Reach.APPS,
+        helps=("declare `archived: true`", "remove its manifest"),
     ),
 )
+
+LIMITS: Final[Mapping[str, Limit]] = MappingProxyType(
+    {limit.field: limit for guard in GUARDS.values() for limit in guard.limits}
+)
+# Guards that a commit's line can lift, and those that it lifts if octosync.yaml does not say otherwise.
+TRAILERS: Final = tuple(guard.id for guard in GUARDS.values() if guard.flag is not None)
+DEFAULT_TRAILERS: Final = tuple(guard.id for guard in GUARDS.values() if guard.in_trailers)

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from octosync.errors import ConfigError, OctosyncError, UsageError
 from octosync.manifest import parse_duration
 from octosync.model import JsonObject, Secret
-from octosync.plan.guards.table import GUARDS
+from octosync.plan import GUARDS
 from octosync.report.words import listed
 from octosync.watch.control import ControllerApi
 from octosync.watch.log import Log

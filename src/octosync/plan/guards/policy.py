@@ -1,0 +1,174 @@
+"""What guards say of a plan under the limits in force: refusals, which actions they are about, and what lifts them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from octosync.model import Address
+from octosync.plan.actions import Action, ActionKey
+from octosync.plan.guards.checks import Objection, Tally, Terms
+from octosync.plan.guards.table import ALL, GUARDS, LIMITS, Allowance, Guard, Reach
+from octosync.plan.plan import Plan
+from octosync.plan.questions import Curiosity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardPolicy:
+    """The limits in force and what this run allows beyond them.
+
+    `limits` are by their names in octosync.yaml's `guards`; a limit that is not in it has its default. `allowed` says by
+    guard what lifts it; it comes from flags and reviewed commits, never from the environment or a plan file. A limit or
+    guard that is not in the table is a `ValueError`.
+    """
+
+    limits: Mapping[str, float] = field(default_factory=dict)
+    allowed: Mapping[str, Allowance] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = {*self.limits} - {*LIMITS} | {*self.allowed} - {*GUARDS}
+        if unknown:
+            raise ValueError(f"neither a limit nor a guard: {', '.join(sorted(unknown))}")
+
+    @property
+    def every_limit(self) -> Mapping[str, float]:
+        """All limits, by their names in octosync.yaml."""
+        return {name: self.limits.get(name, limit.default) for name, limit in LIMITS.items()}
+
+    @property
+    def basis(self) -> str:
+        """The limits and allowances as text, to tell whether a refusal was made under the same ones.
+
+        It is stored: a new form would let pass what was refused before an update.
+        """
+        settings = [f"{_snake(name)}={value!r}" for name, value in self.every_limit.items()]
+        settings += [
+            f"{_setting(guard)}={self.allowed.get(guard.id, None if guard.counts else False)!r}"
+            for guard in GUARDS.values()
+            if guard.check is not None and guard.flag is not None
+        ]
+        return f"GuardPolicy({', '.join(settings)})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """A guard that this run loosens, and by what."""
+
+    guard: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A guard's refusal: what is too much, the exact flag that allows it (None: nothing does), and what it is about.
+
+    `way_out` is what else helps; `look_at` is the app whose status shows when it does. `total` is the message of a guard
+    that counts, without the part of this plan in it: the same for all plans that count together.
+    """
+
+    guard: str
+    message: str
+    override: str | None
+    way_out: str | None = None
+    look_at: str | None = None
+    total: str | None = None
+    addresses: tuple[Address, ...]
+
+
+def judge(plan: Plan, policy: GuardPolicy, also: Tally | None = None, *, in_watch: bool = False) -> tuple[Refusal, ...]:
+    """Return what the guards refuse, in the order of their table; empty: nothing.
+
+    `also` counts together with the plan. `in_watch`: only guards that a controller has, since it does not go by the others.
+    """
+    return tuple(_refusals(plan, policy, also or Tally(), in_watch=in_watch))
+
+
+def _refusals(plan: Plan, policy: GuardPolicy, also: Tally, *, in_watch: bool) -> Iterator[Refusal]:
+    limits = policy.every_limit
+    for guard in GUARDS.values():
+        allowed = policy.allowed.get(guard.id)
+        is_lifted = allowed is True or allowed == ALL
+        is_for_this_run = not in_watch or guard.flag is None or guard.flag.in_watch
+        if guard.check is None or is_lifted or not is_for_this_run:
+            continue
+        terms = Terms(limits=limits, allowed=None if allowed is None else int(allowed), also=also)
+        for objection in guard.check(plan, terms):
+            yield _refusal(guard, objection)
+
+
+def _refusal(guard: Guard, objection: Objection) -> Refusal:
+    return Refusal(
+        guard=guard.id,
+        message=objection.message,
+        override=guard.override_for(objection.count),
+        way_out=objection.way_out,
+        look_at=objection.look_at,
+        total=objection.total,
+        addresses=objection.addresses,
+    )
+
+
+def refuse_run(guard_id: str, message: str, policy: GuardPolicy) -> tuple[Refusal, ...]:
+    """Return the refusal of a guard that has no check, with no addresses: it refuses the whole run. Empty if it is lifted."""
+    if guard_id in policy.allowed:
+        return ()
+    return (_refusal(GUARDS[guard_id], Objection(message=message, addresses=())),)
+
+
+def curiosity_of(policy: GuardPolicy, authors_since: datetime | None) -> Curiosity:
+    """Return what guards need to know: nothing for one that is lifted."""
+    needed = {guard.needs for guard in GUARDS.values() if guard.id not in policy.allowed}
+    return Curiosity(canaries="canaries" in needed, traffic="traffic" in needed, authors_since=authors_since)
+
+
+def overrides_of(policy: GuardPolicy) -> tuple[Override, ...]:
+    """Return what flags allow beyond the limits, needed or not."""
+    return tuple(
+        Override(guard=guard.id, value=str(policy.allowed[guard.id]) if guard.counts else "", source=guard.flag.name)
+        for guard in GUARDS.values()
+        if guard.flag is not None and guard.id in policy.allowed
+    )
+
+
+def refused_actions(actions: Iterable[Action], refusals: Sequence[Refusal]) -> frozenset[ActionKey]:
+    """Return the actions that refusals name, by their addresses."""
+    named: dict[str, set[Address]] = {}
+    for refusal in refusals:
+        named.setdefault(refusal.guard, set()).update(refusal.addresses)
+    return frozenset(
+        action.key
+        for action in actions
+        if any(action.address in addresses and concerns(guard, action) for guard, addresses in named.items())
+    )
+
+
+def refused_by(actions: Iterable[Action], refusal: Refusal) -> tuple[Action, ...]:
+    """Return the actions that one refusal names and that can be approved."""
+    if refusal.override is None:
+        return ()
+    return tuple(
+        action for action in actions if action.address in refusal.addresses and concerns(refusal.guard, action)
+    )
+
+
+# A stored refusal can be of a guard that this version does not have: it is about whatever it names.
+
+
+def concerns(guard_id: str, action: Action) -> bool:
+    """Return whether a guard that names an action's address means this action."""
+    return guard_id not in GUARDS or GUARDS[guard_id].concerns(action)
+
+
+def reach_of(guard_id: str) -> Reach:
+    """Return which actions a guard's refusal leaves out of a plan."""
+    return GUARDS[guard_id].reach if guard_id in GUARDS else Reach.NAMED
+
+
+def _setting(guard: Guard) -> str:
+    return f"allow_{guard.id.replace('-', '_')}"
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
