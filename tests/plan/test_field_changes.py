@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -74,3 +76,13 @@ def _with(value: Any, path: tuple[str, ...], new: JsonValue | Absent) -> Any:
     if rest:
         return {**others, head: _with(value[head], tuple(rest), new)}
     return others if new is ABSENT else {**others, head: new}
+
+
+def test_the_library_is_loaded_when_something_differs() -> None:
+    """It takes longer to import than the planner itself, and most plans change nothing."""
+    code = (
+        "import sys, octosync.plan as plan; print('deepdiff' in sys.modules);"
+        "plan.field_changes({'a': 1}, {'a': 2}); print('deepdiff' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "True"]

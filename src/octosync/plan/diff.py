@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from deepdiff import DeepDiff
-
 from octosync.model import SENSITIVE, JsonObject, JsonValue, Sensitivity, canonical_json
 from octosync.plan.actions import ABSENT, Absent, FieldChange
 
@@ -15,6 +13,9 @@ def field_changes(before: JsonObject | None, after: JsonObject | None) -> tuple[
 
     Equality is JSON's (see `json_equal`), so all but objects are compared by their canonical text.
     """
+    # Imported only here: it takes longer than the rest of the package, and most runs change nothing.
+    from deepdiff import DeepDiff
+
     old, new = _comparable(before or {}), _comparable(after or {})
     # A key with two leading underscores is a key like any other here.
     tree = DeepDiff(old, new, view="tree", threshold_to_diff_deeper=0, ignore_private_variables=False)
