@@ -26,7 +26,7 @@ from octosync.cli.asking import ManifestFlags, RemoteFlags
 from octosync.cli.regathering import InputsReloader
 from octosync.manifest import Configuration, load
 from octosync.model import State
-from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Reading, apps_reading
+from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pace, Reading, apps_reading
 from octosync.octomil.counting import Request
 from octosync.plan import ControlPlane, GuardPolicy, PlanOptions
 from octosync.reconcile import observe_and_review
@@ -96,7 +96,7 @@ async def controller(manifests: Path, url: str) -> AsyncIterator[Running]:
     requests: list[tuple[float, Request]] = []
     remote = Octomil(
         Connection(url=url, requests_per_minute=0),
-        percent_for_writes=PERCENT_FOR_WRITES,
+        pace=Pace(percent_for_writes=PERCENT_FOR_WRITES),
         on_request=lambda one: requests.append((time.perf_counter() - one.seconds, one)),
     )
     state = manifests.with_name("state.db")

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from octosync.apply import Applied, Progress, Record, apply_plan
+from octosync.apply import Applied, Listener, Record, apply_plan
 from octosync.errors import GuardRefused, OctosyncError
 from octosync.model import App, Observation, Sensitivity, State
 from octosync.octomil import Octomil, Reading, inquire, observe
-from octosync.plan import Action, GuardPolicy, Plan, PlanOptions, Refusal, curiosity_of, judge, make_plan
+from octosync.plan import GuardPolicy, Plan, PlanOptions, Refusal, curiosity_of, judge, make_plan
 from octosync.plan.threeway import to_read
 
 
@@ -88,8 +88,7 @@ async def apply_reviewed(
     resume: str,
     sensitivity: Sensitivity,
     stop: asyncio.Event,
-    on_progress: Callable[[Progress], None] | None = None,
-    on_start: Callable[[Action], None] | None = None,
+    listener: Listener | None = None,
 ) -> Applied:
     """Execute exactly the plan's actions. Raises before the first write, or returns an outcome for every action."""
     refuse_unsafe(reviewed)
@@ -101,6 +100,5 @@ async def apply_reviewed(
         resume=resume,
         sensitivity=sensitivity,
         stop=stop,
-        on_progress=on_progress,
-        on_start=on_start,
+        listener=listener or Listener(),
     )

@@ -17,7 +17,7 @@ from tests.support.kubectl import needs_kustomize
 from tests.support.manifests import NOW, Workspace, app, child, rules, slot
 
 from octosync.contract import Contract
-from octosync.manifest import Cache, Configuration, Context, Manifests, Owner, load
+from octosync.manifest import Cache, Configuration, Context, LoadOptions, Manifests, Owner, load
 from octosync.manifest.kustomize import render
 from octosync.model import Sensitivity
 
@@ -114,10 +114,9 @@ class _Editing:
             self._paths,
             configuration=self._configuration,
             context=Context(name="c", url="http://127.0.0.1:1", vars=self._values),
-            environment=self._environment,
             now=self._now,
-            directory=self._directory,
             cache=cache,
+            options=LoadOptions(environment=self._environment, directory=self._directory),
         )
 
     def check(self) -> None:
@@ -185,7 +184,11 @@ def test_the_end_of_a_suspension_is_noticed(workspace: Workspace) -> None:
     workspace.write({"a.yaml": _TEXTS["suspended"]})
     assert rules(workspace.load(cache=cache)) == []
     after = load(
-        ["."], configuration=Configuration(), now=_ENDS + timedelta(1), directory=workspace.directory, cache=cache
+        ["."],
+        configuration=Configuration(),
+        now=_ENDS + timedelta(1),
+        cache=cache,
+        options=LoadOptions(directory=workspace.directory),
     )
     assert rules(after) == ["suspension-over"]
 

@@ -12,7 +12,7 @@ from tests.support.calls import client_of, connection_to
 from tests.support.sockets import answers, scripted
 from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
 
-from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pacer, org_events
+from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pace, Pacer, org_events
 from octosync.server import Settings, running
 
 DUE = 60.05
@@ -38,7 +38,7 @@ def _sent(
         connection = Connection(url="https://api.octomil.com", **settings)
         transport = httpx.MockTransport(handle)
         async with Octomil(
-            connection, clock=virtual_clock, transport=transport, percent_for_writes=percent_for_writes
+            connection, pace=Pace(clock=virtual_clock, percent_for_writes=percent_for_writes), transport=transport
         ) as client:
             await use(client)
 

@@ -20,7 +20,7 @@ from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
 from octosync.contract import Contract
 from octosync.errors import RemoteError, Unavailable
-from octosync.octomil import Connection, Octomil, Pacer, Waiting, WaitReason, apps_reading
+from octosync.octomil import Connection, Octomil, Pace, Pacer, Waiting, WaitReason, apps_reading
 from octosync.octomil.retrying import retry_after
 from octosync.server import Settings, running
 
@@ -156,7 +156,7 @@ def _in_virtual_time(
         connection = Connection(url="https://api.octomil.com", **settings)
         on_wait = None if told is None else told.append
         transport = _replying(*responses, log=log)
-        async with Octomil(connection, clock=virtual_clock, transport=transport, on_wait=on_wait) as client:
+        async with Octomil(connection, pace=Pace(clock=virtual_clock), transport=transport, on_wait=on_wait) as client:
             await use(client)
 
     run_in_virtual_time(main())

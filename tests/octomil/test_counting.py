@@ -13,7 +13,7 @@ from tests.support.sockets import Reply, Then, answers, http, scripted
 from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
 
 from octosync.errors import OctosyncError
-from octosync.octomil import Budget, Connection, Octomil, Pacer, Priority, Request
+from octosync.octomil import Budget, Connection, Octomil, Pace, Pacer, Priority, Request
 
 WINDOW = 60.05
 
@@ -185,7 +185,7 @@ def test_a_client_tells_its_budget_and_a_429_counts_in_it() -> None:
     async def main() -> None:
         connection = Connection(url="https://api.octomil.com", requests_per_minute=10)
         transport = httpx.MockTransport(lambda _: script.pop(0))
-        async with Octomil(connection, clock=virtual_clock, transport=transport) as client:
+        async with Octomil(connection, pace=Pace(clock=virtual_clock), transport=transport) as client:
             reading = asyncio.create_task(client.background.call("apps.get", {"slug": "a"}))
             await let_run()
             seen.append(client.budget)

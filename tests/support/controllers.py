@@ -21,7 +21,7 @@ from tests.support.plane import Plane
 from octosync.cli.asking import ManifestFlags, RemoteFlags
 from octosync.cli.regathering import InputsReloader
 from octosync.model import NotifyEvent
-from octosync.octomil import Octomil
+from octosync.octomil import Octomil, Pace
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
 from octosync.server import Settings as PlaneSettings
 from octosync.server import running
@@ -209,7 +209,7 @@ async def watching(
         remote=RemoteFlags(url=None if through_context else plane.url),
     )
     at = connection_to(plane.url, **{"requests_per_minute": 0, **(connection or {})})
-    remote = Octomil(at, clock=clock.monotonic, sleep=clock.sleep, transport=transport)
+    remote = Octomil(at, pace=Pace(clock=clock.monotonic, sleep=clock.sleep), transport=transport)
     with Journal(folder / "state.db") as journal:
         controller = Controller(
             ControllerOptions(

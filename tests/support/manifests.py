@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from octosync.manifest import Configuration, Configured, Manifests, load, read_configuration
+from octosync.manifest import Configuration, Configured, LoadOptions, Manifests, load, read_configuration
 from octosync.model import Diagnostic
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -30,6 +31,9 @@ def slot(fields: str) -> str:
     return app("slots:\n  - capability: chat\n" + _indented(fields, by=4))
 
 
+_OPTIONS = frozenset(field.name for field in fields(LoadOptions))
+
+
 class Workspace:
     """A folder of manifests."""
 
@@ -50,17 +54,16 @@ class Workspace:
 
     def load(self, *paths: str, configuration: Configuration | None = None, **more: Any) -> Manifests:
         """Load paths, by default everything in the folder."""
-        return load(
-            paths or ["."],
-            configuration=configuration or Configuration(directory=self.directory),
-            now=NOW,
-            directory=self.directory,
-            **more,
-        )
+        return self._load(paths or ["."], configuration or Configuration(directory=self.directory), **more)
 
     def load_paths(self, *, configuration: Configuration, **more: Any) -> Manifests:
         """Load what octosync.yaml names, as commands without -f do."""
-        return load([], configuration=configuration, now=NOW, directory=self.directory, **more)
+        return self._load([], configuration, **more)
+
+    def _load(self, paths: Sequence[str], configuration: Configuration, **more: Any) -> Manifests:
+        given = {name: more.pop(name) for name in _OPTIONS & more.keys()}
+        options = LoadOptions(directory=self.directory, **given)
+        return load(paths, configuration=configuration, now=NOW, options=options, **more)
 
     def load_text(self, text: str | bytes, name: str = "app.yaml", **more: Any) -> Manifests:
         """Write one file and load it."""

@@ -15,9 +15,9 @@ from tests.support.calls import connection_to
 from tests.support.plane import Plane, writes_in
 from tests.support.states import policy_of
 
-from octosync.apply import Applied, Progress, Record
+from octosync.apply import Applied, Listener, Progress, Record
 from octosync.model import App, JournalledAction, JournalledRun, Sensitivity, State
-from octosync.octomil import Octomil
+from octosync.octomil import Octomil, Pace
 from octosync.plan import ALL, GuardPolicy, PlanOptions
 from octosync.reconcile import ReviewedPlan, apply_reviewed, observe_and_review
 from octosync.server import Settings, running
@@ -99,7 +99,7 @@ class Site:
     def client(self, transport: httpx.AsyncBaseTransport | None = None, **settings: Any) -> Octomil:
         """Make a client, not yet entered."""
         connection = connection_to(self.plane.url, **{**self.connection, **settings})
-        return Octomil(connection, clock=lambda: self.now, sensitivity=self.sensitivity, transport=transport)
+        return Octomil(connection, pace=Pace(clock=lambda: self.now), sensitivity=self.sensitivity, transport=transport)
 
     async def look(self, *desired: App, policy: GuardPolicy = EVERYTHING_ALLOWED, **options: Any) -> ReviewedPlan:
         """Read, plan and judge. `options` are those of the plan."""
@@ -126,7 +126,7 @@ class Site:
                     resume=RESUME,
                     sensitivity=self.sensitivity,
                     stop=stop or asyncio.Event(),
-                    on_progress=on_progress,
+                    listener=Listener(progressed=on_progress),
                 )
             record.end(0)
             return applied

@@ -10,7 +10,7 @@ from octosync.apply.follow import Following
 from octosync.apply.followed import Followed, to_follow
 from octosync.apply.outcome_table import OUTCOMES, OutcomeMeaning
 from octosync.apply.record import Record
-from octosync.apply.run import Applied, Progress, apply_plan
+from octosync.apply.run import Applied, Listener, Progress, apply_plan
 from octosync.apply.witness import FRESH_FOR_SECONDS
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Followed",
     "Following",
     "Keys",
+    "Listener",
     "OutcomeMeaning",
     "Progress",
     "Record",

@@ -190,10 +190,13 @@ class Performer:
             action,
             Status.NOT_KEPT,
             ids,
-            f"the control plane said yes ({action.operation}{request}), but {describe(action, lost, self.sensitivity)}",
-            reference="not-kept",
-            hints=(
-                "Compare the manifest with what the control plane supports; the next plan shows what is there now.",
+            reason=OctosyncError(
+                "not-kept",
+                f"the control plane said yes ({action.operation}{request}), but "
+                f"{describe(action, lost, self.sensitivity)}",
+                hints=(
+                    "Compare the manifest with what the control plane supports; the next plan shows what is there now.",
+                ),
             ),
             wrote=True,
             kept=False,
@@ -221,21 +224,22 @@ def _performed(
     ids: list[str],
     message: str = "",
     *,
-    reference: str = "",
-    hints: tuple[str, ...] = (),
+    reason: OctosyncError | None = None,
     error: OctosyncError | None = None,
     wrote: bool = False,
     kept: bool = True,
 ) -> Performed:
+    """Return a result. Both `error` and `reason` are told to people; only an error is one for the run, too."""
     if isinstance(error, RemoteError):
         _add(ids, error.request_id)
+    said = error or reason
     outcome = Outcome(
         address=action.address,
         verb=action.verb.value,
         status=status,
-        message=error.message if error else message,
-        reference=error.reference if error else reference,
-        hints=error.hints if error else hints,
+        message=said.message if said else message,
+        reference=said.reference if said else "",
+        hints=said.hints if said else (),
         request_ids=tuple(ids),
         retryable=error is not None and _passes(error),
     )
@@ -259,9 +263,11 @@ def _stale(action: Action, ids: list[str], *, wrote: bool = False) -> Performed:
         action,
         Status.STALE,
         ids,
-        "somebody changed it since it was read, so it was left as it is",
-        reference="object-moved",
-        hints=("Plan again, look at what changed, and apply again.",),
+        reason=OctosyncError(
+            "object-moved",
+            "somebody changed it since it was read, so it was left as it is",
+            hints=("Plan again, look at what changed, and apply again.",),
+        ),
         wrote=wrote,
     )
 

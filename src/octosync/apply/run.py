@@ -6,7 +6,7 @@ import asyncio
 import heapq
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from octosync.apply.perform import Performed, Performer
 from octosync.apply.proofs import Proofs
@@ -45,6 +45,17 @@ class Applied:
     wrote: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """What is called while a run writes: `started` before the first request of an action, `progressed` after each outcome."""
+
+    started: Callable[[Action], None] | None = None
+    progressed: Callable[[Progress], None] | None = None
+
+
+_NOBODY: Final = Listener()
+
+
 async def apply_plan(
     plan: Plan,
     remote: Octomil,
@@ -54,8 +65,7 @@ async def apply_plan(
     resume: str,
     sensitivity: Sensitivity | None = None,
     stop: asyncio.Event | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-    on_start: Callable[[Action], None] | None = None,
+    listener: Listener = _NOBODY,
 ) -> Applied:
     """Carry out exactly the plan's actions; never raises for what one of them meets: that is its outcome.
 
@@ -63,8 +73,7 @@ async def apply_plan(
     Setting `stop` starts nothing more: writes that were sent are finished and recorded, a move with both halves.
     """
     performer = Performer(remote, Witness(remote, seen.read_at), sensitivity or Sensitivity())
-    run = _Run(plan, remote, performer, record, resume, org_known=seen.org_id is not None, on_progress=on_progress)
-    run.on_start = on_start
+    run = _Run(plan, remote, performer, record, resume, org_known=seen.org_id is not None, listener=listener)
     await run.go(stop or asyncio.Event())
     return run.applied()
 
@@ -86,8 +95,7 @@ class _Run:
     record: Record
     resume: str
     org_known: bool
-    on_progress: Callable[[Progress], None] | None
-    on_start: Callable[[Action], None] | None = None
+    listener: Listener
     outcomes: dict[ActionKey, Outcome] = field(default_factory=dict)
     stopped_by: OctosyncError | None = None
     wrote: bool = False
@@ -243,8 +251,8 @@ class _Run:
                 self._record_end(ended, self.outcomes[action.key])
                 continue
             sent.append(action)
-            if self.on_start is not None:
-                self.on_start(action)
+            if self.listener.started is not None:
+                self.listener.started(action)
             # A move's registration proves its removal, and must not wait for a look in between.
             proving = action.operation in underway.proving and action is unit[-1]
             performed = await self.performer.send(action, proving=proving, within=within)
@@ -301,8 +309,8 @@ class _Run:
             return
         self.outcomes[action.key] = outcome
         self._risks.settle(action, outcome)
-        if self.on_progress is not None and outcome.status is not Status.NOT_ATTEMPTED:
-            self.on_progress(Progress(len(self.outcomes), len(self.plan.actions), outcome))
+        if self.listener.progressed is not None and outcome.status is not Status.NOT_ATTEMPTED:
+            self.listener.progressed(Progress(len(self.outcomes), len(self.plan.actions), outcome))
         for unit in self._followers.get(action.key, ()):
             if unit[0].key in self.outcomes:
                 continue

@@ -30,7 +30,7 @@ from octosync.cli.gathering import LoadedInputs, load_valid_inputs
 from octosync.cli.options import base_option, manifest_options, option, remote_options
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.errors import ExitCode, OctosyncError
-from octosync.manifest import STDIN, Reading, load, patch_of, variables_for
+from octosync.manifest import STDIN, LoadOptions, Reading, load, patch_of, variables_for
 from octosync.model import Address
 from octosync.octomil import Connection, Octomil
 from octosync.report import Kept, render_accepted
@@ -114,10 +114,12 @@ class _Acceptance:
             configuration=inputs.configuration,
             context=inputs.context,
             now=self._now,
-            environment=os.environ,
-            env_allowed=self._flags.env_allowed,
-            allow_empty=True,
-            edited={Path(name).resolve(): new for name, (_, new) in made.files.items()},
+            options=LoadOptions(
+                environment=os.environ,
+                env_allowed=self._flags.env_allowed,
+                allow_empty=True,
+                edited={Path(name).resolve(): new for name, (_, new) in made.files.items()},
+            ),
         )
         if why := disproof(
             made,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from octosync.apply import Applied, Progress, Record, to_follow
+from octosync.apply import Applied, Listener, Progress, Record, to_follow
 from octosync.cli import signals
 from octosync.cli.apply_report import ApplyOutput
 from octosync.cli.asking import RunRequest
@@ -239,8 +239,7 @@ class _Application:
                         resume=report.go_on,
                         sensitivity=report.sensitivity,
                         stop=stopping.requested,
-                        on_progress=progressed,
-                        on_start=stream.start,
+                        listener=Listener(started=stream.start, progressed=progressed),
                     )
                 except asyncio.CancelledError:
                     raise self._cut_short(record.run, report.go_on, stopping) from None

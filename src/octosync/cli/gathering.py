@@ -14,7 +14,7 @@ from octosync.cli.connecting import chosen_context, known_keys, read_or_find
 from octosync.cli.console import err, from_stdin, wants_colour
 from octosync.cli.failing import AlreadyReported
 from octosync.errors import ExitCode, OctosyncError, UsageError
-from octosync.manifest import STDIN, Cache, Configuration, Context, Manifests, load
+from octosync.manifest import STDIN, Cache, Configuration, Context, LoadOptions, Manifests, load
 from octosync.manifest.kustomize import render
 from octosync.manifest.recalling import INVALID
 from octosync.manifest.sources import File
@@ -142,10 +142,8 @@ def _load(
         now=datetime.now(UTC),
         stdin=from_stdin() if STDIN in flags.paths else None,
         rendered=_rendered(kustomize, flags, configuration, environment),
-        environment=environment,
-        env_allowed=flags.env_allowed,
-        allow_empty=flags.allow_empty,
         cache=cache,
+        options=LoadOptions(environment=environment, env_allowed=flags.env_allowed, allow_empty=flags.allow_empty),
     )
     inputs = LoadedInputs(
         configuration=configuration,

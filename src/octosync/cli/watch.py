@@ -45,7 +45,7 @@ from octosync.manifest.git import is_tracked
 from octosync.manifest.patience import LOAD_GIVEN_UP, patient
 from octosync.manifest.selection import matching
 from octosync.model import Optimize, Secret, State
-from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil
+from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pace
 from octosync.plan import (
     Allowance,
     ControlPlane,
@@ -324,7 +324,7 @@ class _Watching:
             first.configuration.contract,
             sensitivity=first.configuration.sensitivity,
             on_request=lambda one: metrics.count_request(one.operation, one.code, one.seconds),
-            percent_for_writes=PERCENT_FOR_WRITES,
+            pace=Pace(percent_for_writes=PERCENT_FOR_WRITES),
         )
         options = replace(self._options(remote, plane, clock, log), notifier=notifier, metrics=metrics)
         controller = Controller(options)

@@ -25,7 +25,7 @@ from octosync.manifest.editing import Reading, Unplaceable, edited, patch_of
 from octosync.manifest.explaining import UnknownPathError, explain_path, explained_roots
 from octosync.manifest.exporting import Exported, claims_of, export_app, sections_undeclared
 from octosync.manifest.json_schema import configuration_schema, field_example, manifest_schema
-from octosync.manifest.loading import Manifests, load, variables_for
+from octosync.manifest.loading import LoadOptions, Manifests, load, variables_for
 from octosync.manifest.merge_keys import kustomize_definitions
 from octosync.manifest.owners import Owner
 from octosync.manifest.rules import RULES, Rule
@@ -50,6 +50,7 @@ __all__ = [
     "Context",
     "Exported",
     "GuardLimits",
+    "LoadOptions",
     "Manifests",
     "Owner",
     "Rate",

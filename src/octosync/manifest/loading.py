@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from octosync.contract import Contract
 from octosync.errors import UsageError
@@ -54,33 +55,45 @@ class Manifests:
         return any(one.severity is Severity.WARNING for one in self.diagnostics)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """What else a load depends on.
+
+    Paths are relative to `directory`. `environment` is what `--env` and `env` may be looked up in; the contract is that of
+    the configuration unless another is given. `edited` is what files, by their real paths, are taken to hold instead.
+    """
+
+    contract: Contract | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    env_allowed: Iterable[str] = ()
+    allow_empty: bool = False
+    directory: Path | None = None
+    edited: Mapping[Path, bytes] = field(default_factory=dict)
+
+
+_USUAL: Final = LoadOptions()
+
+
 def load(
     paths: Sequence[str],
     *,
     configuration: Configuration,
     now: datetime,
     context: Context | None = None,
-    contract: Contract | None = None,
     stdin: bytes | None = None,
     rendered: Sequence[File] | None = None,
-    environment: Mapping[str, str] | None = None,
-    env_allowed: Iterable[str] = (),
-    allow_empty: bool = False,
-    directory: Path | None = None,
-    edited: Mapping[Path, bytes] | None = None,
     cache: Cache | None = None,
+    options: LoadOptions = _USUAL,
 ) -> Manifests:
-    """Load the manifests that paths (relative to `directory`) mean; without any, those of the context or octosync.yaml.
+    """Load the manifests that paths mean; without any, those of the context or octosync.yaml.
 
-    `rendered` files stand for all paths. `stdin` are the bytes that `-` stands for, `environment` what `--env` and `env`
-    may be looked up in, `now` (with a zone) what suspensions are held against; the contract in force is the
-    configuration's unless another is given.
-    `edited` is what files, by their real paths, are taken to hold instead. With a `cache`, only the files that changed since
-    its latest load are parsed; what comes out is the same.
+    `rendered` files stand for all paths. `stdin` are the bytes that `-` stands for, `now` (with a zone) is what suspensions
+    are held against. With a `cache`, only the files that changed since its latest load are parsed; what comes out is the
+    same.
     Never raises for what manifests say. Raises `UsageError` for no paths at all, `-` twice, and a name in `env_allowed`
     that no variable can have or that names a secret.
     """
-    variables = variables_for(configuration, context, environment or {}, env_allowed)
+    variables = variables_for(configuration, context, options.environment, options.env_allowed)
     own_paths = configuration.paths_of(context)
     asked = list(paths) or list(own_paths)
     if not asked and rendered is None:
@@ -89,16 +102,15 @@ def load(
         raise UsageError("stdin-twice", "-f - is given twice, and there is one standard input")
     findings = Findings()
     cache = cache or Cache()
-    loader = Loader(
-        configuration, contract or configuration.contract, variables, now, directory, edited=edited, cache=cache
-    )
+    contract, directory = options.contract or configuration.contract, options.directory
+    loader = Loader(configuration, contract, variables, now, directory, edited=options.edited, cache=cache)
     with _collector_paused(), cache.loading(configuration.sensitivity, variables, loader.contract):
         found = (
             loader.read_all(rendered, findings)
             if rendered is not None
             else loader.read(asked, findings, stdin=stdin, within=None if paths else configuration.bounds(directory))
         )
-        _report_empty(found, findings, allow_empty=allow_empty)
+        _report_empty(found, findings, allow_empty=options.allow_empty)
         state = loader.assemble(found)
         check_owners(found.resources, configuration.owners, configuration.directory, findings)
         others = State()

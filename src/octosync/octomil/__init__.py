@@ -29,7 +29,7 @@ from octosync.octomil.deployments import (
 from octosync.octomil.fetching import fetch, is_url, source_of
 from octosync.octomil.inquire import inquire
 from octosync.octomil.observe import MOST_READ_BY_SLUG, observe
-from octosync.octomil.pacing import PERCENT_FOR_WRITES, Pacer, Priority, Reservation, Waiting, WaitReason
+from octosync.octomil.pacing import PERCENT_FOR_WRITES, Pace, Pacer, Priority, Reservation, Waiting, WaitReason
 from octosync.octomil.presence import read_presence
 from octosync.octomil.probing import PROBED_BY_GET, probe
 from octosync.octomil.reads import (
@@ -60,6 +60,7 @@ __all__ = [
     "FoundApps",
     "Octomil",
     "OnRequest",
+    "Pace",
     "Pacer",
     "Priority",
     "Reading",

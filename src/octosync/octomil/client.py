@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import httpx
 import stamina
@@ -22,11 +20,13 @@ from octosync.model import Backoff, Concealer, JsonValue, Secret, Sensitivity
 from octosync.octomil.connection import Connection
 from octosync.octomil.counting import Budget, OnRequest, Request
 from octosync.octomil.failures import TIMED_OUT, Again, Failed, failed
-from octosync.octomil.pacing import OnWait, Pacer, Permit, Priority, Reservation, Sleep, Waiting, WaitReason
+from octosync.octomil.pacing import OnWait, Pace, Pacer, Permit, Priority, Reservation, Waiting, WaitReason
 from octosync.octomil.retrying import LONGEST_BACKOFF, LONGEST_RETRY_AFTER, TryAgain
 from octosync.octomil.session import Session
 from octosync.octomil.translate import Translator
 from octosync.octomil.transport import RawAnswer, exchange
+
+_USUAL_PACE: Final = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class _Call:
 class Octomil:
     """A control plane, to be entered with `async with`.
 
-    `clock` (seconds) and `sleep` pace it, of its limit `percent_for_writes` are kept from reads; or a `pacer` does. `on_wait`
+    `pace` says how requests are paced, unless a `pacer` that others use, too, does. `on_wait`
     is told what waits and how long, `on_request` of every request. `sensitivity` says which keys hold values that no message
     may show. `transport` replaces the real one. `requests` is how many were sent through this view; `backoff` is what it waits
     between attempts.
@@ -85,23 +85,21 @@ class Octomil:
         contract: Contract | None = None,
         *,
         pacer: Pacer | None = None,
-        percent_for_writes: int = 0,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Sleep = asyncio.sleep,
+        pace: Pace = _USUAL_PACE,
         on_wait: OnWait | None = None,
         on_request: OnRequest | None = None,
         sensitivity: Sensitivity | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.contract = contract or Contract()
-        self.clock = clock
+        self.clock = pace.clock
         self.requests = 0
         self._pacer = pacer or Pacer(
             connection.requests_per_minute,
             concurrency=connection.concurrency,
-            percent_for_writes=percent_for_writes,
-            clock=clock,
-            sleep=sleep,
+            percent_for_writes=pace.percent_for_writes,
+            clock=pace.clock,
+            sleep=pace.sleep,
             on_wait=on_wait,
         )
         self._owns_pacer = pacer is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 from octosync.errors import CredentialRefused, RemoteError, Unavailable
@@ -156,38 +157,37 @@ class _Walk:
                 yield from ((desired.slug, one) for one in Section if one in _sections_to_read(desired, self._now))
 
     def _reading_section(self, slug: str, section: Section) -> Read:
-        async def read_targets() -> None:
-            targets = await self._guarded(slug, section, targets_reading(self._client, slug))
-            if targets is not None:
-                self._check_orgs(target.identity for target in targets)
-                self._targets[slug] = targets
+        read = {
+            Section.TARGETS: self._read_targets,
+            Section.SLOTS: self._read_slots,
+            Section.INFERENCE_CONFIG: self._read_inference_config,
+            Section.DEPLOYMENTS: self._read_deployments,
+        }[section]
+        return partial(read, slug)
 
-        async def read_slots() -> None:
-            slots = await self._guarded(slug, section, slots_reading(self._client, slug))
-            if slots is not None:
-                self._check_orgs(slot.identity for slot in slots)
-                self._slots[slug] = slots
+    async def _read_targets(self, slug: str) -> None:
+        targets = await self._guarded(slug, Section.TARGETS, targets_reading(self._client, slug))
+        if targets is not None:
+            self._check_orgs(target.identity for target in targets)
+            self._targets[slug] = targets
 
-        async def read_inference_config() -> None:
-            config = await self._guarded(slug, section, inference_config_reading(self._client, slug))
-            if config is not None:
-                self._configs[slug] = config
+    async def _read_slots(self, slug: str) -> None:
+        slots = await self._guarded(slug, Section.SLOTS, slots_reading(self._client, slug))
+        if slots is not None:
+            self._check_orgs(slot.identity for slot in slots)
+            self._slots[slug] = slots
 
-        async def read_deployments() -> None:
-            placements = self._desired.apps[slug].placements
-            deployments = await self._guarded(slug, section, deployments_reading(self._client, slug, needed=placements))
-            if deployments is not None:
-                self._deployments[slug] = deployments
+    async def _read_inference_config(self, slug: str) -> None:
+        config = await self._guarded(slug, Section.INFERENCE_CONFIG, inference_config_reading(self._client, slug))
+        if config is not None:
+            self._configs[slug] = config
 
-        match section:
-            case Section.TARGETS:
-                return read_targets
-            case Section.SLOTS:
-                return read_slots
-            case Section.INFERENCE_CONFIG:
-                return read_inference_config
-            case Section.DEPLOYMENTS:
-                return read_deployments
+    async def _read_deployments(self, slug: str) -> None:
+        placements = self._desired.apps[slug].placements
+        reading = deployments_reading(self._client, slug, needed=placements)
+        deployments = await self._guarded(slug, Section.DEPLOYMENTS, reading)
+        if deployments is not None:
+            self._deployments[slug] = deployments
 
     async def _guarded(self, slug: str, section: Section | None, reading: Awaitable[Reading[T]]) -> T | None:
         """Await a reading; an error of this app alone is kept, one that any read would meet is raised."""

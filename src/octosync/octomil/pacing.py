@@ -100,6 +100,15 @@ class _Waiter:
     admitted: asyncio.Future[list[Permit]] = field(compare=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How a client paces its requests: the share of its limit that is kept from reads, and its clock, in seconds."""
+
+    percent_for_writes: int = 0
+    clock: Callable[[], float] = time.monotonic
+    sleep: Sleep = asyncio.sleep
+
+
 class Pacer:
     """A sliding window of `limit` requests (0: none), at most `concurrency` of them under way.
 

@@ -77,39 +77,34 @@ class Group:
     rows: tuple[Row, ...] = field(default_factory=tuple)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowOptions:
+    """How actions are shown as rows: `blocked` ones with a mark, long values whole if `full`, and who made `last_changes`."""
+
+    sensitivity: Sensitivity
+    full: bool = False
+    blocked: frozenset[ActionKey] = frozenset()
+    last_changes: Mapping[Address, LastChange] = field(default_factory=dict)
+
+
 def group_of(
     slug: str,
     actions: Sequence[Action],
     app: App,
+    options: RowOptions,
     *,
-    unchanged: Sequence[Address],
-    blocked: frozenset[ActionKey],
-    sensitivity: Sensitivity,
-    full: bool,
-    last_changes: Mapping[Address, LastChange],
+    unchanged: Sequence[Address] = (),
     held: Sequence[Held] = (),
 ) -> Group:
-    """Make an app's group; `unchanged` and `held` objects get a row each, `blocked` ones a mark in front.
-
-    `last_changes` say who made what is changed back.
-    """
+    """Return an app's group: a row for each of its actions, and of its `unchanged` and `held` objects."""
     every = (*actions, *(one.action for one in held))
     origins = [origin for origin in (app.origin, *(action.origin for action in every)) if origin is not None]
     file = origins[0].file if origins else ""
-    limit = None if full else LIMIT
-    rows = [
-        (
-            (action.verb is Verb.ARCHIVE, action.address.sort_key),
-            _row(action, file, blocked, sensitivity, limit, last_changes),
-        )
-        for action in actions
-    ]
+    rows = [((action.verb is Verb.ARCHIVE, action.address.sort_key), _row(action, file, options)) for action in actions]
+    unblocked = replace(options, blocked=frozenset())
     rows.extend(
-        (
-            (False, one.action.address.sort_key),
-            _held(one, _row(one.action, file, frozenset(), sensitivity, limit, last_changes)),
-        )
-        for one in held
+        ((False, change.action.address.sort_key), _held(change, _row(change.action, file, unblocked)))
+        for change in held
     )
     rows.extend(((False, address.sort_key), _unchanged(address, app, file)) for address in unchanged)
     return Group(slug, file, tuple(row for _, row in sorted(rows, key=lambda pair: pair[0])))
@@ -149,16 +144,10 @@ def column(texts: Iterable[str], *, widest: int = _WIDEST) -> int:
     return max((width for width in map(cells, texts) if width <= widest), default=0)
 
 
-def _row(  # noqa: PLR0917 — an action, and how a row shows it
-    action: Action,
-    file: str,
-    blocked: frozenset[ActionKey],
-    sensitivity: Sensitivity,
-    limit: int | None,
-    last_changes: Mapping[Address, LastChange],
-) -> Row:
-    mark = "!" if action.key in blocked else " "
-    details = (*_author(action, last_changes), *_details(action, sensitivity, limit))
+def _row(action: Action, file: str, options: RowOptions) -> Row:
+    mark = "!" if action.key in options.blocked else " "
+    limit = None if options.full else LIMIT
+    details = (*_author(action, options.last_changes), *_details(action, options.sensitivity, limit))
     return Row(
         left=f"{mark} {SYMBOLS[action.verb]} {_done_to(action)}",
         place=_place(action.origin, file),

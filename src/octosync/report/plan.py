@@ -8,7 +8,7 @@ from octosync.model import Address, Sensitivity
 from octosync.plan import Action, Held, Plan, Refusal, RunInfo, refused_actions
 from octosync.report.blocked import blocked_lines, override_words
 from octosync.report.capabilities import recommendation_lines
-from octosync.report.changes import Group, group_lines, group_of
+from octosync.report.changes import Group, RowOptions, group_lines, group_of
 from octosync.report.diagnostics import diagnostic_lines
 from octosync.report.error import error_lines
 from octosync.report.ink import Ink
@@ -92,16 +92,14 @@ def groups_of(plan: Plan, blocked: Sequence[Refusal], sensitivity: Sensitivity, 
     unchanged: dict[str, list[Address]] = {}
     for address in plan.unchanged if full else ():
         unchanged.setdefault(address.app, []).append(address)
+    options = RowOptions(sensitivity=sensitivity, full=full, blocked=marked, last_changes=plan.last_changes)
     return tuple(
         group_of(
             slug,
             actions.get(slug, ()),
             plan.desired.apps[slug],
+            options,
             unchanged=unchanged.get(slug, ()),
-            blocked=marked,
-            sensitivity=sensitivity,
-            full=full,
-            last_changes=plan.last_changes,
             held=held.get(slug, ()),
         )
         for slug in sorted({*actions, *held, *unchanged})

@@ -13,7 +13,7 @@ from typing import Final
 from octosync.errors import OctosyncError
 from octosync.model import Address, Diagnostic, Origin, Outcome, Severity, Standing, Status
 from octosync.plan import Action, Refusal, RunInfo, declared_of, refused_actions, way_out_of
-from octosync.report.changes import group_of
+from octosync.report.changes import RowOptions, group_of
 from octosync.report.error import request_ids, with_requests
 from octosync.report.outcomes import STATUS_WORDS
 from octosync.report.plain import visible
@@ -144,16 +144,8 @@ def _changes(report: PlanReport) -> Iterator[Remark]:
 
 def _change(report: PlanReport, action: Action, outcome: Outcome | None) -> Remark:
     app = report.plan.desired.apps[action.address.app]
-    group = group_of(
-        action.address.app,
-        [action],
-        app,
-        unchanged=(),
-        blocked=frozenset(),
-        sensitivity=report.sensitivity,
-        full=report.full,
-        last_changes=report.plan.last_changes,
-    )
+    options = RowOptions(sensitivity=report.sensitivity, full=report.full, last_changes=report.plan.last_changes)
+    group = group_of(action.address.app, [action], app, options)
     row = group.rows[0]
     said = visible(str(action.address))
     severity = Severity.WARNING if action.destructive else Severity.NOTICE

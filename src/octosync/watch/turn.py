@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from octosync.apply import Applied, Record
+from octosync.apply import Applied, Listener, Record
 from octosync.errors import ExitCode, OctosyncError, RemoteError, StateLocked, Unavailable, Unreadable
 from octosync.manifest.recalling import without as besides
 from octosync.model import Address, App, Outcome, Reason, State, Status
@@ -88,7 +88,7 @@ class PlanWriter:
             resume=active.apply_again,
             sensitivity=active.configuration.sensitivity,
             stop=self.stop,
-            on_start=started,
+            listener=Listener(started=started),
         )
         for action, outcome in zip(reviewed.plan.actions, applied.outcomes, strict=True):
             if outcome.status in {Status.DONE, Status.NOT_KEPT} and action.key in began:

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from octosync.model import counted
 from octosync.plan import RunInfo, refused_actions
-from octosync.report.changes import Row, group_of
+from octosync.report.changes import Row, RowOptions, group_of
 from octosync.watch.approvals import approve_path
 from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
 from octosync.watch.standing import AppReconcileStatus, AppState, BlockedSet, ControllerStatus, DriftStatus
@@ -239,10 +239,6 @@ def drift_rows(app: AppReconcileStatus, standing: ControllerStatus) -> tuple[Row
         app.slug,
         [action for action in plan.actions if action.address in drifted],
         plan.desired.apps[app.slug],
-        unchanged=(),
-        blocked=refused_actions(plan.actions, app.blocked),
-        sensitivity=standing.sensitivity,
-        full=False,
-        last_changes={},
+        RowOptions(sensitivity=standing.sensitivity, blocked=refused_actions(plan.actions, app.blocked)),
         held=[one for one in plan.held if one.action.address in drifted],
     ).rows
