@@ -22,8 +22,8 @@ from typing import Final
 
 import httpx
 
-from octosync.cli.asking import ManifestFlags, RemoteFlags
 from octosync.cli.regathering import InputsReloader
+from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.manifest import Configuration, load
 from octosync.model import State
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pace, Reading, apps_reading
@@ -33,11 +33,11 @@ from octosync.reconcile import observe_and_review
 from octosync.state import Journal
 from octosync.watch.clock import SystemClock
 from octosync.watch.controller import Controller, ControllerOptions
-from octosync.watch.desired import DesiredState
 from octosync.watch.log import Log
+from octosync.watch.manifests.desired import DesiredState
 from octosync.watch.metrics import CONTENT_TYPE
 from octosync.watch.settings import Settings
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 from octosync.watch.web import Source, create_app
 
 _PATIENCE: Final = 180.0

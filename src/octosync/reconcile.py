@@ -12,7 +12,7 @@ from octosync.errors import GuardRefused, OctosyncError
 from octosync.model import App, Observation, Sensitivity, State
 from octosync.octomil import Octomil, Reading, inquire, observe
 from octosync.plan import GuardPolicy, Plan, PlanOptions, Refusal, curiosity_of, judge, make_plan
-from octosync.plan.threeway import to_read
+from octosync.plan.three_way.merge import to_read
 
 
 @dataclass(frozen=True, slots=True)

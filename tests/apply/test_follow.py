@@ -248,7 +248,7 @@ async def test_a_refused_key_ends_the_whole_wait(site: Site) -> None:
 
 async def test_a_look_that_hangs_ends_when_time_is_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A control plane that doesn't answer holds nobody for longer than was asked for, and what comes after an answer."""
-    monkeypatch.setattr("octosync.apply.follow._LAST_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("octosync.apply.rollout._LAST_LOOK_SECONDS", 0.05)
     desired = app_with_devices(site)
     site.plane.break_with({"operation": "apps.health", "action": "delay", "seconds": 30})
     watched = await Watched(site).follow(desired, within=0)

@@ -17,7 +17,7 @@ from tests.support.openapi import move, own_document, schema_in
 from tests.support.renamed import fields, rename
 
 from octosync.contract import OPERATIONS
-from octosync.contract.conformance import LARGEST_DOCUMENT
+from octosync.contract.openapi import LARGEST_DOCUMENT
 
 
 @pytest.mark.parametrize("command", ["api", "api list", "api check", "api probe"])

@@ -17,9 +17,9 @@ from tests.support.desks import Office
 from tests.support.invoking import Desk
 from tests.support.planes import Served, ok, served
 
-from octosync.cli.asking import RemoteFlags
-from octosync.cli.connecting import connect
 from octosync.cli.root import octosync
+from octosync.cli.run_options import RemoteFlags
+from octosync.cli.session import connect
 from octosync.manifest import Configuration
 from octosync.server import Token
 

@@ -14,12 +14,12 @@ from tests.support.kubectl import needs_kustomize
 from tests.support.manifests import app
 from tests.support.repositories import Repo
 
-from octosync.cli.asking import ManifestFlags, RemoteFlags
 from octosync.cli.options import remote_options
 from octosync.cli.regathering import InputsReloader
+from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Cache
-from octosync.watch.fingerprint import WatchedPaths
+from octosync.watch.manifests.file_snapshot import WatchedPaths
 
 _CONTEXT = "contexts:\n  local: {url: http://127.0.0.1:8787, tokenFile: /run/key, paths: [live]}\n"
 

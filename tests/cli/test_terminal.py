@@ -16,7 +16,7 @@ import pytest
 from tests.support.desks import Office
 from tests.support.invoking import Desk, Ran
 
-from octosync.cli.commands import Command
+from octosync.cli.command import Command
 from octosync.cli.root import octosync
 
 ESCAPE = "\x1b["

@@ -64,8 +64,8 @@ def set_status(office: Office, status: str) -> None:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look again at once."""
-    monkeypatch.setattr("octosync.apply.follow.FIRST_PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr("octosync.apply.follow._SHARE", float("inf"))
+    monkeypatch.setattr("octosync.apply.rollout.FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("octosync.apply.rollout._SHARE", float("inf"))
 
 
 def test_a_covered_slot_is_a_success(office: Office) -> None:

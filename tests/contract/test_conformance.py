@@ -12,10 +12,10 @@ import yaml
 from tests.support.openapi import compared, move, operation_in, own_document, said, schema_in
 
 from octosync.contract import Contract
-from octosync.contract.conformance import Conformance, read_document
+from octosync.contract.openapi import Conformance, read_document
 from octosync.errors import OctosyncError
-from octosync.manifest.configuration_reading import read_configuration_text
-from octosync.report.api import overrides_yaml
+from octosync.manifest.config.reader import read_configuration_text
+from octosync.report.show.api import overrides_yaml
 
 Damage = Callable[[Any], object]
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from octosync.contract import DEPLOYED_STATUSES_NOT_LIVE
-from octosync.contract.wire import (
+from octosync.contract.responses import (
     Wire,
     WireActor,
     WireApp,

@@ -17,10 +17,10 @@ from tests.fuzz.documents import CANARY, Draw, Fragments, mutate, opaque_object,
 from tests.fuzz.running import Case, Finding, Part
 from tests.support.invoking import Desk, Ran
 
-from octosync.manifest.configuration_schema import ConfigurationFile
+from octosync.manifest.config.schema import ConfigurationFile
 from octosync.manifest.kustomized import referred
-from octosync.manifest.schema import API_VERSION, KINDS, PROTECT, SUSPEND
-from octosync.manifest.shapes import fields_of, shape_of
+from octosync.manifest.schema.fields import fields_of, shape_of
+from octosync.manifest.schema.models import API_VERSION, KINDS, PROTECT, SUSPEND
 
 _FORMATS: Final = ("text", "markdown", "json", "jsonl", "github", "sarif")
 _FOLDERS: Final = ("apps", "apps/" + "a/" * 40)

@@ -14,12 +14,13 @@ from tests.fuzz.machine import MACHINE, OFFLINE
 from tests.fuzz.manifests import GROWTH, KUSTOMIZATIONS
 from tests.fuzz.running import Part, run
 
-from octosync.apply import perform
-from octosync.apply.risks import Risks
+from octosync.apply import write
+from octosync.apply.irreversible import Risks
 from octosync.contract.encoding import BodyTooLarge
-from octosync.manifest import kustomized, source
+from octosync.manifest import kustomized
+from octosync.manifest.yaml import source
 from octosync.octomil import transport
-from octosync.plan import propose
+from octosync.plan import compare
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -56,13 +57,13 @@ def _decoding(patch: pytest.MonkeyPatch) -> None:
 
 def _offline(patch: pytest.MonkeyPatch) -> None:
     """Take the id of a target that only a base declares."""
-    healthy = propose._remove  # noqa: SLF001
+    healthy = compare._remove  # noqa: SLF001
 
     def remove(desired: Any, target: Any) -> Any:
         target.identity["id"]
         return healthy(desired, target)
 
-    patch.setattr(propose, "_remove", remove)
+    patch.setattr(compare, "_remove", remove)
 
 
 def _risks(patch: pytest.MonkeyPatch) -> None:
@@ -73,7 +74,7 @@ def _risks(patch: pytest.MonkeyPatch) -> None:
 
 def _lagging(patch: pytest.MonkeyPatch) -> None:
     """Call a write failed whose answer was lost, and which reads don't show yet."""
-    patch.setattr(perform, "_unconfirmed", lambda refused: refused)
+    patch.setattr(write, "_unconfirmed", lambda refused: refused)
 
 
 _CASES: Final = 150  # hypothesis begins with small ones, so another number means other cases

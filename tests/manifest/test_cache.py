@@ -18,7 +18,7 @@ from tests.support.manifests import NOW, Workspace, app, child, rules, slot
 
 from octosync.contract import Contract
 from octosync.manifest import Cache, Configuration, Context, LoadOptions, Manifests, Owner, load
-from octosync.manifest.kustomize import render
+from octosync.manifest.load.kustomize import render
 from octosync.model import Sensitivity
 
 _ENDS = NOW + timedelta(days=1)

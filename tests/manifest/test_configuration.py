@@ -347,7 +347,7 @@ def test_it_is_found_upwards(workspace: Workspace) -> None:
 
 def test_without_one_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Up to the root."""
-    monkeypatch.setattr("octosync.manifest.configuration.FILE_NAME", "octosync-that-nobody-has.yaml")
+    monkeypatch.setattr("octosync.manifest.config.config.FILE_NAME", "octosync-that-nobody-has.yaml")
     assert find_configuration(tmp_path) is None
 
 

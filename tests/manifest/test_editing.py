@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from octosync.manifest.edit.layout import read_layout
 from octosync.manifest.editing import Path, Reading, Unplaceable, put
-from octosync.manifest.editing.layout import read_layout
-from octosync.manifest.emit import value_text
-from octosync.manifest.nodes import plain
-from octosync.manifest.variables import Variables
+from octosync.manifest.export.yaml_writer import value_text
+from octosync.manifest.load.variables import Variables
+from octosync.manifest.yaml.nodes import plain
 from octosync.model import JsonValue, Sensitivity, json_equal
 
 READING = Reading(sensitivity=Sensitivity(), variables=Variables(values={"NAME": "v"}))

@@ -10,7 +10,7 @@ from tests.support.states import child_app, deployed, desired_app, live_app, pla
 
 from octosync.contract import Contract
 from octosync.manifest import Configuration, Exported, export_app, load, sections_undeclared
-from octosync.manifest.positioned import MOST_LEVELS, MOST_NODES
+from octosync.manifest.yaml.loader import MOST_LEVELS, MOST_NODES
 from octosync.model import App, Section, Sensitivity
 
 AUTO = {"routing_mode": "auto", "routing_preference": "local"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from octosync.manifest.git import git_revision
+from octosync.manifest.git.repository import git_revision
 
 
 def git(directory: Path, *arguments: str) -> str:

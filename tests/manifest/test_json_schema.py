@@ -14,12 +14,12 @@ from jsonschema import Draft202012Validator
 from tests.support.manifests import Workspace
 
 from octosync.manifest import RULES, Rule, configuration_schema, field_example, manifest_schema
-from octosync.manifest.configuration_schema import ConfigurationFile, ContextSection
+from octosync.manifest.config.schema import ConfigurationFile, ContextSection
 from octosync.manifest.findings import Findings
-from octosync.manifest.nodes import plain
-from octosync.manifest.positioned import parse
-from octosync.manifest.schema import KINDS
-from octosync.manifest.shapes import ObjectModel, Shape, fields_of, shape_of, title_of
+from octosync.manifest.schema.fields import ObjectModel, Shape, fields_of, shape_of, title_of
+from octosync.manifest.schema.models import KINDS
+from octosync.manifest.yaml.loader import parse
+from octosync.manifest.yaml.nodes import plain
 from octosync.model import Sensitivity, Severity
 
 MANIFEST = Draft202012Validator(manifest_schema())

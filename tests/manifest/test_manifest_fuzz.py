@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.examples import examples
 
 from octosync.manifest import Configuration, Manifests, load
-from octosync.manifest.configuration_reading import read_configuration_text
+from octosync.manifest.config.reader import read_configuration_text
 from octosync.model import JsonValue, canonical_json
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

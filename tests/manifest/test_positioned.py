@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octosync.manifest.findings import Findings
-from octosync.manifest.nodes import Document, Mapping, Scalar, plain
-from octosync.manifest.positioned import parse
+from octosync.manifest.yaml.loader import parse
+from octosync.manifest.yaml.nodes import Document, Mapping, Scalar, plain
 from octosync.model import Diagnostic, Sensitivity
 
 

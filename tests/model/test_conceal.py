@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from octosync.model import SENSITIVE, JsonValue, Secret
-from octosync.model.conceal import LONGEST_SHOWN, Concealer, show
+from octosync.model.redaction import LONGEST_SHOWN, Concealer, show
 
 KEY = 'oct_live_0"12/34é56789'
 

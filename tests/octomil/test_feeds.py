@@ -14,7 +14,7 @@ from tests.support.plane import Plane
 from octosync.errors import CredentialRefused, Missing, Rejected, RemoteError, Unavailable
 from octosync.model import Event
 from octosync.octomil.feeds import MOST_PAGES, Feed, activity_feed, decisions_feed, follow
-from octosync.octomil.paging import PAGE
+from octosync.octomil.pagination import PAGE
 
 ACTIVITY = "GET /api/v1/apps/shop/activity"
 

@@ -14,10 +14,10 @@ from tests.support.renamed import Renamed, envelope, fields, rename
 
 from octosync.contract import Contract
 from octosync.contract.exchanges import EXCHANGES
-from octosync.contract.probed import Probe, Verdict, overrides_of
+from octosync.contract.probe import Probe, Verdict, overrides_of
 from octosync.errors import CredentialRefused, OctosyncError, RemoteError
 from octosync.octomil import Connection, Octomil, probe
-from octosync.octomil.probing import MOST_GETS, PROBED_BY_GET
+from octosync.octomil.probe import MOST_GETS, PROBED_BY_GET
 from octosync.server import Settings, running
 
 NOT_FOUND = {"error": {"code": "app_not_found", "message": "No such app"}}

@@ -272,7 +272,7 @@ async def test_the_same_capability_twice_is_an_error() -> None:
 
 async def test_a_list_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A control plane that always has another page is given up on."""
-    monkeypatch.setattr("octosync.octomil.paging._LONGEST_LIST", 250)
+    monkeypatch.setattr("octosync.octomil.pagination._LONGEST_LIST", 250)
     async with scripted(_pages(10_000)) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable, match="more than 250"):
             await list_apps(client)
@@ -280,7 +280,7 @@ async def test_a_list_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_list_of_tiny_pages_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A control plane that answers with a limit of 1 costs a bounded number of requests; a list that fits is read whole."""
-    monkeypatch.setattr("octosync.octomil.paging._MOST_PAGES", 7)
+    monkeypatch.setattr("octosync.octomil.pagination._MOST_PAGES", 7)
     async with scripted(_pages(10_000, cap=1)) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable, match="more than 7 pages"):
             await list_apps(client)

@@ -21,7 +21,7 @@ from octosync.errors import Unavailable
 from octosync.model import Address, App, Event, Reason, Section, State
 from octosync.plan import ActionKey, Holding, Plan, PlanOptions, Verb, exclude, make_plan, remembered
 from octosync.plan.base import Base, changed_apps
-from octosync.plan.threeway import to_read
+from octosync.plan.three_way.merge import to_read
 
 HEALED = Holding(span=timedelta(0), first_seen={})
 

@@ -19,7 +19,7 @@ from octosync.errors import Missing, Unavailable
 from octosync.model import Address, App, Event, Observation, Origin, Reason, State
 from octosync.plan import Curiosity, GuardPolicy, Holding, Invocation, Plan, judge
 from octosync.plan.base import Base, changed_apps
-from octosync.plan.threeway import to_read
+from octosync.plan.three_way.merge import to_read
 from octosync.report import render_plan
 
 HOLD = timedelta(minutes=30)

@@ -11,7 +11,7 @@ from tests.support.golden import assert_golden
 
 from octosync.model import Diagnostic, Origin, Severity
 from octosync.report import VALIDATE, RunReport, is_valid, render_diagnostics, render_validation, validate_document
-from octosync.report.plain import cells
+from octosync.report.text import cells
 
 GOLDEN = Path(__file__).parent / "golden"
 ANSI = re.compile(r"\x1b\[\d+m")

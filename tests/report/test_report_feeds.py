@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.support.golden import assert_golden
 
 from octosync.model import Event, RoutingDecision
-from octosync.report.feeds import ACTIVITY, DECISIONS, Presentation, Table, feed_document, feed_lines
-from octosync.report.plain import cells
+from octosync.report.show.activity import ACTIVITY, DECISIONS, Presentation, Table, feed_document, feed_lines
+from octosync.report.text import cells
 
 GOLDEN = Path(__file__).parent / "golden"
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)

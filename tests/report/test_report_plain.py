@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from octosync.report.plain import cells, cut, padded
+from octosync.report.text import cells, cut, padded
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,8 @@ from octosync.report import (
     status_document,
 )
 from octosync.report.bars import bar, percent_words
-from octosync.report.plain import cells
 from octosync.report.status_slots import policy_name
+from octosync.report.text import cells
 
 GOLDEN = Path(__file__).parent / "golden"
 AT = datetime(2030, 1, 1, 12, 30, 15, tzinfo=UTC)

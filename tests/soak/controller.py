@@ -20,9 +20,9 @@ from tests.soak.children import open_descriptors, resident_megabytes, say
 from tests.support.controllers import FastClock
 
 from octosync import __version__
-from octosync.cli.asking import ManifestFlags, RemoteFlags
-from octosync.cli.connecting import connect
 from octosync.cli.regathering import InputsReloader
+from octosync.cli.run_options import ManifestFlags, RemoteFlags
+from octosync.cli.session import connect
 from octosync.errors import ConfigError
 from octosync.manifest import Configuration
 from octosync.model import NotifyEvent, Secret
@@ -31,12 +31,12 @@ from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
 from octosync.state import Journal, WatchState
 from octosync.watch.clock import Clock
 from octosync.watch.controller import Controller, ControllerOptions
-from octosync.watch.desired import DesiredState
-from octosync.watch.endpoints import Endpoint
 from octosync.watch.log import Log, LogFormat, libraries_in
+from octosync.watch.manifests.desired import DesiredState
 from octosync.watch.metrics import CONTENT_TYPE, Metrics
-from octosync.watch.notices import Sender
-from octosync.watch.notify import Notifier
+from octosync.watch.notify.endpoints import Endpoint
+from octosync.watch.notify.messages import Sender
+from octosync.watch.notify.webhook import Notifier
 from octosync.watch.settings import Settings
 from octosync.watch.web import Source, create_app, listening, serving
 

@@ -17,7 +17,7 @@ from octosync.model import Address, App, JsonValue, Secret, Sensitivity, State, 
 from octosync.plan import ControlPlane, PlanOptions, make_plan
 from octosync.plan.base import Base
 from octosync.state import ControlPlaneState, Journal, Sealed, WatchState
-from octosync.state.sealing import Seals
+from octosync.state.seal import Seals
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 USUAL = Sensitivity()

@@ -16,7 +16,7 @@ from octosync.errors import OctosyncError
 from octosync.model import JournalledAction, JournalledRun, Kind
 from octosync.plan import ControlPlane
 from octosync.state import Journal, RecordedRuns, WatchState
-from octosync.state.schema import VERSION
+from octosync.state.migrations import VERSION
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 

@@ -18,8 +18,8 @@ import httpx
 from tests.support.calls import connection_to
 from tests.support.plane import Plane
 
-from octosync.cli.asking import ManifestFlags, RemoteFlags
 from octosync.cli.regathering import InputsReloader
+from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.model import NotifyEvent
 from octosync.octomil import Octomil, Pace
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
@@ -27,12 +27,12 @@ from octosync.server import Settings as PlaneSettings
 from octosync.server import running
 from octosync.state import Journal
 from octosync.watch.controller import Controller, ControllerOptions
-from octosync.watch.desired import DesiredState, ManifestLoad
 from octosync.watch.log import Log, LogFormat
-from octosync.watch.notices import Notice
-from octosync.watch.notify import Notifier
+from octosync.watch.manifests.desired import DesiredState, ManifestLoad
+from octosync.watch.notify.messages import Notice
+from octosync.watch.notify.webhook import Notifier
 from octosync.watch.settings import Settings
-from octosync.watch.standing import AppReconcileStatus, ControllerStatus
+from octosync.watch.status import AppReconcileStatus, ControllerStatus
 
 PATIENCE = 60.0  # seconds of real time after which what is awaited is taken never to come, on a busy machine, too
 

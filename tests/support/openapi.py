@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from octosync.contract import Contract
-from octosync.contract.conformance import Compared, Conformance, compare_with, read_document
+from octosync.contract.openapi import Compared, Conformance, compare_with, read_document
 from octosync.octomil import API_PATH
 from octosync.server import Settings
 from octosync.server.app import create_app

@@ -24,14 +24,7 @@ from octosync.plan import (
 from octosync.plan import GuardPolicy as Policy
 from octosync.plan.holding import Held
 from octosync.watch.approvals import blocked_sets
-from octosync.watch.standing import (
-    AppReconcileStatus,
-    AppState,
-    BudgetStatus,
-    ControllerStatus,
-    DriftStatus,
-    RunStatus,
-)
+from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus, DriftStatus, RunStatus
 
 NOW = datetime(2030, 1, 1, 14, 3, 20, tzinfo=UTC)
 ADMIN_TOKEN = "admin-correct-horse-battery"

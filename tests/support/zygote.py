@@ -16,10 +16,10 @@ from importlib import import_module
 from typing import Any
 
 _PRELOADED = (
-    "octosync.cli.apply",
-    "octosync.cli.server",
-    "octosync.cli.watch",
-    "octosync.server.running",
+    "octosync.cli.commands.apply",
+    "octosync.cli.commands.server",
+    "octosync.cli.commands.watch",
+    "octosync.server.serve",
     "uvicorn.lifespan.off",
     "uvicorn.lifespan.on",
     "uvicorn.loops.asyncio",

@@ -12,7 +12,7 @@ from tests.support.plane import Plane
 from tests.support.watched_apps import CLOUD, NEVER, TICK, by, declare, plane_of_ana, ticks
 
 from octosync.model import NotifyEvent
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 
 SLOT = "PUT /api/v1/apps/demo/slots/chat"
 NO_FEED = {"operation": "activity.list", "action": "not_found", "times": None}

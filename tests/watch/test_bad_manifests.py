@@ -10,7 +10,7 @@ from tests.support.commits import commit, write
 from tests.support.controllers import FastClock, plane_at, watching
 from tests.support.plane import Plane
 
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 
 CHAT = {"demo": {"slots": {"chat": "local_first"}}}
 BROKEN = "kind: App\nmetadata: {name: demo"

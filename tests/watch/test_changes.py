@@ -15,7 +15,7 @@ from octosync.model import Address, Kind, Outcome, Status
 from octosync.plan import ControlPlane
 from octosync.state import Journal, WatchState
 from octosync.watch.memory import Memory
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 
 pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
 

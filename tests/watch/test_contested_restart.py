@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.controllers import FastClock, Watching, manifest, plane_at, watching
 
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 
 AT_ONCE = timedelta()
 

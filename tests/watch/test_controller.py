@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.controllers import FastClock, manifest, plane_at, watching
 
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 
 
 async def test_a_new_app_is_created_and_then_in_sync(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.support.plane import Plane
 from tests.support.watched_apps import NEVER, another_full_read, by, many, plane_of_ana
 
 from octosync.model import NotifyEvent
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 from octosync.watch.web.attention import matters
 from octosync.watch.web.document import watch_document
 

@@ -19,9 +19,9 @@ from octosync.errors import ConfigError, OctosyncError
 from octosync.manifest import Cache, Configuration, load
 from octosync.manifest.findings import Findings
 from octosync.manifest.patience import Patience, go_on, patient
-from octosync.manifest.positioned import parse
-from octosync.watch.desired import DesiredState, LoadDifference, ManifestLoad
-from octosync.watch.fingerprint import WatchedPaths, snapshot
+from octosync.manifest.yaml.loader import parse
+from octosync.watch.manifests.desired import DesiredState, LoadDifference, ManifestLoad
+from octosync.watch.manifests.file_snapshot import WatchedPaths, snapshot
 
 
 @dataclass

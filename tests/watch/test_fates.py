@@ -16,7 +16,7 @@ from tests.support.states import policy_of
 from tests.support.watched_apps import CLOUD, TICK
 
 from octosync.model import Secret
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 
 pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
 

@@ -16,7 +16,7 @@ from tests.support.watching import MANIFESTS, TOKEN, Mounted, Synced, until, wat
 from watchfiles import Change
 
 from octosync.watch.clock import SystemClock
-from octosync.watch.fingerprint import FileSnapshot, WatchedPaths, scan
+from octosync.watch.manifests.file_snapshot import FileSnapshot, WatchedPaths, scan
 
 
 @pytest.fixture
@@ -268,8 +268,8 @@ _WATCHES = """
 import asyncio, contextlib, sys
 from pathlib import Path
 from octosync.watch.clock import SystemClock
-from octosync.watch.files import file_changes
-from octosync.watch.fingerprint import WatchedPaths, scan
+from octosync.watch.manifests.files import file_changes
+from octosync.watch.manifests.file_snapshot import WatchedPaths, scan
 
 async def main(folder):
     watched = WatchedPaths(paths=(folder,))

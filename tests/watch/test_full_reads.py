@@ -9,7 +9,7 @@ from typing import Any
 from tests.support.controllers import FastClock, watching
 from tests.support.watched_apps import CLOUD, NEVER, another_full_read, declare, have, many, plane_of_ana
 
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 
 LIMITED: Any = {"connection": {"requests_per_minute": 100}, "interval": NEVER, "resync": NEVER}
 

@@ -11,7 +11,7 @@ from tests.support.controllers import FastClock, manifest, plane_at, watching
 from tests.support.plane import Plane
 
 from octosync.errors import OctosyncError
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 
 
 def capabilities(plane: Plane, slug: str = "demo") -> dict[str, str]:

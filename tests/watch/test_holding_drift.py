@@ -12,7 +12,7 @@ from tests.support.plane import Plane
 from tests.support.watched_apps import CLOUD, NEVER, TICK, by, declare, have, many, plane_of_ana
 
 from octosync.model import NotifyEvent
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 
 HOLD = timedelta(minutes=30)
 QUICK: Any = {"interval": timedelta(seconds=3), "resync": NEVER}  # ten ticks a second

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from octosync.model import Address, Kind, Status
 from octosync.plan import GUARDS, ControlPlane, Refusal, Verb
 from octosync.watch.metrics import METRICS, Metrics, MetricType, ReconcileOutcome
-from octosync.watch.standing import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus, DriftStatus
+from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus, DriftStatus
 
 NOW = datetime(2026, 3, 1, 14, 2, tzinfo=UTC)
 NOTHING = ControllerStatus(

@@ -15,7 +15,7 @@ from tests.support.watched_apps import CLOUD, NEVER, by, declare, have, plane_of
 from octosync.model import NotifyEvent, Reason
 from octosync.plan import Plan
 from octosync.watch.settings import WriteMode
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 
 SLOT = "PUT /api/v1/apps/demo/slots/chat"
 SHORT: Any = {"drift_hold": timedelta(), "resync": timedelta(minutes=1)}

@@ -10,7 +10,7 @@ from tests.support.controllers import FastClock, plane_at, watching
 from tests.support.plane import Plane
 from tests.support.states import policy_of
 
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 
 pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
 

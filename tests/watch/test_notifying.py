@@ -18,11 +18,11 @@ from tests.support.watched_apps import CLOUD, NEVER, many, plane_of_ana
 
 from octosync.model import NotifyEvent, Secret
 from octosync.plan import ControlPlane
-from octosync.watch.endpoints import Endpoint
 from octosync.watch.log import Log
-from octosync.watch.notices import Sender
-from octosync.watch.notify import Notifier
-from octosync.watch.standing import AppState
+from octosync.watch.notify.endpoints import Endpoint
+from octosync.watch.notify.messages import Sender
+from octosync.watch.notify.webhook import Notifier
+from octosync.watch.status import AppState
 
 SOME = many(12)
 

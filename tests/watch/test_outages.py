@@ -15,8 +15,8 @@ from tests.support.watched_apps import CLOUD, NEVER, TICK, declare, have
 
 from octosync.octomil import Octomil, Pace
 from octosync.watch.log import Log
-from octosync.watch.orgfeed import ActivityFeed
-from octosync.watch.standing import AppState, CircuitReason
+from octosync.watch.loop.activity_feed import ActivityFeed
+from octosync.watch.status import AppState, CircuitReason
 from octosync.watch.web.sentences import sentence, unready_words
 
 FEED = "activity.list"

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
 
-from octosync.watch.queue import Priority, Queue, Work
+from octosync.watch.loop.queue import Priority, Queue, Work
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from tests.support.plane import Plane
 from tests.support.states import policy_of
 
 from octosync.model import NotifyEvent
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 
 INTERVAL = timedelta(seconds=15)
 

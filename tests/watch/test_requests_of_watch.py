@@ -11,7 +11,7 @@ from tests.support.controllers import FastClock, plane_at, watching
 from tests.support.plane import writes_in
 from tests.support.watched_apps import CLOUD, NEVER, TICK, another_full_read, declare, have, many, ticks
 
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 
 pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
 

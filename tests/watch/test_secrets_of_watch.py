@@ -13,8 +13,8 @@ from tests.support.serving import asking
 from tests.support.watched_apps import NEVER, declare, plane_of_ana
 
 from octosync.plan import ControlPlane
-from octosync.watch.notices import Sender, document_of
-from octosync.watch.standing import AppState
+from octosync.watch.notify.messages import Sender, document_of
+from octosync.watch.status import AppState
 
 DECLARED, ANAS, COMMITTED = "declared-1f7c", "anas-93be", "committed-52aa"
 

@@ -8,7 +8,7 @@ from typing import Any
 from tests.support.commits import write
 from tests.support.controllers import FastClock, manifest, plane_at, watching
 
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 from octosync.watch.web.sentences import sentence
 
 

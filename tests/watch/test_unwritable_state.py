@@ -14,7 +14,7 @@ from tests.support.controllers import PATIENCE, FastClock, Watching, manifest, p
 from tests.support.plane import Plane
 
 from octosync.errors import OctosyncError, StateLocked
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 from octosync.watch.web.sentences import sentence
 
 FOREIGN = {"serving_policy": "cloud_only", "bindings": []}

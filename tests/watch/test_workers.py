@@ -13,11 +13,11 @@ from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 from octosync.errors import OctosyncError
 from octosync.octomil import Connection, Octomil
 from octosync.watch.ended import NextStep, ReconcileResult
-from octosync.watch.gate import CircuitBreaker
 from octosync.watch.log import Log
+from octosync.watch.loop.circuit_breaker import CircuitBreaker
+from octosync.watch.loop.queue import Priority, Queue, Work
+from octosync.watch.loop.workers import Workers
 from octosync.watch.metrics import Metrics
-from octosync.watch.queue import Priority, Queue, Work
-from octosync.watch.workers import Workers
 
 
 class LoopClock:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
-from octosync.apply.record import Record
-from octosync.contract.wire import WireBootstrapped
+from octosync.apply.recorder import Record
+from octosync.contract.responses import WireBootstrapped
 from octosync.errors import AwaitingApproval, Conflict, ExitCode, Interrupted, OctosyncError, RemoteError
 from octosync.model import Address, JsonObject, Outcome, Secret, Status
 from octosync.octomil import Answer, Octomil, Withheld, app_reading, targets_reading

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from octosync.apply.kept import fields_of_deployment
+from octosync.apply.verify import fields_of_deployment
 from octosync.contract import APP
 from octosync.errors import Missing
 from octosync.model import App, JsonObject, Section, json_equal

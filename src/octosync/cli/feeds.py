@@ -11,16 +11,16 @@ from typing import Generic, TypeVar
 
 import click
 
-from octosync.cli.asking import RemoteFlags
 from octosync.cli.console import err, out, out_json, wants_colour
 from octosync.cli.options import bundled, colour_option, option, output_option, stacked
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.cli.remote import check_app_names, control_plane_options, converse, open_session
+from octosync.cli.run_options import RemoteFlags
 from octosync.errors import ExitCode, Interrupted, RemoteError, UsageError
 from octosync.octomil import Octomil
 from octosync.octomil.feeds import Entry, Feed, Newest, News, follow
 from octosync.report import visible
-from octosync.report.feeds import Presentation, Table, feed_document, feed_lines
+from octosync.report.show.activity import Presentation, Table, feed_document, feed_lines
 
 E = TypeVar("E", bound=Entry)
 

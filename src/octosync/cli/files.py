@@ -19,7 +19,7 @@ from typing import Final, Self
 
 from octosync.errors import OctosyncError
 from octosync.manifest import LEFT_OUT_OF_FOLDERS
-from octosync.manifest.bounds import Bounds, OutOfBoundsError, links_on
+from octosync.manifest.load.limits import Bounds, OutOfBoundsError, links_on
 from octosync.report import visible
 
 _PRIVATE: Final = 0o600

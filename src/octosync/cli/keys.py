@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from octosync.errors import ConfigError, UsageError
-from octosync.manifest.sources import read_regular
+from octosync.manifest.load.files import read_regular
 from octosync.model import Secret
 from octosync.plan import PLAN_KEY
 

@@ -12,10 +12,10 @@ from typing import Any, TypeVar, cast
 import click
 from click.core import ParameterSource
 
-from octosync.cli.asking import BaseFlags, ManifestFlags, RemoteFlags, RunRequest
-from octosync.cli.commands import Command
+from octosync.cli.command import Command
 from octosync.cli.completing import contexts, files, folders
 from octosync.cli.files import why_untrusted
+from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags, RunRequest
 from octosync.errors import ConfigError
 from octosync.manifest import parse_duration
 from octosync.model import Optimize

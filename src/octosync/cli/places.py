@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
-from octosync.manifest.git import git_root
+from octosync.manifest.git.repository import git_root
 from octosync.model import Origin
 
 

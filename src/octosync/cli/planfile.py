@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from octosync import __version__
-from octosync.cli.asking import RunRequest
-from octosync.cli.connecting import chosen_context
 from octosync.cli.files import write_whole
-from octosync.cli.turning import Run
+from octosync.cli.run import Run
+from octosync.cli.run_options import RunRequest
+from octosync.cli.session import chosen_context
 from octosync.errors import PlanFileError, StalePlan
 from octosync.manifest import STDIN, find_configuration, parse_duration, read_configuration
 from octosync.model import JsonObject

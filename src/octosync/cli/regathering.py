@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from octosync.cli.asking import ManifestFlags, RemoteFlags
-from octosync.cli.gathering import LoadedInputs, load_inputs
+from octosync.cli.inputs import LoadedInputs, load_inputs
+from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.errors import UsageError
 from octosync.manifest import STDIN, Cache, Configuration, configuration_places
-from octosync.manifest.git import git_commit
+from octosync.manifest.git.repository import git_commit
 from octosync.watch.clones import clone_of
-from octosync.watch.desired import ManifestLoad
-from octosync.watch.fingerprint import WatchedPaths
+from octosync.watch.manifests.desired import ManifestLoad
+from octosync.watch.manifests.file_snapshot import WatchedPaths
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from octosync.cli import signals
-from octosync.cli.asking import RemoteFlags
-from octosync.cli.connecting import chosen_context, connect, read_or_find
 from octosync.cli.console import err, wants_colour
 from octosync.cli.options import config_option, remote_options, stacked
 from octosync.cli.progress import ProgressBar, Waits
+from octosync.cli.run_options import RemoteFlags
+from octosync.cli.session import chosen_context, connect, read_or_find
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Configuration, Context
 from octosync.octomil import Connection, Octomil

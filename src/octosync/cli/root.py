@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 import click
 
-from octosync.cli.commands import Group
+from octosync.cli.command import Group
 from octosync.cli.console import err, settle_streams
 from octosync.cli.failing import report_failure, usage_error
 from octosync.cli.signals import interrupted, interruptible
@@ -50,7 +50,7 @@ class _Commands(Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        command = import_module(f"octosync.cli.{cmd_name}").command
+        command = import_module(f"octosync.cli.commands.{cmd_name}").command
         assert isinstance(command, click.Command)  # noqa: S101 — each module of the table defines one
         return command
 
@@ -90,7 +90,7 @@ def _load(arguments: Sequence[str]) -> None:
     """Import the command that is called, while a signal still ends the process at once."""
     name = next((word for word in arguments if not word.startswith("-")), "")
     if name in _COMMANDS:
-        import_module(f"octosync.cli.{name}")
+        import_module(f"octosync.cli.commands.{name}")
 
 
 def _run(received: Sequence[ExitCode]) -> int | None:

@@ -19,7 +19,7 @@ from octosync.cli.console import out, wants_colour
 from octosync.cli.failing import report_failure, usage_error
 from octosync.cli.noting import DeferredSignals, deferred_signals
 from octosync.errors import ConfigError, ExitCode, Interrupted, OctosyncError
-from octosync.manifest.configuration import FILE_NAME
+from octosync.manifest.config.config import FILE_NAME
 from octosync.report.ink import Ink
 from octosync.server import Settings, running
 

@@ -21,7 +21,7 @@ from octosync.contract.names import (
     UNCOVERED,
     ErrorCode,
 )
-from octosync.contract.normalise import (
+from octosync.contract.normalize import (
     bindings_equal,
     field_equal,
     merge_bindings,
@@ -29,9 +29,9 @@ from octosync.contract.normalise import (
     normalise_app_fields,
     normalise_slot_fields,
 )
-from octosync.contract.objects import APP, DECISIONS, DEPLOYMENTS, EVENTS, SLOT, TARGET, ObjectShape
 from octosync.contract.operations import OPERATIONS, Access, Operation, Provenance
 from octosync.contract.policy import PRESETS, contradiction_in, expand_policy, preset_of
+from octosync.contract.resources import APP, DECISIONS, DEPLOYMENTS, EVENTS, SLOT, TARGET, ObjectShape
 
 __all__ = [
     "APP",

@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from string import Formatter
 
 from octosync.contract.names import PLATFORMS
-from octosync.contract.objects import SHAPES, ObjectShape
 from octosync.contract.operations import OPERATIONS, Access, Operation
+from octosync.contract.resources import SHAPES, ObjectShape
 from octosync.errors import ConfigError
 
 _READ_METHODS = frozenset({"GET", "HEAD"})

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from octosync.contract.bodies import (
+from octosync.contract.requests import (
     Sent,
     SentApp,
     SentAppChange,
@@ -19,8 +19,8 @@ from octosync.contract.bodies import (
     SentSlot,
     SentTarget,
 )
-from octosync.contract.objects import APP, DECISIONS, DEPLOYMENTS, EVENTS, SLOT, TARGET
-from octosync.contract.wire import (
+from octosync.contract.resources import APP, DECISIONS, DEPLOYMENTS, EVENTS, SLOT, TARGET
+from octosync.contract.responses import (
     Wire,
     WireApp,
     WireBootstrapped,

@@ -6,11 +6,11 @@ the environment. Foreign exceptions end here: whatever httpx raises becomes a `R
 
 from octosync.forge.comments import Comment, Did, Posted, merged_as, outdate, post
 from octosync.forge.deployments import DEEPEST, Applied, applied
-from octosync.forge.event import Event, read_event
 from octosync.forge.github import GitHub
 from octosync.forge.issues import Issue, close, keep_open
+from octosync.forge.job import Event, read_event
 from octosync.forge.repository import PUBLIC_API, Repository, repository_in
-from octosync.forge.starting import UNKNOWN_COMMIT, secret_for, starter_workflows
+from octosync.forge.workflows import UNKNOWN_COMMIT, secret_for, starter_workflows
 
 __all__ = [
     "DEEPEST",

@@ -6,9 +6,8 @@ the environment's variables and the time are arguments.
 """
 
 from octosync.manifest.accepted import Accepted, refusal
-from octosync.manifest.accepting import accept, accept_archive
 from octosync.manifest.cache import Cache
-from octosync.manifest.configuration import (
+from octosync.manifest.config.config import (
     Configuration,
     Configured,
     Context,
@@ -17,23 +16,24 @@ from octosync.manifest.configuration import (
     configuration_places,
     find_configuration,
 )
-from octosync.manifest.configuration_reading import read_configuration
-from octosync.manifest.configuration_schema import is_receiver_url
-from octosync.manifest.digesting import digest, keyed_digest
+from octosync.manifest.config.reader import read_configuration
+from octosync.manifest.config.schema import is_receiver_url
 from octosync.manifest.durations import parse_duration
+from octosync.manifest.edit.accept import accept, accept_archive
 from octosync.manifest.editing import Reading, Unplaceable, edited, patch_of
-from octosync.manifest.explaining import UnknownPathError, explain_path, explained_roots
-from octosync.manifest.exporting import Exported, claims_of, export_app, sections_undeclared
-from octosync.manifest.json_schema import configuration_schema, field_example, manifest_schema
-from octosync.manifest.loading import LoadOptions, Manifests, load, variables_for
+from octosync.manifest.export.export import Exported, claims_of, export_app, sections_undeclared
+from octosync.manifest.export.starter import LOCAL, starter_app, starter_configuration, starter_manifest
+from octosync.manifest.load.digest import digest, keyed_digest
+from octosync.manifest.load.files import LEFT_OUT_OF_FOLDERS, STDIN, SUFFIXES
+from octosync.manifest.load.load import LoadOptions, Manifests, load, variables_for
+from octosync.manifest.load.owners import Owner
+from octosync.manifest.load.selection import select
 from octosync.manifest.merge_keys import kustomize_definitions
-from octosync.manifest.owners import Owner
-from octosync.manifest.rules import RULES, Rule
-from octosync.manifest.schema import SLUG
-from octosync.manifest.selection import select
-from octosync.manifest.sources import LEFT_OUT_OF_FOLDERS, STDIN, SUFFIXES
-from octosync.manifest.starter import LOCAL, starter_app, starter_configuration, starter_manifest
-from octosync.manifest.walk import closest
+from octosync.manifest.schema.explain import UnknownPathError, explain_path, explained_roots
+from octosync.manifest.schema.json_schema import configuration_schema, field_example, manifest_schema
+from octosync.manifest.schema.models import SLUG
+from octosync.manifest.schema.rules import RULES, Rule
+from octosync.manifest.schema.validate import closest
 from octosync.manifest.writing import manifest_text
 
 __all__ = [

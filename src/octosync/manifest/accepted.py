@@ -9,8 +9,8 @@ from typing import TypeAlias
 from octosync.contract import Contract
 from octosync.errors import OctosyncError
 from octosync.manifest.editing import Edit, Place, without_item
-from octosync.manifest.emit import entry
-from octosync.manifest.exporting import Exported, export_app
+from octosync.manifest.export.export import Exported, export_app
+from octosync.manifest.export.yaml_writer import entry
 from octosync.model import Address, App, JsonObject, Origin, Section, Sensitivity
 from octosync.plan import Action, FieldChange
 

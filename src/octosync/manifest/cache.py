@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from octosync.contract import Contract
-from octosync.manifest.assemble import Assembled
-from octosync.manifest.digesting import Texts
-from octosync.manifest.documents import Resource
-from octosync.manifest.memo import Memo
-from octosync.manifest.sources import File
-from octosync.manifest.variables import Variables
+from octosync.manifest.load.assemble import Assembled
+from octosync.manifest.load.digest import Texts
+from octosync.manifest.load.documents import Resource
+from octosync.manifest.load.files import File
+from octosync.manifest.load.memo import Memo
+from octosync.manifest.load.variables import Variables
 from octosync.model import Diagnostic, Sensitivity
 
 _Key: TypeAlias = tuple[str, bool]

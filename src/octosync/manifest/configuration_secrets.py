@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from octosync.manifest.findings import Reporter
-from octosync.manifest.nodes import Mapping, Node, Scalar, Sequence, join
-from octosync.manifest.source import Source
-from octosync.manifest.variables import names_a_secret
-from octosync.manifest.walk import closest
+from octosync.manifest.load.variables import names_a_secret
+from octosync.manifest.schema.validate import closest
+from octosync.manifest.yaml.nodes import Mapping, Node, Scalar, Sequence, join
+from octosync.manifest.yaml.source import Source
 from octosync.model import Origin, Sensitivity
 
 _SECRETS: Final = Sensitivity()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from octosync.manifest.nodes import Mapping, Node, Scalar, Sequence
+from octosync.manifest.yaml.nodes import Mapping, Node, Scalar, Sequence
 
 
 class Mark(Protocol):

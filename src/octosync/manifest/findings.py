@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from octosync.manifest.rules import RULES
-from octosync.manifest.source import Placed, Source, quoted
+from octosync.manifest.schema.rules import RULES
+from octosync.manifest.yaml.source import Placed, Source, quoted
 from octosync.model import Diagnostic, Origin, Severity
 
 MOST_LISTED: Final = 1000

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from octosync.manifest.schema import API_VERSION, KINDS
-from octosync.manifest.shapes import Shape, shape_of
+from octosync.manifest.schema.fields import Shape, shape_of
+from octosync.manifest.schema.models import API_VERSION, KINDS
 from octosync.model import JsonObject, JsonValue
 
 

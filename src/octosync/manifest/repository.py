@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from octosync.errors import ConfigError, UsageError
-from octosync.manifest.git import GIT
+from octosync.manifest.git.repository import GIT
 from octosync.plan import Commit
 
 SHOWN: Final = 12  # characters of a commit's id: enough for any repository, and what `git log` shows in large ones

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from octosync.manifest.configuration import Configuration, Configured, Context
-from octosync.manifest.configuration_reading import read_configuration_text
-from octosync.manifest.revision import Revision
-from octosync.manifest.rules import RULES
+from octosync.manifest.config.config import Configuration, Configured, Context
+from octosync.manifest.config.reader import read_configuration_text
+from octosync.manifest.git.revision import Revision
+from octosync.manifest.schema.rules import RULES
 from octosync.model import Diagnostic, Origin
 
 _WHOLE = {

@@ -10,8 +10,8 @@ from typing import Final
 import yaml
 
 from octosync.manifest.findings import Findings, Reporter
-from octosync.manifest.nodes import Scalar
-from octosync.manifest.source import Source, control_characters
+from octosync.manifest.yaml.nodes import Scalar
+from octosync.manifest.yaml.source import Source, control_characters
 
 # What libyaml says → what it means for whoever wrote the file.
 _EXPLAINED = {

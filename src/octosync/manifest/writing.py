@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, cast
 
 from octosync.contract import preset_of
-from octosync.manifest.emit import comment, entry, flow, value_text
-from octosync.manifest.schema import API_VERSION
+from octosync.manifest.export.yaml_writer import comment, entry, flow, value_text
+from octosync.manifest.schema.models import API_VERSION
 from octosync.model import Address, App, Deploy, JsonObject, JsonValue, Optimize, Section, Slot, Target
 
 Notes = Mapping[Address, Sequence[str]]

@@ -7,7 +7,6 @@ What may not live here: anything that knows the wire (that is `contract`), reads
 from octosync.model.activity import Event
 from octosync.model.address import Address, Kind
 from octosync.model.backoff import Backoff
-from octosync.model.conceal import Concealer, show
 from octosync.model.deployment import (
     Assignment,
     Canary,
@@ -19,19 +18,8 @@ from octosync.model.deployment import (
 )
 from octosync.model.diagnostic import Diagnostic, Severity
 from octosync.model.explained import ExplainedField, ExplainedName
-from octosync.model.freeze import FreezeWindow
 from octosync.model.hold import Hold, Suspended
 from octosync.model.journalled import JournalledAction, JournalledRun
-from octosync.model.jsonvalue import (
-    SENSITIVE,
-    JsonObject,
-    JsonValue,
-    Undisclosed,
-    canonical_json,
-    canonical_object,
-    digest_of,
-    json_equal,
-)
 from octosync.model.left_out import LeftOut
 from octosync.model.observation import Observation
 from octosync.model.origin import Origin
@@ -40,9 +28,11 @@ from octosync.model.presence import DeclaredApp, OrgPresence, Presence
 from octosync.model.question import Questions
 from octosync.model.reason import Reason
 from octosync.model.receiver import NotifyEvent, Receiver
+from octosync.model.redaction import Concealer, show
 from octosync.model.routing import FirstRequest, RoutingDecision, RoutingStats
 from octosync.model.secret import Secret
 from octosync.model.sensitive import DEFAULT_SENSITIVE_KEYS, SENSITIVE_CHANGED, Sensitivity, may_be_secret
+from octosync.model.settings import FreezeWindow
 from octosync.model.standing import Fate, Standing
 from octosync.model.state import (
     App,
@@ -56,7 +46,17 @@ from octosync.model.state import (
     Target,
 )
 from octosync.model.status import AppStatus, Awaited
-from octosync.model.wording import ELLIPSIS, clipped, counted, truncated
+from octosync.model.text import ELLIPSIS, clipped, counted, truncated
+from octosync.model.values import (
+    SENSITIVE,
+    JsonObject,
+    JsonValue,
+    Undisclosed,
+    canonical_json,
+    canonical_object,
+    digest_of,
+    json_equal,
+)
 
 __all__ = [
     "DEFAULT_SENSITIVE_KEYS",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from octosync.model.address import Address
-from octosync.model.jsonvalue import JsonValue
+from octosync.model.values import JsonValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from octosync.model.conceal import Concealer
 from octosync.model.origin import Origin
+from octosync.model.redaction import Concealer
 
 
 class Severity(Enum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from octosync.model.jsonvalue import JsonValue
+from octosync.model.values import JsonValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

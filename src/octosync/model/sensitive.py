@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final
 
-from octosync.model.jsonvalue import SENSITIVE, JsonValue, Undisclosed
+from octosync.model.values import SENSITIVE, JsonValue, Undisclosed
 
 SENSITIVE_CHANGED = "(sensitive, changed)"
 

@@ -14,8 +14,8 @@ from enum import Enum
 
 from octosync.model.address import Address
 from octosync.model.deployment import Deployment
-from octosync.model.jsonvalue import JsonObject
 from octosync.model.origin import Origin
+from octosync.model.values import JsonObject
 
 
 class Section(Enum):

@@ -26,13 +26,13 @@ from octosync.octomil.deployments import (
     org_deployments_reading,
     preview,
 )
+from octosync.octomil.enrich import inquire
 from octosync.octomil.fetching import fetch, is_url, source_of
-from octosync.octomil.inquire import inquire
 from octosync.octomil.observe import MOST_READ_BY_SLUG, observe
-from octosync.octomil.pacing import PERCENT_FOR_WRITES, Pace, Pacer, Priority, Reservation, Waiting, WaitReason
 from octosync.octomil.presence import read_presence
-from octosync.octomil.probing import PROBED_BY_GET, probe
-from octosync.octomil.reads import (
+from octosync.octomil.probe import PROBED_BY_GET, probe
+from octosync.octomil.rate_limit import PERCENT_FOR_WRITES, Pace, Pacer, Priority, Reservation, Waiting, WaitReason
+from octosync.octomil.resources import (
     app_reading,
     apps_reading,
     inference_config_reading,
@@ -40,7 +40,7 @@ from octosync.octomil.reads import (
     slots_reading,
     targets_reading,
 )
-from octosync.octomil.retrying import retry_after
+from octosync.octomil.retry import retry_after
 from octosync.octomil.routing import DecisionsPage, first_request, routing_decisions, routing_stats
 from octosync.octomil.status import FoundApps, find_apps, is_glob, read_statuses
 from octosync.octomil.transport import authorities

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from octosync.contract import EVENTS
-from octosync.contract.wire import WireActor, WireEvent
+from octosync.contract.responses import WireActor, WireEvent
 from octosync.model import Event, JsonObject
 from octosync.octomil.answers import parsed, time_of
 from octosync.octomil.client import Octomil
-from octosync.octomil.paging import PAGE, read_page
+from octosync.octomil.pagination import PAGE, read_page
 
 
 @dataclass(frozen=True, slots=True)

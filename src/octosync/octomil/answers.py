@@ -12,10 +12,10 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
-from octosync.contract.wire import Wire
+from octosync.contract.responses import Wire
 from octosync.model import JsonObject, JsonValue
 from octosync.octomil.client import Octomil
-from octosync.octomil.translate import Translator
+from octosync.octomil.response import Translator
 
 # Of a name that the control plane gives to an object: no real one comes near, and a URL has room for it.
 LONGEST_NAME = 512

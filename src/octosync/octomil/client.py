@@ -20,10 +20,10 @@ from octosync.model import Backoff, Concealer, JsonValue, Secret, Sensitivity
 from octosync.octomil.connection import Connection
 from octosync.octomil.counting import Budget, OnRequest, Request
 from octosync.octomil.failures import TIMED_OUT, Again, Failed, failed
-from octosync.octomil.pacing import OnWait, Pace, Pacer, Permit, Priority, Reservation, Waiting, WaitReason
-from octosync.octomil.retrying import LONGEST_BACKOFF, LONGEST_RETRY_AFTER, TryAgain
+from octosync.octomil.rate_limit import OnWait, Pace, Pacer, Permit, Priority, Reservation, Waiting, WaitReason
+from octosync.octomil.response import Translator
+from octosync.octomil.retry import LONGEST_BACKOFF, LONGEST_RETRY_AFTER, TryAgain
 from octosync.octomil.session import Session
-from octosync.octomil.translate import Translator
 from octosync.octomil.transport import RawAnswer, exchange
 
 _USUAL_PACE: Final = Pace()

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from pydantic import ValidationError
 
 from octosync.contract import DEPLOYMENTS
-from octosync.contract.wire import WireDeployment, WireHealth, WireOptimizationCheck, WirePreview
+from octosync.contract.responses import WireDeployment, WireHealth, WireOptimizationCheck, WirePreview
 from octosync.errors import CredentialRefused, RemoteError
 from octosync.model import (
     Address,
@@ -25,8 +25,8 @@ from octosync.model import (
 )
 from octosync.octomil.answers import Reading, name_in, parsed, translator_of
 from octosync.octomil.client import Octomil
-from octosync.octomil.pacing import Reservation
-from octosync.octomil.paging import Listing, read_list, read_list_if, read_page
+from octosync.octomil.pagination import Listing, read_list, read_list_if, read_page
+from octosync.octomil.rate_limit import Reservation
 
 Placement: TypeAlias = tuple[str, str]  # a capability and an environment
 

@@ -15,8 +15,8 @@ from octosync.errors import CredentialRefused, Forbidden, Missing, OctosyncError
 from octosync.model import Event, RoutingDecision
 from octosync.octomil.activity import app_events
 from octosync.octomil.client import Octomil
-from octosync.octomil.paging import PAGE
-from octosync.octomil.reads import app_reading
+from octosync.octomil.pagination import PAGE
+from octosync.octomil.resources import app_reading
 from octosync.octomil.routing import routing_decisions
 
 # So many pages are read at most for what came between two looks: more than a person follows, and a part of a minute's rate.

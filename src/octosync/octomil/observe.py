@@ -13,7 +13,7 @@ from octosync.model import App, Deployment, InferenceConfig, JsonObject, Observa
 from octosync.octomil.answers import Reading
 from octosync.octomil.client import Octomil
 from octosync.octomil.deployments import deployments_reading, org_deployments_if_fewer, running_canaries
-from octosync.octomil.reads import (
+from octosync.octomil.resources import (
     app_reading,
     apps_reading,
     inference_config_reading,

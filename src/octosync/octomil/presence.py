@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from octosync.errors import CredentialRefused, RemoteError
 from octosync.model import App, OrgPresence, Presence
 from octosync.octomil.client import Octomil
-from octosync.octomil.reads import app_reading, apps_reading
+from octosync.octomil.resources import app_reading, apps_reading
 from octosync.octomil.spreading import Read, spread
 
 

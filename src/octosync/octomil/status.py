@@ -14,7 +14,7 @@ from octosync.octomil.answers import Reading
 from octosync.octomil.client import Octomil
 from octosync.octomil.deployments import deployments_page, health, org_deployments_if_fewer
 from octosync.octomil.observe import MOST_READ_BY_SLUG
-from octosync.octomil.reads import app_reading, apps_reading, slots_page
+from octosync.octomil.resources import app_reading, apps_reading, slots_page
 from octosync.octomil.routing import first_request, routing_stats
 from octosync.octomil.spreading import Read, spread
 

@@ -24,11 +24,10 @@ from octosync.plan.actions import (
     UpdateApp,
     Verb,
 )
-from octosync.plan.approval import Approval, check_plan_key, read_approval, what_moved
-from octosync.plan.authors import LastChange, needs_author
-from octosync.plan.capabilities import DeployPolicy
 from octosync.plan.diff import field_changes, shown_changes
-from octosync.plan.document import (
+from octosync.plan.drift import LastChange, needs_author
+from octosync.plan.file.approval import Approval, check_plan_key, read_approval, what_moved
+from octosync.plan.file.document import (
     all_diagnostics,
     blocked_row,
     change_rows,
@@ -42,7 +41,7 @@ from octosync.plan.document import (
     utc_text,
     way_out_of,
 )
-from octosync.plan.document_schema import (
+from octosync.plan.file.schema import (
     FORMAT_VERSION,
     AddressText,
     BlockedDocument,
@@ -87,11 +86,12 @@ from octosync.plan.guards.table import (
     Takes,
 )
 from octosync.plan.holding import Held, Holding
-from octosync.plan.make import PlanOptions, make_plan
 from octosync.plan.optimizing import Recommendation
 from octosync.plan.plan import LeftAlone, Plan
+from octosync.plan.planner import PlanOptions, make_plan
 from octosync.plan.questions import Curiosity
-from octosync.plan.remembering import remembered
+from octosync.plan.rollouts import DeployPolicy
+from octosync.plan.three_way.baseline import remembered
 from octosync.plan.ties import ties
 
 __all__ = [

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from octosync.errors import RemoteError
 from octosync.model import Address, Diagnostic, Kind, Observation
 from octosync.plan.actions import Action
-from octosync.plan.authors import newest_in_app_feeds, newest_in_org_feed
+from octosync.plan.drift import newest_in_app_feeds, newest_in_org_feed
 from octosync.plan.findings import finding
 
 

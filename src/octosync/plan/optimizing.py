@@ -14,9 +14,9 @@ from octosync.contract import ENVIRONMENTS
 from octosync.errors import RemoteError
 from octosync.model import Address, JsonValue, Observation, Optimize, Reason, State
 from octosync.plan.actions import OptimizeCapability
-from octosync.plan.capabilities import Better, DeployPolicy
 from octosync.plan.diff import field_changes
 from octosync.plan.fingerprint import fingerprint_of_deployments
+from octosync.plan.rollouts import Better, DeployPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from itertools import groupby
 from octosync.errors import OctosyncError
 from octosync.model import Address, Deployment, Diagnostic, Kind, Questions, Section, State
 from octosync.plan.actions import Action, ActionKey, Verb
-from octosync.plan.authors import LastChange
+from octosync.plan.drift import LastChange
 from octosync.plan.guards.freeze import Freeze
 from octosync.plan.holding import Held
 from octosync.plan.optimizing import Recommendation

@@ -19,7 +19,7 @@ from octosync.plan.actions import (
     PutSlot,
     RemoveTarget,
 )
-from octosync.plan.authors import feeds_to_read, needs_author
+from octosync.plan.drift import feeds_to_read, needs_author
 
 # What the guards cover: during-canary, live-traffic.
 UNSAFE_DURING_CANARY: Final = (PutSlot, DeleteSlot, RemoveTarget, OptimizeCapability)

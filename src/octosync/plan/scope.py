@@ -9,8 +9,8 @@ from datetime import datetime
 from octosync.contract import Contract
 from octosync.errors import ManifestError, OctosyncError
 from octosync.model import Address, App, Observation, Section, State
+from octosync.plan.compare import Proposal, propose
 from octosync.plan.fingerprint import fingerprint_of_app
-from octosync.plan.propose import Proposal, propose
 
 
 @dataclass(slots=True)

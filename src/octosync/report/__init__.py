@@ -9,31 +9,31 @@ What may not live here: printing, the clock, the environment, the width of a ter
 from octosync.report import events
 from octosync.report.accept import Kept, render_accepted
 from octosync.report.bootstrap import bootstrap_document, keys_text, render_bootstrap_end, render_bootstrapped
-from octosync.report.declared import Extent, declared_document, render_declared
 from octosync.report.diagnostics import render_diagnostics
 from octosync.report.documents import OutcomeDocument, apply_document, json_line, json_text, outcome_row
-from octosync.report.ended import report_document, report_markdown, report_text, report_values
-from octosync.report.error import render_error
+from octosync.report.errors import render_error
 from octosync.report.exit_codes import exit_code_of_outcomes, exit_code_of_plan, exit_code_of_standings
-from octosync.report.explain import (
+from octosync.report.export import render_export
+from octosync.report.github import Places, output_lines, render_annotations, render_notice
+from octosync.report.idle import idle_line
+from octosync.report.markdown import MAX_BYTES, render_outcomes_markdown, render_plan_markdown
+from octosync.report.outcomes import render_outcomes
+from octosync.report.plan import render_plan
+from octosync.report.run import report_document, report_markdown, report_text, report_values
+from octosync.report.run_report import NOTHING_WRITTEN, VALIDATE, ApplyReport, PlanReport, RunReport
+from octosync.report.sarif import RuleHelp, sarif_document
+from octosync.report.show.coverage import Extent, declared_document, render_declared
+from octosync.report.show.explain import (
     explained_document,
     render_explained_field,
     render_explained_names,
     render_explained_roots,
 )
-from octosync.report.export import render_export
-from octosync.report.founded import render_founded
-from octosync.report.github import Places, output_lines, render_annotations, render_notice
-from octosync.report.history import history_document, render_history, render_run, run_document
-from octosync.report.idle import idle_line
-from octosync.report.markdown import MAX_BYTES, render_outcomes_markdown, render_plan_markdown
-from octosync.report.outcomes import render_outcomes
-from octosync.report.plain import visible
-from octosync.report.plan import render_plan
-from octosync.report.run_report import NOTHING_WRITTEN, VALIDATE, ApplyReport, PlanReport, RunReport
-from octosync.report.sarif import RuleHelp, sarif_document
-from octosync.report.status import StatusFacts, render_status
-from octosync.report.status_document import status_document
+from octosync.report.show.history import history_document, render_history, render_run, run_document
+from octosync.report.show.setup import render_founded
+from octosync.report.show.status import StatusFacts, render_status
+from octosync.report.show.status_json import status_document
+from octosync.report.text import visible
 from octosync.report.validation import is_valid, render_validation, strict_error, validate_document
 from octosync.report.waiting import render_waited, standing_name, standing_share, standing_words
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from octosync.errors import OctosyncError
 from octosync.model import Address, Origin, Sensitivity, counted
 from octosync.plan import FieldChange, shown_changes
-from octosync.report.error import error_lines
+from octosync.report.errors import error_lines
 from octosync.report.ink import Ink
-from octosync.report.plain import text_of, visible
 from octosync.report.run_report import NOTHING_WRITTEN
+from octosync.report.text import text_of, visible
 from octosync.report.words import LIMIT, change_words, key_words
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from octosync.plan import Override, Refusal, trailer_of, way_out_of
 from octosync.report.ink import Ink
-from octosync.report.plain import visible
 from octosync.report.run_report import PlanReport
+from octosync.report.text import visible
 from octosync.report.words import listed
 
 

@@ -9,7 +9,7 @@ from octosync.errors import ExitCode
 from octosync.model import JsonObject
 from octosync.plan import FORMAT_VERSION
 from octosync.report.outcomes import run_line
-from octosync.report.plain import text_of, visible
+from octosync.report.text import text_of, visible
 
 
 def keys_text(keys: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from octosync.model import Assignment, JsonValue, counted
 from octosync.plan import EnableCapability, OptimizeCapability, Recommendation
-from octosync.report.plain import visible
+from octosync.report.text import visible
 
 _SEPARATOR = " · "
 

@@ -31,7 +31,7 @@ from octosync.plan import (
 )
 from octosync.report.capabilities import enable_words, optimize_words
 from octosync.report.ink import Ink
-from octosync.report.plain import cells, padded, visible
+from octosync.report.text import cells, padded, visible
 from octosync.report.words import (
     LIMIT,
     brief,

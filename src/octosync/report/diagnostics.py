@@ -7,7 +7,7 @@ from typing import Final
 
 from octosync.model import ELLIPSIS, Diagnostic, Severity, counted
 from octosync.report.ink import Ink
-from octosync.report.plain import cells, text_of, visible
+from octosync.report.text import cells, text_of, visible
 
 _TAB: Final = " " * 4
 _LONGEST: Final = 120  # columns of a source line

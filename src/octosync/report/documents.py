@@ -9,7 +9,7 @@ from typing import Annotated
 from octosync.errors import OctosyncError
 from octosync.model import JsonObject, Outcome, Status
 from octosync.plan import FORMAT_VERSION, AddressText, Document, one_of
-from octosync.report.error import request_ids
+from octosync.report.errors import request_ids
 from octosync.report.run_report import ApplyReport, PlanReport
 from octosync.report.waiting import waited_rows
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from octosync.errors import OctosyncError
 from octosync.model import LeftOut, counted
-from octosync.report.error import error_lines
+from octosync.report.errors import error_lines
 from octosync.report.ink import Ink
-from octosync.report.plain import text_of, visible
+from octosync.report.text import text_of, visible
 
 
 def render_export(

@@ -6,11 +6,11 @@ from typing import Final
 
 from octosync.model import Severity
 from octosync.report.diagnostics import diagnostic_lines, severities
-from octosync.report.error import error_lines
-from octosync.report.fitting import Part, fitted
+from octosync.report.errors import error_lines
 from octosync.report.ink import Ink
 from octosync.report.markdown_text import alert, escaped, fence
 from octosync.report.run_report import RunReport
+from octosync.report.size_limit import Part, fitted
 
 _PLAIN: Final = Ink(colour=False)
 _RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from octosync.model import Origin, Severity, clipped, counted
-from octosync.report.plain import visible
-from octosync.report.remarks import Remark, remarks_of
+from octosync.report.annotations import Remark, remarks_of
 from octosync.report.run_report import RunReport
+from octosync.report.text import visible
 
 Places = Callable[[Origin], str | None]
 """Returns a place's file as it is called from the repository's root, with `/`; None where it is not in there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from octosync.plan import RunInfo
-from octosync.report.plain import visible
+from octosync.report.text import visible
 
 
 def idle_line(about: RunInfo) -> str:

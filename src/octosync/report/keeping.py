@@ -18,7 +18,7 @@ from octosync.plan import (
     RunInfo,
     UpdateApp,
 )
-from octosync.report.plain import visible
+from octosync.report.text import visible
 
 _ADDRESSES: Final = 3  # in the command line, before the rest is an ellipsis
 _STDIN: Final = "-"

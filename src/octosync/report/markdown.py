@@ -17,15 +17,14 @@ from octosync.report.blocked import blocked_lines, override_words
 from octosync.report.capabilities import recommendation_lines
 from octosync.report.changes import Group, Row, column
 from octosync.report.diagnostics import diagnostic_lines, severities
-from octosync.report.error import error_lines
-from octosync.report.fitting import Part, fitted
+from octosync.report.errors import error_lines
 from octosync.report.ink import Ink
 from octosync.report.keeping import keep_command
 from octosync.report.markdown_text import alert, code, escaped, fence, folded
 from octosync.report.outcomes import AGAIN, attention, done_lines, run_words, status_counts
-from octosync.report.plain import cells, padded, visible
 from octosync.report.plan import plan_groups
 from octosync.report.run_report import NOTHING_WRITTEN, ApplyReport, PlanReport
+from octosync.report.size_limit import Part, fitted
 from octosync.report.summary import (
     blocking_words,
     devices_words,
@@ -38,6 +37,7 @@ from octosync.report.summary import (
     selected_words,
     totals_words,
 )
+from octosync.report.text import cells, padded, visible
 from octosync.report.waiting import render_waited
 from octosync.report.words import listed, plane_words
 

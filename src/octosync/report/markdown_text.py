@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from octosync.report.plain import visible
+from octosync.report.text import visible
 
 _BREAK: Final = "\u200b"
 # Within @name, #1 and GH-1, which forges find in any text; `chat@production` and `a#b` are none.

@@ -9,10 +9,10 @@ from typing import Final
 from octosync.errors import ExitCode
 from octosync.model import Address, Origin, Outcome, Status
 from octosync.plan import Plan
-from octosync.report.error import with_requests
+from octosync.report.errors import with_requests
 from octosync.report.ink import Ink
-from octosync.report.plain import text_of, visible
 from octosync.report.run_report import ApplyReport
+from octosync.report.text import text_of, visible
 
 _SYMBOLS: Final = {
     Status.DONE: "✓",

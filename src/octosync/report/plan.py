@@ -10,10 +10,9 @@ from octosync.report.blocked import blocked_lines, override_words
 from octosync.report.capabilities import recommendation_lines
 from octosync.report.changes import Group, RowOptions, group_lines, group_of
 from octosync.report.diagnostics import diagnostic_lines
-from octosync.report.error import error_lines
+from octosync.report.errors import error_lines
 from octosync.report.ink import Ink
 from octosync.report.keeping import keep_command
-from octosync.report.plain import text_of, visible
 from octosync.report.run_report import PlanReport
 from octosync.report.summary import (
     blocking_words,
@@ -26,6 +25,7 @@ from octosync.report.summary import (
     selected_words,
     totals_words,
 )
+from octosync.report.text import text_of, visible
 from octosync.report.words import plane_words
 
 

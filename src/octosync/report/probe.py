@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 from octosync.contract import OPERATIONS, Contract
-from octosync.contract.probed import Probe, Probed, Verdict, overrides_of
+from octosync.contract.probe import Probe, Probed, Verdict, overrides_of
 from octosync.model import JsonObject, counted
 from octosync.plan import FORMAT_VERSION
-from octosync.report.api import overrides_document, overrides_yaml
 from octosync.report.ink import Ink
-from octosync.report.plain import padded, text_of, visible
+from octosync.report.show.api import overrides_document, overrides_yaml
+from octosync.report.text import padded, text_of, visible
 
 _IDS = max(map(len, OPERATIONS))
 _WORDS = {verdict: verdict.value.replace("-", " ") for verdict in Verdict}

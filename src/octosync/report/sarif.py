@@ -17,10 +17,10 @@ from urllib.parse import quote
 from octosync.errors import GuardRefused
 from octosync.model import JsonObject, Severity
 from octosync.plan import FINDINGS, GUARDS
+from octosync.report.annotations import GUARD, Remark, problems_of
 from octosync.report.github import Places
-from octosync.report.plain import visible
-from octosync.report.remarks import GUARD, Remark, problems_of
 from octosync.report.run_report import PlanReport, RunReport
+from octosync.report.text import visible
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 _ROOT: Final = "%SRCROOT%"

@@ -12,7 +12,7 @@ from octosync.errors import RemoteError
 from octosync.model import AppStatus, Deployment, JsonValue, Section, counted
 from octosync.report.bars import bar, percent_words, share_of
 from octosync.report.ink import Ink
-from octosync.report.plain import cells, padded, visible
+from octosync.report.text import cells, padded, visible
 
 NOTHING: Final = "—"  # there is none: a read said so
 UNREAD: Final = "?"  # a read failed, or did not go that far

@@ -7,7 +7,7 @@ from typing import Final
 
 from octosync.model import counted
 from octosync.plan import Action, EnableCapability, Plan, Refusal, RunInfo, Verb
-from octosync.report.plain import visible
+from octosync.report.text import visible
 from octosync.report.words import listed
 
 _COUNTED_VERBS: Final = (Verb.CREATE, Verb.UPDATE, Verb.DELETE, Verb.ENABLE, Verb.OPTIMIZE, Verb.ARCHIVE)

@@ -9,10 +9,10 @@ from octosync.model import Diagnostic, JsonObject, Severity, counted
 from octosync.plan import FORMAT_VERSION, diagnostic_row
 from octosync.report.diagnostics import diagnostic_lines, severities
 from octosync.report.documents import error_row
-from octosync.report.error import error_lines
+from octosync.report.errors import error_lines
 from octosync.report.ink import Ink
-from octosync.report.plain import text_of
 from octosync.report.run_report import RunReport
+from octosync.report.text import text_of
 
 
 def is_valid(diagnostics: Iterable[Diagnostic], *, strict: bool = False) -> bool:

@@ -9,8 +9,8 @@ from octosync.errors import ExitCode
 from octosync.model import Canary, Fate, JsonObject, Standing
 from octosync.report.ink import Ink
 from octosync.report.outcomes import INTERRUPTED, closing_lines
-from octosync.report.plain import cells, padded, text_of, visible
 from octosync.report.run_report import ApplyReport
+from octosync.report.text import cells, padded, text_of, visible
 
 _SYMBOLS: Final = {
     Fate.COVERED: "✓",

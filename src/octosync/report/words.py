@@ -11,7 +11,7 @@ from typing import Final
 from octosync.contract import SLOT, preset_of
 from octosync.model import ELLIPSIS, SENSITIVE, SENSITIVE_CHANGED, JsonObject, JsonValue, Reason, Sensitivity, clipped
 from octosync.plan import Absent, ControlPlane, FieldChange, LastChange
-from octosync.report.plain import visible
+from octosync.report.text import visible
 
 NONE: Final = "(none)"
 LIMIT: Final = 60  # characters of a value, unless all of it is asked for

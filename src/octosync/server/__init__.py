@@ -6,7 +6,7 @@ the client only in `contract`; its routes are built from that table.
 
 from octosync.server.app import create_app
 from octosync.server.demo import DEMO_TOKENS
-from octosync.server.running import Running, running, serve
+from octosync.server.serve import Running, running, serve
 from octosync.server.settings import Settings, Token
 
 __all__ = ["DEMO_TOKENS", "Running", "Settings", "Token", "create_app", "running", "serve"]

@@ -21,25 +21,24 @@ from starlette.routing import Match, Route
 from octosync import __version__
 from octosync.contract import OPERATIONS
 from octosync.errors import UsageError
-from octosync.server import (
+from octosync.server import health, openapi
+from octosync.server.auth import authorise, key_of
+from octosync.server.demo import DEMO_TOKENS, seed_demo
+from octosync.server.errors import ApiError
+from octosync.server.handlers import (
     activity,
     apps,
     bootstrap,
     capabilities,
-    health,
     inference_config,
     local,
-    openapi,
     routing,
     slots,
     targets,
 )
-from octosync.server.auth import authorise, key_of
-from octosync.server.demo import DEMO_TOKENS, seed_demo
-from octosync.server.deployments import advance
-from octosync.server.errors import ApiError
-from octosync.server.exchange import Exchange, Layer, error_response
-from octosync.server.handling import ANONYMOUS, Actor, Call, Handler, NoBody
+from octosync.server.handlers.deployments import advance
+from octosync.server.handlers.handler import ANONYMOUS, Actor, Call, Handler, NoBody
+from octosync.server.middleware import Exchange, Layer, error_response
 from octosync.server.plane import Plane
 from octosync.server.routes import PREFIX
 from octosync.server.settings import Settings

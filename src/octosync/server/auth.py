@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from octosync.contract import OPERATIONS, Access, ErrorCode
 from octosync.server.errors import ApiError
-from octosync.server.handling import ANONYMOUS, Actor
+from octosync.server.handlers.handler import ANONYMOUS, Actor
 from octosync.server.plane import Plane
 from octosync.server.settings import READ_SCOPE, WRITE_SCOPE, Settings, Token
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from octosync.model import Address, JsonValue
-from octosync.server.handling import Actor
+from octosync.server.handlers.handler import Actor
 from octosync.server.store import Row, Store
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from octosync.model import JsonValue
-from octosync.server import answers
-from octosync.server.apps import app_by_slug
-from octosync.server.deployments import SERVING
+from octosync.server import response_models
 from octosync.server.fleet import device_counts
-from octosync.server.handling import Call, handles
+from octosync.server.handlers.apps import app_by_slug
+from octosync.server.handlers.deployments import SERVING
+from octosync.server.handlers.handler import Call, handles
 from octosync.server.store import Row, Store, to_json
 
 
-@handles("apps.health", answer=answers.SlotCoverage)
+@handles("apps.health", answer=response_models.SlotCoverage)
 def health(call: Call) -> JsonValue:
     """Answer `covered` where every device of the app's targets is assigned, `uncovered` where none is, else `partial`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from octosync.model import JsonValue
-from octosync.server.handling import Call
+from octosync.server.handlers.handler import Call
 from octosync.server.store import Row
 
 

@@ -10,10 +10,10 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from octosync.contract import PLATFORMS
-from octosync.server import answers
-from octosync.server.handling import Handler, NoBody
+from octosync.server import response_models
+from octosync.server.handlers.handler import Handler, NoBody
+from octosync.server.handlers.slots import CAPABILITY_PATTERN
 from octosync.server.policy import OrgPolicy, allowed
-from octosync.server.slots import CAPABILITY_PATTERN
 
 # What the server refuses everywhere: control characters other than tab and line breaks, half a surrogate pair.
 _CLEAN = {"pattern": "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$"}
@@ -61,7 +61,7 @@ def document(app: FastAPI, handlers: Iterable[Handler[Any]]) -> dict[str, Any]:
         _, definitions = models_json_schema([(body, "validation")], ref_template=_REF.format(model="{model}Request"))
         schemas.update({f"{name}Request": _refusing(schema, policy) for name, schema in definitions["$defs"].items()})
     schemas["JsonValueRequest"] = _ANY_JSON
-    _, definitions = models_json_schema([(answers.Error, "serialization")], ref_template=_REF)
+    _, definitions = models_json_schema([(response_models.Error, "serialization")], ref_template=_REF)
     schemas.update(definitions["$defs"])
     components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
     return shown

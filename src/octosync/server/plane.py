@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from octosync.server.faults import Faults
-from octosync.server.rate_limit import SlidingWindows
+from octosync.server.limits import SlidingWindows
 from octosync.server.requests_log import RequestsLog
 from octosync.server.settings import Settings, Token
 from octosync.server.store import Store

@@ -7,13 +7,13 @@ What may not live here: live values, request or answer bodies, and anything sens
 is never stored: a digest with a key of this file's own stands in its place, by which it is recognised.
 """
 
-from octosync.state.asked import Approvable, Approved
 from octosync.state.damaged import SetAside, sound_journal
+from octosync.state.drift import StandingRefusal
 from octosync.state.journal import DEFAULT_PATH, Journal, new_run_id
-from octosync.state.noticed import StandingRefusal
+from octosync.state.lock import sole_controller
+from octosync.state.operator import Approvable, Approved
 from octosync.state.recorded import RecordedRuns
-from octosync.state.sealing import Sealed
-from octosync.state.sole import sole_controller
+from octosync.state.seal import Sealed
 from octosync.state.watch import KEPT_FOR, ControlPlaneState, WatchState
 
 __all__ = [

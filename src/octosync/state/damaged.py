@@ -11,7 +11,7 @@ from typing import Final
 from octosync.errors import StateDamaged
 from octosync.model import Secret
 from octosync.state.journal import Journal
-from octosync.state.sole import lock_beside, sole_controller
+from octosync.state.lock import lock_beside, sole_controller
 from octosync.state.watch import WatchState
 
 _WITH_IT: Final = ("", "-wal", "-shm")  # SQLite's own files, without which the first can't be examined

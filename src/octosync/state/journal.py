@@ -17,8 +17,8 @@ from typing import Final
 
 from octosync.errors import OctosyncError, StateDamaged, StateLocked
 from octosync.model import Address, Outcome, Secret
+from octosync.state.migrations import bring_up
 from octosync.state.recorded import RecordedRuns
-from octosync.state.schema import bring_up
 from octosync.state.times import journal_time_text
 
 DEFAULT_PATH: Final = Path(".octosync/state.db")

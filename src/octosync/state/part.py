@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from octosync.errors import StateDamaged
 from octosync.plan import ControlPlane
 from octosync.state.journal import Journal
-from octosync.state.sealing import Seals
+from octosync.state.seal import Seals
 
 
 class Part:

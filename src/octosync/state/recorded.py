@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Self
 
 from octosync.errors import OctosyncError, StateDamaged, StateLocked
 from octosync.model import JournalledAction, JournalledRun, Status
-from octosync.state.schema import READABLE, VERSION
+from octosync.state.migrations import READABLE, VERSION
 from octosync.state.times import time_of
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from octosync.state.part import ControlPlanePart
-from octosync.state.sealing import Sealed
+from octosync.state.seal import Sealed
 
 
 class Told(ControlPlanePart):

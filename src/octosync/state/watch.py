@@ -9,13 +9,13 @@ from typing import Final
 
 from octosync.model import Address, Status
 from octosync.plan import ControlPlane, Verb
-from octosync.state.asked import Approvals, OperatorRequests
-from octosync.state.base import Remembered, stored_app
-from octosync.state.declared import values_of
+from octosync.state.baseline import Remembered, stored_app
+from octosync.state.codec import values_of
+from octosync.state.drift import Noticed
 from octosync.state.journal import Journal
-from octosync.state.noticed import Noticed
+from octosync.state.operator import Approvals, OperatorRequests
 from octosync.state.part import number_for, number_of
-from octosync.state.sealing import Seals, holds_seals
+from octosync.state.seal import Seals, holds_seals
 from octosync.state.times import journal_time_text, time_text
 from octosync.state.told import Told
 

@@ -18,9 +18,9 @@ from octosync.model import counted
 from octosync.plan import GUARDS, Action, Refusal
 from octosync.plan.guards.policy import refused_by
 from octosync.report.words import listed
-from octosync.watch.board import StatusTracker
-from octosync.watch.changes import Changesets
-from octosync.watch.standing import AppReconcileStatus, AppState, BlockedSet
+from octosync.watch.reconcile.changesets import Changesets
+from octosync.watch.reconcile.status_tracker import StatusTracker
+from octosync.watch.status import AppReconcileStatus, AppState, BlockedSet
 
 # Guards that count over everything that a change touches.
 COUNTING: Final = frozenset(guard.id for guard in GUARDS.values() if guard.counts)

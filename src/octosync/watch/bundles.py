@@ -9,7 +9,7 @@ from typing import Final
 
 from octosync.model import NotifyEvent, counted
 from octosync.report.words import listed
-from octosync.watch.notices import Notice
+from octosync.watch.notify.messages import Notice
 
 _NAMED: Final = 3  # apps and messages in a sentence
 _HINTS: Final = 8

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from octosync.watch.fingerprint import WatchedPaths
+from octosync.watch.manifests.file_snapshot import WatchedPaths
 
 _LONGEST_LINK = 4096
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from octosync.model import Hold
-from octosync.watch.standing import ControllerStatus
+from octosync.watch.status import ControllerStatus
 
 
 class ControllerApi(Protocol):

@@ -23,36 +23,36 @@ from octosync.model import Hold, Secret
 from octosync.octomil import PERCENT_FOR_WRITES, Octomil
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, RunInfo
 from octosync.state import Journal, WatchState
-from octosync.watch.aftermath import ResultRecorder
+from octosync.watch.api import ControllerOperations
 from octosync.watch.approvals import Approvals
-from octosync.watch.board import StatusTracker
-from octosync.watch.changes import Changesets
 from octosync.watch.clock import Clock, SystemClock
 from octosync.watch.clones import Clone
 from octosync.watch.coverage import CoverageMonitor
-from octosync.watch.desired import DesiredState, ManifestLoad
-from octosync.watch.files import file_changes
-from octosync.watch.fingerprint import FileChange
-from octosync.watch.fullreads import Resync
-from octosync.watch.gate import CircuitBreaker, CircuitReason
-from octosync.watch.intent import AppAssignment
-from octosync.watch.loads import ManifestReloader
 from octosync.watch.log import Log
-from octosync.watch.looking import Observer
+from octosync.watch.loop.activity_feed import ActivityFeed
+from octosync.watch.loop.circuit_breaker import CircuitBreaker, CircuitReason
+from octosync.watch.loop.feed_follower import FeedFollower
+from octosync.watch.loop.queue import Queue
+from octosync.watch.loop.resync import Resync
+from octosync.watch.loop.scheduler import Scheduler
+from octosync.watch.loop.workers import Workers
+from octosync.watch.manifests.assignment import AppAssignment
+from octosync.watch.manifests.desired import DesiredState, ManifestLoad
+from octosync.watch.manifests.file_snapshot import FileChange
+from octosync.watch.manifests.files import file_changes
+from octosync.watch.manifests.reload import ManifestReloader
 from octosync.watch.memory import Memory
 from octosync.watch.metrics import Metrics
-from octosync.watch.operations import ControllerOperations
-from octosync.watch.orgfeed import ActivityFeed
-from octosync.watch.permitting import Admission
-from octosync.watch.queue import Queue
-from octosync.watch.refusals import RejectedActions
-from octosync.watch.scheduler import Scheduler
+from octosync.watch.notify.events import NotificationCollector, NotificationSink, NullNotifier
+from octosync.watch.reconcile.admission import Admission
+from octosync.watch.reconcile.changesets import Changesets
+from octosync.watch.reconcile.observer import Observer
+from octosync.watch.reconcile.reconciler import PlanWriter, Reconciler
+from octosync.watch.reconcile.rejections import RejectedActions
+from octosync.watch.reconcile.results import ResultRecorder
+from octosync.watch.reconcile.status_tracker import StatusTracker
 from octosync.watch.settings import Settings
-from octosync.watch.standing import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus
-from octosync.watch.telling import NotificationCollector, NotificationSink, NullNotifier
-from octosync.watch.ticker import FeedFollower
-from octosync.watch.turn import PlanWriter, Reconciler
-from octosync.watch.workers import Workers
+from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus
 
 # Seconds for which the loop waits for the state file: as long as other commands write to it at once.
 _STATE_PATIENCE: Final = 0.05

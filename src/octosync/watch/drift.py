@@ -8,11 +8,11 @@ from datetime import datetime
 from octosync.model import Address
 from octosync.plan import ActionKey, Plan
 from octosync.plan.guards.freeze import frozen_until
-from octosync.watch.intent import ActiveConfig
-from octosync.watch.looking import ReconcileContext, prints
+from octosync.watch.manifests.assignment import ActiveConfig
 from octosync.watch.memory import Memory
+from octosync.watch.reconcile.observer import ReconcileContext, prints
 from octosync.watch.settings import WriteMode
-from octosync.watch.standing import DriftStatus
+from octosync.watch.status import DriftStatus
 
 
 def note_drift(

@@ -10,7 +10,7 @@ from enum import Enum
 from octosync.errors import OctosyncError
 from octosync.model import Address, Coverage, Observation, Outcome, Status
 from octosync.plan import Plan, Refusal
-from octosync.watch.standing import DriftStatus
+from octosync.watch.status import DriftStatus
 
 
 class NextStep(Enum):

@@ -15,7 +15,7 @@ from typing import Final
 from octosync.contract import OPERATIONS
 from octosync.model import Kind, Status
 from octosync.plan import GUARDS, Verb
-from octosync.watch.standing import AppState, CircuitReason
+from octosync.watch.status import AppState, CircuitReason
 
 OTHER: Final = "other"
 ERROR: Final = "error"

@@ -29,7 +29,7 @@ from octosync.watch.metric_table import (
     MetricType,
     ReconcileOutcome,
 )
-from octosync.watch.standing import AppState, CircuitReason, ControllerStatus, DriftStatus
+from octosync.watch.status import AppState, CircuitReason, ControllerStatus, DriftStatus
 
 __all__ = ["CONTENT_TYPE", "METRICS", "Metric", "MetricType", "Metrics", "ReconcileOutcome"]
 

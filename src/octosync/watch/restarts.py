@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from octosync.watch.desired import ManifestLoad
+from octosync.watch.manifests.desired import ManifestLoad
 
 
 def _fixed(declared: ManifestLoad) -> Mapping[str, object]:

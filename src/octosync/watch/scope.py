@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Self
 
 from octosync.model import App, Section, State
-from octosync.watch.desired import ManifestLoad
+from octosync.watch.manifests.desired import ManifestLoad
 from octosync.watch.settings import Settings
 
 

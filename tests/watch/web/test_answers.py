@@ -30,7 +30,7 @@ from octosync.errors import OctosyncError
 from octosync.model import Secret
 from octosync.plan import Plan
 from octosync.report import visible
-from octosync.watch.standing import AppReconcileStatus, AppState, CircuitReason, ControllerStatus
+from octosync.watch.status import AppReconcileStatus, AppState, CircuitReason, ControllerStatus
 from octosync.watch.web import create_app, watch_schema
 
 _PAGES = ("/", "/apps", "/apps/canary-demo", "/api/status", "/healthz", "/readyz", "/metrics")

@@ -34,7 +34,7 @@ from tests.support.standings import (
     suspended,
 )
 
-from octosync.watch.standing import AppReconcileStatus, AppState, ControllerStatus
+from octosync.watch.status import AppReconcileStatus, AppState, ControllerStatus
 
 pytestmark = needs_chromium
 

@@ -33,7 +33,7 @@ from octosync.errors import OctosyncError
 from octosync.model import Address
 from octosync.plan import Invocation, Plan
 from octosync.report.plan import groups_of
-from octosync.watch.standing import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus, DriftStatus
+from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus, DriftStatus
 
 UNLOADED = OctosyncError(
     "kustomize-failed", "base (rendered): kustomize refuses it", hints=("kustomize says: nope.yaml is missing",)

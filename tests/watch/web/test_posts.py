@@ -16,7 +16,7 @@ from tests.support.standings import ADMIN_TOKEN, Noting, busy_standing
 from octosync.errors import ConfigError, OctosyncError
 from octosync.model import Secret
 from octosync.watch.log import Log, LogFormat
-from octosync.watch.web.posts import POSTS, Gatekeeper, admin_token, answer_post
+from octosync.watch.web.actions import POSTS, Gatekeeper, admin_token, answer_post
 
 _PATHS = tuple(post.path for post in POSTS)
 

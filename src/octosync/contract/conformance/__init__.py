@@ -1,11 +1,1 @@
-"""Conformance: somebody else's OpenAPI document of the API against the contract in force, pure, operation by operation.
-
-matching (which operation is which) → requests · answers (what is sent and needed, as `contract.exchanges` says it, against
-the document's schemas) → findings → comparing (all of it, and the overrides that mend it).
-"""
-
-from octosync.contract.conformance.comparing import Compared, Conformance, compare_with
-from octosync.contract.conformance.findings import Finding, Level
-from octosync.contract.conformance.openapi import LARGEST_DOCUMENT, read_document
-
-__all__ = ["LARGEST_DOCUMENT", "Compared", "Conformance", "Finding", "Level", "compare_with", "read_document"]
+"""Conformance."""

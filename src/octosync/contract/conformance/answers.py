@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from octosync.contract.conformance.findings import Finding, Kind, Level, cant_tell
-from octosync.contract.conformance.openapi import Described, Document, mapping_of
 from octosync.contract.conformance.parts import Part, parts_of
-from octosync.contract.conformance.schemas import Schemas, Shape, listed
 from octosync.contract.exchanges import Exchange
+from octosync.contract.openapi.document import Described, Document, mapping_of
+from octosync.contract.openapi.schemas import Schemas, Shape, listed
 
 # What a value of a type of ours is read from: pydantic takes a number from a text.
 _READ_FROM: Final[Mapping[str, frozenset[str]]] = {

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from octosync.contract.conformance.openapi import Described
 from octosync.contract.contract import Contract
+from octosync.contract.openapi.document import Described
 from octosync.contract.operations import Operation
 
 

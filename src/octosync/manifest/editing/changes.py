@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from octosync.contract.pairing import pair
-from octosync.manifest.editing.put import is_known_by
+from octosync.manifest.edit.editor import is_known_by
 from octosync.model import JsonObject, JsonValue
 
 Change: TypeAlias = Callable[[JsonValue], JsonValue]

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from octosync.manifest.editing.layout import Reading, document_places, read_layout
+from octosync.manifest.edit.editor import Path, is_known_by, put
+from octosync.manifest.edit.layout import Reading, document_places, read_layout
 from octosync.manifest.editing.lines import next_line
-from octosync.manifest.editing.put import Path, is_known_by, put
 from octosync.manifest.editing.unplaceable import Unplaceable
-from octosync.manifest.nodes import plain
-from octosync.manifest.schema import API_VERSION
+from octosync.manifest.schema.models import API_VERSION
+from octosync.manifest.yaml.nodes import plain
 from octosync.model import JsonObject, JsonValue
 
 _BYTE_ORDER_MARK = "\ufeff"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from octosync.manifest.editing.layout import Laid, LaidMapping, LaidSequence
+from octosync.manifest.edit.layout import Laid, LaidMapping, LaidSequence
 from octosync.manifest.editing.lines import begins_line, line_break, line_end, line_start, next_line
 from octosync.manifest.editing.splices import Splice
 from octosync.manifest.editing.unplaceable import Unplaceable

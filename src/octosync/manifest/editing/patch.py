@@ -6,7 +6,7 @@ from difflib import unified_diff
 
 from octosync.errors import OctosyncError
 from octosync.manifest.findings import Findings
-from octosync.manifest.positioned import parse
+from octosync.manifest.yaml.loader import parse
 from octosync.model import Sensitivity
 
 _NO_LINE_BREAK = "\\ No newline at end of file\n"

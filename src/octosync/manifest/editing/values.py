@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from octosync.manifest.emit import escaped, item, literal_style, quoted_text, under, value_text
+from octosync.manifest.export.yaml_writer import escaped, item, literal_style, quoted_text, under, value_text
 from octosync.model import JsonValue
 
 

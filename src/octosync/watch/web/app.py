@@ -16,14 +16,14 @@ from octosync.model import Secret
 from octosync.report import json_text
 from octosync.watch.control import ControllerApi
 from octosync.watch.log import Log
-from octosync.watch.standing import AppState, ControllerStatus
-from octosync.watch.web.answers import TaggedText, page_answer, refusal, text_answer
+from octosync.watch.status import AppState, ControllerStatus
+from octosync.watch.web.actions import POSTS, Gatekeeper, Post, answer_post
 from octosync.watch.web.assets import CACHED, asset_at
 from octosync.watch.web.commands import origin_of
 from octosync.watch.web.document import watch_document
 from octosync.watch.web.guarding import HostGuard
 from octosync.watch.web.pages import Asked, app_page, apps_page, status_page
-from octosync.watch.web.posts import POSTS, Gatekeeper, Post, answer_post
+from octosync.watch.web.responses import TaggedText, page_answer, refusal, text_answer
 from octosync.watch.web.sentences import stuck_words, unready_words, waiting_words
 from octosync.watch.web.snapshots import Snapshots
 

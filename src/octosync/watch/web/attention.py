@@ -12,7 +12,7 @@ from octosync.plan import RunInfo, refused_actions
 from octosync.report.changes import Row, RowOptions, group_of
 from octosync.watch.approvals import approve_path
 from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
-from octosync.watch.standing import AppReconcileStatus, AppState, BlockedSet, ControllerStatus, DriftStatus
+from octosync.watch.status import AppReconcileStatus, AppState, BlockedSet, ControllerStatus, DriftStatus
 from octosync.watch.web.commands import SUSPENDING, Way, accept_line, post_line
 from octosync.watch.web.sentences import NEEDS_A_PERSON
 

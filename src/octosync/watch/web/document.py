@@ -17,7 +17,7 @@ from octosync.model import Coverage, Deployment, JsonObject
 from octosync.plan import blocked_row, change_rows, control_plane_part, diagnostic_row, recommendation_row, utc_text
 from octosync.report import outcome_row
 from octosync.watch.approvals import approve_path
-from octosync.watch.standing import (
+from octosync.watch.status import (
     AppReconcileStatus,
     BlockedSet,
     BudgetStatus,

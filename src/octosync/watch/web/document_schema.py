@@ -27,7 +27,7 @@ from octosync.plan import (
 )
 from octosync.report import OutcomeDocument
 from octosync.watch.settings import WriteMode
-from octosync.watch.standing import AppState
+from octosync.watch.status import AppState
 
 STATUS_FORMAT_VERSION: Final = "1.1"
 

@@ -18,9 +18,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from octosync.watch.web.answers import refusal
 from octosync.watch.web.commands import HOST
-from octosync.watch.web.serving import is_loopback
+from octosync.watch.web.responses import refusal
+from octosync.watch.web.server import is_loopback
 
 _DIRECTIVES: Final = (
     "default-src 'none'",

@@ -21,9 +21,9 @@ from octosync.plan import utc_text
 from octosync.report.diagnostics import diagnostic_lines
 from octosync.report.ink import Ink
 from octosync.report.outcomes import STATUS_WORDS
-from octosync.report.plain import visible
+from octosync.report.text import visible
 from octosync.report.words import listed, plane_words, seconds_words, time_words
-from octosync.watch.standing import AppState, ControllerStatus
+from octosync.watch.status import AppState, ControllerStatus
 from octosync.watch.web.assets import asset_url
 from octosync.watch.web.attention import matters
 from octosync.watch.web.commands import TOKEN_VARIABLE, post_line

@@ -9,7 +9,7 @@ from typing import Final
 
 from octosync.model import counted
 from octosync.report.words import time_words
-from octosync.watch.standing import AppState, ControllerStatus
+from octosync.watch.status import AppState, ControllerStatus
 
 STATE_WORDS: Final = {
     AppState.FAILING: "failing",

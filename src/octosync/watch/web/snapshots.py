@@ -11,7 +11,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from octosync.watch.standing import ControllerStatus
+from octosync.watch.status import ControllerStatus
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from octosync.report.plan import groups_of
 from octosync.report.summary import totals_words
 from octosync.report.waiting import standing_name, standing_share, standing_words
 from octosync.watch.coverage import coverage_words
-from octosync.watch.standing import AppReconcileStatus, AppState, ControllerStatus, RunStatus
+from octosync.watch.status import AppReconcileStatus, AppState, ControllerStatus, RunStatus
 
 _PLAIN: Final = Ink(colour=False)
 _RUNS: Final = 10

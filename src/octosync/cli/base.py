@@ -1,0 +1,224 @@
+"""What a change is compared with: the revisions that flags name, the octosync.yaml that judges it, and the base itself."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from octosync.cli.run_options import BaseFlags, ManifestFlags
+from octosync.errors import ConfigError, OctosyncError
+from octosync.manifest import Configuration, Configured, Context, Manifests
+from octosync.manifest.findings import Findings
+from octosync.manifest.git.base import Recalled, as_warnings, recall, without
+from octosync.manifest.git.revision import Revision
+from octosync.manifest.load.files import File, read_files
+from octosync.manifest.load.kustomize import holds_kustomization, render_at
+from octosync.manifest.repository import SHOWN, Repository
+from octosync.manifest.reviewing import as_reviewed, configuration_of, notices_of_review
+from octosync.model import Diagnostic, Severity, State
+from octosync.plan import Commit
+from octosync.plan.base import Base
+
+
+@dataclass(frozen=True)
+class BaseRevisions:
+    """The revisions of one run: the tip, the base, and of those that were named the ones that what is checked out lacks.
+
+    The base is where the two went apart; with `--allow-rollback` it is the tip, since going back from there is what is meant.
+    `lacking` are the tip and what was attempted, as they were named, as far as they are not in the history of `head`.
+    """
+
+    named: str
+    tip: Revision
+    base: Revision
+    head: str
+    lacking: tuple[tuple[str, Revision], ...]
+    config: Path | None
+
+    @classmethod
+    def find(cls, flags: BaseFlags, config: Path | None) -> BaseRevisions | None:
+        """Find the revisions; None without `--base`. Raises `UsageError` and `ConfigError` for what can't be found."""
+        if flags.base is None:
+            return None
+        repository = Repository.around(Path(), config)
+        tip, head = repository.resolve(flags.base), repository.resolve("HEAD")
+        attempted = {revision: repository.resolve(revision, flag="--attempted") for revision in flags.attempted}
+        lacking = tuple(
+            (name, Revision(repository, commit))
+            for name, commit in ((flags.base, tip), *attempted.items())
+            if not repository.descends(head, from_=commit)
+        )
+        descends = all(revision.commit != tip for _, revision in lacking)
+        base = tip if descends or flags.goes_back else repository.merge_base(tip, head)
+        return cls(flags.base, Revision(repository, tip), Revision(repository, base), head, lacking, config)
+
+    def commits(self) -> tuple[Commit, ...]:
+        """Return the commits between the base and what is checked out."""
+        return self.base.repository.commits(self.base.commit, self.head)
+
+    @property
+    def rollback_message(self) -> str:
+        """The refusal of the guard `rollback`: the first revision that what is checked out lacks."""
+        name, revision = self.lacking[0]
+        return (
+            f"{self.head[:SHOWN]} does not have {name} ({revision.name}) in its history: "
+            "applying it would undo what was applied since"
+        )
+
+    @cached_property
+    def of_tip(self) -> Configured:
+        """The octosync.yaml of the tip."""
+        return configuration_of(self.tip, self.config)
+
+    @cached_property
+    def of_base(self) -> Configured:
+        """The octosync.yaml of the base."""
+        return self.of_tip if self.base.commit == self.tip.commit else configuration_of(self.base, self.config)
+
+    def check_kustomize(self, kustomize: str, context: Context | None, tree: Configuration) -> None:
+        """Raise `ConfigError` if the change adds or replaces the kustomization that is rendered: it needs a review first.
+
+        An octosync.yaml outside of the repository is not part of the change.
+        """
+        if tree.file is not None and self.tip.repository.path_of(tree.file) is None:
+            return
+        before = _usable(self.of_tip).contexts.get(context.name) if context is not None else None
+        known = before.kustomize if before is not None else None
+        if known is not None and os.path.normpath(known) == os.path.normpath(kustomize):
+            if holds_kustomization(self.tip, kustomize):
+                return
+            why = f"{self.named} has no kustomization at {kustomize}"
+        else:
+            why = f"this change sets `kustomize`, and {self.named} has {known or 'none'}"
+        raise ConfigError(
+            "kustomize-not-reviewed",
+            f"{why}: a plan with --base renders only reviewed kustomizations",
+            hints=(f"It takes effect after the merge. If you trust it, name it:  -k {shlex.quote(kustomize)}",),
+        )
+
+    def reviewed(self, tree: Configuration, *, changed_only: bool) -> tuple[Configuration, tuple[Diagnostic, ...]]:
+        """Return the tree's configuration as far as it may judge itself, and what is to be said of it.
+
+        An octosync.yaml outside of the repository is not part of the change.
+        """
+        outside = tree.file is not None and self.tip.repository.path_of(tree.file) is None
+        tip, base = _usable(self.of_tip), _usable(self.of_base)
+        if outside and tip.file is None:
+            return tree, ()
+        found = notices_of_review(tree, tip, base, name=self.named, changed_only=changed_only)
+        return as_reviewed(tree, tip), (*_warnings(self.of_tip), *found)
+
+
+def _usable(configured: Configured) -> Configuration:
+    """Return what can be read of an octosync.yaml: with errors it is as good as none."""
+    return Configuration() if configured.has_errors else configured.configuration
+
+
+def _warnings(configured: Configured) -> tuple[Diagnostic, ...]:
+    return as_warnings(found for found in configured.diagnostics if found.severity is Severity.ERROR)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseLoader:
+    """Loads what other revisions declared, with the paths and variables of their own octosync.yaml."""
+
+    flags: BaseFlags
+    revisions: BaseRevisions | None
+    manifests: ManifestFlags
+    configuration: Configuration
+    context: Context | None
+    environment: Mapping[str, str]
+
+    def load(self, manifests: Manifests) -> tuple[Base, tuple[Diagnostic, ...]]:
+        """Return the whole base, not narrowed by `--app` and `-l`, and its problems. Raises `ConfigError` if there is none."""
+        revisions = self.revisions
+        base = self._base()
+        tip = self._tip()
+        attempted = tuple(map(self._attempted, self.flags.attempted))
+        every = (base, *((tip,) if tip is not None else ()), *attempted)
+        diagnostics = tuple(dict.fromkeys(diagnostic for recalled in every for diagnostic in recalled.diagnostics))
+        if self.flags.prune and base.diagnostics:
+            self._refuse_prune(base)
+        if revisions is not None and not self.flags.reviews:
+            diagnostics = (*_warnings(revisions.of_base), *diagnostics)
+        loaded = Base(
+            state=without(base.state, manifests.others),
+            tip=None if tip is None else without(_filled(tip, base), manifests.others),
+            attempted=tuple(without(revision.state, manifests.others) for revision in attempted),
+            unknown=base.unknown,
+        )
+        return loaded, diagnostics
+
+    def _base(self) -> Recalled:
+        if self.flags.base_file is not None:
+            findings = Findings()
+            files = read_files([self.flags.base_file], Path(), findings)
+            if findings.has_errors:
+                raise OctosyncError(
+                    "base-file-unreadable",
+                    f"--base-file: {findings.sorted[0].summary}",
+                    hints=("It holds the manifests as they were rendered at the base.",),
+                )
+            own = _usable(self.revisions.of_base) if self.revisions is not None else self.configuration
+            return self._recalled(files, findings, self._context_in(own))
+        assert self.revisions is not None  # noqa: S101 — there is no base without either
+        return self._load_at(self.revisions.base, _usable(self.revisions.of_base))
+
+    def _tip(self) -> Recalled | None:
+        """Load the tip where the base is not the same. Of a file that stands for the base, no other state is known."""
+        revisions = self.revisions
+        if revisions is None or self.flags.base_file is not None or revisions.tip.commit == revisions.base.commit:
+            return None
+        return self._load_at(revisions.tip, _usable(revisions.of_tip))
+
+    def _attempted(self, revision: str) -> Recalled:
+        repository = self.revisions.tip.repository if self.revisions is not None else Repository.around(Path())
+        commit = Revision(repository, repository.resolve(revision, flag="--attempted"))
+        config = self.revisions.config if self.revisions is not None else None
+        return self._load_at(commit, _usable(configuration_of(commit, config)))
+
+    def _load_at(self, revision: Revision, own: Configuration) -> Recalled:
+        context = self._context_in(own)
+        findings = Findings()
+        kustomize = self.manifests.kustomize or (context.kustomize if context and not self.manifests.paths else None)
+        if kustomize is not None:
+            rendered = render_at(revision, kustomize, self.environment, remote=self.manifests.allow_remote_bases)
+            return self._recalled([rendered] if rendered is not None else [], findings, context)
+        paths = self.manifests.paths or own.paths_of(context) or self.configuration.paths_of(self.context)
+        return self._recalled(revision.read(paths, findings), findings, context)
+
+    def _context_in(self, own: Configuration) -> Context | None:
+        """Return the context as that side's own octosync.yaml has it; where it has none, the tree's."""
+        return own.contexts.get(self.context.name, self.context) if self.context is not None else None
+
+    def _recalled(self, files: Sequence[File], findings: Findings, context: Context | None) -> Recalled:
+        return recall(
+            files,
+            findings,
+            configuration=self.configuration,
+            context=context,
+            now=datetime.now(UTC),
+            environment=self.environment,
+            env_allowed=self.manifests.env_allowed,
+        )
+
+    def _refuse_prune(self, base: Recalled) -> None:
+        where = self.flags.base_file or self.flags.base
+        raise ConfigError(
+            "prune-without-a-whole-base",
+            f"--prune archives what {where} declared and the tree doesn't, and {where} does not validate: "
+            f"{base.diagnostics[0].origin}: {base.diagnostics[0].summary}",
+            hints=("Leave --prune out until the base is one that validates.",),
+        )
+
+
+def _filled(tip: Recalled, base: Recalled) -> State:
+    """Return the tip's state; what it may have lost to errors is taken not to have moved on."""
+    if not tip.diagnostics:
+        return tip.state
+    return State({**dict(base.state.apps), **dict(tip.state.apps)})

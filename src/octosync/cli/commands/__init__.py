@@ -1,0 +1,1 @@
+"""Commands: one file for each command, and files for what two of them share."""

@@ -1,0 +1,141 @@
+"""`octosync api`: the operations that octosync sends, and whether Octomil's API is what they expect."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from octosync.cli import signals
+from octosync.cli.command import InOrder
+from octosync.cli.console import from_stdin, out, out_json, wants_colour
+from octosync.cli.options import colour_option, config_option, option, output_option
+from octosync.cli.remote import check_app_names, configuration_in, control_plane_options, open_session, query
+from octosync.cli.run_options import RemoteFlags
+from octosync.cli.session import proxy_for
+from octosync.contract.openapi import LARGEST_DOCUMENT, compare_with, read_document
+from octosync.errors import ExitCode, OctosyncError, UsageError
+from octosync.octomil import API_PATH, PROBED_BY_GET, fetch, is_url, source_of
+from octosync.octomil import probe as probe_reads
+from octosync.report.probe import probe_document, render_probe
+from octosync.report.show.api import conformance_document, operations_document, render_conformance, render_operations
+
+
+@click.group(cls=InOrder, epilog="Example:  octosync api check openapi.json")
+def command() -> None:
+    """Compare octosync's requests with Octomil's API, whose paths and fields are assumed."""
+
+
+@command.command(
+    "list", short_help="List the operations that octosync sends.", epilog="Example:  octosync api list -o json"
+)
+@config_option
+@output_option("text", "json")
+@colour_option
+def list_(config: Path | None, output: str, colour: str) -> ExitCode:
+    """List the operations that octosync sends, with method, path, the source of this knowledge and the commands."""
+    contract = configuration_in(config).contract
+    if output == "json":
+        out_json(operations_document(contract))
+    else:
+        out(render_operations(contract, colour=wants_colour(sys.stdout, colour)))
+    return ExitCode.DONE
+
+
+@command.command(epilog="Example:  octosync api check https://api.octomil.com/openapi.json")
+@click.argument("spec", metavar="SPEC")
+@config_option
+@output_option("text", "json")
+@colour_option
+def check(spec: str, config: Path | None, output: str, colour: str) -> ExitCode:
+    """Compare the operations with an OpenAPI document.
+
+    SPEC is a file, a URL, or - for standard input; OpenAPI 3.0 or 3.1, JSON or YAML. It is fetched without the API key.
+    The output lists the differences, with the overrides for octosync.yaml that fix them. The exit code is 1 if there are any.
+    """
+    contract = configuration_in(config).contract
+    name, data = _document(spec)
+    conformance = compare_with(read_document(data, name), contract, API_PATH)
+    if output == "json":
+        out_json(conformance_document(conformance, name))
+    else:
+        out(render_conformance(conformance, name, colour=wants_colour(sys.stdout, colour)))
+    return ExitCode.DONE if conformance.agrees else ExitCode.ERROR
+
+
+@command.command(
+    short_help="Try the read operations with at most ten GET requests.",
+    epilog="Example:  octosync api probe field-notes --context production",
+)
+@click.argument("app", required=False, metavar="[APP]")
+@option(
+    "--operation",
+    "operations",
+    multiple=True,
+    type=click.Choice(PROBED_BY_GET),
+    metavar="ID",
+    help="Try only this operation, and those that it depends on. Repeatable.",
+)
+@control_plane_options
+@output_option("text", "json")
+@colour_option
+def probe(
+    *,
+    app: str | None,
+    operations: tuple[str, ...],
+    output: str,
+    colour: str,
+    remote: RemoteFlags,
+    config: Path | None,
+) -> ExitCode:
+    """Try the read operations on the control plane with at most ten GET requests, each sent once.
+
+    APP is the slug of an app. The default is the first app of the list. Each operation is confirmed, different, rejected or
+    absent. The output contains overrides for octosync.yaml. The exit code is 1 if an operation is not confirmed.
+    """
+    check_app_names(() if app is None else (app,))
+    session = open_session(remote, config)
+    session = replace(session, connection=replace(session.connection, attempts=1))
+    probed = query(session, "probing", lambda remote, bar: probe_reads(remote, app, operations, progress=bar.advance))
+    contract, url = session.configuration.contract, session.connection.url
+    if output == "json":
+        out_json(probe_document(probed, contract, url=url))
+    else:
+        out(render_probe(probed, contract, url=url, colour=wants_colour(sys.stdout, colour)))
+    return ExitCode.DONE if probed.is_good else ExitCode.ERROR
+
+
+def _document(spec: str) -> tuple[str, bytes]:
+    """Return what to call a document, and its bytes."""
+    if not spec.strip():
+        raise UsageError("empty-value", "SPEC is empty", hints=("Is a variable not set?",))
+    if is_url(spec):
+        source = source_of(spec)
+        source = replace(source, proxy=proxy_for(source, os.environ))
+
+        async def fetched(_: signals.Stopping) -> bytes:
+            return await fetch(spec, source, largest=LARGEST_DOCUMENT)
+
+        return source.url, signals.run(fetched)
+    most = LARGEST_DOCUMENT + 1
+    name, data = ("standard input", from_stdin(most)) if spec == "-" else (spec, _file(Path(spec), most))
+    if len(data) > LARGEST_DOCUMENT:
+        raise OctosyncError(
+            "spec-too-large",
+            f"{name} has more than {LARGEST_DOCUMENT // 2**20} MiB",
+            hints=("Check that it is an OpenAPI document.",),
+        )
+    return name, data
+
+
+def _file(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no name of a file"
+        hints = ("SPEC is a file, a URL that begins with https://, or - for standard input.",)
+        raise OctosyncError("spec-unreadable", f"{path} can't be read: {why}", hints=hints) from None

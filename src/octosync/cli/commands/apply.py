@@ -1,0 +1,288 @@
+"""`octosync apply`."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from octosync.apply import Applied, Listener, Progress, Record, to_follow
+from octosync.cli import signals
+from octosync.cli.commands.apply_output import ApplyOutput
+from octosync.cli.console import ask, err, may_prompt
+from octosync.cli.failing import report_failure
+from octosync.cli.following import Timeout, follow, wait_option
+from octosync.cli.formats import FORMATS
+from octosync.cli.options import CommandWithBareOptions, option, run_options, state_option, typed_history
+from octosync.cli.output import Destination, Outputs, output_options
+from octosync.cli.planfile import check_base, check_request, read_plan_file
+from octosync.cli.progress import ProgressBar, Waits
+from octosync.cli.run import Run, open_client, plan_offline, plan_online, prepare
+from octosync.cli.run_options import RunRequest
+from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
+from octosync.octomil import Octomil, Waiting
+from octosync.plan import Approval, RunInfo, check_plan_key, what_moved
+from octosync.reconcile import ReviewedPlan, apply_reviewed, refuse_unsafe
+from octosync.report import ApplyReport, PlanReport, RunReport, exit_code_of_outcomes, exit_code_of_standings
+from octosync.state import Journal
+
+
+@click.command(
+    cls=CommandWithBareOptions,
+    epilog="Example:  octosync apply -f apps/ --context production --yes --wait=15m",
+)
+@click.argument("planfile", required=False, type=click.Path(path_type=Path), metavar="[PLANFILE]")
+@run_options(reviews=False)
+@option(
+    "--attempted",
+    multiple=True,
+    metavar="REV",
+    help="A revision whose apply did not finish: its changes don't count as drift. Repeatable.",
+)
+@option("--yes", env=False, is_flag=True, help="Skip the confirmation; required without a terminal.")
+@wait_option
+@state_option
+@output_options(*FORMATS)
+def command(
+    *,
+    planfile: Path | None,
+    output: str,
+    destinations: tuple[Destination, ...],
+    yes: bool,
+    wait: Timeout | None,
+    journal: Path,
+    request: RunRequest,
+) -> ExitCode:
+    """Change the control plane to match the manifests: plan, check guards, confirm, apply.
+
+    With a PLANFILE from `octosync plan --plan-out`, apply only the approved changes. Set -f, --app, --base and similar options as
+    for the plan: apply plans again, and the result must be the same.
+    """
+    report = RunReport(command="apply")
+    with Outputs(
+        report=report, output=output, destinations=destinations, max_bytes=request.max_bytes, full=request.full
+    ) as outputs:
+        try:
+            application = _application(request, outputs, planfile, yes=yes, wait=wait, journal=journal)
+            if application.run.connection is None:
+                return application.apply_nothing()
+            return signals.run(application.apply)
+        except _CutShort as error:
+            outputs.fail(error, written="")
+            return report_failure(error, written="")
+
+
+def _application(
+    request: RunRequest, outputs: Outputs, planfile: Path | None, *, yes: bool, wait: Timeout | None, journal: Path
+) -> _Application:
+    """Return the apply that was asked for. Raises `OctosyncError` if the plan file or the terminal forbids it."""
+    approval = read_plan_file(planfile) if planfile is not None else None
+    if approval is not None:
+        check_request(request, approval, str(planfile))
+    elif not yes and not may_prompt():
+        raise UsageError(
+            "nobody-to-ask",
+            "apply asks before it writes, and there is nobody to ask: no terminal, or CI is set",
+            hints=("Give --yes, or apply a reviewed plan: octosync plan --plan-out FILE, then octosync apply FILE",),
+        )
+    run = prepare(request, outputs.loaded)
+    if approval is not None:
+        check_base(run, approval, str(planfile))
+        check_plan_key(approval, run.fingerprinting, file=str(planfile))
+    asks = approval is None and not yes
+    return _Application(
+        run=run,
+        outputs=outputs,
+        output=ApplyOutput(
+            outputs=outputs, colour=request.colour, shows=outputs.output == "text" or asks, journal=journal
+        ),
+        asks=asks,
+        wait=wait,
+        journal=journal,
+        planfile=planfile,
+        approval=approval,
+    )
+
+
+class _CutShort(Interrupted):
+    """A second signal ended a run while requests were in flight."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Application:
+    """One apply, from its first request to its report."""
+
+    run: Run
+    outputs: Outputs
+    output: ApplyOutput
+    asks: bool
+    wait: Timeout | None
+    journal: Path
+    planfile: Path | None
+    approval: Approval | None
+
+    async def apply(self, stopping: signals.Stopping) -> ExitCode:
+        """Plan, guard, confirm, apply, wait, report."""
+        waits = Waits()
+        async with open_client(self.run, waits) as remote:
+            reviewed = await plan_online(self.run, remote, waits)
+            planned = self._report(reviewed)
+            self.output.show_plan(planned)
+            if (refusal := self._refusal(reviewed, planned)) is not None:
+                return self.output.show_refusal(planned, refusal)
+            if reviewed.plan.actions and self.asks and not await _confirmed(reviewed, planned.about):
+                err("Nothing was written.\n")
+                return ExitCode.ERROR
+            report = self._applied(planned)
+            if reviewed.plan.actions:
+                report = await self._write(reviewed, report, remote, waits, stopping)
+            waiting = self.wait if report.exit_code in {ExitCode.DONE, ExitCode.PARTIAL} else None
+            self.output.show_outcomes(report, closes=waiting is None)
+            if waiting is None:
+                return report.exit_code
+            standings = await follow(
+                remote,
+                to_follow(reviewed.plan, reviewed.observation.state, tuple(report.outcomes)),
+                reviewed.observation.state,
+                within=waiting,
+                waits=waits,
+                stopping=stopping,
+                on_look=self.outputs.stream.look,
+            )
+            code = stopping.code or worst(report.exit_code, exit_code_of_standings(standings))
+            timeout = waiting.text if waiting.seconds else ""
+            self.output.show_wait(replace(report, exit_code=code, waited=standings, timeout=timeout))
+            return code
+
+    def apply_nothing(self) -> ExitCode:
+        """Report a change that concerns no app, without a single request."""
+        reviewed = plan_offline(self.run)
+        planned = self._report(reviewed)
+        if (refusal := self._refusal(reviewed, planned)) is not None:
+            self.output.show_plan(planned)
+            return self.output.show_refusal(planned, refusal)
+        self.output.show_idle(planned)
+        self.output.show_outcomes(self._applied(planned), closes=True)
+        return ExitCode.DONE
+
+    def _report(self, reviewed: ReviewedPlan) -> PlanReport:
+        run = self.run
+        named = run.typed_again
+        if self.planfile is not None:
+            named = (str(self.planfile), *run.request.typed_selection, *run.request.typed_again)
+        typed = ("octosync", "apply", *named, *(self.wait.typed if self.wait else ()))
+        planned = run.report(reviewed, command="apply", typed=typed)
+        self.outputs.planned(planned)
+        return planned
+
+    def _applied(self, planned: PlanReport) -> ApplyReport:
+        """Return the report of this apply before its first write. A plan file can't be applied again: it is half done."""
+        again = ("octosync", "apply", *self._typed_again, *(self.wait.typed if self.wait else ()))
+        look = shlex.join(("octosync", "status", *self.run.request.typed_to_look))
+        return planned.applied(go_on=shlex.join(again), look=look)
+
+    @property
+    def _typed_again(self) -> tuple[str, ...]:
+        return (*self.run.typed_again, *self.run.typed_overrides)
+
+    def _refusal(self, reviewed: ReviewedPlan, planned: PlanReport) -> OctosyncError | None:
+        """Return what forbids the first write, the gravest first; None where nothing does."""
+        try:
+            refuse_unsafe(reviewed)
+        except GuardRefused as error:
+            return self._moved(planned) or error
+        except OctosyncError as error:
+            return error
+        return self.run.strict_error(reviewed) or self._moved(planned)
+
+    def _moved(self, planned: PlanReport) -> OctosyncError | None:
+        moved = what_moved(self.approval, planned.document()) if self.approval is not None else ()
+        if not moved:
+            return None
+        plan_again = shlex.join(("octosync", "plan", *self._typed_again, "--plan-out", str(self.planfile)))
+        return StalePlan(
+            "plan-moved",
+            "what would be applied now is not what was approved",
+            hints=(*moved, f"Plan again, and have that reviewed:  {plan_again}"),
+        )
+
+    async def _write(
+        self, reviewed: ReviewedPlan, report: ApplyReport, remote: Octomil, waits: Waits, stopping: signals.Stopping
+    ) -> ApplyReport:
+        """Carry the plan out. The run is over, and closed in the journal, when this returns."""
+        plane = report.about.control_plane
+        with Journal(self.journal) as journal:
+            record = Record.begin(
+                journal, control_plane=plane.url, org_id=plane.org_id, digest=self.run.inputs.manifests.digest
+            )
+            stopping.graceful = True
+            with ProgressBar("applying", report.about.requests_per_minute) as bar:
+                stream = self.outputs.stream
+
+                def waiting(what: Waiting) -> None:
+                    bar.waiting(what)
+                    stream.waiting(what)
+
+                def progressed(progress: Progress) -> None:
+                    bar.advance(progress.done, progress.total)
+                    stream.progress(progress)
+
+                waits.show = waiting
+                try:
+                    applied = await apply_reviewed(
+                        reviewed,
+                        remote,
+                        record=record,
+                        resume=report.go_on,
+                        sensitivity=report.sensitivity,
+                        stop=stopping.requested,
+                        listener=Listener(started=stream.start, progressed=progressed),
+                    )
+                except asyncio.CancelledError:
+                    raise self._cut_short(record.run, report.go_on, stopping) from None
+            code = _code(applied, stopping)
+            self._close(record, code)
+        return replace(
+            report,
+            exit_code=code,
+            write_code=code,
+            outcomes=applied.outcomes,
+            run_id=record.run,
+            history=typed_history(record.run, self.journal),
+        )
+
+    def _cut_short(self, run: str, go_on: str, stopping: signals.Stopping) -> _CutShort:
+        return _CutShort(
+            "interrupted",
+            "the run was ended at once: what was in flight may have taken effect, or not",
+            hints=(
+                f"To go on: {go_on} (reads first: what is applied is not sent twice)",
+                f"Run {run}, journal {self.journal}",
+            ),
+            exit_code=stopping.code,
+        )
+
+    def _close(self, record: Record, code: ExitCode) -> None:
+        """End the run in the journal. Where that fails, the report stands: what was done was done."""
+        try:
+            record.end(int(code))
+        except OctosyncError as error:
+            report_failure(error, written="The run is over; only its end is missing in the journal.")
+
+
+async def _confirmed(reviewed: ReviewedPlan, info: RunInfo) -> bool:
+    where = info.control_plane.context or info.control_plane.url
+    count = len(reviewed.plan.actions)
+    question = f"Apply {'this change' if count == 1 else f'these {count} changes'} to {where}? Only `yes` does: "
+    return await ask(question) == "yes"
+
+
+def _code(applied: Applied, stopping: signals.Stopping) -> ExitCode:
+    if stopping.code is not None:
+        return stopping.code
+    if applied.stopped_by is not None and not applied.wrote:
+        return applied.stopped_by.exit_code
+    return exit_code_of_outcomes(applied.outcomes)

@@ -1,0 +1,288 @@
+"""`octosync bootstrap`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import click
+
+from octosync.apply import Bootstrapped, FirstApp, Keys, Record, bootstrap_app, key_hint, refuse_taken
+from octosync.cli import signals
+from octosync.cli.command import Command
+from octosync.cli.console import err, out
+from octosync.cli.failing import report_failure
+from octosync.cli.files import KeyFile
+from octosync.cli.options import option, output_option, state_option, typed_history
+from octosync.cli.progress import ProgressBar, Waits
+from octosync.cli.remote import Session, control_plane_options, open_client, open_session
+from octosync.cli.run_options import RemoteFlags
+from octosync.cli.session import control_plane
+from octosync.errors import ExitCode, Interrupted, OctosyncError, UsageError
+from octosync.manifest import STDIN, load, starter_manifest
+from octosync.model import Diagnostic, Severity
+from octosync.octomil import Octomil
+from octosync.plan import ControlPlane
+from octosync.report import (
+    NOTHING_WRITTEN,
+    bootstrap_document,
+    json_text,
+    keys_text,
+    render_bootstrap_end,
+    render_bootstrapped,
+)
+from octosync.state import Journal
+
+_ARGUMENTS: Final = {
+    "metadata.name": "APP",
+    "spec.name": "--name",
+    "spec.targets[0].platform": "--platform",
+    "spec.targets[0].identifier": "--identifier",
+}
+
+
+@click.command(
+    cls=Command,
+    epilog="Example:  octosync bootstrap notes --platform ios --identifier com.acme.notes --key-file keys.env",
+)
+@click.argument("slug", metavar="APP")
+@option("--platform", required=True, metavar="NAME", help="The platform of the app: ios, android, macos, browser, …")
+@option("--identifier", required=True, metavar="ID", help="Bundle ID, package name or, for browsers, origin.")
+@option("--name", metavar="TEXT", help="The display name of the app. The default is its slug.")
+@option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the keys to this new file (0600). The default is standard output.",
+)
+@control_plane_options
+@state_option
+@output_option("text", "json")
+def command(
+    *,
+    slug: str,
+    platform: str,
+    identifier: str,
+    name: str | None,
+    key_file: Path | None,
+    journal: Path,
+    output: str,
+    remote: RemoteFlags,
+    config: Path | None,
+) -> ExitCode:
+    """Create an app with its target and keys in one transaction, and print its manifest.
+
+    The keys are shown only once. With --key-file, standard output is the manifest, for `> apps/APP.yaml`; without it, standard
+    output is the keys, and standard error the manifest.
+    """
+    asked = FirstApp(slug=slug, name=slug if name is None else name, platform=platform, identifier=identifier)
+    session = open_session(remote, config)
+    digest = _checked(asked, session)
+    if key_file is None and _leads_nowhere():
+        raise UsageError(
+            "keys-nowhere",
+            "standard output leads nowhere, and the keys would be lost there",
+            hints=("Name a file for them: --key-file FILE",),
+        )
+    with ExitStack() as stack:
+        file = stack.enter_context(KeyFile(key_file)) if key_file is not None else None
+        bootstrapping = _Bootstrapping(
+            session=session, asked=asked, digest=digest, journal=journal, file=file, output=output
+        )
+        try:
+            return signals.run(bootstrapping.run)
+        except _CutShort as error:
+            return report_failure(error, written="")
+
+
+class _CutShort(Interrupted):
+    """A second signal ended the run while the request was in flight."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bootstrapping:
+    """One bootstrap, from its first request to its report."""
+
+    session: Session
+    asked: FirstApp
+    digest: str
+    journal: Path
+    file: KeyFile | None
+    output: str
+
+    async def run(self, stopping: signals.Stopping) -> ExitCode:
+        """Look, send, and hand over the keys before anything else can go wrong."""
+        waits = Waits()
+        async with open_client(self.session, waits) as remote:
+            with self._progress(waits):
+                await refuse_taken(self.asked, remote, export=self._typed("export"))
+            with Journal(self.journal) as journal:
+                plane = self._plane
+                record = Record.begin(journal, control_plane=plane.url, org_id=plane.org_id, digest=self.digest)
+                with self._progress(waits):
+                    result = await self._send(remote, record, stopping)
+                lost = self._hand_over(result, record.run)
+                code = _code(result, lost, stopping)
+                self._report(result, lost, result.unrecorded or _end(record, code))
+        err(render_bootstrap_end(run_id=record.run, history=typed_history(record.run, self.journal), exit_code=code))
+        return code
+
+    def _typed(self, command: str) -> str:
+        """Begin a command line that reaches the same control plane."""
+        return shlex.join(("octosync", command, *self.session.typed))
+
+    @property
+    def _plane(self) -> ControlPlane:
+        return control_plane(self.session.connection, self.session.context, None)
+
+    @contextmanager
+    def _progress(self, waits: Waits) -> Iterator[None]:
+        with ProgressBar("bootstrapping", self.session.connection.requests_per_minute) as bar:
+            waits.show = bar.waiting
+            yield
+
+    async def _send(self, remote: Octomil, record: Record, stopping: signals.Stopping) -> Bootstrapped:
+        def may_send() -> bool:
+            """From here on a signal waits for the answer: the keys are in it."""
+            stopping.graceful = True
+            return not stopping.requested.is_set()
+
+        try:
+            return await bootstrap_app(
+                self.asked, remote, record=record, may_send=may_send, export=self._typed("export")
+            )
+        except asyncio.CancelledError:
+            if not stopping.graceful:  # nothing was sent
+                _end(record, stopping.code or ExitCode.INTERRUPTED)
+                raise
+        raise _CutShort(
+            "interrupted",
+            f"the run was ended at once: app `{self.asked.slug}` may have been made, and then its keys are lost",
+            hints=(
+                "Run this again: it looks first, makes the app if it isn't there, and says so if it is.",
+                f"What was sent:  {typed_history(record.run, self.journal)}",
+            ),
+            exit_code=stopping.code,
+        )
+
+    def _hand_over(self, result: Bootstrapped, run: str) -> OctosyncError | None:
+        """Write keys and manifest to where they belong; return what went wrong, where the keys are lost by it."""
+        if result.keys is None or result.made is None:
+            return None
+        keys, made, manifest = _revealed(result.keys), result.made, _manifest(result.made)
+        path = str(self.file.path) if self.file is not None else None
+        if self.file is not None:
+            try:
+                self.file.write(keys_text(keys))
+            except OSError as error:
+                return self._lost(f"they can't be written to {path}: {error.strerror}")
+        text = keys_text(keys) if path is None else manifest
+        if self.output == "json":
+            document = bootstrap_document(
+                run_id=run, app=made.slug, target=made.target, keys=keys, key_file=path, manifest=manifest
+            )
+            text = json_text(document)
+        unwritable = _written(text)
+        if unwritable and path is None:
+            return self._lost(unwritable)
+        where = self._plane.context or self._plane.host
+        err(
+            render_bootstrapped(app=made.slug, target=made.target, where=where, key_file=path, plan=self._typed("plan"))
+        )
+        if unwritable or (path is None and self.output == "text"):
+            err(f"\n{manifest}\n")
+        return None
+
+    def _lost(self, why: str) -> OctosyncError:
+        return OctosyncError(
+            "keys-lost",
+            f"the keys of app `{self.asked.slug}` were made and are lost: {why}",
+            hints=(
+                f"Keys are answered once. {key_hint(self.asked.slug)}",
+                f"The manifest to commit:  {self._typed('export')} {self.asked.slug}",
+            ),
+            exit_code=ExitCode.PARTIAL,
+        )
+
+    def _report(self, result: Bootstrapped, lost: OctosyncError | None, unrecorded: OctosyncError | None) -> None:
+        for error in (result.error, lost):
+            if error is not None:
+                report_failure(error, written="" if result.wrote else NOTHING_WRITTEN)
+        if unrecorded is not None:
+            report_failure(unrecorded, written="The run is over; only its end is missing in the journal.")
+
+
+def _code(result: Bootstrapped, lost: OctosyncError | None, stopping: signals.Stopping) -> ExitCode:
+    error = lost or result.error
+    return stopping.code or (error.exit_code if error is not None else ExitCode.DONE)
+
+
+def _end(record: Record, code: ExitCode) -> OctosyncError | None:
+    """End the run in the journal; return what kept it from that."""
+    try:
+        record.end(int(code))
+    except OctosyncError as error:
+        return error
+    return None
+
+
+def _written(text: str) -> str:
+    """Write to standard output; return why that can't be, "" where it could."""
+    try:
+        out(text)
+    except click.exceptions.Exit:
+        return "nobody reads standard output any more"
+    except OctosyncError as error:
+        return error.message
+    return ""
+
+
+def _revealed(keys: Keys) -> dict[str, str]:
+    publishable = {"publishable_key": keys.publishable.reveal()} if keys.publishable else {}
+    return {"app_key": keys.app.reveal(), **publishable}
+
+
+def _manifest(app: FirstApp) -> str:
+    return starter_manifest(app.slug, name=app.name, platform=app.platform, identifier=app.identifier)
+
+
+def _checked(asked: FirstApp, session: Session) -> str:
+    """Hold what was asked for against the rules of manifests, and return the digest of what it declares.
+
+    Raises `UsageError` with every problem at once; warnings are shown.
+    """
+    manifests = load(
+        [STDIN],
+        configuration=session.configuration,
+        context=session.context,
+        now=datetime.now(UTC),
+        stdin=_manifest(asked).encode(),
+    )
+    if manifests.has_errors:
+        problems = [_problem(one) for one in manifests.diagnostics if one.severity is Severity.ERROR]
+        raise UsageError("bad-argument", "no such app can be made", hints=tuple(problems))
+    for one in manifests.diagnostics:
+        if one.severity is Severity.WARNING:
+            err(f"warning: {one.rule}: {_problem(one)}\n")
+    return manifests.digest
+
+
+def _problem(diagnostic: Diagnostic) -> str:
+    suggestion = f": did you mean `{diagnostic.suggestion}`?" if diagnostic.suggestion else ""
+    return f"{_ARGUMENTS.get(diagnostic.path, diagnostic.path)}: {diagnostic.summary}{suggestion}"
+
+
+def _leads_nowhere() -> bool:
+    """Say whether standard output is closed, or goes to /dev/null."""
+    try:
+        return os.path.samestat(os.fstat(sys.stdout.fileno()), os.stat(os.devnull))  # noqa: PTH116 — two of a kind
+    except OSError:
+        return False

@@ -1,0 +1,29 @@
+"""`octosync completion`: click's own scripts, printed by a command that can be found."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
+
+from octosync.cli.command import Command
+from octosync.cli.console import out
+
+_SHELLS: Final[dict[str, type[ShellComplete]]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+
+
+@click.command(
+    cls=Command,
+    epilog="Example:  octosync completion bash > ~/.octosync-completion\n\n"
+    "\b\n"
+    "bash and zsh:  . ~/.octosync-completion   in ~/.bashrc, or in ~/.zshrc below compinit\n"
+    "fish:          octosync completion fish > ~/.config/fish/completions/octosync.fish",
+)
+@click.argument("shell", type=click.Choice(list(_SHELLS)))
+def command(shell: str) -> None:
+    """Print the script that completes commands, options, contexts and formats in a shell. It needs bash 4.4 or newer."""
+    root = click.get_current_context().find_root().command
+    made = _SHELLS[shell](root, {}, "octosync", "_OCTOSYNC_COMPLETE")
+    # Not the shell's own `source`, which would look for a bash and its version: the script may be for another machine.
+    out(ShellComplete.source(made).strip() + "\n")

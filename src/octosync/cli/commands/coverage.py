@@ -1,0 +1,161 @@
+"""`octosync status --declared`: how much of the org the manifests cover."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import PurePath
+from typing import Final
+
+import click
+
+from octosync.cli.console import out, out_json, shows_blocks, wants_colour
+from octosync.cli.inputs import LoadedInputs, load_valid_inputs
+from octosync.cli.remote import Session, query
+from octosync.cli.run_options import ManifestFlags, RemoteFlags
+from octosync.cli.session import connect, control_plane
+from octosync.errors import ExitCode, OctosyncError, UsageError
+from octosync.manifest.load.files import STDIN_NAME
+from octosync.model import App, DeclaredApp, Presence, Sensitivity
+from octosync.octomil import read_presence
+from octosync.report import Extent, declared_document, json_line, render_declared
+
+FOLDER: Final = "folder"
+_LABEL: Final = "label:"
+# Options by their parameters, in the order in which the command lists them.
+_ONLY_DECLARED: Final = {
+    "by": "--by",
+    "full": "--full",
+    "paths": "--file",
+    "env_allowed": "--env",
+    "allow_empty": "--allow-empty",
+    "strict": "--strict",
+}
+_NEVER_DECLARED: Final = {"watch": "--watch", "archived": "--archived", "journal": "--state"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presentation:
+    """How coverage is shown: grouped `by`, `full` with every app, in a format and with or without colour."""
+
+    by: str | None
+    full: bool
+    output: str
+    colour: str
+
+
+def check_flags(typed: Collection[str], *, declared: bool) -> None:
+    """Refuse options that were typed and mean nothing with, or without, `--declared`. Raises `UsageError`."""
+    useless = _NEVER_DECLARED if declared else _ONLY_DECLARED
+    for name, flag in useless.items():
+        if name in typed:
+            means = "means nothing with --declared" if declared else "is for --declared"
+            raise UsageError(
+                "flags-apart", f"{flag} {means}", hints=("octosync status --help says what goes together.",)
+            )
+
+
+def read_by(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Read `--by`, or fail as click does."""
+    if value is None or value == FOLDER or (value.startswith(_LABEL) and value != _LABEL):
+        return value
+    raise click.BadParameter(f"{value!r} is neither `{FOLDER}` nor `{_LABEL}KEY`", ctx, parameter)
+
+
+def show_declared(
+    patterns: Sequence[str], manifests: ManifestFlags, remote: RemoteFlags, shown: Presentation
+) -> ExitCode:
+    """Load the manifests as plan does, read the org's list, and show how the two meet.
+
+    Raises `UsageError` for a label that holds secrets, `OctosyncError` for a pattern that means no app, and what keeps the
+    list from being read.
+    """
+    inputs = load_valid_inputs(manifests, remote, colour=shown.colour)
+    session = Session(
+        configuration=inputs.configuration,
+        context=inputs.context,
+        connection=connect(remote, inputs.configuration, inputs.context, os.environ),
+        typed=remote.typed(manifests.config),
+    )
+    group_of = _grouping(shown.by, inputs.configuration.sensitivity)
+    extent = _extent(session, inputs, patterns, shown.by, group_of)
+    if shown.output == "json":
+        out_json(declared_document(extent, timestamp=datetime.now(UTC)))
+    elif shown.output == "jsonl":
+        out(json_line(declared_document(extent, timestamp=datetime.now(UTC))))
+    else:
+        colour, blocks = wants_colour(sys.stdout, shown.colour), shows_blocks(sys.stdout)
+        out(render_declared(extent, colour=colour, blocks=blocks, full=shown.full))
+    return ExitCode.ERROR if extent.errors else ExitCode.DONE
+
+
+def _extent(
+    session: Session,
+    inputs: LoadedInputs,
+    patterns: Sequence[str],
+    by: str | None,
+    group_of: Callable[[App], str | None],
+) -> Extent:
+    """Ask which of the declared apps are there; of both sides, keep what is meant."""
+    desired = [app for app in inputs.manifests.state if _is_meant(app.slug, patterns)]
+    slugs = [app.slug for app in desired]
+    seen = query(session, "reading", lambda client, bar: read_presence(client, slugs, progress=bar.advance))
+    live = tuple(slug for slug in seen.live if _is_meant(slug, patterns))
+    for pattern in patterns:
+        if not any(fnmatchcase(slug, pattern) for slug in (*live, *slugs)):
+            raise OctosyncError(
+                "no-such-app",
+                f"{pattern} is no app of the org, and none that is declared",
+                hints=("`octosync status --declared` without names shows how the two meet.",),
+            )
+    return Extent(
+        control_plane=control_plane(session.connection, session.context, seen.org_id),
+        paths=inputs.paths,
+        files=inputs.manifests.files,
+        live=live,
+        declared=tuple(
+            DeclaredApp(
+                slug=app.slug,
+                presence=seen.presences.get(app.slug, Presence.UNKNOWN),
+                in_part=not app.declared,
+                group=group_of(app),
+            )
+            for app in desired
+        ),
+        errors=seen.errors,
+        requests=seen.requests,
+        by=by,
+    )
+
+
+def _is_meant(slug: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(slug, pattern) for pattern in patterns)
+
+
+def _grouping(by: str | None, sensitivity: Sensitivity) -> Callable[[App], str | None]:
+    """Return what names an app's group. Raises `UsageError` for a label whose values are never shown."""
+    if by is None:
+        return lambda _: None
+    if by == FOLDER:
+        return _folder
+    key = by.removeprefix(_LABEL)
+    if sensitivity.covers(key):
+        raise UsageError(
+            "sensitive-label",
+            f"--by {by}: values of this label are never shown",
+            hints=("octosync.yaml's `sensitive` says which keys hold secrets.",),
+        )
+    return lambda app: app.labels.get(key)
+
+
+def _folder(app: App) -> str | None:
+    """Name the folder of an app's first document, as it was named on the command line."""
+    children = (*app.targets, *app.slots, *((app.inference_config,) if app.inference_config else ()))
+    origin = app.origin or next((one.origin for one in children if one.origin is not None), None)
+    if origin is None or origin.file == STDIN_NAME:
+        return None
+    return PurePath(origin.file).parent.as_posix()

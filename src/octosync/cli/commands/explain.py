@@ -1,0 +1,106 @@
+"""`octosync explain`: what a field means, or a name that octosync uses in its messages."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import click
+
+from octosync.apply import OUTCOMES
+from octosync.cli.command import Command
+from octosync.cli.console import out_json, out_text, wants_colour
+from octosync.cli.options import colour_option, output_option
+from octosync.errors import UsageError
+from octosync.manifest import RULES, UnknownPathError, closest, explain_path, explained_roots
+from octosync.model import ExplainedField, ExplainedName
+from octosync.plan import FINDINGS, GUARDS
+from octosync.report import (
+    explained_document,
+    render_explained_field,
+    render_explained_names,
+    render_explained_roots,
+)
+
+_NAMES: Final = {"Rules": RULES, "Findings": FINDINGS, "Guards": GUARDS, "Outcomes": OUTCOMES}
+
+
+def _completions(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Offer what goes on from what was typed: names, and paths one field at a time."""
+    del ctx, parameter
+    parent = incomplete.rpartition(".")[0]
+    try:
+        paths = [field.path for field in (explain_path(parent).fields if parent else explained_roots())]
+    except UnknownPathError:
+        paths = []
+    names = [] if parent else [name for table in _NAMES.values() for name in table]
+    return [one for one in (*paths, *names) if one.startswith(incomplete)]
+
+
+@click.command(cls=Command, epilog="Example:  octosync explain app.spec.slots.servingPolicy")
+@click.argument("path", required=False, shell_complete=_completions)
+@output_option("text", "json")
+@colour_option
+def command(path: str | None, output: str, colour: str) -> None:
+    """Explain a field of a manifest or of octosync.yaml, a rule, a finding, a guard or an outcome.
+
+    Without PATH, list the available topics.
+    """
+    paint = wants_colour(sys.stdout, colour)
+    explained = explained_roots() if path is None else _explained(path)
+    if output == "json":
+        out_json(explained_document(explained))
+    elif path is None:
+        out_text(
+            render_explained_roots(explained_roots(), {of: list(those) for of, those in _NAMES.items()}, colour=paint)
+        )
+    else:
+        for one in explained:
+            if isinstance(one, ExplainedField):
+                out_text(render_explained_field(one, colour=paint))
+        names = [one for one in explained if isinstance(one, ExplainedName)]
+        out_text(render_explained_names(names, colour=paint))
+
+
+def _explained(path: str) -> Sequence[ExplainedField | ExplainedName]:
+    """Return every meaning of what was typed. Raises `UsageError` where it has none."""
+    names = tuple(_named(path.strip().lower()))
+    if names:
+        return names
+    try:
+        return (explain_path(path),)
+    except UnknownPathError as error:
+        raise UsageError("nothing-to-explain", f"there is nothing called {path!r}", hints=_hints(path, error)) from None
+
+
+def _named(name: str) -> Iterator[ExplainedName]:
+    if rule := RULES.get(name):
+        yield ExplainedName(
+            name=rule.id,
+            of="rule",
+            meaning=rule.meaning,
+            severity=rule.severity.value,
+            situation=rule.situation,
+            example=rule.example,
+            configuration=rule.configuration,
+        )
+    if finding := FINDINGS.get(name):
+        yield ExplainedName(name=finding.id, of="finding", meaning=finding.meaning, severity=finding.severity.value)
+    if guard := GUARDS.get(name):
+        yield ExplainedName(name=guard.id, of="guard", meaning=guard.refuses, ways_out=guard.ways_out)
+    if outcome := OUTCOMES.get(name):
+        yield ExplainedName(name=outcome.reference, of="outcome", meaning=outcome.meaning, ways_out=outcome.ways_out)
+
+
+def _hints(path: str, error: UnknownPathError) -> tuple[str, ...]:
+    near = error.near or (
+        None if error.parent else closest(path, [name for table in _NAMES.values() for name in table])
+    )
+    meant = (f"Did you mean {near}?",) if near else ()
+    if error.parent is not None and error.parent.fields:
+        fields = ", ".join(field.path.rpartition(".")[2] for field in error.parent.fields)
+        return (*meant, f"{error.parent.path} has: {fields}")
+    if error.parent is not None:
+        return (*meant, f"{error.parent.path} has no fields: it is {error.parent.type}")
+    return (*meant, "`octosync explain` lists where to begin.")

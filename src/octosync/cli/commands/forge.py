@@ -1,0 +1,333 @@
+"""`octosync forge`: the comment of a pull request, the issue of a drift, and what was applied in full last."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from octosync.cli.command import InOrder
+from octosync.cli.console import err, err_command, from_stdin, out, out_json
+from octosync.cli.options import config_option, context_option, option, output_option
+from octosync.cli.remote import configuration_in
+from octosync.errors import ConfigError, ExitCode, Forbidden, OctosyncError, Rejected, UsageError
+from octosync.forge import (
+    DEEPEST,
+    Applied,
+    Comment,
+    Did,
+    GitHub,
+    Issue,
+    Posted,
+    applied,
+    close,
+    keep_open,
+    merged_as,
+    outdate,
+    post,
+    read_event,
+    repository_in,
+)
+from octosync.manifest.repository import Repository
+from octosync.plan import FORMAT_VERSION
+from octosync.report import render_notice, visible
+
+_MOST_MERGES: Final = 50  # each is a request
+
+marker_option = option("--marker", required=True, metavar="M", help="The hidden marker that identifies it.")
+author_option = option(
+    "--author",
+    metavar="LOGIN",
+    help="The author's account; NAME[bot] for a GitHub app. The default is the token's account, or github-actions[bot].",
+)
+head_option = option("--head", metavar="SHA", help="The revision that the text describes.")
+
+
+@click.group(cls=InOrder, epilog="Example:  octosync forge comment --marker plan comment.md")
+def command() -> None:
+    """Integrate with GitHub or GitHub Enterprise. Uses GITHUB_API_URL, GITHUB_REPOSITORY, and the token in GITHUB_TOKEN."""
+
+
+@command.command(
+    short_help="Create or update the comment on a pull request.",
+    epilog="Example:  octosync forge comment --marker plan-production comment.md",
+)
+@click.argument("file", required=False, metavar="[FILE]")
+@marker_option
+@option("--pull", type=click.IntRange(1), metavar="N", help="The pull request. The default comes from the job's event.")
+@option("--merged", metavar="SHA", help="The pull request whose merge created this revision.")
+@option("--since", metavar="SHA", help="With --merged: also the pull requests merged after this revision.")
+@head_option
+@option("--outdated", is_flag=True, help="Without a text: mark the comment as outdated if the head has changed.")
+@author_option
+def comment(
+    *,
+    file: str | None,
+    marker: str,
+    pull: int | None,
+    merged: str | None,
+    since: str | None,
+    head: str | None,
+    outdated: bool,
+    author: str | None,
+) -> ExitCode:
+    """Create or update the comment on a pull request that has this author and hidden marker, and print its URL.
+
+    FILE is Markdown, or - for standard input. An unchanged comment is not sent again. If the token can't comment, for example in
+    a fork, the text goes to the job summary, with a notice, and the exit code is 0.
+    """
+    if outdated == (file is not None):
+        raise UsageError("usage", "either FILE or --outdated is needed", hints=("octosync forge comment --help",))
+    if merged is not None and (pull is not None or outdated):
+        raise UsageError("usage", "--merged names the pull request: no --pull or --outdated beside it")
+    if since is not None and merged is None:
+        raise UsageError("usage", "--since needs --merged", hints=("octosync forge comment --help",))
+    _refuse_empty(marker=marker, merged=merged, since=since, head=head, author=author)
+    text = _text(file) if file is not None else ""
+    revisions = () if since is None or merged is None else _merges(since, merged)
+    refused: list[str] = []
+    try:
+        with _github() as github:
+            if merged is None:
+                pulls, head = _pull(pull, head)
+            else:
+                pulls, head = _merged(github, (merged, *revisions)), head or merged
+            for number in pulls:
+                wanted = Comment(
+                    pull=number, marker=marker, text=text, head=head, author=author, follows=merged is None
+                )
+                try:
+                    _say(outdate(github, wanted) if outdated else post(github, wanted), "comment", text)
+                except (Forbidden, Rejected) as problem:
+                    refused.append(problem.message)
+    except (Forbidden, Rejected) as problem:
+        refused.append(problem.message)
+        pulls = ()
+    if refused:
+        _degrade(text, f"the forge takes no comment: {refused[0]}")
+    elif not pulls:
+        _degrade(text, f"no pull request was merged as {merged}: what would be its comment is in the summary")
+    return ExitCode.DONE
+
+
+@command.command(
+    short_help="Keep one tracking issue up to date.",
+    epilog="Example:  octosync forge issue --marker drift-production --title 'Drift in production' drift.md",
+)
+@click.argument("file", required=False, metavar="[FILE]")
+@marker_option
+@option("--title", metavar="TEXT", help="The title of the issue.")
+@option("--close", "closing", is_flag=True, help="Without a text: close the issue if it is open.")
+@head_option
+@author_option
+def issue(
+    *, file: str | None, marker: str, title: str | None, closing: bool, head: str | None, author: str | None
+) -> ExitCode:
+    """Create, update or close the issue that has this author and hidden marker, and print its URL.
+
+    FILE is Markdown, or - for standard input. An unchanged issue is not sent again.
+    """
+    if (closing, not closing) != (file is None, title is not None):
+        raise UsageError(
+            "usage", "either FILE and --title or --close are needed", hints=("octosync forge issue --help",)
+        )
+    _refuse_empty(marker=marker, title=title, head=head, author=author)
+    text = _text(file) if file is not None else ""
+    with _github() as github:
+        if title is None:
+            posted = close(github, marker, author)
+        else:
+            posted = keep_open(github, Issue(marker=marker, title=title, text=text, head=head, author=author))
+    _say(posted, "issue", text)
+    return ExitCode.DONE
+
+
+@command.command(
+    "applied",
+    short_help="Print the last revision that was applied in full.",
+    epilog="Example:  octosync forge applied --context production",
+)
+@option("--environment", metavar="NAME", help="The environment. The default is octosync-CONTEXT.")
+@context_option
+@config_option
+@output_option("text", "json")
+def applied_(environment: str | None, context: str | None, config: Path | None, output: str) -> ExitCode:
+    """Print the newest successful deployment of an environment, and the unsuccessful ones after it.
+
+    The text output is flags for `octosync apply`: --base SHA --attempted SHA. It is empty if there was no successful deployment:
+    then apply has no base, and plans all manifests.
+    """
+    _refuse_empty(environment=environment, context=context)
+    named = environment or f"octosync-{context or _default_context(config)}"
+    with _github() as github:
+        found = applied(github, named, current=os.environ.get("GITHUB_SHA") or None, exists=_exists())
+    _check_gone(found, named)
+    if found.base is None:
+        err(
+            f"None of the newest {DEEPEST} deployments of {named} was a success: a plan in full is due.\n"
+            if found.attempted
+            else f"No deployment of {named} was a success: a plan in full is due.\n"
+        )
+    if output == "json":
+        out_json(
+            {
+                "format_version": FORMAT_VERSION,
+                "base": found.base,
+                "attempted": list(found.attempted),
+                "gone": list(found.gone),
+            }
+        )
+    else:
+        out(_flags(found))
+    return ExitCode.DONE
+
+
+def _exists() -> Callable[[str], bool]:
+    """Return whether a revision is in the clone that the working directory is in. All are, as far as a clone can't tell."""
+    try:
+        repository = Repository.around(Path())
+    except ConfigError:
+        return lambda _: True
+    return lambda revision: repository.is_shallow or repository.has(revision)
+
+
+def _check_gone(found: Applied, environment: str) -> None:
+    """Warn about revisions that a force push has taken away. Raises `OctosyncError` if no base is left because of it."""
+    if found.base is None and found.gone_base is not None:
+        raise OctosyncError(
+            "base-gone",
+            f"{found.gone_base} was applied to {environment} last, and is not in this clone: was the branch force-pushed?",
+            hints=(
+                "Start the run again with a base: the revision of the branch that is nearest to what is live.",
+                "On GitHub: Actions, octosync apply, Run workflow, base.",
+            ),
+        )
+    for revision in found.gone:
+        _notice(
+            f"{revision} was applied to {environment}, in part or in full, and is not in this clone: was the branch "
+            "force-pushed? It is left out: what it changed counts as changed on the control plane."
+        )
+
+
+def _flags(found: Applied) -> str:
+    """Write the flags for apply; without a base there are none, since attempts count against one only."""
+    if found.base is None:
+        return ""
+    words = ["--base", found.base, *(word for one in found.attempted for word in ("--attempted", one))]
+    return shlex.join(words) + "\n"
+
+
+def _pull(pull: int | None, head: str | None) -> tuple[tuple[int, ...], str | None]:
+    """Return the number of the pull request that is meant, and its head as far as that is known."""
+    path = os.environ.get("GITHUB_EVENT_PATH")
+    event = read_event(
+        Path(path) if path and (pull is None or head is None) else None, os.environ.get("GITHUB_REF", "")
+    )
+    number = pull or event.pull
+    if number is None:
+        raise UsageError(
+            "no-pull-request",
+            "this job is not of a pull request",
+            hints=("Name it: --pull N, or --merged SHA for the one that was merged as a revision.",),
+        )
+    return (number,), head or (event.head if number == event.pull else None)
+
+
+def _merged(github: GitHub, revisions: Sequence[str]) -> tuple[int, ...]:
+    """Return the numbers of the pull requests that were merged as these revisions."""
+    found = (merged_as(github, revision) for revision in dict.fromkeys(revisions))
+    return tuple(dict.fromkeys(number for number in found if number is not None))
+
+
+def _merges(since: str, merged: str) -> tuple[str, ...]:
+    repository = Repository.around(Path())
+    return repository.merges(
+        repository.resolve(since, flag="--since"), repository.resolve(merged, flag="--merged"), most=_MOST_MERGES
+    )
+
+
+def _github() -> GitHub:
+    return GitHub(repository_in(os.environ), on_wait=lambda wait: err(f"The forge asks to wait {wait:.0f} s.\n"))
+
+
+def _default_context(config: Path | None) -> str:
+    context = configuration_in(config).default_context
+    if context is None:
+        raise UsageError(
+            "no-environment",
+            "it is not known which environment is meant",
+            hints=("Name it: --environment NAME, or --context NAME for octosync-NAME.",),
+        )
+    return context
+
+
+def _text(file: str) -> str:
+    """Read what is to be said; refuse what says nothing."""
+    try:
+        data = from_stdin() if file == "-" else Path(file).read_bytes()
+        text = data.decode()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise OctosyncError(
+            "text-unreadable", f"{file} can't be read: {why}", hints=("FILE is Markdown, - for standard input.",)
+        ) from None
+    if not text.strip():
+        raise OctosyncError("text-empty", f"{file} is empty", hints=("Did the command that writes it fail?",))
+    return text
+
+
+def _refuse_empty(**values: str | None) -> None:
+    for name, value in values.items():
+        if value is not None and not value.strip():
+            raise UsageError(
+                "empty-value", f"--{name} is empty", hints=("Is a variable not set? Or leave the flag out.",)
+            )
+
+
+def _say(posted: Posted, noun: str, text: str) -> None:
+    """Print where it is, and what was done to it."""
+    words = {
+        Did.CREATED: f"Created the {noun}.",
+        Did.UPDATED: f"Updated the {noun}.",
+        Did.UNCHANGED: f"The {noun} is as it should be.",
+        Did.CLOSED: f"Closed the {noun}.",
+        Did.ABSENT: f"There is no such {noun}.",
+        Did.NEWER: f"Left the {noun}: it is about a newer revision.",
+    }
+    err(f"{words[posted.did]}\n")
+    if posted.shortened:
+        _degrade(text, f"the text is too long for a {noun}, so it was shortened: all of it is in the job's summary")
+    if posted.url:
+        out(f"{posted.url}\n")
+
+
+def _degrade(text: str, why: str) -> None:
+    """Put a text into the job's summary, or where there is none onto standard output, and say why."""
+    _notice(why)
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not text:
+        return
+    if not summary:
+        out(text if text.endswith("\n") else f"{text}\n")
+        return
+    try:
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(f"{text.rstrip()}\n\n")
+    except OSError as error:
+        raise OctosyncError(
+            "summary-unwritable",
+            f"the job's summary can't be written: {error.strerror}",
+            hints=("GITHUB_STEP_SUMMARY names the file.",),
+        ) from None
+
+
+def _notice(text: str) -> None:
+    """Tell people; in a job of GitHub, as a notice that its page shows."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        err_command(render_notice(text))
+    else:
+        err(f"notice: {visible(text)}\n")

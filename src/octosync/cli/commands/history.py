@@ -1,0 +1,78 @@
+"""`octosync history`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from octosync.cli.command import Command
+from octosync.cli.console import err, out, out_json, wants_colour
+from octosync.cli.options import colour_option, option, output_option, state_option
+from octosync.errors import UsageError
+from octosync.model import JournalledRun
+from octosync.report import history_document, render_history, render_run, run_document
+from octosync.report.words import listed
+from octosync.state import RecordedRuns
+
+_NEWEST = "last"
+_NAMED_AT_MOST = 5
+
+
+@click.command(cls=Command, epilog="Example:  octosync history last")
+@click.argument("run", required=False, metavar="[RUN]")
+@option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="The number of runs to list."
+)
+@state_option
+@output_option("text", "json")
+@colour_option
+def command(*, run: str | None, limit: int, journal: Path, output: str, colour: str) -> None:
+    """Show the newest runs in the journal, or all actions of one run.
+
+    RUN is a run ID, the beginning of one, or `last`. The command sends no request to the control plane.
+    """
+    with RecordedRuns(journal) as recorded:
+        runs = recorded.runs()
+        empty = "" if runs else _empty(recorded)
+        if run is not None:
+            one = _named(run, runs, empty or f"{journal} has none that begins so")
+            actions = recorded.actions(one.id)
+            if output == "json":
+                out_json(run_document(one, actions, journal=str(journal)))
+            else:
+                out(render_run(one, actions, colour=wants_colour(sys.stdout, colour)))
+            return
+        shown = [(one, recorded.actions(one.id)) for one in runs[:limit]]
+    if output == "json":
+        out_json(history_document(shown, journal=str(journal)))
+    elif shown:
+        out(render_history(shown, every=len(runs), colour=wants_colour(sys.stdout, colour)))
+    if empty:
+        err(f"No runs: {empty}. Another one is named with --state FILE.\n")
+
+
+def _empty(recorded: RecordedRuns) -> str:
+    return f"{recorded.path} is empty" if recorded.exists else f"there is no journal at {recorded.path.absolute()}"
+
+
+def _named(name: str, runs: Sequence[JournalledRun], why_not: str) -> JournalledRun:
+    """Return the run that a name means. Raises `UsageError` for none, and for several."""
+    if name == _NEWEST and runs:
+        return runs[0]
+    meant = [run for run in runs if name and run.id.startswith(name)]
+    if not meant:
+        raise UsageError(
+            "no-such-run",
+            f"there is no run `{name}`: {why_not}",
+            hints=("octosync history lists the runs." if runs else "Another journal is named with --state FILE.",),
+        )
+    if len(meant) > 1:
+        raise UsageError(
+            "ambiguous-run",
+            f"`{name}` is the beginning of {len(meant):,} runs",
+            hints=(f"Say which: {listed((run.id for run in meant), at_most=_NAMED_AT_MOST)}",),
+        )
+    return meant[0]

@@ -1,0 +1,165 @@
+"""`octosync init`: the files that a repository of manifests starts with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Final
+
+import click
+
+from octosync.cli.command import Command
+from octosync.cli.console import ask, may_prompt, out_text
+from octosync.cli.files import create_all, file_name
+from octosync.cli.options import option
+from octosync.errors import UsageError
+from octosync.forge import UNKNOWN_COMMIT, secret_for, starter_workflows
+from octosync.manifest import (
+    LOCAL,
+    SLUG,
+    configuration_schema,
+    manifest_schema,
+    starter_app,
+    starter_configuration,
+)
+from octosync.report import json_text, render_founded, visible
+from octosync.state import DEFAULT_PATH
+
+_APP: Final = "my-app"
+_CONTEXTS: Final = "production"
+# What Git refuses in a name, and what GitHub would take for a pattern.
+_BRANCH: Final = re.compile(r"(?![-/!])(?!.*(?:\.\.|//|@\{))[^\x00-\x20\x7f~^:?*+\[\]\\]+(?<![/.])")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_IGNORED: Final = f"{DEFAULT_PATH.parent}/"
+
+
+@click.command(cls=Command, epilog="Example:  octosync init gitops --app notes --contexts staging,production --yes")
+@click.argument("directory", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
+@option("--app", "slug", metavar="SLUG", help=f"The slug of the first app. The default without a prompt is {_APP}.")
+@option(
+    "--contexts",
+    metavar="NAMES",
+    help=f"Contexts for Octomil besides {LOCAL}, separated by commas. The default without a prompt is {_CONTEXTS}.",
+)
+@option("--branch", metavar="NAME", default="main", show_default=True, help="The branch whose merges are applied.")
+@option(
+    "--action-ref",
+    metavar="COMMIT",
+    help="The commit of octosync whose workflows are called. The default is the commit of this installation.",
+)
+@option("--yes", env=False, is_flag=True, help="Skip prompts; required without a terminal.")
+def command(
+    directory: Path, slug: str | None, contexts: str | None, branch: str, action_ref: str | None, *, yes: bool
+) -> None:
+    """Create a starter repository: a manifest, octosync.yaml, GitHub workflows, and schemas for editors.
+
+    Its default context is `local`, the embedded control plane. If one of the files exists, the command writes nothing. It creates
+    no commit.
+    """
+    if not yes and not may_prompt():
+        raise UsageError(
+            "nobody-to-ask",
+            "init asks for an app and contexts, and there is nobody to ask: no terminal, or CI is set",
+            hints=("Give --yes, and --app and --contexts for other ones than the default.",),
+        )
+    commit = _commit(action_ref) if action_ref is not None else _installed_from()
+    slug = _slug(slug if slug is not None else _APP if yes else _asked("Slug of the first app", _APP))
+    named = _names(
+        contexts if contexts is not None else _CONTEXTS if yes else _asked(f"Contexts beside {LOCAL}", _CONTEXTS)
+    )
+    texts = dict(_starter(slug, named, _branch(branch), commit))
+    ignored = (directory / ".gitignore").exists()
+    if ignored:
+        del texts[".gitignore"]
+    create_all(directory, texts)
+    lacks = ignored and not _is_ignored(directory / ".gitignore")
+    secrets = {context: secret_for(context, named) for context in named}
+    lacking = UNKNOWN_COMMIT if commit is None and named else None
+    out_text(
+        render_founded(str(directory), tuple(texts), secrets, to_ignore=_IGNORED if lacks else None, to_replace=lacking)
+    )
+
+
+def _asked(question: str, default: str) -> str:
+    return asyncio.run(ask(f"{question} [{default}]: ")) or default
+
+
+def _slug(text: str) -> str:
+    if not SLUG.fullmatch(text):
+        raise UsageError(
+            "invalid-slug",
+            f"`{visible(text)}` is no slug: 1 to 63 lower-case letters, digits and inner hyphens",
+            hints=("The slug is the app's identity in Octomil, and stays for good.",),
+        )
+    return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Read the names of contexts. Raises `UsageError` for what can't be one, is there twice, or is there anyway."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if not SLUG.fullmatch(name) or name.isdigit():
+            raise UsageError(
+                "invalid-context", f"`{visible(name)}` can't be a context: lower-case letters, digits and inner hyphens"
+            )
+        if name == LOCAL:
+            raise UsageError("invalid-context", f"the context {LOCAL} is there anyway: name those of Octomil")
+    if len(set(names)) < len(names):
+        raise UsageError("invalid-context", f"`{visible(text)}` names a context twice")
+    return names
+
+
+def _branch(text: str) -> str:
+    """Raise `UsageError` for what Git would not take for a branch's name, and for a pattern of several."""
+    if not _BRANCH.fullmatch(text):
+        raise UsageError(
+            "invalid-branch",
+            f"`{visible(text)}` can't be a branch",
+            hints=("Give the one whose merges are to be applied, such as --branch main.",),
+        )
+    return text
+
+
+def _commit(text: str) -> str:
+    """Raise `UsageError` unless the text is a full commit id: a tag or a branch can be moved to other code."""
+    if not _COMMIT.fullmatch(text):
+        raise UsageError(
+            "invalid-action-ref",
+            f"`{visible(text)}` is not the full id of a commit",
+            hints=("Give its 40 hexadecimal digits: git ls-remote https://github.com/octomil/octosync",),
+        )
+    return text
+
+
+def _installed_from() -> str | None:
+    """Return the commit that pip installed octosync from (PEP 610), None where it was installed from something else."""
+    with suppress(PackageNotFoundError, ValueError, KeyError, TypeError):
+        commit = json.loads(distribution("octosync").read_text("direct_url.json") or "{}")["vcs_info"]["commit_id"]
+        return commit if _COMMIT.fullmatch(commit) else None
+    return None
+
+
+def _starter(slug: str, contexts: Sequence[str], branch: str, commit: str | None) -> Mapping[str, str]:
+    """Return the files by their paths. Without a context of Octomil there is nothing that a workflow could reach."""
+    texts = {
+        "octosync.yaml": starter_configuration(contexts, schema="schemas/config.json"),
+        f"apps/{file_name(slug)}": starter_app(slug, schema="../schemas/manifest.json"),
+        "schemas/config.json": json_text(configuration_schema()),
+        "schemas/manifest.json": json_text(manifest_schema()),
+        ".gitignore": f"# The journal of what was applied from here.\n{_IGNORED}\n",
+        **(starter_workflows(contexts, branch=branch, commit=commit) if contexts else {}),
+    }
+    return dict(sorted(texts.items()))
+
+
+def _is_ignored(path: Path) -> bool:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(line.strip().strip("/") == _IGNORED.strip("/") for line in lines)

@@ -1,0 +1,35 @@
+"""`octosync schema`: schemas for editors, for tools that read plans, and for kustomize."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from octosync.cli.command import Command
+from octosync.cli.console import out_json
+from octosync.cli.options import option
+from octosync.errors import UsageError
+from octosync.manifest import configuration_schema, kustomize_definitions, manifest_schema
+from octosync.plan import plan_schema
+
+_SCHEMAS: Final = {"manifest": manifest_schema, "config": configuration_schema, "plan": plan_schema}
+
+
+@click.command(
+    cls=Command,
+    epilog="Example:  octosync schema manifest > schemas/manifest.json\n\n"
+    "\b\nIn a manifest, as its first line:\n  # yaml-language-server: $schema=../schemas/manifest.json",
+)
+@click.argument("of", type=click.Choice(list(_SCHEMAS)), required=False)
+@option("--kustomize", "kustomize", env=False, is_flag=True, help="Print OpenAPI definitions with merge keys instead.")
+def command(of: str | None, *, kustomize: bool) -> None:
+    """Print the JSON Schema of a manifest (the default), of octosync.yaml (config) or of a plan's JSON."""
+    if kustomize and of is not None:
+        raise UsageError(
+            "two-schemas",
+            f"--kustomize prints another document than the schema of a {of}",
+            hints=("Give one of them.",),
+        )
+    made = kustomize_definitions() if kustomize else _SCHEMAS[of or "manifest"]()
+    out_json(made)

@@ -1,0 +1,495 @@
+"""`octosync watch`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import click
+
+from octosync import __version__
+from octosync.cli import signals
+from octosync.cli.command import Command
+from octosync.cli.console import err, wants_colour
+from octosync.cli.inputs import LoadedInputs, load_inputs, load_settings
+from octosync.cli.keys import state_key
+from octosync.cli.options import (
+    deploy_options,
+    drift_hold_option,
+    duration,
+    guard_options,
+    manifest_options,
+    option,
+    remote_options,
+    selection_options,
+    state_option,
+)
+from octosync.cli.regathering import InputsReloader
+from octosync.cli.run_options import ManifestFlags, RemoteFlags
+from octosync.cli.session import connect, control_plane
+from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
+from octosync.manifest import parse_duration
+from octosync.manifest.config.config import FILE_NAME
+from octosync.manifest.git.repository import is_tracked
+from octosync.manifest.load.selection import matching
+from octosync.manifest.patience import LOAD_GIVEN_UP, patient
+from octosync.model import Optimize, Secret, State
+from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pace
+from octosync.plan import (
+    Allowance,
+    ControlPlane,
+    DeployPolicy,
+    GitRevision,
+    GuardPolicy,
+    Invocation,
+    ManifestSet,
+    RunInfo,
+)
+from octosync.report import render_diagnostics
+from octosync.state import Journal, SetAside, WatchState, sole_controller, sound_journal
+from octosync.watch.clock import Clock, SystemClock
+from octosync.watch.clones import Clone, clone_of
+from octosync.watch.controller import Controller, ControllerOptions
+from octosync.watch.log import Log, LogFormat, libraries_in
+from octosync.watch.manifests.desired import DesiredState, ManifestLoad, problems_of
+from octosync.watch.metrics import CONTENT_TYPE, Metrics
+from octosync.watch.notify.endpoints import endpoints
+from octosync.watch.notify.messages import Sender
+from octosync.watch.notify.webhook import Notifier
+from octosync.watch.settings import Settings, WriteMode
+from octosync.watch.web.actions import admin_token
+from octosync.watch.web.app import Source, create_app
+from octosync.watch.web.commands import HOST, TOKEN_VARIABLE
+from octosync.watch.web.server import listening, parse_listen, serving
+
+# Seconds. A control plane that hangs is known after two of them and an interval.
+_READ_TIMEOUT: Final = 15.0
+
+
+@click.command(cls=Command, epilog="Example:  octosync watch -f apps/ --context production")
+@manifest_options
+@selection_options
+@remote_options
+@deploy_options
+@option(
+    "--heal",
+    type=click.Choice([heal.value for heal in WriteMode]),
+    default=WriteMode.ALL.value,
+    show_default=True,
+    help="What to write: all applies changes and reverts drift, manifest only applies changes, none writes nothing.",
+)
+@drift_hold_option
+@option(
+    "--interval",
+    metavar="DURATION",
+    callback=duration,
+    default="15s",
+    show_default=True,
+    help="The time between requests for the activity feed.",
+)
+@option(
+    "--resync",
+    metavar="DURATION",
+    callback=duration,
+    default="15m",
+    show_default=True,
+    help="The time between resyncs of all apps, if the rate limit allows it.",
+)
+@option(
+    "--load-timeout",
+    metavar="DURATION",
+    callback=duration,
+    default="2m",
+    show_default=True,
+    help="The time limit for loading manifests. After it, the previous manifests stay in use.",
+)
+@option(
+    "--listen",
+    metavar="HOST:PORT",
+    default="127.0.0.1:9900",
+    show_default=True,
+    help="The address of the status page, health probes and metrics.",
+)
+@option("--external-url", metavar="URL", help="The public URL of the status page, for links in notifications.")
+@option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Accept requests for this host name too, for example that of a Service. Repeatable.",
+)
+@option(
+    "--log-format",
+    type=click.Choice([one.value for one in LogFormat]),
+    default=LogFormat.TEXT.value,
+    show_default=True,
+    help="The format of the log on standard error.",
+)
+@state_option
+@option(
+    "--state-key-file",
+    type=click.Path(path_type=Path),
+    help="The file with the key that seals sensitive values in the state file; or set OCTOSYNC_STATE_KEY.",
+)
+@guard_options(in_watch=True)
+def command(**flags: Any) -> ExitCode:  # noqa: ANN401 — the options' values, by name
+    """Reconcile continuously until a signal stops the process.
+
+    Applies manifest changes within seconds, reports drift and reverts it after its hold, and serves a status page. POST requests
+    need the token in OCTOSYNC_ADMIN_TOKEN. SIGHUP reloads everything. The first SIGTERM or SIGINT finishes the writes in
+    progress, the second one exits at once.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again, it must not end the process
+    asked = _Asked.of(flags)
+    if asked.log_format is LogFormat.TEXT:
+        return _watch(asked)
+    try:
+        return _watch(asked)
+    except OctosyncError as error:  # whoever collects lines of JSON gets this as one, too
+        message, hints = error.message, list(error.hints)
+        asked.log(SystemClock()).error("ended", message=message, reference=error.reference, hints=hints)
+        return error.exit_code
+
+
+def _watch(asked: _Asked) -> ExitCode:
+    gather_again = InputsReloader(flags=asked.manifests, remote=asked.remote)
+    matching(
+        State(), selector=asked.settings.selector
+    )  # one that matches nothing may come to match; a malformed one can't
+    host, port = parse_listen(asked.listen)
+    first = _first_load(asked)
+    if not first.configuration_is_usable:
+        _report(asked, first)
+        return ExitCode.ERROR
+    if first.fails:  # the controller runs all the same: it shows what is wrong, and takes up what is mended
+        _report(asked, first)
+    _refuse_tracked(asked.state)
+    token = admin_token(os.environ.get(TOKEN_VARIABLE))
+    key = state_key(os.environ, asked.state_key_file)
+    journal, aside = sound_journal(asked.state, SystemClock().now(), seal_key=key)
+    with journal, sole_controller(asked.state), listening(host, port) as listener:
+        watching = _Watching(
+            asked=asked,
+            first=first,
+            gather=gather_again,
+            journal=journal,
+            state_damaged="" if aside is None else _damage(aside),
+            listener=listener,
+            admin_token=token,
+        )
+        return signals.run(watching.run)
+
+
+def _refuse_tracked(state: Path) -> None:
+    """Raise `ConfigError` for a state file that is committed: whoever wrote it would say what was applied last."""
+    if state.exists() and is_tracked(state):
+        raise ConfigError(
+            "state-is-tracked",
+            f"{state} is tracked by Git, and a state file that comes with the manifests can't be trusted",
+            hints=(
+                f"Take it out of the repository:  git rm --cached {shlex.quote(str(state))}",
+                "Or name a state file outside of it: --state FILE",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """The options' values, sorted into what they are about."""
+
+    manifests: ManifestFlags
+    remote: RemoteFlags
+    guards: Mapping[str, Allowance]
+    settings: Settings
+    deploy: DeployPolicy
+    state: Path
+    state_key_file: Path | None
+    listen: str
+    log_format: LogFormat
+    external_url: str | None
+    allowed_hosts: tuple[str, ...]
+    load_timeout: timedelta
+
+    @classmethod
+    def of(cls, flags: Mapping[str, Any]) -> _Asked:
+        """Sort them. Raises `UsageError` for times that make no sense."""
+        hold = flags["drift_hold"]
+        heal = WriteMode(flags["heal"])
+        return cls(
+            manifests=flags["manifests"],
+            remote=flags["remote"],
+            guards=flags["guards"],
+            settings=Settings(
+                interval=_at_least_a_second("--interval", flags["interval"]),
+                resync=_at_least_a_second("--resync", flags["resync"]),
+                heal=heal,
+                drift_hold=None if hold is None else parse_duration(hold),
+                apps=flags["apps"],
+                selector=flags["selector"],
+            ),
+            deploy=DeployPolicy(
+                optimize=Optimize(flags["optimize"] or Optimize.AUTO),
+                # What is done at once nobody looks at before.
+                previews=heal is WriteMode.NONE and flags["previews"],
+                retry_rolled_back=flags["retry_rolled_back"],
+            ),
+            state=flags["journal"],
+            state_key_file=flags["state_key_file"],
+            listen=flags["listen"],
+            log_format=LogFormat(flags["log_format"]),
+            external_url=flags["external_url"],
+            allowed_hosts=tuple(_allowed_hosts(flags["allowed_hosts"], flags["external_url"])),
+            load_timeout=_at_least_a_second("--load-timeout", flags["load_timeout"]),
+        )
+
+    def log(self, clock: Clock) -> Log:
+        """Return the log, which is on standard error."""
+        return Log(sys.stderr, clock, format_=self.log_format)
+
+    @property
+    def invocation(self) -> Invocation:
+        """What was asked for, as plan and apply would be."""
+        return Invocation(
+            paths=self.manifests.paths,
+            kustomize=self.manifests.kustomize,
+            apps=self.settings.apps,
+            selector=self.settings.selector,
+        )
+
+    def invocation_in(self, clone: Clone) -> Invocation:
+        """Return what was asked for as a reader asks for it in a clone; paths that only this machine has are left out."""
+        asked, kustomize = self.invocation, self.invocation.kustomize
+        return replace(
+            asked,
+            paths=tuple(clone.path(path) for path in asked.paths if clone.has(path)),
+            kustomize=None if kustomize is None else clone.path(kustomize),
+        )
+
+    def typed_in(self, clone: Clone) -> tuple[str, ...]:
+        """Return what a reader types in a clone to ask the same control plane, with a key of the reader's own."""
+        config = None if self.manifests.config is None else str(self.manifests.config)
+        named = clone.path(config) if config is not None and clone.has(config) else None
+        elsewhere = None if named in {None, FILE_NAME} else Path(str(named))
+        return replace(self.remote, token_file=None).typed(elsewhere)
+
+    def apply_again(self, clone: Clone) -> tuple[str, ...]:
+        """Return the words of the command that applies the same by hand, in a clone."""
+        remote_bases = ("--allow-remote-bases",) if self.manifests.allow_remote_bases else ()
+        return ("octosync", "apply", *self.invocation_in(clone).arguments(), *remote_bases, *self.typed_in(clone))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Watching:
+    """One controller with its HTTP side, from its first request to its last."""
+
+    asked: _Asked
+    first: LoadedInputs
+    gather: InputsReloader
+    journal: Journal
+    state_damaged: str
+    listener: socket.socket
+    admin_token: Secret | None
+
+    async def run(self, stopping: signals.Stopping) -> ExitCode:
+        """Run until a signal says to stop."""
+        asked, first = self.asked, self.first
+        clock = SystemClock()
+        log = asked.log(clock)
+        if self.state_damaged:
+            log.error("state_damaged", message=self.state_damaged, reference="journal-unusable")
+        if WatchState(self.journal).take_key():
+            log.warning(
+                "state_key_changed",
+                message=f"what {asked.state} has sealed with another key is forgotten: apps with sensitive values are taken up "
+                "anew, and until then nothing counts as removed",
+                file=str(asked.state),
+            )
+        connection = self._connect()
+        metrics = Metrics()
+        plane = control_plane(connection, first.context, None)
+        notifier = self._notifier(plane, clock, log)
+        remote = Octomil(
+            connection,
+            first.configuration.contract,
+            sensitivity=first.configuration.sensitivity,
+            on_request=lambda one: metrics.count_request(one.operation, one.code, one.seconds),
+            pace=Pace(percent_for_writes=PERCENT_FOR_WRITES),
+        )
+        options = replace(self._options(remote, plane, clock, log), notifier=notifier, metrics=metrics)
+        controller = Controller(options)
+        source = Source(
+            control=controller.api,
+            metrics=metrics.render,
+            metrics_type=CONTENT_TYPE,
+            admin_token=self.admin_token,
+            hosts=asked.allowed_hosts,
+            log=log,
+        )
+        stopping.graceful = True
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, controller.reload)
+        following = asyncio.ensure_future(_stop_with(stopping, controller, log))
+        try:
+            with libraries_in(log):
+                async with remote, notifier, serving(create_app(source), self.listener) as served:
+                    log.info(
+                        "started",
+                        message=f"watching {connection.host}: {served.url}",
+                        url=served.url,
+                        version=__version__,
+                    )
+                    await controller.run()
+        finally:
+            following.cancel()
+            loop.remove_signal_handler(signal.SIGHUP)
+        log.info("stopped", message="octosync watch has stopped")
+        return ExitCode.DONE
+
+    def _notifier(self, plane: ControlPlane, clock: Clock, log: Log) -> Notifier:
+        return Notifier(
+            endpoints(self.first.configuration.notify, os.environ, insecure=self.asked.remote.insecure),
+            Sender(control_plane=plane, version=__version__, external_url=self.asked.external_url),
+            clock=clock,
+            log=log,
+            told=WatchState(self.journal).for_control_plane(plane),
+        )
+
+    def _options(self, remote: Octomil, plane: ControlPlane, clock: Clock, log: Log) -> ControllerOptions:
+        asked, connection = self.asked, remote.connection
+        return ControllerOptions(
+            remote=remote,
+            desired=DesiredState(
+                self.gather,
+                self.gather.watched,
+                clock,
+                apps=asked.settings.apps,
+                selector=asked.settings.selector,
+                load_timeout=asked.load_timeout,
+            ),
+            journal=self.journal,
+            control_plane=plane,
+            settings=asked.settings,
+            policy=lambda loaded: GuardPolicy(limits=loaded.configuration.guards.limits, allowed=asked.guards),
+            deploy=asked.deploy,
+            read_token=self._read_token if connection.token is not None else None,
+            apply_again=shlex.join(asked.apply_again(self._clone())),
+            about=partial(self._about, connection),
+            log=log,
+            clock=clock,
+            can_post=self.admin_token is not None,
+            state_damaged=self.state_damaged,
+        )
+
+    def _clone(self) -> Clone:
+        watched = self.gather.watched
+        return clone_of((*watched.paths, *watched.kustomizations, *watched.configuration))
+
+    def _connect(self) -> Connection:
+        connection = connect(self.asked.remote, self.first.configuration, self.first.context, os.environ)
+        return replace(connection, read_timeout=_READ_TIMEOUT)
+
+    def _about(self, connection: Connection, declared: ManifestLoad) -> RunInfo:
+        """Say what the plans of a load are made from."""
+        asked, manifests = self.asked, declared.manifests
+        return RunInfo(
+            octosync_version=__version__,
+            timestamp=declared.loaded_at or datetime.now(UTC),
+            control_plane=control_plane(connection, declared.context, None),
+            invocation=asked.invocation_in(declared.clone),
+            manifests=ManifestSet(
+                digest=manifests.digest,
+                files=manifests.files,
+                apps=len(manifests.state.apps),
+                git=GitRevision(revision=declared.revision, dirty=False) if declared.revision else None,
+            ),
+            requests_per_minute=connection.requests_per_minute,
+            typed=asked.apply_again(declared.clone),
+            typed_to_look=asked.typed_in(declared.clone),
+        )
+
+    def _read_token(self) -> tuple[Secret, str]:
+        """Read the key again. Raises `ConfigError` where that is not possible, or there is none."""
+        connection = self._connect()
+        if connection.token is None:
+            raise ConfigError("no-credential", f"there is no API key for {connection.url}")
+        return connection.token, connection.token_source
+
+
+def _damage(aside: SetAside) -> str:
+    return (
+        f"{aside.why}. It is kept as {aside.path}. Holds, approvals, a suspension of everything and what was applied last are "
+        "lost: nothing counts as removed from the manifests"
+    )
+
+
+async def _stop_with(stopping: signals.Stopping, controller: Controller, log: Log) -> None:
+    await stopping.requested.wait()
+    log.info("stopping", message="what is being written is finished first; a second signal ends it at once")
+    controller.stop.set()
+
+
+def _first_load(asked: _Asked) -> LoadedInputs:
+    """Load everything once, so that errors are reported at once; only octosync.yaml, if that takes longer than the bound."""
+    try:
+        with patient(asked.load_timeout):
+            return load_inputs(asked.manifests, asked.remote)
+    except OctosyncError as error:
+        if error.reference != LOAD_GIVEN_UP:
+            raise
+        given_up = error
+    log = asked.log(SystemClock())
+    log.error("invalid", message=given_up.message, reference=given_up.reference, hints=list(given_up.hints))
+    return load_settings(asked.manifests, asked.remote)
+
+
+def _report(asked: _Asked, inputs: LoadedInputs) -> None:
+    """Say what is wrong with octosync.yaml or the manifests."""
+    if asked.log_format is LogFormat.JSON:
+        errors = problems_of(inputs.diagnostics)
+        asked.log(SystemClock()).error("invalid", message="octosync.yaml or the manifests have errors", errors=errors)
+        return
+    colour = wants_colour(sys.stderr, "auto")
+    err(render_diagnostics(inputs.diagnostics, files=inputs.manifests.files, colour=colour))
+
+
+def _allowed_hosts(names: Sequence[str], external_url: str | None) -> Iterator[str]:
+    """Yield the host names by which the page may be asked for. Raises `UsageError` for what is no such name."""
+    for name in names:
+        if HOST.fullmatch(name) is None or HOST.fullmatch(f"{name}:1") is None:
+            raise UsageError(
+                "host-malformed",
+                f"--allowed-host: {name!r} is not a host name",
+                hints=("It has no scheme, port or path: octosync.example.com",),
+            )
+        yield name
+    if external_url is not None:
+        try:
+            parts = urlsplit(external_url)
+            host = parts.hostname if parts.scheme in {"http", "https"} else None
+        except ValueError:
+            host = None
+        if host is None:
+            raise UsageError(
+                "external-url-malformed",
+                f"--external-url: {external_url!r} is not the URL of a page",
+                hints=("Such as https://octosync.example.com",),
+            )
+        yield host
+
+
+def _at_least_a_second(flag: str, text: str) -> timedelta:
+    span = parse_duration(text)
+    if span < timedelta(seconds=1):
+        raise UsageError("too-short", f"{flag} {text} is shorter than a second", hints=("Such as 15s.",))
+    return span

@@ -1,0 +1,199 @@
+"""What commands read before their first request: octosync.yaml, the manifests and the base, every problem in one go."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from octosync.cli.base import BaseLoader, BaseRevisions
+from octosync.cli.console import err, from_stdin, wants_colour
+from octosync.cli.failing import AlreadyReported
+from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags
+from octosync.cli.session import chosen_context, known_keys, read_or_find
+from octosync.errors import ExitCode, OctosyncError, UsageError
+from octosync.manifest import STDIN, Cache, Configuration, Context, LoadOptions, Manifests, load
+from octosync.manifest.git.base import INVALID
+from octosync.manifest.load.files import File
+from octosync.manifest.load.kustomize import render
+from octosync.model import Concealer, Diagnostic
+from octosync.plan import Allowances, allowances_in
+from octosync.plan.base import Base
+from octosync.report import is_valid, render_diagnostics, render_error, strict_error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedInputs:
+    """Configuration, the context in force, the manifests with what they came from, and the problems of all of them.
+
+    `revisions` are those that `--base` means, `base` is what they declared, not narrowed to a selection; `allowances` what
+    commits since then allow. `paths` and `kustomize` are what the manifests were read from.
+    """
+
+    configuration: Configuration
+    context: Context | None = None
+    manifests: Manifests = field(default_factory=Manifests)
+    paths: tuple[str, ...] = ()
+    kustomize: str | None = None
+    revisions: BaseRevisions | None = None
+    base: Base | None = None
+    allowances: Allowances = field(default_factory=Allowances)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    strict: bool = False
+    configuration_is_usable: bool = True
+
+    @property
+    def fails(self) -> bool:
+        """Whether these diagnostics end the run. Problems of the base never do: a change that mends it must pass."""
+        return not is_valid(_of_tree(self.diagnostics), strict=self.strict)
+
+    def strict_error(self, diagnostics: Iterable[Diagnostic]) -> OctosyncError | None:
+        """Return the error of a run that only `--strict` fails for diagnostics; None if it doesn't."""
+        return strict_error(_of_tree(diagnostics)) if self.strict else None
+
+
+def _of_tree(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    return [diagnostic for diagnostic in diagnostics if diagnostic.rule != INVALID]
+
+
+def load_inputs(
+    flags: ManifestFlags,
+    remote: RemoteFlags,
+    environment: Mapping[str, str] = os.environ,
+    base: BaseFlags | None = None,
+    cache: Cache | None = None,
+) -> LoadedInputs:
+    """Read octosync.yaml, choose the context, load the manifests, and the base where one is asked for.
+
+    With a `cache`, files that did not change since the latest time are not parsed again. Problems of files are in the
+    result's diagnostics. Raises `UsageError` and `ConfigError` for what flags and contexts can't mean, and for a base that
+    can't be had.
+    """
+    inputs = _load(flags, remote, environment, base or BaseFlags(), cache)
+    if not inputs.diagnostics:
+        return inputs
+    keys = Concealer(known_keys(remote, inputs.context, environment))
+    return replace(inputs, diagnostics=tuple(diagnostic.masked(keys) for diagnostic in inputs.diagnostics))
+
+
+def load_valid_inputs(
+    flags: ManifestFlags,
+    remote: RemoteFlags,
+    *,
+    colour: str,
+    base: BaseFlags | None = None,
+    on_loaded: Callable[[LoadedInputs], None] | None = None,
+) -> LoadedInputs:
+    """Return inputs that may be planned. Raises `AlreadyReported` after reporting problems that end the run on stderr.
+
+    `on_loaded` is called in both cases. Raises otherwise as `load_inputs` does.
+    """
+    inputs = load_inputs(flags, remote, base=base)
+    if on_loaded is not None:
+        on_loaded(inputs)
+    if not inputs.fails:
+        return inputs
+    painted = wants_colour(sys.stderr, colour)
+    err(render_diagnostics(inputs.diagnostics, files=inputs.manifests.files, colour=painted))
+    if (error := inputs.strict_error(inputs.diagnostics)) is not None:
+        err(render_error(error, written="", colour=painted))
+    raise AlreadyReported(ExitCode.ERROR)
+
+
+def load_settings(flags: ManifestFlags, remote: RemoteFlags) -> LoadedInputs:
+    """Read octosync.yaml and choose the context, without any manifest. Raises `UsageError` and `ConfigError`."""
+    configured = read_or_find(flags.config)
+    return LoadedInputs(
+        configuration=configured.configuration,
+        context=chosen_context(remote, configured.configuration),
+        diagnostics=configured.diagnostics,
+        strict=flags.strict,
+        configuration_is_usable=not configured.has_errors,
+    )
+
+
+def _load(
+    flags: ManifestFlags, remote: RemoteFlags, environment: Mapping[str, str], base: BaseFlags, cache: Cache | None
+) -> LoadedInputs:
+    _check(flags, base)
+    configured = read_or_find(flags.config)
+    configuration = configured.configuration
+    if configured.has_errors:
+        return LoadedInputs(
+            configuration=configuration,
+            diagnostics=configured.diagnostics,
+            strict=flags.strict,
+            configuration_is_usable=False,
+        )
+    revisions = BaseRevisions.find(base, flags.config)
+    notices: tuple[Diagnostic, ...] = ()
+    if revisions is not None and base.reviews:
+        configuration, notices = revisions.reviewed(configuration, changed_only=base.changed_only)
+    context = chosen_context(remote, configuration)
+    kustomize = flags.kustomize or (context.kustomize if context is not None and not flags.paths else None)
+    if kustomize is not None and flags.kustomize is None and revisions is not None and base.reviews:
+        revisions.check_kustomize(kustomize, context, configuration)
+    manifests = load(
+        flags.paths,
+        configuration=configuration,
+        context=context,
+        now=datetime.now(UTC),
+        stdin=from_stdin() if STDIN in flags.paths else None,
+        rendered=_rendered(kustomize, flags, configuration, environment),
+        cache=cache,
+        options=LoadOptions(environment=environment, env_allowed=flags.env_allowed, allow_empty=flags.allow_empty),
+    )
+    inputs = LoadedInputs(
+        configuration=configuration,
+        context=context,
+        manifests=manifests,
+        paths=() if kustomize is not None else tuple(flags.paths) or configuration.paths_of(context),
+        kustomize=kustomize,
+        revisions=revisions,
+        diagnostics=(*configured.diagnostics, *notices, *manifests.diagnostics),
+        strict=flags.strict,
+    )
+    return _with_base(inputs, base, flags, environment) if base.given and not inputs.fails else inputs
+
+
+def _rendered(
+    kustomize: str | None, flags: ManifestFlags, configuration: Configuration, environment: Mapping[str, str]
+) -> list[File] | None:
+    if kustomize is None:
+        return None
+    within = configuration.bounds() if flags.kustomize is None else None
+    return [render(kustomize, environment, within=within, remote=flags.allow_remote_bases)]
+
+
+def _with_base(
+    inputs: LoadedInputs, flags: BaseFlags, manifests: ManifestFlags, environment: Mapping[str, str]
+) -> LoadedInputs:
+    loader = BaseLoader(
+        flags=flags,
+        revisions=inputs.revisions,
+        manifests=manifests,
+        configuration=inputs.configuration,
+        context=inputs.context,
+        environment=environment,
+    )
+    base, problems = loader.load(inputs.manifests)
+    commits = inputs.revisions.commits() if inputs.revisions is not None else ()
+    allowances = allowances_in(commits, inputs.configuration.guards.trailers)
+    found = (*inputs.diagnostics, *problems, *allowances.diagnostics)
+    return replace(inputs, base=base, allowances=allowances, diagnostics=found)
+
+
+def _check(flags: ManifestFlags, base: BaseFlags) -> None:
+    if flags.kustomize is not None and flags.paths:
+        raise UsageError(
+            "file-with-kustomize", "-f and -k are both given, and each names all manifests", hints=("Leave one out.",)
+        )
+    if flags.allow_remote_bases and base.offline:
+        raise UsageError(
+            "offline-with-remote-bases",
+            "--offline and --allow-remote-bases exclude each other: offline, nothing is fetched",
+            hints=("Leave one out.",),
+        )
+    base.check(flags.paths)

@@ -1,0 +1,249 @@
+"""Which control plane, as whom: flags over OCTOSYNC_* over OCTOMIL_* over octosync.yaml, a chosen context taken whole."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from octosync.cli.keys import text_of
+from octosync.cli.run_options import RemoteFlags
+from octosync.errors import ConfigError, UsageError
+from octosync.manifest import Configuration, Configured, Context, find_configuration, read_configuration
+from octosync.manifest.git.repository import git_root
+from octosync.manifest.load.files import display_name
+from octosync.manifest.load.limits import Bounds
+from octosync.model import Secret
+from octosync.octomil import API_PATH, Connection, proxy_of
+from octosync.plan import ControlPlane
+
+_OWN_VARIABLES: Final = ("OCTOMIL_", "OCTOSYNC_")
+_PUBLIC_URL = f"https://api.octomil.com{API_PATH}"  # public
+
+
+def read_or_find(named: Path | None) -> Configured:
+    """Read the octosync.yaml that was named, else the one that is found. Raises `ConfigError` if that one is not to be trusted.
+
+    It says where the API key goes: whoever may write it may have the key. So one of another user's has to be named.
+    """
+    path = named if named is not None else find_configuration(Path())
+    if named is None and path is not None and (why := _why_unsafe(path)) is not None:
+        name = display_name(str(path))
+        raise ConfigError(
+            "unsafe-configuration",
+            f"{name} {why}, and an octosync.yaml says where the API key is sent",
+            hints=(
+                f"If you trust it, name it:  --config {shlex.quote(name)}",
+                "Or for all commands:  export OCTOSYNC_CONFIG=…",
+            ),
+        )
+    found = read_configuration(path)
+    return replace(found, configuration=replace(found.configuration, is_named=named is not None))
+
+
+def _why_unsafe(path: Path) -> str | None:
+    """Return why another user may have written a file; None for a file of this user, of root, or of a work tree's owner.
+
+    Git decides which work trees are safe: its `safe.directory` counts here, too.
+    """
+    try:
+        written = (path.lstat(), path.stat())  # a link is written by its owner
+    except OSError:
+        return None  # what can't be read is reported as that
+    trusted = {os.geteuid(), 0}
+    if os.geteuid() == 0 and (by_sudo := os.environ.get("SUDO_UID", "")).isdigit():
+        trusted.add(int(by_sudo))
+    strangers = {file.st_uid for file in written} - trusted
+    is_open = bool(written[1].st_mode & stat.S_IWOTH)
+    if (strangers or is_open) and (tree := git_root(path.parent)) is not None:
+        strangers -= {tree.stat().st_uid}
+        # GitLab's Docker executor checks out with umask 0. Who may write .git may have git run a program anyway.
+        is_open = is_open and not (tree / ".git").stat().st_mode & stat.S_IWOTH
+    if strangers:
+        return f"belongs to another user (uid {min(strangers)})"
+    return "may be written by every user" if is_open else None
+
+
+def chosen_context(flags: RemoteFlags, configuration: Configuration) -> Context | None:
+    """Return the context in force: `--context`, `OCTOSYNC_CONTEXT`, else the default one, and none where a URL is given.
+
+    Raises `UsageError` for both at once, for one that is empty, and for a context that does not exist.
+    """
+    _refuse_empty(flags)
+    name, url = flags.context, flags.url
+    if name is not None and url is not None:
+        context_typed, url_typed = "context" in flags.from_command_line, "url" in flags.from_command_line
+        if context_typed == url_typed:
+            raise UsageError(
+                "url-with-context",
+                f"--url and --context {name} are both given, and each names a control plane",
+                hints=("Leave one out: a context has its own URL.",),
+            )
+        name = name if context_typed else None
+        url = url if url_typed else None
+    if url is not None:
+        return None
+    name = name or configuration.default_context
+    return configuration.context(name) if name is not None else None
+
+
+def connect(
+    flags: RemoteFlags, configuration: Configuration, context: Context | None, environment: Mapping[str, str]
+) -> Connection:
+    """Put together how to reach the control plane.
+
+    Raises `ConfigError` for a credential that is named and can't be had, or that none is named where one is needed.
+    """
+    url, org = place_of(flags, context, environment)
+    named = context is not None and context.url != ""
+    token: Secret | None
+    if flags.token_file is not None:  # and what the context names need not be there
+        token, source = _read_token(flags.token_file), f"--token-file {flags.token_file}"
+    elif context is not None and named:
+        token, source = _context_token(context, configuration, environment)
+    else:
+        key = environment.get("OCTOMIL_API_KEY")
+        token, source = (Secret(key), "OCTOMIL_API_KEY") if key else (None, "")
+    if token is None and not named and flags.url is None:
+        raise ConfigError(
+            "no-credential",
+            f"no API key for {url}",
+            hints=(
+                *_about_unreviewed(context),
+                "Set OCTOMIL_API_KEY, or name another control plane: --context NAME of octosync.yaml, or --url URL",
+                "To try octosync without Octomil: `octosync demo`",
+            ),
+        )
+    _check_reviewed(context, url)
+    connection = Connection(
+        url=url,
+        org=org,
+        token=token,
+        token_source=source,
+        insecure=flags.insecure,
+        requests_per_minute=flags.rate if flags.rate is not None else configuration.rate.requests_per_minute,
+        concurrency=flags.concurrency or configuration.rate.concurrency,
+    )
+    return replace(connection, proxy=proxy_for(connection, environment))
+
+
+def _check_reviewed(context: Context | None, url: str) -> None:
+    """Raise `ConfigError` if a context that is not reviewed names another host than Octomil's, where the key would be sent."""
+    if context is None or context.unreviewed_url is None or url != _PUBLIC_URL:
+        return
+    if urlsplit(context.unreviewed_url).netloc != urlsplit(url).netloc:
+        raise ConfigError(
+            "context-not-reviewed",
+            f"the context {context.name} is new in this change, so its URL is not used before the merge",
+            hints=("Plan with --offline, or set OCTOMIL_API_URL and OCTOMIL_API_KEY.",),
+        )
+
+
+def known_keys(flags: RemoteFlags, context: Context | None, environment: Mapping[str, str]) -> tuple[Secret, ...]:
+    """Return the keys that a run may use, as far as they can be had: what is shown before it connects has none of them."""
+    found = [Secret(environment.get("OCTOMIL_API_KEY", ""))]
+    if context is not None and context.token_env is not None:
+        found.append(Secret(environment.get(context.token_env, "")))
+    for path in (flags.token_file, context.token_file if context is not None else None):
+        with suppress(ConfigError):
+            found += [_read_token(path)] if path is not None else []
+    return tuple(filter(None, found))
+
+
+def place_of(flags: RemoteFlags, context: Context | None, environment: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return the control plane's URL and the org, before anything is known of a credential."""
+    if context is not None and context.url:
+        return context.url, flags.org or context.org
+    url = flags.url or environment.get("OCTOMIL_API_URL") or environment.get("OCTOMIL_API_BASE") or _PUBLIC_URL
+    return url, flags.org or environment.get("OCTOMIL_ORG_ID") or None
+
+
+def _about_unreviewed(context: Context | None) -> tuple[str, ...]:
+    if context is None:
+        return ()
+    why = (
+        f"The base's octosync.yaml has no context {context.name}, so neither URL nor credential are taken from this one"
+    )
+    return (f"{why}: give --url and OCTOMIL_API_KEY, or plan with --offline.",)
+
+
+def control_plane(connection: Connection, context: Context | None, seen_org: str | None) -> ControlPlane:
+    """Say where live state was read, for reports."""
+    return ControlPlane(
+        url=connection.url, org_id=connection.org or seen_org, context=context.name if context else None
+    )
+
+
+def proxy_for(connection: Connection, environment: Mapping[str, str]) -> str | None:
+    """Return the proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` mean for a connection, in either case of letters."""
+    return proxy_of(connection.url, environment)
+
+
+def _refuse_empty(flags: RemoteFlags) -> None:
+    """Refuse `--url "$URL"` where URL is not set: falling back would reach another control plane than the one meant."""
+    for flag, value in (("--context", flags.context), ("--url", flags.url), ("--org", flags.org)):
+        if value is not None and not value.strip():
+            raise UsageError(
+                "empty-value", f"{flag} is empty", hints=("Is a variable not set? Or leave the flag out.",)
+            )
+
+
+def _context_token(
+    context: Context, configuration: Configuration, environment: Mapping[str, str]
+) -> tuple[Secret | None, str]:
+    where = f"context {context.name}, {context.origin.file}:{context.origin.line}" if context.origin else context.name
+    if not configuration.is_named:
+        _check_source(context, configuration, where)
+    if context.token_file is not None:
+        return _read_token(context.token_file), f"{context.token_file} ({where})"
+    if context.token_env is None:
+        return None, ""
+    key = environment.get(context.token_env)
+    if not key:
+        raise ConfigError(
+            "no-credential",
+            f"{context.token_env} is not set, and the {where} takes its API key from there",
+            hints=(f"Set {context.token_env}, or choose another context.",),
+        )
+    return Secret(key), f"{context.token_env} ({where})"
+
+
+def _check_source(context: Context, configuration: Configuration, where: str) -> None:
+    """Raise `ConfigError` if an octosync.yaml that was only found takes for its key what is none of octosync's.
+
+    It may be that of a repository which was just cloned, and its URL anywhere.
+    """
+    found = configuration.file or "octosync.yaml"
+    hint = f"If you trust the file, name it:  --config {shlex.quote(found)}"
+    if context.token_env is not None and not context.token_env.startswith(_OWN_VARIABLES):
+        raise ConfigError(
+            "token-source-not-trusted",
+            f"the {where} takes its API key from {context.token_env}, and a file that was found, not named, may take it only "
+            f"from variables that begin with {' or '.join(_OWN_VARIABLES)}",
+            hints=("Rename the variable.", hint),
+        )
+    within = configuration.bounds() or Bounds(os.path.realpath(configuration.directory))
+    if context.token_file is not None and not within.hold(os.path.realpath(context.token_file)):
+        raise ConfigError(
+            "token-source-not-trusted",
+            f"the {where} takes its API key from {context.token_file}, and a file that was found, not named, may take it only "
+            "from its own repository or folder",
+            hints=(f"Give the file as --token-file {shlex.quote(str(context.token_file))}.", hint),
+        )
+
+
+def _read_token(path: Path) -> Secret:
+    try:
+        return Secret(text_of(path))
+    except OSError as error:
+        raise ConfigError(
+            "token-file-unreadable",
+            f"the API key can't be read from {path}: {error.strerror}",
+            hints=("The file holds the key alone, on one line.",),
+        ) from None

@@ -1,0 +1,181 @@
+"""An OpenAPI document against the contract in force: what of ours it doesn't know, and which override mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from octosync.contract.conformance.answers import findings_of_answer
+from octosync.contract.conformance.findings import Finding, Kind, Level
+from octosync.contract.conformance.matching import Match, Matches, anonymous, match_operations, parameters_in
+from octosync.contract.contract import Contract
+from octosync.contract.exchanges import EXCHANGES
+from octosync.contract.openapi.document import Described, Document
+from octosync.contract.openapi.messages import findings_of_query, findings_of_request
+from octosync.contract.openapi.schemas import Schemas
+from octosync.contract.operations import OPERATIONS, Operation
+from octosync.contract.overrides import Overrides, overrides_in
+from octosync.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One operation of ours, as it is in force, and what came of comparing it.
+
+    `found` is `METHOD path` in the document, below its base; None where it isn't there. `by_id`: by its operation id.
+    """
+
+    operation: Operation
+    found: str | None
+    by_id: bool = False
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing is a mismatch."""
+        return all(one.level is not Level.MISMATCH for one in self.findings)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the document says enough to compare all of it."""
+        return all(one.kind is not Kind.CANT_TELL for one in self.findings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conformance:
+    """A whole comparison. `mending` is what `api` in octosync.yaml has to be, None where it needs no other than it is.
+
+    `base` is what stands before the document's paths, `expected_base` before ours.
+    """
+
+    document: Document
+    operations: tuple[Compared, ...]
+    mending: Overrides | None = None
+    base: str = ""
+    expected_base: str = ""
+    others: int = 0
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no operation has a mismatch."""
+        return all(one.agrees for one in self.operations)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the document has the whole API below another path. One without a base doesn't say where it is."""
+        return self.base not in {"", self.expected_base}
+
+
+def compare_with(document: Document, contract: Contract, base: str) -> Conformance:
+    """Compare the contract in force with a document; `base` is the path before ours, as in `/api/v1`."""
+    return _Comparison(document, contract, base).result()
+
+
+class _Comparison:
+    def __init__(self, document: Document, contract: Contract, base: str) -> None:
+        self._document = document
+        self._contract = contract
+        self._base = base
+        self._matches: Matches = match_operations(contract, document.operations, base)
+        self._sent, self._answered = Schemas(document, sent=True), Schemas(document, sent=False)
+        self._moves: dict[str, dict[str, str]] = {}
+        self._unsent: dict[str, list[str]] = {}
+
+    def result(self) -> Conformance:
+        compared = tuple(self._compared(one) for one in self._contract.operations.values())
+        mending = None
+        if self._moves or self._unsent:
+            mending = overrides_in(self._contract).with_more(self._moves, self._unsent)
+        return Conformance(
+            document=self._document,
+            operations=compared,
+            mending=mending,
+            base=self._matches.base,
+            expected_base=self._base,
+            others=self._matches.others,
+        )
+
+    def _compared(self, ours: Operation) -> Compared:
+        match = self._matches.by_operation[ours.id]
+        described = match.described
+        if described is None:
+            return Compared(operation=ours, found=None, findings=(_missing(match),))
+        path = self._matches.path_of(described)
+        return Compared(
+            operation=ours,
+            found=f"{described.method} {path}",
+            by_id=match.by_id,
+            findings=(*self._place(ours, described, path), *self._exchange(ours, described)),
+        )
+
+    def _place(self, ours: Operation, described: Described, path: str) -> Iterator[Finding]:
+        if described.raw.get("deprecated") is True:
+            yield Finding(Level.WARNING, Kind.DEPRECATED, "the document calls it deprecated")
+        differs: dict[str, str] = {}
+        if anonymous(path) != anonymous(ours.path):
+            differs["path"] = _with_our_names(path, ours)
+        if described.method != ours.method:
+            differs["method"] = described.method
+        if not differs:
+            return
+        why_not = self._try(ours.id, differs)
+        if "path" in differs:
+            yield Finding(Level.MISMATCH, Kind.OTHER_PATH, f"the document has it at {path}", mends=why_not is None)
+        if "method" in differs:
+            yield Finding(
+                Level.MISMATCH, Kind.OTHER_METHOD, f"the document has it as {described.method}", mends=why_not is None
+            )
+        if why_not is not None:
+            yield Finding(Level.NOTE, Kind.NO_OVERRIDE, f"no override says so: {why_not}")
+
+    def _try(self, id_: str, differs: Mapping[str, str]) -> str | None:
+        """Keep an override if it can be one, else say why it can't."""
+        moves = overrides_in(self._contract).with_more({**self._moves, id_: dict(differs)}, {})
+        try:
+            Contract().overridden(operations=moves.operations)
+        except ConfigError as error:
+            return error.message.partition(": ")[2]
+        self._moves[id_] = dict(differs)
+        return None
+
+    def _exchange(self, ours: Operation, described: Described) -> Iterator[Finding]:
+        exchange = EXCHANGES[ours.id]
+        yield from findings_of_query(exchange, described)
+        for one in findings_of_request(exchange, described, self._document, self._sent, self._read_only(ours)):
+            name = one.field.partition(".")[0]
+            if one.kind is Kind.UNKNOWN_REQUEST_FIELD and ours.id in _DROPPABLE and name in _DROPPABLE[ours.id]:
+                self._unsent.setdefault("slot", []).append(name)
+                yield Finding(one.level, one.kind, one.message, one.field, mends=True)
+            else:
+                yield one
+        yield from findings_of_answer(exchange, described, self._document, self._answered)
+
+    def _read_only(self, ours: Operation) -> frozenset[str]:
+        """Return the fields of the body that are not sent, since octosync.yaml says so."""
+        shape = self._contract.shapes["slot"]
+        return shape.read_only & _DROPPABLE.get(ours.id, frozenset())
+
+
+# What `api.readOnly` keeps out of a body. A slot's bindings are sent in any case, and its policy is what it is about.
+_DROPPABLE: Final[Mapping[str, frozenset[str]]] = {
+    "apps.put_slot": frozenset({"preferred_engines", "public_client_allowed", "model_variant_id"})
+}
+
+
+def _with_our_names(path: str, ours: Operation) -> str:
+    """Return the document's path with our parameters' names, as an override has to have it; as it is where they don't fit."""
+    names, theirs = parameters_in(OPERATIONS[ours.id].path), parameters_in(path)
+    if len(names) != len(theirs) or set(names) == set(theirs):
+        return path
+    for own, other in zip(names, theirs, strict=True):
+        path = path.replace(f"{{{other}}}", f"{{{own}}}", 1)
+    return path
+
+
+def _missing(match: Match) -> Finding:
+    there = ", ".join(one.method for one in match.other_methods)
+    message = "the document doesn't have it"
+    if there:
+        message += f"; at its path it has {there}"
+    return Finding(Level.MISMATCH, Kind.MISSING, message)

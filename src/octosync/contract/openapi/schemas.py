@@ -1,0 +1,208 @@
+"""The schemas of an OpenAPI document as what is asked of them: which fields an object has, of which types, and which must be.
+
+`allOf` adds up, of `anyOf` and `oneOf` every alternative counts, references within the document are followed, one that
+leads out of it makes its part unclear. What a schema says about values (patterns, limits) is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from octosync.contract.openapi.document import Document, list_of
+
+_DEEPEST: Final = 120  # schemas that are made of schemas
+_OBJECT, _ARRAY, _NULL = "object", "array", "null"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What a schema says. `types` None is any.
+
+    `fields` are by name, each with its schema; `everywhere` those that every alternative has; `required` those that must
+    be there; `barred` those that this direction doesn't have. `is_open`: other fields are welcome. `items` is the schema of
+    a list's items. `unclear` says why a part of it can't be told.
+    """
+
+    types: frozenset[str] | None = None
+    fields: Mapping[str, object] = field(default_factory=dict)
+    everywhere: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
+    barred: frozenset[str] = frozenset()
+    is_open: bool = False
+    is_closed: bool = False
+    items: object = None
+    unclear: str | None = None
+
+    @property
+    def takes_anything(self) -> bool:
+        """Whether it says nothing about its fields, or that there may be others."""
+        return self.is_open or (not self.fields and not self.is_closed and self.may_be(_OBJECT))
+
+    def may_be(self, type_: str) -> bool:
+        """Say whether a value of this JSON type can be one."""
+        return self.types is None or type_ in self.types
+
+
+class Schemas:
+    """Reads a document's schemas, for what is sent (`sent` True) or for what is answered; each once."""
+
+    def __init__(self, document: Document, *, sent: bool) -> None:
+        self._document = document
+        self._bar = "readOnly" if sent else "writeOnly"
+        # With each shape its schema, whose id stands for it only as long as it exists.
+        self._known: dict[int, tuple[object, Shape]] = {}
+        self._under_way: set[int] = set()
+
+    def shape(self, schema: object) -> Shape:
+        """Return what a schema says; one that is no object says nothing."""
+        return self._shape(schema) or Shape()
+
+    def _shape(self, schema: object) -> Shape | None:
+        """Return what a schema says, None for one that is being read already: a circle adds nothing."""
+        if not isinstance(schema, Mapping):
+            return Shape()
+        if (known := self._known.get(id(schema))) is not None:
+            return known[1]
+        if id(schema) in self._under_way:
+            return None
+        if len(self._under_way) > _DEEPEST:
+            return Shape(unclear="it is nested too deep")
+        self._under_way.add(id(schema))
+        shape = self._read(schema)
+        self._under_way.discard(id(schema))
+        self._known[id(schema)] = (schema, shape)
+        return shape
+
+    def _read(self, schema: Mapping[str, Any]) -> Shape:
+        parts: list[Shape | None] = [self._own(schema)]
+        if isinstance(reference := schema.get("$ref"), str):
+            target = self._document.at(reference)
+            unknown = Shape(unclear=f"{reference} leads out of the document")
+            parts.append(self._shape(target) if isinstance(target, Mapping | bool) else unknown)
+        parts += [self._shape(one) for one in list_of(schema.get("allOf"))]
+        for key in ("anyOf", "oneOf"):
+            alternatives = [self._shape(one) for one in list_of(schema.get(key))]
+            if alternatives:
+                parts.append(_any([one for one in alternatives if one is not None]))
+        shape = _all([one for one in parts if one is not None])
+        if schema.get("nullable") is True and shape.types is not None:
+            return replace(shape, types=shape.types | {_NULL})
+        return shape
+
+    def _own(self, schema: Mapping[str, Any]) -> Shape:
+        properties = schema.get("properties")
+        given = {str(name): one for name, one in properties.items()} if isinstance(properties, Mapping) else {}
+        barred = frozenset(name for name, one in given.items() if self._is_barred(one))
+        fields = {name: one for name, one in given.items() if name not in barred}
+        more = schema.get("additionalProperties")
+        return Shape(
+            types=_types(schema),
+            fields=fields,
+            everywhere=frozenset(fields),
+            required=frozenset(one for one in list_of(schema.get("required")) if isinstance(one, str)) - barred,
+            barred=barred,
+            is_open=bool(more) or isinstance(more, Mapping) or bool(schema.get("patternProperties")),
+            is_closed=more is False,
+            items=schema.get("items"),
+        )
+
+    def _is_barred(self, schema: object) -> bool:
+        resolved = self._document.resolved(schema)
+        return any(isinstance(one, Mapping) and one.get(self._bar) is True for one in (schema, resolved))
+
+
+def _all(parts: Sequence[Shape]) -> Shape:
+    types = [part.types for part in parts if part.types is not None]
+    return Shape(
+        types=frozenset.intersection(*map(_widened, types)) if types else None,
+        fields=_combined("allOf", parts),
+        everywhere=frozenset().union(*(part.everywhere for part in parts)),
+        required=frozenset().union(*(part.required for part in parts)),
+        barred=frozenset().union(*(part.barred for part in parts)),
+        is_open=any(part.is_open for part in parts),
+        is_closed=any(part.is_closed for part in parts),
+        items=_items("allOf", parts),
+        unclear=_unclear(parts),
+    )
+
+
+def _any(parts: Sequence[Shape]) -> Shape:
+    """Return what some alternative says. Only those that can be an object say something of its fields."""
+    objects = [part for part in parts if part.may_be(_OBJECT)]
+    shape = Shape(
+        types=None if any(part.types is None for part in parts) else frozenset().union(*(p.types or () for p in parts)),
+        fields=_combined("anyOf", objects),
+        is_open=any(part.takes_anything for part in objects),
+        is_closed=bool(objects) and all(part.is_closed for part in objects),
+        items=_items("anyOf", [part for part in parts if part.may_be(_ARRAY)]),
+        unclear=_unclear(parts),
+    )
+    if not objects:
+        return shape
+    return replace(
+        shape,
+        everywhere=frozenset.intersection(*(part.everywhere for part in objects)),
+        required=frozenset.intersection(*(part.required for part in objects)),
+        barred=frozenset.intersection(*(part.barred for part in objects)) - shape.fields.keys(),
+    )
+
+
+def _combined(key: str, parts: Iterable[Shape]) -> dict[str, object]:
+    """Put the schemas of each field together; one that is there once, or the same everywhere, stays as it is."""
+    schemas: dict[str, list[object]] = {}
+    for part in parts:
+        for name, schema in part.fields.items():
+            known = schemas.setdefault(name, [])
+            if all(one is not schema for one in known):
+                known.append(schema)
+    return {name: found[0] if len(found) == 1 else {key: found} for name, found in schemas.items()}
+
+
+def _items(key: str, parts: Iterable[Shape]) -> object:
+    found = [part.items for part in parts if part.items is not None]
+    return found[0] if len(found) == 1 else {key: found} if found else None
+
+
+def _unclear(parts: Iterable[Shape]) -> str | None:
+    return next((part.unclear for part in parts if part.unclear is not None), None)
+
+
+def _types(schema: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return the JSON types of a schema's values: `type` as text (3.0, with `nullable`) or as a list (3.1)."""
+    given = schema.get("type")
+    named = frozenset(one for one in (given if isinstance(given, list) else [given]) if isinstance(one, str))
+    if not named:
+        values = (
+            schema["enum"] if isinstance(schema.get("enum"), list) else [schema["const"]] if "const" in schema else []
+        )
+        return frozenset(map(_type_of, values)) or None
+    return named | {_NULL} if schema.get("nullable") is True else named
+
+
+def _type_of(value: object) -> str:
+    match value:
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return _ARRAY
+        case None:
+            return _NULL
+    return _OBJECT
+
+
+def _widened(types: frozenset[str]) -> frozenset[str]:
+    """Add that a number may be a whole one."""
+    return types | {"integer"} if "number" in types else types
+
+
+def listed(types: Iterable[str]) -> str:
+    """List JSON types as people read them."""
+    return " or ".join(sorted(types))

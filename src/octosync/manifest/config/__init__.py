@@ -1,0 +1,1 @@
+"""octosync.yaml: its models, and how it is found and read."""

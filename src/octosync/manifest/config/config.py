@@ -1,0 +1,142 @@
+"""octosync.yaml: contexts and policy, as frozen values. This room reads the file; what it means for a run others decide."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from octosync.contract import Contract
+from octosync.errors import UsageError
+from octosync.manifest.load.limits import Bounds, work_tree
+from octosync.manifest.load.owners import Owner
+from octosync.manifest.schema.validate import closest
+from octosync.model import Diagnostic, FreezeWindow, Origin, Receiver, Sensitivity, Severity
+from octosync.plan import DEFAULT_TRAILERS, LIMITS
+
+FILE_NAME = "octosync.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """A control plane and how to get at it. Paths are relative to the working directory, or absolute.
+
+    A context is taken whole: without `token_env` and `token_file` no token is sent. `origin` is where it was said.
+    `unreviewed_url` is the URL of a context that only the change under review has; its `url` is "".
+    """
+
+    name: str
+    url: str
+    unreviewed_url: str | None = None
+    org: str | None = None
+    token_env: str | None = None
+    token_file: Path | None = None
+    kustomize: str | None = None
+    paths: tuple[str, ...] = ()
+    vars: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardLimits:
+    """`guards`: the guards' limits, all of them by their names, and which guards a commit's line may lift."""
+
+    limits: Mapping[str, float] = field(default_factory=lambda: {name: limit.default for name, limit in LIMITS.items()})
+    trailers: tuple[str, ...] = DEFAULT_TRAILERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """`rate`: requests a minute (0 is no limit) and at once."""
+
+    requests_per_minute: int = 100
+    concurrency: int = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """octosync.yaml, or what holds without one.
+
+    `file` is its name as shown, None where there is none; `is_named` says that the user named it. `directory` is where it
+    stands, which its paths are relative to. `contract` has `api` applied.
+    """
+
+    file: str | None = None
+    is_named: bool = False
+    directory: Path = field(default_factory=Path)
+    contexts: Mapping[str, Context] = field(default_factory=dict)
+    default_context: str | None = None
+    paths: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    owners: tuple[Owner, ...] = ()
+    guards: GuardLimits = field(default_factory=GuardLimits)
+    freeze: tuple[FreezeWindow, ...] = ()
+    drift_hold: timedelta = timedelta(minutes=30)
+    max_canaries: int = 5
+    notify: tuple[Receiver, ...] = ()
+    rate: Rate = field(default_factory=Rate)
+    sensitivity: Sensitivity = field(default_factory=Sensitivity)
+    contract: Contract = field(default_factory=Contract)
+
+    def context(self, name: str) -> Context:
+        """Return a context by its name. Raises `UsageError` where there is none."""
+        if name in self.contexts:
+            return self.contexts[name]
+        if self.file is None:
+            hints: tuple[str, ...] = (
+                "Contexts stand in octosync.yaml, and there is none in this directory or above it.",
+            )
+        elif (close := closest(name, self.contexts)) is not None:
+            hints = (f"Did you mean {close}?",)
+        else:
+            hints = (f"{self.file} has: {', '.join(self.contexts) or 'no contexts'}",)
+        raise UsageError("unknown-context", f"there is no context {name}", hints=hints)
+
+    def bounds(self, directory: Path | None = None) -> Bounds | None:
+        """Return what the paths that octosync.yaml names may lead to: its Git work tree. None if it is in none.
+
+        Its own path starts from `directory`, else from the working directory.
+        """
+        folder = os.path.realpath((directory or Path()) / self.directory)
+        tree = work_tree(folder) if self.file is not None else None
+        return Bounds(tree) if tree is not None else None
+
+    def paths_of(self, context: Context | None) -> tuple[str, ...]:
+        """Return the manifests that a context, or octosync.yaml itself, names; relative to the working directory."""
+        return (context.paths if context else ()) or self.paths
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A configuration and what is wrong with it; while `has_errors`, the configuration is not to be used."""
+
+    configuration: Configuration
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def has_errors(self) -> bool:
+        """Say whether any diagnostic is an error."""
+        return any(one.severity is Severity.ERROR for one in self.diagnostics)
+
+
+def find_configuration(directory: Path) -> Path | None:
+    """Return the octosync.yaml in a directory or the nearest one above it, as a path relative to the directory."""
+    nearest = configuration_places(directory)[-1]
+    return nearest if _is_there(nearest) else None
+
+
+def configuration_places(directory: Path) -> tuple[Path, ...]:
+    """Return where octosync.yaml is looked for, the nearest place first: up to where it is, or to the work tree's top."""
+    here = directory.resolve()
+    places: list[Path] = []
+    for up, parent in enumerate((here, *here.parents)):
+        places.append(directory.joinpath(*[".."] * up, FILE_NAME))
+        if _is_there(parent / FILE_NAME) or os.path.lexists(parent / ".git"):
+            break
+    return tuple(places)
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()

@@ -1,0 +1,295 @@
+"""The schema of octosync.yaml, as models from which checks and JSON Schema both come."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, Field, create_model
+
+from octosync.manifest.config.config import Configuration, Rate
+from octosync.manifest.durations import DURATION, MEANING
+from octosync.manifest.load.variables import NAME, SECRET_NAMES, may_hold_a_secret
+from octosync.manifest.schema.fields import WHOLE, AnyText, Complaint, Count, Maybe, Name, ObjectModel, Text
+from octosync.model import NotifyEvent, Sensitivity
+from octosync.plan import DEFAULT_TRAILERS, LIMITS, TRAILERS, Limit
+from octosync.plan.guards.freeze import check_cron, check_timezone
+
+Duration = Annotated[str, Text(pattern=DURATION, meaning=MEANING)]
+EnvironmentVariable = Annotated[
+    str,
+    Text(
+        pattern=NAME,
+        meaning="the name of an environment variable; a secret is never a value in this file",
+        rule="secret-in-configuration",
+    ),
+]
+# A commit must not make the controller sign with any secret of its environment, nor POST to any URL in there.
+OwnVariable = Annotated[
+    str,
+    Text(
+        pattern=re.compile(
+            r"(?!(?:OCTOMIL_API_KEY|OCTOSYNC_(?:ADMIN_TOKEN|PLAN_KEY|STATE_KEY))$)(?:OCTOMIL|OCTOSYNC)_[A-Z0-9_]+"
+        ),
+        meaning="the name of an environment variable that begins with OCTOMIL_ or OCTOSYNC_, and is no key of octosync's own",
+        rule="secret-in-configuration",
+    ),
+]
+
+
+_RECEIVER_NOTE: Final = (
+    "it carries neither user, password nor fragment; "
+    "a URL that is itself a secret goes by urlEnv, the name of the environment variable that holds it"
+)
+
+
+def _check_plane_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise Complaint("this is no URL", rule="invalid-url", quotes=False, hides="@" in url) from None
+    if "@" in parts.netloc or "?" in url or "#" in url:
+        raise Complaint(
+            "a control plane's URL carries neither user, password, query nor fragment",
+            rule="secret-in-configuration",
+            quotes=False,
+            notes=("a secret is never a value in octosync.yaml: use tokenEnv or tokenFile",),
+            hides=True,  # it may be a password or a key
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
+        raise Complaint("is not an http:// or https:// URL", rule="invalid-url")
+    return url
+
+
+def is_receiver_url(url: str) -> bool:
+    """Return whether something can be POSTed to a URL as it stands."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    sound = (
+        parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and not parts.fragment
+    )
+    return sound and not re.search(r"[^!-~]", url)
+
+
+def _check_receiver_url(url: str) -> str:
+    if not is_receiver_url(url):
+        summary = "this is no http:// or https:// URL of a receiver"
+        raise Complaint(summary, rule="invalid-url", quotes=False, notes=(_RECEIVER_NOTE,))
+    return url
+
+
+def _check_variable(name: str) -> str:
+    if may_hold_a_secret(name):
+        summary = "sounds like a secret, and secrets don't belong in manifests"
+        raise Complaint(summary, rule="secret-variable", notes=SECRET_NAMES)
+    return name
+
+
+def _takes(
+    key: str, check: Callable[[str], None], note: str, names: Callable[[], Iterable[str]] = tuple
+) -> AfterValidator:
+    def checked(text: str) -> str:
+        try:
+            check(text)
+        except ValueError as error:
+            raise Complaint(f"is not what `{key}` takes: {error}", notes=(note,), names=sorted(names())) from None
+        return text
+
+    return AfterValidator(checked)
+
+
+class ContextSection(ObjectModel, title="a context"):
+    """An item of `contexts`."""
+
+    url: Annotated[Name, AfterValidator(_check_plane_url)] = Field(
+        description="the control plane's base URL", examples=["https://api.octomil.com"]
+    )
+    org: Maybe[Name] = Field(
+        None,
+        description="the org that everything is sent to, and that answers must name",
+        examples=["8f1c5b0e-6d1a-4c5e-9b57-0c70a11ce001"],
+    )
+    token_env: Maybe[EnvironmentVariable] = Field(
+        None, description="the environment variable that holds the API key", examples=["OCTOMIL_API_KEY"]
+    )
+    token_file: Maybe[Name] = Field(
+        None,
+        description="the file that holds the API key, read again when it changes",
+        examples=["/run/secrets/octomil"],
+    )
+    kustomize: Maybe[Name] = Field(
+        None,
+        description="the kustomization that renders this context's manifests",
+        examples=["overlays/production"],
+    )
+    paths: Maybe[list[Name]] = Field(
+        None, description="this context's manifests, instead of the common paths", examples=[["apps/"]]
+    )
+    vars: Maybe[dict[str, AnyText]] = Field(
+        None, description="values of ${NAME} in manifests", examples=[{"CHANNEL": "beta"}]
+    )
+
+
+class OwnerSection(ObjectModel, title="an owner"):
+    """An item of `owners`."""
+
+    paths: Name = Field(description="the files, as a pattern with * and **", examples=["teams/search/**"])
+    apps: list[Name] = Field(min_length=1, description="the apps, as patterns with *", examples=[["search-*"]])
+
+
+def _limit(limit: Limit) -> tuple[Any, Any]:
+    """Return the type and the field of a limit."""
+    if limit.most is None:
+        return Count, Field(limit.default, description=limit.about)
+    return float, Field(limit.default, ge=0, le=limit.most, description=limit.about)
+
+
+# A limit is described by the guard that it belongs to.
+_GUARD_FIELDS: dict[str, Any] = {
+    **{name: _limit(limit) for name, limit in LIMITS.items()},
+    "trailers": (
+        list[Annotated[str, Text(choices=TRAILERS)]],
+        Field(list(DEFAULT_TRAILERS), description="guards that a commit's line may lift"),
+    ),
+}
+GuardsSection = create_model(
+    "GuardsSection", __base__=ObjectModel, __doc__="`guards`.", __cls_kwargs__={"title": "guards"}, **_GUARD_FIELDS
+)
+
+
+class FreezeSection(ObjectModel, title="a freeze window"):
+    """An item of `freeze`."""
+
+    cron: Annotated[
+        str,
+        Text(
+            pattern=re.compile(r"\s*[0-9A-Za-z*/,#-]+(\s+[0-9A-Za-z*/,#-]+){4}\s*"),
+            meaning="a cron expression of five fields, as in `0 18 * * FRI`",
+        ),
+        _takes(
+            "cron",
+            check_cron,
+            "minute, hour, day of the month, month, day of the week; a range that goes round is a list: FRI,SAT,SUN,MON",
+        ),
+    ] = Field(
+        description="when the window begins: minute, hour, day of the month, month, day of the week",
+        examples=["0 18 * * FRI"],
+    )
+    duration: Duration = Field(
+        description="how long nothing is applied from then on, in elapsed time", examples=["60h"]
+    )
+    timezone: Annotated[
+        str,
+        Text(pattern=re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*"), meaning="a time zone such as Europe/Berlin"),
+        _takes(
+            "timezone",
+            check_timezone,
+            "zones are named as in the IANA database, such as Europe/Berlin",
+            names=available_timezones,
+        ),
+    ] = Field("UTC", description="the zone of the cron expression", examples=["Europe/Berlin"])
+    exempt: Maybe[list[Name]] = Field(
+        None, alias="except", description="apps that are not frozen, as patterns with *", examples=[["sandbox-*"]]
+    )
+
+
+class ReceiverSection(ObjectModel, title="a receiver"):
+    """An item of `notify`."""
+
+    url: Maybe[Annotated[Name, AfterValidator(_check_receiver_url)]] = Field(
+        None,
+        description="where to POST: https, and not this machine; never shown beyond its host",
+        examples=["https://hooks.example.com/octosync"],
+    )
+    url_env: Maybe[OwnVariable] = Field(
+        None,
+        description=(
+            "the environment variable that holds the URL, instead: for one that is itself a secret, or on this machine"
+        ),
+        examples=["OCTOSYNC_NOTIFY_URL"],
+    )
+    events: list[Annotated[str, Text(choices=tuple(event.value for event in NotifyEvent))]] = Field(
+        [event.value for event in NotifyEvent], min_length=1, description="what it is told of"
+    )
+    secret_env: Maybe[OwnVariable] = Field(
+        None,
+        description="the environment variable that holds the secret which requests are signed with",
+        examples=["OCTOSYNC_NOTIFY_SECRET"],
+    )
+
+
+class OperationSection(ObjectModel, title="an operation"):
+    """An item of `api.operations`."""
+
+    method: Maybe[Name] = Field(None, description="the HTTP method", examples=["PUT"])
+    path: Maybe[Name] = Field(None, description="the path below the API's base", examples=["/apps/{slug}"])
+
+
+class ApiSection(ObjectModel, title="api"):
+    """`api`."""
+
+    operations: Maybe[dict[str, OperationSection]] = Field(
+        None,
+        description="other methods and paths for operations, by operation id",
+        examples=[{"apps.update": {"method": "PUT"}}],
+    )
+    read_only: Maybe[dict[str, list[Name]]] = Field(
+        None,
+        description="further fields that are never sent, by object",
+        examples=[{"slot": ["coverage_detail"]}],
+    )
+    platforms: Maybe[list[Name]] = Field(
+        None, description="further platforms that targets may be registered on", examples=[["visionos"]]
+    )
+
+
+class DriftSection(ObjectModel, title="drift"):
+    """`drift`."""
+
+    hold: Duration = Field("30m", description="how long fresh drift is left alone")
+
+
+class RateSection(ObjectModel, title="rate"):
+    """`rate`."""
+
+    requests_per_minute: Count = Field(Rate().requests_per_minute, description="requests a minute, 0 for no limit")
+    concurrency: Annotated[int, Field(ge=1, le=256), WHOLE] = Field(Rate().concurrency, description="requests at once")
+
+
+class ConfigurationFile(ObjectModel, title="octosync.yaml"):
+    """octosync.yaml."""
+
+    requires: Maybe[Name] = Field(
+        None, description="the octosync versions that may read this, as in >=0.1,<1", examples=[">=0.1,<1"]
+    )
+    contexts: Maybe[dict[str, ContextSection]] = Field(
+        None, description="the control planes, by name", examples=[{"local": {"url": "http://127.0.0.1:8787"}}]
+    )
+    default_context: Maybe[Name] = Field(
+        None, description="the context that serves when none is chosen", examples=["local"]
+    )
+    paths: Maybe[list[Name]] = Field(None, description="the manifests, relative to this file", examples=[["apps/"]])
+    env: Maybe[
+        list[Annotated[str, Text(pattern=NAME, meaning="a variable's name"), AfterValidator(_check_variable)]]
+    ] = Field(None, description="environment variables that manifests may use", examples=[["RELEASE_CHANNEL"]])
+    owners: Maybe[list[OwnerSection]] = Field(None, description="which folder may declare which apps")
+    guards: Maybe[GuardsSection] = Field(None, description="what a run may remove")
+    freeze: Maybe[list[FreezeSection]] = Field(None, description="when nothing is applied")
+    drift: Maybe[DriftSection] = Field(None, description="how drift is treated")
+    max_canaries: Count = Field(Configuration().max_canaries, description="canaries that may run at once")
+    notify: Maybe[list[ReceiverSection]] = Field(None, description="whom `octosync watch` tells of what happens")
+    rate: Maybe[RateSection] = Field(None, description="how fast requests are sent")
+    sensitive_keys: list[Name] = Field(
+        list(Sensitivity().patterns),
+        description=(
+            "keys whose values are never shown, as patterns; replaces the default. Numbers, booleans and null are shown"
+        ),
+    )
+    api: Maybe[ApiSection] = Field(None, description="where the control plane differs from what octosync expects")

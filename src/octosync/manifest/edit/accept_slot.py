@@ -1,0 +1,144 @@
+"""Accepting slots: the fields that are declared and differ, and slots that are declared or live alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from octosync.contract import contradiction_in, field_equal, normalise_slot_fields, preset_of
+from octosync.contract.policy import known_part
+from octosync.manifest.accepted import Accepted, Accepting, lines_of, refusal, removals
+from octosync.manifest.editing import Change, Place, accepted_bindings, with_fields, with_item
+from octosync.manifest.export.expressible import WHY_SENSITIVE, fits
+from octosync.manifest.schema.fields import fields_of
+from octosync.manifest.schema.models import SlotSpec
+from octosync.manifest.writing import policy_object, slot_entry
+from octosync.model import App, JsonObject, JsonValue, Section, Slot
+from octosync.plan import DeleteSlot, FieldChange, PutSlot
+
+_NAMES: Final = {
+    "serving_policy": "servingPolicy",
+    "preferred_engines": "preferredEngines",
+    "public_client_allowed": "publicClientAllowed",
+    "model_variant_id": "variant",
+    "bindings": "bindings",
+}
+
+
+class AcceptingSlot(Accepting):
+    """One slot on its way into the manifests."""
+
+    def slot(self, action: PutSlot) -> Accepted:
+        """Accept the declared fields of a slot that differ."""
+        slot, live = self._slot(self.desired), self._slot(self.live)
+        shape = self.contract.shapes["slot"]
+        changed: dict[str, JsonValue] = {
+            wire: live.fields.get(wire, shape.defaults.get(wire))
+            for wire in dict.fromkeys(one.path[0] for one in action.fields)
+            if wire in slot.fields
+            and not field_equal(wire, slot.fields[wire], live.fields.get(wire, shape.defaults.get(wire)))
+        }
+        exported = self.exported(replace(self.live, slots=(live,)), Section.SLOTS)
+        self.refuse_left_out(exported, self.address, {_NAMES[wire] for wire in changed})
+        if any(self.sensitivity.hides(name, value) for wire, value in changed.items() for name in (wire, _NAMES[wire])):
+            raise refusal(self.address, WHY_SENSITIVE)
+        written: dict[str, JsonValue] = {}
+        declared = dict(slot.fields)
+        for wire, value in changed.items():
+            written[_NAMES[wire]], declared[wire] = self._field(slot, wire, value)
+        fields = {name: value for name, value in declared.items() if value is not None}
+        change = self._written(written, live.fields.get("bindings"))
+        known_by: JsonObject = {"capability": slot.capability}
+        return self.accepted(
+            self._with_slots(replace(slot, fields=normalise_slot_fields(fields), preset=None)),
+            Place(kind="App", path=("spec", "slots", known_by), change=change),
+            Place(kind="CapabilitySlot", known_by=known_by, path=("spec",), change=change),
+            origin=slot.origin,
+            fields=tuple(
+                FieldChange((_NAMES[wire],), _declared(slot, wire), written[_NAMES[wire]]) for wire in changed
+            ),
+            lines=lines_of(written),
+        )
+
+    def _field(self, slot: Slot, wire: str, value: JsonValue) -> tuple[JsonValue, JsonValue]:
+        """Return how a field is written, and what is declared by it (None: nothing)."""
+        if wire == "serving_policy":
+            if not isinstance(value, Mapping):
+                raise refusal(self.address, "its serving policy is none that octosync knows")
+            policy = known_part(value)
+            if (contradiction := contradiction_in(policy)) is not None:
+                raise refusal(self.address, contradiction)
+            preset = preset_of(policy) if slot.preset is not None else None
+            return preset or policy_object(policy), policy
+        if wire == "model_variant_id":
+            if value is None:
+                return "auto", None
+            if not isinstance(value, str) or not fits(value, fields_of(SlotSpec)["variant"].shape):
+                raise refusal(self.address, "its variant is no text that a manifest can hold")
+            return value, value
+        if wire == "bindings":
+            bindings = accepted_bindings(slot.fields["bindings"], value)
+            return bindings, bindings
+        return value, value
+
+    def _written(self, written: JsonObject, bindings: JsonValue) -> Change:
+        """Return what writes the fields. Bindings stay in the order in which they are declared."""
+        put = with_fields(written)
+
+        def change(old: JsonValue) -> JsonValue:
+            new = put(old)
+            if "bindings" not in written or not isinstance(old, dict) or not isinstance(new, dict):
+                return new
+            return {**new, "bindings": accepted_bindings(old.get("bindings"), bindings)}
+
+        return change
+
+    def slot_gone(self, action: PutSlot) -> Accepted:
+        """Accept that a declared slot is not live."""
+        slot = self._slot(self.desired)
+        known_by: JsonObject = {"capability": slot.capability}
+        del action
+        slots = tuple(one for one in self.desired.slots if one.address != self.address)
+        return self.accepted(
+            replace(self.desired, slots=slots),
+            *removals("slots", "CapabilitySlot", known_by),
+            origin=slot.origin,
+            what="no longer declared, since it is not live",
+        )
+
+    def slot_added(self, action: DeleteSlot) -> Accepted:
+        """Accept a live slot that is not in the manifest's list."""
+        del action
+        live = self._slot(self.live)
+        exported = self.exported(replace(self.live, slots=(live,)), Section.SLOTS)
+        if exported.left_out:
+            raise refusal(self.address, f"{exported.left_out[0].name}: {exported.left_out[0].why}")
+        (slot,) = exported.app.slots
+        value = slot_entry(slot)
+        return self.accepted(
+            replace(self.desired, slots=_sorted_slots((*self.desired.slots, slot))),
+            Place(kind="App", path=("spec", "slots"), change=with_item(value)),
+            origin=self.desired.origin,
+            what="declared now, as it is live",
+            lines=lines_of(value, of_list=True),
+        )
+
+    def _slot(self, app: App) -> Slot:
+        return next(one for one in app.slots if one.address == self.address)
+
+    def _with_slots(self, slot: Slot) -> App:
+        others = (one for one in self.desired.slots if one.address != slot.address)
+        return replace(self.desired, slots=_sorted_slots((*others, slot)))
+
+
+def _declared(slot: Slot, wire: str) -> JsonValue:
+    """Return a field as its manifest has it."""
+    value = slot.fields[wire]
+    if wire == "serving_policy" and isinstance(value, Mapping):
+        return slot.preset or policy_object(value)
+    return value
+
+
+def _sorted_slots(slots: Iterable[Slot]) -> tuple[Slot, ...]:
+    return tuple(sorted(slots, key=lambda one: one.capability))

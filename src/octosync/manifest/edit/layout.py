@@ -1,0 +1,188 @@
+"""Layout: where in its text each value of a document stands, so that one can be replaced and all else left as it is.
+
+The values are those of the strict loader, variables replaced; the places are libyaml's, put right where its own end of a
+block is the beginning of whatever comes next. Places count characters from 0, and an end is the first one behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeAlias, cast
+
+import yaml
+
+from octosync.manifest.editing.unplaceable import Unplaceable
+from octosync.manifest.events import Event
+from octosync.manifest.findings import Findings, Reporter
+from octosync.manifest.load.variables import Variables, variables_in
+from octosync.manifest.surrogates import Joined
+from octosync.manifest.yaml.loader import parse
+from octosync.manifest.yaml.nodes import Document, Mapping, Node, Scalar, Sequence
+from octosync.model import Sensitivity
+
+
+@dataclass(slots=True, kw_only=True)
+class LaidScalar:
+    """A scalar. `style` is "" for a plain one, else the character that begins it; `variables` are those it is made of."""
+
+    start: int
+    end: int
+    style: str
+    node: Node
+    anchor: str | None = None
+    variables: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class LaidMapping:
+    """An object; `flow` for one in braces."""
+
+    start: int
+    end: int
+    flow: bool
+    node: Node
+    anchor: str | None = None
+    entries: dict[str, tuple[LaidScalar, Laid]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class LaidSequence:
+    """A list; `flow` for one in brackets."""
+
+    start: int
+    end: int
+    flow: bool
+    node: Node
+    anchor: str | None = None
+    items: list[Laid] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class LaidAlias:
+    """An alias: its value stands elsewhere."""
+
+    start: int
+    end: int
+    node: Node
+    anchor: str | None = None
+
+
+Laid: TypeAlias = LaidScalar | LaidMapping | LaidSequence | LaidAlias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """One document's text and all that stands in it. `aliases` are the lines, from 1, on which an anchor is repeated."""
+
+    text: str
+    root: Laid
+    aliases: dict[str, list[int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """With what a document is read: which keys are sensitive, and what variables stand for."""
+
+    sensitivity: Sensitivity
+    variables: Variables
+
+
+def read_layout(text: str, reading: Reading) -> Layout:
+    """Read one document. Raises `Unplaceable` where there is none, or more than one, or one that can't be read."""
+    findings = Findings()
+    source, documents = parse("", text.encode(), reading.sensitivity, findings)
+    if findings.has_errors or len(documents) != 1:
+        raise Unplaceable("the document can't be read once more")
+    (document,) = documents
+    written = {id(one): str(one.value) for one in document.templates}
+    reading.variables.replace(document, Reporter(findings, source))
+    if findings.has_errors:
+        raise Unplaceable("the document can't be read once more")
+    return _Laying(text, document, written).layout()
+
+
+def document_places(text: str) -> list[tuple[int, int]]:
+    """Return where each document of a file stands, comments before and after it included; the first begins the file."""
+    starts = [event.start_mark.index for event in _events(text) if _begins_document(event)]
+    starts[:1] = [0]
+    return list(zip(starts, [*starts[1:], len(text)], strict=True))
+
+
+def _events(text: str) -> Iterator[Event]:
+    parser = yaml.CSafeLoader(Joined(text).text)
+    try:
+        while (event := parser.get_event()) is not None:
+            yield cast("Event", event)
+    except yaml.YAMLError:
+        raise Unplaceable("the file can't be read once more") from None
+    finally:
+        parser.dispose()
+
+
+def _begins_document(event: object) -> bool:
+    return isinstance(event, yaml.DocumentStartEvent)
+
+
+class _Laying:
+    """Goes through the events of a document beside its values."""
+
+    def __init__(self, text: str, document: Document, written: dict[int, str]) -> None:
+        self._text = text
+        self._document = document
+        self._written = written
+        self._aliases: dict[str, list[int]] = {}
+        self._stream = _events(text)
+
+    def layout(self) -> Layout:
+        _, _, first = islice(self._stream, 3)  # behind the beginnings of stream and document
+        return Layout(text=self._text, root=self._laid(first, self._document.root), aliases=self._aliases)
+
+    def _laid(self, event: Event, node: Node) -> Laid:
+        start, end = event.start_mark.index, event.end_mark.index
+        if isinstance(event, yaml.AliasEvent):
+            self._aliases.setdefault(str(event.anchor), []).append(event.start_mark.line + 1)
+            return LaidAlias(start=start, end=end, node=node)
+        if isinstance(event, yaml.ScalarEvent) and isinstance(node, Scalar):
+            variables = tuple(variables_in(self._written.get(id(node), "")))
+            style, end = event.style or "", self._scalar_end(event, start, end)
+            return LaidScalar(start=start, end=end, style=style, node=node, anchor=event.anchor, variables=variables)
+        flow = bool(getattr(event, "flow_style", False))
+        if isinstance(event, yaml.MappingStartEvent) and isinstance(node, Mapping):
+            return self._mapping(LaidMapping(start=start, end=end, flow=flow, node=node, anchor=event.anchor), node)
+        if isinstance(event, yaml.SequenceStartEvent) and isinstance(node, Sequence):
+            return self._sequence(LaidSequence(start=start, end=end, flow=flow, node=node, anchor=event.anchor), node)
+        raise Unplaceable("the document can't be read once more")
+
+    def _mapping(self, laid: LaidMapping, node: Mapping) -> LaidMapping:
+        for key, (key_node, value) in node.entries.items():
+            event = next(self._stream)
+            name = self._laid(event, key_node)
+            if not isinstance(name, LaidScalar):
+                raise Unplaceable("a key of it is an alias")
+            below = self._laid(next(self._stream), value)
+            laid.entries[key] = (name, below)
+            laid.end = max(laid.end, below.end, name.end)
+        last = next(self._stream)
+        if laid.flow:
+            laid.end = last.end_mark.index
+        return laid
+
+    def _sequence(self, laid: LaidSequence, node: Sequence) -> LaidSequence:
+        for item in node.items:
+            laid.items.append(self._laid(next(self._stream), item))
+            laid.end = max(laid.end, laid.items[-1].end)
+        last = next(self._stream)
+        if laid.flow:
+            laid.end = last.end_mark.index
+        return laid
+
+    def _scalar_end(self, event: Event, start: int, end: int) -> int:
+        """Return where a scalar ends: one of several lines without the line breaks behind it that aren't part of it."""
+        if event.style not in ("|", ">"):
+            return end
+        header = self._text[start:end].partition("\n")[0].partition("#")[0]
+        if "+" in header:
+            return end - 1 if end > start and self._text[end - 1] == "\n" else end
+        return start + len(self._text[start:end].rstrip())

@@ -1,0 +1,1 @@
+"""Export: manifests that declare live apps, and the starter manifests."""

@@ -1,0 +1,127 @@
+"""Declarable: why a live value can't stand in a manifest, if it can't. The loader would refuse it, or read something else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from octosync.contract.policy import ROUTING_MODES, ROUTING_PREFERENCES
+from octosync.manifest.export.yaml_writer import value_text
+from octosync.manifest.schema.fields import Field, Shape
+from octosync.manifest.yaml.loader import MOST_LEVELS, MOST_NODES
+from octosync.manifest.yaml.nodes import join
+from octosync.manifest.yaml.source import NOT_PRINTABLE, quoted
+from octosync.model import JsonValue, Sensitivity
+
+WHY_SENSITIVE: Final = "it holds a sensitive value, and secrets don't belong in manifests"
+
+# What YAML takes for line breaks may stand in double quotes all the same.
+_ONLY_ESCAPED: Final = str.maketrans("", "", "\x85\u2028\u2029")
+_LONGEST_KEY: Final = 1000  # characters, as it is written: YAML looks for the end of a key 1,024 characters far
+_LONGEST_NUMBER: Final = 10**299
+_SPARE_NODES: Final = 10_000  # of a document, for all else that is in it
+
+_FALLBACK: Final = ("allow_cloud_fallback", "allow_local_fallback")
+
+
+def text_refusal(text: str, shape: Shape) -> str | None:
+    """Say why a text can't be declared where one of this shape is wanted; None where it can."""
+    wanted = shape.text
+    if not text and (wanted is None or not wanted.may_be_empty):
+        return "it is empty"
+    if _has_control_character(text):
+        return "it holds a control character"
+    if wanted is not None and wanted.pattern is not None and not wanted.pattern.fullmatch(text):
+        return f"it is not {wanted.meaning}"
+    return None
+
+
+def fits(text: str, shape: Shape) -> bool:
+    """Say whether a text can be declared where one of this shape is wanted."""
+    return text_refusal(text, shape) is None
+
+
+def flag_refusal(value: JsonValue) -> str | None:
+    """Say why a value can't be declared where true or false is wanted; None where it can."""
+    return None if isinstance(value, bool) else "it is neither true nor false"
+
+
+def list_refusal(values: JsonValue, field: Field) -> str | None:
+    """Say why a list of texts can't be declared; None where it can."""
+    shape = field.shape
+    if shape.type is not list or not isinstance(values, list | tuple):
+        return "it is not a list"
+    reasons = (text_refusal(one, shape.parts[0]) if isinstance(one, str) else "it is not text" for one in values)
+    return next((f"one of it can't be declared: {why}" for why in reasons if why is not None), None)
+
+
+def policy_refusal(policy: JsonValue) -> str | None:
+    """Say why an expanded serving policy can't be declared, contradictions aside; None where it can."""
+    if not isinstance(policy, Mapping) or policy.get("routing_mode") not in ROUTING_MODES:
+        return "octosync doesn't know its routing mode" if isinstance(policy, Mapping) else "octosync doesn't know it"
+    if policy["routing_mode"] == "auto" and policy.get("routing_preference") not in ROUTING_PREFERENCES:
+        return "its routing mode is auto, without a preference that octosync knows"
+    fallback = policy.get("fallback")
+    if not isinstance(fallback, Mapping) or not all(isinstance(fallback.get(name), bool) for name in _FALLBACK):
+        return "it doesn't say both fallbacks"
+    return None
+
+
+def json_refusal(value: JsonValue, *, above: int) -> str | None:
+    """Say why JSON can't stand in a manifest, inside so many objects and lists; None where it can."""
+    for count, (level, one) in enumerate(_nodes(value, above + 1)):
+        if level > MOST_LEVELS and isinstance(one, Mapping | list | tuple):
+            return f"it is nested deeper than a manifest may be ({MOST_LEVELS} levels)"
+        if count > MOST_NODES - _SPARE_NODES:
+            return "it has more values than a manifest may have"
+        if isinstance(one, str) and _has_control_character(one):
+            return "a text in it holds a control character"
+        if isinstance(one, Mapping) and any(map(_has_control_character, one)):
+            return "a key in it holds a control character"
+        if isinstance(one, Mapping) and any(len(value_text(key)) > _LONGEST_KEY for key in one):
+            return "a key in it is too long"
+        if isinstance(one, float) and not math.isfinite(one):
+            return "a number in it is none of JSON's"
+        if isinstance(one, int) and not -_LONGEST_NUMBER < one < _LONGEST_NUMBER:
+            return "a number in it is too long"
+    return None
+
+
+def secret_refusal(value: JsonValue, sensitivity: Sensitivity) -> str | None:
+    """Say that a value holds a secret, and under which key: no deeper than that, since what is below may be one, too."""
+    path = _secret_path(value, sensitivity, "")
+    return f"{WHY_SENSITIVE} ({quoted(path)})" if path is not None else None
+
+
+def _secret_path(value: JsonValue, sensitivity: Sensitivity, path: str) -> str | None:
+    if isinstance(value, Mapping):
+        for key in sorted(value):
+            below = join(path, key)
+            if sensitivity.hides(key, value[key]) or sensitivity.shown_key(key) != key:
+                return below
+            if (found := _secret_path(value[key], sensitivity, below)) is not None:
+                return found
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            if (found := _secret_path(item, sensitivity, join(path, index))) is not None:
+                return found
+    return None
+
+
+def _has_control_character(text: str) -> bool:
+    return NOT_PRINTABLE.search(text.translate(_ONLY_ESCAPED)) is not None
+
+
+def _nodes(value: JsonValue, level: int) -> Iterator[tuple[int, JsonValue]]:
+    """Yield every value with its level, keys left out; nothing below the level that is one too many."""
+    waiting = [(level, value)]
+    while waiting:
+        level, one = waiting.pop()
+        yield level, one
+        if level > MOST_LEVELS:
+            continue
+        if isinstance(one, Mapping):
+            waiting += [(level + 1, item) for item in one.values()]
+        elif isinstance(one, list | tuple):
+            waiting += [(level + 1, item) for item in one]

@@ -1,0 +1,72 @@
+"""What to start from: the first manifest of an app that exists already, and the first files of a new repository."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from octosync.contract import PRESETS
+from octosync.manifest.export.yaml_writer import value_text
+from octosync.manifest.writing import manifest_text
+from octosync.model import App, Section, Slot, Target
+
+LOCAL: Final = "local"
+
+_SLOTS: Final = """\
+  # What the app's models do is its slots, one each. Until a list of slots is declared, none is touched:
+  # slots:
+  #   - capability: chat
+  #     servingPolicy: local_first
+  #     deploy: {environments: [production]}
+"""
+
+
+_DEPLOY: Final = """\
+      # Without this the slot is configured and never deployed:
+      # deploy: {environments: [production]}
+"""
+
+_CONFIGURATION: Final = """\
+# yaml-language-server: $schema={schema}
+# What every command goes by that runs here or below. A secret is never a value in this file.
+requires: ">=0.1,<1"
+
+contexts:
+  # `octosync server --seed demo` listens here.
+  local: {{url: "http://127.0.0.1:8787"}}
+{contexts}defaultContext: local
+
+paths: [apps/]
+"""
+
+
+def starter_manifest(slug: str, *, name: str, platform: str, identifier: str) -> str:
+    """Write the manifest of an app with one target. Any text is written so that it is read back as it is."""
+    target = Target(app=slug, platform=platform, identifier=identifier)
+    app = App(slug=slug, fields={"name": name}, targets=(target,), whole=frozenset({Section.TARGETS}))
+    return f"{manifest_text(app)}{_SLOTS}"
+
+
+def starter_app(slug: str, *, schema: str) -> str:
+    """Write the manifest of a new app with a target and a slot. `schema` is where an editor finds the schema of manifests."""
+    target = Target(app=slug, platform="ios", identifier=f"com.example.{slug}")
+    slot = Slot(app=slug, capability="chat", fields={"serving_policy": PRESETS["local_first"]}, preset="local_first")
+    app = App(
+        slug=slug,
+        fields={"name": slug.replace("-", " ").capitalize()},
+        targets=(target,),
+        slots=(slot,),
+        whole=frozenset({Section.TARGETS, Section.SLOTS}),
+    )
+    return f"# yaml-language-server: $schema={schema}\n{manifest_text(app)}{_DEPLOY}"
+
+
+def starter_configuration(contexts: Sequence[str], *, schema: str) -> str:
+    """Write an octosync.yaml with these contexts, all of Octomil's public API, beside the default one, which is local."""
+    lines = (
+        f'  {value_text(name)}: {{url: "https://api.octomil.com", tokenEnv: OCTOMIL_API_KEY}}\n' for name in contexts
+    )
+    head = (
+        "  # Add `org: ID` to each, and octosync goes on only where the answers are of that org.\n" if contexts else ""
+    )
+    return _CONFIGURATION.format(schema=schema, contexts=head + "".join(lines))

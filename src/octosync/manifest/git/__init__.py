@@ -1,0 +1,1 @@
+"""Git: the repository, its revisions, and manifests at a base revision."""

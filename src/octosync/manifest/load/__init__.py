@@ -1,0 +1,1 @@
+"""Loading: from files, folders, kustomizations and standard input to desired state."""

@@ -1,0 +1,220 @@
+"""From documents to one desired state: what the whole set has to agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import is_
+from typing import TypeAlias
+
+from octosync.contract import Contract
+from octosync.manifest.load.documents import Resource
+from octosync.manifest.load.memo import Memo
+from octosync.manifest.load.resources import app_fields, inference_config_of, slot_of, target_of
+from octosync.manifest.patience import go_on
+from octosync.manifest.schema.checked_fields import Fields
+from octosync.manifest.yaml.nodes import Node
+from octosync.model import App, InferenceConfig, Origin, Section, Slot, State, Suspension, Target
+
+# Which target claims which (platform, identifier) first; filled as states are assembled.
+Claims: TypeAlias = dict[tuple[str, str], Target]
+
+
+# By the identity of an app's first document: all of its documents, and the app. Nothing was found wrong with it.
+Assembled: TypeAlias = Memo[int, tuple[tuple[Fields, ...], App]]
+
+
+def assemble(
+    resources: Iterable[Resource], contract: Contract, claims: Claims, known: Assembled | None = None
+) -> State:
+    """Build the state that documents declare; reports what they contradict each other in. Their order means nothing.
+
+    A document whose app could not be read is checked alone, declares nothing, and still claims its targets. Apps that are
+    `known` by the very same documents, under this contract, are not put together again.
+    """
+    known = known if known is not None else Memo()
+    by_app: dict[str, list[Resource]] = {}
+    apart: list[Resource] = []
+    for resource in sorted(resources, key=lambda one: one.origin):
+        if resource.app is None:
+            apart.append(resource)
+        else:
+            by_app.setdefault(resource.app, []).append(resource)
+    state = State.of(*(_app(slug, by_app[slug], contract, claims, known) for slug in sorted(by_app)))
+    for resource in apart:
+        _Assembly("", [resource], contract, claims).app()
+    return state
+
+
+def _app(slug: str, resources: list[Resource], contract: Contract, claims: Claims, known: Assembled) -> App:
+    go_on()
+    documents = tuple(resource.root for resource in resources)
+    found = known.find(id(documents[0]))
+    if (
+        found is not None
+        and _are(found[0], documents)
+        and not any(one.unique_key in claims for one in found[1].targets)
+    ):
+        claims.update({one.unique_key: one for one in found[1].targets})
+        known.keep(id(documents[0]), found)
+        return found[1]
+    findings = resources[0].reporter.findings
+    before = findings.count
+    app = _Assembly(slug, resources, contract, claims).app()
+    if findings.count == before:
+        known.keep(id(documents[0]), (documents, app))
+    return app
+
+
+def _are(those: tuple[Fields, ...], these: tuple[Fields, ...]) -> bool:
+    return len(those) == len(these) and all(map(is_, those, these))
+
+
+class _Assembly:
+    """One app, from all documents that speak of it. Its slug is "" where that could not be read."""
+
+    def __init__(self, slug: str, resources: list[Resource], contract: Contract, claims: Claims) -> None:
+        self._slug = slug
+        self._resources = resources
+        self._contract = contract
+        self._claims = claims
+        self._targets: dict[tuple[str, str], Target] = {}
+        self._slots: dict[str, Slot] = {}
+        self._config: InferenceConfig | None = None
+
+    def app(self) -> App:
+        """Put the app together, its own document first, then the children's in order of their places."""
+        own = self._own_document()
+        archived = bool(own and own.spec and own.spec.flag("archived"))
+        ordered = [one for one in self._resources if one is own] + [one for one in self._resources if one.kind != "App"]
+        for resource in ordered:
+            if resource.spec is not None:
+                self._declare(resource, resource.spec, archived=archived)
+        if own is not None and archived:
+            self._check_archive(own)
+        labels: dict[str, str] = dict(own.labels) if own else {}
+        if own is None:
+            for resource in reversed(self._resources):
+                labels |= resource.labels
+        return App(
+            slug=self._slug,
+            fields=app_fields(own) if own else {},
+            archived=archived,
+            declared=own is not None,
+            whole=_whole(own),
+            targets=tuple(sorted(self._targets.values(), key=lambda one: one.unique_key)),
+            slots=tuple(sorted(self._slots.values(), key=lambda one: one.capability)),
+            inference_config=self._config,
+            labels=dict(sorted(labels.items())),
+            protected=any(one.protected for one in self._resources),
+            suspension=_longest(one.suspension for one in self._resources),
+            origin=(own or self._resources[0]).origin,
+        )
+
+    def _own_document(self) -> Resource | None:
+        own = [resource for resource in self._resources if resource.kind == "App"]
+        for again in own[1:]:
+            metadata = again.root.record("metadata")
+            at = metadata.at("name") if metadata else again.root.node
+            summary = f"app {again.reporter.quote(self._slug, at)} is declared twice"
+            again.reporter.report(
+                "duplicate-app", at, summary, path="metadata.name", notes=(f"the other: {own[0].origin}",)
+            )
+            # What it says is checked alone: it may be a copy, and then everything in it would be declared twice.
+            _Assembly(self._slug, [again], self._contract, {}).app()
+        return own[0] if own else None
+
+    def _declare(self, resource: Resource, spec: Fields, *, archived: bool) -> None:
+        match resource.kind:
+            case "App":
+                for record in spec.records("targets"):
+                    self._add_target(record, resource)
+                for record in spec.records("slots"):
+                    self._add_slot(record, resource, archived=archived)
+                self._add_config(spec, "inferenceConfig", resource)
+            case "AppTarget":
+                self._add_target(spec, resource)
+            case "CapabilitySlot":
+                self._add_slot(spec, resource, archived=archived)
+            case _:
+                self._add_config(spec, "config", resource)
+
+    def _add_target(self, record: Fields, resource: Resource) -> None:
+        target = target_of(record, resource, self._contract)
+        if target is None:
+            return
+        at, path = record.at("identifier"), record.below("identifier")
+        name = resource.reporter.quote(f"{target.platform}:{target.identifier}", at)
+        held = self._claims.setdefault(target.unique_key, target)
+        if target.unique_key in self._targets:
+            other = self._targets[target.unique_key]
+            self._twice(resource, at, path, f"target {name} is declared twice", other.origin)
+            return
+        if held is not target and not (held.app and target.app):
+            # Whichever app it is, a tuple that stands in two documents is declared once too often.
+            self._twice(resource, at, path, f"target {name} is declared twice", held.origin)
+        elif held.app != target.app:
+            resource.reporter.report(
+                "target-claimed-twice",
+                at,
+                f"{name} is claimed by two apps, {held.app} and {target.app}, and an org holds it once",
+                path=path,
+                notes=(f"the other: {held.origin}",),
+            )
+        self._targets[target.unique_key] = target
+
+    def _add_slot(self, record: Fields, resource: Resource, *, archived: bool) -> None:
+        slot = slot_of(record, resource, self._contract)
+        if slot is None:
+            return
+        if archived and slot.deploy is not None:
+            summary = f"app {self._slug}".rstrip() + " is archived, and nothing is deployed for it"
+            at, path = record.key_at("deploy"), record.below("deploy")
+            resource.reporter.report("deploy-on-archived", at, summary, path=path)
+        if (other := self._slots.get(slot.capability)) is not None:
+            twice, path = record.at("capability"), record.below("capability")
+            name = resource.reporter.quote(slot.capability, twice)
+            summary = f"slot {name} is declared twice, and an app has one slot a capability"
+            resource.reporter.report("duplicate-slot", twice, summary, path=path, notes=(f"the other: {other.origin}",))
+            return
+        self._slots[slot.capability] = slot
+
+    def _add_config(self, record: Fields, key: str, resource: Resource) -> None:
+        config = inference_config_of(record, key, resource)
+        if config is None:
+            return
+        if self._config is not None:
+            summary = f"the inference config of app {self._slug} is declared twice"
+            self._twice(resource, record.key_at(key), record.below(key), summary, self._config.origin)
+            return
+        self._config = config
+
+    def _twice(self, resource: Resource, at: Node, path: str, summary: str, other: Origin | None) -> None:
+        resource.reporter.report("declared-twice", at, summary, path=path, notes=(f"the other: {other}",))
+
+    def _check_archive(self, own: Resource) -> None:
+        spec = own.spec
+        if spec is None or ("targets" in spec.node.entries and not spec.records("targets") and not self._targets):
+            return
+        own.reporter.report(
+            "archive-strands-identifiers",
+            spec.key_at("archived"),
+            "an archived app keeps its identifiers: no other app can register them again",
+            path=spec.below("archived"),
+            notes=("`targets: []` frees them before the archive",),
+        )
+
+
+def _whole(own: Resource | None) -> frozenset[Section]:
+    if own is None or own.spec is None:
+        return frozenset()
+    keys = {"targets": Section.TARGETS, "slots": Section.SLOTS, "inferenceConfig": Section.INFERENCE_CONFIG}
+    return frozenset(section for key, section in keys.items() if key in own.spec)
+
+
+def _longest(suspensions: Iterable[Suspension | None]) -> Suspension | None:
+    """Several documents of an app may suspend it: without an end wins, else the latest."""
+    given = [one.until for one in suspensions if one is not None]
+    if not given:
+        return None
+    ends = [until for until in given if until is not None]
+    return Suspension(max(ends)) if len(ends) == len(given) else Suspension()

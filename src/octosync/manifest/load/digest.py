@@ -1,0 +1,101 @@
+"""The digest of what is declared: equal for equal declarations, however they are spread over files.
+
+A digest of a secret can be guessed, so one that is written anywhere leaves sensitive values out, or is made with a key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from typing import Any, TypeAlias, cast
+
+from octosync.manifest.load.documents import Resource
+from octosync.manifest.load.memo import Memo
+from octosync.manifest.load.rendered_origins import is_bookkeeping
+from octosync.model import (
+    App,
+    JsonObject,
+    JsonValue,
+    Secret,
+    Sensitivity,
+    Slot,
+    State,
+    canonical_json,
+    canonical_object,
+)
+
+_Annotations: TypeAlias = list[list[JsonValue]]
+# By an app's identity: the app, its annotations, and the canonical text of both.
+Texts: TypeAlias = Memo[int, tuple[App, _Annotations, str]]
+
+
+def digest(
+    state: State,
+    resources: Iterable[Resource] = (),
+    texts: Texts | None = None,
+    *,
+    sensitivity: Sensitivity | None = None,
+) -> str:
+    """Return `sha256:…` over what is declared, without sensitive values if it is known which these are.
+
+    `texts` are known already of apps that are the very same values. What kustomize notes down in annotations is no
+    declaration: it names files.
+    """
+    texts = texts if texts is not None else Memo()
+    annotations: dict[str, _Annotations] = {}
+    for resource in resources:
+        own = {key: value for key, value in resource.annotations.items() if not is_bookkeeping(key)}
+        entries = sorted([key, value] for key, value in _covered(own, sensitivity).items())
+        if entries and resource.app is not None:
+            annotations.setdefault(resource.app, []).append([resource.kind, entries])
+    text = canonical_object({app.slug: _text(app, annotations.get(app.slug, []), texts, sensitivity) for app in state})
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def keyed_digest(state: State, digest: str, key: Secret) -> str:
+    """Return `hmac-sha256:…` over what is declared, sensitive values included, and over the digest without them."""
+    text = canonical_json([digest, {app.slug: _declared(app) for app in state}]).encode("utf-8", "surrogatepass")
+    return f"hmac-sha256:{hmac.digest(key.reveal().encode('utf-8', 'surrogateescape'), text, 'sha256').hex()}"
+
+
+def _text(app: App, annotations: _Annotations, texts: Texts, sensitivity: Sensitivity | None) -> str:
+    annotations = sorted(annotations, key=repr)
+    known = texts.find(id(app))
+    if known is None or known[0] is not app or known[1] != annotations:
+        declared = {**_covered(_declared(app), sensitivity), "annotations": annotations}
+        known = (app, annotations, canonical_json(declared))
+    texts.keep(id(app), known)
+    return known[2]
+
+
+def _covered(value: JsonObject, sensitivity: Sensitivity | None) -> dict[str, Any]:
+    redacted = value if sensitivity is None else sensitivity.redact(value)
+    return dict(cast("JsonObject", redacted))
+
+
+def _declared(app: App) -> dict[str, JsonValue]:
+    until = app.suspension.until if app.suspension else None
+    return {
+        "fields": app.fields,
+        "archived": app.archived,
+        "declared": app.declared,
+        "whole": sorted(section.value for section in app.whole),
+        "targets": [[target.platform, target.identifier] for target in app.targets],
+        "slots": [_declared_slot(slot) for slot in app.slots],
+        "inference_config": [app.inference_config.config] if app.inference_config else [],
+        "labels": app.labels,
+        "protected": app.protected,
+        "suspended": [until.isoformat() if until else None] if app.suspension else [],
+    }
+
+
+def _declared_slot(slot: Slot) -> JsonValue:
+    deploy = slot.deploy
+    return {
+        "capability": slot.capability,
+        "fields": slot.fields,
+        "deploy": None
+        if deploy is None
+        else [sorted(deploy.environments), deploy.optimize.value, deploy.min_improvement],
+    }

@@ -1,0 +1,250 @@
+"""Documents: which are octosync's, and what each of them says, checked against the schema of its kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from octosync.manifest.findings import Reporter
+from octosync.manifest.load.variables import Variables
+from octosync.manifest.schema.checked_fields import Fields
+from octosync.manifest.schema.models import API_VERSION, GROUP, KINDS, PROTECT, SUSPEND
+from octosync.manifest.schema.validate import check, closest
+from octosync.manifest.yaml.nodes import (
+    Document,
+    Mapping,
+    Node,
+    Reported,
+    Scalar,
+    Sequence,
+    join,
+    may_be_secret,
+    type_name,
+)
+from octosync.manifest.yaml.source import quoted
+from octosync.model import Origin, Suspension
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_ANNOTATIONS = {one.partition("/")[2]: one for one in (PROTECT, SUSPEND)}
+_KINDS = f"the kinds: {', '.join(KINDS)}"
+_REFERENCE_ONLY = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One document of ours: its kind, the app that it speaks of (None: that could not be read), and its checked spec.
+
+    `spec` is None where there is none, or none that could be read.
+    """
+
+    kind: str
+    app: str | None
+    root: Fields
+    spec: Fields | None
+    labels: AnyMapping[str, str]
+    annotations: AnyMapping[str, str]
+    protected: bool
+    suspension: Suspension | None
+    reporter: Reporter
+
+    @property
+    def origin(self) -> Origin:
+        """Where the document begins."""
+        return self.place(self.root.node)
+
+    def place(self, node: Node) -> Origin:
+        """Name the place of a node of this document."""
+        return self.reporter.source.place(node)
+
+
+def read_document(document: Document, reporter: Reporter, variables: Variables, now: datetime) -> Resource | None:
+    """Read one document; None where it isn't ours, or what it is can't be told. Reports what is wrong with it."""
+    root = document.root
+    if isinstance(root, Scalar) and isinstance(root.value, Reported):
+        return None
+    if not isinstance(root, Mapping):
+        summary = f"a document is an object with apiVersion and kind, not {type_name(root)}"
+        reporter.report("wrong-type", root, summary, shows_line=False)
+        return None
+    kind = _kind(root, reporter)
+    if kind is None:
+        return None
+    if document.has_sensitive:
+        _warn_of_secrets(root, reporter, "", inside=False)
+    variables.replace(document, reporter)
+    fields = check(root, KINDS[kind], reporter, kind.lower())
+    return None if fields is None else _resource(kind, fields, reporter, now)
+
+
+def _resource(kind: str, root: Fields, reporter: Reporter, now: datetime) -> Resource | None:
+    spec = root.record("spec")
+    metadata = root.record("metadata")
+    app = (metadata.text("name") if metadata else None) if kind == "App" else (spec.text("app") if spec else None)
+    protected, suspension = _annotations(metadata, reporter, now) if metadata else (False, None)
+    return Resource(
+        kind=kind,
+        app=app,
+        root=root,
+        spec=spec,
+        labels=metadata.text_map("labels") if metadata else {},
+        annotations=metadata.text_map("annotations") if metadata else {},
+        protected=protected,
+        suspension=suspension,
+        reporter=reporter,
+    )
+
+
+def _kind(root: Mapping, reporter: Reporter) -> str | None:
+    """Say which of our kinds a document is; None for a foreign one, and where it can't be told.
+
+    A document that lacks only its apiVersion is held against the schema of its kind, which reports the lack.
+    """
+    version, kind = root.get("apiVersion"), root.get("kind")
+    if version is None and kind is None:
+        if not root.has_unread_key:
+            summary = f"this is no document of octosync's: it needs `apiVersion: {API_VERSION}` and `kind`"
+            reporter.report("missing-field", _first_of(root), summary, notes=(_KINDS,))
+        return None
+    for name, node in (("apiVersion", version), ("kind", kind)):
+        if node is not None and not (isinstance(node, Scalar) and isinstance(node.value, str)):
+            reporter.report("wrong-type", node, f"`{name}` is text, not {type_name(node)}", path=name)
+    if kind is None:
+        _report_lack(root, "kind", "a document needs `kind`", reporter, notes=(_KINDS,))
+    if not isinstance(kind, Scalar) or not _is_read(kind):
+        return None
+    if version is None:
+        return _kind_without_version(kind, root, reporter)
+    return _our_kind(version, kind, reporter) if isinstance(version, Scalar) and _is_read(version) else None
+
+
+def _is_read(node: Scalar) -> bool:
+    return isinstance(node.value, str) and not isinstance(node.value, Reported)
+
+
+def _first_of(root: Mapping) -> Scalar:
+    return Scalar(None, root.line, root.column, 1)
+
+
+def _kind_without_version(kind: Scalar, root: Mapping, reporter: Reporter) -> str | None:
+    if kind.value in KINDS:
+        return str(kind.value)
+    _report_lack(root, "apiVersion", f"a document needs `apiVersion`: {API_VERSION}", reporter)
+    return None
+
+
+def _report_lack(root: Mapping, name: str, summary: str, reporter: Reporter, notes: tuple[str, ...] = ()) -> None:
+    """Report that a document lacks a field, or that it has it in another spelling."""
+    for key, (key_node, _) in root.entries.items():
+        if closest(key, (name,)) and not isinstance(key_node.value, Reported):
+            written = f"{reporter.quote(key, key_node)} is not a field of a document"
+            reporter.report("unknown-field", key_node, written, path=key, suggestion=name)
+            return
+    if not root.has_unread_key:
+        reporter.report("missing-field", _first_of(root), summary, path=name, notes=notes)
+
+
+def _our_kind(version: Scalar, kind: Scalar, reporter: Reporter) -> str | None:
+    name, group = str(kind.value), str(version.value).partition("/")[0]
+    if version.value == API_VERSION and name in KINDS:
+        return name
+    quoted_version, quoted_kind = reporter.quote(version.value, version), reporter.quote(name, kind)
+    if group != GROUP and not (name in KINDS and closest(group, (GROUP,))):
+        summary = f"{quoted_kind} of {quoted_version} is not octosync's: the document is ignored"
+        reporter.report("foreign-document", kind, summary)
+        return None
+    if version.value != API_VERSION:
+        summary = f"{quoted_version} is no version that this octosync knows"
+        reporter.report("unknown-version", version, summary, path="apiVersion", suggestion=API_VERSION)
+        return None
+    reporter.report(
+        "unknown-kind",
+        kind,
+        f"{quoted_kind} is none of {', '.join(KINDS)}",
+        path="kind",
+        suggestion=closest(name, KINDS),
+    )
+    return None
+
+
+def _annotations(metadata: Fields, reporter: Reporter, now: datetime) -> tuple[bool, Suspension | None]:
+    """Read our own annotations; others are ignored, but for those that look like ours."""
+    node = metadata.node.get("annotations")
+    entries = node.entries if isinstance(node, Mapping) else {}
+    path, sound = metadata.below("annotations"), metadata.text_map("annotations")
+    protected, suspension = False, None
+    for key, (key_node, value) in entries.items():
+        text = sound.get(key)
+        if key == PROTECT and text is not None:
+            protected = text == "true"
+            if text not in ("true", "false"):
+                summary = f'{reporter.quote(text, value)} is neither "true" nor "false"'
+                reporter.report("invalid-annotation", value, summary, path=join(path, key), suggestion='"true"')
+        elif key == SUSPEND and text is not None:
+            suspension = _suspension(text, value, join(path, key), reporter, now)
+        elif key not in _ANNOTATIONS.values() and not isinstance(key_node.value, Reported):
+            _check_unknown(key, key_node, join(path, key), reporter)
+    return protected, suspension
+
+
+def _check_unknown(key: str, at: Scalar, path: str, reporter: Reporter) -> None:
+    """Warn of an annotation of our group that we don't know, and of one of ours in a group that is probably meant so."""
+    group, slash, name = key.partition("/")
+    meant = closest(name, _ANNOTATIONS)
+    if slash and (group == GROUP or (meant is not None and closest(group, (GROUP,)))):
+        summary = f"{reporter.quote(key, at)} is no annotation that octosync knows"
+        suggestion = _ANNOTATIONS[meant] if meant else None
+        notes = (f"octosync's: {', '.join(_ANNOTATIONS.values())}",)
+        reporter.report("unknown-annotation", at, summary, path=path, suggestion=suggestion, notes=notes)
+
+
+def _suspension(text: str, at: Node, path: str, reporter: Reporter, now: datetime) -> Suspension | None:
+    if text in ("true", "false"):
+        return Suspension() if text == "true" else None
+    try:
+        until = datetime.fromisoformat(text.upper()) if _RFC3339.fullmatch(text) else None
+    except ValueError:
+        until = None
+    if until is None:
+        summary = f'{reporter.quote(text, at)} is neither "true" nor a time with its zone'
+        notes = ('a time is written like "2030-01-31T18:00:00Z"',)
+        reporter.report("invalid-annotation", at, summary, path=path, notes=notes)
+        return None
+    suspension = Suspension(until)
+    if not suspension.holds(now):
+        summary = f"the suspension ended at {text} and holds no longer"
+        reporter.report("suspension-over", at, summary, path=path, notes=("remove the annotation",))
+    return suspension
+
+
+def _warn_of_secrets(node: Node, reporter: Reporter, path: str, *, inside: bool) -> None:
+    """Warn of every literal under a sensitive key, at any depth."""
+    if isinstance(node, Mapping):
+        for key, (key_node, value) in node.entries.items():
+            sensitive = reporter.source.sensitivity.covers(key) and may_be_secret(value)
+            below = path if inside else join(path, key)
+            if sensitive and not inside and _holds_literal(value):
+                shown = reporter.source.sensitivity.shown_key(key)
+                name = quoted(shown) if shown != key else reporter.quote(key, key_node)
+                summary = f"a literal under {name}: secrets don't belong in manifests"
+                notes = ("it is never shown, but whoever reads the repository reads it",)
+                reporter.report("secret-in-manifest", key_node, summary, path=below, notes=notes)
+            _warn_of_secrets(value, reporter, below, inside=inside or sensitive)
+    elif isinstance(node, Sequence):
+        for index, item in enumerate(node.items):
+            _warn_of_secrets(item, reporter, join(path, index), inside=inside)
+
+
+def _holds_literal(node: Node) -> bool:
+    match node:
+        case Mapping():
+            return any(_holds_literal(value) for _, value in node.entries.values())
+        case Sequence():
+            return any(map(_holds_literal, node.items))
+        case Scalar(value=Reported()):
+            return False
+        case Scalar(value=str() as text):
+            return bool(text) and not _REFERENCE_ONLY.fullmatch(text)
+        case Scalar():
+            return False

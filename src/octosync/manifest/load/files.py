@@ -1,0 +1,242 @@
+"""Sources: which files the given paths mean, and their bytes. Nothing here waits: a FIFO or device is refused unopened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from octosync.manifest.findings import Findings
+from octosync.manifest.load.limits import Bounds, OutOfBoundsError, work_tree
+from octosync.manifest.patience import go_on
+from octosync.manifest.yaml.loader import MOST_BYTES
+from octosync.manifest.yaml.source import NOT_PRINTABLE
+from octosync.model import Origin
+
+MOST_BYTES_OF_A_SET = 256 * 1024 * 1024
+STDIN = "-"
+STDIN_NAME = "<stdin>"
+SUFFIXES = (".yaml", ".yml", ".json")
+CONFIGURATION_NAMES = ("octosync.yaml",)
+LEFT_OUT_OF_FOLDERS = frozenset({"kustomization.yaml", "kustomization.yml", *CONFIGURATION_NAMES})
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that was read: the name to show, its bytes, and where it really is (None for stdin).
+
+    Of what kustomize rendered, `open_` returns the files that it was made from, by paths from the kustomization's `folder`.
+    """
+
+    name: str
+    data: bytes
+    real: str | None = None
+    open_: Callable[[str], File | None] | None = None
+    folder: str | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Found:
+    """A file that a path leads to. The order says which of several names for one file is shown: the real one first."""
+
+    through_link: bool
+    name: str
+    path: str
+    real: str
+    bounds: Bounds
+
+
+def read_files(
+    paths: Iterable[str],
+    directory: Path,
+    findings: Findings,
+    *,
+    stdin: bytes | None = None,
+    within: Bounds | None = None,
+) -> list[File]:
+    """Read the files that paths, relative to a directory, mean; each file once, in order of the names.
+
+    What can't be read is reported to `findings`, one error each, and so is a path that leads out of `within`.
+    """
+    found: dict[str, _Found] = {}
+    files: list[File] = []
+    for path in sorted(set(paths)):
+        if path == STDIN:
+            files.append(File(STDIN_NAME, stdin or b""))
+            continue
+        for one in _find(path, directory, findings, within):
+            found[one.real] = min(found.get(one.real, one), one)
+    left = MOST_BYTES_OF_A_SET
+    for real, one in found.items():
+        go_on()
+        data = _read(one, findings)
+        left -= len(data or b"")
+        if left < 0:
+            summary = f"the manifests are larger than {MOST_BYTES_OF_A_SET // 2**20} MiB in all"
+            findings.add("set-too-large", summary, origin=Origin(one.name), notes=("load a part of them at a time",))
+            return []
+        if data is not None:
+            files.append(File(one.name, data, real))
+    return sorted(files, key=lambda file: file.name)
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Return the content of a file of at most `most` bytes. Raises `OSError`, also for a FIFO or a device: it never waits."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most // 1024} KiB")
+    return data
+
+
+def display_name(path: str) -> str:
+    """Return a path as messages show it: normalised, and readable whatever bytes the file system gave."""
+    readable = os.path.normpath(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return NOT_PRINTABLE.sub("\ufffd", readable.replace("\n", "\ufffd").replace("\r", "\ufffd").replace("\t", "\ufffd"))
+
+
+def _find(path: str, directory: Path, findings: Findings, within: Bounds | None) -> Iterator[_Found]:
+    full = str(directory / path)
+    shown = _relative(path, directory)
+    try:
+        mode = Path(full).stat().st_mode
+        bounds = Bounds.around(str(Path.cwd() / full))
+    except OutOfBoundsError as error:
+        _report_link(display_name(shown), error.root, findings)
+        return
+    except (OSError, ValueError) as error:
+        _report_failure(error, full, display_name(shown), findings)
+        return
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        _report_no_file(display_name(shown), findings)  # /dev/stdin links to a pipe, which has no path
+        return
+    real = os.path.realpath(full)
+    if within is not None and not within.hold(real):
+        findings.add(
+            "path-outside-repository",
+            f"{display_name(shown)} is outside of the repository of the octosync.yaml that names it",
+            origin=Origin(display_name(shown)),
+            notes=("name it on the command line, with -f",),
+        )
+        return
+    if not stat.S_ISDIR(mode):
+        yield _Found(Path(full).is_symlink(), display_name(shown), full, real, bounds)
+        return
+    count = 0
+    # Through a link that is set to another tree meanwhile, some files would be that one's.
+    for one in _walk(real, shown, findings, bounds, through_link=Path(full).is_symlink()):
+        count += 1
+        yield one
+    if not count:
+        findings.add(
+            "empty-directory",
+            f"{display_name(shown)} holds no manifests",
+            origin=Origin(display_name(shown)),
+            notes=(f"manifests are files named {', '.join('*' + suffix for suffix in SUFFIXES)}",),
+        )
+
+
+def _walk(full: str, shown: str, findings: Findings, bounds: Bounds, *, through_link: bool) -> Iterator[_Found]:
+    """Yield a directory's manifests. Real directories come before those behind links, and each is entered once: no loops."""
+    seen: set[str] = set()
+    waiting: deque[tuple[str, str, bool]] = deque([(full, shown, through_link)])
+    behind_links: deque[tuple[str, str, bool]] = deque()
+    while waiting or behind_links:
+        go_on()
+        path, name, linked = (waiting or behind_links).popleft()
+        real = os.path.realpath(path)
+        if real in seen:
+            continue
+        seen.add(real)
+        if linked and not bounds.hold(real):
+            _report_link(display_name(name), bounds.root, findings)
+            continue
+        try:
+            with os.scandir(path) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError as error:
+            _report_failure(error, path, display_name(name), findings)
+            continue
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name in LEFT_OUT_OF_FOLDERS:
+                continue
+            below = f"{name.rstrip('/')}/{entry.name}"
+            if _is_directory(entry):
+                queue = behind_links if entry.is_symlink() else waiting
+                queue.append((entry.path, below, linked or entry.is_symlink()))
+            elif entry.name.endswith(SUFFIXES):
+                at = os.path.realpath(entry.path) if entry.is_symlink() else f"{real.rstrip('/')}/{entry.name}"
+                if entry.is_symlink() and not bounds.hold(at):
+                    _report_link(display_name(below), bounds.root, findings)
+                    continue
+                yield _Found(linked or entry.is_symlink(), display_name(below), entry.path, at, bounds)
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _read(found: _Found, findings: Findings) -> bytes | None:
+    try:
+        if not stat.S_ISREG(Path(found.real).stat().st_mode):
+            _report_no_file(found.name, findings)
+            return None
+        # The file may have become something else since: opening must neither wait for a writer nor follow a link.
+        descriptor = found.bounds.open(found.real)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                _report_no_file(found.name, findings)
+                return None
+            data = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        _report_failure(error, found.path, found.name, findings)
+        return None
+    return data
+
+
+def _report_link(name: str, root: str, findings: Findings) -> None:
+    what = "the Git work tree that it is in" if work_tree(root) == root else "the folder that is named"
+    findings.add(
+        "link-outside",
+        f"{name} links to something outside of {what}",
+        origin=Origin(name),
+        notes=("if you trust the file that it links to, name that one on the command line",),
+    )
+
+
+def _report_no_file(name: str, findings: Findings) -> None:
+    findings.add(
+        "not-a-file",
+        f"{name} is neither a file nor a directory",
+        origin=Origin(name),
+        notes=("pipe it instead: octosync … -f -",),
+    )
+
+
+def _report_failure(error: OSError | ValueError, path: str, name: str, findings: Findings) -> None:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        what = "links to something that does not exist" if Path(path).is_symlink() else "does not exist"
+        findings.add(
+            "missing-path", f"{name} {what}", origin=Origin(name), notes=("paths start from the working directory",)
+        )
+    else:
+        why = (error.strerror if isinstance(error, OSError) else None) or "not a path"
+        findings.add("unreadable-path", f"{name} can't be read: {why.lower()}", origin=Origin(name))
+
+
+def _relative(path: str, directory: Path) -> str:
+    """Return a path as the user gave it, relative to the working directory where it is below it."""
+    if not Path(path).is_absolute():
+        return path
+    below = os.path.relpath(path, directory)
+    return path if below.startswith("..") else below

@@ -1,0 +1,225 @@
+"""Kustomizations: rendered by the `kustomize` that is installed, in the work tree or in a revision's files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+from threading import Event, Thread
+from typing import Final
+
+from octosync.errors import ConfigError, ManifestError, UsageError
+from octosync.manifest.findings import Findings
+from octosync.manifest.git.revision import Revision
+from octosync.manifest.kustomized import KUSTOMIZATION_NAMES as _NAMES
+from octosync.manifest.kustomized import is_read_whole, referred, texts_in
+from octosync.manifest.load import kustomize_sandbox
+from octosync.manifest.load.files import SUFFIXES, File, display_name, read_files
+from octosync.manifest.load.limits import Bounds, OutOfBoundsError, work_tree
+from octosync.manifest.patience import Patience, in_force
+from octosync.manifest.yaml.loader import MOST_BYTES
+
+_PATIENCE: Final = timedelta(minutes=5)
+# Nothing else of the environment is handed on: a generator copies any variable that it is told to into what it renders.
+_HANDED_ON: Final = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"})
+_PROXIES: Final = frozenset({"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"})
+_HANDED_ON_ONLINE: Final = _PROXIES | {"SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "no_proxy", "NO_PROXY"}
+# Git runs no protocol, and what goes through a proxy ends at a port where nothing listens.
+_OFFLINE: Final = dict.fromkeys(_PROXIES, "http://127.0.0.1:1") | {"GIT_ALLOW_PROTOCOL": "none", "no_proxy": ""}
+_MOST_SAID: Final = 64 * 1024
+
+
+def render(
+    kustomization: str, environment: Mapping[str, str], *, within: Bounds | None = None, remote: bool = False
+) -> File:
+    """Render a kustomization's folder; with `remote`, kustomize may fetch what it names elsewhere.
+
+    Raises `ConfigError` where no tool is installed, or the folder is not `within` bounds, `ManifestError` for what kustomize
+    refuses, and for a link or path that leads out of the Git work tree.
+    """
+    folder = Path(kustomization)
+    if not any((folder / name).is_file() for name in _NAMES):
+        raise UsageError(
+            "no-kustomization",
+            f"-k {display_name(kustomization)}: there is no kustomization.yaml in that folder",
+            hints=("-k takes a kustomization's folder; manifests are named with -f.",),
+        )
+    shown = f"{display_name(kustomization)} (rendered)"
+    real = folder.resolve()
+    if within is not None and not within.hold(str(real)):
+        raise ConfigError(
+            "path-outside-repository",
+            f"kustomize: {display_name(kustomization)} is outside of the repository of the octosync.yaml that names it",
+            hints=("Name it on the command line, with -k.",),
+        )
+    unread = _check_reach(str(Path.cwd() / folder), shown)
+    data = _rendered(real, shown, Path.cwd(), environment, remote=remote)
+    if unread is not None:
+        raise ManifestError(
+            "kustomization-unreadable",
+            f"{shown}: {unread} can't be checked for what it refers to: it is malformed, or larger than 1 MiB",
+            hints=("Correct it, or split it.",),
+        )
+    return File(shown, data, open_=partial(opened, real), folder=str(real))
+
+
+def render_at(
+    revision: Revision, kustomization: str, environment: Mapping[str, str], *, remote: bool = False
+) -> File | None:
+    """Render a folder as it was in a revision; None where it was no kustomization then. Raises as `render` does.
+
+    All of the revision's files are there while it renders, since a kustomization may reach for any.
+    """
+    path = revision.path_of(kustomization)
+    if not holds_kustomization(revision, kustomization):
+        return None
+    shown = f"{revision.label(path)} (rendered)"
+    with TemporaryDirectory(prefix="octosync-") as temporary:
+        root = Path(temporary).resolve()
+        revision.export(root)
+        data = _rendered(root / path, shown, root, environment, remote=remote)
+        real = (root / path).resolve().relative_to(root)
+    return File(shown, data, open_=partial(_opened_at, revision, real))
+
+
+def holds_kustomization(revision: Revision, kustomization: str) -> bool:
+    """Return whether a folder was a kustomization in a revision."""
+    path = revision.path_of(kustomization)
+    return any(revision.holds(f"{path}/{name}" if path else name) for name in _NAMES)
+
+
+def _check_reach(folder: str, shown: str) -> str | None:
+    """Raise `ManifestError` if a kustomization, or one that it refers to, leads out of its Git work tree, by a link or a path.
+
+    Returns the name of one that can't be checked; None if there is none.
+    """
+    tree = work_tree(os.path.realpath(folder))
+    waiting, seen, unread = [folder], set[str](), None
+    while waiting:
+        path = waiting.pop()
+        if path in seen or not os.path.lexists(path):
+            continue
+        seen.add(path)
+        name = display_name(os.path.relpath(path))
+        try:
+            Bounds.around(path)
+        except OutOfBoundsError:
+            raise ManifestError(
+                "link-outside",
+                f"{shown}: {name} links to something outside of the Git work tree that it is in",
+                hints=("Put what it links to into the repository.",),
+            ) from None
+        below = [file for file_name in _NAMES if (file := Path(path, file_name)).is_file()]
+        if below and tree is not None and not Bounds(tree).hold(os.path.realpath(path)):
+            raise ManifestError(
+                "path-outside-repository",
+                f"{shown}: a kustomization refers to {name}, which is outside of its Git work tree",
+                hints=("Put what it refers to into the repository.",),
+            )
+        waiting += map(str, below)
+        if Path(path).name in _NAMES:
+            waiting += sorted(referred(path, Path(path).stat().st_mtime_ns))
+            unread = unread if is_read_whole(path) else name
+    return unread
+
+
+def opened(folder: Path, path: str) -> File | None:
+    """Read a file that a kustomization in a folder took; it is named as from the working directory. None where it can't be."""
+    if not path.endswith(SUFFIXES):
+        return None
+    tree = work_tree(str(folder))  # anybody can write an annotation
+    within = Bounds(tree) if tree is not None else None
+    files = read_files([os.path.relpath(folder / path, Path.cwd())], Path(), Findings(), within=within)
+    return files[0] if len(files) == 1 else None
+
+
+def _opened_at(revision: Revision, folder: Path, path: str) -> File | None:
+    name = os.path.normpath(folder / path)
+    data = revision.file(name) if path.endswith(SUFFIXES) else None
+    return None if data is None else File(revision.label(name), data)
+
+
+def _rendered(folder: Path, shown: str, root: Path, environment: Mapping[str, str], *, remote: bool) -> bytes:
+    handed_on = _HANDED_ON | _HANDED_ON_ONLINE if remote else _HANDED_ON
+    own = {name: value for name, value in environment.items() if name in handed_on}
+    command = (
+        sys.executable,
+        "-I",
+        "-S",
+        kustomize_sandbox.__file__,
+        "online" if remote else "offline",
+        *_tool(environment),
+    )
+    try:
+        ran = _run((*command, str(folder)), own if remote else own | _OFFLINE)
+    except OSError as error:
+        raise ConfigError("kustomize-failed", f"{shown}: kustomize could not be run: {error}") from error
+    if ran.returncode:
+        said = ran.stderr.decode(errors="replace").replace(f"{root}{os.sep}", "").strip().splitlines()
+        raise ManifestError(
+            "kustomize-failed",
+            f"{shown}: kustomize refuses it",
+            hints=(*(f"kustomize says: {line}" for line in said[:5]), *(() if remote else _about_remote(folder))),
+        )
+    return ran.stdout
+
+
+def _run(command: tuple[str, ...], environment: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
+    """Run a command as `subprocess.run` does, and stop it when it has written more than any manifest may hold."""
+    with (
+        TemporaryFile() as errors,
+        subprocess.Popen(  # noqa: S603 — fixed words and absolute paths
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment
+        ) as process,
+    ):
+        assert process.stdout is not None  # noqa: S101 — as asked for
+        done, patience = Event(), in_force() or Patience(_PATIENCE)
+        Thread(target=_stop_late, args=(process, patience, done), daemon=True).start()
+        try:
+            written = process.stdout.read(MOST_BYTES + 1)
+            if is_too_much := len(written) > MOST_BYTES:
+                process.kill()
+            code = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            done.set()
+        if patience.is_over:
+            raise TimeoutError(f"it took longer than {_PATIENCE}") if in_force() is None else patience.error
+        errors.seek(0)
+        return subprocess.CompletedProcess((), 0 if is_too_much else code, written, errors.read(_MOST_SAID))
+
+
+def _stop_late(process: subprocess.Popen[bytes], patience: Patience, done: Event) -> None:
+    while not done.wait(0.1):
+        if patience.is_over:
+            process.kill()
+            return
+
+
+def _about_remote(folder: Path) -> tuple[str, ...]:
+    """Say what allows a kustomization to fetch what it names elsewhere, if it names anything there."""
+    names = (path for name in _NAMES if (path := folder / name).is_file())
+    if not any("://" in text or "git@" in text or "?ref=" in text for path in names for text in texts_in(str(path))):
+        return ()
+    return ("It may fetch nothing. If you trust what it refers to elsewhere: --allow-remote-bases",)
+
+
+def _tool(environment: Mapping[str, str]) -> tuple[str, ...]:
+    path = environment.get("PATH")
+    if (found := shutil.which("kustomize", path=path)) is not None:
+        return (found, "build")
+    if (found := shutil.which("kubectl", path=path)) is not None:
+        return (found, "kustomize")
+    raise ConfigError(
+        "kustomize-missing",
+        "a kustomization is to be rendered, and neither `kustomize` nor `kubectl` is on the PATH",
+        hints=("Install one, or render elsewhere:  kubectl kustomize DIR | octosync plan -f -",),
+    )

@@ -1,0 +1,286 @@
+"""Loading: from paths to desired state, with every problem of every file in one go."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from octosync.contract import Contract
+from octosync.errors import UsageError
+from octosync.manifest.cache import Cache, Parsed
+from octosync.manifest.config.config import Configuration, Context
+from octosync.manifest.findings import Findings, Reporter
+from octosync.manifest.load.assemble import Claims, assemble
+from octosync.manifest.load.digest import digest
+from octosync.manifest.load.documents import Resource, read_document
+from octosync.manifest.load.files import STDIN, File, read_files
+from octosync.manifest.load.limits import Bounds
+from octosync.manifest.load.owners import check_owners
+from octosync.manifest.load.rendered_origins import Origins
+from octosync.manifest.load.variables import NAME, SECRET_NAMES, Variables, may_hold_a_secret
+from octosync.manifest.patience import go_on
+from octosync.manifest.yaml.loader import parse
+from octosync.model import Diagnostic, Origin, Severity, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifests:
+    """What manifests declare, and what is wrong with them.
+
+    `state` is to be planned, and means nothing while `has_errors`. `others` is what the documents under octosync.yaml's
+    paths declare that the given paths leave out: it is not planned, and nothing in it may be removed. `digest` covers
+    what is declared, variables, labels and annotations included, file names and comments not.
+    """
+
+    state: State = field(default_factory=State)
+    others: State = field(default_factory=State)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    files: int = 0
+    documents: int = 0
+    digest: str = ""
+
+    @property
+    def has_errors(self) -> bool:
+        """Say whether any diagnostic is an error."""
+        return any(one.severity is Severity.ERROR for one in self.diagnostics)
+
+    @property
+    def has_warnings(self) -> bool:
+        """Say whether any diagnostic is a warning."""
+        return any(one.severity is Severity.WARNING for one in self.diagnostics)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """What else a load depends on.
+
+    Paths are relative to `directory`. `environment` is what `--env` and `env` may be looked up in; the contract is that of
+    the configuration unless another is given. `edited` is what files, by their real paths, are taken to hold instead.
+    """
+
+    contract: Contract | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    env_allowed: Iterable[str] = ()
+    allow_empty: bool = False
+    directory: Path | None = None
+    edited: Mapping[Path, bytes] = field(default_factory=dict)
+
+
+_USUAL: Final = LoadOptions()
+
+
+def load(
+    paths: Sequence[str],
+    *,
+    configuration: Configuration,
+    now: datetime,
+    context: Context | None = None,
+    stdin: bytes | None = None,
+    rendered: Sequence[File] | None = None,
+    cache: Cache | None = None,
+    options: LoadOptions = _USUAL,
+) -> Manifests:
+    """Load the manifests that paths mean; without any, those of the context or octosync.yaml.
+
+    `rendered` files stand for all paths. `stdin` are the bytes that `-` stands for, `now` (with a zone) is what suspensions
+    are held against. With a `cache`, only the files that changed since its latest load are parsed; what comes out is the
+    same.
+    Never raises for what manifests say. Raises `UsageError` for no paths at all, `-` twice, and a name in `env_allowed`
+    that no variable can have or that names a secret.
+    """
+    variables = variables_for(configuration, context, options.environment, options.env_allowed)
+    own_paths = configuration.paths_of(context)
+    asked = list(paths) or list(own_paths)
+    if not asked and rendered is None:
+        raise UsageError("no-manifests", "no manifests are named", hints=("Give -f PATH, or paths in octosync.yaml.",))
+    if asked.count(STDIN) > 1:
+        raise UsageError("stdin-twice", "-f - is given twice, and there is one standard input")
+    findings = Findings()
+    cache = cache or Cache()
+    contract, directory = options.contract or configuration.contract, options.directory
+    loader = Loader(configuration, contract, variables, now, directory, edited=options.edited, cache=cache)
+    with _collector_paused(), cache.loading(configuration.sensitivity, variables, loader.contract):
+        found = (
+            loader.read_all(rendered, findings)
+            if rendered is not None
+            else loader.read(asked, findings, stdin=stdin, within=None if paths else configuration.bounds(directory))
+        )
+        _report_empty(found, findings, allow_empty=options.allow_empty)
+        state = loader.assemble(found)
+        check_owners(found.resources, configuration.owners, configuration.directory, findings)
+        others = State()
+        if rendered is None and paths and STDIN not in asked and not (context and context.kustomize):
+            others = loader.others(own_paths, found, findings)
+        return Manifests(
+            state=state,
+            others=others,
+            diagnostics=findings.sorted,
+            files=len(found.files),
+            documents=found.documents,
+            digest=digest(
+                state,
+                (resource for resource, _ in found.resources),
+                cache.texts,
+                sensitivity=configuration.sensitivity,
+            ),
+        )
+
+
+def variables_for(
+    configuration: Configuration, context: Context | None, environment: Mapping[str, str], env_allowed: Iterable[str]
+) -> Variables:
+    """Put together what manifests may refer to. Raises `UsageError` as `load` does."""
+    return Variables(
+        values=context.vars if context else {},
+        allowed=frozenset((*_allowed(env_allowed), *configuration.env)),
+        environment=environment,
+    )
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Pause the garbage collector. Loading makes millions of values and no cycles; its passes took half of the time."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@dataclass(slots=True)
+class Read:
+    """What was read: the files, their documents, counted, those of ours with their files, files without one; what all declare."""
+
+    files: list[File]
+    resources: list[tuple[Resource, File]] = field(default_factory=list)
+    documents: int = 0
+    empty: list[File] = field(default_factory=list)
+
+
+class Loader:
+    """Reads files under one configuration, contract, set of variables and time."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        contract: Contract,
+        variables: Variables,
+        now: datetime,
+        directory: Path | None = None,
+        *,
+        edited: Mapping[Path, bytes] | None = None,
+        cache: Cache | None = None,
+    ) -> None:
+        self._configuration = configuration
+        self.contract = contract
+        self._variables = variables
+        self._now = now
+        self._directory = directory or Path()
+        self._edited = {str(path): data for path, data in (edited or {}).items()}
+        self._cache = cache or Cache()
+        self._claims: Claims = {}
+
+    def read(
+        self,
+        paths: Iterable[str],
+        findings: Findings,
+        *,
+        stdin: bytes | None = None,
+        but: Collection[File] = (),
+        within: Bounds | None = None,
+    ) -> Read:
+        """Read all documents of the files that paths mean, but for those that were read already.
+
+        A path that leads out of `within` is an error.
+        """
+        loaded = {file.real for file in but}
+        found = read_files(paths, self._directory, findings, stdin=stdin, within=within)
+        files = [file for file in found if file.real not in loaded]
+        edited = [replace(one, data=self._edited.get(one.real or "", one.data)) for one in files]
+        return self.read_all(edited, findings)
+
+    def read_all(self, files: Sequence[File], findings: Findings) -> Read:
+        """Read all documents of files, wherever these come from."""
+        read = Read(list(files))
+        for file in read.files:
+            self._read_file(file, read, findings)
+        return read
+
+    def _read_file(self, file: File, read: Read, findings: Findings) -> None:
+        parsed = self._cache.find(file, self._now)
+        if parsed is None:
+            parsed = self._parse(file)
+            self._cache.keep(file, parsed)
+        if parsed.is_empty:
+            read.empty.append(file)
+        findings.extend(parsed.diagnostics)
+        read.documents += parsed.documents
+        for one in parsed.resources:
+            # What is found about it later belongs to this load.
+            resource = replace(one, reporter=Reporter(findings, one.reporter.source))
+            read.resources.append((resource, file))
+
+    def _parse(self, file: File) -> Parsed:
+        problems, found = Findings(file.name), Findings(file.name)
+        source, documents = parse(file.name, file.data, self._configuration.sensitivity, problems)
+        reporter = Reporter(found, source)
+        origins = Origins(source, self._configuration.sensitivity, file.open_)
+        resources = []
+        for document in documents:
+            go_on()
+            if file.real is None:
+                origins.trace(document)
+            resource = read_document(document, reporter, self._variables, self._now)
+            if resource is not None:
+                resources.append(resource)
+        return Parsed(
+            data=file.data,
+            at=self._now,
+            documents=len(documents),
+            resources=tuple(resources),
+            diagnostics=(*problems.sorted, *found.sorted),
+            is_empty=not documents and not problems.has_errors,
+            opened=origins.opened,
+        )
+
+    def assemble(self, read: Read) -> State:
+        """Build the state of what was read. What is assembled first holds its claims against what comes later."""
+        resources = (resource for resource, _ in read.resources)
+        return assemble(resources, self.contract, self._claims, self._cache.assembled)
+
+    def others(self, paths: Iterable[str], read: Read, findings: Findings) -> State:
+        """Load what the configured paths hold beyond what was read. Its errors count: what stands there is not known."""
+        own = Findings()
+        state = self.assemble(self.read(paths, own, but=read.files, within=self._configuration.bounds(self._directory)))
+        errors = (one for one in own.sorted if one.severity is Severity.ERROR and one.rule != "missing-path")
+        findings.extend(tuple(errors))
+        return state
+
+
+def _allowed(names: Iterable[str]) -> tuple[str, ...]:
+    allowed = tuple(names)
+    for name in allowed:
+        if not NAME.fullmatch(name):
+            raise UsageError("malformed-variable", f"--env {name} is no variable's name")
+        if may_hold_a_secret(name):
+            hints = tuple(f"{hint[0].upper()}{hint[1:]}." for hint in SECRET_NAMES)
+            raise UsageError("secret-variable", f"--env {name} sounds like a secret", hints=hints)
+    return allowed
+
+
+def _report_empty(read: Read, findings: Findings, *, allow_empty: bool) -> None:
+    if read.resources or allow_empty:
+        for file in read.empty:
+            findings.add("empty-file", f"{file.name} holds no document", origin=Origin(file.name))
+    elif not findings.has_errors:
+        names = ", ".join(file.name for file in read.empty[:5])
+        summary = "there is no document in the manifests" + (f": {names} holds none" if len(read.empty) == 1 else "")
+        findings.add("no-documents", summary, notes=("--allow-empty accepts a set without a document",))

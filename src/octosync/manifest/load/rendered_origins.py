@@ -1,0 +1,135 @@
+"""Origins: which places of the files that kustomize read the places of what it rendered are, by its own annotations.
+
+`buildMetadata: [originAnnotations]` in a kustomization has it write into each document the file that this came from, relative
+to the kustomization's folder (seen with 5.5). What a patch put there stands nowhere in that file: of that, the document is all
+that is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from octosync.manifest.findings import Findings
+from octosync.manifest.load.files import File
+from octosync.manifest.schema.fields import Shape, shape_of
+from octosync.manifest.schema.models import KINDS
+from octosync.manifest.yaml.loader import parse
+from octosync.manifest.yaml.nodes import Document, Mapping, Node, Scalar, Sequence, plain
+from octosync.manifest.yaml.source import Placed, Source
+from octosync.model import JsonValue, Sensitivity, canonical_json
+
+_ORIGIN: Final = "config.kubernetes.io/origin"
+_GROUP: Final = "config.kubernetes.io"  # and whatever ends so: what kustomize and its like note down for themselves
+
+
+def is_bookkeeping(annotation: str) -> bool:
+    """Say whether an annotation is what a renderer says of its own work: it declares nothing."""
+    group = annotation.partition("/")[0]
+    return group == _GROUP or group.endswith(f".{_GROUP}")
+
+
+@dataclass(slots=True)
+class Origins:
+    """Finds the places of one rendered file's documents. `open_` is None where nobody knows the kustomization's folder.
+
+    `opened` is what the files held that were opened so far, by path; None where there was none.
+    """
+
+    source: Source
+    sensitivity: Sensitivity
+    open_: Callable[[str], File | None] | None
+    opened: dict[str, bytes | None] = field(default_factory=dict)
+    _read: dict[str, tuple[Source, list[Document]] | None] = field(default_factory=dict)
+
+    def trace(self, document: Document) -> None:
+        """Tell the source where a document's values come from, as far as it is annotated."""
+        path = self._path_of(document.root)
+        if path is None:
+            self.source.keep(document.root.line)
+            return
+        opened = self._opened(path)
+        found = _same_document(document.root, opened[1]) if opened is not None else None
+        if opened is None or found is None:
+            self.source.note_origin(document.root.line, path)
+            return
+        kind = document.root.get("kind") if isinstance(document.root, Mapping) else None
+        model = KINDS.get(str(plain(kind))) if kind is not None else None
+        shape = shape_of(model) if model is not None else None
+        self.source.relocate(document.root.line, opened[0], found.root, _pairs(document.root, found.root, shape))
+
+    def _path_of(self, root: Node) -> str | None:
+        """Read the annotation; None where there is none, or the file is another repository's."""
+        text = _at(root, "metadata", "annotations", _ORIGIN)
+        if not isinstance(text, Scalar) or not isinstance(text.value, str):
+            return None
+        _, documents = parse("", text.value.encode("utf-8", "replace"), self.sensitivity, Findings())
+        origin = documents[0].root if documents else None
+        path = _at(origin, "path")
+        if not isinstance(path, Scalar) or not isinstance(path.value, str) or _at(origin, "repo") is not None:
+            return None
+        return path.value
+
+    def _opened(self, path: str) -> tuple[Source, list[Document]] | None:
+        if path not in self._read:
+            file = self.open_(path) if self.open_ is not None else None
+            self.opened[path] = None if file is None else file.data
+            self._read[path] = None if file is None else parse(file.name, file.data, self.sensitivity, Findings())
+        return self._read[path]
+
+
+def _at(node: Node | None, *keys: str) -> Node | None:
+    for key in keys:
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node
+
+
+def _same_document(root: Node, documents: Iterable[Document]) -> Document | None:
+    """Find a document by kind and name; by kind alone where only one is of it, since names may have been given a prefix."""
+    of_kind = [one for one in documents if _text(one.root, "kind") == _text(root, "kind")]
+    name = _text(root, "metadata", "name")
+    named = [one for one in of_kind if _text(one.root, "metadata", "name") == name]
+    found = named or of_kind
+    return found[0] if len(found) == 1 else None
+
+
+def _text(root: Node, *keys: str) -> object:
+    node = _at(root, *keys)
+    return node.value if isinstance(node, Scalar) else None
+
+
+def _pairs(rendered: Node, written: Node, shape: Shape | None) -> Iterator[tuple[Placed, Placed]]:
+    """Yield what is the same in both: equal scalars, lists and objects wherever both have one, and the keys of these."""
+    match rendered, written:
+        case Mapping(), Mapping():
+            yield rendered, written
+            fields = shape.fields if shape is not None else {}
+            for key, (key_node, value) in rendered.entries.items():
+                if key not in written.entries:
+                    continue
+                other_key, other = written.entries[key]
+                below = list(_pairs(value, other, fields[key].shape if key in fields else None))
+                if below:
+                    yield key_node, other_key
+                yield from below
+        case Sequence(), Sequence():
+            yield rendered, written
+            item_shape, key_names = (
+                (shape.parts[0], shape.key) if shape is not None and shape.type is list else (None, ())
+            )
+            others = {canonical_json(_identity(one, key_names)): one for one in reversed(written.items)}
+            for item in rendered.items:
+                if (same := others.get(canonical_json(_identity(item, key_names)))) is not None:
+                    yield from _pairs(item, same, item_shape)
+        case Scalar(), Scalar() if rendered.value == written.value and type(rendered.value) is type(written.value):
+            yield rendered, written
+
+
+def _identity(item: Node, keys: tuple[str, ...]) -> JsonValue:
+    """Return what an item of a list is known by: the keys that lists of its kind are merged by, else all that it says."""
+    value = plain(item)
+    if keys and isinstance(value, AnyMapping):
+        return [value.get(key) for key in keys]
+    return value

@@ -1,0 +1,233 @@
+"""What one document declares, in the model's words: targets, slots, inference configs, checked as far as one can tell."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, cast
+
+from octosync.contract import (
+    CAPABILITIES,
+    ENGINES,
+    Contract,
+    contradiction_in,
+    normalise_app_fields,
+    normalise_slot_fields,
+)
+from octosync.manifest.load.documents import Resource
+from octosync.manifest.schema.checked_fields import Fields
+from octosync.manifest.schema.validate import closest
+from octosync.manifest.yaml.nodes import Node, Reported, Scalar
+from octosync.model import Deploy, InferenceConfig, JsonObject, JsonValue, Optimize, Slot, Target
+
+_REVERSE_DNS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
+_ORIGIN: Final = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?")
+_SHAPES: Final = {
+    **dict.fromkeys(("ios", "macos", "android"), (_REVERSE_DNS, "reverse-DNS, as in com.example.app")),
+    "browser": (_ORIGIN, "an origin, as in https://app.example.com, without a path"),
+}
+
+_WIRE_NAMES: Final = {
+    "servingPolicy": "serving_policy",
+    "preferredEngines": "preferred_engines",
+    "publicClientAllowed": "public_client_allowed",
+    "variant": "model_variant_id",
+    "bindings": "bindings",
+}
+
+
+def app_fields(resource: Resource) -> JsonObject:
+    """Return an App document's own wire fields."""
+    spec = resource.spec
+    declared = {key: spec.text(key) for key in ("name", "description") if key in spec} if spec else {}
+    return normalise_app_fields(declared)
+
+
+def target_of(fields: Fields, resource: Resource, contract: Contract) -> Target | None:
+    """Return the target that a record declares; None where what identifies it could not be read."""
+    platform, identifier = fields.text("platform"), fields.text("identifier")
+    report, quote = resource.reporter.report, resource.reporter.quote
+    if platform is not None and platform not in contract.platforms:
+        at = fields.at("platform")
+        report(
+            "unknown-platform",
+            at,
+            f"{quote(platform, at)} is none of {', '.join(contract.platforms)}",
+            path=fields.below("platform"),
+            suggestion=closest(platform, contract.platforms),
+            notes=("api.platforms in octosync.yaml adds names",),
+        )
+    if platform is None or identifier is None:
+        return None
+    pattern, meaning = _SHAPES.get(platform, (None, ""))
+    if pattern is not None and not pattern.fullmatch(identifier):
+        at = fields.at("identifier")
+        summary = f"{quote(identifier, at)} doesn't look like an identifier of {platform}: {meaning}"
+        report("identifier-shape", at, summary, path=fields.below("identifier"))
+    return Target(app=resource.app or "", platform=platform, identifier=identifier, origin=resource.place(fields.node))
+
+
+def slot_of(fields: Fields, resource: Resource, contract: Contract) -> Slot | None:
+    """Return the slot that a record declares; None where its capability could not be read. Checks the rest all the same."""
+    capability = fields.text("capability")
+    _check_capability(fields, resource)
+    _check_engines(fields, resource)
+    _check_writable(fields, resource, contract)
+    wire: dict[str, JsonValue] = {}
+    if (policy := _policy(fields, resource)) is not None:
+        wire["serving_policy"] = policy
+    if "preferredEngines" in fields:
+        wire["preferred_engines"] = list(fields.texts("preferredEngines"))
+    if "publicClientAllowed" in fields:
+        wire["public_client_allowed"] = fields.flag("publicClientAllowed")
+    if "variant" in fields and fields.text("variant") != "auto":
+        wire["model_variant_id"] = fields.text("variant")
+    if (bindings := _bindings(fields, resource)) is not None:
+        wire["bindings"] = bindings
+    deploy = _deploy(fields, resource)
+    if capability is None:
+        return None
+    return Slot(
+        app=resource.app or "",
+        capability=capability,
+        fields=normalise_slot_fields(wire),
+        preset=fields.text("servingPolicy"),
+        deploy=deploy,
+        origin=resource.place(fields.node),
+    )
+
+
+def inference_config_of(fields: Fields, key: str, resource: Resource) -> InferenceConfig | None:
+    """Return the inference config that a record declares under a key; None where it declares none."""
+    if key not in fields:
+        return None
+    return InferenceConfig(app=resource.app or "", config=fields.json(key), origin=resource.place(fields.key_at(key)))
+
+
+def _check_capability(fields: Fields, resource: Resource) -> None:
+    capability = fields.text("capability")
+    if capability is not None and capability not in CAPABILITIES:
+        at = fields.at("capability")
+        resource.reporter.report(
+            "unknown-capability",
+            at,
+            f"{resource.reporter.quote(capability, at)} is no capability that octosync knows",
+            path=fields.below("capability"),
+            suggestion=closest(capability, CAPABILITIES),
+        )
+
+
+def _check_engines(fields: Fields, resource: Resource) -> None:
+    _check_repeated(fields, "preferredEngines", resource)
+    unknown: set[str] = set()
+    for path, value, node in fields.items("preferredEngines"):
+        name = str(value)
+        if name in ENGINES or name in unknown:
+            continue
+        unknown.add(name)
+        resource.reporter.report(
+            "unknown-engine",
+            node,
+            f"{resource.reporter.quote(name, node)} is no engine that octosync knows",
+            path=path,
+            suggestion=closest(name, ENGINES),
+        )
+
+
+def _check_writable(fields: Fields, resource: Resource, contract: Contract) -> None:
+    """Refuse what octosync.yaml says is the control plane's own: it would never be sent, and differ for ever."""
+    for key, name in _WIRE_NAMES.items():
+        if key in fields and name in contract.shapes["slot"].read_only:
+            resource.reporter.report(
+                "read-only-field",
+                fields.key_at(key),
+                f"`{key}` is the control plane's own: api.readOnly in octosync.yaml names `{name}`",
+                path=fields.below(key),
+                notes=("leave it out here, or there",),
+            )
+
+
+def _check_repeated(fields: Fields, key: str, resource: Resource) -> None:
+    seen: set[object] = set()
+    for path, value, node in fields.items(key):
+        if value in seen:
+            summary = f"{resource.reporter.quote(value, node)} is in the list already"
+            resource.reporter.report("repeated-value", node, summary, path=path)
+        seen.add(value)
+
+
+def _policy(fields: Fields, resource: Resource) -> JsonValue:
+    if (preset := fields.text("servingPolicy")) is not None:
+        return preset
+    declared = fields.record("servingPolicy")
+    if declared is None:
+        return None
+    mode, preference = declared.text("routingMode"), declared.text("routingPreference")
+    policy: dict[str, JsonValue] = {"routing_mode": mode}
+    if preference is not None:
+        policy["routing_preference"] = preference
+    if (fallback := declared.record("fallback")) is not None:
+        policy["fallback"] = {
+            "allow_cloud_fallback": fallback.flag("allowCloudFallback"),
+            "allow_local_fallback": fallback.flag("allowLocalFallback"),
+        }
+    report = resource.reporter.report
+    if mode == "auto" and "routingPreference" not in declared.node.entries:
+        path = declared.below("routingPreference")
+        summary = "a serving policy with routingMode auto needs `routingPreference`: local, performance or cloud"
+        report("missing-field", declared.key_at("routingMode"), summary, path=path)
+    elif mode not in ("auto", None) and _says_something(declared.node.get("routingPreference")):
+        at = declared.key_at("routingPreference")
+        summary = f"routingPreference means nothing with routingMode {mode}: leave it out"
+        report("preference-without-auto", at, summary, path=declared.below("routingPreference"))
+    if (contradiction := contradiction_in(policy)) is not None:
+        report("contradictory-policy", fields.key_at("servingPolicy"), contradiction, path=declared.path)
+    return policy
+
+
+def _says_something(node: Node | None) -> bool:
+    """Say whether a value is there, right or wrong; null and what could not be read are none."""
+    return node is not None and not (isinstance(node, Scalar) and isinstance(node.value, Reported | None))
+
+
+def _bindings(fields: Fields, resource: Resource) -> list[JsonValue] | None:
+    if "bindings" not in fields:
+        return None
+    bindings: list[JsonValue] = []
+    first: dict[str, Node] = {}
+    for path, binding, node in fields.items("bindings"):
+        wire = cast("JsonObject", binding)
+        bindings.append(wire)
+        key = wire.get("binding_key")
+        if not isinstance(key, str) or isinstance(key, Reported):
+            continue
+        if key in first:
+            summary = f"binding {resource.reporter.quote(key, node)} is declared twice"
+            notes = (f"the other: {resource.place(first[key])}",)
+            resource.reporter.report("declared-twice", node, summary, path=path, notes=notes)
+        first.setdefault(key, node)
+    return bindings
+
+
+def _deploy(fields: Fields, resource: Resource) -> Deploy | None:
+    declared = fields.record("deploy")
+    if declared is None:
+        return None
+    environments = tuple(dict.fromkeys(declared.texts("environments")))
+    optimize = Optimize(declared.text("optimize") or Optimize.SUGGEST.value)
+    report = resource.reporter.report
+    _check_repeated(declared, "environments", resource)
+    if optimize is Optimize.AUTO:
+        at, path = declared.at("optimize"), declared.below("optimize")
+        variant = fields.text("variant")
+        if variant is not None and variant != "auto":
+            summary = "optimize: auto chooses the variant, and this slot pins one: leave out one of the two"
+            report("auto-with-pinned-variant", at, summary, path=path)
+        if "development" in environments:
+            summary = "optimize: auto in development: Octomil rolls better variants out to staging and production only"
+            report("auto-in-development", at, summary, path=path)
+    return Deploy(
+        environments=environments,
+        optimize=optimize,
+        min_improvement=declared.number("minImprovement"),
+        origin=resource.place(declared.node),
+    )

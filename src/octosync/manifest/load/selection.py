@@ -1,0 +1,82 @@
+"""Selection: which apps of a state `--app` and `-l` mean. Never a part of what an app declares."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from octosync.errors import UsageError
+from octosync.manifest.schema.validate import closest
+from octosync.model import State
+
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._/-]*)\s*(!=|==|=)\s*([A-Za-z0-9._-]*)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One term of a selector: a label that must, or must not, have a value. An absent label has no value."""
+
+    key: str
+    value: str
+    equal: bool
+
+    def accepts(self, labels: Mapping[str, str]) -> bool:
+        """Say whether labels meet the term."""
+        return (labels.get(self.key) == self.value) is self.equal
+
+
+def parse_selector(text: str) -> tuple[Requirement, ...]:
+    """Read `team=x,tier!=y`. Raises `UsageError` for anything else."""
+    terms = [_REQUIREMENT.fullmatch(term) for term in text.split(",")]
+    found = [Requirement(term[1], term[3], term[2] != "!=") for term in terms if term is not None]
+    if len(found) != len(terms):
+        raise UsageError(
+            "malformed-selector", f"-l {text} is no selector", hints=("Write it like team=search,tier!=test",)
+        )
+    return tuple(found)
+
+
+def select(
+    state: State, *, apps: Iterable[str] = (), selector: str | None = None, before: State | None = None
+) -> State:
+    """Return the apps that match any of the slug patterns and all terms of the selector.
+
+    `before` are apps that were declared: what is asked for may be among them alone. Raises `UsageError` for a malformed
+    selector, a pattern that matches no declared app, or an empty selection.
+    """
+    patterns = tuple(apps)
+    known = State({**(before.apps if before is not None else {}), **state.apps})
+    for pattern in patterns:
+        if not any(fnmatchcase(slug, pattern) for slug in known.apps):
+            raise UsageError("no-such-app", f"--app {pattern} matches no declared app", hints=_hints(pattern, known))
+    chosen = matching(state, apps=patterns, selector=selector)
+    if selector is not None and known.apps and not matching(known, apps=patterns, selector=selector).apps:
+        raise UsageError(
+            "nothing-selected",
+            f"-l {selector} matches none of the {len(state.apps)} declared apps",
+            hints=("octosync reads labels from metadata.labels of the App, or of its child documents.",),
+        )
+    return chosen
+
+
+def matching(state: State, *, apps: Iterable[str] = (), selector: str | None = None) -> State:
+    """Return the apps that are meant, which may be none. Raises `UsageError` for a malformed selector."""
+    patterns = tuple(apps)
+    requirements = parse_selector(selector) if selector is not None else ()
+    return State.of(
+        *(
+            app
+            for app in state
+            if (not patterns or any(fnmatchcase(app.slug, pattern) for pattern in patterns))
+            and all(requirement.accepts(app.labels) for requirement in requirements)
+        )
+    )
+
+
+def _hints(pattern: str, state: State) -> tuple[str, ...]:
+    if (close := closest(pattern, state.apps)) is not None:
+        return (f"Did you mean --app {close}?",)
+    shown = ", ".join(list(state.apps)[:10])
+    return (f"Declared: {shown}{', …' if len(state.apps) > 10 else ''}" if shown else "No app is declared.",)

@@ -1,0 +1,1 @@
+"""The shape of manifests: fields, rules, validation, JSON Schema, and `octosync explain`."""

@@ -1,0 +1,126 @@
+"""Checked fields: what of an object is sound, and where it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from octosync.manifest.schema.fields import ObjectModel, fields_of
+from octosync.manifest.yaml.nodes import Mapping, Node, Reported, Scalar, Sequence, join
+from octosync.model import JsonObject
+
+# Stands for a value that is wrong: that was reported, and no method returns it.
+WRONG: Final = Reported()
+
+
+@dataclass(slots=True)
+class Fields:
+    """A checked object: its values by key, its node, and its path in the document.
+
+    What is wrong, or could not be read, is a `Reported` among the values, and no method returns it.
+    """
+
+    node: Mapping
+    path: str
+    values: dict[str, Any]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.values and not isinstance(self.values[key], Reported)
+
+    def text(self, key: str) -> str | None:
+        """Return a text, None where it is absent or wrong."""
+        value = self.values.get(key)
+        return value if _is_text(value) else None
+
+    def flag(self, key: str) -> bool | None:
+        """Return a truth value, None where it is absent or wrong."""
+        value = self.values.get(key)
+        return value if isinstance(value, bool) else None
+
+    def number(self, key: str) -> float | None:
+        """Return a number, None where it is absent or wrong."""
+        value = self.values.get(key)
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return a list of texts, empty where it is absent."""
+        value = self.values.get(key)
+        return tuple(filter(_is_text, value)) if isinstance(value, list) else ()
+
+    def text_map(self, key: str) -> dict[str, str]:
+        """Return an object of texts, empty where it is absent."""
+        return {name: value for name, value in self._items(key) if _is_text(value)}
+
+    def text_lists(self, key: str) -> dict[str, tuple[str, ...]]:
+        """Return an object of lists of texts, empty where it is absent."""
+        return {name: tuple(filter(_is_text, texts)) for name, texts in self._items(key) if isinstance(texts, list)}
+
+    def json(self, key: str) -> JsonObject | None:
+        """Return an opaque object, None where it is absent, wrong or null."""
+        value = self.values.get(key)
+        return value if isinstance(value, dict) else None
+
+    def record(self, key: str) -> Fields | None:
+        """Return an object, None where it is absent or wrong."""
+        return _fields(self.node.get(key), self.below(key), self.values.get(key))
+
+    def records(self, key: str) -> list[Fields]:
+        """Return a list of objects, empty where it is absent."""
+        found = (_fields(node, path, value) for path, value, node in self.items(key))
+        return [fields for fields in found if fields is not None]
+
+    def record_map(self, key: str) -> dict[str, Fields]:
+        """Return an object of objects, empty where it is absent."""
+        node, path = self.node.get(key), self.below(key)
+        found = (
+            (name, _fields(node.get(name), join(path, name), value))
+            for name, value in self._items(key)
+            if isinstance(node, Mapping)
+        )
+        return {name: fields for name, fields in found if fields is not None}
+
+    def attributes(self, model: type[ObjectModel]) -> dict[str, Any]:
+        """Return the sound values of an object by the names of its model's attributes, lists of texts as tuples."""
+        found: dict[str, Any] = {}
+        for name, (key, field) in zip(model.model_fields, fields_of(model).items(), strict=True):
+            if key in self:
+                value = self.values[key]
+                found[name] = (
+                    int(value) if field.shape.type is int else self.texts(key) if isinstance(value, list) else value
+                )
+        return found
+
+    def _items(self, key: str) -> Iterable[tuple[str, Any]]:
+        value = self.values.get(key)
+        return value.items() if isinstance(value, dict) else ()
+
+    def at(self, key: str) -> Node:
+        """Return the node of a value, the object's own where it is absent."""
+        found = self.node.get(key)
+        return self.node if found is None else found
+
+    def key_at(self, key: str) -> Scalar | Mapping:
+        """Return where a key is written, the object's own place where it is absent."""
+        entry = self.node.entries.get(key)
+        return entry[0] if entry else self.node
+
+    def items(self, key: str) -> Iterator[tuple[str, object, Node]]:
+        """Yield path, value and node of each sound item of a list."""
+        node, values = self.node.get(key), self.values.get(key)
+        if isinstance(node, Sequence) and isinstance(values, list):
+            for index, (value, item) in enumerate(zip(values, node.items, strict=True)):
+                if not isinstance(value, Reported):
+                    yield join(self.below(key), index), value, item
+
+    def below(self, key: str | int) -> str:
+        """Return the path of something in this object."""
+        return join(self.path, key)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and not isinstance(value, Reported)
+
+
+def _fields(node: Node | None, path: str, value: object) -> Fields | None:
+    return Fields(node, path, value) if isinstance(node, Mapping) and isinstance(value, dict) else None

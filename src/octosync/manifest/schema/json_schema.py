@@ -1,0 +1,183 @@
+"""JSON Schema (2020-12) of manifests and octosync.yaml, made from the same models that the loader checks by.
+
+A schema says less than the loader: not what two values must agree in, nor what a set of documents must. What it refuses, the
+loader refuses, too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, Union
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from octosync.manifest.config.schema import ConfigurationFile
+from octosync.manifest.schema.fields import Field, ObjectModel, Shape, Text, fields_of, title_of
+from octosync.manifest.schema.models import API_VERSION, GROUP, KINDS
+from octosync.model import JsonObject, JsonValue
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+# A manifest's text may hold variables, and what they stand for only the loader knows.
+_WITH_VARIABLE: Final[JsonSchemaValue] = {"type": "string", "pattern": r"\$\{"}
+
+
+def manifest_schema() -> JsonObject:
+    """Return the schema of one document of a manifest. Documents of other groups than octosync's are accepted, as they are."""
+    ours: JsonObject = {"properties": {"apiVersion": {"const": API_VERSION}}, "required": ["apiVersion"]}
+    return {
+        "$schema": DIALECT,
+        "title": "octosync manifest",
+        "description": f"A document of {API_VERSION}: what of an Octomil app is declared.",
+        "type": "object",
+        "required": ["apiVersion", "kind"],
+        "properties": {
+            "apiVersion": {
+                "description": f"{API_VERSION}; documents of other groups are ignored",
+                "anyOf": [{"const": API_VERSION}, {"type": "string", "not": {"pattern": rf"^{re.escape(GROUP)}(/|$)"}}],
+            },
+            "kind": {"description": f"one of {', '.join(KINDS)}", "type": "string"},
+        },
+        "if": ours,
+        "then": {
+            "properties": {"kind": {"enum": list(KINDS)}},
+            "allOf": [
+                {
+                    "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
+                    "then": {"$ref": f"#/$defs/{kind}"},
+                }
+                for kind in KINDS
+            ],
+        },
+        "$defs": {kind: _schema_of(model, _WithVariables) for kind, model in KINDS.items()},
+    }
+
+
+def configuration_schema() -> JsonObject:
+    """Return the schema of octosync.yaml."""
+    return {
+        "$schema": DIALECT,
+        **_schema_of(ConfigurationFile, _Schemas),
+        "description": "What octosync needs to know beside manifests; all of it is optional.",
+    }
+
+
+def field_example(field: Field) -> JsonValue:
+    """Return a value of a field that is taken as it is: its example or default, or what its shape gives."""
+    stated = field.default if field.example is None else field.example
+    return _example(field.shape) if stated is None else stated
+
+
+class _Schemas(GenerateJsonSchema):
+    """Writes schemas as octosync publishes them: a field without a default has none, and text has the names it may be."""
+
+    variables: list[JsonSchemaValue] = []  # noqa: RUF012 - replaced as a whole
+
+    class ValidationsMapping(GenerateJsonSchema.ValidationsMapping):
+        """The names of bounds, in the order in which they are written."""
+
+        numeric = {"ge": "minimum", "le": "maximum"}  # noqa: RUF012 - as pydantic has it
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        """Keep the order of the models."""
+        del parent_key
+        return value
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401 - pydantic's signature
+        """Return that no field has a title: its name says the same."""
+        del schema
+        return False
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """Write an object: its title stands for its docstring, and a field says what declaring it owns."""
+        model: type[ObjectModel] = schema["cls"]
+        made = super().model_schema(schema)
+        del made["description"]
+        for name, field in fields_of(model).items():
+            if field.owns:
+                made["properties"][name]["description"] += f"\n\nOwns {field.owns}."
+        return {"title": title_of(model), "type": "object", **made}
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Write the default, if there is one."""
+        return (
+            super().default_schema(schema)
+            if schema.get("default") is not None
+            else self.generate_inner(schema["schema"])
+        )
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        """Write that null is one of two types."""
+        inner = self.generate_inner(schema["schema"])
+        return {**inner, "type": [inner["type"], "null"]}
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        """Write an object with free keys."""
+        values = self.generate_inner(schema["values_schema"])
+        return {"type": "object", **({"additionalProperties": values} if values else {})}
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        """Write a name or the object that it stands for."""
+        return {"anyOf": [self.generate_inner(choice) for choice in schema["choices"].values()]}
+
+    def str_schema(self, schema: core_schema.StringSchema) -> JsonSchemaValue:
+        """Write text, with the names that an editor can offer beside whatever else may stand there."""
+        text: Text = schema["metadata"]["text"]
+        known: list[JsonSchemaValue] = [{"enum": list(text.known)}] if text.known else []
+        if text.pattern is None:
+            free: JsonSchemaValue = {"type": "string", **({} if text.may_be_empty else {"minLength": 1})}
+            return _any_of([*known, free])
+        return _any_of([*known, {"type": "string", "pattern": f"^(?:{text.pattern.pattern})$"}, *self.variables])
+
+    def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
+        """Write a choice. A kind and its version are what a document is found by, before any variable is replaced."""
+        choices = schema["expected"]
+        if len(choices) == 1:
+            return {"const": choices[0]}
+        return _any_of([{"type": "string", "enum": choices}, *self.variables])
+
+
+class _WithVariables(_Schemas):
+    """Writes that text may hold `${NAME}`."""
+
+    variables = [_WITH_VARIABLE]  # noqa: RUF012
+
+
+def _any_of(choices: list[JsonSchemaValue]) -> JsonSchemaValue:
+    return {"anyOf": choices} if len(choices) > 1 else choices[0]
+
+
+def _schema_of(model: type[ObjectModel], generator: type[_Schemas]) -> JsonSchemaValue:
+    made = model.model_json_schema(schema_generator=generator)
+    parts = made.pop("$defs", {})
+    return {key: _inlined(value, parts) for key, value in made.items()}
+
+
+def _inlined(schema: Any, parts: JsonSchemaValue) -> Any:  # noqa: ANN401 - JSON
+    """Put every part where it is referred to, and descriptions first: not every editor reads what is beside a reference."""
+    if isinstance(schema, list):
+        return [_inlined(item, parts) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if isinstance(reference := schema.pop("$ref", None), str):
+        schema = {**parts[reference.rpartition("/")[2]], **schema}
+    if isinstance(schema.get("description"), str):  # else it is a field of this name
+        schema = {"description": schema["description"]} | schema
+    return {key: _inlined(value, parts) for key, value in schema.items()}
+
+
+def _example(shape: Shape) -> JsonValue:
+    if shape.text is not None:
+        return next(iter((*shape.text.choices, *shape.text.known)), "text")
+    if shape.type is bool:
+        return True
+    if shape.type in (int, float):
+        return shape.least
+    if shape.type is list:
+        return [_example(shape.parts[0])]
+    if shape.type is Union:
+        return _example(shape.parts[0])
+    if shape.type is dict and not shape.is_opaque:
+        return {"name": _example(shape.parts[0])}
+    return {name: field_example(field) for name, field in shape.fields.items()}

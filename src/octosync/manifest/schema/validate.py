@@ -1,0 +1,308 @@
+"""The check of a document: pydantic holds it against its model, and every error becomes a finding in its place."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import partial
+from typing import Any, Union
+
+from pydantic import ValidationError
+
+from octosync.manifest.findings import Reporter
+from octosync.manifest.schema.checked_fields import WRONG, Fields
+from octosync.manifest.schema.fields import Complaint, ObjectModel, Shape, Text, shape_of, title_of
+from octosync.manifest.yaml.nodes import Mapping, Node, Reported, Scalar, Sequence, join, type_name
+
+
+def check(node: Node, model: type[ObjectModel], reporter: Reporter, root: str) -> Fields | None:
+    """Check an object against its model and report what is wrong; None where the node isn't an object at all.
+
+    `root` is what `octosync explain` calls such documents.
+    """
+    messages = _Messages(reporter, root)
+    if not isinstance(node, Mapping):
+        messages.wrong_value(node, shape_of(model), "")
+        return None
+    return _Check(node, model, messages).run("")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where something is wrong: the node, its shape, its path, and what holds its value, under which key."""
+
+    node: Node
+    shape: Shape
+    path: str
+    holder: Any = None
+    key: str | int = ""
+
+    @property
+    def known(self) -> Shape:
+        """The shape; of a name or an object, the one that the value is held against."""
+        return self.shape.parts[isinstance(self.node, Mapping)] if self.shape.type is Union else self.shape
+
+    def inner(self, key: str | int, holder: Any = None) -> _Place | None:  # noqa: ANN401 - JSON
+        """Return the place under a key or index; None if nothing is known of it."""
+        node, shape = self.node, self.known
+        part = shape.fields[str(key)].shape if key in shape.fields else next(iter(shape.parts), None)
+        if part is None or isinstance(node, Scalar):
+            return None
+        below = node.entries[str(key)][1] if isinstance(node, Mapping) else node.items[int(key)]
+        return _Place(below, part, join(self.path, key), holder, key)
+
+
+class _Check:
+    """The check of one object and of all that is in it."""
+
+    def __init__(self, node: Mapping, model: type[ObjectModel], messages: _Messages, *, is_whole: bool = True) -> None:
+        self._node = node
+        self._model = model
+        self._messages = messages
+        self._is_whole = is_whole
+        self._has_repeated = False
+
+    def run(self, path: str) -> Fields:
+        """Check it, and return it without what is wrong."""
+        values = self._values(self._node)
+        try:
+            self._model.model_validate(values)
+        except ValidationError as error:
+            self._report(error, _Place(self._node, shape_of(self._model), path), values)
+        if self._has_repeated:
+            self._check_repeated(_Place(self._node, shape_of(self._model), path))
+        return Fields(self._node, path, values)
+
+    def _values(self, node: Node) -> Any:  # noqa: ANN401 - JSON
+        if isinstance(node, Scalar):
+            return node.value
+        if isinstance(node, Sequence):
+            return [self._values(item) for item in node.items]
+        if node.repeated:
+            self._has_repeated = True
+        return {key: self._values(value) for key, (_, value) in node.entries.items()}
+
+    def _report(self, error: ValidationError, top: _Place, values: dict[str, Any]) -> None:
+        """Report what pydantic has found, and mark it in the values."""
+        found = error.errors(include_url=False, include_input=False)
+        meant: dict[tuple[str | int, ...], set[str | None]] = defaultdict(set)
+        for problem in found:
+            kind, loc = problem["type"], problem["loc"]
+            if kind == "extra_forbidden":
+                holder = _below(top, loc[:-1], values)
+                meant[loc[:-1]].add(self._messages.unknown_field(str(loc[-1]), holder))
+            elif kind != "missing":
+                place = _below(top, loc, values)
+                complaint = problem.get("ctx", {}).get("error")
+                if isinstance(complaint, Complaint):
+                    self._messages.complaint(complaint, place.node, place.path)
+                else:
+                    self._messages.wrong_value(place.node, place.shape, place.path)
+                place.holder[place.key] = WRONG
+        for loc in (problem["loc"] for problem in found if problem["type"] == "missing"):
+            if loc[-1] not in meant[loc[:-1]] and (self._is_whole or len(loc) > 1):
+                self._messages.missing_field(str(loc[-1]), _below(top, loc[:-1], values))
+
+    def _check_repeated(self, place: _Place) -> None:
+        """Check what stands under keys that are there already: it is left out, and its own mistakes are reported."""
+        node, fields = place.node, place.known.fields
+        for key_node, value in node.repeated if isinstance(node, Mapping) else ():
+            if (key := str(key_node.value)) in fields:
+                alone = Mapping({key: (key_node, value)}, node.line, node.column)
+                _Check(alone, place.known.type, self._messages, is_whole=False).run(place.path)
+        keys = (
+            node.entries if isinstance(node, Mapping) else range(len(node.items)) if isinstance(node, Sequence) else ()
+        )
+        for inner in filter(None, map(place.inner, keys)):
+            self._check_repeated(inner)
+
+
+def _below(top: _Place, loc: tuple[str | int, ...], values: Any) -> _Place:  # noqa: ANN401 - JSON
+    """Return the place that pydantic names: by keys and indices, and by which of a name and an object it was held against."""
+    place = top
+    for key in loc:
+        if place.shape.type is Union:
+            place = replace(place, shape=place.known)
+        elif (inner := place.inner(key, values if place is top else place.holder[place.key])) is not None:
+            place = inner
+    return place
+
+
+class _Messages:
+    """What is said of values that are not what their shapes want."""
+
+    def __init__(self, reporter: Reporter, root: str) -> None:
+        self._reporter = reporter
+        self._root = root
+
+    def missing_field(self, key: str, place: _Place) -> None:
+        """Report a field that an object needs."""
+        node = place.node
+        if isinstance(node, Mapping) and node.has_unread_key:
+            return
+        about = place.shape.fields[key].about
+        self._reporter.report(
+            "missing-field",
+            Scalar(None, node.line, node.column, 1),
+            f"{title_of(place.shape.type)} needs `{key}`: {about}",
+            path=join(place.path, key),
+        )
+
+    def unknown_field(self, key: str, place: _Place) -> str | None:
+        """Report an unknown field, and return the one that was probably meant, which then isn't missing."""
+        at = place.node.entries[key][0] if isinstance(place.node, Mapping) else Scalar(None, 1, 1, 1)
+        if isinstance(at.value, Reported):
+            return None
+        fields = place.shape.fields
+        meant = closest(key, fields)
+        hidden = self._reporter.source.hides(at.line, at.column)
+        self._reporter.report(
+            "unknown-field",
+            at,
+            f"{self._reporter.quote(key, at)} is not a field of {title_of(place.shape.type)}",
+            path=place.path if hidden else join(place.path, key),
+            suggestion=None if hidden else meant,
+            notes=(
+                f"its fields: {', '.join(fields)}",
+                f"`octosync explain {explained_as(self._root, place.path)}` says what they mean",
+            ),
+        )
+        return meant
+
+    def complaint(self, complaint: Complaint, node: Node, path: str) -> None:
+        """Report what a validator says of a text."""
+        source, value = self._reporter.source, node.value if isinstance(node, Scalar) else ""
+        if isinstance(value, Reported):
+            return
+        if complaint.hides:
+            source.hide((node.line, node.column), (node.line, node.column + node.width))
+        quote = f"{self._reporter.quote(value, node)} " if complaint.quotes else ""
+        suggestion = None if source.hides(node.line, node.column) else closest(str(value), complaint.names)
+        summary = f"{quote}{complaint.summary}"
+        self._reporter.report(complaint.rule, node, summary, path=path, suggestion=suggestion, notes=complaint.notes)
+
+    def wrong_value(self, node: Node, shape: Shape, path: str) -> None:
+        """Report a value that a field can't have."""
+        if isinstance(node, Scalar) and isinstance(node.value, Reported):
+            return
+        if shape.is_model:
+            self._wrong_type(node, f"{title_of(shape.type)}, an object,", path, notes=_about_colon(node))
+        elif shape.type is str:
+            self._text(node, shape.text or Text(), path)
+        elif shape.type is bool:
+            self._flag(node, path)
+        elif shape.type in (int, float):
+            self._number(node, shape, path)
+        elif shape.type is list and isinstance(node, Sequence):
+            self._reporter.report("invalid-value", node, f"the list needs at least {shape.least}", path=path)
+        elif shape.type is Union:
+            self._wrong_type(node, "a name or an object", path)
+        else:
+            wanted = "a list" if shape.type is list else "an object or null" if shape.nullable else "an object"
+            self._wrong_type(node, wanted, path)
+
+    def _text(self, node: Node, text: Text, path: str) -> None:
+        if not isinstance(node, Scalar) or not isinstance(node.value, str):
+            meaning = text.meaning or ", ".join(text.choices)
+            notes = (f"wanted is {meaning}",) if meaning else ()
+            self._wrong_type(node, "text", path, suggestion=self._in_quotes(node, text), notes=notes)
+            return
+        value = node.value
+        written = self._reporter.quote(value, node) if value else "an empty text"
+        hidden = self._reporter.source.hides(node.line, node.column)
+        report = partial(self._reporter.report, text.rule, node, path=path)
+        if text.choices:
+            suggestion = None if hidden else closest(value, text.choices)
+            report(f"{written} is none of {', '.join(text.choices)}", suggestion=suggestion)
+        elif text.pattern is not None:
+            suggestion = None if hidden else _respelled(value, text.pattern)
+            report(f"{written} is not {text.meaning}", suggestion=suggestion)
+        else:
+            report("the text is empty")
+
+    def _in_quotes(self, node: Node, text: Text) -> str | None:
+        """Return a number or boolean as the text that it would be in quotes, where that text would be right."""
+        if not isinstance(node, Scalar) or node.value is None:
+            return None
+        written = str(node.value).lower() if isinstance(node.value, bool) else self._reporter.source.written(node)
+        fits = not text.pattern or text.pattern.fullmatch(written)
+        return f'"{written}"' if fits and (not text.choices or written in text.choices) else None
+
+    def _flag(self, node: Node, path: str) -> None:
+        meant = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
+        suggestion = meant.get(str(node.value).lower()) if isinstance(node, Scalar) else None
+        self._wrong_type(node, "true or false", path, suggestion=suggestion)
+
+    def _number(self, node: Node, shape: Shape, path: str) -> None:
+        value = node.value if isinstance(node, Scalar) else None
+        bounds = f"at least {shape.least:g}" + ("" if shape.most is None else f" and at most {shape.most:g}")
+        wanted = "a whole number" if shape.type is int else "a number"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self._wrong_type(node, wanted, path, notes=(f"wanted is {wanted} of {bounds}",))
+        elif shape.type is int and isinstance(value, float) and not value.is_integer():
+            self._wrong_type(node, wanted, path)
+        else:
+            quote = self._reporter.quote(value, node)
+            self._reporter.report("invalid-value", node, f"{quote} must be {bounds}", path=path)
+
+    def _wrong_type(
+        self, node: Node, wanted: str, path: str, *, suggestion: str | None = None, notes: tuple[str, ...] = ()
+    ) -> None:
+        if isinstance(node, Mapping) and node.has_unread_key:
+            return  # such as {{ name }}: that it is an object is part of what was reported
+        hidden = self._reporter.source.hides(node.line, node.column)
+        self._reporter.report(
+            "wrong-type",
+            node,
+            f"{wanted} is wanted here, not {type_name(node)}",
+            path=path,
+            suggestion=None if hidden else suggestion,
+            notes=(*notes, *_about_null(node, path)),
+            shows_line=path != "",  # a file that is bare text may be a key
+        )
+
+
+def explained_as(root: str, path: str) -> str:
+    """Write the place of a record as `octosync explain` wants it: without positions, as far as its keys are plain words."""
+    return re.match(r"[\w-]+(\.[\w-]+)*", re.sub(r"\[\d+\]", "", join(root, path)))[0]  # type: ignore[index]
+
+
+def closest(word: str, among: Iterable[str]) -> str | None:
+    """Return the name that was probably meant: another spelling of it, or one a few letters away."""
+    names = list(among)
+    folded: dict[str, str] = {}
+    for name in names:
+        folded.setdefault(_fold(name), name)
+    if (same := folded.get(_fold(word))) is not None:
+        return same
+    letters = sorted(_fold(word[:100]))
+    if swapped := [name for name in folded if sorted(name) == letters]:
+        return folded[swapped[0]]
+    close = get_close_matches(_fold(word[:100]), folded, n=1, cutoff=0.7)
+    return folded[close[0]] if close else None
+
+
+def _respelled(text: str, pattern: re.Pattern[str]) -> str | None:
+    """Return the same in lower case and with hyphens, where that is what the pattern wants."""
+    lowered = text.strip().lower()
+    return next((one for one in (lowered, re.sub(r"[\s_]+", "-", lowered)) if pattern.fullmatch(one)), None)
+
+
+def _fold(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def _about_colon(node: Node) -> tuple[str, ...]:
+    """Say why a `key:value` is text."""
+    text = node.value if isinstance(node, Scalar) and isinstance(node.value, str) else ""
+    return ("a colon begins a value only with a space behind it",) if re.match(r"[\w-]+:\S", text) else ()
+
+
+def _about_null(node: Node, path: str) -> tuple[str, ...]:
+    """Say what to do about a null: what is no list's item can be left out."""
+    if not isinstance(node, Scalar) or node.value is not None or not path or path.endswith("]"):
+        return ()
+    return ("leave the key out if octosync is not to own it" if path.startswith("spec.") else "leave the key out",)

@@ -1,0 +1,1 @@
+"""YAML with positions: every value knows its file, line and column."""

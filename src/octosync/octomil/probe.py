@@ -1,0 +1,232 @@
+"""A probe: the read operations tried for real, by at most ten GETs, each sent once and exactly as octosync sends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from octosync.contract import OPERATIONS, Access, ErrorCode, Operation
+from octosync.contract.answers import differences_in, items_in
+from octosync.contract.exchanges import EXCHANGES
+from octosync.contract.probe import Probe, Probed, Verdict
+from octosync.errors import CredentialRefused, Forbidden, Missing, OctosyncError, RemoteError, Unreadable
+from octosync.model import JsonValue
+from octosync.octomil.answers import segment
+from octosync.octomil.client import Octomil
+from octosync.octomil.pagination import PAGE
+from octosync.octomil.renames import other_paths
+
+MOST_GETS: Final = 10
+
+# What matters most goes first: ten requests are not enough for all.
+_ORDER: Final = (
+    "apps.list",
+    "apps.get",
+    "apps.list_targets",
+    "apps.list_slots",
+    "apps.get_inference_config",
+    "apps.deployments",
+    "apps.get_slot",
+    "apps.routing_stats",
+    "apps.activity",
+    "apps.health",
+    "apps.first_request",
+    "apps.routing_decisions",
+    "deployments.list",
+    "activity.list",
+)
+_READS: Final = tuple(id_ for id_, one in OPERATIONS.items() if one.access is Access.READ)
+PROBED_BY_GET: Final = tuple(id_ for id_ in _READS if id_ in _ORDER)
+# What another operation has to have answered, so that there is something to ask for.
+_NEEDS: Final[Mapping[str, str]] = {"apps.get_slot": "apps.list_slots"}
+_ABSENT_STATUSES: Final = frozenset({404, 405, 501})
+
+
+async def probe(
+    client: Octomil,
+    app: str | None,
+    only: Collection[str] = (),
+    *,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Probe:
+    """Try the read operations, or `only` some and what these need; without an app, on the first one of the list.
+
+    The client must not send again by itself. Raises `CredentialRefused` where the key is refused from the beginning,
+    `OctosyncError` for an app that is not there, and `RemoteError` where nothing answers at all.
+    """
+    if client.connection.attempts != 1:
+        raise ValueError("a probe sends each request once: the connection needs attempts=1")
+    walk = _Walk(client, app, frozenset(only) or frozenset(_READS), progress)
+    for id_ in _ORDER:
+        await walk.take(id_)
+    return Probe(
+        app=walk.app,
+        operations=tuple(walk.results.get(id_) or walk.not_tried(id_) for id_ in _READS if walk.is_asked(id_)),
+        requests=walk.gets,
+    )
+
+
+@dataclass(slots=True)
+class _Walk:
+    client: Octomil
+    app: str | None
+    only: frozenset[str]
+    progress: Callable[[int, int], None]
+    is_named: bool = False  # the app, by whoever asks
+    results: dict[str, Probed] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    bodies: dict[str, JsonValue] = field(default_factory=dict)
+    gets: int = 0
+    stopped: str = ""  # why nothing more is sent
+
+    def __post_init__(self) -> None:
+        self.is_named = self.app is not None
+
+    def is_asked(self, id_: str) -> bool:
+        """Say whether an operation is to be tried: by itself, or since another one needs it."""
+        needed = {_NEEDS[one] for one in self.only if one in _NEEDS}
+        if self.is_named:
+            needed.add("apps.get")  # a 404 means something else if the app is not there
+        elif any("{slug}" in self.client.contract.operations[one].path for one in self.only):
+            needed.add("apps.list")
+        return id_ in self.only | needed
+
+    def not_tried(self, id_: str) -> Probed:
+        """Say why an operation is not tried."""
+        operation = self.client.contract.operations[id_]
+        why = self.stopped
+        if operation.method != "GET":
+            why = f"it is sent by {operation.method}, and a probe only GETs"
+        elif id_ in self.skipped:
+            why = self.skipped[id_]
+        elif self.gets >= MOST_GETS:
+            why = f"{MOST_GETS} requests are a probe's most; --operation {id_} tries it"
+        return Probed(operation=operation, verdict=Verdict.NOT_TRIED, notes=(why,))
+
+    async def take(self, id_: str) -> None:
+        """Try an operation, if it is asked for, and there is something to ask for and a request left."""
+        operation = self.client.contract.operations[id_]
+        if not self.is_asked(id_) or operation.method != "GET" or self.stopped or self.gets >= MOST_GETS:
+            return
+        parameters = self._parameters(operation)
+        if parameters is None:
+            self.skipped[id_] = self._why_nothing()
+            return
+        probed = await self._try(operation, parameters)
+        if probed.verdict is Verdict.ABSENT:
+            probed = await self._elsewhere(probed, parameters)
+        self.results[id_] = probed
+        if id_ == "apps.list" and self.app is None:
+            self.app = self._first("apps.list", "slug")
+
+    def _parameters(self, operation: Operation) -> Mapping[str, str] | None:
+        """Return what fills the path, None where there is nothing."""
+        values = {"slug": self.app, "capability": self._first("apps.list_slots", "capability")}
+        wanted = {name: value for name, value in values.items() if f"{{{name}}}" in operation.path}
+        return None if None in wanted.values() else {name: str(value) for name, value in wanted.items()}
+
+    def _why_nothing(self) -> str:
+        """Say why there is nothing to ask for: a list that is empty, or one that could not be read."""
+        if self.app is not None:
+            return "the app has no slots" if "apps.list_slots" in self.bodies else "the app's slots were not read"
+        return f"{'there is no app' if 'apps.list' in self.bodies else 'no list of apps was read'} to ask for: name one"
+
+    def _first(self, id_: str, key: str) -> str | None:
+        """Return the first name of a list that was answered."""
+        names = (
+            segment(one, key)
+            for one in items_in(EXCHANGES[id_], self.bodies.get(id_)) or ()
+            if isinstance(one, Mapping)
+        )
+        return min((name for name in names if name is not None), default=None)
+
+    async def _try(self, operation: Operation, parameters: Mapping[str, str]) -> Probed:
+        """Send an operation's request once, and judge what comes."""
+        exchange = EXCHANGES[operation.id]
+        query: Mapping[str, str | int] = {"limit": PAGE, "offset": 0} if exchange.query else {}
+        self.gets += 1
+        self.progress(self.gets, MOST_GETS)
+        try:
+            answer = await self.client.call(operation.id, parameters, query=query)
+        except RemoteError as error:
+            return self._judge_error(operation, error)
+        body = answer.body
+        notes = differences_in(exchange, body)
+        if not notes and operation.id in {"apps.get", "apps.get_slot"}:
+            notes = tuple(_other_object(operation, parameters, body))
+        if notes:
+            return Probed(operation=operation, verdict=Verdict.DIFFERS, notes=notes)
+        self.bodies[operation.id] = body
+        empty = exchange.plural is not None and not items_in(exchange, body)
+        note = ("the list is empty, so its fields are still to be seen",) if empty else ()
+        return Probed(operation=operation, verdict=Verdict.CONFIRMED, notes=note)
+
+    def _judge_error(self, operation: Operation, error: RemoteError) -> Probed:
+        notes: tuple[str, ...] = (error.message,)
+        verdict = Verdict.FAILED
+        if isinstance(error, CredentialRefused | Forbidden):
+            if isinstance(error, CredentialRefused) and not self.results:
+                raise error
+            verdict = Verdict.REFUSED
+        elif isinstance(error, Missing) and (judged := self._judge_missing(operation, error)) is not None:
+            verdict, notes = judged
+        elif error.status in _ABSENT_STATUSES:
+            verdict = Verdict.ABSENT
+        elif isinstance(error, Unreadable) or (
+            error.status is not None and 400 <= error.status < 500 and error.status not in {408, 429}
+        ):
+            verdict = Verdict.DIFFERS
+        elif error.status is None or error.status == 429:
+            if not self.results:
+                raise error
+            self.stopped = "nothing more was sent after a request that was " + (
+                "throttled" if error.status == 429 else "not answered"
+            )
+        return Probed(operation=operation, verdict=verdict, notes=notes)
+
+    def _judge_missing(self, operation: Operation, error: Missing) -> tuple[Verdict, tuple[str, ...]] | None:
+        """Judge a 404 that names an object; None where it may as well be the operation that is not there."""
+        if error.code == ErrorCode.APP_NOT_FOUND:
+            if operation.id == "apps.get" and self.app not in self._listed():
+                raise OctosyncError(
+                    "no-such-app",
+                    f"{self.app} is no app of the org",
+                    hints=("Without a name, the first app of the list is taken: octosync api probe",),
+                )
+            return Verdict.DIFFERS, (
+                f"it says that there is no app {self.app}: is it named there by its id?",
+                error.message,
+            )
+        if operation.id == "apps.get_inference_config":
+            return Verdict.CONFIRMED, ("the app has no inference config, so all that is seen is how that is said",)
+        if error.code == ErrorCode.CAPABILITY_NOT_CONFIGURED:
+            return Verdict.DIFFERS, ("the list has this slot, and it can't be fetched by its capability", error.message)
+        return None
+
+    def _listed(self) -> Sequence[str | None]:
+        items = items_in(EXCHANGES["apps.list"], self.bodies.get("apps.list")) or ()
+        return [segment(one, "slug") for one in items if isinstance(one, Mapping)]
+
+    async def _elsewhere(self, absent: Probed, parameters: Mapping[str, str]) -> Probed:
+        """Look for an absent operation under names that are near, as far as requests are left."""
+        plain = self.client.contract
+        for path in other_paths(plain, absent.operation.id):
+            if self.gets >= MOST_GETS or self.stopped:
+                break
+            self.client.contract = plain.overridden(operations={absent.operation.id: {"path": path}})
+            try:
+                tried = await self._try(self.client.contract.operations[absent.operation.id], parameters)
+            finally:
+                self.client.contract = plain
+            if tried.verdict is Verdict.CONFIRMED:
+                notes = (f"it is at {path}", *tried.notes)
+                return Probed(operation=absent.operation, verdict=Verdict.DIFFERS, notes=notes, found_at=path)
+        return absent
+
+
+def _other_object(operation: Operation, parameters: Mapping[str, str], body: JsonValue) -> Iterator[str]:
+    """Say where an answer is of another object than the one that was asked for."""
+    key = "slug" if operation.id == "apps.get" else "capability"
+    if isinstance(body, Mapping) and body.get(key) != parameters[key]:
+        yield f"it answers with another {key} than it was asked for"

@@ -1,0 +1,320 @@
+"""Answers into values or errors: the four error shapes, the kinds of 404, and what isn't an answer of Octomil's at all.
+
+Every error says what was refused, quotes the status, the control plane's own code and its request id, and says what to
+do. What is quoted of an answer goes through the `Concealer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urljoin, urlsplit
+
+from octosync.contract import Access, ErrorCode, Operation
+from octosync.errors import (
+    AwaitingApproval,
+    Conflict,
+    CredentialRefused,
+    ErrorResponse,
+    Forbidden,
+    Missing,
+    Rejected,
+    RemoteError,
+    Unavailable,
+    Unreadable,
+)
+from octosync.model import Concealer, JsonValue
+from octosync.octomil.connection import Connection
+from octosync.octomil.failures import Again, Failed
+from octosync.octomil.faults import Fault, fault_in, is_unregistered_route
+from octosync.octomil.parsing import is_cut, parse, parse_or_none
+from octosync.octomil.retry import retry_after
+from octosync.octomil.transport import RawAnswer
+
+_NEVER_AGAIN_5XX = frozenset({501, 505})  # not implemented, HTTP version: the same request gets the same answer
+# The statuses of a whole answer. Any other status below 400 means a partial answer, or none.
+_WHOLE_ANSWERS = frozenset({200, 201, 202, 203, 204, 205})
+_REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
+_PENDING = frozenset({"approval_required", "awaiting_approval", "pending_approval"})
+
+
+@dataclass(frozen=True, slots=True)
+class Translator:
+    """Reads the answers to one operation's request."""
+
+    connection: Connection
+    operation: Operation
+    concealer: Concealer = field(default_factory=Concealer)
+
+    def request_id(self, answer: RawAnswer) -> str | None:
+        """Return the answer's `X-Request-Id`, fit to be shown, or the one in its error body."""
+        given = answer.headers.get("x-request-id")
+        if not given and answer.status >= 400:
+            fault = fault_in(parse_or_none(answer.body))
+            given = fault.request_id if fault else None
+        return self.concealer.text(given, 100) or None if given else None
+
+    def read(self, answer: RawAnswer) -> JsonValue | Failed:
+        """Return the body of a success (None for an empty one), or what the answer means instead."""
+        if 400 <= answer.status < 600:
+            return self._refusal(answer)
+        if answer.status in _REDIRECTS:
+            return Failed(self._redirect(answer))
+        if answer.status not in _WHOLE_ANSWERS:
+            return Failed(self._odd_status(answer))
+        if not answer.body.strip():
+            return None
+        try:
+            body = parse(answer.body)
+        except ValueError as problem:
+            return Failed(self._not_json(answer, problem))
+        if answer.status == 202 and self.operation.access is Access.WRITE and (waits := _pending_in(body)):
+            return Failed(self._awaiting_approval(answer, waits))
+        return body
+
+    def _refusal(self, answer: RawAnswer) -> Failed:
+        status = answer.status
+        body = parse_or_none(answer.body)
+        fault = fault_in(body) or Fault()
+        after = _wait_of(answer)
+        if status == 429:
+            return Failed(self._throttled(answer, fault, after), Again.ALWAYS, after, pauses_all=True)
+        if status >= 500:
+            again = Again.NEVER if status in _NEVER_AGAIN_5XX else Again.READS
+            return Failed(self._unavailable(answer, fault), again, after)
+        if status == 404 and is_unregistered_route(body):
+            return Failed(self._unknown_route(answer), Again.ALWAYS, after)
+        if status == 408:
+            return Failed(self._unavailable(answer, fault), Again.READS, after)
+        if status in {403, 409} and fault.code in _PENDING:
+            return Failed(self._awaiting_approval(answer, fault))
+        if status == 404 and fault_in(body) is None:
+            return Failed(self._foreign(answer))
+        by_status: dict[int, Callable[[RawAnswer, Fault], RemoteError]] = {
+            401: self._credential_refused,
+            402: self._plan_limit,
+            403: self._forbidden,
+            404: self._missing,
+            409: self._conflict,
+        }
+        return Failed(by_status.get(status, self._rejected)(answer, fault))
+
+    # One method an error, in the order of the statuses.
+
+    def _redirect(self, answer: RawAnswer) -> RemoteError:
+        try:
+            target = urlsplit(urljoin(f"{self.connection.url}/", answer.headers.get("location", "")))
+            host, where = target.hostname or "", f"{target.scheme}://{target.hostname or ''}"
+        except ValueError:
+            host, where = "", "nowhere that is a URL"
+        elsewhere = host not in {"", self.connection.host}
+        hint = (
+            f"The API key goes to {self.connection.host} only, so this is not followed. Is a login or proxy in between?"
+            if elsewhere
+            else "If the control plane has moved there, change the URL."
+        )
+        return self._error(
+            Unreadable,
+            "redirected",
+            f"the control plane redirects to {self.concealer.text(where)}",
+            answer,
+            hints=(hint,),
+            sent=True,
+        )
+
+    def _odd_status(self, answer: RawAnswer) -> RemoteError:
+        what = "the answer is only a part" if answer.status == 206 else "the status is not one that octosync expects"
+        hint = f"Check that {self.connection.url} is the control plane's API; a proxy may be in between."
+        return self._error(Unreadable, "unreadable-answer", what, answer, hints=(hint,), sent=True)
+
+    def _credential_refused(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+        hints = (
+            f"Create a key with scope {self._scope} in the Octomil dashboard, or choose another context with --context.",
+            *self._foreign_hint(answer),
+        )
+        if self.connection.token is None:
+            message = "the control plane wants an API key, and none was given"
+            hints = ("Set OCTOMIL_API_KEY, or name a file that holds it: --token-file.", *self._foreign_hint(answer))
+        else:
+            message = "the control plane refused the API key"
+            hints = (self._key, *hints)
+        return self._error(CredentialRefused, "credential-refused", message, answer, fault, hints=hints, name=False)
+
+    def _plan_limit(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+        hint = "The org's Octomil plan doesn't include this: remove what isn't needed, or change the plan."
+        message = "the org's plan limit is exceeded"
+        return self._error(Rejected, "plan-limit-exceeded", message, answer, fault, hints=(hint,))
+
+    def _forbidden(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+        org = self.connection.org
+        if fault.code == ErrorCode.INSUFFICIENT_SCOPE:
+            reference, message = "insufficient-scope", f"the API key lacks the scope {self._scope}"
+            hints: tuple[str, ...] = (self._key, f"Create a key with scope {self._scope} in the Octomil dashboard.")
+        elif fault.code == ErrorCode.MISSING_ORG_CONTEXT:
+            reference, message = "missing-org-context", "the API key doesn't say which org it is for"
+            hints = ("Name the org: --org, or OCTOMIL_ORG_ID.",)
+            if org is not None:
+                message = f"the API key may not act in the org {org}"
+                hints = (self._key, "Check the org's id, or use a key of that org.")
+        else:
+            reference, message = "forbidden", "the control plane forbids this"
+            hint = "Use a key that may do this, or have the org allow it; the request id helps Octomil's support."
+            hints = (self._key, *(self._foreign_hint(answer) or (hint,)))
+        return self._error(Forbidden, reference, message, answer, fault, hints=hints)
+
+    def _missing(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+        known = fault.code in {code.value for code in ErrorCode}
+        reference = fault.code.replace("_", "-") if known and fault.code else "missing"
+        return self._error(Missing, reference, "the control plane doesn't have it", answer, fault)
+
+    def _unknown_route(self, answer: RawAnswer) -> RemoteError:
+        operation = self.operation
+        hints = (
+            f"Octosync sends {operation.method} {operation.path}, below {self.connection.url}.",
+            f"If Octomil has it elsewhere, say so in octosync.yaml: api.operations.{operation.id}: {{method, path}}.",
+        )
+        message = "the control plane doesn't know the route"
+        return self._error(Unavailable, "unknown-route", message, answer, hints=hints)
+
+    def _foreign(self, answer: RawAnswer) -> RemoteError:
+        message = "the 404 is none of the control plane's, so it doesn't say that the object is absent"
+        hints = self._foreign_hint(answer) or (f"Check that {self.connection.url} is the control plane's API.",)
+        return self._error(Unreadable, "foreign-answer", message, answer, hints=hints)
+
+    def _conflict(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+        return self._error(Conflict, "conflict", "the control plane sees a conflict", answer, fault)
+
+    def _rejected(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+        return self._error(
+            Rejected,
+            "rejected",
+            "the control plane rejects the request",
+            answer,
+            fault,
+            hints=self._foreign_hint(answer),
+        )
+
+    def _awaiting_approval(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+        hints = ("Approve it in the Octomil dashboard, then apply again.",)
+        message = "the org wants a person's approval first"
+        return self._error(AwaitingApproval, "awaiting-approval", message, answer, fault, hints=hints)
+
+    def _throttled(self, answer: RawAnswer, fault: Fault, after: float | None) -> RemoteError:
+        asks = f"; it asks to wait {after:g} s" if after is not None else ""
+        hints = ("Something else uses the same key, or its limit is lower: lower --rate, or try again later.",)
+        return self._error(
+            Unavailable, "throttled", f"the control plane throttles this key{asks}", answer, fault, hints=hints
+        )
+
+    def _unavailable(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+        return self._error(
+            Unavailable,
+            "unavailable",
+            "the control plane fails",
+            answer,
+            fault,
+            hints=("Try again later.", *self._foreign_hint(answer)),
+            sent=True,
+        )
+
+    def _not_json(self, answer: RawAnswer, problem: ValueError) -> RemoteError:
+        hint = f"Check that {self.connection.url} is the control plane's API."
+        if _is_html(answer):
+            reference, message = "html-answer", "an HTML page came instead of an answer of the control plane's"
+            hint = f"A proxy or a login page may be in between. {hint}"
+        elif is_cut(answer.body, problem):
+            reference, message, hint = (
+                "truncated-answer",
+                "the answer is cut off",
+                "Try again; a proxy may limit the size.",
+            )
+        else:
+            reference, message = "unreadable-answer", "the answer is not JSON"
+        return self._error(Unreadable, reference, message, answer, hints=(hint,), sent=True)
+
+    def wrong_shape(self, problem: str, request_id: str | None) -> RemoteError:
+        """Say which field of a success isn't as octosync needs it."""
+        tail = f"{self.operation.id}, request {request_id}" if request_id else self.operation.id
+        return Unreadable(
+            "unreadable-answer",
+            f"the answer is not what octosync expects: {self.concealer.text(problem)} ({tail})",
+            hints=("Octomil's API may have changed: look for a newer octosync.",),
+            operation=self.operation.id,
+            response=ErrorResponse(request_id=request_id),
+            sent=self.operation.access is Access.WRITE,
+        )
+
+    @property
+    def _scope(self) -> str:
+        if self.operation.access is Access.WRITE:
+            return "apps:write"
+        # Which one a question takes that is put by POST is not known.
+        return "apps:read" if self.operation.method == "GET" else "apps:read or apps:write"
+
+    @property
+    def _key(self) -> str:
+        token = self.connection.token
+        if token is None:
+            return "no API key was sent: set OCTOMIL_API_KEY, or name a file that holds one with --token-file"
+        ending = f", ends in {token.ending()}" if token.ending() else ""
+        return f"key from {self.connection.token_source or 'the configuration'}{ending}"
+
+    def _foreign_hint(self, answer: RawAnswer) -> tuple[str, ...]:
+        return ("The answer is an HTML page: a proxy may have given it, not Octomil.",) if _is_html(answer) else ()
+
+    def _error(
+        self,
+        kind: type[RemoteError],
+        reference: str,
+        message: str,
+        answer: RawAnswer,
+        fault: Fault | None = None,
+        *,
+        hints: tuple[str, ...] = (),
+        sent: bool = False,
+        name: bool = True,
+    ) -> RemoteError:
+        """Compose `message: what it says itself; field: why (status code, operation, request id)`."""
+        fault = fault or Fault()
+        show = self.concealer.text
+        request_id = self.request_id(answer)
+        fields = [show(f"{path}: {why}".strip(": ")) for path, why in fault.fields[:5]]
+        # A message that is made of the first field says it already.
+        said = "; ".join(
+            filter(None, [show(fault.message), *(one for one in fields if one not in show(fault.message))])
+        )
+        tail = (
+            f"{answer.status} {show(fault.code, 60)}" if fault.code else str(answer.status),
+            self.operation.id if name else "",
+            f"request {request_id}" if request_id else "",
+        )
+        return kind(
+            reference,
+            f"{message}{': ' + said if said and name else ''} ({', '.join(filter(None, tail))})",
+            hints=hints,
+            operation=self.operation.id,
+            response=ErrorResponse(
+                status=answer.status,
+                code=fault.code and show(fault.code, 60),
+                request_id=request_id,
+                details=self.concealer.value(fault.details),
+                retry_after=_wait_of(answer) if answer.status == 429 else None,
+            ),
+            sent=sent,
+        )
+
+
+def _wait_of(answer: RawAnswer) -> float | None:
+    return retry_after(answer.headers.get("retry-after"), answer.headers.get("date"))
+
+
+def _pending_in(body: JsonValue) -> Fault | None:
+    """Find out whether a 202 says that it waits for a person; a bare 202 is a success."""
+    if not isinstance(body, dict):
+        return None
+    fault = fault_in(body) or Fault()
+    return fault if fault.code in _PENDING or body.get("status") in _PENDING else None
+
+
+def _is_html(answer: RawAnswer) -> bool:
+    return "html" in answer.headers.get("content-type", "").lower() or answer.body.lstrip()[:1] == b"<"

@@ -1,0 +1,397 @@
+"""The plan as a JSON document: what tools read, what `--plan-out` writes and what an approval approves.
+
+Names are Terraform's where the meaning is the same. `format_version`: a new minor adds keys, a new major changes them.
+Sensitive values are `null` in it, so that it can be stored and posted anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Any, Final
+
+from octosync.contract import Contract
+from octosync.errors import OctosyncError, RemoteError
+from octosync.model import Address, App, Diagnostic, JsonObject, JsonValue, Kind, Origin, Preview, Sensitivity
+from octosync.plan.about import ControlPlane, Invocation, ManifestSet, RunInfo
+from octosync.plan.actions import Absent, Action, EnableCapability, FieldChange, OptimizeCapability, Verb
+from octosync.plan.diff import shown_changes
+from octosync.plan.drift import LastChange, needs_author
+from octosync.plan.file.schema import (
+    FORMAT_VERSION,
+    NO_OP,
+    AssignmentDocument,
+    BlockedDocument,
+    ChangeDocument,
+    ControlPlaneDocument,
+    CostDocument,
+    DiagnosticDocument,
+    ErrorDocument,
+    FieldChangeDocument,
+    FingerprintingDocument,
+    GitDocument,
+    InvocationDocument,
+    LastChangeDocument,
+    LeftAloneDocument,
+    ManifestsDocument,
+    OperationDocument,
+    OverrideDocument,
+    PlanDocument,
+    PreviewDocument,
+    RangeDocument,
+    RecommendationDocument,
+    ResourceChangeDocument,
+    ScopeDocument,
+    SourceDocument,
+    StartDocument,
+    SummaryDocument,
+)
+from octosync.plan.fingerprint import Fingerprinting, content_of
+from octosync.plan.guards.policy import Override, Refusal
+from octosync.plan.holding import Held
+from octosync.plan.optimizing import Recommendation
+from octosync.plan.plan import Plan
+
+# What the manifests alone can only suspect.
+RULES_OF_PLANS: Final = frozenset({"archive-strands-identifiers"})
+
+
+def plan_document(
+    plan: Plan,
+    *,
+    about: RunInfo,
+    contract: Contract,
+    sensitivity: Sensitivity,
+    blocked: Sequence[Refusal] = (),
+    overrides: Sequence[Override] = (),
+    diagnostics: Iterable[Diagnostic] = (),
+    full: bool = False,
+) -> JsonObject:
+    """Return the whole document; every key is always there.
+
+    `diagnostics` are those of the manifests: the plan's own are in it anyway, and none appears twice. `full` adds a row for
+    each object that is as declared.
+    """
+    fingerprinting = Fingerprinting(sensitivity, about.plan_key)
+    document = PlanDocument(
+        format_version=FORMAT_VERSION,
+        octosync_version=about.octosync_version,
+        timestamp=utc_text(about.timestamp),
+        errored=plan.errored,
+        control_plane=control_plane_part(about.control_plane),
+        invocation=_invocation(about.invocation),
+        manifests=_manifests(about.manifests),
+        scope=_scope(plan),
+        overrides=[OverrideDocument(guard=o.guard, value=o.value, source=o.source) for o in overrides],
+        resource_changes=change_rows(plan, contract, sensitivity, full=full),
+        blocked=[blocked_row(refusal, about) for refusal in blocked],
+        recommendations=[recommendation_row(recommendation) for recommendation in plan.recommendations],
+        diagnostics=[diagnostic_row(diagnostic) for diagnostic in all_diagnostics(plan, diagnostics)],
+        errors=[_error(slug, error) for slug, error in sorted(plan.errors.items())],
+        fingerprints={
+            str(address): fingerprinting.shown(found) for address, found in sorted(plan.fingerprints.items())
+        },
+        fingerprinting=FingerprintingDocument(
+            key_check=fingerprinting.key_check,
+            not_covered=[str(address) for address in uncovered(plan, fingerprinting)],
+        ),
+        cost=CostDocument(
+            requests_used=plan.requests_used,
+            requests_to_apply=plan.requests_to_apply,
+            seconds_at_rate_limit=about.seconds_for(plan.requests_to_apply),
+        ),
+        summary=_summary(plan),
+    )
+    return document.as_json()
+
+
+def all_diagnostics(plan: Plan, others: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Return the plan's own diagnostics and the manifests' (`others`), each once, by place.
+
+    Where both have a rule, the plan knows better: it has seen what is live.
+    """
+    unique = dict.fromkeys((*(one for one in others if one.rule not in RULES_OF_PLANS), *plan.diagnostics))
+    return tuple(sorted(unique, key=lambda diagnostic: diagnostic.sort_key))
+
+
+def way_out_of(blocked: Refusal, about: RunInfo) -> str | None:
+    """Say what helps against a refusal beside its flag, with the command that tells when, exactly as to be typed."""
+    if blocked.way_out is None or blocked.look_at is None:
+        return blocked.way_out
+    return f"{blocked.way_out}: {about.status_command(blocked.look_at)}"
+
+
+def trailer_of(blocked: Refusal, about: RunInfo) -> str | None:
+    """Return the line of a commit that allows what a guard refuses; None where no commit can."""
+    if blocked.override is None or blocked.guard not in about.trailers:
+        return None
+    _, _, value = blocked.override.partition(" ")
+    return f"Octosync-Allow: {blocked.guard}{f'={value}' if value else ''}"
+
+
+def diagnostic_row(diagnostic: Diagnostic) -> DiagnosticDocument:
+    """Return one diagnostic; its source line is never in it."""
+    return DiagnosticDocument(
+        severity=diagnostic.severity.value,
+        rule=diagnostic.rule,
+        summary=diagnostic.summary,
+        range=_range(diagnostic.origin),
+        **_given(path=diagnostic.path, suggestion=diagnostic.suggestion, notes=list(diagnostic.notes)),
+    )
+
+
+def control_plane_part(plane: ControlPlane) -> ControlPlaneDocument:
+    """Return which control plane it is."""
+    return ControlPlaneDocument(url=plane.public_url, org_id=plane.org_id, context=plane.context)
+
+
+def _invocation(invocation: Invocation) -> InvocationDocument:
+    fields = {name: getattr(invocation, name) for name in InvocationDocument.model_fields}
+    return InvocationDocument(**{**fields, "paths": list(invocation.paths), "apps": list(invocation.apps)})
+
+
+def _manifests(manifests: ManifestSet) -> ManifestsDocument:
+    git = manifests.git
+    return ManifestsDocument(
+        digest=manifests.digest,
+        files=manifests.files,
+        apps=manifests.apps,
+        git=None if git is None else GitDocument(revision=git.revision, dirty=git.dirty, base=git.base),
+    )
+
+
+def uncovered(plan: Plan, made: Fingerprinting) -> tuple[Address, ...]:
+    """Return the objects with sensitive values, live or declared, of which a document can't tell another value."""
+    live = {address for address, found in plan.fingerprints.items() if made.leaves_out(content_of(found))}
+    return tuple(sorted(live | {action.address for action in plan.shown if made.leaves_out(action.after)}))
+
+
+def _scope(plan: Plan) -> ScopeDocument:
+    left_alone = plan.left_alone
+    return ScopeDocument(
+        apps=list(plan.apps),
+        sections={section.value: count for section, count in plan.sections.items()},
+        left_alone=LeftAloneDocument(
+            orphan_apps=list(left_alone.orphan_apps),
+            unmanaged_apps=left_alone.unmanaged_apps,
+            suspended=list(left_alone.suspended),
+            stale=_texts(left_alone.stale),
+            released=_texts(left_alone.released),
+            held=_texts(held.action.address for held in plan.held),
+            unknown_targets=_texts(left_alone.unknown_targets),
+            undeclared_deployments=_texts(left_alone.undeclared_deployments),
+            rolled_back=_texts(left_alone.rolled_back),
+        ),
+    )
+
+
+def _summary(plan: Plan) -> SummaryDocument:
+    counts = {verb.value: plan.count(verb) for verb in Verb}
+    return SummaryDocument(**counts, held=len(plan.held), unchanged=len(plan.unchanged))
+
+
+def _error(slug: str, error: OctosyncError) -> ErrorDocument:
+    return ErrorDocument(
+        app=slug,
+        reference=error.reference,
+        message=error.message,
+        hints=list(error.hints),
+        request_id=error.request_id if isinstance(error, RemoteError) else None,
+    )
+
+
+def blocked_row(blocked: Refusal, about: RunInfo | None) -> BlockedDocument:
+    """Return what a guard refuses, with the ways out; without `about`, those that no command is part of."""
+    return BlockedDocument(
+        guard=blocked.guard,
+        message=blocked.message,
+        override=blocked.override,
+        trailer=None if about is None else trailer_of(blocked, about),
+        way_out=blocked.way_out if about is None else way_out_of(blocked, about),
+        addresses=_texts(blocked.addresses),
+    )
+
+
+def change_rows(
+    plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: bool
+) -> list[ResourceChangeDocument]:
+    """Return the rows in people's order: by address, an app's archive after everything else of it."""
+    shown = [*((action, None) for action in plan.actions), *((held.action, held) for held in plan.held)]
+    rows = [
+        (
+            (action.address.app, action.verb is Verb.ARCHIVE, action.address.sort_key),
+            _row(action, held, plan.last_changes.get(action.address), contract, sensitivity),
+        )
+        for action, held in shown
+    ]
+    if full:
+        rows += [
+            ((address.app, False, address.sort_key), _no_op_row(address, plan.desired.apps[address.app], sensitivity))
+            for address in plan.unchanged
+        ]
+    return [row for _, row in sorted(rows, key=itemgetter(0))]
+
+
+def _row(
+    action: Action, held: Held | None, last_change: LastChange | None, contract: Contract, sensitivity: Sensitivity
+) -> ResourceChangeDocument:
+    operation = contract.operations[action.operation]
+    return ResourceChangeDocument(
+        address=str(action.address),
+        app=action.address.app,
+        type=action.address.kind.value,
+        name=action.address.name,
+        labels=_value(action.labels, sensitivity),
+        change=ChangeDocument(
+            actions=[action.verb.value],
+            before=_value(action.before, sensitivity),
+            after=_value(action.after, sensitivity),
+            fields=[_field(change, sensitivity) for change in shown_changes(action.fields, sensitivity)],
+        ),
+        action_reason=action.reason.value,
+        drift=_last_change(last_change) if last_change is not None and needs_author(action) else None,
+        held_until=utc_text(held.until) if held is not None and held.until is not None else None,
+        **_given(held=held is not None and held.until is None),  # no run of plan or apply has such a row
+        operation=OperationDocument(
+            id=operation.id, method=operation.method, path=operation.shown_url(action.parameters)
+        ),
+        preview=_preview(action),
+        depends_on=_texts(sorted({key.address for key in action.depends_on})),
+        destructive=action.destructive,
+        source=_source(action.origin),
+    )
+
+
+def _no_op_row(address: Address, app: App, sensitivity: Sensitivity) -> ResourceChangeDocument:
+    # Live has what is declared: that is what makes it a no-op, and the part of the object that such a row shows.
+    declared, origin = declared_of(address, app)
+    value = _value(declared, sensitivity)
+    return ResourceChangeDocument(
+        address=str(address),
+        app=address.app,
+        type=address.kind.value,
+        name=address.name,
+        labels=_value(app.labels, sensitivity),
+        change=ChangeDocument(actions=[NO_OP], before=value, after=value, fields=[]),
+        action_reason=None,
+        drift=None,
+        held_until=None,
+        operation=None,
+        preview=None,
+        depends_on=[],
+        destructive=False,
+        source=_source(origin),
+    )
+
+
+def _last_change(last: LastChange) -> LastChangeDocument:
+    event = last.event
+    return LastChangeDocument(
+        actor=event.actor,
+        at=None if event.at is None else utc_text(event.at),
+        event=event.id,
+        of="app" if last.of_app else "object",
+    )
+
+
+def _preview(action: Action) -> PreviewDocument | None:
+    """Return what the orchestrator says of an action: for what does not exist yet, or was not asked, why it says nothing."""
+    match action:
+        case EnableCapability(preview=None, no_preview=why):
+            return PreviewDocument(variant=None, device_count=None, assignments=[], warnings=[], why=why)
+        case EnableCapability(preview=Preview() as preview, preview_note=note):
+            return PreviewDocument(
+                variant=preview.variant,
+                reason=preview.reason,
+                device_count=preview.devices,
+                assignments=[
+                    AssignmentDocument(platform=assignment.platform, device_count=assignment.devices)
+                    for assignment in preview.assignments
+                ],
+                warnings=list(preview.warnings),
+                note=note or None,
+            )
+        case OptimizeCapability(suggested=suggested, check=check):
+            return PreviewDocument(
+                variant=suggested, reason=check.reason, expected_improvement=_sorted(check.improvement)
+            )
+    return None
+
+
+def recommendation_row(recommendation: Recommendation) -> RecommendationDocument:
+    """Return a better variant that is not rolled out."""
+    return RecommendationDocument(
+        address=str(recommendation.address),
+        current_variant=recommendation.current,
+        suggested_variant=recommendation.suggested,
+        expected_improvement=_sorted(recommendation.improvement),
+        reason=recommendation.reason or None,
+        waiting=recommendation.waiting or None,
+    )
+
+
+def utc_text(at: datetime) -> str:
+    """Write a time to the second, in UTC: `2026-03-01T12:00:00Z`."""
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def declared_of(address: Address, app: App) -> tuple[JsonObject | None, Origin | None]:
+    """Return what an app declares of one of its objects, and where; a pair of None for what it does not declare."""
+    if address.kind is Kind.APP:
+        return ({**app.fields, "archived": True} if app.archived else app.fields), app.origin
+    for target in app.targets:
+        if target.address == address:
+            return {"platform": target.platform, "identifier": target.identifier}, target.origin
+    for slot in app.slots:
+        if slot.address == address:
+            return slot.fields, slot.origin
+        if slot.deploy is not None and address.kind is Kind.CAPABILITY and address.placement[0] == slot.capability:
+            return {"environment": address.placement[1]}, slot.deploy.origin
+    config = app.inference_config
+    return (None, None) if config is None else (config.config, config.origin)
+
+
+def _field(change: FieldChange, sensitivity: Sensitivity) -> FieldChangeDocument:
+    sides = [None if isinstance(value, Absent) else value for value in (change.before, change.after)]
+    hidden = [sensitivity.hides_at(change.path, side) for side in sides]
+    before, after = (None if hides else _value(side, sensitivity) for hides, side in zip(hidden, sides, strict=True))
+    return FieldChangeDocument(
+        path=list(change.path),
+        before=before,
+        after=after,
+        sensitive=any(hidden) or any(map(sensitivity.occurs_in, sides)),
+    )
+
+
+def _value(value: JsonValue, sensitivity: Sensitivity) -> Any:  # noqa: ANN401  JSON, as in `_sorted`
+    return _sorted(sensitivity.redact(value))
+
+
+def _sorted(value: Any) -> Any:  # noqa: ANN401  JSON in, the same JSON out
+    """Sort the keys at every depth: what the control plane answers comes in any order."""
+    if isinstance(value, Mapping):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [_sorted(item) for item in value]
+    return value
+
+
+def _texts(addresses: Iterable[Address]) -> list[str]:
+    return [str(address) for address in addresses]
+
+
+def _given(**fields: object) -> dict[str, Any]:
+    """Return the fields that have a value: those without one are not in the document."""
+    return {name: value for name, value in fields.items() if value}
+
+
+def _source(origin: Origin | None) -> SourceDocument | None:
+    return None if origin is None else SourceDocument(file=origin.file, line=origin.line, column=origin.column)
+
+
+def _range(origin: Origin | None) -> RangeDocument | None:
+    if origin is None:
+        return None
+    # Editors and annotations want a line, also for a file as a whole.
+    return RangeDocument(filename=origin.file, start=StartDocument(line=origin.line or 1, column=origin.column))

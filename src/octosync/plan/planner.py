@@ -1,0 +1,233 @@
+"""Desired state × live state → plan. Pure: no client, no clock, no environment; the time is an input."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from octosync.contract import Contract
+from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observation, Questions, State
+from octosync.plan.actions import Action
+from octosync.plan.base import Base
+from octosync.plan.diagnostics import notices_of, renames
+from octosync.plan.drift import last_changes
+from octosync.plan.guards.freeze import freezes_of
+from octosync.plan.holding import Held, Holding, held_until, unheld
+from octosync.plan.moves import Halves, held_by_orphans, held_by_released, held_elsewhere, hold_back_halves, link_moves
+from octosync.plan.optimizing import Optimized, choose_canaries
+from octosync.plan.order import in_order
+from octosync.plan.plan import LeftAlone, Plan
+from octosync.plan.questions import Curiosity, questions_of
+from octosync.plan.resolved import Resolved
+from octosync.plan.rollouts import Capabilities, DeployPolicy, propose_capabilities
+from octosync.plan.scope import Scope, scope_of
+from octosync.plan.three_way.merge import Comparison, compare_three_ways, undisputed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """What a plan depends on beside desired and live state.
+
+    `now` (with a zone) decides which suspensions and which windows of `freeze` are in force: frozen changes are planned, and
+    guards judge them. A plan's `questions` go as far as `curiosity`, None for none. With a `base`, objects that only the base
+    declares are removed, and with `prune` its apps are archived; changes on the control plane are held as `hold` defines.
+    """
+
+    now: datetime
+    contract: Contract = field(default_factory=Contract)
+    deploy: DeployPolicy = field(default_factory=DeployPolicy)
+    curiosity: Curiosity | None = None
+    base: Base | None = None
+    prune: bool = False
+    hold: Holding | None = None
+    freeze: Sequence[FreezeWindow] = ()
+
+
+def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
+    """Make the plan that turns live state into desired state, touching nothing that is not declared.
+
+    Apps that could not be read become the plan's `errors`. Its `questions` are the reads that a whole plan still needs.
+    """
+    compared, held = _compared(desired, live, options)
+    scope = scope_of(compared.desired, live, contract=options.contract, now=options.now, removed=compared.removed)
+    halves = _changes(scope, compared)
+    planned = [app for slug in scope.proposals if not (app := compared.desired.apps[slug]).archived]
+    capabilities = propose_capabilities(planned, live, halves.actions, options.deploy)
+    optimized = choose_canaries(capabilities.better, live.state, live, options.deploy)
+    actions = (*halves.actions, *capabilities.actions, *optimized.actions)
+    shown = (*actions, *(change.action for change in held))
+    everything = State.of(*{**compared.desired.apps, **desired.apps}.values())
+    fingerprints = _fingerprints(scope, capabilities, held)
+    return Plan(
+        desired=everything,
+        actions=in_order(actions),
+        held=held,
+        unchanged=_unchanged(scope, capabilities, optimized, compared, held),
+        errors=dict(sorted(scope.errors.items())),
+        archived_undeclared=_archived_undeclared(scope, halves),
+        left_alone=_left_alone(scope, halves, capabilities, live, compared, prune=options.prune),
+        diagnostics=_sorted(
+            (
+                *halves.notes,
+                *_holders(actions, compared, live, options),
+                *notices_of(actions, everything, live.state),
+                *(renames(actions, desired, options.base) if options.base is not None else ()),
+                *unheld(compared.drifted, live, actions, options.hold),
+                *capabilities.diagnostics,
+            )
+        ),
+        fingerprints=fingerprints,
+        drifted=_drifted(compared, options.base, fingerprints, held),
+        live_counts=_live_counts(live.state),
+        recommendations=optimized.recommendations,
+        last_changes=last_changes(shown, live, compared.drifted),
+        canaries=tuple(
+            deployment for app in live.state for deployment in app.deployments if deployment.canary is not None
+        ),
+        frozen=freezes_of(options.freeze, sorted({action.address.app for action in actions}), options.now),
+        traffic={slug: stats.total for slug, stats in sorted(live.routing.items()) if stats.total},
+        questions=_questions(
+            shown, live, options.curiosity, capabilities=capabilities, optimized=optimized, compared=compared
+        ),
+        requests_used=live.requests,
+    )
+
+
+def _compared(desired: State, live: Observation, options: PlanOptions) -> tuple[Resolved, tuple[Held, ...]]:
+    """Return what is planned of the tree, and the changes that are held."""
+    base = options.base
+    if base is None:
+        return undisputed(desired), ()
+    comparison = compare_three_ways(desired, live, base, now=options.now)
+    planned = comparison.planned(prune=options.prune)
+    ends = held_until(planned.drifted, live, now=options.now, hold=options.hold, presumed=base.presumed)
+    held = _held(comparison, ends, live, options)
+    if not held:
+        return planned, ()
+    # What would not be changed anyway is not held either: it is reported for its own reason.
+    return comparison.planned(prune=options.prune, held={change.action.address for change in held}), held
+
+
+def _held(
+    comparison: Comparison, ends: Mapping[Address, datetime | None], live: Observation, options: PlanOptions
+) -> tuple[Held, ...]:
+    """Return the changes that would be made now, were the drift of some objects not held until `ends`."""
+    if not ends:
+        return ()
+    drift = comparison.drift_of(ends)
+    changes = _changes(scope_of(drift.desired, live, contract=options.contract, now=options.now), drift).actions
+    held = (Held(change, ends[change.address]) for change in changes if change.address in ends)
+    return tuple(sorted(held, key=lambda change: change.action.address.sort_key))
+
+
+def _changes(scope: Scope, compared: Resolved) -> Halves:
+    """Return the actions on apps and their objects, moves linked, and those that wait for a suspended app."""
+    proposals = {**scope.proposals, **scope.suspended}
+    every = link_moves(compared.explained(action) for proposal in proposals.values() for action in proposal.actions)
+    held = [action for action in every if action.address.app in scope.suspended]
+    return hold_back_halves((action for action in every if action.address.app in scope.proposals), held)
+
+
+def _archived_undeclared(scope: Scope, halves: Halves) -> tuple[Address, ...]:
+    """Return the archived apps that are declared as live: a suspended one only if a move waits for it, and would for good."""
+    waited_for = (Address.of_app(slug) for slug in scope.archived_suspended & halves.waited_for)
+    return tuple(sorted((*scope.archived_undeclared, *waited_for)))
+
+
+def _unchanged(
+    scope: Scope, capabilities: Capabilities, optimized: Optimized, compared: Resolved, held: Iterable[Held]
+) -> tuple[Address, ...]:
+    acted_on = {action.address for action in optimized.actions}
+    aside = {*(one.action.address for one in held), *compared.stale, *compared.left_as_live}
+    objects = (
+        address for proposal in scope.proposals.values() for address in proposal.unchanged if address not in aside
+    )
+    return tuple(sorted((*objects, *(address for address in capabilities.unchanged if address not in acted_on))))
+
+
+def _holders(
+    actions: tuple[Action, ...], compared: Resolved, live: Observation, options: PlanOptions
+) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each target that is to be registered and that another app keeps."""
+    yield from held_elsewhere(actions, live.state)
+    if options.base is not None and not options.prune:
+        yield from held_by_orphans(actions, _orphans(options.base, compared))
+    yield from held_by_released(actions, compared.released, live.state)
+
+
+def _questions(
+    shown: tuple[Action, ...],
+    live: Observation,
+    curiosity: Curiosity | None,
+    compared: Resolved,
+    *,
+    capabilities: Capabilities,
+    optimized: Optimized,
+) -> Questions:
+    """Return the further reads that a whole plan needs; none without `curiosity`."""
+    if curiosity is None:
+        return Questions()
+    return questions_of(
+        shown,
+        live,
+        curiosity,
+        previews=capabilities.previews,
+        checks=capabilities.checks,
+        canaries=optimized.asks_for_canaries,
+        drifted=compared.drifted,
+    )
+
+
+def _orphans(base: Base, compared: Resolved) -> Iterator[App]:
+    return (base.before.apps[slug] for slug in sorted(compared.orphans))
+
+
+def _left_alone(
+    scope: Scope, halves: Halves, capabilities: Capabilities, live: Observation, compared: Resolved, *, prune: bool
+) -> LeftAlone:
+    unknown = (address for proposal in scope.proposals.values() for address in proposal.unknown_targets)
+    return LeftAlone(
+        unmanaged_apps=None if live.unmanaged is None else len(live.unmanaged),
+        suspended=tuple(sorted(scope.suspended)),
+        unknown_targets=tuple(sorted(unknown)),
+        undeclared_deployments=tuple(sorted(capabilities.undeclared)),
+        rolled_back=tuple(sorted(capabilities.rolled_back)),
+        orphan_apps=() if prune else tuple(sorted(compared.orphans)),
+        stale=tuple(sorted(compared.stale)),
+        released=tuple(sorted(compared.released)),
+        waiting=halves.waiting,
+    )
+
+
+def _drifted(
+    compared: Resolved, base: Base | None, compared_with: Collection[Address], held: Iterable[Held]
+) -> tuple[Address, ...]:
+    """Name what somebody changed; of what nobody remembers, that is known only of what is held."""
+    presumed = base.presumed if base is not None else frozenset()
+    known = {one for one in compared.drifted if one in compared_with and one.app not in presumed}
+    return tuple(sorted(known | {one.action.address for one in held}))
+
+
+def _fingerprints(scope: Scope, capabilities: Capabilities, held: Iterable[Held]) -> dict[Address, str]:
+    found = dict(capabilities.fingerprints)
+    # What is held is declared as it is live, and where that is nothing, it has not been compared.
+    found.update((one.action.address, one.action.fingerprint) for one in held)
+    for proposal in scope.proposals.values():
+        found.update(proposal.fingerprints)
+    return dict(sorted(found.items()))
+
+
+def _live_counts(live: State) -> dict[Kind, int]:
+    counts: Counter[Kind] = Counter()
+    for app in live:
+        counts[Kind.APP] += 1
+        counts[Kind.TARGET] += len(app.targets)
+        counts[Kind.SLOT] += len(app.slots)
+        counts[Kind.INFERENCE_CONFIG] += app.inference_config is not None and app.inference_config.config is not None
+    return dict(counts)
+
+
+def _sorted(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    return tuple(sorted(diagnostics, key=lambda diagnostic: diagnostic.sort_key))

@@ -1,0 +1,192 @@
+"""Remarks: all that a run says about places in the manifests, for whatever marks them there.
+
+What stands in a remark is visible text already, each of its lines on one line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from octosync.errors import OctosyncError
+from octosync.model import Address, Diagnostic, Origin, Outcome, Severity, Standing, Status
+from octosync.plan import Action, Refusal, RunInfo, declared_of, refused_actions, way_out_of
+from octosync.report.changes import RowOptions, group_of
+from octosync.report.errors import request_ids, with_requests
+from octosync.report.outcomes import STATUS_WORDS
+from octosync.report.run_report import ApplyReport, PlanReport, RunReport
+from octosync.report.text import visible
+from octosync.report.waiting import standing_name, standing_words
+
+_RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}
+_LINE_NUMBERS: Final = re.compile(r"(?<=[^\s:]):\d+(?::\d+)?")
+GUARD: Final = "guard-"  # what the rule of a refusal begins with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """One thing that is said.
+
+    `rule` is its stable id. `origin` is None where it has no place. `about` is what it concerns, in words that stay the
+    same when lines move; `width` how many characters from its column are meant. `is_failure`: it is no fault of what is
+    declared, and another run may do without it.
+    """
+
+    severity: Severity
+    rule: str
+    title: str
+    lines: tuple[str, ...]
+    origin: Origin | None = None
+    about: str = ""
+    width: int = 1
+    is_failure: bool = False
+
+    @property
+    def sort_key(self) -> tuple[int, bool, Origin, str, tuple[str, ...]]:
+        """Gravest first, then by place, those without one last."""
+        return (_RANK[self.severity], self.origin is None, self.origin or Origin(""), self.rule, self.lines)
+
+
+def remarks_of(report: RunReport) -> tuple[Remark, ...]:
+    """Return all that a run says, gravest first."""
+    changes = _changes(report) if isinstance(report, PlanReport) else ()
+    found = [*problems_of(report), *changes]
+    return tuple(sorted(found, key=lambda remark: remark.sort_key))
+
+
+def problems_of(report: RunReport) -> Iterator[Remark]:
+    """Yield what is wrong, or worth knowing: diagnostics, what a guard refuses, and what ended the run or kept it from apps."""
+    yield from map(_diagnostic, report.all_diagnostics())
+    has_plan = isinstance(report, PlanReport)
+    if isinstance(report, PlanReport):
+        yield from _refusals(report)
+        for slug, error in sorted(report.plan.errors.items()):
+            yield _error(error, slug, report.plan.desired.apps[slug].origin)
+    if report.error is not None and not (has_plan and report.error.reference in _KNOWN):
+        yield _error(report.error, "", None)
+
+
+# What the plan says better, app by app or guard by guard.
+_KNOWN: Final = frozenset({"guard-refused", "plan-errored"})
+
+
+def _diagnostic(one: Diagnostic) -> Remark:
+    advice = [] if one.suggestion is None else [f"did you mean `{one.suggestion}`?"]
+    return Remark(
+        severity=one.severity,
+        rule=one.rule,
+        title=one.rule,
+        lines=tuple(map(visible, (one.summary, *advice, *one.notes))),
+        origin=one.origin,
+        about=f"{one.path} {_LINE_NUMBERS.sub('', one.summary)}",
+        width=one.width,
+    )
+
+
+def _error(error: OctosyncError, slug: str, origin: Origin | None) -> Remark:
+    where = f"{visible(slug)}: " if slug else ""
+    said = f"{where}{with_requests(error.message, request_ids(error))}"
+    return Remark(
+        severity=Severity.ERROR,
+        rule=error.reference,
+        title=error.reference,
+        lines=(said, *map(visible, error.hints)),
+        origin=origin,
+        about=slug,
+        is_failure=True,
+    )
+
+
+def _refusals(report: PlanReport) -> Iterator[Remark]:
+    """Yield each refused change at its own place."""
+    for one in report.blocked:
+        for address in one.addresses:
+            yield Remark(
+                severity=Severity.ERROR,
+                rule=f"{GUARD}{one.guard}",
+                title=f"blocked by guard {one.guard}",
+                lines=(visible(str(address)), *refusal_lines(one, report.about)),
+                origin=origin_of(report, address),
+                about=str(address),
+            )
+
+
+def refusal_lines(one: Refusal, about: RunInfo) -> Iterator[str]:
+    """Yield why a guard refuses, and the ways out."""
+    yield visible(one.message)
+    if one.override is not None:
+        yield visible(f"If this is meant: {about.apply_command} {one.override}")
+    if (way_out := way_out_of(one, about)) is not None:
+        yield visible(f"Way out: {way_out}")
+
+
+def origin_of(report: PlanReport, address: Address) -> Origin | None:
+    """Return where an object is declared, or, where it no longer is, its app."""
+    for action in report.plan.actions:
+        if action.address == address and action.origin is not None:
+            return action.origin
+    app = report.plan.desired.apps.get(address.app)
+    return None if app is None else declared_of(address, app)[1] or app.origin
+
+
+def _changes(report: PlanReport) -> Iterator[Remark]:
+    """Yield each planned change, or what became of it, at its place; without those that a guard's refusal is about."""
+    refused = refused_actions(report.plan.actions, report.blocked)
+    applied = report if isinstance(report, ApplyReport) else None
+    outcomes = {(outcome.address, outcome.verb): outcome for outcome in applied.outcomes} if applied is not None else {}
+    for action in report.plan.actions:
+        if action.key not in refused:
+            yield _change(report, action, outcomes.get((action.address, action.verb.value)))
+    yield from _waited(report, applied.waited or () if applied is not None else ())
+
+
+def _change(report: PlanReport, action: Action, outcome: Outcome | None) -> Remark:
+    app = report.plan.desired.apps[action.address.app]
+    options = RowOptions(sensitivity=report.sensitivity, full=report.full, last_changes=report.plan.last_changes)
+    group = group_of(action.address.app, [action], app, options)
+    row = group.rows[0]
+    said = visible(str(action.address))
+    severity = Severity.WARNING if action.destructive else Severity.NOTICE
+    lines = (f"{said}{f': {row.remark}' if row.remark else ''}", *(line.strip() for line in row.details))
+    title = f"{'destructive: ' if action.destructive else ''}{action.verb.value} {action.address.kind.value.replace('_', ' ')}"
+    if outcome is not None:
+        severity, lines = _STATUS_SEVERITIES.get(outcome.status, Severity.WARNING), (said, *_outcome_lines(outcome))
+        title = f"{title} {STATUS_WORDS[outcome.status]}"
+    return Remark(
+        severity=severity,
+        rule=f"planned-{action.verb.value}",
+        title=title,
+        lines=lines,
+        origin=action.origin or app.origin,
+        about=str(action.address),
+    )
+
+
+_STATUS_SEVERITIES: Final = {
+    Status.DONE: Severity.NOTICE,
+    Status.FAILED: Severity.ERROR,
+    Status.NOT_KEPT: Severity.ERROR,
+    Status.STALE: Severity.ERROR,
+}
+
+
+def _outcome_lines(outcome: Outcome) -> Iterator[str]:
+    if outcome.message:
+        said = with_requests(outcome.message, outcome.request_ids)
+        yield f"{visible(outcome.reference)}: {said}" if outcome.reference else said
+    yield from map(visible, outcome.hints)
+
+
+def _waited(report: PlanReport, standings: Sequence[Standing]) -> Iterator[Remark]:
+    for one in standings:
+        if one.fate is not None and one.fate.is_failure:
+            yield Remark(
+                severity=Severity.ERROR,
+                rule=f"waited-{one.fate.value.replace('_', '-')}",
+                title=f"{one.fate.value.replace('_', ' ')} while it was waited for",
+                lines=(f"{standing_name(one)}: {standing_words(one)}",),
+                origin=origin_of(report, one.address),
+                about=str(one.address),
+            )

@@ -1,0 +1,201 @@
+"""Feeds as lines and as documents: what happened to an app, and where its requests went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Generic, TypeVar
+
+from octosync.model import Event, JsonObject, JsonValue, RoutingDecision
+from octosync.plan import FORMAT_VERSION, utc_text
+from octosync.report.documents import json_line
+from octosync.report.ink import Ink
+from octosync.report.text import cells, cut, padded, text_of, visible
+
+E = TypeVar("E")
+
+_NOT_SAID: Final = "-"
+_BAR: Final = 30  # columns of a whole bar
+_ROUTE: Final = 24  # columns of a route's name at most
+_BLOCKS: Final = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")  # eighths of a column
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[E]):
+    """A column: its title, what an entry has in it, and how wide it is at least and at most; numbers stand to the right."""
+
+    title: str
+    cell: Callable[[E], str]
+    least: int = 0
+    most: int = 24
+    to_the_right: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation(Generic[E]):
+    """How a kind of feed is shown: `plural` is its name in documents, `nothing` what is said of an empty one."""
+
+    plural: str
+    nothing: str
+    columns: tuple[Column[E], ...]
+    document: Callable[[E], JsonObject]
+    summary: Callable[[Sequence[E]], Iterable[str]] = lambda _: ()
+
+
+class Table(Generic[E]):
+    """A table that goes on: its columns are as wide as the first entries need, and stay so.
+
+    Lines are cut to `width` columns, where there is one.
+    """
+
+    def __init__(
+        self, shown: Presentation[E], entries: Iterable[E], *, colour: bool = False, width: int | None = None
+    ) -> None:
+        first = tuple(entries)
+        self._columns = shown.columns
+        self._widths = [_width(column, first) for column in shown.columns]
+        self._ink = Ink(colour)
+        self._width = width
+
+    def head(self) -> str:
+        """Return the line with the titles."""
+        return text_of([self._ink.bold(self._line([column.title for column in self._columns]))])
+
+    def rows(self, entries: Iterable[E]) -> str:
+        """Return a line for each entry."""
+        return text_of(map(self._row, entries))
+
+    def _row(self, entry: E) -> str:
+        line = self._line([column.cell(entry) for column in self._columns])
+        time = self._widths[0]  # the first column has it
+        return f"{self._ink.dim(line[:time])}{line[time:]}"
+
+    def _line(self, texts: Sequence[str]) -> str:
+        shown = []
+        for column, width, text in zip(self._columns, self._widths, texts, strict=True):
+            clipped = cut(text, column.most)
+            shown.append(" " * (width - cells(clipped)) + clipped if column.to_the_right else padded(clipped, width))
+        return cut("  ".join(shown).rstrip(), self._width)
+
+
+def feed_document(shown: Presentation[E], slug: str, entries: Sequence[E], *, complete: bool) -> JsonObject:
+    """Return the newest entries of an app's feed as JSON, newest last; `complete`: there are no older ones."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "app": slug,
+        "complete": complete,
+        shown.plural: [shown.document(entry) for entry in entries],
+    }
+
+
+def feed_lines(shown: Presentation[E], entries: Iterable[E]) -> str:
+    """Return each entry as a line of JSON, in ASCII, with the keys that the document has."""
+    return "".join(json_line(shown.document(entry)) for entry in entries)
+
+
+def _width(column: Column[E], entries: Sequence[E]) -> int:
+    texts = [cells(column.cell(entry)) for entry in entries]
+    return max(cells(column.title), column.least, *(min(width, column.most) for width in texts), 0)
+
+
+def _time(at: datetime | None) -> str:
+    return _NOT_SAID if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _utc(at: datetime | None) -> JsonValue:
+    return None if at is None else utc_text(at)
+
+
+def _or_not(text: str | None) -> str:
+    return visible(text) if text else _NOT_SAID
+
+
+def _what(event: Event) -> str:
+    """Name what an event is about, by its kind too where the event's own name does not say it."""
+    kind, name = event.resource or ("", "")
+    told = name and (event.type or "").partition(".")[0] == kind
+    return _or_not(name if told else f"{kind} {name}".strip())
+
+
+def _event_document(event: Event) -> JsonObject:
+    kind, key = event.resource or (None, None)
+    return {
+        "id": event.id,
+        "at": _utc(event.at),
+        "actor": event.actor,
+        "type": event.type,
+        "app": event.app,
+        "resource": None if event.resource is None else {"type": kind, "key": key},
+        "message": event.message,
+    }
+
+
+ACTIVITY: Final[Presentation[Event]] = Presentation(
+    plural="events",
+    nothing="Nothing has happened to it yet, as far as its activity feed goes.",
+    columns=(
+        Column("TIME (UTC)", lambda event: _time(event.at), least=19),
+        Column("ACTOR", lambda event: _or_not(event.actor), least=9),
+        Column("EVENT", lambda event: _or_not(event.type), least=12),
+        Column("WHAT", _what, most=60),
+        Column("MESSAGE", lambda event: visible(event.message or ""), most=1000),
+    ),
+    document=_event_document,
+)
+
+
+def _latency(decision: RoutingDecision) -> str:
+    return _NOT_SAID if decision.latency_ms is None else _milliseconds(decision.latency_ms)
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:,.0f} ms" if value >= 10 or value == int(value) else f"{value:.1f} ms"
+
+
+def _decision_document(decision: RoutingDecision) -> JsonObject:
+    return {
+        "id": decision.id,
+        "at": _utc(decision.at),
+        "route": decision.route,
+        "capability": decision.capability,
+        "variant": decision.variant,
+        "latency_ms": decision.latency_ms,
+    }
+
+
+def _split(decisions: Sequence[RoutingDecision]) -> Iterator[str]:
+    """Yield a bar for each route: the share of the decisions that went there, and how long they took on average."""
+    routes = sorted({one.route or "" for one in decisions}, key=_rank)
+    names = {route: cut(_or_not(route), _ROUTE) for route in routes}
+    width = max(map(cells, names.values()), default=0)
+    for route in routes:
+        mine = [one for one in decisions if (one.route or "") == route]
+        times = [one.latency_ms for one in mine if one.latency_ms is not None]
+        share = len(mine) / len(decisions)
+        average = f"   {_milliseconds(sum(times) / len(times)):>8} on average" if times else ""
+        yield f"{padded(names[route], width)}  {_bar(share)}  {share * 100:>3.0f} %  {len(mine):>6,}{average}"
+
+
+def _rank(route: str) -> tuple[int, str]:
+    return {"local": 0, "cloud": 1}.get(route, 2), route
+
+
+def _bar(share: float) -> str:
+    eighths = max(1, round(share * _BAR * 8))
+    return padded("█" * (eighths // 8) + _BLOCKS[eighths % 8], _BAR)
+
+
+DECISIONS: Final[Presentation[RoutingDecision]] = Presentation(
+    plural="decisions",
+    nothing="No request of it has been routed yet.",
+    columns=(
+        Column("TIME (UTC)", lambda one: _time(one.at), least=19),
+        Column("WHERE", lambda one: _or_not(one.route), least=5),
+        Column("CAPABILITY", lambda one: _or_not(one.capability), least=10),
+        Column("LATENCY", _latency, least=9, to_the_right=True),
+        Column("VARIANT", lambda one: _or_not(one.variant), most=1000),
+    ),
+    document=_decision_document,
+    summary=_split,
+)

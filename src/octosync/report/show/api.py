@@ -1,0 +1,222 @@
+"""What `octosync api` says: the table of operations, and what came of comparing it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from octosync.contract import OPERATIONS, Contract, Operation
+from octosync.contract.exchanges import EXCHANGES
+from octosync.contract.openapi import Compared, Conformance, Finding, Level
+from octosync.contract.overrides import Overrides
+from octosync.model import JsonObject, counted
+from octosync.plan import FORMAT_VERSION
+from octosync.report.ink import Ink
+from octosync.report.text import padded, text_of, visible
+
+_IDS: Final = max(map(len, OPERATIONS))
+_METHODS: Final = len("DELETE")
+
+
+def render_operations(contract: Contract, *, colour: bool) -> str:
+    """Render the table in force: what is sent where, by which commands, and how that is known."""
+    ink = Ink(colour)
+    every = tuple(contract.operations.values())
+    paths = max(len(one.path) for one in every)
+    head = f"{padded('operation', _IDS)}  {padded('sends', _METHODS + 1 + paths)}  {padded('path from', _SOURCES)}  used by"
+    lines = [ink.bold(head)]
+    moved = 0
+    for one in every:
+        source = path_source(one)
+        moved += source == _OURS
+        sends = padded(f"{padded(one.method, _METHODS)} {one.path}", _METHODS + 1 + paths)
+        shown = padded(source, _SOURCES)
+        shown = ink.yellow(shown) if source == _OURS else ink.dim(shown)
+        lines.append(f"{padded(one.id, _IDS)}  {sends}  {shown}  {', '.join(EXCHANGES[one.id].by)}")
+    stated = sum(one.number is not None for one in every)
+    lines += [
+        "",
+        f"{counted(len(every), 'operation')}, {stated} of them of the apps API. Paths are below the URL's own.",
+    ]
+    if moved:
+        lines.append(f"{counted(moved, 'operation')} as octosync.yaml has it (api.operations).")
+    return text_of(lines)
+
+
+def operations_document(contract: Contract) -> JsonObject:
+    """Return the same as JSON."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "operations": [
+            {
+                "id": one.id,
+                "number": one.number,
+                "method": one.method,
+                "path": one.path,
+                "overridden": path_source(one) == _OURS,
+                "access": one.access.value,
+                "idempotent": one.idempotent,
+                "known": one.provenance.value,
+                "path_known": path_source(one),
+                "used_by": list(EXCHANGES[one.id].by),
+                "summary": one.summary,
+            }
+            for one in contract.operations.values()
+        ],
+    }
+
+
+_OURS: Final = "octosync.yaml"
+_SOURCES: Final = len(_OURS)
+
+
+def path_source(operation: Operation) -> str:
+    """Say where an operation's method and path come from: `assumed`, or octosync.yaml."""
+    return operation.path_provenance.value if operation == OPERATIONS[operation.id] else _OURS
+
+
+def render_conformance(conformance: Conformance, name: str, *, colour: bool) -> str:
+    """Render what a document has of each operation, and last the overrides that mend it."""
+    ink = Ink(colour)
+    document = conformance.document
+    title = " ".join(filter(None, (document.title, document.version)))
+    parts = (name, title, f"OpenAPI {document.openapi}")
+    lines = [f"octosync api check · {' · '.join(visible(part) for part in parts if part)}", ""]
+    for compared in conformance.operations:
+        lines += _compared_lines(compared, ink)
+    if conformance.is_elsewhere:
+        base, ours = visible(conformance.base), conformance.expected_base
+        lines += [
+            "",
+            ink.yellow(f"The document has all of it below {base}, and octosync's URLs end in {ours}."),
+            f"If that is so, name the URL with its path: --url https://HOST{base}",
+        ]
+    differ = [one for one in conformance.operations if not one.agrees]
+    lines += ["", *_verdict(conformance, differ, ink)]
+    lines += _mending_lines(conformance.mending, differ, ink)
+    return text_of(lines)
+
+
+def conformance_document(conformance: Conformance, name: str) -> JsonObject:
+    """Return the same as JSON."""
+    document = conformance.document
+    return {
+        "format_version": FORMAT_VERSION,
+        "document": {
+            "name": name,
+            "title": document.title,
+            "version": document.version,
+            "openapi": document.openapi,
+            "base": conformance.base,
+        },
+        "agrees": conformance.agrees,
+        "operations": [
+            {
+                "id": one.operation.id,
+                "method": one.operation.method,
+                "path": one.operation.path,
+                "overridden": path_source(one.operation) == _OURS,
+                "agrees": one.agrees,
+                "found": one.found,
+                "found_by": None if one.found is None else "id" if one.by_id else "path",
+                "findings": [_finding_document(finding) for finding in one.findings],
+            }
+            for one in conformance.operations
+        ],
+        "others": conformance.others,
+        "api": None if conformance.mending is None else overrides_document(conformance.mending),
+    }
+
+
+def overrides_document(overrides: Overrides) -> JsonObject:
+    """Return overrides as `api` of octosync.yaml has them, without what is empty."""
+    whole: JsonObject = {
+        "operations": {id_: dict(one) for id_, one in overrides.operations.items()},
+        "readOnly": {name: list(fields) for name, fields in overrides.read_only.items()},
+        "platforms": list(overrides.platforms),
+    }
+    return {key: value for key, value in whole.items() if value}
+
+
+def overrides_yaml(overrides: Overrides, *, notes: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Yield the lines of `api` for octosync.yaml; `notes` are comments beside an operation's line."""
+    yield "api:"
+    if overrides.operations:
+        yield "  operations:"
+        for id_, one in overrides.operations.items():
+            note = (notes or {}).get(id_)
+            # Braces and colons mean something in YAML, so paths are quoted; a JSON text is YAML.
+            said = {
+                key: json.dumps(value, ensure_ascii=False) if key == "path" else value for key, value in one.items()
+            }
+            fields = ", ".join(f"{key}: {said[key]}" for key in sorted(said))
+            yield f"    {id_}: {{{fields}}}{f'   # {note}' if note else ''}"
+    if overrides.read_only:
+        yield "  readOnly:"
+        for name, unsent in overrides.read_only.items():
+            yield f"    {name}: [{', '.join(unsent)}]"
+    if overrides.platforms:
+        yield f"  platforms: [{', '.join(map(json.dumps, overrides.platforms))}]"
+
+
+def _compared_lines(one: Compared, ink: Ink) -> Iterator[str]:
+    operation = one.operation
+    levels = {finding.level for finding in one.findings}
+    mark = ink.green("✓")
+    if Level.MISMATCH in levels:
+        mark = ink.red("✗")
+    elif Level.WARNING in levels:
+        mark = ink.yellow("!")
+    where = ink.dim("   octosync.yaml") if path_source(operation) == _OURS else ""
+    yield f"{mark} {padded(operation.id, _IDS)}  {padded(operation.method, _METHODS)} {operation.path}{where}"
+    for finding in one.findings:
+        yield f"    {_finding_words(finding, ink)}"
+
+
+def _finding_words(finding: Finding, ink: Ink) -> str:
+    words = visible(finding.message)
+    match finding.level:
+        case Level.MISMATCH:
+            return words
+        case Level.WARNING:
+            return f"{ink.yellow('warning')}: {words}"
+        case Level.NOTE:
+            return ink.dim(f"note: {words}")
+
+
+def _verdict(conformance: Conformance, differ: Sequence[Compared], ink: Ink) -> Iterator[str]:
+    total = len(conformance.operations)
+    if differ:
+        words = f"{counted(len(differ), 'operation')} {'differs' if len(differ) == 1 else 'differ'}"
+        yield f"{ink.red(words)}, {total - len(differ)} agree."
+    else:
+        yield f"{ink.green('All agree')}: {counted(total, 'operation')}."
+    if vague := sum(one.agrees and not one.is_whole for one in conformance.operations):
+        yield ink.yellow(f"{counted(vague, 'operation')} could not be compared in full: see the notes.")
+    if conformance.others:
+        yield f"Of the document's other operations, {conformance.others:,}, octosync needs none."
+
+
+def _mending_lines(mending: Overrides | None, differ: Iterable[Compared], ink: Ink) -> Iterator[str]:
+    left = [one for one in differ if any(f.level is Level.MISMATCH and not f.mends for f in one.findings)]
+    if mending is not None:
+        if mending:
+            yield from ("", "In octosync.yaml, as all of its `api`:", "", *map(visible, overrides_yaml(mending)))
+        else:
+            yield from ("", "Leave `api` out of octosync.yaml: it is what differs.")
+        if mending.read_only:
+            yield from ("", "A field under readOnly is never sent: take it out of the manifests, too.")
+    if left:
+        which = ", ".join(one.operation.id for one in left)
+        yield from ("", ink.yellow(f"No override mends {which}: look for a newer octosync."))
+
+
+def _finding_document(finding: Finding) -> JsonObject:
+    return {
+        "level": finding.level.value,
+        "kind": finding.kind.value,
+        "field": finding.field,
+        "message": finding.message,
+        "mended_by_override": finding.mends,
+    }

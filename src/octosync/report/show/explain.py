@@ -1,0 +1,134 @@
+"""What `octosync explain` says: of a field, of a name from a message, and of where to begin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from textwrap import wrap
+from typing import Final
+
+from octosync.model import ExplainedField, ExplainedName, JsonObject, JsonValue
+from octosync.plan import FORMAT_VERSION
+from octosync.report.ink import Ink
+from octosync.report.text import padded, text_of
+
+_WIDTH: Final = 100
+
+
+def render_explained_field(field: ExplainedField, *, colour: bool) -> str:
+    """Render one field: what it means, what may stand there, and the fields below it."""
+    ink = Ink(colour)
+    facts = [
+        ("type", field.type),
+        ("needed", "yes" if field.required else ""),
+        ("default", _written(field.default)),
+        ("values", ", ".join(field.choices)),
+        ("known", f"{', '.join(field.known)}; others are taken, too" if field.known else ""),
+        ("wanted", field.meaning if not field.choices else ""),
+        ("owns", field.owns),
+    ]
+    lines = [ink.bold(field.path), *_wrapped(field.about, "  "), ""]
+    for name, words in facts:
+        lines.extend(_wrapped(words, f"  {padded(name, 9)}", "           ") if words else ())
+    if field.example is not None and (field.choices or not field.fields):
+        lines.extend(("", "For example:", "", *_example(field)))
+    if field.fields:
+        lines.extend(("", "Fields (* is needed):", "", *_rows(_below(field.fields))))
+    return text_of(lines)
+
+
+def render_explained_names(names: Iterable[ExplainedName], *, colour: bool) -> str:
+    """Render what a name from a message means, each of its meanings."""
+    ink = Ink(colour)
+    lines: list[str] = []
+    for one in names:
+        of = f"{one.of}, {one.severity}" if one.severity else one.of
+        lines.extend(("", f"{ink.bold(one.name)} ({of})", *_wrapped(one.meaning, "  ")))
+        if one.ways_out:
+            lines.extend(("", "What to do:", *(f"  - {way}" for way in one.ways_out)))
+        if one.situation:
+            lines.extend(("", f"For example: {one.situation}"))
+        for title, text in (("In octosync.yaml:", one.configuration), ("For example:", one.example)):
+            lines.extend(("", title, "", *(f"  {line}" for line in text.splitlines())) if text else ())
+    return text_of(lines[1:])
+
+
+def render_explained_roots(roots: Sequence[ExplainedField], names: Mapping[str, Sequence[str]], *, colour: bool) -> str:
+    """Render where paths begin, and which names there are, by what they are names of."""
+    ink = Ink(colour)
+    lines = [
+        "Fields, as `octosync explain app.spec.slots.servingPolicy`:",
+        "",
+        *_rows((f.path, f.about) for f in roots),
+    ]
+    for of, those in names.items():
+        lines.extend(("", ink.bold(of), *_wrapped(", ".join(those), "  ")))
+    return text_of(lines)
+
+
+def explained_document(explained: Sequence[ExplainedField | ExplainedName]) -> JsonObject:
+    """Return explanations as JSON: `fields` and `names`, each maybe empty."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "fields": [_field(one) for one in explained if isinstance(one, ExplainedField)],
+        "names": [_name(one) for one in explained if isinstance(one, ExplainedName)],
+    }
+
+
+def _field(field: ExplainedField) -> JsonObject:
+    return {
+        "path": field.path,
+        "about": field.about,
+        "type": field.type,
+        "required": field.required,
+        "default": field.default,
+        "choices": list(field.choices),
+        "known": list(field.known),
+        "wanted": field.meaning or None,
+        "owns": field.owns or None,
+        "example": field.example,
+        "fields": [_field(one) for one in field.fields],
+    }
+
+
+def _name(name: ExplainedName) -> JsonObject:
+    return {
+        "name": name.name,
+        "of": name.of,
+        "meaning": name.meaning,
+        "severity": name.severity or None,
+        "situation": name.situation or None,
+        "example": name.example or None,
+        "configuration": name.configuration or None,
+        "ways_out": list(name.ways_out),
+    }
+
+
+def _below(fields: Iterable[ExplainedField]) -> Iterator[tuple[str, str]]:
+    for field in fields:
+        yield f"{field.path.rpartition('.')[2]}{'*' if field.required else ''}", field.about
+
+
+def _rows(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    shown = list(rows)
+    width = max((len(name) for name, _ in shown), default=0) + 2
+    for name, about in shown:
+        yield from _wrapped(about, f"  {padded(name, width)}", " " * (width + 2))
+
+
+def _wrapped(text: str, first: str, further: str | None = None) -> list[str]:
+    later = first if further is None else further
+    return wrap(text, _WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False)
+
+
+def _example(field: ExplainedField) -> Iterator[str]:
+    yield f"  {field.path.rpartition('.')[2]}: {_written(field.example)}"
+
+
+def _written(value: JsonValue) -> str:
+    """Write a value as YAML's flow style takes it, which JSON is; a plain word without quotes."""
+    if value is None:
+        return ""
+    return (
+        value if isinstance(value, str) and value.replace("-", "").isalnum() else json.dumps(value, ensure_ascii=False)
+    )

@@ -1,0 +1,155 @@
+"""What the journal tells, as text and as JSON: the newest runs, or all of one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from octosync.model import JournalledAction, JournalledRun, JsonObject, Status, counted
+from octosync.plan import FORMAT_VERSION, ControlPlane
+from octosync.report.ink import Ink
+from octosync.report.outcomes import STATUS_WORDS, status_counts, status_symbol
+from octosync.report.text import cells, padded, text_of, visible
+from octosync.report.words import seconds_words, time_words
+
+UNKNOWN = "unknown"
+_TITLES = ("RUN", "STARTED", "TOOK", "EXIT", "CONTROL PLANE", "CHANGES", "OUTCOMES")
+
+Recorded = tuple[JournalledRun, Sequence[JournalledAction]]
+
+
+def render_history(recorded: Sequence[Recorded], *, every: int, colour: bool) -> str:
+    """Render runs, one row each; `every` is how many there are in all, shown or not."""
+    ink = Ink(colour)
+    rows = [_TITLES, *(_row(run, actions, ink) for run, actions in recorded)]
+    # Only the last column is painted, so that the widths of the others are what is seen.
+    widths = [max(cells(row[column]) for row in rows) for column in range(len(_TITLES) - 1)]
+    lines = ["  ".join((*map(padded, row[:-1], widths), row[-1])) for row in rows]
+    if every > len(recorded):
+        lines.append(f"The newest {len(recorded):,} of {counted(every, 'run')}: --limit N shows more.")
+    return text_of((ink.bold(lines[0]), *lines[1:]))
+
+
+def _row(run: JournalledRun, actions: Sequence[JournalledAction], ink: Ink) -> tuple[str, ...]:
+    return (
+        visible(run.id),
+        time_words(run.started_at),
+        seconds_words(run.seconds),
+        "-" if run.exit_code is None else str(run.exit_code),
+        _host(run),
+        _changes(actions),
+        _outcomes(run, actions, ink),
+    )
+
+
+def _host(run: JournalledRun) -> str:
+    return visible(ControlPlane(url=run.control_plane).host)
+
+
+def _changes(actions: Sequence[JournalledAction]) -> str:
+    verbs = Counter(action.verb for action in actions)
+    return ", ".join(f"{count:,} {visible(verb)}" for verb, count in verbs.items()) or "none"
+
+
+def _outcomes(run: JournalledRun, actions: Sequence[JournalledAction], ink: Ink) -> str:
+    parts = [status_counts([action.status for action in actions if action.status is not None], ink)]
+    unknown = sum(action.status is None for action in actions)
+    if unknown:
+        parts.append(f"{ink.yellow('…')} {unknown:,} {UNKNOWN}")
+    if run.ended_at is None:
+        parts.append(ink.yellow("not ended"))
+    return "   ".join(parts)
+
+
+def render_run(run: JournalledRun, actions: Sequence[JournalledAction], *, colour: bool) -> str:
+    """Render one run: what it was, then its actions in the order in which they were begun, then what is not known."""
+    ink = Ink(colour)
+    org = f", org {visible(run.org_id)}" if run.org_id is not None else ""
+    if run.ended_at is None:
+        end = ink.yellow("never ended: it is still under way, or was interrupted or killed")
+    else:
+        end = f"took {seconds_words(run.seconds)}, exit {run.exit_code}"
+    lines = [
+        f"{ink.bold(f'Run {visible(run.id)}')} · {_host(run)}{org}",
+        f"Started {time_words(run.started_at)}, {end}",
+        f"Manifests {visible(run.digest)}",
+        *(["", *_action_lines(actions, ink)] if actions else []),
+        "",
+        _outcomes(run, actions, ink),
+    ]
+    if any(action.status is None for action in actions):
+        lines.append(
+            "What is unknown was begun and never ended: whether it took effect, the next plan finds out by reading."
+        )
+    return text_of(lines)
+
+
+def _action_lines(actions: Sequence[JournalledAction], ink: Ink) -> Iterator[str]:
+    named = [visible(f"{action.verb} {action.address}") for action in actions]
+    width = max(map(cells, named))
+    for action, name in zip(actions, named, strict=True):
+        symbol = ink.yellow("…") if action.status is None else status_symbol(action.status, ink)
+        facts = [f"{seconds_words(action.seconds):>6}", *map(visible, action.request_ids)]
+        if action.status is not Status.DONE:
+            facts.append(UNKNOWN if action.status is None else STATUS_WORDS[action.status])
+        if action.reference:
+            facts.append(visible(action.reference))
+        yield f"{symbol} {padded(name, width)}  {'  '.join(facts)}"
+
+
+def history_document(recorded: Sequence[Recorded], *, journal: str) -> JsonObject:
+    """Return runs as JSON, newest first; `journal` is the file that they are in."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "journal": journal,
+        "runs": [_run(run, actions) for run, actions in recorded],
+    }
+
+
+def run_document(run: JournalledRun, actions: Sequence[JournalledAction], *, journal: str) -> JsonObject:
+    """Return one run as JSON, with its actions in the order in which they were begun."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "journal": journal,
+        **_run(run, actions),
+        "actions": [_action(action) for action in actions],
+    }
+
+
+def _run(run: JournalledRun, actions: Sequence[JournalledAction]) -> JsonObject:
+    statuses = Counter(_status(action) for action in actions)
+    return {
+        "run": run.id,
+        "started_at": _time(run.started_at),
+        "ended_at": _time(run.ended_at),
+        "seconds": run.seconds,
+        "control_plane": ControlPlane(url=run.control_plane).public_url,
+        "org_id": run.org_id,
+        "manifests_digest": run.digest,
+        "exit_code": run.exit_code,
+        "summary": {status: statuses[status] for status in (*(status.value for status in Status), UNKNOWN)},
+    }
+
+
+def _action(action: JournalledAction) -> JsonObject:
+    return {
+        "number": action.number,
+        "address": action.address,
+        "action": action.verb,
+        "operation": action.operation,
+        "status": _status(action),
+        "reference": action.reference,
+        "begun_at": _time(action.begun_at),
+        "ended_at": _time(action.ended_at),
+        "seconds": action.seconds,
+        "request_ids": list(action.request_ids),
+    }
+
+
+def _status(action: JournalledAction) -> str:
+    return UNKNOWN if action.status is None else action.status.value
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,277 @@
+"""What is live, as JSON.
+
+Of a part that could not be read the values are null, and `errors` of its app names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from octosync.errors import OctosyncError, RemoteError
+from octosync.model import (
+    AppStatus,
+    Awaited,
+    Coverage,
+    Event,
+    JsonObject,
+    RoutingStats,
+    Section,
+    Sensitivity,
+)
+from octosync.plan import (
+    FORMAT_VERSION,
+    AddressText,
+    ControlPlaneDocument,
+    Document,
+    Number,
+    Time,
+    control_plane_part,
+    utc_text,
+)
+from octosync.report.bars import share_of
+from octosync.report.show.status import StatusFacts
+from octosync.report.status_slots import model_reference, policy_name
+
+
+class FirstRequestDocument(Document):
+    """Whether any inference request was received."""
+
+    received: bool
+    at: Time | None
+
+
+class RoutingDocument(Document):
+    """How many requests an app had, and where they went."""
+
+    total_requests: int
+    local_requests: int | None
+    cloud_requests: int | None
+    local_share: Number | None
+    average_latency_ms: Number | None
+
+
+class EventResourceDocument(Document):
+    """What an event is about."""
+
+    type: str
+    key: str
+
+
+class EventDocument(Document):
+    """An event of the activity feed."""
+
+    actor: str | None
+    at: Time | None
+    type: str | None
+    resource: EventResourceDocument | None
+    event: str
+
+
+class CoverageDocument(Document):
+    """How many of a slot's devices have its capability."""
+
+    status: str
+    active_deployments: int | None
+    covered_devices: int | None
+    total_devices: int | None
+    covered_share: Number | None
+
+
+class CanaryProgressDocument(Document):
+    """A canary under way: so many percent of the devices have the candidate."""
+
+    percentage: Number | None
+    candidate: str | None
+
+
+class DeploymentDocument(Document):
+    """A deployment of a capability to an environment."""
+
+    id: str
+    environment: str
+    status: str
+    live: bool
+    variant: str | None
+    canary: CanaryProgressDocument | None
+    created_at: str | None
+
+
+class SlotDocument(Document):
+    """A capability: its slot, its coverage and its deployments."""
+
+    capability: str
+    model_reference: str
+    configured: bool | None = Field(description="Whether it has a slot; null if that is not known.")
+    variant: object
+    policy: str | None
+    serving_policy: object
+    coverage: CoverageDocument | None
+    deployments: list[DeploymentDocument] | None
+
+
+class UnreadPartDocument(Document):
+    """A part of an app that could not be read, and why."""
+
+    part: str
+    reference: str
+    message: str
+    hints: list[str]
+    request_id: str | None
+
+
+class AppStatusDocument(Document):
+    """What is live of an app."""
+
+    slug: str
+    name: object
+    archived: bool | None
+    coverage: str | None
+    first_request: FirstRequestDocument | None
+    routing: RoutingDocument | None
+    last_change: EventDocument | None
+    slots: list[SlotDocument]
+    incomplete: list[str]
+    errors: list[UnreadPartDocument]
+
+
+class AwaitedDocument(Document):
+    """An action that waits for approval in Octomil."""
+
+    address: AddressText
+    action: str
+    run: str
+    asked_at: Time
+
+
+class RequestsDocument(Document):
+    """What reading took."""
+
+    requests_used: int
+
+
+class StatusDocument(Document):
+    """What is live of some apps, as `octosync status -o json` prints it."""
+
+    format_version: str
+    timestamp: Time
+    control_plane: ControlPlaneDocument
+    errored: bool
+    apps: list[AppStatusDocument]
+    awaiting_approval: list[AwaitedDocument] | None
+    cost: RequestsDocument
+
+
+def status_document(
+    statuses: Sequence[AppStatus], facts: StatusFacts, *, timestamp: datetime, sensitivity: Sensitivity
+) -> JsonObject:
+    """Return the statuses of apps, in their order."""
+    document = StatusDocument(
+        format_version=FORMAT_VERSION,
+        timestamp=utc_text(timestamp),
+        control_plane=control_plane_part(facts.control_plane),
+        errored=any(status.errors for status in statuses),
+        apps=[_app(status, sensitivity) for status in statuses],
+        awaiting_approval=_awaiting(facts.awaiting),
+        cost=RequestsDocument(requests_used=facts.requests),
+    )
+    return document.as_json()
+
+
+def error_document(error: OctosyncError) -> dict[str, Any]:
+    """Return why something could not be read."""
+    return {
+        "reference": error.reference,
+        "message": error.message,
+        "hints": list(error.hints),
+        "request_id": error.request_id if isinstance(error, RemoteError) else None,
+    }
+
+
+def _awaiting(actions: Iterable[Awaited] | None) -> list[AwaitedDocument] | None:
+    if actions is None:
+        return None
+    return [
+        AwaitedDocument(address=str(action.address), action=action.verb, run=action.run, asked_at=utc_text(action.at))
+        for action in actions
+    ]
+
+
+def _app(status: AppStatus, sensitivity: Sensitivity) -> AppStatusDocument:
+    app = None if isinstance(status.app, RemoteError) else status.app
+    first = status.first_request
+    return AppStatusDocument(
+        slug=status.slug,
+        name=None if app is None else app.fields.get("name"),
+        archived=None if app is None else app.archived,
+        coverage=None if isinstance(status.health, RemoteError) else status.health.status,
+        first_request=None
+        if isinstance(first, RemoteError)
+        else FirstRequestDocument(received=first.received, at=_time(first.at)),
+        routing=None if isinstance(status.routing, RemoteError) else _routing(status.routing),
+        last_change=_event(status.last_change) if isinstance(status.last_change, Event) else None,
+        slots=[_slot(status, capability, sensitivity) for capability in status.capabilities],
+        incomplete=sorted(section.value for section in status.cut),
+        errors=[UnreadPartDocument(part=part, **error_document(error)) for part, error in status.errors.items()],
+    )
+
+
+def _routing(stats: RoutingStats) -> RoutingDocument:
+    return RoutingDocument(
+        total_requests=stats.total,
+        local_requests=stats.local,
+        cloud_requests=stats.cloud,
+        local_share=share_of(stats.local, stats.total),
+        average_latency_ms=stats.average_latency_ms,
+    )
+
+
+def _event(event: Event) -> EventDocument:
+    resource = None if event.resource is None else EventResourceDocument(type=event.resource[0], key=event.resource[1])
+    return EventDocument(
+        actor=event.actor,
+        at=_time(event.at),
+        type=event.type,
+        resource=resource,
+        event=event.id,
+    )
+
+
+def _slot(status: AppStatus, capability: str, sensitivity: Sensitivity) -> SlotDocument:
+    slot = status.slot(capability)
+    fields = {} if slot is None else slot.fields
+    coverage = status.coverage(capability)
+    unknown = slot is None and (isinstance(status.slots, RemoteError) or Section.SLOTS in status.cut)
+    unread = isinstance(status.deployments, RemoteError)
+    return SlotDocument(
+        capability=capability,
+        model_reference=model_reference(status.slug, capability),
+        configured=None if unknown else slot is not None,
+        variant=fields.get("model_variant_id"),
+        policy=policy_name(fields.get("serving_policy")),
+        serving_policy=sensitivity.redact(fields.get("serving_policy")),
+        coverage=None if coverage is None else _coverage(coverage),
+        deployments=None
+        if unread
+        else [
+            DeploymentDocument.model_validate(deployment, from_attributes=True)
+            for deployment in status.deployments_of(capability)
+        ],
+    )
+
+
+def _coverage(coverage: Coverage) -> CoverageDocument:
+    return CoverageDocument(
+        status=coverage.status,
+        active_deployments=coverage.active_deployments,
+        covered_devices=coverage.covered_devices,
+        total_devices=coverage.total_devices,
+        covered_share=share_of(coverage.covered_devices, coverage.total_devices),
+    )
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else utc_text(at)

@@ -1,0 +1,1 @@
+"""Handlers of the embedded control plane, one module for each resource."""

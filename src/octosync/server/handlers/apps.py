@@ -1,0 +1,140 @@
+"""Apps: create, list, read, update, archive. A slug is unique in the org for good; there is no unarchive."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from octosync.contract import APP
+from octosync.model import Address, JsonValue
+from octosync.server import response_models
+from octosync.server.errors import app_not_found, archived, conflict
+from octosync.server.events import record
+from octosync.server.handlers.handler import Call, handles, handles_body
+from octosync.server.listing import listed
+from octosync.server.store import Row, Store
+from octosync.server.validation import Body
+
+SLUG_PATTERN = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+MAX_NAME = 255
+
+
+class CreateApp(Body):
+    """The body of `apps.create`."""
+
+    read_only: ClassVar[frozenset[str]] = APP.read_only - {"slug"}
+    slug: str = Field(pattern=SLUG_PATTERN)
+    name: str = Field(min_length=1, max_length=MAX_NAME)
+    description: str | None = None
+
+
+class UpdateApp(Body):
+    """The body of `apps.update`: what is absent stays as it is, a null `description` is removed."""
+
+    read_only: ClassVar[frozenset[str]] = APP.read_only
+    name: str = Field(default="", min_length=1, max_length=MAX_NAME)
+    description: str | None = None
+
+
+def app_by_slug(store: Store, slug: str) -> Row:
+    """Find an app, archived or not. Raises 404."""
+    app = store.row("SELECT * FROM apps WHERE slug = ?", slug)
+    if app is None:
+        raise app_not_found(slug)
+    return app
+
+
+def writable_app(store: Store, slug: str) -> Row:
+    """Find an app that takes writes. Raises 404, or 409 for an archived one."""
+    app = app_by_slug(store, slug)
+    if app["archived_at"] is not None:
+        raise archived(slug, app["archived_at"])
+    return app
+
+
+def insert_app(call: Call, slug: str, name: str, description: str | None) -> Row:
+    """Create an app, or raise 409: the slug is taken, perhaps by an archived app."""
+    store = call.store
+    held = store.row("SELECT archived_at FROM apps WHERE slug = ?", slug)
+    if held is not None:
+        state = "an archived app" if held["archived_at"] else "an app"
+        raise conflict(f"The slug '{slug}' is taken by {state}", app_slug=slug, archived_at=held["archived_at"])
+    now = store.stamp()
+    store.insert(
+        "apps",
+        id=store.new_id("app"),
+        slug=slug,
+        name=name,
+        description=description,
+        created_at=now,
+        updated_at=now,
+    )
+    app = app_by_slug(store, slug)
+    record(store, call.actor, app, "app.created", Address.of_app(slug), f"Created app {slug}")
+    return app
+
+
+def app_json(call: Call, row: Row) -> JsonValue:
+    """Return an app as the wire shows it."""
+    return {
+        "id": row["id"],
+        "org_id": call.plane.settings.org_id,
+        "slug": row["slug"],
+        "name": row["name"],
+        "description": row["description"],
+        "archived_at": row["archived_at"],
+        "created_at": row["created_at"],
+        "updated_at": row["updated_at"],
+    }
+
+
+@handles_body("apps.create", CreateApp, answer=response_models.App, status=201)
+def create(call: Call, body: CreateApp) -> JsonValue:
+    """Create an app."""
+    return app_json(call, insert_app(call, body.slug, body.name, body.description))
+
+
+@handles("apps.list", answer=response_models.Apps, query=("limit", "offset", "include_archived"))
+def list_apps(call: Call) -> JsonValue:
+    """List apps in the order of their creation, archived ones only with `include_archived=true`."""
+    source = "apps" if call.flag("include_archived") else "apps WHERE archived_at IS NULL"
+    return listed(call, "apps", source, (), "seq", lambda row: app_json(call, row))
+
+
+@handles("apps.get", answer=response_models.App)
+def get(call: Call) -> JsonValue:
+    """Read an app, archived or not."""
+    return app_json(call, app_by_slug(call.store, call.parameters["slug"]))
+
+
+@handles_body("apps.update", UpdateApp, answer=response_models.App)
+def update(call: Call, body: UpdateApp) -> JsonValue:
+    """Change what the body has; a body that changes nothing leaves no event and no new `updated_at`."""
+    store, slug = call.store, call.parameters["slug"]
+    app = writable_app(store, slug)
+    changes = {name: getattr(body, name) for name in APP.writable if name in body.model_fields_set}
+    changes = {name: value for name, value in changes.items() if value != app[name]}
+    if changes:
+        new = {"name": app["name"], "description": app["description"], **changes}
+        store.run(
+            "UPDATE apps SET name = ?, description = ?, updated_at = ? WHERE id = ?",
+            *(new["name"], new["description"], store.stamp(), app["id"]),
+        )
+        message = f"Changed {', '.join(changes)} of app {slug}"
+        record(store, call.actor, app, "app.updated", Address.of_app(slug), message)
+    return app_json(call, app_by_slug(store, slug))
+
+
+@handles("apps.archive", answer=response_models.App)
+def archive(call: Call) -> JsonValue:
+    """Archive an app for good: targets and slots stay, and so does the claim on its slug and on its targets' identifiers."""
+    store, slug = call.store, call.parameters["slug"]
+    app = writable_app(store, slug)
+    now = store.stamp()
+    store.run("UPDATE apps SET archived_at = ?, updated_at = ? WHERE id = ?", now, now, app["id"])
+    record(store, call.actor, app, "app.archived", Address.of_app(slug), f"Archived app {slug}")
+    return app_json(call, app_by_slug(store, slug))
+
+
+HANDLERS = (create, list_apps, get, update, archive)

@@ -1,0 +1,244 @@
+"""The local controls below `/_local`: what only a test or a person on this machine may do. No key; loopback only.
+
+GET    /_local/requests-log           {"requests": [{method, path, status, key, operation, request_id}]}, oldest first
+                                      (`?clear=true` empties the log afterwards); DELETE empties it
+POST   /_local/devices                {platform, identifier, device_class, count, app_slug?}: devices are seen
+POST   /_local/requests               {app_slug, capability, route: local|cloud, latency_ms, count}: requests happened
+POST   /_local/tick                   {seconds?}: server time goes on, 60 s by default
+POST   /_local/deployments/{id}       {status: active|paused|completed|rolled_back}
+GET    /_local/catalog, PUT           {variants: [{id, name, capability, platforms, min_device_class, size_bytes, latency,
+                                          quality}]}
+GET    /_local/policy, PUT            {require_approval: [environment], platforms: [name], slot_fields: [name]}
+GET    /_local/faults, PUT, DELETE    {rules: [...]}, see `octosync.server.faults`
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.requests import Request
+
+from octosync.contract import DEVICE_CLASSES, ENVIRONMENTS, ErrorCode
+from octosync.model import JsonValue
+from octosync.server.catalog import Variant, catalog_json, catalog_of, replace_catalog
+from octosync.server.errors import ApiError, conflict, invalid
+from octosync.server.faults import FaultRule
+from octosync.server.fleet import add_devices
+from octosync.server.guard import is_loopback
+from octosync.server.handlers.apps import app_by_slug
+from octosync.server.handlers.deployments import deployment_json, materialise, set_status
+from octosync.server.handlers.handler import Call, Handler, NoBody, control
+from octosync.server.handlers.routing import ROUTES, record_requests
+from octosync.server.policy import OrgPolicy, allowed, replace_policy
+from octosync.server.validation import Body, one_of
+
+_MOST_DEVICES = 10_000_000
+_MOST_REQUESTS = 10_000
+
+_Name = Annotated[str, Field(min_length=1, max_length=255)]
+_DeviceClass = Annotated[str, *one_of(DEVICE_CLASSES)]
+
+
+class Devices(Body):
+    """The body of `POST /_local/devices`; with `app_slug`, the target must not be another app's."""
+
+    app_slug: str | None = None
+    platform: _Name
+    identifier: _Name
+    device_class: _DeviceClass = "mid"
+    count: int = Field(default=1, ge=1, le=_MOST_DEVICES)
+
+
+class Requests(Body):
+    """The body of `POST /_local/requests`."""
+
+    app_slug: str
+    capability: _Name
+    route: Annotated[str, *one_of(ROUTES)]
+    latency_ms: float = Field(default=50.0, ge=0, le=1e9)
+    count: int = Field(default=1, ge=1, le=_MOST_REQUESTS)
+
+
+class Tick(Body):
+    """The body of `POST /_local/tick`."""
+
+    seconds: float = Field(default=60.0, ge=0, le=1e9)
+
+
+class DeploymentStatus(Body):
+    """The body of `POST /_local/deployments/{id}`."""
+
+    status: Annotated[str, *one_of(("active", "paused", "completed", "rolled_back"))]
+
+
+class CatalogVariant(Body):
+    """One variant of a catalog."""
+
+    id: _Name
+    name: _Name
+    capability: _Name
+    platforms: list[_Name] = Field(min_length=1)
+    min_device_class: _DeviceClass
+    size_bytes: int = Field(ge=0, le=10**15)
+    latency: float = Field(gt=0, le=1e6)
+    quality: float = Field(gt=0, le=1e6)
+
+
+class Catalog(Body):
+    """The body of `PUT /_local/catalog`."""
+
+    variants: list[CatalogVariant]
+
+
+class Policy(Body):
+    """The body of `PUT /_local/policy`."""
+
+    require_approval: list[Annotated[str, *one_of(ENVIRONMENTS)]] = Field(default_factory=list)
+    platforms: list[_Name] = Field(default_factory=list)
+    slot_fields: list[_Name] = Field(default_factory=list)
+
+
+class Faults(Body):
+    """The body of `PUT /_local/faults`."""
+
+    rules: list[FaultRule]
+
+
+def check_caller(request: Request) -> None:
+    """Refuse callers from other machines. Raises 403."""
+    client = request.scope.get("client")
+    if client is None or not is_loopback(client[0]):
+        raise ApiError(403, "loopback_only", "The local controls answer callers on this machine only")
+
+
+@control("GET", "/requests-log", NoBody)
+def requests_log(call: Call, _: NoBody) -> JsonValue:
+    """Return what was received, oldest first; `?clear=true` empties the log afterwards."""
+    clear = call.flag("clear")
+    entries = call.plane.log.to_json()
+    if clear:
+        call.plane.log.clear()
+    return {"requests": entries}
+
+
+@control("DELETE", "/requests-log", NoBody, status=204)
+def clear_requests_log(call: Call, _: NoBody) -> JsonValue:
+    """Empty the log."""
+    call.plane.log.clear()
+    return None
+
+
+@control("POST", "/devices", Devices)
+def devices(call: Call, body: Devices) -> JsonValue:
+    """Let devices be seen; deployments that reach their target take them up at once."""
+    store = call.store
+    holder = store.row(
+        "SELECT apps.id, slug FROM targets JOIN apps ON apps.id = app_id WHERE platform = ? AND identifier = ?",
+        *(body.platform, body.identifier),
+    )
+    if holder is not None and body.app_slug not in {None, holder["slug"]}:
+        raise conflict(f"{body.platform}:{body.identifier} is registered to another app", app_slug=holder["slug"])
+    seen = add_devices(store, body.platform, body.identifier, body.device_class, body.count)
+    if holder is not None:
+        materialise(store, holder["id"])
+    return seen
+
+
+@control("POST", "/requests", Requests)
+def requests(call: Call, body: Requests) -> JsonValue:
+    """Record inference requests that an app's devices made."""
+    app = app_by_slug(call.store, body.app_slug)
+    record_requests(call.store, app, body.capability, body.route, latency_ms=body.latency_ms, count=body.count)
+    return {"recorded": body.count}
+
+
+@control("POST", "/tick", Tick, body_optional=True)
+def tick(call: Call, body: Tick) -> JsonValue:
+    """Add to server time; deployments and canaries move on accordingly."""
+    if not call.store.can_tick(body.seconds):
+        raise invalid(("seconds", "server time would leave the calendar"))
+    call.store.tick(body.seconds)
+    return {"now": call.store.stamp()}
+
+
+@control("POST", "/deployments/{id}", DeploymentStatus)
+def deployment(call: Call, body: DeploymentStatus) -> JsonValue:
+    """Pause, resume, complete or roll back a deployment. A rolled-back one stays so: 409."""
+    store, id_ = call.store, call.parameters["id"]
+    row = store.row("SELECT * FROM deployments WHERE id = ?", id_)
+    if row is None:
+        raise ApiError(404, ErrorCode.DEPLOYMENT_NOT_FOUND, f"No deployment has the id '{id_[:80]}'")
+    if row["status"] == "rolled_back" and body.status != "rolled_back":
+        raise conflict("The deployment was rolled back; enable the capability anew")
+    set_status(call.plane, row, body.status)
+    return deployment_json(store.rows("SELECT * FROM deployments WHERE id = ?", id_)[0])
+
+
+@control("GET", "/catalog", NoBody)
+def get_catalog(call: Call, _: NoBody) -> JsonValue:
+    """Return the catalog in force."""
+    return catalog_json(catalog_of(call.store))
+
+
+@control("PUT", "/catalog", Catalog)
+def put_catalog(call: Call, body: Catalog) -> JsonValue:
+    """Replace the catalog; what is deployed stays deployed."""
+    twice = [id_ for id_, count in Counter(variant.id for variant in body.variants).items() if count > 1]
+    if twice:
+        raise invalid(("variants", f"has the id {twice[0]!r} twice"))
+    variants = tuple(Variant(**{**one.model_dump(), "platforms": tuple(one.platforms)}) for one in body.variants)
+    replace_catalog(call.store, variants)
+    return catalog_json(variants)
+
+
+@control("GET", "/policy", NoBody)
+def get_policy(call: Call, _: NoBody) -> JsonValue:
+    """Return the org's rules in force."""
+    return allowed(call.store).to_json()
+
+
+@control("PUT", "/policy", Policy)
+def put_policy(call: Call, body: Policy) -> JsonValue:
+    """Replace the org's rules; what the body leaves out is empty."""
+    policy = OrgPolicy(tuple(body.require_approval), tuple(body.platforms), tuple(body.slot_fields))
+    replace_policy(call.store, policy)
+    return policy.to_json()
+
+
+@control("PUT", "/faults", Faults)
+def put_faults(call: Call, body: Faults) -> JsonValue:
+    """Replace the injected faults."""
+    call.plane.faults.replace(body.rules)
+    return {"rules": call.plane.faults.to_json()}
+
+
+@control("GET", "/faults", NoBody)
+def get_faults(call: Call, _: NoBody) -> JsonValue:
+    """Show the rules, each with how often it `acted`."""
+    return {"rules": call.plane.faults.to_json()}
+
+
+@control("DELETE", "/faults", NoBody, status=204)
+def delete_faults(call: Call, _: NoBody) -> JsonValue:
+    """Remove all rules."""
+    call.plane.faults.replace([])
+    return None
+
+
+HANDLERS: tuple[Handler[Any], ...] = (
+    requests_log,
+    clear_requests_log,
+    devices,
+    requests,
+    tick,
+    deployment,
+    get_catalog,
+    put_catalog,
+    get_policy,
+    put_policy,
+    put_faults,
+    get_faults,
+    delete_faults,
+)

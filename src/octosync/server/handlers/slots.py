@@ -1,0 +1,182 @@
+"""Capability slots: one a capability and app. A PUT replaces wholesale: what the body leaves out returns to its default."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar
+
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import JsonValue as AnyJson
+
+from octosync.contract import PRESETS, SLOT, contradiction_in, expand_policy
+from octosync.contract.policy import ROUTING_MODES, ROUTING_PREFERENCES
+from octosync.model import Address, JsonObject, JsonValue
+from octosync.server import response_models
+from octosync.server.errors import invalid, not_configured
+from octosync.server.events import record
+from octosync.server.handlers.apps import app_by_slug, writable_app
+from octosync.server.handlers.handler import Call, handles, handles_body
+from octosync.server.listing import listed
+from octosync.server.policy import allowed
+from octosync.server.store import Row, Store, from_json, to_json
+from octosync.server.validation import Body, one_of
+
+DEFAULT_POLICY = "local_first"  # assumed: what a slot is served by when a body has no policy
+CAPABILITY_PATTERN = "[a-z0-9][a-z0-9_-]{0,63}"  # an open set: any name of this form
+_CAPABILITY = re.compile(CAPABILITY_PATTERN)
+
+
+class Fallback(Body):
+    """Where a request may go when its route fails."""
+
+    allow_cloud_fallback: bool
+    allow_local_fallback: bool
+
+
+class ServingPolicy(Body):
+    """A serving policy in full (public)."""
+
+    model_config = ConfigDict(extra="allow")  # as in `PutSlot`
+    routing_mode: Annotated[str, *one_of(ROUTING_MODES)]
+    routing_preference: Annotated[str, *one_of(ROUTING_PREFERENCES)] | None = None
+    fallback: Fallback
+
+
+def _expanded(value: object) -> object:
+    if isinstance(value, str):
+        if value not in PRESETS:
+            raise ValueError(f"must be a policy or one of the presets {', '.join(PRESETS)}")
+        return PRESETS[value]
+    return value
+
+
+class PutSlot(Body):
+    """The body of `apps.put_slot`; null is the same as absent."""
+
+    model_config = ConfigDict(extra="allow")  # further fields are judged by the handler: a test may have allowed some
+    read_only: ClassVar[frozenset[str]] = SLOT.read_only
+    serving_policy: Annotated[ServingPolicy | None, BeforeValidator(_expanded)] = None
+    bindings: list[dict[str, AnyJson]] | None = None
+    preferred_engines: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = None
+    public_client_allowed: bool | None = None
+    model_variant_id: str | None = Field(default=None, min_length=1, max_length=255)
+
+
+def capability_of(call: Call) -> str:
+    """Return the path's capability. Raises 422 for what can't be the name of one."""
+    capability = call.parameters["capability"]
+    if not _CAPABILITY.fullmatch(capability):
+        raise invalid(("path.capability", "must be lowercase letters, digits, _ and -, at most 64"))
+    return capability
+
+
+def find_slot(store: Store, app: Row, capability: str) -> Row | None:
+    """Find an app's slot for a capability."""
+    return store.row("SELECT * FROM slots WHERE app_id = ? AND capability = ?", app["id"], capability)
+
+
+def slot_of(store: Store, app: Row, capability: str) -> Row:
+    """Find an app's slot for a capability. Raises 404 `capability_not_configured`."""
+    slot = find_slot(store, app, capability)
+    if slot is None:
+        raise not_configured(app["slug"], capability)
+    return slot
+
+
+def slot_json(row: Row) -> JsonValue:
+    """Return a slot as the wire shows it, its policy expanded."""
+    return {
+        **from_json(row["extra"]),
+        "id": row["id"],
+        "app_id": row["app_id"],
+        "capability": row["capability"],
+        "model_variant_id": row["model_variant_id"],
+        "serving_policy": from_json(row["serving_policy"]),
+        "bindings": from_json(row["bindings"]),
+        "preferred_engines": from_json(row["preferred_engines"]),
+        "public_client_allowed": bool(row["public_client_allowed"]),
+        "created_at": row["created_at"],
+        "updated_at": row["updated_at"],
+    }
+
+
+@handles_body("apps.put_slot", PutSlot, answer=response_models.Slot)
+def put(call: Call, body: PutSlot) -> JsonValue:
+    """Create or replace a slot."""
+    store, capability = call.store, capability_of(call)
+    app = writable_app(store, call.parameters["slug"])
+    columns = {**_columns(body), "extra": to_json(_extra(store, body)), "updated_at": store.stamp()}
+    old = find_slot(store, app, capability)
+    address = Address.of_slot(app["slug"], capability)
+    if old is None:
+        store.insert(
+            "slots",
+            id=store.new_id("slt"),
+            app_id=app["id"],
+            capability=capability,
+            created_at=columns["updated_at"],
+            **columns,
+        )
+        record(store, call.actor, app, "slot.created", address, f"Configured slot {capability}")
+    else:
+        store.update("slots", old["id"], **columns)
+        record(store, call.actor, app, "slot.updated", address, f"Replaced slot {capability}")
+    return slot_json(slot_of(store, app, capability))
+
+
+@handles("apps.get_slot", answer=response_models.Slot)
+def get(call: Call) -> JsonValue:
+    """Read one slot."""
+    app = app_by_slug(call.store, call.parameters["slug"])
+    return slot_json(slot_of(call.store, app, capability_of(call)))
+
+
+@handles("apps.list_slots", answer=response_models.Slots, query=("limit", "offset"))
+def list_slots(call: Call) -> JsonValue:
+    """List an app's slots in the order of their capabilities' names."""
+    app = app_by_slug(call.store, call.parameters["slug"])
+    return listed(call, "slots", "slots WHERE app_id = ?", (app["id"],), "capability", slot_json)
+
+
+@handles("apps.delete_slot", answer=None, status=204)
+def delete(call: Call) -> JsonValue:
+    """Remove a slot; its deployments stay as history."""
+    store, capability = call.store, capability_of(call)
+    app = writable_app(store, call.parameters["slug"])
+    slot = slot_of(store, app, capability)
+    store.run("DELETE FROM slots WHERE id = ?", slot["id"])
+    address = Address.of_slot(app["slug"], capability)
+    record(store, call.actor, app, "slot.deleted", address, f"Removed slot {capability}")
+    return None
+
+
+def _columns(body: PutSlot) -> dict[str, object]:
+    policy = _policy(body)
+    return {
+        "model_variant_id": body.model_variant_id,
+        "serving_policy": to_json(policy),
+        "bindings": to_json(body.bindings or []),
+        "preferred_engines": to_json(body.preferred_engines or []),
+        "public_client_allowed": bool(body.public_client_allowed),
+    }
+
+
+def _policy(body: PutSlot) -> JsonValue:
+    given = body.serving_policy
+    policy: JsonObject = PRESETS[DEFAULT_POLICY] if given is None else given.model_dump(exclude_none=True)
+    expanded = expand_policy(policy)
+    if (contradiction := contradiction_in(expanded)) is not None:
+        raise invalid(("serving_policy", contradiction))
+    return expanded
+
+
+def _extra(store: Store, body: PutSlot) -> JsonObject:
+    extra: JsonObject = body.model_extra or {}
+    in_policy = body.serving_policy.model_extra if body.serving_policy else None
+    given = {*extra, *(f"serving_policy.{name}" for name in in_policy or ())}
+    if unknown := sorted(given.difference(allowed(store).slot_fields)):
+        raise invalid(*((field, "unknown field") for field in unknown))
+    return extra
+
+
+HANDLERS = (put, get, list_slots, delete)

@@ -1,0 +1,108 @@
+"""The base of a watch: each app as it was last applied, or found to be live as declared."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from octosync.model import App, Sensitivity, State
+from octosync.state.codec import app_document, app_of, values_of, with_values
+from octosync.state.documents import bytes_of, document_of
+from octosync.state.part import ControlPlanePart
+from octosync.state.seal import Seals, holds_plain_secrets, holds_seals, opened_object
+
+_NOTHING: Final = State()
+
+
+class Remembered(ControlPlanePart):
+    """The baseline of one control plane."""
+
+    def base(self, tree: State = _NOTHING, sensitivity: Sensitivity | None = None) -> dict[str, App]:
+        """Return every app as it was remembered, by slug, in slug order.
+
+        A sensitive value was not kept. Where the tree has the same one in its place it is put there, elsewhere stands a
+        `Sealed`, which equals that value and nothing else. What has become sensitive since it was remembered is sealed now.
+        Raises `OctosyncError` (`state-unreadable`) for a row that is not as it was written.
+        """
+        sensitivity = sensitivity or Sensitivity()
+        with self._reading("what is remembered of the apps") as database:
+            rows = database.execute(
+                "select app, document from base where plane = ? order by app", (self._number(database),)
+            ).fetchall()
+        apps = {slug: self._app(slug, document) for slug, document in rows}
+        exposed = [app for app in apps.values() if any(holds_plain_secrets(one, sensitivity) for one in values_of(app))]
+        if exposed:
+            self._seal_again(exposed, sensitivity)
+        return {slug: _opened(app, tree.apps.get(slug)) for slug, app in apps.items()}
+
+    def remember(self, app: App, sensitivity: Sensitivity | None = None) -> None:
+        """Remember an app as it is declared, in place of what was remembered of it. Its live state has no place here."""
+        document = bytes_of(app_document(app, partial(self._seals.seal, sensitivity=sensitivity or Sensitivity())))
+        with self.journal.documented():
+            database = self.journal.database
+            known = database.execute(
+                "select document = ? from base where plane = ? and app = ?",
+                (document, self._number(database), app.slug),
+            ).fetchone()
+        if known is not None and known[0]:
+            return  # what is read again and again, and doesn't change, costs no write
+        with self.journal.transaction() as database:
+            database.execute(
+                "insert into base values (?, ?, ?) on conflict (plane, app) do update set document = excluded.document",
+                (self._own_number(database), app.slug, document),
+            )
+
+    def forget(self, slug: str) -> None:
+        """Remember nothing of an app any more: neither what was declared, nor its drift, nor what was healed."""
+        with self.journal.transaction() as database:
+            values = (self._number(database), slug)
+            for table in ("base", "drift", "heal", "contested"):
+                database.execute(f"delete from {table} where plane = ? and app = ?", values)  # noqa: S608  our own names
+
+    def is_whole(self) -> bool:
+        """Say whether every declared app was taken up once; before that, nothing counts as removed."""
+        with self.journal.documented():
+            found = self.journal.database.execute(
+                "select whole from plane where id = ?", (self._number(self.journal.database),)
+            ).fetchone()
+        return found is not None and bool(found[0])
+
+    def set_whole(self, whole: bool = True) -> None:
+        """Note that every declared app was taken up, or that this is not so."""
+        with self.journal.transaction() as database:
+            database.execute("update plane set whole = ? where id = ?", (whole, self._own_number(database)))
+
+    def scope(self) -> str | None:
+        """Return what of manifests and apps all of this was remembered of, as it was told; None where nobody told."""
+        with self._reading("which manifests were watched") as database:
+            row = database.execute("select scope from plane where id = ?", (self._number(database),)).fetchone()
+            return None if row is None or row[0] is None else str(row[0])
+
+    def set_scope(self, scope: str) -> None:
+        """Remember which manifests and apps are watched."""
+        with self.journal.transaction() as database:
+            database.execute("update plane set scope = ? where id = ?", (scope, self._own_number(database)))
+
+    def _app(self, slug: str, document: bytes) -> App:
+        with self._reading(f"what is remembered of app `{slug}`"):
+            return stored_app(slug, document, self._seals)
+
+    def _seal_again(self, apps: list[App], sensitivity: Sensitivity) -> None:
+        for app in apps:
+            self.remember(app, sensitivity)
+        with self.journal.documented():  # the log has the earlier pages until then
+            self.journal.database.execute("pragma wal_checkpoint (truncate)")
+
+
+def stored_app(slug: str, document: bytes, seals: Seals) -> App:
+    """Return the app of a row, with a `Sealed` for each value that was not stored. Raises as the document's readers do."""
+    app = app_of(document_of(document), seals.unseal)
+    if app.slug != slug:
+        raise ValueError("it is another app")
+    return app
+
+
+def _opened(app: App, there: App | None) -> App:
+    if there is None or not any(map(holds_seals, values_of(app))):
+        return app
+    return with_values(app, there, opened_object)

@@ -1,0 +1,1 @@
+"""The control loop: feed and resync trigger, a queue orders, workers reconcile."""

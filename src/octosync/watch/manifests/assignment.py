@@ -1,0 +1,246 @@
+"""The assignment: which apps this controller reconciles, by which configuration, and which of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from octosync.manifest import Configuration
+from octosync.manifest.load.selection import matching
+from octosync.model import App, Observation, State
+from octosync.plan import DeployPolicy, GuardPolicy, RunInfo
+from octosync.plan.base import Base, changed_apps
+from octosync.plan.ties import ties
+from octosync.watch.manifests.desired import DesiredState, LoadDifference, ManifestLoad
+from octosync.watch.memory import Memory
+from octosync.watch.scope import ManifestScope
+from octosync.watch.settings import Settings, WriteMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveConfig:
+    """What reconciles go by: the last good manifests, and what the command line and octosync.yaml say.
+
+    `others` are apps that are declared under octosync.yaml's paths, but not under the given ones: nothing of them is removed.
+    `unsettled` are apps that were declared differently less than an interval ago: their files may be half-written, so nothing
+    is removed from them. `apply_again` is the command that finishes by hand what a reconcile could not.
+    """
+
+    tree: State = field(default_factory=State)
+    others: State = field(default_factory=State)
+    configuration: Configuration = field(default_factory=Configuration)
+    policy: GuardPolicy = field(default_factory=GuardPolicy)
+    deploy: DeployPolicy = field(default_factory=DeployPolicy)
+    digest: str = ""
+    heal: WriteMode = WriteMode.ALL
+    hold: timedelta = timedelta()
+    unsettled: frozenset[str] = frozenset()
+    apply_again: str = "octosync apply"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedLoad:
+    """What a good load has changed.
+
+    `changed` apps are declared differently; `gone` apps are none of this controller's any more. `narrowed`: some manifests
+    that were watched before are not watched any more.
+    """
+
+    changed: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+    narrowed: bool = False
+
+
+class AppAssignment:
+    """The apps of the last good load, and the active configuration.
+
+    `policy` returns the guards' policy of a load, `about` what its plans are made from (None: unknown); `deploy` is what the
+    command line says about deployments, `apply_again` the command that finishes by hand what a reconcile could not.
+    """
+
+    def __init__(
+        self,
+        *,
+        desired: DesiredState,
+        memory: Memory,
+        settings: Settings,
+        policy: Callable[[ManifestLoad], GuardPolicy],
+        deploy: DeployPolicy,
+        about: Callable[[ManifestLoad], RunInfo] | None = None,
+        apply_again: str,
+    ) -> None:
+        self._desired = desired
+        self._memory = memory
+        self._settings = settings
+        self._policy = policy
+        self._deploy = deploy
+        self._about = about
+        self._unsettled: dict[str, datetime] = {}  # since when an app is declared as it is, while that is not long
+        self._withheld: set[str] = set()  # apps whose removals wait until their files are settled
+        self._before: ManifestLoad | None = None
+        self._owners: dict[tuple[str, str], str] = {}
+        self._holders: dict[tuple[str, str], str] = {}
+        self._groups: Mapping[str, frozenset[str]] = {}
+        self._narrowed = 0
+        self.active = ActiveConfig(heal=settings.heal, apply_again=apply_again)
+
+    def record(self, difference: LoadDifference, *, is_first: bool) -> None:
+        """Write down what a good load changes of what is remembered, before it is taken up. May be done again where it raises.
+
+        Raises `OctosyncError` (`journal-unusable`) where the state file can't be used.
+        """
+        declared, changed = difference.declared, difference.changed
+        if is_first:
+            self._begin(declared)
+            changed = changed_apps(declared.manifests.state, Base(state=State(self._memory.apps)))
+        else:
+            self._look_in(declared)
+        for slug in sorted(changed):
+            self._memory.forget_heals(slug)
+
+    def _look_in(self, declared: ManifestLoad) -> None:
+        manifests = declared.manifests
+        self._memory.look_in(manifests.state, manifests.others, ManifestScope.of(declared, self._settings))
+
+    def _begin(self, declared: ManifestLoad) -> None:
+        """Begin with the first good load: remember, and have what left the manifests meanwhile be gone since now."""
+        self._memory.sensitivity = declared.configuration.sensitivity
+        manifests = declared.manifests
+        self._memory.recall(manifests.state, manifests.others, ManifestScope.of(declared, self._settings))
+
+    def apply(self, difference: LoadDifference) -> AppliedLoad:
+        """Put a good load into force that is noted."""
+        declared, before = difference.declared, self.active
+        configuration, settings, manifests = declared.configuration, self._settings, declared.manifests
+        self._note_change(declared)
+        narrowed, self._narrowed = self._memory.narrowed - self._narrowed, self._memory.narrowed
+        self.active = replace(
+            before,
+            tree=matching(manifests.state, apps=settings.apps, selector=settings.selector),
+            others=manifests.others,
+            configuration=configuration,
+            policy=self._policy(declared),
+            deploy=replace(self._deploy, max_canaries=configuration.max_canaries),
+            digest=manifests.digest,
+            hold=configuration.drift_hold if settings.drift_hold is None else settings.drift_hold,
+            unsettled=frozenset(self._unsettled),
+        )
+        self._memory.sensitivity = configuration.sensitivity
+        self._owners = {target.unique_key: app.slug for app in self.active.tree for target in app.targets}
+        self._group()
+        slugs = frozenset(self.slugs)
+        return AppliedLoad(
+            changed=difference.changed & slugs,
+            gone=frozenset(before.tree.apps) - slugs,
+            narrowed=narrowed > 0,
+        )
+
+    def settle(self, now: datetime) -> frozenset[str]:
+        """Record that the files are still as they were loaded; return the apps whose removals have waited for that."""
+        interval = self._settings.interval
+        settled = frozenset(slug for slug, since in self._unsettled.items() if now - since >= interval)
+        self._unsettled = {slug: since for slug, since in self._unsettled.items() if slug not in settled}
+        self.active = replace(self.active, unsettled=frozenset(self._unsettled))
+        waiting, self._withheld = self._withheld & settled, self._withheld - settled
+        return frozenset(waiting & set(self.slugs))
+
+    def withhold(self, slugs: frozenset[str]) -> frozenset[str]:
+        """Record apps whose removals wait until their files are settled; return those that are settled by now."""
+        settled = slugs - self.active.unsettled
+        self._withheld |= slugs - settled
+        return settled
+
+    @property
+    def withholds(self) -> bool:
+        """Whether a removal waits for a second look at the files."""
+        return bool(self._withheld)
+
+    def unsettle(self, now: datetime) -> None:
+        """Note that the files have changed and can't be loaded: what is not settled has to wait anew."""
+        self._unsettled = dict.fromkeys(self._unsettled, now)
+
+    def settles_in(self, now: datetime) -> float | None:
+        """Return in how many seconds the next app may count as settled; None where all do."""
+        first = min(self._unsettled.values(), default=None)
+        return None if first is None else max(0.0, (first + self._settings.interval - now).total_seconds())
+
+    @property
+    def revision(self) -> str:
+        """The Git commit of the last good load, "" if none is known."""
+        return self._desired.good.revision if self._desired.good is not None else ""
+
+    @property
+    def run_info(self) -> RunInfo | None:
+        """What the plans of the last good load are made from; None before the first."""
+        good = self._desired.good
+        return self._about(good) if self._about is not None and good is not None else None
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        """Every app that may have to be written: declared ones, and those that only children were declared of before."""
+        return tuple(sorted({*self.active.tree.apps, *self.leftovers}))
+
+    @property
+    def leftovers(self) -> frozenset[str]:
+        """Apps that no manifest names any more and that never were declared themselves: their children are to go."""
+        return frozenset(app.slug for app in self._no_longer_named() if not app.declared)
+
+    @property
+    def orphans(self) -> tuple[str, ...]:
+        """Apps that were declared and that no manifest names any more: they are listed, and never archived for that."""
+        return tuple(app.slug for app in self._no_longer_named() if app.declared)
+
+    @property
+    def changed_meanwhile(self) -> frozenset[str]:
+        """Apps that are declared otherwise than is remembered of them."""
+        remembered = Base(state=State(self._memory.apps))
+        return changed_apps(self.active.tree, remembered) & frozenset(self.slugs)
+
+    def group_of(self, slug: str) -> Collection[str]:
+        """Return the apps that have their turn together with one, since a target moves between them; itself included."""
+        return self._groups.get(slug, (slug,))
+
+    def note_holders(self, seen: Observation) -> frozenset[str]:
+        """Learn which app holds which target; return the apps that from now on have their turns together for that."""
+        has_moved = False
+        for app in seen.state:
+            for target in app.targets:
+                self._holders[target.unique_key] = app.slug
+                owner = self._owners.get(target.unique_key, app.slug)
+                has_moved |= owner != app.slug and owner not in self.group_of(app.slug)
+        if not has_moved:
+            return frozenset()
+        before = self._groups
+        self._group()
+        return frozenset(slug for slug, group in self._groups.items() if before.get(slug) != group)
+
+    def _group(self) -> None:
+        slugs = set(self.slugs)
+        found = ties(self.active.tree, State(self._memory.apps), self._holders)
+        self._groups = {slug: group & slugs for slug, group in found.items() if slug in slugs}
+
+    def _no_longer_named(self) -> Iterator[App]:
+        """Yield remembered apps, of those that this controller is about, which no manifest names any more."""
+        good = self._desired.good
+        if good is None:
+            return
+        known = State(self._memory.apps)
+        for app in matching(known, apps=self._settings.apps, selector=self._settings.selector):
+            if app.slug not in good.manifests.state.apps and app.slug not in good.manifests.others.apps:
+                yield app
+
+    def _note_change(self, declared: ManifestLoad) -> None:
+        """Note which apps a load declares otherwise than the one before; of the first one, all may be half-written."""
+        before, self._before, now = self._before, declared, declared.loaded_at
+        manifests = declared.manifests
+        if now is None:
+            return
+        if before is None:
+            every = {*manifests.state.apps, *manifests.others.apps, *self._memory.apps}
+        else:
+            every = {
+                *changed_apps(manifests.state, Base(state=before.manifests.state)),
+                *changed_apps(manifests.others, Base(state=before.manifests.others)),
+            }
+        self._unsettled |= dict.fromkeys(every, now)

@@ -1,0 +1,264 @@
+"""Desired: what the manifests declare, as last loaded and as last loaded well; and what changed from one to the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from octosync.errors import OctosyncError
+from octosync.manifest import Cache, Configuration, Context, Manifests
+from octosync.manifest.load.selection import matching
+from octosync.manifest.patience import Patience, patient
+from octosync.model import Diagnostic, Origin, Severity, counted
+from octosync.plan.base import Base, changed_apps
+from octosync.watch.checkouts import is_checking_out
+from octosync.watch.clock import Clock
+from octosync.watch.clones import Clone
+from octosync.watch.log import defect_place
+from octosync.watch.manifests.file_snapshot import FileSnapshot, WatchedPaths, snapshot
+
+# How often files that change while they are read are read again, and after how long.
+_MOST_ATTEMPTS: Final = 5
+_PAUSE: Final = 0.2
+# A load that takes longer is given up.
+LOAD_TIMEOUT: Final = timedelta(minutes=2)
+_MOST_PROBLEMS: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestLoad:
+    """One load: what the manifests declare under which configuration; while it `fails`, nothing of that is to be used.
+
+    `diagnostics` are what octosync.yaml and manifests say wrong, `error` is what kept them from being loaded at all.
+    `revision` is the Git commit, "" where none is known. `watched` is what all of it was read from, `clone` what that is
+    called in its repository. `loaded_at` and
+    `snapshot` are filled in by `DesiredState`; the fingerprint is that of exactly what was read.
+    """
+
+    configuration: Configuration = field(default_factory=Configuration)
+    context: Context | None = None
+    manifests: Manifests = field(default_factory=Manifests)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    error: OctosyncError | None = None
+    fails: bool = False
+    revision: str = ""
+    watched: WatchedPaths = field(default_factory=WatchedPaths)
+    loaded_at: datetime | None = None
+    snapshot: FileSnapshot = field(default_factory=FileSnapshot)
+    clone: Clone = field(default_factory=Clone)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the manifests, a line each."""
+        return problems_of(self.diagnostics)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadDifference:
+    """What a load brought. Everything is empty and False where it failed: then what was in force stays in force.
+
+    `changed` are the apps that are declared otherwise than in the good load before, in the first all of them. `reconfigured`:
+    octosync.yaml or the context says something else than before.
+    """
+
+    declared: ManifestLoad
+    changed: frozenset[str] = frozenset()
+    reconfigured: bool = False
+
+
+def problems_of(diagnostics: Iterable[Diagnostic]) -> tuple[str, ...]:
+    """Return a line for each error, with its place; where there is none, for each warning: then it is that they count.
+
+    Of many, the first are listed and the rest is counted.
+    """
+    found = sorted(diagnostics, key=lambda one: one.sort_key)
+    gravest = [one for one in found if one.severity is Severity.ERROR] or [
+        one for one in found if one.severity is Severity.WARNING
+    ]
+    more = (f"{len(gravest) - _MOST_PROBLEMS} more",) if len(gravest) > _MOST_PROBLEMS else ()
+    listed = (f"{_found_at(one.origin)}{one.rule}: {one.summary}" for one in gravest[:_MOST_PROBLEMS])
+    return (*listed, *more)
+
+
+def _found_at(origin: Origin | None) -> str:
+    if origin is None:
+        return ""
+    line = f":{origin.line}" if origin.line else ""  # what can't be read has no lines
+    return f"{origin.file}{line}: "
+
+
+class DesiredState:
+    """The desired state in force. `gather` loads it once, in a thread, and may raise `OctosyncError`.
+
+    A load in which `apps` (patterns) and `selector` match no app at all fails: a label or name that was changed by mistake
+    takes nothing out of force.
+    """
+
+    def __init__(
+        self,
+        gather: Callable[[Cache], ManifestLoad],
+        watched: WatchedPaths,
+        clock: Clock,
+        *,
+        apps: tuple[str, ...] = (),
+        selector: str | None = None,
+        load_timeout: timedelta = LOAD_TIMEOUT,
+    ) -> None:
+        self._gather = gather
+        self.load_timeout = load_timeout
+        self._patience: Patience | None = None
+        self._is_stopped = False
+        self._apps, self._selector = apps, selector
+        self._clock = clock
+        self._cache = Cache()
+        self._one_at_a_time = asyncio.Lock()
+        self._watched = watched
+        self._latest: ManifestLoad | None = None
+        self._good: ManifestLoad | None = None
+        self.changed_at: datetime | None = None  # when a load last brought another commit, or other manifests
+
+    @property
+    def latest(self) -> ManifestLoad | None:
+        """The latest load, good or not; None before the first."""
+        return self._latest
+
+    @property
+    def good(self) -> ManifestLoad | None:
+        """The latest good load: what is in force."""
+        return self._good
+
+    @property
+    def watched(self) -> WatchedPaths:
+        """What is to be watched: what the latest load was read from."""
+        return self._watched
+
+    async def is_unchanged(self) -> bool:
+        """Return whether the files are as they were when they were last loaded well."""
+        good = self._good
+        if good is None or good is not self._latest:
+            return False
+        return await asyncio.to_thread(snapshot, self._watched) == good.snapshot
+
+    async def load(self) -> LoadDifference:
+        """Load what is there now, and say what changed. Never raises for what files say or are."""
+        async with self._one_at_a_time:
+            with patient(self.load_timeout) as self._patience:
+                if self._is_stopped:
+                    self._patience.end()
+                declared = self._selected(self._checked(await self._stable()))
+            before, self._latest, self._watched = self._good, declared, declared.watched
+            if declared.fails:
+                return LoadDifference(declared=declared)
+            self._good = declared
+            if before is None or _version(before) != _version(declared):
+                self.changed_at = declared.loaded_at
+            return await asyncio.to_thread(_difference, before, declared)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing is loaded any more."""
+        return self._is_stopped
+
+    def give_up(self) -> None:
+        """Load nothing any more: what is being loaded fails."""
+        self._is_stopped = True
+        if self._patience is not None:
+            self._patience.end()
+
+    def _checked(self, declared: ManifestLoad) -> ManifestLoad:
+        """Let a load fail that is for another control plane than the first: it must not be applied to that one."""
+        good = self._good
+        if good is None or declared.fails or _place(declared) == _place(good):
+            return declared
+        url, _ = _place(declared) or ("the default", None)
+        error = OctosyncError(
+            "another-control-plane",
+            f"octosync.yaml means another control plane by now: {url}; nothing of it is applied until a restart",
+            hints=(
+                "Restart octosync watch, or take that change back. Until then what was declared before is in force.",
+            ),
+        )
+        return replace(declared, fails=True, error=error)
+
+    def _selected(self, declared: ManifestLoad) -> ManifestLoad:
+        state = declared.manifests.state
+        if declared.fails or not state.apps or (not self._apps and self._selector is None):
+            return declared
+        if matching(state, apps=self._apps, selector=self._selector).apps:
+            return declared
+        asked = [*(f"--app {pattern}" for pattern in self._apps), *([f"-l {self._selector}"] if self._selector else [])]
+        error = OctosyncError(
+            "nothing-selected",
+            f"{' '.join(asked)} matches none of {counted(len(state.apps), 'declared app')}",
+            hints=(
+                "octosync reads labels from metadata.labels of the App, or of its child documents.",
+                "octosync applies an app as soon as a manifest with these labels declares it.",
+            ),
+        )
+        return replace(declared, fails=True, error=error)
+
+    async def _stable(self) -> ManifestLoad:
+        """Load until nothing changed while it was done: never a mix of two commits."""
+        for _ in range(_MOST_ATTEMPTS):
+            if not await asyncio.to_thread(is_checking_out, self._watched):
+                break
+            await self._clock.sleep(_PAUSE)  # not for ever: a lock may be left over from a crash
+        for _ in range(_MOST_ATTEMPTS):
+            watched = self._watched
+            before = await asyncio.to_thread(snapshot, watched)
+            declared = replace(await asyncio.to_thread(self._gathered), loaded_at=self._clock.now(), snapshot=before)
+            self._watched = declared.watched
+            if declared.watched != watched:
+                continue  # octosync.yaml names other manifests now
+            if await asyncio.to_thread(snapshot, watched) == before:
+                return declared
+            await self._clock.sleep(_PAUSE)
+        error = OctosyncError(
+            "manifests-in-motion",
+            f"the manifests changed each of {_MOST_ATTEMPTS} times while they were read",
+            hints=("They are read again when they come to rest; until then what was declared before is in force.",),
+        )
+        return ManifestLoad(error=error, fails=True, watched=self._watched, loaded_at=self._clock.now())
+
+    def _gathered(self) -> ManifestLoad:
+        try:
+            return self._gather(self._cache)
+        except OctosyncError as error:
+            return ManifestLoad(error=error, fails=True, watched=self._watched)
+        except OSError as error:
+            failure = OctosyncError(
+                "manifests-unreadable",
+                f"the manifests can't be read: {error.strerror or error}",
+                hints=("What was declared before is in force until they can.",),
+            )
+            return ManifestLoad(error=failure, fails=True, watched=self._watched)
+        except Exception as defect:  # noqa: BLE001 — whatever a commit brings to light must not end everything else
+            where = defect_place(defect)
+            failure = OctosyncError(
+                "internal-error",
+                f"a defect in octosync: the manifests can't be loaded ({type(defect).__name__} at {where})",
+                hints=("What was declared before is in force until they can. Please report it.",),
+            )
+            return ManifestLoad(error=failure, fails=True, watched=self._watched)
+
+
+def _version(declared: ManifestLoad) -> tuple[str, str]:
+    return declared.revision, declared.manifests.digest
+
+
+def _place(declared: ManifestLoad) -> tuple[str, str | None] | None:
+    return None if declared.context is None else (declared.context.url, declared.context.org)
+
+
+def _difference(before: ManifestLoad | None, now: ManifestLoad) -> LoadDifference:
+    state = now.manifests.state
+    if before is None:
+        return LoadDifference(declared=now, changed=frozenset(state.apps))
+    return LoadDifference(
+        declared=now,
+        changed=changed_apps(state, Base(state=before.manifests.state)),
+        reconfigured=(before.configuration, before.context) != (now.configuration, now.context),
+    )

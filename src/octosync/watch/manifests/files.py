@@ -1,0 +1,182 @@
+"""Files: hears that manifests, octosync.yaml or the key changed. Events say when to look; a fingerprint says whether."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from watchfiles import Change, awatch
+
+from octosync.watch.checkouts import is_checking_out
+from octosync.watch.clock import Clock
+from octosync.watch.manifests.file_snapshot import (
+    FileChange,
+    FileScan,
+    FileSnapshot,
+    WatchedDirectory,
+    WatchedPaths,
+    scan,
+)
+
+# Events come in batches of this many milliseconds: a batch ends when a step brings nothing new, or after the second.
+_STEP: Final = 40
+_LONGEST_BATCH: Final = 200
+# What changes is left to settle for this long, and never for longer than that in all.
+_QUIET: Final = 0.1
+_LONGEST_UNREST: Final = 1.2
+# Between looks without any event: links and mounts can change unheard of. Looking takes this share of the time at most.
+EVERY: Final = 2.0
+_POLLING: Final = 0.5
+_SHARE: Final = 0.1
+
+# What notices changes in directories, called as `awatch` is.
+DirectoryEvents: TypeAlias = Callable[..., AsyncGenerator[set[tuple[Change, str]], None]]
+
+
+async def file_changes(
+    watched: Callable[[], WatchedPaths],
+    *,
+    stop: asyncio.Event,
+    clock: Clock,
+    warn: Callable[[str], None],
+    since: FileSnapshot | None = None,
+    every: float = EVERY,
+    events: DirectoryEvents = awatch,
+    on_event: Callable[[], None] = lambda: None,
+) -> AsyncGenerator[frozenset[FileChange], None]:
+    """Yield what may have changed, each time that files came to rest after a change, until `stop` is set.
+
+    At first against the fingerprint `since` (that of what was loaded), else against what is there now. `watched` is asked
+    at every look: octosync.yaml may come to name other paths. Where `events` fails (the system's limits are reached, say),
+    `warn` is told once and files are looked at twice a second; without any event they are, `every` so many seconds. `on_event`
+    is called as soon as something may have changed. Who leaves before the stop closes it (`contextlib.aclosing`).
+    """
+    seen = since
+    listener = _DirectoryListener(warn, events)
+    try:
+        while not stop.is_set():
+            started = clock.monotonic()
+            scanned = await asyncio.to_thread(scan, watched())
+            took = clock.monotonic() - started
+            if await listener.listens_to(scanned.places):
+                continue  # what happened up to now no event tells of
+            if seen is None:
+                seen = scanned.snapshot
+            if scanned.snapshot != seen:
+                scanned = await _settled(scanned, watched, stop, clock)
+                changed = scanned.snapshot.since(seen)
+                seen = scanned.snapshot
+                if changed and not stop.is_set():
+                    yield changed
+                continue
+            pause = every if listener.hears else _POLLING
+            await _first_of(stop.wait(), listener.changed.wait(), clock.sleep(max(pause, took / _SHARE)))
+            if listener.changed.is_set():
+                listener.changed.clear()
+                on_event()
+    finally:
+        await listener.close()
+
+
+async def _settled(
+    scanned: FileScan, watched: Callable[[], WatchedPaths], stop: asyncio.Event, clock: Clock
+) -> FileScan:
+    """Wait until nothing changes for a moment: an editor writes a file in pieces, a checkout writes many."""
+    latest = clock.monotonic() + _LONGEST_UNREST
+    while not stop.is_set():
+        await _first_of(stop.wait(), clock.sleep(_QUIET))
+        before, scanned = scanned, await asyncio.to_thread(scan, watched())
+        rests = scanned.snapshot == before.snapshot and not await asyncio.to_thread(is_checking_out, watched())
+        if rests or clock.monotonic() >= latest:
+            break
+    return scanned
+
+
+class _DirectoryListener:
+    """Listens in directories by what the system offers; goes deaf, and says so, where it offers nothing."""
+
+    def __init__(self, warn: Callable[[str], None], events: DirectoryEvents) -> None:
+        self.changed = asyncio.Event()
+        self._is_deaf = False
+        self._warn = warn
+        self._events = events
+        self._places: Mapping[str, WatchedDirectory] = {}
+        self._stop = asyncio.Event()
+        self._listening: asyncio.Task[None] | None = None
+
+    @property
+    def hears(self) -> bool:
+        """Whether it listens at the moment."""
+        return self._listening is not None and not self._listening.done()
+
+    async def listens_to(self, places: Mapping[str, WatchedDirectory]) -> bool:
+        """Listen in these places from now on; say whether that was begun anew."""
+        if self.hears and places == self._places:
+            return False
+        await self.close()
+        if self._is_deaf or not places:
+            return False
+        self._places = places
+        self._stop = asyncio.Event()
+        self._listening = asyncio.create_task(self._listen(places, self._stop))
+        await asyncio.sleep(0)  # not for the time: the task's first step is what begins to listen
+        return self.hears
+
+    async def close(self) -> None:
+        """Listen no more. Threads and descriptors are gone when this returns."""
+        if self._listening is None:
+            return
+        self._stop.set()
+        listening, self._listening = self._listening, None
+        await listening
+
+    async def _listen(self, places: Mapping[str, WatchedDirectory], stop: asyncio.Event) -> None:
+        def counts(change: Change, path: str) -> bool:
+            name = Path(path)
+            place = places.get(str(name.parent))
+            # That a place itself is gone ends the listening there, whatever its name.
+            return (place is not None and place.counts(name.name)) or (change is Change.deleted and path in places)
+
+        try:
+            batches = self._events(
+                *places,
+                watch_filter=counts,
+                debounce=_LONGEST_BATCH,
+                step=_STEP,
+                stop_event=stop,
+                recursive=False,
+            )
+            async with aclosing(batches):
+                async for batch in batches:
+                    self.changed.set()
+                    if any(change is not Change.modified for change, _ in batch):
+                        # A directory may have been made anew under its old name, and would not be listened to.
+                        return
+        except (FileNotFoundError, PermissionError):
+            return  # a place is gone already, or closed: the next look has others
+        except (OSError, RuntimeError) as error:
+            self._go_deaf(error)
+
+    def _go_deaf(self, error: Exception) -> None:
+        if not self._is_deaf:
+            why = str(error).partition(" about [")[0].rstrip(".")
+            self._warn(
+                f"the system gives no notice of changed files ({why}), so they are looked at twice a second instead; "
+                "more is allowed by fs.inotify.max_user_watches and fs.inotify.max_user_instances"
+            )
+        self._is_deaf = True
+        self.changed.set()
+
+
+async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait for the first of some; the others are called off."""
+    tasks = [asyncio.ensure_future(one) for one in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,206 @@
+"""The manifest reloader: it loads the manifests, makes a good load the active one, and reconciles the apps it changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from octosync.errors import OctosyncError
+from octosync.model import counted
+from octosync.watch.clock import Clock
+from octosync.watch.coverage import CoverageMonitor
+from octosync.watch.log import Log
+from octosync.watch.looks import ObjectHistory
+from octosync.watch.loop.circuit_breaker import CircuitBreaker, CircuitReason
+from octosync.watch.loop.scheduler import Scheduler
+from octosync.watch.manifests.desired import DesiredState, LoadDifference, ManifestLoad
+from octosync.watch.memory import Memory
+from octosync.watch.notify.events import MANIFESTS, NotificationCollector
+from octosync.watch.reconcile.changesets import Changesets
+from octosync.watch.reconcile.results import ResultRecorder
+from octosync.watch.restarts import RestartSettings
+from octosync.watch.status import AppState
+
+_PATIENCE: Final = 5.0  # seconds that a load may fail before receivers are notified
+_JUST_AFTER: Final = 0.05  # seconds after an interval, so that it is over by any clock
+# What octosync.yaml decides about apps in these states may have changed with it.
+_DECIDED_BY_CONFIGURATION: Final = (AppState.BLOCKED, AppState.WAITING, AppState.HELD, AppState.DRIFTED)
+
+
+@dataclass(slots=True, kw_only=True)
+class ManifestReloader:
+    """Loads the manifests. `loaded` is set after the first good load; `tasks` are what goes on in the background.
+
+    `may_wait`: a load that can't be saved waits until it can; at the start it raises instead.
+    """
+
+    desired: DesiredState
+    scheduler: Scheduler
+    changesets: Changesets
+    history: ObjectHistory
+    coverage: CoverageMonitor
+    memory: Memory
+    results: ResultRecorder
+    notifications: NotificationCollector
+    breaker: CircuitBreaker
+    clock: Clock
+    log: Log
+    may_wait: bool = False
+    loaded: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _restarts: RestartSettings = field(default_factory=RestartSettings)
+    _problems: tuple[OctosyncError | None, tuple[str, ...]] | None = None
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _is_settling: bool = False
+
+    def load_soon(self) -> None:
+        """Load in the background."""
+        self._spawn(self.load())
+
+    async def load(self) -> None:
+        """Load what there is now. A good load becomes the active one; of a bad one, log and notify what is wrong with it."""
+        async with self._one_at_a_time:
+            difference = await self.desired.load()
+            if not difference.declared.fails:
+                await self._activate(difference)
+            elif not self.desired.is_stopped:  # else it was given up because of that
+                self._record_failure(difference.declared)
+
+    def _record_failure(self, declared: ManifestLoad) -> None:
+        self.scheduler.assignment.unsettle(self.clock.now())
+        problems = (declared.error, declared.problems)
+        if problems == self._problems:
+            return
+        self._problems = problems
+        message = declared.error.message if declared.error is not None else "the manifests have errors"
+        problem = declared.error or OctosyncError("manifests-invalid", message, hints=declared.problems[:5])
+        self.log.error(
+            "manifests_invalid",
+            message=message,
+            reference=problem.reference,
+            errors=declared.problems or None,
+            hints=list(problem.hints) if declared.error is not None else None,
+        )
+        self._spawn(self._notify_if_it_stays(problem, problems))
+
+    async def _notify_if_it_stays(self, problem: OctosyncError, problems: object) -> None:
+        """Notify receivers of a load that fails, unless a file had only not been written to its end."""
+        await self.clock.sleep(_PATIENCE)
+        if self._problems == problems:
+            self.notifications.add_failure(self.clock.now(), problem, MANIFESTS)
+
+    async def _activate(self, difference: LoadDifference) -> None:
+        declared, is_first = difference.declared, not self.loaded.is_set()
+        self._problems = None
+        self._warn_of_restart(declared)
+        self.notifications.resolve(MANIFESTS)
+        await self._save(difference, is_first=is_first)
+        if is_first:
+            self._warn_of_lost_state()
+        self._apply(difference, is_first=is_first)
+        self.loaded.set()
+        apps, files = len(self.scheduler.assignment.active.tree.apps), declared.manifests.files
+        self.log.info(
+            "manifests_loaded",
+            message=f"{counted(apps, 'app')} declared in {counted(files, 'file')}",
+            revision=declared.revision or None,
+            digest=declared.manifests.digest,
+            changed=None if is_first else len(difference.changed),
+        )
+
+    def _warn_of_restart(self, declared: ManifestLoad) -> None:
+        needing = self._restarts.news(declared)
+        if needing:
+            self.log.warning(
+                "restart_needed",
+                message=f"octosync.yaml has other settings than at the start, which need a restart: {', '.join(needing)}",
+            )
+
+    async def _save(self, difference: LoadDifference, *, is_first: bool) -> None:
+        """Save what a load changes in the state file, before it becomes the active one.
+
+        After the start, a state file that can't be written is waited for, as it is by apps that are to be written.
+        """
+        failures = 0
+        while True:
+            try:
+                self.scheduler.assignment.record(difference, is_first=is_first)
+            except OctosyncError as error:
+                if not self.may_wait:
+                    raise
+                failures += 1
+                pause = self.results.record_unsaved_load(difference.changed, error, failures)
+                if self.breaker.reason is CircuitReason.STATE_LOCKED:
+                    await self.breaker.until_closed()
+                else:
+                    await self.clock.sleep(pause)
+            else:
+                return
+
+    def _warn_of_lost_state(self) -> None:
+        """Warn at the start that nothing is remembered: some decisions differ from those before the state was lost."""
+        if not self.memory.apps and not self.memory.is_whole:
+            self.log.warning(
+                "nothing_remembered",
+                message="nothing is remembered of this control plane: nothing counts as removed from the manifests, and "
+                "what differs is held only where the activity feed shows that somebody has just changed it",
+            )
+
+    def _apply(self, difference: LoadDifference, *, is_first: bool) -> None:
+        scheduler, assignment, tracker = self.scheduler, self.scheduler.assignment, self.scheduler.tracker
+        applied = assignment.apply(difference)
+        if applied.narrowed:
+            self.log.warning(
+                "scope_narrowed",
+                message="other manifests are watched than before: what stands in those that are not any more is left as it is",
+            )
+        self._settle_later()
+        scheduler.remove(applied.gone)
+        self.notifications.forget(applied.gone)
+        freed = self.changesets.remove(applied.gone)
+        self.history.forget(applied.gone)
+        self.coverage.forget(applied.gone)
+        shown = difference.declared.clone.path
+        for slug, was in tracker.declare(assignment.active.tree, assignment.leftovers, assignment.orphans, shown):
+            message = f"{slug} is orphaned: no manifest declares it any more, and it is left as it is"
+            self.log.warning("app_moved", message=message, app=slug, was=was.value)
+        if is_first:
+            # What was declared since the last run is one change: its removals wait until all of it was read.
+            self.changesets.begin(assignment.changed_meanwhile)
+            return
+        if applied.changed:
+            self.changesets.begin(applied.changed)
+        for slug in sorted(applied.changed):
+            self.results.start_over(slug)
+        for slug in sorted(applied.changed | freed):
+            scheduler.reconcile_soon(slug)
+        if difference.reconfigured:
+            for app in tuple(tracker.in_state(*_DECIDED_BY_CONFIGURATION)):
+                scheduler.reconcile_soon(app.slug)
+
+    def _settle_later(self) -> None:
+        if not self._is_settling and self.scheduler.assignment.active.unsettled:
+            self._is_settling = True
+            self._spawn(self._settle())
+
+    async def _settle(self) -> None:
+        """Look at the files again an interval after a load: what is the same by then is no half-written file."""
+        assignment = self.scheduler.assignment
+        try:
+            while (seconds := assignment.settles_in(self.clock.now())) is not None:
+                await self.clock.sleep(seconds + _JUST_AFTER)
+                now = self.clock.now()
+                if not await self.desired.is_unchanged():
+                    await self.load()
+                    continue
+                for slug in sorted(assignment.settle(now)):
+                    self.scheduler.reconcile_soon(slug)
+        finally:
+            self._is_settling = False
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)

@@ -1,0 +1,1 @@
+"""Notifications: events, their bodies, and delivery to webhooks."""

@@ -1,0 +1,269 @@
+"""Telling: what of a turn is worth a notification, and how it is said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, Protocol
+from urllib.parse import urlencode
+
+from octosync.errors import OctosyncError
+from octosync.model import Address, NotifyEvent, Outcome, Status, counted
+from octosync.watch.approvals import Approvals, approve_path
+from octosync.watch.clock import Clock
+from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
+from octosync.watch.ended import ReconcileResult
+from octosync.watch.manifests.assignment import AppAssignment
+from octosync.watch.notify.messages import Notice
+from octosync.watch.reconcile.changesets import Changesets
+from octosync.watch.status import BlockedSet, DriftStatus
+from octosync.watch.web.commands import accept_line
+
+CONTROL_PLANE: Final = "the control plane"
+MANIFESTS: Final = "the manifests"
+
+# What has been gathered is told after so many seconds, whatever else there is still to do; what belongs to a change of which
+# more is to come after so many.
+_LONGEST_WAIT: Final = 60.0
+_LONGEST_CHANGE: Final = 600.0
+# An app that can't be read is tried again by itself; so many times in a row are worth a word.
+_FAILURES_TO_TELL = 3
+
+
+class NotificationSink(Protocol):
+    """What notices are given to: the notifier."""
+
+    def tell(self, notice: Notice) -> None:
+        """Tell something, unless it was told already."""
+
+    def burst(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
+        """Tell what is news of what came together: all that is so of some apps now, and what has happened."""
+
+    def over(self, matter: str) -> None:
+        """Say that something about no single app is over."""
+
+
+class NullNotifier:
+    """Tells nobody anything."""
+
+    def tell(self, notice: Notice) -> None:
+        """Keep quiet."""
+
+    def burst(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
+        """Keep quiet."""
+
+    def over(self, matter: str) -> None:
+        """Keep quiet."""
+
+
+class NotificationCollector:
+    """Makes notices of what turns come to, and gathers them until what belongs together is decided.
+
+    `revision` is that of the manifests in force, "" where none is known; `about` is what plans are made from, for commands;
+    `blocked` returns the sets that guards block; `is_under_way` whether more of the change that an app is in is to come.
+    """
+
+    def __init__(
+        self,
+        notifier: NotificationSink,
+        *,
+        assignment: AppAssignment,
+        approvals: Approvals,
+        changesets: Changesets,
+        clock: Clock,
+    ) -> None:
+        self._notifier = notifier
+        self._assignment = assignment
+        self._approvals = approvals
+        self._changesets = changesets
+        self._clock = clock
+        self._facts: dict[str, tuple[Notice, ...]] = {}
+        self._happened: list[Notice] = []
+        self._gathered = asyncio.Event()
+        self._since = 0.0
+
+    def add_result(self, ended: ReconcileResult, now: datetime, failures: Mapping[str, int]) -> None:
+        """Take in a turn; `failures` says how many in a row failed, by app."""
+        for slug in sorted(ended.apps):
+            if (error := ended.errors.get(slug)) is not None:
+                if failures.get(slug, 0) >= _FAILURES_TO_TELL:
+                    self._happened.append(self._failed(now, error, slug))
+            elif not ended.errors and ended.left is not None:
+                self._facts[slug] = tuple(self._notices(ended, slug, now))
+        for address, actor in ended.replaced.items():
+            self._happened.append(self._replaced(ended, address, actor, now))
+        # A revert is told as that, and not as a change of the manifests, too.
+        outcomes = tuple(outcome for outcome in ended.outcomes if outcome.address not in ended.reverted)
+        applied = tuple(outcome for outcome in outcomes if outcome.status is Status.DONE)
+        if applied:
+            self._happened.append(self._applied(ended, applied, len(outcomes) - len(applied), now))
+        if (self._facts or self._happened) and not self._gathered.is_set():
+            self._since = self._clock.monotonic()
+            self._gathered.set()
+
+    def flush(self, *, all_of_it: bool = True) -> None:
+        """Tell what has been gathered; not `all_of_it`: without what belongs to a change of which more is to come."""
+        later = set() if all_of_it else {slug for slug in self._slugs() if self._changesets.find((slug,)) is not None}
+        facts = {slug: notices for slug, notices in self._facts.items() if slug not in later}
+        happened = [notice for notice in self._happened if later.isdisjoint(notice.slugs)]
+        self._facts = {slug: notices for slug, notices in self._facts.items() if slug in later}
+        self._happened = [notice for notice in self._happened if not later.isdisjoint(notice.slugs)]
+        if not self._facts and not self._happened:
+            self._gathered.clear()
+        sets = {(blocked.guard, slug): blocked for blocked in self._approvals.now() for slug in blocked.apps}
+        whole = {slug: tuple(self._with_ways(notice, sets) for notice in notices) for slug, notices in facts.items()}
+        if whole or happened:
+            self._notifier.burst(whole, happened)
+
+    async def run(self) -> None:
+        """Tell in time what is gathered, whatever else there is still to do; for ever."""
+        while True:
+            await self._gathered.wait()
+            await self._clock.sleep(_LONGEST_WAIT)
+            self.flush(all_of_it=self._clock.monotonic() - self._since >= _LONGEST_CHANGE)
+
+    def add_failure(self, now: datetime, error: OctosyncError, matter: str = CONTROL_PLANE) -> None:
+        """Tell that something fails which is about no single app: the manifests, or the control plane and its key."""
+        self._notifier.tell(self._failed(now, error, None, matter))
+
+    def forget(self, apps: Iterable[str]) -> None:
+        """Note that nothing is so of apps any more: they are not followed now."""
+        facts: dict[str, tuple[Notice, ...]] = dict.fromkeys(apps, ())
+        if facts:
+            self._notifier.burst(facts, ())
+
+    def resolve(self, matter: str = CONTROL_PLANE) -> None:
+        """Note that something about no single app is over: when it is so again, that is news."""
+        self._notifier.over(matter)
+
+    def _slugs(self) -> frozenset[str]:
+        return frozenset({*self._facts, *(slug for notice in self._happened for slug in notice.slugs)})
+
+    def _with_ways(self, notice: Notice, sets: Mapping[tuple[str, str], BlockedSet]) -> Notice:
+        """Return a refusal as that of its whole change, with the request that approves exactly that."""
+        blocked = sets.get((notice.guard or "", notice.app or ""))
+        if notice.event is not NotifyEvent.BLOCKED or blocked is None:
+            return notice
+        path, about = approve_path(blocked), self._assignment.run_info
+        hints = (
+            f"To allow exactly this, once: POST {path}" if path is not None else "",
+            f"To apply it by hand: {about.apply_command} {blocked.override}" if about and blocked.override else "",
+            blocked.way_out or "",
+            "If it isn't meant, revert the commit." if blocked.override is not None else "",
+        )
+        fact = f"{blocked.message} {blocked.seen}"
+        return replace(notice, message=blocked.message, hints=tuple(filter(None, hints)), fingerprint=fact)
+
+    def _failed(self, now: datetime, error: OctosyncError, app: str | None, matter: str = "") -> Notice:
+        return Notice(
+            matter=matter,
+            event=NotifyEvent.FAILED,
+            at=now,
+            message=error.message,
+            app=app,
+            hints=error.hints,
+            revision=self._assignment.revision or None,
+            fingerprint=error.reference,
+        )
+
+    def _applied(self, ended: ReconcileResult, done: tuple[Outcome, ...], rest: int, now: datetime) -> Notice:
+        one_app = next(iter(ended.apps)) if len(ended.apps) == 1 else None
+        return Notice(
+            event=NotifyEvent.APPLIED,
+            at=now,
+            message=f"{counted(len(done), 'change')} applied{f', {rest} not' if rest else ''}",
+            app=one_app,
+            apps=() if one_app is not None else tuple(sorted(ended.apps)),
+            unfinished=rest,
+            addresses=tuple(one.address for one in done),
+            run=ended.run,
+            revision=self._assignment.revision or None,
+        )
+
+    def _replaced(self, ended: ReconcileResult, address: Address, actor: str | None, now: datetime) -> Notice:
+        return Notice(
+            event=NotifyEvent.DRIFT,
+            at=now,
+            message=f"{actor or 'somebody'} changed {address}, and it is as declared again",
+            app=address.app,
+            addresses=(address,),
+            actor=actor,
+            run=ended.run or None,
+            revision=self._assignment.revision or None,
+        )
+
+    def _notices(self, ended: ReconcileResult, slug: str, now: datetime) -> Iterator[Notice]:
+        for one in ended.drift:
+            if one.address.app == slug:
+                yield self._drift(one, now)
+        for blocked in ended.blocked:
+            mine = tuple(at for at in blocked.addresses if at.app == slug)
+            if mine:
+                yield Notice(
+                    event=NotifyEvent.BLOCKED,
+                    at=now,
+                    message=blocked.message,
+                    app=slug,
+                    addresses=mine,
+                    hints=(blocked.way_out,) if blocked.way_out else (),
+                    guard=blocked.guard,
+                    revision=self._assignment.revision or None,
+                )
+        for refused in ended.refused:
+            if refused.address.app == slug:
+                yield Notice(
+                    event=NotifyEvent.FAILED,
+                    at=now,
+                    message=f"{refused.verb} {refused.address}: {refused.message}",
+                    app=slug,
+                    addresses=(refused.address,),
+                    hints=refused.hints,
+                    run=ended.run or None,
+                    fingerprint=refused.reference,
+                )
+
+        for gap in ended.uncovered.get(slug, ()):
+            yield Notice(
+                event=NotifyEvent.UNCOVERED,
+                at=now,
+                message=coverage_words(gap),
+                app=slug,
+                addresses=(Address.of_slot(slug, gap.capability),),
+                hints=UNCOVERED_HINTS,
+                fingerprint=gap.status,  # how many devices there are changes by itself
+            )
+
+    def _drift(self, drift: DriftStatus, now: datetime) -> Notice:
+        who = drift.actor or "somebody"
+        if drift.contested:
+            event, message = NotifyEvent.CONTESTED, f"{drift.address} is changed again and again, lastly by {who}"
+        elif drift.until is not None:
+            event, message = NotifyEvent.HELD, f"{who} changed {drift.address}"
+        else:
+            event, message = NotifyEvent.DRIFT, f"{who} changed {drift.address}"
+        return Notice(
+            event=event,
+            at=now,
+            message=message,
+            app=drift.address.app,
+            addresses=(drift.address,),
+            hints=tuple(self._ways_out(drift)),
+            actor=drift.actor,
+            until=drift.until,
+            revision=self._assignment.revision or None,
+        )
+
+    def _ways_out(self, drift: DriftStatus) -> Iterator[str]:
+        """Yield what can be done about drift, as the page has it."""
+        address = drift.address
+        accept = accept_line((address,), self._assignment.run_info)
+        if accept is not None:
+            yield f"To keep it for good: {accept}"
+        if drift.contested:
+            yield f"To change it back once more: POST /reconcile?{urlencode({'app': address.app})}"
+        elif drift.until is not None:
+            query = urlencode({"app": address.app, "for": "4h", "reason": "WHY"})
+            yield f"To keep it for some hours: POST /hold?{query}"
+        yield "To leave the app alone: the annotation octosync.dev/suspend in its manifest"

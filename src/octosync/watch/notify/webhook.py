@@ -1,0 +1,357 @@
+"""The notifier: tells receivers what happened, each fact once, without ever keeping the controller waiting.
+
+Each receiver has a queue, a connection and a task of its own, so that one that hangs keeps nobody else from hearing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import uuid
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Final, Protocol, Self
+from urllib.parse import unquote
+
+from octosync.errors import OctosyncError
+from octosync.model import NotifyEvent, counted
+from octosync.watch.bundles import bundled, over
+from octosync.watch.clock import Clock
+from octosync.watch.log import Log, about
+from octosync.watch.loop.circuit_breaker import backoff
+from octosync.watch.notify.endpoints import Attempt, DeliveryResult, Endpoint, ReceiverClient
+from octosync.watch.notify.messages import (
+    DELIVERY_HEADER,
+    EVENT_HEADER,
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    Notice,
+    Sender,
+    document_of,
+    signature,
+)
+
+MOST_WAITING: Final = 200
+_LONGEST_BACKOFF: Final = timedelta(minutes=1)
+
+
+# What happened is news each time; a fact is until it isn't so any more.
+_ALWAYS_NEWS: Final = frozenset({NotifyEvent.APPLIED, NotifyEvent.RESOLVED})
+_OF_DRIFT: Final = frozenset({NotifyEvent.HELD, NotifyEvent.DRIFT, NotifyEvent.CONTESTED})
+
+
+class NotificationRecord(Protocol):
+    """What was told already, over restarts: the fact that was last told about each thing of an app ("" for no app)."""
+
+    def told(self) -> Mapping[tuple[str, str], object]:
+        """Return all of it: the facts by app and thing."""
+
+    def tell(self, app: str, about: str, fact: str) -> None:
+        """Note that a fact was told."""
+
+    def untell(self, app: str, about: str) -> None:
+        """Note that it isn't so any more: when it is again, it is news."""
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """One notice on its way, since when: its body is made once; `left` counts the receivers that haven't got it.
+
+    `parts` are the notices that it stands for.
+    """
+
+    notice: Notice
+    parts: tuple[Notice, ...]
+    id: str
+    body: bytes
+    since: float
+    left: int
+
+
+@dataclass(slots=True)
+class _Receiver:
+    """One receiver: what waits for it, and how many were dropped since it last got one."""
+
+    endpoint: Endpoint
+    line: ReceiverClient
+    waiting: deque[_Delivery] = field(default_factory=deque)
+    filled: asyncio.Event = field(default_factory=asyncio.Event)
+    dropped: int = 0
+
+
+class Notifier:
+    """Tells receivers. Used as an async context manager: leaving it gives what waits `flush` to get out.
+
+    `told` remembers over restarts what every receiver got (None: nothing is remembered). An attempt ends after `timeout`; a
+    notice that isn't delivered `give_up` after it was told is given up; of more than `most` that wait for a receiver the
+    oldest is dropped. At once there is one notice of an event, its objects and its guard, whatever it says.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        sender: Sender,
+        *,
+        clock: Clock,
+        log: Log,
+        told: NotificationRecord | None = None,
+        chance: random.Random | None = None,
+        timeout: timedelta = timedelta(seconds=10),
+        give_up: timedelta = timedelta(minutes=15),
+        flush: timedelta = timedelta(seconds=5),
+        most: int = MOST_WAITING,
+    ) -> None:
+        self._receivers = tuple(
+            _Receiver(one, ReceiverClient(one, timeout=timeout.total_seconds())) for one in endpoints
+        )
+        self._sender = sender
+        self._clock = clock
+        self._log = log
+        self._store = told
+        self._chance = chance or random.Random()  # noqa: S311 — it spreads retries, and guards nothing
+        self._give_up = give_up.total_seconds()
+        self._flush = flush.total_seconds()
+        self._most = most
+        self._notices: dict[tuple[str, str], Notice] = {}
+        self._told: dict[tuple[str, str], object] = dict(told.told()) if told is not None else {}
+        self._closing = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.counts: Counter[str] = Counter()  # delivered, given_up, dropped: over all receivers
+
+    async def __aenter__(self) -> Self:
+        for receiver in self._receivers:
+            self._tasks.append(asyncio.create_task(self._serve(receiver), name=f"notify {receiver.endpoint.name}"))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def tell(self, notice: Notice) -> None:
+        """Tell something, unless it was told already; returns at once, and never raises.
+
+        What was applied is always news. Everything else is so until `holds` says that it isn't any more.
+        """
+        if self._is_news(notice):
+            self._send(notice, (notice,))
+
+    def holds(self, app: str, notices: Iterable[Notice]) -> None:
+        """Say all that is so of an app now: what is new is told, what isn't so any more is forgotten, and news next time.
+
+        For a turn that could read the app; one that could not knows nothing of drift, and only tells that it failed.
+        """
+        self.burst({app: tuple(notices)}, ())
+
+    def burst(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
+        """Tell what is news of all that came together, in one notification for each event.
+
+        `facts` are all that is so of each app now, as for `holds`; what `happened` is told as by `tell`.
+        """
+        ended = [notice for app, notices in facts.items() for notice in self._forget(app, notices)]
+        news = []
+        for notice in happened:
+            reverted = [one for one in ended if notice.event is NotifyEvent.DRIFT and one.addresses == notice.addresses]
+            if reverted:  # it was told that this would come: that it has is one notification, not two
+                ended = [one for one in ended if one not in reverted]
+                ended.append(replace(reverted[0], message=notice.message, run=notice.run, actor=notice.actor))
+            elif self._is_news(notice):
+                news.append(notice)
+        news += [notice for notices in facts.values() for notice in notices if self._is_news(notice)]
+        for notice, parts in bundled((*news, *ended)):
+            self._send(notice, parts)
+
+    def over(self, matter: str) -> None:
+        """Say that something about no single app is over."""
+        others = [notice for thing, notice in self._notices.items() if not thing[0] and notice.matter != matter]
+        self.burst({"": tuple(others)}, ())
+
+    def _is_news(self, notice: Notice) -> bool:
+        if self._closing.is_set() or not any(notice.event in receiver.endpoint.events for receiver in self._receivers):
+            return False
+        if notice.event in _ALWAYS_NEWS:
+            return True
+        thing = (notice.app or "", notice.about)
+        self._notices[thing] = notice
+        if self._told.get(thing) == notice.fact:
+            return False
+        self._told[thing] = notice.fact
+        return True
+
+    def _forget(self, app: str, notices: tuple[Notice, ...]) -> Iterator[Notice]:
+        """Forget what isn't so any more of an app; yield that it is over, but for what has only become something else."""
+        now = {one.about for one in notices}
+        for thing in [thing for thing in self._told if thing[0] == app and thing[1] not in now]:
+            del self._told[thing]
+            notice = self._notices.pop(thing, None) or _of_key(thing, self._clock.now())
+            with self._storing():
+                if self._store is not None:
+                    self._store.untell(*thing)
+            if notice.event is not NotifyEvent.DRIFT and not any(_goes_on(notice, other) for other in notices):
+                yield over(notice, self._clock.now(), app)
+
+    def _send(self, notice: Notice, parts: tuple[Notice, ...]) -> None:
+        receivers = [receiver for receiver in self._receivers if notice.event in receiver.endpoint.events]
+        if not receivers or self._closing.is_set():
+            return
+        delivery_id = uuid.uuid4().hex
+        body = json.dumps(document_of(notice, self._sender, delivery_id), allow_nan=False).encode()
+        delivery = _Delivery(notice, parts, delivery_id, body, self._clock.monotonic(), len(receivers))
+        for receiver in receivers:
+            self._put(receiver, delivery)
+
+    async def aclose(self) -> None:
+        """Take nothing more, let out what waits for at most `flush`, and end. Once is enough."""
+        self._closing.set()
+        for receiver in self._receivers:
+            receiver.filled.set()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=self._flush)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._tasks.clear()
+        for receiver in self._receivers:
+            await receiver.line.aclose()
+            if receiver.waiting:
+                count = len(receiver.waiting)
+                message = (
+                    f"{counted(count, 'notification')} to {receiver.endpoint.name} could not be sent before the end"
+                )
+                self._log.warning("notifications_unsent", message=message, receiver=receiver.endpoint.name, count=count)
+                receiver.waiting.clear()
+
+    def _put(self, receiver: _Receiver, delivery: _Delivery) -> None:
+        if len(receiver.waiting) >= self._most:
+            receiver.waiting.popleft()
+            receiver.dropped += 1
+            self.counts["dropped"] += 1
+            if receiver.dropped == 1:
+                self._log.warning(
+                    "notification_dropped",
+                    message="too many notifications wait, the oldest are dropped",
+                    receiver=receiver.endpoint.name,
+                    waiting=self._most,
+                )
+        receiver.waiting.append(delivery)
+        receiver.filled.set()
+
+    async def _serve(self, receiver: _Receiver) -> None:
+        while True:
+            while receiver.waiting:
+                delivery = receiver.waiting.popleft()
+                try:
+                    await self._deliver(receiver, delivery)
+                except asyncio.CancelledError:
+                    receiver.waiting.appendleft(delivery)
+                    raise
+            if self._closing.is_set():
+                return
+            receiver.filled.clear()
+            await receiver.filled.wait()
+
+    async def _deliver(self, receiver: _Receiver, delivery: _Delivery) -> None:
+        failures = 0
+        while True:
+            attempt = await self._attempt(receiver, delivery)
+            if attempt.verdict is DeliveryResult.DELIVERED:
+                return self._delivered(receiver, delivery)
+            failures += 1
+            wait = max(attempt.after, backoff(failures, self._chance, longest=_LONGEST_BACKOFF))
+            too_late = self._clock.monotonic() + wait - delivery.since > self._give_up
+            if attempt.verdict is DeliveryResult.REFUSED or too_late or self._closing.is_set():
+                return self._undelivered(receiver, delivery, attempt, failures)
+            if failures == 1:
+                self._warn("notification_delayed", receiver, delivery, attempt)
+            await self._pause(wait)
+
+    async def _attempt(self, receiver: _Receiver, delivery: _Delivery) -> Attempt:
+        timestamp = str(int(self._clock.now().timestamp()))  # of the attempt, so that a receiver may refuse old ones
+        headers = {
+            DELIVERY_HEADER: delivery.id,
+            EVENT_HEADER: delivery.notice.event.value,
+            TIMESTAMP_HEADER: timestamp,
+        }
+        if receiver.endpoint.secret is not None:
+            headers[SIGNATURE_HEADER] = signature(receiver.endpoint.secret, timestamp, delivery.body)
+        try:
+            return await receiver.line.post(delivery.body, headers)
+        except Exception as error:  # noqa: BLE001 — whatever a receiver does to the client must not end its task
+            self._log.bind(**about(error)).error(
+                "notification_crashed",
+                message=f"a defect in octosync kept a notification from {receiver.endpoint.name}",
+                receiver=receiver.endpoint.name,
+            )
+            return Attempt(DeliveryResult.REFUSED, f"it can't be sent ({type(error).__name__})")
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than until everything is closed."""
+        waits = {asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(self._closing.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    def _delivered(self, receiver: _Receiver, delivery: _Delivery) -> None:
+        if receiver.dropped:
+            message = f"{receiver.endpoint.name} has missed {counted(receiver.dropped, 'notification')}"
+            self._log.warning(
+                "notifications_missed", message=message, receiver=receiver.endpoint.name, count=receiver.dropped
+            )
+            receiver.dropped = 0
+        self.counts["delivered"] += 1
+        delivery.left -= 1
+        for notice in delivery.parts if delivery.left == 0 else ():
+            thing = (notice.app or "", notice.about)
+            if self._store is not None and self._told.get(thing) == notice.fact:
+                with self._storing():
+                    self._store.tell(*thing, notice.fact)
+
+    def _undelivered(self, receiver: _Receiver, delivery: _Delivery, attempt: Attempt, attempts: int) -> None:
+        self._warn("notification_given_up", receiver, delivery, attempt, attempts=attempts)
+        self.counts["given_up"] += 1
+
+    def _warn(self, event: str, receiver: _Receiver, delivery: _Delivery, attempt: Attempt, **more: int) -> None:
+        self._log.warning(
+            event,
+            message=f"{receiver.endpoint.name} isn't told: {attempt.why}",
+            receiver=receiver.endpoint.name,
+            about=delivery.notice.event.value,
+            app=delivery.notice.app,
+            delivery=delivery.id,
+            **more,
+        )
+
+    @contextmanager
+    def _storing(self) -> Iterator[None]:
+        """Log that something can't be remembered, which is no reason not to tell: at worst it is told twice."""
+        try:
+            yield
+        except OctosyncError as error:
+            self._log.bind(**about(error)).warning(
+                "notifications_forgotten", message="what was notified can't be remembered: it may be notified twice"
+            )
+
+
+def _goes_on(before: Notice, now: Notice) -> bool:
+    """Return whether something that was told is still so, as what is told of the same objects now."""
+    same_kind = before.event is now.event or {before.event, now.event} <= _OF_DRIFT
+    shared = set(before.addresses) & set(now.addresses)
+    return same_kind and before.guard == now.guard and bool(shared or before.addresses == now.addresses)
+
+
+def _of_key(thing: tuple[str, str], at: datetime) -> Notice:
+    """Return what is known after a restart of something that was told before it."""
+    app, about = thing
+    event, kind, _ = about.split(" ", 2)
+    found = NotifyEvent(event)
+    guard = kind if found is NotifyEvent.BLOCKED else None
+    matter = unquote(kind) if not app and kind != "-" else ""
+    return Notice(event=found, at=at, message="", app=app or None, guard=guard, matter=matter)

@@ -1,0 +1,1 @@
+"""Reconciling one app: observe, plan, admit, apply, record."""

@@ -1,0 +1,287 @@
+"""The reconciler: it makes one app, or the apps that a move ties together, as they are declared.
+
+It is the pipeline of `octosync.reconcile`, with what only a controller knows: the base that it remembers, what people hold,
+what a changeset removes in all, and when nothing may be written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from octosync.apply import Applied, Listener, Record
+from octosync.errors import ExitCode, OctosyncError, RemoteError, StateLocked, Unavailable, Unreadable
+from octosync.manifest.git.base import without as besides
+from octosync.model import Address, App, Outcome, Reason, State, Status
+from octosync.octomil import Octomil, Reading
+from octosync.plan import (
+    Action,
+    ActionKey,
+    Plan,
+    Verb,
+)
+from octosync.plan.base import Base
+from octosync.plan.guards.freeze import frozen_until
+from octosync.plan.three_way.baseline import remembered
+from octosync.reconcile import ReviewedPlan, apply_reviewed
+from octosync.state import Journal, new_run_id
+from octosync.watch.clock import Clock
+from octosync.watch.coverage import CoverageMonitor
+from octosync.watch.drift import note_drift
+from octosync.watch.ended import NextStep, ReconcileResult
+from octosync.watch.looks import ObjectHistory
+from octosync.watch.loop.activity_feed import ActivityFeed
+from octosync.watch.loop.circuit_breaker import CircuitBreaker
+from octosync.watch.loop.queue import Priority, Queue, Work
+from octosync.watch.loop.resync import Resync
+from octosync.watch.manifests.assignment import ActiveConfig, AppAssignment
+from octosync.watch.memory import Memory
+from octosync.watch.reconcile.admission import Admission
+from octosync.watch.reconcile.observer import Observer, ReconcileContext
+from octosync.watch.reconcile.status_tracker import StatusTracker
+from octosync.watch.status import DriftStatus
+
+# After so long a canary that was started is looked at, once, and how many run is counted anew, where others that had just
+# begun may have been counted twice.
+_A_WHILE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanWriter:
+    """Writes what was admitted of a plan. What is being written when `stop` is set is finished."""
+
+    journal: Journal
+    queue: Queue
+    tracker: StatusTracker
+    breaker: CircuitBreaker
+    feed: ActivityFeed
+    history: ObjectHistory
+    clock: Clock
+    stop: asyncio.Event
+
+    async def write(
+        self, context: ReconcileContext, reviewed: ReviewedPlan, active: ActiveConfig, remote: Octomil
+    ) -> Applied:
+        """Write a reviewed plan, and record in the journal what every write did."""
+        began: dict[ActionKey, datetime] = {}
+
+        def started(action: Action) -> None:
+            began.setdefault(action.key, self.clock.now())
+
+        record = Record.begin(
+            self.journal,
+            control_plane=remote.connection.url,
+            org_id=reviewed.observation.org_id,
+            digest=active.digest,
+            clock=self.clock.now,
+            run=context.id,
+        )
+        apps = frozenset(action.address.app for action in reviewed.plan.actions)
+        self.queue.start_writing(apps)
+        self.tracker.begin_run(record.run, apps, len(reviewed.plan.actions), self.clock.now())
+        applied = await apply_reviewed(
+            reviewed,
+            remote,
+            record=record,
+            resume=active.apply_again,
+            sensitivity=active.configuration.sensitivity,
+            stop=self.stop,
+            listener=Listener(started=started),
+        )
+        for action, outcome in zip(reviewed.plan.actions, applied.outcomes, strict=True):
+            if outcome.status in {Status.DONE, Status.NOT_KEPT} and action.key in began:
+                self.feed.record_write(action.address, began[action.key], self.clock.now())
+                self.history.record_write(action.address, began[action.key])
+        if applied.stopped_by is not None:
+            self.breaker.record_failure(applied.stopped_by, min(context.apps), writing=True)
+        else:
+            self.breaker.record_success(wrote=applied.wrote)
+        all_done = all(outcome.status is Status.DONE for outcome in applied.outcomes)
+        record.end(int(ExitCode.DONE if all_done else ExitCode.PARTIAL))
+        return applied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciler:
+    """Reconciles apps: observe, admit, write. Several reconciles run at once, never two of one app."""
+
+    remote: Octomil
+    assignment: AppAssignment
+    resync: Resync
+    memory: Memory
+    breaker: CircuitBreaker
+    observer: Observer
+    admission: Admission
+    writer: PlanWriter
+    coverage: CoverageMonitor
+    clock: Clock
+
+    async def reconcile(self, work: Work) -> ReconcileResult:
+        """Reconcile the apps of a work. Never raises for what the control plane returns."""
+        listed = self.resync.listed_apps(work.apps) if work.priority is Priority.RESYNC else None
+        try:
+            return await self._reconcile(work, self.assignment.active, listed)
+        except StateLocked as error:
+            self.breaker.record_failure(error)
+            raise
+
+    async def _reconcile(
+        self, work: Work, active: ActiveConfig, listed: Reading[dict[str, App]] | None
+    ) -> ReconcileResult:
+        apps = work.apps
+        context = self._context(apps, active)
+        # A re-read lets everything else go first, and so do the writes that it finds to be due.
+        is_urgent = work.priority is Priority.CHANGED
+        reader, writer = (self.remote, self.remote) if is_urgent else (self.remote.background, self.remote.patient)
+        try:
+            reviewed = await self.observer.observe(context, active, reader, listed)
+        except RemoteError as error:
+            self.breaker.record_failure(error, min(apps))
+            return _failed(context, dict.fromkeys(apps, error))
+        if reviewed.plan.errors:
+            for problem in reviewed.plan.errors.values():
+                if isinstance(problem, Unavailable | Unreadable):  # other errors are about their app alone
+                    self.breaker.record_failure(problem, min(apps))
+            return _failed(context, reviewed.plan.errors, left=reviewed.plan)
+        if not self.memory.is_of(reviewed.observation.org_id):
+            wrong = _wrong_org(reviewed.observation.org_id, self.memory.plane.org_id)
+            self.breaker.record_failure(wrong)
+            return _failed(context, dict.fromkeys(apps, wrong))
+        if self.memory.plane != context.plane and self._base_of(apps, context.tree, active) != context.base:
+            # The org is known only now, and with it the base.
+            return await self._reconcile(work, active, listed)
+        self.breaker.record_success()
+        result = await self._admit_and_write(context, reviewed, active, writer)
+        is_resync = work.priority is Priority.RESYNC
+        return await self.coverage.add_to(result, context.tree.apps, reader, is_full_read=is_resync)
+
+    def _context(self, apps: frozenset[str], active: ActiveConfig) -> ReconcileContext:
+        tree = State.of(*(active.tree.apps[slug] for slug in apps if slug in active.tree.apps))
+        base = self._base_of(apps, tree, active)
+        now = self.clock.now()
+        return ReconcileContext(new_run_id(now), now, apps, tree, base, self.memory.plane, self.memory.narrowed)
+
+    def _base_of(self, apps: frozenset[str], tree: State, active: ActiveConfig) -> Base:
+        base = self.memory.base_of(apps, tree)
+        return replace(base, state=besides(base.state, active.others))
+
+    async def _admit_and_write(
+        self, context: ReconcileContext, reviewed: ReviewedPlan, active: ActiveConfig, remote: Octomil
+    ) -> ReconcileResult:
+        plan, apps, now = reviewed.plan, context.apps, self.clock.now()
+        canaries = (
+            reviewed.observation.canaries
+            if isinstance(reviewed.observation.canaries, int)
+            else active.deploy.max_canaries
+        )
+        review = self.admission.review(plan, context, active, canaries)
+        applied = Applied(())
+        try:
+            with self.admission.writing(context, review):
+                if review.plan.actions:
+                    applied = await self.writer.write(
+                        context, replace(reviewed, plan=review.plan, refusals=()), active, remote
+                    )
+        finally:
+            self.admission.release_canaries(review, _done(review.plan, applied))
+        done_keys = _done(review.plan, applied)
+        done = {action.key: action for action in review.plan.actions if action.key in done_keys}
+        drift = self._remember(context, plan, done, active)
+        left = replace(plan, actions=tuple(action for action in plan.actions if action.key not in done))
+        freed, refused = self.admission.record(context, plan, left, review, applied)
+        frozen = _frozen(apps, active, now)
+        is_optimized = any(action.verb is Verb.OPTIMIZE for action in done.values())
+        return ReconcileResult(
+            id=context.id,
+            apps=apps,
+            next_step=_next_step(left, applied, refused),
+            left=left,
+            seen=reviewed.observation,
+            drift=drift,
+            blocked=review.blocked,
+            refused=refused,
+            outcomes=applied.outcomes,
+            replaced=_replaced(plan, done.values()),
+            reverted=frozenset(action.address for action in done.values() if action.reason is Reason.DRIFT),
+            run=context.id if review.plan.actions else "",
+            waiting=review.waits_for,
+            frozen_until=frozen,
+            look_at=_look_at(
+                context,
+                left,
+                frozen if left.actions else None,
+                now + _A_WHILE if review.is_crowded or is_optimized else None,
+            ),
+            freed=freed,
+            unsettled=review.unsettled,
+        )
+
+    def _remember(
+        self, context: ReconcileContext, plan: Plan, done: Mapping[ActionKey, Action], active: ActiveConfig
+    ) -> tuple[DriftStatus, ...]:
+        for slug in sorted(context.apps):
+            declared, known = context.tree.apps.get(slug), context.base.state.apps.get(slug)
+            is_gone = known is not None and known.declared and (declared is None or not declared.declared)
+            if is_gone and slug in active.unsettled:
+                continue  # its document may come back, or its children's go, too: then it is an orphan with all it had
+            before = None if slug in context.base.presumed else context.base.state.apps.get(slug)
+            app = remembered(before, context.tree.apps.get(slug), plan, done.keys())
+            if app is not None and self.memory.narrowed != context.narrowed:
+                app = self.memory.in_sight(app)
+            self.memory.remember(slug, app)
+        for action in done.values():
+            # By the plan's own word: a move by hand that is taken back has the reason of a move.
+            if action.address in plan.drifted and action.verb is not Verb.ARCHIVE:
+                self.memory.healed(action.address)
+        self.memory.used(done.values())
+        return note_drift(self.memory, context, plan, done.keys(), active)
+
+
+def _failed(
+    context: ReconcileContext, errors: Mapping[str, OctosyncError], left: Plan | None = None
+) -> ReconcileResult:
+    return ReconcileResult(id=context.id, apps=context.apps, next_step=NextStep.REQUEUE, left=left, errors=errors)
+
+
+def _wrong_org(named: str | None, remembered: str | None) -> RemoteError:
+    return RemoteError(
+        "wrong-org",
+        f"the control plane answers for org {named}, and what is remembered is that of {remembered}",
+        hints=("Use a key of that org, or give this org a state file of its own: --state FILE.",),
+    )
+
+
+def _done(plan: Plan, applied: Applied) -> frozenset[ActionKey]:
+    outcomes = zip(plan.actions, applied.outcomes, strict=bool(applied.outcomes))
+    return frozenset(action.key for action, outcome in outcomes if outcome.status is Status.DONE)
+
+
+def _replaced(plan: Plan, done: Iterable[Action]) -> Mapping[Address, str | None]:
+    of_somebody = [one.address for one in done if one.reason in {Reason.DRIFT, Reason.DIVERGED}]
+    changes = {at: plan.last_changes.get(at) for at in of_somebody}
+    return {at: None if last is None else last.event.actor for at, last in changes.items()}
+
+
+def _frozen(apps: Collection[str], active: ActiveConfig, now: datetime) -> datetime | None:
+    ends = (frozen_until(active.configuration.freeze, slug, now) for slug in apps)
+    return max((end for end in ends if end is not None), default=None)
+
+
+def _next_step(left: Plan, applied: Applied, refused: tuple[Outcome, ...]) -> NextStep:
+    again = applied.stopped_by is not None or any(
+        one.status is Status.STALE or one.status is Status.NOT_ATTEMPTED or one.retryable for one in applied.outcomes
+    )
+    if again:
+        return NextStep.REQUEUE
+    waits = left.actions or left.held or left.left_alone.waiting or refused
+    return NextStep.WAIT if waits else NextStep.DONE
+
+
+def _look_at(context: ReconcileContext, left: Plan, *others: datetime | None) -> datetime | None:
+    """Return when something ends that keeps the apps waiting: a hold, a freeze, or their own suspension."""
+    suspensions = (app.suspension.until for app in context.tree if app.suspension is not None)
+    ends = (*(one.until for one in left.held), *suspensions, *others)
+    # What has ended since the turn began kept it waiting all the same: then the next one is due at once.
+    return min((end for end in ends if end is not None and end > context.began), default=None)

@@ -1,0 +1,238 @@
+"""The results of reconciles: when each app is reconciled next, and what status, log, metrics and notifications say of it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from octosync.errors import OctosyncError, StateLocked
+from octosync.model import Address, Outcome, Status, counted
+from octosync.plan import Verb
+from octosync.watch.clock import Clock
+from octosync.watch.ended import NextStep, ReconcileResult
+from octosync.watch.log import Log
+from octosync.watch.loop.circuit_breaker import CircuitBreaker, backoff
+from octosync.watch.loop.queue import Priority, Work
+from octosync.watch.loop.scheduler import Scheduler
+from octosync.watch.memory import Memory
+from octosync.watch.metrics import Metrics, ReconcileOutcome
+from octosync.watch.notify.events import NotificationCollector
+from octosync.watch.reconcile.status_tracker import StatusTracker
+from octosync.watch.status import AppState, DriftStatus
+
+# Drift is reverted just after its time, so that a clock that runs a little ahead doesn't look in vain.
+_JUST_AFTER: Final = timedelta(seconds=1)
+
+
+@dataclass(slots=True, kw_only=True)
+class ResultRecorder:
+    """Records results. `last_success` is when an app was last read and planned without an error."""
+
+    scheduler: Scheduler
+    tracker: StatusTracker
+    breaker: CircuitBreaker
+    memory: Memory
+    notifications: NotificationCollector
+    metrics: Metrics
+    clock: Clock
+    chance: random.Random
+    log: Log
+    last_success: datetime | None = None
+    _failures: Counter[str] = field(default_factory=Counter)  # of an app, in a row
+
+    def record(self, work: Work, result: ReconcileResult, seconds: float) -> None:
+        """Record the result of a reconcile, and put into the queue what follows from it."""
+        queue, assignment = self.scheduler.queue, self.scheduler.assignment
+        tied = assignment.note_holders(result.seen) if result.seen is not None else frozenset()
+        # An app that waits for a second look at its files is reconciled then.
+        result = replace(result, freed=result.freed - assignment.active.unsettled)
+        self._record(work, result, seconds)
+        for slug in sorted(assignment.withhold(result.unsettled)):
+            self.scheduler.reconcile_soon(slug)
+        if work.priority is Priority.CHANGED or not self.scheduler.resync.is_running:
+            self.notify()
+        for slug in sorted(tied):
+            queue.add(slug, Priority.CHANGED)
+
+    def record_resync(self) -> None:
+        """Record that every app was read again."""
+        resync = self.scheduler.resync
+        self.notify()
+        seconds = _seconds(resync.took)
+        message = f"{counted(resync.total, 'app')} read in {seconds} s"
+        self.log.info("full_read", message=message, apps=resync.total, seconds=seconds)
+        if resync.took is not None and resync.took > resync.every:
+            self.log.warning(
+                "full_read_stretched",
+                message="a full read takes longer than --resync at this rate; the next one follows it",
+                seconds=_seconds(resync.took),
+                resync=_seconds(resync.every),
+            )
+        try:
+            if not any(self.tracker.in_state(AppState.UNREAD, AppState.FAILING)):
+                self.memory.now_whole()
+            self.memory.prune()
+        except OctosyncError as error:  # the next resync records it, too
+            self.record_state_error(error)
+
+    def record_unsaved_load(self, apps: Collection[str], error: OctosyncError, failures: int) -> float:
+        """Record that a load can't be saved, after this many failures; return the seconds until the next attempt."""
+        pause = backoff(failures, self.chance)
+        now = self.clock.now()
+        next_try = now + timedelta(seconds=pause)
+        errors = dict.fromkeys(apps, error)
+        failed = ReconcileResult(id="", apps=frozenset(apps), next_step=NextStep.REQUEUE, errors=errors)
+        self.tracker.record(failed, now, next_try)
+        self.record_state_error(error, next_try)
+        return pause
+
+    def record_state_error(self, error: OctosyncError, next_try: datetime | None = None) -> None:
+        """Record that the state file can't be written, which is no reason to stop."""
+        if isinstance(error, StateLocked):
+            self.breaker.record_failure(error)
+        self.log.error(
+            "state_unusable",
+            message=error.message,
+            reference=error.reference,
+            hints=list(error.hints),
+            next_try=None if next_try is None else next_try.isoformat(timespec="seconds"),
+        )
+
+    def start_over(self, slug: str) -> None:
+        """Forget why an app waits: it is declared differently now, or a person wants it tried."""
+        self.scheduler.rejections.forget(slug)
+        self._failures.pop(slug, None)
+
+    def notify(self) -> None:
+        """Send the notifications that were collected, once everything of a commit, or of a change by hand, is decided."""
+        if not self.scheduler.queue.is_changing and not self.scheduler.assignment.withholds:
+            self.notifications.flush()
+
+    def _record(self, work: Work, result: ReconcileResult, seconds: float) -> None:
+        now, scheduler = self.clock.now(), self.scheduler
+        if result.left is not None and not result.errors:
+            self.last_success = now
+        next_try = self._next_try(work, result, now)
+        before = {slug: app.drift for slug in result.apps if (app := self.tracker.find(slug)) is not None}
+        if result.errors and not self.breaker.is_closed:
+            moved: Mapping[str, tuple[AppState, AppState]] = {}  # the errors say nothing about these apps
+            for slug in result.apps:
+                self.tracker.mark_pending(slug, now)
+        else:
+            moved = self.tracker.record(result, now, next_try)
+        for slug in result.freed:
+            scheduler.queue.add(slug, Priority.CHANGED)
+        for slug in result.apps:
+            for _ in scheduler.feed.take_deferred(slug):
+                scheduler.rejections.retry(slug)
+                scheduler.queue.add(slug, Priority.CHANGED)
+            if result.run:
+                scheduler.resync.forget(slug)
+        if self.breaker.is_closed or not result.errors:
+            scheduler.resync.record_read(result.apps)
+        self.metrics.count_reconcile(_outcome(result), seconds)
+        for outcome in result.outcomes:
+            self.metrics.count_action(Verb(outcome.verb), outcome.address.kind, outcome.status)
+        self._report(result, before, moved, next_try)
+
+    def _next_try(self, work: Work, result: ReconcileResult, now: datetime) -> datetime | None:
+        """Put the next reconcile into the queue; return when it is, if it is for a failure."""
+        first, queue = min(result.apps), self.scheduler.queue
+        if result.next_step is NextStep.REQUEUE:
+            if not self.breaker.is_closed:  # no app is to blame: it goes on as soon as there is a control plane again
+                queue.add(first, work.priority)
+                return None
+            self._failures[first] += 1
+            if result.has_moved and self._failures[first] == 1:
+                queue.add(first, Priority.CHANGED)  # nothing failed, and what it is now has to be read
+                return None
+            pause = backoff(self._failures[first], self.chance)
+            queue.back_off(first, pause)
+            return now + timedelta(seconds=pause)
+        for slug in result.apps:
+            self._failures.pop(slug, None)
+        if result.look_at is not None:
+            queue.add_later(first, max(0.0, (result.look_at + _JUST_AFTER - now).total_seconds()))
+        return None
+
+    def _report(
+        self,
+        result: ReconcileResult,
+        before: Mapping[str, tuple[DriftStatus, ...]],
+        moved: Mapping[str, tuple[AppState, AppState]],
+        next_try: datetime | None,
+    ) -> None:
+        log = self.log.bind(run=result.id or None, apps=sorted(result.apps))
+        for outcome in result.outcomes:
+            _log_outcome(log, outcome, result.replaced)
+        for drift in result.drift:
+            if drift not in before.get(drift.address.app, ()):
+                _log_drift(log, drift)
+        for slug, error in result.errors.items():
+            log.warning(
+                "turn_failed",
+                message=error.message,
+                app=slug,
+                reference=error.reference,
+                next_try=None if next_try is None else next_try.isoformat(timespec="seconds"),
+            )
+        for slug, (was, now) in moved.items():
+            log.info("app_moved", message=f"{slug} is {now.value.replace('_', ' ')}", app=slug, was=was.value)
+        failures = {slug: self._failures[min(result.apps)] for slug in result.apps}
+        self.notifications.add_result(result, self.clock.now(), failures)
+
+
+def _log_outcome(log: Log, outcome: Outcome, replaced: Mapping[Address, str | None]) -> None:
+    write = log.info if outcome.status is Status.DONE else log.warning
+    of_somebody = outcome.address in replaced
+    actor = replaced.get(outcome.address)
+    what = f", which replaces a change by {actor or 'somebody'}" if of_somebody else ""
+    write(
+        "action",
+        message=f"{outcome.verb} {outcome.address}: {outcome.message or outcome.status.value}{what}",
+        address=str(outcome.address),
+        action=outcome.verb,
+        result=outcome.status.value,
+        replaces=(actor or "unknown") if of_somebody else None,
+        reference=outcome.reference or None,
+        request_ids=list(outcome.request_ids),
+    )
+
+
+def _log_drift(log: Log, drift: DriftStatus) -> None:
+    until = None if drift.until is None else drift.until.isoformat(timespec="seconds")
+    if drift.contested:
+        what = "again and again, so it is left alone"
+    else:
+        what = f"which is held until {until}" if until is not None else "which is not changed back by itself"
+    log.warning(
+        "drift",
+        message=f"{drift.actor or 'somebody'} changed {drift.address}, {what}",
+        app=drift.address.app,
+        address=str(drift.address),
+        actor=drift.actor,
+        until=until,
+        contested=drift.contested or None,
+    )
+
+
+def _outcome(result: ReconcileResult) -> ReconcileOutcome:
+    """Return the outcome of a reconcile, the gravest first."""
+    failed = result.errors or any(outcome.retryable for outcome in result.outcomes)
+    if failed or result.left is None:
+        return ReconcileOutcome.FAILED
+    if result.refused:
+        return ReconcileOutcome.REFUSED
+    if result.blocked:
+        return ReconcileOutcome.BLOCKED
+    if result.left.actions or result.left.held:
+        return ReconcileOutcome.LEFT
+    return ReconcileOutcome.APPLIED if result.outcomes else ReconcileOutcome.IN_SYNC
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else round(span.total_seconds(), 1)

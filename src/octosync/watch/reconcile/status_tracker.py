@@ -1,0 +1,181 @@
+"""The board: how each app stands, put together from what its turns come to."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from octosync.model import App, Hold, Outcome, State
+from octosync.plan import Plan
+from octosync.watch.ended import NextStep, ReconcileResult
+from octosync.watch.status import AppReconcileStatus, AppState, DriftStatus, RunStatus
+
+_RUNS: Final = 20
+
+
+class StatusTracker:
+    """How each declared app stands, and the last runs that wrote."""
+
+    def __init__(self) -> None:
+        self._apps: dict[str, AppReconcileStatus] = {}
+        self._runs: deque[RunStatus] = deque(maxlen=_RUNS)  # newest first
+
+    def declare(
+        self,
+        tree: State,
+        others: Iterable[str],
+        orphans: Iterable[str],
+        shown: Callable[[str], str] = str,
+    ) -> tuple[tuple[str, AppState], ...]:
+        """Have exactly these apps on the board: declared ones, others that something is to be done about, and orphans.
+
+        `shown` returns the place of a manifest, `FILE:LINE`, as people know it.
+        Return the apps that were on it and are orphans from now on, with how they stood.
+        """
+        known = [(slug, self._apps[slug].state) for slug in orphans if slug in self._apps]
+        kept = {slug: self._apps.get(slug) or AppReconcileStatus(slug=slug) for slug in (*tree.apps, *others)}
+        for slug, app in tree.apps.items():
+            source = shown(f"{app.origin.file}:{app.origin.line}") if app.origin is not None else ""
+            kept[slug] = replace(kept[slug], source=source)
+        for slug in orphans:
+            kept[slug] = AppReconcileStatus(slug=slug, state=AppState.ORPHANED)
+        self._apps = dict(sorted(kept.items()))
+        return tuple((slug, was) for slug, was in known if was is not AppState.ORPHANED)
+
+    def mark_pending(self, slug: str, now: datetime) -> None:
+        """Say that an app's turn is to come, since something changed."""
+        known = self._apps.get(slug)
+        if known is not None and known.state in {AppState.IN_SYNC, AppState.WAITING}:
+            self._apps[slug] = replace(known, state=AppState.PENDING, since=now)
+
+    def begin_run(self, run: str, apps: frozenset[str], actions: int, now: datetime) -> None:
+        """Say that a turn has begun to write."""
+        self._runs.appendleft(RunStatus(run=run, apps=tuple(sorted(apps)), started=now, actions=actions))
+
+    def record(
+        self, ended: ReconcileResult, now: datetime, next_try: datetime | None
+    ) -> Mapping[str, tuple[AppState, AppState]]:
+        """Take down what a turn came to; return the apps that stand otherwise now: from what, to what."""
+        self._end_run(ended.run, ended.outcomes, now)
+        moved = {}
+        for slug in sorted(ended.apps & self._apps.keys()):
+            before = self._apps[slug]
+            after = _after(before, ended, now, next_try)
+            if after.state is not before.state:
+                after = replace(after, since=now)
+                moved[slug] = (before.state, after.state)
+            self._apps[slug] = after
+        return moved
+
+    def apps(self, holds: Mapping[str, Hold]) -> dict[str, AppReconcileStatus]:
+        """Return how every app stands, by slug, with the holds that are in force."""
+        for slug, app in self._apps.items():
+            if app.hold != holds.get(slug):  # what did not change stays the same object
+                self._apps[slug] = replace(app, hold=holds.get(slug))
+        return dict(self._apps)
+
+    def in_state(self, *states: AppState) -> Iterator[AppReconcileStatus]:
+        """Yield the apps that are in one of some states."""
+        return (one for one in self._apps.values() if one.state in states)
+
+    def find(self, slug: str) -> AppReconcileStatus | None:
+        """Return how one app stands; None for one that isn't declared."""
+        return self._apps.get(slug)
+
+    @property
+    def runs(self) -> tuple[RunStatus, ...]:
+        """The last runs, newest first."""
+        return tuple(self._runs)
+
+    def _end_run(self, run: str, outcomes: tuple[Outcome, ...], now: datetime) -> None:
+        for place, one in enumerate(self._runs):
+            if run and one.run == run:
+                self._runs[place] = replace(one, ended=now, outcomes=outcomes)
+
+
+def _after(
+    before: AppReconcileStatus, ended: ReconcileResult, now: datetime, next_try: datetime | None
+) -> AppReconcileStatus:
+    slug = before.slug
+    error = ended.errors.get(slug)
+    if ended.errors and error is None:  # it waits for another one that it shares a target with
+        error = next(iter(ended.errors.values()))
+    if error is not None or ended.left is None:
+        return replace(
+            before,
+            state=AppState.FAILING,
+            reference=error.reference if error is not None else "",
+            error=error.message if error is not None else "",
+            hints=error.hints if error is not None else (),
+            next_try=next_try,
+        )
+    plan = _part(ended.left, slug)
+    refused = next((one for one in ended.refused if one.address.app == slug), None)
+    failed = next((one for one in ended.outcomes if one.address.app == slug and one.retryable), None)
+    trouble = refused or failed
+    drift = tuple(one for one in ended.drift if one.address.app == slug)
+    blocked = tuple(one for one in ended.blocked if any(at.app == slug for at in one.addresses))
+    why = ended.waiting
+    if (
+        ended.blocked and not blocked
+    ):  # it is tied to what a guard blocks in another app: no half of a move is made alone
+        others = sorted({at.app for one in ended.blocked for at in one.addresses if at.app})
+        why = why or f"what the guard {ended.blocked[0].guard} blocks in {', '.join(others)}"
+    if not plan.actions:
+        why = ""
+    if not why and any(address.app == slug for address in plan.left_alone.waiting):
+        why = "a suspended app at the other end of a move"
+    live = ended.seen.state.apps.get(slug) if ended.seen is not None else None
+    after = replace(
+        before,
+        read_at=now,
+        plan=plan,
+        drift=drift,
+        blocked=blocked,
+        reference=trouble.reference if trouble is not None else "",
+        error=trouble.message if trouble is not None else "",
+        hints=trouble.hints if trouble is not None else (),
+        next_try=next_try,
+        why_waiting=why,
+        frozen_until=ended.frozen_until if plan.actions else None,
+        canaries=tuple(one for one in (live.deployments if live is not None else ()) if one.canary is not None),
+        recommendations=plan.recommendations,
+        uncovered=ended.uncovered.get(slug, ()),
+        run=ended.run or before.run,
+    )
+    return replace(after, state=_state(after, ended, refused=refused is not None, failed=failed is not None))
+
+
+def _state(one: AppReconcileStatus, ended: ReconcileResult, *, refused: bool, failed: bool) -> AppState:
+    """Return the gravest state that holds."""
+    plan = one.plan or Plan(desired=State())
+    drift: tuple[DriftStatus, ...] = one.drift
+    held = {change.action.address for change in plan.held}
+    states = (
+        (AppState.FAILING, failed),
+        (AppState.REFUSED, refused),
+        (AppState.BLOCKED, bool(one.blocked)),
+        (AppState.CONTESTED, any(each.contested for each in drift)),
+        (AppState.HELD, any(each.until is not None for each in drift)),
+        (AppState.DRIFTED, any(each.address in held for each in drift)),
+        (AppState.WAITING, bool(one.why_waiting)),
+        (AppState.PENDING, bool(plan.actions) or ended.next_step is NextStep.REQUEUE),
+        (AppState.SUSPENDED, one.slug in plan.left_alone.suspended),
+        (AppState.UNCOVERED, bool(one.uncovered)),
+    )
+    return next((state for state, holds in states if holds), AppState.IN_SYNC)
+
+
+def _part(plan: Plan, slug: str) -> Plan:
+    """Return what of a plan is about one app."""
+    app: App | None = plan.desired.apps.get(slug)
+    return replace(
+        plan,
+        desired=State() if app is None else State.of(app),
+        actions=tuple(one for one in plan.actions if one.address.app == slug),
+        held=tuple(one for one in plan.held if one.action.address.app == slug),
+        recommendations=tuple(one for one in plan.recommendations if one.address.app == slug),
+    )
