@@ -22,21 +22,20 @@ from typing import Final
 
 import httpx
 
-from octosync.cli.regathering import InputsReloader
+from octosync.cli.inputs import InputsReloader
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.manifest import Configuration, load
 from octosync.model import State
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pace, Reading, apps_reading
-from octosync.octomil.counting import Request
+from octosync.octomil.rate_limit import Request
 from octosync.plan import ControlPlane, GuardPolicy, PlanOptions
 from octosync.reconcile import observe_and_review
 from octosync.state import Journal
-from octosync.watch.clock import SystemClock
 from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.log import Log
 from octosync.watch.manifests.desired import DesiredState
 from octosync.watch.metrics import CONTENT_TYPE
-from octosync.watch.settings import Settings
+from octosync.watch.settings import Settings, SystemClock
 from octosync.watch.status import AppState
 from octosync.watch.web import Source, create_app
 

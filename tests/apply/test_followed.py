@@ -9,7 +9,7 @@ import pytest
 from tests.support.states import deployed, desired_app, live_app, plan_of
 
 from octosync.apply import Followed, to_follow
-from octosync.apply.followed import settled, with_coverage, with_deployments
+from octosync.apply.rollout import settled, with_coverage, with_deployments
 from octosync.model import Address, App, Canary, Coverage, Deployment, Fate, Outcome, Standing, State, Status
 from octosync.plan import Plan
 

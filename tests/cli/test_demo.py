@@ -14,8 +14,7 @@ from tests.support.commands import octosync as run_octosync
 from tests.support.commands import started, stopped
 
 from octosync.cli import main
-from octosync.cli.examples import as_typed, shipped_manifests
-from octosync.cli.stage import demo_runner
+from octosync.cli.commands.demo import as_typed, demo_runner, shipped_manifests
 from octosync.errors import ExitCode, Interrupted, OctosyncError
 from octosync.server import Settings, running
 

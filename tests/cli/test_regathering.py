@@ -14,8 +14,8 @@ from tests.support.kubectl import needs_kustomize
 from tests.support.manifests import app
 from tests.support.repositories import Repo
 
+from octosync.cli.inputs import InputsReloader
 from octosync.cli.options import remote_options
-from octosync.cli.regathering import InputsReloader
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Cache

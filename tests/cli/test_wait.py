@@ -16,7 +16,7 @@ from tests.support.desks import Office
 from tests.support.invoking import Ran, Screen
 from tests.support.planes import ok
 
-from octosync.cli.following import Rows
+from octosync.cli.commands.apply_output import Rows
 from octosync.model import Address, Canary, Fate, Standing
 from octosync.state import Journal
 

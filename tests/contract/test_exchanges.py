@@ -14,11 +14,10 @@ from tests.support.site import Site, open_site
 from octosync.apply import FirstApp
 from octosync.cli.root import octosync
 from octosync.contract import OPERATIONS
-from octosync.contract.conformance.parts import parts_of
-from octosync.contract.exchanges import EXCHANGES
-from octosync.contract.requests import Sent, SentBootstrap
+from octosync.contract.openapi.schemas import parts_of
+from octosync.contract.requests import EXCHANGES, Sent, SentBootstrap
 from octosync.octomil import Octomil
-from octosync.server.routes import operation_at
+from octosync.server.middleware import operation_at
 
 
 class _Recorder(httpx.AsyncBaseTransport):

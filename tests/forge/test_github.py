@@ -21,8 +21,8 @@ from octosync.errors import (
 )
 from octosync.forge import GitHub, repository_in
 from octosync.forge import github as client
-from octosync.forge.marked import url_in
-from octosync.forge.refusals import wait_of
+from octosync.forge.comments import url_in
+from octosync.forge.github import wait_of
 
 
 def test_a_limit_that_passes_is_waited_for(github: GitHub, forge: Forge) -> None:

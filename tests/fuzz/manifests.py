@@ -18,7 +18,7 @@ from tests.fuzz.running import Case, Finding, Part
 from tests.support.invoking import Desk, Ran
 
 from octosync.manifest.config.schema import ConfigurationFile
-from octosync.manifest.kustomized import referred
+from octosync.manifest.load.kustomize import referred
 from octosync.manifest.schema.fields import fields_of, shape_of
 from octosync.manifest.schema.models import API_VERSION, KINDS, PROTECT, SUSPEND
 

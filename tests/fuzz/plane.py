@@ -18,7 +18,7 @@ from tests.support.invoking import Desk
 from tests.support.planes import Served, served
 
 from octosync.octomil import Connection
-from octosync.server.schema import open_database
+from octosync.server.store import open_database
 
 PREFIX = "/api/v1"
 _PATIENCE = 5000  # milliseconds that requests of a client which has given up may take

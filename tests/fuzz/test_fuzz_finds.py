@@ -17,7 +17,7 @@ from tests.fuzz.running import Part, run
 from octosync.apply import write
 from octosync.apply.irreversible import Risks
 from octosync.contract.encoding import BodyTooLarge
-from octosync.manifest import kustomized
+from octosync.manifest.load import kustomize
 from octosync.manifest.yaml import source
 from octosync.octomil import transport
 from octosync.plan import compare
@@ -40,7 +40,7 @@ def _aliases(patch: pytest.MonkeyPatch) -> None:
             for item in value.values() if isinstance(value, dict) else value:
                 yield from texts(item, depth + 1)
 
-    patch.setattr(kustomized, "_texts", texts)
+    patch.setattr(kustomize, "_texts", texts)
 
 
 def _decoding(patch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from octosync.manifest import (
     parse_duration,
     read_configuration,
 )
-from octosync.manifest.versions import is_allowed
+from octosync.manifest.config.config import is_allowed
 from octosync.model import FreezeWindow, NotifyEvent, Origin, Receiver, Secret, Sensitivity
 
 FULL = """\

@@ -9,8 +9,8 @@ from tests.support.manifests import Workspace
 
 from octosync.manifest import Context
 from octosync.manifest.config.reader import read_configuration_text
-from octosync.manifest.findings import MOST_LISTED
 from octosync.manifest.load.owners import Owner
+from octosync.manifest.schema.rules import MOST_LISTED
 from octosync.model import Severity
 
 _HEAD = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: demo}\nspec:\n"

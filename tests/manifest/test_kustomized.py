@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from octosync.manifest.kustomized import is_read_whole, referred
+from octosync.manifest.load.kustomize import is_read_whole, referred
 
 
 def _referred(folder: Path, text: str) -> set[str]:

@@ -12,12 +12,12 @@ from tests.support.kubectl import kustomized, needs_kubectl, needs_kustomize
 from tests.support.repositories import Repo
 
 from octosync.manifest import Configuration, Manifests, load
-from octosync.manifest.findings import Findings
 from octosync.manifest.git.base import recall
+from octosync.manifest.git.repository import Repository
 from octosync.manifest.git.revision import Revision
 from octosync.manifest.load.files import File
 from octosync.manifest.load.kustomize import opened, render, render_at
-from octosync.manifest.repository import Repository
+from octosync.manifest.schema.rules import Findings
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 BASE = """\

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octosync.manifest.findings import Findings
+from octosync.manifest.schema.rules import Findings
 from octosync.manifest.yaml.loader import parse
 from octosync.manifest.yaml.nodes import Document, Mapping, Scalar, plain
 from octosync.model import Diagnostic, Sensitivity

@@ -10,11 +10,11 @@ from tests.support.repositories import Repo
 
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Configuration
-from octosync.manifest.findings import Findings
 from octosync.manifest.git.base import Recalled, recall, without
+from octosync.manifest.git.repository import Repository
 from octosync.manifest.git.revision import Revision
 from octosync.manifest.load.files import read_files
-from octosync.manifest.repository import Repository
+from octosync.manifest.schema.rules import Findings
 from octosync.model import Severity
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -12,8 +12,8 @@ from tests.support.manifests import NOW, Workspace, app, only, rules
 
 from octosync.errors import UsageError
 from octosync.manifest import Configuration, load
-from octosync.manifest.findings import Findings
 from octosync.manifest.load.files import display_name, read_files
+from octosync.manifest.schema.rules import Findings
 
 
 def names(directory: Path, *paths: str) -> list[str]:

@@ -13,7 +13,7 @@ from tests.support.plane import Plane
 
 from octosync.errors import CredentialRefused, Missing, Rejected, RemoteError, Unavailable
 from octosync.model import Event
-from octosync.octomil.feeds import MOST_PAGES, Feed, activity_feed, decisions_feed, follow
+from octosync.octomil.activity import MOST_PAGES, Feed, activity_feed, decisions_feed, follow
 from octosync.octomil.pagination import PAGE
 
 ACTIVITY = "GET /api/v1/apps/shop/activity"

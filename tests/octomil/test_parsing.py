@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from octosync.octomil.parsing import DEEPEST, is_cut, parse, parse_or_none
+from octosync.octomil.response import DEEPEST, is_cut, parse, parse_or_none
 
 
 @pytest.mark.parametrize(

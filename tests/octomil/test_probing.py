@@ -13,8 +13,8 @@ from tests.support.plane import Plane
 from tests.support.renamed import Renamed, envelope, fields, rename
 
 from octosync.contract import Contract
-from octosync.contract.exchanges import EXCHANGES
 from octosync.contract.probe import Probe, Verdict, overrides_of
+from octosync.contract.requests import EXCHANGES
 from octosync.errors import CredentialRefused, OctosyncError, RemoteError
 from octosync.octomil import Connection, Octomil, probe
 from octosync.octomil.probe import MOST_GETS, PROBED_BY_GET

@@ -19,7 +19,7 @@ from octosync.errors import (
     Unavailable,
     Unreadable,
 )
-from octosync.octomil.faults import Fault, fault_in
+from octosync.octomil.failures import Fault, fault_in
 
 
 async def _refusal(reply: Reply, operation: str = "apps.put_slot", **settings: Any) -> RemoteError:

@@ -23,7 +23,7 @@ from tests.support.states import NOW
 from octosync.contract import normalise_slot_fields
 from octosync.model import App, JsonValue, Section, Slot, State, Target
 from octosync.plan import ActionKey, ArchiveApp, Plan, PlanOptions, RegisterTarget, RemoveTarget, make_plan
-from octosync.plan.base import Base, as_live
+from octosync.plan.three_way.verdict import Base, as_live
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from tests.support.states import NOW, desired_app, live_app, observation, plan_o
 from octosync.errors import Missing, RemoteError
 from octosync.model import Address, App, Event, Reason, State
 from octosync.plan import Curiosity, Holding, Plan
-from octosync.plan.base import Base
+from octosync.plan.three_way.verdict import Base
 from octosync.report import render_plan
 
 SPAN = timedelta(minutes=30)

@@ -11,7 +11,7 @@ from tests.support.states import NOW, child_app, desired_app, live_app, plan_of,
 
 from octosync.model import App, Reason
 from octosync.plan import GuardPolicy, Plan, RegisterTarget, RemoveTarget, judge
-from octosync.report.summary import left_alone_lines, rest_words
+from octosync.report.plan import left_alone_lines, rest_words
 
 
 def rules(plan: Plan) -> list[str]:

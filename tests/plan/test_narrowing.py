@@ -12,7 +12,7 @@ from tests.support.states import deployed, desired_app, live_app, observation, p
 
 from octosync.model import Address, Canary, FreezeWindow, RoutingStats, State
 from octosync.plan import ActionKey, GuardPolicy, Plan, Refusal, RegisterTarget, RemoveTarget, exclude, judge, unblocked
-from octosync.plan.base import Base
+from octosync.plan.three_way.verdict import Base
 
 
 def everything() -> Plan:

@@ -20,8 +20,8 @@ from tests.support.states import NOW, child_app, desired_app, live_app, observat
 from octosync.errors import Unavailable
 from octosync.model import Address, App, Event, Reason, Section, State
 from octosync.plan import ActionKey, Holding, Plan, PlanOptions, Verb, exclude, make_plan, remembered
-from octosync.plan.base import Base, changed_apps
 from octosync.plan.three_way.merge import to_read
+from octosync.plan.three_way.verdict import Base, changed_apps
 
 HEALED = Holding(span=timedelta(0), first_seen={})
 

@@ -18,8 +18,8 @@ from tests.support.states import NOW, child_app, desired_app, live_app, observat
 from octosync.errors import Missing, Unavailable
 from octosync.model import Address, App, Event, Observation, Origin, Reason, State
 from octosync.plan import Curiosity, GuardPolicy, Holding, Invocation, Plan, judge
-from octosync.plan.base import Base, changed_apps
 from octosync.plan.three_way.merge import to_read
+from octosync.plan.three_way.verdict import Base, changed_apps
 from octosync.report import render_plan
 
 HOLD = timedelta(minutes=30)

@@ -26,7 +26,7 @@ from octosync.model import (
 )
 from octosync.plan import Curiosity, Plan
 from octosync.report import render_plan
-from octosync.report.capabilities import improvement_words
+from octosync.report.changes import improvement_words
 
 GOLDEN = Path(__file__).parent / "golden"
 AT = datetime(2029, 12, 31, 23, 59, 59, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 
 from octosync.model import JournalledAction, JournalledRun, Status
 from octosync.report import history_document, json_text, render_history, render_run, run_document
-from octosync.report.words import seconds_words
+from octosync.report.text import seconds_words
 
 AT = datetime(2030, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 DONE = JournalledAction(

@@ -29,7 +29,7 @@ from octosync.errors import Conflict, ExitCode, GuardRefused, OctosyncError
 from octosync.model import Address, Assignment, Diagnostic, Event, Fate, Outcome, Preview, Severity, Standing, Status
 from octosync.plan import Plan, judge, overrides_of
 from octosync.report import MAX_BYTES, PlanReport, render_outcomes_markdown, render_plan, render_plan_markdown
-from octosync.report.markdown_text import code, escaped, fence
+from octosync.report.markdown import code, escaped, fence
 from octosync.report.size_limit import Part, fitted
 
 ROOT = Path(__file__).parents[2]

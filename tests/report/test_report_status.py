@@ -41,9 +41,8 @@ from octosync.report import (
     render_status,
     status_document,
 )
-from octosync.report.bars import bar, percent_words
-from octosync.report.status_slots import policy_name
-from octosync.report.text import cells
+from octosync.report.show.status import policy_name
+from octosync.report.text import bar, cells, percent_words
 
 GOLDEN = Path(__file__).parent / "golden"
 AT = datetime(2030, 1, 1, 12, 30, 15, tzinfo=UTC)

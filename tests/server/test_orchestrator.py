@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octosync.contract import CAPABILITIES, DEVICE_CLASSES, PLATFORMS
-from octosync.server.catalog import DEFAULT_CATALOG, Variant
-from octosync.server.orchestrator import Fleet, can_run, choose, improvement, rate
+from octosync.server.fleet import DEFAULT_CATALOG, Fleet, Variant, can_run, choose, improvement, rate
 
 BASE = Variant(
     id="a",

@@ -9,7 +9,7 @@ from tests.support.planes import Served, ok
 
 from octosync.contract import OPERATIONS
 from octosync.server.app import HANDLERS
-from octosync.server.routes import PREFIX, operation_at
+from octosync.server.middleware import PREFIX, operation_at
 
 
 def document_of(plane: Served) -> Any:

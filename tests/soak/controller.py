@@ -20,7 +20,7 @@ from tests.soak.children import open_descriptors, resident_megabytes, say
 from tests.support.controllers import FastClock
 
 from octosync import __version__
-from octosync.cli.regathering import InputsReloader
+from octosync.cli.inputs import InputsReloader
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.cli.session import connect
 from octosync.errors import ConfigError
@@ -29,7 +29,6 @@ from octosync.model import NotifyEvent, Secret
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pace
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
 from octosync.state import Journal, WatchState
-from octosync.watch.clock import Clock
 from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.log import Log, LogFormat, libraries_in
 from octosync.watch.manifests.desired import DesiredState
@@ -37,7 +36,7 @@ from octosync.watch.metrics import CONTENT_TYPE, Metrics
 from octosync.watch.notify.endpoints import Endpoint
 from octosync.watch.notify.messages import Sender
 from octosync.watch.notify.webhook import Notifier
-from octosync.watch.settings import Settings
+from octosync.watch.settings import Clock, Settings
 from octosync.watch.web import Source, create_app, listening, serving
 
 

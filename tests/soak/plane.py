@@ -13,8 +13,7 @@ from tests.support.controllers import FastClock
 
 from octosync.server import Settings, Token, running
 from octosync.server.errors import ApiError
-from octosync.server.limits import SlidingWindows
-from octosync.server.requests_log import Received, RequestsLog
+from octosync.server.limits import Received, RequestsLog, SlidingWindows
 
 WINDOW = 60.0
 

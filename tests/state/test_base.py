@@ -17,8 +17,7 @@ from octosync.errors import OctosyncError
 from octosync.model import Address, App, Sensitivity
 from octosync.plan import ControlPlane
 from octosync.state import ControlPlaneState, Journal, WatchState
-from octosync.state.codec import app_document, app_of
-from octosync.state.documents import bytes_of, document_of
+from octosync.state.codec import app_document, app_of, bytes_of, document_of
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 NOTHING_SENSITIVE = Sensitivity(())

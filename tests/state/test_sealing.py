@@ -15,7 +15,7 @@ from tests.support.states import NOW, ORG, desired_app
 
 from octosync.model import Address, App, JsonValue, Secret, Sensitivity, State, canonical_json, json_equal
 from octosync.plan import ControlPlane, PlanOptions, make_plan
-from octosync.plan.base import Base
+from octosync.plan.three_way.verdict import Base
 from octosync.state import ControlPlaneState, Journal, Sealed, WatchState
 from octosync.state.seal import Seals
 

@@ -12,7 +12,7 @@ import httpx
 from tests.support.standings import ADMIN_TOKEN
 
 from octosync.model import Secret
-from octosync.watch.control import ControllerApi
+from octosync.watch.api import ControllerApi
 from octosync.watch.web import Source, create_app, listening, serving
 
 URL = "http://127.0.0.1:9900"

@@ -22,7 +22,7 @@ from octosync.plan import (
     judge,
 )
 from octosync.plan import GuardPolicy as Policy
-from octosync.plan.holding import Held
+from octosync.plan.drift import Held
 from octosync.watch.approvals import blocked_sets
 from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus, DriftStatus, RunStatus
 

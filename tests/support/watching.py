@@ -11,9 +11,9 @@ from pathlib import Path
 
 from watchfiles import awatch
 
-from octosync.watch.clock import Clock, SystemClock
 from octosync.watch.manifests.file_snapshot import FileChange, FileSnapshot, WatchedPaths, scan
 from octosync.watch.manifests.files import DirectoryEvents, file_changes
+from octosync.watch.settings import Clock, SystemClock
 
 LONG = 20.0  # seconds after which what is awaited is taken never to come
 NEVER = 10_000.0

@@ -17,8 +17,8 @@ from tests.support.watching import LONG, MANIFESTS, Synced, relink, watching, wr
 
 from octosync.errors import ConfigError, OctosyncError
 from octosync.manifest import Cache, Configuration, load
-from octosync.manifest.findings import Findings
-from octosync.manifest.patience import Patience, go_on, patient
+from octosync.manifest.load.limits import Patience, go_on, patient
+from octosync.manifest.schema.rules import Findings
 from octosync.manifest.yaml.loader import parse
 from octosync.watch.manifests.desired import DesiredState, LoadDifference, ManifestLoad
 from octosync.watch.manifests.file_snapshot import WatchedPaths, snapshot

@@ -15,8 +15,8 @@ import pytest
 from tests.support.watching import MANIFESTS, TOKEN, Mounted, Synced, until, watching, write_over
 from watchfiles import Change
 
-from octosync.watch.clock import SystemClock
 from octosync.watch.manifests.file_snapshot import FileSnapshot, WatchedPaths, scan
+from octosync.watch.settings import SystemClock
 
 
 @pytest.fixture
@@ -267,7 +267,7 @@ async def test_without_notices_files_are_looked_at_and_it_is_said_once(apps: Pat
 _WATCHES = """
 import asyncio, contextlib, sys
 from pathlib import Path
-from octosync.watch.clock import SystemClock
+from octosync.watch.settings import SystemClock
 from octosync.watch.manifests.files import file_changes
 from octosync.watch.manifests.file_snapshot import WatchedPaths, scan
 

@@ -17,7 +17,7 @@ from octosync.octomil import Octomil, Pace
 from octosync.watch.log import Log
 from octosync.watch.loop.activity_feed import ActivityFeed
 from octosync.watch.status import AppState, CircuitReason
-from octosync.watch.web.sentences import sentence, unready_words
+from octosync.watch.web.views import sentence, unready_words
 
 FEED = "activity.list"
 # What answers in the place of a control plane, and the reference of the error that it is.

@@ -9,7 +9,7 @@ from tests.support.commits import write
 from tests.support.controllers import FastClock, manifest, plane_at, watching
 
 from octosync.watch.status import AppState
-from octosync.watch.web.sentences import sentence
+from octosync.watch.web.views import sentence
 
 
 async def test_what_keeps_a_kustomization_from_being_rendered_is_said(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
 from octosync.errors import OctosyncError
 from octosync.octomil import Connection, Octomil
-from octosync.watch.ended import NextStep, ReconcileResult
 from octosync.watch.log import Log
 from octosync.watch.loop.circuit_breaker import CircuitBreaker
 from octosync.watch.loop.queue import Priority, Queue, Work
 from octosync.watch.loop.workers import Workers
 from octosync.watch.metrics import Metrics
+from octosync.watch.status import NextStep, ReconcileResult
 
 
 class LoopClock:

@@ -7,11 +7,9 @@ What may not live here: deciding what to write (that is `plan`), or in which wor
 
 from octosync.apply.bootstrap import Bootstrapped, FirstApp, Keys, bootstrap_app, key_hint, refuse_taken
 from octosync.apply.executor import Applied, Listener, Progress, apply_plan
-from octosync.apply.followed import Followed, to_follow
-from octosync.apply.outcome_table import OUTCOMES, OutcomeMeaning
-from octosync.apply.recorder import Record
-from octosync.apply.rollout import Following
-from octosync.apply.witness import FRESH_FOR_SECONDS
+from octosync.apply.recorder import OUTCOMES, OutcomeMeaning, Record
+from octosync.apply.rollout import Followed, Following, to_follow
+from octosync.apply.verify import FRESH_FOR_SECONDS
 
 __all__ = [
     "FRESH_FOR_SECONDS",

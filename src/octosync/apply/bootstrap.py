@@ -18,7 +18,7 @@ from octosync.contract.responses import WireBootstrapped
 from octosync.errors import AwaitingApproval, Conflict, ExitCode, Interrupted, OctosyncError, RemoteError
 from octosync.model import Address, JsonObject, Outcome, Secret, Status
 from octosync.octomil import Answer, Octomil, Withheld, app_reading, targets_reading
-from octosync.octomil.answers import parsed
+from octosync.octomil.pagination import parsed
 from octosync.plan import Verb
 
 _ATTEMPTS: Final = 3

@@ -1,27 +1,66 @@
-"""Whether the control plane kept what it said yes to: the declared fields against an answer, or against a re-read."""
+"""Whether the control plane kept what it said yes to: the declared fields against an answer, or against a re-read.
+
+The witness: what the control plane says, right now, of the object that an action is about.
+
+There are no preconditions on these writes: last write wins. So what a write replaces must have been seen recently, and
+a write whose answer was lost is judged by what is there afterwards.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from octosync.contract import APP, SLOT, Contract, field_equal, normalise_app_fields, normalise_slot_fields
-from octosync.contract.policy import unknown_part
-from octosync.model import Deployment, JsonObject, JsonValue, Sensitivity, canonical_json, clipped, json_equal
-from octosync.octomil import deployment_in
+from octosync.contract.normalize import unknown_part
+from octosync.errors import Missing
+from octosync.model import (
+    App,
+    Deployment,
+    JsonObject,
+    JsonValue,
+    Section,
+    Sensitivity,
+    canonical_json,
+    clipped,
+    json_equal,
+)
+from octosync.octomil import (
+    Octomil,
+    Reservation,
+    app_reading,
+    deployment_in,
+    deployments_reading,
+    inference_config_reading,
+    slots_reading,
+    targets_reading,
+)
 from octosync.plan import (
     ABSENT,
     Absent,
     Action,
     ArchiveApp,
     CreateApp,
+    DeleteInferenceConfig,
+    DeleteSlot,
     EnableCapability,
     FieldChange,
     OptimizeCapability,
     PutInferenceConfig,
     PutSlot,
+    RegisterTarget,
+    RemoveTarget,
     UpdateApp,
     field_changes,
     shown_changes,
+)
+from octosync.plan.actions import (
+    fingerprint_of_config,
+    fingerprint_of_deployments,
+    fingerprint_of_slot,
+    fingerprint_of_target,
 )
 
 _LONGEST_VALUE = 200
@@ -141,3 +180,162 @@ def _text(change: FieldChange, value: JsonValue | Absent, sensitivity: Sensitivi
         return "(sensitive)"
     text = canonical_json(sensitivity.redact(value, "(sensitive)"))
     return clipped(text, _LONGEST_VALUE)
+
+
+# What was read longer ago than this is read again before it is overwritten.
+FRESH_FOR_SECONDS: Final = 30.0
+
+# An app's slug and what is read of it together: a section, or (None) its own fields.
+Place: TypeAlias = tuple[str, Section | None]
+
+_SECTION: Final[Mapping[type[Action], Section | None]] = {
+    CreateApp: None,
+    UpdateApp: None,
+    ArchiveApp: None,
+    RegisterTarget: Section.TARGETS,
+    RemoveTarget: Section.TARGETS,
+    PutSlot: Section.SLOTS,
+    DeleteSlot: Section.SLOTS,
+    PutInferenceConfig: Section.INFERENCE_CONFIG,
+    DeleteInferenceConfig: Section.INFERENCE_CONFIG,
+    EnableCapability: Section.DEPLOYMENTS,
+    OptimizeCapability: Section.DEPLOYMENTS,
+}
+
+# Their own 409 says that somebody was faster, so what they were planned from need not be fresh.
+_CANNOT_OVERWRITE: Final = (CreateApp, RegisterTarget)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What is there of an action's object: its normalised fields (None: no such object), and whether it is as planned from."""
+
+    fields: JsonObject | None
+    unmoved: bool
+
+
+class Witness:
+    """Reads sections of apps at need, remembers when, and never asks twice for what it may still rely on.
+
+    `read_at` is the observation's; times are seconds of the client's clock.
+    """
+
+    def __init__(self, remote: Octomil, read_at: Mapping[Place, float]) -> None:
+        self._remote = remote
+        self._read_at = dict(read_at)
+        self._seen: dict[Place, App | None] = {}
+        self._reading: dict[Place, asyncio.Lock] = {}
+
+    def is_fresh(self, action: Action) -> bool:
+        """Say whether an action overwrites nothing, or only what was read recently."""
+        if isinstance(action, _CANNOT_OVERWRITE):
+            return True
+        return self._remote.clock() - self._read_at.get(_place(action), float("-inf")) <= FRESH_FOR_SECONDS
+
+    async def last_look(self, action: Action, within: Reservation) -> Sighting | None:
+        """Return what is there of an action's object, reading it again where that was long ago; None: nothing to be seen.
+
+        Then what it was planned from is what is there, as far as anybody knows.
+        """
+        if isinstance(action, _CANNOT_OVERWRITE):
+            return None
+        place = _place(action)
+        # Objects of one section are read together: the first to ask reads for all of them.
+        async with self._reading.setdefault(place, asyncio.Lock()):
+            if not self.is_fresh(action):
+                await self._read(action, within)
+        return _sighting(action, self._seen[place]) if place in self._seen else None
+
+    async def sighting(self, action: Action) -> Sighting:
+        """Read an action's object now, whatever was read before, and before anything else is sent."""
+        return _sighting(action, await self._read(action, Reservation()))
+
+    def wrote(self, action: Action, at: float) -> None:
+        """Take note of an own write that was sent at a time and answered.
+
+        An app that it created has nothing in it yet. Of one that it changed, what was seen before is no longer so, and what
+        comes after it in the plan was planned from its effect.
+        """
+        slug = action.address.app
+        match action:
+            case CreateApp():
+                self._read_at.update({(slug, section): at for section in (None, *Section)})
+            case UpdateApp():
+                self._seen.pop((slug, None), None)
+
+    async def _read(self, action: Action, within: Reservation) -> App | None:
+        place = _place(action)
+        self._seen[place], self._read_at[place] = await _read(self._remote, action, within)
+        return self._seen[place]
+
+
+def _place(action: Action) -> Place:
+    return (action.address.app, _SECTION[type(action)])
+
+
+async def _read(remote: Octomil, action: Action, within: Reservation) -> tuple[App | None, float]:
+    """Read an action's section, or the app's own fields. An app that is gone has empty sections: that is no failed read."""
+    slug, section = _place(action)
+    asked_at = remote.clock()
+    try:
+        match section:
+            case None:
+                app = await app_reading(remote, slug, needed=action.declared, within=within)
+                return app.value, app.at
+            case Section.TARGETS:
+                targets = await targets_reading(remote, slug, within=within)
+                return App(slug=slug, targets=targets.value), targets.at
+            case Section.SLOTS:
+                slots = await slots_reading(remote, slug, within=within)
+                return App(slug=slug, slots=slots.value), slots.at
+            case Section.INFERENCE_CONFIG:
+                config = await inference_config_reading(remote, slug, within=within)
+                return App(slug=slug, inference_config=config.value), config.at
+            case Section.DEPLOYMENTS:
+                deployments = await deployments_reading(remote, slug, needed=[action.address.placement], within=within)
+                return App(slug=slug, deployments=deployments.value), deployments.at
+    except Missing:
+        return None, asked_at
+
+
+def _sighting(action: Action, there: App | None) -> Sighting:
+    match action:
+        case CreateApp() | UpdateApp() | ArchiveApp():
+            if there is None:
+                return Sighting(None, unmoved=action.before is None)
+            fields = {**there.fields, "slug": there.slug, "archived": there.archived}
+            return Sighting(fields, unmoved=_same_app(action.before, fields))
+        case RegisterTarget() | RemoveTarget():
+            mine = (action.platform, action.identifier)
+            target = next((t for t in (there.targets if there else ()) if t.unique_key == mine), None)
+            seen = {"platform": target.platform, "identifier": target.identifier} if target else None
+            return Sighting(seen, unmoved=fingerprint_of_target(target) == action.fingerprint)
+        case PutSlot() | DeleteSlot():
+            slot = there.slot(action.address.name) if there else None
+            return Sighting(slot.fields if slot else None, unmoved=fingerprint_of_slot(slot) == action.fingerprint)
+        case PutInferenceConfig() | DeleteInferenceConfig():
+            config = there.inference_config if there else None
+            return Sighting(
+                config.config if config else None, unmoved=fingerprint_of_config(config) == action.fingerprint
+            )
+        case EnableCapability() | OptimizeCapability():
+            deployments = there.deployments_at(action.address) if there else ()
+            live = next((one for one in deployments if one.live), None)
+            return Sighting(
+                fields_of_deployment(action, live) if live else None,
+                unmoved=fingerprint_of_deployments(deployments) == action.fingerprint,
+            )
+
+
+def _same_app(before: JsonObject | None, now: JsonObject) -> bool:
+    """Compare what was known of an app: it may have been read from a list, which may say less than its own answer does.
+
+    A PATCH replaces only what it names, so what was not known can't be lost.
+    """
+    if before is None:
+        return False
+    known = {"archived": False, **before}
+    return all(
+        json_equal(known.get(key, APP.defaults.get(key)), now.get(key, APP.defaults.get(key)))
+        for key in (*known, *APP.writable)
+    )

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from octosync.apply.verify import carried, describe, fields_in, is_deletion, not_kept
-from octosync.apply.witness import Sighting, Witness
+from octosync.apply.verify import Sighting, Witness, carried, describe, fields_in, is_deletion, not_kept
 from octosync.errors import AwaitingApproval, Conflict, ErrorResponse, Missing, OctosyncError, RemoteError, Unreadable
 from octosync.model import JsonObject, Outcome, Sensitivity, Status
 from octosync.octomil import Answer, Octomil, Reservation, Withheld

@@ -13,16 +13,23 @@ from pathlib import Path
 from octosync.cli.run_options import BaseFlags, ManifestFlags
 from octosync.errors import ConfigError, OctosyncError
 from octosync.manifest import Configuration, Configured, Context, Manifests
-from octosync.manifest.findings import Findings
-from octosync.manifest.git.base import Recalled, as_warnings, recall, without
+from octosync.manifest.git.base import (
+    Recalled,
+    as_reviewed,
+    as_warnings,
+    configuration_of,
+    notices_of_review,
+    recall,
+    without,
+)
+from octosync.manifest.git.repository import SHOWN, Repository
 from octosync.manifest.git.revision import Revision
 from octosync.manifest.load.files import File, read_files
 from octosync.manifest.load.kustomize import holds_kustomization, render_at
-from octosync.manifest.repository import SHOWN, Repository
-from octosync.manifest.reviewing import as_reviewed, configuration_of, notices_of_review
+from octosync.manifest.schema.rules import Findings
 from octosync.model import Diagnostic, Severity, State
 from octosync.plan import Commit
-from octosync.plan.base import Base
+from octosync.plan.three_way.verdict import Base
 
 
 @dataclass(frozen=True)

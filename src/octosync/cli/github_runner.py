@@ -1,12 +1,19 @@
-"""What GitHub Actions is told beside the log: the job's summary and the step's outputs, in files that it names."""
+"""What GitHub Actions is told beside the log: the job's summary and the step's outputs, in files that it names.
+
+Places in the repository: what a file that was named from here is called from its root.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from octosync.errors import OctosyncError
+from octosync.manifest.git.repository import git_root
+from octosync.model import Origin
 from octosync.report import RunReport, output_lines, report_markdown, report_values
 
 SUMMARY: Final = "GITHUB_STEP_SUMMARY"
@@ -46,3 +53,25 @@ def _append(name: str, path: Path, text: str) -> None:
             f"{path} can't be written to: {error.strerror}",
             hints=(f"{name} names it: it is GitHub's to set.",),
         ) from error
+
+
+def places_in(environment: Mapping[str, str]) -> Callable[[Origin], str | None]:
+    """Return what names a place's file from the repository's root: GITHUB_WORKSPACE, else Git's, else this folder.
+
+    It answers None for what is not in there, such as standard input.
+    """
+    here = Path.cwd()
+
+    @cache  # Git is asked where a place is named, and once
+    def root() -> Path:
+        return Path(os.path.realpath(environment.get("GITHUB_WORKSPACE") or git_root(here) or here))
+
+    def name(origin: Origin) -> str | None:
+        if origin.file.startswith("<"):
+            return None
+        # The folder's links are followed, the file's own is not: it stands in the repository under its own name.
+        file = here / origin.file
+        found = Path(os.path.realpath(file.parent)) / file.name
+        return found.relative_to(root()).as_posix() if found.is_relative_to(root()) else None
+
+    return name

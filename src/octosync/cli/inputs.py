@@ -1,27 +1,37 @@
-"""What commands read before their first request: octosync.yaml, the manifests and the base, every problem in one go."""
+"""What commands read before their first request: octosync.yaml, the manifests and the base, every problem in one go.
+
+Inputs loaded again and again with the same flags, and the files that they are read from.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
 
 from octosync.cli.base import BaseLoader, BaseRevisions
 from octosync.cli.console import err, from_stdin, wants_colour
-from octosync.cli.failing import AlreadyReported
+from octosync.cli.root import AlreadyReported
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags
 from octosync.cli.session import chosen_context, known_keys, read_or_find
 from octosync.errors import ExitCode, OctosyncError, UsageError
-from octosync.manifest import STDIN, Cache, Configuration, Context, LoadOptions, Manifests, load
+from octosync.manifest import STDIN, Cache, Configuration, Context, LoadOptions, Manifests, configuration_places, load
 from octosync.manifest.git.base import INVALID
+from octosync.manifest.git.repository import git_commit
 from octosync.manifest.load.files import File
 from octosync.manifest.load.kustomize import render
 from octosync.model import Concealer, Diagnostic
 from octosync.plan import Allowances, allowances_in
-from octosync.plan.base import Base
+from octosync.plan.three_way.verdict import Base
 from octosync.report import is_valid, render_diagnostics, render_error, strict_error
+from octosync.watch.clones import clone_of
+from octosync.watch.manifests.desired import ManifestLoad
+from octosync.watch.manifests.file_snapshot import WatchedPaths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,3 +207,72 @@ def _check(flags: ManifestFlags, base: BaseFlags) -> None:
             hints=("Leave one out.",),
         )
     base.check(flags.paths)
+
+
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputsReloader:
+    """What `DesiredState` loads by: call it in any thread, one at a time. Prints nothing.
+
+    Raises `UsageError` when made for `-f -`, which can be read only once; when called, what `load_inputs` raises.
+    """
+
+    flags: ManifestFlags
+    remote: RemoteFlags
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    def __post_init__(self) -> None:
+        if STDIN in self.flags.paths:
+            raise UsageError(
+                "stdin-watched",
+                "-f - is standard input, which ends and never changes",
+                hints=("Name files or folders with -f, or a kustomization with -k.",),
+            )
+
+    def __call__(self, cache: Cache) -> ManifestLoad:
+        """Load once."""
+        inputs = load_inputs(self.flags, self.remote, self.environment, cache=cache)
+        watched = self._watched(inputs)
+        return ManifestLoad(
+            configuration=inputs.configuration,
+            context=inputs.context,
+            manifests=inputs.manifests,
+            diagnostics=inputs.diagnostics,
+            fails=inputs.fails,
+            revision=_revision(inputs),
+            watched=watched,
+            clone=clone_of((*watched.paths, *watched.kustomizations, *watched.configuration)),
+        )
+
+    @property
+    def watched(self) -> WatchedPaths:
+        """What is to be watched before anything is known but the flags."""
+        return self._watched(LoadedInputs(configuration=Configuration(), kustomize=self.flags.kustomize))
+
+    def _watched(self, inputs: LoadedInputs) -> WatchedPaths:
+        config, context = self.flags.config, inputs.context
+        # Beside the paths that were given, octosync.yaml's: what stands there must not be removed.
+        kustomize = inputs.kustomize or self.flags.kustomize
+        own = () if kustomize is not None else inputs.configuration.paths_of(context)
+        within = inputs.configuration.bounds()
+        own = tuple(path for path in own if within is None or within.hold(os.path.realpath(path)))
+        token = self.remote.token_file or (context.token_file if context is not None else None)
+        return WatchedPaths(
+            paths=tuple(dict.fromkeys((*self.flags.paths, *own))),
+            kustomizations=() if kustomize is None else (kustomize,),
+            configuration=tuple(map(str, (config,) if config is not None else configuration_places(Path()))),
+            tokens=() if token is None else (str(token),),
+        )
+
+
+def _revision(inputs: LoadedInputs) -> str:
+    """Return the commit of the work tree that the manifests stand in; "" where they stand in none.
+
+    Where git is not here, it is in the name of a folder that is named by its commit, as git-sync does.
+    """
+    place = inputs.kustomize or next(iter(inputs.paths), ".")
+    real = Path(os.path.realpath(place))
+    commit = git_commit(real if real.is_dir() else real.parent)
+    return commit or next((name for name in reversed(real.parts) if _COMMIT.fullmatch(name)), "")

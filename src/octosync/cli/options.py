@@ -1,9 +1,12 @@
-"""Options that commands share. Every option is also an environment variable, except those that loosen something."""
+"""Options that commands share. Every option is also an environment variable, except those that loosen something.
+
+What a shell offers where octosync alone knows what may stand there. In place of an error, it offers nothing.
+"""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
@@ -11,17 +14,53 @@ from typing import Any, TypeVar, cast
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from octosync.cli.command import Command
-from octosync.cli.completing import contexts, files, folders
 from octosync.cli.files import why_untrusted
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags, RunRequest
-from octosync.errors import ConfigError
-from octosync.manifest import parse_duration
+from octosync.errors import ConfigError, OctosyncError
+from octosync.manifest import find_configuration, parse_duration, read_configuration
 from octosync.model import Optimize
 from octosync.plan import ALL, GUARDS, Flag, Takes
 from octosync.report import MAX_BYTES
 from octosync.state import DEFAULT_PATH
+
+
+def files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Leave it to the shell, which knows files."""
+    del ctx, parameter
+    return [CompletionItem(incomplete, type="file")]
+
+
+def folders(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Likewise for folders."""
+    del ctx, parameter
+    return [CompletionItem(incomplete, type="dir")]
+
+
+def contexts(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Offer the contexts of the octosync.yaml that was named, else of the one here or above, each with its URL."""
+    del parameter
+    named = ctx.params.get("config")
+    try:
+        path = named if isinstance(named, Path) else find_configuration(Path())
+        found = read_configuration(path).configuration.contexts
+    except (OctosyncError, OSError):
+        return []
+    return [CompletionItem(name, help=one.url) for name, one in found.items() if name.startswith(incomplete)]
+
+
+def starting_with(words: Iterable[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Offer those of a set of words that go on from what was typed."""
+    all_words = tuple(words)
+
+    def offer(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+        del ctx, parameter
+        return [word for word in all_words if word.startswith(incomplete)]
+
+    return offer
+
 
 F = TypeVar("F", bound=Callable[..., object])
 Decorator = Callable[[F], F]

@@ -1,28 +1,179 @@
-"""The outputs of a run: one format on standard output, others into files, all at its end and from one report."""
+"""The outputs of a run: one format on standard output, others into files, all at its end and from one report.
+
+The table of formats: what `-o` prints and `--write` writes, each made from the one value of a run that is over.
+
+The stream of events that `jsonl` is: told as they happen, each with its time; kept, where a file is to have them.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 import click
 
-from octosync.cli.completing import starting_with
+from octosync import __version__
+from octosync.apply import Progress
 from octosync.cli.console import out
-from octosync.cli.failing import AlreadyReported, report_failure
 from octosync.cli.files import is_stream, why_unwritable, write_whole
-from octosync.cli.formats import FORMATS, Frame
-from octosync.cli.github_runner import check_runner, tell_runner
+from octosync.cli.github_runner import check_runner, places_in, tell_runner
 from octosync.cli.inputs import LoadedInputs
-from octosync.cli.options import F, option, output_option, stacked
-from octosync.cli.places import places_in
-from octosync.cli.stream import Stream
+from octosync.cli.options import F, option, output_option, stacked, starting_with
+from octosync.cli.root import AlreadyReported, report_failure
 from octosync.errors import ExitCode, OctosyncError, UsageError
-from octosync.report import MAX_BYTES, NOTHING_WRITTEN, PlanReport, RunReport
+from octosync.manifest import RULES
+from octosync.model import JsonObject, Standing
+from octosync.octomil import Waiting
+from octosync.plan import Action
+from octosync.report import (
+    MAX_BYTES,
+    NOTHING_WRITTEN,
+    ApplyReport,
+    Places,
+    PlanReport,
+    RuleHelp,
+    RunReport,
+    events,
+    json_line,
+    json_text,
+    render_annotations,
+    report_document,
+    report_markdown,
+    report_text,
+    sarif_document,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What beside the run a format depends on.
+
+    `places` knows where the repository is, `max_bytes` bounds Markdown, `full` makes JSON whole, `lines` are the stream's.
+    """
+
+    places: Places
+    max_bytes: int = MAX_BYTES
+    full: bool = False
+    lines: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format.
+
+    `tells_failures`: on standard output, too, it says what kept a run from its plan. `streams`: there it is printed as the
+    run goes, not at its end.
+    """
+
+    render: Callable[[RunReport, Frame], str]
+    tells_failures: bool = False
+    streams: bool = False
+
+
+def _sarif(report: RunReport, frame: Frame) -> str:
+    rules = {rule.id: RuleHelp(rule.severity, rule.meaning) for rule in RULES.values()}
+    return json_text(sarif_document(report, frame.places, rules))
+
+
+FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
+    {
+        "text": Format(lambda report, _: report_text(report), streams=True),
+        "markdown": Format(lambda report, frame: report_markdown(report, max_bytes=frame.max_bytes)),
+        "json": Format(lambda report, frame: json_text(report_document(report, full=frame.full))),
+        "jsonl": Format(lambda _, frame: "".join(frame.lines), streams=True),
+        "github": Format(lambda report, frame: render_annotations(report, frame.places), tells_failures=True),
+        "sarif": Format(_sarif, tells_failures=True),
+    }
+)
+
+
+_WAIT_EVERY_SECONDS: Final = 10.0
+
+
+class Stream:
+    """Tells a run's events: `prints` on standard output at once, `keeps` for a file at its end; else nothing is told."""
+
+    def __init__(self, *, prints: bool, keeps: bool) -> None:
+        self.lines: list[str] = []
+        self._prints = prints
+        self._keeps = keeps
+        self._begun = False
+        self._planned = False
+        self._last_wait = float("-inf")
+        self._stood: dict[str, JsonObject] = {}
+
+    def plan(self, report: PlanReport) -> None:
+        """Tell the plan."""
+        if self._is_heard:
+            self._planned = True
+            self._tell(events.plan_events(report))
+
+    def start(self, action: Action) -> None:
+        """Tell that an action is being sent."""
+        self._tell([events.start_event(action)])
+
+    def progress(self, progress: Progress) -> None:
+        """Tell what became of an action."""
+        self._tell([events.outcome_event(progress.outcome, done=progress.done, total=progress.total)])
+
+    def waiting(self, waiting: Waiting) -> None:
+        """Tell now and then what writes wait for."""
+        if waiting.requests and waiting.seconds >= 1 and time.monotonic() - self._last_wait >= _WAIT_EVERY_SECONDS:
+            self._last_wait = time.monotonic()
+            reason = waiting.reason.name.lower()
+            self._tell([events.waiting_event(reason=reason, requests=waiting.requests, seconds=waiting.seconds)])
+
+    def look(self, standings: Sequence[Standing]) -> None:
+        """Tell what has moved of all that is waited for."""
+        for one in standings:
+            event = events.standing_event(one)
+            if self._stood.get(str(one.address)) != event:
+                self._stood[str(one.address)] = event
+                self._tell([event])
+
+    def end(self, report: RunReport) -> None:
+        """Tell what is left to be told of a run that is over."""
+        if not self._planned:
+            self._tell(map(events.diagnostic_event, report.all_diagnostics()))
+        if report.error is not None:
+            self._tell([events.error_event(report.error)])
+        if isinstance(report, ApplyReport) and report.run_id is not None:
+            self._tell([events.applied_event(report)])
+
+    @property
+    def _is_heard(self) -> bool:
+        return self._prints or self._keeps
+
+    def _tell(self, told: Iterable[JsonObject]) -> None:
+        if not self._is_heard:
+            return
+        if not self._begun:
+            self._begun = True
+            self._tell([events.version_event(__version__)])
+        for event in told:
+            now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            line = json_line({"@timestamp": now, **event})
+            if self._keeps:
+                self.lines.append(line)
+            if self._prints:
+                self._print(line)
+
+    def _print(self, line: str) -> None:
+        """Print a line. That nobody reads it, or that it can't be written, must not end a run that writes."""
+        try:
+            out(line)
+        except click.exceptions.Exit:
+            self._prints = False
+        except OctosyncError as error:
+            self._prints = False
+            report_failure(error, written="The run goes on.")
+
 
 _STREAM: Final = "jsonl"
 _FOR_RUNNER: Final = "github"

@@ -39,7 +39,7 @@ from octosync.plan import (
     overrides_of,
     refuse_run,
 )
-from octosync.plan.base import Base, as_live, changed_apps
+from octosync.plan.three_way.verdict import Base, as_live, changed_apps
 from octosync.reconcile import ReviewedPlan, observe_and_review, review
 from octosync.report import PlanReport
 

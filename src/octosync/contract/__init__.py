@@ -7,31 +7,39 @@ types, *assumed* by us, grounded but unconfirmed.
 What may not live here: requests (that is `octomil`), routes (`server`), decisions (`plan`).
 """
 
-from octosync.contract.contract import Contract
-from octosync.contract.names import (
-    CAPABILITIES,
-    COVERED,
-    DEPLOYED_STATUSES_NOT_LIVE,
-    DEVICE_CLASSES,
-    ENGINES,
-    ENVIRONMENTS,
-    PARTIAL,
-    PLATFORMS,
-    PUBLISHABLE_KEY_PLATFORMS,
-    UNCOVERED,
-    ErrorCode,
-)
 from octosync.contract.normalize import (
+    PRESETS,
     bindings_equal,
+    contradiction_in,
+    expand_policy,
     field_equal,
     merge_bindings,
     merge_policy,
     normalise_app_fields,
     normalise_slot_fields,
+    preset_of,
 )
-from octosync.contract.operations import OPERATIONS, Access, Operation, Provenance
-from octosync.contract.policy import PRESETS, contradiction_in, expand_policy, preset_of
-from octosync.contract.resources import APP, DECISIONS, DEPLOYMENTS, EVENTS, SLOT, TARGET, ObjectShape
+from octosync.contract.operations import OPERATIONS, Access, Contract, Operation, Provenance
+from octosync.contract.resources import (
+    APP,
+    CAPABILITIES,
+    COVERED,
+    DECISIONS,
+    DEPLOYED_STATUSES_NOT_LIVE,
+    DEPLOYMENTS,
+    DEVICE_CLASSES,
+    ENGINES,
+    ENVIRONMENTS,
+    EVENTS,
+    PARTIAL,
+    PLATFORMS,
+    PUBLISHABLE_KEY_PLATFORMS,
+    SLOT,
+    TARGET,
+    UNCOVERED,
+    ErrorCode,
+    ObjectShape,
+)
 
 __all__ = [
     "APP",

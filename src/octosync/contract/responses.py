@@ -11,11 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from octosync.contract.names import (
-    DEPLOYED_STATUSES_FAILED,
-    DEPLOYED_STATUSES_NOT_LIVE,
-    DEPLOYED_STATUSES_STARTING,
-)
+from octosync.contract.resources import DEPLOYED_STATUSES_FAILED, DEPLOYED_STATUSES_NOT_LIVE, DEPLOYED_STATUSES_STARTING
 
 
 class Wire(BaseModel):

@@ -5,11 +5,9 @@ the environment. Foreign exceptions end here: whatever httpx raises becomes a `R
 """
 
 from octosync.forge.comments import Comment, Did, Posted, merged_as, outdate, post
-from octosync.forge.deployments import DEEPEST, Applied, applied
-from octosync.forge.github import GitHub
-from octosync.forge.issues import Issue, close, keep_open
+from octosync.forge.github import PUBLIC_API, GitHub, Repository, repository_in
+from octosync.forge.issues import DEEPEST, Applied, Issue, applied, close, keep_open
 from octosync.forge.job import Event, read_event
-from octosync.forge.repository import PUBLIC_API, Repository, repository_in
 from octosync.forge.workflows import UNKNOWN_COMMIT, secret_for, starter_workflows
 
 __all__ = [

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from octosync.errors import ConfigError
-from octosync.forge.marked import text_in
+from octosync.forge.comments import text_in
 from octosync.model import JsonObject
 
 _REF: Final = re.compile(r"refs/pull/(\d{1,9})/(?:merge|head)")

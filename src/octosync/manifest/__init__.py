@@ -5,8 +5,6 @@ Reading is strict and positioned (`positioned`), checking goes by one schema (`s
 the environment's variables and the time are arguments.
 """
 
-from octosync.manifest.accepted import Accepted, refusal
-from octosync.manifest.cache import Cache
 from octosync.manifest.config.config import (
     Configuration,
     Configured,
@@ -15,26 +13,32 @@ from octosync.manifest.config.config import (
     Rate,
     configuration_places,
     find_configuration,
+    parse_duration,
 )
 from octosync.manifest.config.reader import read_configuration
 from octosync.manifest.config.schema import is_receiver_url
-from octosync.manifest.durations import parse_duration
 from octosync.manifest.edit.accept import accept, accept_archive
-from octosync.manifest.editing import Reading, Unplaceable, edited, patch_of
+from octosync.manifest.edit.accept_slot import Accepted, refusal
+from octosync.manifest.edit.editor import edited, patch_of
+from octosync.manifest.edit.layout import Reading, Unplaceable
 from octosync.manifest.export.export import Exported, claims_of, export_app, sections_undeclared
 from octosync.manifest.export.starter import LOCAL, starter_app, starter_configuration, starter_manifest
+from octosync.manifest.export.yaml_writer import manifest_text
 from octosync.manifest.load.digest import digest, keyed_digest
 from octosync.manifest.load.files import LEFT_OUT_OF_FOLDERS, STDIN, SUFFIXES
-from octosync.manifest.load.load import LoadOptions, Manifests, load, variables_for
+from octosync.manifest.load.load import Cache, LoadOptions, Manifests, load, variables_for
 from octosync.manifest.load.owners import Owner
 from octosync.manifest.load.selection import select
-from octosync.manifest.merge_keys import kustomize_definitions
 from octosync.manifest.schema.explain import UnknownPathError, explain_path, explained_roots
-from octosync.manifest.schema.json_schema import configuration_schema, field_example, manifest_schema
+from octosync.manifest.schema.json_schema import (
+    configuration_schema,
+    field_example,
+    kustomize_definitions,
+    manifest_schema,
+)
 from octosync.manifest.schema.models import SLUG
 from octosync.manifest.schema.rules import RULES, Rule
 from octosync.manifest.schema.validate import closest
-from octosync.manifest.writing import manifest_text
 
 __all__ = [
     "LEFT_OUT_OF_FOLDERS",

@@ -4,36 +4,35 @@ What may not live here: anything that knows the wire (that is `contract`), reads
 (`octomil`) or decides (`plan`).
 """
 
-from octosync.model.activity import Event
-from octosync.model.address import Address, Kind
+from octosync.model.address import Address, Kind, Origin
 from octosync.model.backoff import Backoff
 from octosync.model.deployment import (
     Assignment,
     Canary,
     Coverage,
     Deployment,
+    Fate,
+    FirstRequest,
     Health,
     OptimizationCheck,
     Preview,
+    RoutingDecision,
+    RoutingStats,
+    Standing,
 )
-from octosync.model.diagnostic import Diagnostic, Severity
-from octosync.model.explained import ExplainedField, ExplainedName
-from octosync.model.hold import Hold, Suspended
-from octosync.model.journalled import JournalledAction, JournalledRun
-from octosync.model.left_out import LeftOut
-from octosync.model.observation import Observation
-from octosync.model.origin import Origin
-from octosync.model.outcome import Outcome, Status
-from octosync.model.presence import DeclaredApp, OrgPresence, Presence
-from octosync.model.question import Questions
-from octosync.model.reason import Reason
-from octosync.model.receiver import NotifyEvent, Receiver
-from octosync.model.redaction import Concealer, show
-from octosync.model.routing import FirstRequest, RoutingDecision, RoutingStats
-from octosync.model.secret import Secret
-from octosync.model.sensitive import DEFAULT_SENSITIVE_KEYS, SENSITIVE_CHANGED, Sensitivity, may_be_secret
-from octosync.model.settings import FreezeWindow
-from octosync.model.standing import Fate, Standing
+from octosync.model.diagnostic import Diagnostic, ExplainedField, ExplainedName, LeftOut, Severity
+from octosync.model.observation import DeclaredApp, Event, Observation, OrgPresence, Presence, Questions
+from octosync.model.outcome import JournalledAction, JournalledRun, Outcome, Reason, Status
+from octosync.model.redaction import (
+    DEFAULT_SENSITIVE_KEYS,
+    SENSITIVE_CHANGED,
+    Concealer,
+    Secret,
+    Sensitivity,
+    may_be_secret,
+    show,
+)
+from octosync.model.settings import FreezeWindow, Hold, NotifyEvent, Receiver, Suspended
 from octosync.model.state import (
     App,
     Deploy,

@@ -1,12 +1,18 @@
-"""Diagnostics: what is wrong, or worth knowing, about what was declared or planned."""
+"""Diagnostics: what is wrong, or worth knowing, about what was declared or planned.
+
+Explanations: what a field of a document, or a name that octosync uses in its messages, means.
+
+What an export leaves out of a manifest.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from octosync.model.origin import Origin
+from octosync.model.address import Address, Origin
 from octosync.model.redaction import Concealer
+from octosync.model.values import JsonValue
 
 
 class Severity(Enum):
@@ -60,3 +66,51 @@ class Diagnostic:
         at = self.origin
         place = (False, at.file, at.line, at.column) if at else (True, "", 0, 0)
         return (*place, _RANK[self.severity], self.rule, self.summary)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedField:
+    """A field, or a whole document, by its `path` as it is typed: `app.spec.slots.servingPolicy`.
+
+    `type` is in words; `choices` closes the set of values, `known` are names of an open one. `default` and `example` are None
+    where there is none. `fields` are those below it, each without its own.
+    """
+
+    path: str
+    about: str
+    type: str
+    required: bool = False
+    default: JsonValue = None
+    choices: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    meaning: str = ""
+    owns: str = ""
+    example: JsonValue = None
+    fields: tuple[ExplainedField, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedName:
+    """A name from a message, and what it is a name of: a rule, a finding, a guard or an outcome.
+
+    `severity` is that of a rule or finding, "" otherwise; `situation`, `example` and `configuration` (an octosync.yaml) show
+    when it happens; `ways_out` are what to do.
+    """
+
+    name: str
+    of: str
+    meaning: str
+    severity: str = ""
+    situation: str = ""
+    example: str = ""
+    configuration: str = ""
+    ways_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something live that a manifest doesn't declare: of which object, its name in manifests, and why."""
+
+    address: Address
+    name: str
+    why: str

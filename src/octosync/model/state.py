@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-from octosync.model.address import Address
+from octosync.model.address import Address, Origin
 from octosync.model.deployment import Deployment
-from octosync.model.origin import Origin
 from octosync.model.values import JsonObject
 
 

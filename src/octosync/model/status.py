@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from octosync.errors import RemoteError
-from octosync.model.activity import Event
 from octosync.model.address import Address
-from octosync.model.deployment import Coverage, Deployment, Health
-from octosync.model.routing import FirstRequest, RoutingStats
+from octosync.model.deployment import Coverage, Deployment, FirstRequest, Health, RoutingStats
+from octosync.model.observation import Event
 from octosync.model.state import App, Section, Slot
 
 

@@ -5,33 +5,37 @@ anything that prints. Foreign exceptions end here: whatever httpx, aiohttp or py
 """
 
 from octosync.octomil.activity import EventsPage, app_events, org_events
-from octosync.octomil.answers import Reading
 from octosync.octomil.client import Answer, Octomil, Withheld
-from octosync.octomil.connection import (
-    API_PATH,
-    REQUESTS_PER_MINUTE,
-    Connection,
-    check_proxy,
-    is_loopback,
-    normalise_url,
-    proxy_of,
-)
-from octosync.octomil.counting import UNREADABLE_ANSWERS, Budget, OnRequest, Request
 from octosync.octomil.deployments import (
+    DecisionsPage,
     check_optimization,
     deployment_in,
     deployments_reading,
+    first_request,
     health,
     org_deployments_if_fewer,
     org_deployments_reading,
     preview,
+    routing_decisions,
+    routing_stats,
 )
 from octosync.octomil.enrich import inquire
-from octosync.octomil.fetching import fetch, is_url, source_of
 from octosync.octomil.observe import MOST_READ_BY_SLUG, observe
-from octosync.octomil.presence import read_presence
-from octosync.octomil.probe import PROBED_BY_GET, probe
-from octosync.octomil.rate_limit import PERCENT_FOR_WRITES, Pace, Pacer, Priority, Reservation, Waiting, WaitReason
+from octosync.octomil.pagination import Reading
+from octosync.octomil.probe import PROBED_BY_GET, fetch, is_url, probe, source_of
+from octosync.octomil.rate_limit import (
+    PERCENT_FOR_WRITES,
+    UNREADABLE_ANSWERS,
+    Budget,
+    OnRequest,
+    Pace,
+    Pacer,
+    Priority,
+    Request,
+    Reservation,
+    Waiting,
+    WaitReason,
+)
 from octosync.octomil.resources import (
     app_reading,
     apps_reading,
@@ -41,9 +45,17 @@ from octosync.octomil.resources import (
     targets_reading,
 )
 from octosync.octomil.retry import retry_after
-from octosync.octomil.routing import DecisionsPage, first_request, routing_decisions, routing_stats
-from octosync.octomil.status import FoundApps, find_apps, is_glob, read_statuses
-from octosync.octomil.transport import authorities
+from octosync.octomil.status import FoundApps, find_apps, is_glob, read_presence, read_statuses
+from octosync.octomil.transport import (
+    API_PATH,
+    REQUESTS_PER_MINUTE,
+    Connection,
+    authorities,
+    check_proxy,
+    is_loopback,
+    normalise_url,
+    proxy_of,
+)
 
 __all__ = [
     "API_PATH",

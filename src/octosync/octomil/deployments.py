@@ -1,14 +1,26 @@
-"""Deployments: an app's, or the org's in as few requests as that takes, and what the orchestrator says of a capability."""
+"""Deployments: an app's, or the org's in as few requests as that takes, and what the orchestrator says of a capability.
+
+Routing: where an app's requests went, and whether there were any.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from pydantic import ValidationError
 
-from octosync.contract import DEPLOYMENTS
-from octosync.contract.responses import WireDeployment, WireHealth, WireOptimizationCheck, WirePreview
+from octosync.contract import DECISIONS, DEPLOYMENTS
+from octosync.contract.responses import (
+    WireDeployment,
+    WireFirstRequest,
+    WireHealth,
+    WireOptimizationCheck,
+    WirePreview,
+    WireRoutingDecision,
+    WireRoutingStats,
+)
 from octosync.errors import CredentialRefused, RemoteError
 from octosync.model import (
     Address,
@@ -17,15 +29,28 @@ from octosync.model import (
     Canary,
     Coverage,
     Deployment,
+    FirstRequest,
     Health,
     JsonObject,
     JsonValue,
     OptimizationCheck,
     Preview,
+    RoutingDecision,
+    RoutingStats,
 )
-from octosync.octomil.answers import Reading, name_in, parsed, translator_of
 from octosync.octomil.client import Octomil
-from octosync.octomil.pagination import Listing, read_list, read_list_if, read_page
+from octosync.octomil.pagination import (
+    PAGE,
+    Listing,
+    Reading,
+    name_in,
+    parsed,
+    read_list,
+    read_list_if,
+    read_page,
+    time_of,
+    translator_of,
+)
 from octosync.octomil.rate_limit import Reservation
 
 Placement: TypeAlias = tuple[str, str]  # a capability and an environment
@@ -248,3 +273,51 @@ def _check_unnamed(
             raise translator_of(client, "apps.deployments").wrong_shape(
                 f"field {DEPLOYMENTS}[{index}].capability is missing, and {matters}", listing.request_id
             )
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionsPage:
+    """A page of an app's routing decisions; `is_last`: nothing is older."""
+
+    decisions: tuple[RoutingDecision, ...]
+    is_last: bool
+
+
+async def routing_stats(client: Octomil, slug: str) -> RoutingStats:
+    """Read how many requests an app had and where they went. Raises `RemoteError`."""
+    answer = await client.call("apps.routing_stats", {"slug": slug})
+    found = parsed(client, "apps.routing_stats", WireRoutingStats, answer.body, answer.request_id)
+    return RoutingStats(
+        total=found.total_requests,
+        local=found.local_requests,
+        cloud=found.cloud_requests,
+        average_latency_ms=found.average_latency_ms,
+    )
+
+
+async def routing_decisions(client: Octomil, slug: str, *, offset: int = 0, limit: int = PAGE) -> DecisionsPage:
+    """Read a page of an app's routing decisions, newest first (stated: recent). Raises `RemoteError`."""
+    page = await read_page(
+        client, "apps.routing_decisions", {"slug": slug}, plural=DECISIONS, offset=offset, limit=limit
+    )
+    decisions = tuple(_decision(client, item, page.request_id) for item in page.items)
+    return DecisionsPage(decisions, page.is_last(offset))
+
+
+async def first_request(client: Octomil, slug: str) -> FirstRequest:
+    """Ask whether any request of an app was seen, on the device or in the cloud (stated). Raises `RemoteError`."""
+    answer = await client.call("apps.first_request", {"slug": slug})
+    found = parsed(client, "apps.first_request", WireFirstRequest, answer.body, answer.request_id)
+    return FirstRequest(received=found.received, at=time_of(found.first_request_at))
+
+
+def _decision(client: Octomil, item: JsonObject, request_id: str | None) -> RoutingDecision:
+    found = parsed(client, "apps.routing_decisions", WireRoutingDecision, item, request_id)
+    return RoutingDecision(
+        id=found.id,
+        route=found.route,
+        capability=found.capability,
+        variant=found.model_variant_id,
+        latency_ms=found.latency_ms,
+        at=time_of(found.created_at),
+    )

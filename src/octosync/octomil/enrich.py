@@ -21,7 +21,6 @@ from octosync.model import (
     State,
 )
 from octosync.octomil.activity import app_events, org_events
-from octosync.octomil.answers import Reading
 from octosync.octomil.client import Octomil
 from octosync.octomil.deployments import (
     check_optimization,
@@ -29,10 +28,10 @@ from octosync.octomil.deployments import (
     org_deployments_if_fewer,
     org_deployments_reading,
     preview,
+    routing_stats,
     running_canaries,
 )
-from octosync.octomil.routing import routing_stats
-from octosync.octomil.spreading import Read, spread
+from octosync.octomil.pagination import Read, Reading, spread
 
 T = TypeVar("T")
 

@@ -10,9 +10,9 @@ from typing import TypeAlias, TypeVar
 
 from octosync.errors import CredentialRefused, RemoteError, Unavailable
 from octosync.model import App, Deployment, InferenceConfig, JsonObject, Observation, Section, Slot, State, Target, show
-from octosync.octomil.answers import Reading
 from octosync.octomil.client import Octomil
 from octosync.octomil.deployments import deployments_reading, org_deployments_if_fewer, running_canaries
+from octosync.octomil.pagination import Read, Reading, spread
 from octosync.octomil.resources import (
     app_reading,
     apps_reading,
@@ -20,7 +20,6 @@ from octosync.octomil.resources import (
     slots_reading,
     targets_reading,
 )
-from octosync.octomil.spreading import Read, spread
 
 T = TypeVar("T")
 Progress: TypeAlias = Callable[[int, int], None]

@@ -5,6 +5,10 @@ counts it somewhere between the two: so jitter on the way can't push one more in
 there at once; background reads take a part of it only, so that what is urgent finds room. (aiolimiter is a leaky bucket,
 asyncio-throttle polls; pyrate-limiter keeps a true log, but stamps a request when it is admitted, and has no priorities,
 shares, pause or joint reservation.)
+
+A sliding window of time, as one group of requests sees it; and the pauses that the control plane asks for.
+
+Requests are the currency: how much of it there is, and what each was spent on.
 """
 
 from __future__ import annotations
@@ -12,14 +16,147 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from itertools import count
 
-from octosync.octomil.counting import Budget
-from octosync.octomil.window import FOREVER, Pause, Window
+FOREVER = float("inf")
+AT_ONCE = float("-inf")
+
+
+class Window:
+    """A group of requests: at most `limit` of them (0: any number) in `seconds`, at most `lanes` of them under way at once.
+
+    A place is taken from the sending of a request until `seconds` after its answer. All times are the pacer's.
+    """
+
+    __slots__ = ("_answered", "_lanes_taken", "_seconds", "_under_way", "lanes", "limit")
+
+    def __init__(self, limit: int, lanes: int, seconds: float) -> None:
+        self.limit = limit
+        self.lanes = lanes
+        self._seconds = seconds
+        self._under_way = 0  # places whose requests are sent, or about to be
+        self._lanes_taken = 0
+        self._answered: deque[float] = (
+            deque()
+        )  # when each place becomes free, rising; never more of them than the limit
+
+    def part(self, percent: int) -> Window:
+        """Return a window for a part of the group: so many per cent of places and lanes, but one of each at least."""
+        limit = max(1, self.limit * percent // 100) if self.limit else 0
+        return Window(limit, max(1, self.lanes * percent // 100), self._seconds)
+
+    def used(self, now: float) -> int:
+        """Say how many places are taken."""
+        while self._answered and self._answered[0] <= now:
+            self._answered.popleft()
+        return self._under_way + len(self._answered)
+
+    def free_at(self, places: int, *, takes_lane: bool, now: float) -> float:
+        """Say when so many places are free: a time, `AT_ONCE`, or `FOREVER` while that depends on an answer."""
+        if takes_lane and self._lanes_taken >= self.lanes:
+            return FOREVER
+        excess = self.used(now) + places - self.limit if self.limit else 0
+        if excess <= 0:
+            return AT_ONCE
+        return FOREVER if excess > len(self._answered) else self._answered[excess - 1]
+
+    def take(self, places: int, *, takes_lane: bool) -> None:
+        """Take places, and a lane."""
+        self._under_way += places
+        self._lanes_taken += takes_lane
+
+    def give_back(self, now: float, *, sent: bool, takes_lane: bool) -> None:
+        """Give a lane back, and its place: at once where nothing was sent, else when it has left the window."""
+        self._under_way -= 1
+        self._lanes_taken -= takes_lane
+        if sent and self.limit:
+            self._answered.append(now + self._seconds)
+
+
+class Pause:
+    """The time for which the control plane wants nothing sent, and how much of it there has been."""
+
+    __slots__ = ("_before", "_since", "until")
+
+    def __init__(self) -> None:
+        self.until = AT_ONCE
+        self._since = AT_ONCE
+        self._before = 0.0  # seconds of the pauses before the latest
+
+    def extend(self, now: float, seconds: float) -> None:
+        """Pause for so long from now; what a longer pause has said before stays."""
+        if now >= self.until:
+            self._before = self.total(now)
+            self._since = now
+        self.until = max(self.until, now + seconds)
+
+    def end(self, now: float) -> None:
+        """End it now, if it has not ended yet."""
+        self.until = min(self.until, now)
+
+    def left(self, now: float) -> float:
+        """Return the seconds until its end."""
+        return max(0.0, self.until - now)
+
+    def total(self, now: float) -> float:
+        """Return the seconds of all pauses up to now; overlapping ones count once."""
+        return self._before + (0.0 if self._since == AT_ONCE else min(now, self.until) - self._since)
+
+
+# The codes of answers that came, and can't be read.
+UNREADABLE_ANSWERS = frozenset(
+    {"html-answer", "truncated-answer", "unreadable-answer", "redirected", "answer-too-large", "not-http"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The budget at one moment, in requests and seconds; `limit` 0: none, and nothing is counted against it.
+
+    `used` are the places taken in the window, those of requests under way included, `background_used` those of them that
+    background reads hold. `free_in` is how long until the next place is free, pauses aside: 0 while there is one, None while
+    that depends on an answer. `throttled_for` is how much longer the control plane wants nothing sent,
+    `throttled_seconds_total` how long that has been so since the start, whether or not something waited for it: overlapping
+    pauses count once, and it only ever grows.
+    """
+
+    limit: int
+    used: int = 0
+    free_in: float | None = 0.0
+    background_limit: int = 0
+    background_used: int = 0
+    throttled_for: float = 0.0
+    throttled_seconds_total: float = 0.0
+
+    @property
+    def remaining(self) -> int:
+        """How many requests may go now; 0 where there is no limit."""
+        return max(0, self.limit - self.used)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request that was sent, as those who count them see it.
+
+    `operation` is its id. `code` is the status of the answer, "200". Where there was no answer, or a success that can't be
+    read, it is the reference of the error: "connection-refused", "answer-timed-out", "html-answer", "redirected", …;
+    "cancelled" where nobody waited for one any more.
+    `seconds` is the time from the sending to the whole answer; `background` whether it was a background read.
+    """
+
+    operation: str
+    code: str
+    seconds: float
+    background: bool
+
+
+OnRequest = Callable[[Request], None]
+
 
 WINDOW_SECONDS = 60.0
 # The server's clock and ours need not run alike; a window that ends a little late costs nothing.

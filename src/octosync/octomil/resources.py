@@ -12,9 +12,17 @@ from octosync.contract import ErrorCode, normalise_app_fields, normalise_slot_fi
 from octosync.contract.responses import WireApp, WireSlot, WireTarget
 from octosync.errors import Missing
 from octosync.model import App, InferenceConfig, JsonObject, JsonValue, Slot, Target
-from octosync.octomil.answers import Reading, segment, text_in, translator_of, validated
 from octosync.octomil.client import Octomil
-from octosync.octomil.pagination import Listing, read_list, read_page
+from octosync.octomil.pagination import (
+    Listing,
+    Reading,
+    read_list,
+    read_page,
+    segment,
+    text_in,
+    translator_of,
+    validated,
+)
 from octosync.octomil.rate_limit import Reservation
 
 

@@ -2,12 +2,18 @@
 
 Every error says what was refused, quotes the status, the control plane's own code and its request id, and says what to
 do. What is quoted of an answer goes through the `Concealer`.
+
+JSON of answers: read only where it can be compared, shown and written again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import math
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NoReturn
 from urllib.parse import urljoin, urlsplit
 
 from octosync.contract import Access, ErrorCode, Operation
@@ -24,12 +30,75 @@ from octosync.errors import (
     Unreadable,
 )
 from octosync.model import Concealer, JsonValue
-from octosync.octomil.connection import Connection
-from octosync.octomil.failures import Again, Failed
-from octosync.octomil.faults import Fault, fault_in, is_unregistered_route
-from octosync.octomil.parsing import is_cut, parse, parse_or_none
+from octosync.octomil.failures import Again, Failed, Fault, fault_in, is_unregistered_route
 from octosync.octomil.retry import retry_after
-from octosync.octomil.transport import RawAnswer
+from octosync.octomil.transport import Connection, RawAnswer
+
+# Manifests have at most 32 levels; what walks a value by recursion has to stay far from Python's limit.
+DEEPEST = 100
+
+_SURROGATE = re.compile(rb"(?i)\\ud[89a-f][0-9a-f]{2}")
+
+
+def parse(body: bytes) -> JsonValue:
+    """Parse an answer's body. Raises `ValueError`.
+
+    It refuses what JSON can't write or octosync can't walk: NaN, numbers beyond a float, half a surrogate pair, and more
+    than `DEEPEST` levels.
+    """
+    try:
+        value: JsonValue = json.loads(body, parse_constant=_no_constant, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if _SURROGATE.search(body):
+        json.dumps(value, ensure_ascii=False).encode()
+    if body.count(b"[") + body.count(b"{") > DEEPEST:  # fewer can't nest deeper
+        _check_depth(value)
+    return value
+
+
+def parse_or_none(body: bytes) -> JsonValue:
+    """Parse the body of an error answer, None for one that is not JSON."""
+    try:
+        return parse(body)
+    except ValueError:
+        return None
+
+
+def is_cut(body: bytes, problem: ValueError) -> bool:
+    """Say whether what `parse` refused is the beginning of JSON, and ends too early."""
+    if not isinstance(problem, json.JSONDecodeError) or body.lstrip()[:1] not in b"{[":
+        return False
+    return problem.msg.startswith("Unterminated string") or problem.pos >= len(problem.doc.rstrip())
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _check_depth(value: JsonValue) -> None:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for item in level for inner in _inside(item) if isinstance(inner, dict | list)]
+        if not level:
+            return
+    raise ValueError("it is nested too deep")
+
+
+def _inside(value: JsonValue) -> Iterable[JsonValue]:
+    match value:
+        case dict():
+            return value.values()
+        case list():
+            return value
+    return ()
+
 
 _NEVER_AGAIN_5XX = frozenset({501, 505})  # not implemented, HTTP version: the same request gets the same answer
 # The statuses of a whole answer. Any other status below 400 means a partial answer, or none.

@@ -3,9 +3,9 @@
 What may not live here: clients, clocks, the environment, text for people (that is `report`).
 """
 
-from octosync.plan.about import ControlPlane, GitRevision, Invocation, ManifestSet, RunInfo
 from octosync.plan.actions import (
     ABSENT,
+    PLAN_KEY,
     Absent,
     Action,
     ActionKey,
@@ -16,6 +16,7 @@ from octosync.plan.actions import (
     DeleteSlot,
     EnableCapability,
     FieldChange,
+    Fingerprinting,
     OptimizeCapability,
     PutInferenceConfig,
     PutSlot,
@@ -23,9 +24,11 @@ from octosync.plan.actions import (
     RemoveTarget,
     UpdateApp,
     Verb,
+    field_changes,
+    shown_changes,
 )
-from octosync.plan.diff import field_changes, shown_changes
-from octosync.plan.drift import LastChange, needs_author
+from octosync.plan.diagnostics import FINDINGS, Finding
+from octosync.plan.drift import Curiosity, Held, Holding, LastChange, needs_author
 from octosync.plan.file.approval import Approval, check_plan_key, read_approval, what_moved
 from octosync.plan.file.document import (
     all_diagnostics,
@@ -57,8 +60,6 @@ from octosync.plan.file.schema import (
     one_of,
     plan_schema,
 )
-from octosync.plan.findings import FINDINGS, Finding
-from octosync.plan.fingerprint import PLAN_KEY, Fingerprinting
 from octosync.plan.guards.checks import COUNTED_FOR, Tally
 from octosync.plan.guards.freeze import Freeze, freeze_of, freezes_of, frozen_until
 from octosync.plan.guards.overrides import Allowances, Commit, allowances_in, in_force, loosened
@@ -85,14 +86,11 @@ from octosync.plan.guards.table import (
     Limit,
     Takes,
 )
-from octosync.plan.holding import Held, Holding
-from octosync.plan.optimizing import Recommendation
-from octosync.plan.plan import LeftAlone, Plan
+from octosync.plan.moves import ties
+from octosync.plan.plan import ControlPlane, GitRevision, Invocation, LeftAlone, ManifestSet, Plan, RunInfo
 from octosync.plan.planner import PlanOptions, make_plan
-from octosync.plan.questions import Curiosity
-from octosync.plan.rollouts import DeployPolicy
+from octosync.plan.rollouts import DeployPolicy, Recommendation
 from octosync.plan.three_way.baseline import remembered
-from octosync.plan.ties import ties
 
 __all__ = [
     "ABSENT",

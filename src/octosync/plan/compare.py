@@ -14,7 +14,7 @@ from octosync.contract import (
     merge_policy,
     normalise_slot_fields,
 )
-from octosync.contract.policy import PRESETS
+from octosync.contract.normalize import PRESETS
 from octosync.model import (
     Address,
     App,
@@ -28,6 +28,7 @@ from octosync.model import (
     json_equal,
 )
 from octosync.plan.actions import (
+    ABSENT_FINGERPRINT,
     Action,
     ArchiveApp,
     CreateApp,
@@ -38,10 +39,7 @@ from octosync.plan.actions import (
     RegisterTarget,
     RemoveTarget,
     UpdateApp,
-)
-from octosync.plan.diff import field_changes
-from octosync.plan.fingerprint import (
-    ABSENT_FINGERPRINT,
+    field_changes,
     fingerprint_of_app,
     fingerprint_of_config,
     fingerprint_of_slot,

@@ -8,18 +8,36 @@ What may not live here: printing, the clock, the environment, the width of a ter
 
 from octosync.report import events
 from octosync.report.accept import Kept, render_accepted
-from octosync.report.bootstrap import bootstrap_document, keys_text, render_bootstrap_end, render_bootstrapped
-from octosync.report.diagnostics import render_diagnostics
-from octosync.report.documents import OutcomeDocument, apply_document, json_line, json_text, outcome_row
-from octosync.report.errors import render_error
-from octosync.report.exit_codes import exit_code_of_outcomes, exit_code_of_plan, exit_code_of_standings
-from octosync.report.export import render_export
-from octosync.report.github import Places, output_lines, render_annotations, render_notice
-from octosync.report.idle import idle_line
+from octosync.report.annotations import Places, output_lines, render_annotations, render_notice
+from octosync.report.errors import render_diagnostics, render_error
 from octosync.report.markdown import MAX_BYTES, render_outcomes_markdown, render_plan_markdown
-from octosync.report.outcomes import render_outcomes
+from octosync.report.outcomes import (
+    exit_code_of_outcomes,
+    exit_code_of_plan,
+    exit_code_of_standings,
+    render_outcomes,
+    render_waited,
+    standing_name,
+    standing_share,
+    standing_words,
+)
 from octosync.report.plan import render_plan
-from octosync.report.run import report_document, report_markdown, report_text, report_values
+from octosync.report.run import (
+    OutcomeDocument,
+    apply_document,
+    idle_line,
+    is_valid,
+    json_line,
+    json_text,
+    outcome_row,
+    render_validation,
+    report_document,
+    report_markdown,
+    report_text,
+    report_values,
+    strict_error,
+    validate_document,
+)
 from octosync.report.run_report import NOTHING_WRITTEN, VALIDATE, ApplyReport, PlanReport, RunReport
 from octosync.report.sarif import RuleHelp, sarif_document
 from octosync.report.show.coverage import Extent, declared_document, render_declared
@@ -30,12 +48,17 @@ from octosync.report.show.explain import (
     render_explained_roots,
 )
 from octosync.report.show.history import history_document, render_history, render_run, run_document
-from octosync.report.show.setup import render_founded
+from octosync.report.show.setup import (
+    bootstrap_document,
+    keys_text,
+    render_bootstrap_end,
+    render_bootstrapped,
+    render_export,
+    render_founded,
+)
 from octosync.report.show.status import StatusFacts, render_status
 from octosync.report.show.status_json import status_document
 from octosync.report.text import visible
-from octosync.report.validation import is_valid, render_validation, strict_error, validate_document
-from octosync.report.waiting import render_waited, standing_name, standing_share, standing_words
 
 __all__ = [
     "MAX_BYTES",

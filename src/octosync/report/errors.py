@@ -1,13 +1,20 @@
-"""An error as text: what and where in its first line, why and what to do next in the lines under it."""
+"""An error as text: what and where in its first line, why and what to do next in the lines under it.
+
+Diagnostics as text: what is wrong, where, the source line with a caret, and what to write instead.
+
+What the guards refuse as text, and the ways out, exactly as to be typed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from octosync.errors import OctosyncError, RemoteError
-from octosync.report.ink import Ink
-from octosync.report.run_report import NOTHING_WRITTEN
-from octosync.report.text import text_of, visible
+from octosync.model import ELLIPSIS, Diagnostic, Severity, counted
+from octosync.plan import Override, Refusal, trailer_of, way_out_of
+from octosync.report.run_report import NOTHING_WRITTEN, PlanReport
+from octosync.report.text import Ink, cells, listed, text_of, visible
 
 
 def render_error(error: OctosyncError, *, written: str = NOTHING_WRITTEN, colour: bool = False) -> str:
@@ -33,3 +40,117 @@ def with_requests(message: str, ids: tuple[str, ...]) -> str:
     missing = [visible(id_) for id_ in ids if id_ not in message]
     noun = "request" if len(missing) == 1 else "requests"
     return f"{visible(message)} ({noun} {', '.join(missing)})" if missing else visible(message)
+
+
+_TAB: Final = " " * 4
+_LONGEST: Final = 120  # columns of a source line
+_LEAD: Final = 40  # of them before the caret, where the line is cut
+
+
+def render_diagnostics(diagnostics: Iterable[Diagnostic], *, files: int, colour: bool) -> str:
+    """Render diagnostics by place, and close with their count over so many manifests that were read, where any were."""
+    found = sorted(diagnostics, key=lambda diagnostic: diagnostic.sort_key)
+    ink = Ink(colour)
+    lines = [line for diagnostic in found for line in (*diagnostic_lines(diagnostic, ink), "")]
+    where = f" in {counted(files, 'file')}" if files else ""
+    return text_of((*lines, f"{severities(found)}{where}. Nothing was sent."))
+
+
+def severities(diagnostics: Iterable[Diagnostic]) -> str:
+    """Count by severity, gravest first: `2 errors, 1 warning`."""
+    found = [diagnostic.severity for diagnostic in diagnostics]
+    counts = [counted(found.count(severity), severity.value) for severity in Severity if severity in found]
+    return ", ".join(counts) or "No problems"
+
+
+def diagnostic_lines(diagnostic: Diagnostic, ink: Ink) -> Iterator[str]:
+    """Yield the lines of one diagnostic."""
+    paint = {Severity.ERROR: ink.red, Severity.WARNING: ink.yellow, Severity.NOTICE: ink.cyan}[diagnostic.severity]
+    yield f"{paint(diagnostic.severity.value)}: {visible(diagnostic.rule)}: {visible(diagnostic.summary)}"
+    origin, advice = diagnostic.origin, _advice(diagnostic.suggestion)
+    gutter = " " * (len(str(origin.line)) if origin else 1)
+    if origin is not None:
+        path = f"   {visible(diagnostic.path)}" if diagnostic.path else ""
+        yield f"{gutter}{ink.cyan('-->')} {visible(str(origin))}{path}"
+    elif diagnostic.path:
+        yield f"{gutter}{ink.cyan('-->')} {visible(diagnostic.path)}"
+    if origin is not None and diagnostic.excerpt is not None:
+        source, caret = _excerpt(diagnostic.excerpt, origin.column, diagnostic.width)
+        yield f"{gutter} {ink.cyan('|')}"
+        yield f"{ink.cyan(str(origin.line))} {ink.cyan('|')} {source}"
+        yield f"{gutter} {ink.cyan('|')} {paint(caret)}{advice and f' {advice}'}"
+        advice = ""
+    for note in filter(None, (advice, *map(visible, diagnostic.notes))):
+        yield f"{gutter} {ink.cyan('=')} {note}"
+
+
+def _advice(suggestion: str | None) -> str:
+    return "" if suggestion is None else f"did you mean `{visible(suggestion)}`?"
+
+
+def _excerpt(line: str, column: int, width: int) -> tuple[str, str]:
+    """Return a source line as it is shown, cut around the caret where it is long, and the line with the caret below it."""
+    pieces = [_TAB if character == "\t" else visible(character) for character in line.rstrip("\r\n")]
+    at = min(column - 1, len(pieces))
+    until = min(at + max(width, 1), len(pieces))
+    start, stop = _window(pieces, at)
+    cut_before, cut_after = ELLIPSIS if start else "", ELLIPSIS if stop < len(pieces) else ""
+    source = f"{cut_before}{''.join(pieces[start:stop])}{cut_after}"
+    indent = cells(cut_before) + cells("".join(pieces[start:at]))
+    return source, " " * indent + "^" * max(1, cells("".join(pieces[at : min(until, stop)])))
+
+
+def _window(pieces: list[str], at: int) -> tuple[int, int]:
+    widths = [cells(piece) for piece in pieces]
+    if sum(widths) <= _LONGEST:
+        return 0, len(pieces)
+    start, lead = at, 0
+    while start and lead < _LEAD:
+        start -= 1
+        lead += widths[start]
+    stop, total = start, 0
+    while stop < len(pieces) and total < _LONGEST:
+        total += widths[stop]
+        stop += 1
+    return start, stop
+
+
+def override_words(override: Override) -> str:
+    """Name an override as it was given: a flag with its value, or the guard and where it was loosened."""
+    if override.source.startswith("--"):
+        return visible(f"{override.source} {override.value}".rstrip())
+    value = f"={override.value}" if override.value else ""
+    return visible(f"{override.guard}{value} ({override.source})")
+
+
+def blocked_lines(report: PlanReport, ink: Ink, *, mark: str = "!") -> Iterator[str]:
+    """Yield each refusal, then one command line that allows all of them: flags that already are in force stay in it.
+
+    `mark` is what the refused changes are marked with below.
+    """
+    blocked, overrides, about = report.blocked, report.overrides, report.about
+    for one in blocked:
+        yield f"{ink.red('Blocked')}: {visible(one.message)} (guard {one.guard})"
+        if one.override is not None and one.addresses:
+            yield f"  {listed((visible(str(address)) for address in one.addresses), at_most=1)}, marked {mark} below"
+        if (way_out := way_out_of(one, about)) is not None:
+            yield f"  Way out: {visible(way_out)}"
+    flags = tuple(dict.fromkeys(one.override for one in blocked if one.override is not None))
+    if flags:
+        still = any(one.override is None for one in blocked)
+        label = "If the rest is meant, after that:" if still else "If this is meant:"
+        yield f"  {label}   {visible(' '.join((about.apply_command, *_in_force(blocked, overrides), *flags)))}"
+    trailers = {one.guard: trailer_of(one, about) for one in blocked}
+    if lines := [line for line in trailers.values() if line is not None]:
+        allows = " ".join(line.removeprefix("Octosync-Allow: ") for line in lines)
+        others = [guard for guard, line in trailers.items() if line is None]
+        rest = f"   (no commit lifts {' or '.join(others)})" if others else ""
+        yield f"  In a commit:       {visible(f'Octosync-Allow: {allows}')}{rest}"
+
+
+def _in_force(blocked: Sequence[Refusal], overrides: Sequence[Override]) -> Iterator[str]:
+    # A guard that still refuses gets a new value; repeating its old one would contradict that.
+    refusing = {one.guard for one in blocked}
+    for override in overrides:
+        if override.guard not in refusing and override.source.startswith("--"):
+            yield override_words(override)

@@ -12,12 +12,11 @@ from typing import Final
 from octosync.errors import ExitCode, OctosyncError
 from octosync.model import Diagnostic, JsonObject, JsonValue, Outcome, Severity, Standing, Status
 from octosync.plan import FORMAT_VERSION, Action, diagnostic_row
-from octosync.report.documents import error_row, outcome_row
-from octosync.report.outcomes import STATUS_WORDS
+from octosync.report.outcomes import STATUS_WORDS, standing_name, standing_words, waited_rows
+from octosync.report.plan import nothing_words, totals_words
+from octosync.report.run import error_row, outcome_row
 from octosync.report.run_report import ApplyReport, PlanReport
-from octosync.report.summary import nothing_words, totals_words
 from octosync.report.text import visible
-from octosync.report.waiting import standing_name, standing_words, waited_rows
 
 _LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warn", Severity.NOTICE: "info"}
 

@@ -2,44 +2,89 @@
 
 It says what the text report says, in the same words: those are lines in fences, folded away by app. However small
 `max_bytes` is, the document is whole Markdown: apps get shorter first, down to their counts, then only totals are left.
+
+A run that came to no plan as Markdown: why, for a comment or a job's summary.
+
+Markdown text: what comes from manifests and the control plane as data, which no renderer acts on.
+
+Two ways to write it, and there is no third. Between a report's own words every sign with a meaning is an entity; in a
+fence, where entities are not read, `<` becomes `‹`, and the fence is longer than any that stands in it. In both, what a
+forge would turn into a mention or a reference is broken up by a space without width; between words links are, too. In
+fences they stay: nobody links them there, and commands are to be copied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
-from octosync.model import Outcome, clipped, counted
+from octosync.model import Outcome, Severity, clipped, counted
 from octosync.plan import Action, Plan, Verb
-from octosync.report.blocked import blocked_lines, override_words
-from octosync.report.capabilities import recommendation_lines
-from octosync.report.changes import Group, Row, column
-from octosync.report.diagnostics import diagnostic_lines, severities
-from octosync.report.errors import error_lines
-from octosync.report.ink import Ink
-from octosync.report.keeping import keep_command
-from octosync.report.markdown_text import alert, code, escaped, fence, folded
-from octosync.report.outcomes import AGAIN, attention, done_lines, run_words, status_counts
-from octosync.report.plan import plan_groups
-from octosync.report.run_report import NOTHING_WRITTEN, ApplyReport, PlanReport
-from octosync.report.size_limit import Part, fitted
-from octosync.report.summary import (
+from octosync.report.accept import keep_command
+from octosync.report.changes import Group, Row, column, recommendation_lines
+from octosync.report.errors import blocked_lines, diagnostic_lines, error_lines, override_words, severities
+from octosync.report.outcomes import AGAIN, attention, done_lines, render_waited, run_words, status_counts
+from octosync.report.plan import (
     blocking_words,
     devices_words,
     incomplete_words,
     left_alone_lines,
     manifests_words,
     nothing_words,
+    plan_groups,
     read_words,
     rest_words,
     selected_words,
     totals_words,
 )
-from octosync.report.text import cells, padded, visible
-from octosync.report.waiting import render_waited
-from octosync.report.words import listed, plane_words
+from octosync.report.run_report import NOTHING_WRITTEN, ApplyReport, PlanReport, RunReport
+from octosync.report.size_limit import Part, fitted
+from octosync.report.text import Ink, cells, listed, padded, plane_words, visible
+
+_BREAK: Final = "\u200b"
+# Within @name, #1 and GH-1, which forges find in any text; `chat@production` and `a#b` are none.
+_REFERENCES: Final = re.compile(r"(?<=(?<!\w)@)(?=\w)|(?<=#)(?=\d)|(?<=\bGH)(?=-\d)", re.IGNORECASE)
+# Within name@host, https:// and www.
+_LINKS: Final = re.compile(r"(?<=\w@)(?=\w)|(?<=:)(?=//)|(?<=\bwww)(?=\.)", re.IGNORECASE)
+# What Markdown, HTML, tables, mathematics or a forge's short references begin or end with.
+_SPECIAL: Final = re.compile(r"""[&<>"'`*_\[\]\\|~!$^{}]|\u200b""")
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
+_TICKS: Final = re.compile("`+")
+
+
+def escaped(text: str) -> str:
+    """Write a text between a report's own words, also within HTML and in a table."""
+    broken = _LINKS.sub(_BREAK, _REFERENCES.sub(_BREAK, visible(text)))
+    # In hexadecimal: `&#35;1` would itself have a reference in it.
+    return _SPECIAL.sub(lambda sign: _ENTITIES.get(sign[0]) or f"&#x{ord(sign[0]):x};", broken)
+
+
+def code(text: str) -> str:
+    """Write a name or a value."""
+    return f"<code>{escaped(text)}</code>"
+
+
+def fence(language: str, lines: Iterable[str]) -> str:
+    """Write lines of a text report, which are visible already, as they are."""
+    body = [_REFERENCES.sub(_BREAK, line.rstrip().replace("<", "‹")) for line in lines]
+    longest = max((len(run) for line in body for run in _TICKS.findall(line)), default=0)
+    marks = "`" * max(3, longest + 1)
+    return "\n".join((f"{marks}{language}", *body, marks))
+
+
+def folded(summary: str, *blocks: str, is_open: bool = False) -> str:
+    """Fold blocks away under a summary, which is HTML."""
+    start = "<details open>" if is_open else "<details>"
+    return "\n\n".join((f"{start}<summary>{summary}</summary>", *blocks, "</details>"))
+
+
+def alert(kind: str, *lines: str) -> str:
+    """Write lines as a forge's alert: `CAUTION`, `WARNING` or `NOTE`; where there are none, it is a quotation."""
+    return "\n".join((f"> [!{kind}]", *(f"> {line}".rstrip() for line in lines)))
+
 
 MAX_BYTES: Final = 60_000  # a comment on GitHub takes 65,536 characters
 
@@ -274,3 +319,27 @@ def _end(report: PlanReport, *facts: str) -> Part:
         if git.base is not None:
             said.append(f"base {code(git.base)}")
     return Part(_END, (f"<sub>{' · '.join(said)}</sub>", ""))
+
+
+_RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}
+
+# What gives way last to what gives way first; the gravest of what was found comes before the rest of it.
+_TITLE, _WHY, _FOUND = range(3)
+
+
+def render_failure_markdown(report: RunReport, *, verdict: str, max_bytes: int) -> str:
+    """Render what ended a run, or what was found in the manifests alone, in at most so many bytes of UTF-8.
+
+    `verdict` is a sentence: what that means.
+    """
+    diagnostics, error = report.all_diagnostics(), report.error
+    total = " · ".join(
+        (f"**{verdict}**", *([severities(diagnostics)] if diagnostics else []), f"exit {int(report.exit_code)}")
+    )
+    parts = [Part(_TITLE, (f"### octosync {report.command}\n\n{total}", total))]
+    if error is not None:
+        headline = alert("CAUTION", escaped(error.reference))
+        parts.append(Part(_WHY, (fence("text", error_lines(error, _PLAIN)), headline, "")))
+    found = sorted(diagnostics, key=lambda one: (_RANK[one.severity], one.sort_key))
+    parts += [Part(_FOUND + _RANK[one.severity], (fence("text", diagnostic_lines(one, _PLAIN)), "")) for one in found]
+    return fitted(parts, max_bytes, lambda _: alert("NOTE", f"Here: shortened to {max_bytes:,} bytes."))

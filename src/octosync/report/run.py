@@ -1,22 +1,152 @@
-"""The report of a run as text, JSON and Markdown, and the values that a workflow's later steps use."""
+"""The report of a run as text, JSON and Markdown, and the values that a workflow's later steps use.
+
+Reports for machines: the text of a JSON document, and what an apply did.
+
+A run in which no app changed: one line.
+
+What `octosync validate` says: the diagnostics, and whether the manifests are good.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated
 
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
-from octosync.model import JsonObject
-from octosync.plan import FORMAT_VERSION, diagnostic_row
-from octosync.report.diagnostics import render_diagnostics
-from octosync.report.documents import apply_document, error_row, with_error
-from octosync.report.errors import render_error
-from octosync.report.failed_markdown import render_failure_markdown
-from octosync.report.markdown import render_outcomes_markdown, render_plan_markdown
-from octosync.report.outcomes import render_outcomes
+from octosync.model import Diagnostic, JsonObject, Outcome, Severity, Status, counted
+from octosync.plan import FORMAT_VERSION, AddressText, Document, RunInfo, diagnostic_row, one_of
+from octosync.report.errors import (
+    diagnostic_lines,
+    error_lines,
+    render_diagnostics,
+    render_error,
+    request_ids,
+    severities,
+)
+from octosync.report.markdown import render_failure_markdown, render_outcomes_markdown, render_plan_markdown
+from octosync.report.outcomes import render_outcomes, render_waited, waited_rows
 from octosync.report.plan import render_plan
 from octosync.report.run_report import ApplyReport, PlanReport, RunReport
-from octosync.report.validation import is_valid, render_validation, strict_error, validate_document
-from octosync.report.waiting import render_waited
+from octosync.report.text import Ink, text_of, visible
+
+
+class OutcomeDocument(Document):
+    """What became of one action."""
+
+    address: AddressText
+    action: str
+    status: Annotated[str, one_of(Status)]
+    message: str
+    reference: str
+    hints: list[str]
+    request_ids: list[str]
+
+
+def json_text(document: JsonObject) -> str:
+    """Return a document as text: its keys in their own order, and ASCII, so that no terminal or locale changes it."""
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def json_line(document: JsonObject) -> str:
+    """Return a document as one line of text, for streams of them; likewise ASCII."""
+    return json.dumps(document, allow_nan=False) + "\n"
+
+
+def outcome_row(outcome: Outcome) -> OutcomeDocument:
+    """Return what became of one action."""
+    return OutcomeDocument(
+        address=str(outcome.address),
+        action=outcome.verb,
+        status=outcome.status.value,
+        message=outcome.message,
+        reference=outcome.reference,
+        hints=list(outcome.hints),
+        request_ids=list(outcome.request_ids),
+    )
+
+
+def apply_document(report: PlanReport, *, full: bool) -> JsonObject:
+    """Return what an apply did: the document of the plan that it executed, and one outcome per action, in order.
+
+    `run` is None, and there are no outcomes, if the plan was not applied. `waited` is None if it did not wait. `error` is
+    what refused the plan or ended the run.
+    """
+    outcomes: Sequence[Outcome] = ()
+    run_id, waited = None, None
+    if isinstance(report, ApplyReport):
+        outcomes, run_id, waited = report.outcomes, report.run_id, report.waited
+    return {
+        "format_version": FORMAT_VERSION,
+        "run": run_id,
+        "plan": report.document(full=full),
+        "outcomes": [outcome_row(outcome).as_json() for outcome in outcomes],
+        "waited": None if waited is None else waited_rows(waited),
+        "error": None if report.error is None else error_row(report.error),
+        "summary": {status.value: sum(outcome.status is status for outcome in outcomes) for status in Status},
+        "exit_code": int(report.exit_code),
+    }
+
+
+def with_error(plan_document: JsonObject, error: OctosyncError) -> JsonObject:
+    """Return a plan's document with an error that is no app's own: the plan is shown, and the run failed."""
+    errors = plan_document["errors"]
+    known = errors if isinstance(errors, list) else []
+    return {**plan_document, "errored": True, "errors": [*known, error_row(error)]}
+
+
+def error_row(error: OctosyncError) -> JsonObject:
+    """Return an error that is no app's own as a plan's document has errors."""
+    return {
+        "app": None,
+        "reference": error.reference,
+        "message": error.message,
+        "hints": list(error.hints),
+        "request_id": next(iter(request_ids(error)), None),
+    }
+
+
+def is_valid(diagnostics: Iterable[Diagnostic], *, strict: bool = False) -> bool:
+    """Say whether manifests with these diagnostics are good; under `strict` a warning is as bad as an error."""
+    bad = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
+    return all(diagnostic.severity not in bad for diagnostic in diagnostics)
+
+
+def strict_error(diagnostics: Iterable[Diagnostic]) -> OctosyncError | None:
+    """Return the error of a run that only `--strict` fails; None if the diagnostics fail it anyway, or not at all."""
+    found = tuple(diagnostics)
+    if not is_valid(found) or is_valid(found, strict=True):
+        return None
+    return OctosyncError(
+        "strict",
+        "there are warnings, and --strict makes them errors",
+        hints=("Resolve the warnings, or leave out --strict.",),
+    )
+
+
+def render_validation(report: RunReport, *, colour: bool) -> str:
+    """Render the diagnostics by place, and last whether the manifests are valid."""
+    ink, found = Ink(colour), report.all_diagnostics()
+    lines = [line for diagnostic in found for line in (*diagnostic_lines(diagnostic, ink), "")]
+    verdict = ink.green("Valid") if is_valid(found, strict=report.strict) else ink.red("Not valid")
+    error = strict_error(found) if report.strict else None
+    why = () if error is None else error_lines(error, ink)
+    closing = f"{verdict}: {counted(report.apps, 'app')} in {counted(report.files, 'file')}. {severities(found)}."
+    return text_of((*lines, *why, closing))
+
+
+def validate_document(report: RunReport) -> JsonObject:
+    """Return the same as JSON; the diagnostics have the plan document's shape."""
+    found = report.all_diagnostics()
+    error = strict_error(found) if report.strict else None
+    return {
+        "format_version": FORMAT_VERSION,
+        "valid": is_valid(found, strict=report.strict),
+        "files": report.files,
+        "apps": report.apps,
+        "diagnostics": [diagnostic_row(diagnostic).as_json() for diagnostic in found],
+        "errors": [] if error is None else [error_row(error)],
+    }
 
 
 def report_text(report: RunReport) -> str:
@@ -109,3 +239,11 @@ def _values(report: RunReport) -> Iterator[tuple[str, object]]:
         yield "run", report.run_id
         statuses = [outcome.status.value for outcome in report.outcomes]
         yield from ((status.replace("_", "-"), statuses.count(status)) for status in sorted(set(statuses)))
+
+
+def idle_line(about: RunInfo) -> str:
+    """Say that no app's manifests differ from the base's, and that nothing was asked."""
+    git = about.manifests.git
+    at = f" ({git.base[:12]})" if git is not None and git.base is not None else ""
+    base = f" {about.invocation.base}{at}" if about.invocation.base is not None else ""
+    return visible(f"No app's manifests differ from the base{base}: nothing to do, no request sent.") + "\n"

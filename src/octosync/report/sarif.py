@@ -17,8 +17,7 @@ from urllib.parse import quote
 from octosync.errors import GuardRefused
 from octosync.model import JsonObject, Severity
 from octosync.plan import FINDINGS, GUARDS
-from octosync.report.annotations import GUARD, Remark, problems_of
-from octosync.report.github import Places
+from octosync.report.annotations import GUARD, Places, Remark, problems_of
 from octosync.report.run_report import PlanReport, RunReport
 from octosync.report.text import visible
 

@@ -4,8 +4,7 @@ For the demo, for tests, for writing manifests offline and for measuring. It is 
 the client only in `contract`; its routes are built from that table.
 """
 
-from octosync.server.app import create_app
-from octosync.server.demo import DEMO_TOKENS
+from octosync.server.app import DEMO_TOKENS, create_app
 from octosync.server.serve import Running, running, serve
 from octosync.server.settings import Settings, Token
 

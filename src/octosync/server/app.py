@@ -2,6 +2,10 @@
 
 Handlers run on the event loop, one after the other: SQLite answers in microseconds, a thread pool would cost more than
 it gave (measured over loopback with one connection: 2,700 requests/s inline), and no operation ever sees half of another.
+
+`--seed demo`: devices for the shipped examples, and two people's keys. It creates no app, and nothing acts by itself.
+
+Devices belong to a target by platform and identifier, so they wait for the targets that the examples declare.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -21,15 +25,15 @@ from starlette.routing import Match, Route
 from octosync import __version__
 from octosync.contract import OPERATIONS
 from octosync.errors import UsageError
-from octosync.server import health, openapi
-from octosync.server.auth import authorise, key_of
-from octosync.server.demo import DEMO_TOKENS, seed_demo
+from octosync.server import openapi
 from octosync.server.errors import ApiError
+from octosync.server.fleet import add_devices
 from octosync.server.handlers import (
     activity,
     apps,
     bootstrap,
     capabilities,
+    deployments,
     inference_config,
     local,
     routing,
@@ -38,16 +42,41 @@ from octosync.server.handlers import (
 )
 from octosync.server.handlers.deployments import advance
 from octosync.server.handlers.handler import ANONYMOUS, Actor, Call, Handler, NoBody
-from octosync.server.middleware import Exchange, Layer, error_response
+from octosync.server.middleware import PREFIX, Exchange, Layer, authorise, error_response, key_of
 from octosync.server.plane import Plane
-from octosync.server.routes import PREFIX
-from octosync.server.settings import Settings
+from octosync.server.settings import Settings, Token
 from octosync.server.store import Store, to_json
 from octosync.server.validation import parse_json, read_body, validated
 
+# Not secrets: they open nothing but a control plane that was started with the demo's seed.
+DEMO_TOKENS: Final = (Token("ana", "demo-key-ana"), Token("ben", "demo-key-ben"))
+
+_FLEET: Final = (
+    # platform, identifier                     flagship high  mid  low
+    ("ios", "com.octomil.canary-demo",         (310, 480, 360, 90)),
+    ("android", "com.octomil.canary-demo",     (120, 290, 430, 260)),
+    ("browser", "https://demo.octomil.example", (35, 140, 175, 60)),
+    ("ios", "com.octomil.field-notes",         (140, 260, 210, 45)),
+    ("android", "com.octomil.field-notes",     (60, 180, 340, 220)),
+    ("browser", "https://support.octomil.example", (20, 110, 150, 40)),
+    ("macos", "com.octomil.support-desk",      (85, 130, 65, 10)),
+)  # fmt: skip
+_CLASSES: Final = ("flagship", "high", "mid", "low")
+
+
+def seed_demo(store: Store) -> None:
+    """Let the demo's devices be seen, once in a database's life."""
+    if store.meta("seed") is not None:
+        return
+    for platform, identifier, counts in _FLEET:
+        for device_class, count in zip(_CLASSES, counts, strict=True):
+            add_devices(store, platform, identifier, device_class, count)
+    store.put_meta("seed", "demo")
+
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-_SUBJECTS = (apps, targets, slots, inference_config, capabilities, health, activity, routing, bootstrap)
+_SUBJECTS = (apps, targets, slots, inference_config, capabilities, deployments, activity, routing, bootstrap)
 
 HANDLERS: Mapping[str, Handler[Any]] = MappingProxyType(
     {handler.operation: handler for subject in _SUBJECTS for handler in subject.HANDLERS}

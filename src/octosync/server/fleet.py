@@ -1,11 +1,199 @@
-"""The fleet: the devices that were seen, and which of an app's targets they belong to, by platform and identifier."""
+"""The fleet: the devices that were seen, and which of an app's targets they belong to, by platform and identifier.
+
+Which variant is best for a fleet: pure, deterministic, with its reasons.
+
+A variant's worth for a fleet is the share of devices that can run it, times its quality squared, over the square root of
+its latency: quality counts most, and a variant that leaves devices out must be that much better for the others. Ties go
+to the smaller download, then to the lower id.
+
+The catalog: which model variants exist. A default one is always there, `PUT /_local/catalog` replaces it.
+
+Latency and quality are relative to 1.0: lower latency and higher quality are better. The default's names and numbers are
+made up, and chosen so that platform, device class, latency and quality all matter for which variant is best.
+"""
 
 from __future__ import annotations
 
-from octosync.contract import PLATFORMS
-from octosync.model import JsonObject
-from octosync.server.orchestrator import ASSUMED_CLASS, Fleet
-from octosync.server.store import Row, Store
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import sqrt
+from typing import Final
+
+from octosync.contract import DEVICE_CLASSES, PLATFORMS
+from octosync.model import JsonObject, JsonValue
+from octosync.server.store import Row, Store, from_json, to_json
+
+_KEY = "catalog"
+
+_NATIVE = ("ios", "android", "macos", "linux", "windows")
+_DESKTOP = ("macos", "linux", "windows")
+_ALL = (*_NATIVE, "browser")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A model variant: `platforms` it runs on, from `min_device_class` upwards; `size_bytes` is its download."""
+
+    id: str
+    name: str
+    capability: str
+    platforms: tuple[str, ...]
+    min_device_class: str
+    size_bytes: int
+    latency: float
+    quality: float
+
+
+_MB = 1_000_000
+_TABLE: Final = (
+    # id                          name                         capability             platforms  class       MB   latency quality
+    ("chat-swift-1b-q4",          "Swift 1B (4 bit)",          "chat",                _ALL,      "low",       640, 0.55, 0.78),
+    ("chat-steady-3b-q4",         "Steady 3B (4 bit)",         "chat",                _NATIVE,   "mid",      1900, 1.00, 1.00),
+    ("chat-steady-3b-webgpu",     "Steady 3B (WebGPU)",        "chat",                ("browser",), "high", 2100, 1.25, 0.98),
+    ("chat-deep-8b-q4",           "Deep 8B (4 bit)",           "chat",                _DESKTOP,  "high",     4700, 1.60, 1.24),
+    ("transcription-tiny",        "Tiny transcriber",          "transcription",       _ALL,      "low",        75, 0.50, 0.80),
+    ("transcription-small",       "Small transcriber",         "transcription",       _NATIVE,   "mid",       480, 1.00, 1.00),
+    ("transcription-large-turbo", "Large transcriber, turbo",  "transcription",       _NATIVE,   "flagship", 1600, 1.35, 1.15),
+    ("text-completion-350m",      "Completion 350M",           "text_completion",     _ALL,      "low",       210, 0.60, 0.82),
+    ("text-completion-1b",        "Completion 1B",             "text_completion",     _NATIVE,   "mid",       620, 1.00, 1.00),
+    ("keyboard-nano",             "Keyboard nano",             "keyboard_prediction", _NATIVE,   "low",        12, 0.70, 0.90),
+    ("keyboard-context",          "Keyboard with context",     "keyboard_prediction", ("ios", "android"), "mid", 48, 1.00, 1.05),
+    ("embedding-mini",            "Embedding mini",            "embedding",           _ALL,      "low",        46, 0.60, 0.92),
+    ("embedding-base",            "Embedding base",            "embedding",           _NATIVE,   "mid",       220, 1.00, 1.06),
+    ("classification-lite",       "Classifier lite",           "classification",      _ALL,      "low",        18, 0.60, 0.90),
+    ("classification-base",       "Classifier base",           "classification",      _NATIVE,   "mid",        95, 1.00, 1.05),
+    ("reasoning-2b",              "Reasoner 2B",               "reasoning",           _NATIVE,   "mid",      1400, 0.80, 0.85),
+    ("reasoning-7b",              "Reasoner 7B",               "reasoning",           _NATIVE,   "flagship", 4200, 1.50, 1.20),
+    ("reasoning-7b-desktop",      "Reasoner 7B for desktops",  "reasoning",           _DESKTOP,  "high",     4300, 1.20, 1.18),
+    ("vision-lite",               "Vision lite",               "vision",              _ALL,      "low",       140, 0.60, 0.85),
+    ("vision-base",               "Vision base",               "vision",              _NATIVE,   "mid",       850, 1.00, 1.00),
+    ("vision-detail",             "Vision with detail",        "vision",              _NATIVE,   "flagship", 2300, 1.55, 1.22),
+    ("tts-compact",               "Compact voice",             "tts",                 _ALL,      "low",        60, 0.60, 0.88),
+    ("tts-natural",               "Natural voice",             "tts",                 _NATIVE,   "mid",       310, 1.00, 1.04),
+)  # fmt: skip
+
+DEFAULT_CATALOG: Final = tuple(
+    Variant(
+        id=id_,
+        name=name,
+        capability=capability,
+        platforms=platforms,
+        min_device_class=class_,
+        size_bytes=megabytes * _MB,
+        latency=latency,
+        quality=quality,
+    )
+    for id_, name, capability, platforms, class_, megabytes, latency, quality in _TABLE
+)
+
+
+def catalog_of(store: Store) -> tuple[Variant, ...]:
+    """Return the catalog in force."""
+    stored = store.meta(_KEY)
+    if stored is None:
+        return DEFAULT_CATALOG
+    return tuple(Variant(**{**one, "platforms": tuple(one["platforms"])}) for one in from_json(stored))
+
+
+def replace_catalog(store: Store, variants: tuple[Variant, ...]) -> None:
+    """Put another catalog in force; what is deployed stays deployed."""
+    store.put_meta(_KEY, to_json([asdict(variant) for variant in variants]))
+
+
+def catalog_json(variants: tuple[Variant, ...]) -> JsonValue:
+    """Return a catalog in the form in which it is replaced."""
+    return {"variants": [asdict(variant) for variant in variants]}
+
+
+ASSUMED_CLASS = "mid"  # where no device has been seen yet
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Devices by platform and class. `assumed`: none was seen, each target's platform stands in with one `mid` device."""
+
+    devices: Mapping[tuple[str, str], int]
+    assumed: bool = False
+
+    @property
+    def total(self) -> int:
+        """How many devices count in a choice."""
+        return sum(self.devices.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A variant, how many of the fleet's devices can run it, what it is worth to them, and why it was chosen."""
+
+    variant: Variant
+    runs_on: int
+    worth: float
+    reason: str
+
+
+def can_run(variant: Variant, platform: str, device_class: str) -> bool:
+    """Say whether a device of this platform and class can run the variant."""
+    return platform in variant.platforms and DEVICE_CLASSES.index(device_class) <= DEVICE_CLASSES.index(
+        variant.min_device_class
+    )
+
+
+def choose(catalog: Iterable[Variant], capability: str, fleet: Fleet) -> Choice | None:
+    """Choose the best variant of a capability; None where no device of the fleet can run any."""
+    rated = [rate(variant, fleet) for variant in catalog if variant.capability == capability]
+    runnable = [choice for choice in rated if choice.runs_on]
+    best = min(runnable, key=lambda choice: (-choice.worth, choice.variant.size_bytes, choice.variant.id), default=None)
+    if best is None:
+        return None
+    return Choice(best.variant, best.runs_on, best.worth, _reason(best, fleet, len(rated)))
+
+
+def rate(variant: Variant, fleet: Fleet) -> Choice:
+    """Rate a variant for a fleet, without comparing it."""
+    runs_on = sum(count for (platform, class_), count in fleet.devices.items() if can_run(variant, platform, class_))
+    share = runs_on / fleet.total if fleet.total else 0.0
+    return Choice(variant, runs_on, share * variant.quality**2 / sqrt(variant.latency), "")
+
+
+def improvement(current: Variant, candidate: Variant) -> JsonValue:
+    """Return how much better the candidate is, relatively (0.18 is 18 %); lower latency counts as positive."""
+    return {
+        "latency": round((current.latency - candidate.latency) / current.latency, 4),
+        "quality": round((candidate.quality - current.quality) / current.quality, 4),
+    }
+
+
+def warnings_for(variant: Variant, fleet: Fleet, platforms: Sequence[str]) -> list[str]:
+    """Say what a person should know before this variant is deployed to this fleet."""
+    warnings = []
+    if not platforms:
+        warnings.append("the app has no targets: nothing would be assigned")
+    elif fleet.assumed:
+        warnings.append("no devices have been seen yet: coverage is uncovered until some are")
+    warnings += [
+        f"{variant.id} does not run on {platform}"
+        for platform in sorted(set(platforms))
+        if platform not in variant.platforms
+    ]
+    below = sum(
+        count
+        for (platform, class_), count in fleet.devices.items()
+        if platform in variant.platforms and not can_run(variant, platform, class_)
+    )
+    if below and not fleet.assumed:
+        warnings.append(f"{below} of {fleet.total} devices are below class {variant.min_device_class}")
+    return warnings
+
+
+def _reason(choice: Choice, fleet: Fleet, candidates: int) -> str:
+    variant = choice.variant
+    runs = (
+        f"fits {', '.join(sorted({platform for platform, _ in fleet.devices}))} at class {ASSUMED_CLASS}, no devices yet"
+        if fleet.assumed
+        else f"runs on {choice.runs_on} of {fleet.total} devices"
+    )
+    return f"{runs}; quality {variant.quality:g}, latency {variant.latency:g}; best of {candidates} variants"
+
 
 _JOIN = (
     " FROM targets JOIN devices ON devices.platform = targets.platform AND devices.identifier = targets.identifier"

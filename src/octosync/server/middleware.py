@@ -1,22 +1,135 @@
-"""What wraps every request: its id, its line in the requests log, injected faults, and the last resort against a crash."""
+"""What wraps every request: its id, its line in the requests log, injected faults, and the last resort against a crash.
+
+Who calls, and what the key may do: Bearer keys with scopes, and the org that is asked for.
+
+Without configured tokens everybody may do everything, which is why `serve` then stays on loopback; the demo's keys
+are known all the same, so that the feed has names. Previews and checks
+are reads: `apps:read` is enough for them.
+
+Which operation a request is for, by the contract table alone: for the requests log and for injected faults.
+
+Requests that web pages of other sites make a browser send are refused, before anything is looked at.
+
+Without tokens the server trusts whoever reaches it, and any page in a browser on this machine reaches it. A page's request
+names the page as its `Origin`, or says `Sec-Fetch-Site: cross-site`; one that has its own name resolve to this machine (DNS
+rebinding) has that name as its `Host`. Clients that are no browsers send neither `Origin` nor `Sec-Fetch-Site`.
+"""
 
 from __future__ import annotations
 
+import hmac
 import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from octosync.contract import OPERATIONS, Access, ErrorCode
 from octosync.server.errors import ApiError
 from octosync.server.faults import ConnectionCut, Injection
-from octosync.server.guard import Guard
+from octosync.server.handlers.handler import ANONYMOUS, Actor
+from octosync.server.limits import Received
 from octosync.server.plane import Plane
-from octosync.server.requests_log import Received
-from octosync.server.routes import PREFIX, operation_at
+from octosync.server.settings import READ_SCOPE, WRITE_SCOPE, Settings, Token
 from octosync.server.store import to_json
+
+PREFIX = "/api/v1"
+
+
+def _by_shape() -> Mapping[tuple[str, int], list[tuple[str, list[str]]]]:
+    table: defaultdict[tuple[str, int], list[tuple[str, list[str]]]] = defaultdict(list)
+    # Paths with fewer parameters first, so that /apps/bootstrap is not an app's slug.
+    for operation in sorted(OPERATIONS.values(), key=lambda operation: operation.path.count("{")):
+        segments = operation.path.split("/")
+        table[operation.method, len(segments)].append((operation.id, segments))
+    return dict(table)
+
+
+_TABLE = _by_shape()
+
+
+def operation_at(method: str, path: str) -> tuple[str | None, Mapping[str, str]]:
+    """Find the operation and its path parameters; (None, {}) for a path that is no operation's."""
+    if not path.startswith(f"{PREFIX}/"):
+        return None, {}
+    segments = path.removeprefix(PREFIX).split("/")
+    for id_, template in _TABLE.get((method, len(segments)), ()):
+        parameters: dict[str, str] = {}
+        for expected, segment in zip(template, segments, strict=True):
+            if expected.startswith("{") and segment:
+                parameters[expected[1:-1]] = unquote(segment)
+            elif expected != segment:
+                break
+        else:
+            return id_, parameters
+    return None, {}
+
+
+_EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104  recognised, not bound
+
+
+class Guard:
+    """Knows by which names the server is addressed: this machine's own, and `hosts`.
+
+    Where `hosts` has an address that stands for all of them, any IP address is one: only a name can be rebound.
+    """
+
+    def __init__(self, hosts: Iterable[str]) -> None:
+        self._hosts = frozenset(host.strip("[]").rstrip(".").lower() for host in hosts)
+        self._any_address = not _EVERY_ADDRESS.isdisjoint(self._hosts)
+
+    def check(self, headers: Headers) -> None:
+        """Raise 421 for a request that names another host, 403 for one that comes from another site."""
+        host = headers.get("host")
+        if host is not None and not self._is_host(_name_in(f"//{host}")):
+            raise ApiError(421, "host_unknown", "The request names a host that this server is not known by")
+        origin = headers.get("origin")
+        foreign = not self._is_site(_name_in(origin)) if origin is not None else _is_cross_site(headers)
+        if foreign:
+            raise ApiError(403, "cross_site_request", "The request comes from a web page of another site")
+
+    def _is_host(self, name: str) -> bool:
+        return self._is_site(name) or (self._any_address and _is_address(name))
+
+    def _is_site(self, name: str) -> bool:
+        return name in self._hosts or is_loopback(name) or name.endswith(".localhost")
+
+
+def is_loopback(name: str) -> bool:
+    """Return whether a host is this machine, and can't be another's."""
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_cross_site(headers: Headers) -> bool:
+    return headers.get("sec-fetch-site") in {"cross-site", "same-site"}
+
+
+def _name_in(url: str) -> str:
+    """Return the host of a URL as names are compared, "" for what has none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for a port that is none
+        return "" if "@" in parts.netloc else (parts.hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
 
 _logger = logging.getLogger("octosync.server")
 
@@ -101,3 +214,35 @@ def _path(scope: Scope) -> str:
     """Return the path as it was sent, still percent-encoded."""
     path: bytes = scope.get("raw_path", scope["path"].encode())
     return path.decode("latin-1")
+
+
+def key_of(plane: Plane, authorization: str | None) -> Token | None:
+    """Find the caller's key; None where the server has no tokens and the caller none that it knows. Raises 401."""
+    scheme, _, secret = (authorization or "").partition(" ")
+    offered = secret.strip().encode("utf-8", "surrogateescape")
+    found: Token | None = None
+    for token in plane.keys:  # all of them, so that the time taken tells nothing
+        if hmac.compare_digest(token.secret.encode(), offered):
+            found = token
+    if scheme.lower() == "bearer" and found is not None:
+        return found
+    if plane.settings.tokens:
+        message = "The API key is wrong or revoked" if offered else "An API key is needed: Authorization: Bearer <key>"
+        raise ApiError(401, ErrorCode.INVALID_API_KEY, message, headers={"WWW-Authenticate": "Bearer"})
+    return None
+
+
+def authorise(settings: Settings, key: Token | None, operation: str, query: Mapping[str, str]) -> Actor:
+    """Check the key's scopes and the org. Raises 403 `insufficient_scope` or `missing_org_context`."""
+    if key is not None:
+        needed = READ_SCOPE if OPERATIONS[operation].access is Access.READ else WRITE_SCOPE
+        if needed not in key.scopes:
+            raise ApiError(
+                403,
+                ErrorCode.INSUFFICIENT_SCOPE,
+                f"The key lacks the scope {needed}",
+                details={"required_scope": needed, "scopes": sorted(key.scopes)},
+            )
+    if query.get("org_id", settings.org_id) != settings.org_id:
+        raise ApiError(403, ErrorCode.MISSING_ORG_CONTEXT, "The key belongs to another org than org_id names")
+    return ANONYMOUS if key is None else Actor("api_key", key.name, key.name)

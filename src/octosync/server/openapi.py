@@ -13,7 +13,7 @@ from octosync.contract import PLATFORMS
 from octosync.server import response_models
 from octosync.server.handlers.handler import Handler, NoBody
 from octosync.server.handlers.slots import CAPABILITY_PATTERN
-from octosync.server.policy import OrgPolicy, allowed
+from octosync.server.plane import OrgPolicy, allowed
 
 # What the server refuses everywhere: control characters other than tab and line breaks, half a surrogate pair.
 _CLEAN = {"pattern": "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$"}

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from octosync.errors import ConfigError, UsageError
 from octosync.server.app import create_app
-from octosync.server.guard import is_loopback
+from octosync.server.middleware import is_loopback
 from octosync.server.settings import Settings
 
 _GRACE_SECONDS = 1  # how long requests in flight may take to end on shutdown

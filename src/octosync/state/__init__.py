@@ -9,10 +9,9 @@ is never stored: a digest with a key of this file's own stands in its place, by 
 
 from octosync.state.damaged import SetAside, sound_journal
 from octosync.state.drift import StandingRefusal
-from octosync.state.journal import DEFAULT_PATH, Journal, new_run_id
+from octosync.state.journal import DEFAULT_PATH, Journal, RecordedRuns, new_run_id
 from octosync.state.lock import sole_controller
 from octosync.state.operator import Approvable, Approved
-from octosync.state.recorded import RecordedRuns
 from octosync.state.seal import Sealed
 from octosync.state.watch import KEPT_FOR, ControlPlaneState, WatchState
 

@@ -6,8 +6,7 @@ from functools import partial
 from typing import Final
 
 from octosync.model import App, Sensitivity, State
-from octosync.state.codec import app_document, app_of, values_of, with_values
-from octosync.state.documents import bytes_of, document_of
+from octosync.state.codec import app_document, app_of, bytes_of, document_of, values_of, with_values
 from octosync.state.part import ControlPlanePart
 from octosync.state.seal import Seals, holds_plain_secrets, holds_seals, opened_object
 

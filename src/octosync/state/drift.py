@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from octosync.model import Address
+from octosync.state.migrations import time_of, time_text
 from octosync.state.part import ControlPlanePart
 from octosync.state.seal import Sealed
-from octosync.state.times import time_of, time_text
 
 
 class StandingRefusal(NamedTuple):

@@ -1,10 +1,14 @@
-"""The tables of the file, what each version added, and how an earlier file becomes one of this version."""
+"""The tables of the file, what each version added, and how an earlier file becomes one of this version.
+
+Times as the file has them: texts in UTC, all of one length in a column, so that they sort as times do.
+"""
 
 from __future__ import annotations
 
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 VERSION: Final = 4
@@ -155,3 +159,18 @@ def bring_up(database: sqlite3.Connection, version: int) -> None:
         _STEPS[step](database)
     if version < VERSION:
         database.execute(f"pragma user_version = {VERSION}")
+
+
+def time_text(at: datetime) -> str:
+    """Write a time, to the microsecond."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def journal_time_text(at: datetime) -> str:
+    """Write a time as the journal has it, to the millisecond."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def time_of(text: str) -> datetime:
+    """Read a time. Raises `ValueError` for anything else."""
+    return datetime.fromisoformat(text)

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from octosync.model import Address, Hold, Suspended
+from octosync.state.migrations import time_of, time_text
 from octosync.state.part import ControlPlanePart, Part
-from octosync.state.times import time_of, time_text
 
 # What is approved: an object, what is done with it, and what exactly, as a text. Of that a keyed digest is kept.
 Approvable: TypeAlias = tuple[Address, str, str]

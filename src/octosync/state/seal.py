@@ -22,7 +22,7 @@ from octosync.model import (
     canonical_json,
     may_be_secret,
 )
-from octosync.state.documents import items_of, list_of, object_of, text_of
+from octosync.state.codec import items_of, list_of, object_of, text_of
 
 Path = tuple[str | int, ...]
 

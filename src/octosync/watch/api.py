@@ -1,22 +1,26 @@
-"""The operations behind the controller's HTTP endpoints: what people ask of a running controller."""
+"""The operations behind the controller's HTTP endpoints: what people ask of a running controller.
+
+The controller's API: what the status page shows, and what people can ask of a running controller.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 from octosync.errors import OctosyncError
 from octosync.model import Hold, counted
 from octosync.watch.approvals import Approvals, blocked_actions
-from octosync.watch.checks import OptimizationChecks
-from octosync.watch.clock import Clock
 from octosync.watch.log import Log
 from octosync.watch.loop.feed_follower import FeedFollower
 from octosync.watch.loop.scheduler import Scheduler
 from octosync.watch.memory import Memory
+from octosync.watch.reconcile.observer import OptimizationChecks
 from octosync.watch.reconcile.results import ResultRecorder
 from octosync.watch.reconcile.status_tracker import StatusTracker
+from octosync.watch.settings import Clock
 from octosync.watch.status import AppState, ControllerStatus
 
 
@@ -100,3 +104,31 @@ class ControllerOperations:
                 hints=("GET /api/status lists the apps that are.",),
             )
         return app
+
+
+class ControllerApi(Protocol):
+    """A running controller. Every call returns at once, and what it changes is in effect when it returns.
+
+    Raises `OctosyncError` for what can't be done (`app-not-declared`, `nothing-blocked`, …).
+    """
+
+    def status(self) -> ControllerStatus:
+        """Return the status of the controller and of every app."""
+
+    def reconcile(self, app: str | None) -> int:
+        """Reconcile one app, or (None) all of them, contested objects included; return how many."""
+
+    def suspend(self, reason: str) -> None:
+        """Write nothing until `resume`, over a restart, too."""
+
+    def resume(self) -> None:
+        """Write again."""
+
+    def hold(self, app: str, duration: timedelta, reason: str) -> Hold:
+        """Hold an app's drift for a time, over a restart, too."""
+
+    def release(self, app: str) -> None:
+        """End a hold: fresh drift is reverted in its own time again."""
+
+    def approve(self, guard: str, seen: str, apps: Sequence[str] = ()) -> int:
+        """Allow exactly the blocked actions that the caller has seen, once, of some apps or of all; return how many."""

@@ -16,9 +16,9 @@ from octosync.contract import PARTIAL, UNCOVERED
 from octosync.errors import RemoteError, Unavailable
 from octosync.model import App, Coverage, Kind, Status, counted
 from octosync.octomil import Octomil, health
-from octosync.watch.ended import ReconcileResult
 from octosync.watch.log import Log
 from octosync.watch.loop.circuit_breaker import CircuitBreaker
+from octosync.watch.status import ReconcileResult
 
 UNCOVERED_HINTS: Final = (
     "Enabling a capability assigns devices to the targets that are registered at that time; no API assigns a later target.",

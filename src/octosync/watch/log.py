@@ -21,7 +21,7 @@ from octosync.errors import OctosyncError
 from octosync.model import JsonValue, clipped
 from octosync.report import json_line
 from octosync.report.text import visible
-from octosync.watch.clock import Clock
+from octosync.watch.settings import Clock
 
 Scalar: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = Scalar | Sequence[str | int | float]

@@ -13,10 +13,10 @@ from typing import Final
 
 from octosync.model import Address, App, Hold, Kind, Sensitivity, State, Suspended
 from octosync.plan import COUNTED_FOR, Action, ActionKey, ControlPlane, Tally
-from octosync.plan.base import Base
+from octosync.plan.three_way.verdict import Base
 from octosync.state import KEPT_FOR, ControlPlaneState, Sealed, StandingRefusal, WatchState
-from octosync.watch.clock import Clock
-from octosync.watch.scope import ManifestScope, within
+from octosync.watch.manifests.desired import ManifestScope, within
+from octosync.watch.settings import Clock
 
 # An object that was healed so often in so long, and is changed back again, is contested.
 HEALS_TO_CONTEST: Final = 3

@@ -1,11 +1,20 @@
-"""Metrics for Prometheus, each controller's in a registry of its own: counters that are told, gauges read at the scrape."""
+"""Metrics for Prometheus, each controller's in a registry of its own: counters that are told, gauges read at the scrape.
+
+The table of metrics: what each counts, its labels and all their values.
+
+The collectors and the reference page are made from it, and alert rules and dashboards may use no other name. No label takes
+an app's name: a thousand apps would make a thousand series of each; which app it is stands on the status page and in the log.
+"""
 
 from __future__ import annotations
 
 import platform
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
+from types import MappingProxyType
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -18,18 +27,282 @@ from octosync.contract import OPERATIONS
 from octosync.model import Kind, Status
 from octosync.octomil import UNREADABLE_ANSWERS
 from octosync.plan import GUARDS, Verb
-from octosync.watch.metric_table import (
-    CODES,
-    ERROR,
-    METRICS,
-    OTHER,
-    PRIORITIES,
-    UNREADABLE,
-    Metric,
-    MetricType,
-    ReconcileOutcome,
-)
 from octosync.watch.status import AppState, CircuitReason, ControllerStatus, DriftStatus
+
+OTHER: Final = "other"
+ERROR: Final = "error"
+UNREADABLE: Final = "unreadable"
+CODES: Final = frozenset(map(str, range(100, 600)))
+PRIORITIES: Final = ("changed", "resync")
+
+
+class ReconcileOutcome(Enum):
+    """What came of a turn, the gravest first where several hold.
+
+    `FAILED` something can't be read or written, tried again by itself · `REFUSED` the control plane refuses something, which
+    waits for a change · `BLOCKED` a guard refuses something · `LEFT` something planned is left for now: held, contested, frozen,
+    suspended, or not this mode's · `APPLIED` all that was planned is written · `IN_SYNC` there was nothing to do.
+    """
+
+    FAILED = "failed"
+    REFUSED = "refused"
+    BLOCKED = "blocked"
+    LEFT = "left"
+    APPLIED = "applied"
+    IN_SYNC = "in_sync"
+
+
+class MetricType(Enum):
+    """What Prometheus calls a metric's type."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """A label and every value that it can have; `words` say it shorter than a list would."""
+
+    name: str
+    values: tuple[str, ...]
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric, by the name that queries use, with its unit in it; counters end in `_total`.
+
+    `help` is the line that stands beside the numbers, `means` says more. `buckets` are a histogram's upper bounds, rising, in
+    seconds. `always`: every series is there from the start, at 0; else each begins with what it counts. On what to alert is
+    in the rules of deploy/.
+    """
+
+    name: str
+    type: MetricType
+    help: str
+    labels: tuple[Label, ...] = ()
+    means: str = ""
+    buckets: tuple[float, ...] = ()
+    always: bool = True
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels' names, in order."""
+        return tuple(one.name for one in self.labels)
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names by which a query reads it: a histogram has three."""
+        if self.type is MetricType.HISTOGRAM:
+            return tuple(f"{self.name}_{suffix}" for suffix in ("bucket", "sum", "count"))
+        return (self.name,)
+
+
+def _label(name: str, values: type[Enum]) -> Label:
+    return Label(name=name, values=tuple(str(one.value) for one in values))
+
+
+_TYPE: Final = _label("type", Kind)
+_GUARD: Final = Label(name="guard", values=tuple(GUARDS))
+_OPERATION: Final = Label(
+    name="operation",
+    values=(*OPERATIONS, OTHER),
+    words=f"an ID of the [table of operations](operations.md), or `{OTHER}`",
+)
+_CODE: Final = Label(
+    name="code",
+    values=(*sorted(CODES), ERROR, UNREADABLE),
+    words=f"the HTTP status; `{ERROR}` if there was no response, `{UNREADABLE}` for a successful response of another server: "
+    "HTML, no JSON, a redirect",
+)
+# From an app that is read in one request to one that waits for a minute's budget more than once.
+_TURN_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+_REQUEST_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+# A commit starts within 1 s; a full re-read of 1,000 apps at 100 requests a minute takes half an hour.
+_WAIT_SECONDS: Final = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0)
+
+
+def _table(*metrics: Metric) -> Mapping[str, Metric]:
+    return MappingProxyType({one.name: one for one in metrics})
+
+
+METRICS: Final = _table(
+    Metric(
+        name="octosync_reconcile_total",
+        type=MetricType.COUNTER,
+        help="Reconciles, by result.",
+        labels=(_label("result", ReconcileOutcome),),
+        means="A reconcile is one pass over one app, or over the apps of a move: read, plan, check guards, write. `failed` "
+        "is retried automatically; `refused` (by the control plane) and `blocked` (by a guard) wait for a change; `left` means "
+        "that planned changes are not written now: held, contested, frozen, suspended, or not written in this mode.",
+    ),
+    Metric(
+        name="octosync_reconcile_duration_seconds",
+        type=MetricType.HISTOGRAM,
+        help="The duration of reconciles, from the first read to the last write.",
+        means="It includes waiting for the rate limit.",
+        buckets=_TURN_SECONDS,
+    ),
+    Metric(
+        name="octosync_actions_total",
+        type=MetricType.COUNTER,
+        help="Actions, by verb, object type and outcome.",
+        labels=(_label("action", Verb), _TYPE, _label("result", Status)),
+        means="No other metric counts writes. `octosync history` lists their objects.",
+        always=False,
+    ),
+    Metric(
+        name="octosync_drift_objects",
+        type=MetricType.GAUGE,
+        help="Objects that were changed on the control plane and not reverted yet.",
+        labels=(_TYPE,),
+        means="Held and contested objects are included. The status page shows the author and the end of the hold.",
+    ),
+    Metric(
+        name="octosync_apps",
+        type=MetricType.GAUGE,
+        help="Apps, by state; each is counted once, in its most severe state.",
+        labels=(_label("state", AppState),),
+        means="There is always a series for each state. Their sum is the number of apps.",
+    ),
+    Metric(
+        name="octosync_circuit_open",
+        type=MetricType.GAUGE,
+        help="1 for the reason for which the circuit breaker is open and only probes are sent; 0 for all others.",
+        labels=(_label("reason", CircuitReason),),
+        means="`outage`: no response, or 5xx. `unreadable`: another server responds. `throttled`: 429. `credential` and "
+        "`wrong_org`: the key. `state_locked`: another process locks the state file.",
+    ),
+    Metric(
+        name="octosync_feed_followed",
+        type=MetricType.GAUGE,
+        help="1 while the activity feed is followed, 0 while only resyncs find changes.",
+    ),
+    Metric(
+        name="octosync_api_requests_total",
+        type=MetricType.COUNTER,
+        help="Requests to the control plane, by operation and HTTP status.",
+        labels=(_OPERATION, _CODE),
+        means="Each attempt counts. The requests for the activity feed are `activity.list`.",
+        always=False,
+    ),
+    Metric(
+        name="octosync_api_request_duration_seconds",
+        type=MetricType.HISTOGRAM,
+        help="The duration of requests, from sending to the last byte of the response.",
+        means="It excludes waiting for the rate limit.",
+        buckets=_REQUEST_SECONDS,
+    ),
+    Metric(
+        name="octosync_api_throttled_seconds_total",
+        type=MetricType.COUNTER,
+        help="Seconds for which the control plane has throttled requests (429).",
+        means="It stays at 0 if no other client uses the budget of the key.",
+    ),
+    Metric(
+        name="octosync_api_budget_remaining",
+        type=MetricType.GAUGE,
+        help="Requests that the rate limit allows at once; also 0 if there is no limit.",
+        means="10% are reserved for writes, and resyncs may not use 40%, so it stays above 0 while reads wait.",
+    ),
+    Metric(
+        name="octosync_api_budget_limit",
+        type=MetricType.GAUGE,
+        help="Requests that the rate limit allows per minute (`rate.requestsPerMinute`); 0 if there is no limit.",
+    ),
+    Metric(
+        name="octosync_queue_depth",
+        type=MetricType.GAUGE,
+        help="Queued apps, by priority.",
+        labels=(Label(name="priority", values=PRIORITIES),),
+        means="`changed` is a commit, drift or a POST request, and has priority; `resync` is a resync.",
+    ),
+    Metric(
+        name="octosync_queue_wait_seconds",
+        type=MetricType.HISTOGRAM,
+        help="The time that apps wait in the queue.",
+        means="Both priorities. The backoff after a failure doesn't count.",
+        buckets=_WAIT_SECONDS,
+    ),
+    Metric(
+        name="octosync_last_success_timestamp_seconds",
+        type=MetricType.GAUGE,
+        help="The Unix time of the last successful reconcile; 0 before the first.",
+    ),
+    Metric(
+        name="octosync_last_full_read_timestamp_seconds",
+        type=MetricType.GAUGE,
+        help="The Unix time at which the last resync ended; 0 before the first.",
+    ),
+    Metric(
+        name="octosync_full_read_due_timestamp_seconds",
+        type=MetricType.GAUGE,
+        help="The Unix time by which the next resync should have ended.",
+        means="One hour plus twice the duration of a resync, after the last one or the start. That duration depends on "
+        "`--resync`, the number of apps and the rate limit.",
+    ),
+    Metric(
+        name="octosync_manifests_changed_timestamp_seconds",
+        type=MetricType.GAUGE,
+        help="The Unix time at which the manifests in use, or their commit, last changed; 0 before the first load.",
+        means="If the commit is older than the newest in Git, git-sync has not fetched it: see git-sync's own metrics.",
+    ),
+    Metric(
+        name="octosync_suspended",
+        type=MetricType.GAUGE,
+        help="1 while everything is suspended (`POST /suspend`) and nothing is written.",
+    ),
+    Metric(
+        name="octosync_key_usable",
+        type=MetricType.GAUGE,
+        help="0 if the key file was read again and contains no valid key; the previous key stays in use.",
+    ),
+    Metric(
+        name="octosync_state_damaged",
+        type=MetricType.GAUGE,
+        help="1 if the state file was damaged at the start and renamed, until the next start.",
+    ),
+    Metric(
+        name="octosync_manifests_valid",
+        type=MetricType.GAUGE,
+        help="1 if the manifests are valid, 0 while the last valid ones stay in use.",
+    ),
+    Metric(
+        name="octosync_held",
+        type=MetricType.GAUGE,
+        help="Objects whose drift is held.",
+        means="By `drift.hold` or `POST /hold`. Contested objects are not included.",
+    ),
+    Metric(
+        name="octosync_contested",
+        type=MetricType.GAUGE,
+        help="Objects that were reverted three times in 24 hours and changed again each time.",
+    ),
+    Metric(
+        name="octosync_uncovered",
+        type=MetricType.GAUGE,
+        help="Enabled capabilities whose deployments don't reach all devices of their app.",
+        means="As `apps.health` returned it in the last resync; a rollout in progress doesn't count.",
+    ),
+    Metric(
+        name="octosync_blocked",
+        type=MetricType.GAUGE,
+        help="Apps with blocked changes, by guard.",
+        labels=(_GUARD,),
+        means="There is always a series for each guard. An app that two guards block counts for both.",
+    ),
+    Metric(
+        name="octosync_build_info",
+        type=MetricType.GAUGE,
+        help="Always 1; the labels are the versions of octosync and Python.",
+        labels=(
+            Label(name="version", values=(), words="octosync's version"),
+            Label(name="python", values=(), words="Python's version"),
+        ),
+    ),
+)
+
 
 __all__ = ["CONTENT_TYPE", "METRICS", "Metric", "MetricType", "Metrics", "ReconcileOutcome"]
 

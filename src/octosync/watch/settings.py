@@ -1,10 +1,18 @@
-"""How the controller runs: what the command line fixed for its whole life."""
+"""How the controller runs: what the command line fixed for its whole life.
+
+The time, as everything in this room gets it: injected, so that months can pass in a test.
+
+Waiting for an event or for a time, whichever comes first, by the controller's own clock.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
+from typing import Protocol
 
 
 class WriteMode(Enum):
@@ -28,3 +36,44 @@ class Settings:
     drift_hold: timedelta | None = None
     apps: tuple[str, ...] = ()
     selector: str | None = None
+
+
+class Clock(Protocol):
+    """What tells the time and waits."""
+
+    def now(self) -> datetime:
+        """Return the time of day, in UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds that only ever grow."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class SystemClock:
+    """The machine's own."""
+
+    def now(self) -> datetime:
+        """Return the time of day, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that only ever grow."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+async def wait_for(event: asyncio.Event, seconds: float, clock: Clock) -> bool:
+    """Wait until an event is set, and at most so many seconds; say whether it is set."""
+    waiting = {asyncio.ensure_future(event.wait()), asyncio.ensure_future(clock.sleep(max(0.0, seconds)))}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    return event.is_set()

@@ -14,7 +14,7 @@ from tests.support.standings import Noting, busy_standing
 
 from octosync.errors import ConfigError, UsageError
 from octosync.watch.web import create_app, listening, parse_listen, serving
-from octosync.watch.web.connections import Limits
+from octosync.watch.web.server import Limits
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from octosync.manifest import (
 from octosync.model import Address, App, Kind, Observation, Origin, Section, Severity, State
 from octosync.octomil import Octomil, observe
 from octosync.plan import Action, Plan, PlanOptions, PutSlot, RegisterTarget, Verb
-from octosync.plan.base import Base
 from octosync.plan.three_way.merge import compare_three_ways
+from octosync.plan.three_way.verdict import Base
 from octosync.reconcile import review
 
 _SECTIONS = {

@@ -1,17 +1,171 @@
-"""`octosync activity`."""
+"""`octosync activity`.
+
+What the commands share that show a feed of one app: its newest entries, and with --follow what comes after them.
+"""
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import click
 
 from octosync.cli.command import Command
-from octosync.cli.feeds import FeedRequest, feed_options, show_feed
+from octosync.cli.console import err, out, out_json, wants_colour
+from octosync.cli.options import bundled, colour_option, option, output_option, stacked
+from octosync.cli.progress import ProgressBar, Waits
 from octosync.cli.run_options import RemoteFlags
-from octosync.errors import ExitCode
-from octosync.octomil.feeds import activity_feed
-from octosync.report.show.activity import ACTIVITY
+from octosync.cli.session import check_app_names, control_plane_options, converse, open_session
+from octosync.errors import ExitCode, Interrupted, RemoteError, UsageError
+from octosync.octomil import Octomil
+from octosync.octomil.activity import Entry, Feed, Newest, News, activity_feed, follow
+from octosync.report import visible
+from octosync.report.show.activity import ACTIVITY, Presentation, Table, feed_document, feed_lines
+
+E = TypeVar("E", bound=Entry)
+
+_MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedRequest:
+    """What was request on the command line."""
+
+    app: str
+    limit: int
+    follow: bool
+    interval: float
+    output: str
+    colour: str
+
+
+feed_options = stacked(
+    click.argument("app"),
+    option(
+        "--limit",
+        type=click.IntRange(0, _MOST),
+        default=50,
+        show_default=True,
+        metavar="N",
+        help="The number of newest entries; 0 is allowed with --follow.",
+    ),
+    option("--follow", is_flag=True, help="Show new entries as they arrive, until Ctrl-C."),
+    option(
+        "--interval",
+        type=click.FloatRange(0.1, 3600),
+        default=5.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="The interval of --follow.",
+    ),
+    bundled("request", FeedRequest),
+    control_plane_options,
+    output_option("text", "json", "jsonl"),
+    colour_option,
+)
+
+
+def show_feed(
+    request: FeedRequest,
+    remote: RemoteFlags,
+    config: Path | None,
+    open_feed: Callable[[Octomil, str], Feed[E]],
+    shown: Presentation[E],
+) -> ExitCode:
+    """Show the feed that `open_feed` opens, in the way that it is `shown`. Raises `RemoteError` and `UsageError`."""
+    _check(request)
+    session = open_session(remote, config)
+    screen = _Screen(request, shown)
+
+    async def shown_until_the_end(remote: Octomil, waits: Waits) -> None:
+        feed = open_feed(remote, request.app)
+        with ProgressBar("reading", session.connection.requests_per_minute) as bar:
+            waits.show = bar.waiting
+            newest = await feed.newest(request.limit, to_follow=request.follow)
+            waits.show = None
+        screen.begin(newest)
+        if request.follow:
+            async for news in follow(feed, every=request.interval, failed=screen.complain):
+                screen.go_on(news)
+
+    try:
+        converse(session, shown_until_the_end)
+    except Interrupted as end:
+        if not request.follow:
+            raise
+        return end.exit_code  # how following ends: nothing that was to be done is left undone
+    return ExitCode.DONE
+
+
+def _check(request: FeedRequest) -> None:
+    check_app_names([request.app])
+    if not request.limit and not request.follow:
+        raise UsageError(
+            "nothing-request", "--limit 0 shows nothing", hints=("It goes with --follow, to show only what comes.",)
+        )
+    if request.follow and request.output == "json":
+        raise UsageError(
+            "endless-document",
+            "--follow has no end, and a JSON document needs one",
+            hints=("Use -o jsonl: each entry is a line of its own, written as it comes.",),
+        )
+
+
+class _Screen(Generic[E]):
+    """Writes entries as they were request for; notes go to standard error."""
+
+    def __init__(self, request: FeedRequest, shown: Presentation[E]) -> None:
+        self._request = request
+        self._shown = shown
+        self._table: Table[E] | None = None
+
+    def begin(self, newest: Newest[E]) -> None:
+        """Write the newest entries."""
+        request, entries = self._request, newest.entries
+        match request.output:
+            case "json":
+                out_json(feed_document(self._shown, request.app, entries, complete=newest.complete))
+            case "jsonl":
+                out(feed_lines(self._shown, entries))
+            case _:
+                self._begin_table(newest)
+
+    def go_on(self, news: News[E]) -> None:
+        """Write what has come since."""
+        if news.gap:
+            err("More came at once than is read in one look: older entries than these are left out.\n")
+        if self._request.output == "jsonl":
+            out(feed_lines(self._shown, news.entries))
+        elif news.entries:
+            self._table = self._table or self._with_head(news.entries)
+            out(self._table.rows(news.entries))
+
+    def complain(self, error: RemoteError, seconds: float) -> None:
+        """Say that a look failed, and when the next one is."""
+        err(f"{visible(error.reference)}: {visible(error.message)}; trying again in {seconds:g} s\n")
+
+    def _begin_table(self, newest: Newest[E]) -> None:
+        entries, following = newest.entries, self._request.follow
+        if not entries:
+            if newest.complete and not following:
+                out(f"{self._shown.nothing}\n")
+            return
+        if not newest.complete:
+            err(f"The newest {len(entries):,}; there are older ones: --limit N\n")
+        self._table = self._with_head(entries)
+        out(self._table.rows(entries))
+        if summary := "" if following else "".join(f"{line}\n" for line in self._shown.summary(entries)):
+            out(f"\n{summary}")
+
+    def _with_head(self, entries: tuple[E, ...]) -> Table[E]:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        table = Table(self._shown, entries, colour=wants_colour(sys.stdout, self._request.colour), width=width)
+        out(table.head())
+        return table
 
 
 @click.command(cls=Command, epilog="Example:  octosync activity field-notes --follow")

@@ -13,15 +13,27 @@ from octosync.cli import signals
 from octosync.cli.command import InOrder
 from octosync.cli.console import from_stdin, out, out_json, wants_colour
 from octosync.cli.options import colour_option, config_option, option, output_option
-from octosync.cli.remote import check_app_names, configuration_in, control_plane_options, open_session, query
 from octosync.cli.run_options import RemoteFlags
-from octosync.cli.session import proxy_for
+from octosync.cli.session import (
+    check_app_names,
+    configuration_in,
+    control_plane_options,
+    open_session,
+    proxy_for,
+    query,
+)
 from octosync.contract.openapi import LARGEST_DOCUMENT, compare_with, read_document
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.octomil import API_PATH, PROBED_BY_GET, fetch, is_url, source_of
 from octosync.octomil import probe as probe_reads
-from octosync.report.probe import probe_document, render_probe
-from octosync.report.show.api import conformance_document, operations_document, render_conformance, render_operations
+from octosync.report.show.api import (
+    conformance_document,
+    operations_document,
+    probe_document,
+    render_conformance,
+    render_operations,
+    render_probe,
+)
 
 
 @click.group(cls=InOrder, epilog="Example:  octosync api check openapi.json")

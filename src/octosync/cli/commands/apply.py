@@ -11,15 +11,13 @@ import click
 
 from octosync.apply import Applied, Listener, Progress, Record, to_follow
 from octosync.cli import signals
-from octosync.cli.commands.apply_output import ApplyOutput
+from octosync.cli.commands.apply_output import ApplyOutput, Timeout, follow, wait_option
+from octosync.cli.commands.plan import check_base, check_request, read_plan_file
 from octosync.cli.console import ask, err, may_prompt
-from octosync.cli.failing import report_failure
-from octosync.cli.following import Timeout, follow, wait_option
-from octosync.cli.formats import FORMATS
 from octosync.cli.options import CommandWithBareOptions, option, run_options, state_option, typed_history
-from octosync.cli.output import Destination, Outputs, output_options
-from octosync.cli.planfile import check_base, check_request, read_plan_file
+from octosync.cli.output import FORMATS, Destination, Outputs, output_options
 from octosync.cli.progress import ProgressBar, Waits
+from octosync.cli.root import report_failure
 from octosync.cli.run import Run, open_client, plan_offline, plan_online, prepare
 from octosync.cli.run_options import RunRequest
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst

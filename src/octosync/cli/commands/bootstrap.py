@@ -19,13 +19,12 @@ from octosync.apply import Bootstrapped, FirstApp, Keys, Record, bootstrap_app, 
 from octosync.cli import signals
 from octosync.cli.command import Command
 from octosync.cli.console import err, out
-from octosync.cli.failing import report_failure
 from octosync.cli.files import KeyFile
 from octosync.cli.options import option, output_option, state_option, typed_history
 from octosync.cli.progress import ProgressBar, Waits
-from octosync.cli.remote import Session, control_plane_options, open_client, open_session
+from octosync.cli.root import report_failure
 from octosync.cli.run_options import RemoteFlags
-from octosync.cli.session import control_plane
+from octosync.cli.session import Session, control_plane, control_plane_options, open_client, open_session
 from octosync.errors import ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.manifest import STDIN, load, starter_manifest
 from octosync.model import Diagnostic, Severity

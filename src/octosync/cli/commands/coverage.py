@@ -15,9 +15,8 @@ import click
 
 from octosync.cli.console import out, out_json, shows_blocks, wants_colour
 from octosync.cli.inputs import LoadedInputs, load_valid_inputs
-from octosync.cli.remote import Session, query
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
-from octosync.cli.session import connect, control_plane
+from octosync.cli.session import Session, connect, control_plane, query
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest.load.files import STDIN_NAME
 from octosync.model import App, DeclaredApp, Presence, Sensitivity

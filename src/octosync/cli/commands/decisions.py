@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from octosync.cli.command import Command
-from octosync.cli.feeds import FeedRequest, feed_options, show_feed
+from octosync.cli.commands.activity import FeedRequest, feed_options, show_feed
 from octosync.cli.run_options import RemoteFlags
 from octosync.errors import ExitCode
-from octosync.octomil.feeds import decisions_feed
+from octosync.octomil.activity import decisions_feed
 from octosync.report.show.activity import DECISIONS
 
 

@@ -13,7 +13,7 @@ import click
 from octosync.cli.command import InOrder
 from octosync.cli.console import err, err_command, from_stdin, out, out_json
 from octosync.cli.options import config_option, context_option, option, output_option
-from octosync.cli.remote import configuration_in
+from octosync.cli.session import configuration_in
 from octosync.errors import ConfigError, ExitCode, Forbidden, OctosyncError, Rejected, UsageError
 from octosync.forge import (
     DEEPEST,
@@ -32,7 +32,7 @@ from octosync.forge import (
     read_event,
     repository_in,
 )
-from octosync.manifest.repository import Repository
+from octosync.manifest.git.repository import Repository
 from octosync.plan import FORMAT_VERSION
 from octosync.report import render_notice, visible
 

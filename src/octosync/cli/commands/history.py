@@ -14,7 +14,7 @@ from octosync.cli.options import colour_option, option, output_option, state_opt
 from octosync.errors import UsageError
 from octosync.model import JournalledRun
 from octosync.report import history_document, render_history, render_run, run_document
-from octosync.report.words import listed
+from octosync.report.text import listed
 from octosync.state import RecordedRuns
 
 _NEWEST = "last"

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from octosync.cli.command import Command
+from octosync.cli.commands.demo import as_typed, shipped_manifests
 from octosync.cli.console import err
-from octosync.cli.examples import as_typed, shipped_manifests
 from octosync.cli.keys import text_of
 from octosync.cli.options import option
 from octosync.errors import ConfigError, UsageError

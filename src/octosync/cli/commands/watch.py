@@ -22,7 +22,7 @@ from octosync import __version__
 from octosync.cli import signals
 from octosync.cli.command import Command
 from octosync.cli.console import err, wants_colour
-from octosync.cli.inputs import LoadedInputs, load_inputs, load_settings
+from octosync.cli.inputs import InputsReloader, LoadedInputs, load_inputs, load_settings
 from octosync.cli.keys import state_key
 from octosync.cli.options import (
     deploy_options,
@@ -35,15 +35,14 @@ from octosync.cli.options import (
     selection_options,
     state_option,
 )
-from octosync.cli.regathering import InputsReloader
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.cli.session import connect, control_plane
 from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
 from octosync.manifest import parse_duration
 from octosync.manifest.config.config import FILE_NAME
 from octosync.manifest.git.repository import is_tracked
+from octosync.manifest.load.limits import LOAD_GIVEN_UP, patient
 from octosync.manifest.load.selection import matching
-from octosync.manifest.patience import LOAD_GIVEN_UP, patient
 from octosync.model import Optimize, Secret, State
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pace
 from octosync.plan import (
@@ -58,7 +57,7 @@ from octosync.plan import (
 )
 from octosync.report import render_diagnostics
 from octosync.state import Journal, SetAside, WatchState, sole_controller, sound_journal
-from octosync.watch.clock import Clock, SystemClock
+from octosync.watch.approvals import HOST, TOKEN_VARIABLE
 from octosync.watch.clones import Clone, clone_of
 from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.log import Log, LogFormat, libraries_in
@@ -67,10 +66,9 @@ from octosync.watch.metrics import CONTENT_TYPE, Metrics
 from octosync.watch.notify.endpoints import endpoints
 from octosync.watch.notify.messages import Sender
 from octosync.watch.notify.webhook import Notifier
-from octosync.watch.settings import Settings, WriteMode
+from octosync.watch.settings import Clock, Settings, SystemClock, WriteMode
 from octosync.watch.web.actions import admin_token
 from octosync.watch.web.app import Source, create_app
-from octosync.watch.web.commands import HOST, TOKEN_VARIABLE
 from octosync.watch.web.server import listening, parse_listen, serving
 
 # Seconds. A control plane that hangs is known after two of them and an interval.

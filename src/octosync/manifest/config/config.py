@@ -1,12 +1,22 @@
-"""octosync.yaml: contexts and policy, as frozen values. This room reads the file; what it means for a run others decide."""
+"""octosync.yaml: contexts and policy, as frozen values. This room reads the file; what it means for a run others decide.
+
+Durations as octosync.yaml and flags write them: `30m`, `4h`, `1h30m`, `2d`, `0`.
+
+Version specifiers: what `requires:` in octosync.yaml asks of octosync's own version.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
 
 from octosync.contract import Contract
 from octosync.errors import UsageError
@@ -140,3 +150,31 @@ def configuration_places(directory: Path) -> tuple[Path, ...]:
 
 def _is_there(path: Path) -> bool:
     return path.exists() or path.is_symlink()
+
+
+_UNITS: Final = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+DURATION: Final = re.compile(r"0|(?=\d)(?:\d{1,5}d)?(?:\d{1,5}h)?(?:\d{1,5}m)?(?:\d{1,6}s)?")
+MEANING: Final = "a duration such as 30m, 4h or 1h30m"
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a duration. Raises `ValueError` for anything else."""
+    if not DURATION.fullmatch(text):
+        raise ValueError(f"{text!r} is not {MEANING}")
+    parts = re.findall(r"(\d+)([dhms])", text)
+    return timedelta(**{_UNITS[unit]: int(number) for number, unit in parts})
+
+
+def is_allowed(version: str, specifier: str) -> bool:
+    """Return whether `>=0.1,<1` allows a version. Raises `ValueError` for what is no specifier.
+
+    A pre-release counts as its release, unless the specifier itself names a pre-release.
+    """
+    if not all(map(str.strip, specifier.split(","))):
+        raise ValueError(f"{specifier!r} has an empty part")
+    allowed = SpecifierSet(specifier)
+    try:
+        found = Version(version)
+    except InvalidVersion:
+        return False
+    return allowed.contains(found if allowed.prereleases else found.base_version, prereleases=True)

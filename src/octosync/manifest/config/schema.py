@@ -10,8 +10,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field, create_model
 
-from octosync.manifest.config.config import Configuration, Rate
-from octosync.manifest.durations import DURATION, MEANING
+from octosync.manifest.config.config import DURATION, MEANING, Configuration, Rate
 from octosync.manifest.load.variables import NAME, SECRET_NAMES, may_hold_a_secret
 from octosync.manifest.schema.fields import WHOLE, AnyText, Complaint, Count, Maybe, Name, ObjectModel, Text
 from octosync.model import NotifyEvent, Sensitivity

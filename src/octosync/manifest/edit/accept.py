@@ -9,9 +9,8 @@ from dataclasses import replace
 from typing import Final
 
 from octosync.contract import Contract
-from octosync.manifest.accepted import Accepted, Accepting, Claims, lines_of, refusal, removals
-from octosync.manifest.edit.accept_slot import AcceptingSlot
-from octosync.manifest.editing import Edit, Place, with_fields, with_item
+from octosync.manifest.edit.accept_slot import Accepted, Accepting, AcceptingSlot, Claims, lines_of, refusal, removals
+from octosync.manifest.edit.editor import Edit, Place, with_fields, with_item
 from octosync.manifest.export.expressible import json_refusal, secret_refusal
 from octosync.manifest.export.yaml_writer import entry
 from octosync.model import (

@@ -1,13 +1,24 @@
-"""Put: a value into a document, by the fewest edits: one difference at a time, each read anew before the next."""
+"""Put: a value into a document, by the fewest edits: one difference at a time, each read anew before the next.
+
+Edits: which document of a file, which place in it, and what stands there then.
+
+Changes: what becomes of a value that stands in a manifest.
+
+A patch: what an edit changes in a file, as `git apply` and `patch` read it.
+"""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher, unified_diff
 from itertools import takewhile
 from typing import TypeAlias, cast
 
+from octosync.contract.normalize import pair
+from octosync.errors import OctosyncError
 from octosync.manifest.edit import styles
 from octosync.manifest.edit.layout import (
     Laid,
@@ -17,14 +28,19 @@ from octosync.manifest.edit.layout import (
     LaidSequence,
     Layout,
     Reading,
+    Splice,
+    Unplaceable,
+    document_places,
+    next_line,
     read_layout,
+    spliced,
 )
-from octosync.manifest.editing import flow
-from octosync.manifest.editing.splices import Splice, spliced
-from octosync.manifest.editing.unplaceable import Unplaceable
-from octosync.manifest.editing.values import inline
+from octosync.manifest.edit.styles import inline
+from octosync.manifest.schema.models import API_VERSION
+from octosync.manifest.schema.rules import Findings
+from octosync.manifest.yaml.loader import parse
 from octosync.manifest.yaml.nodes import plain
-from octosync.model import JsonObject, JsonValue, canonical_json, json_equal
+from octosync.model import JsonObject, JsonValue, Sensitivity, canonical_json, json_equal
 
 # A key; an index; or what the item of a list is known by, such as {capability: chat}.
 Step: TypeAlias = "str | JsonObject"
@@ -122,13 +138,13 @@ class _Place:
         names = list(old.entries)
         if (gone := next((name for name in names if name not in wanted), None)) is not None:
             if old.flow:
-                return flow.remove_flow(self._text, old, names.index(gone))
+                return styles.remove_flow(self._text, old, names.index(gone))
             return styles.remove_entry(self._text, old, gone)
         name, value = next((name, value) for name, value in wanted.items() if name not in old.entries)
         *_, before = (names[-1], *takewhile(old.entries.__contains__, wanted))
         if old.flow:
             element = f"{inline(name, as_json=self._as_json)}: {inline(value, as_json=self._as_json)}"
-            return flow.insert_flow(self._text, old, names.index(before) + 1, element)
+            return styles.insert_flow(self._text, old, names.index(before) + 1, element)
         return styles.insert_entry(self._text, old, before, name, value)
 
     def _in_sequence(self, old: LaidSequence, wanted: list[JsonValue]) -> list[Splice]:
@@ -147,7 +163,7 @@ class _Place:
         if code == "insert":
             return self._insert(old, first, wanted[new])
         if old.flow:
-            return flow.remove_flow(self._text, old, first)
+            return styles.remove_flow(self._text, old, first)
         return styles.remove_item(self._text, old, first)
 
     def _move(self, old: LaidSequence, index: int, before: int) -> list[Splice]:
@@ -155,11 +171,11 @@ class _Place:
             return styles.move_item(self._text, old, index, before)
         if not self._as_json and "#" in self._text[old.start : old.end] and "\n" in self._text[old.start : old.end]:
             raise Unplaceable("comments stand in it, and its values change places")
-        return flow.remove_flow(self._text, old, index)  # and the next edit inserts it
+        return styles.remove_flow(self._text, old, index)  # and the next edit inserts it
 
     def _insert(self, old: LaidSequence, index: int, value: JsonValue) -> list[Splice]:
         if old.flow:
-            return flow.insert_flow(self._text, old, index, inline(value, as_json=self._as_json))
+            return styles.insert_flow(self._text, old, index, inline(value, as_json=self._as_json))
         return styles.insert_item(self._text, old, index, value, compact=self._compact)
 
     def _replace(self, old: Laid, value: JsonValue) -> list[Splice]:
@@ -170,7 +186,7 @@ class _Place:
         if holder is None:
             raise Unplaceable("it is the whole document")
         if holder.flow:
-            return flow.set_flow(self._text, old, inline(value, style, as_json=self._as_json))
+            return styles.set_flow(self._text, old, inline(value, style, as_json=self._as_json))
         if isinstance(holder, LaidMapping):
             key = holder.entries[str(self._at)][0]
             return styles.set_value(self._text, key, old, value, compact=self._compact)
@@ -206,3 +222,201 @@ def _alike(old: JsonValue, new: JsonValue) -> bool:
     if not isinstance(old, dict) or not isinstance(new, dict):
         return False
     return any(key in new and json_equal(value, new[key]) for key, value in old.items())
+
+
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a thing may be declared: at a path of a document of this kind whose spec has these fields.
+
+    Where `item` is given, the path is a list, and this place is meant only if the list has such an item. `change` makes the
+    value there another one; None takes the whole document away. `compact`: objects of the list stand on one line each.
+    """
+
+    kind: str
+    path: Path = ()
+    known_by: JsonObject = field(default_factory=dict)
+    item: JsonObject | None = None
+    change: Callable[[JsonValue], JsonValue] | None = None
+    compact: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """One edit of one file: at the first of the places that there is, in a document that speaks of the app."""
+
+    app: str
+    places: tuple[Place, ...]
+
+
+def edited(data: bytes, edits: Iterable[Edit], reading: Reading) -> bytes:
+    """Make the edits of a file, and return its bytes: byte order mark, line breaks and end as they were.
+
+    Raises `Unplaceable` for the first that can't be made.
+    """
+    text = data.decode()
+    mark = _BYTE_ORDER_MARK if text.startswith(_BYTE_ORDER_MARK) else ""
+    text = text.removeprefix(mark)
+    as_json = _is_json(text)
+    for edit in edits:
+        text = _edited(text, edit, reading, as_json=as_json)
+        if as_json and not _is_json(text):
+            raise Unplaceable("it would no longer be JSON")
+    return (mark + text).encode()
+
+
+def _edited(text: str, edit: Edit, reading: Reading, *, as_json: bool) -> str:
+    documents = document_places(text)
+    for start, end in documents:
+        document = text[start:end]
+        place = _place(document, edit, reading)
+        if place is None:
+            continue
+        if place.change is None:
+            if len(documents) == 1:
+                raise Unplaceable("it is all that the file holds: remove the file")
+            return text[: start + _head(document)] + text[end:]
+        try:
+            new = put(document, place.path, place.change, reading, as_json=as_json, compact=place.compact)
+        except Unplaceable as error:
+            above = text.count("\n", 0, start)
+            raise Unplaceable(error.why, lines=tuple(line + above for line in error.lines)) from None
+        return text[:start] + new + text[end:]
+    raise Unplaceable("it can't be found there")
+
+
+def _place(document: str, edit: Edit, reading: Reading) -> Place | None:
+    try:
+        root = plain(read_layout(document, reading).root.node)
+    except Unplaceable:
+        return None  # a document of somebody else's
+    if not isinstance(root, dict) or root.get("apiVersion") != API_VERSION:
+        return None
+    return next((place for place in edit.places if _is_there(root, place, edit.app)), None)
+
+
+def _is_there(root: JsonObject, place: Place, app: str) -> bool:
+    spec = _object(root.get("spec"))
+    slug = _object(root.get("metadata")).get("name") if place.kind == "App" else spec.get("app")
+    if root.get("kind") != place.kind or slug != app:
+        return False
+    if any(spec.get(key) != value for key, value in place.known_by.items()):
+        return False
+    path = place.path if place.item is None else (*place.path, place.item)
+    return bool(_reached([root], path))
+
+
+def _reached(values: list[JsonValue], path: Path) -> list[JsonValue]:
+    """Return what stands at a path, below any of the values."""
+    for step in path:
+        if isinstance(step, str):
+            values = [one[step] for one in values if isinstance(one, dict) and step in one]
+        else:
+            values = [item for one in values if isinstance(one, list) for item in one if is_known_by(item, step)]
+    return values
+
+
+def _object(value: JsonValue) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _head(document: str) -> int:
+    """Return how far the comments and blank lines reach with which a file begins: they are about all of it."""
+    place = 0
+    while place < len(document):
+        line = document[place : next_line(document, place)].strip()
+        if line and not line.startswith("#"):
+            break
+        place = next_line(document, place)
+    return place if not document.startswith("---") else 0
+
+
+def _is_json(text: str) -> bool:
+    if not text.lstrip().startswith("{"):
+        return False
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+Change: TypeAlias = Callable[[JsonValue], JsonValue]
+
+
+def accepted_bindings(declared: JsonValue, live: JsonValue) -> list[JsonValue]:
+    """Return the bindings to declare: each declared one with its live partner's values, then what is live beside them."""
+    old = list(declared) if isinstance(declared, list | tuple) else []
+    there = list(live) if isinstance(live, list | tuple) else []
+    partners = pair(old, there)
+    kept = [_restricted(there[place], one) for one, place in zip(old, partners, strict=True) if place is not None]
+    return [*kept, *(one for place, one in enumerate(there) if place not in partners)]
+
+
+def _restricted(live: JsonValue, declared: JsonValue) -> JsonValue:
+    if isinstance(live, Mapping) and isinstance(declared, Mapping):
+        return {key: live[key] for key in declared if key in live}
+    return live
+
+
+def with_fields(values: JsonObject, *, without: Iterable[str] = ()) -> Change:
+    """Give an object these fields, and take others out."""
+    gone = set(without)
+
+    def change(old: JsonValue) -> JsonValue:
+        fields = old if isinstance(old, dict) else {}
+        return {name: value for name, value in {**fields, **values}.items() if name not in gone}
+
+    return change
+
+
+def with_item(value: JsonValue) -> Change:
+    """Add an item to a list."""
+    return lambda old: [*(old if isinstance(old, list) else []), value]
+
+
+def without_item(known_by: JsonObject) -> Change:
+    """Take the item out of a list that has these fields."""
+
+    def change(old: JsonValue) -> JsonValue:
+        items = old if isinstance(old, list) else []
+        return [one for one in items if not is_known_by(one, known_by)]
+
+    return change
+
+
+_NO_LINE_BREAK = "\\ No newline at end of file\n"
+
+
+def patch_of(name: str, before: bytes, after: bytes, *, sensitivity: Sensitivity) -> str:
+    """Return the patch of a file, with as much of its lines around as there is, up to three.
+
+    Raises `OctosyncError` where it would show a sensitive value: a line of the edit has one, or one right beside.
+    """
+    hidden = _hidden_lines(before, sensitivity) | _hidden_lines(after, sensitivity)
+    old, new = _lines(before), _lines(after)
+    for context in (3, 2, 1):
+        lines = list(unified_diff(old, new, f"a/{name}", f"b/{name}", n=context))
+        if not any(line[1:].removesuffix(_NO_LINE_BREAK) in hidden for line in lines[2:]):
+            return "".join(lines)
+    raise OctosyncError(
+        "sensitive-patch",
+        f"a patch of {name} would show a sensitive value that stands beside what changes",
+        hints=("Without --patch the file is edited, and nothing of it shown.",),
+    )
+
+
+def _lines(data: bytes) -> list[str]:
+    """Return the lines of a file; one without a line break says so, as patches do."""
+    lines = [f"{line}\n" for line in data.decode().split("\n")]
+    *ended, last = lines
+    return ended if last == "\n" else [*ended, last + _NO_LINE_BREAK]
+
+
+def _hidden_lines(data: bytes, sensitivity: Sensitivity) -> set[str]:
+    """Return the lines on which something sensitive stands."""
+    source, _ = parse("", data, sensitivity, Findings())
+    numbered = enumerate(data.decode().split("\n"), 1)
+    return {line + "\n" for number, line in numbered if source.hides_on(number)}

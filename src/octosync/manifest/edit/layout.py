@@ -2,25 +2,38 @@
 
 The values are those of the strict loader, variables replaced; the places are libyaml's, put right where its own end of a
 block is the beginning of whatever comes next. Places count characters from 0, and an end is the first one behind.
+
+Lines of a text: where they begin and end, and which comments around an entry are its own.
+
+Splices: what goes where into a text. They are made from one reading of it, and applied at once.
+
+What an edit that can't be made without touching anything else says of itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeAlias, cast
 
 import yaml
 
-from octosync.manifest.editing.unplaceable import Unplaceable
-from octosync.manifest.events import Event
-from octosync.manifest.findings import Findings, Reporter
 from octosync.manifest.load.variables import Variables, variables_in
-from octosync.manifest.surrogates import Joined
+from octosync.manifest.schema.rules import Findings, Reporter
 from octosync.manifest.yaml.loader import parse
-from octosync.manifest.yaml.nodes import Document, Mapping, Node, Scalar, Sequence
+from octosync.manifest.yaml.nodes import Document, Event, Mapping, Node, Scalar, Sequence
+from octosync.manifest.yaml.scalars import Joined
 from octosync.model import Sensitivity
+
+
+class Unplaceable(Exception):
+    """A value can't be put where it belongs. `why` is half a sentence, `lines` are others that it is about, from 1."""
+
+    def __init__(self, why: str, *, lines: tuple[int, ...] = ()) -> None:
+        super().__init__(why)
+        self.why = why
+        self.lines = lines
 
 
 @dataclass(slots=True, kw_only=True)
@@ -186,3 +199,91 @@ class _Laying:
         if "+" in header:
             return end - 1 if end > start and self._text[end - 1] == "\n" else end
         return start + len(self._text[start:end].rstrip())
+
+
+def line_start(text: str, place: int) -> int:
+    """Return where the line of a place begins."""
+    return text.rfind("\n", 0, place) + 1
+
+
+def line_end(text: str, place: int) -> int:
+    """Return where the line of a place ends: at its line break, or at the end of the text."""
+    end = text.find("\n", place)
+    if end < 0:
+        return len(text)
+    return end - 1 if end > place and text[end - 1] == "\r" else end
+
+
+def next_line(text: str, place: int) -> int:
+    """Return where the line after that of a place begins; the end of the text where there is none."""
+    end = text.find("\n", place)
+    return len(text) if end < 0 else end + 1
+
+
+def column(text: str, place: int) -> int:
+    """Return in which column a place is, from 0."""
+    return place - line_start(text, place)
+
+
+def begins_line(text: str, place: int) -> bool:
+    """Say whether nothing but spaces stands before a place on its line."""
+    return not text[line_start(text, place) : place].strip()
+
+
+def line_break(text: str) -> str:
+    """Return the line break that a text uses."""
+    return "\r\n" if "\r\n" in text else "\n"
+
+
+def past_entry(text: str, end: int, indent: int) -> int:
+    """Return where the line begins that comes after an entry which ends at a place and begins in a column.
+
+    Comments right after it that are indented deeper are about what is in it, and are still its own.
+    """
+    past = place = next_line(text, end)
+    while place < len(text):
+        line = text[place : line_end(text, place)]
+        content = line.lstrip(" ")
+        place = next_line(text, place)
+        if content.startswith("#") and len(line) - len(content) > indent:
+            past = place
+        elif content.strip():
+            break
+    return past
+
+
+def with_comments_above(text: str, start: int, past: int, indent: int) -> int:
+    """Return where an entry begins whose first line begins at `start`, with the comments right above it that are its own.
+
+    They are where what follows the entry is set apart from it: by a blank line, a comment of its own, or by ending the list.
+    Otherwise they may be about all of what follows.
+    """
+    following = text[past : line_end(text, past)]
+    content = following.strip()
+    ends = past >= len(text) or (content and len(following) - len(following.lstrip(" ")) < indent)
+    if content and not content.startswith("#") and not ends:
+        return start
+    while start:
+        above = line_start(text, start - 1)
+        line = text[above : start - 1].rstrip("\r")
+        if line.lstrip(" ").startswith("#") and len(line) - len(line.lstrip(" ")) == indent:
+            start = above
+        else:
+            break
+    return start
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Splice:
+    """`text` instead of what stands from `start` to `end`."""
+
+    start: int
+    end: int
+    text: str
+
+
+def spliced(text: str, splices: Iterable[Splice]) -> str:
+    """Return the text with all splices made; they don't overlap."""
+    for one in sorted(splices, reverse=True):
+        text = text[: one.start] + one.text + text[one.end :]
+    return text

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from octosync.contract import ENVIRONMENTS, Contract, contradiction_in
-from octosync.contract.policy import known_part
+from octosync.contract.normalize import known_part
 from octosync.manifest.export.expressible import (
     WHY_SENSITIVE,
     fits,
@@ -24,10 +24,9 @@ from octosync.manifest.export.expressible import (
     secret_refusal,
     text_refusal,
 )
-from octosync.manifest.export.yaml_writer import value_text
+from octosync.manifest.export.yaml_writer import manifest_text, value_text
 from octosync.manifest.schema.fields import fields_of
 from octosync.manifest.schema.models import AppSpec, SlotSpec, TargetSpec
-from octosync.manifest.writing import manifest_text
 from octosync.manifest.yaml.source import quoted
 from octosync.model import (
     Address,

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from octosync.contract import PRESETS
-from octosync.manifest.export.yaml_writer import value_text
-from octosync.manifest.writing import manifest_text
+from octosync.manifest.export.yaml_writer import manifest_text, value_text
 from octosync.model import App, Section, Slot, Target
 
 LOCAL: Final = "local"

@@ -3,16 +3,22 @@
 A text is written plainly only where no version of YAML takes it for anything else, in lines of its own where that is easier
 to read, and in double quotes otherwise; a `${` in it is escaped, since it is no variable. What an editor would hide, or act
 on, is written as an escape.
+
+Writing: what an app declares, as the manifest that declares it, in the one order that all manifests of ours have.
+
+What `load` reads from the text is the app again, but for labels and annotations, which live apps don't have.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, cast
 
-from octosync.model import JsonValue
+from octosync.contract import preset_of
+from octosync.manifest.schema.models import API_VERSION
+from octosync.model import Address, App, Deploy, JsonObject, JsonValue, Optimize, Section, Slot, Target
 
 # It begins with a letter, so it is no number or date, and holds nothing that has a meaning inside braces or brackets.
 _PLAIN: Final = re.compile(r"[^\W\d_](?:[\w ./()+'-]*[\w./()+'-])?")
@@ -151,3 +157,159 @@ def literal_style(text: str, *, of_one_line: bool = False) -> str:
 
 def _shows_in_full(line: str) -> bool:
     return all(map(_shows, line)) and not line.endswith(" ") and "\\u" not in line
+
+
+Notes = Mapping[Address, Sequence[str]]
+
+_SPEC: Final = 2
+
+
+def manifest_text(app: App, notes: Notes | None = None) -> str:
+    """Write an app: the document of kind App where it is declared, and a document for each child outside its `whole` lists.
+
+    `notes` are comments, each a line, by what they are about: at the end of a slot, everything else at the end of `spec`;
+    at the beginning where there is no App document.
+    """
+    writer = _Writer(app, notes or {})
+    return "---\n".join("".join(f"{line}\n" for line in lines) for lines in writer.documents())
+
+
+class _Writer:
+    """Writes one app. Its documents are lists of lines."""
+
+    def __init__(self, app: App, notes: Notes) -> None:
+        self._app = app
+        self._notes = notes
+
+    def documents(self) -> Iterator[list[str]]:
+        """Yield the documents' lines."""
+        children = list(self._children())
+        if self._app.declared:
+            yield [*_head("App"), "metadata:", *entry("name", self._app.slug, _SPEC), *self._spec()]
+        elif children:
+            children[0] = [*self._remarks(0), *children[0]]
+        yield from children
+
+    def _children(self) -> Iterator[list[str]]:
+        app = self._app
+        owner = entry("app", app.slug, _SPEC)
+        if Section.TARGETS not in app.whole:
+            for target in app.targets:
+                fields = (line for item in _target(target).items() for line in entry(*item, _SPEC))
+                yield [*_head("AppTarget"), "spec:", *owner, *fields]
+        if Section.SLOTS not in app.whole:
+            for slot in app.slots:
+                yield [*_head("CapabilitySlot"), "spec:", *owner, *self._slot(slot, _SPEC)]
+        if Section.INFERENCE_CONFIG not in app.whole and app.inference_config is not None:
+            config = entry("config", app.inference_config.config, _SPEC)
+            yield [*_head("InferenceConfig"), "spec:", *owner, *config]
+
+    def _spec(self) -> list[str]:
+        app = self._app
+        lines = [line for name in ("name", "description") if name in app.fields for line in _field(app.fields, name)]
+        if app.archived:
+            lines += entry("archived", True, _SPEC)
+        if Section.TARGETS in app.whole:
+            lines += _list("targets", [[f"    - {flow(_target(one))}"] for one in app.targets])
+        if Section.SLOTS in app.whole:
+            lines += _list("slots", [_as_item(self._slot(slot, 6)) for slot in app.slots])
+        if Section.INFERENCE_CONFIG in app.whole and app.inference_config is not None:
+            lines += entry("inferenceConfig", app.inference_config.config, _SPEC)
+        remarks = self._remarks(_SPEC)
+        return ["spec:", *lines, *remarks] if lines else remarks
+
+    def _slot(self, slot: Slot, indent: int) -> list[str]:
+        lines = [line for name, value in _slot_fields(slot) for line in _slot_entry(name, value, indent)]
+        if slot.deploy is not None:
+            lines += entry("deploy", _deploy(slot.deploy), indent)
+        return [*lines, *(comment(note, indent) for note in self._notes.get(slot.address, ()))]
+
+    def _remarks(self, indent: int) -> list[str]:
+        """Return the comments that are about nothing that is written with its own."""
+        said = {slot.address for slot in self._app.slots}
+        return [
+            comment(note, indent)
+            for address in sorted(self._notes)
+            if address not in said
+            for note in self._notes[address]
+        ]
+
+
+def _head(kind: str) -> tuple[str, str]:
+    return (f"apiVersion: {API_VERSION}", f"kind: {kind}")
+
+
+def _field(fields: JsonObject, name: str) -> list[str]:
+    return entry(name, fields[name], _SPEC)
+
+
+def _list(name: str, items: Sequence[Iterable[str]]) -> list[str]:
+    if not items:
+        return [f"  {name}: []"]
+    return [f"  {name}:", *(line for item in items for line in item)]
+
+
+def _as_item(lines: list[str]) -> list[str]:
+    return [f"    - {lines[0].lstrip()}", *lines[1:]]
+
+
+def _target(target: Target) -> dict[str, JsonValue]:
+    return {"platform": target.platform, "identifier": target.identifier}
+
+
+def _slot_fields(slot: Slot) -> Iterator[tuple[str, JsonValue]]:
+    """Yield a slot's fields under their manifest names."""
+    fields = slot.fields
+    yield "capability", slot.capability
+    if "model_variant_id" in fields:
+        yield "variant", fields["model_variant_id"]
+    if "serving_policy" in fields:
+        yield "servingPolicy", slot.preset or _policy(fields["serving_policy"])
+    for wire, name in (
+        ("preferred_engines", "preferredEngines"),
+        ("public_client_allowed", "publicClientAllowed"),
+        ("bindings", "bindings"),
+    ):
+        if wire in fields:
+            yield name, fields[wire]
+
+
+def _slot_entry(name: str, value: JsonValue, indent: int) -> list[str]:
+    if name != "servingPolicy" or not isinstance(value, Mapping):
+        return entry(name, value, indent)
+    inner = " " * (indent + 2)
+    texts = {key: flow(one) if isinstance(one, Mapping) else value_text(one) for key, one in value.items()}
+    return [f"{' ' * indent}{name}:", *(f"{inner}{key}: {text}" for key, text in texts.items())]
+
+
+def slot_entry(slot: Slot) -> JsonObject:
+    """Return a slot as it is declared in a list, `deploy` left out."""
+    return dict(_slot_fields(slot))
+
+
+def _policy(policy: JsonValue) -> JsonValue:
+    """Return a policy as manifests declare it: a preset's name where there is one."""
+    return preset_of(policy) or policy_object(cast("JsonObject", policy))
+
+
+def policy_object(policy: JsonObject) -> JsonObject:
+    """Return an expanded policy as manifests declare it in full."""
+    fallback = cast("JsonObject", policy["fallback"])
+    preference = {"routingPreference": policy["routing_preference"]} if "routing_preference" in policy else {}
+    return {
+        "routingMode": policy["routing_mode"],
+        **preference,
+        "fallback": {
+            "allowCloudFallback": fallback["allow_cloud_fallback"],
+            "allowLocalFallback": fallback["allow_local_fallback"],
+        },
+    }
+
+
+def _deploy(deploy: Deploy) -> JsonObject:
+    fields: dict[str, JsonValue] = {"environments": list(deploy.environments)}
+    if deploy.optimize is not Optimize.SUGGEST:
+        fields["optimize"] = deploy.optimize.value
+    if deploy.min_improvement is not None:
+        fields["minImprovement"] = deploy.min_improvement
+    return fields

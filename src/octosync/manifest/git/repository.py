@@ -1,12 +1,24 @@
-"""Where the manifests stand in Git, as a fact for reports. Without Git, or outside of it, there is none."""
+"""Where the manifests stand in Git, as a fact for reports. Without Git, or outside of it, there is none.
+
+A Git repository, asked for facts: commits, how they hang together, and what they hold. Nothing in it is ever changed.
+
+Revisions are resolved to full commit ids first, and only those are handed to git afterwards: what a user or a workflow
+typed never stands where git looks for options.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import Final
 
-from octosync.plan import GitRevision
+from octosync.errors import ConfigError, UsageError
+from octosync.plan import Commit, GitRevision
 
 # A commit can contain a folder that looks like a bare repository. Its configuration could name programs that git runs.
 GIT: Final = ("git", "-c", "safe.bareRepository=explicit")
@@ -53,3 +65,209 @@ def _git(directory: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return ran.stdout.decode(errors="replace").strip() if ran.returncode == 0 else None
+
+
+SHOWN: Final = 12  # characters of a commit's id: enough for any repository, and what `git log` shows in large ones
+_FETCH_TIMEOUT_SECONDS: Final = 300  # a partial clone fetches what it lacks
+_NOT_A_REVISION: Final = re.compile(r"-|\Z|.*[\x00-\x20\x7f:]|.*\.\.", re.DOTALL)
+_FETCH_MORE: Final = (
+    "Fetch more of the history:  git fetch --deepen=1000",
+    "In GitHub Actions: actions/checkout with `fetch-depth: 0`; in GitLab: `GIT_DEPTH: 0`.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What stands at a path of a commit: its mode as Git writes it, and the id of its object."""
+
+    mode: str
+    object: str
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a symbolic link."""
+        return self.mode == "120000"
+
+    @property
+    def is_submodule(self) -> bool:
+        """Whether it is a commit of another repository."""
+        return self.mode == "160000"
+
+
+@dataclass(frozen=True)
+class Repository:
+    """The repository that a directory is in. `root` is its work tree's, `prefix` the directory's path in it, or ""."""
+
+    root: Path
+    prefix: str
+    _entries: dict[str, Mapping[str, Entry]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def around(cls, directory: Path, config: Path | None = None) -> Repository:
+        """Find the repository around a directory. Raises `ConfigError` without git, and outside of a work tree.
+
+        The error names the work tree of `config`, an octosync.yaml, if only that is in one.
+        """
+        ran = _run(directory, "rev-parse", "--show-toplevel", "--show-prefix")
+        root, _, prefix = ran.stdout.decode(errors="surrogateescape").rstrip("\n").partition("\n")
+        if ran.returncode or not root:
+            where = "inside the repository" if config is None else f"in {config.absolute().parent}, where --config is"
+            raise ConfigError(
+                "not-a-repository",
+                "--base compares with a revision of Git in the working directory's repository, "
+                f"and {directory.absolute()} is in no work tree that git can use",
+                hints=(*_said(ran), f"Run this {where}, or give --base-file PATH."),
+            )
+        return cls(Path(root), prefix.rstrip("/"))
+
+    def path_of(self, path: str) -> str | None:
+        """Return the path from the root of one that starts from the directory, "" for the root; None for one outside.
+
+        Links are not followed: what is committed at a path counts, whatever it points to.
+        """
+        if Path(path).is_absolute():
+            inside = os.path.relpath(path, self.root)
+            if inside.startswith(".."):
+                inside = os.path.relpath(os.path.realpath(path), os.path.realpath(self.root))
+        else:
+            inside = os.path.normpath(str(PurePosixPath(self.prefix) / path))
+        if inside == ".." or inside.startswith("../"):
+            return None
+        return "" if inside == "." else inside
+
+    def resolve(self, revision: str, *, flag: str = "--base") -> str:
+        """Return the full id of the commit that a revision names. Raises `UsageError` for what is none, or not here."""
+        if _NOT_A_REVISION.match(revision):
+            raise UsageError(
+                "malformed-revision",
+                f"{flag} {revision!r} is no revision",
+                hints=("Name one commit: a branch, a tag, a commit id, such as origin/main.",),
+            )
+        ran = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        commit = ran.stdout.decode(errors="replace").strip()
+        if ran.returncode or not re.fullmatch(r"[0-9a-f]{40,64}", commit):
+            raise UsageError("unknown-revision", f"{flag} {revision} is no commit here", hints=self._to_have(revision))
+        return commit
+
+    def _to_have(self, revision: str) -> tuple[str, ...]:
+        if self.is_shallow:
+            return ("This is a shallow clone.", *_FETCH_MORE)
+        return (f"Is it spelled right, and fetched?  git fetch origin {revision.removeprefix('origin/')}",)
+
+    @cached_property
+    def is_shallow(self) -> bool:
+        """Whether the clone has a part of the history only."""
+        return self._git("rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
+
+    def merge_base(self, one: str, other: str) -> str:
+        """Return the commit from which two commits went apart. Raises `ConfigError` where none is here."""
+        ran = self._git("merge-base", one, other)
+        found = ran.stdout.decode().split()
+        if ran.returncode == 0 and found:
+            return found[0]
+        why = ("This is a shallow clone: the commit may be beyond its end.", *_FETCH_MORE)
+        raise ConfigError(
+            "no-merge-base",
+            f"{one[:SHOWN]} and {other[:SHOWN]} have no commit in common, so there is nothing to compare with",
+            hints=why if self.is_shallow else ("They are of unrelated histories: name another --base.",),
+        )
+
+    def descends(self, commit: str, *, from_: str) -> bool:
+        """Say whether a commit has another in its history, or is it. Raises `ConfigError` where git can't tell."""
+        ran = self._git("merge-base", "--is-ancestor", from_, commit)
+        if ran.returncode not in {0, 1}:
+            raise _failed("how two commits hang together", ran)
+        return ran.returncode == 0
+
+    def has(self, commit: str) -> bool:
+        """Return whether a commit is here, by its full id."""
+        return self._git("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+
+    def merges(self, since: str, until: str, *, most: int) -> tuple[str, ...]:
+        """Return the commits by which a branch went from `since` to `until`, newest first and at most so many.
+
+        The commits of the branches that were merged are not among them. Raises `ConfigError` if git fails.
+        """
+        ran = self._git("rev-list", "--first-parent", f"--max-count={most}", f"{since}..{until}", "--")
+        if ran.returncode:
+            raise _failed("the commits since the base", ran)
+        return tuple(ran.stdout.decode().split())
+
+    def commits(self, since: str, until: str) -> tuple[Commit, ...]:
+        """Return the commits of `until` that are not of `since`, newest first. Raises `ConfigError` where git can't tell."""
+        shown = ("-c", "log.showSignature=false", "-c", "i18n.logOutputEncoding=UTF-8")
+        ran = self._git(*shown, "log", "-z", "--no-notes", "--format=%H%x00%B", f"{since}..{until}", "--")
+        if ran.returncode:
+            raise _failed("the commits since the base", ran)
+        parts = ran.stdout.decode(errors="replace").split("\0")
+        return tuple(Commit(*parts[at : at + 2]) for at in range(0, len(parts) - 1, 2))
+
+    def entries(self, commit: str) -> Mapping[str, Entry]:
+        """Return what a commit holds, by path from its root: files, links and submodules. Raises `ConfigError`."""
+        if commit not in self._entries:
+            ran = self._git("ls-tree", "-r", "-z", "--full-tree", commit)
+            if ran.returncode:
+                raise _failed(f"the files of {commit[:SHOWN]}", ran)
+            lines = ran.stdout.decode(errors="surrogateescape").split("\0")
+            self._entries[commit] = dict(map(_entry, filter(None, lines)))
+        return self._entries[commit]
+
+    def contents(self, objects: Iterable[str]) -> Mapping[str, bytes]:
+        """Return the bytes of objects by their ids. Raises `ConfigError` for one that is not here."""
+        wanted = tuple(dict.fromkeys(objects))
+        if not wanted:
+            return {}
+        asked = "".join(f"{one}\n" for one in wanted).encode()
+        ran = self._git("cat-file", "--batch", asked=asked)
+        found: dict[str, bytes] = {}
+        at = 0
+        for one in wanted:
+            end = ran.stdout.find(b"\n", at)
+            head = ran.stdout[at : max(end, at)].split()
+            if len(head) != 3:
+                raise _failed(f"object {one[:SHOWN]}", ran)
+            size = int(head[2])
+            found[one] = ran.stdout[end + 1 : end + 1 + size]
+            at = end + 1 + size + 1
+        return found
+
+    def _git(self, *arguments: str, asked: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+        return _run(self.root, *arguments, asked=asked)
+
+
+def _entry(line: str) -> tuple[str, Entry]:
+    about, _, path = line.partition("\t")
+    mode, _, object_ = about.split(" ")
+    return path, Entry(mode, object_)
+
+
+def _run(directory: Path, *arguments: str, asked: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(  # noqa: S603 — fixed words, commit ids, and paths that are handed over as they are
+            (*GIT, "-C", str(directory), *arguments),
+            input=asked if asked is not None else b"",
+            capture_output=True,
+            check=False,
+            timeout=_FETCH_TIMEOUT_SECONDS,
+            # Nobody is there to answer; and an object's replacement would not be what was reviewed.
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C"},
+        )
+    except FileNotFoundError:
+        raise ConfigError(
+            "git-missing",
+            "--base reads the manifests of another revision from Git, and there is no `git` on the PATH",
+            hints=("Install git, or give --base-file PATH.",),
+        ) from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(
+            "git-failed", f"git could not be run: {error}", hints=("Try `git status` in this directory.",)
+        ) from error
+
+
+def _failed(what: str, ran: subprocess.CompletedProcess[bytes]) -> ConfigError:
+    return ConfigError("git-failed", f"git can't tell {what}", hints=(*_said(ran), "Try `git fsck` and `git fetch`."))
+
+
+def _said(ran: subprocess.CompletedProcess[bytes]) -> Sequence[str]:
+    lines = ran.stderr.decode(errors="replace").strip().splitlines()
+    return tuple(f"git says: {line}" for line in lines[:2])

@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest.config.config import FILE_NAME
-from octosync.manifest.findings import Findings
+from octosync.manifest.git.repository import SHOWN, Entry, Repository
 from octosync.manifest.load.files import LEFT_OUT_OF_FOLDERS, SUFFIXES, File, display_name
-from octosync.manifest.repository import SHOWN, Entry, Repository
+from octosync.manifest.schema.rules import Findings
 from octosync.model import Origin
 
 _MOST_LINKS = 40  # as many as Linux follows

@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 from octosync.contract import Contract
 from octosync.manifest.load.documents import Resource
+from octosync.manifest.load.limits import go_on
 from octosync.manifest.load.memo import Memo
 from octosync.manifest.load.resources import app_fields, inference_config_of, slot_of, target_of
-from octosync.manifest.patience import go_on
 from octosync.manifest.schema.checked_fields import Fields
 from octosync.manifest.yaml.nodes import Node
 from octosync.model import App, InferenceConfig, Origin, Section, Slot, State, Suspension, Target

@@ -7,10 +7,10 @@ from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from octosync.manifest.findings import Reporter
 from octosync.manifest.load.variables import Variables
 from octosync.manifest.schema.checked_fields import Fields
 from octosync.manifest.schema.models import API_VERSION, GROUP, KINDS, PROTECT, SUSPEND
+from octosync.manifest.schema.rules import Reporter
 from octosync.manifest.schema.validate import check, closest
 from octosync.manifest.yaml.nodes import (
     Document,

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from octosync.manifest.findings import Findings
-from octosync.manifest.load.limits import Bounds, OutOfBoundsError, work_tree
-from octosync.manifest.patience import go_on
+from octosync.manifest.load.limits import Bounds, OutOfBoundsError, go_on, work_tree
+from octosync.manifest.schema.rules import Findings
 from octosync.manifest.yaml.loader import MOST_BYTES
 from octosync.manifest.yaml.source import NOT_PRINTABLE
 from octosync.model import Origin

@@ -1,4 +1,7 @@
-"""Kustomizations: rendered by the `kustomize` that is installed, in the work tree or in a revision's files."""
+"""Kustomizations: rendered by the `kustomize` that is installed, in the work tree or in a revision's files.
+
+What a kustomization refers to: whichever paths stand in it, whether or not there is anything at them.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,96 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from functools import partial
+from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from threading import Event, Thread
 from typing import Final
 
+import yaml
+
 from octosync.errors import ConfigError, ManifestError, UsageError
-from octosync.manifest.findings import Findings
 from octosync.manifest.git.revision import Revision
-from octosync.manifest.kustomized import KUSTOMIZATION_NAMES as _NAMES
-from octosync.manifest.kustomized import is_read_whole, referred, texts_in
 from octosync.manifest.load import kustomize_sandbox
 from octosync.manifest.load.files import SUFFIXES, File, display_name, read_files
-from octosync.manifest.load.limits import Bounds, OutOfBoundsError, work_tree
-from octosync.manifest.patience import Patience, in_force
+from octosync.manifest.load.limits import Bounds, OutOfBoundsError, Patience, in_force, work_tree
+from octosync.manifest.schema.rules import Findings
 from octosync.manifest.yaml.loader import MOST_BYTES
+
+KUSTOMIZATION_NAMES: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+_LONGEST_PATH, _LONGEST_NAME = 4095, 255  # as on Linux; longer texts are inline patches and the like
+_MOST_TEXTS: Final = 100_000
+_MOST_LEVELS: Final = 10
+_MOST_BYTES: Final = 1024 * 1024
+
+
+def referred(kustomization: str, stamp: object) -> frozenset[str]:
+    """Return the paths, from the file's folder, that a kustomization names; none where it can't be read.
+
+    It is read again when `stamp` is another: whatever tells its contents apart. Every text in it counts that might be a
+    path: which fields hold paths differs from one kustomize to the next.
+    """
+    return _referred(kustomization, stamp)
+
+
+@lru_cache(maxsize=1024)
+def _referred(kustomization: str, _stamp: object) -> frozenset[str]:
+    folder = str(Path(kustomization).parent)
+    return frozenset(os.path.normpath(Path(folder, text)) for text in texts_in(kustomization) if _may_be_path(text))
+
+
+def texts_in(kustomization: str) -> tuple[str, ...]:
+    """Return the texts in a kustomization, keys left out; none where it can't be read."""
+    content = _content(kustomization)
+    return tuple(islice(_texts(content), _MOST_TEXTS)) if content is not None else ()
+
+
+def is_read_whole(kustomization: str) -> bool:
+    """Return whether `referred` returns everything that a kustomization refers to: it is neither malformed nor huge."""
+    content = _content(kustomization)
+    return content is not None and sum(1 for _ in islice(_texts(content), _MOST_TEXTS + 1)) <= _MOST_TEXTS
+
+
+def _content(kustomization: str) -> list[object] | None:
+    """Return the documents of a kustomization; None if it can't be read."""
+    try:
+        with Path(kustomization).open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        # Only lists, objects and texts: whatever else YAML can say costs time, and names no path.
+        return list(yaml.load_all(data, yaml.CBaseLoader)) if len(data) <= _MOST_BYTES else None
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return None
+
+
+def _may_be_path(text: str) -> bool:
+    # kustomize refuses absolute ones; as the value of a label, / would be everything there is.
+    if not 0 < len(text) <= _LONGEST_PATH or text.startswith("/") or "://" in text:
+        return False
+    return text.isprintable() and all(len(name) <= _LONGEST_NAME for name in text.split("/"))
+
+
+def _texts(content: object) -> Iterator[str]:
+    """Yield every text in a value, and what stands behind the = of `name=path`. Deeper than fields of paths are, none.
+
+    What aliases repeat is visited once.
+    """
+    waiting: deque[tuple[object, int]] = deque([(content, 0)])
+    seen: set[int] = set()
+    while waiting:
+        value, depth = waiting.popleft()
+        if isinstance(value, str):
+            yield value
+            if "=" in value:
+                yield value.partition("=")[2]
+        elif isinstance(value, dict | list) and depth < _MOST_LEVELS and id(value) not in seen:
+            seen.add(id(value))
+            below = value.values() if isinstance(value, dict) else value
+            waiting.extend((item, depth + 1) for item in below)
+
 
 _PATIENCE: Final = timedelta(minutes=5)
 # Nothing else of the environment is handed on: a generator copies any variable that it is told to into what it renders.
@@ -44,7 +119,7 @@ def render(
     refuses, and for a link or path that leads out of the Git work tree.
     """
     folder = Path(kustomization)
-    if not any((folder / name).is_file() for name in _NAMES):
+    if not any((folder / name).is_file() for name in KUSTOMIZATION_NAMES):
         raise UsageError(
             "no-kustomization",
             f"-k {display_name(kustomization)}: there is no kustomization.yaml in that folder",
@@ -91,7 +166,7 @@ def render_at(
 def holds_kustomization(revision: Revision, kustomization: str) -> bool:
     """Return whether a folder was a kustomization in a revision."""
     path = revision.path_of(kustomization)
-    return any(revision.holds(f"{path}/{name}" if path else name) for name in _NAMES)
+    return any(revision.holds(f"{path}/{name}" if path else name) for name in KUSTOMIZATION_NAMES)
 
 
 def _check_reach(folder: str, shown: str) -> str | None:
@@ -115,7 +190,7 @@ def _check_reach(folder: str, shown: str) -> str | None:
                 f"{shown}: {name} links to something outside of the Git work tree that it is in",
                 hints=("Put what it links to into the repository.",),
             ) from None
-        below = [file for file_name in _NAMES if (file := Path(path, file_name)).is_file()]
+        below = [file for file_name in KUSTOMIZATION_NAMES if (file := Path(path, file_name)).is_file()]
         if below and tree is not None and not Bounds(tree).hold(os.path.realpath(path)):
             raise ManifestError(
                 "path-outside-repository",
@@ -123,7 +198,7 @@ def _check_reach(folder: str, shown: str) -> str | None:
                 hints=("Put what it refers to into the repository.",),
             )
         waiting += map(str, below)
-        if Path(path).name in _NAMES:
+        if Path(path).name in KUSTOMIZATION_NAMES:
             waiting += sorted(referred(path, Path(path).stat().st_mtime_ns))
             unread = unread if is_read_whole(path) else name
     return unread
@@ -206,7 +281,7 @@ def _stop_late(process: subprocess.Popen[bytes], patience: Patience, done: Event
 
 def _about_remote(folder: Path) -> tuple[str, ...]:
     """Say what allows a kustomization to fetch what it names elsewhere, if it names anything there."""
-    names = (path for name in _NAMES if (path := folder / name).is_file())
+    names = (path for name in KUSTOMIZATION_NAMES if (path := folder / name).is_file())
     if not any("://" in text or "git@" in text or "?ref=" in text for path in names for text in texts_in(str(path))):
         return ()
     return ("It may fetch nothing. If you trust what it refers to elsewhere: --allow-remote-bases",)

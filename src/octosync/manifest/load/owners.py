@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
-from octosync.manifest.findings import Findings
 from octosync.manifest.load.documents import Resource
 from octosync.manifest.load.files import STDIN_NAME, File
+from octosync.manifest.schema.rules import Findings
 from octosync.model import Origin
 
 

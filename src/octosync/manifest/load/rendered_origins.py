@@ -12,10 +12,10 @@ from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from octosync.manifest.findings import Findings
 from octosync.manifest.load.files import File
 from octosync.manifest.schema.fields import Shape, shape_of
 from octosync.manifest.schema.models import KINDS
+from octosync.manifest.schema.rules import Findings
 from octosync.manifest.yaml.loader import parse
 from octosync.manifest.yaml.nodes import Document, Mapping, Node, Scalar, Sequence, plain
 from octosync.manifest.yaml.source import Placed, Source

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from octosync.manifest.findings import Reporter
+from octosync.manifest.schema.rules import Reporter
 from octosync.manifest.yaml.nodes import MOST_CHARACTERS, Document, Reported, paths_of
 from octosync.manifest.yaml.source import NOT_PRINTABLE
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from octosync.contract import CAPABILITIES, ENGINES, ENVIRONMENTS, PLATFORMS
-from octosync.contract.policy import PRESETS, ROUTING_MODES, ROUTING_PREFERENCES
+from octosync.contract.normalize import PRESETS, ROUTING_MODES, ROUTING_PREFERENCES
 from octosync.manifest.schema.fields import (
     AS_NAME,
     AS_OBJECT,

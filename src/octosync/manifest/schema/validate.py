@@ -12,9 +12,9 @@ from typing import Any, Union
 
 from pydantic import ValidationError
 
-from octosync.manifest.findings import Reporter
 from octosync.manifest.schema.checked_fields import WRONG, Fields
 from octosync.manifest.schema.fields import Complaint, ObjectModel, Shape, Text, shape_of, title_of
+from octosync.manifest.schema.rules import Reporter
 from octosync.manifest.yaml.nodes import Mapping, Node, Reported, Scalar, Sequence, join, type_name
 
 

@@ -12,23 +12,26 @@ from typing import Any, cast
 
 import yaml
 
-from octosync.manifest.events import Anchor, Event, Frame, Problem, SkipDocument, StopReading
-from octosync.manifest.findings import MOST_LISTED, Findings, Reporter
-from octosync.manifest.patience import go_on
-from octosync.manifest.surrogates import Joined
-from octosync.manifest.syntax import TEMPLATE, report_control_characters, report_syntax
+from octosync.manifest.load.limits import go_on
+from octosync.manifest.schema.rules import MOST_LISTED, Findings, Reporter
 from octosync.manifest.yaml.nodes import (
     MOST_CHARACTERS,
+    Anchor,
     Document,
+    Event,
+    Frame,
     Mapping,
     Node,
+    Problem,
     Reported,
     Scalar,
     Sequence,
+    SkipDocument,
+    StopReading,
     join,
     may_be_secret,
 )
-from octosync.manifest.yaml.scalars import NotJson, resolve
+from octosync.manifest.yaml.scalars import TEMPLATE, Joined, NotJson, report_control_characters, report_syntax, resolve
 from octosync.manifest.yaml.source import NOT_PRINTABLE, NotText, Source, decode, quoted
 from octosync.model import Origin, Sensitivity
 

@@ -2,13 +2,15 @@
 
 Lines and columns count from 1, columns in characters. `width` is how many characters of its first line a value takes,
 0 for the rest of that line. Aliased nodes are shared, so nodes are never changed once variables are replaced.
+
+libyaml's events as the reader sees them, and what it keeps between one and the next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping as Mapping_
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from octosync.model import JsonValue, Sensitivity, truncated
 
@@ -153,3 +155,74 @@ def type_name(node: Node) -> str:
             return "text"
         case Scalar():
             return "a number"
+
+
+class Mark(Protocol):
+    """A place in the text: everything counts from 0, in characters."""
+
+    index: int
+    line: int
+    column: int
+
+
+class Event(Protocol):
+    """What libyaml's events carry, each those that its type has."""
+
+    start_mark: Mark
+    end_mark: Mark
+    value: str
+    style: str
+    tag: str | None
+    anchor: str | None
+
+
+class SkipDocument(Exception):
+    """A limit is passed, or the document has no end: the rest of it is not read."""
+
+
+class StopReading(Exception):
+    """The file's limit is passed: the rest of it is not read."""
+
+
+@dataclass(slots=True)
+class Frame:
+    """A container that is being filled. `height` counts the levels below it.
+
+    `before` and `characters` count the nodes and the text that were read when it began.
+    """
+
+    node: Sequence | Mapping
+    before: int
+    characters: int
+    anchor: str | None
+    key: Scalar | None = None
+    height: int = 0
+
+
+@dataclass(slots=True)
+class Anchor:
+    """A complete node that aliases may repeat: nodes, text and levels that each repetition adds, and where the node ends."""
+
+    node: Node
+    size: int
+    characters: int
+    height: int
+    end: tuple[int, int]
+
+
+@dataclass(slots=True)
+class Problem:
+    """A finding that waits until the whole document tells what is sensitive.
+
+    `{}` in the summary takes a space and the quoted value, or nothing where that is sensitive; `path` is safe to show where
+    `cut` says that it ends at a sensitive key.
+    """
+
+    rule: str
+    at: Scalar
+    summary: str
+    path: str
+    cut: bool
+    value: object = ""
+    suggestion: str | None = None
+    notes: tuple[str, ...] = ()

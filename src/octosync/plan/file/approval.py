@@ -17,11 +17,9 @@ from pydantic import ValidationError
 
 from octosync.errors import PlanFileError, StalePlan
 from octosync.model import JsonObject, JsonValue, Optimize, canonical_json, clipped, json_equal
-from octosync.plan.about import Invocation
-from octosync.plan.actions import ABSENT, Absent
-from octosync.plan.diff import field_changes
+from octosync.plan.actions import ABSENT, PLAN_KEY, Absent, Fingerprinting, field_changes
 from octosync.plan.file.schema import FORMAT_VERSION, NO_OP, PlanDocument
-from octosync.plan.fingerprint import PLAN_KEY, Fingerprinting
+from octosync.plan.plan import Invocation
 
 _AGAIN: Final = ("Make the plan again: octosync plan … --plan-out FILE",)
 # What an approval approves beside its rows: label, place in the document.

@@ -14,10 +14,18 @@ from typing import Any, Final
 from octosync.contract import Contract
 from octosync.errors import OctosyncError, RemoteError
 from octosync.model import Address, App, Diagnostic, JsonObject, JsonValue, Kind, Origin, Preview, Sensitivity
-from octosync.plan.about import ControlPlane, Invocation, ManifestSet, RunInfo
-from octosync.plan.actions import Absent, Action, EnableCapability, FieldChange, OptimizeCapability, Verb
-from octosync.plan.diff import shown_changes
-from octosync.plan.drift import LastChange, needs_author
+from octosync.plan.actions import (
+    Absent,
+    Action,
+    EnableCapability,
+    FieldChange,
+    Fingerprinting,
+    OptimizeCapability,
+    Verb,
+    content_of,
+    shown_changes,
+)
+from octosync.plan.drift import Held, LastChange, needs_author
 from octosync.plan.file.schema import (
     FORMAT_VERSION,
     NO_OP,
@@ -47,11 +55,9 @@ from octosync.plan.file.schema import (
     StartDocument,
     SummaryDocument,
 )
-from octosync.plan.fingerprint import Fingerprinting, content_of
 from octosync.plan.guards.policy import Override, Refusal
-from octosync.plan.holding import Held
-from octosync.plan.optimizing import Recommendation
-from octosync.plan.plan import Plan
+from octosync.plan.plan import ControlPlane, Invocation, ManifestSet, Plan, RunInfo
+from octosync.plan.rollouts import Recommendation
 
 # What the manifests alone can only suspect.
 RULES_OF_PLANS: Final = frozenset({"archive-strands-identifiers"})

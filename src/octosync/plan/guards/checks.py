@@ -18,10 +18,10 @@ from octosync.plan.actions import (
     OptimizeCapability,
     RemoveTarget,
 )
+from octosync.plan.drift import UNSAFE_DURING_CANARY, UNSAFE_UNDER_TRAFFIC
 from octosync.plan.guards.freeze import Freeze, freeze_words
 from octosync.plan.moves import with_other_halves
 from octosync.plan.plan import Plan
-from octosync.plan.questions import UNSAFE_DURING_CANARY, UNSAFE_UNDER_TRAFFIC
 
 # What the guard `deletes` counts. A move is one removal: its registration elsewhere is not counted.
 REMOVALS: Final = (RemoveTarget, DeleteSlot, DeleteInferenceConfig)

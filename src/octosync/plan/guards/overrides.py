@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from octosync.model import Diagnostic
-from octosync.plan.findings import FINDINGS
+from octosync.plan.diagnostics import FINDINGS
 from octosync.plan.guards.policy import GuardPolicy, Override
 from octosync.plan.guards.table import GUARDS, TRAILERS, Allowance
 

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from octosync.model import Address
 from octosync.plan.actions import Action, ActionKey
+from octosync.plan.drift import Curiosity
 from octosync.plan.guards.checks import Objection, Tally, Terms
 from octosync.plan.guards.table import ALL, GUARDS, LIMITS, Allowance, Guard, Reach
 from octosync.plan.plan import Plan
-from octosync.plan.questions import Curiosity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from octosync.model import Address, App, InferenceConfig, Kind, Section, Slot, Target
-from octosync.plan.actions import ActionKey, Verb
-from octosync.plan.fingerprint import ABSENT_FINGERPRINT
+from octosync.plan.actions import ABSENT_FINGERPRINT, ActionKey, Verb
 from octosync.plan.plan import Plan
 
 _Member = TypeVar("_Member", Target, Slot)

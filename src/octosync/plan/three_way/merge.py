@@ -24,10 +24,8 @@ from octosync.model import (
     State,
     Target,
 )
-from octosync.plan.base import Base
-from octosync.plan.resolved import Resolved
 from octosync.plan.three_way.sides import AppVerdicts, Existence, Judgement, SlotFields, judge_app, let_go
-from octosync.plan.three_way.verdict import UNDECLARED, Rest, Undeclared, Verdict, gravest
+from octosync.plan.three_way.verdict import UNDECLARED, Base, Resolved, Rest, Undeclared, Verdict, gravest
 
 # Returns whether a verdict on a unit of an object leads to a change.
 _Acts: TypeAlias = Callable[[Address, Verdict], bool]

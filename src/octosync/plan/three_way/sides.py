@@ -21,9 +21,8 @@ from octosync.model import (
     Target,
     json_equal,
 )
-from octosync.plan.base import Base
 from octosync.plan.compare import NEW_SLOT_POLICY
-from octosync.plan.three_way.verdict import UNDECLARED, Rest, Said, Unit, Verdict, verdict_on
+from octosync.plan.three_way.verdict import UNDECLARED, Base, Rest, Said, Unit, Verdict, verdict_on
 
 # The value of a slot's field that is no longer declared.
 _SLOT_DEFAULTS: Final[Mapping[str, JsonValue]] = {**SLOT.defaults, "serving_policy": NEW_SLOT_POLICY}

@@ -8,16 +8,32 @@
 
 What the base did not declare has the live value as its base. A live value that an unfinished apply declared is our own, so
 it is no drift, and nobody's work that could be undone.
+
+What is planned of tree, base and live: a desired state like any other, the reason of each change, and what is left alone.
+
+The base of a three-way plan: what was declared before, so that a removal can be told from what nobody ever declared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, TypeAlias
 
-from octosync.model import JsonValue, Reason, json_equal
+from octosync.model import (
+    Address,
+    App,
+    Deployment,
+    JsonValue,
+    Observation,
+    Origin,
+    Reason,
+    Section,
+    State,
+    json_equal,
+)
+from octosync.plan.actions import Action, Verb
 
 
 class Undeclared(Enum):
@@ -106,3 +122,131 @@ def _same(one: Said, other: Said) -> bool:
     if isinstance(one, Undeclared) or isinstance(other, Undeclared):
         return one is other
     return json_equal(one, other)
+
+
+@dataclass(slots=True)
+class Resolved:
+    """What is planned of tree, base and live.
+
+    `desired` is what is planned. `reasons` are the reasons of objects that change, `archives` those of apps that are
+    archived, `origins` the places where the base declared what is removed. `removed` are objects that are no longer declared
+    and that no owned list contains. `drifted` are objects with a unit that was changed on the control plane. `stale`,
+    `left_as_live`, `released` and `orphans` are left alone.
+    """
+
+    desired: State = field(default_factory=State)
+    reasons: dict[Address, Reason] = field(default_factory=dict)
+    archives: dict[Address, Reason] = field(default_factory=dict)
+    removed: set[Address] = field(default_factory=set)
+    origins: dict[Address, Origin | None] = field(default_factory=dict)
+    drifted: set[Address] = field(default_factory=set)
+    stale: set[Address] = field(default_factory=set)
+    left_as_live: set[Address] = field(default_factory=set)
+    released: set[Address] = field(default_factory=set)
+    orphans: set[str] = field(default_factory=set)
+
+    def explained(self, action: Action) -> Action:
+        """Return an action with its reason, and with its place if only the base has one."""
+        reasons = self.archives if action.verb is Verb.ARCHIVE else self.reasons
+        origin = self.origins.get(action.address, action.origin)
+        return replace(action, reason=reasons.get(action.address, action.reason), origin=origin)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """Desired states to compare the tree with.
+
+    `state` is the manifests' at the merge base of a revision and the tree. `tip` is that revision's own, None where it has
+    not moved on since. `attempted` are those of revisions that an apply began and did not finish. `unknown` are apps that the
+    base's manifests name and could not give: they count as not declared there, and nothing may be pruned.
+
+    Of `presumed` apps nothing is remembered: `state` has the tree's own in their place. So nothing of them counts as
+    removed, whatever differs may be somebody's change, and its reason is what it would be without a base.
+    """
+
+    state: State = field(default_factory=State)
+    tip: State | None = None
+    attempted: tuple[State, ...] = ()
+    unknown: frozenset[str] = frozenset()
+    presumed: frozenset[str] = frozenset()
+
+    @property
+    def before(self) -> State:
+        """Every app that was declared: as the base had it, else as an unfinished apply did."""
+        return State({slug: app for one in (*reversed(self.attempted), self.state) for slug, app in one.apps.items()})
+
+    def earlier(self, slug: str) -> tuple[App, ...]:
+        """Return an app as it was declared, by the base first, then by unfinished applies."""
+        return tuple(app for one in (self.state, *self.attempted) if (app := one.apps.get(slug)) is not None)
+
+    def kept(self, keep: Callable[[App], bool]) -> Base:
+        """Leave out of every state the apps that are not to be kept."""
+
+        def of(state: State) -> State:
+            return State.of(*filter(keep, state))
+
+        tip = None if self.tip is None else of(self.tip)
+        return replace(self, state=of(self.state), tip=tip, attempted=tuple(map(of, self.attempted)))
+
+
+def changed_apps(tree: State, base: Base) -> frozenset[str]:
+    """Return the apps that tree and base declare differently, wherever they do; what the base can't tell counts as that.
+
+    So do those of which an unfinished apply may have left something live that the tree does not declare.
+    """
+    every = {*tree.apps, *base.before.apps}
+    sides = (base.state, *base.attempted)
+    differing = (slug for slug in every if any(_differ(tree.apps.get(slug), one.apps.get(slug)) for one in sides))
+    return frozenset(differing) | (base.unknown & tree.apps.keys())
+
+
+def _differ(one: App | None, other: App | None) -> bool:
+    return one is not other and _placeless(one) != _placeless(other)
+
+
+def _placeless(app: App | None) -> App | None:
+    """Leave out where things stand in the manifests, and by which name a policy is called."""
+    if app is None:
+        return None
+    config = app.inference_config
+    return replace(
+        app,
+        origin=None,
+        targets=tuple(replace(one, origin=None) for one in app.targets),
+        slots=tuple(
+            replace(
+                one, origin=None, preset=None, deploy=None if one.deploy is None else replace(one.deploy, origin=None)
+            )
+            for one in app.slots
+        ),
+        inference_config=None if config is None else replace(config, origin=None),
+    )
+
+
+def as_live(state: State, tree: State) -> Observation:
+    """Return what would be read if a state were live, and nothing else.
+
+    An app that only children of the tree name is taken to be there, with nothing in it: whether it is can't be told.
+    """
+    extended = (App(slug=app.slug, declared=False) for app in tree if not app.declared and app.slug not in state.apps)
+    return Observation(state=State.of(*map(_live, (*state, *extended))))
+
+
+def _live(app: App) -> App:
+    return replace(
+        app,
+        whole=frozenset(Section),
+        deployments=tuple(
+            Deployment(
+                id=f"{slot.capability}@{environment}",
+                app=app.slug,
+                capability=slot.capability,
+                environment=environment,
+                status="active",
+                live=True,
+            )
+            for slot in app.slots
+            if slot.deploy is not None
+            for environment in slot.deploy.environments
+        ),
+    )

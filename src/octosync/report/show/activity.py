@@ -9,9 +9,8 @@ from typing import Final, Generic, TypeVar
 
 from octosync.model import Event, JsonObject, JsonValue, RoutingDecision
 from octosync.plan import FORMAT_VERSION, utc_text
-from octosync.report.documents import json_line
-from octosync.report.ink import Ink
-from octosync.report.text import cells, cut, padded, text_of, visible
+from octosync.report.run import json_line
+from octosync.report.text import Ink, cells, cut, padded, text_of, visible
 
 E = TypeVar("E")
 

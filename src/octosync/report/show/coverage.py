@@ -11,13 +11,10 @@ from typing import Final
 from octosync.errors import RemoteError
 from octosync.model import DeclaredApp, JsonObject, JsonValue, Presence, counted
 from octosync.plan import FORMAT_VERSION, ControlPlane, utc_text
-from octosync.report.bars import share_of
 from octosync.report.errors import error_lines
-from octosync.report.ink import Ink
+from octosync.report.show.status import Pen
 from octosync.report.show.status_json import error_document
-from octosync.report.status_slots import Pen
-from octosync.report.text import cells, padded, text_of, visible
-from octosync.report.words import listed, plane_words
+from octosync.report.text import Ink, cells, listed, padded, plane_words, share_of, text_of, visible
 
 _SHOWN: Final = 5  # apps of a kind, unless all are asked for
 _LINES: Final = {

@@ -9,8 +9,7 @@ from typing import Final
 
 from octosync.model import ExplainedField, ExplainedName, JsonObject, JsonValue
 from octosync.plan import FORMAT_VERSION
-from octosync.report.ink import Ink
-from octosync.report.text import padded, text_of
+from octosync.report.text import Ink, padded, text_of
 
 _WIDTH: Final = 100
 

@@ -8,10 +8,8 @@ from datetime import UTC, datetime
 
 from octosync.model import JournalledAction, JournalledRun, JsonObject, Status, counted
 from octosync.plan import FORMAT_VERSION, ControlPlane
-from octosync.report.ink import Ink
 from octosync.report.outcomes import STATUS_WORDS, status_counts, status_symbol
-from octosync.report.text import cells, padded, text_of, visible
-from octosync.report.words import seconds_words, time_words
+from octosync.report.text import Ink, cells, padded, seconds_words, text_of, time_words, visible
 
 UNKNOWN = "unknown"
 _TITLES = ("RUN", "STARTED", "TOOK", "EXIT", "CONTROL PLANE", "CHANGES", "OUTCOMES")

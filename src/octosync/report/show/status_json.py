@@ -32,9 +32,8 @@ from octosync.plan import (
     control_plane_part,
     utc_text,
 )
-from octosync.report.bars import share_of
-from octosync.report.show.status import StatusFacts
-from octosync.report.status_slots import model_reference, policy_name
+from octosync.report.show.status import StatusFacts, model_reference, policy_name
+from octosync.report.text import share_of
 
 
 class FirstRequestDocument(Document):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from octosync.model import JsonValue
 from octosync.server import response_models
-from octosync.server.events import event_json
 from octosync.server.handlers.apps import app_by_slug
-from octosync.server.handlers.handler import Call, handles
-from octosync.server.listing import listed
+from octosync.server.handlers.handler import Call, event_json, handles, listed
 
 
 @handles("apps.activity", answer=response_models.Activity, query=("limit", "offset"))

@@ -10,9 +10,7 @@ from octosync.contract import APP
 from octosync.model import Address, JsonValue
 from octosync.server import response_models
 from octosync.server.errors import app_not_found, archived, conflict
-from octosync.server.events import record
-from octosync.server.handlers.handler import Call, handles, handles_body
-from octosync.server.listing import listed
+from octosync.server.handlers.handler import Call, handles, handles_body, listed, record
 from octosync.server.store import Row, Store
 from octosync.server.validation import Body
 

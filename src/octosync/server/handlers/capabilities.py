@@ -11,17 +11,24 @@ from typing import Annotated
 from octosync.contract import ENVIRONMENTS, ErrorCode
 from octosync.model import Address, JsonValue
 from octosync.server import response_models
-from octosync.server.catalog import Variant, catalog_of
 from octosync.server.errors import ApiError, conflict, invalid
-from octosync.server.events import record
-from octosync.server.fleet import device_counts, fleet_of, targets_of
+from octosync.server.fleet import (
+    Choice,
+    Variant,
+    catalog_of,
+    choose,
+    device_counts,
+    fleet_of,
+    improvement,
+    rate,
+    targets_of,
+    warnings_for,
+)
 from octosync.server.handlers.apps import app_by_slug, writable_app
 from octosync.server.handlers.deployments import CANARY_STEP, deployment_json, insert_deployment, live_deployment
-from octosync.server.handlers.handler import Call, handles, handles_body
+from octosync.server.handlers.handler import Call, handles, handles_body, listed, record
 from octosync.server.handlers.slots import capability_of, find_slot, slot_of
-from octosync.server.listing import listed
-from octosync.server.orchestrator import Choice, choose, improvement, rate, warnings_for
-from octosync.server.policy import allowed
+from octosync.server.plane import allowed
 from octosync.server.store import Row, Store
 from octosync.server.validation import Body, one_of
 

@@ -3,13 +3,19 @@
 `started` becomes `active` after 60 s, `active` becomes `completed` after another 60 s. A canary starts at 10 % and gains
 10 every 60 s; at 100 % the deployment is `completed`, its canary gone, and deployment and slot have the candidate. `paused`
 stops the clock of both, `rolled_back` ends it.
+
+Health: has each slot enough coverage, by its deployments that serve and the devices assigned to them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from octosync.model import Address, JsonValue
-from octosync.server.events import record
-from octosync.server.handlers.handler import SYSTEM
+from octosync.server import response_models
+from octosync.server.fleet import device_counts
+from octosync.server.handlers.apps import app_by_slug
+from octosync.server.handlers.handler import SYSTEM, Call, handles, record
 from octosync.server.plane import Plane
 from octosync.server.store import Row, Store, from_json, to_json
 
@@ -178,3 +184,48 @@ def _record(store: Store, row: Row, status: str) -> None:
     app = store.rows("SELECT * FROM apps WHERE id = ?", row["app_id"])[0]
     address = Address.of_capability(app["slug"], row["capability"], row["environment"])
     record(store, SYSTEM, app, f"deployment.{status}", address, f"Deployment of {address.name} is {status}")
+
+
+@handles("apps.health", answer=response_models.SlotCoverage)
+def health(call: Call) -> JsonValue:
+    """Answer `covered` where every device of the app's targets is assigned, `uncovered` where none is, else `partial`.
+
+    A device counts once, in however many environments it is assigned. An app without slots is uncovered.
+    """
+    store = call.store
+    app = app_by_slug(store, call.parameters["slug"])
+    total = sum(device_counts(store, app).values())
+    slots = [
+        _slot_coverage(store, app, row["capability"], total)
+        for row in store.rows("SELECT capability FROM slots WHERE app_id = ? ORDER BY capability", app["id"])
+    ]
+    return {"status": _overall([status for status, _ in slots]), "slots": [shown for _, shown in slots]}
+
+
+def _slot_coverage(store: Store, app: Row, capability: str, total: int) -> tuple[str, JsonValue]:
+    scope = (app["id"], capability, to_json(SERVING))
+    of_slot = "app_id = ? AND capability = ? AND status IN (SELECT value FROM json_each(?))"
+    active = store.number(f"SELECT count(*) FROM deployments WHERE {of_slot}", *scope)  # noqa: S608  a constant
+    covered = store.number(
+        "SELECT sum(devices) FROM (SELECT max(device_count) AS devices FROM assignments JOIN deployments"  # noqa: S608  likewise
+        f" ON deployments.id = deployment_id AND {of_slot} GROUP BY target_id, device_class)",
+        *scope,
+    )
+    status = "uncovered" if not covered else "covered" if covered == total else "partial"
+    return status, {
+        "capability": capability,
+        "status": status,
+        "active_deployments": active,
+        "covered_devices": covered,
+        "total_devices": total,
+    }
+
+
+def _overall(statuses: Sequence[str]) -> str:
+    distinct = set(statuses)
+    if len(distinct) == 1:
+        return distinct.pop()
+    return "partial" if distinct else "uncovered"
+
+
+HANDLERS = (health,)

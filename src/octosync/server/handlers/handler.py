@@ -1,17 +1,22 @@
-"""What a handler is: an operation's function, with what it reads and answers, and the call that it is given."""
+"""What a handler is: an operation's function, with what it reads and answers, and the call that it is given.
+
+Lists: `{"<plural>": [...], "total", "limit", "offset"}`.
+
+Events: how a write is recorded. `resource` names the object as an octosync address does: its kind and its name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
 from pydantic import BaseModel
 
 from octosync.contract import OPERATIONS
-from octosync.model import JsonValue
+from octosync.model import Address, JsonValue
 from octosync.server.plane import Plane
-from octosync.server.store import Store
+from octosync.server.store import Row, Store
 from octosync.server.validation import B, Body, Page, flag_of, page_of
 
 
@@ -135,3 +140,50 @@ def control(
         )
 
     return decorate
+
+
+def listed(  # noqa: PLR0917  reads as the query it makes
+    call: Call, plural: str, source: str, values: Sequence[object], order: str, shown: Callable[[Row], JsonValue]
+) -> JsonValue:
+    """Answer the asked-for page of `source`, the code's own SQL after FROM, with `values` for its marks."""
+    page, store = call.page, call.store
+    total = store.number(f"SELECT count(*) FROM {source}", *values)  # noqa: S608  no client text in it
+    rows = store.rows(f"SELECT * FROM {source} ORDER BY {order} LIMIT ? OFFSET ?", *values, page.limit, page.offset)  # noqa: S608  likewise
+    return {plural: [shown(row) for row in rows], "total": total, "limit": page.limit, "offset": page.offset}
+
+
+def record(  # noqa: PLR0917  an event's six parts, always in this order
+    store: Store, actor: Actor, app: Row, type_: str, resource: Address, message: str
+) -> None:
+    """Append an event, in the transaction of the write that it tells of."""
+    store.insert(
+        "events",
+        id=store.new_id("evt"),
+        type=type_,
+        app_id=app["id"],
+        app_slug=app["slug"],
+        resource_type=resource.kind.value,
+        resource_key=resource.name,
+        actor_type=actor.type,
+        actor_id=actor.id,
+        actor_name=actor.name,
+        message=message,
+        created_at=store.stamp(),
+    )
+
+
+def event_json(row: Row) -> JsonValue:
+    """Return an event as the wire shows it."""
+    actor: dict[str, JsonValue] = {"type": row["actor_type"], "id": row["actor_id"]}
+    if row["actor_name"] is not None:
+        actor["name"] = row["actor_name"]
+    return {
+        "id": row["id"],
+        "type": row["type"],
+        "app_id": row["app_id"],
+        "app_slug": row["app_slug"],
+        "resource": {"type": row["resource_type"], "key": row["resource_key"]},
+        "actor": actor,
+        "message": row["message"],
+        "created_at": row["created_at"],
+    }

@@ -8,9 +8,8 @@ from octosync.contract import ErrorCode
 from octosync.model import Address, JsonObject, JsonValue
 from octosync.server import response_models
 from octosync.server.errors import ApiError
-from octosync.server.events import record
 from octosync.server.handlers.apps import app_by_slug, writable_app
-from octosync.server.handlers.handler import Call, handles, handles_body
+from octosync.server.handlers.handler import Call, handles, handles_body, record
 from octosync.server.store import Row, Store, from_json, to_json
 from octosync.server.validation import Body
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from octosync.model import JsonObject, JsonValue
 from octosync.server import response_models
 from octosync.server.handlers.apps import app_by_slug
-from octosync.server.handlers.handler import Call, handles
+from octosync.server.handlers.handler import Call, handles, listed
 from octosync.server.handlers.slots import find_slot
-from octosync.server.listing import listed
 from octosync.server.store import Row, Store
 
 ROUTES = ("local", "cloud")

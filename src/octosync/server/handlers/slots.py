@@ -9,15 +9,13 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic import JsonValue as AnyJson
 
 from octosync.contract import PRESETS, SLOT, contradiction_in, expand_policy
-from octosync.contract.policy import ROUTING_MODES, ROUTING_PREFERENCES
+from octosync.contract.normalize import ROUTING_MODES, ROUTING_PREFERENCES
 from octosync.model import Address, JsonObject, JsonValue
 from octosync.server import response_models
 from octosync.server.errors import invalid, not_configured
-from octosync.server.events import record
 from octosync.server.handlers.apps import app_by_slug, writable_app
-from octosync.server.handlers.handler import Call, handles, handles_body
-from octosync.server.listing import listed
-from octosync.server.policy import allowed
+from octosync.server.handlers.handler import Call, handles, handles_body, listed, record
+from octosync.server.plane import allowed
 from octosync.server.store import Row, Store, from_json, to_json
 from octosync.server.validation import Body, one_of
 

@@ -10,12 +10,10 @@ from octosync.contract import PLATFORMS, TARGET, ErrorCode
 from octosync.model import Address, JsonValue
 from octosync.server import response_models
 from octosync.server.errors import ApiError, conflict, invalid
-from octosync.server.events import record
 from octosync.server.handlers.apps import app_by_slug, writable_app
 from octosync.server.handlers.deployments import materialise, release_target
-from octosync.server.handlers.handler import Call, handles, handles_body
-from octosync.server.listing import listed
-from octosync.server.policy import allowed
+from octosync.server.handlers.handler import Call, handles, handles_body, listed, record
+from octosync.server.plane import allowed
 from octosync.server.store import Row
 from octosync.server.validation import Body
 

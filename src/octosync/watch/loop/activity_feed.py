@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 from octosync.errors import CredentialRefused, RemoteError, Unavailable, Unreadable
 from octosync.model import Address, Event
 from octosync.octomil import Octomil, org_events
-from octosync.octomil.feeds import Feed
-from octosync.watch.clock import Clock
+from octosync.octomil.activity import Feed
 from octosync.watch.log import Log
+from octosync.watch.settings import Clock
 
 # One page, and as many further ones where the cursor is not on it; then it is a gap.
 _MOST_PAGES = 4

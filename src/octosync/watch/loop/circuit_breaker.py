@@ -18,8 +18,8 @@ from octosync.errors import (
     Unreadable,
 )
 from octosync.octomil import Octomil
-from octosync.watch.clock import Clock
 from octosync.watch.log import Log
+from octosync.watch.settings import Clock
 from octosync.watch.status import CircuitReason
 
 __all__ = ["CircuitBreaker", "CircuitReason", "OutageNotifications", "backoff"]

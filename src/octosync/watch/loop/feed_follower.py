@@ -11,11 +11,10 @@ from octosync.errors import OctosyncError
 from octosync.octomil import Octomil
 from octosync.octomil.pagination import read_page
 from octosync.state import Journal
-from octosync.watch.clock import Clock
 from octosync.watch.loop.activity_feed import ActivityFeed
 from octosync.watch.loop.circuit_breaker import CircuitBreaker, CircuitReason
 from octosync.watch.loop.scheduler import Scheduler
-from octosync.watch.waiting import wait_for
+from octosync.watch.settings import Clock, wait_for
 
 _STATE_PROBE: Final = 1.0  # seconds for which a probe waits for a locked state file
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from octosync.watch.clock import Clock
-from octosync.watch.waiting import wait_for
+from octosync.watch.settings import Clock, wait_for
 
 
 class Priority(Enum):

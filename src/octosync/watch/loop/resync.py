@@ -12,14 +12,13 @@ from typing import Final
 from octosync.errors import OctosyncError, Unreadable
 from octosync.model import App
 from octosync.octomil import MOST_READ_BY_SLUG, Octomil, Reading, apps_reading
-from octosync.watch.clock import Clock
 from octosync.watch.log import Log
 from octosync.watch.loop.activity_feed import ActivityFeed
 from octosync.watch.loop.circuit_breaker import CircuitBreaker, backoff
 from octosync.watch.loop.queue import Priority, Queue
 from octosync.watch.manifests.assignment import AppAssignment
 from octosync.watch.reconcile.rejections import RejectedActions
-from octosync.watch.waiting import wait_for
+from octosync.watch.settings import Clock, wait_for
 
 _REQUESTS_PER_APP: Final = 3  # targets, slots, and one of inference config and deployments
 

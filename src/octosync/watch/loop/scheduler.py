@@ -6,13 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from octosync.model import Event
-from octosync.watch.clock import Clock
 from octosync.watch.loop.activity_feed import ActivityFeed, FeedUpdate
 from octosync.watch.loop.queue import Priority, Queue
 from octosync.watch.loop.resync import Resync
 from octosync.watch.manifests.assignment import AppAssignment
 from octosync.watch.reconcile.rejections import RejectedActions
 from octosync.watch.reconcile.status_tracker import StatusTracker
+from octosync.watch.settings import Clock
 from octosync.watch.status import AppState
 
 

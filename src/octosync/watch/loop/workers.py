@@ -7,13 +7,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from octosync.errors import OctosyncError
-from octosync.watch.clock import Clock
-from octosync.watch.ended import NextStep, ReconcileResult
 from octosync.watch.log import Log, about
 from octosync.watch.loop.circuit_breaker import CircuitBreaker
 from octosync.watch.loop.queue import Priority, Queue, Work
 from octosync.watch.metrics import Metrics
-from octosync.watch.waiting import wait_for
+from octosync.watch.settings import Clock, wait_for
+from octosync.watch.status import NextStep, ReconcileResult
 
 # Enough to use a window of 100 requests per minute; those for changes are more than changes that come at once.
 _WORKERS: Final = {Priority.CHANGED: 8, Priority.RESYNC: 4}

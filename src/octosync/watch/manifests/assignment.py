@@ -10,11 +10,10 @@ from octosync.manifest import Configuration
 from octosync.manifest.load.selection import matching
 from octosync.model import App, Observation, State
 from octosync.plan import DeployPolicy, GuardPolicy, RunInfo
-from octosync.plan.base import Base, changed_apps
-from octosync.plan.ties import ties
-from octosync.watch.manifests.desired import DesiredState, LoadDifference, ManifestLoad
+from octosync.plan.moves import ties
+from octosync.plan.three_way.verdict import Base, changed_apps
+from octosync.watch.manifests.desired import DesiredState, LoadDifference, ManifestLoad, ManifestScope
 from octosync.watch.memory import Memory
-from octosync.watch.scope import ManifestScope
 from octosync.watch.settings import Settings, WriteMode
 
 

@@ -1,24 +1,34 @@
-"""Desired: what the manifests declare, as last loaded and as last loaded well; and what changed from one to the next."""
+"""Desired: what the manifests declare, as last loaded and as last loaded well; and what changed from one to the next.
+
+The scope: which manifests, and which of their apps, a controller is about. What is remembered was declared in one.
+
+Where it is another one than before, an object that is not declared may only be out of sight: then it was not removed.
+
+What octosync.yaml says that a controller goes by from its start to its end: a change of that needs a restart.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
+from pathlib import PurePath
+from typing import Final, Self
 
 from octosync.errors import OctosyncError
 from octosync.manifest import Cache, Configuration, Context, Manifests
+from octosync.manifest.load.limits import Patience, patient
 from octosync.manifest.load.selection import matching
-from octosync.manifest.patience import Patience, patient
-from octosync.model import Diagnostic, Origin, Severity, counted
-from octosync.plan.base import Base, changed_apps
-from octosync.watch.checkouts import is_checking_out
-from octosync.watch.clock import Clock
+from octosync.model import App, Diagnostic, Origin, Section, Severity, State, counted
+from octosync.plan.three_way.verdict import Base, changed_apps
 from octosync.watch.clones import Clone
 from octosync.watch.log import defect_place
 from octosync.watch.manifests.file_snapshot import FileSnapshot, WatchedPaths, snapshot
+from octosync.watch.manifests.files import is_checking_out
+from octosync.watch.settings import Clock, Settings
 
 # How often files that change while they are read are read again, and after how long.
 _MOST_ATTEMPTS: Final = 5
@@ -262,3 +272,106 @@ def _difference(before: ManifestLoad | None, now: ManifestLoad) -> LoadDifferenc
         changed=changed_apps(state, Base(state=before.manifests.state)),
         reconfigured=(before.configuration, before.context) != (now.configuration, now.context),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestScope:
+    """Absolute paths and kustomizations, links in them as they were typed; the context, and which apps were selected."""
+
+    paths: tuple[str, ...] = ()
+    kustomizations: tuple[str, ...] = ()
+    context: str = ""
+    apps: tuple[str, ...] = ()
+    selector: str = ""
+
+    @classmethod
+    def of(cls, declared: ManifestLoad, settings: Settings) -> Self:
+        """Return the scope of a load under what the command line selects."""
+        return cls(
+            paths=_absolute(declared.watched.paths),
+            kustomizations=_absolute(declared.watched.kustomizations),
+            context=declared.context.name if declared.context is not None else "",
+            apps=tuple(sorted(settings.apps)),
+            selector=settings.selector or "",
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `text` wrote. Raises `ValueError`, `TypeError` or `KeyError` for anything else."""
+        told = json.loads(text)
+        return cls(
+            paths=tuple(map(str, told["paths"])),
+            kustomizations=tuple(map(str, told["kustomizations"])),
+            context=str(told["context"]),
+            apps=tuple(map(str, told["apps"])),
+            selector=str(told["selector"]),
+        )
+
+    @property
+    def text(self) -> str:
+        """This scope as a text, to be remembered."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def shows(self, other: ManifestScope) -> bool:
+        """Say whether every manifest of another scope is seen in this one, whichever apps are selected."""
+        return (
+            self.context == other.context
+            and all(any(PurePath(path).is_relative_to(mine) for mine in self.paths) for path in other.paths)
+            and set(other.kustomizations) <= set(self.kustomizations)
+        )
+
+    def selects(self, other: ManifestScope) -> bool:
+        """Say whether every app that another scope selects is selected in this one."""
+        return (self.apps, self.selector) in {((), ""), (other.apps, other.selector)}
+
+
+def within(app: App, states: Iterable[State]) -> App | None:
+    """Return what of an app is declared in any of some states; None for nothing."""
+    there = [found for state in states if (found := state.apps.get(app.slug)) is not None]
+    targets = {target.unique_key for one in there for target in one.targets}
+    slots = {slot.capability for one in there for slot in one.slots}
+    has_config = any(one.inference_config is not None for one in there)
+    is_declared = any(one.declared for one in there)
+    rest = replace(
+        app,
+        declared=app.declared and is_declared,
+        fields=app.fields if is_declared else {},
+        archived=app.archived and is_declared,
+        whole=app.whole & frozenset[Section]().union(*(one.whole for one in there)),
+        targets=tuple(one for one in app.targets if one.unique_key in targets),
+        slots=tuple(one for one in app.slots if one.capability in slots),
+        inference_config=app.inference_config if has_config else None,
+    )
+    return rest if rest.declared or rest.sections or rest.whole else None
+
+
+def _absolute(paths: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({os.path.abspath(path) for path in paths}))  # noqa: PTH100 — `resolve` would follow links
+
+
+def _fixed(declared: ManifestLoad) -> Mapping[str, object]:
+    configuration, context = declared.configuration, declared.context
+    return {
+        "rate": configuration.rate,
+        "api": configuration.contract,
+        "sensitive": configuration.sensitivity,
+        "notify": configuration.notify,
+        "the context's key": None if context is None else (context.token_env, context.token_file),
+    }
+
+
+@dataclass(slots=True)
+class RestartSettings:
+    """Compares every load with the first one."""
+
+    _first: Mapping[str, object] = field(default_factory=dict)
+    _said: tuple[str, ...] = ()
+
+    def news(self, declared: ManifestLoad) -> tuple[str, ...]:
+        """Name what a load says otherwise than the first, and that needs a restart; empty where that was said already."""
+        now = _fixed(declared)
+        self._first = self._first or now
+        needing = tuple(name for name, value in now.items() if value != self._first[name])
+        is_news = bool(set(needing) - set(self._said))
+        self._said = needing
+        return needing if is_news else ()

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, TypeAlias
 
 from octosync.manifest import LEFT_OUT_OF_FOLDERS, SUFFIXES
-from octosync.manifest.kustomized import KUSTOMIZATION_NAMES, referred
+from octosync.manifest.load.kustomize import KUSTOMIZATION_NAMES, referred
 from octosync.manifest.load.limits import Bounds, OutOfBoundsError, work_tree
 
 _MOST_LINKS: Final = 40  # as many as Linux follows

@@ -9,18 +9,17 @@ from typing import Any, Final
 
 from octosync.errors import OctosyncError
 from octosync.model import counted
-from octosync.watch.clock import Clock
 from octosync.watch.coverage import CoverageMonitor
 from octosync.watch.log import Log
-from octosync.watch.looks import ObjectHistory
 from octosync.watch.loop.circuit_breaker import CircuitBreaker, CircuitReason
 from octosync.watch.loop.scheduler import Scheduler
-from octosync.watch.manifests.desired import DesiredState, LoadDifference, ManifestLoad
+from octosync.watch.manifests.desired import DesiredState, LoadDifference, ManifestLoad, RestartSettings
 from octosync.watch.memory import Memory
 from octosync.watch.notify.events import MANIFESTS, NotificationCollector
 from octosync.watch.reconcile.changesets import Changesets
+from octosync.watch.reconcile.observer import ObjectHistory
 from octosync.watch.reconcile.results import ResultRecorder
-from octosync.watch.restarts import RestartSettings
+from octosync.watch.settings import Clock
 from octosync.watch.status import AppState
 
 _PATIENCE: Final = 5.0  # seconds that a load may fail before receivers are notified

@@ -11,15 +11,13 @@ from urllib.parse import urlencode
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, NotifyEvent, Outcome, Status, counted
-from octosync.watch.approvals import Approvals, approve_path
-from octosync.watch.clock import Clock
+from octosync.watch.approvals import Approvals, accept_line, approve_path
 from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
-from octosync.watch.ended import ReconcileResult
 from octosync.watch.manifests.assignment import AppAssignment
 from octosync.watch.notify.messages import Notice
 from octosync.watch.reconcile.changesets import Changesets
-from octosync.watch.status import BlockedSet, DriftStatus
-from octosync.watch.web.commands import accept_line
+from octosync.watch.settings import Clock
+from octosync.watch.status import BlockedSet, DriftStatus, ReconcileResult
 
 CONTROL_PLANE: Final = "the control plane"
 MANIFESTS: Final = "the manifests"

@@ -20,8 +20,6 @@ from urllib.parse import unquote
 
 from octosync.errors import OctosyncError
 from octosync.model import NotifyEvent, counted
-from octosync.watch.bundles import bundled, over
-from octosync.watch.clock import Clock
 from octosync.watch.log import Log, about
 from octosync.watch.loop.circuit_breaker import backoff
 from octosync.watch.notify.endpoints import Attempt, DeliveryResult, Endpoint, ReceiverClient
@@ -32,9 +30,12 @@ from octosync.watch.notify.messages import (
     TIMESTAMP_HEADER,
     Notice,
     Sender,
+    bundled,
     document_of,
+    over,
     signature,
 )
+from octosync.watch.settings import Clock
 
 MOST_WAITING: Final = 200
 _LONGEST_BACKOFF: Final = timedelta(minutes=1)

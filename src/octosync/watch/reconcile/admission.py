@@ -1,30 +1,81 @@
-"""Admission: what of a plan may be written now, what the guards block, and what the rest waits for."""
+"""Admission: what of a plan may be written now, what the guards block, and what the rest waits for.
+
+Canaries of turns that run at once: each turn counts those that run before it starts any, and none sees the others'.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from octosync.apply import Applied
 from octosync.manifest.load.digest import digest
 from octosync.model import Address, JsonValue, Outcome, Reason, State
-from octosync.plan import Action, ActionKey, Plan, Refusal, RegisterTarget, RemoveTarget, Tally, Verb, judge
+from octosync.plan import (
+    Action,
+    ActionKey,
+    OptimizeCapability,
+    Plan,
+    Refusal,
+    RegisterTarget,
+    RemoveTarget,
+    Tally,
+    Verb,
+    judge,
+)
 from octosync.plan.actions import ABSENT, Absent
 from octosync.plan.guards.freeze import frozen_until
 from octosync.plan.guards.policy import refused_by
 from octosync.plan.guards.restrict import exclude, unblocked
 from octosync.state import StandingRefusal
 from octosync.watch.approvals import COUNTING
-from octosync.watch.canaries import CanaryLimit
-from octosync.watch.clock import Clock
 from octosync.watch.manifests.assignment import ActiveConfig
 from octosync.watch.memory import Memory
 from octosync.watch.reconcile.changesets import Changesets
 from octosync.watch.reconcile.observer import ReconcileContext
 from octosync.watch.reconcile.rejections import RejectedActions
-from octosync.watch.settings import WriteMode
+from octosync.watch.settings import Clock, WriteMode
+
+_REMEMBERED = timedelta(minutes=10)
+
+
+@dataclass(slots=True)
+class _Start:
+    key: ActionKey
+    ended: datetime | None = None  # until then it is on its way
+
+
+class CanaryLimit:
+    """The canaries that turns have just started, or are about to."""
+
+    def __init__(self) -> None:
+        self._starts: list[_Start] = []
+
+    def reserve(self, plan: Plan, running: int, most: int, began: datetime) -> frozenset[ActionKey]:
+        """Take places for the canaries that a plan starts; return the keys of those that there is no place for.
+
+        `running` is how many the turn has counted, which began then: what was started since is not among them, or may not be.
+        """
+        wanted = [one.key for one in plan.actions if isinstance(one, OptimizeCapability)]
+        if not wanted:
+            return frozenset()
+        self._starts = [one for one in self._starts if one.ended is None or one.ended >= began - _REMEMBERED]
+        others = sum(one.ended is None or one.ended >= began for one in self._starts)
+        places = max(0, most - running - others)
+        self._starts += [_Start(key) for key in wanted[:places]]
+        return frozenset(wanted[places:])
+
+    def release(self, plan: Plan, done: Collection[ActionKey], now: datetime) -> None:
+        """Note which of the canaries that a plan had places for were started; the other places are free again."""
+        mine = {one.key for one in plan.actions}
+        for start in [one for one in self._starts if one.ended is None and one.key in mine]:
+            if start.key in done:
+                start.ended = now
+            else:
+                self._starts.remove(start)
+
 
 SECOND_LOOK = "a second look at its files, which have just changed"
 NEXT_MOVE = "another target of its change to be moved: no further one is removed until that is registered"

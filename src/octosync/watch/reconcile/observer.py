@@ -1,25 +1,155 @@
-"""The observer: it reads live state and plans, with everything that only a controller knows."""
+"""The observer: it reads live state and plans, with everything that only a controller knows.
+
+Looks: since when each object can be the way it is, as earlier looks at it tell.
+
+An event from before the last look at which an object was otherwise is not about what it is now, though it may be the newest
+that the feed has told so far: neither its author nor its age is that of the change.
+
+Checks: whether Octomil knows a better variant, asked once a day for each deployment, and when its fleet has changed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from octosync.model import Address, App, Observation, Reason, State
+from octosync.errors import RemoteError
+from octosync.model import Address, App, Deployment, Event, Observation, OptimizationCheck, Reason, State, digest_of
 from octosync.octomil import Octomil, Reading
 from octosync.plan import ControlPlane, Plan, PlanOptions
-from octosync.plan.base import Base
-from octosync.plan.drift import newest_in_app_feeds, newest_in_org_feed
-from octosync.plan.holding import Holding
+from octosync.plan.drift import Holding, newest_in_app_feeds, newest_in_org_feed
+from octosync.plan.three_way.verdict import Base
 from octosync.reconcile import ReviewedPlan, observe_and_review, review
-from octosync.watch.checks import OptimizationChecks
-from octosync.watch.looks import ObjectHistory
 from octosync.watch.loop.activity_feed import ActivityFeed
 from octosync.watch.loop.feed_follower import FeedFollower
 from octosync.watch.manifests.assignment import ActiveConfig
 from octosync.watch.memory import Memory
 from octosync.watch.settings import WriteMode
+
+# The control plane's clock, which events have their times from, and ours need not agree.
+_SLACK = timedelta(seconds=5)
+_WRITTEN = ""  # no fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    fingerprint: str
+    at: datetime
+    since: datetime | None
+
+
+class ObjectHistory:
+    """What was seen of each object at the last look at it."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[Address, _Known]] = {}
+
+    def record(self, apps: Collection[str], fingerprints: Mapping[Address, str], at: datetime) -> None:
+        """Take note of a look at apps that began at a time."""
+        for slug in apps:
+            before = self._known.get(slug, {})
+            self._known[slug] = {
+                address: _next(before.get(address), fingerprint, at)
+                for address, fingerprint in fingerprints.items()
+                if address.app == slug
+            }
+
+    def record_write(self, address: Address, at: datetime) -> None:
+        """Take note that an object was written, at that time: however it is seen next, it has changed since."""
+        known = self._known.setdefault(address.app, {})
+        known[address] = _Known(_WRITTEN, at, None)
+
+    def forget(self, apps: Iterable[str]) -> None:
+        """Forget apps that nothing is to be done about any more."""
+        for slug in apps:
+            self._known.pop(slug, None)
+
+    def without_stale_events(self, seen: Observation, changed: Collection[Address]) -> Observation:
+        """Leave out the events that can't be what changed these objects. What comes back is the same where that is none."""
+        since = {at: known.since for at in changed if (known := self._known.get(at.app, {}).get(at)) and known.since}
+        if not since:
+            return seen
+        slugs = {str(app.identity["id"]): app.slug for app in seen.state if "id" in app.identity}
+
+        def tells(event: Event, slug: str | None) -> bool:
+            mine = {at: since.get(at) for at in changed if at.app == slug}
+            about = [start for at, start in mine.items() if event.resource is None or event.is_about(at)]
+            return not about or event.at is None or any(start is None or event.at >= start - _SLACK for start in about)
+
+        org: tuple[Event, ...] | RemoteError | None = seen.org_feed
+        if isinstance(org, tuple):
+            org = tuple(one for one in org if tells(one, one.app or slugs.get(one.app_id or "")))
+        own = {slug: tuple(one for one in events if tells(one, slug)) for slug, events in seen.app_feeds.items()}
+        if org == seen.org_feed and own == seen.app_feeds:
+            return seen
+        return replace(seen, org_feed=org, app_feeds=own)
+
+
+def _next(before: _Known | None, fingerprint: str, at: datetime) -> _Known:
+    if before is None:
+        return _Known(fingerprint, at, None)
+    same = before.fingerprint == fingerprint
+    return _Known(fingerprint, at, before.since if same else before.at)
+
+
+_GOOD_FOR = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    at: datetime
+    fleet: str
+    check: OptimizationCheck
+
+
+class OptimizationChecks:
+    """The answers of the last day."""
+
+    def __init__(self) -> None:
+        self._answers: dict[Address, _Answer] = {}
+
+    def add_to(self, seen: Observation, now: datetime) -> Observation:
+        """Add the answers that still hold to what was seen, so that they are not asked for again."""
+        held = {
+            one.address: answer.check
+            for app in seen.state
+            for one in app.deployments
+            if one.live
+            and (answer := self._answers.get(one.address)) is not None
+            and now - answer.at < _GOOD_FOR
+            and answer.fleet == _fleet(app, one)
+        }
+        return replace(seen, checks={**held, **seen.checks})
+
+    def learn(self, seen: Observation, now: datetime) -> None:
+        """Keep the answers that are new."""
+        live: Mapping[Address, tuple[App, Deployment]] = {
+            one.address: (app, one) for app in seen.state for one in app.deployments if one.live
+        }
+        for address, check in seen.checks.items():
+            if isinstance(check, OptimizationCheck) and address in live:
+                fleet = _fleet(*live[address])
+                known = self._answers.get(address)
+                if known is None or known.check is not check or known.fleet != fleet:
+                    self._answers[address] = _Answer(now, fleet, check)
+
+    def forget(self, slug: str) -> None:
+        """Ask again: somebody wants an app to be looked at anew, or it is gone."""
+        for address in [one for one in self._answers if one.app == slug]:
+            del self._answers[address]
+
+
+def _fleet(app: App, deployment: Deployment) -> str:
+    """Tell a deployment's fleet from another: its targets, what is registered, and what runs there."""
+    return digest_of(
+        [
+            deployment.id,
+            deployment.variant,
+            sorted(deployment.targets),
+            sorted(f"{one.platform}:{one.identifier}" for one in app.targets),
+        ]
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 It is the pipeline of `octosync.reconcile`, with what only a controller knows: the base that it remembers, what people hold,
 what a changeset removes in all, and when nothing may be written.
+
+Drift after a turn: what somebody changed and that stays for now, who did it, and until when.
 """
 
 from __future__ import annotations
@@ -22,16 +24,12 @@ from octosync.plan import (
     Plan,
     Verb,
 )
-from octosync.plan.base import Base
 from octosync.plan.guards.freeze import frozen_until
 from octosync.plan.three_way.baseline import remembered
+from octosync.plan.three_way.verdict import Base
 from octosync.reconcile import ReviewedPlan, apply_reviewed
 from octosync.state import Journal, new_run_id
-from octosync.watch.clock import Clock
 from octosync.watch.coverage import CoverageMonitor
-from octosync.watch.drift import note_drift
-from octosync.watch.ended import NextStep, ReconcileResult
-from octosync.watch.looks import ObjectHistory
 from octosync.watch.loop.activity_feed import ActivityFeed
 from octosync.watch.loop.circuit_breaker import CircuitBreaker
 from octosync.watch.loop.queue import Priority, Queue, Work
@@ -39,9 +37,48 @@ from octosync.watch.loop.resync import Resync
 from octosync.watch.manifests.assignment import ActiveConfig, AppAssignment
 from octosync.watch.memory import Memory
 from octosync.watch.reconcile.admission import Admission
-from octosync.watch.reconcile.observer import Observer, ReconcileContext
+from octosync.watch.reconcile.observer import ObjectHistory, Observer, ReconcileContext, prints
 from octosync.watch.reconcile.status_tracker import StatusTracker
-from octosync.watch.status import DriftStatus
+from octosync.watch.settings import Clock, WriteMode
+from octosync.watch.status import DriftStatus, NextStep, ReconcileResult
+
+
+def note_drift(
+    memory: Memory, context: ReconcileContext, plan: Plan, done: Collection[ActionKey], active: ActiveConfig
+) -> tuple[DriftStatus, ...]:
+    """Take note of what drifts and stays so for now, and say who did it and until when. `done` was carried out."""
+    healed = {key.address for key in done}
+    held = {one.action.address: one.until for one in plan.held}
+    drifted = {at: print_ for at, print_ in prints(plan).items() if at in held or at not in healed}
+    contested = memory.contested(context.apps)
+    found = []
+    for slug in sorted(context.apps):
+        seen = memory.see_drift(slug, {at: one for at, one in drifted.items() if at.app == slug}, context.began)
+        for at, since in sorted(seen.items()):
+            last = plan.last_changes.get(at)
+            found.append(
+                DriftStatus(
+                    address=at,
+                    first_seen=since,
+                    actor=last.event.actor if last is not None else None,
+                    at=last.event.at if last is not None else None,
+                    until=_left_until(at, held, active, context.began),
+                    contested=at in contested,
+                    heals=memory.heals(at),
+                )
+            )
+    return tuple(found)
+
+
+def _left_until(
+    address: Address, held: Mapping[Address, datetime | None], active: ActiveConfig, now: datetime
+) -> datetime | None:
+    """Say until when drift stays: that of its hold, and of a freeze window that is in force by then. None: it isn't healed."""
+    until = held.get(address, now)
+    if active.heal is WriteMode.NONE or until is None:
+        return None
+    return frozen_until(active.configuration.freeze, address.app, until) or held.get(address)
+
 
 # After so long a canary that was started is looked at, once, and how many run is counted anew, where others that had just
 # begun may have been counted twice.

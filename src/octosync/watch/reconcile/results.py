@@ -12,8 +12,6 @@ from typing import Final
 from octosync.errors import OctosyncError, StateLocked
 from octosync.model import Address, Outcome, Status, counted
 from octosync.plan import Verb
-from octosync.watch.clock import Clock
-from octosync.watch.ended import NextStep, ReconcileResult
 from octosync.watch.log import Log
 from octosync.watch.loop.circuit_breaker import CircuitBreaker, backoff
 from octosync.watch.loop.queue import Priority, Work
@@ -22,7 +20,8 @@ from octosync.watch.memory import Memory
 from octosync.watch.metrics import Metrics, ReconcileOutcome
 from octosync.watch.notify.events import NotificationCollector
 from octosync.watch.reconcile.status_tracker import StatusTracker
-from octosync.watch.status import AppState, DriftStatus
+from octosync.watch.settings import Clock
+from octosync.watch.status import AppState, DriftStatus, NextStep, ReconcileResult
 
 # Drift is reverted just after its time, so that a clock that runs a little ahead doesn't look in vain.
 _JUST_AFTER: Final = timedelta(seconds=1)

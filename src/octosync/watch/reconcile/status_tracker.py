@@ -10,8 +10,7 @@ from typing import Final
 
 from octosync.model import App, Hold, Outcome, State
 from octosync.plan import Plan
-from octosync.watch.ended import NextStep, ReconcileResult
-from octosync.watch.status import AppReconcileStatus, AppState, DriftStatus, RunStatus
+from octosync.watch.status import AppReconcileStatus, AppState, DriftStatus, NextStep, ReconcileResult, RunStatus
 
 _RUNS: Final = 20
 

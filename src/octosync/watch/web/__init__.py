@@ -5,7 +5,7 @@ nothing; a POST needs the token in a header, so no other site can make a browser
 """
 
 from octosync.watch.web.app import Source, create_app
-from octosync.watch.web.document_schema import watch_schema
+from octosync.watch.web.document import watch_schema
 from octosync.watch.web.server import ServerAddress, listening, parse_listen, serving
 
 __all__ = ["ServerAddress", "Source", "create_app", "listening", "parse_listen", "serving", "watch_schema"]

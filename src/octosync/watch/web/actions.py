@@ -21,10 +21,10 @@ from octosync.errors import ConfigError, OctosyncError, UsageError
 from octosync.manifest import parse_duration
 from octosync.model import JsonObject, Secret
 from octosync.plan import GUARDS
-from octosync.report.words import listed
-from octosync.watch.control import ControllerApi
+from octosync.report.text import listed
+from octosync.watch.api import ControllerApi
+from octosync.watch.approvals import TOKEN_VARIABLE
 from octosync.watch.log import Log
-from octosync.watch.web.commands import TOKEN_VARIABLE
 from octosync.watch.web.document import hold_part
 from octosync.watch.web.responses import json_answer, refusal, refusal_of
 

@@ -14,18 +14,15 @@ from starlette.types import ASGIApp
 
 from octosync.model import Secret
 from octosync.report import json_text
-from octosync.watch.control import ControllerApi
+from octosync.watch.api import ControllerApi
+from octosync.watch.approvals import origin_of
 from octosync.watch.log import Log
 from octosync.watch.status import AppState, ControllerStatus
 from octosync.watch.web.actions import POSTS, Gatekeeper, Post, answer_post
-from octosync.watch.web.assets import CACHED, asset_at
-from octosync.watch.web.commands import origin_of
-from octosync.watch.web.document import watch_document
-from octosync.watch.web.guarding import HostGuard
-from octosync.watch.web.pages import Asked, app_page, apps_page, status_page
-from octosync.watch.web.responses import TaggedText, page_answer, refusal, text_answer
-from octosync.watch.web.sentences import stuck_words, unready_words, waiting_words
-from octosync.watch.web.snapshots import Snapshots
+from octosync.watch.web.document import Snapshots, watch_document
+from octosync.watch.web.pages import CACHED, Asked, app_page, apps_page, asset_at, status_page
+from octosync.watch.web.responses import HostGuard, TaggedText, page_answer, refusal, text_answer
+from octosync.watch.web.views import stuck_words, unready_words, waiting_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,10 @@ from typing import Final, TypeAlias
 from octosync.model import counted
 from octosync.plan import RunInfo, refused_actions
 from octosync.report.changes import Row, RowOptions, group_of
-from octosync.watch.approvals import approve_path
+from octosync.watch.approvals import SUSPENDING, Way, accept_line, approve_path, post_line
 from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
 from octosync.watch.status import AppReconcileStatus, AppState, BlockedSet, ControllerStatus, DriftStatus
-from octosync.watch.web.commands import SUSPENDING, Way, accept_line, post_line
-from octosync.watch.web.sentences import NEEDS_A_PERSON
+from octosync.watch.web.views import NEEDS_A_PERSON
 
 ReceiverClient: TypeAlias = tuple[str | datetime, ...]  # text, and times within it
 _SHOWN: Final = 25  # cards of a state on the main page

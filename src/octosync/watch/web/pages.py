@@ -1,6 +1,8 @@
 """Pages: a `ControllerStatus` as HTML. Whatever a template writes out is made visible first, and then escaped.
 
 The `main` of a page depends on the standing alone and not on the moment, so that a browser that has it can be told so.
+
+What pages load beside themselves: style, script and icons, each under a URL that changes with its content.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
+from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -18,30 +21,23 @@ from markupsafe import Markup
 
 from octosync.model import counted
 from octosync.plan import utc_text
-from octosync.report.diagnostics import diagnostic_lines
-from octosync.report.ink import Ink
+from octosync.report.errors import diagnostic_lines
 from octosync.report.outcomes import STATUS_WORDS
-from octosync.report.text import visible
-from octosync.report.words import listed, plane_words, seconds_words, time_words
+from octosync.report.text import Ink, listed, plane_words, seconds_words, time_words, visible
+from octosync.watch.approvals import TOKEN_VARIABLE, post_line
 from octosync.watch.status import AppState, ControllerStatus
-from octosync.watch.web.assets import asset_url
 from octosync.watch.web.attention import matters
-from octosync.watch.web.commands import TOKEN_VARIABLE, post_line
-from octosync.watch.web.sentences import (
+from octosync.watch.web.views import (
     STATE_MEANINGS,
     STATE_WORDS,
     alarms,
-    counts_words,
-    mood,
-    read_parts,
-    title,
-    warnings,
-)
-from octosync.watch.web.views import (
     app_view,
     canary_views,
+    counts_words,
     list_rows,
+    mood,
     queued_lines,
+    read_parts,
     remark_lines,
     row_mark,
     row_name,
@@ -49,7 +45,45 @@ from octosync.watch.web.views import (
     row_verb,
     run_views,
     state_counts,
+    title,
+    warnings,
 )
+
+_TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+CACHED: Final = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file: its `path` below `/static/`, with a hash of its content in it."""
+
+    path: str
+    body: bytes
+    content_type: str
+
+
+@cache
+def assets() -> Mapping[str, Asset]:
+    """Return the files by their own names."""
+    found = {}
+    for entry in sorted(files("octosync.watch.web").joinpath("static").iterdir(), key=lambda entry: entry.name):
+        stem, _, ending = entry.name.rpartition(".")
+        if ending in _TYPES:
+            body = entry.read_bytes()
+            path = f"{stem}.{sha256(body).hexdigest()[:16]}.{ending}"
+            found[entry.name] = Asset(path, body, _TYPES[ending])
+    return found
+
+
+def asset_url(name: str) -> str:
+    """Return where a page finds a file. Raises `KeyError` for one that there is not."""
+    return f"/static/{assets()[name].path}"
+
+
+def asset_at(path: str) -> Asset | None:
+    """Find a file by its path below `/static/`; None for an unknown one, or another version."""
+    return next((asset for asset in assets().values() if asset.path == path), None)
+
 
 _LISTED: Final = 100  # apps that the main page lists one by one
 _PLAIN: Final = Ink(colour=False)

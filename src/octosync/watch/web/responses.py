@@ -1,20 +1,37 @@
-"""Answers: JSON, pages that a browser may already have, and refusals in the form that was asked for."""
+"""Answers: JSON, pages that a browser may already have, and refusals in the form that was asked for.
+
+What every answer carries, and what is asked of every request before anything looks at it.
+
+The headers let a page load nothing but this server's own style, script and icons, run nothing inline, be framed by nobody
+and be kept by no cache. A request must also name a host that this controller answers for: else a page anywhere could have its
+own name resolve to this controller's address, through `kubectl port-forward` to 127.0.0.1 as well, and read what stands here
+(DNS rebinding). These hosts are this machine's own names, the address at which the connection came in, which probes and
+Prometheus use, and the names that the command line gives.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from hashlib import sha256
 from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Final
 
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from octosync.errors import OctosyncError, UsageError
 from octosync.model import JsonObject
 from octosync.report import json_text
+from octosync.watch.approvals import HOST
 from octosync.watch.web.pages import Page, error_page
+from octosync.watch.web.server import is_loopback
 
 _NOT_FOUND = frozenset({"app-not-declared"})
 
@@ -85,3 +102,79 @@ def refusal_of(request: Request, error: OctosyncError) -> Response:
     """Refuse what the controller can't do."""
     status = 404 if error.reference in _NOT_FOUND else 400 if isinstance(error, UsageError) else 409
     return refusal(request, status, error.reference, error.message, hints=error.hints)
+
+
+_DIRECTIVES: Final = (
+    "default-src 'none'",
+    "style-src 'self'",
+    "script-src 'self'",
+    "connect-src 'self'",
+    "img-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    # No text becomes markup or script in a page: it has no need to, and now it can't.
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+)
+HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": "; ".join(_DIRECTIVES),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class HostGuard:
+    """Puts the headers on every answer, and refuses hosts that are neither this machine's nor among `hosts`."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(map(bare_host, hosts))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        if scope["type"] != "http":
+            return
+        if not self._is_own(Headers(scope=scope).get("host", ""), scope):
+            answer = refusal(
+                Request(scope),
+                421,
+                "host-unknown",
+                "the request names a host that this controller doesn't answer for",
+                hints=(
+                    "Use http://localhost or the controller's IP address, or start octosync watch with --allowed-host NAME.",
+                    "The host of --external-url is allowed, too.",
+                ),
+            )
+            await answer(scope, receive, guarded)
+            return
+        await self._app(scope, receive, guarded)
+
+    def _is_own(self, header: str, scope: Scope) -> bool:
+        """Return whether a Host header names this controller, with or without a port, and nothing else."""
+        named = HOST.fullmatch(header)
+        if named is None:
+            return False
+        host = bare_host(named["name"])
+        server = scope.get("server")
+        return is_loopback(host) or host in self._hosts or (server is not None and host == bare_host(server[0]))
+
+
+def bare_host(name: str) -> str:
+    """Return a host as it is compared: in small letters, an address without brackets, an IPv4 one as such."""
+    host = name.strip("[]").rstrip(".").lower()
+    with suppress(ValueError):
+        address = ip_address(host)
+        return str(getattr(address, "ipv4_mapped", None) or address)
+    return host

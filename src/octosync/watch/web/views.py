@@ -1,21 +1,29 @@
-"""Views: what the templates loop over, in the words that the reports have for it."""
+"""Views: what the templates loop over, in the words that the reports have for it.
+
+How everything stands in one sentence, and in the few words of a title.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
-from octosync.model import Diagnostic, Outcome
+from octosync.model import Diagnostic, Outcome, counted
 from octosync.model import Standing as Waited
 from octosync.plan import Plan, Recommendation, Verb
-from octosync.report.capabilities import recommendation_lines
-from octosync.report.changes import SYMBOLS, Row
-from octosync.report.ink import Ink
-from octosync.report.outcomes import STATUS_WORDS, status_counts, status_symbol
-from octosync.report.plan import groups_of
-from octosync.report.summary import totals_words
-from octosync.report.waiting import standing_name, standing_share, standing_words
+from octosync.report.changes import SYMBOLS, Row, recommendation_lines
+from octosync.report.outcomes import (
+    STATUS_WORDS,
+    standing_name,
+    standing_share,
+    standing_words,
+    status_counts,
+    status_symbol,
+)
+from octosync.report.plan import groups_of, totals_words
+from octosync.report.text import Ink, time_words
 from octosync.watch.coverage import coverage_words
 from octosync.watch.status import AppReconcileStatus, AppState, ControllerStatus, RunStatus
 
@@ -208,3 +216,179 @@ def row_mark(row: Row) -> str:
 def row_verb(row: Row) -> str:
     """Say what is done, for those who don't see the symbol; what the name says itself is left out."""
     return "" if row.verb is None or row.verb in {Verb.ENABLE, Verb.OPTIMIZE} else row.verb.value
+
+
+STATE_WORDS: Final = {
+    AppState.FAILING: "failing",
+    AppState.REFUSED: "refused",
+    AppState.BLOCKED: "blocked",
+    AppState.CONTESTED: "contested",
+    AppState.HELD: "held",
+    AppState.DRIFTED: "drifted",
+    AppState.WAITING: "waiting",
+    AppState.PENDING: "pending",
+    AppState.SUSPENDED: "suspended",
+    AppState.UNCOVERED: "uncovered",
+    AppState.ORPHANED: "orphaned",
+    AppState.UNREAD: "not read yet",
+    AppState.IN_SYNC: "in sync",
+}
+STATE_MEANINGS: Final = {
+    AppState.FAILING: "It can't be read or written, and is tried again by itself.",
+    AppState.REFUSED: "The control plane refuses it: it waits for a change of its manifest or of live state.",
+    AppState.BLOCKED: "A guard refuses what is planned, until somebody says that it is meant.",
+    AppState.CONTESTED: "Changed back several times, and each time somebody changed it again.",
+    AppState.HELD: "Somebody changed it on the control plane; that stays for a while before it is changed back.",
+    AppState.DRIFTED: "Somebody changed it on the control plane, and drift is not changed back in this mode.",
+    AppState.WAITING: "Changes are planned, and not written for now.",
+    AppState.PENDING: "It is known to have changed; its turn is to come.",
+    AppState.SUSPENDED: "Left alone by its own annotation.",
+    AppState.UNCOVERED: "As declared, but an enabled capability doesn't reach all devices of the app.",
+    AppState.ORPHANED: "No manifest has it any more; it is left as it is.",
+    AppState.UNREAD: "It was not read yet.",
+    AppState.IN_SYNC: "As declared.",
+}
+# What a person has to see to, most pressing first.
+NEEDS_A_PERSON: Final = (
+    AppState.BLOCKED,
+    AppState.REFUSED,
+    AppState.CONTESTED,
+    AppState.HELD,
+    AppState.FAILING,
+    AppState.DRIFTED,
+    AppState.UNCOVERED,
+    AppState.ORPHANED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What holds up everything: in two words for the title, in a sentence, and why."""
+
+    brief: str
+    sentence: str
+    why: str = ""
+
+
+def alarms(standing: ControllerStatus) -> Iterator[Alarm]:
+    """Yield what holds up everything, gravest first."""
+    if not standing.healthy:
+        yield Alarm("stuck", "The loop does not turn.", stuck_words(standing))
+    if standing.credential:
+        yield Alarm("key refused", "The control plane refuses the key: everything waits.", standing.credential)
+    if standing.outage:
+        yield Alarm("outage", "The control plane is not there: everything waits for it.", standing.outage)
+    if standing.unreadable:
+        yield Alarm("unreadable", "The control plane can't be read: everything waits.", standing.unreadable)
+    if standing.throttled:
+        until = standing.budget.throttled_until
+        end = f" until {time_words(until)}" if until is not None else ""
+        yield Alarm("throttled", f"The control plane throttles the key{end}: everything waits.", standing.throttled)
+    if standing.state_locked:
+        yield Alarm("state locked", "Another process locks the state file: everything waits.", standing.state_locked)
+    if standing.state_damaged:
+        words = "The state file was damaged, so that nothing is remembered from before the start."
+        yield Alarm("state lost", words, standing.state_damaged)
+    if standing.key_unusable:
+        yield Alarm(
+            "new key unusable", "The new API key can't be used: the one before is in force.", standing.key_unusable
+        )
+    if standing.loading:
+        yield Alarm("starting", "The manifests are being loaded: nothing is in force yet.")
+    elif not standing.valid:
+        left = "the last good ones stay in force" if standing.apps else "nothing is in force yet"
+        yield Alarm("degraded", f"The manifests can't be loaded: {left}.")
+    if standing.suspended is not None:
+        yield Alarm("suspended", "Everything is suspended: nothing is written.", standing.suspended.reason)
+
+
+def warnings(standing: ControllerStatus) -> Iterator[Alarm]:
+    """Yield what holds up nothing, and leaves octosync half blind."""
+    if standing.feed_off:
+        yield Alarm(
+            "feed off",
+            "The activity feed can't be followed: only full reads find what was changed by hand, and by whom is unknown.",
+            standing.feed_off,
+        )
+    if standing.coverage_unread:
+        yield Alarm("coverage unread", "Coverage can't be read: it is shown as last known.", standing.coverage_unread)
+
+
+def counts_words(standing: ControllerStatus) -> str:
+    """Count the apps by state: `41 apps in sync, 1 held, 1 blocked`; while nothing can be read, as of the last answer."""
+    words = _counts(standing)
+    if standing.closed is None or not standing.apps or standing.last_success is None:
+        return words
+    return f"As last read at {time_words(standing.last_success)}: {words[:1].lower()}{words[1:]}"
+
+
+def _counts(standing: ControllerStatus) -> str:
+    if not standing.apps:
+        return "No app is declared" if standing.valid else "No app is known"
+    total = len(standing.apps)
+    counts = standing.counts()
+    if counts[AppState.IN_SYNC] == total:
+        return f"All {total:,} apps in sync" if total > 1 else "1 app in sync"
+    parts = [(counts[state], STATE_WORDS[state]) for state in (AppState.IN_SYNC, *NEEDS_A_PERSON, *AppState)]
+    shown = list(dict.fromkeys(part for part in parts if part[0]))
+    first, *rest = shown
+    return ", ".join((f"{counted(first[0], 'app')} {first[1]}", *(f"{count:,} {words}" for count, words in rest)))
+
+
+def read_parts(standing: ControllerStatus) -> tuple[str, datetime | None]:
+    """Say when everything was last read: words, and the time that follows them, where there is one."""
+    if standing.full_read_at is not None:
+        return "last full read", standing.full_read_at
+    if standing.full_read_total:
+        return f"first full read: {standing.full_read_done:,} of {counted(standing.full_read_total, 'app')}", None
+    return "no full read yet", None
+
+
+def sentence(standing: ControllerStatus) -> str:
+    """Say how everything stands: `41 apps in sync, 1 held, 1 blocked; last full read 2026-03-01 14:01 UTC.`."""
+    words, at = read_parts(standing)
+    read = words if at is None else f"{words} {time_words(at)}"
+    troubles = [alarm.sentence for alarm in (*alarms(standing), *warnings(standing))]
+    return " ".join((*troubles, f"{counts_words(standing)}; {read}."))
+
+
+def title(standing: ControllerStatus) -> str:
+    """Say what matters in the few words that a tab has room for: `1 blocked, 1 held`."""
+    counts = standing.counts()
+    grave = [alarm.brief for alarm in (*alarms(standing), *warnings(standing))]
+    troubled = [f"{count:,} {STATE_WORDS[state]}" for state in NEEDS_A_PERSON if (count := counts[state])]
+    return ", ".join((*grave, *troubled)) or counts_words(standing)
+
+
+def mood(standing: ControllerStatus) -> str:
+    """Return which icon the page has: `stopped`, `attention` or `well`."""
+    if any(True for _ in alarms(standing)):
+        return "stopped"
+    counts = standing.counts()
+    is_warned = any(True for _ in warnings(standing))
+    return "attention" if is_warned or any(counts[state] for state in NEEDS_A_PERSON) else "well"
+
+
+def stuck_words(standing: ControllerStatus) -> str:
+    """Say why the loop is not healthy."""
+    since = f" since {time_words(standing.turned_at)}" if standing.turned_at is not None else ""
+    return f"the loop has not turned within its bound{since}"
+
+
+def waiting_words(standing: ControllerStatus) -> str:
+    """Return what a controller that may well be ready waits for by itself, "" for nothing."""
+    return standing.outage or standing.throttled
+
+
+def unready_words(standing: ControllerStatus) -> str:
+    """Say what a controller that is not ready waits for."""
+    if standing.credential:
+        return standing.credential
+    if why := standing.unreadable or standing.state_locked or waiting_words(standing):
+        return why
+    if standing.loading:
+        return "the manifests are being loaded"
+    if not standing.valid and not standing.apps:
+        return "the manifests can't be loaded, and nothing is in force yet"
+    words, at = read_parts(standing)
+    return "the first full turn is not done yet" if at is not None else f"{words}; the first full turn is not done yet"
