@@ -8,7 +8,9 @@ import itertools
 import random
 import tracemalloc
 from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -117,38 +119,50 @@ def _memory() -> int:
     return sum(one.size for one in tracemalloc.take_snapshot().filter_traces(files).statistics("filename"))
 
 
-def test_a_day_of_traffic_stays_within_the_limit_and_leaves_nothing_behind() -> None:
-    """Re-reads without end, a feed, changes in bursts, 429s: no 60 s above the limit or a share, and no memory that grows."""
-    limit, hour, chance = 10, 3600.0, random.Random(7)  # noqa: S311 — the same every time
-    server = _Server()
-    waits: list[float] = []
+class _Day:
+    """Traffic of every kind, the same every time; `waits` is how long the feed waited for each of its requests."""
 
-    async def one(pacer: Pacer, priority: Priority) -> None:
-        there, back = chance.uniform(0, 2), chance.uniform(0, 2)
-        await _send(pacer, server, _Load(0, priority, there, back, leaves=chance.random() > 0.01))
+    def __init__(self) -> None:
+        self.server = _Server()
+        self.waits: list[float] = []
+        self._chance = random.Random(7)  # noqa: S311 — the same every time
 
-    async def resync(pacer: Pacer) -> None:
+    def work(self) -> Iterator[Callable[[Pacer], Coroutine[Any, Any, None]]]:
+        """Yield what goes on side by side, each without an end."""
+        yield from (*itertools.repeat(self._resync, 8), self._feed, self._changes)
+
+    async def _request(self, pacer: Pacer, priority: Priority) -> None:
+        there, back = self._chance.uniform(0, 2), self._chance.uniform(0, 2)
+        load = _Load(0, priority, there, back, leaves=self._chance.random() > 0.01)
+        await _send(pacer, self.server, load)
+
+    async def _resync(self, pacer: Pacer) -> None:
         while True:
-            await one(pacer, BACKGROUND)
+            await self._request(pacer, BACKGROUND)
 
-    async def feed(pacer: Pacer) -> None:
+    async def _feed(self, pacer: Pacer) -> None:
         while True:
             asked = virtual_clock()
-            await one(pacer, READ)
-            waits.append(virtual_clock() - asked)
+            await self._request(pacer, READ)
+            self.waits.append(virtual_clock() - asked)
             await asyncio.sleep(30)
 
-    async def changes(pacer: Pacer) -> None:
+    async def _changes(self, pacer: Pacer) -> None:
         while True:
-            await asyncio.sleep(chance.uniform(0, 900))
+            await asyncio.sleep(self._chance.uniform(0, 900))
             for priority in (READ, WRITE):
-                await asyncio.gather(*(one(pacer, priority) for _ in range(chance.randrange(6))))
-            if chance.random() < 0.1:
+                await asyncio.gather(*(self._request(pacer, priority) for _ in range(self._chance.randrange(6))))
+            if self._chance.random() < 0.1:
                 pacer.pause(30)
+
+
+def test_a_day_of_traffic_stays_within_the_limit_and_leaves_nothing_behind() -> None:
+    """Re-reads without end, a feed, changes in bursts, 429s: no 60 s above the limit or a share, and no memory that grows."""
+    limit, hour, day = 10, 3600.0, _Day()
 
     async def main() -> list[int]:
         pacer = _pacer(limit, concurrency=5)
-        tasks = [asyncio.create_task(work(pacer)) for work in (*itertools.repeat(resync, 8), feed, changes)]
+        tasks = [asyncio.create_task(work(pacer)) for work in day.work()]
         held = []
         for until in (hour, 24 * hour):
             await asyncio.sleep(until - virtual_clock())
@@ -166,7 +180,7 @@ def test_a_day_of_traffic_stays_within_the_limit_and_leaves_nothing_behind() -> 
         early, late = run_in_virtual_time(main())
     finally:
         tracemalloc.stop()
-    assert server.total > 0.6 * limit * 24 * 60 * 0.9, "background alone makes nearly full use of its share"
-    assert server.most == {"all": limit, "reads": 9, "background": 6}
-    assert max(waits) < 2 * WINDOW, "the feed is never pushed out by what is read in the background"
+    assert day.server.total > 0.6 * limit * 24 * 60 * 0.9, "background alone makes nearly full use of its share"
+    assert day.server.most == {"all": limit, "reads": 9, "background": 6}
+    assert max(day.waits) < 2 * WINDOW, "the feed is never pushed out by what is read in the background"
     assert late < early + 16 * 1024

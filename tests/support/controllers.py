@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -177,39 +177,45 @@ class Watching:
         return self.plane.log()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What of a controller differs from the usual."""
+
+    connection: Mapping[str, Any] = field(default_factory=dict)
+    policy: GuardPolicy | None = None
+    deploy: DeployPolicy | None = None
+    read_token: Any = None
+    paths: tuple[str, ...] | None = None
+    config: Path | None = None
+    kustomize: str | None = None
+    through_context: bool = False
+    transport: httpx.AsyncBaseTransport | None = None
+    notifier: Notifier | None = None
+
+    def flags(self, apps: Path) -> ManifestFlags:
+        """Return the flags that name the manifests."""
+        paths = self.paths if self.paths is not None else () if self.kustomize else (str(apps),)
+        return ManifestFlags(paths=paths, kustomize=self.kustomize, config=self.config, allow_empty=True)
+
+
+_SETUP = frozenset(one.name for one in fields(Setup))
+
+
 @asynccontextmanager
-async def watching(
-    folder: Path,
-    plane: Plane,
-    clock: FastClock,
-    *,
-    connection: Mapping[str, Any] | None = None,
-    policy: GuardPolicy | None = None,
-    deploy: DeployPolicy | None = None,
-    read_token: Any = None,
-    paths: tuple[str, ...] | None = None,
-    config: Path | None = None,
-    kustomize: str | None = None,
-    through_context: bool = False,
-    transport: httpx.AsyncBaseTransport | None = None,
-    notifier: Notifier | None = None,
-    **settings: Any,
-) -> AsyncIterator[Watching]:
-    """Run a controller over `folder/apps`, with its state in `folder/state.db`, until the block ends."""
+async def watching(folder: Path, plane: Plane, clock: FastClock, **arguments: Any) -> AsyncIterator[Watching]:
+    """Run a controller over `folder/apps`, with its state in `folder/state.db`, until the block ends.
+
+    The arguments are those of `Setup`, and others are settings of the controller.
+    """
+    setup = Setup(**{name: value for name, value in arguments.items() if name in _SETUP and value is not None})
+    settings = {name: value for name, value in arguments.items() if name not in _SETUP}
     apps = folder / "apps"
     apps.mkdir(exist_ok=True)
     log, told = io.StringIO(), Overheard()
-    regather = InputsReloader(
-        flags=ManifestFlags(
-            paths=paths if paths is not None else () if kustomize else (str(apps),),
-            kustomize=kustomize,
-            config=config,
-            allow_empty=True,
-        ),
-        remote=RemoteFlags(url=None if through_context else plane.url),
-    )
-    at = connection_to(plane.url, **{"requests_per_minute": 0, **(connection or {})})
-    remote = Octomil(at, pace=Pace(clock=clock.monotonic, sleep=clock.sleep), transport=transport)
+    remote_flags = RemoteFlags(url=None if setup.through_context else plane.url)
+    regather = InputsReloader(flags=setup.flags(apps), remote=remote_flags)
+    at = connection_to(plane.url, **{"requests_per_minute": 0, **setup.connection})
+    remote = Octomil(at, pace=Pace(clock=clock.monotonic, sleep=clock.sleep), transport=setup.transport)
     with Journal(folder / "state.db") as journal:
         controller = Controller(
             ControllerOptions(
@@ -224,11 +230,11 @@ async def watching(
                 journal=journal,
                 control_plane=ControlPlane(url=at.url),
                 settings=Settings(**settings),
-                policy=lambda declared: policy or _policy(declared),
-                deploy=deploy or DeployPolicy(previews=False),
-                read_token=read_token,
+                policy=lambda declared: setup.policy or _policy(declared),
+                deploy=setup.deploy or DeployPolicy(previews=False),
+                read_token=setup.read_token,
                 log=Log(log, clock, format_=LogFormat.JSON),
-                notifier=notifier or told,
+                notifier=setup.notifier or told,
                 clock=clock,
                 chance=random.Random(7),  # noqa: S311 — jitter
                 can_post=True,

@@ -130,7 +130,6 @@ def live_app(
     targets: Iterable[str | Target] = (),
     slots: Slots | None = None,
     config: JsonObject | None = None,
-    archived: bool = False,
     deployments: Iterable[Deployment] = (),
     read: Iterable[Section] = tuple(Section),
     **more: Any,
@@ -141,7 +140,6 @@ def live_app(
     return App(
         slug=slug,
         fields=fields,
-        archived=archived,
         whole=sections,
         targets=tuple(
             one if isinstance(one, Target) else live_target(slug, one) for one in targets if Section.TARGETS in sections
