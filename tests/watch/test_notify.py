@@ -22,7 +22,7 @@ from octosync.state import Journal, WatchState
 from octosync.watch.log import Log, LogFormat
 from octosync.watch.notify.endpoints import Endpoint, endpoints
 from octosync.watch.notify.messages import EVENTS, Notice, NotificationDocument, Sender, document_of
-from octosync.watch.notify.webhook import Notifier
+from octosync.watch.notify.webhook import DeliveryLimits, Notifier
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PATH = "/hooks/T0-very-secret"
@@ -199,7 +199,10 @@ async def test_a_receiver_that_recovers_gets_it() -> None:
     """No connection, a 500, a 429 and a hang are tried again, later each time; the delivery id stays, the time is anew."""
     replies = (Reply(then=Then.RESET), http(500), http(429, headers={"Retry-After": "40"}), Reply(then=Then.HANG), OK)
     short = timedelta(seconds=1)
-    async with scripted(*replies) as served, _notifying(_endpoint(served, secret=KEY), timeout=short) as told:
+    async with (
+        scripted(*replies) as served,
+        _notifying(_endpoint(served, secret=KEY), limits=DeliveryLimits(timeout=short)) as told,
+    ):
         told.notifier.tell(HELD)
         await told.settled(delivered=1)
     assert len(served.received) == 5
@@ -224,7 +227,10 @@ async def test_a_refusal_is_final(reply: Reply) -> None:
 
 async def test_a_dead_receiver_is_given_up() -> None:
     """After a bounded time a notice is given up; those that waited behind it are tried at least once."""
-    async with scripted(http(503)) as served, _notifying(_endpoint(served), give_up=timedelta(minutes=15)) as told:
+    async with (
+        scripted(http(503)) as served,
+        _notifying(_endpoint(served), limits=DeliveryLimits(give_up=timedelta(minutes=15))) as told,
+    ):
         for number in range(5):
             told.notifier.tell(replace(APPLIED, run=f"r{number}"))
         await told.settled(given_up=5)
@@ -237,7 +243,7 @@ async def test_telling_never_waits() -> None:
     async with (
         scripted(Reply(then=Then.HANG)) as hanging,
         scripted(OK) as other,
-        _notifying(_endpoint(hanging), _endpoint(other), flush=timedelta(seconds=0.1)) as told,
+        _notifying(_endpoint(hanging), _endpoint(other), limits=DeliveryLimits(flush=timedelta(seconds=0.1))) as told,
     ):
         for number in range(20):
             told.notifier.tell(replace(APPLIED, run=f"r{number}"))
@@ -254,7 +260,10 @@ async def test_the_queue_is_bounded() -> None:
     def answer(_: Request) -> Reply:
         return OK if answered.is_set() else http(500)
 
-    async with scripted(answer) as served, _notifying(_endpoint(served), most=3, clock=Stuck()) as told:
+    async with (
+        scripted(answer) as served,
+        _notifying(_endpoint(served), limits=DeliveryLimits(most=3), clock=Stuck()) as told,
+    ):
         told.notifier.tell(replace(APPLIED, run="first"))
         await until(lambda: bool(told.clock.waits))
         for number in range(10):
@@ -282,7 +291,7 @@ async def test_leaving_does_not_wait_for_a_receiver_that_hangs() -> None:
     before = asyncio.all_tasks()
     async with (
         scripted(Reply(then=Then.HANG)) as served,
-        _notifying(_endpoint(served), flush=timedelta(seconds=0.05)) as told,
+        _notifying(_endpoint(served), limits=DeliveryLimits(flush=timedelta(seconds=0.05))) as told,
     ):
         told.notifier.tell(HELD)
         told.notifier.tell(APPLIED)

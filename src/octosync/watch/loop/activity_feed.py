@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from octosync.errors import CredentialRefused, RemoteError, Unavailable, Unreadable
-from octosync.model import Address, Event
+from octosync.model import Address, Backoff, Event
 from octosync.octomil import Octomil, org_events
 from octosync.octomil.activity import Feed
 from octosync.watch.log import Log
@@ -25,8 +25,7 @@ _PAGES_BACK = 5
 # An event is that of one of our own writes only where their times are that near.
 _OWN_WITHIN = timedelta(seconds=5)
 _OWN_REMEMBERED = timedelta(minutes=10)
-_FIRST_PAUSE = timedelta(minutes=1)  # then 2, 4, … minutes
-_LONGEST_PAUSE = timedelta(hours=1)
+_BACKOFF = Backoff(first=60.0, longest=3600.0)  # of a feed that is off
 _REMEMBERED = timedelta(hours=24)
 _MOST_EVENTS = 2_000
 # In a row. A single bad page is none: nothing is lost by asking again.
@@ -234,5 +233,4 @@ class ActivityFeed:
         excess = self._failures[is_unanswered] - (_UNANSWERED_TO_TURN_OFF if is_unanswered else _FAILURES_TO_TURN_OFF)
         if self.off is not None or excess >= 0:
             self.off = error
-            pause = _FIRST_PAUSE * 2 ** min(max(excess, 0), 10)
-            self._try_again = self._clock.now() + min(_LONGEST_PAUSE, pause)
+            self._try_again = self._clock.now() + timedelta(seconds=_BACKOFF.bound(max(excess, 0) + 1))

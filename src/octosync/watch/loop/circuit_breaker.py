@@ -17,17 +17,19 @@ from octosync.errors import (
     Unavailable,
     Unreadable,
 )
+from octosync.model import Backoff
 from octosync.octomil import Octomil
 from octosync.watch.log import Log
 from octosync.watch.settings import Clock
 from octosync.watch.status import CircuitReason
 
-__all__ = ["CircuitBreaker", "CircuitReason", "OutageNotifications", "backoff"]
+__all__ = ["RETRY_BACKOFF", "CircuitBreaker", "CircuitReason", "OutageNotifications"]
 
 # This many failures in a row, of more than one app, mean the control plane and not one of them.
 _FAILURES_TO_OPEN = 5
-_FIRST_PAUSE = 5.0  # seconds
-_LONGEST_PAUSE = 300.0
+_PROBE_BACKOFF = Backoff(first=5.0, longest=300.0, spread=0.5)
+# What an app waits after reconciles that fail in a row.
+RETRY_BACKOFF = Backoff(first=2.0, longest=300.0, spread=0.5)
 # However long a Retry-After is: one bad response must not keep commits waiting for a day.
 _LONGEST_THROTTLED = 900.0
 _STATE_PAUSE = 1.0
@@ -195,9 +197,8 @@ class CircuitBreaker:
         if self._latest is CircuitReason.STATE_LOCKED:
             self._probe_at = self._clock.monotonic() + _STATE_PAUSE
             return
-        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._openings)
-        self._openings = min(self._openings + 1, 10)
-        self._probe_at = self._clock.monotonic() + pause * self._chance.uniform(0.5, 1.0)
+        self._openings += 1
+        self._probe_at = self._clock.monotonic() + _PROBE_BACKOFF.draw(self._openings, self._chance)
 
 
 def _reason_of(error: RemoteError) -> CircuitReason:
@@ -217,8 +218,3 @@ def _described(why: CircuitReason | None, error: OctosyncError) -> OctosyncError
             response=error.response,
         )
     return error
-
-
-def backoff(failures: int, chance: random.Random, *, longest: timedelta = timedelta(minutes=5)) -> float:
-    """Return how many seconds an app waits after so many failed turns in a row: exponential, jittered, capped."""
-    return min(longest.total_seconds(), 2.0 ** min(failures, 20)) * chance.uniform(0.5, 1.0)

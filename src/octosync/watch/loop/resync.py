@@ -14,7 +14,7 @@ from octosync.model import App
 from octosync.octomil import MOST_READ_BY_SLUG, Octomil, Reading, apps_reading
 from octosync.watch.log import Log
 from octosync.watch.loop.activity_feed import ActivityFeed
-from octosync.watch.loop.circuit_breaker import CircuitBreaker, backoff
+from octosync.watch.loop.circuit_breaker import RETRY_BACKOFF, CircuitBreaker
 from octosync.watch.loop.queue import Priority, Queue
 from octosync.watch.manifests.assignment import AppAssignment
 from octosync.watch.reconcile.rejections import RejectedActions
@@ -120,7 +120,7 @@ class Resync:
             except OctosyncError as error:
                 self.breaker.record_failure(error)
                 failures += 1
-                await self._wait_after(error, backoff(failures, self.chance))
+                await self._wait_after(error, RETRY_BACKOFF.draw(failures, self.chance))
                 continue
             break
         if self._listing is not None:

@@ -19,9 +19,8 @@ from typing import Final, Protocol, Self
 from urllib.parse import unquote
 
 from octosync.errors import OctosyncError
-from octosync.model import NotifyEvent, counted
+from octosync.model import Backoff, NotifyEvent, counted
 from octosync.watch.log import Log, about
-from octosync.watch.loop.circuit_breaker import backoff
 from octosync.watch.notify.endpoints import Attempt, DeliveryResult, Endpoint, ReceiverClient
 from octosync.watch.notify.messages import (
     DELIVERY_HEADER,
@@ -38,7 +37,7 @@ from octosync.watch.notify.messages import (
 from octosync.watch.settings import Clock
 
 MOST_WAITING: Final = 200
-_LONGEST_BACKOFF: Final = timedelta(minutes=1)
+_BACKOFF: Final = Backoff(first=2.0, longest=60.0, spread=0.5)
 
 
 # What happened is news each time; a fact is until it isn't so any more.
@@ -85,12 +84,28 @@ class _Receiver:
     dropped: int = 0
 
 
-class Notifier:
-    """Tells receivers. Used as an async context manager: leaving it gives what waits `flush` to get out.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryLimits:
+    """How long a notice is delivered, and how many wait.
 
-    `told` remembers over restarts what every receiver got (None: nothing is remembered). An attempt ends after `timeout`; a
-    notice that isn't delivered `give_up` after it was told is given up; of more than `most` that wait for a receiver the
-    oldest is dropped. At once there is one notice of an event, its objects and its guard, whatever it says.
+    An attempt ends after `timeout`; a notice that isn't delivered `give_up` after its event is given up; closing gives what
+    waits `flush`; of more than `most` that wait for a receiver the oldest is dropped.
+    """
+
+    timeout: timedelta = timedelta(seconds=10)
+    give_up: timedelta = timedelta(minutes=15)
+    flush: timedelta = timedelta(seconds=5)
+    most: int = MOST_WAITING
+
+
+_USUAL_LIMITS: Final = DeliveryLimits()
+
+
+class Notifier:
+    """Notifies receivers. Used as an async context manager: leaving it gives what waits a moment to get out.
+
+    `told` remembers over restarts what every receiver got (None: nothing is remembered). At once there is one notice of an
+    event, its objects and its guard, whatever it says.
     """
 
     def __init__(
@@ -102,22 +117,19 @@ class Notifier:
         log: Log,
         told: NotificationRecord | None = None,
         chance: random.Random | None = None,
-        timeout: timedelta = timedelta(seconds=10),
-        give_up: timedelta = timedelta(minutes=15),
-        flush: timedelta = timedelta(seconds=5),
-        most: int = MOST_WAITING,
+        limits: DeliveryLimits = _USUAL_LIMITS,
     ) -> None:
         self._receivers = tuple(
-            _Receiver(one, ReceiverClient(one, timeout=timeout.total_seconds())) for one in endpoints
+            _Receiver(one, ReceiverClient(one, timeout=limits.timeout.total_seconds())) for one in endpoints
         )
         self._sender = sender
         self._clock = clock
         self._log = log
         self._store = told
         self._chance = chance or random.Random()  # noqa: S311 — it spreads retries, and guards nothing
-        self._give_up = give_up.total_seconds()
-        self._flush = flush.total_seconds()
-        self._most = most
+        self._give_up = limits.give_up.total_seconds()
+        self._flush = limits.flush.total_seconds()
+        self._most = limits.most
         self._notices: dict[tuple[str, str], Notice] = {}
         self._told: dict[tuple[str, str], object] = dict(told.told()) if told is not None else {}
         self._closing = asyncio.Event()
@@ -263,7 +275,7 @@ class Notifier:
             if attempt.verdict is DeliveryResult.DELIVERED:
                 return self._delivered(receiver, delivery)
             failures += 1
-            wait = max(attempt.after, backoff(failures, self._chance, longest=_LONGEST_BACKOFF))
+            wait = max(attempt.after, _BACKOFF.draw(failures, self._chance))
             too_late = self._clock.monotonic() + wait - delivery.since > self._give_up
             if attempt.verdict is DeliveryResult.REFUSED or too_late or self._closing.is_set():
                 return self._undelivered(receiver, delivery, attempt, failures)

@@ -13,7 +13,7 @@ from octosync.errors import OctosyncError, StateLocked
 from octosync.model import Address, Outcome, Status, counted
 from octosync.plan import Verb
 from octosync.watch.log import Log
-from octosync.watch.loop.circuit_breaker import CircuitBreaker, backoff
+from octosync.watch.loop.circuit_breaker import RETRY_BACKOFF, CircuitBreaker
 from octosync.watch.loop.queue import Priority, Work
 from octosync.watch.loop.scheduler import Scheduler
 from octosync.watch.memory import Memory
@@ -80,7 +80,7 @@ class ResultRecorder:
 
     def record_unsaved_load(self, apps: Collection[str], error: OctosyncError, failures: int) -> float:
         """Record that a load can't be saved, after this many failures; return the seconds until the next attempt."""
-        pause = backoff(failures, self.chance)
+        pause = RETRY_BACKOFF.draw(failures, self.chance)
         now = self.clock.now()
         next_try = now + timedelta(seconds=pause)
         errors = dict.fromkeys(apps, error)
@@ -149,7 +149,7 @@ class ResultRecorder:
             if result.has_moved and self._failures[first] == 1:
                 queue.add(first, Priority.CHANGED)  # nothing failed, and what it is now has to be read
                 return None
-            pause = backoff(self._failures[first], self.chance)
+            pause = RETRY_BACKOFF.draw(self._failures[first], self.chance)
             queue.back_off(first, pause)
             return now + timedelta(seconds=pause)
         for slug in result.apps:
