@@ -44,18 +44,14 @@ _CLIP: Final = 80
 class Approval:
     """A plan that was saved: what it was made from, and the whole document.
 
-    `key_check` tells which key its fingerprints were made with, None for none.
+    `base_commit` is the commit of the base that it was made with. `key_check` tells which key its fingerprints were made
+    with, None for none.
     """
 
     invocation: Invocation
     document: JsonObject
+    base_commit: str | None = None
     key_check: str | None = None
-
-    @property
-    def base_commit(self) -> str | None:
-        """The commit of the base that it was made with."""
-        commit = _at(self.document, "manifests", "git", "base")
-        return commit if isinstance(commit, str) else None
 
 
 def read_approval(text: str | bytes, *, file: str, octosync_version: str) -> Approval:
@@ -73,10 +69,11 @@ def read_approval(text: str | bytes, *, file: str, octosync_version: str) -> App
             f"{file}: some apps could not be read when this plan was made, so it approves nothing",
             hints=_AGAIN,
         )
-    asked = plan.invocation
+    asked, git = plan.invocation, plan.manifests.git
     return Approval(
         invocation=Invocation(**{**asked.model_dump(), "paths": tuple(asked.paths), "apps": tuple(asked.apps)}),
         document=document,
+        base_commit=None if git is None else git.base,
         key_check=plan.fingerprinting.key_check,
     )
 
