@@ -48,21 +48,19 @@ class BaseRevisions:
     config: Path | None
 
     @classmethod
-    def find(cls, flags: BaseFlags, config: Path | None) -> BaseRevisions | None:
-        """Find the revisions; None without `--base`. Raises `UsageError` and `ConfigError` for what can't be found."""
-        if flags.base is None:
-            return None
+    def find(cls, named: str, flags: BaseFlags, config: Path | None) -> BaseRevisions:
+        """Find the revisions of `--base`. Raises `UsageError` and `ConfigError` for what can't be found."""
         repository = Repository.around(Path(), config)
-        tip, head = repository.resolve(flags.base), repository.resolve("HEAD")
+        tip, head = repository.resolve(named), repository.resolve("HEAD")
         attempted = {revision: repository.resolve(revision, flag="--attempted") for revision in flags.attempted}
         lacking = tuple(
             (name, Revision(repository, commit))
-            for name, commit in ((flags.base, tip), *attempted.items())
+            for name, commit in ((named, tip), *attempted.items())
             if not repository.descends(head, from_=commit)
         )
         descends = all(revision.commit != tip for _, revision in lacking)
         base = tip if descends or flags.goes_back else repository.merge_base(tip, head)
-        return cls(flags.base, Revision(repository, tip), Revision(repository, base), head, lacking, config)
+        return cls(named, Revision(repository, tip), Revision(repository, base), head, lacking, config)
 
     def commits(self) -> tuple[Commit, ...]:
         """Return the commits between the base and what is checked out."""

@@ -57,15 +57,11 @@ class LoadedInputs:
     @property
     def fails(self) -> bool:
         """Whether these diagnostics end the run. Problems of the base never do: a change that mends it must pass."""
-        return not is_valid(_of_tree(self.diagnostics), strict=self.strict)
+        return not is_valid((found for found in self.diagnostics if found.rule != INVALID), strict=self.strict)
 
     def strict_error(self, diagnostics: Iterable[Diagnostic]) -> OctosyncError | None:
         """Return the error of a run that only `--strict` fails for diagnostics; None if it doesn't."""
-        return strict_error(_of_tree(diagnostics)) if self.strict else None
-
-
-def _of_tree(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    return [diagnostic for diagnostic in diagnostics if diagnostic.rule != INVALID]
+        return strict_error(found for found in diagnostics if found.rule != INVALID) if self.strict else None
 
 
 def load_inputs(
@@ -127,7 +123,7 @@ def load_settings(flags: ManifestFlags, remote: RemoteFlags) -> LoadedInputs:
 def _load(
     flags: ManifestFlags, remote: RemoteFlags, environment: Mapping[str, str], base: BaseFlags, cache: Cache | None
 ) -> LoadedInputs:
-    _check(flags, base)
+    base.check(flags)
     configured = read_or_find(flags.config)
     configuration = configured.configuration
     if configured.has_errors:
@@ -137,7 +133,7 @@ def _load(
             strict=flags.strict,
             configuration_is_usable=False,
         )
-    revisions = BaseRevisions.find(base, flags.config)
+    revisions = BaseRevisions.find(base.base, base, flags.config) if base.base is not None else None
     notices: tuple[Diagnostic, ...] = ()
     if revisions is not None and base.reviews:
         configuration, notices = revisions.reviewed(configuration, changed_only=base.changed_only)
@@ -151,7 +147,7 @@ def _load(
         context=context,
         now=datetime.now(UTC),
         stdin=from_stdin() if STDIN in flags.paths else None,
-        rendered=_rendered(kustomize, flags, configuration, environment),
+        rendered=_rendered(kustomize, flags, configuration, environment) if kustomize is not None else None,
         cache=cache,
         options=LoadOptions(environment=environment, env_allowed=flags.env_allowed, allow_empty=flags.allow_empty),
     )
@@ -169,10 +165,8 @@ def _load(
 
 
 def _rendered(
-    kustomize: str | None, flags: ManifestFlags, configuration: Configuration, environment: Mapping[str, str]
-) -> list[File] | None:
-    if kustomize is None:
-        return None
+    kustomize: str, flags: ManifestFlags, configuration: Configuration, environment: Mapping[str, str]
+) -> list[File]:
     within = configuration.bounds() if flags.kustomize is None else None
     return [render(kustomize, environment, within=within, remote=flags.allow_remote_bases)]
 
@@ -193,20 +187,6 @@ def _with_base(
     allowances = allowances_in(commits, inputs.configuration.guards.trailers)
     found = (*inputs.diagnostics, *problems, *allowances.diagnostics)
     return replace(inputs, base=base, allowances=allowances, diagnostics=found)
-
-
-def _check(flags: ManifestFlags, base: BaseFlags) -> None:
-    if flags.kustomize is not None and flags.paths:
-        raise UsageError(
-            "file-with-kustomize", "-f and -k are both given, and each names all manifests", hints=("Leave one out.",)
-        )
-    if flags.allow_remote_bases and base.offline:
-        raise UsageError(
-            "offline-with-remote-bases",
-            "--offline and --allow-remote-bases exclude each other: offline, nothing is fetched",
-            hints=("Leave one out.",),
-        )
-    base.check(flags.paths)
 
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

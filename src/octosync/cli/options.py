@@ -264,13 +264,18 @@ selection_options = stacked(
 )
 
 
-def _number_or_all(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
-    """Read a number or `all`, or fail as click does."""
-    if value is None or value == ALL:
-        return value
-    if not (value.isascii() and value.isdigit() and len(value) < 10):
-        raise click.BadParameter(f"{value!r} is neither a number nor `{ALL}`", ctx, parameter)
-    return int(value)
+class NumberOrAll(click.ParamType[int | str]):
+    """A number, or `all`."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:  # noqa: ANN401 — click's own
+        """Return the number, or `all`. Raises `BadParameter`."""
+        if value == ALL:
+            return ALL
+        if not (value.isascii() and value.isdigit() and len(value) < 10):
+            self.fail(f"{value!r} is neither a number nor `{ALL}`", param, ctx)
+        return int(value)
 
 
 def _guard_option(flag: Flag) -> Callable[[F], F]:
@@ -280,7 +285,7 @@ def _guard_option(flag: Flag) -> Callable[[F], F]:
         case Takes.NUMBER:
             return option(flag.name, env=False, type=click.IntRange(0), metavar=flag.takes.value, help=flag.help)
         case Takes.NUMBER_OR_ALL:
-            return option(flag.name, env=False, metavar=flag.takes.value, callback=_number_or_all, help=flag.help)
+            return option(flag.name, env=False, metavar=flag.takes.value, type=NumberOrAll(), help=flag.help)
 
 
 def guard_options(*, in_watch: bool = False) -> Callable[[F], F]:
@@ -303,14 +308,19 @@ def guard_options(*, in_watch: bool = False) -> Callable[[F], F]:
     return stacked(bundled_guards, *map(_guard_option, flags.values()))
 
 
-def duration(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Check a duration, or fail as click does."""
-    try:
-        if value is not None:
-            parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, parameter) from None
-    return value
+class Duration(click.ParamType[str]):
+    """A duration such as `90s`, kept as it was written."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 — click's own
+        """Return the text of a duration. Raises `BadParameter`."""
+        text = str(value)
+        try:
+            parse_duration(text)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return text
 
 
 base_option: Callable[[F], F] = option(
@@ -320,7 +330,7 @@ base_option: Callable[[F], F] = option(
 drift_hold_option: Callable[[F], F] = option(
     "--drift-hold",
     metavar="DURATION",
-    callback=duration,
+    type=Duration(),
     help="Hold drift for this long before it is reverted; 0 reverts at once.  [default: drift.hold of octosync.yaml, 30m]",
 )
 

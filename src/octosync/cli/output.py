@@ -97,66 +97,62 @@ _WAIT_EVERY_SECONDS: Final = 10.0
 
 
 class Stream:
-    """Tells a run's events: `prints` on standard output at once, `keeps` for a file at its end; else nothing is told."""
+    """Writes a run's events: `prints` on standard output at once, `keeps` for a file at its end; else it writes nothing."""
 
     def __init__(self, *, prints: bool, keeps: bool) -> None:
         self.lines: list[str] = []
         self._prints = prints
         self._keeps = keeps
+        self.is_read = prints or keeps
         self._begun = False
         self._planned = False
         self._last_wait = float("-inf")
         self._stood: dict[str, JsonObject] = {}
 
     def plan(self, report: PlanReport) -> None:
-        """Tell the plan."""
-        if self._is_heard:
-            self._planned = True
-            self._tell(events.plan_events(report))
+        """Write the events of a plan."""
+        self._planned = True
+        self._write(events.plan_events(report))
 
     def start(self, action: Action) -> None:
-        """Tell that an action is being sent."""
-        self._tell([events.start_event(action)])
+        """Write that an action is being sent."""
+        self._write([events.start_event(action)])
 
     def progress(self, progress: Progress) -> None:
-        """Tell what became of an action."""
-        self._tell([events.outcome_event(progress.outcome, done=progress.done, total=progress.total)])
+        """Write the outcome of an action."""
+        self._write([events.outcome_event(progress.outcome, done=progress.done, total=progress.total)])
 
     def waiting(self, waiting: Waiting) -> None:
-        """Tell now and then what writes wait for."""
+        """Write now and then what writes wait for."""
         if waiting.requests and waiting.seconds >= 1 and time.monotonic() - self._last_wait >= _WAIT_EVERY_SECONDS:
             self._last_wait = time.monotonic()
             reason = waiting.reason.name.lower()
-            self._tell([events.waiting_event(reason=reason, requests=waiting.requests, seconds=waiting.seconds)])
+            self._write([events.waiting_event(reason=reason, requests=waiting.requests, seconds=waiting.seconds)])
 
     def look(self, standings: Sequence[Standing]) -> None:
-        """Tell what has moved of all that is waited for."""
+        """Write which of the rollouts that the run waits for have moved."""
         for one in standings:
             event = events.standing_event(one)
             if self._stood.get(str(one.address)) != event:
                 self._stood[str(one.address)] = event
-                self._tell([event])
+                self._write([event])
 
     def end(self, report: RunReport) -> None:
-        """Tell what is left to be told of a run that is over."""
+        """Write the last events of a run."""
         if not self._planned:
-            self._tell(map(events.diagnostic_event, report.all_diagnostics()))
+            self._write(map(events.diagnostic_event, report.all_diagnostics()))
         if report.error is not None:
-            self._tell([events.error_event(report.error)])
+            self._write([events.error_event(report.error)])
         if isinstance(report, ApplyReport) and report.run_id is not None:
-            self._tell([events.applied_event(report)])
+            self._write([events.applied_event(report)])
 
-    @property
-    def _is_heard(self) -> bool:
-        return self._prints or self._keeps
-
-    def _tell(self, told: Iterable[JsonObject]) -> None:
-        if not self._is_heard:
+    def _write(self, new: Iterable[JsonObject]) -> None:
+        if not self.is_read:
             return
         if not self._begun:
             self._begun = True
-            self._tell([events.version_event(__version__)])
-        for event in told:
+            self._write([events.version_event(__version__)])
+        for event in new:
             now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             line = json_line({"@timestamp": now, **event})
             if self._keeps:
@@ -234,11 +230,13 @@ class Outputs:
     full: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     stream: Stream = field(init=False)
+    _tells_runner: bool = field(init=False)
     _closed: bool = False
 
     def __post_init__(self) -> None:
-        kept = any(destination.format == _STREAM for destination in self.destinations)
-        self.stream = Stream(prints=self.output == _STREAM, keeps=kept)
+        written = {destination.format for destination in self.destinations}
+        self.stream = Stream(prints=self.output == _STREAM, keeps=_STREAM in written)
+        self._tells_runner = _FOR_RUNNER in {self.output, *written}
 
     def loaded(self, inputs: LoadedInputs) -> None:
         """Report the manifests and their diagnostics."""
@@ -254,11 +252,13 @@ class Outputs:
     def planned(self, report: PlanReport) -> None:
         """Report the plan."""
         self.report = report
-        self.stream.plan(report)
+        if self.stream.is_read:
+            self.stream.plan(report)
 
     def __enter__(self) -> Self:
         """Check that everything can be written, before anything is done. Raises `UsageError` and `OctosyncError`."""
-        _refuse_same(self.destinations, self.plan_out)
+        if self.destinations:
+            _refuse_same(self.destinations, self.plan_out)
         for destination in self.destinations:
             if (why := why_unwritable(destination.path)) is not None:
                 raise OctosyncError(
@@ -273,6 +273,8 @@ class Outputs:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._closed:
+            return
         if isinstance(error, OctosyncError):
             self.fail(error)
         elif error is None or isinstance(error, AlreadyReported):
@@ -299,7 +301,8 @@ class Outputs:
         Raises `OctosyncError` where something can't be written, after all that can be was.
         """
         self._closed = True
-        self.stream.end(report)
+        if self.stream.is_read:
+            self.stream.end(report)
         frame = Frame(
             places=places_in(self.environment), max_bytes=self.max_bytes, full=self.full, lines=self.stream.lines
         )
@@ -314,10 +317,6 @@ class Outputs:
             out(FORMATS[self.output].render(report, frame))
         if errors:
             raise errors[0]
-
-    @property
-    def _tells_runner(self) -> bool:
-        return _FOR_RUNNER in {self.output, *(destination.format for destination in self.destinations)}
 
     def _files(self, report: RunReport) -> dict[str, str]:
         files = {f"{destination.format}-file": str(destination.path) for destination in self.destinations}

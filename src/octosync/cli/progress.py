@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
@@ -105,11 +106,11 @@ class ProgressBar:
         sys.stderr.flush()
 
 
+@dataclass(slots=True)
 class Waits:
     """Passes on what waits for the rate limit, to whichever stage shows it at the moment."""
 
-    def __init__(self) -> None:
-        self.show: Callable[[Waiting], None] | None = None
+    show: Callable[[Waiting], None] | None = None
 
     def __call__(self, waiting: Waiting) -> None:
         """Pass it on."""

@@ -104,7 +104,9 @@ def octosync() -> None:
 def main() -> NoReturn:
     """Run the command and exit: with its code, or with that of the error that ended it, reported on stderr."""
     settle_streams()
-    _load(sys.argv[1:])
+    name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    if name in _COMMANDS:  # imported while a signal still ends the process at once
+        import_module(f"octosync.cli.commands.{name}")
     with interruptible() as received:
         try:
             code = _run(received)
@@ -114,13 +116,6 @@ def main() -> NoReturn:
                 raise
             code = report_failure(interrupted(received[0]))
     sys.exit(int(code or 0))
-
-
-def _load(arguments: Sequence[str]) -> None:
-    """Import the command that is called, while a signal still ends the process at once."""
-    name = next((word for word in arguments if not word.startswith("-")), "")
-    if name in _COMMANDS:
-        import_module(f"octosync.cli.commands.{name}")
 
 
 def _run(received: Sequence[ExitCode]) -> int | None:

@@ -14,13 +14,13 @@ from octosync.cli.inputs import LoadedInputs, load_valid_inputs
 from octosync.cli.keys import plan_key
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.cli.run_options import RunRequest
-from octosync.cli.session import connect, control_plane, place_of
+from octosync.cli.session import Session, control_plane, place_of, session_of
 from octosync.errors import Missing, OctosyncError, RemoteError
 from octosync.manifest import keyed_digest, parse_duration, select
 from octosync.manifest.git.repository import git_revision
 from octosync.manifest.load.selection import matching
 from octosync.model import Diagnostic, Observation, Secret, State
-from octosync.octomil import Connection, Octomil
+from octosync.octomil import Octomil
 from octosync.plan import (
     FINDINGS,
     ControlPlane,
@@ -30,10 +30,10 @@ from octosync.plan import (
     Invocation,
     ManifestSet,
     Override,
+    Plan,
     PlanOptions,
     Refusal,
     RunInfo,
-    all_diagnostics,
     in_force,
     loosened,
     overrides_of,
@@ -48,24 +48,25 @@ from octosync.report import PlanReport
 class Run:
     """One run of plan or apply, with everything that is known before the first request.
 
-    `desired` and `base` are narrowed to the selected apps. `connection` is None if none is needed: nothing changed (`idle`),
-    or the plan is made offline. `allowed` are the guards that flags loosen, `lines` those that commits do; `policy` has both.
+    `desired` and `base` are narrowed to the selected apps; `idle`: the change concerns none. `session` is None if no request
+    is needed: the run is idle, or the plan is made offline. `allowed` are the guards that flags loosen, `lines` those that
+    commits do; `policy` has both, and `rollback` is what the guard of that name refuses. `hold` is how long drift is held,
+    None without a base, which alone can tell drift.
     """
 
     request: RunRequest
     inputs: LoadedInputs
+    invocation: Invocation
     desired: State
     base: Base | None
-    connection: Connection | None
+    hold: timedelta | None
+    idle: bool
+    session: Session | None
     policy: GuardPolicy
     allowed: tuple[Override, ...]
     lines: tuple[Override, ...]
+    rollback: tuple[Refusal, ...]
     plan_key: Secret | None
-
-    @property
-    def invocation(self) -> Invocation:
-        """What the plan document says was asked for."""
-        return self.request.invocation(self.inputs.paths, self.inputs.kustomize)
 
     @property
     def typed_again(self) -> tuple[str, ...]:
@@ -83,14 +84,6 @@ class Run:
         rate = self.request.remote.rate
         return self.inputs.configuration.rate.requests_per_minute if rate is None else rate
 
-    @property
-    def hold(self) -> timedelta | None:
-        """How long drift is held; None without a base, which alone can tell drift."""
-        if self.base is None:
-            return None
-        typed = self.request.base.drift_hold
-        return self.inputs.configuration.drift_hold if typed is None else parse_duration(typed)
-
     def plan_options(self, now: datetime) -> PlanOptions:
         """Return how this run is planned; drift is not held."""
         configuration = self.inputs.configuration
@@ -104,44 +97,29 @@ class Run:
         )
 
     @property
-    def idle(self) -> bool:
-        """Whether the change concerns no app."""
-        return self.connection is None and not self.request.base.offline
-
-    @property
-    def rollback(self) -> tuple[Refusal, ...]:
-        """What the guard `rollback` refuses: an apply of what lacks its base, or what was begun after that."""
-        revisions, base = self.inputs.revisions, self.request.base
-        if revisions is None or not revisions.lacking or base.reviews:
-            return ()
-        return refuse_run("rollback", revisions.rollback_message, self.policy)
-
-    @property
     def fingerprinting(self) -> Fingerprinting:
         """How the fingerprints of plan documents are made."""
         return Fingerprinting(self.inputs.configuration.sensitivity, self.plan_key)
 
-    def control_plane(self, reviewed: ReviewedPlan) -> ControlPlane:
-        """Return the place where live state was read, or would have been."""
-        if self.connection is not None:
-            return control_plane(self.connection, self.inputs.context, reviewed.observation.org_id)
-        context = self.inputs.context
-        url, org = place_of(self.request.remote, context, os.environ)
-        return ControlPlane(url=url, org_id=org, context=context.name if context is not None else None)
-
     def report(self, reviewed: ReviewedPlan, *, command: str, typed: tuple[str, ...]) -> PlanReport:
         """Return the plan with all that its reports need beside it. `typed` is the command line of apply."""
-        configuration = self.inputs.configuration
+        inputs, request = self.inputs, self.request
+        manifests, configuration, revisions = inputs.manifests, inputs.configuration, inputs.revisions
+        digest, git = manifests.digest, git_revision(Path())
+        if self.plan_key is not None:
+            digest = keyed_digest(manifests.state, digest, self.plan_key)
+        if git is not None and revisions is not None:
+            git = replace(git, base=revisions.base.commit)
         about = RunInfo(
             octosync_version=__version__,
             timestamp=datetime.now(UTC),
-            control_plane=self.control_plane(reviewed),
+            control_plane=self._control_plane(reviewed.observation.org_id),
             invocation=self.invocation,
-            manifests=self._manifest_set(),
+            manifests=ManifestSet(digest=digest, files=manifests.files, apps=len(manifests.state.apps), git=git),
             requests_per_minute=self.requests_per_minute,
             typed=typed,
-            typed_to_look=self.request.typed_to_look,
-            trailers=configuration.guards.trailers if self.inputs.revisions is not None else (),
+            typed_to_look=request.typed_to_look,
+            trailers=configuration.guards.trailers if revisions is not None else (),
             plan_key=self.plan_key,
         )
         return PlanReport(
@@ -152,26 +130,20 @@ class Run:
             sensitivity=configuration.sensitivity,
             blocked=reviewed.refusals,
             overrides=(*self.allowed, *self.lines),
-            diagnostics=(*self.inputs.diagnostics, *((_OFFLINE,) if self.request.base.offline else ())),
-            files=about.manifests.files,
-            apps=about.manifests.apps,
-            strict=self.inputs.strict,
-            full=self.request.full,
-        )
-
-    def _manifest_set(self) -> ManifestSet:
-        manifests, key, revisions = self.inputs.manifests, self.plan_key, self.inputs.revisions
-        git = git_revision(Path())
-        return ManifestSet(
-            digest=manifests.digest if key is None else keyed_digest(manifests.state, manifests.digest, key),
+            diagnostics=(*inputs.diagnostics, *((_OFFLINE,) if request.base.offline else ())),
             files=manifests.files,
             apps=len(manifests.state.apps),
-            git=git if git is None or revisions is None else replace(git, base=revisions.base.commit),
+            strict=inputs.strict,
+            full=request.full,
         )
 
-    def strict_error(self, reviewed: ReviewedPlan) -> OctosyncError | None:
-        """Return the error that `--strict` makes of the plan's warnings; None if it makes none."""
-        return self.inputs.strict_error(all_diagnostics(reviewed.plan, self.inputs.diagnostics))
+    def _control_plane(self, org_id: str | None) -> ControlPlane:
+        """Return where live state was read, or would have been; `org_id` is the org that responses name."""
+        context = self.inputs.context
+        if self.session is not None:
+            return control_plane(self.session.connection, context, org_id)
+        url, org = place_of(self.request.remote, context, os.environ)
+        return ControlPlane(url=url, org_id=org, context=context.name if context is not None else None)
 
 
 def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> Run:
@@ -183,21 +155,32 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> R
     inputs = load_valid_inputs(
         request.manifests, request.remote, colour=request.colour, base=flags, on_loaded=on_loaded
     )
-    configuration = inputs.configuration
+    configuration, context, revisions = inputs.configuration, inputs.context, inputs.revisions
     desired, base = _selected(request, inputs)
     policy = GuardPolicy(limits=configuration.guards.limits, allowed=request.guards)
     lines = in_force(inputs.allowances, policy)
+    loose = loosened(policy, lines)
+    rollback: tuple[Refusal, ...] = ()
+    if revisions is not None and revisions.lacking and not flags.reviews:
+        rollback = refuse_run("rollback", revisions.rollback_message, loose)
+    hold = configuration.drift_hold if flags.drift_hold is None else parse_duration(flags.drift_hold)
     idle = flags.changed_only and not desired.apps and (base is None or not base.before.apps)
-    needs_connection = not idle and not flags.offline
+    session = None
+    if not idle and not flags.offline:
+        session = session_of(request.remote, request.manifests.config, configuration, context)
     return Run(
         request=request,
         inputs=inputs,
+        invocation=request.invocation(inputs.paths, inputs.kustomize),
         desired=desired,
         base=base,
-        connection=connect(request.remote, configuration, inputs.context, os.environ) if needs_connection else None,
-        policy=loosened(policy, lines),
+        hold=hold if base is not None else None,
+        idle=idle and not flags.offline,
+        session=session,
+        policy=loose,
         allowed=overrides_of(policy),
         lines=lines,
+        rollback=rollback,
         plan_key=plan_key(os.environ),
     )
 
@@ -225,13 +208,6 @@ _OFFLINE: Final = Diagnostic(
 )
 
 
-def open_client(run: Run, waits: Waits) -> Octomil:
-    """Make the client, not yet entered."""
-    configuration = run.inputs.configuration
-    assert run.connection is not None  # noqa: S101 — callers check
-    return Octomil(run.connection, configuration.contract, sensitivity=configuration.sensitivity, on_wait=waits)
-
-
 async def plan_online(run: Run, remote: Octomil, waits: Waits) -> ReviewedPlan:
     """Read, plan and judge, with progress. Raises `RemoteError` for what kept every app from being read."""
     with ProgressBar("reading", run.requests_per_minute) as bar:
@@ -246,7 +222,7 @@ async def plan_online(run: Run, remote: Octomil, waits: Waits) -> ReviewedPlan:
             progress=bar.advance,
         )
         waits.show = None
-    if (error := _in_the_way_of_all(reviewed)) is not None:
+    if reviewed.plan.errors and (error := _common_error(reviewed.plan)) is not None:
         raise error
     return replace(reviewed, refusals=(*reviewed.refusals, *run.rollback))
 
@@ -259,10 +235,10 @@ def plan_offline(run: Run) -> ReviewedPlan:
     return replace(reviewed, refusals=(*reviewed.refusals, *run.rollback))
 
 
-def _in_the_way_of_all(reviewed: ReviewedPlan) -> OctosyncError | None:
-    """Return the error that all apps met alike: the control plane is not what it should be, and no plan is to be shown."""
-    errors = tuple(reviewed.plan.errors.values())
+def _common_error(plan: Plan) -> OctosyncError | None:
+    """Return the error that all apps have in common: the control plane is not what it should be, and no plan is shown."""
+    errors = tuple(plan.errors.values())
     alike = {(type(error), error.reference, error.hints) for error in errors}
-    if len(errors) < len(reviewed.plan.apps) or len(alike) != 1:
+    if len(errors) < len(plan.apps) or len(alike) != 1:
         return None
     return errors[0] if isinstance(errors[0], RemoteError) and not isinstance(errors[0], Missing) else None

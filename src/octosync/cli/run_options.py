@@ -89,8 +89,20 @@ class BaseFlags:
         """Whether there is a base."""
         return self.base is not None or self.base_file is not None
 
-    def check(self, paths: tuple[str, ...]) -> None:
-        """Raise `UsageError` for options that mean nothing without a base, or together."""
+    def check(self, manifests: ManifestFlags) -> None:
+        """Raise `UsageError` for options that mean nothing without a base, or together, or with those of manifests."""
+        if manifests.kustomize is not None and manifests.paths:
+            raise UsageError(
+                "file-with-kustomize",
+                "-f and -k are both given, and each names all manifests",
+                hints=("Leave one out.",),
+            )
+        if manifests.allow_remote_bases and self.offline:
+            raise UsageError(
+                "offline-with-remote-bases",
+                "--offline and --allow-remote-bases exclude each other: offline, nothing is fetched",
+                hints=("Leave one out.",),
+            )
         if not self.given:
             needs = {"--attempted": self.attempted, "--changed-only": self.changed_only, "--prune": self.prune}
             for flag, value in {**needs, "--offline": self.offline}.items():
@@ -102,13 +114,13 @@ class BaseFlags:
                     )
         if self.base_file == STDIN:
             raise UsageError("base-file-is-stdin", "--base-file takes a file, not standard input")
-        if self.base is not None and self.base_file is None and STDIN in paths:
+        if self.base is not None and self.base_file is None and STDIN in manifests.paths:
             raise UsageError(
                 "stdin-with-base",
                 "-f - with --base alone: Git has none of what comes from standard input",
                 hints=("Give what it was at the base as --base-file PATH, or let octosync render it with -k DIR.",),
             )
-        if self.attempted and STDIN in paths:
+        if self.attempted and STDIN in manifests.paths:
             raise UsageError(
                 "stdin-with-attempted",
                 "-f - with --attempted: Git has none of what comes from standard input",

@@ -129,7 +129,8 @@ def connect(
                 "To try octosync without Octomil: `octosync demo`",
             ),
         )
-    _check_reviewed(context, url)
+    if context is not None and context.unreviewed_url is not None:
+        _check_reviewed(context.name, context.unreviewed_url, url)
     connection = Connection(
         url=url,
         org=org,
@@ -139,17 +140,15 @@ def connect(
         requests_per_minute=flags.rate if flags.rate is not None else configuration.rate.requests_per_minute,
         concurrency=flags.concurrency or configuration.rate.concurrency,
     )
-    return replace(connection, proxy=proxy_for(connection, environment))
+    return replace(connection, proxy=proxy_of(connection.url, environment))
 
 
-def _check_reviewed(context: Context | None, url: str) -> None:
+def _check_reviewed(name: str, unreviewed: str, url: str) -> None:
     """Raise `ConfigError` if a context that is not reviewed names another host than Octomil's, where the key would be sent."""
-    if context is None or context.unreviewed_url is None or url != _PUBLIC_URL:
-        return
-    if urlsplit(context.unreviewed_url).netloc != urlsplit(url).netloc:
+    if url == _PUBLIC_URL and urlsplit(unreviewed).netloc != urlsplit(url).netloc:
         raise ConfigError(
             "context-not-reviewed",
-            f"the context {context.name} is new in this change, so its URL is not used before the merge",
+            f"the context {name} is new in this change, so its URL is not used before the merge",
             hints=("Plan with --offline, or set OCTOMIL_API_URL and OCTOMIL_API_KEY.",),
         )
 
@@ -187,11 +186,6 @@ def control_plane(connection: Connection, context: Context | None, seen_org: str
     return ControlPlane(
         url=connection.url, org_id=connection.org or seen_org, context=context.name if context else None
     )
-
-
-def proxy_for(connection: Connection, environment: Mapping[str, str]) -> str | None:
-    """Return the proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` mean for a connection, in either case of letters."""
-    return proxy_of(connection.url, environment)
 
 
 def _refuse_empty(flags: RemoteFlags) -> None:
@@ -292,6 +286,13 @@ def open_session(remote: RemoteFlags, config: Path | None) -> Session:
     """
     configuration = configuration_in(config)
     context = chosen_context(remote, configuration)
+    return session_of(remote, config, configuration, context)
+
+
+def session_of(
+    remote: RemoteFlags, config: Path | None, configuration: Configuration, context: Context | None
+) -> Session:
+    """Put together how to reach the control plane, after octosync.yaml was read and its context chosen. Raises `ConfigError`."""
     return Session(
         configuration=configuration,
         context=context,
@@ -321,7 +322,7 @@ def query(session: Session, stage: str, question: Callable[[Octomil, ProgressBar
     Raises what the question raises, and `Interrupted` where a signal ended it.
     """
 
-    async def asked(remote: Octomil, waits: Waits) -> T:
+    async def asked(remote: Octomil, waits: Waits, _: signals.Stopping) -> T:
         with ProgressBar(stage, session.connection.requests_per_minute) as bar:
             waits.show = bar.waiting
             return await question(remote, bar)
@@ -329,15 +330,15 @@ def query(session: Session, stage: str, question: Callable[[Octomil, ProgressBar
     return converse(session, asked)
 
 
-def converse(session: Session, conversation: Callable[[Octomil, Waits], Awaitable[T]]) -> T:
-    """Open a client, lead a conversation through it that shows its own progress, and close it.
+def converse(session: Session, conversation: Callable[[Octomil, Waits, signals.Stopping], Awaitable[T]]) -> T:
+    """Open a client, hold a conversation through it that shows its own progress, and close it.
 
     Raises what the conversation raises, and `Interrupted` where a signal ended it.
     """
 
-    async def led(_: signals.Stopping) -> T:
+    async def held(stopping: signals.Stopping) -> T:
         waits = Waits()
         async with open_client(session, waits) as remote:
-            return await conversation(remote, waits)
+            return await conversation(remote, waits, stopping)
 
-    return signals.run(led)
+    return signals.run(held)

@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final, NoReturn, TypeVar
 
@@ -20,6 +21,7 @@ T = TypeVar("T")
 SIGNAL_CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 
 
+@dataclass(slots=True)
 class Stopping:
     """What a run learns of signals: `requested` is set by the first one, `code` is its exit code.
 
@@ -27,11 +29,10 @@ class Stopping:
     `is_over` is True, there is nothing left to end: only the report is still written.
     """
 
-    def __init__(self) -> None:
-        self.requested = asyncio.Event()
-        self.code: ExitCode | None = None
-        self.graceful = False
-        self.is_over = False
+    requested: asyncio.Event = field(default_factory=asyncio.Event)
+    code: ExitCode | None = None
+    graceful: bool = False
+    is_over: bool = False
 
     def receive(self, number: signal.Signals, task: asyncio.Task[object]) -> None:
         """Take note of a signal."""

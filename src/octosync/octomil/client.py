@@ -372,8 +372,10 @@ class Octomil:
         try:
             raw = await exchange(self._session.http, request, connection)
             code = str(raw.status)
-            code, outcome = self._coded(raw.status, self._read(call, connection, raw))
-            return outcome  # noqa: TRY300 — an `else` would come after `finally` has told the code
+            outcome = self._read(call, connection, raw)
+            if isinstance(outcome, Failed) and raw.status < 400 and isinstance(outcome.error, Unreadable):
+                code = outcome.error.reference  # a success that can't be read is not counted as one
+            return outcome  # noqa: TRY300 — an `else` would come after `finally` has counted the request
         except Exception as caught:  # noqa: BLE001 — what is no failure of the exchange is raised again below
             problem = caught
             lost = failed(problem, connection, call.operation.id)
@@ -382,23 +384,13 @@ class Octomil:
         finally:
             self.requests += sent
             permit.release(sent=sent)
-            self._tell(call, code)
+            if self._on_request is not None:
+                is_background = self._reads is Priority.BACKGROUND and call.operation.access is not Access.WRITE
+                self._on_request(Request(call.operation.id, code, self.clock() - call.sent_at, is_background))
         # Outside of the handler, so that no foreign exception, which holds the request and its key, is chained to ours.
         if lost is None:
             raise problem
         return lost
-
-    @staticmethod
-    def _coded(status: int, outcome: Answer | Failed) -> tuple[str, Answer | Failed]:
-        """Return the code by which an answer is counted: a success that can't be read is none."""
-        if isinstance(outcome, Failed) and status < 400 and isinstance(outcome.error, Unreadable):
-            return outcome.error.reference, outcome
-        return str(status), outcome
-
-    def _tell(self, call: _Call, code: str) -> None:
-        if self._on_request is not None:
-            is_background = self._reads is Priority.BACKGROUND and call.operation.access is not Access.WRITE
-            self._on_request(Request(call.operation.id, code, self.clock() - call.sent_at, is_background))
 
     def _read(self, call: _Call, connection: Connection, raw: RawAnswer) -> Answer | Failed:
         translator = Translator(connection, call.operation, self._session.concealer(call.body))

@@ -27,23 +27,20 @@ FOREVER = float("inf")
 AT_ONCE = float("-inf")
 
 
+@dataclass(slots=True)
 class Window:
     """A group of requests: at most `limit` of them (0: any number) in `seconds`, at most `lanes` of them under way at once.
 
     A place is taken from the sending of a request until `seconds` after its answer. All times are the pacer's.
     """
 
-    __slots__ = ("_answered", "_lanes_taken", "_seconds", "_under_way", "lanes", "limit")
-
-    def __init__(self, limit: int, lanes: int, seconds: float) -> None:
-        self.limit = limit
-        self.lanes = lanes
-        self._seconds = seconds
-        self._under_way = 0  # places whose requests are sent, or about to be
-        self._lanes_taken = 0
-        self._answered: deque[float] = (
-            deque()
-        )  # when each place becomes free, rising; never more of them than the limit
+    limit: int
+    lanes: int
+    _seconds: float
+    _under_way: int = 0  # places whose requests are sent, or about to be
+    _lanes_taken: int = 0
+    # When each place becomes free, rising; never more of them than the limit.
+    _answered: deque[float] = field(default_factory=deque)
 
     def part(self, percent: int) -> Window:
         """Return a window for a part of the group: so many per cent of places and lanes, but one of each at least."""
@@ -78,15 +75,13 @@ class Window:
             self._answered.append(now + self._seconds)
 
 
+@dataclass(slots=True)
 class Pause:
     """The time for which the control plane wants nothing sent, and how much of it there has been."""
 
-    __slots__ = ("_before", "_since", "until")
-
-    def __init__(self) -> None:
-        self.until = AT_ONCE
-        self._since = AT_ONCE
-        self._before = 0.0  # seconds of the pauses before the latest
+    until: float = AT_ONCE
+    _since: float = AT_ONCE
+    _before: float = 0.0  # seconds of the pauses before the latest
 
     def extend(self, now: float, seconds: float) -> None:
         """Pause for so long from now; what a longer pause has said before stays."""
@@ -201,14 +196,12 @@ Sleep = Callable[[float], Awaitable[None]]
 OnWait = Callable[[Waiting], None]
 
 
+@dataclass(slots=True)
 class Permit:
     """The right to send one request. Released exactly once; whatever comes later is ignored."""
 
-    __slots__ = ("_pacer", "_waiter")
-
-    def __init__(self, pacer: Pacer, waiter: _Waiter) -> None:
-        self._pacer: Pacer | None = pacer
-        self._waiter = waiter
+    _pacer: Pacer | None
+    _waiter: _Waiter
 
     def release(self, *, sent: bool = True) -> None:
         """Say that the answer is there (or lost), or (`sent` False) that nothing ever left: then the place is free at once."""

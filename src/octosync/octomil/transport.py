@@ -58,7 +58,7 @@ class Connection:
         object.__setattr__(self, "url", normalise_url(self.url))
         if self.token is not None:
             _check_token(self.token, self.token_source)
-            if self.url.startswith("http://") and not self.is_loopback and not self.insecure:
+            if self.url.startswith("http://") and not self.insecure and not is_loopback(self.host):
                 raise ConfigError(
                     "insecure-url",
                     f"{self.url} would carry the API key unencrypted",

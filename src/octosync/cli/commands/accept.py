@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 
-from octosync.cli import signals
 from octosync.cli.command import Command
 from octosync.cli.commands.accept_edits import (
     Looked,
@@ -26,13 +25,13 @@ from octosync.cli.console import err, out, wants_colour
 from octosync.cli.files import replace_all
 from octosync.cli.inputs import LoadedInputs, load_valid_inputs
 from octosync.cli.options import base_option, manifest_options, option, remote_options
-from octosync.cli.progress import ProgressBar, Waits
+from octosync.cli.progress import ProgressBar
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags
-from octosync.cli.session import connect
+from octosync.cli.session import query, session_of
 from octosync.errors import ExitCode, OctosyncError
 from octosync.manifest import STDIN, LoadOptions, Reading, load, patch_of, variables_for
 from octosync.model import Address
-from octosync.octomil import Connection, Octomil
+from octosync.octomil import Octomil
 from octosync.report import Kept, render_accepted
 
 
@@ -55,9 +54,9 @@ def command(
     asked = parse_addresses(addresses, inputs.manifests.state)
     if refused := refuse_unacceptable(asked, inputs.manifests.state):
         return _report(Made(state=inputs.manifests.state, refused=refused), inputs, patch="")
-    connection = connect(remote, inputs.configuration, inputs.context, os.environ)
-    acceptance = _Acceptance(inputs, manifests, connection, asked)
-    made = signals.run(acceptance.run)
+    session = session_of(remote, manifests.config, inputs.configuration, inputs.context)
+    acceptance = _Acceptance(inputs, manifests, asked)
+    made = query(session, "reading", acceptance.run)
     if made.refused:
         return _report(made, inputs, patch="")
     if not patch:
@@ -68,12 +67,9 @@ def command(
 class _Acceptance:
     """One acceptance, from its first request to the proof."""
 
-    def __init__(
-        self, inputs: LoadedInputs, flags: ManifestFlags, connection: Connection, asked: tuple[Address, ...]
-    ) -> None:
+    def __init__(self, inputs: LoadedInputs, flags: ManifestFlags, asked: tuple[Address, ...]) -> None:
         self._inputs = inputs
         self._flags = flags
-        self._connection = connection
         self._asked = asked
         self._now = datetime.now(UTC)
         configuration = inputs.configuration
@@ -82,14 +78,14 @@ class _Acceptance:
             variables=variables_for(configuration, inputs.context, os.environ, flags.env_allowed),
         )
 
-    async def run(self, _: signals.Stopping) -> Made:
+    async def run(self, remote: Octomil, bar: ProgressBar) -> Made:
         """Read, accept and prove. Raises `OctosyncError` for edits that can't be trusted."""
-        configuration, manifests = self._inputs.configuration, self._inputs.manifests
-        waits = Waits()
-        client = Octomil(self._connection, configuration.contract, sensitivity=configuration.sensitivity, on_wait=waits)
-        async with client as remote:
-            looked = await self._look(remote, waits)
-        made = make(looked, manifests, contract=configuration.contract, reading=self._reading, fileless=self._fileless)
+        inputs = self._inputs
+        contract = inputs.configuration.contract
+        looked = await look_at(
+            self._asked, inputs.manifests.state, remote, now=self._now, base=inputs.base, progress=bar.advance
+        )
+        made = make(looked, inputs.manifests, contract=contract, reading=self._reading, fileless=self._fileless)
         if not made.refused and made.files:
             self._prove(made, looked)
         return made
@@ -99,13 +95,6 @@ class _Acceptance:
         if self._inputs.kustomize is not None:
             return "it is rendered, so it belongs into a file of the kustomization or a patch of it"
         return "what comes from standard input has no file here" if STDIN in self._flags.paths else ""
-
-    async def _look(self, remote: Octomil, waits: Waits) -> Looked:
-        with ProgressBar("reading", self._connection.requests_per_minute) as bar:
-            waits.show = bar.waiting
-            state = self._inputs.manifests.state
-            base = self._inputs.base
-            return await look_at(self._asked, state, remote, now=self._now, base=base, progress=bar.advance)
 
     def _prove(self, made: Made, looked: Looked) -> None:
         inputs = self._inputs

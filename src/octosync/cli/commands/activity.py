@@ -20,6 +20,7 @@ from octosync.cli.options import bundled, colour_option, option, output_option, 
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.cli.run_options import RemoteFlags
 from octosync.cli.session import check_app_names, control_plane_options, converse, open_session
+from octosync.cli.signals import Stopping
 from octosync.errors import ExitCode, Interrupted, RemoteError, UsageError
 from octosync.octomil import Octomil
 from octosync.octomil.activity import Entry, Feed, Newest, News, activity_feed, follow
@@ -81,7 +82,7 @@ def show_feed(
     session = open_session(remote, config)
     screen = _Screen(request, shown)
 
-    async def shown_until_the_end(remote: Octomil, waits: Waits) -> None:
+    async def shown_until_the_end(remote: Octomil, waits: Waits, _: Stopping) -> None:
         feed = open_feed(remote, request.app)
         with ProgressBar("reading", session.connection.requests_per_minute) as bar:
             waits.show = bar.waiting

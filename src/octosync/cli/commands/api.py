@@ -14,17 +14,10 @@ from octosync.cli.command import InOrder
 from octosync.cli.console import from_stdin, out, out_json, wants_colour
 from octosync.cli.options import colour_option, config_option, option, output_option
 from octosync.cli.run_options import RemoteFlags
-from octosync.cli.session import (
-    check_app_names,
-    configuration_in,
-    control_plane_options,
-    open_session,
-    proxy_for,
-    query,
-)
+from octosync.cli.session import check_app_names, configuration_in, control_plane_options, open_session, query
 from octosync.contract.openapi import LARGEST_DOCUMENT, compare_with, read_document
 from octosync.errors import ExitCode, OctosyncError, UsageError
-from octosync.octomil import API_PATH, PROBED_BY_GET, fetch, is_url, source_of
+from octosync.octomil import API_PATH, PROBED_BY_GET, fetch, is_url, proxy_of, source_of
 from octosync.octomil import probe as probe_reads
 from octosync.report.show.api import (
     conformance_document,
@@ -126,7 +119,7 @@ def _document(spec: str) -> tuple[str, bytes]:
         raise UsageError("empty-value", "SPEC is empty", hints=("Is a variable not set?",))
     if is_url(spec):
         source = source_of(spec)
-        source = replace(source, proxy=proxy_for(source, os.environ))
+        source = replace(source, proxy=proxy_of(source.url, os.environ))
 
         async def fetched(_: signals.Stopping) -> bytes:
             return await fetch(spec, source, largest=LARGEST_DOCUMENT)

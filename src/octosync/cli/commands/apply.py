@@ -18,8 +18,9 @@ from octosync.cli.options import CommandWithBareOptions, option, run_options, st
 from octosync.cli.output import FORMATS, Destination, Outputs, output_options
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.cli.root import report_failure
-from octosync.cli.run import Run, open_client, plan_offline, plan_online, prepare
+from octosync.cli.run import Run, plan_offline, plan_online, prepare
 from octosync.cli.run_options import RunRequest
+from octosync.cli.session import converse
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
 from octosync.octomil import Octomil, Waiting
 from octosync.plan import Approval, RunInfo, check_plan_key, what_moved
@@ -65,9 +66,8 @@ def command(
     ) as outputs:
         try:
             application = _application(request, outputs, planfile, yes=yes, wait=wait, journal=journal)
-            if application.run.connection is None:
-                return application.apply_nothing()
-            return signals.run(application.apply)
+            session = application.run.session
+            return application.apply_nothing() if session is None else converse(session, application.apply)
         except _CutShort as error:
             outputs.fail(error, written="")
             return report_failure(error, written="")
@@ -122,38 +122,36 @@ class _Application:
     planfile: Path | None
     approval: Approval | None
 
-    async def apply(self, stopping: signals.Stopping) -> ExitCode:
+    async def apply(self, remote: Octomil, waits: Waits, stopping: signals.Stopping) -> ExitCode:
         """Plan, guard, confirm, apply, wait, report."""
-        waits = Waits()
-        async with open_client(self.run, waits) as remote:
-            reviewed = await plan_online(self.run, remote, waits)
-            planned = self._report(reviewed)
-            self.output.show_plan(planned)
-            if (refusal := self._refusal(reviewed, planned)) is not None:
-                return self.output.show_refusal(planned, refusal)
-            if reviewed.plan.actions and self.asks and not await _confirmed(reviewed, planned.about):
-                err("Nothing was written.\n")
-                return ExitCode.ERROR
-            report = self._applied(planned)
-            if reviewed.plan.actions:
-                report = await self._write(reviewed, report, remote, waits, stopping)
-            waiting = self.wait if report.exit_code in {ExitCode.DONE, ExitCode.PARTIAL} else None
-            self.output.show_outcomes(report, closes=waiting is None)
-            if waiting is None:
-                return report.exit_code
-            standings = await follow(
-                remote,
-                to_follow(reviewed.plan, reviewed.observation.state, tuple(report.outcomes)),
-                reviewed.observation.state,
-                within=waiting,
-                waits=waits,
-                stopping=stopping,
-                on_look=self.outputs.stream.look,
-            )
-            code = stopping.code or worst(report.exit_code, exit_code_of_standings(standings))
-            timeout = waiting.text if waiting.seconds else ""
-            self.output.show_wait(replace(report, exit_code=code, waited=standings, timeout=timeout))
-            return code
+        reviewed = await plan_online(self.run, remote, waits)
+        planned = self._report(reviewed)
+        self.output.show_plan(planned)
+        if (refusal := self._refusal(reviewed, planned)) is not None:
+            return self.output.show_refusal(planned, refusal)
+        if reviewed.plan.actions and self.asks and not await _confirmed(reviewed, planned.about):
+            err("Nothing was written.\n")
+            return ExitCode.ERROR
+        report = self._applied(planned)
+        if reviewed.plan.actions:
+            report = await self._write(reviewed, report, remote, waits, stopping)
+        waiting = self.wait if report.exit_code in {ExitCode.DONE, ExitCode.PARTIAL} else None
+        self.output.show_outcomes(report, closes=waiting is None)
+        if waiting is None:
+            return report.exit_code
+        standings = await follow(
+            remote,
+            to_follow(reviewed.plan, reviewed.observation.state, tuple(report.outcomes)),
+            reviewed.observation.state,
+            within=waiting,
+            waits=waits,
+            stopping=stopping,
+            on_look=self.outputs.stream.look,
+        )
+        code = stopping.code or worst(report.exit_code, exit_code_of_standings(standings))
+        timeout = waiting.text if waiting.seconds else ""
+        self.output.show_wait(replace(report, exit_code=code, waited=standings, timeout=timeout))
+        return code
 
     def apply_nothing(self) -> ExitCode:
         """Report a change that concerns no app, without a single request."""
@@ -194,7 +192,7 @@ class _Application:
             return self._moved(planned) or error
         except OctosyncError as error:
             return error
-        return self.run.strict_error(reviewed) or self._moved(planned)
+        return self.run.inputs.strict_error(planned.all_diagnostics()) or self._moved(planned)
 
     def _moved(self, planned: PlanReport) -> OctosyncError | None:
         moved = what_moved(self.approval, planned.document()) if self.approval is not None else ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import click
 from octosync.cli.console import out, out_json, shows_blocks, wants_colour
 from octosync.cli.inputs import LoadedInputs, load_valid_inputs
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
-from octosync.cli.session import Session, connect, control_plane, query
+from octosync.cli.session import Session, control_plane, query, session_of
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest.load.files import STDIN_NAME
 from octosync.model import App, DeclaredApp, Presence, Sensitivity
@@ -74,12 +73,7 @@ def show_declared(
     list from being read.
     """
     inputs = load_valid_inputs(manifests, remote, colour=shown.colour)
-    session = Session(
-        configuration=inputs.configuration,
-        context=inputs.context,
-        connection=connect(remote, inputs.configuration, inputs.context, os.environ),
-        typed=remote.typed(manifests.config),
-    )
+    session = session_of(remote, manifests.config, inputs.configuration, inputs.context)
     group_of = _grouping(shown.by, inputs.configuration.sensitivity)
     extent = _extent(session, inputs, patterns, shown.by, group_of)
     if shown.output == "json":

@@ -14,22 +14,19 @@ from pathlib import Path
 import click
 
 from octosync import __version__
-from octosync.cli import signals
 from octosync.cli.command import Command
 from octosync.cli.console import err, out_text, wants_colour
 from octosync.cli.files import write_whole
 from octosync.cli.options import option, run_options
 from octosync.cli.output import FORMATS, Destination, Outputs, output_options
-from octosync.cli.progress import Waits
 from octosync.cli.root import report_failure
-from octosync.cli.run import Run, open_client, plan_offline, plan_online, prepare
+from octosync.cli.run import Run, plan_offline, plan_online, prepare
 from octosync.cli.run_options import RunRequest
-from octosync.cli.session import chosen_context
+from octosync.cli.session import chosen_context, converse
 from octosync.errors import ExitCode, PlanFileError, StalePlan, UsageError
 from octosync.manifest import STDIN, find_configuration, parse_duration, read_configuration
 from octosync.model import JsonObject
 from octosync.plan import PLAN_KEY, Approval, Invocation, Plan, read_approval, uncovered
-from octosync.reconcile import ReviewedPlan
 from octosync.report import PlanReport, RunReport, exit_code_of_plan, idle_line, json_text, render_plan
 from octosync.report.text import listed, visible
 
@@ -184,19 +181,16 @@ def command(
         full=request.full,
     ) as outputs:
         run = prepare(request, outputs.loaded)
-        reviewed = plan_offline(run) if run.connection is None else signals.run(lambda _: _plan(run))
-        strict = run.strict_error(reviewed)
-        code = exit_code_of_plan(reviewed.plan, reviewed.refusals, detailed=detailed_exitcode)
+        if run.session is None:
+            reviewed = plan_offline(run)
+        else:
+            reviewed = converse(run.session, lambda remote, waits, _: plan_online(run, remote, waits))
         report = run.report(reviewed, command="plan", typed=("octosync", "apply", *run.typed_again))
+        strict = run.inputs.strict_error(report.all_diagnostics())
+        code = exit_code_of_plan(reviewed.plan, reviewed.refusals, detailed=detailed_exitcode)
         report = replace(report, exit_code=code if strict is None else ExitCode.ERROR, error=strict)
         _show(run, report, outputs)
         return report.exit_code
-
-
-async def _plan(run: Run) -> ReviewedPlan:
-    waits = Waits()
-    async with open_client(run, waits) as remote:
-        return await plan_online(run, remote, waits)
 
 
 def _show(run: Run, report: PlanReport, outputs: Outputs) -> None:

@@ -37,6 +37,7 @@ from octosync.cli.options import (
 from octosync.cli.progress import ProgressBar, Waits, wait_words
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.cli.session import Session, check_app_names, control_plane, converse, open_session, query
+from octosync.cli.signals import Stopping
 from octosync.errors import CredentialRefused, ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.manifest.schema.validate import closest
 from octosync.model import App, AppStatus, JsonObject
@@ -77,7 +78,7 @@ def look_again(
             hints=("Use -o jsonl: each look is a line of its own.",),
         )
 
-    async def led(remote: Octomil, waits: Waits) -> None:
+    async def led(remote: Octomil, waits: Waits, _: Stopping) -> None:
         with ExitStack() as stack:
             canvas = _Canvas(stack, session.connection.requests_per_minute, every, output, colour)
             picture: Picture | None = None

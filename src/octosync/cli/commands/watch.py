@@ -25,9 +25,9 @@ from octosync.cli.console import err, wants_colour
 from octosync.cli.inputs import InputsReloader, LoadedInputs, load_inputs, load_settings
 from octosync.cli.keys import state_key
 from octosync.cli.options import (
+    Duration,
     deploy_options,
     drift_hold_option,
-    duration,
     guard_options,
     manifest_options,
     option,
@@ -91,7 +91,7 @@ _READ_TIMEOUT: Final = 15.0
 @option(
     "--interval",
     metavar="DURATION",
-    callback=duration,
+    type=Duration(),
     default="15s",
     show_default=True,
     help="The time between requests for the activity feed.",
@@ -99,7 +99,7 @@ _READ_TIMEOUT: Final = 15.0
 @option(
     "--resync",
     metavar="DURATION",
-    callback=duration,
+    type=Duration(),
     default="15m",
     show_default=True,
     help="The time between resyncs of all apps, if the rate limit allows it.",
@@ -107,7 +107,7 @@ _READ_TIMEOUT: Final = 15.0
 @option(
     "--load-timeout",
     metavar="DURATION",
-    callback=duration,
+    type=Duration(),
     default="2m",
     show_default=True,
     help="The time limit for loading manifests. After it, the previous manifests stay in use.",
