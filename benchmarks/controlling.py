@@ -37,7 +37,7 @@ from octosync.watch.manifests.desired import DesiredState
 from octosync.watch.metrics import CONTENT_TYPE
 from octosync.watch.settings import Settings, SystemClock
 from octosync.watch.status import AppState
-from octosync.watch.web import Source, create_app
+from octosync.watch.web import WebOptions, create_app
 
 _PATIENCE: Final = 180.0
 _APPS: Final = 1000
@@ -166,7 +166,7 @@ async def _full_reads(
 
 async def _pages(running: Running, one_load: float, say: Callable[[str, float, float], None]) -> None:
     controlled = running.controller
-    source = Source(control=controlled.api, metrics=controlled.metrics.render, metrics_type=CONTENT_TYPE)
+    source = WebOptions(control=controlled.api, metrics=controlled.metrics.render, metrics_type=CONTENT_TYPE)
     transport = httpx.ASGITransport(app=create_app(source))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         for path in ("/", "/api/status", "/metrics"):

@@ -55,6 +55,6 @@ async def _commit_among(slugs: tuple[str, ...], folder: Path) -> Commit:
 
             await watch.until(has_begun)
             seconds = time.perf_counter() - began
-            await watch.until(lambda: watch.standing.runs and watch.standing.runs[0].ended)
+            await watch.until(lambda: watch.status.runs and watch.status.runs[0].ended)
             asked += watch.requests()
     return Commit(seconds, len(asked), full_read_seconds, full_read_requests)

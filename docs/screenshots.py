@@ -18,7 +18,7 @@ from typing import Final
 from docs.executing import ROOT
 from tests.support.browsing import Scheme, browsing, prefer
 from tests.support.serving import served
-from tests.support.standings import Noting, pictured_standing
+from tests.support.standings import Noting, pictured_status
 
 _WIDTH: Final = 820
 _HEIGHT: Final = 900
@@ -33,7 +33,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as profile,
-        served(Noting(said=pictured_standing()), port=_PORT) as url,
+        served(Noting(said=pictured_status()), port=_PORT) as url,
         browsing(Path(profile), width=_WIDTH, height=_HEIGHT) as browser,
     ):
         for scheme in _SCHEMES:

@@ -37,7 +37,7 @@ from octosync.watch.notify.endpoints import Endpoint
 from octosync.watch.notify.messages import Sender
 from octosync.watch.notify.webhook import Notifier
 from octosync.watch.settings import Clock, Settings
-from octosync.watch.web import Source, create_app, listening, serving
+from octosync.watch.web import WebOptions, bind, create_app, serve
 
 
 async def watch(asked: dict[str, Any]) -> None:
@@ -57,7 +57,7 @@ async def watch(asked: dict[str, Any]) -> None:
     with (
         (folder / "log").open("w", encoding="utf-8") as stream,
         Journal(folder / "state.db") as journal,
-        listening("127.0.0.1", 0) as listener,
+        bind("127.0.0.1", 0) as listener,
     ):
         log = Log(stream, clock, format_=LogFormat.JSON)
         notifier = Notifier(
@@ -85,7 +85,7 @@ async def watch(asked: dict[str, Any]) -> None:
                 can_post=True,
             )
         )
-        source = Source(
+        source = WebOptions(
             control=controller.api,
             metrics=metrics.render,
             metrics_type=CONTENT_TYPE,
@@ -95,7 +95,7 @@ async def watch(asked: dict[str, Any]) -> None:
         loop.add_signal_handler(signal.SIGTERM, controller.stop.set)
         loop.add_signal_handler(signal.SIGHUP, controller.reload)
         with libraries_in(log):
-            async with remote, notifier, serving(create_app(source), listener) as served:
+            async with remote, notifier, serve(create_app(source), listener) as served:
                 say({"url": served.url})
                 answering = asyncio.ensure_future(_answer(clock))
                 answering.add_done_callback(lambda _: controller.stop.set())

@@ -17,7 +17,7 @@ from tests.soak.fleet import POLICIES, Fleet, is_live
 from tests.soak.keys import Keys
 from tests.support.controllers import FastClock
 
-from octosync.watch.memory import HEALS_TO_CONTEST
+from octosync.watch.memory import REVERTS_TO_CONTEST
 
 _MINUTE: Final = 60.0
 # For so long both keys are good. A busy machine needs a second or two to notice a file.
@@ -216,7 +216,7 @@ class Story:
     def _often_changed(self) -> frozenset[str]:
         """Apps that were changed by hand so often that octosync would not change them back again."""
         times = Counter(one.slug for one in self.drifts)
-        return frozenset(slug for slug, count in times.items() if count >= HEALS_TO_CONTEST)
+        return frozenset(slug for slug, count in times.items() if count >= REVERTS_TO_CONTEST)
 
     async def _apps(self, count: int, seconds: float = 0.0, but: Collection[str] = ()) -> list[str]:
         """Choose apps that are live as they are declared, and keep everything else off them for so long.

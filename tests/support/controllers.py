@@ -101,15 +101,15 @@ class Overheard:
 
     notices: list[Notice] = field(default_factory=list)
 
-    def tell(self, notice: Notice) -> None:
+    def notify(self, notice: Notice) -> None:
         """Take down what happened."""
         self.notices.append(notice)
 
-    def burst(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
+    def notify_all(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
         """Take down what has happened, and what is so of apps now."""
         self.notices += (*happened, *(notice for notices in facts.values() for notice in notices))
 
-    def over(self, matter: str) -> None:
+    def resolve(self, matter: str) -> None:
         """Take down that something is over."""
 
     def of(self, event: NotifyEvent) -> list[Notice]:
@@ -132,13 +132,13 @@ class Watching:
     task: asyncio.Task[None]
 
     @property
-    def standing(self) -> ControllerStatus:
+    def status(self) -> ControllerStatus:
         """How everything stands now."""
         return self.controller.api.status()
 
     def app(self, slug: str = "demo") -> AppReconcileStatus:
         """How an app stands now; of one that isn't known yet, nothing is."""
-        return self.standing.apps.get(slug) or AppReconcileStatus(slug=slug)
+        return self.status.apps.get(slug) or AppReconcileStatus(slug=slug)
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Return the lines of an event."""
@@ -155,13 +155,13 @@ class Watching:
                         raise AssertionError("the controller has ended")
                     await asyncio.sleep(0.005)
         except TimeoutError:
-            how = {slug: one.state.value for slug, one in self.standing.apps.items()}
+            how = {slug: one.state.value for slug, one in self.status.apps.items()}
             raise AssertionError(f"it never came: {how}\n{self.log.getvalue()[-5000:]}") from None
 
     @property
     def is_in_sync(self) -> bool:
         """Whether everything was read, and nothing is left to be done."""
-        return self.standing.ready and all(one.state.value == "in_sync" for one in self.standing.apps.values())
+        return self.status.ready and all(one.state.value == "in_sync" for one in self.status.apps.values())
 
     async def until_in_sync(self, *, patience: float = PATIENCE) -> None:
         """Wait until everything was read, and nothing is left to be done."""
@@ -169,7 +169,7 @@ class Watching:
 
     def approve(self, guard: str, *apps: str) -> int:
         """Approve all that a guard blocks now, of apps or of all, as it is shown."""
-        sets = [one for one in self.standing.blocked if one.guard == guard and (not apps or {*apps} & {*one.apps})]
+        sets = [one for one in self.status.blocked if one.guard == guard and (not apps or {*apps} & {*one.apps})]
         return sum(self.controller.api.approve(guard, one.seen, apps) for one in sets)
 
     def requests(self) -> list[str]:

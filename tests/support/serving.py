@@ -13,14 +13,14 @@ from tests.support.standings import ADMIN_TOKEN
 
 from octosync.model import Secret
 from octosync.watch.api import ControllerApi
-from octosync.watch.web import Source, create_app, listening, serving
+from octosync.watch.web import WebOptions, bind, create_app, serve
 
 URL = "http://127.0.0.1:9900"
 AUTHORIZED = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
-def source_of(control: ControllerApi, *, admin_token: str | None = ADMIN_TOKEN, **more: Any) -> Source:
+def source_of(control: ControllerApi, *, admin_token: str | None = ADMIN_TOKEN, **more: Any) -> WebOptions:
     """Return what is served: a control, and metrics of one line."""
     facts: dict[str, Any] = {
         "control": control,
@@ -28,7 +28,7 @@ def source_of(control: ControllerApi, *, admin_token: str | None = ADMIN_TOKEN, 
         "metrics_type": "text/plain; version=0.0.4; charset=utf-8",
         "admin_token": None if admin_token is None else Secret(admin_token),
     }
-    return Source(**{**facts, **more})
+    return WebOptions(**{**facts, **more})
 
 
 @asynccontextmanager
@@ -45,17 +45,17 @@ def served(control: ControllerApi, *, port: int = 0, **more: Any) -> Iterator[st
     ready = threading.Event()
     found: list[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = []
 
-    async def serve() -> None:
+    async def main() -> None:
         stop = asyncio.Event()
-        with listening("127.0.0.1", port) as listener:
-            async with serving(create_app(source_of(control, **more)), listener) as at:
+        with bind("127.0.0.1", port) as listener:
+            async with serve(create_app(source_of(control, **more)), listener) as at:
                 found.append((at.url, asyncio.get_running_loop(), stop))
                 ready.set()
                 await stop.wait()
 
     def run() -> None:
         try:
-            asyncio.run(serve())
+            asyncio.run(main())
         finally:
             ready.set()  # whoever waits gets to see that it failed, instead of nothing
 

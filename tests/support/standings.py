@@ -197,7 +197,7 @@ def a_run(number: int = 1, **more: Any) -> RunStatus:
     )
 
 
-def standing_of(*apps: AppReconcileStatus, **more: Any) -> ControllerStatus:
+def status_of(*apps: AppReconcileStatus, **more: Any) -> ControllerStatus:
     """Return the standing of a controller that is ready and has these apps."""
     return ControllerStatus(
         **{
@@ -222,13 +222,13 @@ def standing_of(*apps: AppReconcileStatus, **more: Any) -> ControllerStatus:
     )
 
 
-def busy_standing() -> ControllerStatus:
+def busy_status() -> ControllerStatus:
     """Return a standing with something of nearly everything."""
     held = replace(
         held_app("photos", until=soon(hours=3)),
         hold=Hold(app="photos", until=soon(hours=3), reason="incident 4711: routing by hand", at=ago(hours=1)),
     )
-    return standing_of(
+    return status_of(
         held_app(),
         blocked_app(),
         contested_app(),
@@ -243,14 +243,14 @@ def busy_standing() -> ControllerStatus:
     )
 
 
-def pictured_standing() -> ControllerStatus:
+def pictured_status() -> ControllerStatus:
     """Return the standing that the documents' pictures show: little of each."""
     canary = replace(canary_app(), recommendations=())
     apps = (held_app(), blocked_app("search-old"), canary, *map(quiet_app, _QUIET))
-    return standing_of(*apps, runs=(a_run(1), a_run(2)), unmanaged=260)
+    return status_of(*apps, runs=(a_run(1), a_run(2)), unmanaged=260)
 
 
-def bad_manifests(standing: ControllerStatus) -> ControllerStatus:
+def bad_manifests(status: ControllerStatus) -> ControllerStatus:
     """Return the standing with manifests that can't be loaded."""
     wrong = Diagnostic(
         severity=Severity.ERROR,
@@ -262,12 +262,12 @@ def bad_manifests(standing: ControllerStatus) -> ControllerStatus:
         width=12,
         suggestion="servingPolicy",
     )
-    return replace(standing, valid=False, diagnostics=(wrong,))
+    return replace(status, valid=False, diagnostics=(wrong,))
 
 
-def suspended(standing: ControllerStatus) -> ControllerStatus:
+def suspended(status: ControllerStatus) -> ControllerStatus:
     """Return the standing with everything suspended."""
-    return replace(standing, suspended=Suspended(at=ago(minutes=30), reason="incident 4711"))
+    return replace(status, suspended=Suspended(at=ago(minutes=30), reason="incident 4711"))
 
 
 @dataclass(kw_only=True)

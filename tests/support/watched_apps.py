@@ -67,5 +67,5 @@ async def ticks(watch: Watching, count: int) -> list[str]:
 
 async def another_full_read(watch: Watching) -> None:
     """Wait until one more full read has ended."""
-    before = watch.standing.full_read_at
-    await watch.until(lambda: watch.standing.full_read_at != before)
+    before = watch.status.full_read_at
+    await watch.until(lambda: watch.status.full_read_at != before)

@@ -35,8 +35,8 @@ async def test_the_last_good_manifests_stay_in_force(tmp_path: Path) -> None:
             await watch.until_in_sync()
             watch.requests()
             write(tmp_path, BROKEN)
-            await watch.until(lambda: not watch.standing.valid)
-            assert watch.standing.diagnostics
+            await watch.until(lambda: not watch.status.valid)
+            assert watch.status.diagnostics
             drift(plane)
             await watch.until(lambda: preference(plane) == "local")
             watch.controller.reload()
@@ -46,7 +46,7 @@ async def test_the_last_good_manifests_stay_in_force(tmp_path: Path) -> None:
             assert len(watch.logged("manifests_invalid")) == 1
             commit(tmp_path, {"demo": {"slots": {"chat": "cloud_first"}}})
             await watch.until(lambda: preference(plane) == "cloud")
-            assert watch.standing.valid
+            assert watch.status.valid
 
 
 async def test_what_is_broken_from_the_start_is_taken_up_when_it_is_mended(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ async def test_what_is_broken_from_the_start_is_taken_up_when_it_is_mended(tmp_p
     with plane_at(clock) as plane:
         async with watching(tmp_path, plane, clock) as watch:
             await watch.until(lambda: watch.logged("manifests_invalid"))
-            assert (watch.standing.ready, watch.standing.valid) == (False, False)
+            assert (watch.status.ready, watch.status.valid) == (False, False)
             assert not any("/apps" in line for line in watch.requests())
             commit(tmp_path, CHAT)
             await watch.until_in_sync()
@@ -84,16 +84,16 @@ async def test_octosync_yaml_is_taken_up_while_it_runs(tmp_path: Path, monkeypat
         async with watching(tmp_path, plane, clock, paths=()) as watch:
             await watch.until_in_sync()
             commit(tmp_path, {slug: {"targets": ()} for slug in three})
-            await watch.until(lambda: all(one.state is AppState.BLOCKED for one in watch.standing.apps.values()))
+            await watch.until(lambda: all(one.state is AppState.BLOCKED for one in watch.status.apps.values()))
             configured(tmp_path, "guards: {maxDeletes: oh no}\n")
-            await watch.until(lambda: not watch.standing.valid)
+            await watch.until(lambda: not watch.status.valid)
             assert targets(plane) == 3
             configured(tmp_path, "guards: {maxDeletes: 3}\n")
             await watch.until(lambda: targets(plane) == 0)
             await watch.until_in_sync()
             configured(tmp_path, "freeze: [{cron: '0 0 * * *', duration: 24h}]\n")
             commit(tmp_path, three)
-            await watch.until(lambda: all(one.state is AppState.WAITING for one in watch.standing.apps.values()))
+            await watch.until(lambda: all(one.state is AppState.WAITING for one in watch.status.apps.values()))
             configured(tmp_path, "")
             await watch.until(lambda: targets(plane) == 3)
 
@@ -132,7 +132,7 @@ async def test_what_is_for_another_control_plane_is_not_applied_to_this_one(
             commit(tmp_path, {"demo": {"slots": {}}})
             await watch.until(lambda: not plane.send("GET", "/apps/demo/slots")["slots"])
             configured(tmp_path, text.format("two"))
-            await watch.until(lambda: not watch.standing.valid)
+            await watch.until(lambda: not watch.status.valid)
             commit(tmp_path, CHAT)
             loaded = clock.now()
             await watch.until(lambda: clock.now() - loaded > timedelta(seconds=60))

@@ -59,10 +59,10 @@ async def test_no_more_canaries_run_at_once_than_are_allowed(tmp_path: Path) -> 
         outgrown(plane, clock, *slugs)
         plane.log()
         async with watching(tmp_path, plane, clock, config=config, resync=NEVER) as watch:
-            await watch.until(lambda: watch.standing.full_read_at is not None)
+            await watch.until(lambda: watch.status.full_read_at is not None)
             await ticks(watch, 4)
             assert canaries(plane) == 2
-            waiting = [one for one in watch.standing.apps.values() if one.waits_for_canaries]
+            waiting = [one for one in watch.status.apps.values() if one.waits_for_canaries]
             assert len(waiting) == 6
             for one in waiting:
                 assert "maxCanaries" in " ".join((one.why_waiting, *(each.waiting for each in one.recommendations)))

@@ -41,7 +41,7 @@ def full(slugs: list[str], **spec: Any) -> dict[str, dict[str, Any]]:
 
 def blocked(watch: Watching, guard: str = "deletes") -> list[str]:
     """Name the apps that a guard blocks something of."""
-    return [slug for slug, app in watch.standing.apps.items() if any(one.guard == guard for one in app.blocked)]
+    return [slug for slug, app in watch.status.apps.items() if any(one.guard == guard for one in app.blocked)]
 
 
 async def test_what_empties_40_apps_is_refused_as_one_change(tmp_path: Path) -> None:
@@ -55,9 +55,9 @@ async def test_what_empties_40_apps_is_refused_as_one_change(tmp_path: Path) -> 
             await watch.until(lambda: len(blocked(watch)) == 40)
             assert "40 removals" in watch.app(FORTY[7]).blocked[0].message
             assert {slot["serving_policy"]["routing_preference"] for slot in slots(plane, *FORTY)} == {"cloud"}
-            read = watch.standing.full_read_at
+            read = watch.status.full_read_at
             watch.controller.api.reconcile(None)
-            await watch.until(lambda: watch.standing.full_read_at != read)
+            await watch.until(lambda: watch.status.full_read_at != read)
             assert targets(plane, *FORTY) == 40
             assert not any(line.startswith("DELETE") for line in watch.requests())
 
@@ -122,10 +122,10 @@ async def test_removals_of_ten_minutes_count_together(tmp_path: Path) -> None:
         clock.skip(timedelta(hours=2))
         async with watching(tmp_path, plane, clock) as watch:
             since = clock.now()
-            await watch.until(lambda: watch.standing.ready and clock.now() - since > timedelta(minutes=1))
+            await watch.until(lambda: watch.status.ready and clock.now() - since > timedelta(minutes=1))
             assert "11 removals (1 here, 10 elsewhere" in watch.app(some[8]).blocked[0].message
             assert targets(plane, *some) == 5
-            (refused,) = watch.standing.blocked
+            (refused,) = watch.status.blocked
             assert (len(refused.apps), refused.message) == (4, "11 removals, at most 10 are allowed together")
             assert watch.approve("deletes", *some[7:9]) == 2
             await watch.until(lambda: targets(plane, *some) == 3)
@@ -230,10 +230,10 @@ async def test_two_commits_at_once_remove_no_more_than_one(tmp_path: Path) -> No
             await watch.until_in_sync()
             plane.break_with({"operation": "apps.delete_target", "action": "delay", "seconds": 0.5, "times": None})
             commit(tmp_path, full(some) | full(some[:8], targets=()))
-            await watch.until(lambda: any(run.ended is None for run in watch.standing.runs))
+            await watch.until(lambda: any(run.ended is None for run in watch.status.runs))
             commit(tmp_path, full(some, targets=()))
-            await watch.until(lambda: blocked(watch) and not any(run.ended is None for run in watch.standing.runs))
-            await watch.until(lambda: all(app.state in DONE for app in watch.standing.apps.values()))
+            await watch.until(lambda: blocked(watch) and not any(run.ended is None for run in watch.status.runs))
+            await watch.until(lambda: all(app.state in DONE for app in watch.status.apps.values()))
             assert 16 - targets(plane, *some) <= 10
 
 

@@ -35,7 +35,7 @@ async def test_what_is_contested_is_so_after_a_restart_until_its_manifest_change
         async with watching(tmp_path, plane, clock, drift_hold=AT_ONCE) as watch:
             await _contest(watch)
         async with watching(tmp_path, plane, clock, drift_hold=AT_ONCE) as watch:
-            await watch.until(lambda: watch.standing.ready)
+            await watch.until(lambda: watch.status.ready)
             assert watch.app().state is not AppState.IN_SYNC
             assert _policy(watch) == "cloud_only"
         file.write_text(manifest(slots={"chat": "local_first"}, description="Somebody looked at it"))

@@ -13,7 +13,7 @@ from tests.support.watched_apps import NEVER, another_full_read, by, many, plane
 
 from octosync.model import NotifyEvent
 from octosync.watch.status import AppState
-from octosync.watch.web.attention import matters
+from octosync.watch.web.attention import attention_cards
 from octosync.watch.web.document import watch_document
 
 HEALTH = "GET /api/v1/apps/demo/health"
@@ -58,9 +58,9 @@ async def test_a_target_that_is_registered_again_leaves_the_app_uncovered(tmp_pa
             await watch.until(lambda: watch.app().state is AppState.UNCOVERED)
             (gap,) = watch.app().uncovered
             assert (gap.capability, gap.covered_devices, gap.total_devices) == ("chat", 0, 340)
-            (card,) = matters(watch.standing, watch.standing.apps.values(), origin="http://127.0.0.1:9900").cards
+            (card,) = attention_cards(watch.status, watch.status.apps.values(), origin="http://127.0.0.1:9900").cards
             assert card.said == (("chat: 0 of 340 devices covered.",),)
-            document = json.loads(json.dumps(watch_document(watch.standing)))
+            document = json.loads(json.dumps(watch_document(watch.status)))
             assert document["counts"]["uncovered"] == 1
             assert "1 app uncovered" in document["sentence"]
             (shown,) = document["apps"]
@@ -114,11 +114,11 @@ async def test_a_failed_read_of_coverage_keeps_what_was_known(tmp_path: Path) ->
             remove_target(plane, "demo")
             await watch.until(lambda: watch.app().state is AppState.UNCOVERED)
             plane.break_with({"operation": "apps.health", "action": "garbage", "times": None})
-            await watch.until(lambda: watch.standing.coverage_unread)
+            await watch.until(lambda: watch.status.coverage_unread)
             for _ in range(2):
                 await another_full_read(watch)
             assert watch.app().state is AppState.UNCOVERED
             assert len(watch.logged("coverage_unread")) == 1
             plane.break_with()
-            await watch.until(lambda: not watch.standing.coverage_unread)
+            await watch.until(lambda: not watch.status.coverage_unread)
             assert watch.app().state is AppState.UNCOVERED

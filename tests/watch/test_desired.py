@@ -346,7 +346,7 @@ async def test_what_is_loaded_is_given_up_at_the_end(tmp_path: Path) -> None:
     scene.first = never_ends
     loading = asyncio.ensure_future(desired.load())
     await asyncio.to_thread(begun.wait)
-    desired.give_up()
+    desired.stop_loading()
     assert (await loading).declared.fails
     assert (await desired.load()).declared.fails
 

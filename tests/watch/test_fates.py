@@ -47,9 +47,9 @@ def holder_of(plane: Plane, identifier: str, slugs: Iterable[str]) -> list[str]:
 async def again(watch: Watching, times: int = 1) -> None:
     """Wait for full reads."""
     for _ in range(times):
-        read = watch.standing.full_read_at
+        read = watch.status.full_read_at
         watch.controller.reload()
-        await watch.until(lambda read=read: watch.standing.full_read_at != read)  # type: ignore[misc]
+        await watch.until(lambda read=read: watch.status.full_read_at != read)  # type: ignore[misc]
 
 
 async def passes(watch: Watching, span: timedelta) -> None:
@@ -162,14 +162,14 @@ async def test_a_key_that_may_only_read_does_not_hammer(tmp_path: Path) -> None:
             await watch.until_in_sync()
             fault(plane, "apps.put_slot", None, 403, code="insufficient_scope", message="this key may only read")
             commit(tmp_path, dict.fromkeys(apps, VISION))
-            await watch.until(lambda: watch.standing.credential)
+            await watch.until(lambda: watch.status.credential)
             await passes(watch, timedelta(minutes=15))
             assert len(writes_in(watch.requests())) - 6 - 6 < 60
             # Probes only read, and are answered: that must not look as if all were well.
-            assert "this key may only read" in watch.standing.credential
-            assert not watch.standing.ready
+            assert "this key may only read" in watch.status.credential
+            assert not watch.status.ready
             assert len(watch.logged("everything_waits")) == 1
-            assert not any(app.state is AppState.REFUSED for app in watch.standing.apps.values())
+            assert not any(app.state is AppState.REFUSED for app in watch.status.apps.values())
             plane.break_with()
             watch.controller.reload()
             await watch.until_in_sync()
@@ -186,12 +186,12 @@ async def test_a_refused_key_makes_everything_wait_until_there_is_another(tmp_pa
             await watch.until_in_sync()
             fault(plane, "*", None, 401, message="no such key")
             commit(tmp_path, dict.fromkeys(apps, VISION))
-            await watch.until(lambda: watch.standing.credential)
-            assert not watch.standing.ready
+            await watch.until(lambda: watch.status.credential)
+            assert not watch.status.ready
             watch.requests()
             await passes(watch, timedelta(minutes=10))
             assert len(watch.requests()) < 20
-            assert not any(app.state is AppState.FAILING for app in watch.standing.apps.values())
+            assert not any(app.state is AppState.FAILING for app in watch.status.apps.values())
             plane.break_with()
             watch.controller.reload()
             await watch.until_in_sync()
@@ -208,14 +208,14 @@ async def test_an_outage_opens_the_circuit_and_loses_nothing(tmp_path: Path) -> 
             await watch.until_in_sync()
             fault(plane, "*", None, 503)
             commit(tmp_path, dict.fromkeys(apps, VISION))
-            await watch.until(lambda: watch.standing.outage)
+            await watch.until(lambda: watch.status.outage)
             await passes(watch, timedelta(minutes=2))  # what was under way has ended by then
             watch.requests()
             await passes(watch, timedelta(minutes=20))
             assert set(watch.requests()) == {"GET /api/v1/apps"}
             plane.break_with()
             await watch.until_in_sync()
-            assert not watch.standing.outage
+            assert not watch.status.outage
             assert all("vision" in capabilities(plane, slug) for slug in apps)
 
 
@@ -231,12 +231,12 @@ async def test_an_outage_is_known_though_nothing_is_to_be_done(tmp_path: Path) -
             await watch.until_in_sync()
             fault(plane, "*", None, 503)
             watch.requests()
-            await watch.until(lambda: watch.standing.outage)
+            await watch.until(lambda: watch.status.outage)
             assert watch.requests().count(TICK) <= 5  # the attempts of one tick
             assert [one["why"] for one in watch.logged("everything_waits")] == ["outage"]
             await passes(watch, timedelta(minutes=20))
             plane.break_with()
-            await watch.until(lambda: not watch.standing.outage)
+            await watch.until(lambda: not watch.status.outage)
             assert watch.logged("feed_off") == []
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: any(one["action"] == "update" for one in watch.logged("action")))
@@ -268,7 +268,7 @@ async def test_too_many_requests_are_waited_out(tmp_path: Path, seconds: int) ->
             plane.break_with({"operation": "apps.get", "action": "status", "status": 429, "retry_after": seconds})
             commit(tmp_path, {"demo": VISION, "other": {}})
             await watch.until(lambda: "GET /api/v1/apps/demo" in watch.requests())
-            await watch.until(lambda: watch.standing.budget.throttled_until or watch.standing.outage)
+            await watch.until(lambda: watch.status.budget.throttled_until or watch.status.outage)
             watch.requests()  # a look at the feed may have been under way while that was answered
             # Not until the very end: on a busy machine the fast clock runs past that between two looks.
             await passes(watch, timedelta(seconds=seconds // 2))

@@ -32,7 +32,7 @@ async def test_what_was_removed_and_somebody_adds_again_stays(tmp_path: Path) ->
             await watch.until(lambda: not targets(plane))
             await watch.until(lambda: "demo" not in watch.controller.memory.apps)
             plane.send("POST", "/apps/demo/targets", TARGET)
-            before = watch.standing.full_read_at
+            before = watch.status.full_read_at
             watch.controller.api.reconcile(None)
-            await watch.until(lambda: watch.standing.full_read_at != before)
+            await watch.until(lambda: watch.status.full_read_at != before)
             assert targets(plane) == ["com.demo"]

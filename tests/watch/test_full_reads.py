@@ -25,10 +25,10 @@ async def test_an_app_that_goes_while_everything_is_read_does_not_hold_that_up(t
             await watch.until_in_sync()
         async with watching(tmp_path, plane, clock, **LIMITED) as watch:
             # Its reads are more than a minute's share.
-            await watch.until(lambda: watch.standing.full_read_total == len(slugs))
+            await watch.until(lambda: watch.status.full_read_total == len(slugs))
             (watch.apps / "app-39.json").unlink()
             await watch.until(lambda: watch.app("app-39").state is AppState.ORPHANED)
-            await watch.until(lambda: watch.standing.full_read_at is not None)
+            await watch.until(lambda: watch.status.full_read_at is not None)
 
 
 async def test_what_is_held_is_read_again_all_the_same(tmp_path: Path) -> None:

@@ -148,19 +148,19 @@ async def test_an_approval_is_of_what_its_caller_has_seen(tmp_path: Path) -> Non
             for slug in ("team-a", "team-b"):
                 declare(slug, {"chat": "local_first"})
                 await watch.until(lambda slug=slug: watch.app(slug).blocked)  # type: ignore[misc]
-            (of_a, of_b) = watch.standing.blocked
+            (of_a, of_b) = watch.status.blocked
             assert (of_a.apps, of_b.apps) == (("team-a",), ("team-b",))
             declare("team-a", {})
-            await watch.until(lambda: len(watch.standing.blocked[0].addresses) == 2)
+            await watch.until(lambda: len(watch.status.blocked[0].addresses) == 2)
             approve = watch.controller.api.approve
             with pytest.raises(OctosyncError, match="1 object more: app/team-a/slot/chat") as refused:
                 approve("protected", of_a.seen)
             assert refused.value.reference == "approval-outdated"
-            assert watch.standing.blocked[0].seen in refused.value.hints[1]
+            assert watch.status.blocked[0].seen in refused.value.hints[1]
             with pytest.raises(OctosyncError, match="team-a is not in the set"):
                 approve("protected", of_b.seen, ("team-a",))
             assert approve("protected", of_b.seen) == 1
             await watch.until(lambda: capabilities(plane, "team-b") == {"chat": "local"})
             assert set(capabilities(plane, "team-a")) == {"chat", "vision"}
-            assert approve("protected", watch.standing.blocked[0].seen, ("team-a",)) == 2
+            assert approve("protected", watch.status.blocked[0].seen, ("team-a",)) == 2
             await watch.until_in_sync()

@@ -106,14 +106,14 @@ async def test_an_app_that_is_held_keeps_what_is_changed_later(tmp_path: Path) -
         async with watching(tmp_path, plane, clock, drift_hold=timedelta(), **QUICK) as watch:
             await watch.until_in_sync()
             hold = watch.controller.api.hold("demo", timedelta(hours=3), "an incident")
-            assert watch.standing.holds == (hold,)
+            assert watch.status.holds == (hold,)
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.HELD)
             assert watch.app().drift[0].until == hold.until
             await clock.advance(timedelta(hours=3))
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
             assert clock.now() >= hold.until
-            assert not watch.standing.holds
+            assert not watch.status.holds
 
 
 async def test_a_hold_ends_by_itself(tmp_path: Path) -> None:

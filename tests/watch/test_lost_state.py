@@ -50,9 +50,9 @@ async def test_what_left_the_manifests_meanwhile_stays(tmp_path: Path) -> None:
         clock.skip(timedelta(hours=1))
         (tmp_path / "apps/demo.json").write_text(manifest(slots={"chat": "private"}))
         async with watching(tmp_path, plane, clock) as watch:
-            await watch.until(lambda: watch.standing.ready)
+            await watch.until(lambda: watch.status.ready)
             await watch.until_in_sync()
             assert slots(plane) == {"chat": "local_only"}
             assert plane.send("GET", "/apps/demo/inference-config")["model"] == "a"
             assert len(plane.send("GET", "/apps/gone/targets")["targets"]) == 1
-            assert list(watch.standing.apps) == ["demo"]
+            assert list(watch.status.apps) == ["demo"]

@@ -65,8 +65,8 @@ class Scraped:
         return found[0] if found else None
 
 
-def _always(standing: ControllerStatus) -> Callable[[], ControllerStatus]:
-    return lambda: standing
+def _always(status: ControllerStatus) -> Callable[[], ControllerStatus]:
+    return lambda: status
 
 
 def _metrics_of(status: Callable[[], ControllerStatus]) -> Metrics:
@@ -161,7 +161,7 @@ def _drift(address: Address, until: datetime | None, *, contested: bool = False)
 
 
 def test_gauges_say_how_it_stands_at_the_scrape() -> None:
-    """Nothing is kept between scrapes: what is gone from the standing is gone from the metrics."""
+    """Nothing is kept between scrapes: what is gone from the status is gone from the metrics."""
     slot, target = Address.of_slot("a", "chat"), Address.of_target("b", "ios", "com.example")
     later = NOW + timedelta(minutes=30)
     blocked = Refusal(guard="deletes", message="too many", override=None, addresses=(target,))
@@ -170,7 +170,7 @@ def test_gauges_say_how_it_stands_at_the_scrape() -> None:
         state=AppState.HELD,
         drift=(_drift(slot, later), _drift(Address.of_app("a"), None), _drift(target, later, contested=True)),
     )
-    standing = replace(
+    status = replace(
         NOTHING,
         apps={"a": drifting, "b": AppReconcileStatus(slug="b", state=AppState.BLOCKED, blocked=(blocked, blocked))},
         budget=BudgetStatus(limit=100, used=60, remaining=40, throttled_seconds=12.5),
@@ -179,7 +179,7 @@ def test_gauges_say_how_it_stands_at_the_scrape() -> None:
         last_success=NOW,
         full_read_at=NOW - timedelta(hours=1),
     )
-    current = [standing]
+    current = [status]
     metrics = _metrics_of(lambda: current[0])
     scraped = Scraped(metrics)
     assert [scraped("octosync_drift_objects", type=kind) for kind in ("app", "slot", "target", "capability")] == [

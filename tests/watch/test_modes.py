@@ -34,7 +34,7 @@ async def test_heal_manifest_applies_commits_and_shows_drift(tmp_path: Path) -> 
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
         have(plane, "demo")
-        async with watching(tmp_path, plane, clock, heal=WriteMode.MANIFEST, **SHORT) as watch:
+        async with watching(tmp_path, plane, clock, write_mode=WriteMode.MANIFEST, **SHORT) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.DRIFTED)
@@ -61,7 +61,7 @@ async def test_heal_none_writes_nothing_and_shows_the_plan(tmp_path: Path) -> No
         have(plane, "demo")
         plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
         plane.log()
-        async with watching(tmp_path, plane, clock, heal=WriteMode.NONE, **SHORT) as watch:
+        async with watching(tmp_path, plane, clock, write_mode=WriteMode.NONE, **SHORT) as watch:
             await watch.until(lambda: watch.app("new").state is AppState.WAITING)
             await watch.until(lambda: watch.app().state is AppState.WAITING)
             assert [str(one.address) for one in planned(watch).actions] == ["app/demo/slot/chat"]
@@ -78,7 +78,7 @@ async def test_a_controller_that_only_plans_announces_no_end_of_drift(tmp_path: 
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
         have(plane, "demo")
-        async with watching(tmp_path, plane, clock, heal=WriteMode.NONE, resync=NEVER) as watch:
+        async with watching(tmp_path, plane, clock, write_mode=WriteMode.NONE, resync=NEVER) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.DRIFTED)
@@ -121,13 +121,13 @@ async def test_suspending_everything_holds_over_a_restart(tmp_path: Path) -> Non
             assert "an incident" in watch.app().why_waiting
         plane.log()
         async with watching(tmp_path, plane, clock, **SHORT) as watch:
-            assert watch.standing.suspended is not None
+            assert watch.status.suspended is not None
             await watch.until(lambda: watch.app().state is AppState.WAITING)
             await ticks(watch, 3)
             assert writes_in(by(plane, "octosync")) == []
             watch.controller.api.resume()
             await watch.until_in_sync()
-            assert watch.standing.suspended is None
+            assert watch.status.suspended is None
 
 
 async def test_drift_that_comes_due_while_everything_is_suspended_is_healed_after_it(tmp_path: Path) -> None:
@@ -266,14 +266,16 @@ def lose(folder: Path, *patterns: str) -> None:
 
 
 @pytest.mark.parametrize("heal", [WriteMode.ALL, WriteMode.MANIFEST])
-async def test_an_annotation_that_ends_by_itself_is_looked_at_then(tmp_path: Path, heal: WriteMode) -> None:
+async def test_an_annotation_that_ends_by_itself_is_looked_at_then(tmp_path: Path, write_mode: WriteMode) -> None:
     """A suspension until a time is over at that time, without a commit or a full read."""
     clock = FastClock(60)
     until = {"octosync.dev/suspend": "2030-01-01T14:00:00Z"}
     declare(tmp_path, "demo", annotations=until, chat="cloud_first")
     with plane_of_ana(clock) as plane:
         have(plane, "demo")
-        async with watching(tmp_path, plane, clock, heal=heal, drift_hold=timedelta(), resync=NEVER) as watch:
+        async with watching(
+            tmp_path, plane, clock, write_mode=write_mode, drift_hold=timedelta(), resync=NEVER
+        ) as watch:
             await watch.until(lambda: watch.app().state is AppState.SUSPENDED)
             await clock.advance(timedelta(hours=2))
             await watch.until_in_sync()

@@ -64,9 +64,9 @@ async def test_a_move_by_hand_is_taken_back_as_one(tmp_path: Path) -> None:
             (target,) = plane.send("GET", "/apps/a/targets")["targets"]
             plane.send("DELETE", f"/apps/a/targets/{target['id']}")
             plane.send("POST", "/apps/b/targets", {"platform": "ios", "identifier": "com.one"})
-            await watch.until(lambda: watch.standing.apps["b"].drift)
+            await watch.until(lambda: watch.status.apps["b"].drift)
             assert placed(plane) == wanted({**BEFORE, "a": (), "b": ("com.two", "com.one")})
-            watch.clock.skip(watch.standing.resync * 3)
+            watch.clock.skip(watch.status.resync * 3)
             watch.controller.api.reconcile(None)
             await watch.until(lambda: placed(plane) == wanted(BEFORE))
             moved = [line for line in watch.logged("action") if line["address"].endswith("ios:com.one")][-2:]
@@ -105,11 +105,11 @@ async def test_a_refused_registration_stops_the_moves_of_the_whole_change(tmp_pa
             await watch.until_in_sync()
             plane.break_with({"operation": "apps.create_target", "action": "status", "status": 422, "times": None})
             commit(tmp_path, new)
-            await watch.until(lambda: watch.standing.counts()[AppState.REFUSED] == 1)
-            await watch.until(lambda: watch.standing.counts()[AppState.WAITING] == 10)
-            read = watch.standing.full_read_at
+            await watch.until(lambda: watch.status.counts()[AppState.REFUSED] == 1)
+            await watch.until(lambda: watch.status.counts()[AppState.WAITING] == 10)
+            read = watch.status.full_read_at
             watch.controller.api.reconcile(None)
-            await watch.until(lambda: watch.standing.full_read_at != read)
+            await watch.until(lambda: watch.status.full_read_at != read)
             assert registered() == 11
             plane.break_with()
             watch.controller.api.reconcile(None)

@@ -122,7 +122,7 @@ async def _notifying(*to: Endpoint, clock: FastClock | None = None, **how: Any) 
 async def test_an_event_is_one_post_of_json() -> None:
     """A receiver gets the documented body at its URL, and headers that say which event and delivery it is."""
     async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.tell(HELD)
+        told.notifier.notify(HELD)
         await told.settled(delivered=1)
     (request,) = served.received
     (body,) = _bodies(served)
@@ -183,7 +183,7 @@ async def test_a_signature_can_be_verified_as_documented() -> None:
     """The page's code takes what was sent; not another body, another time, another key, nor the same an hour later."""
     is_genuine = _documented()
     async with scripted(OK) as served, _notifying(_endpoint(served, secret=KEY)) as told:
-        told.notifier.tell(HELD)
+        told.notifier.notify(HELD)
         await told.settled(delivered=1)
     (request,) = served.received
     sent = {name.title(): value for name, value in request.headers.items()}
@@ -203,7 +203,7 @@ async def test_a_receiver_that_recovers_gets_it() -> None:
         scripted(*replies) as served,
         _notifying(_endpoint(served, secret=KEY), limits=DeliveryLimits(timeout=short)) as told,
     ):
-        told.notifier.tell(HELD)
+        told.notifier.notify(HELD)
         await told.settled(delivered=1)
     assert len(served.received) == 5
     assert len({one.headers["x-octosync-delivery"] for one in served.received}) == 1
@@ -218,8 +218,8 @@ async def test_a_receiver_that_recovers_gets_it() -> None:
 async def test_a_refusal_is_final(reply: Reply) -> None:
     """What the receiver refuses isn't sent again, a redirect isn't followed, and the next notice is sent all the same."""
     async with scripted(reply, OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.tell(HELD)
-        told.notifier.tell(APPLIED)
+        told.notifier.notify(HELD)
+        told.notifier.notify(APPLIED)
         await told.settled(given_up=1, delivered=1)
     assert [one.target for one in served.received] == [PATH, PATH]
     assert told.events == ["notification_given_up"]
@@ -232,7 +232,7 @@ async def test_a_dead_receiver_is_given_up() -> None:
         _notifying(_endpoint(served), limits=DeliveryLimits(give_up=timedelta(minutes=15))) as told,
     ):
         for number in range(5):
-            told.notifier.tell(replace(APPLIED, run=f"r{number}"))
+            told.notifier.notify(replace(APPLIED, run=f"r{number}"))
         await told.settled(given_up=5)
     assert told.clock.passed <= 15 * 60
     assert list(dict.fromkeys(body["run"] for body in _bodies(served))) == ["r0", "r1", "r2", "r3", "r4"]
@@ -246,7 +246,7 @@ async def test_telling_never_waits() -> None:
         _notifying(_endpoint(hanging), _endpoint(other), limits=DeliveryLimits(flush=timedelta(seconds=0.1))) as told,
     ):
         for number in range(20):
-            told.notifier.tell(replace(APPLIED, run=f"r{number}"))
+            told.notifier.notify(replace(APPLIED, run=f"r{number}"))
         assert not hanging.received  # no task but this one has had its turn yet
         await told.settled(delivered=20)
         assert len(hanging.received) == 1
@@ -264,10 +264,10 @@ async def test_the_queue_is_bounded() -> None:
         scripted(answer) as served,
         _notifying(_endpoint(served), limits=DeliveryLimits(most=3), clock=Stuck()) as told,
     ):
-        told.notifier.tell(replace(APPLIED, run="first"))
+        told.notifier.notify(replace(APPLIED, run="first"))
         await until(lambda: bool(told.clock.waits))
         for number in range(10):
-            told.notifier.tell(replace(APPLIED, run=f"r{number}"))
+            told.notifier.notify(replace(APPLIED, run=f"r{number}"))
         assert told.notifier.counts["dropped"] == 7
         answered.set()
     # Leaving the context let out what still waited, and tried the first once more.
@@ -281,7 +281,7 @@ async def test_the_queue_is_bounded() -> None:
 async def test_leaving_lets_out_what_waits() -> None:
     """What was told in the last moment is sent before the end."""
     async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.tell(HELD)
+        told.notifier.notify(HELD)
     assert len(served.received) == 1
     assert told.notifier.counts == {"delivered": 1}
 
@@ -293,8 +293,8 @@ async def test_leaving_does_not_wait_for_a_receiver_that_hangs() -> None:
         scripted(Reply(then=Then.HANG)) as served,
         _notifying(_endpoint(served), limits=DeliveryLimits(flush=timedelta(seconds=0.05))) as told,
     ):
-        told.notifier.tell(HELD)
-        told.notifier.tell(APPLIED)
+        told.notifier.notify(HELD)
+        told.notifier.notify(APPLIED)
         await served.asked.wait()
     assert told.events == ["notifications_unsent"]
     assert json.loads(told.logged.getvalue())["count"] == 2
@@ -305,11 +305,11 @@ async def test_a_fact_is_told_once_until_it_changes() -> None:
     """The same drift turn after turn is one notice; other values, or another end, are another; each run is news."""
     async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
         for _ in range(3):
-            told.notifier.holds("notes", [HELD])
-            told.notifier.tell(APPLIED)
-        told.notifier.holds("notes", [replace(HELD, fingerprint="b")])
-        told.notifier.holds("notes", [replace(HELD, fingerprint="", message="x")])
-        told.notifier.holds("notes", [replace(HELD, fingerprint="", message="x", until=None)])
+            told.notifier.record_facts("notes", [HELD])
+            told.notifier.notify(APPLIED)
+        told.notifier.record_facts("notes", [replace(HELD, fingerprint="b")])
+        told.notifier.record_facts("notes", [replace(HELD, fingerprint="", message="x")])
+        told.notifier.record_facts("notes", [replace(HELD, fingerprint="", message="x", until=None)])
         await told.settled(delivered=7)
     assert [body["event"] for body in _bodies(served)].count("held") == 4
 
@@ -318,11 +318,11 @@ async def test_what_ends_and_begins_again_is_told_again() -> None:
     """Drift that was changed back and comes again is news, and other apps' facts are left alone by that."""
     other = replace(HELD, app="memos")
     async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.holds("notes", [HELD])
-        told.notifier.holds("memos", [other])
-        told.notifier.holds("notes", [])
-        told.notifier.holds("notes", [HELD])
-        told.notifier.holds("memos", [other])
+        told.notifier.record_facts("notes", [HELD])
+        told.notifier.record_facts("memos", [other])
+        told.notifier.record_facts("notes", [])
+        told.notifier.record_facts("notes", [HELD])
+        told.notifier.record_facts("memos", [other])
         await told.settled(delivered=4)
     assert [(body["event"], body["app"]) for body in _bodies(served)] == [
         ("held", "notes"),
@@ -344,8 +344,8 @@ async def test_what_comes_together_is_one_notification_for_each_event() -> None:
         for place, slug in enumerate(slugs[:15], 1)
     }
     async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.burst(held, applied)
-        told.notifier.burst(held, ())
+        told.notifier.notify_all(held, applied)
+        told.notifier.notify_all(held, ())
         await told.settled(delivered=2)
     first, second = _bodies(served)
     assert (first["event"], first["app"], first["app_count"], len(first["apps"])) == ("applied", None, 40, 20)
@@ -361,9 +361,9 @@ async def test_a_capability_that_is_covered_again_is_resolved() -> None:
         HELD, event=NotifyEvent.UNCOVERED, message="chat: 0 of 340 devices covered", until=None, fingerprint="uncovered"
     )
     async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.holds("notes", [gap])
-        told.notifier.holds("notes", [replace(gap, message="chat: 0 of 341 devices covered")])
-        told.notifier.holds("notes", [])
+        told.notifier.record_facts("notes", [gap])
+        told.notifier.record_facts("notes", [replace(gap, message="chat: 0 of 341 devices covered")])
+        told.notifier.record_facts("notes", [])
         await told.settled(delivered=2)
     assert [(body["event"], body["message"]) for body in _bodies(served)] == [
         ("uncovered", "chat: 0 of 340 devices covered"),
@@ -377,9 +377,9 @@ async def test_a_revert_that_was_announced_is_one_notification() -> None:
         HELD, event=NotifyEvent.DRIFT, message="anna changed it, and it is as declared again", until=None, run="r1"
     )
     async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.holds("notes", [HELD])
-        told.notifier.burst({"notes": ()}, [back])
-        told.notifier.burst({"notes": ()}, [back])
+        told.notifier.record_facts("notes", [HELD])
+        told.notifier.notify_all({"notes": ()}, [back])
+        told.notifier.notify_all({"notes": ()}, [back])
         await told.settled(delivered=3)
     assert [(body["event"], body["run"]) for body in _bodies(served)] == [
         ("held", None),
@@ -393,15 +393,15 @@ async def test_what_was_told_before_a_restart_is_over_after_it(state: WatchState
     """The end of what an earlier process told is told, though no more than its app and event is known by then."""
     plane = ControlPlane(url="https://api.octomil.com/api/v1")
     async with scripted(OK) as served, _notifying(_endpoint(served), told=state.for_control_plane(plane)) as told:
-        told.notifier.holds("notes", [HELD])
-        told.notifier.tell(
+        told.notifier.record_facts("notes", [HELD])
+        told.notifier.notify(
             Notice(event=NotifyEvent.FAILED, at=NOON, message="x", matter="the manifests", fingerprint="a")
         )
         await told.settled(delivered=2)
     async with scripted(OK) as served, _notifying(_endpoint(served), told=state.for_control_plane(plane)) as told:
-        told.notifier.holds("notes", [])
-        told.notifier.over("the control plane")
-        told.notifier.over("the manifests")
+        told.notifier.record_facts("notes", [])
+        told.notifier.resolve("the control plane")
+        told.notifier.resolve("the manifests")
         await told.settled(delivered=2)
     assert [body["message"] for body in _bodies(served)] == [
         "notes is no longer held",
@@ -426,11 +426,11 @@ async def test_a_failure_does_not_make_old_drift_news() -> None:
     """A turn that could not read the app only tells that: the drift that it knows nothing of isn't told again afterwards."""
     failed = Notice(event=NotifyEvent.FAILED, at=NOON, message="no answer", app="notes", fingerprint="unavailable")
     async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.holds("notes", [HELD])
+        told.notifier.record_facts("notes", [HELD])
         for _ in range(3):
-            told.notifier.tell(failed)
-        told.notifier.holds("notes", [HELD])
-        told.notifier.tell(failed)
+            told.notifier.notify(failed)
+        told.notifier.record_facts("notes", [HELD])
+        told.notifier.notify(failed)
         await told.settled(delivered=4)
     assert [body["event"] for body in _bodies(served)] == ["held", "failed", "resolved", "failed"]
 
@@ -440,12 +440,12 @@ async def test_a_restart_tells_only_what_nobody_got(state: WatchState) -> None:
     memory = state.for_control_plane(SENDER.control_plane)
     blocked = replace(HELD, event=NotifyEvent.BLOCKED, guard="deletes")
     async with scripted(OK, http(404)) as served, _notifying(_endpoint(served), told=memory) as told:
-        told.notifier.holds("notes", [HELD, blocked])
+        told.notifier.record_facts("notes", [HELD, blocked])
         await told.settled(delivered=1, given_up=1)
     async with scripted(OK) as served, _notifying(_endpoint(served), told=memory) as told:
-        told.notifier.holds("notes", [HELD, blocked])
+        told.notifier.record_facts("notes", [HELD, blocked])
         await told.settled(delivered=1)
-        told.notifier.holds("notes", [blocked])
+        told.notifier.record_facts("notes", [blocked])
     assert [body["event"] for body in _bodies(served)] == ["blocked", "resolved"]
     assert {about.split()[0] for _, about in memory.told()} == {"blocked"}
 
@@ -455,9 +455,9 @@ async def test_a_state_file_that_fails_keeps_nobody_from_hearing(state: WatchSta
     memory = state.for_control_plane(SENDER.control_plane)
     async with scripted(OK) as served, _notifying(_endpoint(served), told=memory) as told:
         state.journal.database.execute("drop table told")
-        told.notifier.holds("notes", [HELD])
+        told.notifier.record_facts("notes", [HELD])
         await told.settled(delivered=1)
-        told.notifier.holds("notes", [])
+        told.notifier.record_facts("notes", [])
     assert told.events == ["notifications_forgotten", "notifications_forgotten"]
 
 
@@ -468,9 +468,9 @@ async def test_a_receiver_hears_of_its_events_only() -> None:
         scripted(OK) as other,
         _notifying(_endpoint(one, NotifyEvent.HELD), _endpoint(other, NotifyEvent.APPLIED, NotifyEvent.HELD)) as told,
     ):
-        told.notifier.tell(HELD)
-        told.notifier.tell(APPLIED)
-        told.notifier.tell(replace(HELD, event=NotifyEvent.CONTESTED))
+        told.notifier.notify(HELD)
+        told.notifier.notify(APPLIED)
+        told.notifier.notify(replace(HELD, event=NotifyEvent.CONTESTED))
         await told.settled(delivered=3)
     assert [body["event"] for body in _bodies(one)] == ["held"]
     assert [body["event"] for body in _bodies(other)] == ["held", "applied"]
@@ -481,8 +481,8 @@ async def test_one_that_can_not_be_sent_at_all_ends_nothing() -> None:
     async with scripted(OK) as served:
         broken = replace(_endpoint(served), url=Secret("http://very-secret\x00"))
         async with _notifying(broken, _endpoint(served)) as told:
-            told.notifier.tell(HELD)
-            told.notifier.tell(APPLIED)
+            told.notifier.notify(HELD)
+            told.notifier.notify(APPLIED)
             await told.settled(given_up=2, delivered=2)
     assert told.events.count("notification_crashed") == 2
     assert "very-secret" not in told.logged.getvalue()
@@ -492,7 +492,7 @@ async def test_one_that_can_not_be_sent_at_all_ends_nothing() -> None:
 async def test_no_secret_is_logged(reply: Reply) -> None:
     """Whatever a receiver does, neither its URL beyond the host nor the key is in the log."""
     async with scripted(reply) as served, _notifying(_endpoint(served, secret=KEY)) as told:
-        told.notifier.tell(HELD)
+        told.notifier.notify(HELD)
         await told.settled(given_up=1)
     assert served.url in told.logged.getvalue()
     assert "secret" not in told.logged.getvalue()

@@ -63,11 +63,11 @@ async def test_a_commit_is_one_notification_and_so_is_its_refusal(tmp_path: Path
             (first,) = told(served)
             assert (first["event"], first["app_count"], first["address_count"]) == ("applied", 12, 36)
             commit(tmp_path, full(targets=(), slots={"chat": "cloud_first"}))
-            await watch.until(lambda: len(watch.standing.blocked) == 1 and len(told(served)) == 3)
+            await watch.until(lambda: len(watch.status.blocked) == 1 and len(told(served)) == 3)
             by_event = {body["event"]: body for body in told(served)[1:]}
             assert set(by_event) == {"applied", "blocked"}
             assert by_event["applied"]["address_count"] == 12
-            refused, (blocked,) = by_event["blocked"], watch.standing.blocked
+            refused, (blocked,) = by_event["blocked"], watch.status.blocked
             assert refused["message"].startswith("12 removals, at most 10 are allowed together: 12 apps")
             assert f"POST /approve?guard=deletes&seen={blocked.seen}" in refused["hints"][0]
             assert f"'https://octosync.example.com/approve?guard=deletes&seen={blocked.seen}'" in refused["text"]
@@ -87,7 +87,7 @@ async def test_changes_by_hand_are_one_notification_and_so_is_their_revert(tmp_p
             await watch.until(lambda: told(served))
             for slug in SOME[:5]:
                 plane.send("PUT", f"/apps/{slug}/slots/chat", CLOUD)
-            await watch.until(lambda: watch.standing.count(AppState.HELD) == 5)
+            await watch.until(lambda: watch.status.count(AppState.HELD) == 5)
             await clock.advance(timedelta(minutes=5))
             await watch.until_in_sync()
             await watch.until(lambda: sum(body["address_count"] for body in told(served)[1:]) == 10)
@@ -108,9 +108,9 @@ async def test_a_file_that_is_written_in_pieces_is_no_failure(tmp_path: Path) ->
             await watch.until(lambda: told(served))
             whole = (tmp_path / "apps" / "all.yaml").read_text()
             (tmp_path / "apps" / "all.yaml").write_text(whole[:-9])
-            await watch.until(lambda: not watch.standing.valid)
+            await watch.until(lambda: not watch.status.valid)
             (tmp_path / "apps" / "all.yaml").write_text(whole)
-            await watch.until(lambda: watch.standing.valid)
+            await watch.until(lambda: watch.status.valid)
             since = clock.now()
             await watch.until(lambda: clock.now() - since > timedelta(seconds=10))
             assert len(told(served)) == 1

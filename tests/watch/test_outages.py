@@ -55,12 +55,12 @@ async def test_what_is_no_control_plane_is_an_outage_of_its_own_name(tmp_path: P
         have(plane, "one", "two")
         async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
-            assert sentence(watch.standing).startswith("All 2 apps in sync")
+            assert sentence(watch.status).startswith("All 2 apps in sync")
             fail(plane, "*", **FOREIGN[kind])
-            await watch.until(lambda: watch.standing.unreadable)
-            assert not watch.standing.ready
-            assert unready_words(watch.standing) == watch.standing.unreadable
-            said = sentence(watch.standing)
+            await watch.until(lambda: watch.status.unreadable)
+            assert not watch.status.ready
+            assert unready_words(watch.status) == watch.status.unreadable
+            said = sentence(watch.status)
             assert said.startswith("The control plane can't be read: everything waits. As last read at ")
             assert "all 2 apps in sync; last full read" in said
             assert circuits(watch) == {"unreadable"}
@@ -72,7 +72,7 @@ async def test_what_is_no_control_plane_is_an_outage_of_its_own_name(tmp_path: P
             plane.break_with()
             await watch.until_in_sync()
             assert circuits(watch) == set()
-            assert sentence(watch.standing).startswith("All 2 apps in sync")
+            assert sentence(watch.status).startswith("All 2 apps in sync")
 
 
 async def test_an_unreadable_start_is_no_start(tmp_path: Path) -> None:
@@ -82,11 +82,11 @@ async def test_an_unreadable_start_is_no_start(tmp_path: Path) -> None:
     with plane_at(clock) as plane:
         fail(plane, "*", **FOREIGN["html-answer"])
         async with watching(tmp_path, plane, clock) as watch:
-            await watch.until(lambda: watch.standing.unreadable)
-            assert not watch.standing.ready
+            await watch.until(lambda: watch.status.unreadable)
+            assert not watch.status.ready
             plane.break_with()
             await watch.until_in_sync()
-            await watch.until(lambda: not watch.standing.feed_off)
+            await watch.until(lambda: not watch.status.feed_off)
 
 
 async def test_one_unreadable_app_is_its_own_matter(tmp_path: Path) -> None:
@@ -114,10 +114,10 @@ async def test_a_full_read_that_cannot_begin_is_logged(tmp_path: Path) -> None:
         have(plane, *slugs)
         async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
-            before = watch.standing.full_read_at
+            before = watch.status.full_read_at
             fail(plane, "apps.list", times=2, action="garbage")
             watch.controller.reload()
-            await watch.until(lambda: watch.standing.full_read_at != before)
+            await watch.until(lambda: watch.status.full_read_at != before)
             failed = watch.logged("full_read_failed")
             assert [line["reference"] for line in failed] == ["unreadable-answer", "unreadable-answer"]
             assert all(line["next_try"] for line in failed)
@@ -166,14 +166,14 @@ async def test_a_feed_that_is_off_is_tried_again_with_backoff(tmp_path: Path) ->
         async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             fail(plane, FEED, action="garbage")
-            await watch.until(lambda: watch.standing.feed_off)
+            await watch.until(lambda: watch.status.feed_off)
             assert b"octosync_feed_followed 0.0" in watch.controller.metrics.render()
             watch.requests()
             await passes(watch, timedelta(minutes=16))
             assert 2 <= watch.requests().count(TICK) <= 4  # after 1, 3, 7 and 15 minutes
             plane.break_with()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
-            await watch.until(lambda: not watch.standing.feed_off)
+            await watch.until(lambda: not watch.status.feed_off)
             await watch.until(lambda: watch.app().drift)
             assert watch.app().drift[0].actor is not None
 
@@ -188,16 +188,16 @@ async def test_a_feed_that_is_off_is_tried_at_once(tmp_path: Path, by: str) -> N
         async with watching(tmp_path, plane, clock, resync=NEVER, interval=timedelta(seconds=1)) as watch:
             await watch.until_in_sync()
             fail(plane, FEED, action="garbage")
-            await watch.until(lambda: watch.standing.feed_off)
+            await watch.until(lambda: watch.status.feed_off)
             if by == "back":
                 fail(plane, "*", action="status", status=503)
                 watch.controller.api.reconcile(None)
-                await watch.until(lambda: watch.standing.outage)
+                await watch.until(lambda: watch.status.outage)
                 plane.break_with()
             else:
                 plane.break_with()
                 watch.controller.reload() if by == "reload" else watch.controller.api.reconcile("demo")
-            await watch.until(lambda: not watch.standing.feed_off)
+            await watch.until(lambda: not watch.status.feed_off)
 
 
 async def test_a_control_plane_that_hangs_is_known_after_two_timeouts(tmp_path: Path) -> None:
@@ -211,8 +211,8 @@ async def test_a_control_plane_that_hangs_is_known_after_two_timeouts(tmp_path: 
             await watch.until_in_sync()
             watch.requests()
             fail(plane, "*", action="delay", seconds=30)
-            await watch.until(lambda: watch.standing.outage)
-            assert "within 0.3 s" in watch.standing.outage
+            await watch.until(lambda: watch.status.outage)
+            assert "within 0.3 s" in watch.status.outage
             assert circuits(watch) == {"outage"}
             plane.break_with()
             assert watch.requests()[:2] == [TICK, "GET /api/v1/apps"]
@@ -227,23 +227,23 @@ async def test_a_long_retry_after_is_told_and_bounded(tmp_path: Path) -> None:
         async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             fail(plane, FEED, times=1, action="status", status=429, retry_after=100_000)
-            await watch.until(lambda: watch.standing.closed is CircuitReason.THROTTLED)
-            until = watch.standing.budget.throttled_until
+            await watch.until(lambda: watch.status.closed is CircuitReason.THROTTLED)
+            until = watch.status.budget.throttled_until
             assert until is not None
             assert timedelta(hours=27) < until - clock.now() < timedelta(hours=28)
-            assert f"throttles the key until {until:%Y-%m-%d %H:%M} UTC" in sentence(watch.standing)
-            assert "is not there" not in sentence(watch.standing)
-            assert not watch.standing.outage
-            assert watch.standing.ready
+            assert f"throttles the key until {until:%Y-%m-%d %H:%M} UTC" in sentence(watch.status)
+            assert "is not there" not in sentence(watch.status)
+            assert not watch.status.outage
+            assert watch.status.ready
             watch.requests()
             await passes(watch, timedelta(minutes=13))
             assert watch.requests() == []
-            assert 700 < watch.standing.budget.throttled_seconds <= 900
-            await watch.until(lambda: watch.standing.closed is None)
-            assert watch.standing.budget.throttled_until is None
-            assert watch.standing.budget.throttled_seconds < 1000
+            assert 700 < watch.status.budget.throttled_seconds <= 900
+            await watch.until(lambda: watch.status.closed is None)
+            assert watch.status.budget.throttled_until is None
+            assert watch.status.budget.throttled_seconds < 1000
             fail(plane, FEED, times=1, action="status", status=429, retry_after=100_000)
-            await watch.until(lambda: watch.standing.closed is CircuitReason.THROTTLED)
+            await watch.until(lambda: watch.status.closed is CircuitReason.THROTTLED)
             watch.controller.api.reconcile(None)
             await watch.until_in_sync()
-            assert watch.standing.budget.throttled_seconds < 1000
+            assert watch.status.budget.throttled_seconds < 1000

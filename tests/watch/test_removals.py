@@ -38,9 +38,9 @@ def slot(slug: str, capability: str) -> str:
 async def again(watch: Watching, times: int = 1) -> None:
     """Wait for full reads."""
     for _ in range(times):
-        read = watch.standing.full_read_at
+        read = watch.status.full_read_at
         watch.controller.api.reconcile(None)
-        await watch.until(lambda read=read: watch.standing.full_read_at != read)  # type: ignore[misc]
+        await watch.until(lambda read=read: watch.status.full_read_at != read)  # type: ignore[misc]
 
 
 ROUTES = {"a": "local", "b": "cloud"}
@@ -148,7 +148,7 @@ async def test_an_app_that_vanishes_is_an_orphan(tmp_path: Path) -> None:
         async with watching(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             (watch.apps / "all.yaml").unlink()
-            await watch.until(lambda: watch.standing.files == 1)
+            await watch.until(lambda: watch.status.files == 1)
             await again(watch)
             (watch.apps / "vision.yaml").unlink()
             await watch.until(lambda: watch.app().state is AppState.ORPHANED)
@@ -158,7 +158,7 @@ async def test_an_app_that_vanishes_is_an_orphan(tmp_path: Path) -> None:
             assert [(line["app"], line["was"]) for line in said] == [("demo", "in_sync")]
         async with watching(tmp_path, plane, clock) as watch:
             since = clock.now()
-            await watch.until(lambda: watch.standing.ready and clock.now() - since > 2 * INTERVAL)
+            await watch.until(lambda: watch.status.ready and clock.now() - since > 2 * INTERVAL)
             assert watch.app().state is AppState.ORPHANED
         assert there(plane) == {"com.demo", "vision"}
         assert not is_archived(plane, "demo")
@@ -267,6 +267,6 @@ async def test_what_is_watched_anew_is_not_newly_declared(tmp_path: Path) -> Non
             await watch.until_in_sync()
         plane.app("other", "chat", "vision")
         async with watching(tmp_path, plane, clock) as watch:
-            await watch.until(lambda: watch.standing.ready)
+            await watch.until(lambda: watch.status.ready)
             assert watch.app("other").state is AppState.HELD
             assert there(plane, "other") == {"chat", "vision"}

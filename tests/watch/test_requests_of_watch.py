@@ -42,7 +42,7 @@ async def test_without_a_feed_full_reads_tell_and_it_is_tried_again_every_hour(t
         plane.break_with({"operation": "activity.list", "action": action, "times": None})
         async with watching(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
-            assert watch.standing.feed_off
+            assert watch.status.feed_off
             watch.requests()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             asked: list[str] = []
@@ -61,7 +61,7 @@ async def test_without_a_feed_full_reads_tell_and_it_is_tried_again_every_hour(t
             assert len(watch.logged("feed_off")) == 1
             plane.break_with()
             await clock.advance(timedelta(minutes=61))
-            await watch.until(lambda: not watch.standing.feed_off)
+            await watch.until(lambda: not watch.status.feed_off)
             await watch.until(lambda: len(watch.logged("feed_on")) == 1)
 
 
@@ -73,7 +73,7 @@ async def test_a_feed_that_only_ever_fails_is_done_without(tmp_path: Path) -> No
         have(plane, "demo")
         plane.break_with({"operation": "activity.list", "action": "status", "times": None})
         async with watching(tmp_path, plane, clock, connection={"attempts": 1}) as watch:
-            await watch.until(lambda: watch.standing.feed_off)
+            await watch.until(lambda: watch.status.feed_off)
             await watch.until_in_sync()
             assert len(watch.logged("feed_off")) == 1
 
@@ -89,7 +89,7 @@ async def test_a_commit_among_many_apps_costs_its_own_requests_alone(tmp_path: P
             await watch.until_in_sync()
             watch.requests()
             declare(tmp_path, slugs[7], chat="cloud_first")
-            await watch.until(lambda: watch.standing.runs and watch.standing.runs[0].ended)
+            await watch.until(lambda: watch.status.runs and watch.status.runs[0].ended)
             await watch.until_in_sync()
             asked = watch.requests()
             assert len(writes_in(asked)) == 1
@@ -112,8 +112,8 @@ async def test_a_commit_goes_before_a_full_read_that_has_used_up_its_share(tmp_p
             await watch.until(lambda: watch.remote.budget.background_used >= budget.background_limit)
             watch.requests()
             declare(tmp_path, slugs[place], chat="cloud_first")
-            await watch.until(lambda: watch.standing.runs and watch.standing.runs[0].ended)
-            assert watch.standing.full_read_done < watch.standing.full_read_total
+            await watch.until(lambda: watch.status.runs and watch.status.runs[0].ended)
+            assert watch.status.full_read_done < watch.status.full_read_total
             first, *_ = watch.requests()
             assert f"/apps/{slugs[place]}" in first
 
@@ -199,7 +199,7 @@ async def test_an_app_that_waits_for_the_rate_limit_says_so(tmp_path: Path) -> N
         async with watching(tmp_path, plane, clock, connection={"requests_per_minute": 30}, resync=NEVER) as watch:
             await watch.until_in_sync()
             declare(tmp_path, *some, description="New")
-            await watch.until(lambda: any("of 30 requests" in app.why_waiting for app in watch.standing.apps.values()))
+            await watch.until(lambda: any("of 30 requests" in app.why_waiting for app in watch.status.apps.values()))
             await watch.until_in_sync()
 
 
@@ -209,7 +209,7 @@ async def test_the_first_commit_to_an_empty_org_is_read_once(tmp_path: Path) -> 
     (tmp_path / "apps").mkdir()
     with plane_at(clock) as plane:
         async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
-            await watch.until(lambda: watch.standing.ready)
+            await watch.until(lambda: watch.status.ready)
             declare(tmp_path, "first")
             await watch.until(lambda: watch.app("first").state is AppState.IN_SYNC)
             watch.requests()

@@ -13,13 +13,13 @@ from octosync.watch.web.views import sentence
 
 
 async def test_what_keeps_a_kustomization_from_being_rendered_is_said(tmp_path: Path) -> None:
-    """Log and standing name the error and what is to be done about it, not only that there is one."""
+    """Log and status name the error and what is to be done about it, not only that there is one."""
     clock = FastClock(20)
     (tmp_path / "base").mkdir()
     with plane_at(clock) as plane:
         async with watching(tmp_path, plane, clock, kustomize=str(tmp_path / "base")) as watch:
             await watch.until(lambda: watch.logged("manifests_invalid"))
-            error = watch.standing.load_error  # no diagnostic of a file
+            error = watch.status.load_error  # no diagnostic of a file
             assert error is not None
             (line,) = watch.logged("manifests_invalid")
             assert (line["reference"], line["@message"], line["hints"]) == (
@@ -53,15 +53,15 @@ async def test_a_selector_that_matches_nothing_leaves_in_force_what_was(tmp_path
     with plane_at(clock) as plane:
         async with watching(tmp_path, plane, clock, selector="team=a") as watch:
             await watch.until(lambda: watch.logged("manifests_invalid"))
-            error = watch.standing.load_error
+            error = watch.status.load_error
             assert error is not None
             assert (error.reference, error.message) == ("nothing-selected", "-l team=a matches none of 1 declared app")
-            assert not watch.standing.ready
+            assert not watch.status.ready
             write(tmp_path, of_team("a", targets=("com.demo",)))
             await watch.until_in_sync()
             write(tmp_path, of_team("c"))
-            await watch.until(lambda: not watch.standing.valid)
-            assert "the last good ones stay in force" in sentence(watch.standing)
+            await watch.until(lambda: not watch.status.valid)
+            assert "the last good ones stay in force" in sentence(watch.status)
             assert watch.app().state is AppState.IN_SYNC
             assert len(plane.send("GET", "/apps/demo/targets")["targets"]) == 1
 
@@ -72,6 +72,6 @@ async def test_manifests_that_are_being_loaded_are_not_called_bad(tmp_path: Path
     write(tmp_path, manifest())
     with plane_at(clock) as plane:
         async with watching(tmp_path, plane, clock) as watch:
-            assert sentence(watch.standing).startswith("The manifests are being loaded")
+            assert sentence(watch.status).startswith("The manifests are being loaded")
             await watch.until_in_sync()
-            assert sentence(watch.standing).startswith("1 app in sync")
+            assert sentence(watch.status).startswith("1 app in sync")

@@ -75,7 +75,7 @@ async def test_a_first_good_load_that_cannot_be_noted_waits_for_the_state_file(t
             with unwritable(watch):
                 file.write_text(manifest(slots={"chat": "private"}))
                 await watch.until(lambda: watch.logged("state_unusable"))
-                assert not watch.standing.apps
+                assert not watch.status.apps
             await watch.until_in_sync()
             assert mode_of(plane) == "local_only"
 
@@ -129,13 +129,13 @@ async def test_a_locked_state_file_stops_no_loop(tmp_path: Path) -> None:
                 another.execute("begin immediate")
                 file.write_text(manifest(slots={"chat": "private"}))
                 # A single wait of SQLite's own would take longer than this is waited for.
-                await watch.until(lambda: watch.standing.state_locked)
-                assert not watch.standing.ready
-                assert "Another process locks the state file" in sentence(watch.standing)
+                await watch.until(lambda: watch.status.state_locked)
+                assert not watch.status.ready
+                assert "Another process locks the state file" in sentence(watch.status)
                 assert b'octosync_circuit_open{reason="state_locked"} 1.0' in watch.controller.metrics.render()
                 since = clock.now()
                 await watch.until(lambda: clock.now() - since > timedelta(seconds=30))
-                assert watch.standing.state_locked
+                assert watch.status.state_locked
                 assert mode_of(plane) == before
                 with pytest.raises(StateLocked):
                     watch.controller.api.hold("demo", timedelta(hours=1), "incident")
@@ -156,6 +156,6 @@ async def test_a_watch_ends_while_its_state_file_is_locked(tmp_path: Path) -> No
             await watch.until_in_sync()
             another.execute("begin immediate")
             file.write_text(manifest(slots={"chat": "private"}))
-            await watch.until(lambda: watch.standing.state_locked)
+            await watch.until(lambda: watch.status.state_locked)
             watch.controller.stop.set()
             await asyncio.wait_for(watch.task, PATIENCE)

@@ -27,13 +27,13 @@ async def test_all_waits_until_something_changes(tmp_path: Path) -> None:
         of_another_org(tmp_path / "state.db")
         file.write_text(manifest(slots={"vision": "local_first"}))
         async with watching(tmp_path, plane, clock) as watch:
-            await watch.until(lambda: watch.standing.credential)
-            assert "answers for org" in watch.standing.credential
-            await watch.until(lambda: not watch.standing.queue["changed"])
+            await watch.until(lambda: watch.status.credential)
+            assert "answers for org" in watch.status.credential
+            await watch.until(lambda: not watch.status.queue["changed"])
             watch.requests()
             await clock.sleep(900)
             assert watch.requests() == []
-            assert not watch.standing.ready
+            assert not watch.status.ready
             assert len(watch.logged("everything_waits")) == 1
             watch.controller.api.reconcile(None)
             await watch.until(lambda: len(watch.logged("everything_waits")) == 2)

@@ -43,7 +43,7 @@ class ControllerOperations:
         """Reconcile one app, or (None) all of them, contested objects included; return how many."""
         slugs = self.scheduler.assignment.slugs if app is None else (self._declared(app),)
         for slug in slugs:
-            self.memory.forget_heals(slug)
+            self.memory.forget_reverts(slug)
             self.results.start_over(slug)
             self.checks.forget(slug)
         if app is None:

@@ -102,7 +102,7 @@ class Approvals:
     changes: Changesets
     _shown: OrderedDict[str, frozenset[str]] = field(default_factory=OrderedDict)
 
-    def now(self) -> tuple[BlockedSet, ...]:
+    def current(self) -> tuple[BlockedSet, ...]:
         """Return what is blocked now, as it is shown from now on."""
         apps = (app for app in self.tracker.in_state(*AppState) if app.blocked)
         sets = blocked_sets(apps, lambda slug: self.changes.find((slug,)), self.seal)
@@ -119,7 +119,7 @@ class Approvals:
         Raises `OctosyncError`: `nothing-blocked` where there is none that could be approved, `approval-outdated` where it is
         another one by now; `UsageError` for an app that is not in it.
         """
-        of_guard = [blocked for blocked in self.now() if blocked.guard == guard and blocked.seen]
+        of_guard = [blocked for blocked in self.current() if blocked.guard == guard and blocked.seen]
         if not of_guard:
             raise OctosyncError(
                 "nothing-blocked",

@@ -247,7 +247,7 @@ class Controller:
     async def run(self) -> None:
         """Run until `stop` is set; then nothing new is begun, and what is being written finishes."""
         stopped = asyncio.ensure_future(self.stop.wait())
-        stopped.add_done_callback(lambda _: self._options.desired.give_up())
+        stopped.add_done_callback(lambda _: self._options.desired.stop_loading())
         await self.reloader.load()
         self.reloader.may_wait = True
         tasks = [
@@ -340,14 +340,14 @@ class Controller:
             started=self._started,
             version=__version__,
             control_plane=options.control_plane,
-            mode=active.heal.value,
+            mode=active.write_mode.value,
             healthy=self._is_healthy(),
             ready=resync.ended_at is not None and not credential and breaker.reason not in _UNREADY,
             can_post=options.can_post,
             about=self.assignment.run_info,
             turned_at=options.clock.now() - timedelta(seconds=self._quiet),
             apps=self._apps(holds),
-            blocked=self.approvals.now(),
+            blocked=self.approvals.current(),
             unmanaged=resync.unmanaged,
             loading=latest is None,
             clone=latest.clone if latest is not None else Clone(),

@@ -44,27 +44,27 @@ class CoverageMonitor:
     _gaps: dict[str, tuple[Coverage, ...]] = field(default_factory=dict)
     _asked: set[str] = field(default_factory=set)  # the apps whose coverage was asked for since the start
 
-    async def add_to(
-        self, ended: ReconcileResult, tree: Mapping[str, App], remote: Octomil, *, is_full_read: bool
+    async def add_gaps(
+        self, result: ReconcileResult, tree: Mapping[str, App], remote: Octomil, *, is_full_read: bool
     ) -> ReconcileResult:
         """Return the result with the coverage gaps of its apps, read now where they are due, else as last read."""
-        if ended.left is None or ended.seen is None:
-            return ended
+        if result.remaining is None or result.observed is None:
+            return result
         moved = {
             outcome.address.app
-            for outcome in ended.outcomes
+            for outcome in result.outcomes
             if outcome.address.kind is Kind.TARGET and outcome.status is Status.DONE
         }
-        for slug in sorted(ended.apps):
+        for slug in sorted(result.apps):
             app = tree.get(slug)
             if app is None or app.archived or not app.slots:
                 self._gaps.pop(slug, None)
             elif (
                 slug in moved or slug in self._gaps or ((is_full_read or slug not in self._asked) and _is_deployed(app))
             ):
-                await self._read(app, ended.seen.state.apps.get(slug), remote)
-        gaps = {slug: self._gaps[slug] for slug in sorted(ended.apps & self._gaps.keys())}
-        return replace(ended, uncovered=gaps)
+                await self._read(app, result.observed.state.apps.get(slug), remote)
+        gaps = {slug: self._gaps[slug] for slug in sorted(result.apps & self._gaps.keys())}
+        return replace(result, uncovered=gaps)
 
     def forget(self, apps: Iterable[str]) -> None:
         """Forget apps that are not followed any more."""

@@ -19,7 +19,7 @@ from octosync.watch.manifests.desired import ManifestScope, within
 from octosync.watch.settings import Clock
 
 # An object that was healed so often in so long, and is changed back again, is contested.
-HEALS_TO_CONTEST: Final = 3
+REVERTS_TO_CONTEST: Final = 3
 _HEALS_WITHIN: Final = timedelta(hours=24)
 
 
@@ -42,14 +42,14 @@ class Memory:
     _contested: set[Address] = field(default_factory=set)
     _pruned_at: datetime | None = None
     _refused: dict[str, tuple[StandingRefusal, ...]] = field(default_factory=dict)
-    _heals: dict[Address, tuple[datetime, ...]] = field(default_factory=dict)
+    _reverts: dict[Address, tuple[datetime, ...]] = field(default_factory=dict)
     _first_seen: dict[str, dict[Address, tuple[str | Sealed, datetime]]] = field(default_factory=dict)
     _plane_state: ControlPlaneState = field(init=False)
 
     def __post_init__(self) -> None:
         self._plane_state = self.state.for_control_plane(self.plane)
 
-    def recall(self, tree: State, others: State, scope: ManifestScope) -> None:
+    def load(self, tree: State, others: State, scope: ManifestScope) -> None:
         """Read the state file; sealed values that are still the same in the tree come from there.
 
         Where no org is configured, it is the one that is remembered of this URL, if it is only one.
@@ -59,13 +59,13 @@ class Memory:
         if self.plane.org_id is None and len(known) == 1:
             self._use_org(known[0].org_id)
         self._base = dict(self._plane_state.base(tree, self.sensitivity))
-        self.look_in(tree, others, scope)
-        self._heals = dict(self._plane_state.heals(self.clock.now() - _HEALS_WITHIN))
+        self.record_scope(tree, others, scope)
+        self._reverts = dict(self._plane_state.heals(self.clock.now() - _HEALS_WITHIN))
         self._contested = set(self._plane_state.contested())
         self._refused = dict(self._plane_state.refused())
         self._first_seen = {slug: dict(drift) for slug, drift in self._plane_state.drift().items()}
 
-    def is_of(self, org: str | None) -> bool:
+    def belongs_to(self, org: str | None) -> bool:
         """Say whether all of this is about the org that answers name; where no org is known yet, it is from now on."""
         if org is None or org == self.plane.org_id:
             return True
@@ -73,14 +73,14 @@ class Memory:
             return False
         self._use_org(org)
         self._plane_state.adopt()  # an org that is only being filled names itself late
-        self.recall(self._tree, self._others, self._scope)
+        self.load(self._tree, self._others, self._scope)
         return True
 
     def _use_org(self, org: str | None) -> None:
         self.plane = replace(self.plane, org_id=org)
         self._plane_state = self.state.for_control_plane(self.plane)
 
-    def look_in(self, tree: State, others: State, scope: ManifestScope) -> None:
+    def record_scope(self, tree: State, others: State, scope: ManifestScope) -> None:
         """Take note of the scope. Of what it showed before and doesn't now, nothing is remembered any more.
 
         Of apps that it didn't show before nothing is known: they are not newly declared.
@@ -93,12 +93,12 @@ class Memory:
         if not scope.shows(before):
             self.narrowed += 1
             for slug, app in tuple(self._base.items()):
-                self.remember(slug, self.in_sight(app))
+                self.remember(slug, self.visible_part(app))
         if self.is_whole and not (before.shows(scope) and before.selects(scope)):
             self._plane_state.set_whole(whole=False)
         self._plane_state.set_scope(scope.text)
 
-    def in_sight(self, app: App) -> App | None:
+    def visible_part(self, app: App) -> App | None:
         """Return what of an app the manifests that are watched declare."""
         return within(app, (self._tree, self._others))
 
@@ -122,7 +122,7 @@ class Memory:
         """Whether every declared app was taken up once, so that one that is unknown is newly declared."""
         return self._plane_state.is_whole()
 
-    def now_whole(self) -> None:
+    def mark_whole(self) -> None:
         """Note that every declared app was taken up."""
         if not self.is_whole:
             self._plane_state.set_whole()
@@ -159,7 +159,7 @@ class Memory:
         known = {at: print_ for one in self._first_seen.values() for at, (print_, _) in one.items()}
         return frozenset(at for at, print_ in drift.items() if known.get(at, print_) != print_)
 
-    def see_drift(self, slug: str, drift: Mapping[Address, str], at: datetime) -> Mapping[Address, datetime]:
+    def record_drift(self, slug: str, drift: Mapping[Address, str], at: datetime) -> Mapping[Address, datetime]:
         """Take note of what of an app drifts at a time, by fingerprints; return when each was first seen that way."""
         if not drift and slug not in self._first_seen:
             return {}
@@ -169,19 +169,19 @@ class Memory:
             del self._first_seen[slug]
         return seen
 
-    def healed(self, address: Address) -> None:
+    def record_revert(self, address: Address) -> None:
         """Take note that an object was changed back."""
         now = self.clock.now()
         self._plane_state.healed(address, now)
-        self._heals[address] = (*self._recent(address), now)
+        self._reverts[address] = (*self._recent(address), now)
 
-    def heals(self, address: Address) -> int:
+    def reverts(self, address: Address) -> int:
         """How often an object was changed back lately."""
         return len(self._recent(address))
 
     def contest(self, drifted: Iterable[Address]) -> frozenset[Address]:
         """Take note of drift of what was healed too often: it is contested; return what is news of it."""
-        found = {at for at in drifted if at not in self._contested and self.heals(at) >= HEALS_TO_CONTEST}
+        found = {at for at in drifted if at not in self._contested and self.reverts(at) >= REVERTS_TO_CONTEST}
         for address in sorted(found):
             self._plane_state.contest(address, self.clock.now())
         self._contested |= found
@@ -191,18 +191,18 @@ class Memory:
         """Return the objects of apps that are changed back no more."""
         return frozenset(at for at in self._contested if at.app in slugs)
 
-    def forget_heals(self, slug: str) -> None:
+    def forget_reverts(self, slug: str) -> None:
         """Begin to count anew: an app's manifest changed, or somebody asked for a turn of it."""
-        mine = {at for at in (*self._heals, *self._contested) if at.app == slug}
+        mine = {at for at in (*self._reverts, *self._contested) if at.app == slug}
         if mine:
             self._plane_state.forget_heals(slug)
             self._contested -= mine
             for at in mine:
-                self._heals.pop(at, None)
+                self._reverts.pop(at, None)
 
     def _recent(self, address: Address) -> tuple[datetime, ...]:
         since = self.clock.now() - _HEALS_WITHIN
-        return tuple(at for at in self._heals.get(address, ()) if at >= since)
+        return tuple(at for at in self._reverts.get(address, ()) if at >= since)
 
     # -- what guards count
 
@@ -248,11 +248,11 @@ class Memory:
         """Return what a refusal rests on, as a keyed digest: the guards' limits, and what the manifest declares."""
         return self._plane_state.basis_of(policy, manifest)
 
-    def refused(self, slug: str) -> tuple[StandingRefusal, ...]:
+    def refusals(self, slug: str) -> tuple[StandingRefusal, ...]:
         """Return what counting guards refused of an app."""
         return self._refused.get(slug, ())
 
-    def refuse(self, slug: str, rejections: tuple[StandingRefusal, ...]) -> None:
+    def record_refusals(self, slug: str, rejections: tuple[StandingRefusal, ...]) -> None:
         """Take note of what counting guards refuse of an app, in place of what they refused before."""
         self._plane_state.refuse(slug, rejections)
         self._refused[slug] = rejections
@@ -268,12 +268,12 @@ class Memory:
             return frozenset()
         return frozenset(about[one] for one in self._plane_state.approved(guard, list(about)))
 
-    def lapse(self, apps: Collection[str], planned: Iterable[Action]) -> None:
+    def expire_approvals(self, apps: Collection[str], planned: Iterable[Action]) -> None:
         """Take back what was allowed of apps and is not planned any more: when it is again, it is asked for again."""
         if any(one.address.app in apps for one in self._plane_state.approvals()):
             self._plane_state.lapse(apps, [_approvable(one) for one in planned])
 
-    def used(self, actions: Iterable[Action]) -> None:
+    def use_approvals(self, actions: Iterable[Action]) -> None:
         """Take approvals back: what they allowed is done."""
         done = [_approvable(one) for one in actions]
         if done and self._plane_state.approvals():

@@ -365,12 +365,12 @@ class Metrics:
 class _AtScrape(Collector):
     """The metrics that say how everything stands now, made anew at each scrape, so that none of them can be stale."""
 
-    def __init__(self, standing: Callable[[], ControllerStatus]) -> None:
-        self._standing = standing
+    def __init__(self, status: Callable[[], ControllerStatus]) -> None:
+        self._status = status
 
     def collect(self) -> Iterator[Family]:
-        """Yield a family for each, all from one standing."""
-        now = self._standing()
+        """Yield a family for each, all from one status."""
+        now = self._status()
         drift = [one for app in now.apps.values() for one in app.drift]
         states = Tally(app.state for app in now.apps.values())
         kinds = Tally(one.address.kind for one in drift)

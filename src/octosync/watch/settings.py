@@ -32,7 +32,7 @@ class Settings:
 
     interval: timedelta = timedelta(seconds=15)
     resync: timedelta = timedelta(minutes=15)
-    heal: WriteMode = WriteMode.ALL
+    write_mode: WriteMode = WriteMode.ALL
     drift_hold: timedelta | None = None
     apps: tuple[str, ...] = ()
     selector: str | None = None

@@ -266,8 +266,8 @@ class NextStep(Enum):
 class ReconcileResult:
     """What a turn came to; `id` names it, in the log and, where it wrote (`run`), in the journal.
 
-    `left` is the plan without what is done, None where nothing could be read; `errors` are why, by app. `refused` are
-    outcomes that trying again won't mend. `waiting` says what writing waits for, "" for nothing; `look_at` is when the next
+    `remaining` is the plan without what is done, None where nothing could be read; `errors` are why, by app. `refused` are
+    outcomes that trying again won't mend. `waits_for` says what writing waits for, "" for nothing; `due_at` is when the next
     turn is due by itself. `freed` are apps whose removals waited for these to be read, `unsettled` those whose
     removals wait for a second look at their files. `replaced` are the objects that somebody had changed and that were written
     over, with who that was, None where it isn't known, `reverted` those of them that no commit had changed. `uncovered` are
@@ -277,8 +277,8 @@ class ReconcileResult:
     id: str
     apps: frozenset[str]
     next_step: NextStep
-    left: Plan | None = None
-    seen: Observation | None = None
+    remaining: Plan | None = None
+    observed: Observation | None = None
     drift: tuple[DriftStatus, ...] = ()
     blocked: tuple[Refusal, ...] = ()
     errors: Mapping[str, OctosyncError] = field(default_factory=dict)
@@ -287,9 +287,9 @@ class ReconcileResult:
     replaced: Mapping[Address, str | None] = field(default_factory=dict)
     reverted: frozenset[Address] = frozenset()
     run: str = ""
-    waiting: str = ""
+    waits_for: str = ""
     frozen_until: datetime | None = None
-    look_at: datetime | None = None
+    due_at: datetime | None = None
     freed: frozenset[str] = frozenset()
     unsettled: frozenset[str] = frozenset()
     uncovered: Mapping[str, tuple[Coverage, ...]] = field(default_factory=dict)

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from tests.support.serving import asking
-from tests.support.standings import Noting, busy_standing
+from tests.support.standings import Noting, busy_status
 
 
 @pytest.fixture
 def control() -> Noting:
-    return Noting(said=busy_standing())
+    return Noting(said=busy_status())
 
 
 @pytest.fixture

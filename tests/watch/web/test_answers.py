@@ -18,11 +18,11 @@ from tests.support.standings import (
     NOW,
     Noting,
     bad_manifests,
-    busy_standing,
+    busy_status,
     held_app,
     held_plan,
     quiet_app,
-    standing_of,
+    status_of,
     suspended,
 )
 
@@ -37,34 +37,34 @@ _PAGES = ("/", "/apps", "/apps/canary-demo", "/api/status", "/healthz", "/readyz
 
 
 @pytest.mark.parametrize(
-    ("standing", "health", "readiness"),
+    ("status", "health", "readiness"),
     [
-        (standing_of(), (200, "ok\n"), (200, "ok\n")),
+        (status_of(), (200, "ok\n"), (200, "ok\n")),
         (
-            standing_of(healthy=False, turned_at=NOW),
+            status_of(healthy=False, turned_at=NOW),
             (503, "the loop has not turned within its bound since 2030-01-01 14:03 UTC\n"),
             (200, "ok\n"),
         ),
-        (standing_of(ready=False, credential="401: revoked"), (200, "ok\n"), (503, "401: revoked\n")),
-        (standing_of(ready=False, outage="no connection"), (200, "ok\n"), (503, "no connection\n")),
+        (status_of(ready=False, credential="401: revoked"), (200, "ok\n"), (503, "401: revoked\n")),
+        (status_of(ready=False, outage="no connection"), (200, "ok\n"), (503, "no connection\n")),
         (
-            standing_of(ready=False, full_read_at=None, full_read_total=41, full_read_done=12),
+            status_of(ready=False, full_read_at=None, full_read_total=41, full_read_done=12),
             (200, "ok\n"),
             (503, "first full read: 12 of 41 apps; the first full turn is not done yet\n"),
         ),
-        (standing_of(ready=False), (200, "ok\n"), (503, "the first full turn is not done yet\n")),
+        (status_of(ready=False), (200, "ok\n"), (503, "the first full turn is not done yet\n")),
         (
-            standing_of(ready=False, valid=False, full_read_at=None),
+            status_of(ready=False, valid=False, full_read_at=None),
             (200, "ok\n"),
             (503, "the manifests can't be loaded, and nothing is in force yet\n"),
         ),
     ],
 )
 async def test_probes_say_why_not(
-    standing: ControllerStatus, health: tuple[int, str], readiness: tuple[int, str]
+    status: ControllerStatus, health: tuple[int, str], readiness: tuple[int, str]
 ) -> None:
     """A probe is 200 and ok, or 503 and why."""
-    async with asking(Noting(said=standing)) as ask:
+    async with asking(Noting(said=status)) as ask:
         answers = [await ask.get("/healthz"), await ask.get("/readyz")]
     assert [(one.status_code, one.text) for one in answers] == [health, readiness]
 
@@ -195,9 +195,9 @@ async def test_commands_never_carry_a_strange_host(control: Noting) -> None:
     assert "rm -rf" not in page.text
 
 
-async def document_of(standing: ControllerStatus) -> Any:
-    """Return the document of a standing."""
-    async with asking(Noting(said=standing)) as ask:
+async def document_of(status: ControllerStatus) -> Any:
+    """Return the document of a status."""
+    async with asking(Noting(said=status)) as ask:
         answer = await ask.get("/api/status")
     assert answer.headers["content-type"] == "application/json"
     return answer.json()
@@ -205,7 +205,7 @@ async def document_of(standing: ControllerStatus) -> Any:
 
 async def test_the_document_has_the_whole_standing() -> None:
     """Counts, alarms, budget, apps with drift and refusals, runs: all of it, its times in UTC."""
-    document = await document_of(suspended(busy_standing()))
+    document = await document_of(suspended(busy_status()))
     assert document["format_version"] == "1.1"
     assert document["timestamp"] == "2030-01-01T14:03:20Z"
     assert document["counts"]["held"] == 2
@@ -236,22 +236,20 @@ async def test_the_document_has_the_whole_standing() -> None:
 
 
 @pytest.mark.parametrize(
-    "standing",
+    "status",
     [
-        busy_standing(),
-        bad_manifests(suspended(busy_standing())),
-        replace(
-            busy_standing(), valid=False, load_error=OctosyncError("kustomize-failed", "it refuses", hints=("why",))
-        ),
-        replace(busy_standing(), about=None, outage="no connection"),
-        ControllerStatus(now=NOW, started=NOW, version="0", control_plane=busy_standing().control_plane),
+        busy_status(),
+        bad_manifests(suspended(busy_status())),
+        replace(busy_status(), valid=False, load_error=OctosyncError("kustomize-failed", "it refuses", hints=("why",))),
+        replace(busy_status(), about=None, outage="no connection"),
+        ControllerStatus(now=NOW, started=NOW, version="0", control_plane=busy_status().control_plane),
     ],
 )
-async def test_the_document_is_as_its_schema_says(standing: ControllerStatus) -> None:
+async def test_the_document_is_as_its_schema_says(status: ControllerStatus) -> None:
     """Every document has every key that the published schema names, of the type that it names, and no other."""
     schema = _strict(watch_schema())
     jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(await document_of(standing), schema, cls=jsonschema.Draft202012Validator)
+    jsonschema.validate(await document_of(status), schema, cls=jsonschema.Draft202012Validator)
 
 
 def _strict(schema: Any) -> Any:
@@ -266,15 +264,15 @@ def _strict(schema: Any) -> Any:
 
 
 async def test_the_document_is_the_same_for_the_same_standing() -> None:
-    """The same standing gives the same bytes, in whatever order its apps came."""
-    standing = busy_standing()
-    turned = replace(standing, apps=dict(reversed(list(standing.apps.items()))))
-    assert json.dumps(await document_of(standing)) == json.dumps(await document_of(turned))
+    """The same status gives the same bytes, in whatever order its apps came."""
+    status = busy_status()
+    turned = replace(status, apps=dict(reversed(list(status.apps.items()))))
+    assert json.dumps(await document_of(status)) == json.dumps(await document_of(turned))
 
 
 async def test_without_facts_of_a_run_a_refusal_has_its_flag_only() -> None:
     """Before anything was loaded there is no command to complete; what is known is still said."""
-    document = await document_of(replace(busy_standing(), about=None))
+    document = await document_of(replace(busy_status(), about=None))
     blocked = next(app["blocked"] for app in document["apps"] if app["slug"] == "search-old")
     assert (blocked[0]["override"], blocked[0]["trailer"]) == ("--allow-deletes 14", None)
 
@@ -283,7 +281,7 @@ async def test_sensitive_values_are_nowhere() -> None:
     """What stands under a sensitive key is in no page and no document, as it is in no plan."""
     secret = "hunter2-correct-horse"
     app = held_app(plan=held_app_with(secret), drift=held_app().drift)
-    async with asking(Noting(said=standing_of(app, quiet_app("one")))) as ask:
+    async with asking(Noting(said=status_of(app, quiet_app("one")))) as ask:
         for path in ("/", "/apps/canary-demo", "/api/status"):
             answer = await ask.get(path)
             assert answer.status_code == 200
@@ -308,8 +306,8 @@ async def test_hostile_names_are_shown_and_do_nothing() -> None:
         source=evil,
         state=AppState.FAILING,
     )
-    standing = standing_of(app, feed_off=evil, outage=evil, credential=evil, mode="manifest", revision=evil)
-    async with asking(Noting(said=suspended(standing))) as ask:
+    status = status_of(app, feed_off=evil, outage=evil, credential=evil, mode="manifest", revision=evil)
+    async with asking(Noting(said=suspended(status))) as ask:
         listing = await ask.get("/")
         url = listing.text.partition('<h3 id="')[2].partition('<a href="')[2].partition('"')[0]
         page = await ask.get(url)
@@ -353,7 +351,7 @@ class _Counted(dict[str, AppReconcileStatus]):
 async def test_many_clients_are_answered_by_one_rendering(path: str) -> None:
     """Until something changes: then there is another, and the tag of the one before is no longer that of what is shown."""
     apps = _Counted((f"app-{number:03}", quiet_app(f"app-{number:03}")) for number in range(300))
-    control = _Ticking(said=replace(standing_of(), apps=apps))
+    control = _Ticking(said=replace(status_of(), apps=apps))
     async with asking(control) as ask:
         first = await ask.get(path)
         once = apps.walks
@@ -385,7 +383,7 @@ class _Slow(dict[str, AppReconcileStatus]):
 async def test_a_rendering_holds_up_no_probe(path: str) -> None:
     """While a page is made the loop answers /healthz."""
     apps = _Slow({"app": quiet_app("app")})
-    async with asking(Noting(said=replace(standing_of(), apps=apps))) as ask:
+    async with asking(Noting(said=replace(status_of(), apps=apps))) as ask:
         page = asyncio.ensure_future(ask.get(path))
         await asyncio.sleep(0)
         assert (await ask.get("/healthz")).status_code == 200

@@ -27,10 +27,10 @@ from tests.support.standings import (
     a_run,
     bad_manifests,
     blocked_app,
-    busy_standing,
+    busy_status,
     held_app,
     quiet_app,
-    standing_of,
+    status_of,
     suspended,
 )
 
@@ -77,11 +77,11 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 @pytest.fixture
 def opened(chromium: Chrome) -> Iterator[Opened]:
-    """Return what serves a standing and opens one of its pages; afterwards nothing of it stays in the browser."""
+    """Return what serves a status and opens one of its pages; afterwards nothing of it stays in the browser."""
     with ExitStack() as stack:
 
-        def open_(standing: ControllerStatus, path: str = "/", *, refresh_seconds: float = 60) -> tuple[Chrome, Noting]:
-            control = Noting(said=standing)
+        def open_(status: ControllerStatus, path: str = "/", *, refresh_seconds: float = 60) -> tuple[Chrome, Noting]:
+            control = Noting(said=status)
             url = stack.enter_context(served(control, refresh_seconds=refresh_seconds))
             chromium.get(f"{url}{path}")
             return chromium, control
@@ -112,7 +112,7 @@ def focused(driver: Chrome) -> Any:
 
 def test_drift_and_its_author_are_seen(opened: Opened) -> None:
     """Who changed what, when, and until when it stays, without a complaint of the browser."""
-    driver, _ = opened(busy_standing())
+    driver, _ = opened(busy_status())
     card = text_of(driver, "#drift-canary-demo")
     assert "held" in card
     assert "ana@example.com changed it at 14:01 UTC (2 min. ago)." in card
@@ -124,13 +124,13 @@ def test_drift_and_its_author_are_seen(opened: Opened) -> None:
 
 def test_the_page_keeps_itself_true_without_a_reload(opened: Opened) -> None:
     """What changes on the server changes on the page; what a person does meanwhile stays as it is."""
-    standing = standing_of(
+    status = status_of(
         held_app(),
         blocked_app(),
         *(quiet_app(f"app-{n:02}") for n in range(40)),
         runs=(a_run(1), a_run(2)),
     )
-    driver, control = opened(standing, refresh_seconds=0.05)
+    driver, control = opened(status, refresh_seconds=0.05)
     driver.execute_script("window.same = true")
     driver.find_element(By.CSS_SELECTOR, "details.run > summary").click()
     driver.find_element(By.ID, "filter").send_keys("app-1")
@@ -139,9 +139,9 @@ def test_the_page_keeps_itself_true_without_a_reload(opened: Opened) -> None:
     scrolled = driver.execute_script("return window.scrollY")
     assert scrolled > 0
 
-    more = replace(standing.apps["app-15"], state=AppState.IN_SYNC, error="it has changed")
-    apps = {slug: app for slug, app in standing.apps.items() if slug != "search-old"}
-    control.said = replace(standing, apps={**apps, "app-15": more}, runs=(a_run(0), *standing.runs))
+    more = replace(status.apps["app-15"], state=AppState.IN_SYNC, error="it has changed")
+    apps = {slug: app for slug, app in status.apps.items() if slug != "search-old"}
+    control.said = replace(status, apps={**apps, "app-15": more}, runs=(a_run(0), *status.runs))
 
     await_that(lambda: "it has changed" in text_of(driver, "#app-app-15"))
     assert driver.execute_script("return window.same") is True
@@ -161,8 +161,8 @@ def test_the_page_keeps_itself_true_without_a_reload(opened: Opened) -> None:
 
 def test_what_has_not_changed_is_left_alone_where_others_go(opened: Opened) -> None:
     """A matter that stays is not touched, and keeps the focus, when the one above it is settled."""
-    standing = standing_of(blocked_app(), held_app())
-    driver, control = opened(standing, refresh_seconds=0.05)
+    status = status_of(blocked_app(), held_app())
+    driver, control = opened(status, refresh_seconds=0.05)
     driver.execute_script(
         "window.changes = 0;"
         "new MutationObserver((all) => { window.changes += all.filter(one => !one.target.closest('.ago')).length; })"
@@ -171,7 +171,7 @@ def test_what_has_not_changed_is_left_alone_where_others_go(opened: Opened) -> N
         "link.focus();"
         "link.addEventListener('blur', () => { window.changes += 1; });"
     )
-    control.said = replace(standing, apps={"canary-demo": standing.apps["canary-demo"]})
+    control.said = replace(status, apps={"canary-demo": status.apps["canary-demo"]})
     await_that(lambda: not driver.find_elements(By.CSS_SELECTOR, ".card.blocked"))
     assert driver.execute_script("return window.changes") == 0
     assert focused(driver).text == "canary-demo"
@@ -179,7 +179,7 @@ def test_what_has_not_changed_is_left_alone_where_others_go(opened: Opened) -> N
 
 def test_nothing_is_touched_as_long_as_nothing_changes(opened: Opened) -> None:
     """Looks that find the same leave every element alone, so that nothing is read out again."""
-    driver, control = opened(busy_standing(), refresh_seconds=0.05)
+    driver, control = opened(busy_status(), refresh_seconds=0.05)
     driver.execute_script(
         "window.changes = 0;"
         "new MutationObserver((all) => { window.changes += all.filter(one => !one.target.closest('.ago')).length; })"
@@ -194,18 +194,18 @@ def test_nothing_is_touched_as_long_as_nothing_changes(opened: Opened) -> None:
 
 def test_a_page_that_kept_itself_true_is_the_page_that_would_be_loaded(opened: Opened) -> None:
     """After any change the page is what a reload would bring, element by element."""
-    busy = busy_standing()
+    busy = busy_status()
     steps = (
-        standing_of(),
+        status_of(),
         busy,
         replace(busy, apps=dict(list(busy.apps.items())[3:]), runs=busy.runs[1:]),
         suspended(bad_manifests(busy)),
-        standing_of(blocked_app("b"), blocked_app("a"), held_app("c"), full_read_total=9, full_read_done=4),
-        standing_of(held_app("d"), held_app("c"), quiet_app("a"), runs=(a_run(4), a_run(2))),
+        status_of(blocked_app("b"), blocked_app("a"), held_app("c"), full_read_total=9, full_read_done=4),
+        status_of(held_app("d"), held_app("c"), quiet_app("a"), runs=(a_run(4), a_run(2))),
         busy,
-        standing_of(held_app("a"), held_app("b")),
-        standing_of(held_app("a"), replace(held_app("b"), state=AppState.FAILING)),
-        standing_of(quiet_app("a")),
+        status_of(held_app("a"), held_app("b")),
+        status_of(held_app("a"), replace(held_app("b"), state=AppState.FAILING)),
+        status_of(quiet_app("a")),
     )
     driver, control = opened(steps[0], refresh_seconds=0.05)
     for number, step in enumerate(steps):
@@ -217,7 +217,7 @@ def test_a_page_that_kept_itself_true_is_the_page_that_would_be_loaded(opened: O
 
 def test_a_lost_connection_is_said_and_found_again(chromium: Chrome) -> None:
     """When the controller is gone the page says since when, and goes on by itself when it is back."""
-    control = Noting(said=standing_of(quiet_app("one")))
+    control = Noting(said=status_of(quiet_app("one")))
     with served(control, refresh_seconds=0.05) as url:
         chromium.get(url)
         assert not chromium.find_element(By.ID, "connection").is_displayed()
@@ -225,7 +225,7 @@ def test_a_lost_connection_is_said_and_found_again(chromium: Chrome) -> None:
     await_that(banner.is_displayed)
     assert banner.text.startswith("Connection lost since ")
     assert "What you see is as of 14:03" in banner.text
-    control.said = standing_of(held_app())
+    control.said = status_of(held_app())
     with served(control, port=int(url.rpartition(":")[2]), refresh_seconds=0.05):
         await_that(lambda: not banner.is_displayed())
         assert text_of(chromium, "#state") == "1 app held"
@@ -235,7 +235,7 @@ def test_a_lost_connection_is_said_and_found_again(chromium: Chrome) -> None:
 
 def test_the_keyboard_alone_is_enough(opened: Opened) -> None:
     """Every link and control is reached by Tab, shows that it has the focus, and works with Enter."""
-    driver, _ = opened(standing_of(held_app(), quiet_app("one"), runs=(a_run(1),)))
+    driver, _ = opened(status_of(held_app(), quiet_app("one"), runs=(a_run(1),)))
     press(driver, Keys.TAB)
     assert focused(driver).text == "Skip to the content"
     assert focused(driver).is_displayed()
@@ -269,7 +269,7 @@ def test_the_keyboard_alone_is_enough(opened: Opened) -> None:
 
 def test_the_filter_finds_apps_by_what_is_typed(opened: Opened) -> None:
     """Typing leaves the apps that fit, those in sync opened with them."""
-    driver, _ = opened(standing_of(held_app(), quiet_app("one"), quiet_app("two")))
+    driver, _ = opened(status_of(held_app(), quiet_app("one"), quiet_app("two")))
     driver.find_element(By.ID, "filter").send_keys("TW")
     shown = [item.text for item in driver.find_elements(By.CSS_SELECTOR, ".apps li") if item.is_displayed()]
     assert shown == ["two\nin sync"]
@@ -278,7 +278,7 @@ def test_the_filter_finds_apps_by_what_is_typed(opened: Opened) -> None:
 def test_without_javascript_everything_is_there(opened: Opened, chromium: Chrome) -> None:
     """The whole page is the server's: apps, runs and diffs are read and opened without a script."""
     scripting(chromium, on=False)
-    driver, _ = opened(busy_standing())
+    driver, _ = opened(busy_status())
     assert "ana@example.com changed it at 14:01 UTC." in text_of(driver, "#drift-canary-demo")
     assert not driver.find_element(By.CSS_SELECTOR, ".filter").is_displayed(), "it would do nothing"
     driver.find_element(By.CSS_SELECTOR, "#steady > summary").click()
@@ -291,7 +291,7 @@ def test_without_javascript_everything_is_there(opened: Opened, chromium: Chrome
 def test_an_app_named_like_a_script_does_nothing(opened: Opened) -> None:
     """Markup in names is letters: on the page, after it has kept itself true, and on the app's own page."""
     evil = held_app(_EVIL, actor=_EVIL, error=_EVIL, state=AppState.FAILING)
-    driver, control = opened(standing_of(evil), refresh_seconds=0.05)
+    driver, control = opened(status_of(evil), refresh_seconds=0.05)
     assert _EVIL in text_of(driver, ".card.failing")
     again = replace(control.said, outage=_EVIL, apps={**control.said.apps, _EVIL + "2": held_app(_EVIL + "2")})
     control.said = again
@@ -304,7 +304,7 @@ def test_an_app_named_like_a_script_does_nothing(opened: Opened) -> None:
 
 def test_what_a_page_could_be_made_to_run_is_not_run(opened: Opened) -> None:
     """Even markup that got into the page would run no script, and no text becomes markup."""
-    driver, _ = opened(standing_of(quiet_app("one")))
+    driver, _ = opened(status_of(quiet_app("one")))
     refused = driver.execute_script(
         "try { document.body.innerHTML = '<b>x</b>'; return 'taken'; } catch (error) { return error.name; }"
     )
@@ -322,8 +322,8 @@ def test_what_a_page_could_be_made_to_run_is_not_run(opened: Opened) -> None:
 @pytest.mark.parametrize("path", ["/", "/apps", "/apps/canary-demo", "/apps/search-old", "/nope"])
 def test_pages_are_accessible_in_both_schemes(opened: Opened, scheme: Scheme, path: str) -> None:
     """axe-core finds nothing: contrast, names, landmarks, order of headings, with everything opened that can be."""
-    standing = suspended(bad_manifests(replace(busy_standing(), outage="no connection", feed_off="404")))
-    driver, _ = opened(standing, path)
+    status = suspended(bad_manifests(replace(busy_status(), outage="no connection", feed_off="404")))
+    driver, _ = opened(status, path)
     prefer(driver, scheme)
     driver.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
     axe = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
@@ -344,8 +344,8 @@ def test_pages_are_accessible_in_both_schemes(opened: Opened, scheme: Scheme, pa
 def test_a_phone_scrolls_down_only(opened: Opened, path: str) -> None:
     """On a narrow screen nothing stands out to the side, however long names are."""
     long = AppReconcileStatus(slug="x" * 120, state=AppState.FAILING, error="y" * 300)
-    standing = bad_manifests(busy_standing())
-    driver, _ = opened(replace(standing, apps={**standing.apps, long.slug: long}), path)
+    status = bad_manifests(busy_status())
+    driver, _ = opened(replace(status, apps={**status.apps, long.slug: long}), path)
     metrics = {"width": 340, "height": 700, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     assert driver.execute_script("return document.documentElement.clientWidth") == 340

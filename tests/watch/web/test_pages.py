@@ -20,12 +20,12 @@ from tests.support.standings import (
     a_run,
     bad_manifests,
     blocked_app,
-    busy_standing,
+    busy_status,
     contested_app,
     failing_app,
     held_app,
     quiet_app,
-    standing_of,
+    status_of,
     suspended,
 )
 
@@ -40,17 +40,17 @@ UNLOADED = OctosyncError(
 )
 
 
-async def page_of(standing: ControllerStatus, path: str = "/", **more: object) -> httpx.Response:
+async def page_of(status: ControllerStatus, path: str = "/", **more: object) -> httpx.Response:
     """Return a page."""
-    async with asking(Noting(said=standing), **more) as ask:
+    async with asking(Noting(said=status), **more) as ask:
         answer = await ask.get(path)
     assert answer.status_code == 200, answer.text
     return answer
 
 
-async def text_at(standing: ControllerStatus, path: str = "/", **more: object) -> str:
+async def text_at(status: ControllerStatus, path: str = "/", **more: object) -> str:
     """Return what a page says, without its markup."""
-    answer = await page_of(standing, path, **more)
+    answer = await page_of(status, path, **more)
     inline = re.sub(r"</?(?:a|code|span|strong|time)\b[^>]*>", "", answer.text)
     words = unescape(re.sub(r"<[^>]*>", " ", inline))
     return re.sub(r"\s+", " ", words)
@@ -78,15 +78,15 @@ async def test_it_says_which_commit_is_in_force() -> None:
     """Whether one's commit has arrived is the first thing that one wants to know of it."""
     loaded = {"files": 14, "loaded_at": NOW - timedelta(minutes=9)}
     assert "In force: 14 files of commit 3f9d2c1, loaded 13:54 UTC" in await text_at(
-        standing_of(revision="3f9d2c1", **loaded)
+        status_of(revision="3f9d2c1", **loaded)
     )
-    assert "In force: 14 files, loaded 13:54 UTC" in await text_at(standing_of(revision="", **loaded))
-    assert "In force" not in await text_at(standing_of(loaded_at=None))
+    assert "In force: 14 files, loaded 13:54 UTC" in await text_at(status_of(revision="", **loaded))
+    assert "In force" not in await text_at(status_of(loaded_at=None))
 
 
 async def test_what_drifted_is_named_with_the_line_that_declares_it() -> None:
     """A file and one line: the object's own, not that of its app."""
-    page = await page_of(standing_of(replace(held_app(), source="apps/demo.yaml:3")))
+    page = await page_of(status_of(replace(held_app(), source="apps/demo.yaml:3")))
     places = re.findall(r'<span class="place">(.*?)</span>', page.text)
     assert places
     assert all(re.fullmatch(r"apps/[a-z-]+\.yaml:\d+", one) for one in places), places
@@ -95,55 +95,55 @@ async def test_what_drifted_is_named_with_the_line_that_declares_it() -> None:
 async def test_what_is_to_be_typed_looks_like_it_and_a_sentence_does_not() -> None:
     """A sentence that stands among commands isn't taken for one."""
     archived = replace(blocked_app().blocked[0], guard="archived", override=None, way_out="Declare it, or don't.")
-    html = (await page_of(standing_of(replace(blocked_app(), blocked=(archived,)), about=None))).text
+    html = (await page_of(status_of(replace(blocked_app(), blocked=(archived,)), about=None))).text
     assert "<dd>Declare it, or don&#39;t.</dd>" in html
-    assert "<dd><code>octosync.dev/suspend: &#34;true&#34;</code></dd>" in (await page_of(standing_of(held_app()))).text
+    assert "<dd><code>octosync.dev/suspend: &#34;true&#34;</code></dd>" in (await page_of(status_of(held_app()))).text
 
 
 async def test_the_way_back_stands_beside_the_way_past_a_guard() -> None:
     """At night nobody is to find the flag that lets it through, and nothing else."""
-    assert "If it isn't meant, revert the commit." in await text_at(standing_of(blocked_app()))
+    assert "If it isn't meant, revert the commit." in await text_at(status_of(blocked_app()))
 
 
 @pytest.mark.parametrize(
-    ("standing", "expected"),
+    ("status", "expected"),
     [
-        (standing_of(quiet_app("one")), "1 app in sync; last full read"),
-        (standing_of(quiet_app("one"), quiet_app("two")), "All 2 apps in sync; last full read"),
-        (standing_of(held_app()), "1 app held; last full read"),
-        (standing_of(), "No app is declared; last full read"),
+        (status_of(quiet_app("one")), "1 app in sync; last full read"),
+        (status_of(quiet_app("one"), quiet_app("two")), "All 2 apps in sync; last full read"),
+        (status_of(held_app()), "1 app held; last full read"),
+        (status_of(), "No app is declared; last full read"),
         (
-            standing_of(AppReconcileStatus(slug="a"), full_read_at=None, full_read_total=7, full_read_done=3),
+            status_of(AppReconcileStatus(slug="a"), full_read_at=None, full_read_total=7, full_read_done=3),
             "3 of 7 apps",
         ),
-        (standing_of(AppReconcileStatus(slug="a"), full_read_at=None), "no full read yet"),
-        (suspended(standing_of(quiet_app("one"))), "Suspended. 1 app in sync"),
-        (replace(standing_of(), credential="401"), "The control plane refuses the key: everything waits."),
-        (replace(standing_of(), outage="503"), "The control plane is not there: everything waits for it."),
-        (replace(standing_of(), healthy=False, turned_at=NOW), "The loop does not turn."),
+        (status_of(AppReconcileStatus(slug="a"), full_read_at=None), "no full read yet"),
+        (suspended(status_of(quiet_app("one"))), "Suspended. 1 app in sync"),
+        (replace(status_of(), credential="401"), "The control plane refuses the key: everything waits."),
+        (replace(status_of(), outage="503"), "The control plane is not there: everything waits for it."),
+        (replace(status_of(), healthy=False, turned_at=NOW), "The loop does not turn."),
         (
-            bad_manifests(standing_of(quiet_app("one"))),
+            bad_manifests(status_of(quiet_app("one"))),
             "The manifests can't be loaded: the last good ones stay in force.",
         ),
-        (replace(standing_of(), valid=False, load_error=UNLOADED), "base (rendered): kustomize refuses it"),
-        (replace(standing_of(), valid=False, load_error=UNLOADED), "kustomize says: nope.yaml is missing"),
-        (bad_manifests(standing_of()), "nothing is in force yet"),
-        (replace(standing_of(), feed_off="404 of the feed"), "by whom is unknown. 404 of the feed"),
-        (replace(standing_of(quiet_app("one")), feed_off="404"), "Feed off. 1 app in sync"),
-        (replace(standing_of(), coverage_unread="404 of health"), "it is shown as last known. 404 of health"),
-        (replace(standing_of(), mode="manifest"), "Drift is reported and not changed back"),
-        (replace(standing_of(), mode="none"), "Nothing is written: this plans only"),
-        (standing_of(quiet_app("one"), unmanaged=260), "260 more apps on the control plane that no manifest declares"),
+        (replace(status_of(), valid=False, load_error=UNLOADED), "base (rendered): kustomize refuses it"),
+        (replace(status_of(), valid=False, load_error=UNLOADED), "kustomize says: nope.yaml is missing"),
+        (bad_manifests(status_of()), "nothing is in force yet"),
+        (replace(status_of(), feed_off="404 of the feed"), "by whom is unknown. 404 of the feed"),
+        (replace(status_of(quiet_app("one")), feed_off="404"), "Feed off. 1 app in sync"),
+        (replace(status_of(), coverage_unread="404 of health"), "it is shown as last known. 404 of health"),
+        (replace(status_of(), mode="manifest"), "Drift is reported and not changed back"),
+        (replace(status_of(), mode="none"), "Nothing is written: this plans only"),
+        (status_of(quiet_app("one"), unmanaged=260), "260 more apps on the control plane that no manifest declares"),
     ],
 )
-async def test_what_holds_up_everything_is_said_first(standing: ControllerStatus, expected: str) -> None:
+async def test_what_holds_up_everything_is_said_first(status: ControllerStatus, expected: str) -> None:
     """Each state of the whole controller has its sentence."""
-    assert expected in await text_at(standing)
+    assert expected in await text_at(status)
 
 
 async def test_drift_is_shown_with_its_author_its_end_and_the_ways_out() -> None:
     """Held drift says what was changed, who did it, when it is changed back, and the three ways to keep it."""
-    text = await text_at(standing_of(held_app()))
+    text = await text_at(status_of(held_app()))
     assert "ana@example.com changed it at 14:01 UTC" in text
     assert "It is changed back at 14:31 UTC" in text
     assert "slot vision" in text
@@ -174,12 +174,12 @@ async def test_what_is_not_known_of_drift_is_not_made_up(drift: dict[str, object
         address=Address.of_slot("canary-demo", "vision"), first_seen=NOW - timedelta(minutes=3), actor="x", at=NOW
     )
     one = replace(known, **drift)  # type: ignore[arg-type]  # fields by name
-    assert expected in await text_at(standing_of(held_app(drift=(one,))))
+    assert expected in await text_at(status_of(held_app(drift=(one,))))
 
 
 async def test_a_refusal_is_shown_with_its_guard_and_exactly_the_ways_past_it() -> None:
     """A blocked change names the guard, and the POST, the commit's line and the flag that allow it."""
-    text = await text_at(standing_of(blocked_app()))
+    text = await text_at(status_of(blocked_app()))
     assert "guard deletes" in text
     assert "14 removals, at most 10 are allowed in a run." in text
     assert "'http://127.0.0.1:9900/approve?guard=deletes&app=search-old&seen=deletes14seen'" in text
@@ -192,7 +192,7 @@ async def test_a_refusal_over_several_apps_is_told_once() -> None:
     """What a guard counts over a whole change is one card that names its apps."""
     one, two = blocked_app("one"), blocked_app("two")
     html = ""
-    async with asking(Noting(said=standing_of(one, two))) as ask:
+    async with asking(Noting(said=status_of(one, two))) as ask:
         html = (await ask.get("/")).text
     assert html.count('class="card blocked"') == 1
     assert 'href="/apps/one"' in html[html.index("card blocked") : html.index("</article>")]
@@ -201,7 +201,7 @@ async def test_a_refusal_over_several_apps_is_told_once() -> None:
 
 async def test_without_an_admin_token_no_post_is_offered() -> None:
     """Where POSTs are off no command for one is shown, and how to turn them on is."""
-    text = await text_at(replace(busy_standing(), can_post=False))
+    text = await text_at(replace(busy_status(), can_post=False))
     assert "curl" not in text
     assert "start it with OCTOSYNC_ADMIN_TOKEN set" in text
     assert "octosync accept" in text
@@ -215,7 +215,7 @@ async def test_the_token_is_in_no_page_and_no_document(ask: httpx.AsyncClient) -
 
 async def test_what_fails_says_when_it_is_tried_again() -> None:
     """A failing app has its error, the advice, and the next try; a refused one what it waits for."""
-    text = await text_at(standing_of(failing_app(), replace(failing_app("refused"), state=AppState.REFUSED)))
+    text = await text_at(status_of(failing_app(), replace(failing_app("refused"), state=AppState.REFUSED)))
     assert "unavailable: GET /apps/search-eu/slots: the control plane answered 503 three times" in text
     assert "The others go on." in text
     assert "Tried again at 14:04 UTC" in text
@@ -224,7 +224,7 @@ async def test_what_fails_says_when_it_is_tried_again() -> None:
 
 async def test_an_orphan_is_left_as_it_is_and_says_so() -> None:
     """An app that no manifest has any more is listed, with what would archive it."""
-    text = await text_at(standing_of(AppReconcileStatus(slug="gone", state=AppState.ORPHANED)))
+    text = await text_at(status_of(AppReconcileStatus(slug="gone", state=AppState.ORPHANED)))
     assert "1 app orphaned; last full read" in text
     assert "nothing is archived by leaving it out" in text
     assert "octosync apply --base REV --prune" in text
@@ -236,7 +236,7 @@ async def test_much_drift_of_an_app_is_named_and_counted() -> None:
         DriftStatus(address=Address.of_slot("demo", f"slot-{n:02}"), first_seen=NOW, actor="ana", at=NOW)
         for n in range(12)
     )
-    text = await text_at(standing_of(held_app("demo", plan=None, drift=drift)))
+    text = await text_at(status_of(held_app("demo", plan=None, drift=drift)))
     assert "slot slot-00: ana changed it at 14:03 UTC" in text
     assert "and 2 objects more." in text
     assert "app/demo/slot/slot-09" in text
@@ -255,14 +255,14 @@ async def test_much_drift_of_an_app_is_named_and_counted() -> None:
 async def test_accept_is_offered_where_it_has_files_to_write(invocation: Invocation, expected: str | None) -> None:
     """What a pipe or kustomize made no command can write back; a path of this machine is none of a clone."""
     about = replace(ABOUT, invocation=invocation)
-    text = await text_at(standing_of(held_app(), about=about))
+    text = await text_at(status_of(held_app(), about=about))
     assert expected is None or expected in text
     assert ("octosync accept" in text) is (expected is not None)
 
 
 async def test_contested_drift_offers_to_change_it_back_once_more() -> None:
     """A contested object is healed again only when somebody says so."""
-    text = await text_at(standing_of(contested_app()))
+    text = await text_at(status_of(contested_app()))
     assert "automation@example.com" in text
     assert "/reconcile?app=keyboard" in text
 
@@ -277,7 +277,7 @@ async def test_a_move_is_counted_app_by_app() -> None:
     """Of a plan of several apps each has its own part in the list."""
     plan = mixed_plan()
     apps = [AppReconcileStatus(slug=slug, state=AppState.WAITING, plan=plan) for slug in ("checkout", "fresh")]
-    text = await text_at(standing_of(*apps), "/apps")
+    text = await text_at(status_of(*apps), "/apps")
     assert "checkout waiting 2 to delete" in text
     assert "fresh waiting 3 to create" in text
 
@@ -293,10 +293,10 @@ async def test_canaries_have_bars_and_runs_their_request_ids(ask: httpx.AsyncCli
 
 async def test_the_budget_is_one_bar_with_the_next_full_read_on_it() -> None:
     """Used, left, and when the next full read is, or how far it has come and why it takes so long."""
-    text = await text_at(standing_of(quiet_app("one")))
+    text = await text_at(status_of(quiet_app("one")))
     assert "37 of 100 used 63 left" in text
     assert "Next full read 14:16 UTC" in text
-    reading = standing_of(
+    reading = status_of(
         quiet_app("one"),
         full_read_done=412,
         full_read_total=1000,
@@ -309,12 +309,12 @@ async def test_the_budget_is_one_bar_with_the_next_full_read_on_it() -> None:
     assert "A full read takes 30 min 0 s at this rate, longer than the 15 min 0 s" in text
     assert "The control plane said to wait until 14:04 UTC" in text
     assert "1 app (changed), 588 apps (resync)" in text
-    assert "Requests are not limited." in await text_at(standing_of(budget=BudgetStatus(limit=0)))
+    assert "Requests are not limited." in await text_at(status_of(budget=BudgetStatus(limit=0)))
 
 
 async def test_manifests_that_do_not_load_are_shown_as_validate_shows_them() -> None:
     """The diagnostics stand on the page, with place, source line and caret."""
-    async with asking(Noting(said=bad_manifests(busy_standing()))) as ask:
+    async with asking(Noting(said=bad_manifests(busy_status()))) as ask:
         html = unescape((await ask.get("/")).text)
     assert "error: unknown-field: `servingPolcy` is not a field of a slot" in html
     assert "--> apps/demo.yaml:12:7" in html
@@ -325,13 +325,13 @@ async def test_an_app_has_its_page_with_the_diff_that_the_plan_shows() -> None:
     """Every line under a row of the plan's text stands on the app's page, word for word."""
     app = blocked_app()
     assert app.plan is not None
-    standing = standing_of(app, held_app())
+    status = status_of(app, held_app())
     for slug in ("search-old", "canary-demo"):
-        plan = standing.apps[slug].plan
+        plan = status.apps[slug].plan
         assert isinstance(plan, Plan)
-        assert standing.about is not None
-        text = await text_at(standing, f"/apps/{slug}")
-        rows = [row for group in groups_of(plan, (), standing.sensitivity, full=True) for row in group.rows]
+        assert status.about is not None
+        text = await text_at(status, f"/apps/{slug}")
+        rows = [row for group in groups_of(plan, (), status.sensitivity, full=True) for row in group.rows]
         assert rows
         for row in rows:
             for said in (row.left[4:], row.remark, *row.details):
@@ -343,7 +343,7 @@ async def test_an_app_says_what_it_waits_for() -> None:
     frozen = AppReconcileStatus(
         slug="a", state=AppState.WAITING, why_waiting="freeze window", frozen_until=NOW + timedelta(hours=2)
     )
-    text = await text_at(standing_of(frozen), "/apps/a")
+    text = await text_at(status_of(frozen), "/apps/a")
     assert "Waits for freeze window" in text
     assert "Frozen until 16:03 UTC" in text
     assert "It was not planned yet." in text
@@ -351,9 +351,9 @@ async def test_an_app_says_what_it_waits_for() -> None:
 
 async def test_an_app_shows_its_own_runs_only() -> None:
     """A run that did not touch the app is not on its page."""
-    standing = standing_of(quiet_app("checkout"), quiet_app("one"), runs=(a_run(1),))
-    assert "req_81fa" in await text_at(standing, "/apps/checkout")
-    assert "req_81fa" not in await text_at(standing, "/apps/one")
+    status = status_of(quiet_app("checkout"), quiet_app("one"), runs=(a_run(1),))
+    assert "req_81fa" in await text_at(status, "/apps/checkout")
+    assert "req_81fa" not in await text_at(status, "/apps/one")
 
 
 async def test_apps_can_be_listed_by_state(ask: httpx.AsyncClient) -> None:
@@ -371,7 +371,7 @@ async def test_two_thousand_apps_leave_the_page_small() -> None:
     """The page lists what is not in sync and a link to the rest; a mass of drift is cut, and counted."""
     quiet = [AppReconcileStatus(slug=f"app-{n}", state=AppState.IN_SYNC) for n in range(1900)]
     held = [held_app(f"held-{n:03}") for n in range(100)]
-    async with asking(Noting(said=standing_of(*quiet, *held))) as ask:
+    async with asking(Noting(said=status_of(*quiet, *held))) as ask:
         page = await ask.get("/")
         every = await ask.get("/apps")
         document = await ask.get("/api/status")
@@ -384,7 +384,7 @@ async def test_two_thousand_apps_leave_the_page_small() -> None:
 
 
 async def test_a_page_is_sent_once_as_long_as_nothing_changes(ask: httpx.AsyncClient, control: Noting) -> None:
-    """The tag stays while only time goes by, and the answer is then empty; with the standing it changes."""
+    """The tag stays while only time goes by, and the answer is then empty; with the status it changes."""
     first = await ask.get("/")
     control.said = replace(control.said, now=control.said.now + timedelta(seconds=5))
     again = await ask.get("/", headers={"If-None-Match": first.headers["etag"]})

@@ -11,7 +11,7 @@ import pytest
 from starlette.requests import Request
 from tests.support.controllers import FastClock
 from tests.support.serving import AUTHORIZED, asking
-from tests.support.standings import ADMIN_TOKEN, Noting, busy_standing
+from tests.support.standings import ADMIN_TOKEN, Noting, busy_status
 
 from octosync.errors import ConfigError, OctosyncError
 from octosync.model import Secret
@@ -158,7 +158,7 @@ async def test_parameters_in_a_body_are_refused_rather_than_overlooked(ask: http
 async def test_what_the_controller_refuses_is_said_with_its_reference(reference: str, status: int) -> None:
     """An error of the controller is answered with its reference, message and hints."""
     error = OctosyncError(reference, "it can't be done", hints=("Do something else.",))
-    async with asking(Noting(said=busy_standing(), refuses=error)) as ask:
+    async with asking(Noting(said=busy_status(), refuses=error)) as ask:
         refused = await ask.post("/reconcile?app=nope", headers=AUTHORIZED)
     assert refused.status_code == status
     said = {"reference": reference, "message": "it can't be done", "hints": ["Do something else."]}

@@ -68,8 +68,8 @@ from octosync.watch.notify.messages import Sender
 from octosync.watch.notify.webhook import Notifier
 from octosync.watch.settings import Clock, Settings, SystemClock, WriteMode
 from octosync.watch.web.actions import admin_token
-from octosync.watch.web.app import Source, create_app
-from octosync.watch.web.server import listening, parse_listen, serving
+from octosync.watch.web.app import WebOptions, create_app
+from octosync.watch.web.server import bind, parse_listen, serve
 
 # Seconds. A control plane that hangs is known after two of them and an interval.
 _READ_TIMEOUT: Final = 15.0
@@ -176,7 +176,7 @@ def _watch(asked: _Asked) -> ExitCode:
     token = admin_token(os.environ.get(TOKEN_VARIABLE))
     key = state_key(os.environ, asked.state_key_file)
     journal, aside = sound_journal(asked.state, SystemClock().now(), seal_key=key)
-    with journal, sole_controller(asked.state), listening(host, port) as listener:
+    with journal, sole_controller(asked.state), bind(host, port) as listener:
         watching = _Watching(
             asked=asked,
             first=first,
@@ -223,7 +223,7 @@ class _Asked:
     def of(cls, flags: Mapping[str, Any]) -> _Asked:
         """Sort them. Raises `UsageError` for times that make no sense."""
         hold = flags["drift_hold"]
-        heal = WriteMode(flags["heal"])
+        write_mode = WriteMode(flags["heal"])
         return cls(
             manifests=flags["manifests"],
             remote=flags["remote"],
@@ -231,7 +231,7 @@ class _Asked:
             settings=Settings(
                 interval=_at_least_a_second("--interval", flags["interval"]),
                 resync=_at_least_a_second("--resync", flags["resync"]),
-                heal=heal,
+                write_mode=write_mode,
                 drift_hold=None if hold is None else parse_duration(hold),
                 apps=flags["apps"],
                 selector=flags["selector"],
@@ -239,7 +239,7 @@ class _Asked:
             deploy=DeployPolicy(
                 optimize=Optimize(flags["optimize"] or Optimize.AUTO),
                 # What is done at once nobody looks at before.
-                previews=heal is WriteMode.NONE and flags["previews"],
+                previews=write_mode is WriteMode.NONE and flags["previews"],
                 retry_rolled_back=flags["retry_rolled_back"],
             ),
             state=flags["journal"],
@@ -326,7 +326,7 @@ class _Watching:
         )
         options = replace(self._options(remote, plane, clock, log), notifier=notifier, metrics=metrics)
         controller = Controller(options)
-        source = Source(
+        source = WebOptions(
             control=controller.api,
             metrics=metrics.render,
             metrics_type=CONTENT_TYPE,
@@ -340,7 +340,7 @@ class _Watching:
         following = asyncio.ensure_future(_stop_with(stopping, controller, log))
         try:
             with libraries_in(log):
-                async with remote, notifier, serving(create_app(source), self.listener) as served:
+                async with remote, notifier, serve(create_app(source), self.listener) as served:
                     log.info(
                         "started",
                         message=f"watching {connection.host}: {served.url}",

@@ -32,7 +32,7 @@ class ActiveConfig:
     policy: GuardPolicy = field(default_factory=GuardPolicy)
     deploy: DeployPolicy = field(default_factory=DeployPolicy)
     digest: str = ""
-    heal: WriteMode = WriteMode.ALL
+    write_mode: WriteMode = WriteMode.ALL
     hold: timedelta = timedelta()
     unsettled: frozenset[str] = frozenset()
     apply_again: str = "octosync apply"
@@ -82,7 +82,7 @@ class AppAssignment:
         self._holders: dict[tuple[str, str], str] = {}
         self._groups: Mapping[str, frozenset[str]] = {}
         self._narrowed = 0
-        self.active = ActiveConfig(heal=settings.heal, apply_again=apply_again)
+        self.active = ActiveConfig(write_mode=settings.write_mode, apply_again=apply_again)
 
     def record(self, difference: LoadDifference, *, is_first: bool) -> None:
         """Write down what a good load changes of what is remembered, before it is taken up. May be done again where it raises.
@@ -96,17 +96,17 @@ class AppAssignment:
         else:
             self._look_in(declared)
         for slug in sorted(changed):
-            self._memory.forget_heals(slug)
+            self._memory.forget_reverts(slug)
 
     def _look_in(self, declared: ManifestLoad) -> None:
         manifests = declared.manifests
-        self._memory.look_in(manifests.state, manifests.others, ManifestScope.of(declared, self._settings))
+        self._memory.record_scope(manifests.state, manifests.others, ManifestScope.from_load(declared, self._settings))
 
     def _begin(self, declared: ManifestLoad) -> None:
         """Begin with the first good load: remember, and have what left the manifests meanwhile be gone since now."""
         self._memory.sensitivity = declared.configuration.sensitivity
         manifests = declared.manifests
-        self._memory.recall(manifests.state, manifests.others, ManifestScope.of(declared, self._settings))
+        self._memory.load(manifests.state, manifests.others, ManifestScope.from_load(declared, self._settings))
 
     def apply(self, difference: LoadDifference) -> AppliedLoad:
         """Put a good load into force that is noted."""
@@ -191,7 +191,7 @@ class AppAssignment:
         return tuple(app.slug for app in self._no_longer_named() if app.declared)
 
     @property
-    def changed_meanwhile(self) -> frozenset[str]:
+    def changed_since_last_run(self) -> frozenset[str]:
         """Apps that are declared otherwise than is remembered of them."""
         remembered = Base(state=State(self._memory.apps))
         return changed_apps(self.active.tree, remembered) & frozenset(self.slugs)
@@ -200,7 +200,7 @@ class AppAssignment:
         """Return the apps that have their turn together with one, since a target moves between them; itself included."""
         return self._groups.get(slug, (slug,))
 
-    def note_holders(self, seen: Observation) -> frozenset[str]:
+    def record_holders(self, seen: Observation) -> frozenset[str]:
         """Learn which app holds which target; return the apps that from now on have their turns together for that."""
         has_moved = False
         for app in seen.state:

@@ -158,7 +158,7 @@ class DesiredState:
             with patient(self.load_timeout) as self._patience:
                 if self._is_stopped:
                     self._patience.end()
-                declared = self._selected(self._checked(await self._stable()))
+                declared = self._selected(self._checked(await self._load_stable()))
             before, self._latest, self._watched = self._good, declared, declared.watched
             if declared.fails:
                 return LoadDifference(declared=declared)
@@ -172,7 +172,7 @@ class DesiredState:
         """Whether nothing is loaded any more."""
         return self._is_stopped
 
-    def give_up(self) -> None:
+    def stop_loading(self) -> None:
         """Load nothing any more: what is being loaded fails."""
         self._is_stopped = True
         if self._patience is not None:
@@ -210,7 +210,7 @@ class DesiredState:
         )
         return replace(declared, fails=True, error=error)
 
-    async def _stable(self) -> ManifestLoad:
+    async def _load_stable(self) -> ManifestLoad:
         """Load until nothing changed while it was done: never a mix of two commits."""
         for _ in range(_MOST_ATTEMPTS):
             if not await asyncio.to_thread(is_checking_out, self._watched):
@@ -219,7 +219,7 @@ class DesiredState:
         for _ in range(_MOST_ATTEMPTS):
             watched = self._watched
             before = await asyncio.to_thread(snapshot, watched)
-            declared = replace(await asyncio.to_thread(self._gathered), loaded_at=self._clock.now(), snapshot=before)
+            declared = replace(await asyncio.to_thread(self._load_once), loaded_at=self._clock.now(), snapshot=before)
             self._watched = declared.watched
             if declared.watched != watched:
                 continue  # octosync.yaml names other manifests now
@@ -233,7 +233,7 @@ class DesiredState:
         )
         return ManifestLoad(error=error, fails=True, watched=self._watched, loaded_at=self._clock.now())
 
-    def _gathered(self) -> ManifestLoad:
+    def _load_once(self) -> ManifestLoad:
         try:
             return self._gather(self._cache)
         except OctosyncError as error:
@@ -285,7 +285,7 @@ class ManifestScope:
     selector: str = ""
 
     @classmethod
-    def of(cls, declared: ManifestLoad, settings: Settings) -> Self:
+    def from_load(cls, declared: ManifestLoad, settings: Settings) -> Self:
         """Return the scope of a load under what the command line selects."""
         return cls(
             paths=_absolute(declared.watched.paths),
@@ -365,13 +365,13 @@ class RestartSettings:
     """Compares every load with the first one."""
 
     _first: Mapping[str, object] = field(default_factory=dict)
-    _said: tuple[str, ...] = ()
+    _reported: tuple[str, ...] = ()
 
-    def news(self, declared: ManifestLoad) -> tuple[str, ...]:
+    def changed_settings(self, declared: ManifestLoad) -> tuple[str, ...]:
         """Name what a load says otherwise than the first, and that needs a restart; empty where that was said already."""
         now = _fixed(declared)
         self._first = self._first or now
         needing = tuple(name for name, value in now.items() if value != self._first[name])
-        is_news = bool(set(needing) - set(self._said))
-        self._said = needing
+        is_news = bool(set(needing) - set(self._reported))
+        self._reported = needing
         return needing if is_news else ()

@@ -51,7 +51,7 @@ class FileSnapshot:
     manifests: Mapping[str, Stamp] = field(default_factory=dict)
     tokens: Mapping[str, Stamp] = field(default_factory=dict)
 
-    def since(self, other: FileSnapshot) -> frozenset[FileChange]:
+    def changes_since(self, other: FileSnapshot) -> frozenset[FileChange]:
         """Say what is not as it was in another."""
         manifests = {FileChange.MANIFESTS} if self.manifests != other.manifests else set()
         return frozenset(manifests | ({FileChange.TOKEN} if self.tokens != other.tokens else set()))
@@ -64,7 +64,7 @@ class WatchedDirectory:
     names: frozenset[str] = frozenset()
     all_visible: bool = False
 
-    def counts(self, name: str) -> bool:
+    def is_relevant(self, name: str) -> bool:
         """Say whether something of this name may be news."""
         return name in self.names or (self.all_visible and _is_visible(name))
 

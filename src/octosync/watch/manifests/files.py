@@ -102,7 +102,7 @@ async def file_changes(
                 seen = scanned.snapshot
             if scanned.snapshot != seen:
                 scanned = await _settled(scanned, watched, stop, clock)
-                changed = scanned.snapshot.since(seen)
+                changed = scanned.snapshot.changes_since(seen)
                 seen = scanned.snapshot
                 if changed and not stop.is_set():
                     yield changed
@@ -173,7 +173,7 @@ class _DirectoryListener:
             name = Path(path)
             place = places.get(str(name.parent))
             # That a place itself is gone ends the listening there, whatever its name.
-            return (place is not None and place.counts(name.name)) or (change is Change.deleted and path in places)
+            return (place is not None and place.is_relevant(name.name)) or (change is Change.deleted and path in places)
 
         try:
             batches = self._events(

@@ -110,7 +110,7 @@ class ManifestReloader:
         )
 
     def _warn_of_restart(self, declared: ManifestLoad) -> None:
-        needing = self._restarts.news(declared)
+        needing = self._restarts.changed_settings(declared)
         if needing:
             self.log.warning(
                 "restart_needed",
@@ -167,7 +167,7 @@ class ManifestReloader:
             self.log.warning("app_moved", message=message, app=slug, was=was.value)
         if is_first:
             # What was declared since the last run is one change: its removals wait until all of it was read.
-            self.changesets.begin(assignment.changed_meanwhile)
+            self.changesets.begin(assignment.changed_since_last_run)
             return
         if applied.changed:
             self.changesets.begin(applied.changed)

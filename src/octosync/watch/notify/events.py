@@ -33,26 +33,26 @@ _FAILURES_TO_TELL = 3
 class NotificationSink(Protocol):
     """What notices are given to: the notifier."""
 
-    def tell(self, notice: Notice) -> None:
+    def notify(self, notice: Notice) -> None:
         """Tell something, unless it was told already."""
 
-    def burst(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
+    def notify_all(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
         """Tell what is news of what came together: all that is so of some apps now, and what has happened."""
 
-    def over(self, matter: str) -> None:
+    def resolve(self, matter: str) -> None:
         """Say that something about no single app is over."""
 
 
 class NullNotifier:
     """Tells nobody anything."""
 
-    def tell(self, notice: Notice) -> None:
+    def notify(self, notice: Notice) -> None:
         """Keep quiet."""
 
-    def burst(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
+    def notify_all(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
         """Keep quiet."""
 
-    def over(self, matter: str) -> None:
+    def resolve(self, matter: str) -> None:
         """Keep quiet."""
 
 
@@ -82,21 +82,21 @@ class NotificationCollector:
         self._gathered = asyncio.Event()
         self._since = 0.0
 
-    def add_result(self, ended: ReconcileResult, now: datetime, failures: Mapping[str, int]) -> None:
+    def add_result(self, result: ReconcileResult, now: datetime, failures: Mapping[str, int]) -> None:
         """Take in a turn; `failures` says how many in a row failed, by app."""
-        for slug in sorted(ended.apps):
-            if (error := ended.errors.get(slug)) is not None:
+        for slug in sorted(result.apps):
+            if (error := result.errors.get(slug)) is not None:
                 if failures.get(slug, 0) >= _FAILURES_TO_TELL:
                     self._happened.append(self._failed(now, error, slug))
-            elif not ended.errors and ended.left is not None:
-                self._facts[slug] = tuple(self._notices(ended, slug, now))
-        for address, actor in ended.replaced.items():
-            self._happened.append(self._replaced(ended, address, actor, now))
+            elif not result.errors and result.remaining is not None:
+                self._facts[slug] = tuple(self._notices(result, slug, now))
+        for address, actor in result.replaced.items():
+            self._happened.append(self._replaced(result, address, actor, now))
         # A revert is told as that, and not as a change of the manifests, too.
-        outcomes = tuple(outcome for outcome in ended.outcomes if outcome.address not in ended.reverted)
+        outcomes = tuple(outcome for outcome in result.outcomes if outcome.address not in result.reverted)
         applied = tuple(outcome for outcome in outcomes if outcome.status is Status.DONE)
         if applied:
-            self._happened.append(self._applied(ended, applied, len(outcomes) - len(applied), now))
+            self._happened.append(self._applied(result, applied, len(outcomes) - len(applied), now))
         if (self._facts or self._happened) and not self._gathered.is_set():
             self._since = self._clock.monotonic()
             self._gathered.set()
@@ -110,10 +110,10 @@ class NotificationCollector:
         self._happened = [notice for notice in self._happened if not later.isdisjoint(notice.slugs)]
         if not self._facts and not self._happened:
             self._gathered.clear()
-        sets = {(blocked.guard, slug): blocked for blocked in self._approvals.now() for slug in blocked.apps}
+        sets = {(blocked.guard, slug): blocked for blocked in self._approvals.current() for slug in blocked.apps}
         whole = {slug: tuple(self._with_ways(notice, sets) for notice in notices) for slug, notices in facts.items()}
         if whole or happened:
-            self._notifier.burst(whole, happened)
+            self._notifier.notify_all(whole, happened)
 
     async def run(self) -> None:
         """Tell in time what is gathered, whatever else there is still to do; for ever."""
@@ -124,17 +124,17 @@ class NotificationCollector:
 
     def add_failure(self, now: datetime, error: OctosyncError, matter: str = CONTROL_PLANE) -> None:
         """Tell that something fails which is about no single app: the manifests, or the control plane and its key."""
-        self._notifier.tell(self._failed(now, error, None, matter))
+        self._notifier.notify(self._failed(now, error, None, matter))
 
     def forget(self, apps: Iterable[str]) -> None:
         """Note that nothing is so of apps any more: they are not followed now."""
         facts: dict[str, tuple[Notice, ...]] = dict.fromkeys(apps, ())
         if facts:
-            self._notifier.burst(facts, ())
+            self._notifier.notify_all(facts, ())
 
     def resolve(self, matter: str = CONTROL_PLANE) -> None:
         """Note that something about no single app is over: when it is so again, that is news."""
-        self._notifier.over(matter)
+        self._notifier.resolve(matter)
 
     def _slugs(self) -> frozenset[str]:
         return frozenset({*self._facts, *(slug for notice in self._happened for slug in notice.slugs)})
@@ -166,21 +166,21 @@ class NotificationCollector:
             fingerprint=error.reference,
         )
 
-    def _applied(self, ended: ReconcileResult, done: tuple[Outcome, ...], rest: int, now: datetime) -> Notice:
-        one_app = next(iter(ended.apps)) if len(ended.apps) == 1 else None
+    def _applied(self, result: ReconcileResult, done: tuple[Outcome, ...], rest: int, now: datetime) -> Notice:
+        one_app = next(iter(result.apps)) if len(result.apps) == 1 else None
         return Notice(
             event=NotifyEvent.APPLIED,
             at=now,
             message=f"{counted(len(done), 'change')} applied{f', {rest} not' if rest else ''}",
             app=one_app,
-            apps=() if one_app is not None else tuple(sorted(ended.apps)),
+            apps=() if one_app is not None else tuple(sorted(result.apps)),
             unfinished=rest,
             addresses=tuple(one.address for one in done),
-            run=ended.run,
+            run=result.run,
             revision=self._assignment.revision or None,
         )
 
-    def _replaced(self, ended: ReconcileResult, address: Address, actor: str | None, now: datetime) -> Notice:
+    def _replaced(self, result: ReconcileResult, address: Address, actor: str | None, now: datetime) -> Notice:
         return Notice(
             event=NotifyEvent.DRIFT,
             at=now,
@@ -188,15 +188,15 @@ class NotificationCollector:
             app=address.app,
             addresses=(address,),
             actor=actor,
-            run=ended.run or None,
+            run=result.run or None,
             revision=self._assignment.revision or None,
         )
 
-    def _notices(self, ended: ReconcileResult, slug: str, now: datetime) -> Iterator[Notice]:
-        for one in ended.drift:
+    def _notices(self, result: ReconcileResult, slug: str, now: datetime) -> Iterator[Notice]:
+        for one in result.drift:
             if one.address.app == slug:
                 yield self._drift(one, now)
-        for blocked in ended.blocked:
+        for blocked in result.blocked:
             mine = tuple(at for at in blocked.addresses if at.app == slug)
             if mine:
                 yield Notice(
@@ -209,7 +209,7 @@ class NotificationCollector:
                     guard=blocked.guard,
                     revision=self._assignment.revision or None,
                 )
-        for refused in ended.refused:
+        for refused in result.refused:
             if refused.address.app == slug:
                 yield Notice(
                     event=NotifyEvent.FAILED,
@@ -218,11 +218,11 @@ class NotificationCollector:
                     app=slug,
                     addresses=(refused.address,),
                     hints=refused.hints,
-                    run=ended.run or None,
+                    run=result.run or None,
                     fingerprint=refused.reference,
                 )
 
-        for gap in ended.uncovered.get(slug, ()):
+        for gap in result.uncovered.get(slug, ()):
             yield Notice(
                 event=NotifyEvent.UNCOVERED,
                 at=now,

@@ -220,7 +220,7 @@ _OVER: Final = {
 }
 
 
-def bundled(notices: Iterable[Notice]) -> Iterator[tuple[Notice, tuple[Notice, ...]]]:
+def bundle(notices: Iterable[Notice]) -> Iterator[tuple[Notice, tuple[Notice, ...]]]:
     """Yield one notice for each event, guard and matter, with the notices that it stands for."""
     groups: dict[tuple[NotifyEvent, str | None, str], list[Notice]] = {}
     for notice in notices:
@@ -230,7 +230,7 @@ def bundled(notices: Iterable[Notice]) -> Iterator[tuple[Notice, tuple[Notice, .
         yield (group[0] if len(group) == 1 else _together(group)), tuple(group)
 
 
-def over(notice: Notice, at: datetime, app: str) -> Notice:
+def resolved_notice(notice: Notice, at: datetime, app: str) -> Notice:
     """Return the notice that something is over."""
     if notice.event is NotifyEvent.BLOCKED:
         objects = counted(len(notice.addresses), "object")

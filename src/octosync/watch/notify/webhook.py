@@ -29,9 +29,9 @@ from octosync.watch.notify.messages import (
     TIMESTAMP_HEADER,
     Notice,
     Sender,
-    bundled,
+    bundle,
     document_of,
-    over,
+    resolved_notice,
     signature,
 )
 from octosync.watch.settings import Clock
@@ -146,25 +146,25 @@ class Notifier:
     ) -> None:
         await self.aclose()
 
-    def tell(self, notice: Notice) -> None:
+    def notify(self, notice: Notice) -> None:
         """Tell something, unless it was told already; returns at once, and never raises.
 
-        What was applied is always news. Everything else is so until `holds` says that it isn't any more.
+        What was applied is always news. Everything else is so until `record_facts` says that it isn't any more.
         """
         if self._is_news(notice):
             self._send(notice, (notice,))
 
-    def holds(self, app: str, notices: Iterable[Notice]) -> None:
+    def record_facts(self, app: str, notices: Iterable[Notice]) -> None:
         """Say all that is so of an app now: what is new is told, what isn't so any more is forgotten, and news next time.
 
         For a turn that could read the app; one that could not knows nothing of drift, and only tells that it failed.
         """
-        self.burst({app: tuple(notices)}, ())
+        self.notify_all({app: tuple(notices)}, ())
 
-    def burst(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
+    def notify_all(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
         """Tell what is news of all that came together, in one notification for each event.
 
-        `facts` are all that is so of each app now, as for `holds`; what `happened` is told as by `tell`.
+        `facts` are all that is so of each app now, as for `record_facts`; what `happened` is told as by `notify`.
         """
         ended = [notice for app, notices in facts.items() for notice in self._forget(app, notices)]
         news = []
@@ -176,13 +176,13 @@ class Notifier:
             elif self._is_news(notice):
                 news.append(notice)
         news += [notice for notices in facts.values() for notice in notices if self._is_news(notice)]
-        for notice, parts in bundled((*news, *ended)):
+        for notice, parts in bundle((*news, *ended)):
             self._send(notice, parts)
 
-    def over(self, matter: str) -> None:
+    def resolve(self, matter: str) -> None:
         """Say that something about no single app is over."""
         others = [notice for thing, notice in self._notices.items() if not thing[0] and notice.matter != matter]
-        self.burst({"": tuple(others)}, ())
+        self.notify_all({"": tuple(others)}, ())
 
     def _is_news(self, notice: Notice) -> bool:
         if self._closing.is_set() or not any(notice.event in receiver.endpoint.events for receiver in self._receivers):
@@ -206,7 +206,7 @@ class Notifier:
                 if self._store is not None:
                     self._store.untell(*thing)
             if notice.event is not NotifyEvent.DRIFT and not any(_goes_on(notice, other) for other in notices):
-                yield over(notice, self._clock.now(), app)
+                yield resolved_notice(notice, self._clock.now(), app)
 
     def _send(self, notice: Notice, parts: tuple[Notice, ...]) -> None:
         receivers = [receiver for receiver in self._receivers if notice.event in receiver.endpoint.events]

@@ -113,7 +113,7 @@ class Admission:
         """Return what may be written of a plan now. `canaries` is how many run in the org, as this reconcile has read."""
         apps, most = context.apps, active.deploy.max_canaries
         freed = self.changesets.record_plan(apps, plan)
-        self.memory.lapse(apps, plan.actions)
+        self.memory.expire_approvals(apps, plan.actions)
         blocked, let_pass = self._blocked(plan, apps, active)
         allowed, why = self._allowed(let_pass, apps, active, self.clock.now())
         crowded = self.canaries.reserve(allowed, canaries, most, context.began)
@@ -184,10 +184,10 @@ class Admission:
         if not self.changesets.is_read(apps):
             found = tuple(one for one in found if one.guard not in COUNTING)
         planned = {(one.address, one.verb.value) for one in plan.actions}
-        standing = list(found)
+        refused = list(found)
         for slug in sorted(apps):
             basis = self.memory.basis_of(active.policy.basis, digest(_alone(active, slug)))
-            known = self.memory.refused(slug)
+            known = self.memory.refusals(slug)
             before = [one for one in known if one.basis == basis and (one.address, one.verb) in planned]
             now = [
                 StandingRefusal(
@@ -200,10 +200,10 @@ class Admission:
             ]
             again = {(one.guard, one.address, one.verb) for one in now}
             kept = [one for one in before if (one.guard, one.address, one.verb) not in again]
-            standing += _refusals_of(kept)
+            refused += _refusals_of(kept)
             if (rows := tuple(sorted((*kept, *now)))) != known:
-                self.memory.refuse(slug, rows)
-        return tuple(standing)
+                self.memory.record_refusals(slug, rows)
+        return tuple(refused)
 
     def _together_with(self, apps: frozenset[str]) -> Tally:
         change = self.changesets.find(apps)
@@ -222,7 +222,7 @@ class Admission:
         """Return what of a plan may be written now, and what the rest waits for."""
         if not plan.actions:
             return plan, ""
-        if active.heal is WriteMode.NONE:
+        if active.write_mode is WriteMode.NONE:
             return exclude(plan, keys_of(plan)), "this controller only plans (--heal none)"
         if (suspended := self.memory.suspended) is not None:
             reason = f": {suspended.reason}" if suspended.reason else ""

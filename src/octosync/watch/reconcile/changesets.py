@@ -48,7 +48,7 @@ class Changeset:
         """Return what apps that have their turn together come to."""
         return sum((self.tallies.get(slug, Tally()) for slug in apps), Tally())
 
-    def note(self, apps: Collection[str], tally: Tally) -> None:
+    def record_tally(self, apps: Collection[str], tally: Tally) -> None:
         """Note what apps that have their turn together come to: it is counted once, with one of them."""
         mine = sorted(self.apps & set(apps))
         self.tallies.update(dict.fromkeys(mine, Tally()))
@@ -61,7 +61,7 @@ class Changeset:
         self.tallies.pop(slug, None)
         self.nowhere = {target for target in self.nowhere if target.app != slug}
 
-    def note_moves(self, apps: Collection[str], left: Plan) -> None:
+    def record_moves(self, apps: Collection[str], left: Plan) -> None:
         """Note the half moves among what is left after a turn of apps; without one, others may move targets."""
         removals = {action.address for action in left.actions if isinstance(action, RemoveTarget)}
         registrations = {action.address: action for action in left.actions if isinstance(action, RegisterTarget)}
@@ -134,7 +134,7 @@ class Changesets:
         was_read = change.is_read
         change.unread -= set(apps)
         change.waiting_to_move -= set(apps)
-        change.note(apps, Tally.of(plan))
+        change.record_tally(apps, Tally.of(plan))
         return _freed(change, was_read=was_read) - frozenset(apps)
 
     def record_rest(self, apps: Collection[str], left: Plan) -> frozenset[str]:
@@ -152,8 +152,8 @@ class Changesets:
         looked, rest = change.tally_of(apps), Tally.of(left)
         gone = {kind: count - rest.removals.get(kind, 0) for kind, count in looked.removals.items()}
         there = {kind: count - gone.get(kind, 0) for kind, count in looked.there.items()}
-        change.note(apps, replace(rest, there=there))
-        change.note_moves(apps, left)
+        change.record_tally(apps, replace(rest, there=there))
+        change.record_moves(apps, left)
         if change.is_read and not any(map(_removes, change.tallies.values())):
             for one in change.apps:
                 self._of.pop(one, None)

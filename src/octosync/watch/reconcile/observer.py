@@ -109,7 +109,7 @@ class OptimizationChecks:
     def __init__(self) -> None:
         self._answers: dict[Address, _Answer] = {}
 
-    def add_to(self, seen: Observation, now: datetime) -> Observation:
+    def add_known(self, seen: Observation, now: datetime) -> Observation:
         """Add the answers that still hold to what was seen, so that they are not asked for again."""
         held = {
             one.address: answer.check
@@ -122,7 +122,7 @@ class OptimizationChecks:
         }
         return replace(seen, checks={**held, **seen.checks})
 
-    def learn(self, seen: Observation, now: datetime) -> None:
+    def record(self, seen: Observation, now: datetime) -> None:
         """Keep the answers that are new."""
         live: Mapping[Address, tuple[App, Deployment]] = {
             one.address: (app, one) for app in seen.state for one in app.deployments if one.live
@@ -187,7 +187,7 @@ class Observer:
 
         def known(seen: Observation) -> Observation:
             self.feed.learn_slugs((str(app.identity["id"]), app.slug) for app in seen.state if "id" in app.identity)
-            return self.checks.add_to(self._with_feed(seen, context, active), context.began)
+            return self.checks.add_known(self._with_feed(seen, context, active), context.began)
 
         options = PlanOptions(
             now=context.began, contract=remote.contract, deploy=active.deploy, base=context.base, hold=holding
@@ -201,15 +201,15 @@ class Observer:
             listed=listed,
             remembered=known,
         )
-        self.checks.learn(reviewed.observation, context.began)
+        self.checks.record(reviewed.observation, context.began)
         if reviewed.plan.errors:
             return reviewed
         self.history.record(context.apps, reviewed.plan.fingerprints, context.began)
         changed = frozenset({*reviewed.plan.drifted, *_diverged(reviewed.plan)})
-        anew = self.memory.changed_since(prints(reviewed.plan))
+        anew = self.memory.changed_since(drift_fingerprints(reviewed.plan))
         seen = self.history.without_stale_events(reviewed.observation, changed)
         known_before = (holding.first_seen or {}).keys() - anew
-        if self.feed.off is None and not _is_told(seen, changed - known_before):
+        if self.feed.off is None and not _has_events(seen, changed - known_before):
             # There is a change without an event: it is younger than the last poll.
             await self.follower.poll_now()
             seen = self.history.without_stale_events(self._with_feed(reviewed.observation, context, active), changed)
@@ -227,14 +227,14 @@ class Observer:
 
     def _holding(self, apps: frozenset[str], active: ActiveConfig) -> Holding:
         return Holding(
-            span=None if active.heal is WriteMode.MANIFEST else active.hold,
+            span=None if active.write_mode is WriteMode.MANIFEST else active.hold,
             first_seen=self.memory.first_seen(apps),
             apps={slug: hold.until for slug, hold in self.memory.holds().items() if slug in apps},
             never=self.memory.contested(apps),
         )
 
 
-def prints(plan: Plan) -> Mapping[Address, str]:
+def drift_fingerprints(plan: Plan) -> Mapping[Address, str]:
     """Return what drifts, with what tells whether it is still the same: the fingerprint of what is live."""
     return {at: plan.fingerprints.get(at, "") for at in plan.drifted}
 
@@ -243,7 +243,7 @@ def _diverged(plan: Plan) -> Collection[Address]:
     return [one.address for one in plan.actions if one.reason is Reason.DIVERGED]
 
 
-def _is_told(seen: Observation, changed: Collection[Address]) -> bool:
+def _has_events(seen: Observation, changed: Collection[Address]) -> bool:
     """Say whether events are known of all of these changes."""
     feeds = (newest_in_org_feed(seen), newest_in_app_feeds(seen))
     return all(any(newest(at) is not None for newest in feeds) for at in changed)

@@ -37,23 +37,23 @@ from octosync.watch.loop.resync import Resync
 from octosync.watch.manifests.assignment import ActiveConfig, AppAssignment
 from octosync.watch.memory import Memory
 from octosync.watch.reconcile.admission import Admission
-from octosync.watch.reconcile.observer import ObjectHistory, Observer, ReconcileContext, prints
+from octosync.watch.reconcile.observer import ObjectHistory, Observer, ReconcileContext, drift_fingerprints
 from octosync.watch.reconcile.status_tracker import StatusTracker
 from octosync.watch.settings import Clock, WriteMode
 from octosync.watch.status import DriftStatus, NextStep, ReconcileResult
 
 
-def note_drift(
+def record_drift(
     memory: Memory, context: ReconcileContext, plan: Plan, done: Collection[ActionKey], active: ActiveConfig
 ) -> tuple[DriftStatus, ...]:
     """Take note of what drifts and stays so for now, and say who did it and until when. `done` was carried out."""
     healed = {key.address for key in done}
     held = {one.action.address: one.until for one in plan.held}
-    drifted = {at: print_ for at, print_ in prints(plan).items() if at in held or at not in healed}
+    drifted = {at: print_ for at, print_ in drift_fingerprints(plan).items() if at in held or at not in healed}
     contested = memory.contested(context.apps)
     found = []
     for slug in sorted(context.apps):
-        seen = memory.see_drift(slug, {at: one for at, one in drifted.items() if at.app == slug}, context.began)
+        seen = memory.record_drift(slug, {at: one for at, one in drifted.items() if at.app == slug}, context.began)
         for at, since in sorted(seen.items()):
             last = plan.last_changes.get(at)
             found.append(
@@ -64,7 +64,7 @@ def note_drift(
                     at=last.event.at if last is not None else None,
                     until=_left_until(at, held, active, context.began),
                     contested=at in contested,
-                    heals=memory.heals(at),
+                    heals=memory.reverts(at),
                 )
             )
     return tuple(found)
@@ -75,7 +75,7 @@ def _left_until(
 ) -> datetime | None:
     """Say until when drift stays: that of its hold, and of a freeze window that is in force by then. None: it isn't healed."""
     until = held.get(address, now)
-    if active.heal is WriteMode.NONE or until is None:
+    if active.write_mode is WriteMode.NONE or until is None:
         return None
     return frozen_until(active.configuration.freeze, address.app, until) or held.get(address)
 
@@ -182,7 +182,7 @@ class Reconciler:
                 if isinstance(problem, Unavailable | Unreadable):  # other errors are about their app alone
                     self.breaker.record_failure(problem, min(apps))
             return _failed(context, reviewed.plan.errors, left=reviewed.plan)
-        if not self.memory.is_of(reviewed.observation.org_id):
+        if not self.memory.belongs_to(reviewed.observation.org_id):
             wrong = _wrong_org(reviewed.observation.org_id, self.memory.plane.org_id)
             self.breaker.record_failure(wrong)
             return _failed(context, dict.fromkeys(apps, wrong))
@@ -192,7 +192,7 @@ class Reconciler:
         self.breaker.record_success()
         result = await self._admit_and_write(context, reviewed, active, writer)
         is_resync = work.priority is Priority.RESYNC
-        return await self.coverage.add_to(result, context.tree.apps, reader, is_full_read=is_resync)
+        return await self.coverage.add_gaps(result, context.tree.apps, reader, is_full_read=is_resync)
 
     def _context(self, apps: frozenset[str], active: ActiveConfig) -> ReconcileContext:
         tree = State.of(*(active.tree.apps[slug] for slug in apps if slug in active.tree.apps))
@@ -234,8 +234,8 @@ class Reconciler:
             id=context.id,
             apps=apps,
             next_step=_next_step(left, applied, refused),
-            left=left,
-            seen=reviewed.observation,
+            remaining=left,
+            observed=reviewed.observation,
             drift=drift,
             blocked=review.blocked,
             refused=refused,
@@ -243,9 +243,9 @@ class Reconciler:
             replaced=_replaced(plan, done.values()),
             reverted=frozenset(action.address for action in done.values() if action.reason is Reason.DRIFT),
             run=context.id if review.plan.actions else "",
-            waiting=review.waits_for,
+            waits_for=review.waits_for,
             frozen_until=frozen,
-            look_at=_look_at(
+            due_at=_due_at(
                 context,
                 left,
                 frozen if left.actions else None,
@@ -266,20 +266,20 @@ class Reconciler:
             before = None if slug in context.base.presumed else context.base.state.apps.get(slug)
             app = remembered(before, context.tree.apps.get(slug), plan, done.keys())
             if app is not None and self.memory.narrowed != context.narrowed:
-                app = self.memory.in_sight(app)
+                app = self.memory.visible_part(app)
             self.memory.remember(slug, app)
         for action in done.values():
             # By the plan's own word: a move by hand that is taken back has the reason of a move.
             if action.address in plan.drifted and action.verb is not Verb.ARCHIVE:
-                self.memory.healed(action.address)
-        self.memory.used(done.values())
-        return note_drift(self.memory, context, plan, done.keys(), active)
+                self.memory.record_revert(action.address)
+        self.memory.use_approvals(done.values())
+        return record_drift(self.memory, context, plan, done.keys(), active)
 
 
 def _failed(
     context: ReconcileContext, errors: Mapping[str, OctosyncError], left: Plan | None = None
 ) -> ReconcileResult:
-    return ReconcileResult(id=context.id, apps=context.apps, next_step=NextStep.REQUEUE, left=left, errors=errors)
+    return ReconcileResult(id=context.id, apps=context.apps, next_step=NextStep.REQUEUE, remaining=left, errors=errors)
 
 
 def _wrong_org(named: str | None, remembered: str | None) -> RemoteError:
@@ -316,7 +316,7 @@ def _next_step(left: Plan, applied: Applied, refused: tuple[Outcome, ...]) -> Ne
     return NextStep.WAIT if waits else NextStep.DONE
 
 
-def _look_at(context: ReconcileContext, left: Plan, *others: datetime | None) -> datetime | None:
+def _due_at(context: ReconcileContext, left: Plan, *others: datetime | None) -> datetime | None:
     """Return when something ends that keeps the apps waiting: a hold, a freeze, or their own suspension."""
     suspensions = (app.suspension.until for app in context.tree if app.suspension is not None)
     ends = (*(one.until for one in left.held), *suspensions, *others)

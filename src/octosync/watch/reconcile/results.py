@@ -46,7 +46,7 @@ class ResultRecorder:
     def record(self, work: Work, result: ReconcileResult, seconds: float) -> None:
         """Record the result of a reconcile, and put into the queue what follows from it."""
         queue, assignment = self.scheduler.queue, self.scheduler.assignment
-        tied = assignment.note_holders(result.seen) if result.seen is not None else frozenset()
+        tied = assignment.record_holders(result.observed) if result.observed is not None else frozenset()
         # An app that waits for a second look at its files is reconciled then.
         result = replace(result, freed=result.freed - assignment.active.unsettled)
         self._record(work, result, seconds)
@@ -73,7 +73,7 @@ class ResultRecorder:
             )
         try:
             if not any(self.tracker.in_state(AppState.UNREAD, AppState.FAILING)):
-                self.memory.now_whole()
+                self.memory.mark_whole()
             self.memory.prune()
         except OctosyncError as error:  # the next resync records it, too
             self.record_state_error(error)
@@ -113,7 +113,7 @@ class ResultRecorder:
 
     def _record(self, work: Work, result: ReconcileResult, seconds: float) -> None:
         now, scheduler = self.clock.now(), self.scheduler
-        if result.left is not None and not result.errors:
+        if result.remaining is not None and not result.errors:
             self.last_success = now
         next_try = self._next_try(work, result, now)
         before = {slug: app.drift for slug in result.apps if (app := self.tracker.find(slug)) is not None}
@@ -154,8 +154,8 @@ class ResultRecorder:
             return now + timedelta(seconds=pause)
         for slug in result.apps:
             self._failures.pop(slug, None)
-        if result.look_at is not None:
-            queue.add_later(first, max(0.0, (result.look_at + _JUST_AFTER - now).total_seconds()))
+        if result.due_at is not None:
+            queue.add_later(first, max(0.0, (result.due_at + _JUST_AFTER - now).total_seconds()))
         return None
 
     def _report(
@@ -222,13 +222,13 @@ def _log_drift(log: Log, drift: DriftStatus) -> None:
 def _outcome(result: ReconcileResult) -> ReconcileOutcome:
     """Return the outcome of a reconcile, the gravest first."""
     failed = result.errors or any(outcome.retryable for outcome in result.outcomes)
-    if failed or result.left is None:
+    if failed or result.remaining is None:
         return ReconcileOutcome.FAILED
     if result.refused:
         return ReconcileOutcome.REFUSED
     if result.blocked:
         return ReconcileOutcome.BLOCKED
-    if result.left.actions or result.left.held:
+    if result.remaining.actions or result.remaining.held:
         return ReconcileOutcome.LEFT
     return ReconcileOutcome.APPLIED if result.outcomes else ReconcileOutcome.IN_SYNC
 

@@ -55,14 +55,14 @@ class StatusTracker:
         self._runs.appendleft(RunStatus(run=run, apps=tuple(sorted(apps)), started=now, actions=actions))
 
     def record(
-        self, ended: ReconcileResult, now: datetime, next_try: datetime | None
+        self, result: ReconcileResult, now: datetime, next_try: datetime | None
     ) -> Mapping[str, tuple[AppState, AppState]]:
         """Take down what a turn came to; return the apps that stand otherwise now: from what, to what."""
-        self._end_run(ended.run, ended.outcomes, now)
+        self._end_run(result.run, result.outcomes, now)
         moved = {}
-        for slug in sorted(ended.apps & self._apps.keys()):
+        for slug in sorted(result.apps & self._apps.keys()):
             before = self._apps[slug]
-            after = _after(before, ended, now, next_try)
+            after = _after(before, result, now, next_try)
             if after.state is not before.state:
                 after = replace(after, since=now)
                 moved[slug] = (before.state, after.state)
@@ -96,13 +96,13 @@ class StatusTracker:
 
 
 def _after(
-    before: AppReconcileStatus, ended: ReconcileResult, now: datetime, next_try: datetime | None
+    before: AppReconcileStatus, result: ReconcileResult, now: datetime, next_try: datetime | None
 ) -> AppReconcileStatus:
     slug = before.slug
-    error = ended.errors.get(slug)
-    if ended.errors and error is None:  # it waits for another one that it shares a target with
-        error = next(iter(ended.errors.values()))
-    if error is not None or ended.left is None:
+    error = result.errors.get(slug)
+    if result.errors and error is None:  # it waits for another one that it shares a target with
+        error = next(iter(result.errors.values()))
+    if error is not None or result.remaining is None:
         return replace(
             before,
             state=AppState.FAILING,
@@ -111,23 +111,23 @@ def _after(
             hints=error.hints if error is not None else (),
             next_try=next_try,
         )
-    plan = _part(ended.left, slug)
-    refused = next((one for one in ended.refused if one.address.app == slug), None)
-    failed = next((one for one in ended.outcomes if one.address.app == slug and one.retryable), None)
+    plan = _part(result.remaining, slug)
+    refused = next((one for one in result.refused if one.address.app == slug), None)
+    failed = next((one for one in result.outcomes if one.address.app == slug and one.retryable), None)
     trouble = refused or failed
-    drift = tuple(one for one in ended.drift if one.address.app == slug)
-    blocked = tuple(one for one in ended.blocked if any(at.app == slug for at in one.addresses))
-    why = ended.waiting
+    drift = tuple(one for one in result.drift if one.address.app == slug)
+    blocked = tuple(one for one in result.blocked if any(at.app == slug for at in one.addresses))
+    why = result.waits_for
     if (
-        ended.blocked and not blocked
+        result.blocked and not blocked
     ):  # it is tied to what a guard blocks in another app: no half of a move is made alone
-        others = sorted({at.app for one in ended.blocked for at in one.addresses if at.app})
-        why = why or f"what the guard {ended.blocked[0].guard} blocks in {', '.join(others)}"
+        others = sorted({at.app for one in result.blocked for at in one.addresses if at.app})
+        why = why or f"what the guard {result.blocked[0].guard} blocks in {', '.join(others)}"
     if not plan.actions:
         why = ""
     if not why and any(address.app == slug for address in plan.left_alone.waiting):
         why = "a suspended app at the other end of a move"
-    live = ended.seen.state.apps.get(slug) if ended.seen is not None else None
+    live = result.observed.state.apps.get(slug) if result.observed is not None else None
     after = replace(
         before,
         read_at=now,
@@ -139,16 +139,16 @@ def _after(
         hints=trouble.hints if trouble is not None else (),
         next_try=next_try,
         why_waiting=why,
-        frozen_until=ended.frozen_until if plan.actions else None,
+        frozen_until=result.frozen_until if plan.actions else None,
         canaries=tuple(one for one in (live.deployments if live is not None else ()) if one.canary is not None),
         recommendations=plan.recommendations,
-        uncovered=ended.uncovered.get(slug, ()),
-        run=ended.run or before.run,
+        uncovered=result.uncovered.get(slug, ()),
+        run=result.run or before.run,
     )
-    return replace(after, state=_state(after, ended, refused=refused is not None, failed=failed is not None))
+    return replace(after, state=_state(after, result, refused=refused is not None, failed=failed is not None))
 
 
-def _state(one: AppReconcileStatus, ended: ReconcileResult, *, refused: bool, failed: bool) -> AppState:
+def _state(one: AppReconcileStatus, result: ReconcileResult, *, refused: bool, failed: bool) -> AppState:
     """Return the gravest state that holds."""
     plan = one.plan or Plan(desired=State())
     drift: tuple[DriftStatus, ...] = one.drift
@@ -161,7 +161,7 @@ def _state(one: AppReconcileStatus, ended: ReconcileResult, *, refused: bool, fa
         (AppState.HELD, any(each.until is not None for each in drift)),
         (AppState.DRIFTED, any(each.address in held for each in drift)),
         (AppState.WAITING, bool(one.why_waiting)),
-        (AppState.PENDING, bool(plan.actions) or ended.next_step is NextStep.REQUEUE),
+        (AppState.PENDING, bool(plan.actions) or result.next_step is NextStep.REQUEUE),
         (AppState.SUSPENDED, one.slug in plan.left_alone.suspended),
         (AppState.UNCOVERED, bool(one.uncovered)),
     )

@@ -4,8 +4,8 @@ What may not live here: decisions. It shows a `ControllerStatus`, and passes req
 nothing; a POST needs the token in a header, so no other site can make a browser send one. Everything shown is escaped.
 """
 
-from octosync.watch.web.app import Source, create_app
+from octosync.watch.web.app import WebOptions, create_app
 from octosync.watch.web.document import watch_schema
-from octosync.watch.web.server import ServerAddress, listening, parse_listen, serving
+from octosync.watch.web.server import ServerAddress, bind, parse_listen, serve
 
-__all__ = ["ServerAddress", "Source", "create_app", "listening", "parse_listen", "serving", "watch_schema"]
+__all__ = ["ServerAddress", "WebOptions", "bind", "create_app", "parse_listen", "serve", "watch_schema"]

@@ -20,13 +20,13 @@ from octosync.watch.log import Log
 from octosync.watch.status import AppState, ControllerStatus
 from octosync.watch.web.actions import POSTS, Gatekeeper, Post, answer_post
 from octosync.watch.web.document import Snapshots, watch_document
-from octosync.watch.web.pages import CACHED, Asked, app_page, apps_page, asset_at, status_page
+from octosync.watch.web.pages import CACHED, PageRequest, app_page, apps_page, asset_at, status_page
 from octosync.watch.web.responses import HostGuard, TaggedText, page_answer, refusal, text_answer
 from octosync.watch.web.views import stuck_words, unready_words, waiting_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class WebOptions:
     """What is served.
 
     `metrics` renders them, `metrics_type` is their content type. `admin_token` None turns the POSTs off. `hosts` are
@@ -43,7 +43,7 @@ class Source:
     refresh_seconds: float = 5
 
 
-def create_app(source: Source) -> ASGIApp:
+def create_app(source: WebOptions) -> ASGIApp:
     """Make the application. A GET changes nothing; what is kept between requests is what was rendered."""
     pages = _Pages(source)
     app = Starlette(
@@ -65,9 +65,9 @@ def create_app(source: Source) -> ASGIApp:
 
 
 class _Pages:
-    """The endpoints. All of them are coroutines: they run in the loop that the standing belongs to."""
+    """The endpoints. All of them are coroutines: they run in the loop that the status belongs to."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: WebOptions) -> None:
         self._source = source
         self._snapshots = Snapshots(source.control.status)
         self._gatekeeper = Gatekeeper(source.admin_token, source.log)
@@ -75,7 +75,7 @@ class _Pages:
     async def status(self, request: Request) -> Response:
         """Show how everything stands."""
         asked = self._asked(request)
-        page, now = await self._snapshots.rendered(("/", asked), lambda standing: status_page(standing, asked))
+        page, now = await self._snapshots.rendered(("/", asked), lambda status: status_page(status, asked))
         return page_answer(request, page, now)
 
     async def apps(self, request: Request) -> Response:
@@ -90,7 +90,7 @@ class _Pages:
             )
         asked = self._asked(request)
         page, now = await self._snapshots.rendered(
-            ("/apps", asked, state), lambda standing: apps_page(standing, asked, state=state)
+            ("/apps", asked, state), lambda status: apps_page(status, asked, state=state)
         )
         return page_answer(request, page, now)
 
@@ -100,7 +100,7 @@ class _Pages:
         asked = self._asked(request)
         page, now = await self._snapshots.rendered(
             ("/apps/", asked, slug),
-            lambda standing: app_page(standing, asked, slug) if slug in standing.apps else None,
+            lambda status: app_page(status, asked, slug) if slug in status.apps else None,
         )
         if page is None:
             hint = "It may not be declared any more; /apps lists those that are."
@@ -114,14 +114,14 @@ class _Pages:
     async def health(self, request: Request) -> Response:
         """Say whether the loop turns."""
         del request
-        standing = self._source.control.status()
-        return _probe("" if standing.healthy else stuck_words(standing))
+        status = self._source.control.status()
+        return _probe("" if status.healthy else stuck_words(status))
 
     async def readiness(self, request: Request) -> Response:
         """Say whether a first full turn is done and the credential works."""
         del request
-        standing = self._source.control.status()
-        return _probe("" if standing.ready else unready_words(standing), but=waiting_words(standing))
+        status = self._source.control.status()
+        return _probe("" if status.ready else unready_words(status), but=waiting_words(status))
 
     async def metrics(self, request: Request) -> Response:
         """Show the metrics."""
@@ -135,9 +135,9 @@ class _Pages:
             return _not_found(request)
         return Response(found.body, headers={"Content-Type": found.content_type, "Cache-Control": CACHED})
 
-    def _asked(self, request: Request) -> Asked:
+    def _asked(self, request: Request) -> PageRequest:
         origin = origin_of(request.url.scheme, request.headers.get("host", ""))
-        return Asked(origin=origin, refresh_seconds=self._source.refresh_seconds)
+        return PageRequest(origin=origin, refresh_seconds=self._source.refresh_seconds)
 
     def post(self, post: Post) -> Callable[[Request], Awaitable[Response]]:
         """Return the endpoint of one POST."""
@@ -148,8 +148,8 @@ class _Pages:
         return endpoint
 
 
-def _status_text(standing: ControllerStatus) -> TaggedText:
-    return TaggedText.of(json_text(watch_document(standing)))
+def _status_text(status: ControllerStatus) -> TaggedText:
+    return TaggedText.from_text(json_text(watch_document(status)))
 
 
 def _probe(why_not: str, but: str = "") -> Response:

@@ -56,23 +56,23 @@ class AttentionCards:
 class _Setting:
     """What the ways out depend on beside their app."""
 
-    standing: ControllerStatus
+    status: ControllerStatus
     origin: str
 
     @property
     def about(self) -> RunInfo | None:
-        return self.standing.about
+        return self.status.about
 
     def post(self, label: str, path: str, **parameters: str) -> Iterator[Way]:
-        if self.standing.can_post:
+        if self.status.can_post:
             yield Way(label, post_line(self.origin, path, **parameters))
 
 
-def matters(
-    standing: ControllerStatus, apps: Iterable[AppReconcileStatus], *, origin: str, at_most: int = _SHOWN
+def attention_cards(
+    status: ControllerStatus, apps: Iterable[AppReconcileStatus], *, origin: str, at_most: int = _SHOWN
 ) -> AttentionCards:
     """Make the cards of some apps; `origin` is where POSTs go (`http://127.0.0.1:9900`)."""
-    setting = _Setting(standing, origin)
+    setting = _Setting(status, origin)
     by_state: dict[AppState, list[Card]] = {state: [] for state in NEEDS_A_PERSON}
     shown = sorted(apps, key=lambda app: app.slug)
     by_state[AppState.BLOCKED] = list(_blocked_cards(shown, setting))
@@ -95,7 +95,7 @@ def matters(
 def _blocked_cards(apps: Sequence[AppReconcileStatus], setting: _Setting) -> Iterator[Card]:
     """Yield a card for each set that is approved as a whole, with its own command."""
     shown = {app.slug for app in apps}
-    for blocked in setting.standing.blocked:
+    for blocked in setting.status.blocked:
         if shown.isdisjoint(blocked.apps):
             continue
         yield Card(
@@ -174,7 +174,7 @@ def _drift_card(app: AppReconcileStatus, setting: _Setting) -> Card:
         apps=(app.slug,),
         said=tuple(_drift_lines(app, setting)),
         file=app.source.rpartition(":")[0],
-        rows=drift_rows(app, setting.standing),
+        rows=drift_rows(app, setting.status),
         named=() if app.plan is not None else tuple(str(one.address) for one in app.drift[:_NAMED]),
         ways=tuple(_ways_of_drift(app, contested, setting)),
     )
@@ -210,7 +210,7 @@ def _until(one: DriftStatus, setting: _Setting) -> ReceiverClient:
         )
     if one.until is not None:
         return ("It is changed back at ", one.until, ".")
-    return (f"It is not changed back by itself (--heal {setting.standing.mode}).",)
+    return (f"It is not changed back by itself (--heal {setting.status.mode}).",)
 
 
 def _ways_of_drift(app: AppReconcileStatus, contested: bool, setting: _Setting) -> Iterator[Way]:
@@ -228,7 +228,7 @@ def _ways_of_drift(app: AppReconcileStatus, contested: bool, setting: _Setting) 
     yield Way("Leave the whole app alone: an annotation in its manifest", SUSPENDING)
 
 
-def drift_rows(app: AppReconcileStatus, standing: ControllerStatus) -> tuple[Row, ...]:
+def drift_rows(app: AppReconcileStatus, status: ControllerStatus) -> tuple[Row, ...]:
     """Return the plan's own rows of what drifted; none before the app was planned."""
     plan = app.plan
     if plan is None or app.slug not in plan.desired.apps:
@@ -238,6 +238,6 @@ def drift_rows(app: AppReconcileStatus, standing: ControllerStatus) -> tuple[Row
         app.slug,
         [action for action in plan.actions if action.address in drifted],
         plan.desired.apps[app.slug],
-        RowOptions(sensitivity=standing.sensitivity, blocked=refused_actions(plan.actions, app.blocked)),
+        RowOptions(sensitivity=status.sensitivity, blocked=refused_actions(plan.actions, app.blocked)),
         held=[one for one in plan.held if one.action.address in drifted],
     ).rows

@@ -1,6 +1,6 @@
 """Pages: a `ControllerStatus` as HTML. Whatever a template writes out is made visible first, and then escaped.
 
-The `main` of a page depends on the standing alone and not on the moment, so that a browser that has it can be told so.
+The `main` of a page depends on the status alone and not on the moment, so that a browser that has it can be told so.
 
 What pages load beside themselves: style, script and icons, each under a URL that changes with its content.
 """
@@ -26,7 +26,7 @@ from octosync.report.outcomes import STATUS_WORDS
 from octosync.report.text import Ink, listed, plane_words, seconds_words, time_words, visible
 from octosync.watch.approvals import TOKEN_VARIABLE, post_line
 from octosync.watch.status import AppState, ControllerStatus
-from octosync.watch.web.attention import matters
+from octosync.watch.web.attention import attention_cards
 from octosync.watch.web.views import (
     STATE_MEANINGS,
     STATE_WORDS,
@@ -90,7 +90,7 @@ _PLAIN: Final = Ink(colour=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class PageRequest:
     """How a page was asked for: the `origin` that commands name, and how often an open page looks again."""
 
     origin: str
@@ -105,47 +105,45 @@ class Page:
     etag: str
 
 
-def status_page(standing: ControllerStatus, asked: Asked) -> Page:
+def status_page(status: ControllerStatus, asked: PageRequest) -> Page:
     """Render how everything stands."""
-    rest = [app for app in standing.apps.values() if app.state is not AppState.IN_SYNC]
-    few = list(standing.apps.values()) if len(standing.apps) <= _LISTED else rest
+    rest = [app for app in status.apps.values() if app.state is not AppState.IN_SYNC]
+    few = list(status.apps.values()) if len(status.apps) <= _LISTED else rest
     return _page(
         "status.html",
-        standing,
+        status,
         asked,
-        title(standing),
-        matters=matters(standing, standing.apps.values(), origin=asked.origin),
-        canaries=canary_views(standing.apps.values()),
-        queued=queued_lines(standing.apps.values()),
-        remarks=remark_lines(standing),
-        runs=run_views(standing.runs),
+        title(status),
+        attention_cards=attention_cards(status, status.apps.values(), origin=asked.origin),
+        canaries=canary_views(status.apps.values()),
+        queued=queued_lines(status.apps.values()),
+        remarks=remark_lines(status),
+        runs=run_views(status.runs),
         rows=list_rows(few[:_LISTED]),
-        unlisted=len(standing.apps) - min(len(few), _LISTED),
+        unlisted=len(status.apps) - min(len(few), _LISTED),
     )
 
 
-def apps_page(standing: ControllerStatus, asked: Asked, *, state: AppState | None) -> Page:
+def apps_page(status: ControllerStatus, asked: PageRequest, *, state: AppState | None) -> Page:
     """Render the list of all apps, or of those in a state."""
-    apps = [app for app in standing.apps.values() if state is None or app.state is state]
+    apps = [app for app in status.apps.values() if state is None or app.state is state]
     heading = "Apps" if state is None else f"Apps {STATE_WORDS[state]}"
-    return _page(
-        "apps.html", standing, asked, heading, rows=list_rows(apps), state=state, by_state=state_counts(standing)
-    )
+    return _page("apps.html", status, asked, heading, rows=list_rows(apps), state=state, by_state=state_counts(status))
 
 
-def app_page(standing: ControllerStatus, asked: Asked, slug: str) -> Page:
+def app_page(status: ControllerStatus, asked: PageRequest, slug: str) -> Page:
     """Render one app, with the same diff that the plan shows. Raises `KeyError` for one that there is not."""
-    app = standing.apps[slug]
+    app = status.apps[slug]
     return _page(
         "app.html",
-        standing,
+        status,
         asked,
         f"{app.slug}: {STATE_WORDS[app.state]}",
         app=app,
-        view=app_view(app, standing),
-        matters=matters(standing, [app], origin=asked.origin),
+        view=app_view(app, status),
+        attention_cards=attention_cards(status, [app], origin=asked.origin),
         canaries=canary_views([app]),
-        runs=run_views(tuple(run for run in standing.runs if slug in run.apps)),
+        runs=run_views(tuple(run for run in status.runs if slug in run.apps)),
     )
 
 
@@ -154,25 +152,25 @@ def error_page(status: str, message: str, hints: tuple[str, ...]) -> str:
     return _environment().get_template("error.html").render(status=status, message=message, hints=hints)
 
 
-def _page(template: str, standing: ControllerStatus, asked: Asked, heading: str, **more: Any) -> Page:  # noqa: ANN401 — what its template names
-    words, read_at = read_parts(standing)
+def _page(template: str, status: ControllerStatus, asked: PageRequest, heading: str, **more: Any) -> Page:  # noqa: ANN401 — what its template names
+    words, read_at = read_parts(status)
     shared = {
-        "standing": standing,
+        "status": status,
         "origin": asked.origin,
         "refresh_seconds": asked.refresh_seconds,
-        "alarms": tuple(alarms(standing)),
-        "warnings": tuple(warnings(standing)),
-        "counts": counts_words(standing),
+        "alarms": tuple(alarms(status)),
+        "warnings": tuple(warnings(status)),
+        "counts": counts_words(status),
         "read_words": words,
         "read_at": read_at,
-        "plane": plane_words(standing.control_plane),
-        "mood": mood(standing),
-        "clock": _Clock(standing.now),
+        "plane": plane_words(status.control_plane),
+        "mood": mood(status),
+        "clock": _Clock(status.now),
         **more,
     }
     main = _environment().get_template(template).render(shared)
     # An open page of an older version is told of the newer one, whatever else is the same.
-    tag = sha256("\n".join((standing.version, heading, asset_url("page.js"), main)).encode()).hexdigest()[:32]
+    tag = sha256("\n".join((status.version, heading, asset_url("page.js"), main)).encode()).hexdigest()[:32]
     page = _environment().get_template("page.html")
     html = page.render(shared, heading=heading, main=Markup(main), template=template, etag=f'"{tag}"')  # noqa: S704 — escaped above
     return Page(html, f'"{tag}"')

@@ -49,7 +49,7 @@ class TaggedText:
     etag: str
 
     @classmethod
-    def of(cls, text: str) -> TaggedText:
+    def from_text(cls, text: str) -> TaggedText:
         """Tag a text."""
         encoded = text.encode()
         return cls(encoded, f'"{sha256(encoded).hexdigest()[:32]}"')

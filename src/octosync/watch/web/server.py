@@ -125,7 +125,7 @@ def is_loopback(host: str) -> bool:
 
 
 @contextmanager
-def listening(host: str, port: int) -> Iterator[socket.socket]:
+def bind(host: str, port: int) -> Iterator[socket.socket]:
     """Listen, before anything else is begun. Raises `ConfigError` for an address that can't be listened on."""
     # IPPROTO_TCP in so many words: only then asyncio sets TCP_NODELAY, without which answers wait for an ACK.
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -146,7 +146,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket, limits: Limits = _LIMITS) -> AsyncIterator[ServerAddress]:
+async def serve(app: ASGIApp, listener: socket.socket, limits: Limits = _LIMITS) -> AsyncIterator[ServerAddress]:
     """Serve in the running loop until the block ends; answers under way then have a second to end."""
     server = _Server(_config(app, limits))
     task = asyncio.create_task(server.serve([listener]), name="octosync-web")
@@ -208,7 +208,7 @@ def _config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        date_header=False,  # pages have the standing's, and uvicorn would have to wake up for its own
+        date_header=False,  # pages have the status's, and uvicorn would have to wake up for its own
         h11_max_incomplete_event_size=16 * 1024,
         timeout_keep_alive=30,
         backlog=_BACKLOG,

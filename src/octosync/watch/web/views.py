@@ -109,9 +109,9 @@ def _totals(plan: Plan, slug: str) -> str:
     return totals_words(mine, [one for one in plan.held if one.action.address.app == slug])
 
 
-def state_counts(standing: ControllerStatus) -> tuple[tuple[AppState, int], ...]:
+def state_counts(status: ControllerStatus) -> tuple[tuple[AppState, int], ...]:
     """Count the apps of each state that has any."""
-    return tuple((state, count) for state, count in standing.counts().items() if count)
+    return tuple((state, count) for state, count in status.counts().items() if count)
 
 
 def canary_views(apps: Iterable[AppReconcileStatus]) -> tuple[CanaryView, ...]:
@@ -166,11 +166,11 @@ def _outcome(one: Outcome) -> OutcomeView:
     )
 
 
-def app_view(app: AppReconcileStatus, standing: ControllerStatus) -> AppView:
+def app_view(app: AppReconcileStatus, status: ControllerStatus) -> AppView:
     """Return an app's plan as its page shows it: the rows that `octosync plan` has, none of it in other words."""
     if app.plan is None:
         return AppView(totals="", rows=None, diagnostics=(), recommendations=_recommended(app.recommendations))
-    groups = groups_of(_alone(app.plan, app.slug), app.blocked, standing.sensitivity, full=True)
+    groups = groups_of(_alone(app.plan, app.slug), app.blocked, status.sensitivity, full=True)
     rows = tuple(row for group in groups if group.slug == app.slug for row in group.rows)
     return AppView(
         totals=_totals(app.plan, app.slug),
@@ -188,12 +188,12 @@ def _recommended(recommendations: Sequence[Recommendation]) -> tuple[str, ...]:
     return tuple(line.strip() for line in recommendation_lines(recommendations))[1:]
 
 
-def remark_lines(standing: ControllerStatus) -> tuple[str, ...]:
+def remark_lines(status: ControllerStatus) -> tuple[str, ...]:
     """Return what is worth knowing of how this controller runs, and holds up nothing."""
     lines = []
-    if standing.mode == "manifest":
+    if status.mode == "manifest":
         lines.append("Drift is reported and not changed back (--heal manifest).")
-    if standing.mode == "none":
+    if status.mode == "none":
         lines.append("Nothing is written: this plans only (--heal none).")
     return tuple(lines)
 
@@ -270,63 +270,63 @@ class Alarm:
     why: str = ""
 
 
-def alarms(standing: ControllerStatus) -> Iterator[Alarm]:
+def alarms(status: ControllerStatus) -> Iterator[Alarm]:
     """Yield what holds up everything, gravest first."""
-    if not standing.healthy:
-        yield Alarm("stuck", "The loop does not turn.", stuck_words(standing))
-    if standing.credential:
-        yield Alarm("key refused", "The control plane refuses the key: everything waits.", standing.credential)
-    if standing.outage:
-        yield Alarm("outage", "The control plane is not there: everything waits for it.", standing.outage)
-    if standing.unreadable:
-        yield Alarm("unreadable", "The control plane can't be read: everything waits.", standing.unreadable)
-    if standing.throttled:
-        until = standing.budget.throttled_until
+    if not status.healthy:
+        yield Alarm("stuck", "The loop does not turn.", stuck_words(status))
+    if status.credential:
+        yield Alarm("key refused", "The control plane refuses the key: everything waits.", status.credential)
+    if status.outage:
+        yield Alarm("outage", "The control plane is not there: everything waits for it.", status.outage)
+    if status.unreadable:
+        yield Alarm("unreadable", "The control plane can't be read: everything waits.", status.unreadable)
+    if status.throttled:
+        until = status.budget.throttled_until
         end = f" until {time_words(until)}" if until is not None else ""
-        yield Alarm("throttled", f"The control plane throttles the key{end}: everything waits.", standing.throttled)
-    if standing.state_locked:
-        yield Alarm("state locked", "Another process locks the state file: everything waits.", standing.state_locked)
-    if standing.state_damaged:
+        yield Alarm("throttled", f"The control plane throttles the key{end}: everything waits.", status.throttled)
+    if status.state_locked:
+        yield Alarm("state locked", "Another process locks the state file: everything waits.", status.state_locked)
+    if status.state_damaged:
         words = "The state file was damaged, so that nothing is remembered from before the start."
-        yield Alarm("state lost", words, standing.state_damaged)
-    if standing.key_unusable:
+        yield Alarm("state lost", words, status.state_damaged)
+    if status.key_unusable:
         yield Alarm(
-            "new key unusable", "The new API key can't be used: the one before is in force.", standing.key_unusable
+            "new key unusable", "The new API key can't be used: the one before is in force.", status.key_unusable
         )
-    if standing.loading:
+    if status.loading:
         yield Alarm("starting", "The manifests are being loaded: nothing is in force yet.")
-    elif not standing.valid:
-        left = "the last good ones stay in force" if standing.apps else "nothing is in force yet"
+    elif not status.valid:
+        left = "the last good ones stay in force" if status.apps else "nothing is in force yet"
         yield Alarm("degraded", f"The manifests can't be loaded: {left}.")
-    if standing.suspended is not None:
-        yield Alarm("suspended", "Everything is suspended: nothing is written.", standing.suspended.reason)
+    if status.suspended is not None:
+        yield Alarm("suspended", "Everything is suspended: nothing is written.", status.suspended.reason)
 
 
-def warnings(standing: ControllerStatus) -> Iterator[Alarm]:
+def warnings(status: ControllerStatus) -> Iterator[Alarm]:
     """Yield what holds up nothing, and leaves octosync half blind."""
-    if standing.feed_off:
+    if status.feed_off:
         yield Alarm(
             "feed off",
             "The activity feed can't be followed: only full reads find what was changed by hand, and by whom is unknown.",
-            standing.feed_off,
+            status.feed_off,
         )
-    if standing.coverage_unread:
-        yield Alarm("coverage unread", "Coverage can't be read: it is shown as last known.", standing.coverage_unread)
+    if status.coverage_unread:
+        yield Alarm("coverage unread", "Coverage can't be read: it is shown as last known.", status.coverage_unread)
 
 
-def counts_words(standing: ControllerStatus) -> str:
+def counts_words(status: ControllerStatus) -> str:
     """Count the apps by state: `41 apps in sync, 1 held, 1 blocked`; while nothing can be read, as of the last answer."""
-    words = _counts(standing)
-    if standing.closed is None or not standing.apps or standing.last_success is None:
+    words = _counts(status)
+    if status.closed is None or not status.apps or status.last_success is None:
         return words
-    return f"As last read at {time_words(standing.last_success)}: {words[:1].lower()}{words[1:]}"
+    return f"As last read at {time_words(status.last_success)}: {words[:1].lower()}{words[1:]}"
 
 
-def _counts(standing: ControllerStatus) -> str:
-    if not standing.apps:
-        return "No app is declared" if standing.valid else "No app is known"
-    total = len(standing.apps)
-    counts = standing.counts()
+def _counts(status: ControllerStatus) -> str:
+    if not status.apps:
+        return "No app is declared" if status.valid else "No app is known"
+    total = len(status.apps)
+    counts = status.counts()
     if counts[AppState.IN_SYNC] == total:
         return f"All {total:,} apps in sync" if total > 1 else "1 app in sync"
     parts = [(counts[state], STATE_WORDS[state]) for state in (AppState.IN_SYNC, *NEEDS_A_PERSON, *AppState)]
@@ -335,60 +335,60 @@ def _counts(standing: ControllerStatus) -> str:
     return ", ".join((f"{counted(first[0], 'app')} {first[1]}", *(f"{count:,} {words}" for count, words in rest)))
 
 
-def read_parts(standing: ControllerStatus) -> tuple[str, datetime | None]:
+def read_parts(status: ControllerStatus) -> tuple[str, datetime | None]:
     """Say when everything was last read: words, and the time that follows them, where there is one."""
-    if standing.full_read_at is not None:
-        return "last full read", standing.full_read_at
-    if standing.full_read_total:
-        return f"first full read: {standing.full_read_done:,} of {counted(standing.full_read_total, 'app')}", None
+    if status.full_read_at is not None:
+        return "last full read", status.full_read_at
+    if status.full_read_total:
+        return f"first full read: {status.full_read_done:,} of {counted(status.full_read_total, 'app')}", None
     return "no full read yet", None
 
 
-def sentence(standing: ControllerStatus) -> str:
+def sentence(status: ControllerStatus) -> str:
     """Say how everything stands: `41 apps in sync, 1 held, 1 blocked; last full read 2026-03-01 14:01 UTC.`."""
-    words, at = read_parts(standing)
+    words, at = read_parts(status)
     read = words if at is None else f"{words} {time_words(at)}"
-    troubles = [alarm.sentence for alarm in (*alarms(standing), *warnings(standing))]
-    return " ".join((*troubles, f"{counts_words(standing)}; {read}."))
+    troubles = [alarm.sentence for alarm in (*alarms(status), *warnings(status))]
+    return " ".join((*troubles, f"{counts_words(status)}; {read}."))
 
 
-def title(standing: ControllerStatus) -> str:
+def title(status: ControllerStatus) -> str:
     """Say what matters in the few words that a tab has room for: `1 blocked, 1 held`."""
-    counts = standing.counts()
-    grave = [alarm.brief for alarm in (*alarms(standing), *warnings(standing))]
+    counts = status.counts()
+    grave = [alarm.brief for alarm in (*alarms(status), *warnings(status))]
     troubled = [f"{count:,} {STATE_WORDS[state]}" for state in NEEDS_A_PERSON if (count := counts[state])]
-    return ", ".join((*grave, *troubled)) or counts_words(standing)
+    return ", ".join((*grave, *troubled)) or counts_words(status)
 
 
-def mood(standing: ControllerStatus) -> str:
+def mood(status: ControllerStatus) -> str:
     """Return which icon the page has: `stopped`, `attention` or `well`."""
-    if any(True for _ in alarms(standing)):
+    if any(True for _ in alarms(status)):
         return "stopped"
-    counts = standing.counts()
-    is_warned = any(True for _ in warnings(standing))
+    counts = status.counts()
+    is_warned = any(True for _ in warnings(status))
     return "attention" if is_warned or any(counts[state] for state in NEEDS_A_PERSON) else "well"
 
 
-def stuck_words(standing: ControllerStatus) -> str:
+def stuck_words(status: ControllerStatus) -> str:
     """Say why the loop is not healthy."""
-    since = f" since {time_words(standing.turned_at)}" if standing.turned_at is not None else ""
+    since = f" since {time_words(status.turned_at)}" if status.turned_at is not None else ""
     return f"the loop has not turned within its bound{since}"
 
 
-def waiting_words(standing: ControllerStatus) -> str:
+def waiting_words(status: ControllerStatus) -> str:
     """Return what a controller that may well be ready waits for by itself, "" for nothing."""
-    return standing.outage or standing.throttled
+    return status.outage or status.throttled
 
 
-def unready_words(standing: ControllerStatus) -> str:
+def unready_words(status: ControllerStatus) -> str:
     """Say what a controller that is not ready waits for."""
-    if standing.credential:
-        return standing.credential
-    if why := standing.unreadable or standing.state_locked or waiting_words(standing):
+    if status.credential:
+        return status.credential
+    if why := status.unreadable or status.state_locked or waiting_words(status):
         return why
-    if standing.loading:
+    if status.loading:
         return "the manifests are being loaded"
-    if not standing.valid and not standing.apps:
+    if not status.valid and not status.apps:
         return "the manifests can't be loaded, and nothing is in force yet"
-    words, at = read_parts(standing)
+    words, at = read_parts(status)
     return "the first full turn is not done yet" if at is not None else f"{words}; the first full turn is not done yet"
