@@ -191,7 +191,6 @@ def a_run(number: int = 1, **more: Any) -> RunStatus:
             "ended": ago(minutes=10 * number) + timedelta(seconds=4),
             "outcomes": (done, failed) if number == 1 else (done,),
             "actions": 2 if number == 1 else 1,
-            "why": "commit 3f9d2c1",
             **more,
         }
     )

@@ -134,7 +134,7 @@ async def apply_plan(
     """
     performer = Performer(remote, Witness(remote, seen.read_at), sensitivity or Sensitivity())
     run = _Run(plan, remote, performer, record, resume, org_known=seen.org_id is not None, listener=listener)
-    await run.go(stop or asyncio.Event())
+    await run.carry_out(stop or asyncio.Event())
     return run.applied()
 
 
@@ -173,7 +173,7 @@ class _Run:
     def __post_init__(self) -> None:
         self._risks = Risks(self.plan.actions)
 
-    async def go(self, stop: asyncio.Event) -> None:
+    async def carry_out(self, stop: asyncio.Event) -> None:
         """Run until every action has an outcome."""
         self._line_up()
         stopping = asyncio.ensure_future(stop.wait())
@@ -202,7 +202,7 @@ class _Run:
                 self._settle(action, self._not_attempted(action))
 
     def applied(self) -> Applied:
-        """Return what `go` came to."""
+        """Return what was done, once `carry_out` has ended."""
         stopped_by = self.stopped_by
         if stopped_by is None and self._performed == self._unavailable and not self.wrote:
             stopped_by = self._latest_error  # a run too short for three in a row, that met nothing else

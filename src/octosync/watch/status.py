@@ -162,7 +162,6 @@ class RunStatus:
     ended: datetime | None = None
     outcomes: tuple[Outcome, ...] = ()
     actions: int = 0
-    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -422,7 +422,7 @@ def _run(run: RunStatus) -> RunDocument:
     return RunDocument(
         run=run.run,
         apps=list(run.apps),
-        why=run.why or None,
+        why=None,  # no run has one; who reads the document finds the field
         started=utc_text(run.started),
         ended=_time(run.ended),
         actions=run.actions,
