@@ -26,35 +26,8 @@ from octosync.plan.actions import (
     shown_changes,
 )
 from octosync.plan.drift import Held, LastChange, needs_author
-from octosync.plan.file.schema import (
-    FORMAT_VERSION,
-    NO_OP,
-    AssignmentDocument,
-    BlockedDocument,
-    ChangeDocument,
-    ControlPlaneDocument,
-    CostDocument,
-    DiagnosticDocument,
-    ErrorDocument,
-    FieldChangeDocument,
-    FingerprintingDocument,
-    GitDocument,
-    InvocationDocument,
-    LastChangeDocument,
-    LeftAloneDocument,
-    ManifestsDocument,
-    OperationDocument,
-    OverrideDocument,
-    PlanDocument,
-    PreviewDocument,
-    RangeDocument,
-    RecommendationDocument,
-    ResourceChangeDocument,
-    ScopeDocument,
-    SourceDocument,
-    StartDocument,
-    SummaryDocument,
-)
+from octosync.plan.file import schema
+from octosync.plan.file.schema import FORMAT_VERSION, NO_OP
 from octosync.plan.guards.policy import Override, Refusal
 from octosync.plan.plan import ControlPlane, Invocation, ManifestSet, Plan, RunInfo
 from octosync.plan.rollouts import Recommendation
@@ -80,7 +53,7 @@ def plan_document(
     each object that is as declared.
     """
     fingerprinting = Fingerprinting(sensitivity, about.plan_key)
-    document = PlanDocument(
+    document = schema.PlanDocument(
         format_version=FORMAT_VERSION,
         octosync_version=about.octosync_version,
         timestamp=utc_text(about.timestamp),
@@ -89,7 +62,7 @@ def plan_document(
         invocation=_invocation(about.invocation),
         manifests=_manifests(about.manifests),
         scope=_scope(plan),
-        overrides=[OverrideDocument(guard=o.guard, value=o.value, source=o.source) for o in overrides],
+        overrides=[schema.OverrideDocument(guard=o.guard, value=o.value, source=o.source) for o in overrides],
         resource_changes=change_rows(plan, contract, sensitivity, full=full),
         blocked=[blocked_row(refusal, about) for refusal in blocked],
         recommendations=[recommendation_row(recommendation) for recommendation in plan.recommendations],
@@ -98,11 +71,11 @@ def plan_document(
         fingerprints={
             str(address): fingerprinting.shown(found) for address, found in sorted(plan.fingerprints.items())
         },
-        fingerprinting=FingerprintingDocument(
+        fingerprinting=schema.FingerprintingDocument(
             key_check=fingerprinting.key_check,
             not_covered=[str(address) for address in uncovered(plan, fingerprinting)],
         ),
-        cost=CostDocument(
+        cost=schema.CostDocument(
             requests_used=plan.requests_used,
             requests_to_apply=plan.requests_to_apply,
             seconds_at_rate_limit=about.seconds_for(plan.requests_to_apply),
@@ -117,7 +90,7 @@ def all_diagnostics(plan: Plan, others: Iterable[Diagnostic]) -> tuple[Diagnosti
 
     Where both have a rule, the plan knows better: it has seen what is live.
     """
-    unique = dict.fromkeys((*(one for one in others if one.rule not in RULES_OF_PLANS), *plan.diagnostics))
+    unique = dict.fromkeys((*(found for found in others if found.rule not in RULES_OF_PLANS), *plan.diagnostics))
     return tuple(sorted(unique, key=lambda diagnostic: diagnostic.sort_key))
 
 
@@ -136,9 +109,9 @@ def trailer_of(blocked: Refusal, about: RunInfo) -> str | None:
     return f"Octosync-Allow: {blocked.guard}{f'={value}' if value else ''}"
 
 
-def diagnostic_row(diagnostic: Diagnostic) -> DiagnosticDocument:
+def diagnostic_row(diagnostic: Diagnostic) -> schema.DiagnosticDocument:
     """Return one diagnostic; its source line is never in it."""
-    return DiagnosticDocument(
+    return schema.DiagnosticDocument(
         severity=diagnostic.severity.value,
         rule=diagnostic.rule,
         summary=diagnostic.summary,
@@ -147,23 +120,23 @@ def diagnostic_row(diagnostic: Diagnostic) -> DiagnosticDocument:
     )
 
 
-def control_plane_part(plane: ControlPlane) -> ControlPlaneDocument:
+def control_plane_part(plane: ControlPlane) -> schema.ControlPlaneDocument:
     """Return which control plane it is."""
-    return ControlPlaneDocument(url=plane.public_url, org_id=plane.org_id, context=plane.context)
+    return schema.ControlPlaneDocument(url=plane.public_url, org_id=plane.org_id, context=plane.context)
 
 
-def _invocation(invocation: Invocation) -> InvocationDocument:
-    fields = {name: getattr(invocation, name) for name in InvocationDocument.model_fields}
-    return InvocationDocument(**{**fields, "paths": list(invocation.paths), "apps": list(invocation.apps)})
+def _invocation(invocation: Invocation) -> schema.InvocationDocument:
+    fields = {name: getattr(invocation, name) for name in schema.InvocationDocument.model_fields}
+    return schema.InvocationDocument(**{**fields, "paths": list(invocation.paths), "apps": list(invocation.apps)})
 
 
-def _manifests(manifests: ManifestSet) -> ManifestsDocument:
+def _manifests(manifests: ManifestSet) -> schema.ManifestsDocument:
     git = manifests.git
-    return ManifestsDocument(
+    return schema.ManifestsDocument(
         digest=manifests.digest,
         files=manifests.files,
         apps=manifests.apps,
-        git=None if git is None else GitDocument(revision=git.revision, dirty=git.dirty, base=git.base),
+        git=None if git is None else schema.GitDocument(revision=git.revision, dirty=git.dirty, base=git.base),
     )
 
 
@@ -173,12 +146,12 @@ def uncovered(plan: Plan, made: Fingerprinting) -> tuple[Address, ...]:
     return tuple(sorted(live | {action.address for action in plan.shown if made.leaves_out(action.after)}))
 
 
-def _scope(plan: Plan) -> ScopeDocument:
+def _scope(plan: Plan) -> schema.ScopeDocument:
     left_alone = plan.left_alone
-    return ScopeDocument(
+    return schema.ScopeDocument(
         apps=list(plan.apps),
         sections={section.value: count for section, count in plan.sections.items()},
-        left_alone=LeftAloneDocument(
+        left_alone=schema.LeftAloneDocument(
             orphan_apps=list(left_alone.orphan_apps),
             unmanaged_apps=left_alone.unmanaged_apps,
             suspended=list(left_alone.suspended),
@@ -192,13 +165,13 @@ def _scope(plan: Plan) -> ScopeDocument:
     )
 
 
-def _summary(plan: Plan) -> SummaryDocument:
+def _summary(plan: Plan) -> schema.SummaryDocument:
     counts = {verb.value: plan.count(verb) for verb in Verb}
-    return SummaryDocument(**counts, held=len(plan.held), unchanged=len(plan.unchanged))
+    return schema.SummaryDocument(**counts, held=len(plan.held), unchanged=len(plan.unchanged))
 
 
-def _error(slug: str, error: OctosyncError) -> ErrorDocument:
-    return ErrorDocument(
+def _error(slug: str, error: OctosyncError) -> schema.ErrorDocument:
+    return schema.ErrorDocument(
         app=slug,
         reference=error.reference,
         message=error.message,
@@ -207,9 +180,9 @@ def _error(slug: str, error: OctosyncError) -> ErrorDocument:
     )
 
 
-def blocked_row(blocked: Refusal, about: RunInfo | None) -> BlockedDocument:
+def blocked_row(blocked: Refusal, about: RunInfo | None) -> schema.BlockedDocument:
     """Return what a guard refuses, with the ways out; without `about`, those that no command is part of."""
-    return BlockedDocument(
+    return schema.BlockedDocument(
         guard=blocked.guard,
         message=blocked.message,
         override=blocked.override,
@@ -221,7 +194,7 @@ def blocked_row(blocked: Refusal, about: RunInfo | None) -> BlockedDocument:
 
 def change_rows(
     plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: bool
-) -> list[ResourceChangeDocument]:
+) -> list[schema.ResourceChangeDocument]:
     """Return the rows in people's order: by address, an app's archive after everything else of it."""
     shown = [*((action, None) for action in plan.actions), *((held.action, held) for held in plan.held)]
     rows = [
@@ -241,15 +214,15 @@ def change_rows(
 
 def _row(
     action: Action, held: Held | None, last_change: LastChange | None, contract: Contract, sensitivity: Sensitivity
-) -> ResourceChangeDocument:
+) -> schema.ResourceChangeDocument:
     operation = contract.operations[action.operation]
-    return ResourceChangeDocument(
+    return schema.ResourceChangeDocument(
         address=str(action.address),
         app=action.address.app,
         type=action.address.kind.value,
         name=action.address.name,
         labels=_value(action.labels, sensitivity),
-        change=ChangeDocument(
+        change=schema.ChangeDocument(
             actions=[action.verb.value],
             before=_value(action.before, sensitivity),
             after=_value(action.after, sensitivity),
@@ -259,7 +232,7 @@ def _row(
         drift=_last_change(last_change) if last_change is not None and needs_author(action) else None,
         held_until=utc_text(held.until) if held is not None and held.until is not None else None,
         **_given(held=held is not None and held.until is None),  # no run of plan or apply has such a row
-        operation=OperationDocument(
+        operation=schema.OperationDocument(
             id=operation.id, method=operation.method, path=operation.shown_url(action.parameters)
         ),
         preview=_preview(action),
@@ -269,17 +242,17 @@ def _row(
     )
 
 
-def _no_op_row(address: Address, app: App, sensitivity: Sensitivity) -> ResourceChangeDocument:
+def _no_op_row(address: Address, app: App, sensitivity: Sensitivity) -> schema.ResourceChangeDocument:
     # Live has what is declared: that is what makes it a no-op, and the part of the object that such a row shows.
     declared, origin = declared_of(address, app)
     value = _value(declared, sensitivity)
-    return ResourceChangeDocument(
+    return schema.ResourceChangeDocument(
         address=str(address),
         app=address.app,
         type=address.kind.value,
         name=address.name,
         labels=_value(app.labels, sensitivity),
-        change=ChangeDocument(actions=[NO_OP], before=value, after=value, fields=[]),
+        change=schema.ChangeDocument(actions=[NO_OP], before=value, after=value, fields=[]),
         action_reason=None,
         drift=None,
         held_until=None,
@@ -291,9 +264,9 @@ def _no_op_row(address: Address, app: App, sensitivity: Sensitivity) -> Resource
     )
 
 
-def _last_change(last: LastChange) -> LastChangeDocument:
+def _last_change(last: LastChange) -> schema.LastChangeDocument:
     event = last.event
-    return LastChangeDocument(
+    return schema.LastChangeDocument(
         actor=event.actor,
         at=None if event.at is None else utc_text(event.at),
         event=event.id,
@@ -301,33 +274,33 @@ def _last_change(last: LastChange) -> LastChangeDocument:
     )
 
 
-def _preview(action: Action) -> PreviewDocument | None:
+def _preview(action: Action) -> schema.PreviewDocument | None:
     """Return what the orchestrator says of an action: for what does not exist yet, or was not asked, why it says nothing."""
     match action:
         case EnableCapability(preview=None, no_preview=why):
-            return PreviewDocument(variant=None, device_count=None, assignments=[], warnings=[], why=why)
+            return schema.PreviewDocument(variant=None, device_count=None, assignments=[], warnings=[], why=why)
         case EnableCapability(preview=Preview() as preview, preview_note=note):
-            return PreviewDocument(
+            return schema.PreviewDocument(
                 variant=preview.variant,
                 reason=preview.reason,
                 device_count=preview.devices,
                 assignments=[
-                    AssignmentDocument(platform=assignment.platform, device_count=assignment.devices)
+                    schema.AssignmentDocument(platform=assignment.platform, device_count=assignment.devices)
                     for assignment in preview.assignments
                 ],
                 warnings=list(preview.warnings),
                 note=note or None,
             )
         case OptimizeCapability(suggested=suggested, check=check):
-            return PreviewDocument(
+            return schema.PreviewDocument(
                 variant=suggested, reason=check.reason, expected_improvement=_sorted(check.improvement)
             )
     return None
 
 
-def recommendation_row(recommendation: Recommendation) -> RecommendationDocument:
+def recommendation_row(recommendation: Recommendation) -> schema.RecommendationDocument:
     """Return a better variant that is not rolled out."""
-    return RecommendationDocument(
+    return schema.RecommendationDocument(
         address=str(recommendation.address),
         current_variant=recommendation.current,
         suggested_variant=recommendation.suggested,
@@ -358,11 +331,11 @@ def declared_of(address: Address, app: App) -> tuple[JsonObject | None, Origin |
     return (None, None) if config is None else (config.config, config.origin)
 
 
-def _field(change: FieldChange, sensitivity: Sensitivity) -> FieldChangeDocument:
+def _field(change: FieldChange, sensitivity: Sensitivity) -> schema.FieldChangeDocument:
     sides = [None if isinstance(value, Absent) else value for value in (change.before, change.after)]
     hidden = [sensitivity.hides_at(change.path, side) for side in sides]
     before, after = (None if hides else _value(side, sensitivity) for hides, side in zip(hidden, sides, strict=True))
-    return FieldChangeDocument(
+    return schema.FieldChangeDocument(
         path=list(change.path),
         before=before,
         after=after,
@@ -392,12 +365,14 @@ def _given(**fields: object) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
 
 
-def _source(origin: Origin | None) -> SourceDocument | None:
-    return None if origin is None else SourceDocument(file=origin.file, line=origin.line, column=origin.column)
+def _source(origin: Origin | None) -> schema.SourceDocument | None:
+    return None if origin is None else schema.SourceDocument(file=origin.file, line=origin.line, column=origin.column)
 
 
-def _range(origin: Origin | None) -> RangeDocument | None:
+def _range(origin: Origin | None) -> schema.RangeDocument | None:
     if origin is None:
         return None
     # Editors and annotations want a line, also for a file as a whole.
-    return RangeDocument(filename=origin.file, start=StartDocument(line=origin.line or 1, column=origin.column))
+    return schema.RangeDocument(
+        filename=origin.file, start=schema.StartDocument(line=origin.line or 1, column=origin.column)
+    )

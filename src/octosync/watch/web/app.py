@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Hashable
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Final, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,10 +22,17 @@ from octosync.watch.approvals import origin_of
 from octosync.watch.log import Log
 from octosync.watch.status import AppState, ControllerStatus
 from octosync.watch.web.actions import POSTS, Gatekeeper, Post, answer_post
-from octosync.watch.web.document import Snapshots, watch_document
+from octosync.watch.web.document import watch_document
 from octosync.watch.web.pages import CACHED, PageRequest, app_page, apps_page, asset_at, status_page
 from octosync.watch.web.responses import HostGuard, TaggedText, page_answer, refusal, text_answer
 from octosync.watch.web.views import stuck_words, unready_words, waiting_words
+
+T = TypeVar("T")
+
+_KEPT: Final = 16  # the status page and the list by state, and the pages of a few apps
+# What is another at each moment. A page shows times of the present day without their date.
+_MOMENTARY: Final = frozenset({"now", "turned_at"})
+_COMPARED: Final = tuple(field.name for field in fields(ControllerStatus) if field.name not in _MOMENTARY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +72,37 @@ def create_app(source: WebOptions) -> ASGIApp:
     )
     app.router.redirect_slashes = False
     return HostGuard(app, hosts=source.hosts)  # outermost, so that a failure's answer has the headers, too
+
+
+class Snapshots:
+    """What is rendered of a status, kept until that changes, and made outside of the loop, one at a time.
+
+    A thousand apps take longer to render than a probe waits: however many clients ask, the loop only compares two statuses.
+    `status` is called at each request, in the loop; what is made of it is a value.
+    """
+
+    def __init__(self, status: Callable[[], ControllerStatus]) -> None:
+        self._status = status
+        self._kept: dict[Hashable, tuple[ControllerStatus, Any]] = {}  # the latest asked for is last
+        self._one_at_a_time = asyncio.Lock()
+
+    async def rendered(self, key: Hashable, render: Callable[[ControllerStatus], T]) -> tuple[T, datetime]:
+        """Return what `render` makes of the present status, and the time: of the same status it is made once a key."""
+        async with self._one_at_a_time:
+            status = self._status()
+            kept = self._kept.pop(key, None)
+            if kept is None or not is_same(kept[0], status):
+                kept = (status, await asyncio.to_thread(render, status))
+            self._kept[key] = kept
+            if len(self._kept) > _KEPT:
+                del self._kept[next(iter(self._kept))]
+            return kept[1], status.now
+
+
+def is_same(before: ControllerStatus, after: ControllerStatus) -> bool:
+    """Return whether two statuses are shown alike. Parts that did not change are the same objects, which is quick to see."""
+    same_day = before.now.date() == after.now.date()
+    return same_day and all(getattr(before, name) == getattr(after, name) for name in _COMPARED)
 
 
 class _Pages:

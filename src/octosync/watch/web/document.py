@@ -1,32 +1,21 @@
-"""`/api/status`: a whole `ControllerStatus` as one JSON document, every key always there.
+"""The status document, which `/api/status` returns: its models, and how they are made from a `ControllerStatus`.
 
-`format_version`: a new minor adds keys, a new major changes them. Times are UTC to the second, durations are seconds, what
-is not known is null. Rows of plans, refusals, recommendations and diagnostics are as in the plan's document; what is under
-a sensitive key is null, as there. The schema of all of it is `schemas/watch-status.json`.
-
-The status document's shape: the models that its JSON and its JSON Schema (2020-12) come from.
-
-Changes, refusals, recommendations and diagnostics are the plan document's. A new minor of `format_version` adds keys, so a key
-that is not described here is no mistake.
-
-Snapshots: what is rendered of a standing, kept until that changes, and made outside of the loop, one at a time.
-
-A thousand apps take longer to render than a probe waits. So however many clients ask, the loop only compares two standings.
+Every key is always there. `format_version`: a new minor adds keys, a new major changes them. Times are UTC to the second,
+durations are seconds, what is not known is null. Changes, refusals, recommendations and diagnostics are the plan document's;
+a value under a sensitive key is null, as there. `schemas/watch-status.json` comes from the models.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import fields
+from collections.abc import Iterable
 from datetime import datetime
 from operator import attrgetter
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final
 
 from pydantic import Field, WithJsonSchema
 
 from octosync.contract import Contract
-from octosync.model import Coverage, Deployment, JsonObject
+from octosync.model import Deployment, JsonObject
 from octosync.plan import (
     AddressText,
     BlockedDocument,
@@ -368,7 +357,7 @@ def _app(app: AppReconcileStatus, status: ControllerStatus) -> AppDocument:
         resource_changes=None if plan is None else change_rows(plan, _CONTRACT, status.sensitivity, full=False),
         canaries=[_canary(canary) for canary in sorted(app.canaries, key=attrgetter("address", "id"))],
         recommendations=[recommendation_row(recommendation) for recommendation in app.recommendations],
-        uncovered=[_uncovered(coverage) for coverage in app.uncovered],
+        uncovered=[UncoveredDocument.model_validate(coverage, from_attributes=True) for coverage in app.uncovered],
     )
 
 
@@ -409,15 +398,6 @@ def _canary(deployment: Deployment) -> CanaryDocument:
     )
 
 
-def _uncovered(coverage: Coverage) -> UncoveredDocument:
-    return UncoveredDocument(
-        capability=coverage.capability,
-        status=coverage.status,
-        covered_devices=coverage.covered_devices,
-        total_devices=coverage.total_devices,
-    )
-
-
 def _run(run: RunStatus) -> RunDocument:
     return RunDocument(
         run=run.run,
@@ -432,38 +412,3 @@ def _run(run: RunStatus) -> RunDocument:
 
 def _time(at: datetime | None) -> str | None:
     return None if at is None else utc_text(at)
-
-
-T = TypeVar("T")
-
-_KEPT: Final = 16  # the status page and the list by state, and the pages of a few apps
-# What is another at each moment. A page shows times of the present day without their date.
-_MOMENTARY: Final = frozenset({"now", "turned_at"})
-_COMPARED: Final = tuple(field.name for field in fields(ControllerStatus) if field.name not in _MOMENTARY)
-
-
-class Snapshots:
-    """`standing` is asked at each request, in the loop; what is made of it is a value."""
-
-    def __init__(self, standing: Callable[[], ControllerStatus]) -> None:
-        self._standing = standing
-        self._kept: dict[Hashable, tuple[ControllerStatus, Any]] = {}  # the latest asked for is last
-        self._one_at_a_time = asyncio.Lock()
-
-    async def rendered(self, key: Hashable, render: Callable[[ControllerStatus], T]) -> tuple[T, datetime]:
-        """Return what `render` makes of how everything stands now, and the time: of the same standing it is made once a key."""
-        async with self._one_at_a_time:
-            standing = self._standing()
-            kept = self._kept.pop(key, None)
-            if kept is None or not is_same(kept[0], standing):
-                kept = (standing, await asyncio.to_thread(render, standing))
-            self._kept[key] = kept
-            if len(self._kept) > _KEPT:
-                del self._kept[next(iter(self._kept))]
-            return kept[1], standing.now
-
-
-def is_same(before: ControllerStatus, after: ControllerStatus) -> bool:
-    """Return whether two standings are shown alike. Parts that did not change are the same objects, which is quick to see."""
-    same_day = before.now.date() == after.now.date()
-    return same_day and all(getattr(before, name) == getattr(after, name) for name in _COMPARED)
