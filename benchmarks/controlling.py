@@ -26,8 +26,7 @@ from octosync.cli.inputs import InputsReloader
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.manifest import Configuration, load
 from octosync.model import State
-from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pace, Reading, apps_reading
-from octosync.octomil.rate_limit import Request
+from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pace, Reading, Request, apps_reading
 from octosync.plan import ControlPlane, GuardPolicy, PlanOptions
 from octosync.reconcile import observe_and_review
 from octosync.state import Journal

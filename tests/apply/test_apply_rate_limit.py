@@ -22,8 +22,7 @@ from octosync.model import App, Sensitivity, State
 from octosync.octomil import Octomil, Pace
 from octosync.plan import PlanOptions
 from octosync.reconcile import ReviewedPlan, apply_reviewed, observe_and_review
-from octosync.server import Settings, Token
-from octosync.server.app import create_app
+from octosync.server import Settings, Token, create_app
 from octosync.state import Journal
 
 URL = "http://127.0.0.1:8787"

@@ -24,8 +24,7 @@ from tests.support.invoking import Ran
 from tests.support.processes import Zygote, zygote
 from tests.support.repositories import Repo
 
-from octosync.contract import OPERATIONS
-from octosync.contract.operations import Access
+from octosync.contract import OPERATIONS, Access
 
 _APPLY: Final = (
     "-f",

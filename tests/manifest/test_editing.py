@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from octosync.manifest import Reading, Unplaceable
 from octosync.manifest.edit.editor import Path, put
-from octosync.manifest.edit.layout import Reading, Unplaceable, read_layout
+from octosync.manifest.edit.layout import read_layout
 from octosync.manifest.export.yaml_writer import value_text
 from octosync.manifest.load.variables import Variables
 from octosync.manifest.yaml.nodes import plain

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import pytest
 from tests.support.manifests import Workspace
 
-from octosync.manifest import Context
+from octosync.manifest import Context, Owner
 from octosync.manifest.config.reader import read_configuration_text
-from octosync.manifest.load.owners import Owner
 from octosync.manifest.schema.rules import MOST_LISTED
 from octosync.model import Severity
 

@@ -15,12 +15,11 @@ from tests.support.manifests import NOW
 from tests.support.repositories import Repo
 
 from octosync.errors import ConfigError, ManifestError, OctosyncError, UsageError
-from octosync.manifest import Configuration, load
+from octosync.manifest import Configuration, Owner, load
 from octosync.manifest.git.repository import Repository
 from octosync.manifest.git.revision import Revision
 from octosync.manifest.load.kustomize import render, render_at
 from octosync.manifest.load.limits import Bounds, patient
-from octosync.manifest.load.owners import Owner
 from octosync.manifest.yaml.loader import MOST_BYTES
 
 APP = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: one}\nspec: {description: Hello}\n"

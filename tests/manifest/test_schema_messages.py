@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.manifests import Workspace, app, child, only, rules, slot
 
-from octosync.manifest.schema.validate import closest
+from octosync.manifest import closest
 from octosync.model import Severity
 
 

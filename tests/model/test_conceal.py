@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from octosync.model import SENSITIVE, JsonValue, Secret
-from octosync.model.redaction import LONGEST_SHOWN, Concealer, show
+from octosync.model import SENSITIVE, Concealer, JsonValue, Secret, show
+from octosync.model.redaction import LONGEST_SHOWN
 
 KEY = 'oct_live_0"12/34é56789'
 

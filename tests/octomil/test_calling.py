@@ -20,8 +20,7 @@ from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
 from octosync.contract import Contract
 from octosync.errors import RemoteError, Unavailable
-from octosync.octomil import Connection, Octomil, Pace, Pacer, Waiting, WaitReason, apps_reading
-from octosync.octomil.retry import retry_after
+from octosync.octomil import Connection, Octomil, Pace, Pacer, Waiting, WaitReason, apps_reading, retry_after
 from octosync.server import Settings, running
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.support.examples import examples
 from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
-from octosync.octomil.rate_limit import SLACK_SECONDS, Pacer, Priority, Waiting, WaitReason
+from octosync.octomil import Pacer, Priority, Waiting, WaitReason
+from octosync.octomil.rate_limit import SLACK_SECONDS
 
 WINDOW = 60.0
 

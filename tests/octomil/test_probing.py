@@ -16,8 +16,8 @@ from octosync.contract import Contract
 from octosync.contract.probe import Probe, Verdict, overrides_of
 from octosync.contract.requests import EXCHANGES
 from octosync.errors import CredentialRefused, OctosyncError, RemoteError
-from octosync.octomil import Connection, Octomil, probe
-from octosync.octomil.probe import MOST_GETS, PROBED_BY_GET
+from octosync.octomil import PROBED_BY_GET, Connection, Octomil, probe
+from octosync.octomil.probe import MOST_GETS
 from octosync.server import Settings, running
 
 NOT_FOUND = {"error": {"code": "app_not_found", "message": "No such app"}}

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
 
-from octosync.octomil.rate_limit import PERCENT_FOR_WRITES, SLACK_SECONDS, Pacer, Priority
+from octosync.octomil import PERCENT_FOR_WRITES, Pacer, Priority
+from octosync.octomil.rate_limit import SLACK_SECONDS
 
 WINDOW = 60.0
 DUE = WINDOW + SLACK_SECONDS

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from tests.support.examples import examples
 from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
 
-from octosync.octomil import rate_limit
-from octosync.octomil.rate_limit import Pacer, Priority
+from octosync.octomil import Pacer, Priority, rate_limit
 
 pytestmark = pytest.mark.no_cover  # at length: what it runs is measured by other tests of this room
 

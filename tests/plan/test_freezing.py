@@ -11,15 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from octosync.model import FreezeWindow, Origin
-from octosync.plan.guards.freeze import (
-    HORIZON,
-    check_cron,
-    check_timezone,
-    freeze_of,
-    freezes_of,
-    frozen_until,
-    is_exempt,
-)
+from octosync.plan import freeze_of, freezes_of, frozen_until
+from octosync.plan.guards.freeze import HORIZON, check_cron, check_timezone, is_exempt
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -10,7 +10,7 @@ import httpx
 from tests.support.controllers import manifest
 from tests.support.watching import write_over
 
-from octosync.contract.normalize import expand_policy
+from octosync.contract import expand_policy
 
 POLICIES = ("local_first", "cloud_first", "local_only", "cloud_only")
 

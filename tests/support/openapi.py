@@ -9,8 +9,7 @@ from typing import Any
 from octosync.contract import Contract
 from octosync.contract.openapi import Compared, Conformance, compare_with, read_document
 from octosync.octomil import API_PATH
-from octosync.server import Settings
-from octosync.server.app import create_app
+from octosync.server import Settings, create_app
 
 
 @cache

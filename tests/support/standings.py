@@ -14,6 +14,7 @@ from octosync.model import Address, Canary, Diagnostic, Hold, Origin, Outcome, R
 from octosync.plan import (
     ControlPlane,
     GitRevision,
+    Held,
     Invocation,
     ManifestSet,
     Plan,
@@ -22,7 +23,6 @@ from octosync.plan import (
     judge,
 )
 from octosync.plan import GuardPolicy as Policy
-from octosync.plan.drift import Held
 from octosync.watch.approvals import blocked_sets
 from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus, DriftStatus, RunStatus
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from octosync.contract import (
     APP,
+    PRESETS,
     Contract,
     ObjectShape,
     field_equal,
@@ -14,7 +15,6 @@ from octosync.contract import (
     merge_policy,
     normalise_slot_fields,
 )
-from octosync.contract.normalize import PRESETS
 from octosync.model import (
     Address,
     App,

@@ -19,8 +19,7 @@ from typing import Final, TextIO, TypeAlias
 
 from octosync.errors import OctosyncError
 from octosync.model import JsonValue, clipped
-from octosync.report import json_line
-from octosync.report.text import visible
+from octosync.report import json_line, visible
 from octosync.watch.settings import Clock
 
 Scalar: TypeAlias = str | int | float | bool | None

@@ -27,8 +27,8 @@ from octosync.errors import ExitCode, PlanFileError, StalePlan, UsageError
 from octosync.manifest import STDIN, find_configuration, parse_duration, read_configuration
 from octosync.model import JsonObject
 from octosync.plan import PLAN_KEY, Approval, Invocation, Plan, read_approval, uncovered
-from octosync.report import PlanReport, RunReport, exit_code_of_plan, idle_line, json_text, render_plan
-from octosync.report.text import listed, visible
+from octosync.report import PlanReport, RunReport, exit_code_of_plan, idle_line, json_text, render_plan, visible
+from octosync.report.text import listed
 
 
 def write_plan_file(path: Path, document: JsonObject) -> None:

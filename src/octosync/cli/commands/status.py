@@ -39,7 +39,7 @@ from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.cli.session import Session, check_app_names, control_plane, converse, open_session, query
 from octosync.cli.signals import Stopping
 from octosync.errors import CredentialRefused, ExitCode, Interrupted, OctosyncError, UsageError
-from octosync.manifest.schema.validate import closest
+from octosync.manifest import closest
 from octosync.model import App, AppStatus, JsonObject
 from octosync.octomil import Connection, FoundApps, Octomil, Waiting, find_apps, is_glob, read_statuses
 from octosync.report import StatusFacts, json_line, render_error, render_status, status_document

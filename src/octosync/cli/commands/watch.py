@@ -67,9 +67,8 @@ from octosync.watch.notify.endpoints import endpoints
 from octosync.watch.notify.messages import Sender
 from octosync.watch.notify.webhook import Notifier
 from octosync.watch.settings import Clock, Settings, SystemClock, WriteMode
+from octosync.watch.web import WebOptions, bind, create_app, parse_listen, serve
 from octosync.watch.web.actions import admin_token
-from octosync.watch.web.app import WebOptions, create_app
-from octosync.watch.web.server import bind, parse_listen, serve
 
 # Seconds. A control plane that hangs is known after two of them and an interval.
 _READ_TIMEOUT: Final = 15.0

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from octosync.contract import CAPABILITIES, ENGINES, ENVIRONMENTS, PLATFORMS
-from octosync.contract.normalize import PRESETS, ROUTING_MODES, ROUTING_PREFERENCES
+from octosync.contract import CAPABILITIES, ENGINES, ENVIRONMENTS, PLATFORMS, PRESETS
+from octosync.contract.normalize import ROUTING_MODES, ROUTING_PREFERENCES
 from octosync.manifest.schema.fields import (
     AS_NAME,
     AS_OBJECT,

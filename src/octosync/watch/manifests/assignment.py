@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 from octosync.manifest import Configuration
 from octosync.manifest.load.selection import matching
 from octosync.model import App, Observation, State
-from octosync.plan import DeployPolicy, GuardPolicy, RunInfo
-from octosync.plan.moves import ties
+from octosync.plan import DeployPolicy, GuardPolicy, RunInfo, ties
 from octosync.plan.three_way.verdict import Base, changed_apps
 from octosync.watch.manifests.desired import DesiredState, LoadDifference, ManifestLoad, ManifestScope
 from octosync.watch.memory import Memory

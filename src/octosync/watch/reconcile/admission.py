@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from octosync.apply import Applied
-from octosync.manifest.load.digest import digest
+from octosync.manifest import digest
 from octosync.model import Address, JsonValue, Outcome, Reason, State
 from octosync.plan import (
+    ABSENT,
+    Absent,
     Action,
     ActionKey,
     OptimizeCapability,
@@ -23,12 +25,12 @@ from octosync.plan import (
     RemoveTarget,
     Tally,
     Verb,
+    exclude,
+    frozen_until,
     judge,
+    unblocked,
 )
-from octosync.plan.actions import ABSENT, Absent
-from octosync.plan.guards.freeze import frozen_until
 from octosync.plan.guards.policy import refused_by
-from octosync.plan.guards.restrict import exclude, unblocked
 from octosync.state import StandingRefusal
 from octosync.watch.approvals import COUNTING
 from octosync.watch.manifests.assignment import ActiveConfig

@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 from octosync.errors import RemoteError
 from octosync.model import Address, App, Deployment, Event, Observation, OptimizationCheck, Reason, State, digest_of
 from octosync.octomil import Octomil, Reading
-from octosync.plan import ControlPlane, Plan, PlanOptions
-from octosync.plan.drift import Holding, newest_in_app_feeds, newest_in_org_feed
+from octosync.plan import ControlPlane, Holding, Plan, PlanOptions
+from octosync.plan.drift import newest_in_app_feeds, newest_in_org_feed
 from octosync.plan.three_way.verdict import Base
 from octosync.reconcile import ReviewedPlan, observe_and_review, review
 from octosync.watch.loop.activity_feed import ActivityFeed

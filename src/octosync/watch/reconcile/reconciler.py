@@ -23,9 +23,9 @@ from octosync.plan import (
     ActionKey,
     Plan,
     Verb,
+    frozen_until,
+    remembered,
 )
-from octosync.plan.guards.freeze import frozen_until
-from octosync.plan.three_way.baseline import remembered
 from octosync.plan.three_way.verdict import Base
 from octosync.reconcile import ReviewedPlan, apply_reviewed
 from octosync.state import Journal, new_run_id

@@ -21,9 +21,10 @@ from markupsafe import Markup
 
 from octosync.model import counted
 from octosync.plan import utc_text
+from octosync.report import visible
 from octosync.report.errors import diagnostic_lines
 from octosync.report.outcomes import STATUS_WORDS
-from octosync.report.text import Ink, listed, plane_words, seconds_words, time_words, visible
+from octosync.report.text import Ink, listed, plane_words, seconds_words, time_words
 from octosync.watch.approvals import TOKEN_VARIABLE, post_line
 from octosync.watch.status import AppState, ControllerStatus
 from octosync.watch.web.attention import attention_cards

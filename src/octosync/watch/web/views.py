@@ -13,15 +13,9 @@ from typing import Final
 from octosync.model import Diagnostic, Outcome, counted
 from octosync.model import Standing as Waited
 from octosync.plan import Plan, Recommendation, Verb
+from octosync.report import standing_name, standing_share, standing_words
 from octosync.report.changes import SYMBOLS, Row, recommendation_lines
-from octosync.report.outcomes import (
-    STATUS_WORDS,
-    standing_name,
-    standing_share,
-    standing_words,
-    status_counts,
-    status_symbol,
-)
+from octosync.report.outcomes import STATUS_WORDS, status_counts, status_symbol
 from octosync.report.plan import groups_of, totals_words
 from octosync.report.text import Ink, time_words
 from octosync.watch.coverage import coverage_words
