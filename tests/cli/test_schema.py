@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from tests.support.invoking import Desk
 
 from octosync.plan import plan_schema
+from octosync.plan.file.schema import PlanDocument
 
 PLAN = Draft202012Validator(plan_schema())
 # A scenario that ends without a plan says so in the place of its document.
@@ -54,6 +55,14 @@ def test_every_plan_fits_the_schema(path: Path) -> None:
     """What `plan -o json` prints is what the schema describes, to the last key."""
     document = json.loads(path.read_text(encoding="utf-8"))
     assert [one.message for one in Draft202012Validator(_closed(plan_schema())).iter_errors(document)] == []
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.parent.name)
+def test_a_plan_is_read_as_it_was_written(path: Path) -> None:
+    """What `plan -o json` prints is read by the model that writes it, and written the same again, keys in the same order."""
+    text = path.read_text(encoding="utf-8")
+    document = PlanDocument.model_validate(json.loads(text)).as_json()
+    assert json.dumps(document) == json.dumps(json.loads(text))
 
 
 def test_a_plan_of_a_later_minor_fits_the_schema() -> None:
