@@ -21,6 +21,7 @@ from octosync.cli.root import octosync
 from octosync.cli.run_options import RemoteFlags
 from octosync.cli.session import connect
 from octosync.manifest import Configuration
+from octosync.plan import GUARDS
 from octosync.server import Token
 
 OTHER_KEY = "oct_test_other_456"
@@ -29,14 +30,7 @@ COMMAND_LINE_ONLY = {
     "--yes",
     "--insecure",
     "--env",
-    "--allow-deletes",
-    "--allow-archives",
-    "--allow-protected",
-    "--allow-during-canary",
-    "--allow-live-traffic",
-    "--allow-diverged",
-    "--allow-frozen",
-    "--allow-rollback",
+    *(guard.flag.name for guard in GUARDS.values() if guard.flag is not None),
     "--allow-remote-bases",
     "--prune",
     "--retry-rolled-back",

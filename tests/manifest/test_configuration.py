@@ -64,9 +64,8 @@ def test_everything_in_it_becomes_frozen_values(workspace: Workspace) -> None:
     assert (found.file, found.default_context, found.paths) == ("octosync.yaml", "local", ("apps",))
     assert found.env == ("RELEASE_CHANNEL",)
     assert found.owners == (Owner("teams/search/**", ("search-*",)),)
-    assert found.guards == GuardLimits(
-        limits={"maxDeletes": 11, "maxDeletePercent": 12.5, "minObjects": 13, "maxArchives": 0}, trailers=("deletes",)
-    )
+    limits = {"maxDeletes": 11, "maxDeletePercent": 12.5, "minObjects": 13, "maxArchives": 0}
+    assert found.guards == GuardLimits(limits={**GuardLimits().limits, **limits}, trailers=("deletes",))
     assert found.freeze == (
         FreezeWindow(
             cron="0 18 * * FRI",

@@ -529,6 +529,7 @@ def test_the_basis_of_a_refusal_keeps_its_form() -> None:
         "allow_archives=None, allow_protected=False, allow_during_canary=False, allow_live_traffic=False, "
         "allow_diverged=False, allow_frozen=False)"
     )
+    assert policy_of(allow_rollback=True).basis.endswith("allow_frozen=False, allow_rollback=True)")
 
 
 @pytest.mark.parametrize("settings", [{"limits": {"maxRemovals": 1}}, {"allowed": {"delete": 1}}])

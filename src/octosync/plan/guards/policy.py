@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from octosync.model import Address
 from octosync.plan.actions import Action, ActionKey
@@ -12,6 +13,8 @@ from octosync.plan.drift import Curiosity
 from octosync.plan.guards.checks import Objection, Tally, Terms
 from octosync.plan.guards.table import ALL, GUARDS, LIMITS, Allowance, Guard, Reach
 from octosync.plan.plan import Plan
+
+_IN_EVERY_BASIS: Final = ("deletes", "archives", "protected", "during-canary", "live-traffic", "diverged", "frozen")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +43,19 @@ class GuardPolicy:
     def basis(self) -> str:
         """The limits and allowances as text, to tell whether a refusal was made under the same ones.
 
-        It is stored: a new form would let pass what was refused before an update.
+        It is stored, and in another form it would let pass what was refused before an update. So what is in it by default
+        stays, and of other guards it has only what is not their default.
         """
-        settings = [f"{_snake(name)}={value!r}" for name, value in self.every_limit.items()]
+        settings = [
+            f"{_snake(limit.field)}={self.limits.get(limit.field, limit.default)!r}"
+            for guard in GUARDS.values()
+            for limit in guard.limits
+            if guard.id in _IN_EVERY_BASIS or self.limits.get(limit.field, limit.default) != limit.default
+        ]
         settings += [
             f"{_setting(guard)}={self.allowed.get(guard.id, None if guard.counts else False)!r}"
             for guard in GUARDS.values()
-            if guard.check is not None and guard.flag is not None
+            if guard.id in _IN_EVERY_BASIS or guard.id in self.allowed
         ]
         return f"GuardPolicy({', '.join(settings)})"
 
