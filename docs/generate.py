@@ -13,7 +13,7 @@ from docs.executing import ROOT, executed
 
 from octosync.contract import OPERATIONS, Access, Operation
 from octosync.manifest import RULES, Rule, configuration_schema, kustomize_definitions, manifest_schema
-from octosync.plan import FINDINGS, Finding, plan_schema
+from octosync.plan import FINDINGS, GUARDS, Finding, Guard, plan_schema
 from octosync.report import json_text
 from octosync.watch.metrics import METRICS, Metric
 from octosync.watch.notify.messages import (
@@ -80,8 +80,34 @@ def reference_pages() -> Mapping[str, str]:
     }
 
 
+def guards_table() -> str:
+    """Return README's table of the guards."""
+    rows = [f"| {guard.id} | {_cell(_phrase(guard.refuses))} | {_override(guard)} |" for guard in GUARDS.values()]
+    return "\n".join(("| guard | rejects | override |", "|---|---|---|", *rows))
+
+
+def _phrase(sentence: str) -> str:
+    return (sentence[:1].lower() + sentence[1:]).removesuffix(".")
+
+
+def _override(guard: Guard) -> str:
+    if guard.flag is None:
+        return ", or ".join(guard.helps)
+    first, *others = guard.flag.takes.value.split("|")
+    return " or ".join((f"`{f'{guard.flag.name} {first}'.rstrip()}`", *(f"`{value}`" for value in others)))
+
+
+def with_guards(readme: str) -> str:
+    """Return README with the table of the guards as the code has it."""
+    before, _, rest = readme.partition("| guard | rejects | override |")
+    _, _, after = rest.partition("\n\n")
+    return f"{before}{guards_table()}\n\n{after}"
+
+
 def main() -> None:
     """Write everything."""
+    readme = ROOT / "README.md"
+    readme.write_text(with_guards(readme.read_text(encoding="utf-8")), encoding="utf-8")
     for name, text in reference_pages().items():
         (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / name).write_text(text, encoding="utf-8")

@@ -147,13 +147,3 @@ def test_every_guard_and_outcome_of_the_code_is_explained() -> None:
     raised = {one or other for one, other in re.findall(said, sources["apply/write.py"])}
     assert len(raised) > 5
     assert raised <= set(OUTCOMES)
-
-
-def test_the_guards_are_those_of_the_readme() -> None:
-    """README's table, the guards that are explained and their flags are the same."""
-    rows = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n| guard |")[2].partition("\n\n")[0]
-    told = {row.split("|")[1].strip(): row.split("|")[3] for row in rows.splitlines()[2:]}
-    assert list(told) == list(GUARDS)
-    for name, guard in GUARDS.items():
-        flags = {way.split()[0] for way in guard.ways_out if way.startswith("--")}
-        assert flags == set(re.findall(r"--[a-z-]+", told[name]))

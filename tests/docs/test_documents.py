@@ -9,7 +9,7 @@ import click
 import pytest
 from deploy.runbooks import anchors
 from docs.executing import ROOT, executed
-from docs.generate import EXECUTED, reference_pages
+from docs.generate import EXECUTED, guards_table, reference_pages, with_guards
 from docs.watching import UntrueDocumentError
 
 from octosync.cli.root import octosync
@@ -44,6 +44,12 @@ def test_every_document_is_run() -> None:
 def test_a_reference_page_is_what_the_code_says(name: str) -> None:
     """The generated pages are up to date; `make docs` makes them so."""
     assert (ROOT / name).read_text(encoding="utf-8") == reference_pages()[name]
+
+
+def test_the_guards_are_those_of_the_code() -> None:
+    """README's table of the guards is up to date; `make docs` makes it so."""
+    assert with_guards(README) == README
+    assert guards_table() in README
 
 
 def test_every_dependency_has_its_reason() -> None:

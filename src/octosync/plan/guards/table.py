@@ -159,8 +159,8 @@ def _table(*guards: Guard) -> Mapping[str, Guard]:
 GUARDS: Final = _table(
     Guard(
         id="deletes",
-        refuses="More than 10 removals of targets, slots and inference configs in a run, or more than 30 % of the live objects "
-        "of a kind once there are 10; `guards` of octosync.yaml has other numbers.",
+        refuses="More than 10 deletions in a run, or more than 30% of the live objects of a kind if there are at "
+        "least 10; `guards` of octosync.yaml sets other limits.",
         check=checks.deletes,
         concerns=lambda action: isinstance(action, REMOVALS),
         reach=Reach.COUNTED,
@@ -179,7 +179,7 @@ GUARDS: Final = _table(
     ),
     Guard(
         id="archives",
-        refuses="More than 1 archived app in a run: there is no way back.",
+        refuses="More than 1 archived app in a run: an archive can't be undone.",
         check=checks.archives,
         concerns=lambda action: isinstance(action, ArchiveApp),
         reach=Reach.COUNTED,
@@ -189,13 +189,13 @@ GUARDS: Final = _table(
     ),
     Guard(
         id="protected",
-        refuses="Deletions and archives in apps with the annotation octosync.dev/protect.",
+        refuses="Deletions and archives in protected apps (annotation octosync.dev/protect).",
         check=_protected,
         flag=Flag("--allow-protected", "Allow deletions in protected apps.", in_watch=True),
     ),
     Guard(
         id="during-canary",
-        refuses="Writing or deleting a slot, or removing a target, while a canary of the slot, or of the app, runs.",
+        refuses="Writing or deleting a slot, or removing a target, while a canary of the slot or the app is running.",
         check=checks.during_canary,
         needs="canaries",
         flag=Flag(
@@ -207,7 +207,7 @@ GUARDS: Final = _table(
     ),
     Guard(
         id="live-traffic",
-        refuses="Archiving an app that has had requests, or removing its slots or targets.",
+        refuses="Archiving an app that has received requests, or removing its slots or targets.",
         check=checks.live_traffic,
         needs="traffic",
         flag=Flag(
@@ -220,7 +220,7 @@ GUARDS: Final = _table(
     # A controller goes by its own memory, and waits for the end of a freeze: the flags of these mean nothing to it.
     Guard(
         id="diverged",
-        refuses="A change in this branch of what somebody else has changed live to another value: their work would be undone.",
+        refuses="Overwriting a field that was changed on the control plane and that this change sets, too.",
         check=_diverged,
         concerns=lambda action: action.reason is Reason.DIVERGED,
         flag=Flag("--allow-diverged", "Allow overwriting changes that were made on the control plane."),
@@ -228,8 +228,7 @@ GUARDS: Final = _table(
     ),
     Guard(
         id="frozen",
-        refuses="Changes of an app inside a freeze window, which `freeze` of octosync.yaml declares: its message says which, and "
-        "until when.",
+        refuses="Changes to apps inside a freeze window of octosync.yaml; the message names the window and its end.",
         check=checks.frozen,
         concerns=lambda action: True,  # noqa: ARG005 — an app is frozen with all that is in it
         flag=Flag("--allow-frozen", "Allow changes inside a freeze window."),
@@ -237,13 +236,14 @@ GUARDS: Final = _table(
     ),
     Guard(
         id="rollback",
-        refuses="An apply with a base, or an attempt, that HEAD doesn't descend from: it would take back what was merged since.",
+        refuses="Apply with a `--base` or `--attempted` that is not in the history of the checked-out commit: it "
+        "would undo what was merged since.",
         check=None,
         flag=Flag("--allow-rollback", "Allow a base that is newer than the checked-out revision."),
     ),
     Guard(
         id="archived",
-        refuses="A live archived app that is not declared so: there is no unarchive.",
+        refuses="A live archived app that is not declared as archived: Octomil can't unarchive it.",
         check=_archived,
         reach=Reach.APPS,
         helps=("declare `archived: true`", "remove its manifest"),
