@@ -26,7 +26,7 @@ from octosync.cli.inputs import InputsReloader
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.manifest import Configuration, load
 from octosync.model import State
-from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pace, Reading, Request, apps_reading
+from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, RateOptions, ReadResult, SentRequest, read_apps
 from octosync.plan import ControlPlane, GuardPolicy, PlanOptions
 from octosync.reconcile import observe_and_review
 from octosync.state import Journal
@@ -62,7 +62,7 @@ class Running:
     """A controller that runs, and its requests: for each when it was sent, whether it was a background read, and which."""
 
     controller: Controller
-    requests: list[tuple[float, Request]] = field(default_factory=list)
+    requests: list[tuple[float, SentRequest]] = field(default_factory=list)
 
     async def until(self, holds: Callable[[], object]) -> None:
         """Wait until something holds, which has to be before long."""
@@ -91,10 +91,10 @@ async def controller(manifests: Path, url: str) -> AsyncIterator[Running]:
     """Run a controller on the machine's own clock, without a rate limit, with its state beside the manifests."""
     clock = SystemClock()
     regather = InputsReloader(flags=ManifestFlags(paths=(str(manifests),)), remote=RemoteFlags(url=url), environment={})
-    requests: list[tuple[float, Request]] = []
+    requests: list[tuple[float, SentRequest]] = []
     remote = Octomil(
         Connection(url=url, requests_per_minute=0),
-        pace=Pace(percent_for_writes=PERCENT_FOR_WRITES),
+        rate=RateOptions(percent_for_writes=PERCENT_FOR_WRITES),
         on_request=lambda one: requests.append((time.perf_counter() - one.seconds, one)),
     )
     state = manifests.with_name("state.db")
@@ -190,12 +190,12 @@ async def _bare_looks(desired: State, url: str) -> float:
     """Look at each app by itself, as many at once as a controller does; return how many seconds of CPU time that took."""
     async with Octomil(Connection(url=url, requests_per_minute=0)) as remote:
         started = time.process_time()
-        listed = await apps_reading(remote)
+        listed = await read_apps(remote)
         waiting = iter(desired)
 
         async def work() -> None:
             for app in waiting:
-                mine = Reading({app.slug: listed.value[app.slug]}, listed.at)
+                mine = ReadResult({app.slug: listed.value[app.slug]}, listed.at)
                 reviewed = await observe_and_review(
                     State.of(app), remote, GuardPolicy(), PlanOptions(now=datetime.now(UTC)), listed=mine
                 )
@@ -231,7 +231,7 @@ def _is_live(running: Running, slug: str) -> bool:
     return one.state is AppState.IN_SYNC and bool(one.run)
 
 
-def _is_for_a_change(request: Request) -> bool:
+def _is_for_a_change(request: SentRequest) -> bool:
     return not request.background and request.operation != "activity.list"
 
 

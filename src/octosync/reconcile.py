@@ -10,7 +10,7 @@ from datetime import datetime
 from octosync.apply import Applied, Listener, Record, apply_plan
 from octosync.errors import GuardRefused, OctosyncError
 from octosync.model import App, Observation, Sensitivity, State
-from octosync.octomil import Octomil, Reading, inquire, observe
+from octosync.octomil import Octomil, ReadResult, enrich, observe
 from octosync.plan import GuardPolicy, Plan, PlanOptions, Refusal, curiosity_of, judge, make_plan
 from octosync.plan.three_way.merge import to_read
 
@@ -39,7 +39,7 @@ async def observe_and_review(
     options: PlanOptions,
     *,
     authors_since: datetime | None = None,
-    listed: Reading[dict[str, App]] | None = None,
+    listed: ReadResult[dict[str, App]] | None = None,
     remembered: Callable[[Observation], Observation] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReviewedPlan:
@@ -56,7 +56,7 @@ async def observe_and_review(
         observation = remembered(observation)
     reviewed = review(desired, observation, options, policy)
     while reviewed.plan.questions:
-        observation = await inquire(remote, reviewed.observation, reviewed.plan.questions, progress=progress)
+        observation = await enrich(remote, reviewed.observation, reviewed.plan.questions, progress=progress)
         reviewed = review(desired, observation, options, policy)
     return reviewed
 

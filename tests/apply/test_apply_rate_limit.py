@@ -19,7 +19,7 @@ from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
 from octosync.apply import FRESH_FOR_SECONDS, Applied, Record
 from octosync.model import App, Sensitivity, State
-from octosync.octomil import Octomil, Pace
+from octosync.octomil import Octomil, RateOptions
 from octosync.plan import PlanOptions
 from octosync.reconcile import ReviewedPlan, apply_reviewed, observe_and_review
 from octosync.server import Settings, Token, create_app
@@ -100,7 +100,9 @@ async def metered(directory: Path, limit: int, **connection: Any) -> AsyncIterat
     app = create_app(settings)
     timed = Timed(httpx.ASGITransport(app))
     remote = Octomil(
-        connection_to(URL, requests_per_minute=limit, **connection), pace=Pace(clock=virtual_clock), transport=timed
+        connection_to(URL, requests_per_minute=limit, **connection),
+        rate=RateOptions(clock=virtual_clock),
+        transport=timed,
     )
     headers = {"Authorization": f"Bearer {TEAMMATE}"}
     teammate = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL, headers=headers)

@@ -9,7 +9,7 @@ import pytest
 from tests.support.invoking import Screen
 
 from octosync.cli.progress import ProgressBar
-from octosync.octomil import Waiting
+from octosync.octomil import WaitNotice
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def last_frame(screen: Screen) -> str:
 def test_a_wait_is_shown_while_others_go_on(terminal: Screen) -> None:
     """What was sent before the window was full comes back meanwhile; why nothing new goes stays on the screen."""
     with redirect_stderr(terminal), ProgressBar("applying", 40) as bar:
-        bar.waiting(Waiting(12, 900.0))
+        bar.waiting(WaitNotice(12, 900.0))
         bar.advance(30, 47)
     assert "30/47" in last_frame(terminal)
     assert re.search(r"paced: 40 requests a minute, 12 waiting, next in (900|8\d\d) s", last_frame(terminal))
@@ -37,8 +37,8 @@ def test_a_wait_is_shown_while_others_go_on(terminal: Screen) -> None:
 def test_a_wait_that_is_over_is_shown_no_more(terminal: Screen) -> None:
     """When nothing waits any more, the bar says only how far it is."""
     with redirect_stderr(terminal), ProgressBar("reading", 40) as bar:
-        bar.waiting(Waiting(12, 900.0))
-        bar.waiting(Waiting(0))
+        bar.waiting(WaitNotice(12, 900.0))
+        bar.waiting(WaitNotice(0))
         bar.advance(1, 2)
     assert "1/2" in last_frame(terminal)
     assert "waiting" not in last_frame(terminal)

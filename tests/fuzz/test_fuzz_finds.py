@@ -48,7 +48,7 @@ def _decoding(patch: pytest.MonkeyPatch) -> None:
 
     async def body(response: httpx.Response) -> bytes:
         found = b"".join([piece async for piece in response.aiter_bytes()])
-        if len(found) > transport.LARGEST_ANSWER:
+        if len(found) > transport.MAX_RESPONSE_BYTES:
             raise BodyTooLarge
         return found
 

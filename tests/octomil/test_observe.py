@@ -17,7 +17,7 @@ from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 from octosync.contract import Contract
 from octosync.errors import CredentialRefused, Forbidden, RemoteError, Unavailable, Unreadable
 from octosync.model import App, InferenceConfig, Observation, Section, Slot, State, Suspension, Target
-from octosync.octomil import Connection, Octomil, Pace, observe
+from octosync.octomil import Connection, Octomil, RateOptions, observe
 from octosync.server import Settings, Token, running
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -317,7 +317,7 @@ def test_timing_decides_nothing() -> None:
         async def main() -> Observation:
             transport = at_leisure(random.Random(seed))  # noqa: S311 — an order of answers, no secret
             connection = Connection(url="https://api.octomil.com", concurrency=1 + seed)
-            async with Octomil(connection, pace=Pace(clock=virtual_clock), transport=transport) as client:
+            async with Octomil(connection, rate=RateOptions(clock=virtual_clock), transport=transport) as client:
                 sections = (Section.TARGETS, Section.SLOTS)
                 return await observe(client, State.of(*(_declared(f"app-{n}", *sections) for n in range(12))))
 
@@ -340,7 +340,9 @@ def test_times_are_of_the_sending_not_of_the_queue() -> None:
 
     async def main() -> Observation:
         connection = Connection(url="https://api.octomil.com", requests_per_minute=1)
-        async with Octomil(connection, pace=Pace(clock=virtual_clock), transport=httpx.MockTransport(handle)) as client:
+        async with Octomil(
+            connection, rate=RateOptions(clock=virtual_clock), transport=httpx.MockTransport(handle)
+        ) as client:
             return await observe(client, State.of(_declared("a", Section.SLOTS)))
 
     times = run_in_virtual_time(main()).read_at

@@ -26,7 +26,7 @@ from octosync.cli.session import connect
 from octosync.errors import ConfigError
 from octosync.manifest import Configuration
 from octosync.model import NotifyEvent, Secret
-from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pace
+from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, RateOptions
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
 from octosync.state import Journal, WatchState
 from octosync.watch.controller import Controller, ControllerOptions
@@ -51,7 +51,7 @@ async def watch(asked: dict[str, Any]) -> None:
     metrics = Metrics()
     remote = Octomil(
         connection,
-        pace=Pace(percent_for_writes=PERCENT_FOR_WRITES, clock=clock.monotonic, sleep=clock.sleep),
+        rate=RateOptions(percent_for_writes=PERCENT_FOR_WRITES, clock=clock.monotonic, sleep=clock.sleep),
         on_request=lambda one: metrics.count_request(one.operation, one.code, one.seconds),
     )
     with (

@@ -21,7 +21,7 @@ from tests.support.plane import Plane
 from octosync.cli.inputs import InputsReloader
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.model import NotifyEvent
-from octosync.octomil import Octomil, Pace
+from octosync.octomil import Octomil, RateOptions
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
 from octosync.server import Settings as PlaneSettings
 from octosync.server import running
@@ -215,7 +215,7 @@ async def watching(folder: Path, plane: Plane, clock: FastClock, **arguments: An
     remote_flags = RemoteFlags(url=None if setup.through_context else plane.url)
     regather = InputsReloader(flags=setup.flags(apps), remote=remote_flags)
     at = connection_to(plane.url, **{"requests_per_minute": 0, **setup.connection})
-    remote = Octomil(at, pace=Pace(clock=clock.monotonic, sleep=clock.sleep), transport=setup.transport)
+    remote = Octomil(at, rate=RateOptions(clock=clock.monotonic, sleep=clock.sleep), transport=setup.transport)
     with Journal(folder / "state.db") as journal:
         controller = Controller(
             ControllerOptions(

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
+from octosync import octomil
 from octosync.model import App, InferenceConfig, Slot, Target
-from octosync.octomil import (
-    Octomil,
-    app_reading,
-    apps_reading,
-    inference_config_reading,
-    slots_reading,
-    targets_reading,
-)
 
 
-async def read_app(client: Octomil, slug: str) -> App | None:
+async def read_app(client: octomil.Octomil, slug: str) -> App | None:
     """Read one app."""
-    return (await app_reading(client, slug)).value
+    return (await octomil.read_app(client, slug)).value
 
 
-async def list_apps(client: Octomil) -> dict[str, App]:
+async def list_apps(client: octomil.Octomil) -> dict[str, App]:
     """Read all apps that the list shows."""
-    return (await apps_reading(client)).value
+    return (await octomil.read_apps(client)).value
 
 
-async def read_targets(client: Octomil, slug: str) -> tuple[Target, ...]:
+async def read_targets(client: octomil.Octomil, slug: str) -> tuple[Target, ...]:
     """Read an app's targets."""
-    return (await targets_reading(client, slug)).value
+    return (await octomil.read_targets(client, slug)).value
 
 
-async def read_slots(client: Octomil, slug: str) -> tuple[Slot, ...]:
+async def read_slots(client: octomil.Octomil, slug: str) -> tuple[Slot, ...]:
     """Read an app's slots."""
-    return (await slots_reading(client, slug)).value
+    return (await octomil.read_slots(client, slug)).value
 
 
-async def read_inference_config(client: Octomil, slug: str) -> InferenceConfig:
+async def read_inference_config(client: octomil.Octomil, slug: str) -> InferenceConfig:
     """Read an app's inference config."""
-    return (await inference_config_reading(client, slug)).value
+    return (await octomil.read_inference_config(client, slug)).value

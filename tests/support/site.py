@@ -17,7 +17,7 @@ from tests.support.states import policy_of
 
 from octosync.apply import Applied, Listener, Progress, Record
 from octosync.model import App, JournalledAction, JournalledRun, Sensitivity, State
-from octosync.octomil import Octomil, Pace
+from octosync.octomil import Octomil, RateOptions
 from octosync.plan import ALL, GuardPolicy, PlanOptions
 from octosync.reconcile import ReviewedPlan, apply_reviewed, observe_and_review
 from octosync.server import Settings, running
@@ -99,7 +99,9 @@ class Site:
     def client(self, transport: httpx.AsyncBaseTransport | None = None, **settings: Any) -> Octomil:
         """Make a client, not yet entered."""
         connection = connection_to(self.plane.url, **{**self.connection, **settings})
-        return Octomil(connection, pace=Pace(clock=lambda: self.now), sensitivity=self.sensitivity, transport=transport)
+        return Octomil(
+            connection, rate=RateOptions(clock=lambda: self.now), sensitivity=self.sensitivity, transport=transport
+        )
 
     async def look(self, *desired: App, policy: GuardPolicy = EVERYTHING_ALLOWED, **options: Any) -> ReviewedPlan:
         """Read, plan and judge. `options` are those of the plan."""

@@ -13,7 +13,7 @@ from tests.support.controllers import FastClock, Watching, plane_at, watching
 from tests.support.plane import Plane
 from tests.support.watched_apps import CLOUD, NEVER, TICK, declare, have
 
-from octosync.octomil import Octomil, Pace
+from octosync.octomil import Octomil, RateOptions
 from octosync.watch.log import Log
 from octosync.watch.loop.activity_feed import ActivityFeed
 from octosync.watch.status import AppState, CircuitReason
@@ -145,7 +145,7 @@ async def test_a_bad_page_after_an_outage_turns_no_feed_off() -> None:
     clock = FastClock(100)
     with plane_at(clock) as plane:
         at = connection_to(plane.url, requests_per_minute=0)
-        async with Octomil(at, pace=Pace(clock=clock.monotonic, sleep=clock.sleep)) as remote:
+        async with Octomil(at, rate=RateOptions(clock=clock.monotonic, sleep=clock.sleep)) as remote:
             feed = ActivityFeed(remote, clock=clock, log=Log(io.StringIO(), clock))
             await feed.begin(timedelta())
             for rule, looks in (({"action": "status", "status": 503}, 4), ({"action": "garbage"}, 2)):

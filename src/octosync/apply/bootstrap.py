@@ -17,8 +17,8 @@ from octosync.apply.recorder import Record
 from octosync.contract.responses import WireBootstrapped
 from octosync.errors import AwaitingApproval, Conflict, ExitCode, Interrupted, OctosyncError, RemoteError
 from octosync.model import Address, JsonObject, Outcome, Secret, Status
-from octosync.octomil import Answer, Octomil, Withheld, app_reading, targets_reading
-from octosync.octomil.pagination import parsed
+from octosync.octomil import ApiResponse, Octomil, Withheld, read_app, read_targets
+from octosync.octomil.pagination import parse_model
 from octosync.plan import Verb
 
 _ATTEMPTS: Final = 3
@@ -83,7 +83,7 @@ async def refuse_taken(asked: FirstApp, remote: Octomil, *, export: str = _EXPOR
 
     `export` is the command line, without the slug, that exports an app of this control plane: errors say it.
     """
-    app = (await app_reading(remote, asked.slug)).value
+    app = (await read_app(remote, asked.slug)).value
     if app is not None:
         raise _taken(asked, export, archived=app.archived)
 
@@ -176,21 +176,21 @@ class _Sending:
 
     async def _look(self, error: RemoteError, attempt: int) -> Bootstrapped | None:
         """Find out by reading what a request did that brought no keys."""
-        app = (await app_reading(self.remote, self.asked.slug)).value
+        app = (await read_app(self.remote, self.asked.slug)).value
         if app is None:
             if isinstance(error, Conflict):
                 return self.result(Status.FAILED, _held(self.asked, None, error))
             return self.result(Status.FAILED, error) if attempt == _ATTEMPTS else None
-        targets = (await targets_reading(self.remote, self.asked.slug)).value
+        targets = (await read_targets(self.remote, self.asked.slug)).value
         is_target_there = any(target.address.name == self.asked.target for target in targets)
         # It is one transaction (stated): an app without the target was made by somebody else meanwhile.
         if is_target_there and (error.sent or attempt > 1):
             return self.result(Status.FAILED, _keys_lost(self.asked, self.export, error), wrote=True)
         return self.result(Status.FAILED, _taken(self.asked, self.export, archived=app.archived))
 
-    def _answered(self, answer: Answer) -> Bootstrapped:
+    def _answered(self, answer: ApiResponse) -> Bootstrapped:
         """Take the keys out of the answer, and compare the rest with what was asked for. Raises `Unreadable`."""
-        body = parsed(self.remote, self.asked.operation, WireBootstrapped, answer.body, answer.request_id)
+        body = parse_model(self.remote, self.asked.operation, WireBootstrapped, answer.body, answer.request_id)
         made = _made(self.asked, body)
         if (error := self._wrong_org(body, answer)) is not None:
             result = self.result(Status.FAILED, error, wrote=True)
@@ -201,7 +201,7 @@ class _Sending:
         publishable = Secret(body.publishable_key) if body.publishable_key else None
         return replace(result, keys=Keys(app=Secret(body.app_key), publishable=publishable), made=made)
 
-    def _wrong_org(self, body: WireBootstrapped, answer: Answer) -> OctosyncError | None:
+    def _wrong_org(self, body: WireBootstrapped, answer: ApiResponse) -> OctosyncError | None:
         org, wanted = _object(body.app).get("org_id"), self.remote.connection.org
         if not isinstance(org, str) or wanted is None or org == wanted:
             return None
@@ -283,7 +283,7 @@ def _unknown(asked: FirstApp, lost: RemoteError, unread: RemoteError) -> Octosyn
     )
 
 
-def _not_kept(asked: FirstApp, made: FirstApp, answer: Answer) -> OctosyncError:
+def _not_kept(asked: FirstApp, made: FirstApp, answer: ApiResponse) -> OctosyncError:
     names = [one.name for one in fields(asked) if getattr(made, one.name) != getattr(asked, one.name)]
     differences = "; ".join(f"{name} is `{getattr(made, name)}`, not `{getattr(asked, name)}`" for name in names)
     return _in_part(

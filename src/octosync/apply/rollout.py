@@ -21,8 +21,8 @@ from typing import Final
 from octosync.contract import COVERED
 from octosync.errors import CredentialRefused, RemoteError, Unavailable, Unreadable
 from octosync.model import Address, App, Coverage, Deployment, Fate, Outcome, Slot, Standing, State, Status
-from octosync.octomil import Octomil, Reading, deployments_reading, health, org_deployments_if_fewer
-from octosync.octomil.pagination import spread
+from octosync.octomil import Octomil, ReadResult, read_deployments, read_health, read_org_deployments_if_cheaper
+from octosync.octomil.pagination import run_concurrently
 from octosync.octomil.rate_limit import WINDOW_SECONDS, Sleep
 from octosync.plan import Action, EnableCapability, OptimizeCapability, Plan, PutSlot
 
@@ -280,9 +280,9 @@ class Following:
         """Read the deployments of all apps at once where that takes fewer requests, else of each."""
         slugs = {one.address.app for one in self._pending()}
         apps = {slug: self._live.apps[slug] for slug in sorted(slugs) if slug in self._live.apps}
-        reading = await org_deployments_if_fewer(self._remote, apps) if self._asks_org else None
-        self._asks_org = isinstance(reading, Reading)
-        if isinstance(reading, Reading):
+        reading = await read_org_deployments_if_cheaper(self._remote, apps) if self._asks_org else None
+        self._asks_org = isinstance(reading, ReadResult)
+        if isinstance(reading, ReadResult):
             for slug in apps:
                 self._deployed(slug, tuple(one for one in reading.value if one.app == slug))
             slugs -= apps.keys()
@@ -301,13 +301,13 @@ class Following:
                 if not isinstance(error, Unavailable | Unreadable):
                     self._end(self._pending(slug), error)
 
-        await spread([partial(guarded, slug) for slug in sorted(slugs)], self._remote.connection.concurrency)
+        await run_concurrently([partial(guarded, slug) for slug in sorted(slugs)], self._remote.connection.concurrency)
 
     async def _read_deployments_of(self, slug: str) -> None:
-        self._deployed(slug, (await deployments_reading(self._remote, slug)).value)
+        self._deployed(slug, (await read_deployments(self._remote, slug)).value)
 
     async def _read_health(self, slug: str) -> None:
-        found = await health(self._remote, slug)
+        found = await read_health(self._remote, slug)
         coverages = {one.capability: one for one in found.slots}
         for one in self._pending(slug):
             capability, _ = one.address.placement

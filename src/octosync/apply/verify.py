@@ -30,12 +30,12 @@ from octosync.model import (
 from octosync.octomil import (
     Octomil,
     Reservation,
-    app_reading,
-    deployment_in,
-    deployments_reading,
-    inference_config_reading,
-    slots_reading,
-    targets_reading,
+    parse_deployment_response,
+    read_app,
+    read_deployments,
+    read_inference_config,
+    read_slots,
+    read_targets,
 )
 from octosync.plan import (
     ABSENT,
@@ -85,7 +85,7 @@ def fields_in(action: Action, body: JsonValue, contract: Contract) -> JsonObject
             fields, identity = contract.shapes["app"].split(body)
             return {**normalise_app_fields(fields), "slug": identity.get("slug")}
         case EnableCapability() | OptimizeCapability():
-            deployment = deployment_in(body, action.address)
+            deployment = parse_deployment_response(body, action.address)
             return None if deployment is None else fields_of_deployment(action, deployment)
     return body
 
@@ -280,19 +280,19 @@ async def _read(remote: Octomil, action: Action, within: Reservation) -> tuple[A
     try:
         match section:
             case None:
-                app = await app_reading(remote, slug, needed=action.declared, within=within)
+                app = await read_app(remote, slug, needed=action.declared, within=within)
                 return app.value, app.at
             case Section.TARGETS:
-                targets = await targets_reading(remote, slug, within=within)
+                targets = await read_targets(remote, slug, within=within)
                 return App(slug=slug, targets=targets.value), targets.at
             case Section.SLOTS:
-                slots = await slots_reading(remote, slug, within=within)
+                slots = await read_slots(remote, slug, within=within)
                 return App(slug=slug, slots=slots.value), slots.at
             case Section.INFERENCE_CONFIG:
-                config = await inference_config_reading(remote, slug, within=within)
+                config = await read_inference_config(remote, slug, within=within)
                 return App(slug=slug, inference_config=config.value), config.at
             case Section.DEPLOYMENTS:
-                deployments = await deployments_reading(remote, slug, needed=[action.address.placement], within=within)
+                deployments = await read_deployments(remote, slug, needed=[action.address.placement], within=within)
                 return App(slug=slug, deployments=deployments.value), deployments.at
     except Missing:
         return None, asked_at

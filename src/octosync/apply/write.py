@@ -17,7 +17,7 @@ from functools import partial
 from octosync.apply.verify import Sighting, Witness, carried, describe, fields_in, is_deletion, not_kept
 from octosync.errors import AwaitingApproval, Conflict, ErrorResponse, Missing, OctosyncError, RemoteError, Unreadable
 from octosync.model import JsonObject, Outcome, Sensitivity, Status
-from octosync.octomil import Answer, Octomil, Reservation, Withheld
+from octosync.octomil import ApiResponse, Octomil, Reservation, Withheld
 from octosync.plan import Action, CreateApp, EnableCapability, OptimizeCapability, PutSlot, RegisterTarget
 
 _ATTEMPTS = 3
@@ -162,7 +162,7 @@ class Performer:
             action, Status.FAILED, ids, error=_unconfirmed(_with_way_out(error, action, self.sensitivity)), wrote=True
         )
 
-    async def _answered(self, action: Action, answer: Answer, ids: list[str], *, proving: bool) -> Performed:
+    async def _answered(self, action: Action, answer: ApiResponse, ids: list[str], *, proving: bool) -> Performed:
         self.witness.wrote(action, answer.sent_at)
         if isinstance(action, CreateApp) and (stranger := self._wrong_org(answer)) is not None:
             return _performed(action, Status.FAILED, ids, error=stranger, wrote=True)
@@ -201,7 +201,7 @@ class Performer:
             kept=False,
         )
 
-    def _wrong_org(self, answer: Answer) -> OctosyncError | None:
+    def _wrong_org(self, answer: ApiResponse) -> OctosyncError | None:
         org, wanted = _org_in(answer), self.remote.connection.org
         if org is None or wanted is None or org == wanted:
             return None
@@ -212,7 +212,7 @@ class Performer:
         )
 
 
-def _org_in(answer: Answer) -> str | None:
+def _org_in(answer: ApiResponse) -> str | None:
     org = answer.body.get("org_id") if isinstance(answer.body, Mapping) else None
     return org if isinstance(org, str) else None
 

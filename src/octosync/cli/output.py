@@ -29,7 +29,7 @@ from octosync.cli.root import AlreadyReported, report_failure
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest import RULES
 from octosync.model import JsonObject, Standing
-from octosync.octomil import Waiting
+from octosync.octomil import WaitNotice
 from octosync.plan import Action
 from octosync.report import (
     MAX_BYTES,
@@ -122,7 +122,7 @@ class Stream:
         """Write the outcome of an action."""
         self._write([events.outcome_event(progress.outcome, done=progress.done, total=progress.total)])
 
-    def waiting(self, waiting: Waiting) -> None:
+    def waiting(self, waiting: WaitNotice) -> None:
         """Write now and then what writes wait for."""
         if waiting.requests and waiting.seconds >= 1 and time.monotonic() - self._last_wait >= _WAIT_EVERY_SECONDS:
             self._last_wait = time.monotonic()

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from octosync.octomil import Waiting, WaitReason
+from octosync.octomil import WaitNotice, WaitReason
 
 _LINE_EVERY_SECONDS: Final = 10.0
 # Seconds of a wait that are worth a line. Retries that soon end in an error, which says more, are not.
@@ -33,7 +33,7 @@ def _until(words: str, end: float) -> str:
     return f"{words} in {end - time.monotonic():.0f} s"
 
 
-def wait_words(waiting: Waiting, pace: int) -> str:
+def wait_words(waiting: WaitNotice, pace: int) -> str:
     """Say what waits, up to the words `next` after which the seconds come; `pace` is in requests a minute, 0 for no limit."""
     match waiting.reason:
         case WaitReason.RETRY:
@@ -83,7 +83,7 @@ class ProgressBar:
         elif time.monotonic() - self._last_line >= _LINE_EVERY_SECONDS:
             self._line(f"{self._stage}: {done} of {total}")
 
-    def waiting(self, waiting: Waiting) -> None:
+    def waiting(self, waiting: WaitNotice) -> None:
         """Show what waits, and how long."""
         if not waiting.requests:
             if self._bar is not None:
@@ -110,9 +110,9 @@ class ProgressBar:
 class Waits:
     """Passes on what waits for the rate limit, to whichever stage shows it at the moment."""
 
-    show: Callable[[Waiting], None] | None = None
+    show: Callable[[WaitNotice], None] | None = None
 
-    def __call__(self, waiting: Waiting) -> None:
+    def __call__(self, waiting: WaitNotice) -> None:
         """Pass it on."""
         if self.show is not None:
             self.show(waiting)

@@ -28,7 +28,7 @@ from octosync.manifest.git.repository import git_root
 from octosync.manifest.load.files import display_name
 from octosync.manifest.load.limits import Bounds
 from octosync.model import Secret
-from octosync.octomil import API_PATH, Connection, Octomil, proxy_of
+from octosync.octomil import API_PATH, Connection, Octomil, proxy_from_environment
 from octosync.plan import ControlPlane
 from octosync.report import render_diagnostics
 
@@ -140,7 +140,7 @@ def connect(
         requests_per_minute=flags.rate if flags.rate is not None else configuration.rate.requests_per_minute,
         concurrency=flags.concurrency or configuration.rate.concurrency,
     )
-    return replace(connection, proxy=proxy_of(connection.url, environment))
+    return replace(connection, proxy=proxy_from_environment(connection.url, environment))
 
 
 def _check_reviewed(name: str, unreviewed: str, url: str) -> None:

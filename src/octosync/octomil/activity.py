@@ -17,9 +17,9 @@ from octosync.contract.responses import WireActor, WireEvent
 from octosync.errors import CredentialRefused, Forbidden, Missing, OctosyncError, Rejected, RemoteError
 from octosync.model import Event, JsonObject, RoutingDecision
 from octosync.octomil.client import Octomil
-from octosync.octomil.deployments import routing_decisions
-from octosync.octomil.pagination import PAGE, parsed, read_page, time_of
-from octosync.octomil.resources import app_reading
+from octosync.octomil.deployments import read_routing_decisions
+from octosync.octomil.pagination import PAGE, parse_model, parse_time, read_page
+from octosync.octomil.resources import read_app
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class EventsPage:
     is_last: bool
 
 
-async def app_events(client: Octomil, slug: str, *, offset: int = 0, limit: int = PAGE) -> EventsPage:
+async def read_app_events(client: Octomil, slug: str, *, offset: int = 0, limit: int = PAGE) -> EventsPage:
     """Read a page of an app's feed, newest first (stated). Raises `RemoteError`."""
     return await _events(client, "apps.activity", slug, offset, limit)
 
 
-async def org_events(client: Octomil, *, offset: int = 0, limit: int = PAGE) -> EventsPage:
+async def read_org_events(client: Octomil, *, offset: int = 0, limit: int = PAGE) -> EventsPage:
     """Read a page of the org's feed, newest first. Raises `RemoteError`."""
     return await _events(client, "activity.list", None, offset, limit)
 
@@ -48,7 +48,7 @@ async def _events(client: Octomil, operation_id: str, slug: str | None, offset: 
 
 
 def _event(client: Octomil, operation_id: str, slug: str | None, item: JsonObject, request_id: str | None) -> Event:
-    found = parsed(client, operation_id, WireEvent, item, request_id)
+    found = parse_model(client, operation_id, WireEvent, item, request_id)
     about = found.resource
     return Event(
         id=found.id,
@@ -58,7 +58,7 @@ def _event(client: Octomil, operation_id: str, slug: str | None, item: JsonObjec
         resource=(about.type, about.key or "") if about is not None and about.type is not None else None,
         actor=_name(found.actor),
         message=found.message,
-        at=time_of(found.created_at),
+        at=parse_time(found.created_at),
     )
 
 
@@ -67,14 +67,14 @@ def _name(actor: WireActor | None) -> str | None:
 
 
 # So many pages are read at most for what came between two looks: more than a person follows, and a part of a minute's rate.
-MOST_PAGES = 5
+MAX_NEW_PAGES = 5
 _REMEMBERED = 20 * PAGE  # ids; far more than what could come up again
 _LONGEST_PAUSE = 60.0  # seconds
 # What asking again does not change.
 _FINAL = (CredentialRefused, Forbidden, Missing, Rejected)
 
 
-class Entry(Protocol):
+class FeedEntry(Protocol):
     """What a feed is made of."""
 
     @property
@@ -82,13 +82,13 @@ class Entry(Protocol):
         """The entry's name in its feed."""
 
 
-E = TypeVar("E", bound=Entry)
+E = TypeVar("E", bound=FeedEntry)
 ReadPage = Callable[[int, int], Awaitable[tuple[Sequence[E], bool]]]
 Pause = Callable[[float], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Newest(Generic[E]):
+class FeedTail(Generic[E]):
     """The newest entries of a feed, newest last; `complete` where the feed has no older ones."""
 
     entries: tuple[E, ...]
@@ -96,7 +96,7 @@ class Newest(Generic[E]):
 
 
 @dataclass(frozen=True, slots=True)
-class News(Generic[E]):
+class FeedUpdate(Generic[E]):
     """What a feed had not had before, newest last; with a `gap` where older entries of it were not read."""
 
     entries: tuple[E, ...]
@@ -110,12 +110,12 @@ class Feed(Generic[E]):
     `most_pages` are read for what is new at once; what lies further back is a gap.
     """
 
-    def __init__(self, read: ReadPage[E], *, most_pages: int = MOST_PAGES) -> None:
+    def __init__(self, read: ReadPage[E], *, most_pages: int = MAX_NEW_PAGES) -> None:
         self._read = read
         self._most_pages = most_pages
         self._known: dict[str, None] = {}
 
-    async def newest(self, count: int, *, to_follow: bool = False) -> Newest[E]:
+    async def newest(self, count: int, *, to_follow: bool = False) -> FeedTail[E]:
         """Read the newest entries, and no more pages than they take. Raises `RemoteError`.
 
         `to_follow`: further entries of the same page are kept in mind. They tell what is new from what only changes places,
@@ -136,9 +136,9 @@ class Feed(Generic[E]):
                 break  # whatever the offset, the answer is the same
         entries = tuple(found.values())
         self._keep(entries)
-        return Newest(entries[:count][::-1], complete and len(entries) <= count)
+        return FeedTail(entries[:count][::-1], complete and len(entries) <= count)
 
-    async def news(self) -> News[E]:
+    async def news(self) -> FeedUpdate[E]:
         """Read what is new since the last look: one page, and further ones only where nothing on it is known.
 
         Raises `RemoteError`; then nothing counts as seen, and the next look brings it.
@@ -158,7 +158,7 @@ class Feed(Generic[E]):
                 break
         entries = tuple(found.values())
         self._keep(entries)
-        return News(entries[::-1], gap)
+        return FeedUpdate(entries[::-1], gap)
 
     def _keep(self, entries: Sequence[E]) -> None:
         self._known |= dict.fromkeys(one.id for one in reversed(entries))
@@ -166,13 +166,13 @@ class Feed(Generic[E]):
             del self._known[id_]
 
 
-async def follow(
+async def follow_feed(
     feed: Feed[E],
     *,
     every: float,
     failed: Callable[[RemoteError, float], None],
     pause: Pause = asyncio.sleep,
-) -> AsyncIterator[News[E]]:
+) -> AsyncIterator[FeedUpdate[E]]:
     """Look at a feed every so many seconds, for ever, and yield what is new.
 
     A look that fails is told to `failed`, with the seconds until the next one, which grow. Raises `RemoteError` for what
@@ -198,7 +198,7 @@ def activity_feed(client: Octomil, slug: str) -> Feed[Event]:
     """Return the activity feed of an app, not yet read. Its reads raise `Missing` where there is no such app."""
 
     async def read(offset: int, limit: int) -> tuple[Sequence[Event], bool]:
-        page = await app_events(client, slug, offset=offset, limit=limit)
+        page = await read_app_events(client, slug, offset=offset, limit=limit)
         return page.events, page.is_last
 
     return Feed(_explained(client, slug, "activity feed", read))
@@ -208,7 +208,7 @@ def decisions_feed(client: Octomil, slug: str) -> Feed[RoutingDecision]:
     """Return the feed of an app's routing decisions, likewise."""
 
     async def read(offset: int, limit: int) -> tuple[Sequence[RoutingDecision], bool]:
-        page = await routing_decisions(client, slug, offset=offset, limit=limit)
+        page = await read_routing_decisions(client, slug, offset=offset, limit=limit)
         return page.decisions, page.is_last
 
     return Feed(_explained(client, slug, "feed of routing decisions", read))
@@ -230,7 +230,7 @@ def _explained(client: Octomil, slug: str, what: str, read: ReadPage[E]) -> Read
 
 
 async def _why_missing(client: Octomil, slug: str, what: str, error: RemoteError) -> OctosyncError:
-    if error.code == ErrorCode.APP_NOT_FOUND or (await app_reading(client, slug)).value is None:
+    if error.code == ErrorCode.APP_NOT_FOUND or (await read_app(client, slug)).value is None:
         return Missing(
             "app-not-found",
             f"there is no app {slug} at {client.connection.host}",

@@ -21,29 +21,29 @@ import stamina
 from octosync.contract import Access, Contract, Operation
 from octosync.errors import CredentialRefused, Missing, RemoteError, Unreadable
 from octosync.model import Backoff, Concealer, JsonValue, Secret, Sensitivity
-from octosync.octomil.failures import TIMED_OUT, Again, Failed, failed
+from octosync.octomil.failures import TIMED_OUT, FailedAttempt, RetryPolicy, failure_of
 from octosync.octomil.rate_limit import (
     Budget,
     OnRequest,
     OnWait,
-    Pace,
-    Pacer,
     Permit,
-    Priority,
-    Request,
+    RateLimiter,
+    RateOptions,
+    RequestPriority,
     Reservation,
-    Waiting,
+    SentRequest,
+    WaitNotice,
     WaitReason,
 )
 from octosync.octomil.response import Translator
-from octosync.octomil.retry import LONGEST_BACKOFF, LONGEST_RETRY_AFTER, TryAgain
-from octosync.octomil.transport import Connection, RawAnswer, exchange, open_http
+from octosync.octomil.retry import MAX_BACKOFF, MAX_RETRY_AFTER, RetryableFailure
+from octosync.octomil.transport import Connection, RawResponse, exchange, open_http
 
 # The keys that are masked: the latest, and those before it, which answers under way may still echo.
 _REMEMBERED_KEYS = 8
 
 
-class Session:
+class HttpSession:
     """What all views of a client share. `connection` is the one in force: what is sent from now on goes with its key.
 
     `keeps_trying` is asked before a request that failed is sent another time.
@@ -102,11 +102,11 @@ class Session:
         self._keys.append(token)
 
 
-_USUAL_PACE: Final = Pace()
+_DEFAULT_RATE: Final = RateOptions()
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """A success, or a 404 that the caller said means absence.
 
     `body` is None for an empty one and for an absence. `request_ids` are those of all attempts, the last one's included.
@@ -149,7 +149,7 @@ class _Call:
 class Octomil:
     """A control plane, to be entered with `async with`.
 
-    `pace` says how requests are paced, unless a `pacer` that others use, too, does. `on_wait`
+    `pace` says how requests are paced, unless a `limiter` that others use, too, does. `on_wait`
     is told what waits and how long, `on_request` of every request. `sensitivity` says which keys hold values that no message
     may show. `transport` replaces the real one. `requests` is how many were sent through this view; `backoff` is what it waits
     between attempts.
@@ -160,33 +160,33 @@ class Octomil:
         connection: Connection,
         contract: Contract | None = None,
         *,
-        pacer: Pacer | None = None,
-        pace: Pace = _USUAL_PACE,
+        limiter: RateLimiter | None = None,
+        rate: RateOptions = _DEFAULT_RATE,
         on_wait: OnWait | None = None,
         on_request: OnRequest | None = None,
         sensitivity: Sensitivity | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.contract = contract or Contract()
-        self.clock = pace.clock
+        self.clock = rate.clock
         self.requests = 0
-        self._pacer = pacer or Pacer(
+        self._limiter = limiter or RateLimiter(
             connection.requests_per_minute,
             concurrency=connection.concurrency,
-            percent_for_writes=pace.percent_for_writes,
-            clock=pace.clock,
-            sleep=pace.sleep,
+            percent_for_writes=rate.percent_for_writes,
+            clock=rate.clock,
+            sleep=rate.sleep,
             on_wait=on_wait,
         )
-        self._owns_pacer = pacer is None
-        self.backoff = Backoff(first=connection.backoff, longest=LONGEST_BACKOFF)
+        self._owns_limiter = limiter is None
+        self.backoff = Backoff(first=connection.backoff, longest=MAX_BACKOFF)
         self._retrying = stamina.AsyncRetryingCaller(attempts=connection.attempts, timeout=None).on(
             _delay_before_another
         )
         self._on_wait = on_wait
         self._on_request = on_request
-        self._session = Session(connection, sensitivity, transport)
-        self._reads, self._writes = Priority.READ, Priority.WRITE
+        self._session = HttpSession(connection, sensitivity, transport)
+        self._reads, self._writes = RequestPriority.READ, RequestPriority.WRITE
         self._repeats_timeouts = True
 
     async def __aenter__(self) -> Self:
@@ -196,8 +196,8 @@ class Octomil:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._owns_pacer:
-            self._pacer.close()
+        if self._owns_limiter:
+            self._limiter.close()
         await self._session.close()
 
     @cached_property
@@ -206,11 +206,11 @@ class Octomil:
 
         Its writes are like any others. It shares everything but `requests`, and is open as long as this one is.
         """
-        if self._reads is Priority.BACKGROUND:
+        if self._reads is RequestPriority.BACKGROUND:
             return self
         view = copy(self)
         view.requests = 0
-        view._reads = Priority.BACKGROUND  # noqa: SLF001 — it is one of these
+        view._reads = RequestPriority.BACKGROUND  # noqa: SLF001 — it is one of these
         return view
 
     @cached_property
@@ -221,7 +221,7 @@ class Octomil:
         """
         view = copy(self)
         view.requests = 0
-        view._writes = Priority.PATIENT  # noqa: SLF001 — it is one of these
+        view._writes = RequestPriority.PATIENT  # noqa: SLF001 — it is one of these
         return view
 
     @cached_property
@@ -237,11 +237,11 @@ class Octomil:
 
     def pause(self, seconds: float) -> None:
         """Send nothing for so long, in all views."""
-        self._pacer.pause(seconds)
+        self._limiter.pause(seconds)
 
     def end_pause(self) -> None:
         """Send again now, in all views, though the control plane has asked for a longer pause."""
-        self._pacer.end_pause()
+        self._limiter.end_pause()
 
     @property
     def connection(self) -> Connection:
@@ -251,7 +251,7 @@ class Octomil:
     @property
     def budget(self) -> Budget:
         """How the request budget stands, that of all views together."""
-        return self._pacer.budget
+        return self._limiter.budget
 
     def use_token(self, token: Secret, source: str) -> None:
         """Send another API key from now on; `source` says where it came from. What is under way ends with the old one.
@@ -272,7 +272,7 @@ class Octomil:
     @asynccontextmanager
     async def reserve(self, requests: int) -> AsyncIterator[Reservation]:
         """Get the pace for several requests together; pass what is yielded as `within` to each `call`."""
-        async with self._pacer.reserve(requests, self._writes) as reservation:
+        async with self._limiter.reserve(requests, self._writes) as reservation:
             yield reservation
 
     async def call(
@@ -285,7 +285,7 @@ class Octomil:
         within: Reservation | None = None,
         absent: Callable[[Missing], bool] | None = None,
         may_send: Callable[[], bool] | None = None,
-    ) -> Answer:
+    ) -> ApiResponse:
         """Send one operation's request and return its answer.
 
         A read is tried again whatever was lost, a write only where it certainly wasn't carried out; every other lost answer
@@ -304,7 +304,7 @@ class Octomil:
         )
         try:
             return await self._retrying(self._attempt, call)
-        except TryAgain as exhausted:
+        except RetryableFailure as exhausted:
             error = exhausted.error
         raise error
 
@@ -326,7 +326,7 @@ class Octomil:
         except httpx.InvalidURL:  # its text is the name
             raise _unusable(operation) from None
 
-    async def _attempt(self, call: _Call) -> Answer:
+    async def _attempt(self, call: _Call) -> ApiResponse:
         """Send once. Raises `TryAgain` where another attempt is safe and may help, else the error itself."""
         request = call.request()
         permit = await self._permit(call)
@@ -338,29 +338,29 @@ class Octomil:
             raise call.error
         call.attempts += 1
         outcome = await self._exchange(call, request, permit)
-        if isinstance(outcome, Answer):
+        if isinstance(outcome, ApiResponse):
             return outcome
         error = outcome.error
         if isinstance(error, Missing) and call.absent is not None and call.absent(error):
-            return Answer(404, None, error.request_id, tuple(call.request_ids), call.sent_at)
+            return ApiResponse(404, None, error.request_id, tuple(call.request_ids), call.sent_at)
         if isinstance(error, CredentialRefused) and call.token != self.connection.token:
-            raise TryAgain(error, 0.0)  # it was the old key that was refused
-        lost_write = outcome.again is Again.READS and call.operation.access is Access.WRITE
-        if outcome.again is Again.NEVER or lost_write or (outcome.after or 0.0) > LONGEST_RETRY_AFTER:
+            raise RetryableFailure(error, 0.0)  # it was the old key that was refused
+        lost_write = outcome.again is RetryPolicy.READS and call.operation.access is Access.WRITE
+        if outcome.again is RetryPolicy.NEVER or lost_write or (outcome.after or 0.0) > MAX_RETRY_AFTER:
             raise error
         call.error, delay = error, self._delay(call, outcome)
         is_late = error.reference in TIMED_OUT and not self._repeats_timeouts
         if is_late or not self._session.keeps_trying():
             raise error
-        raise TryAgain(error, delay)
+        raise RetryableFailure(error, delay)
 
     async def _permit(self, call: _Call) -> Permit:
         if call.within is not None:
             permit = call.within.take() if call.attempts == 0 else None
-            return permit or await self._pacer.acquire(Priority.URGENT)
-        return await self._pacer.acquire(self._writes if call.operation.access is Access.WRITE else self._reads)
+            return permit or await self._limiter.acquire(RequestPriority.URGENT)
+        return await self._limiter.acquire(self._writes if call.operation.access is Access.WRITE else self._reads)
 
-    async def _exchange(self, call: _Call, request: httpx.Request, permit: Permit) -> Answer | Failed:
+    async def _exchange(self, call: _Call, request: httpx.Request, permit: Permit) -> ApiResponse | FailedAttempt:
         call.sent_at = self.clock()
         connection = self._session.authorise(request)
         call.token = connection.token
@@ -373,44 +373,44 @@ class Octomil:
             raw = await exchange(self._session.http, request, connection)
             code = str(raw.status)
             outcome = self._read(call, connection, raw)
-            if isinstance(outcome, Failed) and raw.status < 400 and isinstance(outcome.error, Unreadable):
+            if isinstance(outcome, FailedAttempt) and raw.status < 400 and isinstance(outcome.error, Unreadable):
                 code = outcome.error.reference  # a success that can't be read is not counted as one
             return outcome  # noqa: TRY300 — an `else` would come after `finally` has counted the request
         except Exception as caught:  # noqa: BLE001 — what is no failure of the exchange is raised again below
             problem = caught
-            lost = failed(problem, connection, call.operation.id)
+            lost = failure_of(problem, connection, call.operation.id)
             sent = lost is None or lost.error.sent
             code = "error" if lost is None else lost.error.reference
         finally:
             self.requests += sent
             permit.release(sent=sent)
             if self._on_request is not None:
-                is_background = self._reads is Priority.BACKGROUND and call.operation.access is not Access.WRITE
-                self._on_request(Request(call.operation.id, code, self.clock() - call.sent_at, is_background))
+                is_background = self._reads is RequestPriority.BACKGROUND and call.operation.access is not Access.WRITE
+                self._on_request(SentRequest(call.operation.id, code, self.clock() - call.sent_at, is_background))
         # Outside of the handler, so that no foreign exception, which holds the request and its key, is chained to ours.
         if lost is None:
             raise problem
         return lost
 
-    def _read(self, call: _Call, connection: Connection, raw: RawAnswer) -> Answer | Failed:
+    def _read(self, call: _Call, connection: Connection, raw: RawResponse) -> ApiResponse | FailedAttempt:
         translator = Translator(connection, call.operation, self._session.concealer(call.body))
         request_id = translator.request_id(raw)
         if request_id is not None:
             call.request_ids.append(request_id)
         body = translator.read(raw)
-        if isinstance(body, Failed):
+        if isinstance(body, FailedAttempt):
             return body
-        return Answer(raw.status, body, request_id, tuple(call.request_ids), call.sent_at)
+        return ApiResponse(raw.status, body, request_id, tuple(call.request_ids), call.sent_at)
 
-    def _delay(self, call: _Call, outcome: Failed) -> float:
-        """Say how long this call waits by itself; a 429 makes every request wait instead, in the pacer."""
+    def _delay(self, call: _Call, outcome: FailedAttempt) -> float:
+        """Say how long this call waits by itself; a 429 makes every request wait instead, in the limiter."""
         delay = self.backoff.draw(call.attempts)
         if outcome.pauses_all:
-            self._pacer.pause(delay if outcome.after is None else outcome.after)
+            self._limiter.pause(delay if outcome.after is None else outcome.after)
             return 0.0
         delay = max(delay, outcome.after or 0.0)
         if self._on_wait is not None and call.attempts < self.connection.attempts:
-            self._on_wait(Waiting(1, delay, WaitReason.RETRY))
+            self._on_wait(WaitNotice(1, delay, WaitReason.RETRY))
         return delay
 
 
@@ -426,4 +426,4 @@ def _unusable(operation: Operation) -> RemoteError:
 
 def _delay_before_another(problem: Exception) -> float | bool:
     """Tell stamina whether to try again, and after how many seconds."""
-    return problem.delay if isinstance(problem, TryAgain) else False
+    return problem.delay if isinstance(problem, RetryableFailure) else False

@@ -42,23 +42,23 @@ from octosync.octomil.client import Octomil
 from octosync.octomil.pagination import (
     PAGE,
     Listing,
-    Reading,
-    name_in,
-    parsed,
+    ReadResult,
+    name_field,
+    parse_model,
+    parse_time,
     read_list,
     read_list_if,
     read_page,
-    time_of,
-    translator_of,
+    translator_for,
 )
 from octosync.octomil.rate_limit import Reservation
 
 Placement: TypeAlias = tuple[str, str]  # a capability and an environment
 
 
-async def deployments_reading(
+async def read_deployments(
     client: Octomil, slug: str, *, needed: Collection[Placement] = (), within: Reservation | None = None
-) -> Reading[tuple[Deployment, ...]]:
+) -> ReadResult[tuple[Deployment, ...]]:
     """Read the deployments of an app's capabilities, rolled-back ones included, in the order of their addresses.
 
     Within one address they are in the control plane's own order. A deployment that names no capability is left out, unless
@@ -70,18 +70,18 @@ async def deployments_reading(
     )
     found = _sorted(client, "apps.deployments", listing.items, listing.request_id, lambda _: slug)
     _check_unnamed(client, listing, found, needed)
-    return Reading(found, listing.sent_at)
+    return ReadResult(found, listing.sent_at)
 
 
-async def deployments_page(client: Octomil, slug: str) -> tuple[tuple[Deployment, ...], bool]:
+async def read_deployments_page(client: Octomil, slug: str) -> tuple[tuple[Deployment, ...], bool]:
     """Read an app's deployments with one request, as `deployments_reading` does, and whether these are all."""
     page = await read_page(client, "apps.deployments", {"slug": slug}, plural=DEPLOYMENTS)
     return _sorted(client, "apps.deployments", page.items, page.request_id, lambda _: slug), page.is_last(0)
 
 
-async def org_deployments_reading(
+async def read_org_deployments(
     client: Octomil, slugs: Mapping[str, str], *, worth: Callable[[int], bool]
-) -> Reading[tuple[Deployment, ...]] | None:
+) -> ReadResult[tuple[Deployment, ...]] | None:
     """Read the deployments of the whole org. `slugs` names apps by their ids; one of another app has its id for a slug.
 
     One that names no app has "". None where `worth` says, told how many further requests it takes, that it is not.
@@ -90,16 +90,16 @@ async def org_deployments_reading(
     return None if listing is None else _of_org(client, listing, slugs)
 
 
-def _of_org(client: Octomil, listing: Listing, slugs: Mapping[str, str]) -> Reading[tuple[Deployment, ...]]:
+def _of_org(client: Octomil, listing: Listing, slugs: Mapping[str, str]) -> ReadResult[tuple[Deployment, ...]]:
     def slug_of(app_id: str) -> str:
         return slugs.get(app_id, app_id)
 
-    return Reading(_sorted(client, "deployments.list", listing.items, listing.request_id, slug_of), listing.sent_at)
+    return ReadResult(_sorted(client, "deployments.list", listing.items, listing.request_id, slug_of), listing.sent_at)
 
 
-async def org_deployments_if_fewer(
+async def read_org_deployments_if_cheaper(
     client: Octomil, apps: Mapping[str, App]
-) -> Reading[tuple[Deployment, ...]] | RemoteError | None:
+) -> ReadResult[tuple[Deployment, ...]] | RemoteError | None:
     """Read the org's deployments where that takes fewer requests than those of each of these apps, else None.
 
     Its first page tells. Where the list can't be read (the error), names other apps than by their ids, or no capability of a
@@ -117,7 +117,7 @@ async def org_deployments_if_fewer(
             identify=_id,
             worth=lambda further: further < len(apps),
         )
-        if listing is None or any(_is_unnamed(item) and name_in(item, "app_id") in slugs for item in listing.items):
+        if listing is None or any(_is_unnamed(item) and name_field(item, "app_id") in slugs for item in listing.items):
             return None
         reading = _of_org(client, listing, slugs)
     except CredentialRefused:
@@ -127,16 +127,16 @@ async def org_deployments_if_fewer(
     return None if any(not one.app for one in reading.value) else reading
 
 
-def running_canaries(deployments: Iterable[Deployment]) -> int:
+def count_running_canaries(deployments: Iterable[Deployment]) -> int:
     """Count the canaries that run."""
     return sum(one.canary is not None for one in deployments)
 
 
-async def preview(client: Octomil, address: Address) -> Preview:
+async def preview_enable(client: Octomil, address: Address) -> Preview:
     """Ask what enabling a capability in an environment would do; stated to change nothing. Raises `RemoteError`."""
     operation_id = "apps.capabilities.preview"
     answer = await client.call(operation_id, parameters_of(address), body=body_of(address))
-    found = parsed(client, operation_id, WirePreview, answer.body, answer.request_id)
+    found = parse_model(client, operation_id, WirePreview, answer.body, answer.request_id)
     variant = found.recommended_variant
     return Preview(
         variant=variant.id if variant else None,
@@ -151,7 +151,7 @@ async def check_optimization(client: Octomil, address: Address) -> OptimizationC
     """Ask whether there is a better variant than the deployed one; stated to change nothing. Raises `RemoteError`."""
     operation_id = "apps.capabilities.check_optimization"
     answer = await client.call(operation_id, parameters_of(address), body=body_of(address))
-    found = parsed(client, operation_id, WireOptimizationCheck, answer.body, answer.request_id)
+    found = parse_model(client, operation_id, WireOptimizationCheck, answer.body, answer.request_id)
     return OptimizationCheck(
         available=found.available,
         current=found.current_variant_id,
@@ -161,10 +161,10 @@ async def check_optimization(client: Octomil, address: Address) -> OptimizationC
     )
 
 
-async def health(client: Octomil, slug: str) -> Health:
+async def read_health(client: Octomil, slug: str) -> Health:
     """Read an app's coverage, its slots by capability. Raises `RemoteError`."""
     answer = await client.call("apps.health", {"slug": slug})
-    found = parsed(client, "apps.health", WireHealth, answer.body, answer.request_id)
+    found = parse_model(client, "apps.health", WireHealth, answer.body, answer.request_id)
     slots = (
         Coverage(
             capability=one.capability,
@@ -190,7 +190,7 @@ def body_of(address: Address) -> JsonObject:
     return {"environment": environment}
 
 
-def deployment_in(body: JsonValue, address: Address) -> Deployment | None:
+def parse_deployment_response(body: JsonValue, address: Address) -> Deployment | None:
     """Read an answer to enable or optimize as a deployment of an address's app; None where it doesn't hold one that is live.
 
     What does not say of which capability it is, and where, may be a job's answer, and holds none.
@@ -209,11 +209,11 @@ def deployment_of(
     client: Octomil, operation_id: str, slug: str, item: JsonObject, request_id: str | None
 ) -> Deployment | None:
     """Read one deployment; None for one that is of no capability. Raises `Unreadable`."""
-    found = parsed(client, operation_id, WireDeployment, item, request_id)
+    found = parse_model(client, operation_id, WireDeployment, item, request_id)
     if not found.capability:
         return None  # an org may deploy by other ways than an app's slots
     if not found.environment:
-        raise translator_of(client, operation_id).wrong_shape("field environment: field required", request_id)
+        raise translator_for(client, operation_id).wrong_shape("field environment: field required", request_id)
     return _deployment(found, slug, found.capability, found.environment)
 
 
@@ -243,13 +243,14 @@ def _sorted(
     slug_of: Callable[[str], str],
 ) -> tuple[Deployment, ...]:
     found = (
-        deployment_of(client, operation_id, slug_of(name_in(item, "app_id") or ""), item, request_id) for item in items
+        deployment_of(client, operation_id, slug_of(name_field(item, "app_id") or ""), item, request_id)
+        for item in items
     )
     return tuple(sorted((one for one in found if one is not None), key=lambda one: one.address.sort_key))
 
 
 def _id(item: JsonObject) -> str | None:
-    return name_in(item, "id")
+    return name_field(item, "id")
 
 
 def _is_unnamed(item: JsonObject) -> bool:
@@ -270,7 +271,7 @@ def _check_unnamed(
         has_canary = WireDeployment.model_validate(item).has_running_canary
         if places or has_canary:
             matters = "a canary runs in it" if has_canary else f"it may be {places[0][0]} in {places[0][1]}"
-            raise translator_of(client, "apps.deployments").wrong_shape(
+            raise translator_for(client, "apps.deployments").wrong_shape(
                 f"field {DEPLOYMENTS}[{index}].capability is missing, and {matters}", listing.request_id
             )
 
@@ -283,10 +284,10 @@ class DecisionsPage:
     is_last: bool
 
 
-async def routing_stats(client: Octomil, slug: str) -> RoutingStats:
+async def read_routing_stats(client: Octomil, slug: str) -> RoutingStats:
     """Read how many requests an app had and where they went. Raises `RemoteError`."""
     answer = await client.call("apps.routing_stats", {"slug": slug})
-    found = parsed(client, "apps.routing_stats", WireRoutingStats, answer.body, answer.request_id)
+    found = parse_model(client, "apps.routing_stats", WireRoutingStats, answer.body, answer.request_id)
     return RoutingStats(
         total=found.total_requests,
         local=found.local_requests,
@@ -295,7 +296,7 @@ async def routing_stats(client: Octomil, slug: str) -> RoutingStats:
     )
 
 
-async def routing_decisions(client: Octomil, slug: str, *, offset: int = 0, limit: int = PAGE) -> DecisionsPage:
+async def read_routing_decisions(client: Octomil, slug: str, *, offset: int = 0, limit: int = PAGE) -> DecisionsPage:
     """Read a page of an app's routing decisions, newest first (stated: recent). Raises `RemoteError`."""
     page = await read_page(
         client, "apps.routing_decisions", {"slug": slug}, plural=DECISIONS, offset=offset, limit=limit
@@ -304,20 +305,20 @@ async def routing_decisions(client: Octomil, slug: str, *, offset: int = 0, limi
     return DecisionsPage(decisions, page.is_last(offset))
 
 
-async def first_request(client: Octomil, slug: str) -> FirstRequest:
+async def read_first_request(client: Octomil, slug: str) -> FirstRequest:
     """Ask whether any request of an app was seen, on the device or in the cloud (stated). Raises `RemoteError`."""
     answer = await client.call("apps.first_request", {"slug": slug})
-    found = parsed(client, "apps.first_request", WireFirstRequest, answer.body, answer.request_id)
-    return FirstRequest(received=found.received, at=time_of(found.first_request_at))
+    found = parse_model(client, "apps.first_request", WireFirstRequest, answer.body, answer.request_id)
+    return FirstRequest(received=found.received, at=parse_time(found.first_request_at))
 
 
 def _decision(client: Octomil, item: JsonObject, request_id: str | None) -> RoutingDecision:
-    found = parsed(client, "apps.routing_decisions", WireRoutingDecision, item, request_id)
+    found = parse_model(client, "apps.routing_decisions", WireRoutingDecision, item, request_id)
     return RoutingDecision(
         id=found.id,
         route=found.route,
         capability=found.capability,
         variant=found.model_variant_id,
         latency_ms=found.latency_ms,
-        at=time_of(found.created_at),
+        at=parse_time(found.created_at),
     )

@@ -20,26 +20,26 @@ from octosync.model import (
     Section,
     State,
 )
-from octosync.octomil.activity import app_events, org_events
+from octosync.octomil.activity import read_app_events, read_org_events
 from octosync.octomil.client import Octomil
 from octosync.octomil.deployments import (
     check_optimization,
-    deployments_reading,
-    org_deployments_if_fewer,
-    org_deployments_reading,
-    preview,
-    routing_stats,
-    running_canaries,
+    count_running_canaries,
+    preview_enable,
+    read_deployments,
+    read_org_deployments,
+    read_org_deployments_if_cheaper,
+    read_routing_stats,
 )
-from octosync.octomil.pagination import Read, Reading, spread
+from octosync.octomil.pagination import Read, ReadResult, run_concurrently
 
 T = TypeVar("T")
 
 # The org's feed is read back so many pages at most.
-MOST_FEED_PAGES = 5
+MAX_FEED_PAGES = 5
 
 
-async def inquire(
+async def enrich(
     client: Octomil,
     seen: Observation,
     questions: Questions,
@@ -55,7 +55,7 @@ async def inquire(
     inquiry = _Inquiry(client, seen, questions, progress)
     requests_before = client.requests
     await inquiry.read_org_deployments()
-    await spread(inquiry.reads(), client.connection.concurrency)
+    await run_concurrently(inquiry.reads(), client.connection.concurrency)
     return inquiry.observation(client.requests - requests_before)
 
 
@@ -83,11 +83,11 @@ class _Inquiry:
     async def read_org_deployments(self) -> None:
         """Read the deployments of all the apps that are asked for at once, where that takes fewer requests."""
         wanted = {slug: self.seen.state.apps[slug] for slug in self.questions.deployments}
-        reading = await org_deployments_if_fewer(self.client, wanted)
-        if not isinstance(reading, Reading):
+        reading = await read_org_deployments_if_cheaper(self.client, wanted)
+        if not isinstance(reading, ReadResult):
             self.canaries = reading if self.seen.canaries is None else None
         else:
-            self.canaries = running_canaries(reading.value)
+            self.canaries = count_running_canaries(reading.value)
             for slug in wanted:
                 self._keep_deployments(slug, tuple(one for one in reading.value if one.app == slug), reading.at)
 
@@ -135,7 +135,7 @@ class _Inquiry:
 
     def _reading_deployments(self, slug: str) -> Read:
         async def read() -> None:
-            reading = await self._answer(deployments_reading(self.client, slug))
+            reading = await self._answer(read_deployments(self.client, slug))
             if isinstance(reading, RemoteError):
                 self.errors[slug] = reading
             else:
@@ -145,7 +145,7 @@ class _Inquiry:
 
     def _reading_routing(self, slug: str) -> Read:
         async def read() -> None:
-            stats = await self._answer(routing_stats(self.client, slug))
+            stats = await self._answer(read_routing_stats(self.client, slug))
             if isinstance(stats, RemoteError):
                 self.errors[slug] = stats
             else:
@@ -155,7 +155,7 @@ class _Inquiry:
 
     def _previewing(self, address: Address) -> Read:
         async def read() -> None:
-            self.previews[address] = await self._answer(preview(self.client, address))
+            self.previews[address] = await self._answer(preview_enable(self.client, address))
 
         return read
 
@@ -166,11 +166,11 @@ class _Inquiry:
         return read
 
     async def _read_canaries(self) -> None:
-        reading = await self._answer(org_deployments_reading(self.client, {}, worth=lambda _: True))
+        reading = await self._answer(read_org_deployments(self.client, {}, worth=lambda _: True))
         if isinstance(reading, RemoteError):
             self.canaries = reading
         elif reading is not None:
-            self.canaries = running_canaries(reading.value)
+            self.canaries = count_running_canaries(reading.value)
 
     def _reading_org_feed(self, since: datetime) -> Read:
         async def read() -> None:
@@ -184,7 +184,7 @@ class _Inquiry:
 
     def _reading_app_feed(self, slug: str) -> Read:
         async def read() -> None:
-            page = await self._answer(app_events(self.client, slug))
+            page = await self._answer(read_app_events(self.client, slug))
             self.app_feeds[slug] = () if isinstance(page, RemoteError) else page.events
 
         return read
@@ -209,8 +209,8 @@ async def _org_feed(client: Octomil, since: datetime) -> tuple[tuple[Event, ...]
     """Read the org's feed, newest first, back to a time, or as far as a few pages go; say whether those were too few."""
     events: dict[str, Event] = {}
     read = 0
-    for _ in range(MOST_FEED_PAGES):
-        page = await org_events(client, offset=read)
+    for _ in range(MAX_FEED_PAGES):
+        page = await read_org_events(client, offset=read)
         read += len(page.events)
         # What happens meanwhile moves the pages on, so their ends overlap.
         events |= {event.id: event for event in page.events if event.id not in events}

@@ -17,10 +17,10 @@ import httpx
 from octosync.contract.encoding import BodyCorrupt, BodyError, BodyTooLarge, EncodingRefused
 from octosync.errors import RemoteError, Unavailable, Unreadable
 from octosync.model import JsonValue
-from octosync.octomil.transport import LARGEST_ANSWER, Connection
+from octosync.octomil.transport import MAX_RESPONSE_BYTES, Connection
 
 
-class Again(Enum):
+class RetryPolicy(Enum):
     """Whether the same request may simply be sent again."""
 
     NEVER = "never"
@@ -29,16 +29,16 @@ class Again(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedAttempt:
     """A failed attempt. `after` is the `Retry-After`, in seconds; `pauses_all` says that it holds for every request."""
 
     error: RemoteError
-    again: Again = Again.NEVER
+    again: RetryPolicy = RetryPolicy.NEVER
     after: float | None = None
     pauses_all: bool = False
 
 
-def failed(problem: Exception, connection: Connection, operation: str) -> Failed | None:
+def failure_of(problem: Exception, connection: Connection, operation: str) -> FailedAttempt | None:
     """Read an exception of `exchange`; None for one that is no failure of the exchange.
 
     httpx-aiohttp calls several things a `ConnectTimeout` that happen after sending (a reset, a closed connection), so the
@@ -60,10 +60,10 @@ class _Description:
     reference: str
     message: str
     hints: tuple[str, ...]
-    again: Again
+    again: RetryPolicy
     kind: type[RemoteError] = Unavailable
 
-    def failed(self, operation: str) -> Failed:
+    def failed(self, operation: str) -> FailedAttempt:
         error = self.kind(
             self.reference,
             f"{self.message} ({operation})",
@@ -71,7 +71,7 @@ class _Description:
             operation=operation,
             sent=self.reference not in _NEVER_SENT,
         )
-        return Failed(error, self.again)
+        return FailedAttempt(error, self.again)
 
 
 TIMED_OUT = frozenset({"connect-timed-out", "answer-timed-out"})
@@ -100,7 +100,7 @@ def _of_tls(cause: Exception, connection: Connection) -> _Description | None:
         reference="tls-failed",
         message=f"no trusted connection to {connection.url}: {str(text).replace('_', ' ').lower()}",
         hints=hints,
-        again=Again.NEVER,
+        again=RetryPolicy.NEVER,
     )
 
 
@@ -111,14 +111,14 @@ def _of_connecting(problem: Exception, cause: Exception, connection: Connection)
             reference="host-unknown",
             message=f"the host {connection.host} has no address",
             hints=("Check the URL, and that this machine can resolve names.",),
-            again=Again.ALWAYS,
+            again=RetryPolicy.ALWAYS,
         )
     if isinstance(cause, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
         return _Description(
             reference="connect-failed",
             message=f"the HTTP proxy gives no connection to {connection.host}",
             hints=("Check the proxy's address, and that it allows this host.",),
-            again=Again.ALWAYS,
+            again=RetryPolicy.ALWAYS,
         )
     if isinstance(cause, aiohttp.ClientConnectorError):
         if cause.os_error.errno == errno.ECONNREFUSED:
@@ -127,7 +127,7 @@ def _of_connecting(problem: Exception, cause: Exception, connection: Connection)
             reference="connect-failed",
             message=f"can't connect to {connection.url}: {(cause.os_error.strerror or 'no reason given').lower()}",
             hints=("Check the URL and the network between.",),
-            again=Again.ALWAYS,
+            again=RetryPolicy.ALWAYS,
         )
     unexplained = cause is problem and isinstance(
         problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout
@@ -137,7 +137,7 @@ def _of_connecting(problem: Exception, cause: Exception, connection: Connection)
             reference="connect-timed-out",
             message=f"no connection to {connection.url} within {connection.connect_timeout:g} s",
             hints=("Check the URL, the network, and whether a firewall drops the packets.",),
-            again=Again.ALWAYS,
+            again=RetryPolicy.ALWAYS,
         )
     return None
 
@@ -152,7 +152,7 @@ def _refused(connection: Connection) -> _Description:
         reference="connection-refused",
         message=f"nothing listens at {connection.url}: connection refused",
         hints=(hint,),
-        again=Again.ALWAYS,
+        again=RetryPolicy.ALWAYS,
     )
 
 
@@ -162,9 +162,9 @@ def _of_answering(problem: Exception, cause: Exception, connection: Connection) 
         return _Description(
             kind=Unreadable,
             reference="answer-too-large",
-            message=f"{connection.host} answers with more than {LARGEST_ANSWER // 2**20} MiB",
+            message=f"{connection.host} answers with more than {MAX_RESPONSE_BYTES // 2**20} MiB",
             hints=("No answer of Octomil's is that large: check that the URL is the control plane's.",),
-            again=Again.NEVER,
+            again=RetryPolicy.NEVER,
         )
     if isinstance(problem, EncodingRefused):
         return _Description(
@@ -174,14 +174,14 @@ def _of_answering(problem: Exception, cause: Exception, connection: Connection) 
             hints=(
                 "octosync accepts a single gzip encoding. If a proxy encodes responses, disable that in the proxy.",
             ),
-            again=Again.NEVER,
+            again=RetryPolicy.NEVER,
         )
     if isinstance(cause, TimeoutError | httpx.TimeoutException):
         return _Description(
             reference="answer-timed-out",
             message=f"{connection.host} gave no whole answer within {connection.answer_timeout:g} s",
             hints=("The control plane may be overloaded: try again.",),
-            again=Again.READS,
+            again=RetryPolicy.READS,
         )
     if isinstance(cause, aiohttp.ClientResponseError) or isinstance(problem, BodyCorrupt | httpx.DecodingError):
         return _Description(
@@ -189,13 +189,13 @@ def _of_answering(problem: Exception, cause: Exception, connection: Connection) 
             reference="not-http",
             message=f"what {connection.host} answers is not proper HTTP",
             hints=("Check the URL: its scheme (https:// or http://) and port above all.",),
-            again=Again.NEVER,
+            again=RetryPolicy.NEVER,
         )
     return _Description(
         reference="connection-lost",
         message=f"the connection to {connection.host} broke before the whole answer was there",
         hints=("Try again; if it stays so, something between closes connections.",),
-        again=Again.READS,
+        again=RetryPolicy.READS,
     )
 
 
@@ -204,7 +204,7 @@ _UNREGISTERED = {"detail": "Not Found"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class ErrorBody:
     """What an error body says; all of it optional. `fields` are (path, message) of a 422."""
 
     code: str | None = None
@@ -219,7 +219,7 @@ def is_unregistered_route(body: JsonValue) -> bool:
     return body == _UNREGISTERED
 
 
-def fault_in(body: JsonValue) -> Fault | None:
+def parse_error_body(body: JsonValue) -> ErrorBody | None:
     """Read an error body; None for what has none of the four shapes.
 
     `{"error": {code, message, details?, request_id?}}` · `{error, message, status_code}` · flat `{code, message, …}` ·
@@ -239,19 +239,19 @@ def fault_in(body: JsonValue) -> Fault | None:
     return None
 
 
-def _of_detail(detail: JsonValue) -> Fault | None:
+def _of_detail(detail: JsonValue) -> ErrorBody | None:
     if isinstance(detail, str):
-        return Fault(message=detail)
+        return ErrorBody(message=detail)
     if isinstance(detail, Mapping):
-        return fault_in(detail)
+        return parse_error_body(detail)
     if isinstance(detail, list | tuple):
-        return Fault(fields=_fields(detail))
+        return ErrorBody(fields=_fields(detail))
     return None
 
 
-def _flat(body: Mapping[str, JsonValue]) -> Fault:
+def _flat(body: Mapping[str, JsonValue]) -> ErrorBody:
     details = body.get("details")
-    return Fault(
+    return ErrorBody(
         code=_text(body.get("code")) or None,
         message=_text(body.get("message")) or _text(body.get("detail")),
         request_id=_text(body.get("request_id")) or None,

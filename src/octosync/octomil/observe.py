@@ -11,21 +11,21 @@ from typing import TypeAlias, TypeVar
 from octosync.errors import CredentialRefused, RemoteError, Unavailable
 from octosync.model import App, Deployment, InferenceConfig, JsonObject, Observation, Section, Slot, State, Target, show
 from octosync.octomil.client import Octomil
-from octosync.octomil.deployments import deployments_reading, org_deployments_if_fewer, running_canaries
-from octosync.octomil.pagination import Read, Reading, spread
+from octosync.octomil.deployments import count_running_canaries, read_deployments, read_org_deployments_if_cheaper
+from octosync.octomil.pagination import Read, ReadResult, run_concurrently
 from octosync.octomil.resources import (
-    app_reading,
-    apps_reading,
-    inference_config_reading,
-    slots_reading,
-    targets_reading,
+    read_app,
+    read_apps,
+    read_inference_config,
+    read_slots,
+    read_targets,
 )
 
 T = TypeVar("T")
 Progress: TypeAlias = Callable[[int, int], None]
 
 # Above this many, one list is cheaper than a request each.
-MOST_READ_BY_SLUG = 5
+MAX_APPS_READ_BY_SLUG = 5
 
 # So many reads in a row that the control plane was not there for, each after all its attempts: it won't be for the rest.
 _UNAVAILABLE_IN_A_ROW = 10
@@ -51,7 +51,7 @@ async def observe(
     desired: State,
     *,
     now: datetime | None = None,
-    listed: Reading[dict[str, App]] | None = None,
+    listed: ReadResult[dict[str, App]] | None = None,
     progress: Progress | None = None,
 ) -> Observation:
     """Read the declared sections of the declared apps.
@@ -66,12 +66,12 @@ async def observe(
     """
     walk = _Walk(client, desired, now or datetime.now(UTC), progress)
     requests_before = client.requests
-    if listed is None and len(walk.wanted) > MOST_READ_BY_SLUG:
+    if listed is None and len(walk.wanted) > MAX_APPS_READ_BY_SLUG:
         listed = await walk.read_list()
     missing = walk.wanted if listed is None else walk.take(listed)
-    await spread([walk.reading_app(app) for app in missing], client.connection.concurrency)
+    await run_concurrently([walk.reading_app(app) for app in missing], client.connection.concurrency)
     await walk.read_org_deployments()
-    await spread(walk.readings_of_sections(), client.connection.concurrency)
+    await run_concurrently(walk.readings_of_sections(), client.connection.concurrency)
     return walk.observation(client.requests - requests_before)
 
 
@@ -99,14 +99,14 @@ class _Walk:
         self._done = 0
         self._expected = 0
 
-    async def read_list(self) -> Reading[dict[str, App]]:
+    async def read_list(self) -> ReadResult[dict[str, App]]:
         """Read the org's apps."""
         self._expect(1)
-        reading = await apps_reading(self._client)
+        reading = await read_apps(self._client)
         self._tick()
         return reading
 
-    def take(self, reading: Reading[dict[str, App]]) -> list[App]:
+    def take(self, reading: ReadResult[dict[str, App]]) -> list[App]:
         """Take the wanted apps from the list; return those that it doesn't show, or not whole."""
         self._check_orgs(app.identity for app in reading.value.values())
         for desired in self.wanted:
@@ -122,9 +122,7 @@ class _Walk:
         self._expect(1)
 
         async def read() -> None:
-            app = await self._guarded(
-                desired.slug, None, app_reading(self._client, desired.slug, needed=desired.fields)
-            )
+            app = await self._guarded(desired.slug, None, read_app(self._client, desired.slug, needed=desired.fields))
             if app is not None:
                 self._check_orgs([app.identity])
                 self._apps[desired.slug] = app
@@ -134,11 +132,11 @@ class _Walk:
     async def read_org_deployments(self) -> None:
         """Read the deployments of all apps that declare some at once, where that takes fewer requests."""
         wanted = {slug: self._apps[slug] for slug, section in self._sections() if section is Section.DEPLOYMENTS}
-        reading = await org_deployments_if_fewer(self._client, wanted)
-        if not isinstance(reading, Reading):
+        reading = await read_org_deployments_if_cheaper(self._client, wanted)
+        if not isinstance(reading, ReadResult):
             self._canaries = reading
             return
-        self._canaries = running_canaries(reading.value)
+        self._canaries = count_running_canaries(reading.value)
         for slug in wanted:
             self._deployments[slug] = tuple(one for one in reading.value if one.app == slug)
             self._read_at[slug, Section.DEPLOYMENTS] = reading.at
@@ -165,30 +163,30 @@ class _Walk:
         return partial(read, slug)
 
     async def _read_targets(self, slug: str) -> None:
-        targets = await self._guarded(slug, Section.TARGETS, targets_reading(self._client, slug))
+        targets = await self._guarded(slug, Section.TARGETS, read_targets(self._client, slug))
         if targets is not None:
             self._check_orgs(target.identity for target in targets)
             self._targets[slug] = targets
 
     async def _read_slots(self, slug: str) -> None:
-        slots = await self._guarded(slug, Section.SLOTS, slots_reading(self._client, slug))
+        slots = await self._guarded(slug, Section.SLOTS, read_slots(self._client, slug))
         if slots is not None:
             self._check_orgs(slot.identity for slot in slots)
             self._slots[slug] = slots
 
     async def _read_inference_config(self, slug: str) -> None:
-        config = await self._guarded(slug, Section.INFERENCE_CONFIG, inference_config_reading(self._client, slug))
+        config = await self._guarded(slug, Section.INFERENCE_CONFIG, read_inference_config(self._client, slug))
         if config is not None:
             self._configs[slug] = config
 
     async def _read_deployments(self, slug: str) -> None:
         placements = self._desired.apps[slug].placements
-        reading = deployments_reading(self._client, slug, needed=placements)
+        reading = read_deployments(self._client, slug, needed=placements)
         deployments = await self._guarded(slug, Section.DEPLOYMENTS, reading)
         if deployments is not None:
             self._deployments[slug] = deployments
 
-    async def _guarded(self, slug: str, section: Section | None, reading: Awaitable[Reading[T]]) -> T | None:
+    async def _guarded(self, slug: str, section: Section | None, reading: Awaitable[ReadResult[T]]) -> T | None:
         """Await a reading; an error of this app alone is kept, one that any read would meet is raised."""
         try:
             result = await reading

@@ -21,35 +21,35 @@ from octosync.contract.requests import LARGEST_PAGE
 from octosync.contract.responses import Wire
 from octosync.errors import RemoteError
 from octosync.model import JsonObject, JsonValue
-from octosync.octomil.client import Answer, Octomil
+from octosync.octomil.client import ApiResponse, Octomil
 from octosync.octomil.rate_limit import Reservation
 from octosync.octomil.response import Translator
 
 # Of a name that the control plane gives to an object: no real one comes near, and a URL has room for it.
-LONGEST_NAME = 512
+MAX_NAME_LENGTH = 512
 
 T = TypeVar("T")
 W = TypeVar("W", bound=Wire)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading(Generic[T]):
+class ReadResult(Generic[T]):
     """What was read, and since when it is known, in seconds of the client's clock."""
 
     value: T
     at: float
 
 
-def validated(
+def validate_object(
     client: Octomil, operation_id: str, model: type[Wire], body: JsonValue, request_id: str | None
 ) -> JsonObject:
     """Return the object as it came, if it is what the model says. Raises `Unreadable`."""
-    parsed(client, operation_id, model, body, request_id)
+    parse_model(client, operation_id, model, body, request_id)
     assert isinstance(body, Mapping)  # noqa: S101 — what was parsed into a model is an object
     return body
 
 
-def parsed(client: Octomil, operation_id: str, model: type[W], body: JsonValue, request_id: str | None) -> W:
+def parse_model(client: Octomil, operation_id: str, model: type[W], body: JsonValue, request_id: str | None) -> W:
     """Return the object as its wire model, the API key masked in it: such objects are shown, and never written back.
 
     Raises `Unreadable`; the error names fields, never their values.
@@ -64,34 +64,34 @@ def parsed(client: Octomil, operation_id: str, model: type[W], body: JsonValue, 
         except ValidationError as invalid:
             first = invalid.errors(include_input=False, include_url=False, include_context=False)[0]
             problem = f"field {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
-    raise translator_of(client, operation_id).wrong_shape(problem, request_id)
+    raise translator_for(client, operation_id).wrong_shape(problem, request_id)
 
 
-def translator_of(client: Octomil, operation_id: str) -> Translator:
+def translator_for(client: Octomil, operation_id: str) -> Translator:
     """Return what turns an operation's answers into errors."""
     return Translator(client.connection, client.contract.operations[operation_id], client.concealer())
 
 
-def text_in(item: JsonObject, key: str) -> str | None:
+def text_field(item: JsonObject, key: str) -> str | None:
     """Return the text or number of a field; None for what is missing, empty or too long."""
     value = item.get(key)
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    return text if text and len(text) <= LONGEST_NAME else None
+    return text if text and len(text) <= MAX_NAME_LENGTH else None
 
 
-def name_in(item: JsonObject, key: str) -> str | None:
+def name_field(item: JsonObject, key: str) -> str | None:
     """Return the text or number by which an item is known; None for what is missing, empty, too long or not printable."""
-    text = text_in(item, key)
+    text = text_field(item, key)
     return text if text is not None and text.isprintable() else None
 
 
-def segment(item: JsonObject, key: str) -> str | None:
+def path_segment(item: JsonObject, key: str) -> str | None:
     """Return a name that may be a segment of a URL's path; None also for dots and slashes, which would name another path."""
-    name = name_in(item, key)
+    name = name_field(item, key)
     return None if name in {".", ".."} or name is None or "/" in name or "\\" in name else name
 
 
-def time_of(text: str | None) -> datetime | None:
+def parse_time(text: str | None) -> datetime | None:
     """Read a time of the control plane's, UTC where it names no zone; None for none, or for what is not one."""
     try:
         at = datetime.fromisoformat(text or "")
@@ -129,7 +129,7 @@ class _Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListPage:
     """One page: its items, the `total` of the whole list where the answer says it, and the limit that was in force."""
 
     items: tuple[JsonObject, ...]
@@ -188,7 +188,7 @@ async def read_list_if(
 
     `worth` decides by how many further requests the whole list takes, as far as its first page says.
     """
-    translator = translator_of(client, operation_id)
+    translator = translator_for(client, operation_id)
     request_id = None
     for _ in range(_PASSES):
         walk = await _walk(
@@ -238,20 +238,20 @@ async def read_page(
     plural: str,
     offset: int = 0,
     limit: int = PAGE,
-) -> Page:
+) -> ListPage:
     """Read one page of a list that only grows at its front: a feed. `limit` is at most 100. Raises `RemoteError`."""
     answer = await client.call(operation_id, parameters, query={"limit": limit, "offset": offset})
-    return _page(answer, translator_of(client, operation_id), plural, asked=limit)
+    return _page(answer, translator_for(client, operation_id), plural, asked=limit)
 
 
-def _further_requests(walk: _Pass, page: Page) -> int:
+def _further_requests(walk: _Pass, page: ListPage) -> int:
     """Say how many more pages there are after the first one: at least one, where the answer has no total."""
     if walk.total is None:
         return 1
     return -(-(walk.total - walk.offset) // max(1, page.limit))
 
 
-def _page(answer: Answer, translator: Translator, plural: str, *, asked: int = PAGE) -> Page:
+def _page(answer: ApiResponse, translator: Translator, plural: str, *, asked: int = PAGE) -> ListPage:
     body = answer.body
     if body is None:
         raise translator.wrong_shape(f"it is empty, but a list of {plural} is needed", answer.request_id)
@@ -262,7 +262,7 @@ def _page(answer: Answer, translator: Translator, plural: str, *, asked: int = P
     if items is None:
         raise translator.wrong_shape(f"{plural} is not a list of objects", answer.request_id)
     limit = min(_count(envelope.get("limit")) or asked, PAGE)
-    return Page(items, _count(envelope.get("total")), limit, answer.request_id)
+    return ListPage(items, _count(envelope.get("total")), limit, answer.request_id)
 
 
 def _objects(value: JsonValue) -> tuple[JsonObject, ...] | None:
@@ -273,7 +273,7 @@ def _objects(value: JsonValue) -> tuple[JsonObject, ...] | None:
 
 
 def _add(
-    walk: _Pass, page: Page, translator: Translator, plural: str, identify: Callable[[JsonObject], str | None]
+    walk: _Pass, page: ListPage, translator: Translator, plural: str, identify: Callable[[JsonObject], str | None]
 ) -> None:
     for index, item in enumerate(page.items):
         name = identify(item)
@@ -293,7 +293,7 @@ def _add(
         raise translator.wrong_shape(f"{plural} has more than {_LONGEST_LIST} entries", walk.request_id)
 
 
-def _is_last(walk: _Pass, page: Page) -> bool:
+def _is_last(walk: _Pass, page: ListPage) -> bool:
     """Decide whether the list ends here; one that ends before its own total has moved."""
     if walk.total is not None:
         if walk.offset >= walk.total:
@@ -314,7 +314,7 @@ def _count(value: JsonValue) -> int | None:
 Read: TypeAlias = Callable[[], Awaitable[None]]
 
 
-async def spread(reads: Iterable[Read], workers: int) -> None:
+async def run_concurrently(reads: Iterable[Read], workers: int) -> None:
     """Run all reads, at most `workers` of them at a time. The first that raises stops the others."""
     waiting = list(reads)
     queue = iter(waiting)

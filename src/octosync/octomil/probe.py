@@ -31,9 +31,9 @@ from octosync.errors import (
 )
 from octosync.model import JsonValue
 from octosync.octomil.client import Octomil
-from octosync.octomil.failures import failed
-from octosync.octomil.pagination import PAGE, segment
-from octosync.octomil.transport import Connection, RawAnswer, exchange, open_http
+from octosync.octomil.failures import failure_of
+from octosync.octomil.pagination import PAGE, path_segment
+from octosync.octomil.transport import Connection, RawResponse, exchange, open_http
 
 # What else the last part of a path might be called; never what could be taken for something else that answers alike.
 _ALSO: Final[Mapping[str, str]] = {
@@ -68,7 +68,7 @@ def _is_possible(contract: Contract, operation_id: str, path: str) -> bool:
     return True
 
 
-MOST_GETS: Final = 10
+MAX_GETS: Final = 10
 
 # What matters most goes first: ten requests are not enough for all.
 _ORDER: Final = (
@@ -151,14 +151,14 @@ class _Walk:
             why = f"it is sent by {operation.method}, and a probe only GETs"
         elif id_ in self.skipped:
             why = self.skipped[id_]
-        elif self.gets >= MOST_GETS:
-            why = f"{MOST_GETS} requests are a probe's most; --operation {id_} tries it"
+        elif self.gets >= MAX_GETS:
+            why = f"{MAX_GETS} requests are a probe's most; --operation {id_} tries it"
         return Probed(operation=operation, verdict=Verdict.NOT_TRIED, notes=(why,))
 
     async def take(self, id_: str) -> None:
         """Try an operation, if it is asked for, and there is something to ask for and a request left."""
         operation = self.client.contract.operations[id_]
-        if not self.is_asked(id_) or operation.method != "GET" or self.stopped or self.gets >= MOST_GETS:
+        if not self.is_asked(id_) or operation.method != "GET" or self.stopped or self.gets >= MAX_GETS:
             return
         parameters = self._parameters(operation)
         if parameters is None:
@@ -186,7 +186,7 @@ class _Walk:
     def _first(self, id_: str, key: str) -> str | None:
         """Return the first name of a list that was answered."""
         names = (
-            segment(one, key)
+            path_segment(one, key)
             for one in items_in(EXCHANGES[id_], self.bodies.get(id_)) or ()
             if isinstance(one, Mapping)
         )
@@ -197,7 +197,7 @@ class _Walk:
         exchange = EXCHANGES[operation.id]
         query: Mapping[str, str | int] = {"limit": PAGE, "offset": 0} if exchange.query else {}
         self.gets += 1
-        self.progress(self.gets, MOST_GETS)
+        self.progress(self.gets, MAX_GETS)
         try:
             answer = await self.client.call(operation.id, parameters, query=query)
         except RemoteError as error:
@@ -257,13 +257,13 @@ class _Walk:
 
     def _listed(self) -> Sequence[str | None]:
         items = items_in(EXCHANGES["apps.list"], self.bodies.get("apps.list")) or ()
-        return [segment(one, "slug") for one in items if isinstance(one, Mapping)]
+        return [path_segment(one, "slug") for one in items if isinstance(one, Mapping)]
 
     async def _elsewhere(self, absent: Probed, parameters: Mapping[str, str]) -> Probed:
         """Look for an absent operation under names that are near, as far as requests are left."""
         plain = self.client.contract
         for path in other_paths(plain, absent.operation.id):
-            if self.gets >= MOST_GETS or self.stopped:
+            if self.gets >= MAX_GETS or self.stopped:
                 break
             self.client.contract = plain.overridden(operations={absent.operation.id: {"path": path}})
             try:
@@ -292,7 +292,7 @@ def is_url(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
 
 
-def source_of(url: str) -> Connection:
+def document_source(url: str) -> Connection:
     """Return where a document comes from: no key, no org. Without a path, `/openapi.json` is meant.
 
     Raises `UsageError` for what is no URL and for one with a user or password in it, `ConfigError` as `Connection` does.
@@ -303,7 +303,7 @@ def source_of(url: str) -> Connection:
     )
 
 
-async def fetch(
+async def fetch_document(
     url: str, source: Connection, *, largest: int, transport: httpx.AsyncBaseTransport | None = None
 ) -> bytes:
     """Fetch the document that a URL names, through its source. No redirect is followed. `largest` is in bytes.
@@ -314,13 +314,13 @@ async def fetch(
     target = httpx.URL(f"{source.url}?{query}" if query else source.url)
     async with open_http(source, transport) as http:
         lost: OctosyncError | None = None
-        answer: RawAnswer | None = None
+        answer: RawResponse | None = None
         try:
             answer = await exchange(http, http.build_request("GET", target, headers={"Accept": _ACCEPT}), source)
         except BodyTooLarge:
             lost = _too_large(source, largest)
         except Exception as problem:
-            described = failed(problem, source, _WHAT)
+            described = failure_of(problem, source, _WHAT)
             if described is None:
                 raise
             lost = described.error
@@ -329,7 +329,7 @@ async def fetch(
     return _body(answer, source, largest)
 
 
-def _body(answer: RawAnswer, source: Connection, largest: int) -> bytes:
+def _body(answer: RawResponse, source: Connection, largest: int) -> bytes:
     if answer.status == 200:
         if len(answer.body) > largest:
             raise _too_large(source, largest)

@@ -31,7 +31,7 @@ AT_ONCE = float("-inf")
 class Window:
     """A group of requests: at most `limit` of them (0: any number) in `seconds`, at most `lanes` of them under way at once.
 
-    A place is taken from the sending of a request until `seconds` after its answer. All times are the pacer's.
+    A place is taken from the sending of a request until `seconds` after its answer. All times are the limiter's.
     """
 
     limit: int
@@ -104,7 +104,7 @@ class Pause:
 
 
 # The codes of answers that came, and can't be read.
-UNREADABLE_ANSWERS = frozenset(
+UNREADABLE_CODES = frozenset(
     {"html-answer", "truncated-answer", "unreadable-answer", "redirected", "answer-too-large", "not-http"}
 )
 
@@ -135,7 +135,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SentRequest:
     """One request that was sent, as those who count them see it.
 
     `operation` is its id. `code` is the status of the answer, "200". Where there was no answer, or a success that can't be
@@ -150,7 +150,7 @@ class Request:
     background: bool
 
 
-OnRequest = Callable[[Request], None]
+OnRequest = Callable[[SentRequest], None]
 
 
 WINDOW_SECONDS = 60.0
@@ -165,7 +165,7 @@ PERCENT_FOR_WRITES = 10
 PATIENT_PERCENT = 80
 
 
-class Priority(IntEnum):
+class RequestPriority(IntEnum):
     """Who goes first; within one priority it is first come, first served."""
 
     URGENT = 0  # a retry inside a reservation: something is half done
@@ -184,7 +184,7 @@ class WaitReason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitNotice:
     """What waits: `requests` many, the first for `seconds` from now. 0 requests: nothing waits any more."""
 
     requests: int
@@ -193,21 +193,21 @@ class Waiting:
 
 
 Sleep = Callable[[float], Awaitable[None]]
-OnWait = Callable[[Waiting], None]
+OnWait = Callable[[WaitNotice], None]
 
 
 @dataclass(slots=True)
 class Permit:
     """The right to send one request. Released exactly once; whatever comes later is ignored."""
 
-    _pacer: Pacer | None
+    _limiter: RateLimiter | None
     _waiter: _Waiter
 
     def release(self, *, sent: bool = True) -> None:
         """Say that the answer is there (or lost), or (`sent` False) that nothing ever left: then the place is free at once."""
-        if self._pacer is not None:
-            self._pacer._release(self._waiter, sent=sent)  # noqa: SLF001 — a permit is a part of its pacer
-            self._pacer = None
+        if self._limiter is not None:
+            self._limiter._release(self._waiter, sent=sent)  # noqa: SLF001 — a permit is a part of its limiter
+            self._limiter = None
 
 
 @dataclass(slots=True)
@@ -223,7 +223,7 @@ class Reservation:
 
 @dataclass(slots=True, order=True)
 class _Waiter:
-    priority: Priority
+    priority: RequestPriority
     number: int
     places: int = field(compare=False)
     takes_lane: bool = field(compare=False)
@@ -231,7 +231,7 @@ class _Waiter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class RateOptions:
     """How a client paces its requests: the share of its limit that is kept from reads, and its clock, in seconds."""
 
     percent_for_writes: int = 0
@@ -239,7 +239,7 @@ class Pace:
     sleep: Sleep = asyncio.sleep
 
 
-class Pacer:
+class RateLimiter:
     """A sliding window of `limit` requests (0: none), at most `concurrency` of them under way.
 
     Background reads hold at most `BACKGROUND_PERCENT` of both, patient writes and they together `PATIENT_PERCENT`, and with
@@ -272,13 +272,15 @@ class Pacer:
         self._timer_at = FOREVER
         self._told = (0, FOREVER)
 
-    async def acquire(self, priority: Priority = Priority.READ) -> Permit:
+    async def acquire(self, priority: RequestPriority = RequestPriority.READ) -> Permit:
         """Wait for the right to send one request."""
         (permit,) = await self._admission(priority, places=1, takes_lane=True)
         return permit
 
     @asynccontextmanager
-    async def reserve(self, places: int, priority: Priority = Priority.WRITE) -> AsyncIterator[Reservation]:
+    async def reserve(
+        self, places: int, priority: RequestPriority = RequestPriority.WRITE
+    ) -> AsyncIterator[Reservation]:
         """Wait for several permits together, so that once the first request went nothing holds up the last.
 
         More than the limit, or the share of that priority, can't be had together: then it is that, and the rest queues.
@@ -326,7 +328,7 @@ class Pacer:
                 waiter.admitted.set_exception(RuntimeError("closed while a request waited for its turn"))
         self._admit()
 
-    async def _admission(self, priority: Priority, *, places: int, takes_lane: bool) -> list[Permit]:
+    async def _admission(self, priority: RequestPriority, *, places: int, takes_lane: bool) -> list[Permit]:
         admitted: asyncio.Future[list[Permit]] = asyncio.get_running_loop().create_future()
         waiter = _Waiter(priority, next(self._numbers), places, takes_lane, admitted)
         heapq.heappush(self._waiters, waiter)
@@ -362,7 +364,7 @@ class Pacer:
             waiter.admitted.set_result([Permit(self, waiter) for _ in range(waiter.places)])
         self._arm(now)
 
-    def _windows(self, priority: Priority) -> tuple[Window, ...]:
+    def _windows(self, priority: RequestPriority) -> tuple[Window, ...]:
         """Return the groups that a request belongs to: the lower its priority, the more of them, each within the one before."""
         nested = (self._all, self._reads, self._patient, self._background)
         return nested[: max(1, priority)]
@@ -403,7 +405,7 @@ class Pacer:
             return
         if requests:
             reason = WaitReason.THROTTLED if wake_at == self._pause.until else WaitReason.RATE_LIMIT
-            self._on_wait(Waiting(requests, wake_at - now, reason))
+            self._on_wait(WaitNotice(requests, wake_at - now, reason))
         elif self._told[0]:
-            self._on_wait(Waiting(0))
+            self._on_wait(WaitNotice(0))
         self._told = (requests, wake_at)

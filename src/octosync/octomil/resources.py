@@ -15,59 +15,59 @@ from octosync.model import App, InferenceConfig, JsonObject, JsonValue, Slot, Ta
 from octosync.octomil.client import Octomil
 from octosync.octomil.pagination import (
     Listing,
-    Reading,
+    ReadResult,
+    path_segment,
     read_list,
     read_page,
-    segment,
-    text_in,
-    translator_of,
-    validated,
+    text_field,
+    translator_for,
+    validate_object,
 )
 from octosync.octomil.rate_limit import Reservation
 
 
-async def app_reading(
+async def read_app(
     client: Octomil, slug: str, *, needed: Collection[str] = (), within: Reservation | None = None
-) -> Reading[App | None]:
+) -> ReadResult[App | None]:
     """Read an app by its slug, archived or not; None only if the control plane answers that there is no such app.
 
     Every app has a name: if it is one of the `needed` fields, an answer without it is unreadable, and no difference.
     """
     answer = await client.call("apps.get", {"slug": slug}, absent=_says_no_app, within=within)
     if answer.is_absence:
-        return Reading(None, answer.sent_at)
+        return ReadResult(None, answer.sent_at)
     app = _app(client, "apps.get", answer.body, answer.request_id)
     if app.slug != slug:
-        raise translator_of(client, "apps.get").wrong_shape(f"asked for app {slug}, got {app.slug}", answer.request_id)
+        raise translator_for(client, "apps.get").wrong_shape(f"asked for app {slug}, got {app.slug}", answer.request_id)
     if "name" in needed and "name" not in app.fields:
-        raise translator_of(client, "apps.get").wrong_shape("field name is missing", answer.request_id)
-    return Reading(app, answer.sent_at)
+        raise translator_for(client, "apps.get").wrong_shape("field name is missing", answer.request_id)
+    return ReadResult(app, answer.sent_at)
 
 
-async def apps_reading(client: Octomil, *, archived: bool = False) -> Reading[dict[str, App]]:
+async def read_apps(client: Octomil, *, archived: bool = False) -> ReadResult[dict[str, App]]:
     """Read the org's apps, by slug in slug order.
 
     Archived ones are hidden unless they are asked for (assumed to be possible): absence here proves nothing.
     """
     query = {"include_archived": "true"} if archived else {}
     # An odd slug harms only its own app: a declared app can't have it, and the client puts none of them into a path as it is.
-    listing = await _listing(client, "apps.list", {}, shape="app", key="slug", query=query, name=text_in)
+    listing = await _listing(client, "apps.list", {}, shape="app", key="slug", query=query, name=text_field)
     apps = [_app(client, "apps.list", item, listing.request_id) for item in listing.items]
-    return Reading({app.slug: app for app in sorted(apps, key=lambda app: app.slug)}, listing.sent_at)
+    return ReadResult({app.slug: app for app in sorted(apps, key=lambda app: app.slug)}, listing.sent_at)
 
 
-async def targets_reading(
+async def read_targets(
     client: Octomil, slug: str, *, within: Reservation | None = None
-) -> Reading[tuple[Target, ...]]:
+) -> ReadResult[tuple[Target, ...]]:
     """Read an app's targets, in the order of their unique keys."""
     listing = await _listing(client, "apps.list_targets", {"slug": slug}, shape="target", key="id", within=within)
     targets = [_target(client, slug, item, listing.request_id) for item in listing.items]
-    return Reading(
+    return ReadResult(
         tuple(sorted(targets, key=lambda target: (target.unique_key, str(target.identity)))), listing.sent_at
     )
 
 
-async def slots_reading(client: Octomil, slug: str, *, within: Reservation | None = None) -> Reading[tuple[Slot, ...]]:
+async def read_slots(client: Octomil, slug: str, *, within: Reservation | None = None) -> ReadResult[tuple[Slot, ...]]:
     """Read an app's slots, in the order of their capabilities.
 
     A slot that the list shows without its serving policy or its bindings is read by itself.
@@ -83,10 +83,10 @@ async def slots_reading(client: Octomil, slug: str, *, within: Reservation | Non
         for slot, item in zip(listed, listing.items, strict=True)
     ]
     there = (slot for slot in slots if slot is not None)
-    return Reading(tuple(sorted(there, key=lambda slot: slot.capability)), listing.sent_at)
+    return ReadResult(tuple(sorted(there, key=lambda slot: slot.capability)), listing.sent_at)
 
 
-async def slots_page(client: Octomil, slug: str) -> tuple[tuple[Slot, ...], bool]:
+async def read_slots_page(client: Octomil, slug: str) -> tuple[tuple[Slot, ...], bool]:
     """Read an app's slots with one request, as the list shows them, and whether these are all.
 
     For people to look at: no write may be made from them, see `slots_reading`.
@@ -105,13 +105,13 @@ async def read_slot(client: Octomil, slug: str, capability: str, *, within: Rese
     slot = _slot(client, "apps.get_slot", slug, answer.body, answer.request_id)
     if slot.capability != capability:
         problem = f"asked for slot {capability}, got {slot.capability}"
-        raise translator_of(client, "apps.get_slot").wrong_shape(problem, answer.request_id)
+        raise translator_for(client, "apps.get_slot").wrong_shape(problem, answer.request_id)
     return slot
 
 
-async def inference_config_reading(
+async def read_inference_config(
     client: Octomil, slug: str, *, within: Reservation | None = None
-) -> Reading[InferenceConfig]:
+) -> ReadResult[InferenceConfig]:
     """Read an app's inference config; `config` is None where there is none.
 
     That is a 404 of any code but `app_not_found`, `null` or an empty body.
@@ -119,8 +119,8 @@ async def inference_config_reading(
     answer = await client.call("apps.get_inference_config", {"slug": slug}, absent=_says_no_config, within=within)
     config = answer.body
     if config is not None and not isinstance(config, Mapping):
-        raise translator_of(client, "apps.get_inference_config").wrong_shape("it is not an object", answer.request_id)
-    return Reading(InferenceConfig(app=slug, config=config), answer.sent_at)
+        raise translator_for(client, "apps.get_inference_config").wrong_shape("it is not an object", answer.request_id)
+    return ReadResult(InferenceConfig(app=slug, config=config), answer.sent_at)
 
 
 async def _listing(
@@ -132,7 +132,7 @@ async def _listing(
     key: str,
     query: Mapping[str, str] | None = None,
     within: Reservation | None = None,
-    name: Callable[[JsonObject, str], str | None] = segment,
+    name: Callable[[JsonObject, str], str | None] = path_segment,
 ) -> Listing:
     """Read a whole list of one shape of objects, each named by the field `key` as far as `name` accepts it."""
     return await read_list(
@@ -159,7 +159,7 @@ def _says_no_config(missing: Missing) -> bool:
 
 
 def _app(client: Octomil, operation_id: str, body: JsonValue, request_id: str | None) -> App:
-    raw = validated(client, operation_id, WireApp, body, request_id)
+    raw = validate_object(client, operation_id, WireApp, body, request_id)
     fields, identity = client.contract.shapes["app"].split(raw)
     return App(
         slug=str(raw["slug"]),
@@ -170,12 +170,12 @@ def _app(client: Octomil, operation_id: str, body: JsonValue, request_id: str | 
 
 
 def _target(client: Octomil, slug: str, body: JsonValue, request_id: str | None) -> Target:
-    raw = validated(client, "apps.list_targets", WireTarget, body, request_id)
+    raw = validate_object(client, "apps.list_targets", WireTarget, body, request_id)
     identity = {key: value for key, value in raw.items() if key not in {"platform", "identifier"}}
     return Target(app=slug, platform=str(raw["platform"]), identifier=str(raw["identifier"]), identity=identity)
 
 
 def _slot(client: Octomil, operation_id: str, slug: str, body: JsonValue, request_id: str | None) -> Slot:
-    raw = validated(client, operation_id, WireSlot, body, request_id)
+    raw = validate_object(client, operation_id, WireSlot, body, request_id)
     fields, identity = client.contract.shapes["slot"].split(raw)
     return Slot(app=slug, capability=str(raw["capability"]), fields=normalise_slot_fields(fields), identity=identity)

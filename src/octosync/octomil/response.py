@@ -30,12 +30,12 @@ from octosync.errors import (
     Unreadable,
 )
 from octosync.model import Concealer, JsonValue
-from octosync.octomil.failures import Again, Failed, Fault, fault_in, is_unregistered_route
+from octosync.octomil.failures import ErrorBody, FailedAttempt, RetryPolicy, is_unregistered_route, parse_error_body
 from octosync.octomil.retry import retry_after
-from octosync.octomil.transport import Connection, RawAnswer
+from octosync.octomil.transport import Connection, RawResponse
 
 # Manifests have at most 32 levels; what walks a value by recursion has to stay far from Python's limit.
-DEEPEST = 100
+MAX_DEPTH = 100
 
 _SURROGATE = re.compile(rb"(?i)\\ud[89a-f][0-9a-f]{2}")
 
@@ -52,7 +52,7 @@ def parse(body: bytes) -> JsonValue:
         raise ValueError("it is nested too deep") from None
     if _SURROGATE.search(body):
         json.dumps(value, ensure_ascii=False).encode()
-    if body.count(b"[") + body.count(b"{") > DEEPEST:  # fewer can't nest deeper
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:  # fewer can't nest deeper
         _check_depth(value)
     return value
 
@@ -84,7 +84,7 @@ def _finite(text: str) -> float:
 
 def _check_depth(value: JsonValue) -> None:
     level = [value]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         level = [inner for item in level for inner in _inside(item) if isinstance(inner, dict | list)]
         if not level:
             return
@@ -115,62 +115,62 @@ class Translator:
     operation: Operation
     concealer: Concealer = field(default_factory=Concealer)
 
-    def request_id(self, answer: RawAnswer) -> str | None:
+    def request_id(self, answer: RawResponse) -> str | None:
         """Return the answer's `X-Request-Id`, fit to be shown, or the one in its error body."""
         given = answer.headers.get("x-request-id")
         if not given and answer.status >= 400:
-            fault = fault_in(parse_or_none(answer.body))
+            fault = parse_error_body(parse_or_none(answer.body))
             given = fault.request_id if fault else None
         return self.concealer.text(given, 100) or None if given else None
 
-    def read(self, answer: RawAnswer) -> JsonValue | Failed:
+    def read(self, answer: RawResponse) -> JsonValue | FailedAttempt:
         """Return the body of a success (None for an empty one), or what the answer means instead."""
         if 400 <= answer.status < 600:
             return self._refusal(answer)
         if answer.status in _REDIRECTS:
-            return Failed(self._redirect(answer))
+            return FailedAttempt(self._redirect(answer))
         if answer.status not in _WHOLE_ANSWERS:
-            return Failed(self._odd_status(answer))
+            return FailedAttempt(self._odd_status(answer))
         if not answer.body.strip():
             return None
         try:
             body = parse(answer.body)
         except ValueError as problem:
-            return Failed(self._not_json(answer, problem))
+            return FailedAttempt(self._not_json(answer, problem))
         if answer.status == 202 and self.operation.access is Access.WRITE and (waits := _pending_in(body)):
-            return Failed(self._awaiting_approval(answer, waits))
+            return FailedAttempt(self._awaiting_approval(answer, waits))
         return body
 
-    def _refusal(self, answer: RawAnswer) -> Failed:
+    def _refusal(self, answer: RawResponse) -> FailedAttempt:
         status = answer.status
         body = parse_or_none(answer.body)
-        fault = fault_in(body) or Fault()
+        fault = parse_error_body(body) or ErrorBody()
         after = _wait_of(answer)
         if status == 429:
-            return Failed(self._throttled(answer, fault, after), Again.ALWAYS, after, pauses_all=True)
+            return FailedAttempt(self._throttled(answer, fault, after), RetryPolicy.ALWAYS, after, pauses_all=True)
         if status >= 500:
-            again = Again.NEVER if status in _NEVER_AGAIN_5XX else Again.READS
-            return Failed(self._unavailable(answer, fault), again, after)
+            again = RetryPolicy.NEVER if status in _NEVER_AGAIN_5XX else RetryPolicy.READS
+            return FailedAttempt(self._unavailable(answer, fault), again, after)
         if status == 404 and is_unregistered_route(body):
-            return Failed(self._unknown_route(answer), Again.ALWAYS, after)
+            return FailedAttempt(self._unknown_route(answer), RetryPolicy.ALWAYS, after)
         if status == 408:
-            return Failed(self._unavailable(answer, fault), Again.READS, after)
+            return FailedAttempt(self._unavailable(answer, fault), RetryPolicy.READS, after)
         if status in {403, 409} and fault.code in _PENDING:
-            return Failed(self._awaiting_approval(answer, fault))
-        if status == 404 and fault_in(body) is None:
-            return Failed(self._foreign(answer))
-        by_status: dict[int, Callable[[RawAnswer, Fault], RemoteError]] = {
+            return FailedAttempt(self._awaiting_approval(answer, fault))
+        if status == 404 and parse_error_body(body) is None:
+            return FailedAttempt(self._foreign(answer))
+        by_status: dict[int, Callable[[RawResponse, ErrorBody], RemoteError]] = {
             401: self._credential_refused,
             402: self._plan_limit,
             403: self._forbidden,
             404: self._missing,
             409: self._conflict,
         }
-        return Failed(by_status.get(status, self._rejected)(answer, fault))
+        return FailedAttempt(by_status.get(status, self._rejected)(answer, fault))
 
     # One method an error, in the order of the statuses.
 
-    def _redirect(self, answer: RawAnswer) -> RemoteError:
+    def _redirect(self, answer: RawResponse) -> RemoteError:
         try:
             target = urlsplit(urljoin(f"{self.connection.url}/", answer.headers.get("location", "")))
             host, where = target.hostname or "", f"{target.scheme}://{target.hostname or ''}"
@@ -191,12 +191,12 @@ class Translator:
             sent=True,
         )
 
-    def _odd_status(self, answer: RawAnswer) -> RemoteError:
+    def _odd_status(self, answer: RawResponse) -> RemoteError:
         what = "the answer is only a part" if answer.status == 206 else "the status is not one that octosync expects"
         hint = f"Check that {self.connection.url} is the control plane's API; a proxy may be in between."
         return self._error(Unreadable, "unreadable-answer", what, answer, hints=(hint,), sent=True)
 
-    def _credential_refused(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+    def _credential_refused(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
         hints = (
             f"Create a key with scope {self._scope} in the Octomil dashboard, or choose another context with --context.",
             *self._foreign_hint(answer),
@@ -209,12 +209,12 @@ class Translator:
             hints = (self._key, *hints)
         return self._error(CredentialRefused, "credential-refused", message, answer, fault, hints=hints, name=False)
 
-    def _plan_limit(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+    def _plan_limit(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
         hint = "The org's Octomil plan doesn't include this: remove what isn't needed, or change the plan."
         message = "the org's plan limit is exceeded"
         return self._error(Rejected, "plan-limit-exceeded", message, answer, fault, hints=(hint,))
 
-    def _forbidden(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+    def _forbidden(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
         org = self.connection.org
         if fault.code == ErrorCode.INSUFFICIENT_SCOPE:
             reference, message = "insufficient-scope", f"the API key lacks the scope {self._scope}"
@@ -231,12 +231,12 @@ class Translator:
             hints = (self._key, *(self._foreign_hint(answer) or (hint,)))
         return self._error(Forbidden, reference, message, answer, fault, hints=hints)
 
-    def _missing(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+    def _missing(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
         known = fault.code in {code.value for code in ErrorCode}
         reference = fault.code.replace("_", "-") if known and fault.code else "missing"
         return self._error(Missing, reference, "the control plane doesn't have it", answer, fault)
 
-    def _unknown_route(self, answer: RawAnswer) -> RemoteError:
+    def _unknown_route(self, answer: RawResponse) -> RemoteError:
         operation = self.operation
         hints = (
             f"Octosync sends {operation.method} {operation.path}, below {self.connection.url}.",
@@ -245,15 +245,15 @@ class Translator:
         message = "the control plane doesn't know the route"
         return self._error(Unavailable, "unknown-route", message, answer, hints=hints)
 
-    def _foreign(self, answer: RawAnswer) -> RemoteError:
+    def _foreign(self, answer: RawResponse) -> RemoteError:
         message = "the 404 is none of the control plane's, so it doesn't say that the object is absent"
         hints = self._foreign_hint(answer) or (f"Check that {self.connection.url} is the control plane's API.",)
         return self._error(Unreadable, "foreign-answer", message, answer, hints=hints)
 
-    def _conflict(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+    def _conflict(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
         return self._error(Conflict, "conflict", "the control plane sees a conflict", answer, fault)
 
-    def _rejected(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+    def _rejected(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
         return self._error(
             Rejected,
             "rejected",
@@ -263,19 +263,19 @@ class Translator:
             hints=self._foreign_hint(answer),
         )
 
-    def _awaiting_approval(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+    def _awaiting_approval(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
         hints = ("Approve it in the Octomil dashboard, then apply again.",)
         message = "the org wants a person's approval first"
         return self._error(AwaitingApproval, "awaiting-approval", message, answer, fault, hints=hints)
 
-    def _throttled(self, answer: RawAnswer, fault: Fault, after: float | None) -> RemoteError:
+    def _throttled(self, answer: RawResponse, fault: ErrorBody, after: float | None) -> RemoteError:
         asks = f"; it asks to wait {after:g} s" if after is not None else ""
         hints = ("Something else uses the same key, or its limit is lower: lower --rate, or try again later.",)
         return self._error(
             Unavailable, "throttled", f"the control plane throttles this key{asks}", answer, fault, hints=hints
         )
 
-    def _unavailable(self, answer: RawAnswer, fault: Fault) -> RemoteError:
+    def _unavailable(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
         return self._error(
             Unavailable,
             "unavailable",
@@ -286,7 +286,7 @@ class Translator:
             sent=True,
         )
 
-    def _not_json(self, answer: RawAnswer, problem: ValueError) -> RemoteError:
+    def _not_json(self, answer: RawResponse, problem: ValueError) -> RemoteError:
         hint = f"Check that {self.connection.url} is the control plane's API."
         if _is_html(answer):
             reference, message = "html-answer", "an HTML page came instead of an answer of the control plane's"
@@ -328,7 +328,7 @@ class Translator:
         ending = f", ends in {token.ending()}" if token.ending() else ""
         return f"key from {self.connection.token_source or 'the configuration'}{ending}"
 
-    def _foreign_hint(self, answer: RawAnswer) -> tuple[str, ...]:
+    def _foreign_hint(self, answer: RawResponse) -> tuple[str, ...]:
         return ("The answer is an HTML page: a proxy may have given it, not Octomil.",) if _is_html(answer) else ()
 
     def _error(
@@ -336,15 +336,15 @@ class Translator:
         kind: type[RemoteError],
         reference: str,
         message: str,
-        answer: RawAnswer,
-        fault: Fault | None = None,
+        answer: RawResponse,
+        fault: ErrorBody | None = None,
         *,
         hints: tuple[str, ...] = (),
         sent: bool = False,
         name: bool = True,
     ) -> RemoteError:
         """Compose `message: what it says itself; field: why (status code, operation, request id)`."""
-        fault = fault or Fault()
+        fault = fault or ErrorBody()
         show = self.concealer.text
         request_id = self.request_id(answer)
         fields = [show(f"{path}: {why}".strip(": ")) for path, why in fault.fields[:5]]
@@ -373,17 +373,17 @@ class Translator:
         )
 
 
-def _wait_of(answer: RawAnswer) -> float | None:
+def _wait_of(answer: RawResponse) -> float | None:
     return retry_after(answer.headers.get("retry-after"), answer.headers.get("date"))
 
 
-def _pending_in(body: JsonValue) -> Fault | None:
+def _pending_in(body: JsonValue) -> ErrorBody | None:
     """Find out whether a 202 says that it waits for a person; a bare 202 is a success."""
     if not isinstance(body, dict):
         return None
-    fault = fault_in(body) or Fault()
+    fault = parse_error_body(body) or ErrorBody()
     return fault if fault.code in _PENDING or body.get("status") in _PENDING else None
 
 
-def _is_html(answer: RawAnswer) -> bool:
+def _is_html(answer: RawResponse) -> bool:
     return "html" in answer.headers.get("content-type", "").lower() or answer.body.lstrip()[:1] == b"<"

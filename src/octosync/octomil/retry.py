@@ -8,15 +8,15 @@ from email.utils import parsedate_to_datetime
 
 from octosync.errors import RemoteError
 
-LONGEST_BACKOFF = 20.0  # seconds
+MAX_BACKOFF = 20.0  # seconds
 # Above this, waiting is not what a person or a CI job wants: the run ends with what the control plane asked for.
-LONGEST_RETRY_AFTER = 120.0
+MAX_RETRY_AFTER = 120.0
 
 # stamina logs each retry as a warning. Octosync shows waits its own way; whoever configures logging still gets them.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
-class TryAgain(Exception):
+class RetryableFailure(Exception):
     """An attempt failed in a way that another may not: `error` is what to raise when there is none, `delay` in seconds."""
 
     def __init__(self, error: RemoteError, delay: float) -> None:

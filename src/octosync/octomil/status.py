@@ -12,18 +12,18 @@ from typing import Any, TypeVar
 
 from octosync.errors import CredentialRefused, RemoteError
 from octosync.model import App, AppStatus, Deployment, Event, OrgPresence, Presence, Section, Slot
-from octosync.octomil.activity import app_events, org_events
+from octosync.octomil.activity import read_app_events, read_org_events
 from octosync.octomil.client import Octomil
 from octosync.octomil.deployments import (
-    deployments_page,
-    first_request,
-    health,
-    org_deployments_if_fewer,
-    routing_stats,
+    read_deployments_page,
+    read_first_request,
+    read_health,
+    read_org_deployments_if_cheaper,
+    read_routing_stats,
 )
-from octosync.octomil.observe import MOST_READ_BY_SLUG
-from octosync.octomil.pagination import Read, Reading, spread
-from octosync.octomil.resources import app_reading, apps_reading, slots_page
+from octosync.octomil.observe import MAX_APPS_READ_BY_SLUG
+from octosync.octomil.pagination import Read, ReadResult, run_concurrently
+from octosync.octomil.resources import read_app, read_apps, read_slots_page
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -60,8 +60,8 @@ async def find_apps(client: Octomil, patterns: Sequence[str] = (), *, archived: 
     found: dict[str, App | RemoteError] = {}
     listed = None
     unmatched = []
-    if globs or len(names) > MOST_READ_BY_SLUG:
-        listed = (await apps_reading(client, archived=archived)).value
+    if globs or len(names) > MAX_APPS_READ_BY_SLUG:
+        listed = (await read_apps(client, archived=archived)).value
         for pattern in (*globs, *names):
             matching = {slug: app for slug, app in listed.items() if fnmatchcase(slug, pattern)}
             found |= matching
@@ -70,7 +70,7 @@ async def find_apps(client: Octomil, patterns: Sequence[str] = (), *, archived: 
 
     def reading(slug: str) -> Read:
         async def read() -> None:
-            app = await _answered(app_reading(client, slug))
+            app = await _answered(read_app(client, slug))
             if isinstance(app, RemoteError):
                 if app.status is None:  # no answer: there is no point in asking for more
                     raise app
@@ -82,7 +82,7 @@ async def find_apps(client: Octomil, patterns: Sequence[str] = (), *, archived: 
 
         return read
 
-    await spread((reading(slug) for slug in names if slug not in found), client.connection.concurrency)
+    await run_concurrently((reading(slug) for slug in names if slug not in found), client.connection.concurrency)
     return FoundApps(
         apps=dict(sorted(found.items())),
         listed=None if listed is None else tuple(listed),
@@ -104,7 +104,7 @@ async def read_statuses(
     reads = walk.reads()
     if progress is not None:
         progress(0, len(reads))
-    await spread(reads, client.connection.concurrency)
+    await run_concurrently(reads, client.connection.concurrency)
     statuses = walk.statuses()
     _raise_what_all_met(statuses)
     return statuses
@@ -125,14 +125,14 @@ class _Walk:
     async def read_org_lists(self) -> None:
         """Read what lists of the whole org tell of the apps, where that takes fewer requests."""
         apps = {slug: app for slug, app in self.apps.items() if isinstance(app, App)}
-        reading = await org_deployments_if_fewer(self.client, apps)
-        if isinstance(reading, Reading):
+        reading = await read_org_deployments_if_cheaper(self.client, apps)
+        if isinstance(reading, ReadResult):
             found: dict[str, list[Deployment]] = {slug: [] for slug in apps}
             for one in reading.value:
                 found.get(one.app, []).append(one)
             self.parts |= {(slug, "deployments"): tuple(mine) for slug, mine in found.items()}
         if len(apps) >= _WORTH_THE_ORG_FEED:
-            page = await _answered(org_events(self.client))
+            page = await _answered(read_org_events(self.client))
             by_id = {str(app.identity["id"]): slug for slug, app in apps.items() if "id" in app.identity}
             # Newest first, so an app's first event here is its last change; of the others their own feeds tell.
             for event in () if isinstance(page, RemoteError) else page.events:
@@ -146,9 +146,9 @@ class _Walk:
         makers: Mapping[str, Callable[[str], Awaitable[Any]]] = {
             "slots": self._slots,
             "deployments": self._deployments,
-            "health": lambda slug: health(client, slug),
-            "first_request": lambda slug: first_request(client, slug),
-            "routing": lambda slug: routing_stats(client, slug),
+            "health": lambda slug: read_health(client, slug),
+            "first_request": lambda slug: read_first_request(client, slug),
+            "routing": lambda slug: read_routing_stats(client, slug),
             "last_change": self._last_change,
         }
         wanted = [(slug, part) for slug in self.apps for part in makers if (slug, part) not in self.parts]
@@ -175,15 +175,15 @@ class _Walk:
         return read
 
     async def _slots(self, slug: str) -> tuple[Slot, ...]:
-        slots, whole = await slots_page(self.client, slug)
+        slots, whole = await read_slots_page(self.client, slug)
         return self._noted(slug, Section.SLOTS, slots, whole=whole)
 
     async def _deployments(self, slug: str) -> tuple[Deployment, ...]:
-        deployments, whole = await deployments_page(self.client, slug)
+        deployments, whole = await read_deployments_page(self.client, slug)
         return self._noted(slug, Section.DEPLOYMENTS, deployments, whole=whole)
 
     async def _last_change(self, slug: str) -> Event | None:
-        page = await app_events(self.client, slug, limit=1)
+        page = await read_app_events(self.client, slug, limit=1)
         return page.events[0] if page.events else None
 
     def _noted(self, slug: str, section: Section, value: T, *, whole: bool) -> T:
@@ -223,7 +223,7 @@ async def read_presence(
     those are read, and how many there are. Raises `RemoteError` for a list that can't be read, and `CredentialRefused`.
     """
     before = client.requests
-    listed = (await apps_reading(client)).value
+    listed = (await read_apps(client)).value
     presences = {slug: Presence.LIVE for slug in declared if slug in listed}
     missing = sorted(slug for slug in declared if slug not in listed)
     errors: dict[str, RemoteError] = {}
@@ -233,7 +233,7 @@ async def read_presence(
     def reading(slug: str) -> Read:
         async def read() -> None:
             try:
-                app = (await app_reading(client, slug)).value
+                app = (await read_app(client, slug)).value
             except CredentialRefused:
                 raise
             except RemoteError as error:
@@ -246,7 +246,7 @@ async def read_presence(
 
         return read
 
-    await spread([reading(slug) for slug in missing], client.connection.concurrency)
+    await run_concurrently([reading(slug) for slug in missing], client.connection.concurrency)
     live = {*listed, *(slug for slug, presence in presences.items() if presence is Presence.LIVE)}
     return OrgPresence(
         live=tuple(sorted(live)),

@@ -128,7 +128,7 @@ def _split(text: str) -> SplitResult:
     return parts
 
 
-def proxy_of(url: str, environment: Mapping[str, str]) -> str | None:
+def proxy_from_environment(url: str, environment: Mapping[str, str]) -> str | None:
     """Return the proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` mean for a URL, in either case of letters."""
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -181,14 +181,14 @@ def _check_token(token: Secret, source: str) -> None:
     )
 
 
-LARGEST_ANSWER = 32 * 1024 * 1024  # bytes, decompressed
+MAX_RESPONSE_BYTES = 32 * 1024 * 1024  # bytes, decompressed
 # Below the 5 s after which uvicorn, and the minute after which load balancers, drop an idle connection: a request
 # that is written to a connection in that very moment is lost, and a lost write has to be resolved.
 _IDLE_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class RawAnswer:
+class RawResponse:
     """An answer as it came: nothing parsed, nothing judged. `body` is decoded, and empty where a refusal's can't be."""
 
     status: int
@@ -219,9 +219,9 @@ def _aiohttp_transport(connection: Connection) -> AiohttpTransport:
     """Give aiohttp's session to httpx, rather than let it make one that sends twice what is lost once."""
     secure = connection.url.startswith("https://")
     # Loading the certificate authorities takes longer than a whole plan against loopback.
-    tls = authorities() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls = load_certificate_authorities() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     session = aiohttp.ClientSession(
-        # The pacer bounds what is under way, so nothing ever waits in the pool.
+        # The limiter bounds what is under way, so nothing ever waits in the pool.
         connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=_IDLE_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
@@ -231,7 +231,7 @@ def _aiohttp_transport(connection: Connection) -> AiohttpTransport:
     return AiohttpTransport(verify=tls, client=session, proxy=_proxy(connection.proxy) if connection.proxy else None)
 
 
-def authorities() -> ssl.SSLContext:
+def load_certificate_authorities() -> ssl.SSLContext:
     """Load the certificate authorities. Raises `ConfigError` where they can't be."""
     try:
         return httpx.create_ssl_context()
@@ -256,7 +256,7 @@ def _proxy(address: str) -> httpx.Proxy:
     return httpx.Proxy(url.copy_with(userinfo=b""), headers={"Authorization": f"Basic {basic}"})
 
 
-async def exchange(http: httpx.AsyncClient, request: httpx.Request, connection: Connection) -> RawAnswer:
+async def exchange(http: httpx.AsyncClient, request: httpx.Request, connection: Connection) -> RawResponse:
     """Send one request once and read the whole answer, within the connection's times.
 
     Raises `BodyError`, `TimeoutError`, and whatever httpx and aiohttp raise; `failures.failed` reads all of them.
@@ -269,14 +269,14 @@ async def exchange(http: httpx.AsyncClient, request: httpx.Request, connection: 
             body = await _body(response)
         finally:
             await response.aclose()
-    return RawAnswer(response.status_code, response.headers, body)
+    return RawResponse(response.status_code, response.headers, body)
 
 
 async def _body(response: httpx.Response) -> bytes:
     if response.is_stream_consumed:
         return response.content  # of a transport that answers from memory
     try:
-        decoder = BodyDecoder(response.headers.get("content-encoding"), LARGEST_ANSWER)
+        decoder = BodyDecoder(response.headers.get("content-encoding"), MAX_RESPONSE_BYTES)
         async for piece in response.aiter_raw():
             decoder.feed(piece)
         return decoder.finish()

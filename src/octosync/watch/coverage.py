@@ -15,7 +15,7 @@ from typing import Final
 from octosync.contract import PARTIAL, UNCOVERED
 from octosync.errors import RemoteError, Unavailable
 from octosync.model import App, Coverage, Kind, Status, counted
-from octosync.octomil import Octomil, health
+from octosync.octomil import Octomil, read_health
 from octosync.watch.log import Log
 from octosync.watch.loop.circuit_breaker import CircuitBreaker
 from octosync.watch.status import ReconcileResult
@@ -75,7 +75,7 @@ class CoverageMonitor:
     async def _read(self, app: App, live: App | None, remote: Octomil) -> None:
         self._asked.add(app.slug)
         try:
-            found = await health(remote, app.slug)
+            found = await read_health(remote, app.slug)
         except RemoteError as error:
             # What was known stays: a failed read is no coverage.
             if isinstance(error, Unavailable):

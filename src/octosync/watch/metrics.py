@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 
 from octosync.contract import OPERATIONS
 from octosync.model import Kind, Status
-from octosync.octomil import UNREADABLE_ANSWERS
+from octosync.octomil import UNREADABLE_CODES
 from octosync.plan import GUARDS, Verb
 from octosync.watch.status import AppState, CircuitReason, ControllerStatus, DriftStatus
 
@@ -341,7 +341,7 @@ class Metrics:
         """Count an attempt at a request: `code` is the HTTP status, or the reference of the error."""
         operation = operation if operation in OPERATIONS else OTHER
         if code not in CODES:
-            code = UNREADABLE if code in UNREADABLE_ANSWERS else ERROR
+            code = UNREADABLE if code in UNREADABLE_CODES else ERROR
         self._requests.labels(operation, code).inc()
         self._request_seconds.observe(seconds)
 

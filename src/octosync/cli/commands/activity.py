@@ -23,11 +23,11 @@ from octosync.cli.session import check_app_names, control_plane_options, convers
 from octosync.cli.signals import Stopping
 from octosync.errors import ExitCode, Interrupted, RemoteError, UsageError
 from octosync.octomil import Octomil
-from octosync.octomil.activity import Entry, Feed, Newest, News, activity_feed, follow
+from octosync.octomil.activity import Feed, FeedEntry, FeedTail, FeedUpdate, activity_feed, follow_feed
 from octosync.report import visible
 from octosync.report.show.activity import ACTIVITY, Presentation, Table, feed_document, feed_lines
 
-E = TypeVar("E", bound=Entry)
+E = TypeVar("E", bound=FeedEntry)
 
 _MOST = 10_000
 
@@ -90,7 +90,7 @@ def show_feed(
             waits.show = None
         screen.begin(newest)
         if request.follow:
-            async for news in follow(feed, every=request.interval, failed=screen.complain):
+            async for news in follow_feed(feed, every=request.interval, failed=screen.complain):
                 screen.go_on(news)
 
     try:
@@ -124,7 +124,7 @@ class _Screen(Generic[E]):
         self._shown = shown
         self._table: Table[E] | None = None
 
-    def begin(self, newest: Newest[E]) -> None:
+    def begin(self, newest: FeedTail[E]) -> None:
         """Write the newest entries."""
         request, entries = self._request, newest.entries
         match request.output:
@@ -135,7 +135,7 @@ class _Screen(Generic[E]):
             case _:
                 self._begin_table(newest)
 
-    def go_on(self, news: News[E]) -> None:
+    def go_on(self, news: FeedUpdate[E]) -> None:
         """Write what has come since."""
         if news.gap:
             err("More came at once than is read in one look: older entries than these are left out.\n")
@@ -149,7 +149,7 @@ class _Screen(Generic[E]):
         """Say that a look failed, and when the next one is."""
         err(f"{visible(error.reference)}: {visible(error.message)}; trying again in {seconds:g} s\n")
 
-    def _begin_table(self, newest: Newest[E]) -> None:
+    def _begin_table(self, newest: FeedTail[E]) -> None:
         entries, following = newest.entries, self._request.follow
         if not entries:
             if newest.complete and not following:

@@ -17,7 +17,7 @@ from octosync.cli.run_options import RemoteFlags
 from octosync.cli.session import check_app_names, configuration_in, control_plane_options, open_session, query
 from octosync.contract.openapi import LARGEST_DOCUMENT, compare_with, read_document
 from octosync.errors import ExitCode, OctosyncError, UsageError
-from octosync.octomil import API_PATH, PROBED_BY_GET, fetch, is_url, proxy_of, source_of
+from octosync.octomil import API_PATH, PROBED_BY_GET, document_source, fetch_document, is_url, proxy_from_environment
 from octosync.octomil import probe as probe_reads
 from octosync.report.show.api import (
     conformance_document,
@@ -118,11 +118,11 @@ def _document(spec: str) -> tuple[str, bytes]:
     if not spec.strip():
         raise UsageError("empty-value", "SPEC is empty", hints=("Is a variable not set?",))
     if is_url(spec):
-        source = source_of(spec)
-        source = replace(source, proxy=proxy_of(source.url, os.environ))
+        source = document_source(spec)
+        source = replace(source, proxy=proxy_from_environment(source.url, os.environ))
 
         async def fetched(_: signals.Stopping) -> bytes:
-            return await fetch(spec, source, largest=LARGEST_DOCUMENT)
+            return await fetch_document(spec, source, largest=LARGEST_DOCUMENT)
 
         return source.url, signals.run(fetched)
     most = LARGEST_DOCUMENT + 1

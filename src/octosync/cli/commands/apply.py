@@ -22,7 +22,7 @@ from octosync.cli.run import Run, plan_offline, plan_online, prepare
 from octosync.cli.run_options import RunRequest
 from octosync.cli.session import converse
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
-from octosync.octomil import Octomil, Waiting
+from octosync.octomil import Octomil, WaitNotice
 from octosync.plan import Approval, RunInfo, check_plan_key, what_moved
 from octosync.reconcile import ReviewedPlan, apply_reviewed, refuse_unsafe
 from octosync.report import ApplyReport, PlanReport, RunReport, exit_code_of_outcomes, exit_code_of_standings
@@ -218,7 +218,7 @@ class _Application:
             with ProgressBar("applying", report.about.requests_per_minute) as bar:
                 stream = self.outputs.stream
 
-                def waiting(what: Waiting) -> None:
+                def waiting(what: WaitNotice) -> None:
                     bar.waiting(what)
                     stream.waiting(what)
 

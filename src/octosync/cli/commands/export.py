@@ -37,7 +37,7 @@ from octosync.manifest import (
     sections_undeclared,
 )
 from octosync.model import App, Observation, Section, Severity, State
-from octosync.octomil import Octomil, Reading, apps_reading, observe
+from octosync.octomil import Octomil, ReadResult, observe, read_apps
 from octosync.plan import PlanOptions
 from octosync.reconcile import review
 from octosync.report import render_diagnostics, render_export
@@ -110,7 +110,7 @@ async def make(
     made = Made()
     listed = None
     if wanted.patterns or not wanted.names:
-        listed = await apps_reading(remote, archived=wanted.archived)
+        listed = await read_apps(remote, archived=wanted.archived)
     slugs = _slugs(wanted, listed, made)
     parts = {slug: sections_undeclared(wanted.declared_of(slug), wanted.sections) for slug in slugs}
     asked = State.of(
@@ -145,7 +145,7 @@ async def make(
     return made
 
 
-def _slugs(wanted: Wanted, listed: Reading[dict[str, App]] | None, made: Made) -> tuple[str, ...]:
+def _slugs(wanted: Wanted, listed: ReadResult[dict[str, App]] | None, made: Made) -> tuple[str, ...]:
     """Return the slugs that are meant, in order. One that no manifest can name goes to the errors."""
     there = listed.value if listed is not None else {}
     for pattern in wanted.patterns:
@@ -163,7 +163,7 @@ def _is_wanted(slug: str, wanted: Wanted, sections: frozenset[Section]) -> bool:
     return bool(sections) or wanted.declared_of(slug) is None
 
 
-def _refuse_absent(wanted: Wanted, asked: State, seen: Observation, listed: Reading[dict[str, App]] | None) -> None:
+def _refuse_absent(wanted: Wanted, asked: State, seen: Observation, listed: ReadResult[dict[str, App]] | None) -> None:
     absent = [
         one for one in wanted.slugs if one in asked.apps and one not in seen.state.apps and one not in seen.errors
     ]

@@ -41,7 +41,7 @@ from octosync.cli.signals import Stopping
 from octosync.errors import CredentialRefused, ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.manifest import closest
 from octosync.model import App, AppStatus, JsonObject
-from octosync.octomil import Connection, FoundApps, Octomil, Waiting, find_apps, is_glob, read_statuses
+from octosync.octomil import Connection, FoundApps, Octomil, WaitNotice, find_apps, is_glob, read_statuses
 from octosync.report import StatusFacts, json_line, render_error, render_status, status_document
 
 WATCH_SECONDS: Final = 10
@@ -156,7 +156,7 @@ class _Canvas:
         else:
             err(f"{told}  Trying again: {self._rhythm}.\n")
 
-    def waiting(self, waiting: Waiting) -> None:
+    def waiting(self, waiting: WaitNotice) -> None:
         """Say that a look is under way, and what it waits for."""
         if self._in_place:
             wait = f"; {wait_words(waiting, self._pace)} in {waiting.seconds:.0f} s" if waiting.requests else ""

@@ -44,7 +44,7 @@ from octosync.manifest.git.repository import is_tracked
 from octosync.manifest.load.limits import LOAD_GIVEN_UP, patient
 from octosync.manifest.load.selection import matching
 from octosync.model import Optimize, Secret, State
-from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pace
+from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, RateOptions
 from octosync.plan import (
     Allowance,
     ControlPlane,
@@ -321,7 +321,7 @@ class _Watching:
             first.configuration.contract,
             sensitivity=first.configuration.sensitivity,
             on_request=lambda one: metrics.count_request(one.operation, one.code, one.seconds),
-            pace=Pace(percent_for_writes=PERCENT_FOR_WRITES),
+            rate=RateOptions(percent_for_writes=PERCENT_FOR_WRITES),
         )
         options = replace(self._options(remote, plane, clock, log), notifier=notifier, metrics=metrics)
         controller = Controller(options)

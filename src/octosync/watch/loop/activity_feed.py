@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from octosync.errors import CredentialRefused, RemoteError, Unavailable, Unreadable
 from octosync.model import Address, Backoff, Event
-from octosync.octomil import Octomil, org_events
+from octosync.octomil import Octomil, read_org_events
 from octosync.octomil.activity import Feed
 from octosync.watch.log import Log
 from octosync.watch.settings import Clock
@@ -205,7 +205,7 @@ class ActivityFeed:
         self._is_reported_off = off is not None
 
     async def _page(self, offset: int, limit: int) -> tuple[Sequence[Event], bool]:
-        page = await org_events(self._remote, offset=offset, limit=limit)
+        page = await read_org_events(self._remote, offset=offset, limit=limit)
         return page.events, page.is_last
 
     def _take(self, entries: Sequence[Event]) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from octosync.errors import OctosyncError, Unreadable
 from octosync.model import App
-from octosync.octomil import MOST_READ_BY_SLUG, Octomil, Reading, apps_reading
+from octosync.octomil import MAX_APPS_READ_BY_SLUG, Octomil, ReadResult, read_apps
 from octosync.watch.log import Log
 from octosync.watch.loop.activity_feed import ActivityFeed
 from octosync.watch.loop.circuit_breaker import RETRY_BACKOFF, CircuitBreaker
@@ -46,7 +46,7 @@ class Resync:
     next_at: datetime | None = None
     took: timedelta | None = None
     unmanaged: int | None = None
-    _listing: Reading[dict[str, App]] | None = None
+    _listing: ReadResult[dict[str, App]] | None = None
     _unread: set[str] = field(default_factory=set)
     _pause: float = 0.0
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -73,12 +73,12 @@ class Resync:
         """Begin the next resync now, or directly after the one that is running."""
         self._requested.set()
 
-    def listed_apps(self, apps: Collection[str]) -> Reading[dict[str, App]] | None:
+    def listed_apps(self, apps: Collection[str]) -> ReadResult[dict[str, App]] | None:
         """Return apps as they were listed, if nothing has happened to them since; None: read them one by one."""
         listing = self._listing
         if listing is None or any(slug not in listing.value for slug in apps):
             return None
-        return Reading({slug: listing.value[slug] for slug in sorted(apps)}, listing.at)
+        return ReadResult({slug: listing.value[slug] for slug in sorted(apps)}, listing.at)
 
     def forget(self, slug: str) -> None:
         """Forget how an app was listed: something has happened to it since."""
@@ -116,7 +116,7 @@ class Resync:
             try:
                 await self._follow_feed()
                 apps = self.assignment.slugs
-                self._listing = await apps_reading(self.remote.background) if len(apps) > MOST_READ_BY_SLUG else None
+                self._listing = await read_apps(self.remote.background) if len(apps) > MAX_APPS_READ_BY_SLUG else None
             except OctosyncError as error:
                 self.breaker.record_failure(error)
                 failures += 1

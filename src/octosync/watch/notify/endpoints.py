@@ -19,7 +19,7 @@ from octosync import __version__
 from octosync.errors import ConfigError
 from octosync.manifest import is_receiver_url
 from octosync.model import NotifyEvent, Receiver, Secret
-from octosync.octomil import authorities, check_proxy, is_loopback, proxy_of, retry_after
+from octosync.octomil import check_proxy, is_loopback, load_certificate_authorities, proxy_from_environment, retry_after
 
 _LONGEST_RETRY_AFTER: Final = 300.0  # seconds
 _TRANSIENT: Final = frozenset({408, 425, 429})
@@ -114,7 +114,7 @@ def _named(url: Secret, where: str) -> str:
 
 
 def _proxy(url: Secret, environment: Mapping[str, str]) -> Secret | None:
-    found = proxy_of(url.reveal(), environment)
+    found = proxy_from_environment(url.reveal(), environment)
     if found is None:
         return None
     check_proxy(found)
@@ -150,7 +150,7 @@ class ReceiverClient:
         secure = endpoint.url.reveal().startswith("https://")
         self._http = httpx.AsyncClient(
             headers={"Content-Type": "application/json", "User-Agent": f"octosync/{__version__}"},
-            verify=authorities() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            verify=load_certificate_authorities() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             proxy=None if endpoint.proxy is None else endpoint.proxy.reveal(),
             follow_redirects=False,  # what is signed for one place is not carried to another
             trust_env=False,

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from octosync.errors import RemoteError
 from octosync.model import Address, App, Deployment, Event, Observation, OptimizationCheck, Reason, State, digest_of
-from octosync.octomil import Octomil, Reading
+from octosync.octomil import Octomil, ReadResult
 from octosync.plan import ControlPlane, Holding, Plan, PlanOptions
 from octosync.plan.drift import newest_in_app_feeds, newest_in_org_feed
 from octosync.plan.three_way.verdict import Base
@@ -180,7 +180,11 @@ class Observer:
     history: ObjectHistory = field(default_factory=ObjectHistory)
 
     async def observe(
-        self, context: ReconcileContext, active: ActiveConfig, remote: Octomil, listed: Reading[dict[str, App]] | None
+        self,
+        context: ReconcileContext,
+        active: ActiveConfig,
+        remote: Octomil,
+        listed: ReadResult[dict[str, App]] | None,
     ) -> ReviewedPlan:
         """Look at the apps of a turn, as far as they are not `listed`. Raises `RemoteError` as `reconcile.look` does."""
         holding = self._holding(context.apps, active)

@@ -17,7 +17,7 @@ from octosync.apply import Applied, Listener, Record
 from octosync.errors import ExitCode, OctosyncError, RemoteError, StateLocked, Unavailable, Unreadable
 from octosync.manifest.git.base import without as besides
 from octosync.model import Address, App, Outcome, Reason, State, Status
-from octosync.octomil import Octomil, Reading
+from octosync.octomil import Octomil, ReadResult
 from octosync.plan import (
     Action,
     ActionKey,
@@ -165,7 +165,7 @@ class Reconciler:
             raise
 
     async def _reconcile(
-        self, work: Work, active: ActiveConfig, listed: Reading[dict[str, App]] | None
+        self, work: Work, active: ActiveConfig, listed: ReadResult[dict[str, App]] | None
     ) -> ReconcileResult:
         apps = work.apps
         context = self._context(apps, active)

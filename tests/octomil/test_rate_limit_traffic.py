@@ -18,33 +18,33 @@ from hypothesis import strategies as st
 from tests.support.examples import examples
 from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
 
-from octosync.octomil import Pacer, Priority, rate_limit
+from octosync.octomil import RateLimiter, RequestPriority, rate_limit
 
 pytestmark = pytest.mark.no_cover  # at length: what it runs is measured by other tests of this room
 
 WINDOW = 60.0
-BACKGROUND, READ, WRITE = Priority.BACKGROUND, Priority.READ, Priority.WRITE
+BACKGROUND, READ, WRITE = RequestPriority.BACKGROUND, RequestPriority.READ, RequestPriority.WRITE
 
 
-def _pacer(limit: int, concurrency: int, percent_for_writes: int = 10) -> Pacer:
-    return Pacer(limit, concurrency=concurrency, percent_for_writes=percent_for_writes, clock=virtual_clock)
+def _limiter(limit: int, concurrency: int, percent_for_writes: int = 10) -> RateLimiter:
+    return RateLimiter(limit, concurrency=concurrency, percent_for_writes=percent_for_writes, clock=virtual_clock)
 
 
 @dataclass(slots=True)
 class _Server:
     """Counts what arrived in the last 60 s, by priority, and keeps the most there ever was; it stores nothing older."""
 
-    arrived: deque[tuple[float, Priority]] = field(default_factory=deque)
+    arrived: deque[tuple[float, RequestPriority]] = field(default_factory=deque)
     total: int = 0
     most: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("all", "reads", "background"), 0))
 
-    def take(self, priority: Priority) -> None:
+    def take(self, priority: RequestPriority) -> None:
         now = virtual_clock()
         self.total += 1
         self.arrived.append((now, priority))
         while self.arrived[0][0] <= now - WINDOW:
             self.arrived.popleft()
-        groups = (("all", Priority.URGENT), ("reads", READ), ("background", BACKGROUND))
+        groups = (("all", RequestPriority.URGENT), ("reads", READ), ("background", BACKGROUND))
         for group, lowest in groups:
             self.most[group] = max(self.most[group], sum(one >= lowest for _, one in self.arrived))
 
@@ -54,18 +54,18 @@ class _Load:
     """One request: when it is wanted, how long it travels, after which wait it is given up, and whether it leaves at all."""
 
     wanted_at: float
-    priority: Priority
+    priority: RequestPriority
     there: float
     back: float
     patience: float = float("inf")
     leaves: bool = True
 
 
-async def _send(pacer: Pacer, server: _Server, load: _Load) -> None:
+async def _send(limiter: RateLimiter, server: _Server, load: _Load) -> None:
     await asyncio.sleep(load.wanted_at)
     try:
         async with asyncio.timeout(load.patience if load.patience < 1e9 else None):
-            permit = await pacer.acquire(load.priority)
+            permit = await limiter.acquire(load.priority)
     except TimeoutError:
         return
     await asyncio.sleep(load.there)
@@ -79,7 +79,7 @@ _loads = st.lists(
     st.builds(
         _Load,
         st.floats(0, 100),
-        st.sampled_from([READ, BACKGROUND, BACKGROUND, *Priority]),
+        st.sampled_from([READ, BACKGROUND, BACKGROUND, *RequestPriority]),
         st.floats(0, 5),
         st.floats(0, 5),
         st.one_of(st.just(float("inf")), st.floats(0, 100)),
@@ -97,9 +97,9 @@ def test_no_window_ever_holds_more_than_a_share(loads: list[_Load], limit: int, 
     server = _Server()
 
     async def main() -> None:
-        pacer = _pacer(limit, concurrency, percent)
-        await asyncio.gather(*(_send(pacer, server, load) for load in loads))
-        budget = pacer.budget
+        limiter = _limiter(limit, concurrency, percent)
+        await asyncio.gather(*(_send(limiter, server, load) for load in loads))
+        budget = limiter.budget
         assert 0 <= budget.background_used <= budget.used <= limit
 
     run_in_virtual_time(main())
@@ -109,7 +109,7 @@ def test_no_window_ever_holds_more_than_a_share(loads: list[_Load], limit: int, 
 
 
 def _memory() -> int:
-    """Return the bytes that the pacer's own code holds."""
+    """Return the bytes that the limiter's own code holds."""
     gc.collect()
     files = [
         tracemalloc.Filter(inclusive=True, filename_pattern=module.__file__ or "")
@@ -126,33 +126,33 @@ class _Day:
         self.waits: list[float] = []
         self._chance = random.Random(7)  # noqa: S311 — the same every time
 
-    def work(self) -> Iterator[Callable[[Pacer], Coroutine[Any, Any, None]]]:
+    def work(self) -> Iterator[Callable[[RateLimiter], Coroutine[Any, Any, None]]]:
         """Yield what goes on side by side, each without an end."""
         yield from (*itertools.repeat(self._resync, 8), self._feed, self._changes)
 
-    async def _request(self, pacer: Pacer, priority: Priority) -> None:
+    async def _request(self, limiter: RateLimiter, priority: RequestPriority) -> None:
         there, back = self._chance.uniform(0, 2), self._chance.uniform(0, 2)
         load = _Load(0, priority, there, back, leaves=self._chance.random() > 0.01)
-        await _send(pacer, self.server, load)
+        await _send(limiter, self.server, load)
 
-    async def _resync(self, pacer: Pacer) -> None:
+    async def _resync(self, limiter: RateLimiter) -> None:
         while True:
-            await self._request(pacer, BACKGROUND)
+            await self._request(limiter, BACKGROUND)
 
-    async def _feed(self, pacer: Pacer) -> None:
+    async def _feed(self, limiter: RateLimiter) -> None:
         while True:
             asked = virtual_clock()
-            await self._request(pacer, READ)
+            await self._request(limiter, READ)
             self.waits.append(virtual_clock() - asked)
             await asyncio.sleep(30)
 
-    async def _changes(self, pacer: Pacer) -> None:
+    async def _changes(self, limiter: RateLimiter) -> None:
         while True:
             await asyncio.sleep(self._chance.uniform(0, 900))
             for priority in (READ, WRITE):
-                await asyncio.gather(*(self._request(pacer, priority) for _ in range(self._chance.randrange(6))))
+                await asyncio.gather(*(self._request(limiter, priority) for _ in range(self._chance.randrange(6))))
             if self._chance.random() < 0.1:
-                pacer.pause(30)
+                limiter.pause(30)
 
 
 def test_a_day_of_traffic_stays_within_the_limit_and_leaves_nothing_behind() -> None:
@@ -160,8 +160,8 @@ def test_a_day_of_traffic_stays_within_the_limit_and_leaves_nothing_behind() -> 
     limit, hour, day = 10, 3600.0, _Day()
 
     async def main() -> list[int]:
-        pacer = _pacer(limit, concurrency=5)
-        tasks = [asyncio.create_task(work(pacer)) for work in day.work()]
+        limiter = _limiter(limit, concurrency=5)
+        tasks = [asyncio.create_task(work(limiter)) for work in day.work()]
         held = []
         for until in (hour, 24 * hour):
             await asyncio.sleep(until - virtual_clock())
@@ -169,7 +169,7 @@ def test_a_day_of_traffic_stays_within_the_limit_and_leaves_nothing_behind() -> 
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        pacer.close()
+        limiter.close()
         await let_run()
         assert len(asyncio.all_tasks()) == 1
         return held

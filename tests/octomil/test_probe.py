@@ -17,7 +17,7 @@ from octosync.contract.probe import Probe, Verdict, overrides_of
 from octosync.contract.requests import EXCHANGES
 from octosync.errors import CredentialRefused, OctosyncError, RemoteError
 from octosync.octomil import PROBED_BY_GET, Connection, Octomil, probe
-from octosync.octomil.probe import MOST_GETS
+from octosync.octomil.probe import MAX_GETS
 from octosync.server import Settings, running
 
 NOT_FOUND = {"error": {"code": "app_not_found", "message": "No such app"}}
@@ -58,13 +58,13 @@ async def test_our_own_server_is_confirmed(plane: Plane) -> None:
     plane.log()
     result = await probed(plane)
     log = plane.log()
-    assert (result.app, result.is_good, result.requests) == ("a", True, MOST_GETS)
-    assert len(log) == MOST_GETS
+    assert (result.app, result.is_good, result.requests) == ("a", True, MAX_GETS)
+    assert len(log) == MAX_GETS
     assert all(line.startswith("GET ") for line in log)
     by_verdict = {
         verdict: {one.operation.id for one in result.operations if one.verdict is verdict} for verdict in Verdict
     }
-    assert len(by_verdict[Verdict.CONFIRMED]) == MOST_GETS
+    assert len(by_verdict[Verdict.CONFIRMED]) == MAX_GETS
     assert {"apps.capabilities.preview", "apps.capabilities.check_optimization"} < by_verdict[Verdict.NOT_TRIED]
     assert "a probe only GETs" in notes(result, "apps.capabilities.preview")[0]
     assert "--operation activity.list tries it" in notes(result, "activity.list")[0]
@@ -135,7 +135,7 @@ async def test_five_renames_are_told_apart() -> None:
     assert notes(result, "apps.deployments") == (
         "the list is in items, and octosync reads deployments, or a bare list",
     )
-    assert len(there.requests) == result.requests == MOST_GETS
+    assert len(there.requests) == result.requests == MAX_GETS
     assert {line.split()[0] for line in there.requests} == {"GET"}
     overrides, incomplete = overrides_of(result, Contract())
     assert overrides is not None
@@ -190,7 +190,7 @@ async def test_an_answer_is_what_it_is(status: int, body: Any, verdict: str) -> 
         result = await probed(plane, "a")
     assert verdicts(result) == {"apps.health": verdict}
     assert notes(result, "apps.health")
-    assert len(there.requests) == result.requests <= MOST_GETS
+    assert len(there.requests) == result.requests <= MAX_GETS
 
 
 async def test_a_slot_that_is_listed_and_not_there_differs() -> None:

@@ -13,22 +13,22 @@ from tests.support.sockets import Reply, Then, answers, http, scripted
 from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
 
 from octosync.errors import OctosyncError
-from octosync.octomil import Budget, Connection, Octomil, Pace, Pacer, Priority, Request
+from octosync.octomil import Budget, Connection, Octomil, RateLimiter, RateOptions, RequestPriority, SentRequest
 
 WINDOW = 60.05
 
 
-def _codes(told: list[Request]) -> list[tuple[str, str]]:
+def _codes(told: list[SentRequest]) -> list[tuple[str, str]]:
     return [(request.operation, request.code) for request in told]
 
 
-def _telling(url: str, told: list[Request], **settings: Any) -> Octomil:
+def _telling(url: str, told: list[SentRequest], **settings: Any) -> Octomil:
     return Octomil(connection_to(url, **settings), on_request=told.append)
 
 
 async def test_every_attempt_is_told_with_its_operation_and_status() -> None:
     """A retry is a request, too; the background is told apart for reads, not for writes."""
-    told: list[Request] = []
+    told: list[SentRequest] = []
     async with (
         scripted(http(503), answers({}), answers({}, 404), answers({})) as server,
         _telling(server.url, told) as client,
@@ -54,7 +54,7 @@ async def test_every_attempt_is_told_with_its_operation_and_status() -> None:
 )
 async def test_a_lost_answer_is_told_by_a_word(reply: Reply, code: str) -> None:
     """Where there is no status, the error's reference says what became of it: few words, always the same."""
-    told: list[Request] = []
+    told: list[SentRequest] = []
     async with (
         scripted(reply) as server,
         _telling(server.url, told, attempts=1, answer_timeout=0.1, connect_timeout=0.1) as client,
@@ -66,7 +66,7 @@ async def test_a_lost_answer_is_told_by_a_word(reply: Reply, code: str) -> None:
 
 async def test_an_unreachable_host_and_a_cancelled_request_are_told() -> None:
     """What never left is told as what kept it, what nobody waited for any more as cancelled."""
-    told: list[Request] = []
+    told: list[SentRequest] = []
     async with _telling("http://127.0.0.1:1", told, attempts=1) as client:
         with pytest.raises(OctosyncError):
             await client.call("apps.get", {"slug": "a"})
@@ -82,7 +82,7 @@ async def test_an_unreachable_host_and_a_cancelled_request_are_told() -> None:
 
 async def test_nothing_of_what_is_sent_or_answered_is_told() -> None:
     """No path, no body, no key: an operation's id, a code, a time."""
-    told: list[Request] = []
+    told: list[SentRequest] = []
     async with (
         scripted(answers({"code": KEY, "message": "hunter2000"}, 422)) as server,
         _telling(server.url, told) as client,
@@ -95,9 +95,9 @@ async def test_nothing_of_what_is_sent_or_answered_is_told() -> None:
 # The budget.
 
 
-def _in_virtual_time(use: Callable[[Pacer], Coroutine[Any, Any, list[Budget]]], limit: int = 10) -> list[Budget]:
+def _in_virtual_time(use: Callable[[RateLimiter], Coroutine[Any, Any, list[Budget]]], limit: int = 10) -> list[Budget]:
     async def main() -> list[Budget]:
-        return await use(Pacer(limit, clock=virtual_clock))
+        return await use(RateLimiter(limit, clock=virtual_clock))
 
     return run_in_virtual_time(main())
 
@@ -105,16 +105,19 @@ def _in_virtual_time(use: Callable[[Pacer], Coroutine[Any, Any, list[Budget]]], 
 def test_the_budget_counts_what_is_under_way_and_what_is_still_in_the_window() -> None:
     """Used, left, and the background's part of it; it is whole again when a window has passed."""
 
-    async def use(pacer: Pacer) -> list[Budget]:
-        seen = [pacer.budget]
-        held = [await pacer.acquire(priority) for priority in (Priority.READ, Priority.BACKGROUND, Priority.BACKGROUND)]
-        seen.append(pacer.budget)
+    async def use(limiter: RateLimiter) -> list[Budget]:
+        seen = [limiter.budget]
+        held = [
+            await limiter.acquire(priority)
+            for priority in (RequestPriority.READ, RequestPriority.BACKGROUND, RequestPriority.BACKGROUND)
+        ]
+        seen.append(limiter.budget)
         held.pop().release()
         held.pop().release(sent=False)
-        seen.append(pacer.budget)
+        seen.append(limiter.budget)
         held.pop().release()
         await asyncio.sleep(WINDOW + 0.01)
-        return [*seen, pacer.budget]
+        return [*seen, limiter.budget]
 
     seen = _in_virtual_time(use)
     assert [(one.used, one.remaining, one.background_used) for one in seen] == [
@@ -129,12 +132,12 @@ def test_the_budget_counts_what_is_under_way_and_what_is_still_in_the_window() -
 def test_the_budget_says_when_the_next_place_is_free() -> None:
     """At once, in so many seconds, or nobody knows, since it depends on an answer."""
 
-    async def use(pacer: Pacer) -> list[Budget]:
-        held = [await pacer.acquire(), await pacer.acquire()]
-        seen = [pacer.budget]
+    async def use(limiter: RateLimiter) -> list[Budget]:
+        held = [await limiter.acquire(), await limiter.acquire()]
+        seen = [limiter.budget]
         held.pop().release()
         await asyncio.sleep(20)
-        return [*seen, pacer.budget]
+        return [*seen, limiter.budget]
 
     under_way, answered = _in_virtual_time(use, limit=2)
     assert under_way.free_in is None
@@ -145,19 +148,19 @@ def test_the_budget_says_when_the_next_place_is_free() -> None:
 def test_throttled_time_is_counted_once_and_only_grows() -> None:
     """The seconds for which the control plane wanted nothing sent, as far as they are over, overlapping ones once."""
 
-    async def use(pacer: Pacer) -> list[Budget]:
-        seen = [pacer.budget]
-        pacer.pause(30)
+    async def use(limiter: RateLimiter) -> list[Budget]:
+        seen = [limiter.budget]
+        limiter.pause(30)
         await asyncio.sleep(10)
-        pacer.pause(5)
-        pacer.pause(40)
-        seen.append(pacer.budget)
+        limiter.pause(5)
+        limiter.pause(40)
+        seen.append(limiter.budget)
         await asyncio.sleep(100)
-        seen.append(pacer.budget)
-        pacer.pause(7)
-        pacer.pause(0)
+        seen.append(limiter.budget)
+        limiter.pause(7)
+        limiter.pause(0)
         await asyncio.sleep(8)
-        return [*seen, pacer.budget]
+        return [*seen, limiter.budget]
 
     seen = _in_virtual_time(use)
     assert [one.throttled_seconds_total for one in seen] == [0.0, 10.0, 50.0, 57.0]
@@ -167,11 +170,11 @@ def test_throttled_time_is_counted_once_and_only_grows() -> None:
 def test_without_a_limit_nothing_is_counted() -> None:
     """No limit: nothing left or used up, whatever was sent; the time of pauses is told all the same."""
 
-    async def use(pacer: Pacer) -> list[Budget]:
+    async def use(limiter: RateLimiter) -> list[Budget]:
         for _ in range(3):
-            (await pacer.acquire(Priority.BACKGROUND)).release()
-        pacer.pause(5)
-        return [pacer.budget]
+            (await limiter.acquire(RequestPriority.BACKGROUND)).release()
+        limiter.pause(5)
+        return [limiter.budget]
 
     (budget,) = _in_virtual_time(use, limit=0)
     assert budget == Budget(limit=0, throttled_for=5.0)
@@ -185,7 +188,7 @@ def test_a_client_tells_its_budget_and_a_429_counts_in_it() -> None:
     async def main() -> None:
         connection = Connection(url="https://api.octomil.com", requests_per_minute=10)
         transport = httpx.MockTransport(lambda _: script.pop(0))
-        async with Octomil(connection, pace=Pace(clock=virtual_clock), transport=transport) as client:
+        async with Octomil(connection, rate=RateOptions(clock=virtual_clock), transport=transport) as client:
             reading = asyncio.create_task(client.background.call("apps.get", {"slug": "a"}))
             await let_run()
             seen.append(client.budget)

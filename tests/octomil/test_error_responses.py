@@ -19,7 +19,7 @@ from octosync.errors import (
     Unavailable,
     Unreadable,
 )
-from octosync.octomil.failures import Fault, fault_in
+from octosync.octomil.failures import ErrorBody, parse_error_body
 
 
 async def _refusal(reply: Reply, operation: str = "apps.put_slot", **settings: Any) -> RemoteError:
@@ -36,35 +36,35 @@ async def _refusal(reply: Reply, operation: str = "apps.put_slot", **settings: A
     [
         (
             {"error": {"code": "conflict", "message": "taken", "details": {"app_slug": "b"}, "request_id": "r"}},
-            Fault(code="conflict", message="taken", details={"app_slug": "b"}, request_id="r"),
+            ErrorBody(code="conflict", message="taken", details={"app_slug": "b"}, request_id="r"),
         ),
-        ({"error": "conflict", "message": "taken", "status_code": 409}, Fault(code="conflict", message="taken")),
-        ({"code": "conflict", "message": "taken", "more": 1}, Fault(code="conflict", message="taken")),
-        ({"message": "taken"}, Fault(message="taken")),
-        ({"detail": "taken"}, Fault(message="taken")),
-        ({"detail": {"code": "conflict", "message": "taken"}}, Fault(code="conflict", message="taken")),
+        ({"error": "conflict", "message": "taken", "status_code": 409}, ErrorBody(code="conflict", message="taken")),
+        ({"code": "conflict", "message": "taken", "more": 1}, ErrorBody(code="conflict", message="taken")),
+        ({"message": "taken"}, ErrorBody(message="taken")),
+        ({"detail": "taken"}, ErrorBody(message="taken")),
+        ({"detail": {"code": "conflict", "message": "taken"}}, ErrorBody(code="conflict", message="taken")),
         (
             {"detail": [{"loc": ["body", "bindings", 0], "msg": "no", "input": "x"}, {"loc": "name", "msg": "long"}]},
-            Fault(fields=(("bindings.0", "no"), ("name", "long"))),
+            ErrorBody(fields=(("bindings.0", "no"), ("name", "long"))),
         ),
         (
             {"error": {"code": "validation_error", "details": {"errors": [{"field": "name", "message": "long"}]}}},
-            Fault(
+            ErrorBody(
                 code="validation_error",
                 details={"errors": [{"field": "name", "message": "long"}]},
                 fields=(("name", "long"),),
             ),
         ),
-        ({"error": {"code": 7, "message": None}}, Fault()),
+        ({"error": {"code": 7, "message": None}}, ErrorBody()),
         ({"detail": 7}, None),
         ({"anything": "else"}, None),
         (["no"], None),
         (None, None),
     ],
 )
-def test_the_four_error_shapes_are_read_into_one(body: Any, fault: Fault | None) -> None:
+def test_the_four_error_shapes_are_read_into_one(body: Any, fault: ErrorBody | None) -> None:
     """Whichever of its shapes the control plane answers in, code, message, fields and details are found."""
-    assert fault_in(body) == fault
+    assert parse_error_body(body) == fault
 
 
 async def test_a_refused_key_says_where_it_came_from_and_how_it_ends() -> None:

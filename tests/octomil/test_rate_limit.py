@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from tests.support.examples import examples
 from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
-from octosync.octomil import Pacer, Priority, Waiting, WaitReason
+from octosync.octomil import RateLimiter, RequestPriority, WaitNotice, WaitReason
 from octosync.octomil.rate_limit import SLACK_SECONDS
 
 WINDOW = 60.0
 
 
-def _pacer(limit: int, concurrency: int = 1000, told: list[Waiting] | None = None) -> Pacer:
-    return Pacer(limit, concurrency=concurrency, clock=virtual_clock, on_wait=None if told is None else told.append)
+def _limiter(limit: int, concurrency: int = 1000, told: list[WaitNotice] | None = None) -> RateLimiter:
+    return RateLimiter(
+        limit, concurrency=concurrency, clock=virtual_clock, on_wait=None if told is None else told.append
+    )
 
 
 def _most_in_any_window(times: list[float]) -> int:
@@ -49,9 +51,9 @@ def test_no_window_of_a_minute_ever_holds_more_than_the_limit(loads: list[_Load]
     arrived: list[float] = []
     under_way = [0, 0]
 
-    async def request(pacer: Pacer, load: _Load) -> None:
+    async def request(limiter: RateLimiter, load: _Load) -> None:
         await asyncio.sleep(load.wanted_at)
-        permit = await pacer.acquire()
+        permit = await limiter.acquire()
         under_way[0] += 1
         under_way[1] = max(under_way)
         sent.append(virtual_clock())
@@ -62,8 +64,8 @@ def test_no_window_of_a_minute_ever_holds_more_than_the_limit(loads: list[_Load]
         permit.release()
 
     async def main() -> None:
-        pacer = _pacer(limit, concurrency)
-        await asyncio.gather(*(request(pacer, load) for load in loads))
+        limiter = _limiter(limit, concurrency)
+        await asyncio.gather(*(request(limiter, load) for load in loads))
 
     run_in_virtual_time(main())
     assert len(arrived) == len(loads)
@@ -72,8 +74,10 @@ def test_no_window_of_a_minute_ever_holds_more_than_the_limit(loads: list[_Load]
     assert under_way[1] <= concurrency
 
 
-async def _one(pacer: Pacer, order: list[str], name: str, priority: Priority = Priority.READ) -> None:
-    permit = await pacer.acquire(priority)
+async def _one(
+    limiter: RateLimiter, order: list[str], name: str, priority: RequestPriority = RequestPriority.READ
+) -> None:
+    permit = await limiter.acquire(priority)
     order.append(name)
     permit.release()
 
@@ -82,11 +86,11 @@ def test_the_whole_budget_is_there_at_once() -> None:
     """The first N requests wait for nothing, and the next goes the moment that the window lets it."""
 
     async def main() -> tuple[float, float]:
-        pacer, order = _pacer(100), list[str]()
+        limiter, order = _limiter(100), list[str]()
         for number in range(100):
-            await _one(pacer, order, str(number))
+            await _one(limiter, order, str(number))
         burst = virtual_clock()
-        await _one(pacer, order, "next")
+        await _one(limiter, order, "next")
         return burst, virtual_clock()
 
     assert run_in_virtual_time(main()) == (0.0, WINDOW + SLACK_SECONDS)
@@ -96,9 +100,9 @@ def test_no_limit_never_waits() -> None:
     """A limit of 0 means none."""
 
     async def main() -> float:
-        pacer = _pacer(0)
+        limiter = _limiter(0)
         for _ in range(1000):
-            (await pacer.acquire()).release()
+            (await limiter.acquire()).release()
         return virtual_clock()
 
     assert run_in_virtual_time(main()) == 0.0
@@ -108,16 +112,16 @@ def test_writes_go_before_reads_and_otherwise_first_come_first_served() -> None:
     """What was asked for later goes earlier only if it writes, or finishes something half done."""
 
     async def main() -> list[str]:
-        pacer, order = _pacer(0, concurrency=1), list[str]()
-        held = await pacer.acquire()
+        limiter, order = _limiter(0, concurrency=1), list[str]()
+        held = await limiter.acquire()
         asked = [
-            ("read 1", Priority.READ),
-            ("write 1", Priority.WRITE),
-            ("read 2", Priority.READ),
-            ("urgent", Priority.URGENT),
-            ("write 2", Priority.WRITE),
+            ("read 1", RequestPriority.READ),
+            ("write 1", RequestPriority.WRITE),
+            ("read 2", RequestPriority.READ),
+            ("urgent", RequestPriority.URGENT),
+            ("write 2", RequestPriority.WRITE),
         ]
-        tasks = [asyncio.create_task(_one(pacer, order, name, priority)) for name, priority in asked]
+        tasks = [asyncio.create_task(_one(limiter, order, name, priority)) for name, priority in asked]
         await asyncio.sleep(0)
         held.release()
         await asyncio.gather(*tasks)
@@ -130,11 +134,11 @@ def test_a_pause_holds_everything_until_its_end() -> None:
     """After a 429 nothing is sent until the control plane's time has passed, and a shorter pause doesn't end a longer."""
 
     async def main() -> list[float]:
-        pacer, at = _pacer(100), list[float]()
-        pacer.pause(30)
-        pacer.pause(10)
-        for priority in (Priority.READ, Priority.WRITE):
-            (await pacer.acquire(priority)).release()
+        limiter, at = _limiter(100), list[float]()
+        limiter.pause(30)
+        limiter.pause(10)
+        for priority in (RequestPriority.READ, RequestPriority.WRITE):
+            (await limiter.acquire(priority)).release()
             at.append(virtual_clock())
         return at
 
@@ -143,15 +147,15 @@ def test_a_pause_holds_everything_until_its_end() -> None:
 
 def test_what_waits_and_how_long_is_told_once_and_its_end_too() -> None:
     """A person sees how many requests wait, how long the first does and why; and that it is over."""
-    told: list[Waiting] = []
+    told: list[WaitNotice] = []
 
     async def main() -> None:
-        pacer, order = _pacer(1, told=told), list[str]()
-        await _one(pacer, order, "first")
+        limiter, order = _limiter(1, told=told), list[str]()
+        await _one(limiter, order, "first")
         await asyncio.sleep(20)
-        await _one(pacer, order, "second")
-        pacer.pause(90)
-        await _one(pacer, order, "third")
+        await _one(limiter, order, "second")
+        limiter.pause(90)
+        await _one(limiter, order, "third")
 
     run_in_virtual_time(main())
     assert [(waiting.requests, round(waiting.seconds, 3), waiting.reason) for waiting in told] == [
@@ -166,10 +170,10 @@ def test_a_reservation_gets_its_places_together_and_nothing_comes_between() -> N
     """Both halves of a move have room before the first is sent, though others queue behind it."""
 
     async def main() -> list[tuple[str, float]]:
-        pacer, events = _pacer(2), list[tuple[str, float]]()
+        limiter, events = _limiter(2), list[tuple[str, float]]()
 
         async def move() -> None:
-            async with pacer.reserve(2) as reservation:
+            async with limiter.reserve(2) as reservation:
                 for name in ("remove", "register"):
                     permit = reservation.take()
                     assert permit is not None
@@ -179,7 +183,7 @@ def test_a_reservation_gets_its_places_together_and_nothing_comes_between() -> N
                 assert reservation.take() is None
 
         async def read() -> None:
-            permit = await pacer.acquire()
+            permit = await limiter.acquire()
             events.append(("read", virtual_clock()))
             permit.release()
 
@@ -197,12 +201,12 @@ def test_what_a_reservation_does_not_use_is_free_at_once() -> None:
     """A move that stops after its first half gives the other place back, and it costs no minute."""
 
     async def main() -> float:
-        pacer = _pacer(2)
-        async with pacer.reserve(2) as reservation:
+        limiter = _limiter(2)
+        async with limiter.reserve(2) as reservation:
             permit = reservation.take()
             assert permit is not None
             permit.release()
-        (await pacer.acquire()).release()
+        (await limiter.acquire()).release()
         return virtual_clock()
 
     assert run_in_virtual_time(main()) == 0.0
@@ -212,7 +216,7 @@ def test_without_a_limit_a_reservation_waits_for_nothing() -> None:
     """No limit, no queue: both places are there."""
 
     async def main() -> int:
-        async with _pacer(0).reserve(2) as reservation:
+        async with _limiter(0).reserve(2) as reservation:
             return len(reservation.permits)
 
     assert run_in_virtual_time(main()) == 2
@@ -222,8 +226,8 @@ def test_more_than_the_limit_is_reserved_as_far_as_it_goes() -> None:
     """With one request a minute a move still happens, its second half later, instead of never."""
 
     async def main() -> int:
-        pacer = _pacer(1)
-        async with pacer.reserve(2) as reservation:
+        limiter = _limiter(1)
+        async with limiter.reserve(2) as reservation:
             return len(reservation.permits)
 
     assert run_in_virtual_time(main()) == 1
@@ -233,11 +237,11 @@ def test_what_never_left_takes_no_place() -> None:
     """A refused connection costs nothing of the budget, and a permit counts once however often it is released."""
 
     async def main() -> float:
-        pacer = _pacer(1)
-        permit = await pacer.acquire()
+        limiter = _limiter(1)
+        permit = await limiter.acquire()
         permit.release(sent=False)
         permit.release()
-        (await pacer.acquire()).release()
+        (await limiter.acquire()).release()
         return virtual_clock()
 
     assert run_in_virtual_time(main()) == 0.0
@@ -247,9 +251,9 @@ def test_a_request_under_way_holds_its_place_until_its_answer() -> None:
     """A slow answer keeps the place for a minute after it, since the server may have counted the request only then."""
 
     async def main() -> float:
-        pacer = _pacer(1)
-        permit = await pacer.acquire()
-        second = asyncio.create_task(pacer.acquire())
+        limiter = _limiter(1)
+        permit = await limiter.acquire()
+        second = asyncio.create_task(limiter.acquire())
         await asyncio.sleep(100)
         permit.release()
         (await second).release()
@@ -267,10 +271,10 @@ def test_a_cancelled_waiter_leaves_no_trace() -> None:
     """Who stops waiting in the queue, or in the very moment of being let in, takes nobody's turn and no place."""
 
     async def main() -> list[str]:
-        pacer, order = _pacer(0, concurrency=1), list[str]()
-        held = await pacer.acquire()
+        limiter, order = _limiter(0, concurrency=1), list[str]()
+        held = await limiter.acquire()
         queued, admitted, last = (
-            asyncio.create_task(_one(pacer, order, name)) for name in ("queued", "admitted", "last")
+            asyncio.create_task(_one(limiter, order, name)) for name in ("queued", "admitted", "last")
         )
         await asyncio.sleep(0)
         queued.cancel()
@@ -287,9 +291,9 @@ def test_a_waiter_cancelled_together_with_a_release_is_passed_over() -> None:
     """A cancellation that hasn't been noticed yet doesn't swallow the place that becomes free."""
 
     async def main() -> list[str]:
-        pacer, order = _pacer(0, concurrency=1), list[str]()
-        held = await pacer.acquire()
-        tasks = [asyncio.create_task(_one(pacer, order, name)) for name in ("cancelled", "next")]
+        limiter, order = _limiter(0, concurrency=1), list[str]()
+        held = await limiter.acquire()
+        tasks = [asyncio.create_task(_one(limiter, order, name)) for name in ("cancelled", "next")]
         await asyncio.sleep(0)
         tasks[0].cancel()
         held.release()
@@ -302,12 +306,12 @@ def test_a_waiter_cancelled_together_with_a_release_is_passed_over() -> None:
 
 
 def test_no_timer_outlives_its_waiters() -> None:
-    """When the last one stops waiting for time, nothing of the pacer keeps running."""
+    """When the last one stops waiting for time, nothing of the limiter keeps running."""
 
     async def main() -> int:
-        pacer = _pacer(1)
-        (await pacer.acquire()).release()
-        waiting = asyncio.create_task(pacer.acquire())
+        limiter = _limiter(1)
+        (await limiter.acquire()).release()
+        waiting = asyncio.create_task(limiter.acquire())
         await asyncio.sleep(1)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)

@@ -13,7 +13,7 @@ from tests.support.plane import Plane
 
 from octosync.errors import CredentialRefused, Missing, Rejected, RemoteError, Unavailable
 from octosync.model import Event
-from octosync.octomil.activity import MOST_PAGES, Feed, activity_feed, decisions_feed, follow
+from octosync.octomil.activity import MAX_NEW_PAGES, Feed, activity_feed, decisions_feed, follow_feed
 from octosync.octomil.pagination import PAGE
 
 ACTIVITY = "GET /api/v1/apps/shop/activity"
@@ -124,12 +124,12 @@ async def test_more_than_a_look_reads_is_a_gap() -> None:
     pages = Pages([1])
     feed = Feed(pages.read)
     await feed.newest(1, to_follow=True)
-    pages.grow(MOST_PAGES * PAGE + 50)
+    pages.grow(MAX_NEW_PAGES * PAGE + 50)
     pages.asked = 0
     news = await feed.news()
     assert news.gap
-    assert ids_of(news.entries) == list(range(52, MOST_PAGES * PAGE + 52))
-    assert pages.asked == MOST_PAGES
+    assert ids_of(news.entries) == list(range(52, MAX_NEW_PAGES * PAGE + 52))
+    assert pages.asked == MAX_NEW_PAGES
     assert (await feed.news()).entries == ()
 
 
@@ -170,7 +170,7 @@ async def test_failed_looks_are_told_and_come_less_often() -> None:
         pages.grow()
 
     pages.before = failing
-    looks = follow(feed, every=5, failed=lambda _, seconds: told.append(seconds), pause=pause)
+    looks = follow_feed(feed, every=5, failed=lambda _, seconds: told.append(seconds), pause=pause)
     assert ids_of((await anext(looks)).entries) == [2]
     assert ids_of((await anext(looks)).entries) == [3]
     assert told == [10, 20, 40, 60, 60]
@@ -192,7 +192,7 @@ async def test_what_asking_again_does_not_change_ends_following(kind: type[Remot
 
     pages.before = refuse
     with pytest.raises(kind):
-        await anext(follow(feed, every=1, failed=lambda *_: None, pause=pause))
+        await anext(follow_feed(feed, every=1, failed=lambda *_: None, pause=pause))
 
 
 async def test_an_apps_activity_is_read_over_http(plane: Plane) -> None:

@@ -22,7 +22,7 @@ from octosync.model import (
     Section,
     State,
 )
-from octosync.octomil import inquire, observe
+from octosync.octomil import enrich, observe
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -50,7 +50,7 @@ async def answered(site: Site, seen: Observation, **questions: Any) -> tuple[Obs
     """Ask, and return what came of it with the requests that it took."""
     site.plane.log()
     async with site.client() as client:
-        found = await inquire(client, seen, Questions(**questions))
+        found = await enrich(client, seen, Questions(**questions))
     return found, [line.removeprefix("GET /api/v1") for line in site.plane.log()]
 
 
@@ -345,7 +345,7 @@ async def test_progress_is_told(site: Site) -> None:
     told: list[tuple[int, int]] = []
     async with site.client() as client:
         questions = Questions(previews=(chat("a"), chat("a", "staging")))
-        await inquire(client, seen, questions, progress=lambda done, total: told.append((done, total)))
+        await enrich(client, seen, questions, progress=lambda done, total: told.append((done, total)))
     assert told == [(1, 2), (2, 2)]
 
 

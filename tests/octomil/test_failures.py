@@ -18,9 +18,9 @@ from tests.support.encodings import REFUSED_ENCODINGS, body_in, bomb, little_mem
 from tests.support.sockets import Reply, Then, answers, http, scripted
 
 from octosync.errors import RemoteError, Unavailable, Unreadable
-from octosync.octomil import Connection, Octomil, fetch, source_of
+from octosync.octomil import Connection, Octomil, document_source, fetch_document
 from octosync.octomil import transport as wire
-from octosync.octomil.failures import Again, failed
+from octosync.octomil.failures import RetryPolicy, failure_of
 
 READ: dict[str, Any] = {"operation_id": "apps.get", "parameters": {"slug": "a"}}
 WRITES: list[dict[str, Any]] = [
@@ -190,7 +190,7 @@ async def test_what_is_no_answer_of_a_control_plane_is_unreadable(reply: Reply, 
 
 async def test_an_answer_beyond_all_measure_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A compressed answer that unpacks to more than the limit is dropped, not held in memory."""
-    monkeypatch.setattr(wire, "LARGEST_ANSWER", 1 << 20)
+    monkeypatch.setattr(wire, "MAX_RESPONSE_BYTES", 1 << 20)
     bomb = gzip.compress(b" " * (4 << 20))
     async with (
         scripted(http(200, bomb, headers={"Content-Encoding": "gzip"})) as server,
@@ -237,7 +237,7 @@ async def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str) -> N
             with pytest.raises(Unreadable, match="Content-Encoding") as refused:
                 await client.call(**READ)
             with pytest.raises(Unreadable, match="Content-Encoding"):
-                await fetch(server.url, source_of(server.url), largest=2**20)
+                await fetch_document(server.url, document_source(server.url), largest=2**20)
         assert [request.headers["accept-encoding"] for request in server.received] == ["gzip", "gzip"]
     assert refused.value.reference == "unreadable-answer"
     assert len(refused.value.message) < 300
@@ -314,21 +314,21 @@ def _unroutable() -> Exception:
 @pytest.mark.parametrize(
     ("problem", "reference", "again", "sent"),
     [
-        (httpx.ConnectTimeout("slow"), "connect-timed-out", Again.ALWAYS, False),
-        (aiohttp.ConnectionTimeoutError("slow"), "connect-timed-out", Again.ALWAYS, False),
-        (_unroutable(), "connect-failed", Again.ALWAYS, False),
-        (aiohttp.ServerDisconnectedError(), "connection-lost", Again.READS, True),
-        (aiohttp.ClientOSError(104, "reset"), "connection-lost", Again.READS, True),
-        (OSError(113, "no route"), "connection-lost", Again.READS, True),
-        (TimeoutError(), "answer-timed-out", Again.READS, True),
-        (httpx.ReadTimeout("slow"), "answer-timed-out", Again.READS, True),
+        (httpx.ConnectTimeout("slow"), "connect-timed-out", RetryPolicy.ALWAYS, False),
+        (aiohttp.ConnectionTimeoutError("slow"), "connect-timed-out", RetryPolicy.ALWAYS, False),
+        (_unroutable(), "connect-failed", RetryPolicy.ALWAYS, False),
+        (aiohttp.ServerDisconnectedError(), "connection-lost", RetryPolicy.READS, True),
+        (aiohttp.ClientOSError(104, "reset"), "connection-lost", RetryPolicy.READS, True),
+        (OSError(113, "no route"), "connection-lost", RetryPolicy.READS, True),
+        (TimeoutError(), "answer-timed-out", RetryPolicy.READS, True),
+        (httpx.ReadTimeout("slow"), "answer-timed-out", RetryPolicy.READS, True),
     ],
 )
 def test_only_a_failure_to_connect_proves_that_nothing_was_sent(
-    problem: Exception, reference: str, again: Again, sent: bool
+    problem: Exception, reference: str, again: RetryPolicy, sent: bool
 ) -> None:
     """What happened before sending is safe to repeat; everything that may have happened after it isn't."""
-    outcome = failed(problem, Connection(url="https://api.octomil.com"), "apps.get")
+    outcome = failure_of(problem, Connection(url="https://api.octomil.com"), "apps.get")
     assert outcome is not None
     assert (outcome.error.reference, outcome.again, outcome.error.sent) == (reference, again, sent)
 
@@ -338,7 +338,7 @@ def test_a_certificate_that_nobody_vouches_for_is_told_as_that() -> None:
     reason = ssl.SSLCertVerificationError(1, "certificate verify failed")
     reason.verify_message = "self-signed certificate"
     key = ConnectionKey("api.octomil.com", 443, True, True, None, None, None)
-    outcome = failed(
+    outcome = failure_of(
         aiohttp.ClientConnectorCertificateError(key, reason), Connection(url="https://api.octomil.com"), "apps.get"
     )
     assert outcome is not None
@@ -351,10 +351,10 @@ def test_a_library_error_is_read_by_its_cause() -> None:
     """The transport calls a connection that broke after sending a connect timeout; its cause says otherwise."""
     problem = httpx.ConnectTimeout("Server disconnected")
     problem.__cause__ = aiohttp.ServerDisconnectedError()
-    outcome = failed(problem, Connection(url="https://api.octomil.com"), "apps.create")
+    outcome = failure_of(problem, Connection(url="https://api.octomil.com"), "apps.create")
     assert outcome is not None
     assert outcome.error.sent
-    assert outcome.again is Again.READS
+    assert outcome.again is RetryPolicy.READS
 
 
 async def test_a_mistake_of_our_own_is_not_dressed_up_as_the_networks() -> None:

@@ -7,38 +7,38 @@ import asyncio
 import pytest
 from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
 
-from octosync.octomil import PERCENT_FOR_WRITES, Pacer, Priority
+from octosync.octomil import PERCENT_FOR_WRITES, RateLimiter, RequestPriority
 from octosync.octomil.rate_limit import SLACK_SECONDS
 
 WINDOW = 60.0
 DUE = WINDOW + SLACK_SECONDS
-BACKGROUND, READ, WRITE = Priority.BACKGROUND, Priority.READ, Priority.WRITE
+BACKGROUND, READ, WRITE = RequestPriority.BACKGROUND, RequestPriority.READ, RequestPriority.WRITE
 
 
-def _pacer(limit: int, concurrency: int = 1000, percent_for_writes: int = PERCENT_FOR_WRITES) -> Pacer:
-    return Pacer(limit, concurrency=concurrency, percent_for_writes=percent_for_writes, clock=virtual_clock)
+def _limiter(limit: int, concurrency: int = 1000, percent_for_writes: int = PERCENT_FOR_WRITES) -> RateLimiter:
+    return RateLimiter(limit, concurrency=concurrency, percent_for_writes=percent_for_writes, clock=virtual_clock)
 
 
-async def _at(pacer: Pacer, priority: Priority) -> float:
+async def _at(limiter: RateLimiter, priority: RequestPriority) -> float:
     """Send one request, and say when it went."""
-    (await pacer.acquire(priority)).release()
+    (await limiter.acquire(priority)).release()
     return virtual_clock()
 
 
-async def _burst(pacer: Pacer, priority: Priority, count: int) -> list[float]:
-    return await asyncio.gather(*(_at(pacer, priority) for _ in range(count)))
+async def _burst(limiter: RateLimiter, priority: RequestPriority, count: int) -> list[float]:
+    return await asyncio.gather(*(_at(limiter, priority) for _ in range(count)))
 
 
 def test_background_takes_its_share_at_once_and_leaves_the_rest_to_all_others() -> None:
     """Of 100 places background reads get 60, other reads 30 more, writes all 100; and each goes on when a window has passed."""
 
     async def main() -> list[list[float]]:
-        pacer = _pacer(100)
+        limiter = _limiter(100)
         return [
-            await asyncio.wait_for(_burst(pacer, BACKGROUND, 60), 1),
-            await asyncio.wait_for(_burst(pacer, READ, 30), 1),
-            await asyncio.wait_for(_burst(pacer, WRITE, 10), 1),
-            await _burst(pacer, BACKGROUND, 61),
+            await asyncio.wait_for(_burst(limiter, BACKGROUND, 60), 1),
+            await asyncio.wait_for(_burst(limiter, READ, 30), 1),
+            await asyncio.wait_for(_burst(limiter, WRITE, 10), 1),
+            await _burst(limiter, BACKGROUND, 61),
         ]
 
     background, reads, writes, later = run_in_virtual_time(main())
@@ -50,7 +50,7 @@ def test_background_waits_for_its_share_though_the_window_has_room() -> None:
     """The 61st goes a window later, however little else is sent."""
 
     async def main() -> list[float]:
-        return await _burst(_pacer(100), BACKGROUND, 61)
+        return await _burst(_limiter(100), BACKGROUND, 61)
 
     assert run_in_virtual_time(main()) == [0.0] * 60 + [DUE]
 
@@ -59,7 +59,7 @@ def test_reads_leave_writes_their_part_only_where_that_is_asked_for() -> None:
     """A plan has the whole window for its reads; a process that reads and writes side by side keeps a tenth of it."""
 
     async def main(percent: int) -> list[float]:
-        return await _burst(_pacer(100, percent_for_writes=percent), READ, 101)
+        return await _burst(_limiter(100, percent_for_writes=percent), READ, 101)
 
     assert run_in_virtual_time(main(0)) == [0.0] * 100 + [DUE]
     assert run_in_virtual_time(main(PERCENT_FOR_WRITES)) == [0.0] * 90 + [DUE] * 11
@@ -69,11 +69,11 @@ def test_background_reads_take_nothing_of_what_is_kept_for_writes() -> None:
     """Where other reads have used all that reads may have, background reads wait, too, and a write goes."""
 
     async def main() -> tuple[float, float]:
-        pacer = _pacer(100)
-        await _burst(pacer, READ, 90)
-        waiting = asyncio.create_task(_at(pacer, BACKGROUND))
+        limiter = _limiter(100)
+        await _burst(limiter, READ, 90)
+        waiting = asyncio.create_task(_at(limiter, BACKGROUND))
         await let_run()
-        return await _at(pacer, WRITE), await waiting
+        return await _at(limiter, WRITE), await waiting
 
     assert run_in_virtual_time(main()) == (0.0, DUE)
 
@@ -83,23 +83,23 @@ def test_a_small_limit_leaves_everybody_one(limit: int) -> None:
     """However small a share is, what has it alone comes to an end."""
 
     async def main() -> float:
-        pacer = _pacer(limit, concurrency=1)
-        await _burst(pacer, BACKGROUND, 2)
+        limiter = _limiter(limit, concurrency=1)
+        await _burst(limiter, BACKGROUND, 2)
         return virtual_clock()
 
     assert run_in_virtual_time(main()) == (0.0 if limit * 6 // 10 > 1 else DUE)
 
 
-@pytest.mark.parametrize("priority", [READ, WRITE, Priority.URGENT])
-def test_a_background_read_that_waits_for_its_share_holds_up_nobody(priority: Priority) -> None:
+@pytest.mark.parametrize("priority", [READ, WRITE, RequestPriority.URGENT])
+def test_a_background_read_that_waits_for_its_share_holds_up_nobody(priority: RequestPriority) -> None:
     """It was first in the queue; whoever comes later and may go, goes."""
 
     async def main() -> tuple[float, float]:
-        pacer = _pacer(10)
-        await _burst(pacer, BACKGROUND, 6)
-        waiting = asyncio.create_task(_at(pacer, BACKGROUND))
+        limiter = _limiter(10)
+        await _burst(limiter, BACKGROUND, 6)
+        waiting = asyncio.create_task(_at(limiter, BACKGROUND))
         await let_run()
-        went = await _at(pacer, priority)
+        went = await _at(limiter, priority)
         return went, await waiting
 
     assert run_in_virtual_time(main()) == (0.0, DUE)
@@ -109,10 +109,10 @@ def test_a_reservation_is_not_held_up_by_a_background_read_that_waits() -> None:
     """A move behind a capped background read has its places at once."""
 
     async def main() -> float:
-        pacer = _pacer(10)
-        waiting = asyncio.create_task(_burst(pacer, BACKGROUND, 7))
+        limiter = _limiter(10)
+        waiting = asyncio.create_task(_burst(limiter, BACKGROUND, 7))
         await let_run()
-        async with pacer.reserve(4) as move:
+        async with limiter.reserve(4) as move:
             assert len(move.permits) == 4
             went = virtual_clock()
         await waiting
@@ -125,15 +125,15 @@ def test_a_big_reservation_is_not_starved_by_reads_of_either_kind() -> None:
     """Reads that never end get nothing of what a reservation waits for: it goes as soon as its places are free."""
 
     async def main() -> float:
-        pacer = _pacer(10)
-        await _burst(pacer, READ, 9)
+        limiter = _limiter(10)
+        await _burst(limiter, READ, 9)
         await asyncio.sleep(1)
 
-        async def for_ever(priority: Priority) -> None:
+        async def for_ever(priority: RequestPriority) -> None:
             while True:
-                await _at(pacer, priority)
+                await _at(limiter, priority)
 
-        reserving = asyncio.create_task(_reserve(pacer, 10))
+        reserving = asyncio.create_task(_reserve(limiter, 10))
         await let_run()
         readers = [asyncio.create_task(for_ever(priority)) for priority in (READ, BACKGROUND) for _ in range(5)]
         went = await reserving
@@ -145,8 +145,8 @@ def test_a_big_reservation_is_not_starved_by_reads_of_either_kind() -> None:
     assert run_in_virtual_time(main()) == DUE
 
 
-async def _reserve(pacer: Pacer, places: int) -> float:
-    async with pacer.reserve(places):
+async def _reserve(limiter: RateLimiter, places: int) -> float:
+    async with limiter.reserve(places):
         return virtual_clock()
 
 
@@ -154,14 +154,14 @@ def test_other_reads_go_before_background_reads_that_have_waited_longer() -> Non
     """When places become free, a changed app is read first, however many background reads queue."""
 
     async def main() -> list[str]:
-        pacer, order = _pacer(0, concurrency=1), list[str]()
+        limiter, order = _limiter(0, concurrency=1), list[str]()
 
-        async def one(name: str, priority: Priority) -> None:
-            permit = await pacer.acquire(priority)
+        async def one(name: str, priority: RequestPriority) -> None:
+            permit = await limiter.acquire(priority)
             order.append(name)
             permit.release()
 
-        held = await pacer.acquire()
+        held = await limiter.acquire()
         asked = [("background 1", BACKGROUND), ("background 2", BACKGROUND), ("read", READ), ("write", WRITE)]
         tasks = [asyncio.create_task(one(*each)) for each in asked]
         await let_run()
@@ -177,13 +177,13 @@ def test_background_reads_leave_lanes_free(limit: int) -> None:
     """While background reads are under way on all the lanes that they may have, a read of a changed app starts at once."""
 
     async def main() -> tuple[bool, bool, bool]:
-        pacer = _pacer(limit, concurrency=10)
-        slow = [await pacer.acquire(BACKGROUND) for _ in range(6)]
-        waiting = asyncio.create_task(pacer.acquire(BACKGROUND))
+        limiter = _limiter(limit, concurrency=10)
+        slow = [await limiter.acquire(BACKGROUND) for _ in range(6)]
+        waiting = asyncio.create_task(limiter.acquire(BACKGROUND))
         await let_run()
         before = waiting.done()
-        others = [await asyncio.wait_for(pacer.acquire(READ), 1) for _ in range(3)]
-        others.append(await asyncio.wait_for(pacer.acquire(WRITE), 1))
+        others = [await asyncio.wait_for(limiter.acquire(READ), 1) for _ in range(3)]
+        others.append(await asyncio.wait_for(limiter.acquire(WRITE), 1))
         others.pop().release()
         still = waiting.done()
         slow.pop().release()
@@ -197,10 +197,10 @@ def test_a_share_is_held_until_a_window_after_the_answer() -> None:
     """A slow background read holds its part of the share as it holds its place; one that never left gives both back."""
 
     async def main() -> list[float]:
-        pacer = _pacer(2)
-        (await pacer.acquire(BACKGROUND)).release(sent=False)
-        slow = await pacer.acquire(BACKGROUND)
-        next_one = asyncio.create_task(_at(pacer, BACKGROUND))
+        limiter = _limiter(2)
+        (await limiter.acquire(BACKGROUND)).release(sent=False)
+        slow = await limiter.acquire(BACKGROUND)
+        next_one = asyncio.create_task(_at(limiter, BACKGROUND))
         await asyncio.sleep(100)
         slow.release()
         return [await next_one]
@@ -212,11 +212,11 @@ def test_who_still_waits_when_it_closes_is_turned_away() -> None:
     """Nobody waits for ever for a client that is gone, no timer is left, and a cancellation stays one."""
 
     async def main() -> tuple[list[type[BaseException]], int]:
-        pacer = _pacer(1)
-        await _at(pacer, WRITE)
-        waiting = [asyncio.create_task(pacer.acquire(priority)) for priority in (WRITE, READ, BACKGROUND)]
+        limiter = _limiter(1)
+        await _at(limiter, WRITE)
+        waiting = [asyncio.create_task(limiter.acquire(priority)) for priority in (WRITE, READ, BACKGROUND)]
         await let_run()
-        pacer.close()
+        limiter.close()
         waiting[0].cancel()
         ends = await asyncio.gather(*waiting, return_exceptions=True)
         await let_run()

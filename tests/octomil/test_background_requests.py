@@ -12,7 +12,7 @@ from tests.support.calls import client_of, connection_to
 from tests.support.sockets import answers, scripted
 from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
 
-from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, Pace, Pacer, org_events
+from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, RateLimiter, RateOptions, read_org_events
 from octosync.server import Settings, running
 
 DUE = 60.05
@@ -38,7 +38,9 @@ def _sent(
         connection = Connection(url="https://api.octomil.com", **settings)
         transport = httpx.MockTransport(handle)
         async with Octomil(
-            connection, pace=Pace(clock=virtual_clock, percent_for_writes=percent_for_writes), transport=transport
+            connection,
+            rate=RateOptions(clock=virtual_clock, percent_for_writes=percent_for_writes),
+            transport=transport,
         ) as client:
             await use(client)
 
@@ -144,7 +146,7 @@ async def test_a_page_of_the_feed_is_one_request(events: int) -> None:
     listed = [{"id": f"e{number}", "type": "app.updated"} for number in range(events)]
     body = {"events": listed, "total": 10_000, "limit": 100, "offset": 0}
     async with scripted(answers(body)) as server, client_of(server.url) as client:
-        page = await org_events(client, limit=100)
+        page = await read_org_events(client, limit=100)
         assert len(page.events) == events
         assert server.lines == ["GET /api/v1/activity?limit=100&offset=0"]
 
@@ -153,7 +155,7 @@ async def test_a_control_plane_counts_what_both_views_send_as_one() -> None:
     """Foreground and background together stay within the limit, as the server counts: it never has to say 429."""
     with running(Settings(rate_limit=6, rate_window_seconds=0.2)) as server:
         connection = connection_to(server.url, attempts=1)
-        async with Octomil(connection, pacer=Pacer(6, window=0.2)) as client:
+        async with Octomil(connection, limiter=RateLimiter(6, window=0.2)) as client:
             calls = (
                 client.call("apps.list") if number % 3 else client.background.call("apps.list") for number in range(15)
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from octosync.octomil.response import DEEPEST, is_cut, parse, parse_or_none
+from octosync.octomil.response import MAX_DEPTH, is_cut, parse, parse_or_none
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from octosync.octomil.response import DEEPEST, is_cut, parse, parse_or_none
         '{"a": -1e999}',
         '{"a": "\\ud800"}',
         f'{{"a": {"9" * 5000}}}',
-        "[" * (DEEPEST + 1) + "]" * (DEEPEST + 1),
+        "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1),
         '{"a":' * 500 + "1" + "}" * 500,
         "[" * 100_000 + "]" * 100_000,
         "nothing",
@@ -34,7 +34,7 @@ def test_the_deepest_value_is_read(opening: str) -> None:
     """The limit holds for levels, whatever they are made of, and not for how many objects an answer has."""
     closing = "]" if opening == "[" else "}"
     inner = "1" if opening != "[" else ""
-    assert parse((opening * DEEPEST + inner + closing * DEEPEST).encode())
+    assert parse((opening * MAX_DEPTH + inner + closing * MAX_DEPTH).encode())
     assert parse(("[" + ",".join(["[[]]"] * 1000) + "]").encode()) == [[[]]] * 1000
 
 

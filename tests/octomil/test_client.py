@@ -20,7 +20,16 @@ from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
 from octosync.contract import Contract
 from octosync.errors import RemoteError, Unavailable
-from octosync.octomil import Connection, Octomil, Pace, Pacer, Waiting, WaitReason, apps_reading, retry_after
+from octosync.octomil import (
+    Connection,
+    Octomil,
+    RateLimiter,
+    RateOptions,
+    WaitNotice,
+    WaitReason,
+    read_apps,
+    retry_after,
+)
 from octosync.server import Settings, running
 
 
@@ -121,8 +130,8 @@ async def test_a_control_plane_with_the_same_limit_never_throttles_us() -> None:
     """As the server counts, in its own window and by its own clock, the limit is never exceeded."""
     with running(Settings(rate_limit=5, rate_window_seconds=0.2)) as server:
         connection = connection_to(server.url, attempts=1)
-        async with Octomil(connection, pacer=Pacer(5, window=0.2)) as client:
-            await asyncio.gather(*(apps_reading(client) for _ in range(18)))
+        async with Octomil(connection, limiter=RateLimiter(5, window=0.2)) as client:
+            await asyncio.gather(*(read_apps(client) for _ in range(18)))
             assert client.requests == 18
 
 
@@ -145,7 +154,7 @@ def _replying(*responses: httpx.Response | Exception, log: list[float]) -> httpx
 def _in_virtual_time(
     use: Callable[[Octomil], Coroutine[Any, Any, Any]],
     *responses: httpx.Response | Exception,
-    told: list[Waiting] | None = None,
+    told: list[WaitNotice] | None = None,
     **settings: Any,
 ) -> list[float]:
     """Run `use` against a script; return when each request was sent."""
@@ -155,7 +164,9 @@ def _in_virtual_time(
         connection = Connection(url="https://api.octomil.com", **settings)
         on_wait = None if told is None else told.append
         transport = _replying(*responses, log=log)
-        async with Octomil(connection, pace=Pace(clock=virtual_clock), transport=transport, on_wait=on_wait) as client:
+        async with Octomil(
+            connection, rate=RateOptions(clock=virtual_clock), transport=transport, on_wait=on_wait
+        ) as client:
             await use(client)
 
     run_in_virtual_time(main())
@@ -183,7 +194,7 @@ def test_a_429_holds_every_other_request_too() -> None:
     async def use(client: Octomil) -> None:
         await asyncio.gather(_get(client), _get(client), _put(client))
 
-    told: list[Waiting] = []
+    told: list[WaitNotice] = []
     throttled = httpx.Response(429, headers={"Retry-After": "30"})
     ok = [httpx.Response(200, json={}) for _ in range(3)]
     assert _in_virtual_time(use, throttled, *ok, concurrency=1, told=told) == [0.0, 30.0, 30.0, 30.0]
@@ -222,10 +233,10 @@ def test_retry_after_as_a_date_is_kept_to() -> None:
 
 def test_a_backoff_is_told() -> None:
     """A person sees that a request will be tried again, and when."""
-    told: list[Waiting] = []
+    told: list[WaitNotice] = []
     busy = httpx.Response(503, headers={"Retry-After": "5"})
     _in_virtual_time(_get, busy, httpx.Response(200, json={}), told=told)
-    assert told == [Waiting(1, 5.0, WaitReason.RETRY)]
+    assert told == [WaitNotice(1, 5.0, WaitReason.RETRY)]
 
 
 def test_the_pace_is_kept_over_retries() -> None:
