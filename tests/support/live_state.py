@@ -126,24 +126,29 @@ class _Loading:
             if "canary" in one:
                 self._run_canaries(reached, _percentage(one))
                 reached = _percentage(one)
-                capability, environment = one["capability"], one["environment"]
-                api = self.by(f"app/{slug}/capability/{capability}@{environment}").api
-                path = f"/apps/{slug}/capabilities/{capability}/optimize"
-                started = ok(api.post(path, json={"environment": environment}))
-                assert started["canary"]["candidate_variant_id"] == one["canary"]["candidate_variant_id"]
+                self._optimize(slug, one)
         self._run_canaries(reached, _STEP)
         for slug, one in every:
             if "canary" not in one:
                 self._enable(slug, apps[slug], one)
         for slug, one in every:
-            status = one.get("status", "started")
-            if status != ("active" if "canary" in one else "started"):
-                id_ = self.ids[slug, one["capability"], one["environment"]]
-                ok(self.plane.local.post(f"/deployments/{id_}", json={"status": status}))
+            self._set_status(slug, one)
         for slug, one in every:
             fields = apps[slug]["slots"].get(one["capability"], {})
             if "model_variant_id" in fields:
                 self.by(f"app/{slug}/slot/{one['capability']}").with_slot(f"/apps/{slug}", one["capability"], **fields)
+
+    def _optimize(self, slug: str, deployment: Live) -> None:
+        capability, environment = deployment["capability"], deployment["environment"]
+        api = self.by(f"app/{slug}/capability/{capability}@{environment}").api
+        started = ok(api.post(f"/apps/{slug}/capabilities/{capability}/optimize", json={"environment": environment}))
+        assert started["canary"]["candidate_variant_id"] == deployment["canary"]["candidate_variant_id"]
+
+    def _set_status(self, slug: str, deployment: Live) -> None:
+        status = deployment.get("status", "started")
+        if status != ("active" if "canary" in deployment else "started"):
+            id_ = self.ids[slug, deployment["capability"], deployment["environment"]]
+            ok(self.plane.local.post(f"/deployments/{id_}", json={"status": status}))
 
     def _enable(self, slug: str, app: Live, one: Live) -> None:
         capability, environment = one["capability"], one["environment"]

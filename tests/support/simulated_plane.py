@@ -94,10 +94,8 @@ class SimulatedPlane:
                 app.slots[capability] = {**SLOT_DEFAULTS, **body}
             case "apps.delete_slot":
                 self._take(app.slots, capability)
-            case "apps.put_inference_config":
-                app.config = body
-            case "apps.delete_inference_config":
-                app.config = None
+            case "apps.put_inference_config" | "apps.delete_inference_config":
+                app.config = body if operation == "apps.put_inference_config" else None
             case _:
                 raise Refused(f"no such write: {operation}")
 

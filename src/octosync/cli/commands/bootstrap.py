@@ -65,7 +65,7 @@ _ARGUMENTS: Final = {
 @control_plane_options
 @state_option
 @output_option("text", "json")
-def command(
+def command(  # noqa: PLR0913 — the parameters of a command are its flags
     *,
     slug: str,
     platform: str,

@@ -262,7 +262,7 @@ def _sections(ctx: click.Context, parameter: click.Parameter, value: str) -> fro
 @file_option
 @env_option
 @control_plane_options
-def command(
+def command(  # noqa: PLR0913 — the parameters of a command are its flags
     *,
     names: tuple[str, ...],
     out_dir: Path | None,

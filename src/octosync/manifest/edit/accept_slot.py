@@ -49,7 +49,7 @@ def refusal(address: Address, why: str, *hints: str) -> OctosyncError:
 class Accepting:
     """One object on its way into the manifests."""
 
-    def __init__(  # noqa: PLR0917 — what `accept` was given
+    def __init__(
         self,
         action: Action,
         desired: App,

@@ -102,7 +102,7 @@ def export_app(
 class _Export:
     """One app on its way."""
 
-    def __init__(  # noqa: PLR0917 — what `export_app` was given
+    def __init__(
         self,
         live: App,
         sections: frozenset[Section],

@@ -52,7 +52,7 @@ def live_deployment(store: Store, app: Row, capability: str, environment: str) -
     )
 
 
-def insert_deployment(  # noqa: PLR0917  what a deployment is scoped to, then what it brings where
+def insert_deployment(
     plane: Plane, app: Row, capability: str, environment: str, variant_id: str, target_ids: list[str]
 ) -> Row:
     """Create a deployment, assign the devices of its targets, and start it."""

@@ -142,7 +142,7 @@ def control(
     return decorate
 
 
-def listed(  # noqa: PLR0917  reads as the query it makes
+def listed(
     call: Call, plural: str, source: str, values: Sequence[object], order: str, shown: Callable[[Row], JsonValue]
 ) -> JsonValue:
     """Answer the asked-for page of `source`, the code's own SQL after FROM, with `values` for its marks."""
@@ -152,9 +152,7 @@ def listed(  # noqa: PLR0917  reads as the query it makes
     return {plural: [shown(row) for row in rows], "total": total, "limit": page.limit, "offset": page.offset}
 
 
-def record(  # noqa: PLR0917  an event's six parts, always in this order
-    store: Store, actor: Actor, app: Row, type_: str, resource: Address, message: str
-) -> None:
+def record(store: Store, actor: Actor, app: Row, type_: str, resource: Address, message: str) -> None:
     """Append an event, in the transaction of the write that it tells of."""
     store.insert(
         "events",

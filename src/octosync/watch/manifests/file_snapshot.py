@@ -170,11 +170,14 @@ class _Scanner:
                 elif counts(name):
                     self.stamps[path] = _stamp(entry.stat())
                     if counts is _is_any and name in KUSTOMIZATION_NAMES:
-                        for other in sorted(referred(path, self.stamps[path])):
-                            if _may_refer(directory, other, bounds):
-                                self.take(other, _is_any)
+                        self._take_referred(directory, path, bounds)
             except OSError as error:
                 self._failed(path, error)
+
+    def _take_referred(self, directory: str, kustomization: str, bounds: Bounds) -> None:
+        for path in sorted(referred(kustomization, self.stamps[kustomization])):
+            if _may_refer(directory, path, bounds):
+                self.take(path, _is_any)
 
     def _failed(self, path: str, error: OSError | ValueError) -> None:
         self.stamps[path] = ((error.errno or 0) if isinstance(error, OSError) else -1,)

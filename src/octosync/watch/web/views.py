@@ -268,18 +268,7 @@ def alarms(status: ControllerStatus) -> Iterator[Alarm]:
     """Yield what holds up everything, gravest first."""
     if not status.healthy:
         yield Alarm("stuck", "The loop does not turn.", stuck_words(status))
-    if status.credential:
-        yield Alarm("key refused", "The control plane refuses the key: everything waits.", status.credential)
-    if status.outage:
-        yield Alarm("outage", "The control plane is not there: everything waits for it.", status.outage)
-    if status.unreadable:
-        yield Alarm("unreadable", "The control plane can't be read: everything waits.", status.unreadable)
-    if status.throttled:
-        until = status.budget.throttled_until
-        end = f" until {time_words(until)}" if until is not None else ""
-        yield Alarm("throttled", f"The control plane throttles the key{end}: everything waits.", status.throttled)
-    if status.state_locked:
-        yield Alarm("state locked", "Another process locks the state file: everything waits.", status.state_locked)
+    yield from _closed(status)
     if status.state_damaged:
         words = "The state file was damaged, so that nothing is remembered from before the start."
         yield Alarm("state lost", words, status.state_damaged)
@@ -294,6 +283,22 @@ def alarms(status: ControllerStatus) -> Iterator[Alarm]:
         yield Alarm("degraded", f"The manifests can't be loaded: {left}.")
     if status.suspended is not None:
         yield Alarm("suspended", "Everything is suspended: nothing is written.", status.suspended.reason)
+
+
+def _closed(status: ControllerStatus) -> Iterator[Alarm]:
+    """Yield why no request is sent."""
+    if status.credential:
+        yield Alarm("key refused", "The control plane refuses the key: everything waits.", status.credential)
+    if status.outage:
+        yield Alarm("outage", "The control plane is not there: everything waits for it.", status.outage)
+    if status.unreadable:
+        yield Alarm("unreadable", "The control plane can't be read: everything waits.", status.unreadable)
+    if status.throttled:
+        until = status.budget.throttled_until
+        end = f" until {time_words(until)}" if until is not None else ""
+        yield Alarm("throttled", f"The control plane throttles the key{end}: everything waits.", status.throttled)
+    if status.state_locked:
+        yield Alarm("state locked", "Another process locks the state file: everything waits.", status.state_locked)
 
 
 def warnings(status: ControllerStatus) -> Iterator[Alarm]:
