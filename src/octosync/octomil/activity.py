@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 from octosync.contract import EVENTS, ErrorCode
 from octosync.contract.responses import WireActor, WireEvent
 from octosync.errors import CredentialRefused, Forbidden, Missing, OctosyncError, Rejected, RemoteError
-from octosync.model import Event, JsonObject, RoutingDecision
+from octosync.model import Backoff, Event, JsonObject, RoutingDecision
 from octosync.octomil.client import Octomil
 from octosync.octomil.deployments import read_routing_decisions
 from octosync.octomil.pagination import PAGE, parse_model, parse_time, read_page
@@ -178,7 +178,8 @@ async def follow_feed(
     A look that fails is told to `failed`, with the seconds until the next one, which grow. Raises `RemoteError` for what
     will not change by asking again, a refused credential above all.
     """
-    wait = every
+    backoff = Backoff(first=2.0 * every, longest=_LONGEST_PAUSE)
+    wait, failures = every, 0
     while True:
         await pause(wait)
         try:
@@ -186,10 +187,11 @@ async def follow_feed(
         except _FINAL:
             raise
         except RemoteError as error:
-            wait = max(every, min(2 * wait, _LONGEST_PAUSE))
+            failures += 1
+            wait = max(every, backoff.bound(failures))
             failed(error, wait)
             continue
-        wait = every
+        wait, failures = every, 0
         if news.entries or news.gap:
             yield news
 

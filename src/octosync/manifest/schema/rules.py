@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from octosync.manifest.yaml.source import Placed, Source, quoted
-from octosync.model import Diagnostic, Origin, Severity
+from octosync.model import Diagnostic, Origin, Severity, counted
 
 _ERROR, _WARNING, _NOTICE = Severity.ERROR, Severity.WARNING, Severity.NOTICE
 
@@ -346,7 +346,7 @@ class Findings:
             room = MOST_LISTED - len(listed)
             listed += sorted(unique, key=_order)[:room]
             more = max(0, len(unique) - room) + self._counts[severity] - len(found)
-            unlisted += [f"{more:,} {severity.value}{'s' if more > 1 else ''}"] if more else []
+            unlisted += [counted(more, severity.value)] if more else []
         listed += self._unlisted
         if unlisted:
             summary = f"{' and '.join(unlisted)} more are not listed"

@@ -9,7 +9,7 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Final
 
-from octosync.model import Address, Deployment, Kind
+from octosync.model import Address, Deployment, Kind, counted
 from octosync.plan.actions import (
     Action,
     ArchiveApp,
@@ -101,8 +101,8 @@ def deletes(plan: Plan, terms: Terms) -> Iterator[Objection]:
         return
     if count > limit:
         yield Objection(
-            message=f"{so_many(count, 'removal')}{_made_up(len(removals), more)}, {_at_most(limit, more)}",
-            total=f"{so_many(count, 'removal')}, {_at_most(limit, more)}",
+            message=f"{counted(count, 'removal')}{_made_up(len(removals), more)}, {_at_most(limit, more)}",
+            total=f"{counted(count, 'removal')}, {_at_most(limit, more)}",
             count=count,
             addresses=tuple(action.address for action in removals),
         )
@@ -136,9 +136,9 @@ def archives(plan: Plan, terms: Terms) -> Iterator[Objection]:
     count = len(archived) + terms.also.archives
     if archived and count > limit:
         yield Objection(
-            message=f"{so_many(count, 'app')} would be archived{_made_up(len(archived), terms.also.archives)}, "
+            message=f"{counted(count, 'app')} would be archived{_made_up(len(archived), terms.also.archives)}, "
             f"{_at_most(limit, terms.also.archives)}: there is no way back",
-            total=f"{so_many(count, 'app')} would be archived, {_at_most(limit, terms.also.archives)}: there is no way back",
+            total=f"{counted(count, 'app')} would be archived, {_at_most(limit, terms.also.archives)}: there is no way back",
             count=count,
             addresses=archived,
         )
@@ -173,7 +173,7 @@ def during_canary(plan: Plan, terms: Terms) -> Iterator[Objection]:
         if hurt:
             shown = ", ".join(map(_progress, running))
             yield Objection(
-                message=f"{slug}: {so_many(len(hurt), 'change')} while a canary runs: {shown}",
+                message=f"{slug}: {counted(len(hurt), 'change')} while a canary runs: {shown}",
                 way_out="Wait until it is complete",
                 look_at=slug,
                 addresses=with_other_halves(hurt),
@@ -209,7 +209,7 @@ def live_traffic(plan: Plan, terms: Terms) -> Iterator[Objection]:
             is_archived = any(isinstance(action, ArchiveApp) for action in hurt)
             fate = "be archived" if is_archived else "lose a slot or target"
             yield Objection(
-                message=f"{slug} has had {so_many(requests, 'request')} (routing statistics), and would {fate}",
+                message=f"{slug} has had {counted(requests, 'request')} (routing statistics), and would {fate}",
                 addresses=with_other_halves(hurt),
             )
 
@@ -228,7 +228,7 @@ def frozen(plan: Plan, terms: Terms) -> Iterator[Objection]:
         if actions:
             apps = _named(sorted({action.address.app for action in actions}))
             yield Objection(
-                message=f"{apps}: {so_many(len(actions), 'change')} inside {freeze_words(freeze)}",
+                message=f"{apps}: {counted(len(actions), 'change')} inside {freeze_words(freeze)}",
                 way_out=_instead(freeze, others),
                 addresses=with_other_halves(actions),
             )
@@ -246,8 +246,3 @@ def _instead(freeze: Freeze, others: Sequence[str]) -> str | None:
 def _named(apps: Sequence[str]) -> str:
     rest = len(apps) - _FEW
     return ", ".join(apps) if rest <= 1 else f"{', '.join(apps[:_FEW])} and {rest:,} more"
-
-
-def so_many(count: int, noun: str) -> str:
-    """Return a count with its noun: `1 change`, `1,200 changes`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

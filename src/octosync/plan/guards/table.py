@@ -11,10 +11,10 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
-from octosync.model import Reason
+from octosync.model import Reason, counted
 from octosync.plan.actions import Action, ArchiveApp, CreateApp, UpdateApp
 from octosync.plan.guards import checks
-from octosync.plan.guards.checks import REMOVALS, Objection, Terms, so_many
+from octosync.plan.guards.checks import REMOVALS, Objection, Terms
 from octosync.plan.moves import with_other_halves
 from octosync.plan.plan import Plan
 
@@ -123,7 +123,7 @@ def _protected(plan: Plan, terms: Terms) -> Iterator[Objection]:
     if hurt:
         apps = sorted({action.address.app for action in hurt})
         yield Objection(
-            message=f"{so_many(len(hurt), 'deletion')} in protected "
+            message=f"{counted(len(hurt), 'deletion')} in protected "
             f"{'apps' if len(apps) != 1 else 'app'} {', '.join(apps)} (annotation octosync.dev/protect)",
             addresses=with_other_halves(hurt),
         )
@@ -134,7 +134,7 @@ def _diverged(plan: Plan, terms: Terms) -> Iterator[Objection]:
     addresses = tuple(dict.fromkeys(action.address for action in plan.actions if action.reason is Reason.DIVERGED))
     if addresses:
         yield Objection(
-            message=f"{so_many(len(addresses), 'object')} changed here, and on the control plane to something else",
+            message=f"{counted(len(addresses), 'object')} changed here, and on the control plane to something else",
             way_out="Rebase where it was merged, take it into the manifest (octosync accept), or agree with who changed it",
             addresses=addresses,
         )
