@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from octosync.manifest import RULES
 from octosync.plan import FINDINGS
-from octosync.plan.file.document import RULES_OF_PLANS
+from octosync.plan.plan import RULES_OF_PLANS
 
 
 def test_a_name_means_one_thing() -> None:

@@ -303,20 +303,23 @@ class Outputs:
         self._closed = True
         if self.stream.is_read:
             self.stream.end(report)
-        frame = Frame(
-            places=places_in(self.environment), max_bytes=self.max_bytes, full=self.full, lines=self.stream.lines
-        )
-        written = (_written(destination, report, frame) for destination in self.destinations)
+        prints = prints and not FORMATS[self.output].streams
+        frame = self._frame() if prints or self.destinations else None
+        written = (_written(destination, report, frame) for destination in self.destinations if frame is not None)
         errors = [error for error in written if error is not None]
         if self._tells_runner:
             try:
                 tell_runner(report, self._files(report), self.environment)
             except OctosyncError as error:
                 errors.append(error)
-        if prints and not FORMATS[self.output].streams:
+        if prints and frame is not None:
             out(FORMATS[self.output].render(report, frame))
         if errors:
             raise errors[0]
+
+    def _frame(self) -> Frame:
+        places = places_in(self.environment)
+        return Frame(places=places, max_bytes=self.max_bytes, full=self.full, lines=self.stream.lines)
 
     def _files(self, report: RunReport) -> dict[str, str]:
         files = {f"{destination.format}-file": str(destination.path) for destination in self.destinations}

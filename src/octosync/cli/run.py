@@ -158,8 +158,8 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> R
     configuration, context, revisions = inputs.configuration, inputs.context, inputs.revisions
     desired, base = _selected(request, inputs)
     policy = GuardPolicy(limits=configuration.guards.limits, allowed=request.guards)
-    lines = in_force(inputs.allowances, policy)
-    loose = loosened(policy, lines)
+    lines = in_force(inputs.allowances, policy) if inputs.allowances.overrides else ()
+    loose = loosened(policy, lines) if lines else policy
     rollback: tuple[Refusal, ...] = ()
     if revisions is not None and revisions.lacking and not flags.reviews:
         rollback = refuse_run("rollback", revisions.rollback_message, loose)
@@ -189,7 +189,9 @@ def _selected(request: RunRequest, inputs: LoadedInputs) -> tuple[State, Base | 
     """Return the apps to plan, and the part of the base about these and about apps that the tree has no more."""
     tree, base = inputs.manifests.state, inputs.base
     before = base.before if base is not None else None
-    desired = select(tree, apps=request.apps, selector=request.selector, before=before)
+    desired = tree
+    if request.apps or request.selector is not None:
+        desired = select(tree, apps=request.apps, selector=request.selector, before=before)
     if base is None or before is None:
         return desired, None
     gone = matching(before, apps=request.apps, selector=request.selector).apps.keys() - tree.apps.keys()

@@ -52,6 +52,8 @@ def read_or_find(named: Path | None) -> Configured:
                 "Or for all commands:  export OCTOSYNC_CONFIG=…",
             ),
         )
+    if path is None:
+        return Configured(Configuration())
     found = read_configuration(path)
     return replace(found, configuration=replace(found.configuration, is_named=named is not None))
 

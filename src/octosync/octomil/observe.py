@@ -132,7 +132,7 @@ class _Walk:
     async def read_org_deployments(self) -> None:
         """Read the deployments of all apps that declare some at once, where that takes fewer requests."""
         wanted = {slug: self._apps[slug] for slug, section in self._sections() if section is Section.DEPLOYMENTS}
-        reading = await read_org_deployments_if_cheaper(self._client, wanted)
+        reading = await read_org_deployments_if_cheaper(self._client, wanted) if wanted else None
         if not isinstance(reading, ReadResult):
             self._canaries = reading
             return

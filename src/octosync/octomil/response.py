@@ -144,20 +144,22 @@ class Translator:
     def _refusal(self, answer: RawResponse) -> FailedAttempt:
         status = answer.status
         body = parse_or_none(answer.body)
-        fault = parse_error_body(body) or ErrorBody()
-        after = _wait_of(answer)
+        found = parse_error_body(body)
+        fault = found or ErrorBody()
+        is_unregistered = status == 404 and is_unregistered_route(body)
+        after = _wait_of(answer) if status in {408, 429} or status >= 500 or is_unregistered else None
         if status == 429:
             return FailedAttempt(self._throttled(answer, fault, after), RetryPolicy.ALWAYS, after, pauses_all=True)
         if status >= 500:
             again = RetryPolicy.NEVER if status in _NEVER_AGAIN_5XX else RetryPolicy.READS
             return FailedAttempt(self._unavailable(answer, fault), again, after)
-        if status == 404 and is_unregistered_route(body):
+        if is_unregistered:
             return FailedAttempt(self._unknown_route(answer), RetryPolicy.ALWAYS, after)
         if status == 408:
             return FailedAttempt(self._unavailable(answer, fault), RetryPolicy.READS, after)
         if status in {403, 409} and fault.code in _PENDING:
             return FailedAttempt(self._awaiting_approval(answer, fault))
-        if status == 404 and parse_error_body(body) is None:
+        if status == 404 and found is None:
             return FailedAttempt(self._foreign(answer))
         by_status: dict[int, Callable[[RawResponse, ErrorBody], RemoteError]] = {
             401: self._credential_refused,

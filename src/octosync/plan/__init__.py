@@ -31,7 +31,6 @@ from octosync.plan.diagnostics import FINDINGS, Finding
 from octosync.plan.drift import Curiosity, Held, Holding, LastChange, needs_author
 from octosync.plan.file.approval import Approval, check_plan_key, read_approval, what_moved
 from octosync.plan.file.document import (
-    all_diagnostics,
     blocked_row,
     change_rows,
     control_plane_part,
@@ -87,7 +86,16 @@ from octosync.plan.guards.table import (
     Takes,
 )
 from octosync.plan.moves import ties
-from octosync.plan.plan import ControlPlane, GitRevision, Invocation, LeftAlone, ManifestSet, Plan, RunInfo
+from octosync.plan.plan import (
+    ControlPlane,
+    GitRevision,
+    Invocation,
+    LeftAlone,
+    ManifestSet,
+    Plan,
+    RunInfo,
+    all_diagnostics,
+)
 from octosync.plan.planner import PlanOptions, make_plan
 from octosync.plan.rollouts import DeployPolicy, Recommendation
 from octosync.plan.three_way.baseline import remembered

@@ -6,10 +6,11 @@ About a run: what a plan was made from and with. Facts for reports and approvals
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
+from typing import Final
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, Deployment, Diagnostic, Kind, Questions, Secret, Section, State
@@ -114,6 +115,19 @@ class Plan:
         shown = sorted(self.actions, key=lambda a: (a.address.app, a.verb is Verb.ARCHIVE, a.address.sort_key))
         for slug, mine in groupby(shown, key=lambda a: a.address.app):
             yield slug, tuple(mine)
+
+
+# What the manifests alone can only suspect.
+RULES_OF_PLANS: Final = frozenset({"archive-strands-identifiers"})
+
+
+def all_diagnostics(plan: Plan, others: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Return the plan's own diagnostics and the manifests' (`others`), each once, by place.
+
+    Where both have a rule, the plan knows better: it has seen what is live.
+    """
+    unique = dict.fromkeys((*(one for one in others if one.rule not in RULES_OF_PLANS), *plan.diagnostics))
+    return tuple(sorted(unique, key=lambda diagnostic: diagnostic.sort_key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -162,7 +162,9 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
         canaries=tuple(
             deployment for app in live.state for deployment in app.deployments if deployment.canary is not None
         ),
-        frozen=freezes_of(options.freeze, sorted({action.address.app for action in actions}), options.now),
+        frozen=freezes_of(options.freeze, sorted({action.address.app for action in actions}), options.now)
+        if options.freeze
+        else {},
         traffic={slug: stats.total for slug, stats in sorted(live.routing.items()) if stats.total},
         questions=_questions(
             shown, live, options.curiosity, capabilities=capabilities, optimized=optimized, compared=compared

@@ -13,7 +13,6 @@ from octosync.report.errors import render_diagnostics, render_error
 from octosync.report.markdown import MAX_BYTES, render_outcomes_markdown, render_plan_markdown
 from octosync.report.outcomes import (
     exit_code_of_outcomes,
-    exit_code_of_plan,
     exit_code_of_standings,
     render_outcomes,
     render_waited,
@@ -21,12 +20,11 @@ from octosync.report.outcomes import (
     standing_share,
     standing_words,
 )
-from octosync.report.plan import render_plan
+from octosync.report.plan import exit_code_of_plan, render_plan
 from octosync.report.run import (
     OutcomeDocument,
     apply_document,
     idle_line,
-    is_valid,
     json_line,
     json_text,
     outcome_row,
@@ -35,10 +33,17 @@ from octosync.report.run import (
     report_markdown,
     report_text,
     report_values,
-    strict_error,
     validate_document,
 )
-from octosync.report.run_report import NOTHING_WRITTEN, VALIDATE, ApplyReport, PlanReport, RunReport
+from octosync.report.run_report import (
+    NOTHING_WRITTEN,
+    VALIDATE,
+    ApplyReport,
+    PlanReport,
+    RunReport,
+    is_valid,
+    strict_error,
+)
 from octosync.report.sarif import RuleHelp, sarif_document
 from octosync.report.show.coverage import Extent, declared_document, render_declared
 from octosync.report.show.explain import (

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
-from octosync.errors import ExitCode, worst
+from octosync.errors import ExitCode
 from octosync.model import Address, Canary, Fate, JsonObject, Origin, Outcome, Standing, Status
-from octosync.plan import Plan, Refusal
+from octosync.plan import Plan
 from octosync.report.errors import with_requests
 from octosync.report.run_report import ApplyReport
 from octosync.report.text import Ink, cells, padded, text_of, visible
@@ -306,15 +306,6 @@ def _moves(one: Standing) -> bool:
 
 def _canary_row(canary: Canary | None) -> JsonObject | None:
     return None if canary is None else {"candidate": canary.candidate, "percentage": canary.percentage}
-
-
-def exit_code_of_plan(plan: Plan, blocked: Sequence[Refusal], *, detailed: bool) -> ExitCode:
-    """Return a plan's exit code; `detailed` tells a plan with changes from one without."""
-    return worst(
-        *([ExitCode.ERROR] if plan.errored else []),
-        *([ExitCode.GUARDED] if blocked else []),
-        *([ExitCode.CHANGES] if detailed and plan.shown else []),
-    )
 
 
 def exit_code_of_outcomes(outcomes: Iterable[Outcome]) -> ExitCode:

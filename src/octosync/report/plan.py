@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Final
 
+from octosync.errors import ExitCode, worst
 from octosync.model import Address, Sensitivity, counted
 from octosync.plan import Action, EnableCapability, Held, Plan, Refusal, RunInfo, Verb, refused_actions
 from octosync.report.accept import keep_command
@@ -228,3 +229,12 @@ def _cost(plan: Plan, about: RunInfo) -> str:
         return f"{line}."
     pace = f" (about {about.seconds_for(writes):,} s at {about.requests_per_minute:,} a minute)"
     return f"{line}; apply sends {writes:,}{pace if about.requests_per_minute else ''}."
+
+
+def exit_code_of_plan(plan: Plan, blocked: Sequence[Refusal], *, detailed: bool) -> ExitCode:
+    """Return a plan's exit code; `detailed` tells a plan with changes from one without."""
+    return worst(
+        *([ExitCode.ERROR] if plan.errored else []),
+        *([ExitCode.GUARDED] if blocked else []),
+        *([ExitCode.CHANGES] if detailed and plan.shown else []),
+    )

@@ -10,11 +10,11 @@ What `octosync validate` says: the diagnostics, and whether the manifests are go
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
-from octosync.model import Diagnostic, JsonObject, Outcome, Severity, Status, counted
+from octosync.model import JsonObject, Outcome, Status, counted
 from octosync.plan import FORMAT_VERSION, AddressText, Document, RunInfo, diagnostic_row, one_of
 from octosync.report.errors import (
     diagnostic_lines,
@@ -27,7 +27,7 @@ from octosync.report.errors import (
 from octosync.report.markdown import render_failure_markdown, render_outcomes_markdown, render_plan_markdown
 from octosync.report.outcomes import render_outcomes, render_waited, waited_rows
 from octosync.report.plan import render_plan
-from octosync.report.run_report import ApplyReport, PlanReport, RunReport
+from octosync.report.run_report import ApplyReport, PlanReport, RunReport, is_valid, strict_error
 from octosync.report.text import Ink, text_of, visible
 
 
@@ -104,24 +104,6 @@ def error_row(error: OctosyncError) -> JsonObject:
         "hints": list(error.hints),
         "request_id": next(iter(request_ids(error)), None),
     }
-
-
-def is_valid(diagnostics: Iterable[Diagnostic], *, strict: bool = False) -> bool:
-    """Say whether manifests with these diagnostics are good; under `strict` a warning is as bad as an error."""
-    bad = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
-    return all(diagnostic.severity not in bad for diagnostic in diagnostics)
-
-
-def strict_error(diagnostics: Iterable[Diagnostic]) -> OctosyncError | None:
-    """Return the error of a run that only `--strict` fails; None if the diagnostics fail it anyway, or not at all."""
-    found = tuple(diagnostics)
-    if not is_valid(found) or is_valid(found, strict=True):
-        return None
-    return OctosyncError(
-        "strict",
-        "there are warnings, and --strict makes them errors",
-        hints=("Resolve the warnings, or leave out --strict.",),
-    )
 
 
 def render_validation(report: RunReport, *, colour: bool) -> str:

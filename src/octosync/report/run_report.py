@@ -6,14 +6,14 @@ A run that ends before its plan has a `RunReport`, one with a plan a `PlanReport
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from octosync import __version__
 from octosync.contract import Contract
 from octosync.errors import ExitCode, OctosyncError
-from octosync.model import Diagnostic, JsonObject, Outcome, Sensitivity, Standing
+from octosync.model import Diagnostic, JsonObject, Outcome, Sensitivity, Severity, Standing
 from octosync.plan import Override, Plan, Refusal, RunInfo, all_diagnostics, plan_document
 
 VALIDATE: Final = "validate"
@@ -105,3 +105,21 @@ class ApplyReport(PlanReport):
     look: str = ""
     waited: Sequence[Standing] | None = None
     timeout: str = ""
+
+
+def is_valid(diagnostics: Iterable[Diagnostic], *, strict: bool = False) -> bool:
+    """Say whether manifests with these diagnostics are good; under `strict` a warning is as bad as an error."""
+    bad = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
+    return all(diagnostic.severity not in bad for diagnostic in diagnostics)
+
+
+def strict_error(diagnostics: Iterable[Diagnostic]) -> OctosyncError | None:
+    """Return the error of a run that only `--strict` fails; None if the diagnostics fail it anyway, or not at all."""
+    found = tuple(diagnostics)
+    if not is_valid(found) or is_valid(found, strict=True):
+        return None
+    return OctosyncError(
+        "strict",
+        "there are warnings, and --strict makes them errors",
+        hints=("Resolve the warnings, or leave out --strict.",),
+    )

@@ -110,7 +110,8 @@ def read_layout(text: str, reading: Reading) -> Layout:
         raise Unplaceable("the document can't be read once more")
     (document,) = documents
     written = {id(one): str(one.value) for one in document.templates}
-    reading.variables.replace(document, Reporter(findings, source))
+    if document.templates:
+        reading.variables.replace(document, Reporter(findings, source))
     if findings.has_errors:
         raise Unplaceable("the document can't be read once more")
     return _Laying(text, document, written).layout()

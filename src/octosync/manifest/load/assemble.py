@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from operator import is_
 from typing import TypeAlias
 
@@ -31,7 +32,6 @@ def assemble(
     A document whose app could not be read is checked alone, declares nothing, and still claims its targets. Apps that are
     `known` by the very same documents, under this contract, are not put together again.
     """
-    known = known if known is not None else Memo()
     by_app: dict[str, list[Resource]] = {}
     apart: list[Resource] = []
     for resource in sorted(resources, key=lambda one: one.origin):
@@ -45,8 +45,10 @@ def assemble(
     return state
 
 
-def _app(slug: str, resources: list[Resource], contract: Contract, claims: Claims, known: Assembled) -> App:
+def _app(slug: str, resources: list[Resource], contract: Contract, claims: Claims, known: Assembled | None) -> App:
     go_on()
+    if known is None:
+        return _Assembly(slug, resources, contract, claims).app()
     documents = tuple(resource.root for resource in resources)
     found = known.find(id(documents[0]))
     if (
@@ -69,17 +71,17 @@ def _are(those: tuple[Fields, ...], these: tuple[Fields, ...]) -> bool:
     return len(those) == len(these) and all(map(is_, those, these))
 
 
+@dataclass(slots=True)
 class _Assembly:
     """One app, from all documents that speak of it. Its slug is "" where that could not be read."""
 
-    def __init__(self, slug: str, resources: list[Resource], contract: Contract, claims: Claims) -> None:
-        self._slug = slug
-        self._resources = resources
-        self._contract = contract
-        self._claims = claims
-        self._targets: dict[tuple[str, str], Target] = {}
-        self._slots: dict[str, Slot] = {}
-        self._config: InferenceConfig | None = None
+    _slug: str
+    _resources: list[Resource]
+    _contract: Contract
+    _claims: Claims
+    _targets: dict[tuple[str, str], Target] = field(default_factory=dict)
+    _slots: dict[str, Slot] = field(default_factory=dict)
+    _config: InferenceConfig | None = None
 
     def app(self) -> App:
         """Put the app together, its own document first, then the children's in order of their places."""
@@ -130,7 +132,8 @@ class _Assembly:
                     self._add_target(record, resource)
                 for record in spec.records("slots"):
                     self._add_slot(record, resource, archived=archived)
-                self._add_config(spec, "inferenceConfig", resource)
+                if "inferenceConfig" in spec:
+                    self._add_config(spec, "inferenceConfig", resource)
             case "AppTarget":
                 self._add_target(spec, resource)
             case "CapabilitySlot":

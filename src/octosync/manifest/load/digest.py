@@ -42,7 +42,6 @@ def digest(
     `texts` are known already of apps that are the very same values. What kustomize notes down in annotations is no
     declaration: it names files.
     """
-    texts = texts if texts is not None else Memo()
     annotations: dict[str, _Annotations] = {}
     for resource in resources:
         own = {key: value for key, value in resource.annotations.items() if not is_bookkeeping(key)}
@@ -59,13 +58,14 @@ def keyed_digest(state: State, digest: str, key: Secret) -> str:
     return f"hmac-sha256:{hmac.digest(key.reveal().encode('utf-8', 'surrogateescape'), text, 'sha256').hex()}"
 
 
-def _text(app: App, annotations: _Annotations, texts: Texts, sensitivity: Sensitivity | None) -> str:
+def _text(app: App, annotations: _Annotations, texts: Texts | None, sensitivity: Sensitivity | None) -> str:
     annotations = sorted(annotations, key=repr)
-    known = texts.find(id(app))
+    known = texts.find(id(app)) if texts is not None else None
     if known is None or known[0] is not app or known[1] != annotations:
         declared = {**_covered(_declared(app), sensitivity), "annotations": annotations}
         known = (app, annotations, canonical_json(declared))
-    texts.keep(id(app), known)
+    if texts is not None:
+        texts.keep(id(app), known)
     return known[2]
 
 

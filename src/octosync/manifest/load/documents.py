@@ -73,7 +73,8 @@ def read_document(document: Document, reporter: Reporter, variables: Variables, 
         return None
     if document.has_sensitive:
         _warn_of_secrets(root, reporter, "", inside=False)
-    variables.replace(document, reporter)
+    if document.templates:
+        variables.replace(document, reporter)
     fields = check(root, KINDS[kind], reporter, kind.lower())
     return None if fields is None else _resource(kind, fields, reporter, now)
 
@@ -116,7 +117,12 @@ def _kind(root: Mapping, reporter: Reporter) -> str | None:
         return None
     if version is None:
         return _kind_without_version(kind, root, reporter)
-    return _our_kind(version, kind, reporter) if isinstance(version, Scalar) and _is_read(version) else None
+    if not isinstance(version, Scalar) or not _is_read(version):
+        return None
+    if version.value == API_VERSION and kind.value in KINDS:
+        return str(kind.value)
+    _report_kind(version, kind, reporter)
+    return None
 
 
 def _is_read(node: Scalar) -> bool:
@@ -145,19 +151,18 @@ def _report_lack(root: Mapping, name: str, summary: str, reporter: Reporter, not
         reporter.report("missing-field", _first_of(root), summary, path=name, notes=notes)
 
 
-def _our_kind(version: Scalar, kind: Scalar, reporter: Reporter) -> str | None:
+def _report_kind(version: Scalar, kind: Scalar, reporter: Reporter) -> None:
+    """Report a document that is not of this octosync's version and kinds."""
     name, group = str(kind.value), str(version.value).partition("/")[0]
-    if version.value == API_VERSION and name in KINDS:
-        return name
     quoted_version, quoted_kind = reporter.quote(version.value, version), reporter.quote(name, kind)
     if group != GROUP and not (name in KINDS and closest(group, (GROUP,))):
         summary = f"{quoted_kind} of {quoted_version} is not octosync's: the document is ignored"
         reporter.report("foreign-document", kind, summary)
-        return None
+        return
     if version.value != API_VERSION:
         summary = f"{quoted_version} is no version that this octosync knows"
         reporter.report("unknown-version", version, summary, path="apiVersion", suggestion=API_VERSION)
-        return None
+        return
     reporter.report(
         "unknown-kind",
         kind,
@@ -165,7 +170,6 @@ def _our_kind(version: Scalar, kind: Scalar, reporter: Reporter) -> str | None:
         path="kind",
         suggestion=closest(name, KINDS),
     )
-    return None
 
 
 def _annotations(metadata: Fields, reporter: Reporter, now: datetime) -> tuple[bool, Suspension | None]:

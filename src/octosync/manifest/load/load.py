@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -189,10 +189,10 @@ def load(
     if asked.count(STDIN) > 1:
         raise UsageError("stdin-twice", "-f - is given twice, and there is one standard input")
     findings = Findings()
-    cache = cache or Cache()
     contract, directory = options.contract or configuration.contract, options.directory
     loader = Loader(configuration, contract, variables, now, directory, edited=options.edited, cache=cache)
-    with _collector_paused(), cache.loading(configuration.sensitivity, variables, loader.contract):
+    remembering = cache.loading(configuration.sensitivity, variables, contract) if cache is not None else nullcontext()
+    with _collector_paused(), remembering:
         found = (
             loader.read_all(rendered, findings)
             if rendered is not None
@@ -200,9 +200,10 @@ def load(
         )
         _report_empty(found, findings, allow_empty=options.allow_empty)
         state = loader.assemble(found)
-        check_owners(found.resources, configuration.owners, configuration.directory, findings)
+        if configuration.owners:
+            check_owners(found.resources, configuration.owners, configuration.directory, findings)
         others = State()
-        if rendered is None and paths and STDIN not in asked and not (context and context.kustomize):
+        if own_paths and rendered is None and paths and STDIN not in asked and not (context and context.kustomize):
             others = loader.others(own_paths, found, findings)
         return Manifests(
             state=state,
@@ -213,7 +214,7 @@ def load(
             digest=digest(
                 state,
                 (resource for resource, _ in found.resources),
-                cache.texts,
+                cache.texts if cache is not None else None,
                 sensitivity=configuration.sensitivity,
             ),
         )
@@ -225,7 +226,7 @@ def variables_for(
     """Put together what manifests may refer to. Raises `UsageError` as `load` does."""
     return Variables(
         values=context.vars if context else {},
-        allowed=frozenset((*_allowed(env_allowed), *configuration.env)),
+        allowed=frozenset((*map(_allowed_name, env_allowed), *configuration.env)),
         environment=environment,
     )
 
@@ -273,7 +274,7 @@ class Loader:
         self._now = now
         self._directory = directory or Path()
         self._edited = {str(path): data for path, data in (edited or {}).items()}
-        self._cache = cache or Cache()
+        self._cache = cache
         self._claims: Claims = {}
 
     def read(
@@ -303,10 +304,11 @@ class Loader:
         return read
 
     def _read_file(self, file: File, read: Read, findings: Findings) -> None:
-        parsed = self._cache.find(file, self._now)
+        parsed = self._cache.find(file, self._now) if self._cache is not None else None
         if parsed is None:
             parsed = self._parse(file)
-            self._cache.keep(file, parsed)
+            if self._cache is not None:
+                self._cache.keep(file, parsed)
         if parsed.is_empty:
             read.empty.append(file)
         findings.extend(parsed.diagnostics)
@@ -342,7 +344,8 @@ class Loader:
     def assemble(self, read: Read) -> State:
         """Build the state of what was read. What is assembled first holds its claims against what comes later."""
         resources = (resource for resource, _ in read.resources)
-        return assemble(resources, self.contract, self._claims, self._cache.assembled)
+        known = self._cache.assembled if self._cache is not None else None
+        return assemble(resources, self.contract, self._claims, known)
 
     def others(self, paths: Iterable[str], read: Read, findings: Findings) -> State:
         """Load what the configured paths hold beyond what was read. Its errors count: what stands there is not known."""
@@ -353,15 +356,14 @@ class Loader:
         return state
 
 
-def _allowed(names: Iterable[str]) -> tuple[str, ...]:
-    allowed = tuple(names)
-    for name in allowed:
-        if not NAME.fullmatch(name):
-            raise UsageError("malformed-variable", f"--env {name} is no variable's name")
-        if may_hold_a_secret(name):
-            hints = tuple(f"{hint[0].upper()}{hint[1:]}." for hint in SECRET_NAMES)
-            raise UsageError("secret-variable", f"--env {name} sounds like a secret", hints=hints)
-    return allowed
+def _allowed_name(name: str) -> str:
+    """Return a name that `--env` allows. Raises `UsageError` if no variable can have it, and if it names a secret."""
+    if not NAME.fullmatch(name):
+        raise UsageError("malformed-variable", f"--env {name} is no variable's name")
+    if may_hold_a_secret(name):
+        hints = tuple(f"{hint[0].upper()}{hint[1:]}." for hint in SECRET_NAMES)
+        raise UsageError("secret-variable", f"--env {name} sounds like a secret", hints=hints)
+    return name
 
 
 def _report_empty(read: Read, findings: Findings, *, allow_empty: bool) -> None:

@@ -40,8 +40,6 @@ def check_owners(
     A rendered document belongs to the file that it comes from, as far as that is known, and its kustomization may be in no
     other owner's folder. What is not known of documents, and whose documents come from stdin, is noted.
     """
-    if not owners:
-        return
     unjudged: str | None = None
     base = os.path.realpath(directory)
     for resource, file in resources:

@@ -70,20 +70,20 @@ def slot_of(fields: Fields, resource: Resource, contract: Contract) -> Slot | No
     """Return the slot that a record declares; None where its capability could not be read. Checks the rest all the same."""
     capability = fields.text("capability")
     _check_capability(fields, resource)
-    _check_engines(fields, resource)
     _check_writable(fields, resource, contract)
     wire: dict[str, JsonValue] = {}
     if (policy := _policy(fields, resource)) is not None:
         wire["serving_policy"] = policy
     if "preferredEngines" in fields:
+        _check_engines(fields, resource)
         wire["preferred_engines"] = list(fields.texts("preferredEngines"))
     if "publicClientAllowed" in fields:
         wire["public_client_allowed"] = fields.flag("publicClientAllowed")
     if "variant" in fields and fields.text("variant") != "auto":
         wire["model_variant_id"] = fields.text("variant")
-    if (bindings := _bindings(fields, resource)) is not None:
-        wire["bindings"] = bindings
-    deploy = _deploy(fields, resource)
+    if "bindings" in fields:
+        wire["bindings"] = _bindings(fields, resource)
+    deploy = _deploy(fields, resource) if "deploy" in fields else None
     if capability is None:
         return None
     return Slot(
@@ -189,9 +189,7 @@ def _says_something(node: Node | None) -> bool:
     return node is not None and not (isinstance(node, Scalar) and isinstance(node.value, Reported | None))
 
 
-def _bindings(fields: Fields, resource: Resource) -> list[JsonValue] | None:
-    if "bindings" not in fields:
-        return None
+def _bindings(fields: Fields, resource: Resource) -> list[JsonValue]:
     bindings: list[JsonValue] = []
     first: dict[str, Node] = {}
     for path, binding, node in fields.items("bindings"):

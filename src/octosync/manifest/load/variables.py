@@ -65,9 +65,8 @@ class Variables:
         return self.environment.get(name) if name in self.allowed else None
 
     def replace(self, document: Document, reporter: Reporter) -> None:
-        """Replace all references in the values of one document."""
-        if document.templates:
-            _Replacement(self, document, reporter).run()
+        """Replace all references in the values of a document that has some."""
+        _Replacement(self, document, reporter).run()
 
 
 class _Replacement:

@@ -371,12 +371,12 @@ def _order(diagnostic: Diagnostic) -> tuple[object, ...]:
     return (*diagnostic.sort_key, diagnostic.path, diagnostic.notes)
 
 
+@dataclass(slots=True, eq=False)
 class Reporter:
     """Adds findings about one file, each with its source line unless that is sensitive."""
 
-    def __init__(self, findings: Findings, source: Source) -> None:
-        self.findings = findings
-        self.source = source
+    findings: Findings
+    source: Source
 
     def report(
         self,

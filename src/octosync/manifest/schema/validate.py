@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from typing import Any, Union
@@ -55,15 +55,16 @@ class _Place:
         return _Place(below, part, join(self.path, key), holder, key)
 
 
+@dataclass(slots=True)
 class _Check:
     """The check of one object and of all that is in it."""
 
-    def __init__(self, node: Mapping, model: type[ObjectModel], messages: _Messages, *, is_whole: bool = True) -> None:
-        self._node = node
-        self._model = model
-        self._messages = messages
-        self._is_whole = is_whole
-        self._has_repeated = False
+    _node: Mapping
+    _model: type[ObjectModel]
+    _messages: _Messages
+    _: KW_ONLY
+    _is_whole: bool = True
+    _has_repeated: bool = False
 
     def run(self, path: str) -> Fields:
         """Check it, and return it without what is wrong."""
@@ -112,7 +113,7 @@ class _Check:
         for key_node, value in node.repeated if isinstance(node, Mapping) else ():
             if (key := str(key_node.value)) in fields:
                 alone = Mapping({key: (key_node, value)}, node.line, node.column)
-                _Check(alone, place.known.type, self._messages, is_whole=False).run(place.path)
+                _Check(alone, place.known.type, self._messages, _is_whole=False).run(place.path)
         keys = (
             node.entries if isinstance(node, Mapping) else range(len(node.items)) if isinstance(node, Sequence) else ()
         )
@@ -131,12 +132,12 @@ def _below(top: _Place, loc: tuple[str | int, ...], values: Any) -> _Place:  # n
     return place
 
 
+@dataclass(frozen=True, slots=True)
 class _Messages:
-    """What is said of values that are not what their shapes want."""
+    """The findings about values that are not what their shapes want."""
 
-    def __init__(self, reporter: Reporter, root: str) -> None:
-        self._reporter = reporter
-        self._root = root
+    _reporter: Reporter
+    _root: str
 
     def missing_field(self, key: str, place: _Place) -> None:
         """Report a field that an object needs."""

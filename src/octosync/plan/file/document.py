@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any
 
 from octosync.contract import Contract
 from octosync.errors import OctosyncError, RemoteError
@@ -29,11 +29,8 @@ from octosync.plan.drift import Held, LastChange, needs_author
 from octosync.plan.file import schema
 from octosync.plan.file.schema import FORMAT_VERSION, NO_OP
 from octosync.plan.guards.policy import Override, Refusal
-from octosync.plan.plan import ControlPlane, Invocation, ManifestSet, Plan, RunInfo
+from octosync.plan.plan import ControlPlane, Invocation, ManifestSet, Plan, RunInfo, all_diagnostics
 from octosync.plan.rollouts import Recommendation
-
-# What the manifests alone can only suspect.
-RULES_OF_PLANS: Final = frozenset({"archive-strands-identifiers"})
 
 
 def plan_document(
@@ -83,15 +80,6 @@ def plan_document(
         summary=_summary(plan),
     )
     return document.as_json()
-
-
-def all_diagnostics(plan: Plan, others: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Return the plan's own diagnostics and the manifests' (`others`), each once, by place.
-
-    Where both have a rule, the plan knows better: it has seen what is live.
-    """
-    unique = dict.fromkeys((*(found for found in others if found.rule not in RULES_OF_PLANS), *plan.diagnostics))
-    return tuple(sorted(unique, key=lambda diagnostic: diagnostic.sort_key))
 
 
 def way_out_of(blocked: Refusal, about: RunInfo) -> str | None:
