@@ -1,25 +1,41 @@
-"""What operations answer, for `/openapi.json`. Shapes are assumed, but for the serving policy, which is public."""
+"""The response of each operation, for `/openapi.json`. Shapes are assumed, except for the serving policy, which is public.
+
+A shape that the client reads is the client's wire model made strict: a field that the client can do without is always there.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticUndefined
+
+from octosync.contract import responses
 
 
 class Answer(BaseModel):
-    """Base of all answers."""
+    """Base of all answers. A field that a class inherits, as from a wire model, is always there and never null."""
 
-    model_config = ConfigDict(protected_namespaces=())
+    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401  pydantic's signature
+        """Require the inherited fields."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for name, field in cls.model_fields.items():
+            if name not in cls.__annotations__ and not field.is_required():
+                kinds = get_args(field.annotation)
+                field.annotation = kinds[0] if NoneType in kinds else field.annotation
+                field.default, field.default_factory = PydanticUndefined, None
+        cls.model_rebuild(force=True)
 
 
-class App(Answer):
+class App(responses.WireApp, Answer):
     """An app."""
 
     id: str
     org_id: str
-    slug: str
-    name: str
     description: str | None
     archived_at: str | None
     created_at: str
@@ -40,13 +56,11 @@ class Apps(Paged):
     apps: list[App]
 
 
-class Target(Answer):
+class Target(responses.WireTarget, Answer):
     """A registered (platform, identifier)."""
 
     id: str
     app_id: str
-    platform: str
-    identifier: str
     created_at: str
 
 
@@ -71,17 +85,14 @@ class ServingPolicy(Answer):
     fallback: Fallback
 
 
-class Slot(Answer):
+class Slot(responses.WireSlot, Answer):
     """A capability slot."""
 
     id: str
     app_id: str
-    capability: str
     model_variant_id: str | None
-    serving_policy: ServingPolicy
+    serving_policy: ServingPolicy  # type: ignore[assignment]  # a client takes a preset's name, too
     bindings: list[dict[str, Any]]
-    preferred_engines: list[str]
-    public_client_allowed: bool
     created_at: str
     updated_at: str
 
@@ -98,32 +109,21 @@ class InferenceConfig(Answer):
     model_config = ConfigDict(extra="allow")
 
 
-class Resource(Answer):
+class Resource(responses.WireResource, Answer):
     """The object that an event is about, named as in an address."""
 
-    type: str
-    key: str
 
-
-class Actor(Answer):
+class Actor(responses.WireActor, Answer):
     """Who did something."""
 
-    type: str
-    id: str
     name: str | None = None
 
 
-class Event(Answer):
+class Event(responses.WireEvent, Answer):
     """An event of the activity feed."""
 
-    id: str
-    type: str
-    app_id: str
-    app_slug: str
     resource: Resource
     actor: Actor
-    message: str
-    created_at: str
 
 
 class Activity(Paged):
@@ -132,25 +132,16 @@ class Activity(Paged):
     events: list[Event]
 
 
-class Canary(Answer):
+class Canary(responses.WireCanary, Answer):
     """A canary that runs: percent of the devices, and the variant they get."""
 
     percentage: int
-    candidate_variant_id: str
 
 
-class Deployment(Answer):
+class Deployment(responses.WireDeployment, Answer):
     """A deployment of a capability to an environment."""
 
-    id: str
-    app_id: str
-    capability: str
-    environment: str
-    status: str
-    model_variant_id: str
-    app_target_ids: list[str]
     canary: Canary | None
-    created_at: str
     updated_at: str
 
 
@@ -160,72 +151,49 @@ class Deployments(Paged):
     deployments: list[Deployment]
 
 
-class Variant(Answer):
+class Variant(responses.WireVariant, Answer):
     """A model variant, and why it is named."""
 
-    id: str
-    name: str
     size_bytes: int | None = None
-    reason: str
 
 
-class Assignment(Answer):
+class Assignment(responses.WireAssignment, Answer):
     """How many devices of a target would be assigned."""
 
-    target_id: str
-    platform: str
-    device_count: int
 
-
-class Preview(Answer):
+class Preview(responses.WirePreview, Answer):
     """What enable would do."""
 
     capability: str
     environment: str
     recommended_variant: Variant | None
-    assignments: list[Assignment]
-    device_count: int
+    assignments: list[Assignment]  # type: ignore[assignment]  # the list is never changed
     coverage: str
-    warnings: list[str]
 
 
-class OptimizationCheck(Answer):
+class OptimizationCheck(responses.WireOptimizationCheck, Answer):
     """Whether a better variant is available; improvements are relative, 0.18 is 18 %."""
 
-    available: bool
     current_variant_id: str | None
     suggested_variant: Variant | None
     expected_improvement: dict[str, float]
-    reason: str
 
 
-class Coverage(Answer):
+class Coverage(responses.WireCoverage, Answer):
     """One slot's coverage: covered, partial or uncovered."""
 
-    capability: str
-    status: str
-    active_deployments: int
-    covered_devices: int
-    total_devices: int
 
-
-class SlotCoverage(Answer):
+class SlotCoverage(responses.WireHealth, Answer):
     """An app's coverage, slot by slot."""
 
-    status: str
-    slots: list[Coverage]
+    slots: list[Coverage]  # type: ignore[assignment]  # the list is never changed
 
 
-class RoutingDecision(Answer):
+class RoutingDecision(responses.WireRoutingDecision, Answer):
     """Where one request went: local or cloud."""
 
-    id: str
     app_id: str
-    capability: str
-    route: str
     model_variant_id: str | None
-    latency_ms: float
-    created_at: str
 
 
 class RoutingDecisions(Paged):
@@ -234,12 +202,9 @@ class RoutingDecisions(Paged):
     decisions: list[RoutingDecision]
 
 
-class RoutingSums(Answer):
+class RoutingSums(responses.WireRoutingStats, Answer):
     """How many requests went where."""
 
-    total_requests: int
-    local_requests: int
-    cloud_requests: int
     average_latency_ms: float | None
 
 
@@ -255,21 +220,19 @@ class RoutingStats(RoutingSums):
     by_capability: list[CapabilityRouting]
 
 
-class FirstRequest(Answer):
+class FirstRequest(responses.WireFirstRequest, Answer):
     """Whether any inference request was received."""
 
-    received: bool
     first_request_at: str | None
     cloud_requests: int
     local_requests: int
 
 
-class Bootstrapped(Answer):
+class Bootstrapped(responses.WireBootstrapped, Answer):
     """What a bootstrap made; the keys are shown this once."""
 
     app: App
     target: Target
-    app_key: str
     publishable_key: str | None = None
 
 
