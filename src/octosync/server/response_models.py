@@ -17,7 +17,8 @@ from octosync.contract import responses
 class Answer(BaseModel):
     """Base of all answers. A field that a class inherits, as from a wire model, is always there and never null."""
 
-    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+    # Deferred: a schema is built from the fields as they are required below.
+    model_config = ConfigDict(extra="ignore", defer_build=True, protected_namespaces=())
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401  pydantic's signature
@@ -28,7 +29,6 @@ class Answer(BaseModel):
                 kinds = get_args(field.annotation)
                 field.annotation = kinds[0] if NoneType in kinds else field.annotation
                 field.default, field.default_factory = PydanticUndefined, None
-        cls.model_rebuild(force=True)
 
 
 class App(responses.WireApp, Answer):
