@@ -65,7 +65,7 @@ async def watch(asked: dict[str, Any]) -> None:
             Sender(control_plane=control_plane, version=__version__, external_url=None),
             clock=clock,
             log=log,
-            told=WatchState(journal).for_control_plane(control_plane),
+            record=WatchState(journal).for_control_plane(control_plane),
         )
         controller = Controller(
             ControllerOptions(

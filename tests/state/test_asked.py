@@ -9,7 +9,7 @@ from tests.support.states import NOW, ORG
 
 from octosync.model import Address, Hold, Suspended
 from octosync.plan import ControlPlane
-from octosync.state import Approved, ControlPlaneState, Journal, WatchState
+from octosync.state import ApprovedAction, ControlPlaneState, Journal, WatchState
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 STAGING = ControlPlane(url="https://staging.example/api/v1", org_id=ORG)
@@ -57,7 +57,7 @@ def test_an_approval_is_for_exactly_that(state: WatchState, memory: ControlPlane
     assert memory.approved("deletes", asked) == {asked[0]}
     assert memory.approved("protected", asked) == frozenset()
     assert state.for_control_plane(STAGING).approved("deletes", asked) == frozenset()
-    assert memory.approvals() == (Approved("deletes", SLOT, "delete", NOW),)
+    assert memory.approvals() == (ApprovedAction("deletes", SLOT, "delete", NOW),)
     assert state.for_control_plane(STAGING).approvals() == ()
 
 
@@ -66,10 +66,10 @@ def test_an_approval_is_used_once(state: WatchState, memory: ControlPlaneState) 
     both = [(SLOT, "delete", "1"), (TARGET, "delete", "2")]
     memory.approve("deletes", both, NOW)
     memory.approve("protected", both[:1], NOW)
-    memory.use([(TARGET, "delete", "other")])
-    state.for_control_plane(STAGING).use(both)
+    memory.use_approvals([(TARGET, "delete", "other")])
+    state.for_control_plane(STAGING).use_approvals(both)
     assert memory.approved("deletes", both) == set(both)
-    memory.use(both[:1])
+    memory.use_approvals(both[:1])
     assert memory.approved("deletes", both) == {both[1]}
     assert memory.approved("protected", both) == frozenset()
 

@@ -43,9 +43,9 @@ def test_what_is_remembered_is_there_after_a_restart(one: App, other: App) -> No
     with TemporaryDirectory() as folder:
         with Journal(Path(folder) / "state.db") as journal:
             for app in (other, App(slug="a"), one):
-                WatchState(journal).for_control_plane(PLANE).remember(app, NOTHING_SENSITIVE)
+                WatchState(journal).for_control_plane(PLANE).store(app, NOTHING_SENSITIVE)
         with Journal(Path(folder) / "state.db") as journal:
-            base = WatchState(journal).for_control_plane(PLANE).base(sensitivity=NOTHING_SENSITIVE)
+            base = WatchState(journal).for_control_plane(PLANE).baseline(sensitivity=NOTHING_SENSITIVE)
     assert list(base.items()) == [("a", one), ("b", other)]
     assert [plain(app) for app in base.values()] == [plain(one), plain(other)]
 
@@ -53,55 +53,57 @@ def test_what_is_remembered_is_there_after_a_restart(one: App, other: App) -> No
 def test_what_is_remembered_again_is_not_written_again(memory: ControlPlaneState) -> None:
     """An app that is as it was remembered costs no write: a full read of an org in sync leaves the file alone."""
     app = desired_app("a", config={"api_key": "hunter2"})
-    memory.remember(app)
+    memory.store(app)
     before = memory.journal.database.total_changes
-    memory.remember(app)
-    (of_base,) = memory.base().values()
-    memory.remember(of_base)
+    memory.store(app)
+    (of_base,) = memory.baseline().values()
+    memory.store(of_base)
     assert memory.journal.database.total_changes == before
 
 
 def test_another_control_plane_has_another_base(state: WatchState, memory: ControlPlaneState) -> None:
     """Of another URL or org nothing is remembered, nothing is whole, and it can be told of which ones something is."""
-    memory.remember(desired_app("a"))
-    memory.set_whole(whole=True)
-    memory.healed(Address.of_app("a"), NOW)
+    memory.store(desired_app("a"))
+    memory.set_complete(whole=True)
+    memory.record_revert(Address.of_app("a"), NOW)
     for other in (
         ControlPlane(url="https://staging.example/api/v1", org_id=ORG),
         ControlPlane(url=PLANE.url, org_id="org-2"),
         ControlPlane(url=PLANE.url),
     ):
-        assert state.for_control_plane(other).base() == {}
-        assert not state.for_control_plane(other).is_whole()
-        assert state.for_control_plane(other).heals(NOW) == {}
+        assert state.for_control_plane(other).baseline() == {}
+        assert not state.for_control_plane(other).is_complete()
+        assert state.for_control_plane(other).reverts(NOW) == {}
         state.for_control_plane(other).forget("a")
     assert state.planes() == (PLANE,)
-    assert list(state.for_control_plane(ControlPlane(url=PLANE.url, org_id=ORG, context="production")).base()) == ["a"]
+    assert list(state.for_control_plane(ControlPlane(url=PLANE.url, org_id=ORG, context="production")).baseline()) == [
+        "a"
+    ]
 
 
 def test_an_app_is_forgotten_whole(memory: ControlPlaneState) -> None:
     """Neither what was declared of it is left, nor its drift, nor what was healed of it; other apps stay as they are."""
     for slug in ("a", "b"):
-        memory.remember(desired_app(slug))
-        memory.see_drift(slug, {Address.of_app(slug): "print"}, NOW)
-        memory.healed(Address.of_app(slug), NOW)
-        memory.contest(Address.of_app(slug), NOW)
+        memory.store(desired_app(slug))
+        memory.record_drift(slug, {Address.of_app(slug): "print"}, NOW)
+        memory.record_revert(Address.of_app(slug), NOW)
+        memory.record_contested(Address.of_app(slug), NOW)
     memory.forget("a")
-    assert list(memory.base()) == ["b"]
+    assert list(memory.baseline()) == ["b"]
     assert list(memory.drift()) == ["b"]
-    assert list(memory.heals(NOW)) == [Address.of_app("b")]
+    assert list(memory.reverts(NOW)) == [Address.of_app("b")]
     assert list(memory.contested()) == [Address.of_app("b")]
 
 
 def test_a_new_file_is_not_whole(memory: ControlPlaneState) -> None:
     """Before every declared app was taken up once nothing counts as removed; that it is so is kept, and can be taken back."""
-    assert not memory.is_whole()
-    memory.remember(desired_app("a"))
-    assert not memory.is_whole()
-    memory.set_whole(whole=True)
-    assert memory.is_whole()
-    memory.set_whole(whole=False)
-    assert not memory.is_whole()
+    assert not memory.is_complete()
+    memory.store(desired_app("a"))
+    assert not memory.is_complete()
+    memory.set_complete(whole=True)
+    assert memory.is_complete()
+    memory.set_complete(whole=False)
+    assert not memory.is_complete()
 
 
 def test_what_a_later_version_added_is_passed_over() -> None:
@@ -145,13 +147,13 @@ def test_an_unreadable_row_is_never_taken_for_nothing(
     memory: ControlPlaneState, path: Path, spoil: Callable[[dict[str, object]], object]
 ) -> None:
     """It is an error that names file and app, quotes nothing of it and says what to do, as if it were not there it is never."""
-    memory.remember(desired_app("a", fields={"description": "quotable"}))
+    memory.store(desired_app("a", fields={"description": "quotable"}))
     (data,) = memory.journal.database.execute("select document from base").fetchone()
     document = document_of(data)
     spoil(document)
     memory.journal.database.execute("update base set document = ?", (bytes_of(document),))
     with pytest.raises(OctosyncError) as raised:
-        memory.base()
+        memory.baseline()
     assert raised.value.reference == "state-unreadable"
     assert f"{path}: what is remembered of app `a` can't be read" in raised.value.message
     assert "quotable" not in raised.value.message
@@ -161,19 +163,19 @@ def test_an_unreadable_row_is_never_taken_for_nothing(
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
 def test_a_row_of_garbage_is_the_same_error(memory: ControlPlaneState, data: bytes) -> None:
     """Bytes that are no document, or one without end, are an unreadable row too."""
-    memory.remember(desired_app("a"))
+    memory.store(desired_app("a"))
     memory.journal.database.execute("update base set document = ?", (data,))
     with pytest.raises(OctosyncError, match="state-unreadable"):
-        memory.base()
+        memory.baseline()
 
 
 @pytest.mark.parametrize("table", ["base", "plane", "hold", "seal"])
 def test_a_lost_table_is_an_error(path: Path, table: str) -> None:
     """A file without one of its tables is unusable, not one in which nothing is remembered."""
     use_of: dict[str, Callable[[WatchState], object]] = {"hold": WatchState.holds, "seal": WatchState.holds}
-    use_of |= dict.fromkeys(("base", "plane"), lambda state: state.for_control_plane(PLANE).base())
+    use_of |= dict.fromkeys(("base", "plane"), lambda state: state.for_control_plane(PLANE).baseline())
     with Journal(path) as journal:
-        WatchState(journal).for_control_plane(PLANE).remember(desired_app("a"))
+        WatchState(journal).for_control_plane(PLANE).store(desired_app("a"))
     with closing(sqlite3.connect(path)) as database:
         database.execute(f"drop table {table}")
     with Journal(path) as journal, pytest.raises(OctosyncError, match=f"no such table: {table}"):
@@ -186,11 +188,11 @@ def test_what_was_remembered_before_the_org_was_known_is_that_orgs(
     """The first writes to an empty org are answered before anything names it; what they came to is not lost by that."""
     nameless = ControlPlane(url=PLANE.url)
     mine, later = desired_app("a"), desired_app("b")
-    state.for_control_plane(nameless).remember(mine)
-    state.for_control_plane(nameless).remember(App(slug="b"))
-    state.for_control_plane(nameless).set_whole()
-    memory.remember(later)
-    memory.adopt()
-    assert memory.base() == {"a": mine, "b": later}
-    assert memory.is_whole()
-    assert state.for_control_plane(nameless).base() == {}
+    state.for_control_plane(nameless).store(mine)
+    state.for_control_plane(nameless).store(App(slug="b"))
+    state.for_control_plane(nameless).set_complete()
+    memory.store(later)
+    memory.adopt_unnamed()
+    assert memory.baseline() == {"a": mine, "b": later}
+    assert memory.is_complete()
+    assert state.for_control_plane(nameless).baseline() == {}

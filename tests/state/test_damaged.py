@@ -13,7 +13,7 @@ from tests.support.states import desired_app
 
 from octosync.errors import OctosyncError
 from octosync.plan import ControlPlane
-from octosync.state import Journal, WatchState, sole_controller, sound_journal
+from octosync.state import Journal, WatchState, open_or_replace_journal, sole_controller
 
 NOW = datetime(2030, 3, 1, 10, 15, tzinfo=UTC)
 PLANE = ControlPlane(url="https://api.example.com/api/v1")
@@ -24,7 +24,7 @@ def _used(path: Path) -> None:
     with Journal(path) as journal, sole_controller(path):
         memory = WatchState(journal).for_control_plane(PLANE)
         for number in range(200):
-            memory.remember(desired_app(f"app-{number:03}", slots={"chat": {}}))
+            memory.store(desired_app(f"app-{number:03}", slots={"chat": {}}))
 
 
 def _over(path: Path, at: int, what: bytes) -> None:
@@ -52,14 +52,14 @@ def test_a_damaged_file_is_kept_and_an_empty_one_begins(path: Path, damage: str)
     _used(path)
     DAMAGES[damage](path)
     damaged = path.read_bytes()
-    journal, aside = sound_journal(path, NOW)
+    journal, aside = open_or_replace_journal(path, NOW)
     with journal:
         assert aside is not None
         assert aside.path == path.with_name("state.db.damaged-20300301T101500Z")
         assert aside.path.read_bytes() == damaged
         assert str(path) in aside.why
         assert WatchState(journal).planes() == ()
-    again, none = sound_journal(path, NOW)
+    again, none = open_or_replace_journal(path, NOW)
     again.close()
     assert none is None
 
@@ -67,10 +67,10 @@ def test_a_damaged_file_is_kept_and_an_empty_one_begins(path: Path, damage: str)
 def test_a_sound_file_stays(path: Path) -> None:
     """What it remembers is there."""
     _used(path)
-    journal, aside = sound_journal(path, NOW)
+    journal, aside = open_or_replace_journal(path, NOW)
     with journal:
         assert aside is None
-        assert len(WatchState(journal).for_control_plane(PLANE).base()) == 200
+        assert len(WatchState(journal).for_control_plane(PLANE).baseline()) == 200
 
 
 def _newer(path: Path) -> None:
@@ -90,6 +90,6 @@ def test_what_is_no_damaged_state_file_is_refused(path: Path, foreign: str) -> N
         path.with_name("state.db.lock").unlink()
     before = path.read_bytes()
     with pytest.raises(OctosyncError, match="journal-unusable"):
-        sound_journal(path, NOW)
+        open_or_replace_journal(path, NOW)
     assert path.read_bytes() == before
     assert not list(path.parent.glob("*.damaged-*"))

@@ -20,23 +20,23 @@ HOUR = timedelta(hours=1)
 def test_drift_is_as_old_as_it_looks_the_same(path: Path) -> None:
     """Over a restart too: the same fingerprint keeps its time, another one is new, and what is gone begins anew."""
     with Journal(path) as journal:
-        assert WatchState(journal).for_control_plane(PLANE).see_drift("a", {APP: "x", SLOT: "y"}, NOW) == {
+        assert WatchState(journal).for_control_plane(PLANE).record_drift("a", {APP: "x", SLOT: "y"}, NOW) == {
             APP: NOW,
             SLOT: NOW,
         }
     with Journal(path) as journal:
         memory = WatchState(journal).for_control_plane(PLANE)
-        assert memory.see_drift("a", {APP: "x", SLOT: "z"}, NOW + HOUR) == {APP: NOW, SLOT: NOW + HOUR}
-        assert memory.see_drift("a", {SLOT: "z"}, NOW + 2 * HOUR) == {SLOT: NOW + HOUR}
-        assert memory.see_drift("a", {APP: "x"}, NOW + 3 * HOUR) == {APP: NOW + 3 * HOUR}
-        assert memory.see_drift("a", {}, NOW) == {}
+        assert memory.record_drift("a", {APP: "x", SLOT: "z"}, NOW + HOUR) == {APP: NOW, SLOT: NOW + HOUR}
+        assert memory.record_drift("a", {SLOT: "z"}, NOW + 2 * HOUR) == {SLOT: NOW + HOUR}
+        assert memory.record_drift("a", {APP: "x"}, NOW + 3 * HOUR) == {APP: NOW + 3 * HOUR}
+        assert memory.record_drift("a", {}, NOW) == {}
         assert memory.drift() == {}
 
 
 def test_drift_is_told_by_app(state: WatchState, memory: ControlPlaneState) -> None:
     """One app's drift says nothing of another's, and each fingerprint equals only what was seen."""
-    memory.see_drift("a", {SLOT: "x"}, NOW)
-    memory.see_drift("b", {OTHER: "y"}, NOW + HOUR)
+    memory.record_drift("a", {SLOT: "x"}, NOW)
+    memory.record_drift("b", {OTHER: "y"}, NOW + HOUR)
     drift: Any = memory.drift()
     assert drift == {"a": {SLOT: ("x", NOW)}, "b": {OTHER: ("y", NOW + HOUR)}}
     assert drift["a"][SLOT][0] != "y"
@@ -45,37 +45,37 @@ def test_drift_is_told_by_app(state: WatchState, memory: ControlPlaneState) -> N
 
 def test_a_clock_that_was_set_back_makes_no_drift_younger_than_now(memory: ControlPlaneState) -> None:
     """Drift that seems to come from the future is as old as now, so that it isn't held for longer than meant."""
-    memory.see_drift("a", {SLOT: "x"}, NOW + HOUR)
-    assert memory.see_drift("a", {SLOT: "x"}, NOW) == {SLOT: NOW}
-    assert memory.see_drift("a", {SLOT: "x"}, NOW + HOUR) == {SLOT: NOW}
+    memory.record_drift("a", {SLOT: "x"}, NOW + HOUR)
+    assert memory.record_drift("a", {SLOT: "x"}, NOW) == {SLOT: NOW}
+    assert memory.record_drift("a", {SLOT: "x"}, NOW + HOUR) == {SLOT: NOW}
 
 
 def test_drift_that_stays_costs_no_write(memory: ControlPlaneState) -> None:
     """Seeing the same again changes nothing in the file, nor does seeing none again."""
-    memory.see_drift("a", {SLOT: "x"}, NOW)
+    memory.record_drift("a", {SLOT: "x"}, NOW)
     before = memory.journal.database.total_changes
-    memory.see_drift("a", {SLOT: "x"}, NOW + HOUR)
-    memory.see_drift("b", {}, NOW + HOUR)
+    memory.record_drift("a", {SLOT: "x"}, NOW + HOUR)
+    memory.record_drift("b", {}, NOW + HOUR)
     assert memory.journal.database.total_changes == before
 
 
 def test_heals_are_counted_since_a_time(memory: ControlPlaneState) -> None:
     """By object, in the order in which they were, that time included."""
     for hours in (2, 0, 1):
-        memory.healed(SLOT, NOW + hours * HOUR)
-    memory.healed(OTHER, NOW)
-    assert memory.heals(NOW) == {SLOT: (NOW, NOW + HOUR, NOW + 2 * HOUR), OTHER: (NOW,)}
-    assert memory.heals(NOW + HOUR) == {SLOT: (NOW + HOUR, NOW + 2 * HOUR)}
+        memory.record_revert(SLOT, NOW + hours * HOUR)
+    memory.record_revert(OTHER, NOW)
+    assert memory.reverts(NOW) == {SLOT: (NOW, NOW + HOUR, NOW + 2 * HOUR), OTHER: (NOW,)}
+    assert memory.reverts(NOW + HOUR) == {SLOT: (NOW + HOUR, NOW + 2 * HOUR)}
 
 
 def test_counting_begins_anew_for_an_object_or_an_app(memory: ControlPlaneState) -> None:
     """What is forgotten is contested no longer, and everything else as it was."""
     for address in (APP, SLOT, OTHER):
-        memory.healed(address, NOW)
-        memory.contest(address, NOW)
-        memory.contest(address, NOW + HOUR)
+        memory.record_revert(address, NOW)
+        memory.record_contested(address, NOW)
+        memory.record_contested(address, NOW + HOUR)
     assert memory.contested() == dict.fromkeys((APP, SLOT, OTHER), NOW)
-    memory.forget_heals(SLOT)
-    assert set(memory.heals(NOW)) == set(memory.contested()) == {APP, OTHER}
-    memory.forget_heals("a")
-    assert set(memory.heals(NOW)) == set(memory.contested()) == {OTHER}
+    memory.forget_reverts(SLOT)
+    assert set(memory.reverts(NOW)) == set(memory.contested()) == {APP, OTHER}
+    memory.forget_reverts("a")
+    assert set(memory.reverts(NOW)) == set(memory.contested()) == {OTHER}

@@ -13,7 +13,7 @@ from tests.support.states import NOW, ORG, desired_app
 
 from octosync.model import Address
 from octosync.plan import ControlPlane
-from octosync.state import Journal, RecordedRuns, WatchState
+from octosync.state import Journal, JournalReader, WatchState
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 LARGEST = 400_000  # bytes that the full disk has room for
@@ -36,14 +36,14 @@ memory = WatchState(journal).for_control_plane(PLANE)
 # Says of each write that it is done once it is.
 _WRITES = """
 for number in count():
-    memory.remember(App(slug=f"app-{number:06}", fields={"description": "x" * 200}))
-    memory.see_drift(f"app-{number:06}", {Address.of_app(f"app-{number:06}"): "x"}, NOW)
+    memory.store(App(slug=f"app-{number:06}", fields={"description": "x" * 200}))
+    memory.record_drift(f"app-{number:06}", {Address.of_app(f"app-{number:06}"): "x"}, NOW)
     print(number, flush=True)
 """
 _UNTIL_FULL = """
 try:
     for number in count():
-        memory.remember(App(slug=f"app-{number:06}", fields={"description": "x" * 2000}))
+        memory.store(App(slug=f"app-{number:06}", fields={"description": "x" * 2000}))
         print(number, flush=True)
 except OctosyncError as error:
     print(f"{error}\\n{error.hints}", file=sys.stderr)
@@ -64,7 +64,7 @@ def test_what_was_written_survives_a_kill(path: Path) -> None:
     assert process.returncode == -signal.SIGKILL
     last = int(rest[-1]) if rest else 50
     with Journal(path) as journal:
-        base, drift = (memory := WatchState(journal).for_control_plane(PLANE)).base(), memory.drift()
+        base, drift = (memory := WatchState(journal).for_control_plane(PLANE)).baseline(), memory.drift()
     assert set(base) >= set(drift) >= {f"app-{number:06}" for number in range(last + 1)}
     assert all(app.fields == {"description": "x" * 200} for app in base.values())
 
@@ -78,7 +78,7 @@ def test_an_apply_and_a_watch_share_the_file(path: Path) -> None:
             state = WatchState(journal)
             memory = state.for_control_plane(PLANE)
             for number in range(150):
-                memory.remember(desired_app(f"app-{number}"))
+                memory.store(desired_app(f"app-{number}"))
             state.prune(NOW)
 
     def apply() -> None:
@@ -89,7 +89,7 @@ def test_an_apply_and_a_watch_share_the_file(path: Path) -> None:
 
     def history() -> None:
         for _ in range(50):
-            with RecordedRuns(path) as recorded:
+            with JournalReader(path) as recorded:
                 for run in recorded.runs():
                     recorded.actions(run.id)
 
@@ -99,7 +99,7 @@ def test_an_apply_and_a_watch_share_the_file(path: Path) -> None:
     with Journal(path) as journal:
         (run,) = journal.runs()
         assert len(journal.actions(run.id)) == 150
-        assert len(WatchState(journal).for_control_plane(PLANE).base()) == 150
+        assert len(WatchState(journal).for_control_plane(PLANE).baseline()) == 150
 
 
 def test_a_full_disk_is_one_clear_error(path: Path) -> None:
@@ -122,6 +122,6 @@ def test_a_full_disk_is_one_clear_error(path: Path) -> None:
     written = ran.stdout.split()
     with Journal(path) as journal:
         memory = WatchState(journal).for_control_plane(PLANE)
-        assert len(memory.base()) == len(written) > 10
-        memory.remember(desired_app("one-more"))
-        assert len(memory.base()) == len(written) + 1
+        assert len(memory.baseline()) == len(written) > 10
+        memory.store(desired_app("one-more"))
+        assert len(memory.baseline()) == len(written) + 1

@@ -15,7 +15,7 @@ from tests.support.states import NOW, ORG, desired_app
 
 from octosync.model import Address, Hold, Kind, Outcome, Status
 from octosync.plan import ControlPlane
-from octosync.state import ControlPlaneState, Journal, RecordedRuns, WatchState
+from octosync.state import ControlPlaneState, Journal, JournalReader, WatchState
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 DAY = timedelta(days=1)
@@ -83,23 +83,23 @@ def test_pruning_drops_what_is_old(state: WatchState, memory: ControlPlaneState,
     slot = Address.of_slot("a", "chat")
     for at in (NOW - 100 * DAY, NOW):
         run_of(memory.journal, at, [("delete", slot, Status.DONE)])
-        memory.healed(slot, at)
+        memory.record_revert(slot, at)
         memory.approve(f"guard-{at:%j}", [(slot, "delete", "x")], at)
         state.hold(Hold(app=f"app-{at:%j}", until=at, reason="", at=at - 200 * DAY))
-    memory.remember(desired_app("a"))
-    memory.see_drift("a", {slot: "x"}, NOW - 100 * DAY)
-    memory.contest(slot, NOW - 100 * DAY)
+    memory.store(desired_app("a"))
+    memory.record_drift("a", {slot: "x"}, NOW - 100 * DAY)
+    memory.record_contested(slot, NOW - 100 * DAY)
     state.suspend(NOW - 100 * DAY, "")
     state.prune(NOW - 90 * DAY)
-    with RecordedRuns(path) as recorded:
+    with JournalReader(path) as recorded:
         (run,) = recorded.runs()
         assert run.started_at == NOW
         assert len(recorded.actions(run.id)) == 1
     assert memory.journal.database.execute("select count(*) from action").fetchone() == (1,)
-    assert memory.heals(NOW - 200 * DAY) == {slot: (NOW,)}
+    assert memory.reverts(NOW - 200 * DAY) == {slot: (NOW,)}
     assert [one.at for one in memory.approvals()] == [NOW]
     assert [one.until for one in state.holds()] == [NOW]
-    assert list(memory.base()) == ["a"]
+    assert list(memory.baseline()) == ["a"]
     assert memory.drift()["a"][slot][1] == NOW - 100 * DAY
     assert list(memory.contested()) == [slot]
     assert state.suspension() is not None

@@ -13,7 +13,7 @@ import pytest
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, Outcome, Status
-from octosync.state import Journal, RecordedRuns
+from octosync.state import Journal, JournalReader
 
 AT = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 APP = Address.of_app("a")
@@ -39,7 +39,7 @@ def test_reading_leaves_no_trace(tmp_path: Path) -> None:
     with Journal(path) as journal:
         run = record(journal)
     before = held(tmp_path)
-    with RecordedRuns(path) as recorded:
+    with JournalReader(path) as recorded:
         assert [one.id for one in recorded.runs()] == [run]
         assert [action.status for action in recorded.actions(run)] == [Status.DONE, None]
     assert held(tmp_path) == before
@@ -50,7 +50,7 @@ def test_a_run_under_way_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with Journal(path) as journal:
         run = record(journal)
-        with RecordedRuns(path) as recorded:
+        with JournalReader(path) as recorded:
             assert [one.ended_at for one in recorded.runs()] == [None]
             journal.end_run(run, 0, AT)
             assert [one.exit_code for one in recorded.runs()] == [0]
@@ -65,7 +65,7 @@ def test_the_record_of_a_killed_run_is_seen(tmp_path: Path) -> None:
         killed.mkdir()
         for name in ("state.db", "state.db-wal"):
             shutil.copy(tmp_path / name, killed)
-    with RecordedRuns(killed / "state.db") as recorded:
+    with JournalReader(killed / "state.db") as recorded:
         assert [action.status for action in recorded.actions(run)] == [Status.DONE, None]
 
 
@@ -75,7 +75,7 @@ def test_where_there_is_no_journal_there_are_no_runs(tmp_path: Path, empty: bool
     path = tmp_path / "state.db"
     if empty:
         path.write_bytes(b"")
-    with RecordedRuns(path) as recorded:
+    with JournalReader(path) as recorded:
         assert recorded.exists is empty
         assert recorded.runs() == ()
     assert held(tmp_path) == ({"state.db": b""} if empty else {})
@@ -123,7 +123,7 @@ def test_what_is_no_journal_is_one_clear_error(tmp_path: Path, make: Callable[[P
     make(path)
 
     def read() -> None:
-        with RecordedRuns(path) as recorded:
+        with JournalReader(path) as recorded:
             for run in recorded.runs():
                 recorded.actions(run.id)
 

@@ -17,31 +17,31 @@ def test_what_was_told_is_known_after_a_restart(path: Path) -> None:
     with Journal(path) as journal:
         state = WatchState(journal)
         memory = state.for_control_plane(PLANE)
-        memory.tell("notes", "held x", "first")
-        memory.tell("notes", "held x", "second")
-        memory.tell("", "failed", "no manifests")
+        memory.record_notification("notes", "held x", "first")
+        memory.record_notification("notes", "held x", "second")
+        memory.record_notification("", "failed", "no manifests")
     with Journal(path) as journal:
         state = WatchState(journal)
         memory = state.for_control_plane(PLANE)
-        told = memory.told()
+        told = memory.sent_notifications()
         assert told == {("notes", "held x"): "second", ("", "failed"): "no manifests"}
         assert told["notes", "held x"] != "first"
-        assert state.for_control_plane(ControlPlane(url="https://staging.example/api/v1")).told() == {}
+        assert state.for_control_plane(ControlPlane(url="https://staging.example/api/v1")).sent_notifications() == {}
 
 
 def test_what_ended_is_not_told_any_more(memory: ControlPlaneState) -> None:
     """Only the thing that ended is forgotten; to forget what was never told is nothing."""
-    memory.tell("notes", "held x", "a")
-    memory.tell("memos", "held x", "a")
-    memory.untell("notes", "held x")
-    memory.untell("notes", "held y")
-    assert memory.told() == {("memos", "held x"): "a"}
+    memory.record_notification("notes", "held x", "a")
+    memory.record_notification("memos", "held x", "a")
+    memory.forget_notification("notes", "held x")
+    memory.forget_notification("notes", "held y")
+    assert memory.sent_notifications() == {("memos", "held x"): "a"}
 
 
 def test_no_fact_is_in_the_file(path: Path) -> None:
     """A fact may be made of a sensitive value: only a keyed digest of it is written."""
     with Journal(path) as journal:
-        WatchState(journal).for_control_plane(PLANE).tell("notes", "held x", "hunter2-8f1c")
+        WatchState(journal).for_control_plane(PLANE).record_notification("notes", "held x", "hunter2-8f1c")
     written = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert b"held x" in written
     assert b"hunter2-8f1c" not in written

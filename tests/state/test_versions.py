@@ -15,7 +15,7 @@ from tests.support.states import NOW, ORG, desired_app
 from octosync.errors import OctosyncError
 from octosync.model import JournalledAction, JournalledRun, Kind
 from octosync.plan import ControlPlane
-from octosync.state import Journal, RecordedRuns, WatchState
+from octosync.state import Journal, JournalReader, WatchState
 from octosync.state.migrations import VERSION
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
@@ -26,7 +26,7 @@ def version_of(path: Path) -> int:
         return int(database.execute("pragma user_version").fetchone()[0])
 
 
-def told(recorded: RecordedRuns) -> Sequence[tuple[JournalledRun, tuple[JournalledAction, ...]]]:
+def told(recorded: JournalReader) -> Sequence[tuple[JournalledRun, tuple[JournalledAction, ...]]]:
     return [(run, recorded.actions(run.id)) for run in recorded.runs()]
 
 
@@ -34,7 +34,7 @@ def test_an_earlier_journal_is_read_as_it_is(path: Path) -> None:
     """Reading makes it no newer, and leaves every byte of it."""
     make_version_1(path, with_run=True)
     before = path.read_bytes()
-    with RecordedRuns(path) as recorded:
+    with JournalReader(path) as recorded:
         ((_, actions),) = told(recorded)
         assert [action.address for action in actions] == ["app/a/slot/chat", "app/a"]
     assert path.read_bytes() == before
@@ -44,17 +44,17 @@ def test_an_earlier_journal_is_read_as_it_is(path: Path) -> None:
 def test_an_earlier_journal_keeps_everything(path: Path) -> None:
     """Opened to be written it becomes one of this version, every run and action as it was, and counts for a watch."""
     make_version_1(path, with_run=True)
-    with RecordedRuns(path) as recorded:
+    with JournalReader(path) as recorded:
         before = told(recorded)
     with Journal(path) as journal:
         memory = WatchState(journal).for_control_plane(PLANE)
         assert told(journal) == before
         assert [one.kind for one in memory.recent_removals(NOW)] == [Kind.SLOT]
-        memory.remember(desired_app("a"))
+        memory.store(desired_app("a"))
     assert version_of(path) == VERSION
     with Journal(path) as journal:
         assert told(journal) == before
-        assert list(WatchState(journal).for_control_plane(PLANE).base()) == ["a"]
+        assert list(WatchState(journal).for_control_plane(PLANE).baseline()) == ["a"]
 
 
 def test_a_run_of_the_earlier_version_goes_on_beside_it(path: Path) -> None:
@@ -72,12 +72,12 @@ def test_several_that_open_it_first_agree(path: Path) -> None:
 
     def use(_: int) -> bool:
         with Journal(path) as journal:
-            WatchState(journal).for_control_plane(PLANE).remember(app)
-            return WatchState(journal).for_control_plane(PLANE).base() == {"a": app}
+            WatchState(journal).for_control_plane(PLANE).store(app)
+            return WatchState(journal).for_control_plane(PLANE).baseline() == {"a": app}
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(use, range(8)))
-    with RecordedRuns(path) as recorded:
+    with JournalReader(path) as recorded:
         assert len(recorded.runs()) == 1
 
 
@@ -90,14 +90,14 @@ def test_a_step_that_fails_leaves_the_earlier_version(path: Path) -> None:
     with pytest.raises(OctosyncError, match="journal-unusable"):
         Journal(path)
     assert version_of(path) == 1
-    with RecordedRuns(path) as recorded:
+    with JournalReader(path) as recorded:
         assert len(recorded.runs()) == 1
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("select count(*) from sqlite_master where name = 'base'").fetchone() == (0,)
 
 
-@pytest.mark.parametrize("opened_by", [Journal, RecordedRuns])
-def test_a_later_version_is_refused(path: Path, opened_by: type[RecordedRuns]) -> None:
+@pytest.mark.parametrize("opened_by", [Journal, JournalReader])
+def test_a_later_version_is_refused(path: Path, opened_by: type[JournalReader]) -> None:
     """To read and to write, with its version and this one, and left as it is."""
     with Journal(path):
         pass

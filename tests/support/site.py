@@ -21,7 +21,7 @@ from octosync.octomil import Octomil, RateOptions
 from octosync.plan import ALL, GuardPolicy, PlanOptions
 from octosync.reconcile import ReviewedPlan, apply_reviewed, observe_and_review
 from octosync.server import Settings, running
-from octosync.state import Journal, RecordedRuns
+from octosync.state import Journal, JournalReader
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 RESUME = "octosync apply -f apps/"
@@ -143,7 +143,7 @@ class Site:
 
     def last_run(self) -> tuple[JournalledRun, tuple[JournalledAction, ...]]:
         """Return the latest run in the journal."""
-        with RecordedRuns(self.journal) as journal:
+        with JournalReader(self.journal) as journal:
             run = journal.runs()[0]
             return run, journal.actions(run.id)
 

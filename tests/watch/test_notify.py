@@ -392,13 +392,13 @@ async def test_a_revert_that_was_announced_is_one_notification() -> None:
 async def test_what_was_told_before_a_restart_is_over_after_it(state: WatchState) -> None:
     """The end of what an earlier process told is told, though no more than its app and event is known by then."""
     plane = ControlPlane(url="https://api.octomil.com/api/v1")
-    async with scripted(OK) as served, _notifying(_endpoint(served), told=state.for_control_plane(plane)) as told:
+    async with scripted(OK) as served, _notifying(_endpoint(served), record=state.for_control_plane(plane)) as told:
         told.notifier.record_facts("notes", [HELD])
         told.notifier.notify(
             Notice(event=NotifyEvent.FAILED, at=NOON, message="x", matter="the manifests", fingerprint="a")
         )
         await told.settled(delivered=2)
-    async with scripted(OK) as served, _notifying(_endpoint(served), told=state.for_control_plane(plane)) as told:
+    async with scripted(OK) as served, _notifying(_endpoint(served), record=state.for_control_plane(plane)) as told:
         told.notifier.record_facts("notes", [])
         told.notifier.resolve("the control plane")
         told.notifier.resolve("the manifests")
@@ -439,21 +439,21 @@ async def test_a_restart_tells_only_what_nobody_got(state: WatchState) -> None:
     """What every receiver got is not told again after a restart; what was given up is, and what ended meanwhile is news."""
     memory = state.for_control_plane(SENDER.control_plane)
     blocked = replace(HELD, event=NotifyEvent.BLOCKED, guard="deletes")
-    async with scripted(OK, http(404)) as served, _notifying(_endpoint(served), told=memory) as told:
+    async with scripted(OK, http(404)) as served, _notifying(_endpoint(served), record=memory) as told:
         told.notifier.record_facts("notes", [HELD, blocked])
         await told.settled(delivered=1, given_up=1)
-    async with scripted(OK) as served, _notifying(_endpoint(served), told=memory) as told:
+    async with scripted(OK) as served, _notifying(_endpoint(served), record=memory) as told:
         told.notifier.record_facts("notes", [HELD, blocked])
         await told.settled(delivered=1)
         told.notifier.record_facts("notes", [blocked])
     assert [body["event"] for body in _bodies(served)] == ["blocked", "resolved"]
-    assert {about.split()[0] for _, about in memory.told()} == {"blocked"}
+    assert {about.split()[0] for _, about in memory.sent_notifications()} == {"blocked"}
 
 
 async def test_a_state_file_that_fails_keeps_nobody_from_hearing(state: WatchState) -> None:
     """What can't be remembered is told all the same, and logged."""
     memory = state.for_control_plane(SENDER.control_plane)
-    async with scripted(OK) as served, _notifying(_endpoint(served), told=memory) as told:
+    async with scripted(OK) as served, _notifying(_endpoint(served), record=memory) as told:
         state.journal.database.execute("drop table told")
         told.notifier.record_facts("notes", [HELD])
         await told.settled(delivered=1)

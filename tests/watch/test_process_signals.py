@@ -12,7 +12,7 @@ from tests.support.sockets import Reply, Then, scripted
 from tests.support.watch_bench import QUICK, Bench
 
 from octosync.model import Status
-from octosync.state import RecordedRuns
+from octosync.state import JournalReader
 
 ENDINGS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
 
@@ -28,7 +28,7 @@ async def _held(bench: Bench, watch: Watch) -> None:
 
 def _actions(bench: Bench) -> list[tuple[str, Status | None]]:
     """Return what the journal says of the last run's actions: address and result."""
-    with RecordedRuns(bench.state) as recorded:
+    with JournalReader(bench.state) as recorded:
         return [(str(one.address), one.status) for one in recorded.actions(recorded.runs()[0].id)]
 
 

@@ -9,7 +9,7 @@ from tests.support.controllers import FastClock, manifest, plane_at, watching
 from tests.support.processes import until
 from tests.support.proxies import late, proxying
 
-from octosync.state import RecordedRuns
+from octosync.state import JournalReader
 
 
 async def test_an_answer_that_never_comes_holds_up_no_end(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ async def test_an_answer_that_never_comes_holds_up_no_end(tmp_path: Path) -> Non
                 await until(watch.task.done)
                 assert proxy.underway == 1
             assert proxy.writes() == ["POST /apps"]
-    with RecordedRuns(tmp_path / "state.db") as recorded:
+    with JournalReader(tmp_path / "state.db") as recorded:
         (run,) = recorded.runs()
         assert run.ended_at is None
         assert [(str(one.address), one.status) for one in recorded.actions(run.id)] == [("app/demo", None)]

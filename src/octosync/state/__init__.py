@@ -7,27 +7,27 @@ What may not live here: live values, request or answer bodies, and anything sens
 is never stored: a digest with a key of this file's own stands in its place, by which it is recognised.
 """
 
-from octosync.state.damaged import SetAside, sound_journal
-from octosync.state.drift import StandingRefusal
-from octosync.state.journal import DEFAULT_PATH, Journal, RecordedRuns, new_run_id
+from octosync.state.damaged import DamagedFile, open_or_replace_journal
+from octosync.state.drift import StoredRefusal
+from octosync.state.journal import DEFAULT_PATH, Journal, JournalReader, new_run_id
 from octosync.state.lock import sole_controller
-from octosync.state.operator import Approvable, Approved
-from octosync.state.seal import Sealed
+from octosync.state.operator import Approvable, ApprovedAction
+from octosync.state.seal import SealedValue
 from octosync.state.watch import KEPT_FOR, ControlPlaneState, WatchState
 
 __all__ = [
     "DEFAULT_PATH",
     "KEPT_FOR",
     "Approvable",
-    "Approved",
+    "ApprovedAction",
     "ControlPlaneState",
+    "DamagedFile",
     "Journal",
-    "RecordedRuns",
-    "Sealed",
-    "SetAside",
-    "StandingRefusal",
+    "JournalReader",
+    "SealedValue",
+    "StoredRefusal",
     "WatchState",
     "new_run_id",
+    "open_or_replace_journal",
     "sole_controller",
-    "sound_journal",
 ]

@@ -13,10 +13,10 @@ from octosync.state.seal import Seals, holds_plain_secrets, holds_seals, opened_
 _NOTHING: Final = State()
 
 
-class Remembered(ControlPlanePart):
+class StoredBaseline(ControlPlanePart):
     """The baseline of one control plane."""
 
-    def base(self, tree: State = _NOTHING, sensitivity: Sensitivity | None = None) -> dict[str, App]:
+    def baseline(self, tree: State = _NOTHING, sensitivity: Sensitivity | None = None) -> dict[str, App]:
         """Return every app as it was remembered, by slug, in slug order.
 
         A sensitive value was not kept. Where the tree has the same one in its place it is put there, elsewhere stands a
@@ -34,7 +34,7 @@ class Remembered(ControlPlanePart):
             self._seal_again(exposed, sensitivity)
         return {slug: _opened(app, tree.apps.get(slug)) for slug, app in apps.items()}
 
-    def remember(self, app: App, sensitivity: Sensitivity | None = None) -> None:
+    def store(self, app: App, sensitivity: Sensitivity | None = None) -> None:
         """Remember an app as it is declared, in place of what was remembered of it. Its live state has no place here."""
         document = bytes_of(app_document(app, partial(self._seals.seal, sensitivity=sensitivity or Sensitivity())))
         with self.journal.documented():
@@ -58,7 +58,7 @@ class Remembered(ControlPlanePart):
             for table in ("base", "drift", "heal", "contested"):
                 database.execute(f"delete from {table} where plane = ? and app = ?", values)  # noqa: S608  our own names
 
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Say whether every declared app was taken up once; before that, nothing counts as removed."""
         with self.journal.documented():
             found = self.journal.database.execute(
@@ -66,7 +66,7 @@ class Remembered(ControlPlanePart):
             ).fetchone()
         return found is not None and bool(found[0])
 
-    def set_whole(self, whole: bool = True) -> None:
+    def set_complete(self, whole: bool = True) -> None:
         """Note that every declared app was taken up, or that this is not so."""
         with self.journal.transaction() as database:
             database.execute("update plane set whole = ? where id = ?", (whole, self._own_number(database)))
@@ -88,7 +88,7 @@ class Remembered(ControlPlanePart):
 
     def _seal_again(self, apps: list[App], sensitivity: Sensitivity) -> None:
         for app in apps:
-            self.remember(app, sensitivity)
+            self.store(app, sensitivity)
         with self.journal.documented():  # the log has the earlier pages until then
             self.journal.database.execute("pragma wal_checkpoint (truncate)")
 

@@ -18,14 +18,16 @@ _WITH_IT: Final = ("", "-wal", "-shm")  # SQLite's own files, without which the 
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
+class DamagedFile:
     """A damaged file: where it is now, and what is wrong with it."""
 
     path: Path
     why: str
 
 
-def sound_journal(path: Path, now: datetime, *, seal_key: Secret | None = None) -> tuple[Journal, SetAside | None]:
+def open_or_replace_journal(
+    path: Path, now: datetime, *, seal_key: Secret | None = None
+) -> tuple[Journal, DamagedFile | None]:
     """Open the journal of a watch, with what was set aside for it: a file that a watch has used and that is damaged.
 
     Raises `OctosyncError` as `Journal` does for any other file that can't be used: one that is no state file, one of a newer
@@ -42,7 +44,7 @@ def sound_journal(path: Path, now: datetime, *, seal_key: Secret | None = None) 
         for suffix in _WITH_IT:
             with suppress(FileNotFoundError):
                 path.with_name(f"{path.name}{suffix}").rename(aside.with_name(f"{aside.name}{suffix}"))
-    return _checked(path, seal_key), SetAside(aside, problem.message)
+    return _checked(path, seal_key), DamagedFile(aside, problem.message)
 
 
 def _checked(path: Path, seal_key: Secret | None) -> Journal:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from octosync.model import Address
 from octosync.state.migrations import time_of, time_text
 from octosync.state.part import ControlPlanePart
-from octosync.state.seal import Sealed
+from octosync.state.seal import SealedValue
 
 
-class StandingRefusal(NamedTuple):
+class StoredRefusal(NamedTuple):
     """What a counting guard refused of an app, as it was said; `basis` is a keyed digest of what that rests on."""
 
     address: Address
@@ -25,10 +25,10 @@ class StandingRefusal(NamedTuple):
     override: str | None
 
 
-class Noticed(ControlPlanePart):
+class DriftRecord(ControlPlanePart):
     """What was noticed of a control plane's objects."""
 
-    def see_drift(self, app: str, drift: Mapping[Address, str], now: datetime) -> dict[Address, datetime]:
+    def record_drift(self, app: str, drift: Mapping[Address, str], now: datetime) -> dict[Address, datetime]:
         """Note all of an app's drift, each object with a fingerprint of what it is, and return since when each is seen so.
 
         An object with another fingerprint than before is seen so since now; what doesn't drift any more is forgotten. A
@@ -51,18 +51,18 @@ class Noticed(ControlPlanePart):
                 )
         return {address: seen[str(address)] for address in drift}
 
-    def drift(self) -> dict[str, dict[Address, tuple[Sealed, datetime]]]:
+    def drift(self) -> dict[str, dict[Address, tuple[SealedValue, datetime]]]:
         """Return by app what was seen to drift: its fingerprint, which equals only the same one, and since when it is seen so."""
-        found: dict[str, dict[Address, tuple[Sealed, datetime]]] = {}
+        found: dict[str, dict[Address, tuple[SealedValue, datetime]]] = {}
         with self._reading("what drifts") as database:
             for app, address, digest, at in database.execute(
                 "select app, address, fingerprint, first_seen from drift where plane = ? order by app, address",
                 (self._number(database),),
             ):
-                found.setdefault(app, {})[Address.parse(address)] = (Sealed(digest, self._seals), time_of(at))
+                found.setdefault(app, {})[Address.parse(address)] = (SealedValue(digest, self._seals), time_of(at))
         return found
 
-    def healed(self, address: Address, at: datetime) -> None:
+    def record_revert(self, address: Address, at: datetime) -> None:
         """Note that drift of an object was changed back."""
         with self.journal.transaction() as database:
             database.execute(
@@ -70,7 +70,7 @@ class Noticed(ControlPlanePart):
                 (self._own_number(database), str(address), address.app, time_text(at)),
             )
 
-    def heals(self, since: datetime) -> dict[Address, tuple[datetime, ...]]:
+    def reverts(self, since: datetime) -> dict[Address, tuple[datetime, ...]]:
         """Return when each object was healed since a time, that time included, the earliest first."""
         found: dict[Address, tuple[datetime, ...]] = {}
         with self._reading("what was healed") as database:
@@ -82,7 +82,7 @@ class Noticed(ControlPlanePart):
                 found[of] = (*found.get(of, ()), time_of(at))
         return found
 
-    def contest(self, address: Address, at: datetime) -> None:
+    def record_contested(self, address: Address, at: datetime) -> None:
         """Note that an object is contested; where that was noted before, the time stays."""
         with self.journal.transaction() as database:
             database.execute(
@@ -98,7 +98,7 @@ class Noticed(ControlPlanePart):
             )
             return {Address.parse(address): time_of(at) for address, at in rows}
 
-    def forget_heals(self, of: Address | str) -> None:
+    def forget_reverts(self, of: Address | str) -> None:
         """Begin counting anew for an object, or for a whole app by its slug: it is contested no longer."""
         column, value = ("app", of) if isinstance(of, str) else ("address", str(of))
         with self.journal.transaction() as database:
@@ -112,7 +112,7 @@ class Noticed(ControlPlanePart):
         """Return what a refusal rests on, as a keyed digest: the guards' limits, and the digest of an app's manifest."""
         return self._seals.digest_of([policy, manifest])
 
-    def refuse(self, app: str, refusals: Iterable[StandingRefusal]) -> None:
+    def store_refusals(self, app: str, refusals: Iterable[StoredRefusal]) -> None:
         """Note what counting guards refuse of an app, in place of what they refused before."""
         with self.journal.transaction() as database:
             number = self._own_number(database)
@@ -135,16 +135,16 @@ class Noticed(ControlPlanePart):
                 ],
             )
 
-    def refused(self) -> dict[str, tuple[StandingRefusal, ...]]:
+    def refusals(self) -> dict[str, tuple[StoredRefusal, ...]]:
         """Return by app what counting guards refused of it."""
-        found: dict[str, tuple[StandingRefusal, ...]] = {}
+        found: dict[str, tuple[StoredRefusal, ...]] = {}
         with self._reading("what guards refused") as database:
             for app, address, *rest in database.execute(
                 "select app, address, verb, guard, basis, message, total, override from refusal where plane = ? "
                 "order by app, address, verb, guard",
                 (self._number(database),),
             ):
-                found[app] = (*found.get(app, ()), StandingRefusal(Address.parse(address), *rest))
+                found[app] = (*found.get(app, ()), StoredRefusal(Address.parse(address), *rest))
         return found
 
     def _rows(self, database: sqlite3.Connection, app: str) -> dict[str, tuple[str, datetime]]:

@@ -23,7 +23,7 @@ from octosync.model import Address, JournalledAction, JournalledRun, Outcome, Se
 from octosync.state.migrations import READABLE, VERSION, bring_up, journal_time_text, time_of
 
 
-class RecordedRuns:
+class JournalReader:
     """A journal file that is only read, whether or not a run is writing to it; used as a context manager.
 
     A file that isn't there (`exists` False), or that a run is about to make, has no runs and is left as it is. Raises
@@ -152,7 +152,7 @@ def _time_or_none(text: str | None) -> datetime | None:
 DEFAULT_PATH: Final = Path(".octosync/state.db")
 
 
-class Journal(RecordedRuns):
+class Journal(JournalReader):
     """An open journal file, to be read and written, used as a context manager; made where there is none.
 
     Every write is committed before the method returns. Raises `OctosyncError` (`journal-unusable`) where the file can't be

@@ -17,7 +17,7 @@ _SET_CHARACTERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Approved:
+class ApprovedAction:
     """One thing that a guard blocked and that was approved: it may be done once, exactly as it was planned."""
 
     guard: str
@@ -91,7 +91,7 @@ class Approvals(ControlPlanePart):
             )
         return frozenset(one for one in what if self._key(one) in known)
 
-    def use(self, what: Collection[Approvable]) -> None:
+    def use_approvals(self, what: Collection[Approvable]) -> None:
         """Take back what was approved of this, whichever guards it was for: to be called before it is done."""
         with self.journal.transaction() as database:
             number = self._number(database)
@@ -100,7 +100,7 @@ class Approvals(ControlPlanePart):
                 [(number, *self._key(one)) for one in what],
             )
 
-    def lapse(self, apps: Collection[str], still: Collection[Approvable]) -> None:
+    def withdraw_approvals(self, apps: Collection[str], still: Collection[Approvable]) -> None:
         """Take back what was approved of apps, but for what still is to be done, exactly as it was approved."""
         keys = {self._key(one) for one in still}
         with self.journal.transaction() as database:
@@ -111,7 +111,7 @@ class Approvals(ControlPlanePart):
                 [(number, *row) for row in rows if row not in keys and Address.parse(row[0]).app in apps],
             )
 
-    def approvals(self) -> tuple[Approved, ...]:
+    def approvals(self) -> tuple[ApprovedAction, ...]:
         """Return what is approved and not used yet, by guard and object."""
         with self._reading("what is approved") as database:
             rows = database.execute(
@@ -119,7 +119,7 @@ class Approvals(ControlPlanePart):
                 (self._number(database),),
             )
             return tuple(
-                Approved(guard, Address.parse(address), verb, time_of(at)) for guard, address, verb, at in rows
+                ApprovedAction(guard, Address.parse(address), verb, time_of(at)) for guard, address, verb, at in rows
             )
 
     def digest_of_set(self, guard: str, what: Collection[Approvable]) -> str:

@@ -29,7 +29,7 @@ Path = tuple[str | int, ...]
 _DIGEST_CHARACTERS = 32  # 128 bits
 
 
-class Sealed(Undisclosed):
+class SealedValue(Undisclosed):
     """What stands for a value that was not stored. It equals that value and no other, though it does not know it.
 
     It has no hash, since it can't have that of the value.
@@ -43,7 +43,7 @@ class Sealed(Undisclosed):
         self._seals = seals
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Sealed):
+        if isinstance(other, SealedValue):
             return self.digest == other.digest
         if not self._seals.may_be_of(other):
             return False
@@ -54,7 +54,7 @@ class Sealed(Undisclosed):
         return hmac.compare_digest(digest, self.digest)
 
     def __repr__(self) -> str:
-        return f"Sealed({SENSITIVE})"
+        return f"SealedValue({SENSITIVE})"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -86,7 +86,7 @@ class Seals:
         covers = partial(_covers, sensitivity)
 
         def kept(one: JsonValue, path: Path, *, secret: bool = False) -> JsonValue:
-            if isinstance(one, Sealed):
+            if isinstance(one, SealedValue):
                 sealed.append((path, one.digest))
                 return None
             if secret:
@@ -110,13 +110,13 @@ class Seals:
         value = object_of(plain)
         for place in items_of(places):
             path, digest = list_of(place, 2)
-            _put(value, items_of(path), Sealed(text_of(digest), self))
+            _put(value, items_of(path), SealedValue(text_of(digest), self))
         return value
 
 
 def opened(value: JsonValue, there: JsonValue) -> JsonValue:
     """Return a value with what stands at the same place in another one instead of a seal of that."""
-    if isinstance(value, Sealed):
+    if isinstance(value, SealedValue):
         return there if value == there else value
     if isinstance(value, Mapping):
         return opened_object(value, there if isinstance(there, Mapping) else {})
@@ -133,7 +133,7 @@ def opened_object(value: JsonObject, there: JsonObject) -> JsonObject:
 
 def holds_seals(value: JsonValue) -> bool:
     """Say whether anything is sealed in a value."""
-    return any(isinstance(one, Sealed) for one in _leaves(value))
+    return any(isinstance(one, SealedValue) for one in _leaves(value))
 
 
 def holds_plain_secrets(value: JsonValue, sensitivity: Sensitivity) -> bool:
@@ -150,7 +150,7 @@ def _covers(sensitivity: Sensitivity, key: str) -> bool:
 def _unsealed(value: JsonValue, covers: Callable[[str], bool]) -> bool:
     if isinstance(value, Mapping):
         return any(
-            (may_be_secret(item) and covers(key) and not isinstance(item, Sealed)) or _unsealed(item, covers)
+            (may_be_secret(item) and covers(key) and not isinstance(item, SealedValue)) or _unsealed(item, covers)
             for key, item in value.items()
         )
     return isinstance(value, list | tuple) and any(_unsealed(item, covers) for item in value)
@@ -167,7 +167,7 @@ def _leaves(value: JsonValue) -> Iterator[JsonValue]:
         yield value
 
 
-def _put(value: Any, path: list[Any], seal: Sealed) -> None:  # noqa: ANN401  JSON that is about to be read
+def _put(value: Any, path: list[Any], seal: SealedValue) -> None:  # noqa: ANN401  JSON that is about to be read
     *above, last = path
     for step in above:
         value = value[step]

@@ -12,28 +12,28 @@ from typing import Final
 
 from octosync.model import Address, Status
 from octosync.plan import ControlPlane, Verb
-from octosync.state.baseline import Remembered, stored_app
+from octosync.state.baseline import StoredBaseline, stored_app
 from octosync.state.codec import values_of
-from octosync.state.drift import Noticed
+from octosync.state.drift import DriftRecord
 from octosync.state.journal import Journal
 from octosync.state.migrations import journal_time_text, time_text
 from octosync.state.operator import Approvals, OperatorRequests
 from octosync.state.part import ControlPlanePart, number_for, number_of
-from octosync.state.seal import Sealed, Seals, holds_seals
+from octosync.state.seal import SealedValue, Seals, holds_seals
 
 
-class Told(ControlPlanePart):
+class SentNotifications(ControlPlanePart):
     """The fact that was last told about each thing of an app; "" is the app of what is about none."""
 
-    def told(self) -> dict[tuple[str, str], Sealed]:
+    def sent_notifications(self) -> dict[tuple[str, str], SealedValue]:
         """Return the facts by app and thing; each equals only the text that was told."""
         with self._reading("what was told") as database:
             rows = database.execute(
                 "select app, about, fact from told where plane = ? order by app, about", (self._number(database),)
             )
-            return {(app, about): Sealed(fact, self._seals) for app, about, fact in rows}
+            return {(app, about): SealedValue(fact, self._seals) for app, about, fact in rows}
 
-    def tell(self, app: str, about: str, fact: str) -> None:
+    def record_notification(self, app: str, about: str, fact: str) -> None:
         """Note that a fact was told, in the place of an earlier one about the same thing.
 
         It is kept as a keyed digest, since it may be one of a sensitive value.
@@ -44,7 +44,7 @@ class Told(ControlPlanePart):
                 (self._own_number(database), app, about, self._seals.digest_of(fact)),
             )
 
-    def untell(self, app: str, about: str) -> None:
+    def forget_notification(self, app: str, about: str) -> None:
         """Note that it isn't so any more: when it is again, it is news."""
         with self.journal.transaction() as database:
             database.execute(
@@ -61,7 +61,7 @@ _KEY_CHECK: Final = "octosync state key"
 _PRUNED_AT_ONCE: Final = 500  # so that another process waits for moments only
 
 
-class ControlPlaneState(Remembered, Noticed, Approvals, Told):
+class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotifications):
     """The state of one control plane: `WatchState.for_control_plane` returns it. Every write is committed on return.
 
     Raises `OctosyncError` as `WatchState` does.
@@ -69,13 +69,13 @@ class ControlPlaneState(Remembered, Noticed, Approvals, Told):
 
     def check(self) -> None:
         """Read all of it. Raises `StateDamaged` for what is not as it was written."""
-        self.base()
+        self.baseline()
         self.drift()
         self.contested()
         self.approvals()
-        self.told()
+        self.sent_notifications()
 
-    def adopt(self) -> None:
+    def adopt_unnamed(self) -> None:
         """Take what was stored of this URL before any response named its org for that org's, where it has nothing yet."""
         with self.journal.transaction() as database:
             nameless = number_of(database, replace(self.plane, org_id=None))

@@ -14,7 +14,7 @@ from typing import Final
 from octosync.model import Address, App, Hold, Kind, Sensitivity, State, Suspended
 from octosync.plan import COUNTED_FOR, Action, ActionKey, ControlPlane, Tally
 from octosync.plan.three_way.verdict import Base
-from octosync.state import KEPT_FOR, ControlPlaneState, Sealed, StandingRefusal, WatchState
+from octosync.state import KEPT_FOR, ControlPlaneState, SealedValue, StoredRefusal, WatchState
 from octosync.watch.manifests.desired import ManifestScope, within
 from octosync.watch.settings import Clock
 
@@ -41,9 +41,9 @@ class Memory:
     _base: dict[str, App] = field(default_factory=dict)
     _contested: set[Address] = field(default_factory=set)
     _pruned_at: datetime | None = None
-    _refused: dict[str, tuple[StandingRefusal, ...]] = field(default_factory=dict)
+    _refused: dict[str, tuple[StoredRefusal, ...]] = field(default_factory=dict)
     _reverts: dict[Address, tuple[datetime, ...]] = field(default_factory=dict)
-    _first_seen: dict[str, dict[Address, tuple[str | Sealed, datetime]]] = field(default_factory=dict)
+    _first_seen: dict[str, dict[Address, tuple[str | SealedValue, datetime]]] = field(default_factory=dict)
     _plane_state: ControlPlaneState = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,11 +58,11 @@ class Memory:
         known = [one for one in self.state.planes() if one.url == self.plane.url]
         if self.plane.org_id is None and len(known) == 1:
             self._use_org(known[0].org_id)
-        self._base = dict(self._plane_state.base(tree, self.sensitivity))
+        self._base = dict(self._plane_state.baseline(tree, self.sensitivity))
         self.record_scope(tree, others, scope)
-        self._reverts = dict(self._plane_state.heals(self.clock.now() - _HEALS_WITHIN))
+        self._reverts = dict(self._plane_state.reverts(self.clock.now() - _HEALS_WITHIN))
         self._contested = set(self._plane_state.contested())
-        self._refused = dict(self._plane_state.refused())
+        self._refused = dict(self._plane_state.refusals())
         self._first_seen = {slug: dict(drift) for slug, drift in self._plane_state.drift().items()}
 
     def belongs_to(self, org: str | None) -> bool:
@@ -72,7 +72,7 @@ class Memory:
         if self.plane.org_id is not None:
             return False
         self._use_org(org)
-        self._plane_state.adopt()  # an org that is only being filled names itself late
+        self._plane_state.adopt_unnamed()  # an org that is only being filled names itself late
         self.load(self._tree, self._others, self._scope)
         return True
 
@@ -95,7 +95,7 @@ class Memory:
             for slug, app in tuple(self._base.items()):
                 self.remember(slug, self.visible_part(app))
         if self.is_whole and not (before.shows(scope) and before.selects(scope)):
-            self._plane_state.set_whole(whole=False)
+            self._plane_state.set_complete(whole=False)
         self._plane_state.set_scope(scope.text)
 
     def visible_part(self, app: App) -> App | None:
@@ -120,12 +120,12 @@ class Memory:
     @property
     def is_whole(self) -> bool:
         """Whether every declared app was taken up once, so that one that is unknown is newly declared."""
-        return self._plane_state.is_whole()
+        return self._plane_state.is_complete()
 
     def mark_whole(self) -> None:
         """Note that every declared app was taken up."""
         if not self.is_whole:
-            self._plane_state.set_whole()
+            self._plane_state.set_complete()
 
     @property
     def apps(self) -> Mapping[str, App]:
@@ -145,7 +145,7 @@ class Memory:
             if self._base.pop(slug, None) is not None:
                 self._plane_state.forget(slug)
         elif self._base.get(slug) != app:
-            self._plane_state.remember(app, self.sensitivity)
+            self._plane_state.store(app, self.sensitivity)
             self._base[slug] = app
 
     # -- drift
@@ -163,7 +163,7 @@ class Memory:
         """Take note of what of an app drifts at a time, by fingerprints; return when each was first seen that way."""
         if not drift and slug not in self._first_seen:
             return {}
-        seen = self._plane_state.see_drift(slug, drift, at)
+        seen = self._plane_state.record_drift(slug, drift, at)
         self._first_seen[slug] = {one: (print_, seen[one]) for one, print_ in drift.items()}
         if not drift:
             del self._first_seen[slug]
@@ -172,7 +172,7 @@ class Memory:
     def record_revert(self, address: Address) -> None:
         """Take note that an object was changed back."""
         now = self.clock.now()
-        self._plane_state.healed(address, now)
+        self._plane_state.record_revert(address, now)
         self._reverts[address] = (*self._recent(address), now)
 
     def reverts(self, address: Address) -> int:
@@ -183,7 +183,7 @@ class Memory:
         """Take note of drift of what was healed too often: it is contested; return what is news of it."""
         found = {at for at in drifted if at not in self._contested and self.reverts(at) >= REVERTS_TO_CONTEST}
         for address in sorted(found):
-            self._plane_state.contest(address, self.clock.now())
+            self._plane_state.record_contested(address, self.clock.now())
         self._contested |= found
         return frozenset(found)
 
@@ -195,7 +195,7 @@ class Memory:
         """Begin to count anew: an app's manifest changed, or somebody asked for a turn of it."""
         mine = {at for at in (*self._reverts, *self._contested) if at.app == slug}
         if mine:
-            self._plane_state.forget_heals(slug)
+            self._plane_state.forget_reverts(slug)
             self._contested -= mine
             for at in mine:
                 self._reverts.pop(at, None)
@@ -248,13 +248,13 @@ class Memory:
         """Return what a refusal rests on, as a keyed digest: the guards' limits, and what the manifest declares."""
         return self._plane_state.basis_of(policy, manifest)
 
-    def refusals(self, slug: str) -> tuple[StandingRefusal, ...]:
+    def refusals(self, slug: str) -> tuple[StoredRefusal, ...]:
         """Return what counting guards refused of an app."""
         return self._refused.get(slug, ())
 
-    def record_refusals(self, slug: str, rejections: tuple[StandingRefusal, ...]) -> None:
+    def record_refusals(self, slug: str, rejections: tuple[StoredRefusal, ...]) -> None:
         """Take note of what counting guards refuse of an app, in place of what they refused before."""
-        self._plane_state.refuse(slug, rejections)
+        self._plane_state.store_refusals(slug, rejections)
         self._refused[slug] = rejections
 
     def approve(self, guard: str, actions: Iterable[Action]) -> None:
@@ -271,13 +271,13 @@ class Memory:
     def expire_approvals(self, apps: Collection[str], planned: Iterable[Action]) -> None:
         """Take back what was allowed of apps and is not planned any more: when it is again, it is asked for again."""
         if any(one.address.app in apps for one in self._plane_state.approvals()):
-            self._plane_state.lapse(apps, [_approvable(one) for one in planned])
+            self._plane_state.withdraw_approvals(apps, [_approvable(one) for one in planned])
 
     def use_approvals(self, actions: Iterable[Action]) -> None:
         """Take approvals back: what they allowed is done."""
         done = [_approvable(one) for one in actions]
         if done and self._plane_state.approvals():
-            self._plane_state.use(done)
+            self._plane_state.use_approvals(done)
 
     @property
     def suspended(self) -> Suspended | None:

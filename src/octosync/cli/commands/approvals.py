@@ -11,7 +11,7 @@ from octosync.errors import OctosyncError, RemoteError
 from octosync.model import Address, App, AppStatus, Awaited, JournalledAction, JournalledRun, Kind, Section, Status
 from octosync.octomil import Connection
 from octosync.report import render_error
-from octosync.state import RecordedRuns
+from octosync.state import JournalReader
 
 # What nobody has tried again for so long is not waited for any more.
 _NEWEST_RUNS: Final = 200
@@ -49,7 +49,7 @@ class Approvals:
     def _last_actions(self, org: str | None) -> list[tuple[JournalledRun, JournalledAction]]:
         """Return the last action at each address of this control plane and org."""
         last: dict[str, tuple[JournalledRun, JournalledAction]] = {}
-        with RecordedRuns(self._journal) as recorded:
+        with JournalReader(self._journal) as recorded:
             for run in recorded.runs()[:_NEWEST_RUNS]:
                 if run.control_plane == self._connection.url and (org is None or run.org_id in {None, org}):
                     for action in reversed(recorded.actions(run.id)):

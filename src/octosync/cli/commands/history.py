@@ -15,7 +15,7 @@ from octosync.errors import UsageError
 from octosync.model import JournalledRun
 from octosync.report import history_document, render_history, render_run, run_document
 from octosync.report.text import listed
-from octosync.state import RecordedRuns
+from octosync.state import JournalReader
 
 _NEWEST = "last"
 _NAMED_AT_MOST = 5
@@ -34,7 +34,7 @@ def command(*, run: str | None, limit: int, journal: Path, output: str, colour: 
 
     RUN is a run ID, the beginning of one, or `last`. The command sends no request to the control plane.
     """
-    with RecordedRuns(journal) as recorded:
+    with JournalReader(journal) as recorded:
         runs = recorded.runs()
         empty = "" if runs else _empty(recorded)
         if run is not None:
@@ -54,7 +54,7 @@ def command(*, run: str | None, limit: int, journal: Path, output: str, colour: 
         err(f"No runs: {empty}. Another one is named with --state FILE.\n")
 
 
-def _empty(recorded: RecordedRuns) -> str:
+def _empty(recorded: JournalReader) -> str:
     return f"{recorded.path} is empty" if recorded.exists else f"there is no journal at {recorded.path.absolute()}"
 
 

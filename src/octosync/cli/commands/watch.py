@@ -56,7 +56,7 @@ from octosync.plan import (
     RunInfo,
 )
 from octosync.report import render_diagnostics
-from octosync.state import Journal, SetAside, WatchState, sole_controller, sound_journal
+from octosync.state import DamagedFile, Journal, WatchState, open_or_replace_journal, sole_controller
 from octosync.watch.approvals import HOST, TOKEN_VARIABLE
 from octosync.watch.clones import Clone, clone_of
 from octosync.watch.controller import Controller, ControllerOptions
@@ -174,7 +174,7 @@ def _watch(asked: _Asked) -> ExitCode:
     _refuse_tracked(asked.state)
     token = admin_token(os.environ.get(TOKEN_VARIABLE))
     key = state_key(os.environ, asked.state_key_file)
-    journal, aside = sound_journal(asked.state, SystemClock().now(), seal_key=key)
+    journal, aside = open_or_replace_journal(asked.state, SystemClock().now(), seal_key=key)
     with journal, sole_controller(asked.state), bind(host, port) as listener:
         watching = _Watching(
             asked=asked,
@@ -359,7 +359,7 @@ class _Watching:
             Sender(control_plane=plane, version=__version__, external_url=self.asked.external_url),
             clock=clock,
             log=log,
-            told=WatchState(self.journal).for_control_plane(plane),
+            record=WatchState(self.journal).for_control_plane(plane),
         )
 
     def _options(self, remote: Octomil, plane: ControlPlane, clock: Clock, log: Log) -> ControllerOptions:
@@ -423,7 +423,7 @@ class _Watching:
         return connection.token, connection.token_source
 
 
-def _damage(aside: SetAside) -> str:
+def _damage(aside: DamagedFile) -> str:
     return (
         f"{aside.why}. It is kept as {aside.path}. Holds, approvals, a suspension of everything and what was applied last are "
         "lost: nothing counts as removed from the manifests"

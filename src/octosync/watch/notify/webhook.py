@@ -46,15 +46,15 @@ _OF_DRIFT: Final = frozenset({NotifyEvent.HELD, NotifyEvent.DRIFT, NotifyEvent.C
 
 
 class NotificationRecord(Protocol):
-    """What was told already, over restarts: the fact that was last told about each thing of an app ("" for no app)."""
+    """The last notification about each subject of an app ("" for no app), kept over restarts."""
 
-    def told(self) -> Mapping[tuple[str, str], object]:
+    def sent_notifications(self) -> Mapping[tuple[str, str], object]:
         """Return all of it: the facts by app and thing."""
 
-    def tell(self, app: str, about: str, fact: str) -> None:
+    def record_notification(self, app: str, about: str, fact: str) -> None:
         """Note that a fact was told."""
 
-    def untell(self, app: str, about: str) -> None:
+    def forget_notification(self, app: str, about: str) -> None:
         """Note that it isn't so any more: when it is again, it is news."""
 
 
@@ -104,7 +104,7 @@ _USUAL_LIMITS: Final = DeliveryLimits()
 class Notifier:
     """Notifies receivers. Used as an async context manager: leaving it gives what waits a moment to get out.
 
-    `told` remembers over restarts what every receiver got (None: nothing is remembered). At once there is one notice of an
+    `record` keeps over restarts what every receiver got (None: nothing is kept). At once there is one notice of an
     event, its objects and its guard, whatever it says.
     """
 
@@ -115,7 +115,7 @@ class Notifier:
         *,
         clock: Clock,
         log: Log,
-        told: NotificationRecord | None = None,
+        record: NotificationRecord | None = None,
         chance: random.Random | None = None,
         limits: DeliveryLimits = _USUAL_LIMITS,
     ) -> None:
@@ -125,13 +125,13 @@ class Notifier:
         self._sender = sender
         self._clock = clock
         self._log = log
-        self._store = told
+        self._record = record
         self._chance = chance or random.Random()  # noqa: S311 — it spreads retries, and guards nothing
         self._give_up = limits.give_up.total_seconds()
         self._flush = limits.flush.total_seconds()
         self._most = limits.most
         self._notices: dict[tuple[str, str], Notice] = {}
-        self._told: dict[tuple[str, str], object] = dict(told.told()) if told is not None else {}
+        self._told: dict[tuple[str, str], object] = dict(record.sent_notifications()) if record is not None else {}
         self._closing = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.counts: Counter[str] = Counter()  # delivered, given_up, dropped: over all receivers
@@ -203,8 +203,8 @@ class Notifier:
             del self._told[thing]
             notice = self._notices.pop(thing, None) or _of_key(thing, self._clock.now())
             with self._storing():
-                if self._store is not None:
-                    self._store.untell(*thing)
+                if self._record is not None:
+                    self._record.forget_notification(*thing)
             if notice.event is not NotifyEvent.DRIFT and not any(_goes_on(notice, other) for other in notices):
                 yield resolved_notice(notice, self._clock.now(), app)
 
@@ -323,9 +323,9 @@ class Notifier:
         delivery.left -= 1
         for notice in delivery.parts if delivery.left == 0 else ():
             thing = (notice.app or "", notice.about)
-            if self._store is not None and self._told.get(thing) == notice.fact:
+            if self._record is not None and self._told.get(thing) == notice.fact:
                 with self._storing():
-                    self._store.tell(*thing, notice.fact)
+                    self._record.record_notification(*thing, notice.fact)
 
     def _undelivered(self, receiver: _Receiver, delivery: _Delivery, attempt: Attempt, attempts: int) -> None:
         self._warn("notification_given_up", receiver, delivery, attempt, attempts=attempts)

@@ -31,7 +31,7 @@ from octosync.plan import (
     unblocked,
 )
 from octosync.plan.guards.policy import refused_by
-from octosync.state import StandingRefusal
+from octosync.state import StoredRefusal
 from octosync.watch.approvals import COUNTING
 from octosync.watch.manifests.assignment import ActiveConfig
 from octosync.watch.memory import Memory
@@ -192,9 +192,7 @@ class Admission:
             known = self.memory.refusals(slug)
             before = [one for one in known if one.basis == basis and (one.address, one.verb) in planned]
             now = [
-                StandingRefusal(
-                    action.address, action.verb.value, one.guard, basis, one.message, one.total, one.override
-                )
+                StoredRefusal(action.address, action.verb.value, one.guard, basis, one.message, one.total, one.override)
                 for one in found
                 if one.guard in COUNTING
                 for action in refused_by(plan.actions, one)
@@ -265,7 +263,7 @@ def _alone(active: ActiveConfig, slug: str) -> State:
     return State.of(active.tree.apps[slug]) if slug in active.tree.apps else State()
 
 
-def _refusals_of(rows: Iterable[StandingRefusal]) -> Iterator[Refusal]:
+def _refusals_of(rows: Iterable[StoredRefusal]) -> Iterator[Refusal]:
     """Yield the refusals that were noted, as they were said."""
     found: dict[tuple[str, str, str | None, str | None], list[Address]] = {}
     for row in rows:
