@@ -23,7 +23,7 @@ from octosync.manifest.config.config import (
     is_allowed,
     parse_duration,
 )
-from octosync.manifest.config.schema import ConfigurationFile, GuardsSection, OperationSection, RateSection
+from octosync.manifest.config.schema import ApiSection, ConfigurationFile, GuardsSection, OperationSection, RateSection
 from octosync.manifest.load.files import display_name, read_files
 from octosync.manifest.load.owners import Owner
 from octosync.manifest.load.variables import NAME, names_a_secret
@@ -283,7 +283,7 @@ class _Reading:
         }
         read_only = {
             name: fields
-            for name, fields in api.text_lists("readOnly").items()
+            for name, fields in api.attributes(ApiSection).get("read_only", {}).items()
             if self._is_possible(api, "readOnly", name, partial(apply, read_only={name: fields}))
         }
         try:

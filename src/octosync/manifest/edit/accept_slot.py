@@ -17,7 +17,7 @@ from octosync.manifest.export.export import Exported, export_app
 from octosync.manifest.export.expressible import WHY_SENSITIVE, fits
 from octosync.manifest.export.yaml_writer import entry, policy_object, slot_entry
 from octosync.manifest.schema.fields import fields_of
-from octosync.manifest.schema.models import SlotSpec
+from octosync.manifest.schema.models import SLOT_WIRE_NAMES, SlotSpec
 from octosync.model import Address, App, JsonObject, JsonValue, Origin, Section, Sensitivity, Slot
 from octosync.plan import Action, DeleteSlot, FieldChange, PutSlot
 
@@ -117,13 +117,7 @@ def lines_of(values: JsonObject, *, of_list: bool = False) -> tuple[str, ...]:
     return tuple([f"- {lines[0].lstrip()}", *lines[1:]] if of_list and lines else lines)
 
 
-_NAMES: Final = {
-    "serving_policy": "servingPolicy",
-    "preferred_engines": "preferredEngines",
-    "public_client_allowed": "publicClientAllowed",
-    "model_variant_id": "variant",
-    "bindings": "bindings",
-}
+_NAMES: Final = {wire: name for name, wire in SLOT_WIRE_NAMES.items()}
 
 
 class AcceptingSlot(Accepting):

@@ -26,7 +26,7 @@ from octosync.manifest.export.expressible import (
 )
 from octosync.manifest.export.yaml_writer import manifest_text, value_text
 from octosync.manifest.schema.fields import fields_of
-from octosync.manifest.schema.models import AppSpec, SlotSpec, TargetSpec
+from octosync.manifest.schema.models import SLOT_WIRE_NAMES, AppSpec, SlotSpec, TargetSpec
 from octosync.manifest.yaml.source import quoted
 from octosync.model import (
     Address,
@@ -214,17 +214,14 @@ class _Export:
 
     def _slot(self, live: Slot) -> Slot:
         fields: dict[str, JsonValue] = {}
-        refusals: tuple[tuple[str, str, Callable[[JsonValue], str | None]], ...] = (
-            ("serving_policy", "servingPolicy", _refusal_of_policy),
-            (
-                "preferred_engines",
-                "preferredEngines",
-                lambda value: list_refusal(value, fields_of(SlotSpec)["preferredEngines"]),
-            ),
-            ("public_client_allowed", "publicClientAllowed", flag_refusal),
-            ("bindings", "bindings", self._refusal_of_bindings),
-        )
-        for wire, name, refusal in refusals:
+        refusals: dict[str, Callable[[JsonValue], str | None]] = {
+            "servingPolicy": _refusal_of_policy,
+            "preferredEngines": lambda value: list_refusal(value, fields_of(SlotSpec)["preferredEngines"]),
+            "publicClientAllowed": flag_refusal,
+            "bindings": self._refusal_of_bindings,
+        }
+        for name, refusal in refusals.items():
+            wire = SLOT_WIRE_NAMES[name]
             value = live.fields.get(wire)
             if value is None or value == self._contract.shapes["slot"].defaults.get(wire):
                 continue

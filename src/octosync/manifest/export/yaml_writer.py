@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, cast
 
 from octosync.contract import preset_of
-from octosync.manifest.schema.models import API_VERSION
+from octosync.manifest.schema.fields import keys_of
+from octosync.manifest.schema.models import API_VERSION, SLOT_WIRE_NAMES, FallbackSpec, PolicySpec
 from octosync.model import Address, App, Deploy, JsonObject, JsonValue, Optimize, Section, Slot, Target
 
 # It begins with a letter, so it is no number or date, and holds nothing that has a meaning inside braces or brackets.
@@ -261,17 +262,10 @@ def _slot_fields(slot: Slot) -> Iterator[tuple[str, JsonValue]]:
     """Yield a slot's fields under their manifest names."""
     fields = slot.fields
     yield "capability", slot.capability
-    if "model_variant_id" in fields:
-        yield "variant", fields["model_variant_id"]
-    if "serving_policy" in fields:
-        yield "servingPolicy", slot.preset or _policy(fields["serving_policy"])
-    for wire, name in (
-        ("preferred_engines", "preferredEngines"),
-        ("public_client_allowed", "publicClientAllowed"),
-        ("bindings", "bindings"),
-    ):
+    for name, wire in SLOT_WIRE_NAMES.items():
         if wire in fields:
-            yield name, fields[wire]
+            policy = wire == "serving_policy"
+            yield name, (slot.preset or _policy(fields[wire])) if policy else fields[wire]
 
 
 def _slot_entry(name: str, value: JsonValue, indent: int) -> list[str]:
@@ -294,16 +288,9 @@ def _policy(policy: JsonValue) -> JsonValue:
 
 def policy_object(policy: JsonObject) -> JsonObject:
     """Return an expanded policy as manifests declare it in full."""
+    declared = {key: policy[name] for name, key in keys_of(PolicySpec).items() if name in policy}
     fallback = cast("JsonObject", policy["fallback"])
-    preference = {"routingPreference": policy["routing_preference"]} if "routing_preference" in policy else {}
-    return {
-        "routingMode": policy["routing_mode"],
-        **preference,
-        "fallback": {
-            "allowCloudFallback": fallback["allow_cloud_fallback"],
-            "allowLocalFallback": fallback["allow_local_fallback"],
-        },
-    }
+    return {**declared, "fallback": {key: fallback[name] for name, key in keys_of(FallbackSpec).items()}}
 
 
 def _deploy(deploy: Deploy) -> JsonObject:

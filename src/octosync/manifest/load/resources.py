@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from octosync.contract import (
     CAPABILITIES,
@@ -15,6 +15,7 @@ from octosync.contract import (
 )
 from octosync.manifest.load.documents import Resource
 from octosync.manifest.schema.checked_fields import Fields
+from octosync.manifest.schema.models import SLOT_WIRE_NAMES, PolicySpec, SlotSpec
 from octosync.manifest.schema.validate import closest
 from octosync.manifest.yaml.nodes import Node, Reported, Scalar
 from octosync.model import Deploy, InferenceConfig, JsonObject, JsonValue, Optimize, Slot, Target
@@ -24,14 +25,6 @@ _ORIGIN: Final = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:[0-9
 _SHAPES: Final = {
     **dict.fromkeys(("ios", "macos", "android"), (_REVERSE_DNS, "reverse-DNS, as in com.example.app")),
     "browser": (_ORIGIN, "an origin, as in https://app.example.com, without a path"),
-}
-
-_WIRE_NAMES: Final = {
-    "servingPolicy": "serving_policy",
-    "preferredEngines": "preferred_engines",
-    "publicClientAllowed": "public_client_allowed",
-    "variant": "model_variant_id",
-    "bindings": "bindings",
 }
 
 
@@ -71,18 +64,15 @@ def slot_of(fields: Fields, resource: Resource, contract: Contract) -> Slot | No
     capability = fields.text("capability")
     _check_capability(fields, resource)
     _check_writable(fields, resource, contract)
-    wire: dict[str, JsonValue] = {}
-    if (policy := _policy(fields, resource)) is not None:
-        wire["serving_policy"] = policy
     if "preferredEngines" in fields:
         _check_engines(fields, resource)
-        wire["preferred_engines"] = list(fields.texts("preferredEngines"))
-    if "publicClientAllowed" in fields:
-        wire["public_client_allowed"] = fields.flag("publicClientAllowed")
-    if "variant" in fields and fields.text("variant") != "auto":
-        wire["model_variant_id"] = fields.text("variant")
     if "bindings" in fields:
-        wire["bindings"] = _bindings(fields, resource)
+        _check_bindings(fields, resource)
+    declared = fields.attributes(SlotSpec)
+    _check_policy(fields, resource)
+    if declared.get("variant", "auto") != "auto":
+        declared["model_variant_id"] = declared["variant"]
+    wire = {name: _json(declared[name]) for name in contract.shapes["slot"].writable if name in declared}
     deploy = _deploy(fields, resource) if "deploy" in fields else None
     if capability is None:
         return None
@@ -119,7 +109,7 @@ def _check_capability(fields: Fields, resource: Resource) -> None:
 def _check_engines(fields: Fields, resource: Resource) -> None:
     _check_repeated(fields, "preferredEngines", resource)
     unknown: set[str] = set()
-    for path, value, node in fields.items("preferredEngines"):
+    for index, value, node in fields.items("preferredEngines"):
         name = str(value)
         if name in ENGINES or name in unknown:
             continue
@@ -128,14 +118,14 @@ def _check_engines(fields: Fields, resource: Resource) -> None:
             "unknown-engine",
             node,
             f"{resource.reporter.quote(name, node)} is no engine that octosync knows",
-            path=path,
+            path=fields.below("preferredEngines", index),
             suggestion=closest(name, ENGINES),
         )
 
 
 def _check_writable(fields: Fields, resource: Resource, contract: Contract) -> None:
     """Refuse what octosync.yaml says is the control plane's own: it would never be sent, and differ for ever."""
-    for key, name in _WIRE_NAMES.items():
+    for key, name in SLOT_WIRE_NAMES.items():
         if key in fields and name in contract.shapes["slot"].read_only:
             resource.reporter.report(
                 "read-only-field",
@@ -148,28 +138,18 @@ def _check_writable(fields: Fields, resource: Resource, contract: Contract) -> N
 
 def _check_repeated(fields: Fields, key: str, resource: Resource) -> None:
     seen: set[object] = set()
-    for path, value, node in fields.items(key):
+    for index, value, node in fields.items(key):
         if value in seen:
             summary = f"{resource.reporter.quote(value, node)} is in the list already"
-            resource.reporter.report("repeated-value", node, summary, path=path)
+            resource.reporter.report("repeated-value", node, summary, path=fields.below(key, index))
         seen.add(value)
 
 
-def _policy(fields: Fields, resource: Resource) -> JsonValue:
-    if (preset := fields.text("servingPolicy")) is not None:
-        return preset
+def _check_policy(fields: Fields, resource: Resource) -> None:
     declared = fields.record("servingPolicy")
     if declared is None:
-        return None
-    mode, preference = declared.text("routingMode"), declared.text("routingPreference")
-    policy: dict[str, JsonValue] = {"routing_mode": mode}
-    if preference is not None:
-        policy["routing_preference"] = preference
-    if (fallback := declared.record("fallback")) is not None:
-        policy["fallback"] = {
-            "allow_cloud_fallback": fallback.flag("allowCloudFallback"),
-            "allow_local_fallback": fallback.flag("allowLocalFallback"),
-        }
+        return
+    mode = declared.text("routingMode")
     report = resource.reporter.report
     if mode == "auto" and "routingPreference" not in declared.node.entries:
         path = declared.below("routingPreference")
@@ -179,9 +159,12 @@ def _policy(fields: Fields, resource: Resource) -> JsonValue:
         at = declared.key_at("routingPreference")
         summary = f"routingPreference means nothing with routingMode {mode}: leave it out"
         report("preference-without-auto", at, summary, path=declared.below("routingPreference"))
-    if (contradiction := contradiction_in(policy)) is not None:
+    if (contradiction := contradiction_in(declared.attributes(PolicySpec))) is not None:
         report("contradictory-policy", fields.key_at("servingPolicy"), contradiction, path=declared.path)
-    return policy
+
+
+def _json(value: Any) -> JsonValue:  # noqa: ANN401 - an attribute
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _says_something(node: Node | None) -> bool:
@@ -189,21 +172,17 @@ def _says_something(node: Node | None) -> bool:
     return node is not None and not (isinstance(node, Scalar) and isinstance(node.value, Reported | None))
 
 
-def _bindings(fields: Fields, resource: Resource) -> list[JsonValue]:
-    bindings: list[JsonValue] = []
+def _check_bindings(fields: Fields, resource: Resource) -> None:
     first: dict[str, Node] = {}
-    for path, binding, node in fields.items("bindings"):
-        wire = cast("JsonObject", binding)
-        bindings.append(wire)
-        key = wire.get("binding_key")
+    for index, binding, node in fields.items("bindings"):
+        key = cast("JsonObject", binding).get("binding_key")
         if not isinstance(key, str) or isinstance(key, Reported):
             continue
         if key in first:
             summary = f"binding {resource.reporter.quote(key, node)} is declared twice"
             notes = (f"the other: {resource.place(first[key])}",)
-            resource.reporter.report("declared-twice", node, summary, path=path, notes=notes)
+            resource.reporter.report("declared-twice", node, summary, path=fields.below("bindings", index), notes=notes)
         first.setdefault(key, node)
-    return bindings
 
 
 def _deploy(fields: Fields, resource: Resource) -> Deploy | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import reduce
+from typing import Any, Final, Union, cast
 
-from octosync.manifest.schema.fields import ObjectModel, fields_of
+from octosync.manifest.schema.fields import ObjectModel, Shape, keys_of, shape_of
 from octosync.manifest.yaml.nodes import Mapping, Node, Reported, Scalar, Sequence, join
 from octosync.model import JsonObject
 
@@ -52,10 +53,6 @@ class Fields:
         """Return an object of texts, empty where it is absent."""
         return {name: value for name, value in self._items(key) if _is_text(value)}
 
-    def text_lists(self, key: str) -> dict[str, tuple[str, ...]]:
-        """Return an object of lists of texts, empty where it is absent."""
-        return {name: tuple(filter(_is_text, texts)) for name, texts in self._items(key) if isinstance(texts, list)}
-
     def json(self, key: str) -> JsonObject | None:
         """Return an opaque object, None where it is absent, wrong or null."""
         value = self.values.get(key)
@@ -67,7 +64,7 @@ class Fields:
 
     def records(self, key: str) -> list[Fields]:
         """Return a list of objects, empty where it is absent."""
-        found = (_fields(node, path, value) for path, value, node in self.items(key))
+        found = (_fields(node, self.below(key, index), value) for index, value, node in self.items(key))
         return [fields for fields in found if fields is not None]
 
     def record_map(self, key: str) -> dict[str, Fields]:
@@ -81,15 +78,8 @@ class Fields:
         return {name: fields for name, fields in found if fields is not None}
 
     def attributes(self, model: type[ObjectModel]) -> dict[str, Any]:
-        """Return the sound values of an object by the names of its model's attributes, lists of texts as tuples."""
-        found: dict[str, Any] = {}
-        for name, (key, field) in zip(model.model_fields, fields_of(model).items(), strict=True):
-            if key in self:
-                value = self.values[key]
-                found[name] = (
-                    int(value) if field.shape.type is int else self.texts(key) if isinstance(value, list) else value
-                )
-        return found
+        """Return all that is sound in an object, by the names of its model's attributes; lists as tuples."""
+        return cast("dict[str, Any]", _sound(self.values, shape_of(model)))
 
     def _items(self, key: str) -> Iterable[tuple[str, Any]]:
         value = self.values.get(key)
@@ -105,17 +95,17 @@ class Fields:
         entry = self.node.entries.get(key)
         return entry[0] if entry else self.node
 
-    def items(self, key: str) -> Iterator[tuple[str, object, Node]]:
-        """Yield path, value and node of each sound item of a list."""
+    def items(self, key: str) -> Iterator[tuple[int, object, Node]]:
+        """Yield index, value and node of each sound item of a list."""
         node, values = self.node.get(key), self.values.get(key)
         if isinstance(node, Sequence) and isinstance(values, list):
             for index, (value, item) in enumerate(zip(values, node.items, strict=True)):
                 if not isinstance(value, Reported):
-                    yield join(self.below(key), index), value, item
+                    yield index, value, item
 
-    def below(self, key: str | int) -> str:
+    def below(self, *keys: str | int) -> str:
         """Return the path of something in this object."""
-        return join(self.path, key)
+        return reduce(join, keys, self.path)
 
 
 def _is_text(value: object) -> bool:
@@ -124,3 +114,20 @@ def _is_text(value: object) -> bool:
 
 def _fields(node: Node | None, path: str, value: object) -> Fields | None:
     return Fields(node, path, value) if isinstance(node, Mapping) and isinstance(value, dict) else None
+
+
+def _sound(value: Any, shape: Shape) -> Any:  # noqa: ANN401 - JSON
+    if shape.type is Union:
+        shape = shape.parts[isinstance(value, dict)]
+    if shape.is_model:
+        return {
+            name: _sound(value[key], shape.fields[key].shape)
+            for name, key in keys_of(shape.type).items()
+            if key in value and not isinstance(value[key], Reported)
+        }
+    if shape.type is list:
+        return tuple(_sound(item, shape.parts[0]) for item in value if not isinstance(item, Reported))
+    if shape.type is dict and not shape.is_opaque:
+        items = value.items()
+        return {key: _sound(found, shape.parts[0]) for key, found in items if not isinstance(found, Reported)}
+    return int(value) if shape.type is int else value

@@ -143,12 +143,12 @@ class Shape:
         """What is said of text, None for what isn't."""
         return next((fact for fact in self.facts if isinstance(fact, Text)), None)
 
-    @property
+    @cached_property
     def is_model(self) -> bool:
         """Whether it is an object with known fields."""
         return isinstance(self.type, type) and issubclass(self.type, ObjectModel)
 
-    @property
+    @cached_property
     def is_opaque(self) -> bool:
         """Whether it is an object that octosync doesn't look into."""
         return self.type is dict and self.parts[0].type is Any
@@ -172,7 +172,7 @@ class Shape:
         """The fields that together make an item of a list unique in it."""
         return next((fact.fields for fact in self.facts if isinstance(fact, Key)), ())
 
-    @property
+    @cached_property
     def fields(self) -> Mapping[str, Field]:
         """The fields of a record, none for anything else."""
         return fields_of(self.type) if self.is_model else {}
@@ -197,6 +197,12 @@ class Field:
 def fields_of(model: type[ObjectModel]) -> Mapping[str, Field]:
     """Return the fields of a model by their names in documents."""
     return {info.alias or name: _field(info) for name, info in model.model_fields.items()}
+
+
+@cache
+def keys_of(model: type[ObjectModel]) -> Mapping[str, str]:
+    """Return what documents call the attributes of a model."""
+    return {name: info.alias or name for name, info in model.model_fields.items()}
 
 
 def title_of(model: type[BaseModel]) -> str:

@@ -20,6 +20,7 @@ from octosync.manifest.schema.fields import (
     ObjectModel,
     Owns,
     Text,
+    keys_of,
 )
 from octosync.model import Optimize
 
@@ -134,6 +135,14 @@ class SlotSpec(ObjectModel, title="a slot"):
     deploy: Annotated[Maybe[DeploySpec], Owns("that the capability is deployed there; there is no API to undeploy")] = (
         Field(None, description="where to enable the capability; absent: configured and never deployed")
     )
+
+
+# What the API calls the fields that a slot is sent with: as their attributes, but for the variant.
+SLOT_WIRE_NAMES: Final = {
+    key: "model_variant_id" if key == "variant" else name
+    for name, key in keys_of(SlotSpec).items()
+    if key not in ("capability", "deploy")
+}
 
 
 Config = Annotated[dict[str, Any] | None, Owns("the whole object: live keys that it lacks are removed")]
