@@ -131,6 +131,8 @@ class Sensitivity:
 
     def redact(self, value: JsonValue, replacement: JsonValue = None) -> JsonValue:
         """Return the value with what is never shown replaced, at any depth."""
+        if type(value) is str:  # most values, and the check for a mapping is slow
+            return value
         if isinstance(value, Mapping):
             return {
                 self.shown_key(key): replacement if self.hides(key, item) else self.redact(item, replacement)

@@ -62,6 +62,8 @@ def _written(value: object) -> str:
 
 
 def _canonical(value: JsonValue) -> JsonValue:
+    if type(value) is str:  # most values, and the check for a mapping is slow
+        return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):

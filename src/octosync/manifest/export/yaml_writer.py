@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, cast
 
 from octosync.contract import preset_of
-from octosync.manifest.schema.fields import keys_of
+from octosync.manifest.schema.fields import attributes_of
 from octosync.manifest.schema.models import API_VERSION, SLOT_WIRE_NAMES, FallbackSpec, PolicySpec
 from octosync.model import Address, App, Deploy, JsonObject, JsonValue, Optimize, Section, Slot, Target
 
@@ -288,9 +288,9 @@ def _policy(policy: JsonValue) -> JsonValue:
 
 def policy_object(policy: JsonObject) -> JsonObject:
     """Return an expanded policy as manifests declare it in full."""
-    declared = {key: policy[name] for name, key in keys_of(PolicySpec).items() if name in policy}
+    declared = {key: policy[name] for name, key, _ in attributes_of(PolicySpec) if name in policy}
     fallback = cast("JsonObject", policy["fallback"])
-    return {**declared, "fallback": {key: fallback[name] for name, key in keys_of(FallbackSpec).items()}}
+    return {**declared, "fallback": {key: fallback[name] for name, key, _ in attributes_of(FallbackSpec)}}
 
 
 def _deploy(deploy: Deploy) -> JsonObject:

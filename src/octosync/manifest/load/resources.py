@@ -15,7 +15,7 @@ from octosync.contract import (
 )
 from octosync.manifest.load.documents import Resource
 from octosync.manifest.schema.checked_fields import Fields
-from octosync.manifest.schema.models import SLOT_WIRE_NAMES, PolicySpec, SlotSpec
+from octosync.manifest.schema.models import SLOT_WIRE_NAMES, SlotSpec
 from octosync.manifest.schema.validate import closest
 from octosync.manifest.yaml.nodes import Node, Reported, Scalar
 from octosync.model import Deploy, InferenceConfig, JsonObject, JsonValue, Optimize, Slot, Target
@@ -69,7 +69,8 @@ def slot_of(fields: Fields, resource: Resource, contract: Contract) -> Slot | No
     if "bindings" in fields:
         _check_bindings(fields, resource)
     declared = fields.attributes(SlotSpec)
-    _check_policy(fields, resource)
+    if "serving_policy" in declared:
+        _check_policy(fields, declared["serving_policy"], resource)
     if declared.get("variant", "auto") != "auto":
         declared["model_variant_id"] = declared["variant"]
     wire = {name: _json(declared[name]) for name in contract.shapes["slot"].writable if name in declared}
@@ -145,7 +146,7 @@ def _check_repeated(fields: Fields, key: str, resource: Resource) -> None:
         seen.add(value)
 
 
-def _check_policy(fields: Fields, resource: Resource) -> None:
+def _check_policy(fields: Fields, policy: JsonValue, resource: Resource) -> None:
     declared = fields.record("servingPolicy")
     if declared is None:
         return
@@ -159,7 +160,7 @@ def _check_policy(fields: Fields, resource: Resource) -> None:
         at = declared.key_at("routingPreference")
         summary = f"routingPreference means nothing with routingMode {mode}: leave it out"
         report("preference-without-auto", at, summary, path=declared.below("routingPreference"))
-    if (contradiction := contradiction_in(declared.attributes(PolicySpec))) is not None:
+    if (contradiction := contradiction_in(policy)) is not None:
         report("contradictory-policy", fields.key_at("servingPolicy"), contradiction, path=declared.path)
 
 

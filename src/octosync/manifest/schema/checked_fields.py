@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any, Final, Union, cast
 
-from octosync.manifest.schema.fields import ObjectModel, Shape, keys_of, shape_of
+from octosync.manifest.schema.fields import ObjectModel, Shape, attributes_of, shape_of
 from octosync.manifest.yaml.nodes import Mapping, Node, Reported, Scalar, Sequence, join
 from octosync.model import JsonObject
 
@@ -64,8 +63,12 @@ class Fields:
 
     def records(self, key: str) -> list[Fields]:
         """Return a list of objects, empty where it is absent."""
-        found = (_fields(node, self.below(key, index), value) for index, value, node in self.items(key))
-        return [fields for fields in found if fields is not None]
+        path = self.below(key)
+        return [
+            Fields(node, join(path, index), value)
+            for index, value, node in self.items(key)
+            if isinstance(value, dict) and isinstance(node, Mapping)
+        ]
 
     def record_map(self, key: str) -> dict[str, Fields]:
         """Return an object of objects, empty where it is absent."""
@@ -103,9 +106,10 @@ class Fields:
                 if not isinstance(value, Reported):
                     yield index, value, item
 
-    def below(self, *keys: str | int) -> str:
-        """Return the path of something in this object."""
-        return reduce(join, keys, self.path)
+    def below(self, key: str, index: int | None = None) -> str:
+        """Return the path of a value in this object, or of an item of a list."""
+        path = join(self.path, key)
+        return path if index is None else join(path, index)
 
 
 def _is_text(value: object) -> bool:
@@ -117,17 +121,18 @@ def _fields(node: Node | None, path: str, value: object) -> Fields | None:
 
 
 def _sound(value: Any, shape: Shape) -> Any:  # noqa: ANN401 - JSON
+    if shape.is_plain:
+        return int(value) if shape.type is int else value
     if shape.type is Union:
-        shape = shape.parts[isinstance(value, dict)]
+        return _sound(value, shape.parts[1]) if isinstance(value, dict) else value
     if shape.is_model:
         return {
-            name: _sound(value[key], shape.fields[key].shape)
-            for name, key in keys_of(shape.type).items()
-            if key in value and not isinstance(value[key], Reported)
+            name: found if part.is_plain and part.type is not int else _sound(found, part)
+            for name, key, part in attributes_of(shape.type)
+            if not isinstance(found := value.get(key, WRONG), Reported)
         }
+    part = shape.parts[0]
     if shape.type is list:
-        return tuple(_sound(item, shape.parts[0]) for item in value if not isinstance(item, Reported))
-    if shape.type is dict and not shape.is_opaque:
-        items = value.items()
-        return {key: _sound(found, shape.parts[0]) for key, found in items if not isinstance(found, Reported)}
-    return int(value) if shape.type is int else value
+        items = [item for item in value if not isinstance(item, Reported)]
+        return tuple(items if part.is_plain else [_sound(item, part) for item in items])
+    return {key: _sound(found, part) for key, found in value.items() if not isinstance(found, Reported)}

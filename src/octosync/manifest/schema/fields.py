@@ -149,6 +149,11 @@ class Shape:
         return isinstance(self.type, type) and issubclass(self.type, ObjectModel)
 
     @cached_property
+    def is_plain(self) -> bool:
+        """Whether its values are taken as they are written."""
+        return self.is_opaque or not (self.parts or self.is_model)
+
+    @cached_property
     def is_opaque(self) -> bool:
         """Whether it is an object that octosync doesn't look into."""
         return self.type is dict and self.parts[0].type is Any
@@ -200,9 +205,10 @@ def fields_of(model: type[ObjectModel]) -> Mapping[str, Field]:
 
 
 @cache
-def keys_of(model: type[ObjectModel]) -> Mapping[str, str]:
-    """Return what documents call the attributes of a model."""
-    return {name: info.alias or name for name, info in model.model_fields.items()}
+def attributes_of(model: type[ObjectModel]) -> tuple[tuple[str, str, Shape], ...]:
+    """Return the attributes of a model, what documents call them, and their shapes."""
+    fields = fields_of(model).items()
+    return tuple((name, key, field.shape) for name, (key, field) in zip(model.model_fields, fields, strict=True))
 
 
 def title_of(model: type[BaseModel]) -> str:

@@ -20,7 +20,7 @@ from octosync.manifest.schema.fields import (
     ObjectModel,
     Owns,
     Text,
-    keys_of,
+    attributes_of,
 )
 from octosync.model import Optimize
 
@@ -140,7 +140,7 @@ class SlotSpec(ObjectModel, title="a slot"):
 # What the API calls the fields that a slot is sent with: as their attributes, but for the variant.
 SLOT_WIRE_NAMES: Final = {
     key: "model_variant_id" if key == "variant" else name
-    for name, key in keys_of(SlotSpec).items()
+    for name, key, _ in attributes_of(SlotSpec)
     if key not in ("capability", "deploy")
 }
 
