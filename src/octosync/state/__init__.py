@@ -1,10 +1,11 @@
-"""The local SQLite file. For plan and apply it is a journal: it records, and never decides anything. A watch remembers in it.
+"""The local state file, an SQLite database: the journal of runs, and the state that a controller keeps over restarts.
 
-What a watch remembers: each app as it was last applied (the base), drift and since when, what people asked of it, what
-receivers were told. All of that can be lost: then nothing counts as removed until every app was taken up once.
+`plan` and `apply` only write the journal, and never base a decision on it. A controller also stores the baseline of each app,
+its drift and when it began, what operators asked for, and which notifications it sent. All of that can be lost: until every
+app was read once, nothing counts as removed.
 
-What may not live here: live values, request or answer bodies, and anything sensitive. A declared value under a sensitive key
-is never stored: a digest with a key of this file's own stands in its place, by which it is recognised.
+What may not live here: live values, request or response bodies, and anything sensitive. A declared value under a sensitive key
+is never stored, only a digest made with a key of the file, by which the value is recognized.
 """
 
 from octosync.state.damaged import DamagedFile, open_or_replace_journal

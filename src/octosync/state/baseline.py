@@ -1,4 +1,4 @@
-"""The base of a watch: each app as it was last applied, or found to be live as declared."""
+"""The stored baseline: each app as it was last applied, or found live as declared."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class StoredBaseline(ControlPlanePart):
     """The baseline of one control plane."""
 
     def baseline(self, tree: State = _NOTHING, sensitivity: Sensitivity | None = None) -> dict[str, App]:
-        """Return every app as it was remembered, by slug, in slug order.
+        """Return the stored apps by slug, in slug order.
 
         A sensitive value was not kept. Where the tree has the same one in its place it is put there, elsewhere stands a
         `Sealed`, which equals that value and nothing else. What has become sensitive since it was remembered is sealed now.
         Raises `OctosyncError` (`state-unreadable`) for a row that is not as it was written.
         """
         sensitivity = sensitivity or Sensitivity()
-        with self._reading("what is remembered of the apps") as database:
+        with self._read("what is remembered of the apps") as database:
             rows = database.execute(
                 "select app, document from base where plane = ? order by app", (self._number(database),)
             ).fetchall()
@@ -35,7 +35,7 @@ class StoredBaseline(ControlPlanePart):
         return {slug: _opened(app, tree.apps.get(slug)) for slug, app in apps.items()}
 
     def store(self, app: App, sensitivity: Sensitivity | None = None) -> None:
-        """Remember an app as it is declared, in place of what was remembered of it. Its live state has no place here."""
+        """Store an app as it is declared, in place of the app that was stored."""
         document = bytes_of(app_document(app, partial(self._seals.seal, sensitivity=sensitivity or Sensitivity())))
         with self.journal.documented():
             database = self.journal.database
@@ -44,7 +44,7 @@ class StoredBaseline(ControlPlanePart):
                 (document, self._number(database), app.slug),
             ).fetchone()
         if known is not None and known[0]:
-            return  # what is read again and again, and doesn't change, costs no write
+            return  # an app that is stored again without a change costs no write
         with self.journal.transaction() as database:
             database.execute(
                 "insert into base values (?, ?, ?) on conflict (plane, app) do update set document = excluded.document",
@@ -52,14 +52,14 @@ class StoredBaseline(ControlPlanePart):
             )
 
     def forget(self, slug: str) -> None:
-        """Remember nothing of an app any more: neither what was declared, nor its drift, nor what was healed."""
+        """Delete the baseline, the drift and the reverts of an app."""
         with self.journal.transaction() as database:
             values = (self._number(database), slug)
             for table in ("base", "drift", "heal", "contested"):
                 database.execute(f"delete from {table} where plane = ? and app = ?", values)  # noqa: S608  our own names
 
     def is_complete(self) -> bool:
-        """Say whether every declared app was taken up once; before that, nothing counts as removed."""
+        """Return whether every declared app was read once. Before that, nothing counts as removed."""
         with self.journal.documented():
             found = self.journal.database.execute(
                 "select whole from plane where id = ?", (self._number(self.journal.database),)
@@ -67,34 +67,34 @@ class StoredBaseline(ControlPlanePart):
         return found is not None and bool(found[0])
 
     def set_complete(self, whole: bool = True) -> None:
-        """Note that every declared app was taken up, or that this is not so."""
+        """Record whether every declared app was read."""
         with self.journal.transaction() as database:
             database.execute("update plane set whole = ? where id = ?", (whole, self._own_number(database)))
 
     def scope(self) -> str | None:
-        """Return what of manifests and apps all of this was remembered of, as it was told; None where nobody told."""
-        with self._reading("which manifests were watched") as database:
+        """Return which manifests and apps are watched, None if that was not stored."""
+        with self._read("which manifests were watched") as database:
             row = database.execute("select scope from plane where id = ?", (self._number(database),)).fetchone()
             return None if row is None or row[0] is None else str(row[0])
 
     def set_scope(self, scope: str) -> None:
-        """Remember which manifests and apps are watched."""
+        """Store which manifests and apps are watched."""
         with self.journal.transaction() as database:
             database.execute("update plane set scope = ? where id = ?", (scope, self._own_number(database)))
 
     def _app(self, slug: str, document: bytes) -> App:
-        with self._reading(f"what is remembered of app `{slug}`"):
+        with self._read(f"what is remembered of app `{slug}`"):
             return stored_app(slug, document, self._seals)
 
     def _seal_again(self, apps: list[App], sensitivity: Sensitivity) -> None:
         for app in apps:
             self.store(app, sensitivity)
-        with self.journal.documented():  # the log has the earlier pages until then
+        with self.journal.documented():  # until then the write-ahead log has the earlier pages
             self.journal.database.execute("pragma wal_checkpoint (truncate)")
 
 
 def stored_app(slug: str, document: bytes, seals: Seals) -> App:
-    """Return the app of a row, with a `Sealed` for each value that was not stored. Raises as the document's readers do."""
+    """Return the app of a row, with a `SealedValue` for each value that was not stored. Raises as `app_of` does."""
     app = app_of(document_of(document), seals.unseal)
     if app.slug != slug:
         raise ValueError("it is another app")

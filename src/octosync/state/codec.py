@@ -1,8 +1,7 @@
-"""A declared app as a document and back: everything that a desired state says of it, and where it says it.
+"""The stored form of a declared app: JSON as bytes, the same bytes for the same app, with the origins of its declarations.
 
-A key that a later version added is passed over. One that is missing or another type is an error, never "not declared".
-
-Documents of the file: JSON as bytes, the same bytes for the same value, read back exactly as it was and strictly.
+Reading is strict: a key that is missing or has another type is an error, never "not declared". A key that a later version
+added is ignored.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ from octosync.model import (
 
 _T = TypeVar("_T")
 
-# A half of a surrogate pair is no text, and yet may stand in JSON.
+# Half of a surrogate pair is no valid text, but JSON may contain it.
 _ENCODING = ("utf-8", "surrogatepass")
 
 
 def bytes_of(document: JsonValue) -> bytes:
-    """Write a document. Raises `ValueError` for what is no JSON."""
+    """Return the bytes of a document. Raises `ValueError` if it isn't JSON."""
     text = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.encode(*_ENCODING)
 
 
 def document_of(data: bytes) -> Any:  # noqa: ANN401  whatever was stored: the readers below say what it is to be
-    """Read what `bytes_of` wrote. Raises `ValueError` for anything else."""
+    """Return the document of bytes that `bytes_of` returned. Raises `ValueError` for anything else."""
     return json.loads(data.decode(*_ENCODING))
 
 
@@ -84,7 +83,7 @@ Read = Callable[[JsonValue], JsonObject]
 
 
 def app_document(app: App, write: Write) -> JsonObject:
-    """Return an app as a document; `write` says how an object is put that may hold anything. Live state has no place in it."""
+    """Return an app as a document. `write` returns the stored form of an object with any content. Live state is not stored."""
     config = app.inference_config
     return {
         "slug": app.slug,
@@ -92,8 +91,8 @@ def app_document(app: App, write: Write) -> JsonObject:
         "archived": app.archived,
         "declared": app.declared,
         "whole": sorted(section.value for section in app.whole),
-        "targets": [_target_document(one, write) for one in app.targets],
-        "slots": [_slot_document(one, write) for one in app.slots],
+        "targets": [_target_document(target, write) for target in app.targets],
+        "slots": [_slot_document(slot, write) for slot in app.slots],
         "inference_config": None if config is None else _config_document(config, write),
         "labels": write(app.labels),
         "protected": app.protected,
@@ -114,8 +113,8 @@ def app_of(document: Any, read: Read) -> App:  # noqa: ANN401  JSON as it was st
         archived=flag_of(stored["archived"]),
         declared=flag_of(stored["declared"]),
         whole=frozenset(map(Section, items_of(stored["whole"]))),
-        targets=tuple(_target_of(slug, one, read) for one in items_of(stored["targets"])),
-        slots=tuple(_slot_of(slug, one, read) for one in items_of(stored["slots"])),
+        targets=tuple(_target_of(slug, target, read) for target in items_of(stored["targets"])),
+        slots=tuple(_slot_of(slug, slot, read) for slot in items_of(stored["slots"])),
         inference_config=None if config is None else _config_of(slug, config, read),
         labels={key: _label_of(value) for key, value in read(stored["labels"]).items()},
         protected=flag_of(stored["protected"]),
@@ -126,7 +125,7 @@ def app_of(document: Any, read: Read) -> App:  # noqa: ANN401  JSON as it was st
 
 
 def with_values(app: App, there: App | None, change: Callable[[JsonObject, JsonObject], JsonObject]) -> App:
-    """Return an app with each object that may hold anything changed, beside the one that another app has in its place."""
+    """Return an app with each object of any content changed; `change` gets the object of the other app, too."""
     there = there or App(slug=app.slug)
     slots = tuple(
         replace(slot, fields=change(slot.fields, other.fields if other else {}))
@@ -141,7 +140,7 @@ def with_values(app: App, there: App | None, change: Callable[[JsonObject, JsonO
 
 
 def values_of(app: App) -> tuple[JsonObject, ...]:
-    """Return every object of an app that may hold anything."""
+    """Return the objects of an app that may have any content."""
     config = app.inference_config.config if app.inference_config else None
     return (app.fields, app.labels, app.identity, *(slot.fields for slot in app.slots), config or {})
 
@@ -239,7 +238,7 @@ def _origin_of(document: object) -> Origin | None:
     return Origin(text_of(file), int(line), int(column))
 
 
-def _label_of(value: Any) -> Any:  # noqa: ANN401  a seal stands for a text, and is none
+def _label_of(value: Any) -> Any:  # noqa: ANN401  a sealed label is no text
     return value if isinstance(value, Undisclosed) else text_of(value)
 
 

@@ -1,4 +1,4 @@
-"""A damaged state file: it is kept under another name, and a watch begins with an empty one instead of never again."""
+"""Damaged state files: a controller renames such a file and begins with an empty one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from octosync.state.journal import Journal
 from octosync.state.lock import lock_beside, sole_controller
 from octosync.state.watch import WatchState
 
-_WITH_IT: Final = ("", "-wal", "-shm")  # SQLite's own files, without which the first can't be examined
+_WITH_IT: Final = ("", "-wal", "-shm")  # SQLite's own files, without which the first can't be read
 
 
 @dataclass(frozen=True, slots=True)
 class DamagedFile:
-    """A damaged file: where it is now, and what is wrong with it."""
+    """A damaged file: its new path, and what is wrong with it."""
 
     path: Path
     why: str
@@ -28,7 +28,7 @@ class DamagedFile:
 def open_or_replace_journal(
     path: Path, now: datetime, *, seal_key: Secret | None = None
 ) -> tuple[Journal, DamagedFile | None]:
-    """Open the journal of a watch, with what was set aside for it: a file that a watch has used and that is damaged.
+    """Open the journal of a controller. A damaged file that a controller has used is renamed, and returned, too.
 
     Raises `OctosyncError` as `Journal` does for any other file that can't be used: one that is no state file, one of a newer
     octosync, one that is locked.
@@ -36,7 +36,7 @@ def open_or_replace_journal(
     try:
         return _checked(path, seal_key), None
     except StateDamaged as error:
-        if not lock_beside(path).exists():  # no watch was ever here: what this file is, its owner knows
+        if not lock_beside(path).exists():  # no controller has used the file, so it may be anything
             raise
         problem = error
     with sole_controller(path):

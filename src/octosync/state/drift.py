@@ -1,4 +1,4 @@
-"""What a watch noticed: since when an object differs, how often it was healed, what is contested, and what guards refused."""
+"""Stored drift: when it began, how often it was reverted, which objects are contested, and what guards reject."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from octosync.state.seal import SealedValue
 
 
 class StoredRefusal(NamedTuple):
-    """What a counting guard refused of an app, as it was said; `basis` is a keyed digest of what that rests on."""
+    """An action that a counting guard rejects, with its message. `basis` is a keyed digest of what the rejection depends on."""
 
     address: Address
     verb: str
@@ -26,16 +26,16 @@ class StoredRefusal(NamedTuple):
 
 
 class DriftRecord(ControlPlanePart):
-    """What was noticed of a control plane's objects."""
+    """The drift of one control plane's objects."""
 
     def record_drift(self, app: str, drift: Mapping[Address, str], now: datetime) -> dict[Address, datetime]:
-        """Note all of an app's drift, each object with a fingerprint of what it is, and return since when each is seen so.
+        """Record all of an app's drift by fingerprints, and return when each object was first seen with its fingerprint.
 
-        An object with another fingerprint than before is seen so since now; what doesn't drift any more is forgotten. A
-        fingerprint is kept as a keyed digest, since it may be one of a sensitive value.
+        For an object with another fingerprint than before, that is now; an object that no longer drifts is deleted. A
+        fingerprint is stored as a keyed digest, since it may be the digest of a sensitive value.
         """
         prints = {str(address): self._seals.digest_of(found) for address, found in drift.items()}
-        with self._reading(f"since when app `{app}` drifts") as database:
+        with self._read(f"since when app `{app}` drifts") as database:
             known = self._rows(database, app)
             seen = {
                 address: min(known[address][1], now) if known.get(address, ("",))[0] == found else now
@@ -52,9 +52,9 @@ class DriftRecord(ControlPlanePart):
         return {address: seen[str(address)] for address in drift}
 
     def drift(self) -> dict[str, dict[Address, tuple[SealedValue, datetime]]]:
-        """Return by app what was seen to drift: its fingerprint, which equals only the same one, and since when it is seen so."""
+        """Return the drift by app: the fingerprint of each object, which equals only the same one, and when it was first seen."""
         found: dict[str, dict[Address, tuple[SealedValue, datetime]]] = {}
-        with self._reading("what drifts") as database:
+        with self._read("what drifts") as database:
             for app, address, digest, at in database.execute(
                 "select app, address, fingerprint, first_seen from drift where plane = ? order by app, address",
                 (self._number(database),),
@@ -63,7 +63,7 @@ class DriftRecord(ControlPlanePart):
         return found
 
     def record_revert(self, address: Address, at: datetime) -> None:
-        """Note that drift of an object was changed back."""
+        """Record that the drift of an object was reverted."""
         with self.journal.transaction() as database:
             database.execute(
                 "insert into heal values (?, ?, ?, ?)",
@@ -71,19 +71,19 @@ class DriftRecord(ControlPlanePart):
             )
 
     def reverts(self, since: datetime) -> dict[Address, tuple[datetime, ...]]:
-        """Return when each object was healed since a time, that time included, the earliest first."""
+        """Return when each object was reverted since a time, that time included, the earliest first."""
         found: dict[Address, tuple[datetime, ...]] = {}
-        with self._reading("what was healed") as database:
+        with self._read("what was healed") as database:
             for address, at in database.execute(
                 "select address, at from heal where plane = ? and at >= ? order by at, rowid",
                 (self._number(database), time_text(since)),
             ):
-                of = Address.parse(address)
-                found[of] = (*found.get(of, ()), time_of(at))
+                reverted = Address.parse(address)
+                found[reverted] = (*found.get(reverted, ()), time_of(at))
         return found
 
     def record_contested(self, address: Address, at: datetime) -> None:
-        """Note that an object is contested; where that was noted before, the time stays."""
+        """Record that an object is contested. If it was before, the earlier time stays."""
         with self.journal.transaction() as database:
             database.execute(
                 "insert into contested values (?, ?, ?, ?) on conflict do nothing",
@@ -91,29 +91,29 @@ class DriftRecord(ControlPlanePart):
             )
 
     def contested(self) -> dict[Address, datetime]:
-        """Return the contested objects, each with since when."""
-        with self._reading("what is contested") as database:
+        """Return when each contested object became contested."""
+        with self._read("what is contested") as database:
             rows = database.execute(
                 "select address, at from contested where plane = ? order by address", (self._number(database),)
             )
             return {Address.parse(address): time_of(at) for address, at in rows}
 
-    def forget_reverts(self, of: Address | str) -> None:
-        """Begin counting anew for an object, or for a whole app by its slug: it is contested no longer."""
-        column, value = ("app", of) if isinstance(of, str) else ("address", str(of))
+    def forget_reverts(self, subject: Address | str) -> None:
+        """Delete the reverts of an object, or of an app by its slug. It is no longer contested."""
+        column = "app" if isinstance(subject, str) else "address"
         with self.journal.transaction() as database:
             for table in ("heal", "contested"):
                 database.execute(
                     f"delete from {table} where plane = ? and {column} = ?",  # noqa: S608  our own names
-                    (self._number(database), value),
+                    (self._number(database), str(subject)),
                 )
 
     def basis_of(self, policy: str, manifest: str) -> str:
-        """Return what a refusal rests on, as a keyed digest: the guards' limits, and the digest of an app's manifest."""
+        """Return a keyed digest of what a rejection depends on: the limits of the guards, and the digest of an app's manifest."""
         return self._seals.digest_of([policy, manifest])
 
     def store_refusals(self, app: str, refusals: Iterable[StoredRefusal]) -> None:
-        """Note what counting guards refuse of an app, in place of what they refused before."""
+        """Store what counting guards reject of an app, in place of what they rejected before."""
         with self.journal.transaction() as database:
             number = self._own_number(database)
             database.execute("delete from refusal where plane = ? and app = ?", (number, app))
@@ -136,9 +136,9 @@ class DriftRecord(ControlPlanePart):
             )
 
     def refusals(self) -> dict[str, tuple[StoredRefusal, ...]]:
-        """Return by app what counting guards refused of it."""
+        """Return what counting guards reject, by app."""
         found: dict[str, tuple[StoredRefusal, ...]] = {}
-        with self._reading("what guards refused") as database:
+        with self._read("what guards refused") as database:
             for app, address, *rest in database.execute(
                 "select app, address, verb, guard, basis, message, total, override from refusal where plane = ? "
                 "order by app, address, verb, guard",

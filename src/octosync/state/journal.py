@@ -1,9 +1,7 @@
-"""The journal: which runs there were, and what each set out to do and did, written before and after every action.
+"""The journal: the runs and their actions, written before and after every action.
 
-An action that has a beginning and no end was in flight when the process died: whether it took effect is for the next run
-to find out by reading, as it always does.
-
-What a journal tells: its runs and actions, read without leaving a trace in it.
+An action with a beginning and no end was in flight when the process died. The next run finds out by reading whether it took
+effect, as every run does.
 """
 
 from __future__ import annotations
@@ -24,10 +22,10 @@ from octosync.state.migrations import READABLE, VERSION, bring_up, journal_time_
 
 
 class JournalReader:
-    """A journal file that is only read, whether or not a run is writing to it; used as a context manager.
+    """Reads a journal file without changing it, even while a run writes to it. Used as a context manager.
 
-    A file that isn't there (`exists` False), or that a run is about to make, has no runs and is left as it is. Raises
-    `OctosyncError` (`journal-unusable`) where the file can't be read, or is no journal of this version or an earlier one.
+    A file that isn't there (`exists` False), or that a run is about to make, has no runs, and is not created. Raises
+    `OctosyncError` (`journal-unusable`) if the file can't be read, or is no journal of this version or an earlier one.
     """
 
     hint: ClassVar[str] = "Name the journal that is meant: --state FILE"
@@ -68,7 +66,7 @@ class JournalReader:
             return tuple(_run(row) for row in self._database.execute(statement))
 
     def actions(self, run: str) -> tuple[JournalledAction, ...]:
-        """Return a run's actions in the order in which they were begun."""
+        """Return the actions of a run, in the order in which they began."""
         statement = (
             "select number, address, verb, operation, begun_at, ended_at, status, coalesce(reference, ''), "
             "coalesce(request_ids, '') from action where run = ? order by number"
@@ -79,7 +77,7 @@ class JournalReader:
     def _open(self) -> sqlite3.Connection:
         if not self.exists:
             return sqlite3.connect(":memory:")
-        with self.path.open("rb"):  # says better than SQLite why that is not possible
+        with self.path.open("rb"):  # its error is clearer than SQLite's
             pass
         # A log beside the file means that it is being written, or was when a run was killed: then SQLite must see both.
         # Otherwise the file is all there is, and needs neither a lock nor a folder that may be written to.
@@ -88,11 +86,11 @@ class JournalReader:
         return sqlite3.connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None, timeout=10)
 
     def _prepare(self) -> None:
-        """Refuse what is no journal."""
+        """Raise `OctosyncError` for a file that is no journal."""
         self._is_empty = self._version() == 0
 
     def _version(self) -> int:
-        """Return the schema's version, 0 where there is not even a schema yet. Raises `OctosyncError` for any but a journal's."""
+        """Return the version of the schema, 0 for an empty file. Raises `OctosyncError` for a file that is no journal."""
         (version,) = self._database.execute("pragma user_version").fetchone()
         (tables,) = self._database.execute("select count(*) from sqlite_master").fetchone()
         if (version == 0 and not tables) or version in READABLE:
@@ -101,7 +99,7 @@ class JournalReader:
 
     @contextmanager
     def documented(self) -> Iterator[None]:
-        """Turn what the file system and SQLite raise into the one error that names the file."""
+        """Turn errors of the file system and of SQLite into one `OctosyncError` that names the file."""
         try:
             yield
         except (OSError, sqlite3.Error, ValueError) as error:
@@ -153,17 +151,17 @@ DEFAULT_PATH: Final = Path(".octosync/state.db")
 
 
 class Journal(JournalReader):
-    """An open journal file, to be read and written, used as a context manager; made where there is none.
+    """An open journal file to read and write, created if it is missing. Used as a context manager.
 
-    Every write is committed before the method returns. Raises `OctosyncError` (`journal-unusable`) where the file can't be
-    opened, is no journal, or can't be written: apply opens it before its first write, so nothing is sent unrecorded. A file
-    that was removed or replaced meanwhile is one that can't be written: SQLite would go on with what nobody finds again.
+    Every write is committed before the method returns. Raises `OctosyncError` (`journal-unusable`) if the file can't be
+    opened or written, or is no journal: apply opens it before its first write, so nothing is sent unrecorded. A file that was
+    removed or replaced meanwhile counts as one that can't be written: SQLite would go on with a deleted file.
     """
 
     hint = "Make the file writable, move it away, or name another one: --state FILE"
 
     def __init__(self, path: Path, *, seal_key: Secret | None = None) -> None:
-        """Open it. `seal_key` is what a watch seals values with, beside the file's own key."""
+        """Open the file. A controller seals values with `seal_key` in addition to the key of the file."""
         self.seal_key = seal_key
         super().__init__(path)
 
@@ -177,7 +175,7 @@ class Journal(JournalReader):
     def begin_run(
         self, *, control_plane: str, org_id: str | None, digest: str, at: datetime, run: str | None = None
     ) -> str:
-        """Record that a run starts, and return its id: the one that it has by now, or a new one."""
+        """Record that a run starts, and return its id: the given one, or a new one."""
         run = run or new_run_id(at)
         self._write(
             "insert into run (id, started_at, control_plane, org_id, digest) values (?, ?, ?, ?, ?)",
@@ -193,7 +191,7 @@ class Journal(JournalReader):
         )
 
     def end_action(self, run: str, number: int, outcome: Outcome, at: datetime) -> None:
-        """Record what became of an action that was begun; not its message, which may quote values."""
+        """Record the outcome of an action, without its message, which may quote values."""
         self._write(
             "update action set ended_at = ?, status = ?, reference = ?, request_ids = ? where run = ? and number = ?",
             (
@@ -207,18 +205,18 @@ class Journal(JournalReader):
         )
 
     def end_run(self, run: str, exit_code: int, at: datetime) -> None:
-        """Record that a run ended by itself."""
+        """Record that a run ended."""
         self._write("update run set ended_at = ?, exit_code = ? where id = ?", (journal_time_text(at), exit_code, run))
 
     def wait_at_most(self, seconds: float) -> None:
-        """Wait for another process's lock for so long only: who runs in an event loop must not wait in here.
+        """Limit how long a write waits for another process's lock, so that it doesn't block an event loop.
 
-        Later it raises `StateLocked`; `wait_until_free` is for threads.
+        After that, a write raises `StateLocked`. Threads use `wait_until_free`.
         """
         self._database.execute(f"pragma busy_timeout = {int(seconds * 1000)}")
 
     def wait_until_free(self, seconds: float) -> None:
-        """Wait until no other process keeps the file locked, in any thread. Raises `StateLocked`, and nothing else."""
+        """Wait until no other process locks the file. Works in any thread. Raises only `StateLocked`."""
         place = f"{self.path.absolute().as_uri()}?mode=rw"
         try:
             with (
@@ -229,7 +227,7 @@ class Journal(JournalReader):
                 database.execute("rollback")
         except StateLocked:
             raise
-        except OctosyncError:  # whatever else is wrong with it, the next write finds out
+        except OctosyncError:  # the next write reports any other problem
             return
 
     def check(self) -> None:
@@ -243,12 +241,12 @@ class Journal(JournalReader):
 
     @property
     def database(self) -> sqlite3.Connection:
-        """The connection, for what else this room keeps in the file."""
+        """The connection, for the other tables of this package."""
         return self._database
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Write several things as one: all of it is committed when the block ends, none of it where it raises."""
+        """Run a transaction: it is committed when the block ends, and rolled back if the block raises."""
         with self.documented():
             self._check_that_it_is_there()
             self._database.execute("begin immediate")
@@ -256,21 +254,21 @@ class Journal(JournalReader):
                 yield self._database
                 self._database.execute("commit")
             except BaseException:
-                if self._database.in_transaction:  # SQLite itself has rolled back where the disk is full
+                if self._database.in_transaction:  # if the disk is full, SQLite has rolled back itself
                     self._database.execute("rollback")
                 raise
 
     def _prepare(self) -> None:
-        """Make the schema in an empty file, bring up an earlier one, and refuse any other before anything in it is changed."""
+        """Create the schema in an empty file, or migrate an earlier one. Raises for any other file before it is changed."""
         if self._version() == 0:
-            # Only possible before the first table is there: pruned rows give their room back.
+            # Only possible before the first table exists: the space of deleted rows is given back.
             self._database.execute("pragma auto_vacuum = incremental")
         with self.transaction() as database:  # another run may be making it
             bring_up(database, self._version())
         self._database.execute("pragma journal_mode = wal")
         # Durable against the death of this process; a power cut may lose the last action, never corrupt the file.
         self._database.execute("pragma synchronous = normal")
-        self._database.execute("pragma secure_delete = on")  # what is gone from the file is gone
+        self._database.execute("pragma secure_delete = on")  # deleted rows are overwritten
 
     def _check_that_it_is_there(self) -> None:
         if _identity(self.path) != self._file:
@@ -287,12 +285,12 @@ class Journal(JournalReader):
 
 
 def new_run_id(at: datetime) -> str:
-    """Return an id for a run that begins: sortable by time, unique without asking anyone."""
+    """Return a new run id, sortable by time and unique."""
     return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from any other that is put in its place; None where there is none."""
+    """Return what distinguishes a file from a replacement at the same path, None if there is no file."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -301,7 +299,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder where there is none; one of our own is kept out of the repository that it stands in."""
+    """Make a folder if it is missing. The default one is ignored by Git."""
     if folder.exists():
         return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""One controller a state file: two would undo each other's work, and each would take the other's writes for somebody else's."""
+"""The lock of a state file: two controllers on one file would revert each other's writes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from octosync.errors import OctosyncError
 
 @contextmanager
 def sole_controller(state: Path) -> Iterator[None]:
-    """Be the only controller on a state file until the block ends, or the process does, however that comes.
+    """Hold the lock of a state file until the block or the process ends.
 
     It is an advisory lock on a file beside it (one on the file itself would interfere with SQLite's); other commands use
-    the state file all the same. Raises `OctosyncError` (`state-in-use`) where another controller has it. A file system
+    the state file all the same. Raises `OctosyncError` (`state-in-use`) if another controller holds it. A file system
     without locks can't tell, so there none is refused.
     """
     beside = lock_beside(state)
@@ -36,7 +36,7 @@ def sole_controller(state: Path) -> Iterator[None]:
 
 
 def lock_beside(state: Path) -> Path:
-    """Return the file that a controller locks: it stays when the controller ends, and tells that there was one."""
+    """Return the file that a controller locks. It stays when the controller ends, as a sign that there was one."""
     place = state.resolve()
     return place.with_name(f"{place.name}.lock")
 

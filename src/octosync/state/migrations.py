@@ -1,6 +1,6 @@
-"""The tables of the file, what each version added, and how an earlier file becomes one of this version.
+"""The schema of the state file and its migrations.
 
-Times as the file has them: texts in UTC, all of one length in a column, so that they sort as times do.
+Times are stored as text in UTC, all of one length in a column, so that they sort as times do.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _JOURNAL: Final = (
 ) strict""",
 )
 
-# What a watch remembers. `org_id` is '' where the org is not known: null is never unique.
+# The state of a controller. `org_id` is '' if the org is not known: null is never unique.
 _WATCH: Final = (
     "create index action_ended on action (ended_at)",
     "create table seal (id integer primary key check (id = 1), key blob not null) strict",
@@ -107,7 +107,7 @@ _WATCH: Final = (
     "create table suspension (id integer primary key check (id = 1), at text not null, reason text not null) strict",
 )
 
-# What counting guards refused, until it is approved or its basis changes: the limits, and what the manifest declares.
+# What counting guards reject, until it is approved or its basis (the limits, and the manifest) changes.
 _REFUSALS: Final = (
     """create table refusal (
     plane integer not null references plane (id),
@@ -141,7 +141,7 @@ def _refusals(database: sqlite3.Connection) -> None:
 
 
 def _key_check(database: sqlite3.Connection) -> None:
-    # What tells with which key from outside of the file its values are sealed; null: with none.
+    # Identifies the key from outside of the file that its values are sealed with; null: none.
     database.execute("alter table seal add column key_check text")
 
 
@@ -154,7 +154,7 @@ _STEPS: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {
 
 
 def bring_up(database: sqlite3.Connection, version: int) -> None:
-    """Make a file of a version (0: an empty one) one of this version, inside the caller's transaction. Nothing is lost."""
+    """Migrate a file from a version (0: empty) to this version, inside the caller's transaction. Nothing is lost."""
     for step in range(version + 1, VERSION + 1):
         _STEPS[step](database)
     if version < VERSION:
@@ -162,15 +162,15 @@ def bring_up(database: sqlite3.Connection, version: int) -> None:
 
 
 def time_text(at: datetime) -> str:
-    """Write a time, to the microsecond."""
+    """Return a time as text, to the microsecond."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def journal_time_text(at: datetime) -> str:
-    """Write a time as the journal has it, to the millisecond."""
+    """Return a time as text in the journal, to the millisecond."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def time_of(text: str) -> datetime:
-    """Read a time. Raises `ValueError` for anything else."""
+    """Return the time of a text. Raises `ValueError` for anything else."""
     return datetime.fromisoformat(text)

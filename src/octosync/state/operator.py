@@ -1,4 +1,4 @@
-"""What people asked of a watch, kept over a restart: holds, the suspension of everything, and approvals that are used once."""
+"""What operators asked of a controller, stored over restarts: holds, suspension, and approvals that are used once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from octosync.model import Address, Hold, Suspended
 from octosync.state.migrations import time_of, time_text
 from octosync.state.part import ControlPlanePart, Part
 
-# What is approved: an object, what is done with it, and what exactly, as a text. Of that a keyed digest is kept.
+# What is approved: an object, a verb, and exactly which change, as a text. A keyed digest of the text is stored.
 Approvable: TypeAlias = tuple[Address, str, str]
 _SET_CHARACTERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovedAction:
-    """One thing that a guard blocked and that was approved: it may be done once, exactly as it was planned."""
+    """An approved action: although a guard rejects it, it may be applied once, exactly as it was planned."""
 
     guard: str
     address: Address
@@ -27,10 +27,10 @@ class ApprovedAction:
 
 
 class OperatorRequests(Part):
-    """Holds and the suspension of everything. They apply whichever control plane the file is used with."""
+    """Holds and suspension. They apply to every control plane that the file is used with."""
 
     def hold(self, hold: Hold) -> None:
-        """Remember that an app's drift is to be left alone, in place of an earlier hold of it."""
+        """Store a hold of an app's drift, in place of an earlier one."""
         with self.journal.transaction() as database:
             database.execute(
                 "insert or replace into hold values (?, ?, ?, ?)",
@@ -38,49 +38,49 @@ class OperatorRequests(Part):
             )
 
     def release(self, app: str) -> None:
-        """Forget a hold."""
+        """Delete the hold of an app."""
         with self.journal.transaction() as database:
             database.execute("delete from hold where app = ?", (app,))
 
     def holds(self) -> tuple[Hold, ...]:
-        """Return every hold that was not released, by app, those whose time has passed included until they are pruned."""
-        with self._reading("which apps are held") as database:
+        """Return every hold that was not released, by app. A hold that has ended is included until it is pruned."""
+        with self._read("which apps are held") as database:
             rows = database.execute("select app, until, reason, at from hold order by app")
             return tuple(
                 Hold(app=app, until=time_of(until), reason=reason, at=time_of(at)) for app, until, reason, at in rows
             )
 
     def suspend(self, at: datetime, reason: str) -> None:
-        """Remember that nothing is to be written."""
+        """Store that nothing may be written."""
         with self.journal.transaction() as database:
             database.execute("insert or replace into suspension values (1, ?, ?)", (time_text(at), reason))
 
     def resume(self) -> None:
-        """Forget the suspension of everything."""
+        """Delete the suspension."""
         with self.journal.transaction() as database:
             database.execute("delete from suspension")
 
     def suspension(self) -> Suspended | None:
-        """Return the suspension of everything, None where there is none."""
-        with self._reading("whether everything is suspended") as database:
+        """Return the suspension, None if there is none."""
+        with self._read("whether everything is suspended") as database:
             row = database.execute("select at, reason from suspension").fetchone()
             return None if row is None else Suspended(at=time_of(row[0]), reason=row[1])
 
 
 class Approvals(ControlPlanePart):
-    """What was approved although a guard blocks it, each once and exactly as it was planned."""
+    """Approvals of actions that a guard rejects."""
 
-    def approve(self, guard: str, what: Collection[Approvable], at: datetime) -> None:
-        """Remember that exactly this may be done although a guard blocks it, beside what was approved of other objects."""
+    def approve(self, guard: str, actions: Collection[Approvable], at: datetime) -> None:
+        """Store that exactly these actions may be applied once, in addition to approvals of other objects."""
         with self.journal.transaction() as database:
             number = self._own_number(database)
             database.executemany(
                 "insert or replace into approval values (?, ?, ?, ?, ?, ?)",
-                [(number, guard, *self._key(one), time_text(at)) for one in what],
+                [(number, guard, *self._key(action), time_text(at)) for action in actions],
             )
 
-    def approved(self, guard: str, what: Collection[Approvable]) -> frozenset[Approvable]:
-        """Return what of this is approved, and not used yet."""
+    def approved(self, guard: str, actions: Collection[Approvable]) -> frozenset[Approvable]:
+        """Return which of these actions are approved and not applied yet."""
         with self.journal.documented():
             database = self.journal.database
             known = set(
@@ -89,20 +89,20 @@ class Approvals(ControlPlanePart):
                     (self._number(database), guard),
                 )
             )
-        return frozenset(one for one in what if self._key(one) in known)
+        return frozenset(action for action in actions if self._key(action) in known)
 
-    def use_approvals(self, what: Collection[Approvable]) -> None:
-        """Take back what was approved of this, whichever guards it was for: to be called before it is done."""
+    def use_approvals(self, actions: Collection[Approvable]) -> None:
+        """Delete the approvals of these actions, whichever guard they were for. Called before the actions are applied."""
         with self.journal.transaction() as database:
             number = self._number(database)
             database.executemany(
                 "delete from approval where plane = ? and address = ? and verb = ? and digest = ?",
-                [(number, *self._key(one)) for one in what],
+                [(number, *self._key(action)) for action in actions],
             )
 
-    def withdraw_approvals(self, apps: Collection[str], still: Collection[Approvable]) -> None:
-        """Take back what was approved of apps, but for what still is to be done, exactly as it was approved."""
-        keys = {self._key(one) for one in still}
+    def withdraw_approvals(self, apps: Collection[str], planned: Collection[Approvable]) -> None:
+        """Delete the approvals of apps, except for actions that are still planned exactly as they were approved."""
+        keys = {self._key(action) for action in planned}
         with self.journal.transaction() as database:
             number = self._number(database)
             rows = database.execute("select address, verb, digest from approval where plane = ?", (number,)).fetchall()
@@ -112,8 +112,8 @@ class Approvals(ControlPlanePart):
             )
 
     def approvals(self) -> tuple[ApprovedAction, ...]:
-        """Return what is approved and not used yet, by guard and object."""
-        with self._reading("what is approved") as database:
+        """Return the approvals that are not used yet, by guard and object."""
+        with self._read("what is approved") as database:
             rows = database.execute(
                 "select guard, address, verb, at from approval where plane = ? order by guard, address, verb",
                 (self._number(database),),
@@ -122,11 +122,11 @@ class Approvals(ControlPlanePart):
                 ApprovedAction(guard, Address.parse(address), verb, time_of(at)) for guard, address, verb, at in rows
             )
 
-    def digest_of_set(self, guard: str, what: Collection[Approvable]) -> str:
-        """Return a short digest of all that a guard blocks, keyed by this file's key: it gives nothing away of any value."""
-        rows = sorted([str(address), verb, substance] for address, verb, substance in what)
+    def digest_of_set(self, guard: str, actions: Collection[Approvable]) -> str:
+        """Return a short digest of all actions that a guard rejects, made with the key of the file: it reveals no value."""
+        rows = sorted([str(address), verb, substance] for address, verb, substance in actions)
         return self._seals.digest_of([guard, rows])[:_SET_CHARACTERS]
 
-    def _key(self, one: Approvable) -> tuple[str, str, str]:
-        address, verb, substance = one
+    def _key(self, action: Approvable) -> tuple[str, str, str]:
+        address, verb, substance = action
         return str(address), verb, self._seals.digest_of(substance)

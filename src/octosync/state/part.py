@@ -1,4 +1,4 @@
-"""What the parts of a watch's state have in common: the open file, and for most of them the control plane."""
+"""The base classes of a controller's state: an open file, and the control plane that the rows belong to."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from octosync.state.seal import Seals
 
 
 class Part:
-    """A part of the state, on an open journal, which its owner closes."""
+    """A part of the state. It uses an open journal, which its owner closes."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
 
     @contextmanager
-    def _reading(self, what: str) -> Iterator[sqlite3.Connection]:
-        """Read rows; one that is not as it was written is an error that names it, and not as if it weren't there."""
+    def _read(self, what: str) -> Iterator[sqlite3.Connection]:
+        """Read rows. Raises `StateDamaged`, which names `what` is read, for a row that is not as octosync wrote it."""
         with self.journal.documented():
             try:
                 yield self.journal.database
@@ -28,7 +28,7 @@ class Part:
                 raise self._unreadable(what, error) from error
 
     def _unreadable(self, what: str, error: Exception) -> StateDamaged:
-        # Not the error's own text: it could quote what was read.
+        # The text of the error could quote what was read.
         return StateDamaged(
             "state-unreadable",
             f"{self.journal.path}: {what} can't be read: it is not as octosync wrote it ({type(error).__name__})",
@@ -40,7 +40,7 @@ class Part:
 
 
 class ControlPlanePart(Part):
-    """A part of the state of one control plane: a URL with an org. The rows of any other control plane are out of reach."""
+    """A part of the state of one control plane: a URL with an org."""
 
     def __init__(self, journal: Journal, plane: ControlPlane, seals: Seals) -> None:
         super().__init__(journal)

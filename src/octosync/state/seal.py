@@ -1,7 +1,7 @@
-"""Seals: how a value that is never stored is recognised again. In its place there is a digest that only this file's key makes.
+"""Seals: keyed digests in place of sensitive values, by which the values are recognized without being stored.
 
-A digest without a key would let anybody who reads the file try out what the value could be, elsewhere and beforehand. The
-file's own key is in the file: against who reads all of it, only a key that is kept elsewhere helps.
+A digest without a key could be attacked with precomputed guesses. The key of the file is in the file itself, so it doesn't
+protect against a reader of the whole file: for that, a key that is stored elsewhere is needed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DIGEST_CHARACTERS = 32  # 128 bits
 
 
 class SealedValue(Undisclosed):
-    """What stands for a value that was not stored. It equals that value and no other, though it does not know it.
+    """A sensitive value that was not stored. It equals that value and no other, without knowing it.
 
     It has no hash, since it can't have that of the value.
     """
@@ -59,13 +59,13 @@ class SealedValue(Undisclosed):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Seals:
-    """Makes and recognises the seals of one file, by its key."""
+    """Makes and recognizes the seals of one file, by its key."""
 
     key: bytes
 
     @classmethod
     def made_with(cls, own: bytes, key: Secret | None) -> Seals:
-        """Return the seals of a file with this key of its own, together with a key that is kept elsewhere, if there is one."""
+        """Return the seals of a file: made with its own key, and with a key that is stored elsewhere, if there is one."""
         if key is None:
             return cls(own)
         return cls(hmac.digest(key.reveal().encode("utf-8", "surrogateescape"), own, "sha256"))
@@ -77,11 +77,11 @@ class Seals:
 
     @staticmethod
     def may_be_of(value: object) -> bool:
-        """Say whether a value is of a type that is ever sealed: `null` and a boolean give nothing away, so they never are."""
+        """Return whether a value has a type that is sealed. `null` and booleans are not: they reveal nothing."""
         return isinstance(value, str | int | float | Mapping | list | tuple) and not isinstance(value, bool)
 
     def seal(self, value: JsonObject, sensitivity: Sensitivity) -> JsonValue:
-        """Return what is stored of an object: itself with `null` for what is sealed, and which places those are."""
+        """Return the stored form of an object: `null` for each sealed value, and the paths and digests of those."""
         sealed: list[tuple[Path, str]] = []
         covers = partial(_covers, sensitivity)
 
@@ -105,7 +105,7 @@ class Seals:
         return [plain, [[list(path), digest] for path, digest in sealed]]
 
     def unseal(self, stored: JsonValue) -> JsonObject:
-        """Return the object that `seal` stored, with a `Sealed` in each place. Raises as the readers do."""
+        """Return the object that `seal` stored, with a `SealedValue` in each of those paths. Raises as the codec's readers do."""
         plain, places = list_of(stored, 2)
         value = object_of(plain)
         for place in items_of(places):
@@ -115,7 +115,7 @@ class Seals:
 
 
 def opened(value: JsonValue, there: JsonValue) -> JsonValue:
-    """Return a value with what stands at the same place in another one instead of a seal of that."""
+    """Return a value with each sealed value that equals the value at the same path of `there` replaced by it."""
     if isinstance(value, SealedValue):
         return there if value == there else value
     if isinstance(value, Mapping):
@@ -132,18 +132,18 @@ def opened_object(value: JsonObject, there: JsonObject) -> JsonObject:
 
 
 def holds_seals(value: JsonValue) -> bool:
-    """Say whether anything is sealed in a value."""
-    return any(isinstance(one, SealedValue) for one in _leaves(value))
+    """Return whether a value contains a sealed value."""
+    return any(isinstance(leaf, SealedValue) for leaf in _leaves(value))
 
 
 def holds_plain_secrets(value: JsonValue, sensitivity: Sensitivity) -> bool:
-    """Say whether anything stands in a value that would be sealed now, since more keys are sensitive than were."""
+    """Return whether a value contains a plain value that would be sealed now, since more keys are sensitive than before."""
     return _unsealed(value, partial(_covers, sensitivity))
 
 
 @lru_cache(maxsize=10_000)
 def _covers(sensitivity: Sensitivity, key: str) -> bool:
-    """Say what `Sensitivity.covers` says: a base has a thousand times the same few keys."""
+    """Return what `Sensitivity.covers` returns. A baseline has the same few keys a thousand times."""
     return sensitivity.covers(key)
 
 

@@ -1,7 +1,4 @@
-"""The state of a watch, in the file of its journal: as a whole, and of one control plane; and how it is kept from growing.
-
-What a watch has told its receivers, so that a restart doesn't tell it again.
-"""
+"""The state of a controller, in the file of its journal: the whole file, and the part of one control plane."""
 
 from __future__ import annotations
 
@@ -23,20 +20,20 @@ from octosync.state.seal import SealedValue, Seals, holds_seals
 
 
 class SentNotifications(ControlPlanePart):
-    """The fact that was last told about each thing of an app; "" is the app of what is about none."""
+    """The last notification about each subject of an app, so that a restart doesn't send it again. The app may be ""."""
 
     def sent_notifications(self) -> dict[tuple[str, str], SealedValue]:
-        """Return the facts by app and thing; each equals only the text that was told."""
-        with self._reading("what was told") as database:
+        """Return the facts by app and subject. Each equals only the text that was sent."""
+        with self._read("what was told") as database:
             rows = database.execute(
                 "select app, about, fact from told where plane = ? order by app, about", (self._number(database),)
             )
             return {(app, about): SealedValue(fact, self._seals) for app, about, fact in rows}
 
     def record_notification(self, app: str, about: str, fact: str) -> None:
-        """Note that a fact was told, in the place of an earlier one about the same thing.
+        """Store a fact that was sent, in place of an earlier one about the same subject.
 
-        It is kept as a keyed digest, since it may be one of a sensitive value.
+        It is stored as a keyed digest, since it may contain a sensitive value.
         """
         with self.journal.transaction() as database:
             database.execute(
@@ -45,7 +42,7 @@ class SentNotifications(ControlPlanePart):
             )
 
     def forget_notification(self, app: str, about: str) -> None:
-        """Note that it isn't so any more: when it is again, it is news."""
+        """Delete a fact that no longer holds. If it holds again later, it is sent again."""
         with self.journal.transaction() as database:
             database.execute(
                 "delete from told where plane = ? and app = ? and about = ?",
@@ -58,7 +55,7 @@ MOST_RUNS: Final = 10_000
 _OF_A_PLANE: Final = ("base", "drift", "heal", "contested", "approval", "refusal", "told")
 _KEYED: Final = ("drift", "approval", "refusal", "told")
 _KEY_CHECK: Final = "octosync state key"
-_PRUNED_AT_ONCE: Final = 500  # so that another process waits for moments only
+_PRUNED_AT_ONCE: Final = 500  # so that another process waits only briefly
 
 
 class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotifications):
@@ -76,7 +73,7 @@ class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotification
         self.sent_notifications()
 
     def adopt_unnamed(self) -> None:
-        """Take what was stored of this URL before any response named its org for that org's, where it has nothing yet."""
+        """Use the rows that were stored for the URL without an org for this org, as far as it has none of its own."""
         with self.journal.transaction() as database:
             nameless = number_of(database, replace(self.plane, org_id=None))
             if nameless is None or self.plane.org_id is None:
@@ -93,7 +90,7 @@ class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotification
             database.execute("delete from plane where id = ?", (nameless,))
 
     def recent_removals(self, since: datetime) -> Sequence[Address]:
-        """Return what runs deleted since a time, each time anew, `apply`'s included; what did not come about isn't in it."""
+        """Return what runs, those of `apply` included, deleted since a time. What was deleted twice is in it twice."""
         return self._done(Verb.DELETE, since)
 
     def recent_archives(self, since: datetime) -> Sequence[Address]:
@@ -101,8 +98,8 @@ class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotification
         return self._done(Verb.ARCHIVE, since)
 
     def _done(self, verb: Verb, since: datetime) -> list[Address]:
-        with self._reading("what was removed lately") as database:
-            # A run that knew no org may have been in this one.
+        with self._read("what was removed lately") as database:
+            # A run without an org may have been in this one.
             rows = database.execute(
                 "select action.address from action join run on run.id = action.run where action.ended_at >= ? "
                 "and action.verb = ? and action.status = ? and run.control_plane = ? "
@@ -113,15 +110,15 @@ class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotification
 
 
 class WatchState(OperatorRequests):
-    """A watch's state, on an open `Journal` that it shares. Every write is committed when the method returns.
+    """The state of a controller, on an open `Journal`. Every write is committed when the method returns.
 
-    Raises `OctosyncError`: `journal-unusable` where the file can't be read or written, `state-unreadable` for a row that is
+    Raises `OctosyncError`: `journal-unusable` if the file can't be read or written, `state-unreadable` for a row that is
     not as it was written.
     """
 
     def __init__(self, journal: Journal) -> None:
         super().__init__(journal)
-        with self._reading("the key of what is sealed") as database:
+        with self._read("the key of what is sealed") as database:
             (own,) = database.execute("select key from seal").fetchone()
             self._seals = Seals.made_with(own, journal.seal_key)
 
@@ -130,7 +127,7 @@ class WatchState(OperatorRequests):
         return ControlPlaneState(self.journal, plane, self._seals)
 
     def planes(self) -> tuple[ControlPlane, ...]:
-        """Return the control planes of which apps are remembered."""
+        """Return the control planes that have a baseline."""
         with self.journal.documented():
             rows = self.journal.database.execute(
                 "select control_plane, org_id from plane where id in (select plane from base) order by 1, 2"
@@ -145,14 +142,14 @@ class WatchState(OperatorRequests):
             self.for_control_plane(plane).check()
 
     def take_key(self) -> bool:
-        """Go on with the key that the file was opened with; to be called once, before anything is read.
+        """Use the key that the file was opened with. Call it once, before anything is read. Return whether anything was deleted.
 
-        What was sealed with another key is never recognised again, so it is forgotten: the apps whose base has sealed values,
-        since when drift is there, approvals, refusals and what was told. Until every declared app was taken up again, nothing
-        counts as removed. Return whether anything was forgotten.
+        What was sealed with another key can't be recognized, so it is deleted: the apps whose baseline has sealed values, the
+        times of drift, approvals, rejections and sent notifications. Until every declared app was read again, nothing counts
+        as removed.
         """
         check = None if self.journal.seal_key is None else self._seals.digest_of(_KEY_CHECK)
-        with self._reading("the key of what is sealed") as database:
+        with self._read("the key of what is sealed") as database:
             (known,) = database.execute("select key_check from seal").fetchone()
             if known == check:
                 return False
@@ -166,10 +163,9 @@ class WatchState(OperatorRequests):
         return bool(sealed or digests)
 
     def prune(self, before: datetime, *, runs: int = MOST_RUNS) -> None:
-        """Drop runs, heals, unused approvals and ended holds older than a time, and all but so many of the newest runs.
+        """Delete runs, reverts, unused approvals and ended holds older than a time, and all but the newest `runs` runs.
 
-        To be called now and then, with `KEPT_FOR` ago. What is remembered of apps and of drift stays. The room is given
-        back to the file system.
+        Call it now and then, with `KEPT_FOR` ago. Baseline and drift stay. The space is given back to the file system.
         """
         limit = time_text(before)
         while self._prune_runs(journal_time_text(before), runs):
@@ -197,10 +193,10 @@ class WatchState(OperatorRequests):
             (kind,) = database.execute("pragma auto_vacuum").fetchone()
             if kind:
                 database.executescript("pragma incremental_vacuum")  # `execute` would take one page and stop
-            else:  # made by an earlier version: that takes the whole file once
+            else:  # made by an earlier version: the whole file is rewritten once
                 database.execute("pragma auto_vacuum = incremental")
                 database.execute("vacuum")
 
     def _is_sealed(self, slug: str, document: bytes) -> bool:
-        with self._reading(f"what is remembered of app `{slug}`"):
+        with self._read(f"what is remembered of app `{slug}`"):
             return any(map(holds_seals, values_of(stored_app(slug, document, self._seals))))
