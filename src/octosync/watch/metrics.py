@@ -204,7 +204,7 @@ METRICS: Final = _table(
         name="octosync_api_budget_remaining",
         type=MetricType.GAUGE,
         help="Requests that the rate limit allows at once; also 0 if there is no limit.",
-        means="10% are reserved for writes, and resyncs may not use 40%, so it stays above 0 while reads wait.",
+        means="10% are reserved for writes, and resyncs may use only 60%, so it stays above 0 while reads wait.",
     ),
     Metric(
         name="octosync_api_budget_limit",
