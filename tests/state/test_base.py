@@ -155,7 +155,7 @@ def test_an_unreadable_row_is_never_taken_for_nothing(
     with pytest.raises(OctosyncError) as raised:
         memory.baseline()
     assert raised.value.reference == "state-unreadable"
-    assert f"{path}: what is remembered of app `a` can't be read" in raised.value.message
+    assert f"{path}: the baseline of app `a` can't be read" in raised.value.message
     assert "quotable" not in raised.value.message
     assert any("move it away" in hint for hint in raised.value.hints)
 

@@ -174,7 +174,7 @@ def test_a_journal_that_is_taken_away_takes_nothing_any_more(tmp_path: Path, com
             Journal(path).__exit__(None, None, None)
         with pytest.raises(OctosyncError, match=r"journal-unusable: .*state\.db: .* removed or replaced") as raised:
             begin_action(journal, run)
-        assert raised.value.hints == ("Start it again: it begins with what is there then.",)
+        assert raised.value.hints == ("Start octosync again.",)
         with pytest.raises(OctosyncError, match="removed or replaced"), journal.transaction():
             raise AssertionError("nothing is begun")
 

@@ -24,7 +24,7 @@ class StoredBaseline(ControlPlanePart):
         Raises `OctosyncError` (`state-unreadable`) for a row that is not as it was written.
         """
         sensitivity = sensitivity or Sensitivity()
-        with self._read("what is remembered of the apps") as database:
+        with self._read("the baseline") as database:
             rows = database.execute(
                 "select app, document from base where plane = ? order by app", (self._number(database),)
             ).fetchall()
@@ -73,7 +73,7 @@ class StoredBaseline(ControlPlanePart):
 
     def scope(self) -> str | None:
         """Return which manifests and apps are watched, None if that was not stored."""
-        with self._read("which manifests were watched") as database:
+        with self._read("the scope of the manifests") as database:
             row = database.execute("select scope from plane where id = ?", (self._number(database),)).fetchone()
             return None if row is None or row[0] is None else str(row[0])
 
@@ -83,7 +83,7 @@ class StoredBaseline(ControlPlanePart):
             database.execute("update plane set scope = ? where id = ?", (scope, self._own_number(database)))
 
     def _app(self, slug: str, document: bytes) -> App:
-        with self._read(f"what is remembered of app `{slug}`"):
+        with self._read(f"the baseline of app `{slug}`"):
             return stored_app(slug, document, self._seals)
 
     def _seal_again(self, apps: list[App], sensitivity: Sensitivity) -> None:

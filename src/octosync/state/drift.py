@@ -35,7 +35,7 @@ class DriftRecord(ControlPlanePart):
         fingerprint is stored as a keyed digest, since it may be the digest of a sensitive value.
         """
         prints = {str(address): self._seals.digest_of(found) for address, found in drift.items()}
-        with self._read(f"since when app `{app}` drifts") as database:
+        with self._read(f"the drift of app `{app}`") as database:
             known = self._rows(database, app)
             seen = {
                 address: min(known[address][1], now) if known.get(address, ("",))[0] == found else now
@@ -54,7 +54,7 @@ class DriftRecord(ControlPlanePart):
     def drift(self) -> dict[str, dict[Address, tuple[SealedValue, datetime]]]:
         """Return the drift by app: the fingerprint of each object, which equals only the same one, and when it was first seen."""
         found: dict[str, dict[Address, tuple[SealedValue, datetime]]] = {}
-        with self._read("what drifts") as database:
+        with self._read("the drift") as database:
             for app, address, digest, at in database.execute(
                 "select app, address, fingerprint, first_seen from drift where plane = ? order by app, address",
                 (self._number(database),),
@@ -73,7 +73,7 @@ class DriftRecord(ControlPlanePart):
     def reverts(self, since: datetime) -> dict[Address, tuple[datetime, ...]]:
         """Return when each object was reverted since a time, that time included, the earliest first."""
         found: dict[Address, tuple[datetime, ...]] = {}
-        with self._read("what was healed") as database:
+        with self._read("the reverts of drift") as database:
             for address, at in database.execute(
                 "select address, at from heal where plane = ? and at >= ? order by at, rowid",
                 (self._number(database), time_text(since)),
@@ -92,7 +92,7 @@ class DriftRecord(ControlPlanePart):
 
     def contested(self) -> dict[Address, datetime]:
         """Return when each contested object became contested."""
-        with self._read("what is contested") as database:
+        with self._read("the contested objects") as database:
             rows = database.execute(
                 "select address, at from contested where plane = ? order by address", (self._number(database),)
             )
@@ -138,7 +138,7 @@ class DriftRecord(ControlPlanePart):
     def refusals(self) -> dict[str, tuple[StoredRefusal, ...]]:
         """Return what counting guards reject, by app."""
         found: dict[str, tuple[StoredRefusal, ...]] = {}
-        with self._read("what guards refused") as database:
+        with self._read("what guards rejected") as database:
             for app, address, *rest in database.execute(
                 "select app, address, verb, guard, basis, message, total, override from refusal where plane = ? "
                 "order by app, address, verb, guard",

@@ -28,7 +28,7 @@ class JournalReader:
     `OctosyncError` (`journal-unusable`) if the file can't be read, or is no journal of this version or an earlier one.
     """
 
-    hint: ClassVar[str] = "Name the journal that is meant: --state FILE"
+    hint: ClassVar[str] = "Name another file: --state FILE"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -95,7 +95,7 @@ class JournalReader:
         (tables,) = self._database.execute("select count(*) from sqlite_master").fetchone()
         if (version == 0 and not tables) or version in READABLE:
             return int(version)
-        raise self._unusable(f"it is not a journal of this version of octosync (schema {version}, not {VERSION})")
+        raise self._unusable(f"it was not written by this version of octosync (schema {version}, not {VERSION})")
 
     @contextmanager
     def documented(self) -> Iterator[None]:
@@ -108,7 +108,7 @@ class JournalReader:
     def _unusable(self, why: str | Exception) -> OctosyncError:
         message = f"{self.path}: the journal can't be used: {why}"
         if _primary_code(why) in _LOCKED:
-            hint = "Another process has the file open: wait for it, or end it."
+            hint = "Another process locks the file: wait for it, or stop it."
             return StateLocked("journal-unusable", message, hints=(hint,))
         kind = StateDamaged if _primary_code(why) in _DAMAGED else OctosyncError
         return kind("journal-unusable", message, hints=(self.hint,))
@@ -274,8 +274,8 @@ class Journal(JournalReader):
         if _identity(self.path) != self._file:
             raise OctosyncError(
                 "journal-unusable",
-                f"{self.path}: the journal can't be used: it was removed or replaced while it is in use",
-                hints=("Start it again: it begins with what is there then.",),
+                f"{self.path}: the journal can't be used: it was removed or replaced during the run",
+                hints=("Start octosync again.",),
             )
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:

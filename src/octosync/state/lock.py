@@ -51,8 +51,8 @@ def _take(lock: int, state: Path) -> None:
             "state-in-use",
             f"{state}: another octosync watch{who} uses this state file",
             hints=(
-                "Two on one file would undo each other's work: end that one first.",
-                "Or give this one, if it is about other apps or another control plane, a file of its own: --state FILE",
+                "Two controllers on one file would revert each other's writes: stop that one first.",
+                "If this one is for other apps or another control plane, give it another file: --state FILE",
             ),
         ) from None
     except OSError:

@@ -44,7 +44,7 @@ class OperatorRequests(Part):
 
     def holds(self) -> tuple[Hold, ...]:
         """Return every hold that was not released, by app. A hold that has ended is included until it is pruned."""
-        with self._read("which apps are held") as database:
+        with self._read("the holds") as database:
             rows = database.execute("select app, until, reason, at from hold order by app")
             return tuple(
                 Hold(app=app, until=time_of(until), reason=reason, at=time_of(at)) for app, until, reason, at in rows
@@ -62,7 +62,7 @@ class OperatorRequests(Part):
 
     def suspension(self) -> Suspended | None:
         """Return the suspension, None if there is none."""
-        with self._read("whether everything is suspended") as database:
+        with self._read("the suspension") as database:
             row = database.execute("select at, reason from suspension").fetchone()
             return None if row is None else Suspended(at=time_of(row[0]), reason=row[1])
 
@@ -113,7 +113,7 @@ class Approvals(ControlPlanePart):
 
     def approvals(self) -> tuple[ApprovedAction, ...]:
         """Return the approvals that are not used yet, by guard and object."""
-        with self._read("what is approved") as database:
+        with self._read("the approvals") as database:
             rows = database.execute(
                 "select guard, address, verb, at from approval where plane = ? order by guard, address, verb",
                 (self._number(database),),

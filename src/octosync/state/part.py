@@ -31,10 +31,10 @@ class Part:
         # The text of the error could quote what was read.
         return StateDamaged(
             "state-unreadable",
-            f"{self.journal.path}: {what} can't be read: it is not as octosync wrote it ({type(error).__name__})",
+            f"{self.journal.path}: {what} can't be read: it has an unexpected format ({type(error).__name__})",
             hints=(
-                "A newer octosync may have written it: then use that one.",
-                "Otherwise restore the file, or move it away: it is made anew, and at first nothing counts as removed.",
+                "If a newer version of octosync wrote it, use that version.",
+                "Otherwise restore the file, or move it away. A new one is created, and at first nothing counts as removed.",
             ),
         )
 

@@ -24,7 +24,7 @@ class SentNotifications(ControlPlanePart):
 
     def sent_notifications(self) -> dict[tuple[str, str], SealedValue]:
         """Return the facts by app and subject. Each equals only the text that was sent."""
-        with self._read("what was told") as database:
+        with self._read("the sent notifications") as database:
             rows = database.execute(
                 "select app, about, fact from told where plane = ? order by app, about", (self._number(database),)
             )
@@ -98,7 +98,7 @@ class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotification
         return self._done(Verb.ARCHIVE, since)
 
     def _done(self, verb: Verb, since: datetime) -> list[Address]:
-        with self._read("what was removed lately") as database:
+        with self._read("the recent removals") as database:
             # A run without an org may have been in this one.
             rows = database.execute(
                 "select action.address from action join run on run.id = action.run where action.ended_at >= ? "
@@ -118,7 +118,7 @@ class WatchState(OperatorRequests):
 
     def __init__(self, journal: Journal) -> None:
         super().__init__(journal)
-        with self._read("the key of what is sealed") as database:
+        with self._read("the key of the seals") as database:
             (own,) = database.execute("select key from seal").fetchone()
             self._seals = Seals.made_with(own, journal.seal_key)
 
@@ -149,7 +149,7 @@ class WatchState(OperatorRequests):
         as removed.
         """
         check = None if self.journal.seal_key is None else self._seals.digest_of(_KEY_CHECK)
-        with self._read("the key of what is sealed") as database:
+        with self._read("the key of the seals") as database:
             (known,) = database.execute("select key_check from seal").fetchone()
             if known == check:
                 return False
@@ -198,5 +198,5 @@ class WatchState(OperatorRequests):
                 database.execute("vacuum")
 
     def _is_sealed(self, slug: str, document: bytes) -> bool:
-        with self._read(f"what is remembered of app `{slug}`"):
+        with self._read(f"the baseline of app `{slug}`"):
             return any(map(holds_seals, values_of(stored_app(slug, document, self._seals))))
