@@ -11,7 +11,7 @@ from octosync.apply import Applied, Listener, Record, apply_plan
 from octosync.errors import GuardRefused, OctosyncError
 from octosync.model import App, Observation, Sensitivity, State
 from octosync.octomil import Octomil, ReadResult, enrich, observe
-from octosync.plan import GuardPolicy, Plan, PlanOptions, Refusal, curiosity_of, judge, make_plan
+from octosync.plan import GuardPolicy, Plan, PlanOptions, Refusal, judge, make_plan, read_needs_of
 from octosync.plan.three_way.merge import to_read
 
 
@@ -45,11 +45,11 @@ async def observe_and_review(
 ) -> ReviewedPlan:
     """Observe and plan, then read what the plan still needs to know until it is complete; change nothing.
 
-    The contract of `options` is the remote's, and their curiosity that of the guards. `authors_since` is how far back the
+    The contract of `options` is the remote's, and their read_needs that of the guards. `authors_since` is how far back the
     org's activity is read for who changed what the plan would change back (None: not at all), `listed` as for `observe`.
     `remembered` adds what is known already, so that it isn't asked again. Raises `RemoteError` if no app at all can be read.
     """
-    options = replace(options, contract=remote.contract, curiosity=curiosity_of(policy, authors_since))
+    options = replace(options, contract=remote.contract, read_needs=read_needs_of(policy, authors_since))
     wanted = desired if options.base is None else to_read(desired, options.base, prune=options.prune)
     observation = await observe(remote, wanted, now=options.now, listed=listed, progress=progress)
     if remembered is not None:

@@ -10,10 +10,10 @@ from tests.support.states import NOW, deployed, desired_app, live_app, observati
 
 from octosync.errors import Missing
 from octosync.model import Address, App, Event, Observation
-from octosync.plan import Curiosity, Plan
+from octosync.plan import Plan, ReadNeeds
 
 SLOT = Address.of_slot("a", "chat")
-CURIOUS = Curiosity(canaries=False, traffic=False, authors_since=NOW - timedelta(minutes=30))
+CURIOUS = ReadNeeds(canaries=False, traffic=False, authors_since=NOW - timedelta(minutes=30))
 WANTED = desired_app("a", slots={"chat": {"serving_policy": "local_only"}})
 LIVE = live_app("a", slots={"chat": {}})
 
@@ -26,7 +26,7 @@ def event(id_: str = "evt_1", resource: tuple[str, str] | None = ("slot", "chat"
 def plan(*events: Event, app_events: tuple[Event, ...] | None = None, live: App = LIVE, wanted: App = WANTED) -> Plan:
     """Plan a slot that differs, with the org's feed, and the app's own where it was read."""
     feeds = {} if app_events is None else {"a": app_events}
-    return plan_of(wanted, observation(live, org_feed=events, app_feeds=feeds), curiosity=CURIOUS)
+    return plan_of(wanted, observation(live, org_feed=events, app_feeds=feeds), read_needs=CURIOUS)
 
 
 def claim(made: Plan, address: Address = SLOT) -> tuple[str | None, bool] | None:
@@ -69,15 +69,15 @@ def test_no_actor_is_no_claim() -> None:
 def test_no_feed_no_claim() -> None:
     """A feed that could not be read, or was not asked for, makes no claim, and is not asked again, nor are the apps' own."""
     unread = observation(LIVE, org_feed=Missing("unknown-route", "no such route"))
-    made = plan_of(WANTED, unread, curiosity=CURIOUS)
+    made = plan_of(WANTED, unread, read_needs=CURIOUS)
     assert claim(made) is None
     assert not made.questions
-    assert not plan_of(WANTED, observation(LIVE), curiosity=Curiosity(canaries=False, traffic=False)).questions
+    assert not plan_of(WANTED, observation(LIVE), read_needs=ReadNeeds(canaries=False, traffic=False)).questions
 
 
 def test_the_orgs_feed_is_asked_first_and_then_the_apps() -> None:
     """First the org's, back to the given time; then the feed of each app whose change is older, once."""
-    first = plan_of(WANTED, observation(LIVE), curiosity=CURIOUS)
+    first = plan_of(WANTED, observation(LIVE), read_needs=CURIOUS)
     assert first.questions.org_feed_since == CURIOUS.authors_since
     assert first.questions.app_feeds == ()
     second = plan()
@@ -94,10 +94,10 @@ def test_at_most_ten_apps_are_asked() -> None:
     wanted = [desired_app(slug, slots={"chat": {"serving_policy": "local_only"}}) for slug in slugs]
     live = [live_app(slug, slots={"chat": {}}) for slug in slugs]
     seen = observation(*live, org_feed=())
-    assert plan_of(wanted, seen, curiosity=CURIOUS).questions.app_feeds == tuple(slugs[:10])
+    assert plan_of(wanted, seen, read_needs=CURIOUS).questions.app_feeds == tuple(slugs[:10])
     for told in ((), (event(app=None),)):
         asked = observation(*live, org_feed=(), app_feeds=dict.fromkeys(slugs[:10], told))
-        assert not plan_of(wanted, asked, curiosity=CURIOUS).questions
+        assert not plan_of(wanted, asked, read_needs=CURIOUS).questions
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_at_most_ten_apps_are_asked() -> None:
 )
 def test_what_nobody_changed_asks_for_nobody(wanted: App, live: App) -> None:
     """Only updates and deletes have an author: a plan without them does not ask."""
-    made = plan_of(wanted, observation(live), curiosity=CURIOUS)
+    made = plan_of(wanted, observation(live), read_needs=CURIOUS)
     assert made.questions.org_feed_since is None
     assert made.last_changes == {}
 
@@ -121,7 +121,7 @@ def test_both_halves_of_a_move_have_no_author() -> None:
     """A move is the manifests' own doing."""
     wanted = [desired_app("a", targets=[]), desired_app("b", targets=["ios:x"])]
     seen = observation(live_app("a", targets=["ios:x"]), live_app("b"))
-    assert plan_of(wanted, seen, curiosity=CURIOUS).questions.org_feed_since is None
+    assert plan_of(wanted, seen, read_needs=CURIOUS).questions.org_feed_since is None
 
 
 def test_configs_and_apps_are_known_by_their_kind_alone() -> None:

@@ -19,12 +19,12 @@ from octosync.model import (
     Reason,
     Severity,
 )
-from octosync.plan import Curiosity, DeployPolicy, EnableCapability, Plan
+from octosync.plan import DeployPolicy, EnableCapability, Plan, ReadNeeds
 
 PRODUCTION = Address.of_capability("a", "chat", "production")
 STAGING = Address.of_capability("a", "chat", "staging")
 WANTED = desired_app("a", slots={"chat": {}}, deploy={"chat": "staging production"})
-CURIOUS = Curiosity()
+CURIOUS = ReadNeeds()
 
 
 def there(*deployments: Deployment, **more: Any) -> App:
@@ -113,15 +113,15 @@ def test_an_environment_that_is_not_declared_is_left_alone_and_said() -> None:
 
 def test_a_preview_is_asked_only_where_app_and_slot_exist() -> None:
     """What does not exist yet has no preview, and says so; asked for none, none is asked."""
-    asked = plan_of(WANTED, there(), curiosity=CURIOUS)
+    asked = plan_of(WANTED, there(), read_needs=CURIOUS)
     assert asked.questions.previews == (PRODUCTION, STAGING)
-    new_slot = plan_of(WANTED, live_app("a"), curiosity=CURIOUS)
+    new_slot = plan_of(WANTED, live_app("a"), read_needs=CURIOUS)
     assert new_slot.questions.previews == ()
     assert enables(new_slot)["chat@staging"].no_preview == "the slot does not exist yet"
-    new_app = plan_of(WANTED, curiosity=CURIOUS)
+    new_app = plan_of(WANTED, read_needs=CURIOUS)
     assert not new_app.questions
     assert enables(new_app)["chat@staging"].no_preview == "the app does not exist yet"
-    unasked = plan_of(WANTED, there(), curiosity=CURIOUS, deploy=DeployPolicy(previews=False))
+    unasked = plan_of(WANTED, there(), read_needs=CURIOUS, deploy=DeployPolicy(previews=False))
     assert not unasked.questions
     assert enables(unasked)["chat@staging"].no_preview == "not asked for"
 
@@ -130,7 +130,7 @@ def test_a_preview_is_part_of_its_action() -> None:
     """What the orchestrator answered is there, and is not asked again."""
     preview = Preview(variant="v1", reason="fits", devices=3, assignments=(Assignment(platform="ios", devices=3),))
     seen = observation(there(), previews={PRODUCTION: preview, STAGING: preview})
-    plan = plan_of(WANTED, seen, curiosity=CURIOUS)
+    plan = plan_of(WANTED, seen, read_needs=CURIOUS)
     assert not plan.questions
     assert enables(plan)["chat@production"].preview == preview
     assert enables(plan)["chat@production"].preview_note == ""

@@ -24,14 +24,14 @@ from octosync.model import (
 from octosync.plan import (
     ALL,
     GUARDS,
-    Curiosity,
     GuardPolicy,
     Override,
     Plan,
+    ReadNeeds,
     Refusal,
-    curiosity_of,
     judge,
     overrides_of,
+    read_needs_of,
     refused_actions,
 )
 from octosync.plan.guards.table import Reach
@@ -423,19 +423,19 @@ def test_a_guard_that_is_lifted_asks_nothing() -> None:
     """Requests are asked for where a guard minds them, once, and not where its flag was given."""
     lists = set(Section) - {Section.DEPLOYMENTS}
     seen = observation(live_app("a", targets=["ios:x"], read=lists))
-    plan = plan_of(desired_app("a", targets=[]), seen, curiosity=curiosity_of(GuardPolicy(), None))
+    plan = plan_of(desired_app("a", targets=[]), seen, read_needs=read_needs_of(GuardPolicy(), None))
     assert (plan.questions.deployments, plan.questions.routing) == (("a",), ("a",))
     lifted = policy_of(allow_during_canary=True, allow_live_traffic=True)
-    assert not plan_of(desired_app("a", targets=[]), seen, curiosity=curiosity_of(lifted, None)).questions
+    assert not plan_of(desired_app("a", targets=[]), seen, read_needs=read_needs_of(lifted, None)).questions
     answered = observation(live_app("a", targets=["ios:x"]), routing={"a": RoutingStats(total=0)})
-    assert not plan_of(desired_app("a", targets=[]), answered, curiosity=Curiosity()).questions
+    assert not plan_of(desired_app("a", targets=[]), answered, read_needs=ReadNeeds()).questions
 
 
 def test_what_a_deleted_slot_leaves_running_is_asked_all_the_same() -> None:
     """Whether its deployment goes on is said of every deletion, so a lifted guard saves no request there."""
     seen = observation(live_app("a", slots={"chat": {}}, read=set(Section) - {Section.DEPLOYMENTS}))
-    lifted = curiosity_of(policy_of(allow_during_canary=True, allow_live_traffic=True), None)
-    assert plan_of(desired_app("a", slots={}), seen, curiosity=lifted).questions.deployments == ("a",)
+    lifted = read_needs_of(policy_of(allow_during_canary=True, allow_live_traffic=True), None)
+    assert plan_of(desired_app("a", slots={}), seen, read_needs=lifted).questions.deployments == ("a",)
 
 
 def test_overrides_that_are_in_force_are_told() -> None:

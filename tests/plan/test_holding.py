@@ -12,7 +12,7 @@ from tests.support.states import NOW, desired_app, live_app, observation, plan_o
 
 from octosync.errors import Missing, RemoteError
 from octosync.model import Address, App, Event, Reason, State
-from octosync.plan import Curiosity, Holding, Plan
+from octosync.plan import Holding, Plan, ReadNeeds
 from octosync.plan.three_way.verdict import Base
 from octosync.report import render_plan
 
@@ -171,11 +171,11 @@ def test_a_move_by_hand_has_an_author() -> None:
 def test_whose_change_is_replaced_is_asked_and_told(live: Any, verb: str) -> None:
     """What diverged has an author, be it that somebody deleted it."""
     tree, base = desired_app("a", config={"n": 2}), desired_app("a", config={"n": 1})
-    curious = Curiosity(canaries=False, traffic=False, authors_since=ago(30))
+    curious = ReadNeeds(canaries=False, traffic=False, authors_since=ago(30))
     address = Address.of_inference_config("a")
     seen = live_app("a", config=live)
     known = Base(state=State.of(base))
-    assert plan_of(tree, seen, base=known, curiosity=curious).questions.org_feed_since == ago(30)
+    assert plan_of(tree, seen, base=known, read_needs=curious).questions.org_feed_since == ago(30)
     made = plan_of(tree, observation(seen, org_feed=(event(1, resource=("inference_config", "")),)), base=known)
     assert [(one.verb.value, one.reason) for one in made.actions] == [(verb, Reason.DIVERGED)]
     assert made.last_changes[address].event.actor == "ana"
@@ -223,19 +223,19 @@ def test_where_nothing_is_remembered_and_drift_is_not_healed_a_change_in_a_feed_
 
 def test_an_app_that_nobody_remembers_and_is_not_there_is_new() -> None:
     """It is made at once with all it has, nobody is asked about it, and nothing of it counts as drift."""
-    curious = Curiosity(canaries=False, traffic=False, authors_since=ago(30))
+    curious = ReadNeeds(canaries=False, traffic=False, authors_since=ago(30))
     known = Base(state=State.of(DECLARED), presumed=frozenset({"a"}))
-    made = plan_of(DECLARED, (), base=known, hold=Holding(span=SPAN, first_seen={}), curiosity=curious)
+    made = plan_of(DECLARED, (), base=known, hold=Holding(span=SPAN, first_seen={}), read_needs=curious)
     assert {one.reason for one in made.actions} == {Reason.NEW}
     assert (made.held, made.drifted, bool(made.questions)) == ((), (), False)
 
 
 def test_whether_a_feed_shows_it_is_asked_before_what_nobody_remembers_is_healed() -> None:
     """A difference where nothing is remembered asks for the org's feed, a new target on an app that is there, too."""
-    curious = Curiosity(canaries=False, traffic=False, authors_since=ago(30))
+    curious = ReadNeeds(canaries=False, traffic=False, authors_since=ago(30))
     known = Base(state=State.of(DECLARED), presumed=frozenset({"a"}))
     live = live_app("a", slots={"chat": {"serving_policy": "local_only"}})
-    made = plan_of(DECLARED, live, base=known, hold=Holding(span=SPAN, first_seen={}), curiosity=curious)
+    made = plan_of(DECLARED, live, base=known, hold=Holding(span=SPAN, first_seen={}), read_needs=curious)
     assert [one.reason for one in made.actions] == [Reason.NEW]
     assert made.questions.org_feed_since == ago(30)
 

@@ -11,9 +11,9 @@ from tests.support.states import deployed, desired_app, live_app, observation, p
 
 from octosync.errors import ErrorResponse, Forbidden, Unavailable
 from octosync.model import Address, App, Canary, Deploy, OptimizationCheck, Optimize, Reason
-from octosync.plan import Curiosity, DeployPolicy, OptimizeCapability, Plan
+from octosync.plan import DeployPolicy, OptimizeCapability, Plan, ReadNeeds
 
-CURIOUS = Curiosity()
+CURIOUS = ReadNeeds()
 
 
 def where(slug: str = "a", environment: str = "production") -> Address:
@@ -47,7 +47,7 @@ def better(improvement: Mapping[str, Any] | None = None, **more: Any) -> Optimiz
 def planned(check: Any = None, *, canaries: Any = 0, policy: DeployPolicy | None = None, **more: Any) -> Plan:
     """Plan one deployed app whose check was answered."""
     seen = observation(live(), checks={where(): better() if check is None else check}, canaries=canaries)
-    return plan_of(wanted(**more), seen, deploy=policy or DeployPolicy(), curiosity=CURIOUS)
+    return plan_of(wanted(**more), seen, deploy=policy or DeployPolicy(), read_needs=CURIOUS)
 
 
 def waits(plan: Plan) -> list[str]:
@@ -76,7 +76,7 @@ def test_auto_starts_a_canary() -> None:
 @pytest.mark.parametrize("optimize", [Optimize.NEVER, Optimize.SUGGEST])
 def test_suggest_shows_and_never_asks_nothing(optimize: Optimize) -> None:
     """`suggest` asks and shows; `never` does not ask."""
-    asked = plan_of(wanted(optimize=optimize), observation(live()), curiosity=CURIOUS).questions.checks
+    asked = plan_of(wanted(optimize=optimize), observation(live()), read_needs=CURIOUS).questions.checks
     assert asked == (() if optimize is Optimize.NEVER else (where(),))
     plan = planned(optimize=optimize)
     assert plan.actions == ()
@@ -134,10 +134,10 @@ def test_at_most_so_many_canaries_run_in_the_org() -> None:
     """Those that run count; the rest waits in the order of the addresses, and says for what."""
     slugs = ["a", "b", "c", "d"]
     seen = observation(*map(live, slugs), checks={where(slug): better() for slug in slugs}, canaries=1)
-    plan = plan_of(map(wanted, slugs), seen, deploy=DeployPolicy(max_canaries=3), curiosity=CURIOUS)
+    plan = plan_of(map(wanted, slugs), seen, deploy=DeployPolicy(max_canaries=3), read_needs=CURIOUS)
     assert shown(plan) == ["optimize app/a/capability/chat@production", "optimize app/b/capability/chat@production"]
     assert waits(plan) == ["at most 3 canaries run in the org at once (maxCanaries)"] * 2
-    none = plan_of(map(wanted, slugs), seen, deploy=DeployPolicy(max_canaries=1), curiosity=CURIOUS)
+    none = plan_of(map(wanted, slugs), seen, deploy=DeployPolicy(max_canaries=1), read_needs=CURIOUS)
     assert none.actions == ()
 
 
@@ -164,12 +164,12 @@ def test_one_canary_a_slot() -> None:
     checks = {where(environment=one): better() for one in ("production", "staging")}
     two = [deployed("a"), deployed("a", environment="staging")]
     app = live_app("a", slots={"chat": {}}, deployments=two)
-    plan = plan_of(both, observation(app, checks=checks, canaries=0), curiosity=CURIOUS)
+    plan = plan_of(both, observation(app, checks=checks, canaries=0), read_needs=CURIOUS)
     assert shown(plan) == ["optimize app/a/capability/chat@staging"]
     assert waits(plan) == ["one canary of a slot at a time"]
     busy = live_app("a", slots={"chat": {}}, deployments=[deployed("a", canary=Canary(candidate="v2")), two[1]])
     seen = observation(busy, checks=checks, canaries=1)
-    second = plan_of(both, seen, curiosity=CURIOUS)
+    second = plan_of(both, seen, read_needs=CURIOUS)
     assert second.actions == ()
     assert second.questions.checks == ()
 
@@ -177,7 +177,7 @@ def test_one_canary_a_slot() -> None:
 def test_while_a_canary_runs_nothing_is_asked() -> None:
     """What is better has been chosen: no request for it."""
     seen = observation(live(canary=Canary(candidate="v2", percentage=40)))
-    assert not plan_of(wanted(), seen, curiosity=CURIOUS).questions
+    assert not plan_of(wanted(), seen, read_needs=CURIOUS).questions
 
 
 def test_development_is_never_optimized_by_itself() -> None:
@@ -185,7 +185,7 @@ def test_development_is_never_optimized_by_itself() -> None:
     app = wanted(environments=("development",))
     place = where(environment="development")
     there = live_app("a", slots={"chat": {}}, deployments=[deployed("a", environment="development")])
-    plan = plan_of(app, observation(there, checks={place: better()}, canaries=0), curiosity=CURIOUS)
+    plan = plan_of(app, observation(there, checks={place: better()}, canaries=0), read_needs=CURIOUS)
     assert plan.actions == ()
     assert waits(plan) == [""]
 

@@ -17,7 +17,7 @@ from tests.support.states import NOW, child_app, desired_app, live_app, observat
 
 from octosync.errors import Missing, Unavailable
 from octosync.model import Address, App, Event, Observation, Origin, Reason, State
-from octosync.plan import Curiosity, GuardPolicy, Holding, Invocation, Plan, judge
+from octosync.plan import GuardPolicy, Holding, Invocation, Plan, ReadNeeds, judge
 from octosync.plan.three_way.merge import to_read
 from octosync.plan.three_way.verdict import Base, changed_apps
 from octosync.report import render_plan
@@ -432,8 +432,8 @@ def drifted(feed: Any, *, tree: App | None = None, cut: bool = False, hold: Hold
     """Plan a slot whose policy somebody changed, with this feed."""
     kind = KINDS[0]
     seen = observation(kind.live(2), org_feed=feed, org_feed_is_cut=cut)
-    curious = Curiosity(canaries=False, traffic=False, authors_since=NOW - HOLD)
-    return plan3(tree or kind.declared(1), kind.declared(1), seen, hold=hold, curiosity=curious)
+    curious = ReadNeeds(canaries=False, traffic=False, authors_since=NOW - HOLD)
+    return plan3(tree or kind.declared(1), kind.declared(1), seen, hold=hold, read_needs=curious)
 
 
 def test_fresh_drift_is_held_and_old_drift_healed() -> None:
@@ -497,11 +497,11 @@ def test_a_target_that_was_moved_by_hand_is_held_on_both_sides() -> None:
     mine, other = targets("ios:x"), desired_app("b", targets=[])
     seen = observation(there(), live_app("b", targets=["ios:x"]))
     known = Base(state=State.of(mine, other))
-    curious = Curiosity(canaries=False, traffic=False, authors_since=NOW - HOLD)
-    asked = plan_of([mine, other], seen, base=known, hold=HOLDING, curiosity=curious)
+    curious = ReadNeeds(canaries=False, traffic=False, authors_since=NOW - HOLD)
+    asked = plan_of([mine, other], seen, base=known, hold=HOLDING, read_needs=curious)
     assert asked.questions.org_feed_since == NOW - HOLD
     feed = (event(1, resource=None), event(2, app="b", resource=None))
-    held = plan_of([mine, other], replace(seen, org_feed=feed), base=known, hold=HOLDING, curiosity=curious)
+    held = plan_of([mine, other], replace(seen, org_feed=feed), base=known, hold=HOLDING, read_needs=curious)
     assert held.actions == ()
     assert [str(one.action.address) for one in held.held] == ["app/a/target/ios:x", "app/b/target/ios:x"]
 
@@ -530,8 +530,8 @@ def test_an_app_that_is_gone_is_drift_but_for_one_that_was_to_be_archived() -> N
 def test_a_question_for_the_feed_comes_first() -> None:
     """As long as the feed was not asked, a plan with drift is a draft that asks for it."""
     seen = observation(KINDS[0].live(2))
-    curious = Curiosity(canaries=False, traffic=False, authors_since=NOW - HOLD)
-    made = plan3(KINDS[0].declared(1), KINDS[0].declared(1), seen, hold=HOLDING, curiosity=curious)
+    curious = ReadNeeds(canaries=False, traffic=False, authors_since=NOW - HOLD)
+    made = plan3(KINDS[0].declared(1), KINDS[0].declared(1), seen, hold=HOLDING, read_needs=curious)
     assert made.questions.org_feed_since == NOW - HOLD
 
 

@@ -24,7 +24,7 @@ from octosync.model import (
     Optimize,
     Preview,
 )
-from octosync.plan import Curiosity, Plan
+from octosync.plan import Plan, ReadNeeds
 from octosync.report import render_plan
 from octosync.report.changes import improvement_words
 
@@ -59,7 +59,7 @@ def last_changed(*events: Event) -> Plan:
     """Plan a slot that differs, with these events in the org's feed."""
     seen = observation(live_app("demo", slots={"chat": {}}), org_feed=events)
     wanted = desired_app("demo", slots={"chat": {"serving_policy": "local_only"}})
-    return plan_of(wanted, seen, curiosity=Curiosity(canaries=False, traffic=False, authors_since=AT))
+    return plan_of(wanted, seen, read_needs=ReadNeeds(canaries=False, traffic=False, authors_since=AT))
 
 
 def drift_of(plan: Plan) -> Any:

@@ -28,7 +28,7 @@ from octosync.plan.actions import (
     shown_changes,
 )
 from octosync.plan.diagnostics import FINDINGS, Finding
-from octosync.plan.drift import Curiosity, Held, Holding, LastChange, needs_author
+from octosync.plan.drift import Held, Holding, LastChange, ReadNeeds, needs_author
 from octosync.plan.file.approval import Approval, check_plan_key, read_approval, what_moved
 from octosync.plan.file.document import (
     blocked_row,
@@ -66,9 +66,9 @@ from octosync.plan.guards.policy import (
     GuardPolicy,
     Override,
     Refusal,
-    curiosity_of,
     judge,
     overrides_of,
+    read_needs_of,
     refuse_run,
     refused_actions,
 )
@@ -85,7 +85,7 @@ from octosync.plan.guards.table import (
     Limit,
     Takes,
 )
-from octosync.plan.moves import ties
+from octosync.plan.moves import linked_apps
 from octosync.plan.plan import (
     ControlPlane,
     GitRevision,
@@ -98,7 +98,7 @@ from octosync.plan.plan import (
 )
 from octosync.plan.planner import PlanOptions, make_plan
 from octosync.plan.rollouts import DeployPolicy, Recommendation
-from octosync.plan.three_way.baseline import remembered
+from octosync.plan.three_way.baseline import next_baseline
 
 __all__ = [
     "ABSENT",
@@ -126,7 +126,6 @@ __all__ = [
     "ControlPlaneDocument",
     "Count",
     "CreateApp",
-    "Curiosity",
     "DeleteInferenceConfig",
     "DeleteSlot",
     "DeployPolicy",
@@ -155,6 +154,7 @@ __all__ = [
     "PlanOptions",
     "PutInferenceConfig",
     "PutSlot",
+    "ReadNeeds",
     "Recommendation",
     "RecommendationDocument",
     "Refusal",
@@ -174,7 +174,6 @@ __all__ = [
     "change_rows",
     "check_plan_key",
     "control_plane_part",
-    "curiosity_of",
     "declared_of",
     "diagnostic_row",
     "exclude",
@@ -184,20 +183,21 @@ __all__ = [
     "frozen_until",
     "in_force",
     "judge",
+    "linked_apps",
     "loosened",
     "make_plan",
     "needs_author",
+    "next_baseline",
     "one_of",
     "overrides_of",
     "plan_document",
     "plan_schema",
     "read_approval",
+    "read_needs_of",
     "recommendation_row",
     "refuse_run",
     "refused_actions",
-    "remembered",
     "shown_changes",
-    "ties",
     "trailer_of",
     "unblocked",
     "uncovered",

@@ -51,7 +51,7 @@ NEW_SLOT_POLICY = PRESETS["local_first"]
 
 
 @dataclass(slots=True)
-class Proposal:
+class AppDiff:
     """What one app needs: its actions in no order yet, what is as declared, what was compared and what is left alone."""
 
     actions: list[Action] = field(default_factory=list)
@@ -60,33 +60,33 @@ class Proposal:
     unknown_targets: list[Address] = field(default_factory=list)
 
 
-def propose(
+def compare_app(
     desired: App, live: App | None, contract: Contract, *, removed: Collection[Address] = frozenset()
-) -> Proposal:
+) -> AppDiff:
     """Compare one app. The caller has dealt with apps that are archived, absent and archived, or undeclared.
 
     `removed` are objects to be deleted beside those that a list doesn't have that is owned.
     """
-    proposal = Proposal()
-    _app(desired, live, proposal)
-    _targets(desired, live, contract, proposal, removed)
-    _slots(desired, live, contract.shapes["slot"], proposal, removed)
-    _inference_config(desired, live, proposal)
+    diff = AppDiff()
+    _app(desired, live, diff)
+    _targets(desired, live, contract, diff, removed)
+    _slots(desired, live, contract.shapes["slot"], diff, removed)
+    _inference_config(desired, live, diff)
     if desired.archived and live is not None:
         updated = _changed(desired.fields, live.fields, APP)
-        proposal.actions.append(_archive(desired, _without_nulls({**live.fields, **updated})))
-    return proposal
+        diff.actions.append(_archive(desired, _without_nulls({**live.fields, **updated})))
+    return diff
 
 
-def _app(desired: App, live: App | None, proposal: Proposal) -> None:
+def _app(desired: App, live: App | None, diff: AppDiff) -> None:
     if not desired.declared:
         return
     address = desired.address
     if live is None:
-        proposal.fingerprints[address] = ABSENT_FINGERPRINT
+        diff.fingerprints[address] = ABSENT_FINGERPRINT
         wanted = {"name": desired.slug, **_without_nulls(desired.fields)}
         body = {"slug": desired.slug, **wanted}
-        proposal.actions.append(
+        diff.actions.append(
             CreateApp(
                 address=address,
                 reason=Reason.NEW,
@@ -100,11 +100,11 @@ def _app(desired: App, live: App | None, proposal: Proposal) -> None:
             )
         )
         return
-    fingerprint = proposal.fingerprints[address] = fingerprint_of_app(live.fields, archived=live.archived)
+    fingerprint = diff.fingerprints[address] = fingerprint_of_app(live.fields, archived=live.archived)
     changed = _changed(desired.fields, live.fields, APP)
     if changed:
         after = {**live.fields, **changed}
-        proposal.actions.append(
+        diff.actions.append(
             UpdateApp(
                 address=address,
                 reason=Reason.DIFFERS,
@@ -120,7 +120,7 @@ def _app(desired: App, live: App | None, proposal: Proposal) -> None:
             )
         )
     elif not desired.archived:
-        proposal.unchanged.append(address)
+        diff.unchanged.append(address)
 
 
 def _archive(desired: App, fields: JsonObject) -> Action:
@@ -141,25 +141,23 @@ def _archive(desired: App, fields: JsonObject) -> Action:
     )
 
 
-def _targets(
-    desired: App, live: App | None, contract: Contract, proposal: Proposal, removed: Collection[Address]
-) -> None:
+def _targets(desired: App, live: App | None, contract: Contract, diff: AppDiff, removed: Collection[Address]) -> None:
     there = {target.unique_key: target for target in (live.targets if live else ())}
     wanted = {target.unique_key: target for target in desired.targets}
     for key, target in wanted.items():
-        proposal.fingerprints[target.address] = fingerprint_of_target(there.get(key))
+        diff.fingerprints[target.address] = fingerprint_of_target(there.get(key))
         if key in there:
-            proposal.unchanged.append(target.address)
+            diff.unchanged.append(target.address)
         else:
-            proposal.actions.append(_register(desired, target))
+            diff.actions.append(_register(desired, target))
     for key, target in there.items():
         if key in wanted or not (Section.TARGETS in desired.whole or target.address in removed):
             continue
         if target.platform not in contract.platforms:
-            proposal.unknown_targets.append(target.address)
+            diff.unknown_targets.append(target.address)
             continue
-        proposal.fingerprints[target.address] = fingerprint_of_target(target)
-        proposal.actions.append(_remove(desired, target))
+        diff.fingerprints[target.address] = fingerprint_of_target(target)
+        diff.actions.append(_remove(desired, target))
 
 
 def _register(desired: App, target: Target) -> Action:
@@ -199,23 +197,21 @@ def _remove(desired: App, target: Target) -> Action:
     )
 
 
-def _slots(
-    desired: App, live: App | None, shape: ObjectShape, proposal: Proposal, removed: Collection[Address]
-) -> None:
+def _slots(desired: App, live: App | None, shape: ObjectShape, diff: AppDiff, removed: Collection[Address]) -> None:
     there = {slot.capability: slot for slot in (live.slots if live else ())}
     wanted = {slot.capability for slot in desired.slots}
     for slot in desired.slots:
-        proposal.fingerprints[slot.address] = fingerprint_of_slot(there.get(slot.capability))
+        diff.fingerprints[slot.address] = fingerprint_of_slot(there.get(slot.capability))
         action = _put_slot(desired, slot, there.get(slot.capability), shape)
         if action is None:
-            proposal.unchanged.append(slot.address)
+            diff.unchanged.append(slot.address)
         else:
-            proposal.actions.append(action)
+            diff.actions.append(action)
     for slot in there.values():
         if slot.capability in wanted or not (Section.SLOTS in desired.whole or slot.address in removed):
             continue
-        fingerprint = proposal.fingerprints[slot.address] = fingerprint_of_slot(slot)
-        proposal.actions.append(
+        fingerprint = diff.fingerprints[slot.address] = fingerprint_of_slot(slot)
+        diff.actions.append(
             DeleteSlot(
                 address=slot.address,
                 reason=Reason.DIFFERS,
@@ -272,23 +268,23 @@ def _body_of(after: JsonObject, shape: ObjectShape) -> JsonObject:
     return {"bindings": [], **{key: value for key, value in after.items() if key not in shape.read_only}}
 
 
-def _inference_config(desired: App, live: App | None, proposal: Proposal) -> None:
+def _inference_config(desired: App, live: App | None, diff: AppDiff) -> None:
     wanted = desired.inference_config
     if wanted is None:
         return
     there = live.inference_config if live else None
     before = there.config if there else None
-    fingerprint = proposal.fingerprints[wanted.address] = fingerprint_of_config(there)
+    fingerprint = diff.fingerprints[wanted.address] = fingerprint_of_config(there)
     if wanted.config is None:
         if before is None:
-            proposal.unchanged.append(wanted.address)
+            diff.unchanged.append(wanted.address)
         else:
-            proposal.actions.append(_delete_config(desired, wanted, before, fingerprint))
+            diff.actions.append(_delete_config(desired, wanted, before, fingerprint))
         return
     if before is not None and json_equal(wanted.config, before):
-        proposal.unchanged.append(wanted.address)
+        diff.unchanged.append(wanted.address)
         return
-    proposal.actions.append(
+    diff.actions.append(
         PutInferenceConfig(
             address=wanted.address,
             reason=Reason.NEW if before is None else Reason.DIFFERS,

@@ -241,7 +241,7 @@ UNSAFE_UNDER_TRAFFIC: Final = (ArchiveApp, DeleteSlot, RemoveTarget)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Curiosity:
+class ReadNeeds:
     """How much a run wants to know.
 
     `canaries` and `traffic` of apps where a guard would mind them: not where that guard is lifted; a slot that is deleted
@@ -257,7 +257,7 @@ class Curiosity:
 def questions_of(
     actions: Iterable[Action],
     seen: Observation,
-    curiosity: Curiosity,
+    read_needs: ReadNeeds,
     *,
     previews: Iterable[Address] = (),
     checks: Iterable[Address] = (),
@@ -273,20 +273,20 @@ def questions_of(
     minded = {
         one.address.app
         for one in actions
-        if isinstance(one, UNSAFE_DURING_CANARY if curiosity.canaries else DeleteSlot)
+        if isinstance(one, UNSAFE_DURING_CANARY if read_needs.canaries else DeleteSlot)
     }
     exposed = {one.address.app for one in actions if isinstance(one, UNSAFE_UNDER_TRAFFIC)}
-    wants_authors = curiosity.authors_since is not None and any(
+    wants_authors = read_needs.authors_since is not None and any(
         needs_author(one) or one.address in drifted for one in actions
     )
     return Questions(
         deployments=tuple(
             slug for slug in sorted(minded & there.keys()) if Section.DEPLOYMENTS not in there[slug].whole
         ),
-        routing=tuple(slug for slug in sorted(exposed) if curiosity.traffic and slug not in seen.routing),
+        routing=tuple(slug for slug in sorted(exposed) if read_needs.traffic and slug not in seen.routing),
         previews=tuple(sorted(previews)),
         checks=tuple(sorted(checks)),
         canaries=canaries,
-        org_feed_since=curiosity.authors_since if wants_authors and seen.org_feed is None else None,
+        org_feed_since=read_needs.authors_since if wants_authors and seen.org_feed is None else None,
         app_feeds=feeds_to_read(actions, seen, drifted) if wants_authors else (),
     )

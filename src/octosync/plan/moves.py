@@ -147,7 +147,7 @@ def held_by_released(actions: Iterable[Action], released: Iterable[Address], liv
     )
 
 
-def ties(tree: State, base: State, holders: Mapping[tuple[str, str], str]) -> Mapping[str, frozenset[str]]:
+def linked_apps(tree: State, base: State, holders: Mapping[tuple[str, str], str]) -> Mapping[str, frozenset[str]]:
     """Return for each app that gives a target to another one, or gets one, all that it is tied to, itself included.
 
     The tree says where a target is to be; the base, and `holders` (slugs by platform and identifier, as far as live state

@@ -81,21 +81,21 @@ def in_order(actions: Iterable[Action]) -> tuple[Action, ...]:
 
     Raises `ValueError` with the cycle where there is one, which the table above rules out.
     """
-    ties = _Ties(tuple(actions))
-    needed = {action.key: set(ties.needs_of(action)) for action in ties.actions}
-    for leaving in ties.leaving.values():
-        entering = ties.entering.get((leaving.platform, leaving.identifier))
+    dependencies = _Dependencies(tuple(actions))
+    needed = {action.key: set(dependencies.needs_of(action)) for action in dependencies.actions}
+    for leaving in dependencies.leaving.values():
+        entering = dependencies.entering.get((leaving.platform, leaving.identifier))
         if entering is not None:
             needed[leaving.key] |= needed[entering.key] - {leaving.key}
     with_needs = {
         action.key: replace(action, depends_on=tuple(sorted(needed[action.key], key=_by_address)))
-        for action in ties.actions
+        for action in dependencies.actions
     }
     return tuple(topological(with_needs))
 
 
-class _Ties:
-    """The actions of a plan, indexed by what ties one to another."""
+class _Dependencies:
+    """The actions of a plan, indexed by what makes one need another."""
 
     def __init__(self, actions: tuple[Action, ...]) -> None:
         self.actions = actions

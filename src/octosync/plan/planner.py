@@ -14,28 +14,28 @@ from octosync.contract import Contract
 from octosync.errors import ManifestError, OctosyncError
 from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observation, Questions, Section, State
 from octosync.plan.actions import Action, fingerprint_of_app
-from octosync.plan.compare import Proposal, propose
+from octosync.plan.compare import AppDiff, compare_app
 from octosync.plan.diagnostics import notices_of, renames
-from octosync.plan.drift import Curiosity, Held, Holding, held_until, last_changes, questions_of, unheld
+from octosync.plan.drift import Held, Holding, ReadNeeds, held_until, last_changes, questions_of, unheld
 from octosync.plan.guards.freeze import freezes_of
 from octosync.plan.moves import Halves, held_by_orphans, held_by_released, held_elsewhere, hold_back_halves, link_moves
 from octosync.plan.order import in_order
 from octosync.plan.plan import LeftAlone, Plan
-from octosync.plan.rollouts import Capabilities, DeployPolicy, Optimized, choose_canaries, propose_capabilities
+from octosync.plan.rollouts import Capabilities, DeployPolicy, Optimized, choose_canaries, compare_capabilities
 from octosync.plan.three_way.merge import Comparison, compare_three_ways, undisputed
 from octosync.plan.three_way.verdict import Base, Resolved
 
 
 @dataclass(slots=True)
 class Scope:
-    """The declared apps, sorted by what becomes of them: proposals and errors by slug.
+    """The declared apps, sorted by what becomes of them: diffs and errors by slug.
 
     What a suspended app would do is kept apart: it still tells which moves have to wait. For one of `archived_suspended`
     they would wait for good: it is live in the archive, and declared as live.
     """
 
-    proposals: dict[str, Proposal] = field(default_factory=dict)
-    suspended: dict[str, Proposal] = field(default_factory=dict)
+    diffs: dict[str, AppDiff] = field(default_factory=dict)
+    suspended: dict[str, AppDiff] = field(default_factory=dict)
     errors: dict[str, OctosyncError] = field(default_factory=dict)
     archived_undeclared: list[Address] = field(default_factory=list)
     archived_suspended: set[str] = field(default_factory=set)
@@ -57,7 +57,7 @@ def scope_of(
     for app in desired:
         there = live.state.apps.get(app.slug)
         if app.suspension is not None and app.suspension.holds(now):
-            scope.suspended[app.slug] = _proposal(app, there, contract, removed)
+            scope.suspended[app.slug] = _diff(app, there, contract, removed)
             scope.errors.pop(app.slug, None)  # it is read in part or not at all
             if there is not None and there.archived and not app.archived:
                 scope.archived_suspended.add(app.slug)
@@ -70,17 +70,17 @@ def scope_of(
         elif there is not None and not app.archived and (unread := app.sections - there.whole):
             scope.errors[app.slug] = _not_read(app, unread)
         else:
-            scope.proposals[app.slug] = _proposal(app, there, contract, removed)
+            scope.diffs[app.slug] = _diff(app, there, contract, removed)
     return scope
 
 
-def _proposal(app: App, there: App | None, contract: Contract, removed: Collection[Address]) -> Proposal:
+def _diff(app: App, there: App | None, contract: Contract, removed: Collection[Address]) -> AppDiff:
     if app.archived and there is None:
-        return Proposal()  # never created just to be archived
+        return AppDiff()  # never created just to be archived
     if app.archived and there is not None and there.archived:
         # Its children are neither read nor planned.
-        return Proposal([], [app.address], {app.address: fingerprint_of_app(there.fields, archived=True)})
-    return propose(app, there, contract, removed=removed)
+        return AppDiff([], [app.address], {app.address: fingerprint_of_app(there.fields, archived=True)})
+    return compare_app(app, there, contract, removed=removed)
 
 
 def _app_to_extend_is_missing(app: App) -> OctosyncError:
@@ -107,14 +107,14 @@ class PlanOptions:
     """What a plan depends on beside desired and live state.
 
     `now` (with a zone) decides which suspensions and which windows of `freeze` are in force: frozen changes are planned, and
-    guards judge them. A plan's `questions` go as far as `curiosity`, None for none. With a `base`, objects that only the base
+    guards judge them. A plan's `questions` go as far as `read_needs`, None for none. With a `base`, objects that only the base
     declares are removed, and with `prune` its apps are archived; changes on the control plane are held as `hold` defines.
     """
 
     now: datetime
     contract: Contract = field(default_factory=Contract)
     deploy: DeployPolicy = field(default_factory=DeployPolicy)
-    curiosity: Curiosity | None = None
+    read_needs: ReadNeeds | None = None
     base: Base | None = None
     prune: bool = False
     hold: Holding | None = None
@@ -129,8 +129,8 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
     compared, held = _compared(desired, live, options)
     scope = scope_of(compared.desired, live, contract=options.contract, now=options.now, removed=compared.removed)
     halves = _changes(scope, compared)
-    planned = [app for slug in scope.proposals if not (app := compared.desired.apps[slug]).archived]
-    capabilities = propose_capabilities(planned, live, halves.actions, options.deploy)
+    planned = [app for slug in scope.diffs if not (app := compared.desired.apps[slug]).archived]
+    capabilities = compare_capabilities(planned, live, halves.actions, options.deploy)
     optimized = choose_canaries(capabilities.better, live.state, live, options.deploy)
     actions = (*halves.actions, *capabilities.actions, *optimized.actions)
     shown = (*actions, *(change.action for change in held))
@@ -167,7 +167,7 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
         else {},
         traffic={slug: stats.total for slug, stats in sorted(live.routing.items()) if stats.total},
         questions=_questions(
-            shown, live, options.curiosity, capabilities=capabilities, optimized=optimized, compared=compared
+            shown, live, options.read_needs, capabilities=capabilities, optimized=optimized, compared=compared
         ),
         requests_used=live.requests,
     )
@@ -202,10 +202,10 @@ def _held(
 
 def _changes(scope: Scope, compared: Resolved) -> Halves:
     """Return the actions on apps and their objects, moves linked, and those that wait for a suspended app."""
-    proposals = {**scope.proposals, **scope.suspended}
-    every = link_moves(compared.explained(action) for proposal in proposals.values() for action in proposal.actions)
+    diffs = {**scope.diffs, **scope.suspended}
+    every = link_moves(compared.explained(action) for diff in diffs.values() for action in diff.actions)
     held = [action for action in every if action.address.app in scope.suspended]
-    return hold_back_halves((action for action in every if action.address.app in scope.proposals), held)
+    return hold_back_halves((action for action in every if action.address.app in scope.diffs), held)
 
 
 def _archived_undeclared(scope: Scope, halves: Halves) -> tuple[Address, ...]:
@@ -219,9 +219,7 @@ def _unchanged(
 ) -> tuple[Address, ...]:
     acted_on = {action.address for action in optimized.actions}
     aside = {*(one.action.address for one in held), *compared.stale, *compared.left_as_live}
-    objects = (
-        address for proposal in scope.proposals.values() for address in proposal.unchanged if address not in aside
-    )
+    objects = (address for diff in scope.diffs.values() for address in diff.unchanged if address not in aside)
     return tuple(sorted((*objects, *(address for address in capabilities.unchanged if address not in acted_on))))
 
 
@@ -238,19 +236,19 @@ def _holders(
 def _questions(
     shown: tuple[Action, ...],
     live: Observation,
-    curiosity: Curiosity | None,
+    read_needs: ReadNeeds | None,
     compared: Resolved,
     *,
     capabilities: Capabilities,
     optimized: Optimized,
 ) -> Questions:
-    """Return the further reads that a whole plan needs; none without `curiosity`."""
-    if curiosity is None:
+    """Return the further reads that a whole plan needs; none without `read_needs`."""
+    if read_needs is None:
         return Questions()
     return questions_of(
         shown,
         live,
-        curiosity,
+        read_needs,
         previews=capabilities.previews,
         checks=capabilities.checks,
         canaries=optimized.asks_for_canaries,
@@ -265,7 +263,7 @@ def _orphans(base: Base, compared: Resolved) -> Iterator[App]:
 def _left_alone(
     scope: Scope, halves: Halves, capabilities: Capabilities, live: Observation, compared: Resolved, *, prune: bool
 ) -> LeftAlone:
-    unknown = (address for proposal in scope.proposals.values() for address in proposal.unknown_targets)
+    unknown = (address for diff in scope.diffs.values() for address in diff.unknown_targets)
     return LeftAlone(
         unmanaged_apps=None if live.unmanaged is None else len(live.unmanaged),
         suspended=tuple(sorted(scope.suspended)),
@@ -292,8 +290,8 @@ def _fingerprints(scope: Scope, capabilities: Capabilities, held: Iterable[Held]
     found = dict(capabilities.fingerprints)
     # What is held is declared as it is live, and where that is nothing, it has not been compared.
     found.update((one.action.address, one.action.fingerprint) for one in held)
-    for proposal in scope.proposals.values():
-        found.update(proposal.fingerprints)
+    for diff in scope.diffs.values():
+        found.update(diff.fingerprints)
     return dict(sorted(found.items()))
 
 

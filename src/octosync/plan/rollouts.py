@@ -96,7 +96,7 @@ class Capabilities:
     checks: list[Address] = field(default_factory=list)
 
 
-def propose_capabilities(
+def compare_capabilities(
     apps: Iterable[App], seen: Observation, changes: Iterable[Action], policy: DeployPolicy
 ) -> Capabilities:
     """Compare the declared deployments of apps with what is deployed. `changes` are the plan's other actions.

@@ -9,7 +9,7 @@ from typing import Final
 
 from octosync.model import Address
 from octosync.plan.actions import Action, ActionKey
-from octosync.plan.drift import Curiosity
+from octosync.plan.drift import ReadNeeds
 from octosync.plan.guards.checks import Objection, Tally, Terms
 from octosync.plan.guards.table import ALL, GUARDS, LIMITS, Allowance, Guard, Reach
 from octosync.plan.plan import Plan
@@ -126,10 +126,10 @@ def refuse_run(guard_id: str, message: str, policy: GuardPolicy) -> tuple[Refusa
     return (_refusal(GUARDS[guard_id], Objection(message=message, addresses=())),)
 
 
-def curiosity_of(policy: GuardPolicy, authors_since: datetime | None) -> Curiosity:
+def read_needs_of(policy: GuardPolicy, authors_since: datetime | None) -> ReadNeeds:
     """Return what guards need to know: nothing for one that is lifted."""
     needed = {guard.needs for guard in GUARDS.values() if guard.id not in policy.allowed}
-    return Curiosity(canaries="canaries" in needed, traffic="traffic" in needed, authors_since=authors_since)
+    return ReadNeeds(canaries="canaries" in needed, traffic="traffic" in needed, authors_since=authors_since)
 
 
 def overrides_of(policy: GuardPolicy) -> tuple[Override, ...]:

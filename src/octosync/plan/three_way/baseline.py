@@ -19,7 +19,7 @@ _Member = TypeVar("_Member", Target, Slot)
 _KINDS: Final = {Section.TARGETS: Kind.TARGET, Section.SLOTS: Kind.SLOT}
 
 
-def remembered(before: App | None, tree: App | None, plan: Plan, done: Collection[ActionKey]) -> App | None:
+def next_baseline(before: App | None, tree: App | None, plan: Plan, done: Collection[ActionKey]) -> App | None:
     """Return what is to be remembered of an app after a turn; None: nothing.
 
     `before` is what was remembered, `tree` what the manifests declare, and `plan` was made of the two; `done` are the
@@ -31,7 +31,7 @@ def remembered(before: App | None, tree: App | None, plan: Plan, done: Collectio
         return before
     if tree is None and app.declared:
         return before  # an orphan
-    return _Memory(before, tree or App(slug=app.slug, declared=False), plan, done).app()
+    return _NextBaseline(before, tree or App(slug=app.slug, declared=False), plan, done).app()
 
 
 def _was_not_planned(app: App, tree: App | None, plan: Plan) -> bool:
@@ -40,7 +40,7 @@ def _was_not_planned(app: App, tree: App | None, plan: Plan) -> bool:
     return unknown or app.slug in plan.errors or app.slug in plan.left_alone.suspended or app.address in aside
 
 
-class _Memory:
+class _NextBaseline:
     """One app that was planned."""
 
     def __init__(self, before: App | None, tree: App, plan: Plan, done: Collection[ActionKey]) -> None:

@@ -25,7 +25,7 @@ from octosync.model import (
     Target,
 )
 from octosync.plan.three_way.sides import AppVerdicts, Existence, Judgement, SlotFields, judge_app, let_go
-from octosync.plan.three_way.verdict import UNDECLARED, Base, Resolved, Rest, Undeclared, Verdict, gravest
+from octosync.plan.three_way.verdict import UNDECLARED, Base, NoChange, Resolved, Undeclared, Verdict, gravest
 
 # Returns whether a verdict on a unit of an object leads to a change.
 _Acts: TypeAlias = Callable[[Address, Verdict], bool]
@@ -173,7 +173,7 @@ class _Selection:
             unit = judgement.unit
             if self._judge(address, reasons, judgement.verdict):
                 fields[name] = unit.default if isinstance(unit.tree, Undeclared) else unit.tree
-            elif judgement.verdict is Rest.AS_DECLARED and not isinstance(unit.tree, Undeclared):
+            elif judgement.verdict is NoChange.AS_DECLARED and not isinstance(unit.tree, Undeclared):
                 fields[name] = unit.tree
         self._explain(address, reasons)
         return fields
@@ -207,9 +207,9 @@ class _Selection:
                 self._resolved.origins[found.address] = self._origin_of(found.address)
             return is_wanted
         match verdict:
-            case Rest.UNTOUCHED:
+            case NoChange.UNTOUCHED:
                 return unit.live is True and found.section in self._tree.whole and unit.tree is not UNDECLARED
-            case Rest.AS_DECLARED:
+            case NoChange.AS_DECLARED:
                 return unit.tree is True
         self._resolved.left_as_live.add(found.address)  # stale or held
         return unit.live is True
@@ -227,9 +227,9 @@ class _Selection:
             return InferenceConfig(
                 app=self._tree.slug, config=None, origin=before.origin if before is not None else None
             )
-        if acts or verdict is Rest.AS_DECLARED:
+        if acts or verdict is NoChange.AS_DECLARED:
             return wanted
-        if verdict is not Rest.UNTOUCHED:
+        if verdict is not NoChange.UNTOUCHED:
             self._resolved.left_as_live.add(address)
         return None
 
@@ -240,7 +240,7 @@ class _Selection:
         acts = self._acts(address, verdict)
         if acts and isinstance(verdict, Reason):
             reasons.acting.append(verdict)
-        elif verdict is Rest.STALE:
+        elif verdict is NoChange.STALE:
             reasons.is_stale = True
         return acts
 

@@ -22,7 +22,7 @@ from octosync.model import (
     json_equal,
 )
 from octosync.plan.compare import NEW_SLOT_POLICY
-from octosync.plan.three_way.verdict import UNDECLARED, Base, Rest, Said, Unit, Verdict, verdict_on
+from octosync.plan.three_way.verdict import UNDECLARED, Base, Declared, NoChange, Unit, Verdict, verdict_on
 
 # The value of a slot's field that is no longer declared.
 _SLOT_DEFAULTS: Final[Mapping[str, JsonValue]] = {**SLOT.defaults, "serving_policy": NEW_SLOT_POLICY}
@@ -238,7 +238,7 @@ class _Judge:
         verdict = verdict_on(unit)
         never_declared = all(app.inference_config is None for app in self._earlier)
         is_released = never_declared or Section.INFERENCE_CONFIG in self._let_go
-        if unit.tree is UNDECLARED and is_released and verdict is not Rest.STALE:
+        if unit.tree is UNDECLARED and is_released and verdict is not NoChange.STALE:
             return None
         if verdict is Reason.MANIFEST_CHANGED and unit.live is None:
             verdict = Reason.NEW
@@ -279,7 +279,7 @@ def _judge_field(name: str, sides: _Sides[Mapping[str, JsonValue]], live: JsonVa
 
 
 def _unit(
-    declared: _Sides[Said],
+    declared: _Sides[Declared],
     live: JsonValue,
     *,
     default: JsonValue = False,
@@ -306,7 +306,7 @@ def _has_slot(capability: str, app: App) -> bool:
     return app.slot(capability) is not None
 
 
-def _declared_existence(section: Section, has: Callable[[App], bool], app: App | None) -> Said:
+def _declared_existence(section: Section, has: Callable[[App], bool], app: App | None) -> Declared:
     """Return what a side declares of an object's existence: an owned list declares that nothing else exists."""
     if app is None:
         return UNDECLARED
@@ -315,7 +315,7 @@ def _declared_existence(section: Section, has: Callable[[App], bool], app: App |
     return False if section in app.whole else UNDECLARED
 
 
-def _declared_config(app: App | None) -> Said:
+def _declared_config(app: App | None) -> Declared:
     return UNDECLARED if app is None or app.inference_config is None else app.inference_config.config
 
 
@@ -323,7 +323,7 @@ def _declared_fields(app: App | None) -> Mapping[str, JsonValue]:
     return app.fields if app is not None and app.declared else {}
 
 
-def _declared_archived(app: App | None) -> Said:
+def _declared_archived(app: App | None) -> Declared:
     return app.archived if app is not None and app.declared else UNDECLARED
 
 

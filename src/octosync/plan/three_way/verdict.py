@@ -43,10 +43,10 @@ class Undeclared(Enum):
 
 
 UNDECLARED: Final = Undeclared.UNDECLARED
-Said: TypeAlias = "JsonValue | Undeclared"
+Declared: TypeAlias = "JsonValue | Undeclared"
 
 
-class Rest(Enum):
+class NoChange(Enum):
     """Why nothing is to be done about a unit."""
 
     AS_DECLARED = "as_declared"
@@ -54,7 +54,7 @@ class Rest(Enum):
     STALE = "stale"
 
 
-Verdict: TypeAlias = Reason | Rest
+Verdict: TypeAlias = Reason | NoChange
 
 _GRAVEST_FIRST: Final = (Reason.DIVERGED, Reason.DRIFT, Reason.REMOVED, Reason.MANIFEST_CHANGED, Reason.NEW)
 
@@ -68,16 +68,16 @@ class Unit:
     where none is declared, so one that nobody declared is nobody's work.
     """
 
-    tree: Said
-    base: Said
+    tree: Declared
+    base: Declared
     live: JsonValue
-    tip: Said | None = None
-    attempted: tuple[Said, ...] = ()
+    tip: Declared | None = None
+    attempted: tuple[Declared, ...] = ()
     default: JsonValue = None
     equal: Callable[[JsonValue, JsonValue], bool] = json_equal
     chosen: bool = False
 
-    def is_live(self, said: Said) -> bool:
+    def is_live(self, said: Declared) -> bool:
         """Say whether live is what a side declares."""
         return not isinstance(said, Undeclared) and self.equal(said, self.live)
 
@@ -92,14 +92,14 @@ def verdict_on(unit: Unit) -> Verdict:
     tree, base = unit.tree, unit.base
     changed = not _same(tree, base)
     if not changed and unit.tip is not None and not _same(unit.tip, base):
-        return Rest.STALE
+        return NoChange.STALE
     if tree is UNDECLARED and base is UNDECLARED:
         unfinished = unit.is_ours and not unit.equal(unit.default, unit.live)
-        return Reason.REMOVED if unfinished else Rest.UNTOUCHED
+        return Reason.REMOVED if unfinished else NoChange.UNTOUCHED
     if isinstance(tree, Undeclared):
         return _no_longer_declared(unit)
     if unit.is_live(tree):
-        return Rest.AS_DECLARED
+        return NoChange.AS_DECLARED
     if base is UNDECLARED or unit.is_ours or (changed and unit.is_live(base)):
         return Reason.MANIFEST_CHANGED
     return Reason.DIVERGED if changed else Reason.DRIFT
@@ -107,10 +107,10 @@ def verdict_on(unit: Unit) -> Verdict:
 
 def _no_longer_declared(unit: Unit) -> Verdict:
     if unit.equal(unit.default, unit.live):
-        return Rest.AS_DECLARED
+        return NoChange.AS_DECLARED
     if unit.is_live(unit.base) or unit.is_ours:
         return Reason.REMOVED
-    return Rest.UNTOUCHED if unit.chosen else Reason.DIVERGED
+    return NoChange.UNTOUCHED if unit.chosen else Reason.DIVERGED
 
 
 def gravest(reasons: Iterable[Reason]) -> Reason | None:
@@ -118,7 +118,7 @@ def gravest(reasons: Iterable[Reason]) -> Reason | None:
     return min(reasons, key=_GRAVEST_FIRST.index, default=None)
 
 
-def _same(one: Said, other: Said) -> bool:
+def _same(one: Declared, other: Declared) -> bool:
     if isinstance(one, Undeclared) or isinstance(other, Undeclared):
         return one is other
     return json_equal(one, other)

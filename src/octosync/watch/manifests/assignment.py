@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from octosync.manifest import Configuration
 from octosync.manifest.load.selection import matching
 from octosync.model import App, Observation, State
-from octosync.plan import DeployPolicy, GuardPolicy, RunInfo, ties
+from octosync.plan import DeployPolicy, GuardPolicy, RunInfo, linked_apps
 from octosync.plan.three_way.verdict import Base, changed_apps
 from octosync.watch.manifests.desired import DesiredState, LoadDifference, ManifestLoad, ManifestScope
 from octosync.watch.memory import Memory
@@ -215,7 +215,7 @@ class AppAssignment:
 
     def _group(self) -> None:
         slugs = set(self.slugs)
-        found = ties(self.active.tree, State(self._memory.apps), self._holders)
+        found = linked_apps(self.active.tree, State(self._memory.apps), self._holders)
         self._groups = {slug: group & slugs for slug, group in found.items() if slug in slugs}
 
     def _no_longer_named(self) -> Iterator[App]:

@@ -24,7 +24,7 @@ from octosync.plan import (
     Plan,
     Verb,
     frozen_until,
-    remembered,
+    next_baseline,
 )
 from octosync.plan.three_way.verdict import Base
 from octosync.reconcile import ReviewedPlan, apply_reviewed
@@ -264,7 +264,7 @@ class Reconciler:
             if is_gone and slug in active.unsettled:
                 continue  # its document may come back, or its children's go, too: then it is an orphan with all it had
             before = None if slug in context.base.presumed else context.base.state.apps.get(slug)
-            app = remembered(before, context.tree.apps.get(slug), plan, done.keys())
+            app = next_baseline(before, context.tree.apps.get(slug), plan, done.keys())
             if app is not None and self.memory.narrowed != context.narrowed:
                 app = self.memory.visible_part(app)
             self.memory.remember(slug, app)

@@ -8,7 +8,7 @@ import pytest
 from tests.support.states import child_app, desired_app
 
 from octosync.model import App, State
-from octosync.plan import ties
+from octosync.plan import linked_apps
 
 
 def apps(**targets: str) -> State:
@@ -18,7 +18,7 @@ def apps(**targets: str) -> State:
 
 def tied(tree: State, base: State, holders: Mapping[tuple[str, str], str] | None = None) -> set[str]:
     """Write each group of apps as one word, and check that every app of it knows of the same."""
-    found = ties(tree, base, holders or {})
+    found = linked_apps(tree, base, holders or {})
     for slug, group in found.items():
         assert slug in group
         assert all(found[other] == group for other in group)
@@ -68,4 +68,4 @@ def test_a_long_chain_is_one_group() -> None:
         return (desired_app(slug, targets=[f"ios:{key}"]) for slug, key in zip(slugs, keys, strict=True))
 
     base, tree = State.of(*chain(range(2000))), State.of(*chain(range(1, 2001)))
-    assert {len(group) for group in ties(tree, base, {}).values()} == {2000}
+    assert {len(group) for group in linked_apps(tree, base, {}).values()} == {2000}

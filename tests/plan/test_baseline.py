@@ -19,7 +19,7 @@ from tests.support.states import NOW, child_app, desired_app, live_app, observat
 
 from octosync.errors import Unavailable
 from octosync.model import Address, App, Event, Reason, Section, State
-from octosync.plan import ActionKey, Holding, Plan, PlanOptions, Verb, exclude, make_plan, remembered
+from octosync.plan import ActionKey, Holding, Plan, PlanOptions, Verb, exclude, make_plan, next_baseline
 from octosync.plan.three_way.merge import to_read
 from octosync.plan.three_way.verdict import Base, changed_apps
 
@@ -48,7 +48,7 @@ class Watched:
         actions = exclude(plan, left_out or set()).actions
         done = {action.key for action in actions} - carry_out(actions, self.plane)
         for slug in {*tree.apps, *self.memory}:
-            app = remembered(self.memory.get(slug), tree.apps.get(slug), plan, done)
+            app = next_baseline(self.memory.get(slug), tree.apps.get(slug), plan, done)
             self.memory.pop(slug, None)
             if app is not None:
                 self.memory[slug] = app
@@ -194,7 +194,7 @@ def after(before: App | None, tree: App | None, live: App, *, done: Any = (), **
     )
     plan = plan_of([tree] if tree else [], observation(live, **more), base=base, hold=EMERGENCY)
     keys = {one.key for one in plan.actions if done is True or f"{one.verb.value} {one.address}" in done}
-    return plan, remembered(before, tree, plan, keys)
+    return plan, next_baseline(before, tree, plan, keys)
 
 
 def reasons(before: App | None, tree: App, live: App) -> list[tuple[str, Reason]]:
@@ -287,7 +287,7 @@ def test_what_could_not_be_planned_is_remembered_as_it_was() -> None:
     failed = plan_of(
         tree, observation(errors={"a": Unavailable("unavailable", "503")}), base=Base(state=State.of(before))
     )
-    assert remembered(before, tree, failed, ()) is before
+    assert next_baseline(before, tree, failed, ()) is before
     assert after(before, replace(tree, suspension=desired_app("a", suspended=True).suspension), live)[1] is before
     assert after(before, tree, live_app("a", archived=True))[1] is before
     assert after(None, tree, live_app("a", archived=True))[1] is None
@@ -319,9 +319,9 @@ def test_what_could_not_be_created_is_not_remembered() -> None:
     """Nothing, of an app whose create failed; of one that was created, what was done, and the rest is new."""
     tree = desired_app("a", targets=["ios:x", "ios:y"])
     plan = plan_of(tree, (), base=Base())
-    assert remembered(None, tree, plan, ()) is None
+    assert next_baseline(None, tree, plan, ()) is None
     done = {one.key for one in plan.actions if not str(one.address).endswith("y")}
-    app = remembered(None, tree, plan, done)
+    app = next_baseline(None, tree, plan, done)
     assert app == desired_app("a", targets=["ios:x"])
     assert reasons(app, tree, live_app("a", targets=["ios:x"])) == [("create ios:y", Reason.NEW)]
 
@@ -330,7 +330,7 @@ def test_what_an_app_had_that_comes_back_is_not_held_when_a_turn_was_too_short()
     """An app that somebody deleted is made again with all it had: the rest of that is new, not somebody's drift."""
     tree = desired_app("a", targets=["ios:x"])
     plan = plan_of(tree, (), base=Base(state=State.of(tree)))
-    app = remembered(tree, tree, plan, {plan.actions[0].key})
+    app = next_baseline(tree, tree, plan, {plan.actions[0].key})
     assert reasons(app, tree, live_app("a")) == [("create ios:x", Reason.NEW)]
 
 
@@ -364,7 +364,7 @@ def test_an_app_that_is_left_away_is_remembered_as_declared() -> None:
     """Somebody took it away, and that is not undone: it stays drift, and what is new of it stays new."""
     before, tree = desired_app("a", targets=["ios:x"]), desired_app("a", targets=["ios:x", "ios:y"])
     plan = plan_of(tree, (), base=Base(state=State.of(before)), hold=Holding(span=None))
-    app = remembered(before, tree, plan, ())
+    app = next_baseline(before, tree, plan, ())
     assert app == before
     again = plan_of(tree, (), base=Base(state=State.of(before)), hold=HEALED)
     assert {str(one.address): one.reason for one in again.actions} == {
