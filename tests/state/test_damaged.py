@@ -13,7 +13,7 @@ from tests.support.states import desired_app
 
 from octosync.errors import OctosyncError
 from octosync.plan import ControlPlane
-from octosync.state import Journal, WatchState, open_or_replace_journal, sole_controller
+from octosync.state import Journal, WatchState, open_or_replace_journal, state_lock
 
 NOW = datetime(2030, 3, 1, 10, 15, tzinfo=UTC)
 PLANE = ControlPlane(url="https://api.example.com/api/v1")
@@ -21,7 +21,7 @@ PLANE = ControlPlane(url="https://api.example.com/api/v1")
 
 def _used(path: Path) -> None:
     """Have a watch use a file, and end."""
-    with Journal(path) as journal, sole_controller(path):
+    with Journal(path) as journal, state_lock(path):
         memory = WatchState(journal).for_control_plane(PLANE)
         for number in range(200):
             memory.store(desired_app(f"app-{number:03}", slots={"chat": {}}))

@@ -11,7 +11,7 @@ is never stored, only a digest made with a key of the file, by which the value i
 from octosync.state.damaged import DamagedFile, open_or_replace_journal
 from octosync.state.drift import StoredRefusal
 from octosync.state.journal import DEFAULT_PATH, Journal, JournalReader, new_run_id
-from octosync.state.lock import sole_controller
+from octosync.state.lock import state_lock
 from octosync.state.operator import Approvable, ApprovedAction
 from octosync.state.seal import SealedValue
 from octosync.state.watch import KEPT_FOR, ControlPlaneState, WatchState
@@ -30,5 +30,5 @@ __all__ = [
     "WatchState",
     "new_run_id",
     "open_or_replace_journal",
-    "sole_controller",
+    "state_lock",
 ]

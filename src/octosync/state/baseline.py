@@ -19,9 +19,9 @@ class StoredBaseline(ControlPlanePart):
     def baseline(self, tree: State = _NOTHING, sensitivity: Sensitivity | None = None) -> dict[str, App]:
         """Return the stored apps by slug, in slug order.
 
-        A sensitive value was not kept. Where the tree has the same one in its place it is put there, elsewhere stands a
-        `Sealed`, which equals that value and nothing else. What has become sensitive since it was remembered is sealed now.
-        Raises `OctosyncError` (`state-unreadable`) for a row that is not as it was written.
+        Sensitive values are not stored. If the tree has the same value at the same path, it is returned; otherwise a
+        `SealedValue`, which equals that value and nothing else. A value that became sensitive after it was stored is sealed
+        now. Raises `OctosyncError` (`state-unreadable`) for a row that is not as it was written.
         """
         sensitivity = sensitivity or Sensitivity()
         with self._read("the baseline") as database:
@@ -29,7 +29,9 @@ class StoredBaseline(ControlPlanePart):
                 "select app, document from base where plane = ? order by app", (self._number(database),)
             ).fetchall()
         apps = {slug: self._app(slug, document) for slug, document in rows}
-        exposed = [app for app in apps.values() if any(holds_plain_secrets(one, sensitivity) for one in values_of(app))]
+        exposed = [
+            app for app in apps.values() if any(holds_plain_secrets(value, sensitivity) for value in values_of(app))
+        ]
         if exposed:
             self._seal_again(exposed, sensitivity)
         return {slug: _opened(app, tree.apps.get(slug)) for slug, app in apps.items()}

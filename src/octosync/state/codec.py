@@ -39,7 +39,7 @@ def bytes_of(document: JsonValue) -> bytes:
     return text.encode(*_ENCODING)
 
 
-def document_of(data: bytes) -> Any:  # noqa: ANN401  whatever was stored: the readers below say what it is to be
+def document_of(data: bytes) -> Any:  # noqa: ANN401  the readers below check the types
     """Return the document of bytes that `bytes_of` returned. Raises `ValueError` for anything else."""
     return json.loads(data.decode(*_ENCODING))
 
@@ -74,7 +74,7 @@ def flag_of(value: object) -> bool:
 
 def _of(kind: type[_T], value: object) -> _T:
     if not isinstance(value, kind):
-        raise TypeError(f"{type(value).__name__} where {kind.__name__} is to be")
+        raise TypeError(f"{type(value).__name__} instead of {kind.__name__}")
     return value
 
 
@@ -128,14 +128,14 @@ def with_values(app: App, there: App | None, change: Callable[[JsonObject, JsonO
     """Return an app with each object of any content changed; `change` gets the object of the other app, too."""
     there = there or App(slug=app.slug)
     slots = tuple(
-        replace(slot, fields=change(slot.fields, other.fields if other else {}))
+        replace(slot, fields=change(slot.fields, partner.fields if partner else {}))
         for slot in app.slots
-        for other in (there.slot(slot.capability),)
+        for partner in (there.slot(slot.capability),)
     )
     config = app.inference_config
     if config is not None and config.config is not None:
-        other = there.inference_config.config if there.inference_config else None
-        config = replace(config, config=change(config.config, other or {}))
+        partner_config = there.inference_config.config if there.inference_config else None
+        config = replace(config, config=change(config.config, partner_config or {}))
     return replace(app, fields=change(app.fields, there.fields), slots=slots, inference_config=config)
 
 

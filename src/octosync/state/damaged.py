@@ -11,7 +11,7 @@ from typing import Final
 from octosync.errors import StateDamaged
 from octosync.model import Secret
 from octosync.state.journal import Journal
-from octosync.state.lock import lock_beside, sole_controller
+from octosync.state.lock import lock_beside, state_lock
 from octosync.state.watch import WatchState
 
 _WITH_IT: Final = ("", "-wal", "-shm")  # SQLite's own files, without which the first can't be read
@@ -39,7 +39,7 @@ def open_or_replace_journal(
         if not lock_beside(path).exists():  # no controller has used the file, so it may be anything
             raise
         problem = error
-    with sole_controller(path):
+    with state_lock(path):
         aside = path.with_name(f"{path.name}.damaged-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
         for suffix in _WITH_IT:
             with suppress(FileNotFoundError):

@@ -123,15 +123,15 @@ class DriftRecord(ControlPlanePart):
                     (
                         number,
                         app,
-                        one.guard,
-                        str(one.address),
-                        one.verb,
-                        one.basis,
-                        one.message,
-                        one.total,
-                        one.override,
+                        refusal.guard,
+                        str(refusal.address),
+                        refusal.verb,
+                        refusal.basis,
+                        refusal.message,
+                        refusal.total,
+                        refusal.override,
                     )
-                    for one in refusals
+                    for refusal in refusals
                 ],
             )
 

@@ -12,12 +12,12 @@ from octosync.errors import OctosyncError
 
 
 @contextmanager
-def sole_controller(state: Path) -> Iterator[None]:
+def state_lock(state: Path) -> Iterator[None]:
     """Hold the lock of a state file until the block or the process ends.
 
-    It is an advisory lock on a file beside it (one on the file itself would interfere with SQLite's); other commands use
-    the state file all the same. Raises `OctosyncError` (`state-in-use`) if another controller holds it. A file system
-    without locks can't tell, so there none is refused.
+    It is an advisory lock on a file next to it (a lock on the file itself would interfere with SQLite's); other commands use
+    the state file without it. Raises `OctosyncError` (`state-in-use`) if another controller holds it. On a file
+    system without locks nothing is raised.
     """
     beside = lock_beside(state)
     try:

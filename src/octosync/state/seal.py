@@ -85,21 +85,21 @@ class Seals:
         sealed: list[tuple[Path, str]] = []
         covers = partial(_covers, sensitivity)
 
-        def kept(one: JsonValue, path: Path, *, secret: bool = False) -> JsonValue:
-            if isinstance(one, SealedValue):
-                sealed.append((path, one.digest))
+        def kept(part: JsonValue, path: Path, *, secret: bool = False) -> JsonValue:
+            if isinstance(part, SealedValue):
+                sealed.append((path, part.digest))
                 return None
             if secret:
-                sealed.append((path, self.digest_of(one)))
+                sealed.append((path, self.digest_of(part)))
                 return None
-            if isinstance(one, Mapping):
+            if isinstance(part, Mapping):
                 return {
                     key: kept(item, (*path, key), secret=may_be_secret(item) and covers(key))
-                    for key, item in one.items()
+                    for key, item in part.items()
                 }
-            if isinstance(one, list | tuple):
-                return [kept(item, (*path, place)) for place, item in enumerate(one)]
-            return one
+            if isinstance(part, list | tuple):
+                return [kept(item, (*path, place)) for place, item in enumerate(part)]
+            return part
 
         plain = kept(value, ())
         return [plain, [[list(path), digest] for path, digest in sealed]]
@@ -172,5 +172,5 @@ def _put(value: Any, path: list[Any], seal: SealedValue) -> None:  # noqa: ANN40
     for step in above:
         value = value[step]
     if value[last] is not None:
-        raise ValueError("a seal stands where a value is")
+        raise ValueError("there is a value at the path of a seal")
     value[last] = seal

@@ -56,7 +56,7 @@ from octosync.plan import (
     RunInfo,
 )
 from octosync.report import render_diagnostics
-from octosync.state import DamagedFile, Journal, WatchState, open_or_replace_journal, sole_controller
+from octosync.state import DamagedFile, Journal, WatchState, open_or_replace_journal, state_lock
 from octosync.watch.approvals import HOST, TOKEN_VARIABLE
 from octosync.watch.clones import Clone, clone_of
 from octosync.watch.controller import Controller, ControllerOptions
@@ -175,7 +175,7 @@ def _watch(asked: _Asked) -> ExitCode:
     token = admin_token(os.environ.get(TOKEN_VARIABLE))
     key = state_key(os.environ, asked.state_key_file)
     journal, aside = open_or_replace_journal(asked.state, SystemClock().now(), seal_key=key)
-    with journal, sole_controller(asked.state), bind(host, port) as listener:
+    with journal, state_lock(asked.state), bind(host, port) as listener:
         watching = _Watching(
             asked=asked,
             first=first,

@@ -1,4 +1,4 @@
-"""One controller a state file."""
+"""The lock: one controller per state file."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from octosync.errors import OctosyncError
-from octosync.state import Journal, sole_controller
+from octosync.state import Journal, state_lock
 
 
 def test_a_second_controller_is_refused(tmp_path: Path) -> None:
     """It is told which process has the file, also where it names it by another path; once that has ended, it may."""
     path = tmp_path / "state.db"
     (tmp_path / "elsewhere").symlink_to(tmp_path)
-    with Journal(path), sole_controller(path):
+    with Journal(path), state_lock(path):
         with pytest.raises(OctosyncError, match=f"state-in-use: .*process {os.getpid()}"):
             _have(tmp_path / "elsewhere" / "state.db")
         with Journal(path) as another:  # of a command that is no controller
@@ -25,7 +25,7 @@ def test_a_second_controller_is_refused(tmp_path: Path) -> None:
 
 def test_another_state_file_is_nobodys_business(tmp_path: Path) -> None:
     """Two controllers with files of their own don't get in each other's way, in one folder neither."""
-    with sole_controller(tmp_path / "one.db"):
+    with state_lock(tmp_path / "one.db"):
         _have(tmp_path / "two.db")
 
 
@@ -36,5 +36,5 @@ def test_a_lock_that_cant_be_made_is_a_clear_error(tmp_path: Path) -> None:
 
 
 def _have(path: Path) -> None:
-    with sole_controller(path):
+    with state_lock(path):
         pass

@@ -1,4 +1,4 @@
-"""What a watch noticed: since when drift is there, how often it was changed back, and what is contested."""
+"""Stored drift: when it began, how often it was reverted, and what is contested."""
 
 from __future__ import annotations
 

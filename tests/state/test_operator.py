@@ -1,4 +1,4 @@
-"""What people asked of a watch: kept until it is taken back, an approval for exactly one thing, once."""
+"""Holds, suspension and approvals: stored until they are taken back; an approval is for one action, once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base: what is remembered of declared apps comes back as it was, of one control plane, and never as less."""
+"""The stored baseline: declared apps are returned as they were stored, of one control plane, and never as less."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal as it is read: without a trace, while it is written, after a kill, and where there is none."""
+"""Reading the journal: without changing it, while it is written, after a kill, and if there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was told: kept over restarts, by app and thing, and never as a text that could be sensitive."""
+"""Sent notifications: stored over restarts, by app and subject, and never as a text that could be sensitive."""
 
 from __future__ import annotations
 
