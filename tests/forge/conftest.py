@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from tests.support.forges import Forge, forge_server
 
-from octosync.forge import GitHub, repository_in
+from octosync.forge import GitHub, repository_from_environment
 
 
 @pytest.fixture
@@ -18,5 +18,5 @@ def forge() -> Iterator[Forge]:
 
 @pytest.fixture
 def github(forge: Forge) -> Iterator[GitHub]:
-    with GitHub(repository_in(forge.environment), backoff=0) as opened:
+    with GitHub(repository_from_environment(forge.environment), backoff=0) as opened:
         yield opened

@@ -8,16 +8,16 @@ import pytest
 from tests.support.forges import FORBIDDEN, HEAD, NEXT, Answer, Forge, refused
 
 from octosync.errors import Forbidden, Missing, Unavailable
-from octosync.forge import Comment, Did, GitHub, merged_as, outdate, post
+from octosync.forge import Comment, GitHub, PostStatus, find_merged_pull_request, mark_outdated, post_comment
 
 PLAN = Comment(pull=7, marker="plan-production", text="### 2 to create", head=HEAD)
 
 
 def test_it_is_made_once_and_then_kept_up_to_date(github: GitHub, forge: Forge) -> None:
     """The first run creates it, another with the same text sends nothing, one with another text replaces it."""
-    assert post(github, PLAN).did is Did.CREATED
-    assert post(github, PLAN).did is Did.UNCHANGED
-    assert post(github, replace(PLAN, text="### Nothing")).did is Did.UPDATED
+    assert post_comment(github, PLAN).status is PostStatus.CREATED
+    assert post_comment(github, PLAN).status is PostStatus.UNCHANGED
+    assert post_comment(github, replace(PLAN, text="### Nothing")).status is PostStatus.UPDATED
     assert len(forge.comments) == 1
     assert len(forge.writes()) == 2
     assert "### Nothing" in forge.comments[0]["body"]
@@ -28,19 +28,19 @@ def test_it_is_found_on_the_last_of_many_pages(github: GitHub, forge: Forge) -> 
     """Among 250 comments its own is found wherever it is, and all others stay as they are."""
     for number in range(249):
         forge.say(f"comment {number}")
-    post(github, PLAN)
+    post_comment(github, PLAN)
     before = [comment["body"] for comment in forge.comments[:-1]]
-    assert post(github, replace(PLAN, text="new")).did is Did.UPDATED
+    assert post_comment(github, replace(PLAN, text="new")).status is PostStatus.UPDATED
     assert [comment["body"] for comment in forge.comments[:-1]] == before
     assert len(forge.comments) == 250
 
 
 def test_somebody_elses_comment_with_our_marker_is_not_touched(github: GitHub, forge: Forge) -> None:
     """Who wrote a comment counts as much as its marker."""
-    post(github, PLAN)
+    post_comment(github, PLAN)
     forged = forge.comments.pop()["body"]
     forge.say(forged, author="mallory")
-    assert post(github, PLAN).did is Did.CREATED
+    assert post_comment(github, PLAN).status is PostStatus.CREATED
     assert [comment["user"]["login"] for comment in forge.comments] == ["mallory", "github-actions[bot]"]
     assert forge.comments[0]["body"] == forged
 
@@ -48,52 +48,52 @@ def test_somebody_elses_comment_with_our_marker_is_not_touched(github: GitHub, f
 def test_the_author_is_the_tokens_account_or_the_one_that_is_named(github: GitHub, forge: Forge) -> None:
     """A person's token finds what that person wrote; an app's own login may be named."""
     forge.login = "ana"
-    post(github, PLAN)
-    assert post(github, PLAN).did is Did.UNCHANGED
+    post_comment(github, PLAN)
+    assert post_comment(github, PLAN).status is PostStatus.UNCHANGED
     forge.login = None
-    assert post(github, replace(PLAN, author="Ana")).did is Did.UNCHANGED
-    assert post(github, PLAN).did is Did.CREATED
+    assert post_comment(github, replace(PLAN, author="Ana")).status is PostStatus.UNCHANGED
+    assert post_comment(github, PLAN).status is PostStatus.CREATED
 
 
 @pytest.mark.parametrize("body", [None, "", "quoted: <!-- octosync:plan-production -->", "<!-- octosync:plan -->"])
 def test_only_its_own_first_line_marks_it(github: GitHub, forge: Forge, body: str | None) -> None:
     """Neither a quoted marker nor one that this begins with is taken for it."""
     forge.comments.append({"id": 1, "user": None, "body": body})
-    assert post(github, PLAN).did is Did.CREATED
+    assert post_comment(github, PLAN).status is PostStatus.CREATED
 
 
 def test_line_breaks_of_the_forge_are_no_change(github: GitHub, forge: Forge) -> None:
     """A body that comes back with other line breaks and without its last one is the same."""
-    post(github, replace(PLAN, text="one\n\ntwo\n"))
+    post_comment(github, replace(PLAN, text="one\n\ntwo\n"))
     forge.comments[0]["body"] = forge.comments[0]["body"].replace("\n", "\r\n").rstrip()
-    assert post(github, replace(PLAN, text="one\n\ntwo\n")).did is Did.UNCHANGED
+    assert post_comment(github, replace(PLAN, text="one\n\ntwo\n")).status is PostStatus.UNCHANGED
 
 
 def test_a_late_run_leaves_what_is_about_the_head(github: GitHub, forge: Forge) -> None:
     """Once the head has its comment, a run for an earlier revision doesn't replace it."""
     forge.pulls[7]["head"]["sha"] = NEXT
-    post(github, replace(PLAN, head=NEXT, text="new"))
-    assert post(github, PLAN).did is Did.NEWER
+    post_comment(github, replace(PLAN, head=NEXT, text="new"))
+    assert post_comment(github, PLAN).status is PostStatus.NEWER
     assert "new" in forge.comments[0]["body"]
 
 
 def test_what_is_not_about_the_head_says_so(github: GitHub, forge: Forge) -> None:
     """A run whose head has moved on meanwhile comments as outdated; the head's own run takes that away."""
     forge.pulls[7]["head"]["sha"] = NEXT
-    post(github, PLAN)
+    post_comment(github, PLAN)
     assert "Outdated" in forge.comments[0]["body"]
-    assert post(github, replace(PLAN, head=NEXT)).did is Did.UPDATED
+    assert post_comment(github, replace(PLAN, head=NEXT)).status is PostStatus.UPDATED
     assert "Outdated" not in forge.comments[0]["body"]
 
 
 def test_it_is_marked_as_outdated_once(github: GitHub, forge: Forge) -> None:
     """Where the head has moved on, the comment says so above its text; said once, it is not said again."""
-    assert outdate(github, PLAN).did is Did.ABSENT
-    post(github, PLAN)
-    assert outdate(github, PLAN).did is Did.UNCHANGED
+    assert mark_outdated(github, PLAN).status is PostStatus.ABSENT
+    post_comment(github, PLAN)
+    assert mark_outdated(github, PLAN).status is PostStatus.UNCHANGED
     forge.pulls[7]["head"]["sha"] = NEXT
-    assert outdate(github, PLAN).did is Did.UPDATED
-    assert outdate(github, PLAN).did is Did.UNCHANGED
+    assert mark_outdated(github, PLAN).status is PostStatus.UPDATED
+    assert mark_outdated(github, PLAN).status is PostStatus.UNCHANGED
     assert forge.comments[0]["body"].count("Outdated") == 1
     assert forge.comments[0]["body"].endswith(f"### 2 to create\n\n<sub>For revision <code>{HEAD[:7]}</code>.</sub>")
 
@@ -102,7 +102,7 @@ def test_a_text_that_is_too_long_is_shortened_by_whole_blocks(github: GitHub, fo
     """Beyond what a comment takes, blocks are left out: no fence and no fold is cut, and it says that there is more."""
     block = "<details><summary>app</summary>\n\n```diff\n+ a\n\n+ b\n```\n\n</details>"
     text = "\n\n".join(["### 2,000 to create", *[block] * 2_000])
-    posted = post(github, replace(PLAN, text=text))
+    posted = post_comment(github, replace(PLAN, text=text))
     assert posted.shortened
     body = forge.comments[0]["body"]
     assert 60_000 < len(body) <= 65_536
@@ -114,8 +114,8 @@ def test_a_text_that_is_too_long_is_shortened_by_whole_blocks(github: GitHub, fo
 def test_a_text_that_the_forge_finds_too_long_is_its_first_block(github: GitHub, forge: Forge) -> None:
     """A forge with another bound gets the short form."""
     forge.first("POST", Answer(422, {"message": "Validation Failed", "errors": [{"message": "body is too long"}]}))
-    posted = post(github, replace(PLAN, text=f"### 9 to create\n\n{'x' * 50_000}\n\nend"))
-    assert posted.did is Did.CREATED
+    posted = post_comment(github, replace(PLAN, text=f"### 9 to create\n\n{'x' * 50_000}\n\nend"))
+    assert posted.status is PostStatus.CREATED
     assert posted.shortened
     assert "### 9 to create" in forge.comments[0]["body"]
     assert len(forge.comments[0]["body"]) < 3_000
@@ -124,22 +124,22 @@ def test_a_text_that_the_forge_finds_too_long_is_its_first_block(github: GitHub,
 def test_a_lost_answer_makes_no_second_comment(github: GitHub, forge: Forge) -> None:
     """A POST that was carried out and whose answer was lost is found before it is sent again."""
     forge.first("POST", Answer(502, b"<html>", done=True))
-    assert post(github, PLAN).did is Did.UNCHANGED
+    assert post_comment(github, PLAN).status is PostStatus.UNCHANGED
     assert len(forge.comments) == 1
 
 
 def test_a_lost_post_is_sent_again(github: GitHub, forge: Forge) -> None:
     """A POST that was not carried out is, after looking."""
     forge.first("POST", Answer(0))
-    assert post(github, PLAN).did is Did.CREATED
+    assert post_comment(github, PLAN).status is PostStatus.CREATED
     assert len(forge.comments) == 1
 
 
 def test_a_comment_that_is_deleted_meanwhile_is_made_again(github: GitHub, forge: Forge) -> None:
     """Between finding and changing it somebody may delete it."""
-    post(github, PLAN)
+    post_comment(github, PLAN)
     forge.first("PATCH", refused(404, "Not Found"))
-    assert post(github, replace(PLAN, text="new")).did is Did.CREATED
+    assert post_comment(github, replace(PLAN, text="new")).status is PostStatus.CREATED
 
 
 @pytest.mark.parametrize(("answer", "error"), [(FORBIDDEN, Forbidden), (refused(404, "Not Found"), Missing)])
@@ -147,14 +147,14 @@ def test_a_refusal_is_said(github: GitHub, forge: Forge, answer: Answer, error: 
     """What may not be commented on, and what isn't there, is an error with what GitHub says."""
     forge.first("POST", answer)
     with pytest.raises(error, match=answer.body["message"]):
-        post(github, PLAN)
+        post_comment(github, PLAN)
 
 
 def test_a_forge_that_stays_away_is_unavailable(github: GitHub, forge: Forge) -> None:
     """After its attempts a run ends as one to be tried again."""
     forge.first("GET", *[refused(503, "Unavailable")] * 5)
     with pytest.raises(Unavailable, match="Unavailable"):
-        post(github, PLAN)
+        post_comment(github, PLAN)
     assert forge.writes() == []
 
 
@@ -165,5 +165,5 @@ def test_the_merged_pull_request_is_found_by_its_merge(github: GitHub, forge: Fo
         {"number": 4, "merged_at": "2026-01-01T00:00:00Z", "merge_commit_sha": NEXT},
         {"number": 5, "merged_at": "2026-01-01T00:00:00Z", "merge_commit_sha": HEAD},
     ]
-    assert merged_as(github, HEAD) == 5
-    assert merged_as(github, NEXT) is None
+    assert find_merged_pull_request(github, HEAD) == 5
+    assert find_merged_pull_request(github, NEXT) is None

@@ -6,7 +6,7 @@ import pytest
 from tests.support.forges import Answer, Forge, refused
 
 from octosync.errors import Forbidden, Unreadable
-from octosync.forge import DEEPEST, Applied, GitHub, applied
+from octosync.forge import MAX_DEPLOYMENTS, AppliedRevision, GitHub, find_applied_revision
 
 NAME = "octosync-production"
 
@@ -18,7 +18,7 @@ def test_the_newest_success_is_the_base_and_what_failed_after_it_was_attempted(g
     forge.deployed("a3", "in_progress", "failure")
     forge.deployed("a4", "in_progress", "inactive")
     forge.deployed("a3", "in_progress", "error")
-    assert applied(github, NAME) == Applied("a2", ("a3", "a4"))
+    assert find_applied_revision(github, NAME) == AppliedRevision("a2", ("a3", "a4"))
 
 
 def test_what_never_began_was_not_attempted(github: GitHub, forge: Forge) -> None:
@@ -28,7 +28,7 @@ def test_what_never_began_was_not_attempted(github: GitHub, forge: Forge) -> Non
     forge.deployed("a3")
     forge.deployed("a4", "queued", "pending")
     forge.deployed("a5", "in_progress")
-    assert applied(github, NAME, current="a5") == Applied("a1", ())
+    assert find_applied_revision(github, NAME, current="a5") == AppliedRevision("a1", ())
 
 
 def test_what_a_force_push_took_away_is_neither_base_nor_attempt(github: GitHub, forge: Forge) -> None:
@@ -39,24 +39,28 @@ def test_what_a_force_push_took_away_is_neither_base_nor_attempt(github: GitHub,
     forge.deployed("b2", "waiting")
     forge.deployed("b3", "failure")
     known = ("a1", "a2").__contains__
-    assert applied(github, NAME, exists=known) == Applied("a1", ("a2",), gone=("b3", "b1"), gone_base="b1")
-    assert applied(github, NAME, exists=("a2",).__contains__) == Applied(None, ("a2",), ("b3", "b1", "a1"), "b1")
+    assert find_applied_revision(github, NAME, exists=known) == AppliedRevision(
+        "a1", ("a2",), gone=("b3", "b1"), gone_base="b1"
+    )
+    assert find_applied_revision(github, NAME, exists=("a2",).__contains__) == AppliedRevision(
+        None, ("a2",), ("b3", "b1", "a1"), "b1"
+    )
 
 
 def test_another_environment_says_nothing_of_this_one(github: GitHub, forge: Forge) -> None:
     """Where nothing of this environment succeeded there is no base."""
     forge.deployed("a1", "success", environment="octosync-staging")
     forge.deployed("a2", "failure")
-    assert applied(github, NAME) == Applied(None, ("a2",))
+    assert find_applied_revision(github, NAME) == AppliedRevision(None, ("a2",))
 
 
 def test_a_success_is_found_on_later_pages(github: GitHub, forge: Forge) -> None:
     """Neither many deployments nor many statuses hide it; what lies before it is not asked for."""
     forge.deployed("old", "success")
     forge.deployed("base", "success", *["inactive"] * 150)
-    for _ in range(DEEPEST - 1):
+    for _ in range(MAX_DEPLOYMENTS - 1):
         forge.deployed("again", "failure")
-    assert applied(github, NAME) == Applied("base", ("again",))
+    assert find_applied_revision(github, NAME) == AppliedRevision("base", ("again",))
     assert not any(line.endswith("/deployments/1/statuses") for line in forge.asked)
 
 
@@ -64,8 +68,8 @@ def test_a_list_that_can_not_be_read_is_no_absence(github: GitHub, forge: Forge)
     """Without permission, or with garbage, there is an error, never "nothing was applied yet"."""
     forge.first("deployments", refused(403, "Resource not accessible by integration"))
     with pytest.raises(Forbidden):
-        applied(github, NAME)
+        find_applied_revision(github, NAME)
     for body in ([{"id": 1}], [{"sha": "a"}], {"message": "?"}):
         forge.first("deployments", Answer(200, body))
         with pytest.raises(Unreadable):
-            applied(github, NAME)
+            find_applied_revision(github, NAME)

@@ -19,10 +19,10 @@ from octosync.errors import (
     Unavailable,
     Unreadable,
 )
-from octosync.forge import GitHub, repository_in
+from octosync.forge import GitHub, repository_from_environment
 from octosync.forge import github as client
-from octosync.forge.comments import url_in
-from octosync.forge.github import wait_of
+from octosync.forge.comments import url_of
+from octosync.forge.github import rate_limit_wait
 
 
 def test_a_limit_that_passes_is_waited_for(github: GitHub, forge: Forge) -> None:
@@ -83,7 +83,7 @@ def test_limits_are_told_from_refusals(
     status: int, headers: dict[str, str], message: str, seconds: float | None
 ) -> None:
     """A 403 is a limit or a lack of permission, by its headers and by what it says."""
-    assert wait_of(httpx.Response(status, headers=headers, json={"message": message})) == seconds
+    assert rate_limit_wait(httpx.Response(status, headers=headers, json={"message": message})) == seconds
 
 
 def test_a_failure_is_tried_again(github: GitHub, forge: Forge) -> None:
@@ -172,13 +172,16 @@ def test_a_token_that_the_forge_echoes_is_masked(github: GitHub, forge: Forge) -
     forge.comments.append({"id": 1, "body": "x", "user": {"login": TOKEN}, "html_url": f"https://x/\x1b[2J{TOKEN}"})
     (item,) = github.pages("issues/7/comments")
     assert TOKEN not in str(item)
-    assert url_in(item) == "https://x/ [2J(sensitive)"
+    assert url_of(item) == "https://x/ [2J(sensitive)"
 
 
 def test_a_forge_that_is_not_there_is_unavailable() -> None:
     """No connection is an error that says to try again."""
     environment = {"GITHUB_API_URL": "http://127.0.0.1:1", "GITHUB_REPOSITORY": "a/b", "GITHUB_TOKEN": TOKEN}
-    with GitHub(repository_in(environment), backoff=0) as github, pytest.raises(Unavailable, match="can't be reached"):
+    with (
+        GitHub(repository_from_environment(environment), backoff=0) as github,
+        pytest.raises(Unavailable, match="can't be reached"),
+    ):
         github.read("pulls/7")
 
 
@@ -198,7 +201,7 @@ def test_a_forge_that_is_not_there_is_unavailable() -> None:
 def test_an_environment_that_makes_no_sense_is_refused(environment: dict[str, str], reference: str) -> None:
     """Before anything is sent, and without showing the token."""
     with pytest.raises(ConfigError) as caught:
-        repository_in({"GITHUB_REPOSITORY": "acme/apps", "GITHUB_TOKEN": TOKEN, **environment})
+        repository_from_environment({"GITHUB_REPOSITORY": "acme/apps", "GITHUB_TOKEN": TOKEN, **environment})
     assert isinstance(caught.value, OctosyncError)
     assert caught.value.reference == reference
     assert TOKEN not in str(caught.value)

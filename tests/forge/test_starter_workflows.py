@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from octosync.forge import UNKNOWN_COMMIT, secret_for, starter_workflows
+from octosync.forge import UNKNOWN_COMMIT, secret_name, starter_workflows
 
 _ONE = starter_workflows()
 
@@ -56,7 +56,7 @@ def test_each_context_has_a_job_and_a_key_of_its_own() -> None:
         ]
         assert [job["with"]["context"] for job in jobs.values()] == list(contexts)
         keys = [job["secrets"]["OCTOMIL_API_KEY"] for job in jobs.values()]
-        assert keys == [f"${{{{ secrets.{secret_for(context, contexts)} }}}}" for context in contexts]
+        assert keys == [f"${{{{ secrets.{secret_name(context, contexts)} }}}}" for context in contexts]
         assert len(set(keys)) == len(keys)
 
 

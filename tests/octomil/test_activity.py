@@ -49,7 +49,7 @@ async def test_the_newest_entries_come_newest_last_in_no_more_pages_than_they_ta
     """N entries take ⌈N / 100⌉ requests, and it is said whether there are older ones."""
     pages = Pages()
     pages.grow(there)
-    newest = await Feed(pages.read).newest(wanted)
+    newest = await Feed(pages.read).read_newest(wanted)
     assert ids_of(newest.entries) == list(range(max(0, there - wanted) + 1, there + 1))
     assert newest.complete is (there <= wanted)
     assert pages.asked == max(1, -(-min(there, wanted) // PAGE))
@@ -60,7 +60,7 @@ async def test_a_feed_that_grows_while_it_is_read_tells_nothing_twice() -> None:
     pages = Pages()
     pages.grow(300)
     pages.before = lambda: pages.grow(3)
-    newest = await Feed(pages.read).newest(250)
+    newest = await Feed(pages.read).read_newest(250)
     assert ids_of(newest.entries) == list(range(54, 304))
 
 
@@ -73,7 +73,7 @@ async def test_a_feed_without_pages_is_read_once() -> None:
         asked.append((offset, limit))
         return every, False
 
-    newest = await Feed(read).newest(200)
+    newest = await Feed(read).read_newest(200)
     assert len(newest.entries) == 150
     assert newest.complete
     assert len(asked) == 1
@@ -87,7 +87,7 @@ async def test_a_feed_that_knows_no_offsets_is_not_read_for_ever() -> None:
         asked.append(offset)
         return [Event(id=str(n)) for n in range(limit)], False
 
-    newest = await Feed(read).newest(350)
+    newest = await Feed(read).read_newest(350)
     assert (len(newest.entries), newest.complete, asked) == (100, False, [0, 100])
 
 
@@ -97,12 +97,12 @@ async def test_following_loses_nothing_and_tells_nothing_twice(before: int, grow
     pages = Pages()
     pages.grow(before)
     feed = Feed(pages.read)
-    told = ids_of((await feed.newest(limit, to_follow=True)).entries)
+    told = ids_of((await feed.read_newest(limit, to_follow=True)).entries)
     assert told == list(range(max(0, before - limit) + 1, before + 1))
     for count in growth:
         pages.grow(count)
         pages.asked = 0
-        news = await feed.news()
+        news = await feed.read_new()
         told += ids_of(news.entries)
         assert not news.gap
         assert pages.asked <= count // PAGE + 1
@@ -113,31 +113,31 @@ async def test_entries_of_the_same_time_may_change_places() -> None:
     """An entry that appears below one that is known already is told all the same; those that only move are not."""
     pages = Pages([9, 8, 7, 5])
     feed = Feed(pages.read)
-    assert ids_of((await feed.newest(2, to_follow=True)).entries) == [8, 9]
+    assert ids_of((await feed.read_newest(2, to_follow=True)).entries) == [8, 9]
     pages.ids = [8, 9, 6, 7, 5]
-    assert ids_of((await feed.news()).entries) == [6]
-    assert ids_of((await feed.news()).entries) == []
+    assert ids_of((await feed.read_new()).entries) == [6]
+    assert ids_of((await feed.read_new()).entries) == []
 
 
 async def test_more_than_a_look_reads_is_a_gap() -> None:
     """Where too much came at once, the newest of it is told, and that there is a gap before it."""
     pages = Pages([1])
     feed = Feed(pages.read)
-    await feed.newest(1, to_follow=True)
+    await feed.read_newest(1, to_follow=True)
     pages.grow(MAX_NEW_PAGES * PAGE + 50)
     pages.asked = 0
-    news = await feed.news()
+    news = await feed.read_new()
     assert news.gap
     assert ids_of(news.entries) == list(range(52, MAX_NEW_PAGES * PAGE + 52))
     assert pages.asked == MAX_NEW_PAGES
-    assert (await feed.news()).entries == ()
+    assert (await feed.read_new()).entries == ()
 
 
 async def test_a_look_that_fails_half_way_loses_nothing() -> None:
     """Where the second page can't be read, the next look brings all of it."""
     pages = Pages([1])
     feed = Feed(pages.read)
-    await feed.newest(1, to_follow=True)
+    await feed.read_newest(1, to_follow=True)
     pages.grow(150)
     pages.asked = 0
 
@@ -148,15 +148,15 @@ async def test_a_look_that_fails_half_way_loses_nothing() -> None:
 
     pages.before = second_fails
     with pytest.raises(Unavailable):
-        await feed.news()
-    assert ids_of((await feed.news()).entries) == list(range(2, 152))
+        await feed.read_new()
+    assert ids_of((await feed.read_new()).entries) == list(range(2, 152))
 
 
 async def test_failed_looks_are_told_and_come_less_often() -> None:
     """Each failure is told with the wait before the next look, which doubles up to a minute, and is short again after."""
     pages = Pages([1])
     feed = Feed(pages.read)
-    await feed.newest(1)
+    await feed.read_newest(1)
     waits: list[float] = []
     told: list[float] = []
     fails = 5
@@ -182,7 +182,7 @@ async def test_what_asking_again_does_not_change_ends_following(kind: type[Remot
     """A refused credential, an app that is gone: following ends with the error."""
     pages = Pages([1])
     feed = Feed(pages.read)
-    await feed.newest(1)
+    await feed.read_newest(1)
 
     def refuse() -> None:
         raise kind("refused", "no")
@@ -201,7 +201,7 @@ async def test_an_apps_activity_is_read_over_http(plane: Plane) -> None:
     plane.app("other")
     async with client_of(plane.url) as client:
         feed = activity_feed(client, "shop")
-        newest = await feed.newest(2, to_follow=True)
+        newest = await feed.read_newest(2, to_follow=True)
         assert [(one.type, one.resource) for one in newest.entries] == [
             ("slot.created", ("slot", "chat")),
             ("target.created", ("target", "ios:com.shop")),
@@ -209,8 +209,8 @@ async def test_an_apps_activity_is_read_over_http(plane: Plane) -> None:
         assert not newest.complete
         assert all(one.actor == "anonymous" and one.at is not None for one in newest.entries)
         plane.send("PATCH", "/apps/shop", {"name": "New"})
-        assert [one.type for one in (await feed.news()).entries] == ["app.updated"]
-        assert (await feed.news()).entries == ()
+        assert [one.type for one in (await feed.read_new()).entries] == ["app.updated"]
+        assert (await feed.read_new()).entries == ()
     assert [line for line in plane.log() if line.startswith("GET ")] == [ACTIVITY] * 3
 
 
@@ -221,7 +221,7 @@ async def test_an_apps_decisions_are_read_over_http(plane: Plane) -> None:
         body = {"app_slug": "shop", "capability": "chat", "route": route, "latency_ms": latency, "count": 1}
         plane.local("POST", "/requests", body)
     async with client_of(plane.url) as client:
-        newest = await decisions_feed(client, "shop").newest(50)
+        newest = await decisions_feed(client, "shop").read_newest(50)
     assert [(one.route, one.capability, one.latency_ms) for one in newest.entries] == [
         ("local", "chat", 40),
         ("cloud", "chat", 230.5),
@@ -233,7 +233,7 @@ async def test_an_app_that_is_not_there_is_an_error(plane: Plane) -> None:
     """A feed of no app is not an empty feed."""
     async with client_of(plane.url) as client:
         with pytest.raises(Missing, match="there is no app nobody"):
-            await activity_feed(client, "nobody").newest(1)
+            await activity_feed(client, "nobody").read_newest(1)
         assert client.requests == 1
 
 
@@ -249,7 +249,7 @@ async def test_a_control_plane_without_the_feed_is_told_from_one_without_the_app
     plane.break_with({"operation": "apps.activity", "times": None, **fault})
     async with client_of(plane.url) as client:
         with pytest.raises(Rejected, match="has no activity feed: app shop is there") as absent:
-            await activity_feed(client, "shop").newest(1)
+            await activity_feed(client, "shop").read_newest(1)
         assert any("api.operations.apps.activity" in hint for hint in absent.value.hints)
         with pytest.raises(Missing, match="there is no app nobody"):
-            await activity_feed(client, "nobody").newest(1)
+            await activity_feed(client, "nobody").read_newest(1)

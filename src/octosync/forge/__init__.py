@@ -4,32 +4,46 @@ What may not live here: manifests, plans and the control plane (a comment's text
 the environment. Foreign exceptions end here: whatever httpx raises becomes a `RemoteError`.
 """
 
-from octosync.forge.comments import Comment, Did, Posted, merged_as, outdate, post
-from octosync.forge.github import PUBLIC_API, GitHub, Repository, repository_in
-from octosync.forge.issues import DEEPEST, Applied, Issue, applied, close, keep_open
-from octosync.forge.job import Event, read_event
-from octosync.forge.workflows import UNKNOWN_COMMIT, secret_for, starter_workflows
+from octosync.forge.comments import (
+    Comment,
+    PostResult,
+    PostStatus,
+    find_merged_pull_request,
+    mark_outdated,
+    post_comment,
+)
+from octosync.forge.github import PUBLIC_API, GitHub, GitHubRepository, repository_from_environment
+from octosync.forge.issues import (
+    MAX_DEPLOYMENTS,
+    AppliedRevision,
+    Issue,
+    close_issue,
+    find_applied_revision,
+    keep_issue_open,
+)
+from octosync.forge.job import JobEvent, read_job_event
+from octosync.forge.workflows import UNKNOWN_COMMIT, secret_name, starter_workflows
 
 __all__ = [
-    "DEEPEST",
+    "MAX_DEPLOYMENTS",
     "PUBLIC_API",
     "UNKNOWN_COMMIT",
-    "Applied",
+    "AppliedRevision",
     "Comment",
-    "Did",
-    "Event",
     "GitHub",
+    "GitHubRepository",
     "Issue",
-    "Posted",
-    "Repository",
-    "applied",
-    "close",
-    "keep_open",
-    "merged_as",
-    "outdate",
-    "post",
-    "read_event",
-    "repository_in",
-    "secret_for",
+    "JobEvent",
+    "PostResult",
+    "PostStatus",
+    "close_issue",
+    "find_applied_revision",
+    "find_merged_pull_request",
+    "keep_issue_open",
+    "mark_outdated",
+    "post_comment",
+    "read_job_event",
+    "repository_from_environment",
+    "secret_name",
     "starter_workflows",
 ]

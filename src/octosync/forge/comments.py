@@ -13,11 +13,11 @@ from typing import Final
 from urllib.parse import quote
 
 from octosync.errors import Forbidden, Missing, Rejected, Unavailable
-from octosync.forge.github import GitHub, unreadable
+from octosync.forge.github import GitHub, unreadable_response
 from octosync.model import JsonObject, show
 
 # GitHub's own bound of a comment or issue, in characters (public).
-LARGEST_BODY: Final = 65_536
+MAX_BODY_LENGTH: Final = 65_536
 # Who writes with the token of a job: it may not ask who it is (403).
 JOBS_AUTHOR: Final = "github-actions[bot]"
 _SHORT: Final = 7
@@ -29,7 +29,7 @@ _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
+class ExistingPost:
     """A body that was written before: `key` names it in paths of the API, `body` has line breaks as we write them."""
 
     key: int
@@ -45,14 +45,14 @@ class Marked:
         return found[1] if found else None
 
 
-def mark(marker: str) -> str:
+def marker_line(marker: str) -> str:
     """Return the hidden first line for a marker, which may be any text."""
     return f"<!-- octosync:{quote(marker, safe='')} -->"
 
 
-def composed(marker: str, text: str, *, head: str | None, outdated: bool = False) -> str:
+def compose_body(marker: str, text: str, *, head: str | None, outdated: bool = False) -> str:
     """Put together a body: hidden lines, the text, and below it the revision that it is about."""
-    hidden = mark(marker) if head is None else f"{mark(marker)}\n<!-- octosync-head:{head} -->"
+    hidden = marker_line(marker) if head is None else f"{marker_line(marker)}\n<!-- octosync-head:{head} -->"
     parts = (
         *((_OUTDATED,) if outdated else ()),
         text.strip("\n"),
@@ -61,7 +61,7 @@ def composed(marker: str, text: str, *, head: str | None, outdated: bool = False
     return hidden + "\n" + "\n\n".join(parts)
 
 
-def marked_outdated(body: str) -> str:
+def with_outdated_warning(body: str) -> str:
     """Put the warning into a body that stands there, as `composed` does; one that has it stays as it is."""
     lines = body.split("\n")
     hidden = 2 if len(lines) > 1 and _HEAD.fullmatch(lines[1].strip()) else 1
@@ -69,7 +69,7 @@ def marked_outdated(body: str) -> str:
     return body if rest.startswith(_OUTDATED) else "\n".join((*lines[:hidden], f"{_OUTDATED}\n\n{rest}"))
 
 
-def shortened(text: str, most: int) -> str:
+def shorten(text: str, most: int) -> str:
     """Keep whole blocks of a Markdown text while they fit into so many characters, and say that there is more.
 
     A block ends at an empty line outside fences and folded sections, so that neither is cut. The first is kept always,
@@ -105,51 +105,51 @@ def _blocks(text: str) -> Iterable[str]:
         yield "\n".join(block)
 
 
-def own(
+def find_own_post(
     github: GitHub, items: Iterable[JsonObject], marker: str, author: str | None, *, key: str = "id"
-) -> Marked | None:
+) -> ExistingPost | None:
     """Return the first of comments or issues that has the marker and was written by the author, None where there is none.
 
     `author` None means whoever the token belongs to; the forge is asked for that only where something has the marker.
     `key` is the field that names an item in paths. Raises `RemoteError`.
     """
-    first = mark(marker)
+    first = marker_line(marker)
     for item in items:
-        body = text_in(item, "body").replace("\r\n", "\n")
+        body = text_field(item, "body").replace("\r\n", "\n")
         if body.split("\n", 1)[0].strip() != first:
             continue
-        author = author or whoever(github)
+        author = author or token_login(github)
         if _author(item).casefold() == author.casefold():
             return _marked(item, body, key)
     return None
 
 
-def whoever(github: GitHub) -> str:
+def token_login(github: GitHub) -> str:
     """Return the login that the token belongs to; a token of an app, as a job's is, may not ask: then it is the job's."""
     try:
-        return text_in(github.read("/user"), "login") or JOBS_AUTHOR
+        return text_field(github.read("/user"), "login") or JOBS_AUTHOR
     except (Forbidden, Missing):
         return JOBS_AUTHOR
 
 
-def _marked(item: JsonObject, body: str, key: str) -> Marked:
+def _marked(item: JsonObject, body: str, key: str) -> ExistingPost:
     number = item.get(key)
     if not isinstance(number, int):
-        raise unreadable("a list of comments or issues", f"an entry has no {key}")
-    return Marked(number, body, url_in(item), text_in(item, "title"))
+        raise unreadable_response("a list of comments or issues", f"an entry has no {key}")
+    return ExistingPost(number, body, url_of(item), text_field(item, "title"))
 
 
 def _author(item: JsonObject) -> str:
     user = item.get("user")
-    return text_in(user, "login") if isinstance(user, Mapping) else ""
+    return text_field(user, "login") if isinstance(user, Mapping) else ""
 
 
-def url_in(item: JsonObject) -> str:
+def url_of(item: JsonObject) -> str:
     """Return where a person finds a comment or issue, as one line that is safe to print, "" where the item doesn't say."""
-    return show(text_in(item, "html_url"), _LONGEST_URL)
+    return show(text_field(item, "html_url"), _LONGEST_URL)
 
 
-def text_in(item: JsonObject, name: str) -> str:
+def text_field(item: JsonObject, name: str) -> str:
     """Return a field that is a text, "" for anything else."""
     value = item.get(name)
     return value if isinstance(value, str) else ""
@@ -159,7 +159,7 @@ _TURNS: Final = 3
 _SHORTEST: Final = 2_000
 
 
-class Did(Enum):
+class PostStatus(Enum):
     """What became of a comment or an issue."""
 
     CREATED = "created"
@@ -171,10 +171,10 @@ class Did(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Posted:
+class PostResult:
     """What was done, where it is seen, and whether the text had to be shortened."""
 
-    did: Did
+    status: PostStatus
     url: str = ""
     shortened: bool = False
 
@@ -195,7 +195,7 @@ class Comment:
     follows: bool = True
 
 
-def post(github: GitHub, comment: Comment) -> Posted:
+def post_comment(github: GitHub, comment: Comment) -> PostResult:
     """Make the comment, or bring it up to date; where it is so already, nothing is sent.
 
     A text that is too long is shortened. A POST whose answer was lost is looked up before it is sent again. Raises
@@ -206,34 +206,34 @@ def post(github: GitHub, comment: Comment) -> Posted:
     except Rejected as refused:
         if refused.status != 422:
             raise
-    shorter = replace(comment, text=shortened(comment.text, _SHORTEST))
+    shorter = replace(comment, text=shorten(comment.text, _SHORTEST))
     return replace(_posted(github, shorter), shortened=True)
 
 
-def outdate(github: GitHub, comment: Comment) -> Posted:
+def mark_outdated(github: GitHub, comment: Comment) -> PostResult:
     """Mark the comment as outdated if it is about another revision than the head. Raises `RemoteError`."""
     head = _head_of(github, comment.pull)
     found = _find(github, comment)
     if found is None:
-        return Posted(Did.ABSENT)
+        return PostResult(PostStatus.ABSENT)
     if found.head == head:
-        return Posted(Did.UNCHANGED, found.url)
-    return _update(github, found, marked_outdated(found.body))
+        return PostResult(PostStatus.UNCHANGED, found.url)
+    return _update(github, found, with_outdated_warning(found.body))
 
 
-def merged_as(github: GitHub, revision: str) -> int | None:
+def find_merged_pull_request(github: GitHub, revision: str) -> int | None:
     """Return the number of the pull request whose merge made a revision, None where it was pushed without one."""
     merged = [
         pull
         for pull in github.pages(f"commits/{revision}/pulls")
-        if text_in(pull, "merged_at") and isinstance(pull.get("number"), int)
+        if text_field(pull, "merged_at") and isinstance(pull.get("number"), int)
     ]
-    exact = [pull for pull in merged if text_in(pull, "merge_commit_sha") == revision]
+    exact = [pull for pull in merged if text_field(pull, "merge_commit_sha") == revision]
     number = next((pull["number"] for pull in (*exact, *merged)), None)
     return number if isinstance(number, int) else None
 
 
-def _posted(github: GitHub, comment: Comment) -> Posted:
+def _posted(github: GitHub, comment: Comment) -> PostResult:
     lost: Unavailable | None = None
     for _ in range(_TURNS):
         try:
@@ -246,12 +246,12 @@ def _posted(github: GitHub, comment: Comment) -> Posted:
     raise lost
 
 
-def _turn(github: GitHub, comment: Comment) -> Posted:
+def _turn(github: GitHub, comment: Comment) -> PostResult:
     head = _head_of(github, comment.pull) if comment.follows and comment.head is not None else comment.head
     found = _find(github, comment)
     is_outdated = comment.head != head
     if is_outdated and found is not None and found.head == head:
-        return Posted(Did.NEWER, found.url)
+        return PostResult(PostStatus.NEWER, found.url)
     body, is_short = _body(comment, outdated=is_outdated)
     if found is not None:
         try:
@@ -259,32 +259,32 @@ def _turn(github: GitHub, comment: Comment) -> Posted:
         except Missing:  # somebody deleted it meanwhile
             found = None
     made = github.write("POST", f"issues/{comment.pull}/comments", {"body": body})
-    return Posted(Did.CREATED, url_in(made), is_short)
+    return PostResult(PostStatus.CREATED, url_of(made), is_short)
 
 
 def _body(comment: Comment, *, outdated: bool) -> tuple[str, bool]:
-    body = composed(comment.marker, comment.text, head=comment.head, outdated=outdated)
-    beyond = len(body) - LARGEST_BODY
+    body = compose_body(comment.marker, comment.text, head=comment.head, outdated=outdated)
+    beyond = len(body) - MAX_BODY_LENGTH
     if beyond <= 0:
         return body, False
-    text = shortened(comment.text, len(comment.text) - beyond)
-    return composed(comment.marker, text, head=comment.head, outdated=outdated), True
+    text = shorten(comment.text, len(comment.text) - beyond)
+    return compose_body(comment.marker, text, head=comment.head, outdated=outdated), True
 
 
-def _find(github: GitHub, comment: Comment) -> Marked | None:
-    return own(github, github.pages(f"issues/{comment.pull}/comments"), comment.marker, comment.author)
+def _find(github: GitHub, comment: Comment) -> ExistingPost | None:
+    return find_own_post(github, github.pages(f"issues/{comment.pull}/comments"), comment.marker, comment.author)
 
 
-def _update(github: GitHub, found: Marked, body: str) -> Posted:
+def _update(github: GitHub, found: ExistingPost, body: str) -> PostResult:
     if body.rstrip() == found.body.rstrip():
-        return Posted(Did.UNCHANGED, found.url)
+        return PostResult(PostStatus.UNCHANGED, found.url)
     github.write("PATCH", f"issues/comments/{found.key}", {"body": body})
-    return Posted(Did.UPDATED, found.url)
+    return PostResult(PostStatus.UPDATED, found.url)
 
 
 def _head_of(github: GitHub, pull: int) -> str:
     head = github.read(f"pulls/{pull}").get("head")
-    sha = text_in(head, "sha") if isinstance(head, Mapping) else ""
+    sha = text_field(head, "sha") if isinstance(head, Mapping) else ""
     if not sha:
-        raise unreadable(f"pulls/{pull}", "the pull request has no head")
+        raise unreadable_response(f"pulls/{pull}", "the pull request has no head")
     return sha

@@ -46,7 +46,7 @@ _LONGEST_MESSAGE: Final = 300
 _LONGEST_ID: Final = 100
 
 
-def wait_of(answer: httpx.Response) -> float | None:
+def rate_limit_wait(answer: httpx.Response) -> float | None:
     """Return for how many seconds a rate limit wants to be left alone, None for an answer that is no rate limit."""
     if answer.status_code not in {403, 429}:
         return None
@@ -55,7 +55,7 @@ def wait_of(answer: httpx.Response) -> float | None:
         return float(asked[:9])
     if answer.headers.get("x-ratelimit-remaining", "").strip() == "0":
         return _until(answer.headers.get("x-ratelimit-reset", ""), answer.headers.get("date", ""))
-    if answer.status_code == 429 or "rate limit" in message_of(answer).lower():
+    if answer.status_code == 429 or "rate limit" in error_message(answer).lower():
         return _UNSAID_WAIT
     return None
 
@@ -70,7 +70,7 @@ def _until(reset: str, date: str) -> float:
     return max(0.0, float(text[:15]) - now) if text.isascii() and text.isdigit() else _UNSAID_WAIT
 
 
-def message_of(answer: httpx.Response) -> str:
+def error_message(answer: httpx.Response) -> str:
     """Return what GitHub says beside a status, "" where it says nothing that can be read."""
     try:
         body = json.loads(answer.content)
@@ -83,9 +83,9 @@ def message_of(answer: httpx.Response) -> str:
     return ": ".join(parts)
 
 
-def refusal(answer: httpx.Response, what: str, concealer: Concealer) -> RemoteError:
+def error_from_response(answer: httpx.Response, what: str, concealer: Concealer) -> RemoteError:
     """Read an answer that is no success into the error that it means; `what` says what was asked for."""
-    status, said = answer.status_code, concealer.text(message_of(answer), _LONGEST_MESSAGE)
+    status, said = answer.status_code, concealer.text(error_message(answer), _LONGEST_MESSAGE)
     request_id = concealer.text(answer.headers.get("x-github-request-id", ""), _LONGEST_ID) or None
     kind, reference, message, hints = _meaning(answer, what)
     shown = f"{message} ({status} {said})" if said else f"{message} ({status})"
@@ -101,7 +101,7 @@ def refusal(answer: httpx.Response, what: str, concealer: Concealer) -> RemoteEr
 
 def _meaning(answer: httpx.Response, what: str) -> tuple[type[RemoteError], str, str, tuple[str, ...]]:
     status = answer.status_code
-    wait = wait_of(answer)
+    wait = rate_limit_wait(answer)
     if wait is not None:
         hints = (f"It asks to be left alone for {wait:g} s. Run this again then.",)
         return Unavailable, "forge-throttled", f"the forge throttles: {what}", hints
@@ -127,7 +127,7 @@ _NAME: Final = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Repository:
+class GitHubRepository:
     """A repository, `name` as `owner/name`, at the forge whose REST API is `api`, reached with `token`.
 
     Raises `ConfigError` for what is no such thing, and for a token that would cross a network unencrypted.
@@ -173,7 +173,7 @@ class Repository:
             return False
 
 
-def repository_in(environment: Mapping[str, str]) -> Repository:
+def repository_from_environment(environment: Mapping[str, str]) -> GitHubRepository:
     """Return the repository that `GITHUB_API_URL`, `GITHUB_REPOSITORY` and `GITHUB_TOKEN` name.
 
     Raises `ConfigError` where there is no token or no repository.
@@ -193,7 +193,7 @@ def repository_in(environment: Mapping[str, str]) -> Repository:
         raise ConfigError(
             "bad-forge-token", "GITHUB_TOKEN is no token: it has characters that none has", hints=("Set it again.",)
         )
-    return Repository(environment.get("GITHUB_API_URL") or PUBLIC_API, name, Secret(token))
+    return GitHubRepository(environment.get("GITHUB_API_URL") or PUBLIC_API, name, Secret(token))
 
 
 def _split(url: str) -> tuple[str, str] | None:
@@ -242,7 +242,7 @@ class GitHub:
 
     def __init__(
         self,
-        repository: Repository,
+        repository: GitHubRepository,
         *,
         attempts: int = _ATTEMPTS,
         backoff: float = _BACKOFF,
@@ -288,13 +288,13 @@ class GitHub:
             answer = self._call("GET", str(url))
             items = self._parsed(answer, path)
             if not isinstance(items, list):
-                raise unreadable(path, "it is not a list")
+                raise unreadable_response(path, "it is not a list")
             yield from (_object(item, path) for item in items)
             following = answer.links.get("next", {}).get("url")
             if following is None:
                 return
             url = self._own(_joined(url, following, path), path)
-        raise unreadable(path, "its pages go round in a circle")
+        raise unreadable_response(path, "its pages go round in a circle")
 
     def write(self, method: str, path: str, body: JsonObject) -> JsonObject:
         """Write one object, and return it as it is now.
@@ -314,7 +314,7 @@ class GitHub:
         """Refuse to carry the token to another host than the forge's."""
         api = httpx.URL(self.repository.api)
         if (url.scheme, url.host, url.port) != (api.scheme, api.host, api.port):
-            raise unreadable(path, "its next page is on another host")
+            raise unreadable_response(path, "its next page is on another host")
         return url
 
     def _call(self, method: str, url: str, body: JsonObject | None = None) -> httpx.Response:
@@ -339,9 +339,9 @@ class GitHub:
         if answer is not None:
             if answer.is_success:
                 return answer
-            error = refusal(answer, what, self._concealer)
+            error = error_from_response(answer, what, self._concealer)
             delay = _wanted(answer, delay)
-            again = again or wait_of(answer) is not None
+            again = again or rate_limit_wait(answer) is not None
         assert error is not None  # noqa: S101 — there was no answer, or it was no success
         if not error.retryable or not (again or not error.sent) or delay > LONGEST_WAIT:
             raise error
@@ -360,7 +360,7 @@ class GitHub:
         try:
             value: JsonValue = json.loads(answer.content)
         except (ValueError, RecursionError):
-            raise unreadable(path, "it is not JSON") from None
+            raise unreadable_response(path, "it is not JSON") from None
         return self._concealer.masked(value)
 
 
@@ -382,12 +382,12 @@ def _joined(url: httpx.URL, following: str, path: str) -> httpx.URL:
     try:
         return url.join(following)
     except httpx.InvalidURL:
-        raise unreadable(path, "its next page is no URL") from None
+        raise unreadable_response(path, "its next page is no URL") from None
 
 
 def _wanted(answer: httpx.Response, backoff: float) -> float:
     """Return for how long to wait before the next attempt: as asked for, else as it comes."""
-    wait = wait_of(answer)
+    wait = rate_limit_wait(answer)
     if wait is not None:
         return wait
     asked = answer.headers.get("retry-after", "")
@@ -403,11 +403,11 @@ def _lost(problem: httpx.HTTPError | BodyError, what: str, host: str) -> RemoteE
     """Say what became of a request without an answer; only one whose connection was never there was certainly not sent."""
     sent = not isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
     if isinstance(problem, BodyTooLarge):
-        return unreadable(what, f"it has more than {_LARGEST_ANSWER // 2**20} MiB")
+        return unreadable_response(what, f"it has more than {_LARGEST_ANSWER // 2**20} MiB")
     if isinstance(problem, EncodingRefused):
-        return unreadable(what, "it has a Content-Encoding that octosync did not ask for")
+        return unreadable_response(what, "it has a Content-Encoding that octosync did not ask for")
     if isinstance(problem, BodyError | httpx.DecodingError | httpx.UnsupportedProtocol):
-        return unreadable(what, "it is not proper HTTP")
+        return unreadable_response(what, "it is not proper HTTP")
     how = "gives no answer in time" if isinstance(problem, httpx.TimeoutException) else "can't be reached"
     hints = ("Check GITHUB_API_URL and the network, and try again.",)
     return Unavailable("forge-unavailable", f"{host} {how}: {what}", hints=hints, operation=what, sent=sent)
@@ -415,11 +415,11 @@ def _lost(problem: httpx.HTTPError | BodyError, what: str, host: str) -> RemoteE
 
 def _object(value: JsonValue, path: str) -> JsonObject:
     if not isinstance(value, Mapping):
-        raise unreadable(path, "it holds something that is no object")
+        raise unreadable_response(path, "it holds something that is no object")
     return value
 
 
-def unreadable(path: str, why: str) -> Unreadable:
+def unreadable_response(path: str, why: str) -> Unreadable:
     """Return the error of an answer that is not what GitHub answers."""
     hints = ("Check that GITHUB_API_URL is the API's URL, not the site's.",)
     return Unreadable(

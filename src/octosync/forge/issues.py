@@ -13,8 +13,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from octosync.forge.comments import LARGEST_BODY, Did, Marked, Posted, composed, own, shortened, text_in, url_in
-from octosync.forge.github import GitHub, unreadable
+from octosync.forge.comments import (
+    MAX_BODY_LENGTH,
+    ExistingPost,
+    PostResult,
+    PostStatus,
+    compose_body,
+    find_own_post,
+    shorten,
+    text_field,
+    url_of,
+)
+from octosync.forge.github import GitHub, unreadable_response
 from octosync.model import JsonObject
 
 _OPEN: Final = {"state": "open", "sort": "created", "direction": "asc"}
@@ -31,37 +41,37 @@ class Issue:
     author: str | None = None
 
 
-def keep_open(github: GitHub, issue: Issue) -> Posted:
+def keep_issue_open(github: GitHub, issue: Issue) -> PostResult:
     """Open the issue, or bring the open one up to date; where it is so already, nothing is sent.
 
     One that a person closed stays so, and another is opened. Raises `RemoteError`.
     """
     found = _find(github, issue.marker, issue.author)
-    body = composed(issue.marker, issue.text, head=issue.head)
-    beyond = len(body) - LARGEST_BODY
+    body = compose_body(issue.marker, issue.text, head=issue.head)
+    beyond = len(body) - MAX_BODY_LENGTH
     if beyond > 0:
-        body = composed(issue.marker, shortened(issue.text, len(issue.text) - beyond), head=issue.head)
+        body = compose_body(issue.marker, shorten(issue.text, len(issue.text) - beyond), head=issue.head)
     wanted: JsonObject = {"title": issue.title, "body": body}
     if found is None:
         made = github.write("POST", "issues", wanted)
-        return Posted(Did.CREATED, url_in(made), beyond > 0)
+        return PostResult(PostStatus.CREATED, url_of(made), beyond > 0)
     if (found.title, found.body.rstrip()) == (issue.title, body.rstrip()):
-        return Posted(Did.UNCHANGED, found.url, beyond > 0)
+        return PostResult(PostStatus.UNCHANGED, found.url, beyond > 0)
     github.write("PATCH", f"issues/{found.key}", wanted)
-    return Posted(Did.UPDATED, found.url, beyond > 0)
+    return PostResult(PostStatus.UPDATED, found.url, beyond > 0)
 
 
-def close(github: GitHub, marker: str, author: str | None) -> Posted:
+def close_issue(github: GitHub, marker: str, author: str | None) -> PostResult:
     """Close the open issue, if there is one. Raises `RemoteError`."""
     found = _find(github, marker, author)
     if found is None:
-        return Posted(Did.ABSENT)
+        return PostResult(PostStatus.ABSENT)
     github.write("PATCH", f"issues/{found.key}", {"state": "closed", "state_reason": "completed"})
-    return Posted(Did.CLOSED, found.url)
+    return PostResult(PostStatus.CLOSED, found.url)
 
 
-def _find(github: GitHub, marker: str, author: str | None) -> Marked | None:
-    return own(github, _issues(github), marker, author, key="number")
+def _find(github: GitHub, marker: str, author: str | None) -> ExistingPost | None:
+    return find_own_post(github, _issues(github), marker, author, key="number")
 
 
 def _issues(github: GitHub) -> Iterator[JsonObject]:
@@ -70,13 +80,13 @@ def _issues(github: GitHub) -> Iterator[JsonObject]:
 
 
 # So far back is looked for a success; beyond it, a full plan is what is due.
-DEEPEST: Final = 100
+MAX_DEPLOYMENTS: Final = 100
 _REVISION: Final = re.compile(r"[0-9A-Za-z]{1,64}")
 _NOT_BEGUN: Final = frozenset({"waiting", "queued", "pending"})
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedRevision:
     """`base` was applied in full last, None if nothing was; `attempted`, newest first, were begun after it and not finished.
 
     Neither is a revision that the clone lacks: `gone`, newest first, were begun, and `gone_base` was the last applied in full.
@@ -88,9 +98,9 @@ class Applied:
     gone_base: str | None = None
 
 
-def applied(
+def find_applied_revision(
     github: GitHub, environment: str, *, current: str | None = None, exists: Callable[[str], bool] = lambda _: True
-) -> Applied:
+) -> AppliedRevision:
     """Find the last revision that was applied in full to an environment, and those that were tried after it.
 
     `current` is the revision of this run, whose own deployment is under way and no attempt before it. `exists` returns whether
@@ -101,7 +111,7 @@ def applied(
     gone: dict[str, None] = {}
     gone_base: str | None = None
     query = {"environment": environment}
-    for _, deployment in zip(range(DEEPEST), github.pages("deployments", query), strict=False):
+    for _, deployment in zip(range(MAX_DEPLOYMENTS), github.pages("deployments", query), strict=False):
         revision = _revision(deployment)
         states = _states(github, deployment)
         if not states - _NOT_BEGUN or ("success" not in states and revision == current):
@@ -110,21 +120,21 @@ def applied(
             gone[revision] = None
             gone_base = gone_base or (revision if "success" in states else None)
         elif "success" in states:
-            return Applied(revision, tuple(one for one in attempted if one != revision), tuple(gone), gone_base)
+            return AppliedRevision(revision, tuple(one for one in attempted if one != revision), tuple(gone), gone_base)
         else:
             attempted[revision] = None
-    return Applied(None, tuple(attempted), tuple(gone), gone_base)
+    return AppliedRevision(None, tuple(attempted), tuple(gone), gone_base)
 
 
 def _states(github: GitHub, deployment: JsonObject) -> set[str]:
     number = deployment.get("id")
     if not isinstance(number, int):
-        raise unreadable("deployments", "a deployment has no id")
-    return {text_in(status, "state") for status in github.pages(f"deployments/{number}/statuses")}
+        raise unreadable_response("deployments", "a deployment has no id")
+    return {text_field(status, "state") for status in github.pages(f"deployments/{number}/statuses")}
 
 
 def _revision(deployment: JsonObject) -> str:
-    revision = text_in(deployment, "sha")
+    revision = text_field(deployment, "sha")
     if not _REVISION.fullmatch(revision):
-        raise unreadable("deployments", "a deployment has no revision")
+        raise unreadable_response("deployments", "a deployment has no revision")
     return revision

@@ -10,28 +10,28 @@ from pathlib import Path
 from typing import Final
 
 from octosync.errors import ConfigError
-from octosync.forge.comments import text_in
+from octosync.forge.comments import text_field
 from octosync.model import JsonObject
 
 _REF: Final = re.compile(r"refs/pull/(\d{1,9})/(?:merge|head)")
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class JobEvent:
     """The pull request's number and the revision that its head had, None for what the event doesn't tell."""
 
     pull: int | None = None
     head: str | None = None
 
 
-def read_event(path: Path | None, ref: str) -> Event:
+def read_job_event(path: Path | None, ref: str) -> JobEvent:
     """Read `GITHUB_EVENT_PATH` and `GITHUB_REF`. Raises `ConfigError` for an event that can't be read."""
     pull = _pull_request(path) if path is not None else {}
     found = _REF.fullmatch(ref)
     number, head = pull.get("number"), pull.get("head")
-    return Event(
+    return JobEvent(
         number if isinstance(number, int) else int(found[1]) if found else None,
-        (text_in(head, "sha") or None) if isinstance(head, Mapping) else None,
+        (text_field(head, "sha") or None) if isinstance(head, Mapping) else None,
     )
 
 

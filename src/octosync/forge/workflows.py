@@ -35,7 +35,7 @@ def starter_workflows(
     }
 
 
-def secret_for(context: str, contexts: Sequence[str]) -> str:
+def secret_name(context: str, contexts: Sequence[str]) -> str:
     """Return the name of the secret that holds a context's key in the starter workflows."""
     return "OCTOMIL_API_KEY" if len(contexts) == 1 else f"OCTOMIL_API_KEY_{_slug(context).replace('-', '_').upper()}"
 
@@ -52,7 +52,7 @@ def _job(template: str, context: str, contexts: Sequence[str]) -> str:
     job = template.replace(f"context: {_CONTEXT}", f"context: {_scalar(context)}")
     if len(contexts) == 1:
         return job
-    job = job.replace(_KEY, f"secrets.{secret_for(context, contexts)} ")
+    job = job.replace(_KEY, f"secrets.{secret_name(context, contexts)} ")
     return re.sub(r"\A  (\w+):", rf"  \1-{_slug(context)}:", job)
 
 

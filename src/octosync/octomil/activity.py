@@ -96,7 +96,7 @@ class FeedTail(Generic[E]):
 
 
 @dataclass(frozen=True, slots=True)
-class FeedUpdate(Generic[E]):
+class NewEntries(Generic[E]):
     """What a feed had not had before, newest last; with a `gap` where older entries of it were not read."""
 
     entries: tuple[E, ...]
@@ -115,7 +115,7 @@ class Feed(Generic[E]):
         self._most_pages = most_pages
         self._known: dict[str, None] = {}
 
-    async def newest(self, count: int, *, to_follow: bool = False) -> FeedTail[E]:
+    async def read_newest(self, count: int, *, to_follow: bool = False) -> FeedTail[E]:
         """Read the newest entries, and no more pages than they take. Raises `RemoteError`.
 
         `to_follow`: further entries of the same page are kept in mind. They tell what is new from what only changes places,
@@ -138,7 +138,7 @@ class Feed(Generic[E]):
         self._keep(entries)
         return FeedTail(entries[:count][::-1], complete and len(entries) <= count)
 
-    async def news(self) -> FeedUpdate[E]:
+    async def read_new(self) -> NewEntries[E]:
         """Read what is new since the last look: one page, and further ones only where nothing on it is known.
 
         Raises `RemoteError`; then nothing counts as seen, and the next look brings it.
@@ -158,7 +158,7 @@ class Feed(Generic[E]):
                 break
         entries = tuple(found.values())
         self._keep(entries)
-        return FeedUpdate(entries[::-1], gap)
+        return NewEntries(entries[::-1], gap)
 
     def _keep(self, entries: Sequence[E]) -> None:
         self._known |= dict.fromkeys(one.id for one in reversed(entries))
@@ -172,7 +172,7 @@ async def follow_feed(
     every: float,
     failed: Callable[[RemoteError, float], None],
     pause: Pause = asyncio.sleep,
-) -> AsyncIterator[FeedUpdate[E]]:
+) -> AsyncIterator[NewEntries[E]]:
     """Look at a feed every so many seconds, for ever, and yield what is new.
 
     A look that fails is told to `failed`, with the seconds until the next one, which grow. Raises `RemoteError` for what
@@ -183,7 +183,7 @@ async def follow_feed(
     while True:
         await pause(wait)
         try:
-            news = await feed.news()
+            news = await feed.read_new()
         except _FINAL:
             raise
         except RemoteError as error:

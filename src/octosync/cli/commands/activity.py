@@ -23,7 +23,7 @@ from octosync.cli.session import check_app_names, control_plane_options, convers
 from octosync.cli.signals import Stopping
 from octosync.errors import ExitCode, Interrupted, RemoteError, UsageError
 from octosync.octomil import Octomil
-from octosync.octomil.activity import Feed, FeedEntry, FeedTail, FeedUpdate, activity_feed, follow_feed
+from octosync.octomil.activity import Feed, FeedEntry, FeedTail, NewEntries, activity_feed, follow_feed
 from octosync.report import visible
 from octosync.report.show.activity import ACTIVITY, Presentation, Table, feed_document, feed_lines
 
@@ -86,7 +86,7 @@ def show_feed(
         feed = open_feed(remote, request.app)
         with ProgressBar("reading", session.connection.requests_per_minute) as bar:
             waits.show = bar.waiting
-            newest = await feed.newest(request.limit, to_follow=request.follow)
+            newest = await feed.read_newest(request.limit, to_follow=request.follow)
             waits.show = None
         screen.begin(newest)
         if request.follow:
@@ -135,7 +135,7 @@ class _Screen(Generic[E]):
             case _:
                 self._begin_table(newest)
 
-    def go_on(self, news: FeedUpdate[E]) -> None:
+    def go_on(self, news: NewEntries[E]) -> None:
         """Write what has come since."""
         if news.gap:
             err("More came at once than is read in one look: older entries than these are left out.\n")

@@ -16,21 +16,21 @@ from octosync.cli.options import config_option, context_option, option, output_o
 from octosync.cli.session import configuration_in
 from octosync.errors import ConfigError, ExitCode, Forbidden, OctosyncError, Rejected, UsageError
 from octosync.forge import (
-    DEEPEST,
-    Applied,
+    MAX_DEPLOYMENTS,
+    AppliedRevision,
     Comment,
-    Did,
     GitHub,
     Issue,
-    Posted,
-    applied,
-    close,
-    keep_open,
-    merged_as,
-    outdate,
-    post,
-    read_event,
-    repository_in,
+    PostResult,
+    PostStatus,
+    close_issue,
+    find_applied_revision,
+    find_merged_pull_request,
+    keep_issue_open,
+    mark_outdated,
+    post_comment,
+    read_job_event,
+    repository_from_environment,
 )
 from octosync.manifest.git.repository import Repository
 from octosync.plan import FORMAT_VERSION
@@ -101,7 +101,7 @@ def comment(
                     pull=number, marker=marker, text=text, head=head, author=author, follows=merged is None
                 )
                 try:
-                    _say(outdate(github, wanted) if outdated else post(github, wanted), "comment", text)
+                    _say(mark_outdated(github, wanted) if outdated else post_comment(github, wanted), "comment", text)
                 except (Forbidden, Rejected) as problem:
                     refused.append(problem.message)
     except (Forbidden, Rejected) as problem:
@@ -139,9 +139,9 @@ def issue(
     text = _text(file) if file is not None else ""
     with _github() as github:
         if title is None:
-            posted = close(github, marker, author)
+            posted = close_issue(github, marker, author)
         else:
-            posted = keep_open(github, Issue(marker=marker, title=title, text=text, head=head, author=author))
+            posted = keep_issue_open(github, Issue(marker=marker, title=title, text=text, head=head, author=author))
     _say(posted, "issue", text)
     return ExitCode.DONE
 
@@ -164,11 +164,11 @@ def applied_(environment: str | None, context: str | None, config: Path | None, 
     _refuse_empty(environment=environment, context=context)
     named = environment or f"octosync-{context or _default_context(config)}"
     with _github() as github:
-        found = applied(github, named, current=os.environ.get("GITHUB_SHA") or None, exists=_exists())
+        found = find_applied_revision(github, named, current=os.environ.get("GITHUB_SHA") or None, exists=_exists())
     _check_gone(found, named)
     if found.base is None:
         err(
-            f"None of the newest {DEEPEST} deployments of {named} was a success: a plan in full is due.\n"
+            f"None of the newest {MAX_DEPLOYMENTS} deployments of {named} was a success: a plan in full is due.\n"
             if found.attempted
             else f"No deployment of {named} was a success: a plan in full is due.\n"
         )
@@ -195,7 +195,7 @@ def _exists() -> Callable[[str], bool]:
     return lambda revision: repository.is_shallow or repository.has(revision)
 
 
-def _check_gone(found: Applied, environment: str) -> None:
+def _check_gone(found: AppliedRevision, environment: str) -> None:
     """Warn about revisions that a force push has taken away. Raises `OctosyncError` if no base is left because of it."""
     if found.base is None and found.gone_base is not None:
         raise OctosyncError(
@@ -213,7 +213,7 @@ def _check_gone(found: Applied, environment: str) -> None:
         )
 
 
-def _flags(found: Applied) -> str:
+def _flags(found: AppliedRevision) -> str:
     """Write the flags for apply; without a base there are none, since attempts count against one only."""
     if found.base is None:
         return ""
@@ -224,7 +224,7 @@ def _flags(found: Applied) -> str:
 def _pull(pull: int | None, head: str | None) -> tuple[tuple[int, ...], str | None]:
     """Return the number of the pull request that is meant, and its head as far as that is known."""
     path = os.environ.get("GITHUB_EVENT_PATH")
-    event = read_event(
+    event = read_job_event(
         Path(path) if path and (pull is None or head is None) else None, os.environ.get("GITHUB_REF", "")
     )
     number = pull or event.pull
@@ -239,7 +239,7 @@ def _pull(pull: int | None, head: str | None) -> tuple[tuple[int, ...], str | No
 
 def _merged(github: GitHub, revisions: Sequence[str]) -> tuple[int, ...]:
     """Return the numbers of the pull requests that were merged as these revisions."""
-    found = (merged_as(github, revision) for revision in dict.fromkeys(revisions))
+    found = (find_merged_pull_request(github, revision) for revision in dict.fromkeys(revisions))
     return tuple(dict.fromkeys(number for number in found if number is not None))
 
 
@@ -251,7 +251,9 @@ def _merges(since: str, merged: str) -> tuple[str, ...]:
 
 
 def _github() -> GitHub:
-    return GitHub(repository_in(os.environ), on_wait=lambda wait: err(f"The forge asks to wait {wait:.0f} s.\n"))
+    return GitHub(
+        repository_from_environment(os.environ), on_wait=lambda wait: err(f"The forge asks to wait {wait:.0f} s.\n")
+    )
 
 
 def _default_context(config: Path | None) -> str:
@@ -288,17 +290,17 @@ def _refuse_empty(**values: str | None) -> None:
             )
 
 
-def _say(posted: Posted, noun: str, text: str) -> None:
+def _say(posted: PostResult, noun: str, text: str) -> None:
     """Print where it is, and what was done to it."""
     words = {
-        Did.CREATED: f"Created the {noun}.",
-        Did.UPDATED: f"Updated the {noun}.",
-        Did.UNCHANGED: f"The {noun} is as it should be.",
-        Did.CLOSED: f"Closed the {noun}.",
-        Did.ABSENT: f"There is no such {noun}.",
-        Did.NEWER: f"Left the {noun}: it is about a newer revision.",
+        PostStatus.CREATED: f"Created the {noun}.",
+        PostStatus.UPDATED: f"Updated the {noun}.",
+        PostStatus.UNCHANGED: f"The {noun} is as it should be.",
+        PostStatus.CLOSED: f"Closed the {noun}.",
+        PostStatus.ABSENT: f"There is no such {noun}.",
+        PostStatus.NEWER: f"Left the {noun}: it is about a newer revision.",
     }
-    err(f"{words[posted.did]}\n")
+    err(f"{words[posted.status]}\n")
     if posted.shortened:
         _degrade(text, f"the text is too long for a {noun}, so it was shortened: all of it is in the job's summary")
     if posted.url:

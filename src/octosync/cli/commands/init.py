@@ -18,7 +18,7 @@ from octosync.cli.console import ask, may_prompt, out_text
 from octosync.cli.files import create_all, file_name
 from octosync.cli.options import option
 from octosync.errors import UsageError
-from octosync.forge import UNKNOWN_COMMIT, secret_for, starter_workflows
+from octosync.forge import UNKNOWN_COMMIT, secret_name, starter_workflows
 from octosync.manifest import (
     LOCAL,
     SLUG,
@@ -78,7 +78,7 @@ def command(
         del texts[".gitignore"]
     create_all(directory, texts)
     lacks = ignored and not _is_ignored(directory / ".gitignore")
-    secrets = {context: secret_for(context, named) for context in named}
+    secrets = {context: secret_name(context, named) for context in named}
     lacking = UNKNOWN_COMMIT if commit is None and named else None
     out_text(
         render_founded(str(directory), tuple(texts), secrets, to_ignore=_IGNORED if lacks else None, to_replace=lacking)

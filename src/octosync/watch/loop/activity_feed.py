@@ -97,7 +97,7 @@ class ActivityFeed:
     async def _begin(self, reach: timedelta) -> None:
         feed = Feed(self._page, most_pages=_MOST_PAGES)
         since = self._clock.now() - max(reach, _OWN_WITHIN)
-        newest = await feed.newest(100, to_follow=True)
+        newest = await feed.read_newest(100, to_follow=True)
         events = list(reversed(newest.entries))
         complete = newest.complete
         for page in range(1, _PAGES_BACK):
@@ -128,7 +128,7 @@ class ActivityFeed:
                 if self._feed is None:
                     await self._begin(timedelta())
                     return FeedUpdate(gap=True)
-                found = await self._feed.news()
+                found = await self._feed.read_new()
             except RemoteError as error:
                 self._note_failure(error)
                 return FeedUpdate(failed=error)
