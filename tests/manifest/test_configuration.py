@@ -208,6 +208,27 @@ def test_each_mistake_is_one_error_in_its_place(
     assert found.origin.file == "octosync.yaml"
 
 
+def test_what_single_values_mean_is_checked_beside_everything_else(workspace: Workspace) -> None:
+    """A URL, a time zone and a cron expression are reported in one go with unknown and missing fields of the same objects."""
+    found = workspace.configure(
+        "contexts:\n  a: {url: ftp://a, orgs: x}\n  b: {url: 'http://b', url: 'ftp://b'}\n"
+        "freeze:\n  - {cron: '61 * * * *', timezone: Europe/Berln}\n"
+        "env: [A_TOKEN, a-b]\n"
+    )
+    assert [(one.rule, one.path) for one in found.diagnostics] == [
+        ("invalid-url", "contexts.a.url"),
+        ("unknown-field", "contexts.a.orgs"),
+        ("duplicate-key", "contexts.b.url"),
+        ("invalid-url", "contexts.b.url"),
+        ("missing-field", "freeze[0].duration"),
+        ("invalid-value", "freeze[0].cron"),
+        ("invalid-value", "freeze[0].timezone"),
+        ("secret-variable", "env[0]"),
+        ("invalid-value", "env[1]"),
+    ]
+    assert found.diagnostics[6].suggestion == "Europe/Berlin"
+
+
 def test_every_override_that_can_not_be_is_told_where_it_stands(workspace: Workspace) -> None:
     """Not only the first of several; two that clash with each other are told at `api`."""
     three = workspace.configure(
@@ -245,6 +266,7 @@ SECRET = "hunter2-8f1c"
         f"contexts:\n  c:\n    url: 'http://{SECRET}@[a'",
         f"contexts:\n  c:\n    url: http://a?key={SECRET}",
         f"contexts:\n  c:\n    url: http://a#{SECRET}",
+        f"contexts:\n  c:\n    url: http://a\n    url: http://user:{SECRET}@a",
         f"contexts:\n  c:\n    url: http://a\n    vars:\n      API_TOKEN: {SECRET}",
         f"notify: [{{url: 'http://user:{SECRET}@a'}}]",
         f"notify: [{{url: 'http://a/#{SECRET}'}}]",

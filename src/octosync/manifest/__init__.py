@@ -1,7 +1,7 @@
 """Manifests: from files to desired state, strictly, with every problem in one go; and octosync.yaml.
 
-Reading is strict and positioned (`positioned`), checking goes by one schema (`schema`, `walk`) and one table of rules
-(`rules`), and what comes out are values of `model`. Nothing here sends, plans, prints or reads the process's environment;
+Reading is strict and keeps positions (`yaml`), validation uses one set of models and one table of rules (`schema`), and the
+results are values of `octosync.model`. Nothing here sends, plans, prints or reads the process's environment;
 the environment's variables and the time are arguments.
 """
 

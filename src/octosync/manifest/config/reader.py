@@ -1,6 +1,6 @@
-"""Reading octosync.yaml: the same strict loader and walk as for manifests, and rules of its own.
+"""The reader of octosync.yaml: the strict loader and the validation of manifests, and rules of its own.
 
-No secret is a value in octosync.yaml, and none that stands there anyway is shown.
+No secret may be a value in octosync.yaml, and one that is there anyway is never shown.
 """
 
 from __future__ import annotations
@@ -75,14 +75,14 @@ def hide_receivers(root: Node, reporter: Reporter) -> None:
 
 
 def _values(node: Node, key: str) -> list[Node]:
-    """Return what stands under a key, each time where it stands there more than once."""
+    """Return the values of a key, all of them if it is repeated."""
     if not isinstance(node, Mapping):
         return []
     return [value for at, value in (*node.entries.values(), *node.repeated) if at.value == key]
 
 
 def is_hidden(origin: Origin | None, source: Source) -> bool:
-    """Say whether a line may not be shown, though it was when something was found there."""
+    """Return whether a line may not be shown, though it could be when something was found there."""
     return origin is not None and source.hides_on(origin.line)
 
 
@@ -108,9 +108,9 @@ def read_configuration(path: Path | None, *, version: str = __version__, directo
 def read_configuration_text(
     name: str, data: bytes, directory: Path, *, version: str | None = __version__
 ) -> Configured:
-    """Read the bytes of an octosync.yaml that stands in a directory, wherever they come from.
+    """Read the bytes of an octosync.yaml, whose paths are relative to `directory`.
 
-    `version` None: it is not asked which octosync it `requires`.
+    If `version` is None, the version that it `requires` is not checked.
     """
     findings = Findings()
     source, documents = parse(name, data, _SECRETS, findings)
@@ -123,19 +123,22 @@ def read_configuration_text(
     root = documents[0].root
     hide_receivers(root, reporter)
     if version is not None and _refuses_version(root, reporter, version):
-        return Configured(configuration, tuple(one for one in findings.sorted if one.rule == "version-not-allowed"))
+        found = (finding for finding in findings.sorted if finding.rule == "version-not-allowed")
+        return Configured(configuration, tuple(found))
     refuse_secrets(root, reporter)
     fields = check(root, ConfigurationFile, reporter, "config")
     if fields is not None:
         configuration = _Reading(fields, reporter, directory).configuration(name)
-    found = (replace(one, excerpt=None) if is_hidden(one.origin, source) else one for one in findings.sorted)
-    return Configured(configuration, _one_each(tuple(found)))
+    shown = (
+        replace(finding, excerpt=None) if is_hidden(finding.origin, source) else finding for finding in findings.sorted
+    )
+    return Configured(configuration, _without_repetitions(tuple(shown)))
 
 
-def _one_each(found: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
-    """Leave out that a key is unknown where it is refused as a secret."""
-    secrets = {one.origin for one in found if one.rule == "secret-in-configuration"}
-    return tuple(one for one in found if one.rule != "unknown-field" or one.origin not in secrets)
+def _without_repetitions(found: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
+    """Leave out unknown fields that were reported as secrets."""
+    secrets = {finding.origin for finding in found if finding.rule == "secret-in-configuration"}
+    return tuple(finding for finding in found if finding.rule != "unknown-field" or finding.origin not in secrets)
 
 
 def _start(document: Document) -> Scalar:
@@ -149,7 +152,7 @@ def _guard_limits(fields: Fields) -> GuardLimits:
 
 
 def _refuses_version(root: Node, reporter: Reporter, version: str) -> bool:
-    """Say whether this octosync is refused; then nothing else of the file counts, since it may be written for another."""
+    """Return whether this version of octosync is not allowed. Then nothing else in the file counts: it is for another version."""
     node = root.get("requires") if isinstance(root, Mapping) else None
     if not isinstance(node, Scalar) or not isinstance(node.value, str):
         return False
@@ -167,7 +170,7 @@ def _refuses_version(root: Node, reporter: Reporter, version: str) -> bool:
 
 
 class _Reading:
-    """Turns the checked file into a configuration."""
+    """Builds the configuration from the checked file."""
 
     def __init__(self, fields: Fields, reporter: Reporter, directory: Path) -> None:
         self._fields = fields
@@ -175,14 +178,14 @@ class _Reading:
         self._directory = directory
 
     def configuration(self, file: str) -> Configuration:
-        """Build the configuration; what is wrong is reported and left out."""
+        """Build the configuration, and report values that contradict each other. Wrong values are left out."""
         fields = self._fields
-        contexts = {name: self._context(name, one) for name, one in fields.record_map("contexts").items()}
+        contexts = {name: self._context(name, context) for name, context in fields.record_map("contexts").items()}
         default = fields.text("defaultContext")
         named = fields.node.get("contexts")
-        # A context that is there and wrong is not unknown.
+        # A context that is wrong is not unknown.
         if default is not None and (named is None or (isinstance(named, Mapping) and default not in named.entries)):
-            at = fields.at("defaultContext")
+            at = fields.value_node("defaultContext")
             self._reporter.report(
                 "unknown-context",
                 at,
@@ -201,13 +204,13 @@ class _Reading:
             paths=self._paths(fields),
             env=fields.texts("env"),
             owners=tuple(
-                Owner(paths=one.text("paths") or "", apps=one.texts("apps")) for one in fields.records("owners")
+                Owner(paths=owner.text("paths") or "", apps=owner.texts("apps")) for owner in fields.records("owners")
             ),
             guards=_guard_limits(guards) if guards else plain.guards,
-            freeze=tuple(self._freeze_window(one) for one in fields.records("freeze")),
+            freeze=tuple(map(self._freeze_window, fields.records("freeze"))),
             drift_hold=parse_duration(hold) if hold is not None else plain.drift_hold,
             max_canaries=given.get("max_canaries", plain.max_canaries),
-            notify=tuple(self._receiver(one) for one in fields.records("notify")),
+            notify=tuple(map(self._receiver, fields.records("notify"))),
             rate=Rate(**rate.attributes(RateSection)) if rate else plain.rate,
             sensitivity=Sensitivity(given["sensitive_keys"]) if "sensitive_keys" in given else plain.sensitivity,
             contract=self._contract(),
@@ -216,11 +219,11 @@ class _Reading:
     def _context(self, name: str, fields: Fields) -> Context:
         if "tokenEnv" in fields and "tokenFile" in fields:
             summary = "a context has one source of its token: tokenEnv or tokenFile"
-            at = fields.key_at("tokenFile")
-            self._reporter.report("two-token-sources", at, summary, path=fields.below("tokenFile"))
+            at = fields.key_node("tokenFile")
+            self._reporter.report("two-token-sources", at, summary, path=fields.path_to("tokenFile"))
         variables = fields.node.get("vars")
         if isinstance(variables, Mapping):
-            path = fields.below("vars")
+            path = fields.path_to("vars")
             for key, (key_node, _) in variables.entries.items():
                 if not NAME.fullmatch(key):
                     summary = f"{self._reporter.quote(key, key_node)} is not a variable's name"
@@ -250,7 +253,7 @@ class _Reading:
 
     def _receiver(self, fields: Fields) -> Receiver:
         if ("url" in fields.node.entries) == ("urlEnv" in fields.node.entries):
-            at = fields.key_at("urlEnv")  # the record itself, where there is none
+            at = fields.key_node("urlEnv")  # the receiver itself if it has none
             place = at if isinstance(at, Scalar) else Scalar(None, at.line, at.column, 1)
             summary = "a receiver has one URL: `url` or `urlEnv`"
             self._reporter.report("receiver-url", place, summary, path=fields.path)
@@ -273,13 +276,15 @@ class _Reading:
         api = self._fields.record("api")
         if api is None:
             return Contract()
-        operations = {id_: one.attributes(OperationSection) for id_, one in api.record_map("operations").items()}
-        # Each by itself, so that every one that can't be is told where it stands; then together: two may not go together.
+        operations = {
+            id_: override.attributes(OperationSection) for id_, override in api.record_map("operations").items()
+        }
+        # Each is tried alone, so that every impossible one is reported with its position; then all together: two may clash.
         apply = Contract().overridden
         operations = {
-            id_: one
-            for id_, one in operations.items()
-            if self._is_possible(api, "operations", id_, partial(apply, operations={id_: one}))
+            id_: override
+            for id_, override in operations.items()
+            if self._is_possible(api, "operations", id_, partial(apply, operations={id_: override}))
         }
         read_only = {
             name: fields
@@ -289,16 +294,16 @@ class _Reading:
         try:
             return apply(operations=operations, read_only=read_only, platforms=api.texts("platforms"))
         except ConfigError as error:
-            self._refuse_override(error, self._fields.key_at("api"), "api")
+            self._refuse_override(error, self._fields.key_node("api"), "api")
             return Contract()
 
     def _is_possible(self, api: Fields, key: str, name: str, attempt: Callable[[], Contract]) -> bool:
         try:
             attempt()
         except ConfigError as error:
-            overrides = api.at(key)
+            overrides = api.value_node(key)
             at = overrides.entries[name][0] if isinstance(overrides, Mapping) else overrides
-            self._refuse_override(error, at, join(api.below(key), name))
+            self._refuse_override(error, at, join(api.path_to(key), name))
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""The schema of octosync.yaml, as models from which checks and JSON Schema both come."""
+"""The models of octosync.yaml. Validation, JSON Schema and `octosync explain` come from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, create_model
 
 from octosync.manifest.config.config import DURATION, MEANING, Configuration, Rate
 from octosync.manifest.load.variables import NAME, SECRET_NAMES, may_hold_a_secret
-from octosync.manifest.schema.fields import WHOLE, AnyText, Complaint, Count, Maybe, Name, ObjectModel, Text
+from octosync.manifest.schema.fields import WHOLE, AnyText, Count, InvalidText, Maybe, Name, ObjectModel, Text
 from octosync.model import NotifyEvent, Sensitivity
 from octosync.plan import DEFAULT_TRAILERS, LIMITS, TRAILERS, Limit
 from octosync.plan.guards.freeze import check_cron, check_timezone
@@ -50,9 +50,9 @@ def _check_plane_url(url: str) -> str:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise Complaint("this is no URL", rule="invalid-url", quotes=False, hides="@" in url) from None
+        raise InvalidText("this is no URL", rule="invalid-url", quotes=False, hides="@" in url) from None
     if "@" in parts.netloc or "?" in url or "#" in url:
-        raise Complaint(
+        raise InvalidText(
             "a control plane's URL carries neither user, password, query nor fragment",
             rule="secret-in-configuration",
             quotes=False,
@@ -60,7 +60,7 @@ def _check_plane_url(url: str) -> str:
             hides=True,  # it may be a password or a key
         )
     if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
-        raise Complaint("is not an http:// or https:// URL", rule="invalid-url")
+        raise InvalidText("is not an http:// or https:// URL", rule="invalid-url")
     return url
 
 
@@ -80,14 +80,14 @@ def is_receiver_url(url: str) -> bool:
 def _check_receiver_url(url: str) -> str:
     if not is_receiver_url(url):
         summary = "this is no http:// or https:// URL of a receiver"
-        raise Complaint(summary, rule="invalid-url", quotes=False, notes=(_RECEIVER_NOTE,))
+        raise InvalidText(summary, rule="invalid-url", quotes=False, notes=(_RECEIVER_NOTE,))
     return url
 
 
 def _check_variable(name: str) -> str:
     if may_hold_a_secret(name):
         summary = "sounds like a secret, and secrets don't belong in manifests"
-        raise Complaint(summary, rule="secret-variable", notes=SECRET_NAMES)
+        raise InvalidText(summary, rule="secret-variable", notes=SECRET_NAMES)
     return name
 
 
@@ -98,7 +98,7 @@ def _takes(
         try:
             check(text)
         except ValueError as error:
-            raise Complaint(f"is not what `{key}` takes: {error}", notes=(note,), names=sorted(names())) from None
+            raise InvalidText(f"is not what `{key}` takes: {error}", notes=(note,), names=sorted(names())) from None
         return text
 
     return AfterValidator(checked)

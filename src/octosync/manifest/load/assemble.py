@@ -116,7 +116,7 @@ class _Assembly:
         own = [resource for resource in self._resources if resource.kind == "App"]
         for again in own[1:]:
             metadata = again.root.record("metadata")
-            at = metadata.at("name") if metadata else again.root.node
+            at = metadata.value_node("name") if metadata else again.root.node
             summary = f"app {again.reporter.quote(self._slug, at)} is declared twice"
             again.reporter.report(
                 "duplicate-app", at, summary, path="metadata.name", notes=(f"the other: {own[0].origin}",)
@@ -145,7 +145,7 @@ class _Assembly:
         target = target_of(record, resource, self._contract)
         if target is None:
             return
-        at, path = record.at("identifier"), record.below("identifier")
+        at, path = record.value_node("identifier"), record.path_to("identifier")
         name = resource.reporter.quote(f"{target.platform}:{target.identifier}", at)
         held = self._claims.setdefault(target.unique_key, target)
         if target.unique_key in self._targets:
@@ -171,10 +171,10 @@ class _Assembly:
             return
         if archived and slot.deploy is not None:
             summary = f"app {self._slug}".rstrip() + " is archived, and nothing is deployed for it"
-            at, path = record.key_at("deploy"), record.below("deploy")
+            at, path = record.key_node("deploy"), record.path_to("deploy")
             resource.reporter.report("deploy-on-archived", at, summary, path=path)
         if (other := self._slots.get(slot.capability)) is not None:
-            twice, path = record.at("capability"), record.below("capability")
+            twice, path = record.value_node("capability"), record.path_to("capability")
             name = resource.reporter.quote(slot.capability, twice)
             summary = f"slot {name} is declared twice, and an app has one slot a capability"
             resource.reporter.report("duplicate-slot", twice, summary, path=path, notes=(f"the other: {other.origin}",))
@@ -187,7 +187,7 @@ class _Assembly:
             return
         if self._config is not None:
             summary = f"the inference config of app {self._slug} is declared twice"
-            self._twice(resource, record.key_at(key), record.below(key), summary, self._config.origin)
+            self._twice(resource, record.key_node(key), record.path_to(key), summary, self._config.origin)
             return
         self._config = config
 
@@ -200,9 +200,9 @@ class _Assembly:
             return
         own.reporter.report(
             "archive-strands-identifiers",
-            spec.key_at("archived"),
+            spec.key_node("archived"),
             "an archived app keeps its identifiers: no other app can register them again",
-            path=spec.below("archived"),
+            path=spec.path_to("archived"),
             notes=("`targets: []` frees them before the archive",),
         )
 

@@ -176,7 +176,7 @@ def _annotations(metadata: Fields, reporter: Reporter, now: datetime) -> tuple[b
     """Read our own annotations; others are ignored, but for those that look like ours."""
     node = metadata.node.get("annotations")
     entries = node.entries if isinstance(node, Mapping) else {}
-    path, sound = metadata.below("annotations"), metadata.text_map("annotations")
+    path, sound = metadata.path_to("annotations"), metadata.text_map("annotations")
     protected, suspension = False, None
     for key, (key_node, value) in entries.items():
         text = sound.get(key)

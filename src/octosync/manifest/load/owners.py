@@ -88,10 +88,10 @@ def _below(path: str, base: str) -> str:
 
 
 def _report_owner(resource: Resource, app: str, path: str, base: str, owners: tuple[Owner, ...]) -> None:
-    at = resource.spec.at("app") if resource.kind != "App" and resource.spec else resource.root.node
+    at = resource.spec.value_node("app") if resource.kind != "App" and resource.spec else resource.root.node
     metadata = resource.root.record("metadata")
     if resource.kind == "App" and metadata is not None:
-        at = metadata.at("name")
+        at = metadata.value_node("name")
     name = resource.reporter.quote(app, at)
     if by_app := [owner for owner in owners if owner.holds(app)]:
         where = " or ".join(sorted({owner.paths for owner in by_app}))

@@ -40,12 +40,12 @@ def target_of(fields: Fields, resource: Resource, contract: Contract) -> Target 
     platform, identifier = fields.text("platform"), fields.text("identifier")
     report, quote = resource.reporter.report, resource.reporter.quote
     if platform is not None and platform not in contract.platforms:
-        at = fields.at("platform")
+        at = fields.value_node("platform")
         report(
             "unknown-platform",
             at,
             f"{quote(platform, at)} is none of {', '.join(contract.platforms)}",
-            path=fields.below("platform"),
+            path=fields.path_to("platform"),
             suggestion=closest(platform, contract.platforms),
             notes=("api.platforms in octosync.yaml adds names",),
         )
@@ -53,9 +53,9 @@ def target_of(fields: Fields, resource: Resource, contract: Contract) -> Target 
         return None
     pattern, meaning = _SHAPES.get(platform, (None, ""))
     if pattern is not None and not pattern.fullmatch(identifier):
-        at = fields.at("identifier")
+        at = fields.value_node("identifier")
         summary = f"{quote(identifier, at)} doesn't look like an identifier of {platform}: {meaning}"
-        report("identifier-shape", at, summary, path=fields.below("identifier"))
+        report("identifier-shape", at, summary, path=fields.path_to("identifier"))
     return Target(app=resource.app or "", platform=platform, identifier=identifier, origin=resource.place(fields.node))
 
 
@@ -91,18 +91,18 @@ def inference_config_of(fields: Fields, key: str, resource: Resource) -> Inferen
     """Return the inference config that a record declares under a key; None where it declares none."""
     if key not in fields:
         return None
-    return InferenceConfig(app=resource.app or "", config=fields.json(key), origin=resource.place(fields.key_at(key)))
+    return InferenceConfig(app=resource.app or "", config=fields.json(key), origin=resource.place(fields.key_node(key)))
 
 
 def _check_capability(fields: Fields, resource: Resource) -> None:
     capability = fields.text("capability")
     if capability is not None and capability not in CAPABILITIES:
-        at = fields.at("capability")
+        at = fields.value_node("capability")
         resource.reporter.report(
             "unknown-capability",
             at,
             f"{resource.reporter.quote(capability, at)} is no capability that octosync knows",
-            path=fields.below("capability"),
+            path=fields.path_to("capability"),
             suggestion=closest(capability, CAPABILITIES),
         )
 
@@ -119,7 +119,7 @@ def _check_engines(fields: Fields, resource: Resource) -> None:
             "unknown-engine",
             node,
             f"{resource.reporter.quote(name, node)} is no engine that octosync knows",
-            path=fields.below("preferredEngines", index),
+            path=fields.path_to("preferredEngines", index),
             suggestion=closest(name, ENGINES),
         )
 
@@ -130,9 +130,9 @@ def _check_writable(fields: Fields, resource: Resource, contract: Contract) -> N
         if key in fields and name in contract.shapes["slot"].read_only:
             resource.reporter.report(
                 "read-only-field",
-                fields.key_at(key),
+                fields.key_node(key),
                 f"`{key}` is the control plane's own: api.readOnly in octosync.yaml names `{name}`",
-                path=fields.below(key),
+                path=fields.path_to(key),
                 notes=("leave it out here, or there",),
             )
 
@@ -142,7 +142,7 @@ def _check_repeated(fields: Fields, key: str, resource: Resource) -> None:
     for index, value, node in fields.items(key):
         if value in seen:
             summary = f"{resource.reporter.quote(value, node)} is in the list already"
-            resource.reporter.report("repeated-value", node, summary, path=fields.below(key, index))
+            resource.reporter.report("repeated-value", node, summary, path=fields.path_to(key, index))
         seen.add(value)
 
 
@@ -153,15 +153,15 @@ def _check_policy(fields: Fields, policy: JsonValue, resource: Resource) -> None
     mode = declared.text("routingMode")
     report = resource.reporter.report
     if mode == "auto" and "routingPreference" not in declared.node.entries:
-        path = declared.below("routingPreference")
+        path = declared.path_to("routingPreference")
         summary = "a serving policy with routingMode auto needs `routingPreference`: local, performance or cloud"
-        report("missing-field", declared.key_at("routingMode"), summary, path=path)
+        report("missing-field", declared.key_node("routingMode"), summary, path=path)
     elif mode not in ("auto", None) and _says_something(declared.node.get("routingPreference")):
-        at = declared.key_at("routingPreference")
+        at = declared.key_node("routingPreference")
         summary = f"routingPreference means nothing with routingMode {mode}: leave it out"
-        report("preference-without-auto", at, summary, path=declared.below("routingPreference"))
+        report("preference-without-auto", at, summary, path=declared.path_to("routingPreference"))
     if (contradiction := contradiction_in(policy)) is not None:
-        report("contradictory-policy", fields.key_at("servingPolicy"), contradiction, path=declared.path)
+        report("contradictory-policy", fields.key_node("servingPolicy"), contradiction, path=declared.path)
 
 
 def _json(value: Any) -> JsonValue:  # noqa: ANN401 - an attribute
@@ -182,7 +182,9 @@ def _check_bindings(fields: Fields, resource: Resource) -> None:
         if key in first:
             summary = f"binding {resource.reporter.quote(key, node)} is declared twice"
             notes = (f"the other: {resource.place(first[key])}",)
-            resource.reporter.report("declared-twice", node, summary, path=fields.below("bindings", index), notes=notes)
+            resource.reporter.report(
+                "declared-twice", node, summary, path=fields.path_to("bindings", index), notes=notes
+            )
         first.setdefault(key, node)
 
 
@@ -195,7 +197,7 @@ def _deploy(fields: Fields, resource: Resource) -> Deploy | None:
     report = resource.reporter.report
     _check_repeated(declared, "environments", resource)
     if optimize is Optimize.AUTO:
-        at, path = declared.at("optimize"), declared.below("optimize")
+        at, path = declared.value_node("optimize"), declared.path_to("optimize")
         variant = fields.text("variant")
         if variant is not None and variant != "auto":
             summary = "optimize: auto chooses the variant, and this slot pins one: leave out one of the two"

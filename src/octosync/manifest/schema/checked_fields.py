@@ -1,4 +1,4 @@
-"""Checked fields: what of an object is sound, and where it is written."""
+"""The fields of a checked object: the values that are sound, and where each is written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from octosync.manifest.schema.fields import ObjectModel, Shape, attributes_of, s
 from octosync.manifest.yaml.nodes import Mapping, Node, Reported, Scalar, Sequence, join
 from octosync.model import JsonObject
 
-# Stands for a value that is wrong: that was reported, and no method returns it.
+# Replaces a value that is wrong. It was reported, and no method returns it.
 WRONG: Final = Reported()
 
 
@@ -18,7 +18,7 @@ WRONG: Final = Reported()
 class Fields:
     """A checked object: its values by key, its node, and its path in the document.
 
-    What is wrong, or could not be read, is a `Reported` among the values, and no method returns it.
+    A value that is wrong or unreadable is a `Reported`, and no method returns it.
     """
 
     node: Mapping
@@ -29,41 +29,41 @@ class Fields:
         return key in self.values and not isinstance(self.values[key], Reported)
 
     def text(self, key: str) -> str | None:
-        """Return a text, None where it is absent or wrong."""
+        """Return a text, None if it is absent or wrong."""
         value = self.values.get(key)
         return value if _is_text(value) else None
 
     def flag(self, key: str) -> bool | None:
-        """Return a truth value, None where it is absent or wrong."""
+        """Return a truth value, None if it is absent or wrong."""
         value = self.values.get(key)
         return value if isinstance(value, bool) else None
 
     def number(self, key: str) -> float | None:
-        """Return a number, None where it is absent or wrong."""
+        """Return a number, None if it is absent or wrong."""
         value = self.values.get(key)
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """Return a list of texts, empty where it is absent."""
+        """Return a list of texts, empty if it is absent."""
         value = self.values.get(key)
         return tuple(filter(_is_text, value)) if isinstance(value, list) else ()
 
     def text_map(self, key: str) -> dict[str, str]:
-        """Return an object of texts, empty where it is absent."""
+        """Return an object of texts, empty if it is absent."""
         return {name: value for name, value in self._items(key) if _is_text(value)}
 
     def json(self, key: str) -> JsonObject | None:
-        """Return an opaque object, None where it is absent, wrong or null."""
+        """Return an opaque object, None if it is absent, wrong or null."""
         value = self.values.get(key)
         return value if isinstance(value, dict) else None
 
     def record(self, key: str) -> Fields | None:
-        """Return an object, None where it is absent or wrong."""
-        return _fields(self.node.get(key), self.below(key), self.values.get(key))
+        """Return an object, None if it is absent or wrong."""
+        return _fields(self.node.get(key), self.path_to(key), self.values.get(key))
 
     def records(self, key: str) -> list[Fields]:
-        """Return a list of objects, empty where it is absent."""
-        path = self.below(key)
+        """Return a list of objects, empty if it is absent."""
+        path = self.path_to(key)
         return [
             Fields(node, join(path, index), value)
             for index, value, node in self.items(key)
@@ -71,8 +71,8 @@ class Fields:
         ]
 
     def record_map(self, key: str) -> dict[str, Fields]:
-        """Return an object of objects, empty where it is absent."""
-        node, path = self.node.get(key), self.below(key)
+        """Return an object of objects, empty if it is absent."""
+        node, path = self.node.get(key), self.path_to(key)
         found = (
             (name, _fields(node.get(name), join(path, name), value))
             for name, value in self._items(key)
@@ -81,20 +81,20 @@ class Fields:
         return {name: fields for name, fields in found if fields is not None}
 
     def attributes(self, model: type[ObjectModel]) -> dict[str, Any]:
-        """Return all that is sound in an object, by the names of its model's attributes; lists as tuples."""
+        """Return the sound values by the names of the model's attributes, at any depth; lists as tuples."""
         return cast("dict[str, Any]", _sound(self.values, shape_of(model)))
 
     def _items(self, key: str) -> Iterable[tuple[str, Any]]:
         value = self.values.get(key)
         return value.items() if isinstance(value, dict) else ()
 
-    def at(self, key: str) -> Node:
-        """Return the node of a value, the object's own where it is absent."""
+    def value_node(self, key: str) -> Node:
+        """Return the node of a value, the object's own if it is absent."""
         found = self.node.get(key)
         return self.node if found is None else found
 
-    def key_at(self, key: str) -> Scalar | Mapping:
-        """Return where a key is written, the object's own place where it is absent."""
+    def key_node(self, key: str) -> Scalar | Mapping:
+        """Return the node of a key, the object's own if it is absent."""
         entry = self.node.entries.get(key)
         return entry[0] if entry else self.node
 
@@ -106,7 +106,7 @@ class Fields:
                 if not isinstance(value, Reported):
                     yield index, value, item
 
-    def below(self, key: str, index: int | None = None) -> str:
+    def path_to(self, key: str, index: int | None = None) -> str:
         """Return the path of a value in this object, or of an item of a list."""
         path = join(self.path, key)
         return path if index is None else join(path, index)

@@ -1,6 +1,6 @@
-"""Shapes: what the models of documents are made of, and what can be read from a model: for messages, schemas and explanations.
+"""The vocabulary of the models of documents, and how messages, schemas and explanations read a model.
 
-A model says once what a document may hold. Pydantic checks by it and writes JSON Schema from it.
+A model describes a document once. Pydantic validates documents and generates JSON Schema by it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class ObjectModel(BaseModel):
-    """An object with known fields. The `title` of its configuration is its name in messages, as in "not a field of a slot"."""
+    """An object with known fields. Its `title` is its name in messages, as in "not a field of a slot"."""
 
     model_config = ConfigDict(
         strict=True, extra="forbid", frozen=True, alias_generator=to_camel, defer_build=True, hide_input_in_errors=True
@@ -33,9 +33,9 @@ class ObjectModel(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """Annotates text. `pattern` must match all of it, `meaning` says in words what the pattern wants, `choices` closes the set.
+    """Annotates text: `pattern` must match all of it, `meaning` is the pattern in words, `choices` are all allowed values.
 
-    `known` are names of an open set: others are taken, too, some with a warning.
+    `known` are names of an open set: other names are accepted too, some with a warning.
     """
 
     pattern: re.Pattern[str] | None = None
@@ -46,7 +46,7 @@ class Text:
     may_be_empty: bool = False
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return what pydantic checks text by; JSON Schema finds this annotation in its metadata."""
+        """Return the schema that pydantic validates text by. Its metadata hold this annotation, for JSON Schema."""
         del source, handler
         metadata = {"text": self}
         if self.choices:
@@ -57,11 +57,11 @@ class Text:
         return core_schema.str_schema(strict=True, pattern=whole, regex_engine="python-re", metadata=metadata)
 
 
-class Complaint(ValueError):
-    """What a validator says of a text of the right shape: the rule that it breaks, and how that is said.
+class InvalidText(ValueError):
+    """A validator rejects a text of the right shape. `rule` and `notes` are those of the finding.
 
-    The summary begins with the quoted text if it `quotes`. `names` are those one of which was probably meant. With `hides`, the
-    text may be a secret: neither it nor its line is shown.
+    If `quotes` is set, the finding's summary begins with the quoted text. The name among `names` that is closest to the text is
+    suggested. If `hides` is set, the text may be a secret: neither the text nor its line is shown.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Complaint(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Owns:
-    """Annotates a field: what of the live app declaring it owns."""
+    """Annotates a field: which part of the live app a declaration owns."""
 
     what: str
 
@@ -98,10 +98,10 @@ class Key:
 
 
 class _NotNull:
-    """Annotates a field that may be absent, which reads as None, and may not be null."""
+    """Annotates an optional field that may not be null. None means that it is absent."""
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return the schema of what is not None."""
+        """Return the schema without null."""
         schema = handler(source)
         return schema["schema"] if schema["type"] == "nullable" else schema
 
@@ -128,9 +128,9 @@ NAME_OR_OBJECT: Final = Discriminator(
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What one annotation says. `type` is a record's model, a type of JSON, `Any`, or `Union` for a name or an object.
+    """An annotation of an attribute. `type` is an `ObjectModel`, a type of JSON, `Any`, or `Union` for a name or an object.
 
-    `facts` are its annotations; `parts` the shape of a list's items or an object's values, or those of the name and the object.
+    `facts` are the annotation's metadata. `parts` are the shape of a list's items or an object's values, or both alternatives.
     """
 
     type: Any
@@ -140,7 +140,7 @@ class Shape:
 
     @cached_property
     def text(self) -> Text | None:
-        """What is said of text, None for what isn't."""
+        """The annotation of text, None for other types."""
         return next((fact for fact in self.facts if isinstance(fact, Text)), None)
 
     @cached_property
@@ -150,12 +150,12 @@ class Shape:
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether its values are taken as they are written."""
+        """Whether no model, list or name is inside, so that values are taken as they are."""
         return self.is_opaque or not (self.parts or self.is_model)
 
     @cached_property
     def is_opaque(self) -> bool:
-        """Whether it is an object that octosync doesn't look into."""
+        """Whether it is an object with any content, sent as it is."""
         return self.type is dict and self.parts[0].type is Any
 
     @property
@@ -179,15 +179,15 @@ class Shape:
 
     @cached_property
     def fields(self) -> Mapping[str, Field]:
-        """The fields of a record, none for anything else."""
+        """The fields of an object with known fields, none for other types."""
         return fields_of(self.type) if self.is_model else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """A field of a record: its shape, and one line that says what it means.
+    """A field of an object: its shape, and its meaning in one line.
 
-    `default` is the value that holds where the field is absent, None where none does; `example` one that stands for others.
+    `default` is the value of an absent field, None if there is none. `example` is a typical value.
     """
 
     shape: Shape
@@ -200,24 +200,24 @@ class Field:
 
 @cache
 def fields_of(model: type[ObjectModel]) -> Mapping[str, Field]:
-    """Return the fields of a model by their names in documents."""
+    """Return the fields of a model by their keys in documents."""
     return {info.alias or name: _field(info) for name, info in model.model_fields.items()}
 
 
 @cache
 def attributes_of(model: type[ObjectModel]) -> tuple[tuple[str, str, Shape], ...]:
-    """Return the attributes of a model, what documents call them, and their shapes."""
+    """Return the attributes of a model: name, key in documents, shape."""
     fields = fields_of(model).items()
     return tuple((name, key, field.shape) for name, (key, field) in zip(model.model_fields, fields, strict=True))
 
 
 def title_of(model: type[BaseModel]) -> str:
-    """Return how messages call a record."""
+    """Return the name of an object in messages."""
     return model.model_config.get("title") or ""
 
 
 def shape_of(annotation: Any, facts: tuple[object, ...] = ()) -> Shape:  # noqa: ANN401 - a type, or what typing makes of one
-    """Return what an annotation says."""
+    """Return the shape that an annotation describes."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return shape_of(arguments[0], (*arguments[1:], *facts))

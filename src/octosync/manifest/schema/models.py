@@ -1,4 +1,4 @@
-"""The manifest schema: the one truth about what each kind may hold, as models from which checks and JSON Schema both come."""
+"""The models of manifests, one for each kind. Validation, JSON Schema and `octosync explain` come from them."""
 
 from __future__ import annotations
 

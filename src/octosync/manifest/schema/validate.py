@@ -1,4 +1,4 @@
-"""The check of a document: pydantic holds it against its model, and every error becomes a finding in its place."""
+"""The validation of a document: pydantic compares it with its model, and every error becomes a finding with its position."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from typing import Any, Union
 from pydantic import ValidationError
 
 from octosync.manifest.schema.checked_fields import WRONG, Fields
-from octosync.manifest.schema.fields import Complaint, ObjectModel, Shape, Text, shape_of, title_of
+from octosync.manifest.schema.fields import InvalidText, ObjectModel, Shape, Text, shape_of, title_of
 from octosync.manifest.schema.rules import Reporter
 from octosync.manifest.yaml.nodes import Mapping, Node, Reported, Scalar, Sequence, join, type_name
 
 
 def check(node: Node, model: type[ObjectModel], reporter: Reporter, root: str) -> Fields | None:
-    """Check an object against its model and report what is wrong; None where the node isn't an object at all.
+    """Check an object against its model, report every error, and return its fields; None if the node is no object.
 
     `root` is what `octosync explain` calls such documents.
     """
-    messages = _Messages(reporter, root)
+    errors = _ErrorReporter(reporter, root)
     if not isinstance(node, Mapping):
-        messages.wrong_value(node, shape_of(model), "")
+        errors.wrong_value(node, shape_of(model), "")
         return None
-    return _Check(node, model, messages).run("")
+    return _Check(node, model, errors).run("")
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where something is wrong: the node, its shape, its path, and what holds its value, under which key."""
+    """A value of a document: its node, shape and path, and the container and key of the plain value."""
 
     node: Node
     shape: Shape
@@ -42,11 +42,11 @@ class _Place:
 
     @property
     def known(self) -> Shape:
-        """The shape; of a name or an object, the one that the value is held against."""
+        """The shape; for a name or an object, the alternative that the value is checked against."""
         return self.shape.parts[isinstance(self.node, Mapping)] if self.shape.type is Union else self.shape
 
     def inner(self, key: str | int, holder: Any = None) -> _Place | None:  # noqa: ANN401 - JSON
-        """Return the place under a key or index; None if nothing is known of it."""
+        """Return the place of a key or index; None if the model doesn't know it."""
         node, shape = self.node, self.known
         part = shape.fields[str(key)].shape if key in shape.fields else next(iter(shape.parts), None)
         if part is None or isinstance(node, Scalar):
@@ -57,17 +57,17 @@ class _Place:
 
 @dataclass(slots=True)
 class _Check:
-    """The check of one object and of all that is in it."""
+    """The check of an object and of everything in it."""
 
     _node: Mapping
     _model: type[ObjectModel]
-    _messages: _Messages
+    _errors: _ErrorReporter
     _: KW_ONLY
     _is_whole: bool = True
     _has_repeated: bool = False
 
     def run(self, path: str) -> Fields:
-        """Check it, and return it without what is wrong."""
+        """Check the object, and return its fields."""
         values = self._values(self._node)
         try:
             self._model.model_validate(values)
@@ -87,33 +87,33 @@ class _Check:
         return {key: self._values(value) for key, (_, value) in node.entries.items()}
 
     def _report(self, error: ValidationError, top: _Place, values: dict[str, Any]) -> None:
-        """Report what pydantic has found, and mark it in the values."""
+        """Report the errors that pydantic found, and replace the values that they are about."""
         found = error.errors(include_url=False, include_input=False)
         meant: dict[tuple[str | int, ...], set[str | None]] = defaultdict(set)
         for problem in found:
             kind, loc = problem["type"], problem["loc"]
             if kind == "extra_forbidden":
                 holder = _below(top, loc[:-1], values)
-                meant[loc[:-1]].add(self._messages.unknown_field(str(loc[-1]), holder))
+                meant[loc[:-1]].add(self._errors.unknown_field(str(loc[-1]), holder))
             elif kind != "missing":
                 place = _below(top, loc, values)
-                complaint = problem.get("ctx", {}).get("error")
-                if isinstance(complaint, Complaint):
-                    self._messages.complaint(complaint, place.node, place.path)
+                cause = problem.get("ctx", {}).get("error")
+                if isinstance(cause, InvalidText):
+                    self._errors.invalid_text(cause, place.node, place.path)
                 else:
-                    self._messages.wrong_value(place.node, place.shape, place.path)
+                    self._errors.wrong_value(place.node, place.shape, place.path)
                 place.holder[place.key] = WRONG
         for loc in (problem["loc"] for problem in found if problem["type"] == "missing"):
             if loc[-1] not in meant[loc[:-1]] and (self._is_whole or len(loc) > 1):
-                self._messages.missing_field(str(loc[-1]), _below(top, loc[:-1], values))
+                self._errors.missing_field(str(loc[-1]), _below(top, loc[:-1], values))
 
     def _check_repeated(self, place: _Place) -> None:
-        """Check what stands under keys that are there already: it is left out, and its own mistakes are reported."""
+        """Check the values of repeated keys. They are not part of the result, but their errors are reported."""
         node, fields = place.node, place.known.fields
         for key_node, value in node.repeated if isinstance(node, Mapping) else ():
             if (key := str(key_node.value)) in fields:
                 alone = Mapping({key: (key_node, value)}, node.line, node.column)
-                _Check(alone, place.known.type, self._messages, _is_whole=False).run(place.path)
+                _Check(alone, place.known.type, self._errors, _is_whole=False).run(place.path)
         keys = (
             node.entries if isinstance(node, Mapping) else range(len(node.items)) if isinstance(node, Sequence) else ()
         )
@@ -122,7 +122,7 @@ class _Check:
 
 
 def _below(top: _Place, loc: tuple[str | int, ...], values: Any) -> _Place:  # noqa: ANN401 - JSON
-    """Return the place that pydantic names: by keys and indices, and by which of a name and an object it was held against."""
+    """Return the place of a pydantic location: keys, indices, and the tags of names and objects."""
     place = top
     for key in loc:
         if place.shape.type is Union:
@@ -133,14 +133,14 @@ def _below(top: _Place, loc: tuple[str | int, ...], values: Any) -> _Place:  # n
 
 
 @dataclass(frozen=True, slots=True)
-class _Messages:
-    """The findings about values that are not what their shapes want."""
+class _ErrorReporter:
+    """Reports values that don't have their shapes."""
 
     _reporter: Reporter
     _root: str
 
     def missing_field(self, key: str, place: _Place) -> None:
-        """Report a field that an object needs."""
+        """Report that a required field is missing."""
         node = place.node
         if isinstance(node, Mapping) and node.has_unread_key:
             return
@@ -153,7 +153,7 @@ class _Messages:
         )
 
     def unknown_field(self, key: str, place: _Place) -> str | None:
-        """Report an unknown field, and return the one that was probably meant, which then isn't missing."""
+        """Report an unknown field, and return the one that was probably meant: it doesn't count as missing."""
         at = place.node.entries[key][0] if isinstance(place.node, Mapping) else Scalar(None, 1, 1, 1)
         if isinstance(at.value, Reported):
             return None
@@ -173,20 +173,20 @@ class _Messages:
         )
         return meant
 
-    def complaint(self, complaint: Complaint, node: Node, path: str) -> None:
-        """Report what a validator says of a text."""
+    def invalid_text(self, error: InvalidText, node: Node, path: str) -> None:
+        """Report a text that a validator rejected."""
         source, value = self._reporter.source, node.value if isinstance(node, Scalar) else ""
         if isinstance(value, Reported):
             return
-        if complaint.hides:
+        if error.hides:
             source.hide((node.line, node.column), (node.line, node.column + node.width))
-        quote = f"{self._reporter.quote(value, node)} " if complaint.quotes else ""
-        suggestion = None if source.hides(node.line, node.column) else closest(str(value), complaint.names)
-        summary = f"{quote}{complaint.summary}"
-        self._reporter.report(complaint.rule, node, summary, path=path, suggestion=suggestion, notes=complaint.notes)
+        quote = f"{self._reporter.quote(value, node)} " if error.quotes else ""
+        suggestion = None if source.hides(node.line, node.column) else closest(str(value), error.names)
+        summary = f"{quote}{error.summary}"
+        self._reporter.report(error.rule, node, summary, path=path, suggestion=suggestion, notes=error.notes)
 
     def wrong_value(self, node: Node, shape: Shape, path: str) -> None:
-        """Report a value that a field can't have."""
+        """Report a value that its field can't have."""
         if isinstance(node, Scalar) and isinstance(node.value, Reported):
             return
         if shape.is_model:
@@ -225,7 +225,7 @@ class _Messages:
             report("the text is empty")
 
     def _in_quotes(self, node: Node, text: Text) -> str | None:
-        """Return a number or boolean as the text that it would be in quotes, where that text would be right."""
+        """Return a number or boolean in quotes if that text would be valid."""
         if not isinstance(node, Scalar) or node.value is None:
             return None
         written = str(node.value).lower() if isinstance(node.value, bool) else self._reporter.source.written(node)
@@ -267,7 +267,7 @@ class _Messages:
 
 
 def explained_as(root: str, path: str) -> str:
-    """Write the place of a record as `octosync explain` wants it: without positions, as far as its keys are plain words."""
+    """Return a path as `octosync explain` takes it: without indices, up to the first key that is no plain word."""
     return re.match(r"[\w-]+(\.[\w-]+)*", re.sub(r"\[\d+\]", "", join(root, path)))[0]  # type: ignore[index]
 
 
@@ -287,9 +287,11 @@ def closest(word: str, among: Iterable[str]) -> str | None:
 
 
 def _respelled(text: str, pattern: re.Pattern[str]) -> str | None:
-    """Return the same in lower case and with hyphens, where that is what the pattern wants."""
+    """Return the text in lower case or with hyphens if that matches the pattern."""
     lowered = text.strip().lower()
-    return next((one for one in (lowered, re.sub(r"[\s_]+", "-", lowered)) if pattern.fullmatch(one)), None)
+    return next(
+        (spelling for spelling in (lowered, re.sub(r"[\s_]+", "-", lowered)) if pattern.fullmatch(spelling)), None
+    )
 
 
 def _fold(name: str) -> str:
@@ -297,13 +299,13 @@ def _fold(name: str) -> str:
 
 
 def _about_colon(node: Node) -> tuple[str, ...]:
-    """Say why a `key:value` is text."""
+    """Return the note that explains why `key:value` is text."""
     text = node.value if isinstance(node, Scalar) and isinstance(node.value, str) else ""
     return ("a colon begins a value only with a space behind it",) if re.match(r"[\w-]+:\S", text) else ()
 
 
 def _about_null(node: Node, path: str) -> tuple[str, ...]:
-    """Say what to do about a null: what is no list's item can be left out."""
+    """Return the note on a null: unless it is an item of a list, it can be left out."""
     if not isinstance(node, Scalar) or node.value is not None or not path or path.endswith("]"):
         return ()
     return ("leave the key out if octosync is not to own it" if path.startswith("spec.") else "leave the key out",)
