@@ -22,7 +22,7 @@ from octosync.contract import COVERED
 from octosync.errors import CredentialRefused, RemoteError, Unavailable, Unreadable
 from octosync.model import Address, App, Coverage, Deployment, Fate, Outcome, Slot, Standing, State, Status
 from octosync.octomil import Octomil, ReadResult, read_deployments, read_health, read_org_deployments_if_cheaper
-from octosync.octomil.pagination import run_concurrently
+from octosync.octomil.client import run_concurrently
 from octosync.octomil.rate_limit import WINDOW_SECONDS, Sleep
 from octosync.plan import Action, EnableCapability, OptimizeCapability, Plan, PutSlot
 

@@ -10,19 +10,12 @@ from typing import Final
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest.load.files import read_regular
 from octosync.model import Secret
-from octosync.plan import PLAN_KEY
 
 STATE_KEY: Final = "OCTOSYNC_STATE_KEY"
 
 _LONGEST: Final = 64 * 1024  # bytes of a file with keys
 _SHORTEST: Final = 32  # characters
 _FEWEST: Final = 8  # different ones
-
-
-def plan_key(environment: Mapping[str, str]) -> Secret | None:
-    """Return the key that plan documents are made with; None if none is set. Raises `ConfigError` for a weak one."""
-    given = environment.get(PLAN_KEY, "").strip()
-    return checked(given, PLAN_KEY) if given else None
 
 
 def state_key(environment: Mapping[str, str], file: Path | None) -> Secret | None:

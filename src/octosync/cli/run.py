@@ -11,7 +11,7 @@ from typing import Final
 
 from octosync import __version__
 from octosync.cli.inputs import LoadedInputs, load_valid_inputs
-from octosync.cli.keys import plan_key
+from octosync.cli.keys import checked
 from octosync.cli.progress import ProgressBar, Waits
 from octosync.cli.run_options import RunRequest
 from octosync.cli.session import Session, control_plane, place_of, session_of
@@ -23,6 +23,7 @@ from octosync.model import Diagnostic, Observation, Secret, State
 from octosync.octomil import Octomil
 from octosync.plan import (
     FINDINGS,
+    PLAN_KEY,
     ControlPlane,
     Fingerprinting,
     GuardPolicy,
@@ -165,6 +166,7 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> R
         rollback = refuse_run("rollback", revisions.rollback_message, loose)
     hold = configuration.drift_hold if flags.drift_hold is None else parse_duration(flags.drift_hold)
     idle = flags.changed_only and not desired.apps and (base is None or not base.before.apps)
+    key = os.environ.get(PLAN_KEY, "").strip()
     session = None
     if not idle and not flags.offline:
         session = session_of(request.remote, request.manifests.config, configuration, context)
@@ -178,10 +180,10 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> R
         idle=idle and not flags.offline,
         session=session,
         policy=loose,
-        allowed=overrides_of(policy),
+        allowed=overrides_of(policy) if request.guards else (),
         lines=lines,
         rollback=rollback,
-        plan_key=plan_key(os.environ),
+        plan_key=checked(key, PLAN_KEY) if key else None,
     )
 
 

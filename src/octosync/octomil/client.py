@@ -5,15 +5,16 @@ A session with a control plane: the way onto the wire and the key, which may cha
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 import httpx
 import stamina
@@ -427,3 +428,24 @@ def _unusable(operation: Operation) -> RemoteError:
 def _delay_before_another(problem: Exception) -> float | bool:
     """Tell stamina whether to try again, and after how many seconds."""
     return problem.delay if isinstance(problem, RetryableFailure) else False
+
+
+Read: TypeAlias = Callable[[], Awaitable[None]]
+
+
+async def run_concurrently(reads: Iterable[Read], workers: int) -> None:
+    """Run all reads, at most `workers` of them at a time. The first that raises stops the others."""
+    waiting = list(reads)
+    queue = iter(waiting)
+
+    async def work() -> None:
+        for read in queue:
+            await read()
+
+    tasks = [asyncio.create_task(work()) for _ in range(min(workers, len(waiting)))]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -21,7 +21,7 @@ from octosync.model import (
     State,
 )
 from octosync.octomil.activity import read_app_events, read_org_events
-from octosync.octomil.client import Octomil
+from octosync.octomil.client import Octomil, Read, run_concurrently
 from octosync.octomil.deployments import (
     check_optimization,
     count_running_canaries,
@@ -31,7 +31,7 @@ from octosync.octomil.deployments import (
     read_org_deployments_if_cheaper,
     read_routing_stats,
 )
-from octosync.octomil.pagination import Read, ReadResult, run_concurrently
+from octosync.octomil.pagination import ReadResult
 
 T = TypeVar("T")
 

@@ -10,9 +10,9 @@ from typing import TypeAlias, TypeVar
 
 from octosync.errors import CredentialRefused, RemoteError, Unavailable
 from octosync.model import App, Deployment, InferenceConfig, JsonObject, Observation, Section, Slot, State, Target, show
-from octosync.octomil.client import Octomil
+from octosync.octomil.client import Octomil, Read, run_concurrently
 from octosync.octomil.deployments import count_running_canaries, read_deployments, read_org_deployments_if_cheaper
-from octosync.octomil.pagination import Read, ReadResult, run_concurrently
+from octosync.octomil.pagination import ReadResult
 from octosync.octomil.resources import (
     read_app,
     read_apps,
@@ -70,8 +70,9 @@ async def observe(
         listed = await walk.read_list()
     missing = walk.wanted if listed is None else walk.take(listed)
     await run_concurrently([walk.reading_app(app) for app in missing], client.connection.concurrency)
-    await walk.read_org_deployments()
-    await run_concurrently(walk.readings_of_sections(), client.connection.concurrency)
+    if walk.apps:
+        await walk.read_org_deployments()
+        await run_concurrently(walk.readings_of_sections(), client.connection.concurrency)
     return walk.observation(client.requests - requests_before)
 
 
@@ -84,7 +85,7 @@ class _Walk:
         self._declared = frozenset(desired.apps)
         self._now = now
         self.wanted = [desired.apps[slug] for slug in sorted(desired.apps)]
-        self._apps: dict[str, App] = {}
+        self.apps: dict[str, App] = {}
         self._targets: dict[str, tuple[Target, ...]] = {}
         self._slots: dict[str, tuple[Slot, ...]] = {}
         self._configs: dict[str, InferenceConfig] = {}
@@ -101,7 +102,7 @@ class _Walk:
 
     async def read_list(self) -> ReadResult[dict[str, App]]:
         """Read the org's apps."""
-        self._expect(1)
+        self._expected += 1
         reading = await read_apps(self._client)
         self._tick()
         return reading
@@ -112,26 +113,26 @@ class _Walk:
         for desired in self.wanted:
             listed = reading.value.get(desired.slug)
             if listed is not None and listed.fields.keys() >= {"name", *desired.fields}:
-                self._apps[desired.slug] = listed
+                self.apps[desired.slug] = listed
                 self._read_at[desired.slug, None] = reading.at
         self._unmanaged = tuple(slug for slug in reading.value if slug not in self._declared)
-        return [desired for desired in self.wanted if desired.slug not in self._apps]
+        return [desired for desired in self.wanted if desired.slug not in self.apps]
 
     def reading_app(self, desired: App) -> Read:
         """Make the read of an app by its slug."""
-        self._expect(1)
+        self._expected += 1
 
         async def read() -> None:
             app = await self._guarded(desired.slug, None, read_app(self._client, desired.slug, needed=desired.fields))
             if app is not None:
                 self._check_orgs([app.identity])
-                self._apps[desired.slug] = app
+                self.apps[desired.slug] = app
 
         return read
 
     async def read_org_deployments(self) -> None:
         """Read the deployments of all apps that declare some at once, where that takes fewer requests."""
-        wanted = {slug: self._apps[slug] for slug, section in self._sections() if section is Section.DEPLOYMENTS}
+        wanted = {slug: self.apps[slug] for slug, section in self._sections() if section is Section.DEPLOYMENTS}
         reading = await read_org_deployments_if_cheaper(self._client, wanted) if wanted else None
         if not isinstance(reading, ReadResult):
             self._canaries = reading
@@ -144,13 +145,13 @@ class _Walk:
     def readings_of_sections(self) -> list[Read]:
         """Make the reads of the declared sections that are not known yet."""
         reads = [self._reading_section(*place) for place in self._sections() if place not in self._read_at]
-        self._expect(len(reads))
+        self._expected += len(reads)
         return reads
 
     def _sections(self) -> Iterator[tuple[str, Section]]:
         """Yield the declared sections of the apps that are there and not archived."""
         for desired in self.wanted:
-            if desired.slug in self._apps and not self._apps[desired.slug].archived:
+            if desired.slug in self.apps and not self.apps[desired.slug].archived:
                 yield from ((desired.slug, one) for one in Section if one in _sections_to_read(desired, self._now))
 
     def _reading_section(self, slug: str, section: Section) -> Read:
@@ -232,7 +233,7 @@ class _Walk:
         if failed and len(failed) == len(self.wanted) and all(isinstance(error, Unavailable) for error in failed):
             raise failed[0]
         return Observation(
-            state=State.of(*(self._whole(app) for slug, app in self._apps.items() if slug not in errors)),
+            state=State.of(*(self._whole(app) for slug, app in self.apps.items() if slug not in errors)),
             errors=dict(sorted(errors.items())),
             unmanaged=self._unmanaged,
             org_id=self._org,
@@ -252,9 +253,6 @@ class _Walk:
             inference_config=self._configs.get(slug),
             deployments=self._deployments.get(slug, ()),
         )
-
-    def _expect(self, reads: int) -> None:
-        self._expected += reads
 
     def _tick(self) -> None:
         self._done += 1

@@ -9,11 +9,10 @@ Spreading: many reads at once, as many as the connection may have under way.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -309,24 +308,3 @@ def _nameless(translator: Translator, plural: str, index: int, request_id: str |
 
 def _count(value: JsonValue) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-Read: TypeAlias = Callable[[], Awaitable[None]]
-
-
-async def run_concurrently(reads: Iterable[Read], workers: int) -> None:
-    """Run all reads, at most `workers` of them at a time. The first that raises stops the others."""
-    waiting = list(reads)
-    queue = iter(waiting)
-
-    async def work() -> None:
-        for read in queue:
-            await read()
-
-    tasks = [asyncio.create_task(work()) for _ in range(min(workers, len(waiting)))]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from octosync.errors import CredentialRefused, RemoteError
 from octosync.model import App, AppStatus, Deployment, Event, OrgPresence, Presence, Section, Slot
 from octosync.octomil.activity import read_app_events, read_org_events
-from octosync.octomil.client import Octomil
+from octosync.octomil.client import Octomil, Read, run_concurrently
 from octosync.octomil.deployments import (
     read_deployments_page,
     read_first_request,
@@ -22,7 +22,7 @@ from octosync.octomil.deployments import (
     read_routing_stats,
 )
 from octosync.octomil.observe import MAX_APPS_READ_BY_SLUG
-from octosync.octomil.pagination import Read, ReadResult, run_concurrently
+from octosync.octomil.pagination import ReadResult
 from octosync.octomil.resources import read_app, read_apps, read_slots_page
 
 T = TypeVar("T")

@@ -99,11 +99,11 @@ def needs_author(action: Action) -> bool:
     )
 
 
+@dataclass(frozen=True)
 class _Feeds:
-    """What the feeds say of each app, newest first."""
+    """The events of each app, newest first."""
 
-    def __init__(self, seen: Observation) -> None:
-        self._seen = seen
+    _seen: Observation
 
     @cached_property
     def _by_app(self) -> Mapping[str, Sequence[Event]]:

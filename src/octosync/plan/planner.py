@@ -13,7 +13,7 @@ from datetime import datetime
 from octosync.contract import Contract
 from octosync.errors import ManifestError, OctosyncError
 from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observation, Questions, Section, State
-from octosync.plan.actions import Action, fingerprint_of_app
+from octosync.plan.actions import Action, RegisterTarget, RemoveTarget, fingerprint_of_app
 from octosync.plan.compare import AppDiff, compare_app
 from octosync.plan.diagnostics import notices_of, renames
 from octosync.plan.drift import Held, Holding, ReadNeeds, held_until, last_changes, questions_of, unheld
@@ -22,7 +22,7 @@ from octosync.plan.moves import Halves, held_by_orphans, held_by_released, held_
 from octosync.plan.order import in_order
 from octosync.plan.plan import LeftAlone, Plan
 from octosync.plan.rollouts import Capabilities, DeployPolicy, Optimized, choose_canaries, compare_capabilities
-from octosync.plan.three_way.merge import Comparison, compare_three_ways, undisputed
+from octosync.plan.three_way.merge import Comparison, compare_three_ways
 from octosync.plan.three_way.verdict import Base, Resolved
 
 
@@ -131,7 +131,8 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
     halves = _changes(scope, compared)
     planned = [app for slug in scope.diffs if not (app := compared.desired.apps[slug]).archived]
     capabilities = compare_capabilities(planned, live, halves.actions, options.deploy)
-    optimized = choose_canaries(capabilities.better, live.state, live, options.deploy)
+    better = capabilities.better
+    optimized = choose_canaries(better, live.state, live, options.deploy) if better else Optimized()
     actions = (*halves.actions, *capabilities.actions, *optimized.actions)
     shown = (*actions, *(change.action for change in held))
     everything = State.of(*{**compared.desired.apps, **desired.apps}.values())
@@ -144,15 +145,13 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
         errors=dict(sorted(scope.errors.items())),
         archived_undeclared=_archived_undeclared(scope, halves),
         left_alone=_left_alone(scope, halves, capabilities, live, compared, prune=options.prune),
-        diagnostics=_sorted(
-            (
-                *halves.notes,
-                *_holders(actions, compared, live, options),
-                *notices_of(actions, everything, live.state),
-                *(renames(actions, desired, options.base) if options.base is not None else ()),
-                *unheld(compared.drifted, live, actions, options.hold),
-                *capabilities.diagnostics,
-            )
+        diagnostics=_diagnostics(
+            actions,
+            live,
+            options,
+            compared,
+            found=(*halves.notes, *notices_of(actions, everything, live.state), *capabilities.diagnostics),
+            tree=desired,
         ),
         fingerprints=fingerprints,
         drifted=_drifted(compared, options.base, fingerprints, held),
@@ -177,7 +176,7 @@ def _compared(desired: State, live: Observation, options: PlanOptions) -> tuple[
     """Return what is planned of the tree, and the changes that are held."""
     base = options.base
     if base is None:
-        return undisputed(desired), ()
+        return Resolved(desired=desired), ()
     comparison = compare_three_ways(desired, live, base, now=options.now)
     planned = comparison.planned(prune=options.prune)
     ends = held_until(planned.drifted, live, now=options.now, hold=options.hold, presumed=base.presumed)
@@ -203,7 +202,12 @@ def _held(
 def _changes(scope: Scope, compared: Resolved) -> Halves:
     """Return the actions on apps and their objects, moves linked, and those that wait for a suspended app."""
     diffs = {**scope.diffs, **scope.suspended}
-    every = link_moves(compared.explained(action) for diff in diffs.values() for action in diff.actions)
+    every = tuple(action for diff in diffs.values() for action in diff.actions)
+    if compared.reasons or compared.archives or compared.origins:
+        every = tuple(map(compared.explained, every))
+    if not any(isinstance(action, RegisterTarget | RemoveTarget) for action in every):
+        return Halves(tuple(action for action in every if action.address.app in scope.diffs))
+    every = link_moves(every)
     held = [action for action in every if action.address.app in scope.suspended]
     return hold_back_halves((action for action in every if action.address.app in scope.diffs), held)
 
@@ -223,14 +227,26 @@ def _unchanged(
     return tuple(sorted((*objects, *(address for address in capabilities.unchanged if address not in acted_on))))
 
 
-def _holders(
-    actions: tuple[Action, ...], compared: Resolved, live: Observation, options: PlanOptions
-) -> Iterator[Diagnostic]:
-    """Yield a diagnostic for each target that is to be registered and that another app keeps."""
-    yield from held_elsewhere(actions, live.state)
-    if options.base is not None and not options.prune:
-        yield from held_by_orphans(actions, _orphans(options.base, compared))
-    yield from held_by_released(actions, compared.released, live.state)
+def _diagnostics(
+    actions: tuple[Action, ...],
+    live: Observation,
+    options: PlanOptions,
+    compared: Resolved,
+    *,
+    found: Iterable[Diagnostic],
+    tree: State,
+) -> tuple[Diagnostic, ...]:
+    """Return what was found, targets that another app keeps, renamed apps, and drift that is not held, by place."""
+    diagnostics, base = [*found], options.base
+    if any(isinstance(action, RegisterTarget) for action in actions):
+        diagnostics += held_elsewhere(actions, live.state)
+        if base is not None and not options.prune:
+            diagnostics += held_by_orphans(actions, _orphans(base, compared))
+        diagnostics += held_by_released(actions, compared.released, live.state)
+    if base is not None:
+        diagnostics += renames(actions, tree, base)
+        diagnostics += unheld(compared.drifted, live, actions, options.hold)
+    return tuple(sorted(diagnostics, key=lambda diagnostic: diagnostic.sort_key))
 
 
 def _questions(
@@ -303,7 +319,3 @@ def _live_counts(live: State) -> dict[Kind, int]:
         counts[Kind.SLOT] += len(app.slots)
         counts[Kind.INFERENCE_CONFIG] += app.inference_config is not None and app.inference_config.config is not None
     return dict(counts)
-
-
-def _sorted(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    return tuple(sorted(diagnostics, key=lambda diagnostic: diagnostic.sort_key))

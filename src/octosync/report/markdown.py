@@ -23,7 +23,6 @@ from typing import Final
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
 from octosync.model import Outcome, Severity, clipped, counted
 from octosync.plan import Action, Plan, Verb
-from octosync.report.accept import keep_command
 from octosync.report.changes import Group, Row, column, recommendation_lines
 from octosync.report.errors import blocked_lines, diagnostic_lines, error_lines, override_words, severities
 from octosync.report.outcomes import AGAIN, attention, done_lines, render_waited, run_words, status_counts
@@ -31,6 +30,7 @@ from octosync.report.plan import (
     blocking_words,
     devices_words,
     incomplete_words,
+    keep_command,
     left_alone_lines,
     manifests_words,
     nothing_words,

@@ -5,13 +5,30 @@ What a plan comes to, in the words that text and Markdown share: its counts, its
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Final
 
 from octosync.errors import ExitCode, worst
-from octosync.model import Address, Sensitivity, counted
-from octosync.plan import Action, EnableCapability, Held, Plan, Refusal, RunInfo, Verb, refused_actions
-from octosync.report.accept import keep_command
+from octosync.model import ELLIPSIS, Address, Reason, Sensitivity, counted
+from octosync.plan import (
+    Action,
+    ActionKey,
+    DeleteInferenceConfig,
+    DeleteSlot,
+    EnableCapability,
+    Held,
+    Plan,
+    PutInferenceConfig,
+    PutSlot,
+    Refusal,
+    RegisterTarget,
+    RemoveTarget,
+    RunInfo,
+    UpdateApp,
+    Verb,
+    refused_actions,
+)
 from octosync.report.changes import Group, RowOptions, group_lines, group_of, recommendation_lines
 from octosync.report.errors import blocked_lines, diagnostic_lines, error_lines, override_words
 from octosync.report.run_report import PlanReport
@@ -135,11 +152,11 @@ def render_plan(report: PlanReport, *, colour: bool) -> str:
     plan, about, ink = report.plan, report.about, Ink(colour)
     blocks: list[Iterable[str]] = [
         _head(report, ink),
-        _errors(plan, ink),
+        _errors(plan, ink) if plan.errors else (),
         blocked_lines(report, ink) if report.blocked else (),
         group_lines(plan_groups(report), ink),
         *(diagnostic_lines(diagnostic, ink) for diagnostic in report.all_diagnostics()),
-        recommendation_lines(plan.recommendations),
+        recommendation_lines(plan.recommendations) if plan.recommendations else (),
         left_alone_lines(plan, about),
         _closing(report, ink),
     ]
@@ -185,7 +202,7 @@ def _errors(plan: Plan, ink: Ink) -> Iterator[str]:
 
 def groups_of(plan: Plan, blocked: Sequence[Refusal], sensitivity: Sensitivity, *, full: bool) -> tuple[Group, ...]:
     """Make the groups of all apps that have rows: of those that change, and with `full` of those that don't."""
-    marked = refused_actions(plan.actions, blocked)
+    marked = refused_actions(plan.actions, blocked) if blocked else frozenset[ActionKey]()
     actions: dict[str, tuple[Action, ...]] = dict(plan.by_app())
     held: dict[str, list[Held]] = {}
     for one in plan.held:
@@ -238,3 +255,36 @@ def exit_code_of_plan(plan: Plan, blocked: Sequence[Refusal], *, detailed: bool)
         *([ExitCode.GUARDED] if blocked else []),
         *([ExitCode.CHANGES] if detailed and plan.shown else []),
     )
+
+
+_ADDRESSES: Final = 3  # in the command line, before the rest is an ellipsis
+_STDIN: Final = "-"
+_CHANGED_BACK: Final = frozenset({Reason.DIFFERS, Reason.DRIFT, Reason.DIVERGED})
+_ACCEPTED = (
+    UpdateApp,
+    RegisterTarget,
+    RemoveTarget,
+    PutSlot,
+    DeleteSlot,
+    PutInferenceConfig,
+    DeleteInferenceConfig,
+)
+
+
+def keep_command(actions: Sequence[Action], about: RunInfo) -> str | None:
+    """Return the command line that accepts what a plan would change back; None where nothing is, or no file says it."""
+    invocation = about.invocation
+    found = [action.address for action in actions if isinstance(action, _ACCEPTED) and action.reason in _CHANGED_BACK]
+    if not found or _STDIN in invocation.paths or invocation.kustomize is not None:
+        return None
+    accepted = set(found)
+    if invocation.base is None and any(
+        action.reason is not Reason.DIFFERS for action in actions if action.address in accepted
+    ):
+        return None  # the base is a file, which accept doesn't take
+    named = shlex.join(map(str, found[:_ADDRESSES]))
+    more = [ELLIPSIS] if len(found) > _ADDRESSES else []
+    paths = [part for path in invocation.paths for part in ("-f", path)]
+    paths += ["--base", invocation.base] if invocation.base is not None else []
+    rest = [shlex.join((*paths, *about.typed_to_look))] if paths or about.typed_to_look else []
+    return visible(" ".join(("octosync accept", named, *more, *rest)))

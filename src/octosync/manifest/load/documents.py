@@ -52,7 +52,7 @@ class Resource:
     @property
     def origin(self) -> Origin:
         """Where the document begins."""
-        return self.place(self.root.node)
+        return self.reporter.source.place(self.root.node)
 
     def place(self, node: Node) -> Origin:
         """Name the place of a node of this document."""

@@ -198,7 +198,8 @@ def load(
             if rendered is not None
             else loader.read(asked, findings, stdin=stdin, within=None if paths else configuration.bounds(directory))
         )
-        _report_empty(found, findings, allow_empty=options.allow_empty)
+        if found.empty or not found.resources:
+            _report_empty(found, findings, allow_empty=options.allow_empty)
         state = loader.assemble(found)
         if configuration.owners:
             check_owners(found.resources, configuration.owners, configuration.directory, findings)

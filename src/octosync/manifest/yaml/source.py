@@ -71,7 +71,7 @@ class Source:
 
     def place(self, at: Placed) -> Origin:
         """Name a place: in the file that it was taken from, where that is known."""
-        return self.shown(at).origin if self._taken else self.origin(at.line, at.column)
+        return self.shown(at).origin if self._taken else Origin(self.name, at.line, at.column)
 
     def relocate(self, line: int, source: Source, at: Placed, pairs: Iterable[tuple[Placed, Placed]]) -> None:
         """Note that the document at a line was taken from another file's: `pairs` are places here and there.

@@ -33,11 +33,6 @@ _Acts: TypeAlias = Callable[[Address, Verdict], bool]
 _CHANGES_OF_OTHERS: Final = (Reason.DRIFT, Reason.DIVERGED)
 
 
-def undisputed(tree: State) -> Resolved:
-    """Return what is planned of a tree without a base: all of it."""
-    return Resolved(desired=tree)
-
-
 @dataclass(frozen=True, slots=True)
 class _Orphan:
     """An app that the base declared and no manifest does any more. `gives_up`: its live targets that another app wants."""
