@@ -62,7 +62,7 @@ def compose_body(marker: str, text: str, *, head: str | None, outdated: bool = F
 
 
 def with_outdated_warning(body: str) -> str:
-    """Put the warning into a body that stands there, as `composed` does; one that has it stays as it is."""
+    """Return a body with the warning that `compose_body` writes; a body that has it is returned as it is."""
     lines = body.split("\n")
     hidden = 2 if len(lines) > 1 and _HEAD.fullmatch(lines[1].strip()) else 1
     rest = "\n".join(lines[hidden:])

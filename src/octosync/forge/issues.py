@@ -105,7 +105,7 @@ def find_applied_revision(
 
     `current` is the revision of this run, whose own deployment is under way and no attempt before it. `exists` returns whether
     the clone has a revision; after a force push an older success can be the base. Without a success among the newest
-    `DEEPEST` deployments there is none. Raises `RemoteError`.
+    `MAX_DEPLOYMENTS` deployments there is none. Raises `RemoteError`.
     """
     attempted: dict[str, None] = {}
     gone: dict[str, None] = {}

@@ -328,7 +328,7 @@ class Octomil:
             raise _unusable(operation) from None
 
     async def _attempt(self, call: _Call) -> ApiResponse:
-        """Send once. Raises `TryAgain` where another attempt is safe and may help, else the error itself."""
+        """Send once. Raises `RetryableFailure` if another attempt is safe and may help, else the error itself."""
         request = call.request()
         permit = await self._permit(call)
         if call.may_send is not None and not call.may_send():

@@ -74,7 +74,7 @@ async def read_deployments(
 
 
 async def read_deployments_page(client: Octomil, slug: str) -> tuple[tuple[Deployment, ...], bool]:
-    """Read an app's deployments with one request, as `deployments_reading` does, and whether these are all."""
+    """Read an app's deployments with one request, as `read_deployments` does, and whether these are all."""
     page = await read_page(client, "apps.deployments", {"slug": slug}, plural=DEPLOYMENTS)
     return _sorted(client, "apps.deployments", page.items, page.request_id, lambda _: slug), page.is_last(0)
 

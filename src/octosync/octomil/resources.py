@@ -89,7 +89,7 @@ async def read_slots(client: Octomil, slug: str, *, within: Reservation | None =
 async def read_slots_page(client: Octomil, slug: str) -> tuple[tuple[Slot, ...], bool]:
     """Read an app's slots with one request, as the list shows them, and whether these are all.
 
-    For people to look at: no write may be made from them, see `slots_reading`.
+    For people to look at: no write may be made from them, see `read_slots`.
     """
     page = await read_page(client, "apps.list_slots", {"slug": slug}, plural=client.contract.shapes["slot"].plural)
     slots = (_slot(client, "apps.list_slots", slug, item, page.request_id) for item in page.items)

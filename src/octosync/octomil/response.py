@@ -44,7 +44,7 @@ def parse(body: bytes) -> JsonValue:
     """Parse an answer's body. Raises `ValueError`.
 
     It refuses what JSON can't write or octosync can't walk: NaN, numbers beyond a float, half a surrogate pair, and more
-    than `DEEPEST` levels.
+    than `MAX_DEPTH` levels.
     """
     try:
         value: JsonValue = json.loads(body, parse_constant=_no_constant, parse_float=_finite)

@@ -1,9 +1,7 @@
-"""Conformance: somebody else's OpenAPI document of the API against the contract in force, pure, operation by operation.
+"""Conformance: compares an OpenAPI document of the API with the contract in force, operation by operation, without I/O.
 
-matching (which operation is which) → requests · answers (what is sent and needed, as `contract.exchanges` says it, against
-the document's schemas) → findings → comparing (all of it, and the overrides that mend it).
-
-Conformance.
+`document` reads the document, `schemas` compares its schemas, `messages` compares requests and responses, and `compare` matches
+the operations and returns all findings, with the overrides that would resolve them.
 """
 
 from octosync.contract.openapi.compare import Compared, Conformance, compare_with

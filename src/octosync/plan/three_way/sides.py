@@ -1,6 +1,6 @@
 """One app, unit by unit: what tree, base, tip and unfinished applies declare of it, against what is live.
 
-Every unit is judged once, here. What is planned of the verdicts is selected afterwards, in `threeway`.
+Every unit is judged once, here. What is planned of the verdicts is selected afterwards, in `merge`.
 """
 
 from __future__ import annotations

@@ -57,11 +57,7 @@ class NullNotifier:
 
 
 class NotificationCollector:
-    """Makes notices of what turns come to, and gathers them until what belongs together is decided.
-
-    `revision` is that of the manifests in force, "" where none is known; `about` is what plans are made from, for commands;
-    `blocked` returns the sets that guards block; `is_under_way` whether more of the change that an app is in is to come.
-    """
+    """Makes notices of results, and collects them until it is decided which belong together."""
 
     def __init__(
         self,
