@@ -1,24 +1,24 @@
-"""The one error tree. An error is a document: what happened, where, why, and what to do next.
+"""The error classes. An error is a document: what happened, where, why, and what to do next.
 
     OctosyncError              exit 1
-    ├── UsageError             exit 64   the command line asks for something that makes no sense
+    ├── UsageError             exit 64   usage error: the command line is wrong
     ├── ConfigError            exit 1    octosync.yaml or the environment
-    ├── ManifestError          exit 1    manifests that can't be read or don't validate
-    ├── PlanFileError          exit 1    a saved plan that is cut off, errored or no plan at all
-    ├── RemoteError            exit 1    the control plane answered something that octosync can't go on with
+    ├── ManifestError          exit 1    manifests can't be read or are not valid
+    ├── PlanFileError          exit 1    a saved plan is cut off, has errors, or is no plan
+    ├── RemoteError            exit 1    the control plane's response prevents octosync from going on
     │   ├── CredentialRefused            401
     │   ├── Forbidden                    403
     │   ├── Missing                      404 that names an absent object
     │   ├── Conflict                     409
-    │   ├── AwaitingApproval             the org's guard rails want a person first
-    │   ├── Rejected                     any other 4xx: the request itself is refused
-    │   ├── Unreadable                   an answer that is not what the contract says
-    │   └── Unavailable        exit 75   connection, 5xx or throttling beyond the retries
+    │   ├── AwaitingApproval             the org's guard rails require a person's approval
+    │   ├── Rejected                     any other 4xx: the request itself is rejected
+    │   ├── Unreadable                   a response that doesn't match the contract
+    │   └── Unavailable        exit 75   no connection, 5xx or throttling beyond the retries
     ├── StateLocked            exit 1    another process locks the state file
-    ├── StateDamaged           exit 1    the state file is not as it was written
-    ├── StalePlan              exit 3    what was approved is not what would be applied now
-    ├── GuardRefused           exit 4    a guard refuses something in the plan
-    └── Interrupted            exit 130  stopped by a signal, in-flight writes finished
+    ├── StateDamaged           exit 1    the state file is damaged
+    ├── StalePlan              exit 3    the approved plan differs from what would be applied now
+    ├── GuardRefused           exit 4    a guard rejects an action of the plan
+    └── Interrupted            exit 130  stopped by a signal; writes in flight were finished
 
 The `reference` of every error is stable and kebab-case: people search for it, tests and tools match on it.
 """
@@ -31,7 +31,7 @@ from typing import Final, Self
 
 
 class ExitCode(IntEnum):
-    """What a run's exit code means; `worst` holds the precedence where several apply."""
+    """The exit codes. `worst` returns the one with precedence if several apply."""
 
     DONE = 0
     ERROR = 1
@@ -62,16 +62,16 @@ _PRECEDENCE = (
 
 
 def worst(*codes: ExitCode) -> ExitCode:
-    """Return the code that wins where several hold; `DONE` for none."""
+    """Return the code with precedence among several, `DONE` for none."""
     return min(codes, key=_PRECEDENCE.index, default=ExitCode.DONE)
 
 
 class OctosyncError(Exception):
-    """Base of everything octosync raises on purpose.
+    """The base of all errors that octosync raises on purpose.
 
-    `reference` is the stable kebab-case name, `message` one sentence that says what and where,
-    `hints` the lines that say why and what to do next. `exit_code` is that of the class, unless another is given. An error
-    is never changed once it is made.
+    `reference` is the stable kebab-case name, `message` one sentence that says what and where, `hints` are lines that say
+    why and what to do next. `exit_code` is that of the class, unless another is given. An error is never changed once it is
+    made.
     """
 
     exit_code: ExitCode = ExitCode.ERROR
@@ -92,7 +92,7 @@ class OctosyncError(Exception):
 
 
 class UsageError(OctosyncError):
-    """The command line asks for something that makes no sense."""
+    """Usage error: the command line is wrong."""
 
     exit_code = ExitCode.USAGE
 
@@ -102,11 +102,11 @@ class ConfigError(OctosyncError):
 
 
 class ManifestError(OctosyncError):
-    """Manifests can't be read or don't validate; the diagnostics were or will be reported beside it."""
+    """Manifests can't be read or are not valid. The diagnostics are reported separately."""
 
 
 class PlanFileError(OctosyncError):
-    """A saved plan is cut off, errored or no plan at all."""
+    """A saved plan is cut off, has errors, or is no plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +129,10 @@ _NO_RESPONSE: Final = ErrorResponse()
 
 
 class RemoteError(OctosyncError):
-    """The control plane answered something that octosync can't go on with.
+    """The control plane's response prevents octosync from going on.
 
-    `response` is what it said, each of its fields an attribute of the error, too. `sent` says that the request may have been
-    carried out: for a write, that makes the failure *ambiguous*.
+    `response` is what it says of the failure; each of its fields is an attribute of the error, too. `sent`: the request may
+    have been carried out; for a write, that makes the failure *ambiguous*.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class RemoteError(OctosyncError):
         self.sent = sent
 
     def with_hints(self, *hints: str, exit_code: ExitCode | None = None) -> Self:
-        """Return the same error with other hints, and with another exit code if one is given."""
+        """Return the same error with other hints, and with another exit code if given."""
         return type(self)(
             self.reference,
             self.message,
@@ -186,15 +186,15 @@ class Conflict(RemoteError):
 
 
 class AwaitingApproval(RemoteError):
-    """The org's guard rails want a person's approval first (403, 409 or 202 with `approval_required`)."""
+    """The org's guard rails require a person's approval (403, 409 or 202 with `approval_required`)."""
 
 
 class Rejected(RemoteError):
-    """Any other 4xx: the request is refused as it is, and sending it again won't help."""
+    """Any other 4xx: the request is rejected, and sending it again won't help."""
 
 
 class Unreadable(RemoteError):
-    """An answer that is not what the contract says: not JSON, truncated, a redirect elsewhere, a needed field missing."""
+    """A response that doesn't match the contract: not JSON, truncated, a redirect elsewhere, a needed field missing."""
 
 
 class Unavailable(RemoteError):
@@ -205,21 +205,21 @@ class Unavailable(RemoteError):
 
 
 class StateLocked(OctosyncError):
-    """Another process holds the lock of the state file."""
+    """Another process locks the state file."""
 
 
 class StateDamaged(OctosyncError):
-    """The state file was octosync's, and is not as octosync wrote it."""
+    """The state file was written by octosync and is damaged."""
 
 
 class StalePlan(OctosyncError):
-    """What was approved is not what would be applied now."""
+    """The approved plan differs from what would be applied now."""
 
     exit_code = ExitCode.STALE
 
 
 class GuardRefused(OctosyncError):
-    """A guard refuses something in the plan."""
+    """A guard rejects an action of the plan."""
 
     exit_code = ExitCode.GUARDED
 
