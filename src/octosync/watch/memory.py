@@ -135,7 +135,8 @@ class Memory:
     def base_of(self, slugs: Collection[str], tree: State) -> Base:
         """Return what apps are compared with. Of one that nothing is known of, the tree itself is presumed."""
         known = {slug: self._base[slug] for slug in slugs if slug in self._base}
-        presumed = frozenset() if self.is_whole else frozenset(slugs) - known.keys()
+        unknown = frozenset(slugs) - known.keys()
+        presumed = frozenset() if not unknown or self.is_whole else unknown
         there = (tree.apps[slug] for slug in presumed if slug in tree.apps)
         return Base(state=State.of(*known.values(), *there), presumed=presumed)
 

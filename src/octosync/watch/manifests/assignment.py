@@ -219,14 +219,14 @@ class AppAssignment:
         self._groups = {slug: group & slugs for slug, group in found.items() if slug in slugs}
 
     def _no_longer_named(self) -> Iterator[App]:
-        """Yield remembered apps, of those that this controller is about, which no manifest names any more."""
+        """Yield the apps of this controller that are remembered and that no manifest names any more."""
         good = self._desired.good
         if good is None:
             return
-        known = State(self._memory.apps)
-        for app in matching(known, apps=self._settings.apps, selector=self._settings.selector):
-            if app.slug not in good.manifests.state.apps and app.slug not in good.manifests.others.apps:
-                yield app
+        named = good.manifests.state.apps.keys() | good.manifests.others.apps.keys()
+        left = [app for app in self._memory.apps.values() if app.slug not in named]
+        if left:
+            yield from matching(State.of(*left), apps=self._settings.apps, selector=self._settings.selector)
 
     def _note_change(self, declared: ManifestLoad) -> None:
         """Note which apps a load declares otherwise than the one before; of the first one, all may be half-written."""

@@ -125,32 +125,17 @@ class DesiredState:
         self._clock = clock
         self._cache = Cache()
         self._one_at_a_time = asyncio.Lock()
-        self._watched = watched
-        self._latest: ManifestLoad | None = None
-        self._good: ManifestLoad | None = None
+        self.watched = watched  # what the latest load was read from
+        self.latest: ManifestLoad | None = None  # good or not
+        self.good: ManifestLoad | None = None  # the latest good one
         self.changed_at: datetime | None = None  # when a load last brought another commit, or other manifests
-
-    @property
-    def latest(self) -> ManifestLoad | None:
-        """The latest load, good or not; None before the first."""
-        return self._latest
-
-    @property
-    def good(self) -> ManifestLoad | None:
-        """The latest good load: what is in force."""
-        return self._good
-
-    @property
-    def watched(self) -> WatchedPaths:
-        """What is to be watched: what the latest load was read from."""
-        return self._watched
 
     async def is_unchanged(self) -> bool:
         """Return whether the files are as they were when they were last loaded well."""
-        good = self._good
-        if good is None or good is not self._latest:
+        good = self.good
+        if good is None or good is not self.latest:
             return False
-        return await asyncio.to_thread(snapshot, self._watched) == good.snapshot
+        return await asyncio.to_thread(snapshot, self.watched) == good.snapshot
 
     async def load(self) -> LoadDifference:
         """Load what is there now, and say what changed. Never raises for what files say or are."""
@@ -159,10 +144,10 @@ class DesiredState:
                 if self._is_stopped:
                     self._patience.end()
                 declared = self._selected(self._checked(await self._load_stable()))
-            before, self._latest, self._watched = self._good, declared, declared.watched
+            before, self.latest, self.watched = self.good, declared, declared.watched
             if declared.fails:
                 return LoadDifference(declared=declared)
-            self._good = declared
+            self.good = declared
             if before is None or _version(before) != _version(declared):
                 self.changed_at = declared.loaded_at
             return await asyncio.to_thread(_difference, before, declared)
@@ -180,7 +165,7 @@ class DesiredState:
 
     def _checked(self, declared: ManifestLoad) -> ManifestLoad:
         """Let a load fail that is for another control plane than the first: it must not be applied to that one."""
-        good = self._good
+        good = self.good
         if good is None or declared.fails or _place(declared) == _place(good):
             return declared
         url, _ = _place(declared) or ("the default", None)
@@ -213,14 +198,14 @@ class DesiredState:
     async def _load_stable(self) -> ManifestLoad:
         """Load until nothing changed while it was done: never a mix of two commits."""
         for _ in range(_MOST_ATTEMPTS):
-            if not await asyncio.to_thread(is_checking_out, self._watched):
+            if not await asyncio.to_thread(is_checking_out, self.watched):
                 break
             await self._clock.sleep(_PAUSE)  # not for ever: a lock may be left over from a crash
         for _ in range(_MOST_ATTEMPTS):
-            watched = self._watched
+            watched = self.watched
             before = await asyncio.to_thread(snapshot, watched)
             declared = replace(await asyncio.to_thread(self._load_once), loaded_at=self._clock.now(), snapshot=before)
-            self._watched = declared.watched
+            self.watched = declared.watched
             if declared.watched != watched:
                 continue  # octosync.yaml names other manifests now
             if await asyncio.to_thread(snapshot, watched) == before:
@@ -231,20 +216,20 @@ class DesiredState:
             f"the manifests changed each of {_MOST_ATTEMPTS} times while they were read",
             hints=("They are read again when they come to rest; until then what was declared before is in force.",),
         )
-        return ManifestLoad(error=error, fails=True, watched=self._watched, loaded_at=self._clock.now())
+        return ManifestLoad(error=error, fails=True, watched=self.watched, loaded_at=self._clock.now())
 
     def _load_once(self) -> ManifestLoad:
         try:
             return self._gather(self._cache)
         except OctosyncError as error:
-            return ManifestLoad(error=error, fails=True, watched=self._watched)
+            return ManifestLoad(error=error, fails=True, watched=self.watched)
         except OSError as error:
             failure = OctosyncError(
                 "manifests-unreadable",
                 f"the manifests can't be read: {error.strerror or error}",
                 hints=("What was declared before is in force until they can.",),
             )
-            return ManifestLoad(error=failure, fails=True, watched=self._watched)
+            return ManifestLoad(error=failure, fails=True, watched=self.watched)
         except Exception as defect:  # noqa: BLE001 — whatever a commit brings to light must not end everything else
             where = defect_place(defect)
             failure = OctosyncError(
@@ -252,7 +237,7 @@ class DesiredState:
                 f"a defect in octosync: the manifests can't be loaded ({type(defect).__name__} at {where})",
                 hints=("What was declared before is in force until they can. Please report it.",),
             )
-            return ManifestLoad(error=failure, fails=True, watched=self._watched)
+            return ManifestLoad(error=failure, fails=True, watched=self.watched)
 
 
 def _version(declared: ManifestLoad) -> tuple[str, str]:

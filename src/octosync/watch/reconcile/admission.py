@@ -166,7 +166,7 @@ class Admission:
         # What may be due to a half-written file waits anyway, and is no refusal that anyone should hear of.
         settled = exclude(plan, _unsettled(plan, active))
         also = self._together_with(apps) if any(one.destructive for one in settled.actions) else Tally()
-        found = self._that_stand(plan, apps, active, judge(settled, active.policy, also, in_watch=True))
+        found = self._with_earlier_refusals(plan, apps, active, judge(settled, active.policy, also, in_watch=True))
         approved = {one.guard: self.memory.approved(one.guard, refused_by(plan.actions, one)) for one in found}
         allowed = {guard: {key.address for key in keys} for guard, keys in approved.items()}
         rest = (replace(one, addresses=_but(one.addresses, allowed[one.guard])) for one in found if one.addresses)
@@ -174,36 +174,46 @@ class Admission:
         blocked = (*(one for one in rest if one.addresses), *nameless)
         return blocked, unblocked(plan, blocked, approved)
 
-    def _that_stand(
+    def _with_earlier_refusals(
         self, plan: Plan, apps: frozenset[str], active: ActiveConfig, found: tuple[Refusal, ...]
     ) -> tuple[Refusal, ...]:
-        """Add what counting guards refused before, and return all refusals; take note of those of now.
+        """Return the guards' refusals with those of before that still apply, and record those of counting guards.
 
-        Removals of the last minutes count, so a guard would let pass after some minutes what it has refused. Refused is
-        refused until it is approved, or the app's manifest or the guards' limits change, over a restart, too. What isn't read
-        as a whole yet is not judged: its removals wait, and half a count helps no reader.
+        Removals of the last minutes count, so a guard would let pass after some minutes what it has refused. A refusal applies
+        until it is approved, or the app's manifest or the guards' limits change, over a restart, too. A changeset that isn't
+        read as a whole yet is not judged: its removals wait, and half a count helps no reader.
         """
         if not self.changesets.is_read(apps):
-            found = tuple(one for one in found if one.guard not in COUNTING)
-        planned = {(one.address, one.verb.value) for one in plan.actions}
-        refused = list(found)
+            found = tuple(refusal for refusal in found if refusal.guard not in COUNTING)
+        counting = [refusal for refusal in found if refusal.guard in COUNTING]
+        planned = {(action.address, action.verb.value) for action in plan.actions}
+        refusals = list(found)
         for slug in sorted(apps):
-            basis = self.memory.basis_of(active.policy.basis, digest(_alone(active, slug)))
             known = self.memory.refusals(slug)
-            before = [one for one in known if one.basis == basis and (one.address, one.verb) in planned]
+            if not known and not counting:
+                continue
+            basis = self.memory.basis_of(active.policy.basis, digest(_alone(active, slug)))
+            before = [row for row in known if row.basis == basis and (row.address, row.verb) in planned]
             now = [
-                StoredRefusal(action.address, action.verb.value, one.guard, basis, one.message, one.total, one.override)
-                for one in found
-                if one.guard in COUNTING
-                for action in refused_by(plan.actions, one)
+                StoredRefusal(
+                    action.address,
+                    action.verb.value,
+                    refusal.guard,
+                    basis,
+                    refusal.message,
+                    refusal.total,
+                    refusal.override,
+                )
+                for refusal in counting
+                for action in refused_by(plan.actions, refusal)
                 if action.address.app == slug
             ]
-            again = {(one.guard, one.address, one.verb) for one in now}
-            kept = [one for one in before if (one.guard, one.address, one.verb) not in again]
-            refused += _refusals_of(kept)
+            again = {(row.guard, row.address, row.verb) for row in now}
+            kept = [row for row in before if (row.guard, row.address, row.verb) not in again]
+            refusals += _refusals_of(kept)
             if (rows := tuple(sorted((*kept, *now)))) != known:
                 self.memory.record_refusals(slug, rows)
-        return tuple(refused)
+        return tuple(refusals)
 
     def _together_with(self, apps: frozenset[str]) -> Tally:
         change = self.changesets.find(apps)

@@ -202,7 +202,7 @@ class Reconciler:
 
     def _base_of(self, apps: frozenset[str], tree: State, active: ActiveConfig) -> Base:
         base = self.memory.base_of(apps, tree)
-        return replace(base, state=besides(base.state, active.others))
+        return replace(base, state=besides(base.state, active.others)) if active.others.apps else base
 
     async def _admit_and_write(
         self, context: ReconcileContext, reviewed: ReviewedPlan, active: ActiveConfig, remote: Octomil
