@@ -14,7 +14,7 @@ from typing import Final
 
 from octosync.contract import PARTIAL, UNCOVERED
 from octosync.errors import RemoteError, Unavailable
-from octosync.model import App, Coverage, Kind, Status, counted
+from octosync.model import App, Coverage, Deployment, Kind, Status, counted
 from octosync.octomil import Octomil, read_health
 from octosync.watch.log import Log
 from octosync.watch.loop.circuit_breaker import CircuitBreaker
@@ -107,7 +107,11 @@ def _is_gap(coverage: Coverage, app: App, live: App | None) -> bool:
     slot = next((slot for slot in app.slots if slot.capability == coverage.capability), None)
     if slot is None or coverage.status not in {UNCOVERED, PARTIAL} or coverage.total_devices == 0:
         return False
-    deployments = [] if live is None else [one for one in live.deployments if one.capability == coverage.capability]
+    deployments = [] if live is None else _deployments_of(live, coverage.capability)
     if any(deployment.live and (deployment.starting or deployment.canary is not None) for deployment in deployments):
         return False
     return bool(coverage.active_deployments) or slot.deploy is not None
+
+
+def _deployments_of(app: App, capability: str) -> list[Deployment]:
+    return [deployment for deployment in app.deployments if deployment.capability == capability]

@@ -115,7 +115,7 @@ def defect_place(error: BaseException) -> str:
 
 def _frames(error: BaseException) -> list[str]:
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-    return [f"{'/'.join(Path(one.filename).parts[-3:])}:{one.lineno} in {one.name}" for one in frames]
+    return [f"{'/'.join(Path(frame.filename).parts[-3:])}:{frame.lineno} in {frame.name}" for frame in frames]
 
 
 @contextmanager
@@ -159,7 +159,7 @@ def _shown(value: object) -> JsonValue:
         case str():
             return clipped(visible(value), _LONGEST_TEXT)
         case list() | tuple():
-            shown = [_shown(one) for one in value[:_LONGEST_LIST]]
+            shown = [_shown(entry) for entry in value[:_LONGEST_LIST]]
             return [*shown, f"… {len(value):,} in all"] if len(value) > _LONGEST_LIST else shown
         case _:
             return f"<{type(value).__name__}>"

@@ -55,7 +55,7 @@ class Memory:
         Where no org is configured, it is the one that is remembered of this URL, if it is only one.
         """
         self._tree, self._others, self._scope = tree, others, scope
-        known = [one for one in self.state.planes() if one.url == self.plane.url]
+        known = [plane for plane in self.state.planes() if plane.url == self.plane.url]
         if self.plane.org_id is None and len(known) == 1:
             self._use_org(known[0].org_id)
         self._base = dict(self._plane_state.baseline(tree, self.sensitivity))
@@ -157,7 +157,7 @@ class Memory:
 
     def changed_since(self, drift: Mapping[Address, str]) -> frozenset[Address]:
         """Return the drifted objects that were seen otherwise before, by their fingerprints: somebody changed them again."""
-        known = {at: print_ for one in self._first_seen.values() for at, (print_, _) in one.items()}
+        known = {at: print_ for drift_of_app in self._first_seen.values() for at, (print_, _) in drift_of_app.items()}
         return frozenset(at for at, print_ in drift.items() if known.get(at, print_) != print_)
 
     def record_drift(self, slug: str, drift: Mapping[Address, str], at: datetime) -> Mapping[Address, datetime]:
@@ -165,7 +165,7 @@ class Memory:
         if not drift and slug not in self._first_seen:
             return {}
         seen = self._plane_state.record_drift(slug, drift, at)
-        self._first_seen[slug] = {one: (print_, seen[one]) for one, print_ in drift.items()}
+        self._first_seen[slug] = {address: (print_, seen[address]) for address, print_ in drift.items()}
         if not drift:
             del self._first_seen[slug]
         return seen
@@ -217,11 +217,11 @@ class Memory:
         """
         since = self.clock.now() - COUNTED_FOR
         done = (*self._plane_state.recent_removals(since), *self._plane_state.recent_archives(since))
-        removed = [one for one in done if one not in planned]
+        removed = [address for address in done if address not in planned]
         coming = set(under_way).difference(removed)
-        removals = Counter(one.kind for one in (*removed, *coming))
-        there = Counter(one.kind for one in removed if one not in under_way)
-        for slug in {one.app for one in (*removed, *coming)}.difference(counted):
+        removals = Counter(address.kind for address in (*removed, *coming))
+        there = Counter(address.kind for address in removed if address not in under_way)
+        for slug in {address.app for address in (*removed, *coming)}.difference(counted):
             there += _objects_of(self._base.get(slug))
         archives = removals.pop(Kind.APP, 0)
         return Tally(removals=dict(removals), archives=archives, there=dict(there))
@@ -231,7 +231,7 @@ class Memory:
     def holds(self) -> Mapping[str, Hold]:
         """Return the holds that are in force, by app."""
         now = self.clock.now()
-        return {one.app: one for one in self.state.holds() if one.until > now}
+        return {hold.app: hold for hold in self.state.holds() if hold.until > now}
 
     def hold(self, hold: Hold) -> None:
         """Hold an app's drift."""
@@ -260,23 +260,23 @@ class Memory:
 
     def approve(self, guard: str, actions: Iterable[Action]) -> None:
         """Allow actions once, as they are planned now."""
-        self._plane_state.approve(guard, [_approvable(one) for one in actions], self.clock.now())
+        self._plane_state.approve(guard, [_approvable(action) for action in actions], self.clock.now())
 
     def approved(self, guard: str, actions: Iterable[Action]) -> frozenset[ActionKey]:
         """Return which actions were allowed, exactly as they are planned, although a guard blocks them."""
-        about = {_approvable(one): one.key for one in actions}
+        about = {_approvable(action): action.key for action in actions}
         if not about or not self._plane_state.approvals():
             return frozenset()
-        return frozenset(about[one] for one in self._plane_state.approved(guard, list(about)))
+        return frozenset(about[substance] for substance in self._plane_state.approved(guard, list(about)))
 
     def expire_approvals(self, apps: Collection[str], planned: Iterable[Action]) -> None:
         """Take back what was allowed of apps and is not planned any more: when it is again, it is asked for again."""
-        if any(one.address.app in apps for one in self._plane_state.approvals()):
-            self._plane_state.withdraw_approvals(apps, [_approvable(one) for one in planned])
+        if any(approval.address.app in apps for approval in self._plane_state.approvals()):
+            self._plane_state.withdraw_approvals(apps, [_approvable(action) for action in planned])
 
     def use_approvals(self, actions: Iterable[Action]) -> None:
         """Take approvals back: what they allowed is done."""
-        done = [_approvable(one) for one in actions]
+        done = [_approvable(action) for action in actions]
         if done and self._plane_state.approvals():
             self._plane_state.use_approvals(done)
 

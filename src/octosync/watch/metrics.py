@@ -89,7 +89,7 @@ class Metric:
     @property
     def label_names(self) -> tuple[str, ...]:
         """The labels' names, in order."""
-        return tuple(one.name for one in self.labels)
+        return tuple(label.name for label in self.labels)
 
     @property
     def series(self) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ class Metric:
 
 
 def _label(name: str, values: type[Enum]) -> Label:
-    return Label(name=name, values=tuple(str(one.value) for one in values))
+    return Label(name=name, values=tuple(str(value.value) for value in values))
 
 
 _TYPE: Final = _label("type", Kind)
@@ -124,7 +124,7 @@ _WAIT_SECONDS: Final = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 36
 
 
 def _table(*metrics: Metric) -> Mapping[str, Metric]:
-    return MappingProxyType({one.name: one for one in metrics})
+    return MappingProxyType({metric.name: metric for metric in metrics})
 
 
 METRICS: Final = _table(
@@ -371,10 +371,10 @@ class _AtScrape(Collector):
     def collect(self) -> Iterator[Family]:
         """Yield a family for each, all from one status."""
         now = self._status()
-        drift = [one for app in now.apps.values() for one in app.drift]
+        drift = [item for app in now.apps.values() for item in app.drift]
         states = Tally(app.state for app in now.apps.values())
-        kinds = Tally(one.address.kind for one in drift)
-        guards = Tally(guard for app in now.apps.values() for guard in {one.guard for one in app.blocked})
+        kinds = Tally(item.address.kind for item in drift)
+        guards = Tally(guard for app in now.apps.values() for guard in {refusal.guard for refusal in app.blocked})
         yield _gauge("octosync_drift_objects", {(kind.value,): kinds[kind] for kind in Kind})
         yield _gauge("octosync_apps", {(state.value,): states[state] for state in AppState})
         yield _gauge("octosync_circuit_open", {(reason.value,): now.closed is reason for reason in CircuitReason})
@@ -382,7 +382,7 @@ class _AtScrape(Collector):
         yield _throttled(now.budget.throttled_seconds)
         yield _gauge("octosync_api_budget_remaining", {(): now.budget.remaining})
         yield _gauge("octosync_api_budget_limit", {(): now.budget.limit})
-        yield _gauge("octosync_queue_depth", {(one,): now.queue.get(one, 0) for one in PRIORITIES})
+        yield _gauge("octosync_queue_depth", {(priority,): now.queue.get(priority, 0) for priority in PRIORITIES})
         yield _gauge("octosync_last_success_timestamp_seconds", {(): _unix(now.last_success)})
         yield _gauge("octosync_last_full_read_timestamp_seconds", {(): _unix(now.full_read_at)})
         yield _gauge("octosync_full_read_due_timestamp_seconds", {(): _unix(now.full_read_due)})
@@ -392,7 +392,7 @@ class _AtScrape(Collector):
         yield _gauge("octosync_state_damaged", {(): bool(now.state_damaged)})
         yield _gauge("octosync_manifests_valid", {(): int(now.valid)})
         yield _gauge("octosync_held", {(): sum(map(_is_held, drift))})
-        yield _gauge("octosync_contested", {(): sum(one.contested for one in drift)})
+        yield _gauge("octosync_contested", {(): sum(item.contested for item in drift)})
         yield _gauge("octosync_uncovered", {(): sum(len(app.uncovered) for app in now.apps.values())})
         yield _gauge("octosync_blocked", {(guard,): guards[guard] for guard in GUARDS})
         yield _gauge("octosync_build_info", {(now.version, platform.python_version()): 1})
@@ -407,7 +407,7 @@ class _WithoutCreated(Collector):
     def collect(self) -> Iterator[Family]:
         """Yield the registry's families, without these."""
         for family in self._registry.collect():
-            family.samples = [one for one in family.samples if one.name != f"{family.name}_created"]
+            family.samples = [sample for sample in family.samples if sample.name != f"{family.name}_created"]
             yield family
 
 

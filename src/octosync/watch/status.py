@@ -130,7 +130,8 @@ class AppReconcileStatus:
     def waits_for_canaries(self) -> bool:
         """Whether a canary is to be started as soon as there are fewer."""
         started = self.plan.actions if self.plan is not None else ()
-        return any(one.waiting for one in self.recommendations) or any(one.verb is Verb.OPTIMIZE for one in started)
+        is_recommended = any(recommendation.waiting for recommendation in self.recommendations)
+        return is_recommended or any(action.verb is Verb.OPTIMIZE for action in started)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +250,7 @@ class ControllerStatus:
 
     def counts(self) -> Mapping[AppState, int]:
         """How many apps are in each state, 0 included."""
-        counted = Counter(one.state for one in self.apps.values())
+        counted = Counter(app.state for app in self.apps.values())
         return {state: counted[state] for state in AppState}
 
 
@@ -296,6 +297,6 @@ class ReconcileResult:
     @property
     def has_moved(self) -> bool:
         """Whether all that it is tried again for is that somebody changed an object after it was read."""
-        return any(one.status is Status.STALE for one in self.outcomes) and not any(
-            one.retryable or one.status is Status.NOT_ATTEMPTED for one in self.outcomes
+        return any(outcome.status is Status.STALE for outcome in self.outcomes) and not any(
+            outcome.retryable or outcome.status is Status.NOT_ATTEMPTED for outcome in self.outcomes
         )

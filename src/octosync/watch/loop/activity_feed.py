@@ -108,7 +108,7 @@ class ActivityFeed:
             events.extend(event for event in older if event.id not in known)
         self._feed = feed
         self._events = deque(events)
-        self._reaches_back = None if complete else min((one.at for one in events if one.at), default=since)
+        self._reaches_back = None if complete else min((event.at for event in events if event.at), default=since)
         self._turn_on()
 
     @property
@@ -135,7 +135,7 @@ class ActivityFeed:
             self._turn_on()
             self._take(found.entries)
         if found.gap:
-            self._reaches_back = min((one.at for one in found.entries if one.at), default=self._clock.now())
+            self._reaches_back = min((event.at for event in found.entries if event.at), default=self._clock.now())
         return FeedUpdate(found.entries, found.gap)
 
     def retry_now(self) -> None:
@@ -161,7 +161,7 @@ class ActivityFeed:
     def record_write(self, address: Address, begun: datetime, ended: datetime) -> None:
         """Note one of our own writes, which comes back through the feed as an event."""
         horizon = ended - _OWN_REMEMBERED
-        self._own = [*(one for one in self._own if one.ended >= horizon), _OwnWrite(address, begun, ended)]
+        self._own = [*(write for write in self._own if write.ended >= horizon), _OwnWrite(address, begun, ended)]
 
     def take_own_write(self, event: Event) -> bool:
         """Say whether an event is that of one of our own writes, and take that write off the list: it has one event.

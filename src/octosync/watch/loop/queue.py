@@ -166,10 +166,10 @@ class Queue:
             group = frozenset(self._group(slug)) | {slug}
             if group & self._busy:
                 continue
-            for one in group:
+            for member in group:
                 for ready in self._ready.values():
-                    ready.pop(one, None)
-                self._later.pop(one, None)
+                    ready.pop(member, None)
+                self._later.pop(member, None)
             self._busy |= group
             if priority is Priority.CHANGED:
                 self._changing |= group

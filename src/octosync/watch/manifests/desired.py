@@ -84,12 +84,15 @@ def problems_of(diagnostics: Iterable[Diagnostic]) -> tuple[str, ...]:
 
     Of many, the first are listed and the rest is counted.
     """
-    found = sorted(diagnostics, key=lambda one: one.sort_key)
-    gravest = [one for one in found if one.severity is Severity.ERROR] or [
-        one for one in found if one.severity is Severity.WARNING
+    found = sorted(diagnostics, key=lambda diagnostic: diagnostic.sort_key)
+    gravest = [refusal for refusal in found if refusal.severity is Severity.ERROR] or [
+        refusal for refusal in found if refusal.severity is Severity.WARNING
     ]
     more = (f"{len(gravest) - _MOST_PROBLEMS} more",) if len(gravest) > _MOST_PROBLEMS else ()
-    listed = (f"{_found_at(one.origin)}{one.rule}: {one.summary}" for one in gravest[:_MOST_PROBLEMS])
+    listed = (
+        f"{_found_at(diagnostic.origin)}{diagnostic.rule}: {diagnostic.summary}"
+        for diagnostic in gravest[:_MOST_PROBLEMS]
+    )
     return (*listed, *more)
 
 
@@ -313,18 +316,18 @@ class ManifestScope:
 def within(app: App, states: Iterable[State]) -> App | None:
     """Return what of an app is declared in any of some states; None for nothing."""
     there = [found for state in states if (found := state.apps.get(app.slug)) is not None]
-    targets = {target.unique_key for one in there for target in one.targets}
-    slots = {slot.capability for one in there for slot in one.slots}
-    has_config = any(one.inference_config is not None for one in there)
-    is_declared = any(one.declared for one in there)
+    targets = {target.unique_key for part in there for target in part.targets}
+    slots = {slot.capability for part in there for slot in part.slots}
+    has_config = any(part.inference_config is not None for part in there)
+    is_declared = any(part.declared for part in there)
     rest = replace(
         app,
         declared=app.declared and is_declared,
         fields=app.fields if is_declared else {},
         archived=app.archived and is_declared,
-        whole=app.whole & frozenset[Section]().union(*(one.whole for one in there)),
-        targets=tuple(one for one in app.targets if one.unique_key in targets),
-        slots=tuple(one for one in app.slots if one.capability in slots),
+        whole=app.whole & frozenset[Section]().union(*(part.whole for part in there)),
+        targets=tuple(target for target in app.targets if target.unique_key in targets),
+        slots=tuple(slot for slot in app.slots if slot.capability in slots),
         inference_config=app.inference_config if has_config else None,
     )
     return rest if rest.declared or rest.sections or rest.whole else None

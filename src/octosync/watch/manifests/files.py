@@ -208,7 +208,7 @@ class _DirectoryListener:
 
 async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
     """Wait for the first of some; the others are called off."""
-    tasks = [asyncio.ensure_future(one) for one in waits]
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -45,7 +45,7 @@ def endpoints(
     its network link: a commit must not make the controller send to what listens there. `HTTPS_PROXY`, `HTTP_PROXY` and
     `NO_PROXY` count.
     """
-    return tuple(_endpoint(one, environment, insecure=insecure) for one in receivers)
+    return tuple(_endpoint(receiver, environment, insecure=insecure) for receiver in receivers)
 
 
 def _endpoint(receiver: Receiver, environment: Mapping[str, str], *, insecure: bool) -> Endpoint:

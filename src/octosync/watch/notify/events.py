@@ -171,7 +171,7 @@ class NotificationCollector:
             app=one_app,
             apps=() if one_app is not None else tuple(sorted(result.apps)),
             unfinished=rest,
-            addresses=tuple(one.address for one in done),
+            addresses=tuple(outcome.address for outcome in done),
             run=result.run,
             revision=self._assignment.revision or None,
         )
@@ -189,9 +189,9 @@ class NotificationCollector:
         )
 
     def _notices(self, result: ReconcileResult, slug: str, now: datetime) -> Iterator[Notice]:
-        for one in result.drift:
-            if one.address.app == slug:
-                yield self._drift(one, now)
+        for drift in result.drift:
+            if drift.address.app == slug:
+                yield self._drift(drift, now)
         for blocked in result.blocked:
             mine = tuple(at for at in blocked.addresses if at.app == slug)
             if mine:

@@ -130,7 +130,7 @@ class Notice:
     @property
     def about(self) -> str:
         """What it is about: two notices with the same are of the same thing, at two times."""
-        objects = digest_of([str(one) for one in self.addresses])
+        objects = digest_of([str(address) for address in self.addresses])
         return f"{self.event.value} {self.guard or quote(self.matter) or '-'} {objects}"
 
     @property

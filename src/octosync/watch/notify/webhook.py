@@ -120,7 +120,8 @@ class Notifier:
         limits: DeliveryLimits = _USUAL_LIMITS,
     ) -> None:
         self._receivers = tuple(
-            _Receiver(one, ReceiverClient(one, timeout=limits.timeout.total_seconds())) for one in endpoints
+            _Receiver(endpoint, ReceiverClient(endpoint, timeout=limits.timeout.total_seconds()))
+            for endpoint in endpoints
         )
         self._sender = sender
         self._clock = clock
@@ -169,9 +170,11 @@ class Notifier:
         ended = [notice for app, notices in facts.items() for notice in self._forget(app, notices)]
         news = []
         for notice in happened:
-            reverted = [one for one in ended if notice.event is NotifyEvent.DRIFT and one.addresses == notice.addresses]
+            reverted = [
+                past for past in ended if notice.event is NotifyEvent.DRIFT and past.addresses == notice.addresses
+            ]
             if reverted:  # it was told that this would come: that it has is one notification, not two
-                ended = [one for one in ended if one not in reverted]
+                ended = [notice for notice in ended if notice not in reverted]
                 ended.append(replace(reverted[0], message=notice.message, run=notice.run, actor=notice.actor))
             elif self._is_news(notice):
                 news.append(notice)
@@ -198,14 +201,14 @@ class Notifier:
 
     def _forget(self, app: str, notices: tuple[Notice, ...]) -> Iterator[Notice]:
         """Forget what isn't so any more of an app; yield that it is over, but for what has only become something else."""
-        now = {one.about for one in notices}
+        now = {current.about for current in notices}
         for thing in [thing for thing in self._told if thing[0] == app and thing[1] not in now]:
             del self._told[thing]
             notice = self._notices.pop(thing, None) or _of_key(thing, self._clock.now())
             with self._storing():
                 if self._record is not None:
                     self._record.forget_notification(*thing)
-            if notice.event is not NotifyEvent.DRIFT and not any(_goes_on(notice, other) for other in notices):
+            if notice.event is not NotifyEvent.DRIFT and not any(_goes_on(notice, current) for current in notices):
                 yield resolved_notice(notice, self._clock.now(), app)
 
     def _send(self, notice: Notice, parts: tuple[Notice, ...]) -> None:
@@ -308,8 +311,8 @@ class Notifier:
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for one in waits:
-                one.cancel()
+            for wait in waits:
+                wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
     def _delivered(self, receiver: _Receiver, delivery: _Delivery) -> None:

@@ -60,19 +60,19 @@ class CanaryLimit:
 
         `running` is how many the turn has counted, which began then: what was started since is not among them, or may not be.
         """
-        wanted = [one.key for one in plan.actions if isinstance(one, OptimizeCapability)]
+        wanted = [action.key for action in plan.actions if isinstance(action, OptimizeCapability)]
         if not wanted:
             return frozenset()
-        self._starts = [one for one in self._starts if one.ended is None or one.ended >= began - _REMEMBERED]
-        others = sum(one.ended is None or one.ended >= began for one in self._starts)
+        self._starts = [start for start in self._starts if start.ended is None or start.ended >= began - _REMEMBERED]
+        others = sum(start.ended is None or start.ended >= began for start in self._starts)
         places = max(0, most - running - others)
         self._starts += [_Start(key) for key in wanted[:places]]
         return frozenset(wanted[places:])
 
     def release(self, plan: Plan, done: Collection[ActionKey], now: datetime) -> None:
         """Note which of the canaries that a plan had places for were started; the other places are free again."""
-        mine = {one.key for one in plan.actions}
-        for start in [one for one in self._starts if one.ended is None and one.key in mine]:
+        mine = {action.key for action in plan.actions}
+        for start in [reserved for reserved in self._starts if reserved.ended is None and reserved.key in mine]:
             if start.key in done:
                 start.ended = now
             else:
@@ -165,13 +165,16 @@ class Admission:
         """
         # What may be due to a half-written file waits anyway, and is no refusal that anyone should hear of.
         settled = exclude(plan, _unsettled(plan, active))
-        also = self._together_with(apps) if any(one.destructive for one in settled.actions) else Tally()
+        also = self._together_with(apps) if any(action.destructive for action in settled.actions) else Tally()
         found = self._with_earlier_refusals(plan, apps, active, judge(settled, active.policy, also, in_watch=True))
-        approved = {one.guard: self.memory.approved(one.guard, refused_by(plan.actions, one)) for one in found}
+        approved = {
+            refusal.guard: self.memory.approved(refusal.guard, refused_by(plan.actions, refusal)) for refusal in found
+        }
         allowed = {guard: {key.address for key in keys} for guard, keys in approved.items()}
-        rest = (replace(one, addresses=_but(one.addresses, allowed[one.guard])) for one in found if one.addresses)
-        nameless = (one for one in found if not one.addresses)
-        blocked = (*(one for one in rest if one.addresses), *nameless)
+        named = (refusal for refusal in found if refusal.addresses)
+        rest = (replace(refusal, addresses=_but(refusal.addresses, allowed[refusal.guard])) for refusal in named)
+        nameless = (refusal for refusal in found if not refusal.addresses)
+        blocked = (*(refusal for refusal in rest if refusal.addresses), *nameless)
         return blocked, unblocked(plan, blocked, approved)
 
     def _with_earlier_refusals(
@@ -240,10 +243,10 @@ class Admission:
         frozen = {slug for slug in apps if frozen_until(active.configuration.freeze, slug, now) is not None}
         why = ""
         if frozen:
-            plan, why = exclude(plan, keys_of(plan, lambda one: one.address.app in frozen)), "a freeze window"
+            plan, why = exclude(plan, keys_of(plan, lambda action: action.address.app in frozen)), "a freeze window"
         if unsettled := _unsettled(plan, active):
             plan, why = exclude(plan, unsettled), why or SECOND_LOOK
-        removals = keys_of(plan, lambda one: one.destructive)
+        removals = keys_of(plan, lambda action: action.destructive)
         if removals and not self.changesets.is_read(apps):
             plan, why = exclude(plan, removals), why or "the other apps of its change to be read"
         archives = keys_of(plan, lambda action: action.verb is Verb.ARCHIVE)
@@ -308,8 +311,8 @@ def _loses(before: JsonValue, after: JsonValue) -> bool:
 
 def keys_of(plan: Plan, which: Callable[[Action], bool] = lambda _: True) -> frozenset[ActionKey]:
     """Return the keys of a plan's actions, of those that are meant."""
-    return frozenset(one.key for one in plan.actions if which(one))
+    return frozenset(action.key for action in plan.actions if which(action))
 
 
 def _but(addresses: Iterable[Address], these: Collection[Address]) -> tuple[Address, ...]:
-    return tuple(one for one in addresses if one not in these)
+    return tuple(address for address in addresses if address not in these)

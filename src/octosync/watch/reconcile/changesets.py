@@ -155,25 +155,25 @@ class Changesets:
         change.record_tally(apps, replace(rest, there=there))
         change.record_moves(apps, left)
         if change.is_read and not any(map(_removes, change.tallies.values())):
-            for one in change.apps:
-                self._of.pop(one, None)
+            for slug in change.apps:
+                self._of.pop(slug, None)
         return _freed_archives(change, was_undone=was_undone) - frozenset(apps) | _freed_move(change)
 
     def _join(self, changes: Sequence[Changeset]) -> Changeset:
         joined = Changeset(set(), set(), set())
-        for one in changes:
-            joined.apps |= one.apps
-            joined.unread |= one.unread
-            joined.undone |= one.undone
-            joined.tallies.update(one.tallies)
-            joined.mover |= one.mover
-            joined.waiting_to_move |= one.waiting_to_move
-            joined.nowhere |= one.nowhere
+        for change in changes:
+            joined.apps |= change.apps
+            joined.unread |= change.unread
+            joined.undone |= change.undone
+            joined.tallies.update(change.tallies)
+            joined.mover |= change.mover
+            joined.waiting_to_move |= change.waiting_to_move
+            joined.nowhere |= change.nowhere
         self._of.update(dict.fromkeys(joined.apps, joined))
         return joined
 
     def _containing(self, apps: Iterable[str]) -> list[Changeset]:
-        return list({id(one): one for slug in apps if (one := self._of.get(slug)) is not None}.values())
+        return list({id(change): change for slug in apps if (change := self._of.get(slug)) is not None}.values())
 
 
 def _freed(change: Changeset, *, was_read: bool) -> frozenset[str]:

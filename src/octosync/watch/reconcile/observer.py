@@ -79,8 +79,8 @@ class ObjectHistory:
 
         org: tuple[Event, ...] | RemoteError | None = seen.org_feed
         if isinstance(org, tuple):
-            org = tuple(one for one in org if tells(one, one.app or slugs.get(one.app_id or "")))
-        own = {slug: tuple(one for one in events if tells(one, slug)) for slug, events in seen.app_feeds.items()}
+            org = tuple(entry for entry in org if tells(entry, entry.app or slugs.get(entry.app_id or "")))
+        own = {slug: tuple(entry for entry in events if tells(entry, slug)) for slug, events in seen.app_feeds.items()}
         if org == seen.org_feed and own == seen.app_feeds:
             return seen
         return replace(seen, org_feed=org, app_feeds=own)
@@ -112,20 +112,23 @@ class OptimizationChecks:
     def add_known(self, seen: Observation, now: datetime) -> Observation:
         """Add the answers that still hold to what was seen, so that they are not asked for again."""
         held = {
-            one.address: answer.check
+            deployment.address: answer.check
             for app in seen.state
-            for one in app.deployments
-            if one.live
-            and (answer := self._answers.get(one.address)) is not None
+            for deployment in app.deployments
+            if deployment.live
+            and (answer := self._answers.get(deployment.address)) is not None
             and now - answer.at < _GOOD_FOR
-            and answer.fleet == _fleet(app, one)
+            and answer.fleet == _fleet(app, deployment)
         }
         return replace(seen, checks={**held, **seen.checks})
 
     def record(self, seen: Observation, now: datetime) -> None:
         """Keep the answers that are new."""
         live: Mapping[Address, tuple[App, Deployment]] = {
-            one.address: (app, one) for app in seen.state for one in app.deployments if one.live
+            deployment.address: (app, deployment)
+            for app in seen.state
+            for deployment in app.deployments
+            if deployment.live
         }
         for address, check in seen.checks.items():
             if isinstance(check, OptimizationCheck) and address in live:
@@ -136,7 +139,7 @@ class OptimizationChecks:
 
     def forget(self, slug: str) -> None:
         """Ask again: somebody wants an app to be looked at anew, or it is gone."""
-        for address in [one for one in self._answers if one.app == slug]:
+        for address in [known for known in self._answers if known.app == slug]:
             del self._answers[address]
 
 
@@ -147,7 +150,7 @@ def _fleet(app: App, deployment: Deployment) -> str:
             deployment.id,
             deployment.variant,
             sorted(deployment.targets),
-            sorted(f"{one.platform}:{one.identifier}" for one in app.targets),
+            sorted(f"{target.platform}:{target.identifier}" for target in app.targets),
         ]
     )
 
@@ -244,7 +247,7 @@ def drift_fingerprints(plan: Plan) -> Mapping[Address, str]:
 
 
 def _diverged(plan: Plan) -> Collection[Address]:
-    return [one.address for one in plan.actions if one.reason is Reason.DIVERGED]
+    return [action.address for action in plan.actions if action.reason is Reason.DIVERGED]
 
 
 def _has_events(seen: Observation, changed: Collection[Address]) -> bool:

@@ -48,12 +48,12 @@ def record_drift(
 ) -> tuple[DriftStatus, ...]:
     """Take note of what drifts and stays so for now, and say who did it and until when. `done` was carried out."""
     healed = {key.address for key in done}
-    held = {one.action.address: one.until for one in plan.held}
+    held = {change.action.address: change.until for change in plan.held}
     drifted = {at: print_ for at, print_ in drift_fingerprints(plan).items() if at in held or at not in healed}
     contested = memory.contested(context.apps)
     found = []
     for slug in sorted(context.apps):
-        seen = memory.record_drift(slug, {at: one for at, one in drifted.items() if at.app == slug}, context.began)
+        seen = memory.record_drift(slug, {at: value for at, value in drifted.items() if at.app == slug}, context.began)
         for at, since in sorted(seen.items()):
             last = plan.last_changes.get(at)
             found.append(
@@ -296,7 +296,7 @@ def _done(plan: Plan, applied: Applied) -> frozenset[ActionKey]:
 
 
 def _replaced(plan: Plan, done: Iterable[Action]) -> Mapping[Address, str | None]:
-    of_somebody = [one.address for one in done if one.reason in {Reason.DRIFT, Reason.DIVERGED}]
+    of_somebody = [action.address for action in done if action.reason in {Reason.DRIFT, Reason.DIVERGED}]
     changes = {at: plan.last_changes.get(at) for at in of_somebody}
     return {at: None if last is None else last.event.actor for at, last in changes.items()}
 
@@ -308,7 +308,8 @@ def _frozen(apps: Collection[str], active: ActiveConfig, now: datetime) -> datet
 
 def _next_step(left: Plan, applied: Applied, refused: tuple[Outcome, ...]) -> NextStep:
     again = applied.stopped_by is not None or any(
-        one.status is Status.STALE or one.status is Status.NOT_ATTEMPTED or one.retryable for one in applied.outcomes
+        outcome.status is Status.STALE or outcome.status is Status.NOT_ATTEMPTED or outcome.retryable
+        for outcome in applied.outcomes
     )
     if again:
         return NextStep.REQUEUE
@@ -319,6 +320,6 @@ def _next_step(left: Plan, applied: Applied, refused: tuple[Outcome, ...]) -> Ne
 def _due_at(context: ReconcileContext, left: Plan, *others: datetime | None) -> datetime | None:
     """Return when something ends that keeps the apps waiting: a hold, a freeze, or their own suspension."""
     suspensions = (app.suspension.until for app in context.tree if app.suspension is not None)
-    ends = (*(one.until for one in left.held), *suspensions, *others)
+    ends = (*(change.until for change in left.held), *suspensions, *others)
     # What has ended since the turn began kept it waiting all the same: then the next one is due at once.
     return min((end for end in ends if end is not None and end > context.began), default=None)

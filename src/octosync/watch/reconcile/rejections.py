@@ -47,10 +47,10 @@ class RejectedActions:
         view = _view(apps, plan)
         found = set()
         for slug in apps:
-            for substance, one in self._rejected.get(slug, {}).items():
-                if one.view is None:
-                    one.view = view
-                if one.view == view or not one.may_pass:
+            for substance, rejection in self._rejected.get(slug, {}).items():
+                if rejection.view is None:
+                    rejection.view = view
+                if rejection.view == view or not rejection.may_pass:
                     found.add(substance)
         return frozenset(found)
 
@@ -77,12 +77,16 @@ class RejectedActions:
             final = outcome.status in {Status.NOT_KEPT, Status.AWAITING_APPROVAL}
             if final or (outcome.status is Status.FAILED and not outcome.retryable):
                 self._rejected.setdefault(slug, {})[action.substance] = _Rejection(action, outcome, view)
-        planned = {one.substance for one in left.actions}
+        planned = {planned_action.substance for planned_action in left.actions}
         for slug in apps:
-            kept = {substance: one for substance, one in self._rejected.pop(slug, {}).items() if substance in planned}
+            kept = {
+                substance: rejection
+                for substance, rejection in self._rejected.pop(slug, {}).items()
+                if substance in planned
+            }
             if kept:
                 self._rejected[slug] = kept
-        return tuple(one.outcome for slug in sorted(apps) for one in self._rejected.get(slug, {}).values())
+        return tuple(rejection.outcome for slug in sorted(apps) for rejection in self._rejected.get(slug, {}).values())
 
     def forget(self, slug: str) -> None:
         """Try everything again of an app: its manifest changed, or somebody asked for it."""
@@ -92,7 +96,11 @@ class RejectedActions:
     def retry(self, slug: str) -> None:
         """Try again what of an app may pass now that somebody changed something about it."""
         self._versions[slug] += 1
-        kept = {substance: one for substance, one in self._rejected.pop(slug, {}).items() if not one.may_pass}
+        kept = {
+            substance: rejection
+            for substance, rejection in self._rejected.pop(slug, {}).items()
+            if not rejection.may_pass
+        }
         if kept:
             self._rejected[slug] = kept
 
@@ -101,7 +109,11 @@ class RejectedActions:
         return frozenset(
             slug
             for slug, rejections in self._rejected.items()
-            if any(_is_about(event, one.action.address) for one in rejections.values() if _is_held_elsewhere(one))
+            if any(
+                _is_about(event, rejection.action.address)
+                for rejection in rejections.values()
+                if _is_held_elsewhere(rejection)
+            )
         )
 
     def held_elsewhere(self) -> frozenset[str]:

@@ -78,7 +78,7 @@ class StatusTracker:
 
     def in_state(self, *states: AppState) -> Iterator[AppReconcileStatus]:
         """Yield the apps that are in one of some states."""
-        return (one for one in self._apps.values() if one.state in states)
+        return (app for app in self._apps.values() if app.state in states)
 
     def find(self, slug: str) -> AppReconcileStatus | None:
         """Return how one app stands; None for one that isn't declared."""
@@ -90,9 +90,9 @@ class StatusTracker:
         return tuple(self._runs)
 
     def _end_run(self, run: str, outcomes: tuple[Outcome, ...], now: datetime) -> None:
-        for place, one in enumerate(self._runs):
-            if run and one.run == run:
-                self._runs[place] = replace(one, ended=now, outcomes=outcomes)
+        for place, known in enumerate(self._runs):
+            if run and known.run == run:
+                self._runs[place] = replace(known, ended=now, outcomes=outcomes)
 
 
 def _after(
@@ -112,22 +112,23 @@ def _after(
             next_try=next_try,
         )
     plan = _part(result.remaining, slug)
-    refused = next((one for one in result.refused if one.address.app == slug), None)
-    failed = next((one for one in result.outcomes if one.address.app == slug and one.retryable), None)
+    refused = next((outcome for outcome in result.refused if outcome.address.app == slug), None)
+    failed = next((outcome for outcome in result.outcomes if outcome.address.app == slug and outcome.retryable), None)
     trouble = refused or failed
-    drift = tuple(one for one in result.drift if one.address.app == slug)
-    blocked = tuple(one for one in result.blocked if any(at.app == slug for at in one.addresses))
+    drift = tuple(item for item in result.drift if item.address.app == slug)
+    blocked = tuple(refusal for refusal in result.blocked if any(at.app == slug for at in refusal.addresses))
     why = result.waits_for
     if (
         result.blocked and not blocked
     ):  # it is tied to what a guard blocks in another app: no half of a move is made alone
-        others = sorted({at.app for one in result.blocked for at in one.addresses if at.app})
+        others = sorted({at.app for refusal in result.blocked for at in refusal.addresses if at.app})
         why = why or f"what the guard {result.blocked[0].guard} blocks in {', '.join(others)}"
     if not plan.actions:
         why = ""
     if not why and any(address.app == slug for address in plan.left_alone.waiting):
         why = "a suspended app at the other end of a move"
     live = result.observed.state.apps.get(slug) if result.observed is not None else None
+    deployments = live.deployments if live is not None else ()
     after = replace(
         before,
         read_at=now,
@@ -140,7 +141,7 @@ def _after(
         next_try=next_try,
         why_waiting=why,
         frozen_until=result.frozen_until if plan.actions else None,
-        canaries=tuple(one for one in (live.deployments if live is not None else ()) if one.canary is not None),
+        canaries=tuple(deployment for deployment in deployments if deployment.canary is not None),
         recommendations=plan.recommendations,
         uncovered=result.uncovered.get(slug, ()),
         run=result.run or before.run,
@@ -148,22 +149,22 @@ def _after(
     return replace(after, state=_state(after, result, refused=refused is not None, failed=failed is not None))
 
 
-def _state(one: AppReconcileStatus, result: ReconcileResult, *, refused: bool, failed: bool) -> AppState:
+def _state(app: AppReconcileStatus, result: ReconcileResult, *, refused: bool, failed: bool) -> AppState:
     """Return the gravest state that holds."""
-    plan = one.plan or Plan(desired=State())
-    drift: tuple[DriftStatus, ...] = one.drift
+    plan = app.plan or Plan(desired=State())
+    drift: tuple[DriftStatus, ...] = app.drift
     held = {change.action.address for change in plan.held}
     states = (
         (AppState.FAILING, failed),
         (AppState.REFUSED, refused),
-        (AppState.BLOCKED, bool(one.blocked)),
-        (AppState.CONTESTED, any(each.contested for each in drift)),
-        (AppState.HELD, any(each.until is not None for each in drift)),
-        (AppState.DRIFTED, any(each.address in held for each in drift)),
-        (AppState.WAITING, bool(one.why_waiting)),
+        (AppState.BLOCKED, bool(app.blocked)),
+        (AppState.CONTESTED, any(item.contested for item in drift)),
+        (AppState.HELD, any(item.until is not None for item in drift)),
+        (AppState.DRIFTED, any(item.address in held for item in drift)),
+        (AppState.WAITING, bool(app.why_waiting)),
         (AppState.PENDING, bool(plan.actions) or result.next_step is NextStep.REQUEUE),
-        (AppState.SUSPENDED, one.slug in plan.left_alone.suspended),
-        (AppState.UNCOVERED, bool(one.uncovered)),
+        (AppState.SUSPENDED, app.slug in plan.left_alone.suspended),
+        (AppState.UNCOVERED, bool(app.uncovered)),
     )
     return next((state for state, holds in states if holds), AppState.IN_SYNC)
 
@@ -174,7 +175,9 @@ def _part(plan: Plan, slug: str) -> Plan:
     return replace(
         plan,
         desired=State() if app is None else State.of(app),
-        actions=tuple(one for one in plan.actions if one.address.app == slug),
-        held=tuple(one for one in plan.held if one.action.address.app == slug),
-        recommendations=tuple(one for one in plan.recommendations if one.address.app == slug),
+        actions=tuple(action for action in plan.actions if action.address.app == slug),
+        held=tuple(change for change in plan.held if change.action.address.app == slug),
+        recommendations=tuple(
+            recommendation for recommendation in plan.recommendations if recommendation.address.app == slug
+        ),
     )

@@ -125,7 +125,7 @@ class _Pages:
         try:
             state = None if wanted is None else AppState(wanted)
         except ValueError:
-            states = ", ".join(one.value for one in AppState)
+            states = ", ".join(known.value for known in AppState)
             return refusal(
                 request, 400, "parameters-wrong", f"{wanted!r} is not a state", hints=(f"States are {states}.",)
             )

@@ -15,7 +15,7 @@ from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
 from octosync.watch.status import AppReconcileStatus, AppState, BlockedSet, ControllerStatus, DriftStatus
 from octosync.watch.web.views import NEEDS_A_PERSON
 
-ReceiverClient: TypeAlias = tuple[str | datetime, ...]  # text, and times within it
+Line: TypeAlias = tuple[str | datetime, ...]  # text, and times within it
 _SHOWN: Final = 25  # cards of a state on the main page
 _NAMED: Final = 10  # apps and drifted objects that a card names
 _ADDRESSES: Final = 3  # of a refusal; the app's page marks all of them
@@ -35,7 +35,7 @@ class Card:
     apps: tuple[str, ...]
     more_apps: int = 0
     guard: str = ""
-    said: tuple[ReceiverClient, ...] = ()
+    said: tuple[Line, ...] = ()
     file: str = ""
     rows: tuple[Row, ...] = ()
     named: tuple[str, ...] = ()
@@ -125,7 +125,7 @@ def _ways_past(blocked: BlockedSet, setting: _Setting) -> Iterator[Way]:
 
 def _error_card(app: AppReconcileStatus, setting: _Setting) -> Card:
     reference = f"{app.reference}: " if app.reference else ""
-    said: list[ReceiverClient] = [(f"{reference}{app.error}",)] if app.error else []
+    said: list[Line] = [(f"{reference}{app.error}",)] if app.error else []
     if app.state is AppState.REFUSED:
         said.append(("It is not tried again until its manifest or live state changes.",))
     elif app.next_try is not None:
@@ -165,8 +165,8 @@ def _coverage_card(app: AppReconcileStatus, setting: _Setting) -> Card:
 
 
 def _drift_card(app: AppReconcileStatus, setting: _Setting) -> Card:
-    contested = any(one.contested for one in app.drift)
-    waits = any(one.until is not None for one in app.drift) or app.hold is not None
+    contested = any(drift.contested for drift in app.drift)
+    waits = any(drift.until is not None for drift in app.drift) or app.hold is not None
     state = AppState.CONTESTED if contested else AppState.HELD if waits else AppState.DRIFTED
     return Card(
         key=f"drift-{app.slug}",
@@ -175,16 +175,16 @@ def _drift_card(app: AppReconcileStatus, setting: _Setting) -> Card:
         said=tuple(_drift_lines(app, setting)),
         file=app.source.rpartition(":")[0],
         rows=drift_rows(app, setting.status),
-        named=() if app.plan is not None else tuple(str(one.address) for one in app.drift[:_NAMED]),
+        named=() if app.plan is not None else tuple(str(drift.address) for drift in app.drift[:_NAMED]),
         ways=tuple(_ways_of_drift(app, contested, setting)),
     )
 
 
-def _drift_lines(app: AppReconcileStatus, setting: _Setting) -> Iterator[ReceiverClient]:
+def _drift_lines(app: AppReconcileStatus, setting: _Setting) -> Iterator[Line]:
     alone = len(app.drift) == 1
-    for one in app.drift[:_NAMED]:
-        what = () if alone else (f"{one.address.kind.value.replace('_', ' ')} {one.address.name}: ",)
-        yield (*what, *_who(one), *_until(one, setting))
+    for drift in app.drift[:_NAMED]:
+        what = () if alone else (f"{drift.address.kind.value.replace('_', ' ')} {drift.address.name}: ",)
+        yield (*what, *_who(drift), *_until(drift, setting))
     if len(app.drift) > _NAMED:
         yield (f"and {counted(len(app.drift) - _NAMED, 'object')} more.",)
     if app.hold is not None:
@@ -192,36 +192,36 @@ def _drift_lines(app: AppReconcileStatus, setting: _Setting) -> Iterator[Receive
         yield ("A person holds the app until ", app.hold.until, f"{reason}.")
 
 
-def _who(one: DriftStatus) -> ReceiverClient:
-    if one.actor is not None and one.at is not None:
-        return (f"{one.actor} changed it at ", one.at, ". ")
-    if one.actor is not None:
-        return (f"{one.actor} changed it; first seen at ", one.first_seen, ". ")
-    if one.at is not None:
-        return ("It was changed at ", one.at, ", the feed does not say by whom. ")
-    return ("First seen at ", one.first_seen, "; no feed says who changed it. ")
+def _who(drift: DriftStatus) -> Line:
+    if drift.actor is not None and drift.at is not None:
+        return (f"{drift.actor} changed it at ", drift.at, ". ")
+    if drift.actor is not None:
+        return (f"{drift.actor} changed it; first seen at ", drift.first_seen, ". ")
+    if drift.at is not None:
+        return ("It was changed at ", drift.at, ", the feed does not say by whom. ")
+    return ("First seen at ", drift.first_seen, "; no feed says who changed it. ")
 
 
-def _until(one: DriftStatus, setting: _Setting) -> ReceiverClient:
-    if one.contested:
-        times = f"{counted(one.heals, 'time')} in 24 hours" if one.heals else "several times"
+def _until(drift: DriftStatus, setting: _Setting) -> Line:
+    if drift.contested:
+        times = f"{counted(drift.heals, 'time')} in 24 hours" if drift.heals else "several times"
         return (
             f"It was changed back {times}, and changed again each time. It is left alone until its manifest changes.",
         )
-    if one.until is not None:
-        return ("It is changed back at ", one.until, ".")
+    if drift.until is not None:
+        return ("It is changed back at ", drift.until, ".")
     return (f"It is not changed back by itself (--heal {setting.status.mode}).",)
 
 
 def _ways_of_drift(app: AppReconcileStatus, contested: bool, setting: _Setting) -> Iterator[Way]:
-    accept = accept_line(tuple(sorted(one.address for one in app.drift)), setting.about)
+    accept = accept_line(tuple(sorted(drift.address for drift in app.drift)), setting.about)
     if accept is not None:
         yield Way("Keep it for good: take it into Git", accept)
     if contested:
         yield from setting.post("Change it back once more", "/reconcile", app=app.slug)
     elif app.hold is not None:
         yield from setting.post("End the hold", "/release", app=app.slug)
-    elif any(one.until is not None for one in app.drift):
+    elif any(drift.until is not None for drift in app.drift):
         yield from setting.post(
             "Keep it for some hours (say why)", "/hold", app=app.slug, **{"for": "4h", "reason": "WHY"}
         )
@@ -233,11 +233,11 @@ def drift_rows(app: AppReconcileStatus, status: ControllerStatus) -> tuple[Row, 
     plan = app.plan
     if plan is None or app.slug not in plan.desired.apps:
         return ()
-    drifted = {one.address for one in app.drift[:_NAMED]}
+    drifted = {drift.address for drift in app.drift[:_NAMED]}
     return group_of(
         app.slug,
         [action for action in plan.actions if action.address in drifted],
         plan.desired.apps[app.slug],
         RowOptions(sensitivity=status.sensitivity, blocked=refused_actions(plan.actions, app.blocked)),
-        held=[one for one in plan.held if one.action.address in drifted],
+        held=[change for change in plan.held if change.action.address in drifted],
     ).rows

@@ -55,12 +55,15 @@ class LimitedConnection(H11Protocol):
         """Take it, and let another one go where it is one too many."""
         super().connection_made(transport)
         self._expect_an_end()
-        others = [one for one in self.connections if isinstance(one, LimitedConnection) and one is not self]
-        open_ones = [
-            one for one in others if not one.transport.is_closing()
-        ]  # one that was let go is there for a moment
-        if len(open_ones) >= self._limits.connections:
-            min(open_ones, key=lambda one: one._active_at).transport.abort()  # noqa: SLF001 — of the same class
+        others = [
+            connection
+            for connection in self.connections
+            if isinstance(connection, LimitedConnection) and connection is not self
+        ]
+        # A connection that was closed is listed for a moment longer.
+        connected = [connection for connection in others if not connection.transport.is_closing()]
+        if len(connected) >= self._limits.connections:
+            min(connected, key=lambda connection: connection._active_at).transport.abort()  # noqa: SLF001 — of the same class
 
     def data_received(self, data: bytes) -> None:
         """Read on, within the time that a request has."""

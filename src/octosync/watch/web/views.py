@@ -100,7 +100,7 @@ def _in_short(app: AppReconcileStatus) -> str:
 def _totals(plan: Plan, slug: str) -> str:
     """Count what is planned for one app: the plan of a move has several."""
     mine = [action for action in plan.actions if action.address.app == slug]
-    return totals_words(mine, [one for one in plan.held if one.action.address.app == slug])
+    return totals_words(mine, [change for change in plan.held if change.action.address.app == slug])
 
 
 def state_counts(status: ControllerStatus) -> tuple[tuple[AppState, int], ...]:
@@ -110,15 +110,20 @@ def state_counts(status: ControllerStatus) -> tuple[tuple[AppState, int], ...]:
 
 def canary_views(apps: Iterable[AppReconcileStatus]) -> tuple[CanaryView, ...]:
     """Return the canaries that run, by address."""
-    running = sorted((one for app in apps for one in app.canaries), key=lambda one: (one.address, one.id))
+    running = sorted(
+        (deployment for app in apps for deployment in app.canaries),
+        key=lambda deployment: (deployment.address, deployment.id),
+    )
     views = []
-    for one in running[:_CANARIES]:
-        waited = Waited(address=one.address, status=one.status, canary=one.canary, deployment=one.id)
+    for deployment in running[:_CANARIES]:
+        waited = Waited(
+            address=deployment.address, status=deployment.status, canary=deployment.canary, deployment=deployment.id
+        )
         share = standing_share(waited)
         views.append(
             CanaryView(
-                key=f"{one.address} {one.id}",
-                slug=one.app,
+                key=f"{deployment.address} {deployment.id}",
+                slug=deployment.app,
                 name=standing_name(waited),
                 words=standing_words(waited),
                 percent=None if share is None else share[0],
@@ -129,8 +134,8 @@ def canary_views(apps: Iterable[AppReconcileStatus]) -> tuple[CanaryView, ...]:
 
 def queued_lines(apps: Iterable[AppReconcileStatus]) -> tuple[str, ...]:
     """Return the better variants that are to be rolled out by themselves, and what each waits for."""
-    waiting = [one for app in apps for one in app.recommendations if one.waiting]
-    lines = _recommended(sorted(waiting, key=lambda one: one.address)[:_CANARIES])
+    waiting = [recommendation for app in apps for recommendation in app.recommendations if recommendation.waiting]
+    lines = _recommended(sorted(waiting, key=lambda recommendation: recommendation.address)[:_CANARIES])
     more = len(waiting) - len(lines)
     return (*lines, f"and {more:,} more") if more else lines
 
@@ -140,7 +145,7 @@ def run_views(runs: Sequence[RunStatus]) -> tuple[RunView, ...]:
     return tuple(
         RunView(
             run=run,
-            counts=status_counts([one.status for one in run.outcomes], _PLAIN) if run.outcomes else "",
+            counts=status_counts([outcome.status for outcome in run.outcomes], _PLAIN) if run.outcomes else "",
             outcomes=tuple(map(_outcome, run.outcomes[:_OUTCOMES])),
             more=max(0, len(run.outcomes) - _OUTCOMES),
         )
@@ -148,15 +153,15 @@ def run_views(runs: Sequence[RunStatus]) -> tuple[RunView, ...]:
     )
 
 
-def _outcome(one: Outcome) -> OutcomeView:
+def _outcome(outcome: Outcome) -> OutcomeView:
     return OutcomeView(
-        symbol=status_symbol(one.status, _PLAIN),
-        words=STATUS_WORDS[one.status],
-        verb=one.verb,
-        address=str(one.address),
-        said=": ".join(filter(None, (one.reference, one.message))),
-        hints=one.hints,
-        request_ids=one.request_ids,
+        symbol=status_symbol(outcome.status, _PLAIN),
+        words=STATUS_WORDS[outcome.status],
+        verb=outcome.verb,
+        address=str(outcome.address),
+        said=": ".join(filter(None, (outcome.reference, outcome.message))),
+        hints=outcome.hints,
+        request_ids=outcome.request_ids,
     )
 
 
