@@ -265,7 +265,7 @@ def lose(folder: Path, *patterns: str) -> None:
             file.unlink()
 
 
-@pytest.mark.parametrize("heal", [WriteMode.ALL, WriteMode.MANIFEST])
+@pytest.mark.parametrize("write_mode", [WriteMode.ALL, WriteMode.MANIFEST])
 async def test_an_annotation_that_ends_by_itself_is_looked_at_then(tmp_path: Path, write_mode: WriteMode) -> None:
     """A suspension until a time is over at that time, without a commit or a full read."""
     clock = FastClock(60)
