@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from octosync.apply import Applied, Listener, Record, apply_plan
+from octosync.apply import ApplyResult, Listener, Record, apply_plan
 from octosync.errors import GuardRefused, OctosyncError
 from octosync.model import App, Observation, Sensitivity, State
 from octosync.octomil import Octomil, ReadResult, enrich, observe
@@ -89,7 +89,7 @@ async def apply_reviewed(
     sensitivity: Sensitivity,
     stop: asyncio.Event,
     listener: Listener | None = None,
-) -> Applied:
+) -> ApplyResult:
     """Execute exactly the plan's actions. Raises before the first write, or returns an outcome for every action."""
     refuse_unsafe(reviewed)
     return await apply_plan(

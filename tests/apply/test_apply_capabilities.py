@@ -197,9 +197,9 @@ async def test_a_yes_that_shows_no_deployment_proves_nothing(site: Site, kind: s
 
 
 @pytest.mark.parametrize(
-    ("variant", "fate"), [("better", ("done", "")), ("best", ("failed", "optimize-chose-another"))]
+    ("variant", "result"), [("better", ("done", "")), ("best", ("failed", "optimize-chose-another"))]
 )
-async def test_a_409_while_a_canary_runs(site: Site, variant: str, fate: tuple[str, str]) -> None:
+async def test_a_409_while_a_canary_runs(site: Site, variant: str, result: tuple[str, str]) -> None:
     """Somebody optimized it meanwhile: done where the canary is to what was suggested, else a failure that names both."""
     CASES["optimize capability"].prepare(site.plane)
     turn = await site.look(OPTIMIZED)
@@ -207,11 +207,11 @@ async def test_a_409_while_a_canary_runs(site: Site, variant: str, fate: tuple[s
     site.plane.send("POST", "/apps/a/capabilities/chat/optimize", {"environment": "production"})
     applied = await site.act(turn)
     (outcome,) = applied.outcomes
-    assert said(outcome) == fate
+    assert said(outcome) == result
     assert not applied.wrote
     (deployment,) = deployments(site.plane)
     assert deployment["canary"]["candidate_variant_id"] == variant
-    if fate[0] == "failed":
+    if result[0] == "failed":
         assert "better was suggested and approved, and the canary is to best" in outcome.message
 
 

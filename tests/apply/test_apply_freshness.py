@@ -8,13 +8,13 @@ from tests.support.every_kind import CASES, OVERWRITING
 from tests.support.site import Site, Tap, fates
 from tests.support.states import desired_app
 
-from octosync.apply import FRESH_FOR_SECONDS, Applied
+from octosync.apply import FRESH_FOR_SECONDS, ApplyResult
 from octosync.model import Status
 
 LOCAL_ONLY = {"serving_policy": "local_only"}
 
 
-def only(applied: Applied) -> tuple[str, str]:
+def only(applied: ApplyResult) -> tuple[str, str]:
     """Return status and reference of the one outcome there is."""
     (outcome,) = applied.outcomes
     return outcome.status.value, outcome.reference

@@ -250,7 +250,7 @@ async def test_a_refusal_after_a_lost_answer_leaves_the_outcome_unknown(site: Si
 async def test_a_refusal_after_a_lost_answer_is_looked_into(site: Site) -> None:
     """Where reads do show it, the first attempt is what counts; what somebody else made of it is left alone."""
     CASES["create app"].prepare(site.plane)
-    for kind, theirs, fate in (("create app", False, "done"), ("put new slot", True, "stale")):
+    for kind, theirs, result in (("create app", False, "done"), ("put new slot", True, "stale")):
         turn = await site.look(CASES[kind].desired)
 
         def lost(_: httpx.Request, number: int, kind: str = kind, theirs: bool = theirs) -> None:
@@ -262,5 +262,5 @@ async def test_a_refusal_after_a_lost_answer_is_looked_into(site: Site) -> None:
 
         site.plane.break_with({"operation": CASES[kind].operation, "action": "cut_before"})
         applied = await site.act(turn, transport=Tap(before=lost))
-        assert applied.outcomes[0].status.value == fate
+        assert applied.outcomes[0].status.value == result
         assert applied.wrote

@@ -238,10 +238,10 @@ async def test_one_refused_registration_stops_all_later_moves(site: Site, fault:
     applied = await site.act(turn)
     assert site.state()["from"]["targets"] == TEN[1:]
     found = fates(applied)
-    moves = {name: fate for name, fate in found.items() if "/from/" in name or "/to/" in name}
+    moves = {name: result for name, result in found.items() if "/from/" in name or "/to/" in name}
     assert list(moves.values())[:2] != ["done", "done"]
     assert list(moves.values()).count("skipped") == 18
-    assert {fate for name, fate in found.items() if name not in moves} == {"done"}
+    assert {result for name, result in found.items() if name not in moves} == {"done"}
     skipped = next(outcome for outcome in applied.outcomes if outcome.status.value == "skipped")
     assert re.fullmatch(
         "moves were stopped for this run: create app/to/target/ios:com.0 (failed|awaits approval|was not kept)"

@@ -132,8 +132,8 @@ async def test_an_answer_that_shows_another_value_is_always_looked_up(site: Site
         {"operation": put, "action": "drop_field", "field": "parameters.top_p", "slug": "app-1"},
     )
     applied = await site.act(turn)
-    fate = {name: status for name, status in fates(applied).items() if name.endswith("inference-config")}
-    assert list(fate.values()) == ["done", "not_kept", "done"]
+    result = {name: status for name, status in fates(applied).items() if name.endswith("inference-config")}
+    assert list(result.values()) == ["done", "not_kept", "done"]
 
 
 async def test_a_later_field_is_proved_too(site: Site) -> None:
@@ -151,7 +151,7 @@ async def test_a_later_field_is_proved_too(site: Site) -> None:
 
 
 async def test_one_odd_object_does_not_stop_what_is_proved(site: Site) -> None:
-    """Once its fields are proved, an object that isn't kept is not_kept by itself; the others of its operation go on."""
+    """Once its fields are proved, an object that isn't kept fails alone; the others of its operation go on."""
     for number in range(6):
         site.plane.app(f"app-{number:02}", "chat")
     turn = await site.look(*map(slots, range(6)))
@@ -159,7 +159,11 @@ async def test_one_odd_object_does_not_stop_what_is_proved(site: Site) -> None:
         {"operation": "apps.put_slot", "action": "drop_field", "field": "preferred_engines", "slug": "app-03"}
     )
     applied = await site.act(turn, concurrency=1)
-    assert [outcome.status.value for outcome in applied.outcomes] == [*["done"] * 3, "not_kept", *["done"] * 2]
+    assert [outcome.status.value for outcome in applied.outcomes] == [
+        *["done"] * 3,
+        "not_kept",
+        *["done"] * 2,
+    ]
 
 
 async def test_the_first_of_each_operation_goes_alone(site: Site) -> None:

@@ -17,7 +17,7 @@ from tests.support.site import EVERYTHING_ALLOWED, NOW, RESUME, fates
 from tests.support.states import desired_app
 from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
-from octosync.apply import FRESH_FOR_SECONDS, Applied, Record
+from octosync.apply import FRESH_FOR_SECONDS, ApplyResult, Record
 from octosync.model import App, Sensitivity, State
 from octosync.octomil import Octomil, RateOptions
 from octosync.plan import PlanOptions
@@ -75,7 +75,7 @@ class Metered:
         """Read, plan and judge."""
         return await observe_and_review(State.of(*desired), self.remote, EVERYTHING_ALLOWED, PlanOptions(now=NOW))
 
-    async def act(self, reviewed: ReviewedPlan) -> Applied:
+    async def act(self, reviewed: ReviewedPlan) -> ApplyResult:
         """Carry a turn's plan out."""
         with Journal(self.journal) as journal:
             record = Record.begin(journal, control_plane=URL, org_id=None, digest="sha256:0")

@@ -66,8 +66,8 @@ async def test_an_app_that_somebody_else_created(site: Site, name: str) -> None:
     turn = await site.look(desired_app("a", fields={"name": "Ours"}, slots={"chat": {}}), desired_app("b"))
     site.plane.send("POST", "/apps", {"slug": "a", "name": name})
     applied = await site.act(turn)
-    fate = ["done", "done", "done"] if name == "Ours" else ["stale", "skipped", "done"]
-    assert list(fates(applied).values()) == fate
+    result = ["done", "done", "done"] if name == "Ours" else ["stale", "skipped", "done"]
+    assert list(fates(applied).values()) == result
     assert site.state()["a"]["name"] == name
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.support.site import Hook, Site, Tap, fates, open_site
 from tests.support.states import desired_app
 
-from octosync.apply import Applied
+from octosync.apply import ApplyResult
 from octosync.model import App, Status
 
 pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
@@ -34,9 +34,9 @@ def in_use(directory: Path) -> Iterator[tuple[Site, list[App]]]:
         )
 
 
-def cancel_at(number: int) -> tuple[Hook, list[asyncio.Future[Applied]]]:
+def cancel_at(number: int) -> tuple[Hook, list[asyncio.Future[ApplyResult]]]:
     """Make a hook that cancels at the nth write the run that is put into the list beside it."""
-    runs: list[asyncio.Future[Applied]] = []
+    runs: list[asyncio.Future[ApplyResult]] = []
 
     def kill(_: httpx.Request, now: int) -> None:
         if now == number:
@@ -156,8 +156,8 @@ async def test_stopped_at_any_write_the_next_run_goes_on(tmp_path: Path) -> None
         with in_use(tmp_path) as (site, desired):
             tap, stop = stop_at(at)
             applied = await site.turn(*desired, stop=stop, transport=tap)
-            fate = fates(applied)
-            assert fate["delete app/old/target/ios:com.moved"] == fate["create app/new/target/ios:com.moved"], at
+            result = fates(applied)
+            assert result["delete app/old/target/ios:com.moved"] == result["create app/new/target/ios:com.moved"], at
             await site.turn(*desired)
             assert site.state() == state, at
             assert sorted(site.events()) == events, at

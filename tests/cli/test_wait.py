@@ -17,7 +17,7 @@ from tests.support.invoking import Ran, Screen
 from tests.support.planes import ok
 
 from octosync.cli.commands.apply_output import Rows
-from octosync.model import Address, Canary, Fate, Standing
+from octosync.model import Address, Canary, RolloutResult, RolloutStatus
 from octosync.state import Journal
 
 APP = """\
@@ -282,12 +282,14 @@ def test_a_terminal_shows_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "140")
     address = Address.of_capability("search", "chat", "production")
-    canary = Standing(address=address, deployment="dep", canary=Canary(candidate="chat-[bold]next", percentage=30.0))
-    other = Standing(address=Address.of_capability("notes", "chat", "staging"))
+    canary = RolloutStatus(
+        address=address, deployment="dep", canary=Canary(candidate="chat-[bold]next", percentage=30.0)
+    )
+    other = RolloutStatus(address=Address.of_capability("notes", "chat", "staging"))
     screen = Screen(terminal=True)
     with redirect_stderr(screen), Rows(0) as rows:
         rows.show([replace(other, deployment="dep", covered=1, devices=4), canary])
-        rows.show([replace(other, fate=Fate.COVERED), canary])
+        rows.show([replace(other, result=RolloutResult.COVERED), canary])
     *_, frame = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.text()).rpartition("waiting ")
     assert re.search(r"^ +[━╺╸]+ +1/2", frame)
     assert re.search(r"search/chat@production  canary to chat-\[bold\]next at 30 % +[━╺╸]+ +30/100", frame)

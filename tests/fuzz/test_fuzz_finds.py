@@ -15,7 +15,7 @@ from tests.fuzz.manifests import GROWTH, KUSTOMIZATIONS
 from tests.fuzz.running import Part, run
 
 from octosync.apply import write
-from octosync.apply.irreversible import Risks
+from octosync.apply.irreversible import IrreversibleActions
 from octosync.contract.encoding import BodyTooLarge
 from octosync.manifest.load import kustomize
 from octosync.manifest.yaml import source
@@ -68,8 +68,8 @@ def _offline(patch: pytest.MonkeyPatch) -> None:
 
 def _risks(patch: pytest.MonkeyPatch) -> None:
     """Let nothing stop moves and archives."""
-    patch.setattr(Risks, "stopper", lambda *_: None)
-    patch.setattr(Risks, "admits", lambda *_: True)
+    patch.setattr(IrreversibleActions, "stopper", lambda *_: None)
+    patch.setattr(IrreversibleActions, "admits", lambda *_: True)
 
 
 def _lagging(patch: pytest.MonkeyPatch) -> None:

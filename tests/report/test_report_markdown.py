@@ -26,7 +26,18 @@ from tests.support.scenes import (
 from tests.support.states import deployed, desired_app, live_app, observation, plan_of, policy_of
 
 from octosync.errors import Conflict, ExitCode, GuardRefused, OctosyncError
-from octosync.model import Address, Assignment, Diagnostic, Event, Fate, Outcome, Preview, Severity, Standing, Status
+from octosync.model import (
+    Address,
+    Assignment,
+    Diagnostic,
+    Event,
+    Outcome,
+    Preview,
+    RolloutResult,
+    RolloutStatus,
+    Severity,
+    Status,
+)
 from octosync.plan import Plan, judge, overrides_of
 from octosync.report import MAX_BYTES, PlanReport, render_outcomes_markdown, render_plan, render_plan_markdown
 from octosync.report.markdown import code, escaped, fence
@@ -195,7 +206,9 @@ def test_a_full_success_asks_for_nothing() -> None:
 def test_what_was_waited_for_stands_in_the_outcome() -> None:
     """A report of waiting is part of the document, as the text has it."""
     plan = mixed_plan()
-    waited = Standing(address=Address.of_capability("a", "chat", "production"), fate=Fate.COVERED, coverage="covered")
+    waited = RolloutStatus(
+        address=Address.of_capability("a", "chat", "production"), result=RolloutResult.COVERED, coverage="covered"
+    )
     assert "```text\n✓ a/chat@production  covered" in applied(plan, outcomes(plan), waited=(waited,))
 
 

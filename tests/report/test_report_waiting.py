@@ -11,7 +11,7 @@ from tests.support.golden import assert_golden
 from tests.support.scenes import apply_report, steady_plan
 
 from octosync.errors import ExitCode, Forbidden
-from octosync.model import Address, Canary, Fate, Standing
+from octosync.model import Address, Canary, RolloutResult, RolloutStatus
 from octosync.report import exit_code_of_standings, render_waited, standing_share, standing_words
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -19,33 +19,40 @@ ANSI = re.compile(r"\x1b\[\d+m")
 CANARY = Canary(candidate="chat-next", percentage=40.0)
 
 
-def standing(app: str, name: str = "chat@production", **facts: Any) -> Standing:
+def rollout(app: str, name: str = "chat@production", **facts: Any) -> RolloutStatus:
     """Make a standing of a deployment that is active."""
     capability, environment = name.split("@")
     address = Address.of_capability(app, capability, environment)
-    return Standing(
+    return RolloutStatus(
         address=address, **{"deployment": f"dep_{app}", "status": "active", "variant": "chat-base", **facts}
     )
 
 
 EVERY = (
-    standing("assistant", fate=Fate.COVERED, coverage="covered", covered=1240, devices=1240),
-    standing("assistant", "vision@staging", fate=Fate.NO_DEVICES, coverage="uncovered", covered=0, devices=0),
-    standing("checkout", fate=Fate.FAILED, status="failed", coverage="partial", covered=10, devices=40),
-    standing("field-notes", fate=Fate.ROLLED_BACK, status="rolled_back", coverage="uncovered", covered=0, devices=40),
-    standing("maps", fate=Fate.ROLLED_BACK, ended=CANARY, coverage="covered", covered=40, devices=40),
-    standing("notes", fate=Fate.TIMED_OUT, canary=CANARY, coverage="covered", covered=40, devices=40),
-    standing("reader", fate=Fate.TIMED_OUT, deployment=None, status=None, coverage="warming"),
-    standing(
+    rollout("assistant", result=RolloutResult.COVERED, coverage="covered", covered=1240, devices=1240),
+    rollout("assistant", "vision@staging", result=RolloutResult.NO_DEVICES, coverage="uncovered", covered=0, devices=0),
+    rollout("checkout", result=RolloutResult.FAILED, status="failed", coverage="partial", covered=10, devices=40),
+    rollout(
+        "field-notes",
+        result=RolloutResult.ROLLED_BACK,
+        status="rolled_back",
+        coverage="uncovered",
+        covered=0,
+        devices=40,
+    ),
+    rollout("maps", result=RolloutResult.ROLLED_BACK, ended=CANARY, coverage="covered", covered=40, devices=40),
+    rollout("notes", result=RolloutResult.TIMED_OUT, canary=CANARY, coverage="covered", covered=40, devices=40),
+    rollout("reader", result=RolloutResult.TIMED_OUT, deployment=None, status=None, coverage="warming"),
+    rollout(
         "search",
-        fate=Fate.UNREADABLE,
+        result=RolloutResult.UNREADABLE,
         error=Forbidden("forbidden", "the key may not (403, apps.health, request req_1)", hints=("Use another key.",)),
     ),
-    standing("talk", "tts@production", fate=Fate.AWAITING_APPROVAL, deployment=None, status=None),
+    rollout("talk", "tts@production", result=RolloutResult.AWAITING_APPROVAL, deployment=None, status=None),
 )
 
 
-def text_of(*standings: Standing, **more: Any) -> str:
+def text_of(*rollouts: RolloutStatus, **more: Any) -> str:
     colour = more.pop("colour", False)
     facts = {
         "timeout": "10m",
@@ -56,7 +63,7 @@ def text_of(*standings: Standing, **more: Any) -> str:
         "exit_code": ExitCode.UNCOVERED,
         "write_code": ExitCode.DONE,
     }
-    return render_waited(apply_report(steady_plan(), waited=standings, **{**facts, **more}), colour=colour)
+    return render_waited(apply_report(steady_plan(), waited=rollouts, **{**facts, **more}), colour=colour)
 
 
 def test_a_wait_reads_as_people_expect() -> None:
@@ -74,7 +81,7 @@ def test_where_all_is_well_nothing_is_to_be_done() -> None:
 
 def test_only_what_another_apply_would_follow_is_to_be_followed_again() -> None:
     """What stands still is looked at instead: an apply that touches nothing would not wait for it."""
-    still = standing("a", fate=Fate.TIMED_OUT, coverage="partial", covered=1, devices=2)
+    still = rollout("a", result=RolloutResult.TIMED_OUT, coverage="partial", covered=1, devices=2)
     assert "follow it again" not in text_of(still)
     assert "To look at it: octosync status --context production a\n" in text_of(still)
     assert "To follow it again: octosync apply -f apps/ --wait=10m (" in text_of(EVERY[5])
@@ -92,14 +99,14 @@ def test_a_terminals_orders_in_names_are_not_obeyed() -> None:
     """What the control plane calls a variant, a status or a deployment is shown, not sent to the terminal."""
     wiped = "\x1b[2J"
     for facts in (
-        {"status": wiped, "fate": Fate.FAILED},
-        {"deployment": wiped, "fate": Fate.TIMED_OUT},
-        {"coverage": wiped, "fate": Fate.TIMED_OUT},
+        {"status": wiped, "result": RolloutResult.FAILED},
+        {"deployment": wiped, "result": RolloutResult.TIMED_OUT},
+        {"coverage": wiped, "result": RolloutResult.TIMED_OUT},
         {"canary": Canary(candidate=wiped)},
-        {"ended": CANARY, "variant": wiped, "fate": Fate.ROLLED_BACK},
-        {"fate": Fate.UNREADABLE, "error": Forbidden("forbidden", wiped, hints=(wiped,))},
+        {"ended": CANARY, "variant": wiped, "result": RolloutResult.ROLLED_BACK},
+        {"result": RolloutResult.UNREADABLE, "error": Forbidden("forbidden", wiped, hints=(wiped,))},
     ):
-        text = text_of(standing("a", **facts))
+        text = text_of(rollout("a", **facts))
         assert "\x1b" not in text
         assert r"\x1b[2J" in text
 
@@ -123,14 +130,19 @@ def test_a_share_is_one_only_where_it_is_known(
     facts: dict[str, Any], share: tuple[float, float] | None, words: str
 ) -> None:
     """A bar is never guessed, and never longer than it is wide; the words say what was read."""
-    one = standing("a", **facts)
+    one = rollout("a", **facts)
     assert standing_share(one) == share
     assert standing_words(one) == f"{words}, active"
 
 
-@pytest.mark.parametrize("fate", [*Fate, None])
-def test_the_exit_code_of_a_wait(fate: Fate | None) -> None:
+@pytest.mark.parametrize("result", [*RolloutResult, None])
+def test_the_exit_code_of_a_wait(result: RolloutResult | None) -> None:
     """6 where something was waited for in vain; what was not waited for is no failure."""
-    fails = fate in {Fate.FAILED, Fate.ROLLED_BACK, Fate.TIMED_OUT, Fate.UNREADABLE}
-    code = exit_code_of_standings([EVERY[0], standing("a", fate=fate)])
+    fails = result in {
+        RolloutResult.FAILED,
+        RolloutResult.ROLLED_BACK,
+        RolloutResult.TIMED_OUT,
+        RolloutResult.UNREADABLE,
+    }
+    code = exit_code_of_standings([EVERY[0], rollout("a", result=result)])
     assert code is (ExitCode.UNCOVERED if fails else ExitCode.DONE)

@@ -15,7 +15,7 @@ from tests.support.calls import connection_to
 from tests.support.plane import Plane, writes_in
 from tests.support.states import policy_of
 
-from octosync.apply import Applied, Listener, Progress, Record
+from octosync.apply import ApplyResult, Listener, Progress, Record
 from octosync.model import App, JournalledAction, JournalledRun, Sensitivity, State
 from octosync.octomil import Octomil, RateOptions
 from octosync.plan import ALL, GuardPolicy, PlanOptions
@@ -116,7 +116,7 @@ class Site:
         transport: httpx.AsyncBaseTransport | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         **settings: Any,
-    ) -> Applied:
+    ) -> ApplyResult:
         """Carry a turn's plan out."""
         with Journal(self.journal) as journal:
             record = Record.begin(journal, control_plane=self.plane.url, org_id=None, digest="sha256:0")
@@ -133,7 +133,7 @@ class Site:
             record.end(0)
             return applied
 
-    async def turn(self, *desired: App, **more: Any) -> Applied:
+    async def turn(self, *desired: App, **more: Any) -> ApplyResult:
         """Take a whole turn."""
         return await self.act(await self.look(*desired), **more)
 
@@ -186,6 +186,6 @@ def open_site(directory: Path) -> Iterator[Site]:
         yield Site(Plane(server.url, http), directory / "state.db")
 
 
-def fates(applied: Applied) -> dict[str, str]:
+def fates(applied: ApplyResult) -> dict[str, str]:
     """Return `verb address` → status of each action, in order."""
     return {f"{outcome.verb} {outcome.address}": outcome.status.value for outcome in applied.outcomes}

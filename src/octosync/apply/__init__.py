@@ -6,27 +6,27 @@ What may not live here: deciding what to write (that is `plan`), or in which wor
 """
 
 from octosync.apply.bootstrap import Bootstrapped, FirstApp, Keys, bootstrap_app, key_hint, refuse_taken
-from octosync.apply.executor import Applied, Listener, Progress, apply_plan
+from octosync.apply.executor import ApplyResult, Listener, Progress, apply_plan
 from octosync.apply.recorder import OUTCOMES, OutcomeMeaning, Record
-from octosync.apply.rollout import Followed, Following, to_follow
+from octosync.apply.rollout import RolloutWaiter, RolloutWatch, rollouts_to_watch
 from octosync.apply.verify import FRESH_FOR_SECONDS
 
 __all__ = [
     "FRESH_FOR_SECONDS",
     "OUTCOMES",
-    "Applied",
+    "ApplyResult",
     "Bootstrapped",
     "FirstApp",
-    "Followed",
-    "Following",
     "Keys",
     "Listener",
     "OutcomeMeaning",
     "Progress",
     "Record",
+    "RolloutWaiter",
+    "RolloutWatch",
     "apply_plan",
     "bootstrap_app",
     "key_hint",
     "refuse_taken",
-    "to_follow",
+    "rollouts_to_watch",
 ]

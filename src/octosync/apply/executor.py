@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
-from octosync.apply.irreversible import Risks
+from octosync.apply.irreversible import IrreversibleActions
 from octosync.apply.recorder import Record
-from octosync.apply.verify import Witness
-from octosync.apply.write import Performed, Performer
+from octosync.apply.verify import ObjectReader
+from octosync.apply.write import ActionWriter, WriteResult
 from octosync.errors import CredentialRefused, Forbidden, OctosyncError, Unavailable
 from octosync.model import Observation, Outcome, Sensitivity, Status
 from octosync.octomil import Octomil, Reservation
@@ -34,7 +34,7 @@ from octosync.plan import (
 
 
 @dataclass(slots=True)
-class Proofs:
+class FirstWriteCheck:
     """Per operation: which fields were seen to be kept, whether an action is proving any, and which one was not kept."""
 
     _proved: dict[str, set[str]] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class ApplyResult:
     """What a run did: one outcome per action, in plan order.
 
     `stopped_by` is the error that ended it early, or that was all it met; `wrote` is False where nothing was written.
@@ -126,13 +126,13 @@ async def apply_plan(
     sensitivity: Sensitivity | None = None,
     stop: asyncio.Event | None = None,
     listener: Listener = _NOBODY,
-) -> Applied:
+) -> ApplyResult:
     """Carry out exactly the plan's actions; never raises for what one of them meets: that is its outcome.
 
     `seen` is the observation that the plan was made from, `resume` the command that a message gives to go on with.
     Setting `stop` starts nothing more: writes that were sent are finished and recorded, a move with both halves.
     """
-    performer = Performer(remote, Witness(remote, seen.read_at), sensitivity or Sensitivity())
+    performer = ActionWriter(remote, ObjectReader(remote, seen.read_at), sensitivity or Sensitivity())
     run = _Run(plan, remote, performer, record, resume, org_known=seen.org_id is not None, listener=listener)
     await run.carry_out(stop or asyncio.Event())
     return run.applied()
@@ -151,7 +151,7 @@ class _Underway:
 class _Run:
     plan: Plan
     remote: Octomil
-    performer: Performer
+    performer: ActionWriter
     record: Record
     resume: str
     org_known: bool
@@ -159,8 +159,8 @@ class _Run:
     outcomes: dict[ActionKey, Outcome] = field(default_factory=dict)
     stopped_by: OctosyncError | None = None
     wrote: bool = False
-    _proofs: Proofs = field(default_factory=Proofs)
-    _risks: Risks = field(init=False)
+    _proofs: FirstWriteCheck = field(default_factory=FirstWriteCheck)
+    _risks: IrreversibleActions = field(init=False)
     _rank: dict[ActionKey, int] = field(default_factory=dict)
     _ready: list[tuple[int, Unit]] = field(default_factory=list)
     _waiting: dict[ActionKey, set[ActionKey]] = field(default_factory=dict)
@@ -171,7 +171,7 @@ class _Run:
     _latest_error: OctosyncError | None = None
 
     def __post_init__(self) -> None:
-        self._risks = Risks(self.plan.actions)
+        self._risks = IrreversibleActions(self.plan.actions)
 
     async def carry_out(self, stop: asyncio.Event) -> None:
         """Run until every action has an outcome."""
@@ -201,12 +201,12 @@ class _Run:
             for action in self.plan.actions:
                 self._settle(action, self._not_attempted(action))
 
-    def applied(self) -> Applied:
+    def applied(self) -> ApplyResult:
         """Return what was done, once `carry_out` has ended."""
         stopped_by = self.stopped_by
         if stopped_by is None and self._performed == self._unavailable and not self.wrote:
             stopped_by = self._latest_error  # a run too short for three in a row, that met nothing else
-        return Applied(tuple(self.outcomes[action.key] for action in self.plan.actions), stopped_by, self.wrote)
+        return ApplyResult(tuple(self.outcomes[action.key] for action in self.plan.actions), stopped_by, self.wrote)
 
     def _line_up(self) -> None:
         """Make units of the actions, and count what each waits for."""
@@ -333,7 +333,7 @@ class _Run:
         except OctosyncError as error:
             self.stopped_by = self.stopped_by or error
 
-    def _half_moved(self, action: Action, performed: Performed) -> Outcome:
+    def _half_moved(self, action: Action, performed: WriteResult) -> Outcome:
         """Tell the truth of a move whose second half failed."""
         outcome = performed.outcome
         old = action.moves_from.app if isinstance(action, RegisterTarget) and action.moves_from else ""
@@ -350,7 +350,7 @@ class _Run:
             hints=(f"Finish it:  {self.resume} --app {action.address.app}", *outcome.hints),
         )
 
-    def _end(self, action: Action, performed: Performed) -> None:
+    def _end(self, action: Action, performed: WriteResult) -> None:
         """Give an action its outcome, and draw from it what concerns the whole run."""
         self._settle(action, performed.outcome)
         if isinstance(action, CreateApp) and performed.outcome.status is Status.DONE:

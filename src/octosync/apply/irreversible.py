@@ -18,7 +18,7 @@ _HARMLESS: Final = frozenset({Status.DONE})
 _HARMLESS_ARCHIVE: Final = frozenset({Status.DONE, Status.AWAITING_APPROVAL})
 
 
-class Risks:
+class IrreversibleActions:
     """Decides when moves and archives may start, and which action stops them: the first in plan order that was not done."""
 
     def __init__(self, actions: tuple[Action, ...]) -> None:

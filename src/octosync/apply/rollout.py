@@ -20,7 +20,18 @@ from typing import Final
 
 from octosync.contract import COVERED
 from octosync.errors import CredentialRefused, RemoteError, Unavailable, Unreadable
-from octosync.model import Address, App, Coverage, Deployment, Fate, Outcome, Slot, Standing, State, Status
+from octosync.model import (
+    Address,
+    App,
+    Coverage,
+    Deployment,
+    Outcome,
+    RolloutResult,
+    RolloutStatus,
+    Slot,
+    State,
+    Status,
+)
 from octosync.octomil import Octomil, ReadResult, read_deployments, read_health, read_org_deployments_if_cheaper
 from octosync.octomil.client import run_concurrently
 from octosync.octomil.rate_limit import WINDOW_SECONDS, Sleep
@@ -28,34 +39,34 @@ from octosync.plan import Action, EnableCapability, OptimizeCapability, Plan, Pu
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class RolloutWatch:
     """A deployment that is waited for.
 
     `expects` is the variant to which a canary was started that no reading has shown yet. `over` are the ids of deployments
     that had been rolled back before: they say nothing about this one.
     """
 
-    standing: Standing
+    rollout: RolloutStatus
     expects: str | None = None
     over: frozenset[str] = frozenset()
 
     @property
     def address(self) -> Address:
         """Where."""
-        return self.standing.address
+        return self.rollout.address
 
     @property
     def is_pending(self) -> bool:
         """Whether it is still waited for."""
-        return self.standing.fate is None
+        return self.rollout.result is None
 
     @property
     def awaits_coverage(self) -> bool:
         """Whether its coverage is what it waits for: until a canary is through, that decides nothing."""
-        return self.is_pending and self.standing.canary is None
+        return self.is_pending and self.rollout.canary is None
 
 
-def to_follow(plan: Plan, live: State, outcomes: Iterable[Outcome] = ()) -> tuple[Followed, ...]:
+def rollouts_to_watch(plan: Plan, live: State, outcomes: Iterable[Outcome] = ()) -> tuple[RolloutWatch, ...]:
     """Return what is to be waited for after a plan was carried out, in the order of the addresses.
 
     `live` is the state that the plan was made from; `outcomes` are one for each action, or none at all. An enable or
@@ -68,53 +79,55 @@ def to_follow(plan: Plan, live: State, outcomes: Iterable[Outcome] = ()) -> tupl
         found[address] = _begin(address, live.apps.get(address.app), expects)
     for action, status in ended:
         if status is Status.AWAITING_APPROVAL and isinstance(action, EnableCapability | OptimizeCapability):
-            found[action.address] = Followed(Standing(address=action.address, fate=Fate.AWAITING_APPROVAL))
+            found[action.address] = RolloutWatch(
+                RolloutStatus(address=action.address, result=RolloutResult.AWAITING_APPROVAL)
+            )
     return tuple(found[address] for address in sorted(found))
 
 
-def with_deployments(one: Followed, there: Sequence[Deployment]) -> Followed:
+def record_deployments(one: RolloutWatch, there: Sequence[Deployment]) -> RolloutWatch:
     """Take note of what is, or was, deployed at its address; what has ended stays as it is."""
     if not one.is_pending:
         return one
-    before = one.standing
+    before = one.rollout
     current = next((each for each in there if each.live), None)
     if current is None:
         gone = next((each for each in reversed(there) if each.id not in one.over), None)
         if gone is None:
-            return replace(one, standing=replace(before, deployment=None, status=None, variant=None, canary=None))
-        return replace(one, standing=_of(before, gone, Fate.ROLLED_BACK))
-    standing = _of(before, current, Fate.FAILED if current.failed else None)
+            return replace(one, rollout=replace(before, deployment=None, status=None, variant=None, canary=None))
+        return replace(one, rollout=_of(before, gone, RolloutResult.ROLLED_BACK))
+    rollout = _of(before, current, RolloutResult.FAILED if current.failed else None)
     expects = None if current.canary is not None or current.variant == one.expects else one.expects
-    if standing.fate is None and _was_taken_back(before, current):
-        standing = replace(standing, fate=Fate.ROLLED_BACK, ended=before.canary)
-    return replace(one, standing=standing, expects=expects)
+    if rollout.result is None and _was_taken_back(before, current):
+        rollout = replace(rollout, result=RolloutResult.ROLLED_BACK, ended=before.canary)
+    return replace(one, rollout=rollout, expects=expects)
 
 
-def with_coverage(one: Followed, coverage: Coverage | None) -> Followed:
+def record_coverage(one: RolloutWatch, coverage: Coverage | None) -> RolloutWatch:
     """Take note of its slot's coverage; None where the control plane shows none."""
     if coverage is None:
         return one
-    standing = replace(
-        one.standing,
+    rollout = replace(
+        one.rollout,
         coverage=coverage.status,
         covered=coverage.covered_devices,
         devices=coverage.total_devices,
     )
-    if standing.devices == 0 and standing.coverage != COVERED:
-        standing = replace(standing, fate=Fate.NO_DEVICES)
-    return replace(one, standing=standing)
+    if rollout.devices == 0 and rollout.coverage != COVERED:
+        rollout = replace(rollout, result=RolloutResult.NO_DEVICES)
+    return replace(one, rollout=rollout)
 
 
-def settled(one: Followed) -> Followed:
+def finish_if_covered(one: RolloutWatch) -> RolloutWatch:
     """End it where it is covered: its devices have it, and no canary is still to come or to be finished."""
-    standing = one.standing
-    is_through = standing.deployment is not None and standing.canary is None and one.expects is None
-    if one.is_pending and is_through and standing.coverage == COVERED:
-        return replace(one, standing=replace(standing, fate=Fate.COVERED))
+    rollout = one.rollout
+    is_through = rollout.deployment is not None and rollout.canary is None and one.expects is None
+    if one.is_pending and is_through and rollout.coverage == COVERED:
+        return replace(one, rollout=replace(rollout, result=RolloutResult.COVERED))
     return one
 
 
-def _under_way(desired: State, live: State) -> Iterator[tuple[Address, Followed]]:
+def _under_way(desired: State, live: State) -> Iterator[tuple[Address, RolloutWatch]]:
     """Yield what is declared and moves already."""
     for app, slot in _slots(desired):
         there = live.apps.get(app.slug)
@@ -157,22 +170,22 @@ def _declared(slot: Slot) -> Iterator[Address]:
         yield Address.of_capability(slot.app, slot.capability, environment)
 
 
-def _begin(address: Address, live: App | None, expects: str | None = None) -> Followed:
+def _begin(address: Address, live: App | None, expects: str | None = None) -> RolloutWatch:
     """Begin with what the plan was made from: a canary that ran then may have been taken back by now."""
     there = live.deployments_at(address) if live is not None else ()
     current = next((one for one in there if one.live), None)
     canary = current.canary if current is not None else None
-    return Followed(
-        Standing(address=address, canary=canary),
+    return RolloutWatch(
+        RolloutStatus(address=address, canary=canary),
         expects=expects,
         over=frozenset(one.id for one in there if not one.live),
     )
 
 
-def _of(before: Standing, deployment: Deployment, fate: Fate | None) -> Standing:
+def _of(before: RolloutStatus, deployment: Deployment, result: RolloutResult | None) -> RolloutStatus:
     return replace(
         before,
-        fate=fate,
+        result=result,
         deployment=deployment.id,
         status=deployment.status,
         variant=deployment.variant,
@@ -181,7 +194,7 @@ def _of(before: Standing, deployment: Deployment, fate: Fate | None) -> Standing
     )
 
 
-def _was_taken_back(before: Standing, now: Deployment) -> bool:
+def _was_taken_back(before: RolloutStatus, now: Deployment) -> bool:
     """Whether a canary that ran is gone, and what it was to bring is not what is deployed, as far as that is said."""
     if before.canary is None or now.canary is not None:
         return False
@@ -198,7 +211,7 @@ _SHARE = 0.5
 _LAST_LOOK_SECONDS = 30.0
 
 
-class Following:
+class RolloutWaiter:
     """What is waited for, and how it stands.
 
     `live` is the state that it was planned from: it has the apps' ids. `on_look` is told all standings after each
@@ -208,10 +221,10 @@ class Following:
     def __init__(
         self,
         remote: Octomil,
-        followed: Iterable[Followed],
+        followed: Iterable[RolloutWatch],
         live: State,
         *,
-        on_look: Callable[[tuple[Standing, ...]], None] | None = None,
+        on_look: Callable[[tuple[RolloutStatus, ...]], None] | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._remote = remote
@@ -223,11 +236,11 @@ class Following:
         self._errors: dict[str, RemoteError] = {}
 
     @property
-    def standings(self) -> tuple[Standing, ...]:
+    def rollouts(self) -> tuple[RolloutStatus, ...]:
         """How each stands, in the order of the addresses."""
-        return tuple(one.standing for one in self._followed.values())
+        return tuple(one.rollout for one in self._followed.values())
 
-    async def go(self, within: float) -> tuple[Standing, ...]:
+    async def go(self, within: float) -> tuple[RolloutStatus, ...]:
         """Look until nothing is waited for any more, at most for so many seconds (0: once); return how each stands.
 
         A look that fails is taken again later, unless no later one could fare better. Never raises for what it reads.
@@ -247,7 +260,7 @@ class Following:
             await self._sleep(min(left, max(pause, self._polite(self._remote.requests - requests))))
             pause = min(pause * _GROWTH, LONGEST_PAUSE_SECONDS)
         self._end(self._pending(), None)
-        return self.standings
+        return self.rollouts
 
     def _polite(self, requests: int) -> float:
         """Say how long a look of so many requests has to wait, so that it leaves others their share of the rate."""
@@ -263,7 +276,7 @@ class Following:
         self._errors = {}
         try:
             # A slot without devices isn't waited for, so its deployment needs no request.
-            unknown = {one.address.app for one in self._pending() if one.standing.coverage is None}
+            unknown = {one.address.app for one in self._pending() if one.rollout.coverage is None}
             await self._each(unknown, self._read_health)
             await self._read_deployments()
             due = {one.address.app for one in self._pending() if one.awaits_coverage} - unknown - self._errors.keys()
@@ -272,9 +285,9 @@ class Following:
             self._end(self._pending(), error)
         for one in self._pending():
             failed = self._errors.get(one.address.app)
-            self._keep(settled(replace(one, standing=replace(one.standing, error=failed))))
+            self._keep(finish_if_covered(replace(one, rollout=replace(one.rollout, error=failed))))
         if self._on_look is not None:
-            self._on_look(self.standings)
+            self._on_look(self.rollouts)
 
     async def _read_deployments(self) -> None:
         """Read the deployments of all apps at once where that takes fewer requests, else of each."""
@@ -311,22 +324,22 @@ class Following:
         coverages = {one.capability: one for one in found.slots}
         for one in self._pending(slug):
             capability, _ = one.address.placement
-            self._keep(with_coverage(one, coverages.get(capability)))
+            self._keep(record_coverage(one, coverages.get(capability)))
 
     def _deployed(self, slug: str, deployments: Sequence[Deployment]) -> None:
         for one in self._pending(slug):
-            self._keep(with_deployments(one, [each for each in deployments if each.address == one.address]))
+            self._keep(record_deployments(one, [each for each in deployments if each.address == one.address]))
 
-    def _pending(self, slug: str | None = None) -> list[Followed]:
+    def _pending(self, slug: str | None = None) -> list[RolloutWatch]:
         """Return what is still waited for, of one app or of all."""
         return [one for one in self._followed.values() if one.is_pending and slug in {None, one.address.app}]
 
-    def _end(self, waited: Iterable[Followed], error: RemoteError | None) -> None:
+    def _end(self, waited: Iterable[RolloutWatch], error: RemoteError | None) -> None:
         """End what is waited for in vain: it can't be read, or time is up."""
         for one in waited:
-            why = error or one.standing.error
-            fate = Fate.TIMED_OUT if why is None else Fate.UNREADABLE
-            self._keep(replace(one, standing=replace(one.standing, fate=fate, error=why)))
+            why = error or one.rollout.error
+            result = RolloutResult.TIMED_OUT if why is None else RolloutResult.UNREADABLE
+            self._keep(replace(one, rollout=replace(one.rollout, result=result, error=why)))
 
-    def _keep(self, one: Followed) -> None:
+    def _keep(self, one: RolloutWatch) -> None:
         self._followed[one.address] = one

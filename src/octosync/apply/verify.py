@@ -108,7 +108,7 @@ def fields_of_deployment(action: EnableCapability | OptimizeCapability, deployme
     return fields
 
 
-def not_kept(action: Action, fields: JsonObject | None) -> Iterator[FieldChange]:
+def unpersisted_fields(action: Action, fields: JsonObject | None) -> Iterator[FieldChange]:
     """Yield each declared field that is there otherwise (`after`) than it was sent (`before`); none: all was kept.
 
     `fields` None is an object that isn't there. An empty path is the object itself.
@@ -207,14 +207,14 @@ _CANNOT_OVERWRITE: Final = (CreateApp, RegisterTarget)
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class ObjectState:
     """What is there of an action's object: its normalised fields (None: no such object), and whether it is as planned from."""
 
     fields: JsonObject | None
     unmoved: bool
 
 
-class Witness:
+class ObjectReader:
     """Reads sections of apps at need, remembers when, and never asks twice for what it may still rely on.
 
     `read_at` is the observation's; times are seconds of the client's clock.
@@ -232,7 +232,7 @@ class Witness:
             return True
         return self._remote.clock() - self._read_at.get(_place(action), float("-inf")) <= FRESH_FOR_SECONDS
 
-    async def last_look(self, action: Action, within: Reservation) -> Sighting | None:
+    async def last_look(self, action: Action, within: Reservation) -> ObjectState | None:
         """Return what is there of an action's object, reading it again where that was long ago; None: nothing to be seen.
 
         Then what it was planned from is what is there, as far as anybody knows.
@@ -246,7 +246,7 @@ class Witness:
                 await self._read(action, within)
         return _sighting(action, self._seen[place]) if place in self._seen else None
 
-    async def sighting(self, action: Action) -> Sighting:
+    async def sighting(self, action: Action) -> ObjectState:
         """Read an action's object now, whatever was read before, and before anything else is sent."""
         return _sighting(action, await self._read(action, Reservation()))
 
@@ -298,30 +298,30 @@ async def _read(remote: Octomil, action: Action, within: Reservation) -> tuple[A
         return None, asked_at
 
 
-def _sighting(action: Action, there: App | None) -> Sighting:
+def _sighting(action: Action, there: App | None) -> ObjectState:
     match action:
         case CreateApp() | UpdateApp() | ArchiveApp():
             if there is None:
-                return Sighting(None, unmoved=action.before is None)
+                return ObjectState(None, unmoved=action.before is None)
             fields = {**there.fields, "slug": there.slug, "archived": there.archived}
-            return Sighting(fields, unmoved=_same_app(action.before, fields))
+            return ObjectState(fields, unmoved=_same_app(action.before, fields))
         case RegisterTarget() | RemoveTarget():
             mine = (action.platform, action.identifier)
             target = next((t for t in (there.targets if there else ()) if t.unique_key == mine), None)
             seen = {"platform": target.platform, "identifier": target.identifier} if target else None
-            return Sighting(seen, unmoved=fingerprint_of_target(target) == action.fingerprint)
+            return ObjectState(seen, unmoved=fingerprint_of_target(target) == action.fingerprint)
         case PutSlot() | DeleteSlot():
             slot = there.slot(action.address.name) if there else None
-            return Sighting(slot.fields if slot else None, unmoved=fingerprint_of_slot(slot) == action.fingerprint)
+            return ObjectState(slot.fields if slot else None, unmoved=fingerprint_of_slot(slot) == action.fingerprint)
         case PutInferenceConfig() | DeleteInferenceConfig():
             config = there.inference_config if there else None
-            return Sighting(
+            return ObjectState(
                 config.config if config else None, unmoved=fingerprint_of_config(config) == action.fingerprint
             )
         case EnableCapability() | OptimizeCapability():
             deployments = there.deployments_at(action.address) if there else ()
             live = next((one for one in deployments if one.live), None)
-            return Sighting(
+            return ObjectState(
                 fields_of_deployment(action, live) if live else None,
                 unmoved=fingerprint_of_deployments(deployments) == action.fingerprint,
             )

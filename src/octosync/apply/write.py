@@ -14,7 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from octosync.apply.verify import Sighting, Witness, carried, describe, fields_in, is_deletion, not_kept
+from octosync.apply.verify import (
+    ObjectReader,
+    ObjectState,
+    carried,
+    describe,
+    fields_in,
+    is_deletion,
+    unpersisted_fields,
+)
 from octosync.errors import AwaitingApproval, Conflict, ErrorResponse, Missing, OctosyncError, RemoteError, Unreadable
 from octosync.model import JsonObject, Outcome, Sensitivity, Status
 from octosync.octomil import ApiResponse, Octomil, Reservation, Withheld
@@ -29,7 +37,7 @@ _TOOK_EFFECT = "the answer was lost; reading again shows that it took effect"
 
 
 @dataclass(frozen=True, slots=True)
-class Performed:
+class WriteResult:
     """An outcome; for a failure the error behind it, so that the run can tell one that concerns every action.
 
     `wrote` says that the action changed something, or may have; `kept` is False where the control plane said yes and did
@@ -43,16 +51,16 @@ class Performed:
 
 
 @dataclass(slots=True)
-class Performer:
+class ActionWriter:
     """Carries out single actions; what it returns is true of the control plane, as far as that can be known."""
 
     remote: Octomil
-    witness: Witness
+    witness: ObjectReader
     sensitivity: Sensitivity
     # Per operation, the declared fields that its answers leave out although they are kept.
     _silent: dict[str, set[str]] = field(default_factory=dict)
 
-    async def look(self, action: Action, within: Reservation) -> Performed | None:
+    async def look(self, action: Action, within: Reservation) -> WriteResult | None:
         """Look at the object again where that is due; None: the action may be sent."""
         try:
             seen = await self.witness.last_look(action, within)
@@ -60,11 +68,11 @@ class Performer:
             return _performed(action, Status.FAILED, [], error=error)
         if seen is None or seen.unmoved:
             return None
-        if not any(not_kept(action, seen.fields)):
+        if not any(unpersisted_fields(action, seen.fields)):
             return _performed(action, Status.DONE, [], _GONE if is_deletion(action) else _AS_DECLARED)
         return _stale(action, [])
 
-    async def send(self, action: Action, *, proving: bool, within: Reservation) -> Performed:
+    async def send(self, action: Action, *, proving: bool, within: Reservation) -> WriteResult:
         """Send one action that may be sent. `proving`: something of it has not been seen to work in this run."""
         ids: list[str] = []
         attempt, withheld = 1, 0
@@ -94,13 +102,13 @@ class Performer:
             attempt += 1
             within = Reservation()  # what is left of the first one is for the other half of a move
 
-    async def _look_again(self, action: Action, *, last: bool) -> Performed | None:
+    async def _look_again(self, action: Action, *, last: bool) -> WriteResult | None:
         """Look once more, since the action had to wait for so long; None: it may be sent."""
         if last:
             return _performed(action, Status.FAILED, [], error=_never_its_turn())
         return await self.look(action, Reservation())
 
-    async def _after(self, error: RemoteError, action: Action, ids: list[str], attempt: int) -> Performed | None:
+    async def _after(self, error: RemoteError, action: Action, ids: list[str], attempt: int) -> WriteResult | None:
         """Turn a failed request into an outcome; None: it had no effect, and may be sent again."""
         if isinstance(error, AwaitingApproval):
             return _performed(action, Status.AWAITING_APPROVAL, ids, error=error)
@@ -117,16 +125,16 @@ class Performer:
             return _performed(action, Status.FAILED, ids, error=_unknown(error, unread), wrote=True)
         return _performed(action, Status.FAILED, ids, error=_with_way_out(error, action, self.sensitivity))
 
-    async def _resolve(self, lost: RemoteError, action: Action, ids: list[str], attempt: int) -> Performed | None:
+    async def _resolve(self, lost: RemoteError, action: Action, ids: list[str], attempt: int) -> WriteResult | None:
         """Find out by reading what a write did whose answer was lost."""
         seen = await self.witness.sighting(action)
-        if not any(not_kept(action, seen.fields)):
+        if not any(unpersisted_fields(action, seen.fields)):
             return _performed(action, Status.DONE, ids, _TOOK_EFFECT, wrote=True)
         if not seen.unmoved:
             return _moved(action, seen, ids, wrote=True)
         return _performed(action, Status.FAILED, ids, error=lost) if attempt == _ATTEMPTS else None
 
-    async def _missing(self, error: Missing, action: Action, ids: list[str], attempt: int) -> Performed:
+    async def _missing(self, error: Missing, action: Action, ids: list[str], attempt: int) -> WriteResult:
         """Find out whether a 404 to a removal means that it is gone; a wrong guess at its path looks the same."""
         seen = await self.witness.sighting(action)
         if seen.fields is None:
@@ -135,13 +143,15 @@ class Performer:
             return _performed(action, Status.FAILED, ids, error=_unconfirmed(error), wrote=True)
         return _performed(action, Status.FAILED, ids, error=_not_removed(error, action))
 
-    async def _conflict(self, error: Conflict, action: Action, ids: list[str], attempt: int) -> Performed:
+    async def _conflict(self, error: Conflict, action: Action, ids: list[str], attempt: int) -> WriteResult:
         """Find out whether a 409 means that it is done already; otherwise say who is in the way."""
         holder = error.details.get("app_slug") if isinstance(error.details, Mapping) else None
         if isinstance(action, RegisterTarget) and isinstance(holder, str) and holder != action.address.app:
             return _performed(action, Status.FAILED, ids, error=_held_by(holder, error))
         seen = await self.witness.sighting(action)
-        if not any(not_kept(action, seen.fields)) or (isinstance(action, RegisterTarget) and _is_own(action, error)):
+        if not any(unpersisted_fields(action, seen.fields)) or (
+            isinstance(action, RegisterTarget) and _is_own(action, error)
+        ):
             return _performed(action, Status.DONE, ids, _AS_DECLARED, wrote=attempt > 1)
         if not seen.unmoved:
             return _moved(action, seen, ids, wrote=attempt > 1)
@@ -151,10 +161,10 @@ class Performer:
             return _performed(action, Status.FAILED, ids, error=_held_by(None, error))
         return _performed(action, Status.FAILED, ids, error=error)
 
-    async def _refused_later(self, error: RemoteError, action: Action, ids: list[str]) -> Performed:
+    async def _refused_later(self, error: RemoteError, action: Action, ids: list[str]) -> WriteResult:
         """Read what an attempt did whose response was lost, after a later attempt was rejected."""
         seen = await self.witness.sighting(action)
-        if not any(not_kept(action, seen.fields)):
+        if not any(unpersisted_fields(action, seen.fields)):
             return _performed(action, Status.DONE, ids, _TOOK_EFFECT, wrote=True)
         if not seen.unmoved:
             return _moved(action, seen, ids, wrote=True)
@@ -162,7 +172,7 @@ class Performer:
             action, Status.FAILED, ids, error=_unconfirmed(_with_way_out(error, action, self.sensitivity)), wrote=True
         )
 
-    async def _answered(self, action: Action, answer: ApiResponse, ids: list[str], *, proving: bool) -> Performed:
+    async def _answered(self, action: Action, answer: ApiResponse, ids: list[str], *, proving: bool) -> WriteResult:
         self.witness.wrote(action, answer.sent_at)
         if isinstance(action, CreateApp) and (stranger := self._wrong_org(answer)) is not None:
             return _performed(action, Status.FAILED, ids, error=stranger, wrote=True)
@@ -171,14 +181,14 @@ class Performer:
         if fields is None:
             if not proving and "model_variant_id" not in _asked_of_orchestrator(action):
                 return _performed(action, Status.DONE, ids, wrote=True)
-        elif all(change.path[0] in silent - fields.keys() for change in not_kept(action, fields)):
+        elif all(change.path[0] in silent - fields.keys() for change in unpersisted_fields(action, fields)):
             return _performed(action, Status.DONE, ids, wrote=True)
         # What an answer leaves out or shows otherwise may still have been kept: only the object itself tells.
         try:
             seen = await self.witness.sighting(action)
         except RemoteError as error:
             return _performed(action, Status.FAILED, ids, error=_unproved(error), wrote=True)
-        lost = next(not_kept(action, seen.fields), None)
+        lost = next(unpersisted_fields(action, seen.fields), None)
         if lost is None:
             silent.update(name for name in action.declared if fields is not None and name not in fields)
             return _performed(action, Status.DONE, ids, wrote=True)
@@ -227,7 +237,7 @@ def _performed(
     error: OctosyncError | None = None,
     wrote: bool = False,
     kept: bool = True,
-) -> Performed:
+) -> WriteResult:
     """Return a result. Both `error` and `reason` are told to people; only an error is one for the run, too."""
     if isinstance(error, RemoteError):
         _add(ids, error.request_id)
@@ -242,7 +252,7 @@ def _performed(
         request_ids=tuple(ids),
         retryable=error is not None and _passes(error),
     )
-    return Performed(outcome, error, wrote, kept)
+    return WriteResult(outcome, error, wrote, kept)
 
 
 def _passes(error: OctosyncError) -> bool:
@@ -250,14 +260,14 @@ def _passes(error: OctosyncError) -> bool:
     return error.retryable or error.reference in _PASSING or isinstance(error, Unreadable)
 
 
-def _moved(action: Action, seen: Sighting, ids: list[str], *, wrote: bool) -> Performed:
+def _moved(action: Action, seen: ObjectState, ids: list[str], *, wrote: bool) -> WriteResult:
     """Return the outcome for an object that is neither as declared nor as the plan saw it."""
     if (other := _other_variant(action, seen.fields)) is not None:
         return _performed(action, Status.FAILED, ids, error=other, wrote=wrote)
     return _stale(action, ids, wrote=wrote)
 
 
-def _stale(action: Action, ids: list[str], *, wrote: bool = False) -> Performed:
+def _stale(action: Action, ids: list[str], *, wrote: bool = False) -> WriteResult:
     return _performed(
         action,
         Status.STALE,

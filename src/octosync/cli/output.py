@@ -28,7 +28,7 @@ from octosync.cli.options import F, option, output_option, stacked, starting_wit
 from octosync.cli.root import AlreadyReported, report_failure
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest import RULES
-from octosync.model import JsonObject, Standing
+from octosync.model import JsonObject, RolloutStatus
 from octosync.octomil import WaitNotice
 from octosync.plan import Action
 from octosync.report import (
@@ -129,9 +129,9 @@ class Stream:
             reason = waiting.reason.name.lower()
             self._write([events.waiting_event(reason=reason, requests=waiting.requests, seconds=waiting.seconds)])
 
-    def look(self, standings: Sequence[Standing]) -> None:
+    def look(self, rollouts: Sequence[RolloutStatus]) -> None:
         """Write which of the rollouts that the run waits for have moved."""
-        for one in standings:
+        for one in rollouts:
             event = events.standing_event(one)
             if self._stood.get(str(one.address)) != event:
                 self._stood[str(one.address)] = event

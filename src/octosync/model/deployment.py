@@ -113,7 +113,7 @@ class Health:
     slots: tuple[Coverage, ...] = ()
 
 
-class Fate(Enum):
+class RolloutResult(Enum):
     """What became of a deployment that was waited for.
 
     `COVERED` its devices have it, and no canary runs · `FAILED` its status says so · `ROLLED_BACK` it, or its canary, was
@@ -132,20 +132,25 @@ class Fate(Enum):
     @property
     def is_failure(self) -> bool:
         """Whether it was waited for in vain."""
-        return self in {Fate.FAILED, Fate.ROLLED_BACK, Fate.TIMED_OUT, Fate.UNREADABLE}
+        return self in {
+            RolloutResult.FAILED,
+            RolloutResult.ROLLED_BACK,
+            RolloutResult.TIMED_OUT,
+            RolloutResult.UNREADABLE,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class RolloutStatus:
     """How one capability stands in one environment, as it was last read; None is what was not read, or is not said.
 
-    `fate` is None as long as it is waited for. `deployment`, `status` and `variant` are the deployment's, `canary` the one
+    `result` is None as long as it is waited for. `deployment`, `status` and `variant` are the deployment's, `canary` the one
     that runs, `ended` the last one that ran and ended otherwise. `covered` of `devices` have it, over all environments of
     the slot. `error` is why the latest read failed.
     """
 
     address: Address
-    fate: Fate | None = None
+    result: RolloutResult | None = None
     deployment: str | None = None
     status: str | None = None
     variant: str | None = None

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from octosync.errors import OctosyncError
-from octosync.model import Address, Diagnostic, Origin, Outcome, Severity, Standing, Status, clipped, counted
+from octosync.model import Address, Diagnostic, Origin, Outcome, RolloutStatus, Severity, Status, clipped, counted
 from octosync.plan import Action, Refusal, RunInfo, declared_of, refused_actions, way_out_of
 from octosync.report.changes import RowOptions, group_of
 from octosync.report.errors import request_ids, with_requests
@@ -185,13 +185,13 @@ def _outcome_lines(outcome: Outcome) -> Iterator[str]:
     yield from map(visible, outcome.hints)
 
 
-def _waited(report: PlanReport, standings: Sequence[Standing]) -> Iterator[Remark]:
-    for one in standings:
-        if one.fate is not None and one.fate.is_failure:
+def _waited(report: PlanReport, rollouts: Sequence[RolloutStatus]) -> Iterator[Remark]:
+    for one in rollouts:
+        if one.result is not None and one.result.is_failure:
             yield Remark(
                 severity=Severity.ERROR,
-                rule=f"waited-{one.fate.value.replace('_', '-')}",
-                title=f"{one.fate.value.replace('_', ' ')} while it was waited for",
+                rule=f"waited-{one.result.value.replace('_', '-')}",
+                title=f"{one.result.value.replace('_', ' ')} while it was waited for",
                 lines=(f"{standing_name(one)}: {standing_words(one)}",),
                 origin=origin_of(report, one.address),
                 about=str(one.address),

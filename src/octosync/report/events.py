@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from octosync.errors import ExitCode, OctosyncError
-from octosync.model import Diagnostic, JsonObject, JsonValue, Outcome, Severity, Standing, Status
+from octosync.model import Diagnostic, JsonObject, JsonValue, Outcome, RolloutStatus, Severity, Status
 from octosync.plan import FORMAT_VERSION, Action, diagnostic_row
 from octosync.report.outcomes import STATUS_WORDS, standing_name, standing_words, waited_rows
 from octosync.report.plan import nothing_words, totals_words
@@ -93,10 +93,10 @@ def waiting_event(*, reason: str, requests: int, seconds: float) -> JsonObject:
     )
 
 
-def standing_event(standing: Standing) -> JsonObject:
+def standing_event(rollout: RolloutStatus) -> JsonObject:
     """Tell how far something is that is waited for after the writes."""
-    message = f"waiting for {standing_name(standing)}: {standing_words(standing)}"
-    return _event("apply_progress", message, standing=waited_rows([standing])[0])
+    message = f"waiting for {standing_name(rollout)}: {standing_words(rollout)}"
+    return _event("apply_progress", message, standing=waited_rows([rollout])[0])
 
 
 def applied_event(report: ApplyReport) -> JsonObject:

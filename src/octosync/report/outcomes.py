@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Final
 
 from octosync.errors import ExitCode
-from octosync.model import Address, Canary, Fate, JsonObject, Origin, Outcome, Standing, Status
+from octosync.model import Address, Canary, JsonObject, Origin, Outcome, RolloutResult, RolloutStatus, Status
 from octosync.plan import Plan
 from octosync.report.errors import with_requests
 from octosync.report.run_report import ApplyReport
@@ -149,9 +149,9 @@ def status_symbol(status: Status, ink: Ink) -> str:
 
 
 _ROLLOUT_SYMBOLS: Final = {
-    Fate.COVERED: "✓",
-    Fate.NO_DEVICES: "·",
-    Fate.AWAITING_APPROVAL: "?",
+    RolloutResult.COVERED: "✓",
+    RolloutResult.NO_DEVICES: "·",
+    RolloutResult.AWAITING_APPROVAL: "?",
     None: "·",
 }
 _BAR: Final = 10  # columns
@@ -162,17 +162,17 @@ def render_waited(report: ApplyReport, *, colour: bool, closes: bool = True) -> 
     """Render what became of what a run waited for; "" if it did not wait. `closes`: the end of the run's report follows."""
     if report.waited is None:
         return ""
-    standings, run_id = report.waited, report.run_id if closes else None
+    rollouts, run_id = report.waited, report.run_id if closes else None
     is_partial = report.write_code is not ExitCode.DONE
     ink = Ink(colour)
-    width = max((cells(standing_name(standing)) for standing in standings), default=0)
-    lines = [_line(standing, report.timeout, width, ink) for standing in standings]
-    if not standings:
+    width = max((cells(standing_name(rollout)) for rollout in rollouts), default=0)
+    lines = [_line(rollout, report.timeout, width, ink) for rollout in rollouts]
+    if not rollouts:
         lines.append("Nothing to wait for: no deployment was touched, and none is under way.")
-    lines += _what_to_do(standings, report.look)
+    lines += _what_to_do(rollouts, report.look)
     if report.exit_code in INTERRUPTED and run_id is not None:
         lines.append("Stopped waiting: the writes were done before.")
-    if not is_partial and any(map(_moves, standings)):
+    if not is_partial and any(map(_moves, rollouts)):
         lines.append(f"To follow it again: {visible(report.go_on)} (plans again: what is applied is not sent twice)")
     if run_id is not None:
         goes_on = report.go_on if is_partial else None
@@ -180,12 +180,12 @@ def render_waited(report: ApplyReport, *, colour: bool, closes: bool = True) -> 
     return text_of(lines)
 
 
-def waited_rows(standings: Sequence[Standing]) -> list[JsonObject]:
+def waited_rows(rollouts: Sequence[RolloutStatus]) -> list[JsonObject]:
     """Return what became of each as JSON."""
     return [
         {
             "address": str(one.address),
-            "result": one.fate.value if one.fate is not None else PENDING,
+            "result": one.result.value if one.result is not None else PENDING,
             "deployment": one.deployment,
             "status": one.status,
             "variant": one.variant,
@@ -195,53 +195,59 @@ def waited_rows(standings: Sequence[Standing]) -> list[JsonObject]:
             "devices": one.devices,
             "error": {"reference": one.error.reference, "message": one.error.message} if one.error else None,
         }
-        for one in standings
+        for one in rollouts
     ]
 
 
-def standing_name(standing: Standing) -> str:
+def standing_name(rollout: RolloutStatus) -> str:
     """Name it in short: `search/chat@production`."""
-    return f"{visible(standing.address.app)}/{visible(standing.address.name)}"
+    return f"{visible(rollout.address.app)}/{visible(rollout.address.name)}"
 
 
-def standing_words(standing: Standing) -> str:
+def standing_words(rollout: RolloutStatus) -> str:
     """Say how far it is with what it waits for now: `canary to chat-next at 30 %, active`."""
-    how_far = _how_far(standing) if standing.canary is None else (_canary_words(standing.canary),)
-    status = (visible(standing.status),) if standing.status is not None else ()
+    how_far = _how_far(rollout) if rollout.canary is None else (_canary_words(rollout.canary),)
+    status = (visible(rollout.status),) if rollout.status is not None else ()
     return ", ".join((*how_far, *status))
 
 
-def standing_share(standing: Standing) -> tuple[float, float] | None:
+def standing_share(rollout: RolloutStatus) -> tuple[float, float] | None:
     """Return how much is done and how much there is: percent of a canary, else devices; None where neither is known."""
-    canary = standing.canary or standing.ended
+    canary = rollout.canary or rollout.ended
     if canary is not None:
         return None if canary.percentage is None else (min(100.0, max(0.0, canary.percentage)), 100.0)
-    if standing.covered is None or not standing.devices:
+    if rollout.covered is None or not rollout.devices:
         return None
-    return float(min(standing.covered, standing.devices)), float(standing.devices)
+    return float(min(rollout.covered, rollout.devices)), float(rollout.devices)
 
 
-def _how_far(standing: Standing) -> Iterator[str]:
-    if standing.deployment is None and standing.coverage is None and standing.canary is None:
+def _how_far(rollout: RolloutStatus) -> Iterator[str]:
+    if rollout.deployment is None and rollout.coverage is None and rollout.canary is None:
         yield "nothing was read of it yet"
         return
-    if standing.canary is not None:
-        yield _canary_words(standing.canary)
-    if standing.covered is not None and standing.devices is not None:
-        yield f"{standing.covered:,} of {standing.devices:,} devices covered"
-    elif standing.coverage is not None:
-        yield visible(standing.coverage)
-    if standing.deployment is None:
+    if rollout.canary is not None:
+        yield _canary_words(rollout.canary)
+    if rollout.covered is not None and rollout.devices is not None:
+        yield f"{rollout.covered:,} of {rollout.devices:,} devices covered"
+    elif rollout.coverage is not None:
+        yield visible(rollout.coverage)
+    if rollout.deployment is None:
         yield "no deployment is shown"
 
 
-def _line(one: Standing, timeout: str, width: int, ink: Ink) -> str:
-    paint = ink.red if one.fate and one.fate.is_failure else ink.green if one.fate is Fate.COVERED else ink.yellow
-    symbol = paint(_ROLLOUT_SYMBOLS.get(one.fate, "✗"))
+def _line(one: RolloutStatus, timeout: str, width: int, ink: Ink) -> str:
+    paint = (
+        ink.red
+        if one.result and one.result.is_failure
+        else ink.green
+        if one.result is RolloutResult.COVERED
+        else ink.yellow
+    )
+    symbol = paint(_ROLLOUT_SYMBOLS.get(one.result, "✗"))
     return f"{symbol} {padded(standing_name(one), width)}  {_bar(one)}{_ended_words(one, timeout)}"
 
 
-def _bar(one: Standing) -> str:
+def _bar(one: RolloutStatus) -> str:
     share = standing_share(one)
     if share is None:
         return ""
@@ -249,23 +255,23 @@ def _bar(one: Standing) -> str:
     return f"{'█' * full}{'░' * (_BAR - full)}  "
 
 
-def _ended_words(one: Standing, timeout: str) -> str:
+def _ended_words(one: RolloutStatus, timeout: str) -> str:
     stands = ", ".join((*_how_far(one), *_deployment_words(one)))
-    match one.fate:
-        case Fate.COVERED:
+    match one.result:
+        case RolloutResult.COVERED:
             return ", ".join(_how_far(one))
-        case Fate.NO_DEVICES:
+        case RolloutResult.NO_DEVICES:
             return "no devices; not waited for"
-        case Fate.AWAITING_APPROVAL:
+        case RolloutResult.AWAITING_APPROVAL:
             return "awaits approval in Octomil; not waited for"
-        case Fate.FAILED:
+        case RolloutResult.FAILED:
             return f"failed: {stands}"
-        case Fate.ROLLED_BACK:
+        case RolloutResult.ROLLED_BACK:
             return f"rolled back: {_taken_back_words(one) if one.ended is not None else stands}"
-        case Fate.UNREADABLE:
+        case RolloutResult.UNREADABLE:
             why = f"{visible(one.error.reference)}: {visible(one.error.message)}" if one.error is not None else stands
             return f"could not be read: {why}"
-        case Fate.TIMED_OUT:
+        case RolloutResult.TIMED_OUT:
             wanted = "through" if one.canary is not None else "covered"
             return f"not {wanted}{' within ' if timeout else ''}{timeout}: {stands}"
         case None:
@@ -278,29 +284,29 @@ def _canary_words(canary: Canary) -> str:
     return f"canary{candidate}{at}"
 
 
-def _deployment_words(one: Standing) -> Iterator[str]:
+def _deployment_words(one: RolloutStatus) -> Iterator[str]:
     if one.deployment is not None and one.status is not None:
         yield f"deployment {visible(one.deployment)} is {visible(one.status)}"
 
 
-def _taken_back_words(one: Standing) -> str:
+def _taken_back_words(one: RolloutStatus) -> str:
     return f"{_canary_words(one.ended or Canary())} ended, {visible(one.variant or 'what was there')} is deployed"
 
 
-def _what_to_do(standings: Sequence[Standing], look: str) -> Iterator[str]:
-    unsettled = [one for one in standings if one.fate is None or one.fate.is_failure]
+def _what_to_do(rollouts: Sequence[RolloutStatus], look: str) -> Iterator[str]:
+    unsettled = [one for one in rollouts if one.result is None or one.result.is_failure]
     if not unsettled:
         return
     yield from dict.fromkeys(visible(hint) for one in unsettled if one.error is not None for hint in one.error.hints)
-    if any(one.fate is Fate.ROLLED_BACK and one.ended is None for one in unsettled):
+    if any(one.result is RolloutResult.ROLLED_BACK and one.ended is None for one in unsettled):
         yield "What was rolled back is enabled again only with --retry-rolled-back."
     slugs = dict.fromkeys(visible(one.address.app) for one in unsettled)
     yield f"To look at it: {visible(look)} {' '.join(slugs)}"
 
 
-def _moves(one: Standing) -> bool:
+def _moves(one: RolloutStatus) -> bool:
     """Whether another apply may wait for it, although it has nothing to write there."""
-    unsettled = one.fate in {None, Fate.TIMED_OUT, Fate.UNREADABLE}
+    unsettled = one.result in {None, RolloutResult.TIMED_OUT, RolloutResult.UNREADABLE}
     return unsettled and (one.canary is not None or one.starting or one.deployment is None)
 
 
@@ -313,7 +319,7 @@ def exit_code_of_outcomes(outcomes: Iterable[Outcome]) -> ExitCode:
     return ExitCode.DONE if all(outcome.status is Status.DONE for outcome in outcomes) else ExitCode.PARTIAL
 
 
-def exit_code_of_standings(standings: Iterable[Standing]) -> ExitCode:
+def exit_code_of_standings(rollouts: Iterable[RolloutStatus]) -> ExitCode:
     """Return the exit code of a wait: done, or something is not covered."""
-    failed = any(one.fate is not None and one.fate.is_failure for one in standings)
+    failed = any(one.result is not None and one.result.is_failure for one in rollouts)
     return ExitCode.UNCOVERED if failed else ExitCode.DONE

@@ -13,7 +13,7 @@ from typing import Any, Final
 from octosync import __version__
 from octosync.contract import Contract
 from octosync.errors import ExitCode, OctosyncError
-from octosync.model import Diagnostic, JsonObject, Outcome, Sensitivity, Severity, Standing
+from octosync.model import Diagnostic, JsonObject, Outcome, RolloutStatus, Sensitivity, Severity
 from octosync.plan import Override, Plan, Refusal, RunInfo, all_diagnostics, plan_document
 
 VALIDATE: Final = "validate"
@@ -103,7 +103,7 @@ class ApplyReport(PlanReport):
     go_on: str = ""
     history: str | None = None
     look: str = ""
-    waited: Sequence[Standing] | None = None
+    waited: Sequence[RolloutStatus] | None = None
     timeout: str = ""
 
 

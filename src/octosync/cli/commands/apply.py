@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from octosync.apply import Applied, Listener, Progress, Record, to_follow
+from octosync.apply import ApplyResult, Listener, Progress, Record, rollouts_to_watch
 from octosync.cli import signals
 from octosync.cli.commands.apply_output import ApplyOutput, Timeout, follow, wait_option
 from octosync.cli.commands.plan import check_base, check_request, read_plan_file
@@ -139,18 +139,18 @@ class _Application:
         self.output.show_outcomes(report, closes=waiting is None)
         if waiting is None:
             return report.exit_code
-        standings = await follow(
+        rollouts = await follow(
             remote,
-            to_follow(reviewed.plan, reviewed.observation.state, tuple(report.outcomes)),
+            rollouts_to_watch(reviewed.plan, reviewed.observation.state, tuple(report.outcomes)),
             reviewed.observation.state,
             within=waiting,
             waits=waits,
             stopping=stopping,
             on_look=self.outputs.stream.look,
         )
-        code = stopping.code or worst(report.exit_code, exit_code_of_standings(standings))
+        code = stopping.code or worst(report.exit_code, exit_code_of_standings(rollouts))
         timeout = waiting.text if waiting.seconds else ""
-        self.output.show_wait(replace(report, exit_code=code, waited=standings, timeout=timeout))
+        self.output.show_wait(replace(report, exit_code=code, waited=rollouts, timeout=timeout))
         return code
 
     def apply_nothing(self) -> ExitCode:
@@ -276,7 +276,7 @@ async def _confirmed(reviewed: ReviewedPlan, info: RunInfo) -> bool:
     return await ask(question) == "yes"
 
 
-def _code(applied: Applied, stopping: signals.Stopping) -> ExitCode:
+def _code(applied: ApplyResult, stopping: signals.Stopping) -> ExitCode:
     if stopping.code is not None:
         return stopping.code
     if applied.stopped_by is not None and not applied.wrote:

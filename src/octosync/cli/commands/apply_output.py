@@ -15,7 +15,7 @@ from typing import Any, Final, TextIO
 
 import click
 
-from octosync.apply import Followed, Following
+from octosync.apply import RolloutWaiter, RolloutWatch
 from octosync.cli.console import err, out_text, wants_colour
 from octosync.cli.options import BareOption, F, option
 from octosync.cli.output import Outputs
@@ -24,7 +24,7 @@ from octosync.cli.root import report_failure
 from octosync.cli.signals import Stopping
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
 from octosync.manifest import parse_duration
-from octosync.model import Standing, State
+from octosync.model import RolloutStatus, State
 from octosync.octomil import Octomil
 from octosync.report import (
     ApplyReport,
@@ -158,13 +158,13 @@ class Rows(ProgressBar):
         self._rows: dict[str, Any] = {}
         self._said: dict[str, str] = {}
 
-    def show(self, standings: Sequence[Standing]) -> None:
+    def show(self, rollouts: Sequence[RolloutStatus]) -> None:
         """Show how each stands."""
-        pending = [one for one in standings if one.fate is None]
+        pending = [one for one in rollouts if one.result is None]
         if self._bar is None:
             self._say(pending)
             return
-        self._bar.update(self._task, completed=len(standings) - len(pending), total=len(standings))
+        self._bar.update(self._task, completed=len(rollouts) - len(pending), total=len(rollouts))
         shown = {standing_name(one): one for one in pending[:_MOST_ROWS]}
         for name in self._rows.keys() - shown.keys():
             self._bar.remove_task(self._rows.pop(name))
@@ -176,7 +176,7 @@ class Rows(ProgressBar):
                 self._rows[name], description=f"{name}  {standing_words(one)}", completed=int(done), total=total
             )
 
-    def _say(self, pending: Sequence[Standing]) -> None:
+    def _say(self, pending: Sequence[RolloutStatus]) -> None:
         for one in pending:
             name, words = standing_name(one), standing_words(one)
             if self._said.get(name) != words:
@@ -186,32 +186,32 @@ class Rows(ProgressBar):
 
 async def follow(
     remote: Octomil,
-    followed: Sequence[Followed],
+    followed: Sequence[RolloutWatch],
     live: State,
     *,
     within: Timeout,
     waits: Waits,
     stopping: Stopping,
-    on_look: Callable[[Sequence[Standing]], None],
-) -> tuple[Standing, ...]:
+    on_look: Callable[[Sequence[RolloutStatus]], None],
+) -> tuple[RolloutStatus, ...]:
     """Wait, and show how each deployment stands; a signal ends the wait at once, since nothing is being written."""
     if not any(one.is_pending for one in followed):
-        return tuple(one.standing for one in followed)
+        return tuple(one.rollout for one in followed)
     stopping.graceful = False
     with Rows(remote.connection.requests_per_minute) as rows:
         waits.show = rows.waiting
 
-        def looked(standings: Sequence[Standing]) -> None:
-            rows.show(standings)
-            on_look(standings)
+        def looked(rollouts: Sequence[RolloutStatus]) -> None:
+            rows.show(rollouts)
+            on_look(rollouts)
 
-        following = Following(remote, followed, live, on_look=looked)
+        following = RolloutWaiter(remote, followed, live, on_look=looked)
         try:
             return await following.go(within.seconds)
         except asyncio.CancelledError:
             if stopping.code is None:
                 raise
-            return following.standings
+            return following.rollouts
         finally:
             waits.show = None
             stopping.is_over = True

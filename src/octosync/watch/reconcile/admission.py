@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from octosync.apply import Applied
+from octosync.apply import ApplyResult
 from octosync.manifest import digest
 from octosync.model import Address, JsonValue, Outcome, Reason, State
 from octosync.plan import (
@@ -145,7 +145,7 @@ class Admission:
         self.canaries.release(review.plan, done, self.clock.now())
 
     def record(
-        self, context: ReconcileContext, plan: Plan, left: Plan, review: AdmissionReview, applied: Applied
+        self, context: ReconcileContext, plan: Plan, left: Plan, review: AdmissionReview, applied: ApplyResult
     ) -> tuple[frozenset[str], tuple[Outcome, ...]]:
         """Record what is left of a plan after the write.
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from octosync.apply import Applied, Listener, Record
+from octosync.apply import ApplyResult, Listener, Record
 from octosync.errors import ExitCode, OctosyncError, RemoteError, StateLocked, Unavailable, Unreadable
 from octosync.manifest.git.base import without as besides
 from octosync.model import Address, App, Outcome, Reason, State, Status
@@ -100,7 +100,7 @@ class PlanWriter:
 
     async def write(
         self, context: ReconcileContext, reviewed: ReviewedPlan, active: ActiveConfig, remote: Octomil
-    ) -> Applied:
+    ) -> ApplyResult:
         """Write a reviewed plan, and record in the journal what every write did."""
         began: dict[ActionKey, datetime] = {}
 
@@ -214,7 +214,7 @@ class Reconciler:
             else active.deploy.max_canaries
         )
         review = self.admission.review(plan, context, active, canaries)
-        applied = Applied(())
+        applied = ApplyResult(())
         try:
             with self.admission.writing(context, review):
                 if review.plan.actions:
@@ -290,7 +290,7 @@ def _wrong_org(named: str | None, remembered: str | None) -> RemoteError:
     )
 
 
-def _done(plan: Plan, applied: Applied) -> frozenset[ActionKey]:
+def _done(plan: Plan, applied: ApplyResult) -> frozenset[ActionKey]:
     outcomes = zip(plan.actions, applied.outcomes, strict=bool(applied.outcomes))
     return frozenset(action.key for action, outcome in outcomes if outcome.status is Status.DONE)
 
@@ -306,7 +306,7 @@ def _frozen(apps: Collection[str], active: ActiveConfig, now: datetime) -> datet
     return max((end for end in ends if end is not None), default=None)
 
 
-def _next_step(left: Plan, applied: Applied, refused: tuple[Outcome, ...]) -> NextStep:
+def _next_step(left: Plan, applied: ApplyResult, refused: tuple[Outcome, ...]) -> NextStep:
     again = applied.stopped_by is not None or any(
         outcome.status is Status.STALE or outcome.status is Status.NOT_ATTEMPTED or outcome.retryable
         for outcome in applied.outcomes

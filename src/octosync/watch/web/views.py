@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from octosync.model import Diagnostic, Outcome, counted
-from octosync.model import Standing as Waited
+from octosync.model import RolloutStatus as Waited
 from octosync.plan import Plan, Recommendation, Verb
 from octosync.report import standing_name, standing_share, standing_words
 from octosync.report.changes import SYMBOLS, Row, recommendation_lines

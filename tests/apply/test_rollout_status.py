@@ -8,9 +8,20 @@ from typing import Any
 import pytest
 from tests.support.states import deployed, desired_app, live_app, plan_of
 
-from octosync.apply import Followed, to_follow
-from octosync.apply.rollout import settled, with_coverage, with_deployments
-from octosync.model import Address, App, Canary, Coverage, Deployment, Fate, Outcome, Standing, State, Status
+from octosync.apply import RolloutWatch, rollouts_to_watch
+from octosync.apply.rollout import finish_if_covered, record_coverage, record_deployments
+from octosync.model import (
+    Address,
+    App,
+    Canary,
+    Coverage,
+    Deployment,
+    Outcome,
+    RolloutResult,
+    RolloutStatus,
+    State,
+    Status,
+)
 from octosync.plan import Plan
 
 AT = Address.of_capability("a", "chat", "production")
@@ -34,10 +45,10 @@ def ended(plan: Plan, **statuses: Status) -> list[Outcome]:
 def waited_for(desired: App, live: App, **statuses: Status) -> list[str]:
     """Return what is waited for after the plan for an app was carried out."""
     plan = plan_of(desired, live)
-    return names(to_follow(plan, State.of(live), ended(plan, **statuses)))
+    return names(rollouts_to_watch(plan, State.of(live), ended(plan, **statuses)))
 
 
-def names(followed: Iterable[Followed]) -> list[str]:
+def names(followed: Iterable[RolloutWatch]) -> list[str]:
     return [one.address.name for one in followed]
 
 
@@ -62,8 +73,8 @@ def test_an_enable_that_awaits_approval_is_not_waited_for_and_says_so() -> None:
     """A person decides when, so there is no point in waiting; but it is listed."""
     desired = desired_app("a", slots={"chat": {}}, deploy={"chat": "production"})
     plan = plan_of(desired, live())
-    (one,) = to_follow(plan, State.of(live()), ended(plan, enable=Status.AWAITING_APPROVAL))
-    assert one.standing == Standing(address=AT, fate=Fate.AWAITING_APPROVAL)
+    (one,) = rollouts_to_watch(plan, State.of(live()), ended(plan, enable=Status.AWAITING_APPROVAL))
+    assert one.rollout == RolloutStatus(address=AT, result=RolloutResult.AWAITING_APPROVAL)
     assert not one.is_pending
 
 
@@ -101,26 +112,26 @@ def test_a_run_that_touches_nothing_waits_for_what_was_under_way(facts: dict[str
     assert bool(waited_for(desired, live(deployed("a", **facts)))) is waits
 
 
-def begun(**facts: Any) -> Followed:
-    return Followed(Standing(address=AT, **facts))
+def begun(**facts: Any) -> RolloutWatch:
+    return RolloutWatch(RolloutStatus(address=AT, **facts))
 
 
-def after(one: Followed, *deployments: Deployment, coverage: Coverage = COVERED) -> Standing:
+def after(one: RolloutWatch, *deployments: Deployment, coverage: Coverage = COVERED) -> RolloutStatus:
     """Read coverage and deployments."""
-    return settled(with_deployments(with_coverage(one, coverage), deployments)).standing
+    return finish_if_covered(record_deployments(record_coverage(one, coverage), deployments)).rollout
 
 
 def test_devices_that_have_it_are_not_enough_while_a_canary_runs() -> None:
     """Coverage says who has some variant; the canary is what this run is about."""
-    standing = after(begun(), deployed("a", canary=CANARY))
-    assert (standing.fate, standing.canary) == (None, CANARY)
-    assert after(begun(canary=CANARY), deployed("a", variant="v2")).fate is Fate.COVERED
+    rollout = after(begun(), deployed("a", canary=CANARY))
+    assert (rollout.result, rollout.canary) == (None, CANARY)
+    assert after(begun(canary=CANARY), deployed("a", variant="v2")).result is RolloutResult.COVERED
 
 
 def test_a_canary_that_ends_without_its_variant_was_taken_back() -> None:
     """The deployment is live and covered, but by the variant from before: that is no success."""
-    standing = after(begun(canary=CANARY), deployed("a"))
-    assert (standing.fate, standing.ended, standing.variant) == (Fate.ROLLED_BACK, CANARY, "v1")
+    rollout = after(begun(canary=CANARY), deployed("a"))
+    assert (rollout.result, rollout.ended, rollout.variant) == (RolloutResult.ROLLED_BACK, CANARY, "v1")
 
 
 @pytest.mark.parametrize(
@@ -128,43 +139,48 @@ def test_a_canary_that_ends_without_its_variant_was_taken_back() -> None:
 )
 def test_nothing_is_claimed_of_a_canary_that_names_nothing(canary: Canary, variant: str | None) -> None:
     """Where the control plane doesn't say which variant was meant, or is there, its end is taken for a success."""
-    assert after(begun(canary=canary), deployed("a", variant=variant)).fate is Fate.COVERED
+    assert after(begun(canary=canary), deployed("a", variant=variant)).result is RolloutResult.COVERED
 
 
 def test_a_canary_that_was_just_started_may_not_be_listed_yet() -> None:
     """Until a reading shows it, or its variant, nothing is settled, and nothing was taken back."""
-    expecting = Followed(Standing(address=AT), expects="v2")
-    unseen = with_deployments(with_coverage(expecting, COVERED), [deployed("a")])
-    assert settled(unseen).standing.fate is None
-    seen = with_deployments(unseen, [deployed("a", canary=CANARY)])
-    assert settled(with_deployments(seen, [deployed("a", variant="v2")])).standing.fate is Fate.COVERED
-    assert settled(with_deployments(expecting, [deployed("a", variant="v2")])).standing.fate is None  # no coverage yet
+    expecting = RolloutWatch(RolloutStatus(address=AT), expects="v2")
+    unseen = record_deployments(record_coverage(expecting, COVERED), [deployed("a")])
+    assert finish_if_covered(unseen).rollout.result is None
+    seen = record_deployments(unseen, [deployed("a", canary=CANARY)])
+    assert (
+        finish_if_covered(record_deployments(seen, [deployed("a", variant="v2")])).rollout.result
+        is RolloutResult.COVERED
+    )
+    assert (
+        finish_if_covered(record_deployments(expecting, [deployed("a", variant="v2")])).rollout.result is None
+    )  # no coverage yet
 
 
 def test_a_deployment_that_is_not_listed_is_neither_success_nor_failure() -> None:
     """A list that lags behind is no rollback, and coverage alone may be another environment's."""
-    assert after(begun()).fate is None
-    old = Followed(Standing(address=AT), over=frozenset({"old"}))
-    assert after(old, deployed("a", status="rolled_back", id="old")).fate is None
-    assert after(old, deployed("a", status="rolled_back", id="new")).fate is Fate.ROLLED_BACK
+    assert after(begun()).result is None
+    old = RolloutWatch(RolloutStatus(address=AT), over=frozenset({"old"}))
+    assert after(old, deployed("a", status="rolled_back", id="old")).result is None
+    assert after(old, deployed("a", status="rolled_back", id="new")).result is RolloutResult.ROLLED_BACK
 
 
 def test_an_unknown_status_is_neither_success_nor_failure() -> None:
     """Coverage decides, whatever Octomil calls the deployment's state."""
-    assert after(begun(), deployed("a", status="warming"), coverage=HALF).fate is None
-    assert after(begun(), deployed("a", status="warming")).fate is Fate.COVERED
+    assert after(begun(), deployed("a", status="warming"), coverage=HALF).result is None
+    assert after(begun(), deployed("a", status="warming")).result is RolloutResult.COVERED
 
 
 @pytest.mark.parametrize(
-    ("coverage", "fate"),
+    ("coverage", "result"),
     [
-        (Coverage(capability="chat", status="uncovered", total_devices=0), Fate.NO_DEVICES),
+        (Coverage(capability="chat", status="uncovered", total_devices=0), RolloutResult.NO_DEVICES),
         (Coverage(capability="chat", status="uncovered"), None),
-        (Coverage(capability="chat", status="covered", total_devices=0), Fate.COVERED),
-        (Coverage(capability="chat", status="covered"), Fate.COVERED),
+        (Coverage(capability="chat", status="covered", total_devices=0), RolloutResult.COVERED),
+        (Coverage(capability="chat", status="covered"), RolloutResult.COVERED),
         (HALF, None),
     ],
 )
-def test_only_devices_that_are_said_to_be_none_are_none(coverage: Coverage, fate: Fate | None) -> None:
+def test_only_devices_that_are_said_to_be_none_are_none(coverage: Coverage, result: RolloutResult | None) -> None:
     """A count that is missing is not a zero, and what counts as covered is covered."""
-    assert after(begun(), deployed("a"), coverage=coverage).fate is fate
+    assert after(begun(), deployed("a"), coverage=coverage).result is result

@@ -11,9 +11,9 @@ from tests.support.every_kind import AUTO
 from tests.support.site import Site
 from tests.support.states import desired_app
 
-from octosync.apply import Following, to_follow
+from octosync.apply import RolloutWaiter, rollouts_to_watch
 from octosync.errors import Forbidden, Unavailable
-from octosync.model import App, Fate, Outcome, Standing
+from octosync.model import App, Outcome, RolloutResult, RolloutStatus
 
 PRODUCTION = "chat@production"
 
@@ -25,9 +25,9 @@ class Watched:
     site: Site
     meanwhile: Callable[[int], None] = lambda _: None
     pauses: list[float] = field(default_factory=list)
-    looks: list[tuple[Standing, ...]] = field(default_factory=list)
+    looks: list[tuple[RolloutStatus, ...]] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
-    ended: tuple[Standing, ...] = ()
+    ended: tuple[RolloutStatus, ...] = ()
 
     async def sleep(self, seconds: float) -> None:
         """Let time go on, for the client and the control plane."""
@@ -45,17 +45,17 @@ class Watched:
         self.site.plane.log()
         live = turn.observation.state
         async with self.site.client(**settings) as remote:
-            following = Following(
-                remote, to_follow(turn.plan, live, outcomes), live, on_look=self.looks.append, sleep=self.sleep
+            following = RolloutWaiter(
+                remote, rollouts_to_watch(turn.plan, live, outcomes), live, on_look=self.looks.append, sleep=self.sleep
             )
             self.ended = await following.go(within)
         self.requests += self.site.plane.log()
         return self
 
     @property
-    def fates(self) -> dict[str, Fate | None]:
+    def fates(self) -> dict[str, RolloutResult | None]:
         """Return `app/name` → fate."""
-        return {f"{one.address.app}/{one.address.name}": one.fate for one in self.ended}
+        return {f"{one.address.app}/{one.address.name}": one.result for one in self.ended}
 
 
 def app_with_devices(site: Site, slug: str = "a", *, devices: int = 40) -> App:
@@ -84,7 +84,7 @@ def paused(site: Site, slug: str = "a") -> App:
 async def test_an_enabled_capability_is_covered(site: Site) -> None:
     """Where its devices have it at the first look, two requests are all that it takes, and nothing is slept."""
     watched = await Watched(site).follow(app_with_devices(site))
-    assert watched.fates == {f"a/{PRODUCTION}": Fate.COVERED}
+    assert watched.fates == {f"a/{PRODUCTION}": RolloutResult.COVERED}
     assert (watched.ended[0].covered, watched.ended[0].devices) == (40, 40)
     assert watched.pauses == []
     assert watched.requests == ["GET /api/v1/apps/a/health", "GET /api/v1/apps/a/deployments"]
@@ -93,7 +93,7 @@ async def test_an_enabled_capability_is_covered(site: Site) -> None:
 async def test_a_slot_without_devices_is_not_waited_for(site: Site) -> None:
     """There is nothing that could be covered: one request tells, and its deployment isn't even asked for."""
     watched = await Watched(site).follow(app_with_devices(site, devices=0))
-    assert watched.fates == {f"a/{PRODUCTION}": Fate.NO_DEVICES}
+    assert watched.fates == {f"a/{PRODUCTION}": RolloutResult.NO_DEVICES}
     assert watched.requests == ["GET /api/v1/apps/a/health"]
 
 
@@ -104,7 +104,7 @@ async def test_a_canary_is_followed_until_it_is_through(site: Site) -> None:
     site.plane.deploy("a")
     site.plane.catalog(good=1, better=1.2)
     watched = await Watched(site).follow(desired_app("a", slots={"chat": {}}, deploy={"chat": AUTO}), within=900)
-    assert watched.fates == {f"a/{PRODUCTION}": Fate.COVERED}
+    assert watched.fates == {f"a/{PRODUCTION}": RolloutResult.COVERED}
     assert watched.ended[0].variant == "better"
     shown = [one.canary.percentage or 0 for (one,) in watched.looks if one.canary is not None]
     assert len(set(shown)) > 5
@@ -124,7 +124,7 @@ async def test_a_canary_that_ran_before_is_followed_by_a_run_with_nothing_to_wri
     site.plane.send("POST", "/apps/a/capabilities/chat/optimize", {"environment": "production"})
     declared = [desired_app(slug, slots={"chat": {}}, deploy={"chat": "production"}) for slug in ("a", "b")]
     watched = await Watched(site).follow(*declared, within=900)
-    assert watched.fates == {f"a/{PRODUCTION}": Fate.COVERED}
+    assert watched.fates == {f"a/{PRODUCTION}": RolloutResult.COVERED}
 
 
 async def test_a_rollback_ends_the_wait(site: Site) -> None:
@@ -133,7 +133,7 @@ async def test_a_rollback_ends_the_wait(site: Site) -> None:
     watched = await Watched(site, lambda number: set_status(site, "rolled_back") if number == 2 else None).follow(
         desired
     )
-    assert watched.fates == {f"a/{PRODUCTION}": Fate.ROLLED_BACK}
+    assert watched.fates == {f"a/{PRODUCTION}": RolloutResult.ROLLED_BACK}
     assert len(watched.pauses) == 2
 
 
@@ -145,7 +145,7 @@ async def test_a_failed_deployment_ends_the_wait(site: Site) -> None:
     failed = {"action": "set_answer_field", "field": "deployments.status", "value": "failed", "times": None, "skip": 1}
     site.plane.break_with({"operation": "apps.deployments", **failed})
     watched = await turn.follow(desired)
-    assert watched.fates == {f"a/{PRODUCTION}": Fate.FAILED}
+    assert watched.fates == {f"a/{PRODUCTION}": RolloutResult.FAILED}
     assert watched.ended[0].status == "failed"
 
 
@@ -158,13 +158,13 @@ async def test_what_was_rolled_back_before_says_nothing_of_what_is_enabled_again
     assert turn.plan.actions == ()
     site.plane.deploy("a")  # as --retry-rolled-back does
     watched = await Watched(site).follow(desired)
-    assert watched.fates == {f"a/{PRODUCTION}": Fate.COVERED}
+    assert watched.fates == {f"a/{PRODUCTION}": RolloutResult.COVERED}
 
 
 async def test_time_runs_out(site: Site) -> None:
     """It is looked at ever less often, once more at the end of the time, and not a second longer."""
     watched = await Watched(site).follow(paused(site), within=100)
-    assert watched.fates == {f"a/{PRODUCTION}": Fate.TIMED_OUT}
+    assert watched.fates == {f"a/{PRODUCTION}": RolloutResult.TIMED_OUT}
     assert (watched.ended[0].covered, watched.ended[0].devices, watched.ended[0].status) == (0, 40, "paused")
     assert sum(watched.pauses) == pytest.approx(100)
     assert watched.pauses[:3] == [2, 3, 4.5]
@@ -175,7 +175,7 @@ async def test_time_runs_out(site: Site) -> None:
 async def test_no_time_is_one_look(site: Site) -> None:
     """A timeout of 0 says how everything stands now, and waits for nothing."""
     watched = await Watched(site).follow(paused(site), within=0)
-    assert watched.fates == {f"a/{PRODUCTION}": Fate.TIMED_OUT}
+    assert watched.fates == {f"a/{PRODUCTION}": RolloutResult.TIMED_OUT}
     assert watched.pauses == []
     assert len(watched.requests) == 2
 
@@ -183,7 +183,7 @@ async def test_no_time_is_one_look(site: Site) -> None:
 async def test_what_is_settled_is_not_asked_for_again(site: Site) -> None:
     """While one app is waited for, nothing more is read of the others."""
     watched = await Watched(site).follow(paused(site, "a"), app_with_devices(site, "b"), within=30)
-    assert watched.fates == {f"a/{PRODUCTION}": Fate.TIMED_OUT, f"b/{PRODUCTION}": Fate.COVERED}
+    assert watched.fates == {f"a/{PRODUCTION}": RolloutResult.TIMED_OUT, f"b/{PRODUCTION}": RolloutResult.COVERED}
     assert [line for line in watched.requests if "/apps/b/" in line] == ["GET /api/v1/apps/b/health"]
 
 
@@ -191,7 +191,7 @@ async def test_deployments_of_many_apps_are_one_request(site: Site) -> None:
     """The org's list has them all: a look at four apps takes five requests, not eight."""
     apps = [app_with_devices(site, slug) for slug in "abcd"]
     watched = await Watched(site).follow(*apps)
-    assert set(watched.fates.values()) == {Fate.COVERED}
+    assert set(watched.fates.values()) == {RolloutResult.COVERED}
     assert sorted(watched.requests) == [
         *(f"GET /api/v1/apps/{slug}/health" for slug in "abcd"),
         "GET /api/v1/deployments",
@@ -209,7 +209,7 @@ async def test_a_failed_read_is_tried_again(site: Site) -> None:
     desired = app_with_devices(site)
     site.plane.break_with({"operation": "apps.health", "action": "status", "status": 501})
     watched = await Watched(site).follow(desired)
-    assert watched.fates == {f"a/{PRODUCTION}": Fate.COVERED}
+    assert watched.fates == {f"a/{PRODUCTION}": RolloutResult.COVERED}
     assert len(watched.pauses) == 1
     assert isinstance(watched.looks[0][0].error, Unavailable)
     assert watched.ended[0].error is None
@@ -220,7 +220,7 @@ async def test_what_can_not_be_read_until_the_end_is_an_error_that_says_so(site:
     desired = app_with_devices(site)
     site.plane.break_with({"operation": "apps.health", "action": "status", "status": 501, "times": None})
     watched = await Watched(site).follow(desired, within=10)
-    assert watched.fates == {f"a/{PRODUCTION}": Fate.UNREADABLE}
+    assert watched.fates == {f"a/{PRODUCTION}": RolloutResult.UNREADABLE}
     assert isinstance(watched.ended[0].error, Unavailable)
     assert sum(watched.pauses) == pytest.approx(10)
 
@@ -232,7 +232,7 @@ async def test_what_will_never_be_readable_is_not_waited_for(site: Site) -> None
         {"operation": "apps.health", "slug": "a", "action": "status", "status": 403, "code": "forbidden", "times": None}
     )
     watched = await Watched(site).follow(*apps)
-    assert watched.fates == {f"a/{PRODUCTION}": Fate.UNREADABLE, f"b/{PRODUCTION}": Fate.COVERED}
+    assert watched.fates == {f"a/{PRODUCTION}": RolloutResult.UNREADABLE, f"b/{PRODUCTION}": RolloutResult.COVERED}
     assert isinstance(watched.ended[0].error, Forbidden)
     assert watched.pauses == []
 
@@ -242,7 +242,7 @@ async def test_a_refused_key_ends_the_whole_wait(site: Site) -> None:
     apps = [app_with_devices(site, slug) for slug in "ab"]
     site.plane.break_with({"operation": "apps.health", "action": "status", "status": 401, "times": None})
     watched = await Watched(site).follow(*apps, concurrency=1)
-    assert set(watched.fates.values()) == {Fate.UNREADABLE}
+    assert set(watched.fates.values()) == {RolloutResult.UNREADABLE}
     assert len(watched.requests) == 1
 
 
@@ -252,5 +252,5 @@ async def test_a_look_that_hangs_ends_when_time_is_up(site: Site, monkeypatch: p
     desired = app_with_devices(site)
     site.plane.break_with({"operation": "apps.health", "action": "delay", "seconds": 30})
     watched = await Watched(site).follow(desired, within=0)
-    assert watched.fates == {f"a/{PRODUCTION}": Fate.TIMED_OUT}
+    assert watched.fates == {f"a/{PRODUCTION}": RolloutResult.TIMED_OUT}
     assert watched.looks == []
