@@ -11,10 +11,10 @@ from typing import Final
 
 from octosync.errors import ExitCode, OctosyncError
 from octosync.model import Diagnostic, JsonObject, JsonValue, Outcome, RolloutStatus, Severity, Status
-from octosync.plan import FORMAT_VERSION, Action, diagnostic_row
+from octosync.plan import FORMAT_VERSION, Action, diagnostic_row, error_row
 from octosync.report.outcomes import STATUS_WORDS, standing_name, standing_words, waited_rows
 from octosync.report.plan import nothing_words, totals_words
-from octosync.report.run import error_row, outcome_row
+from octosync.report.run import outcome_row
 from octosync.report.run_report import ApplyReport, PlanReport
 from octosync.report.text import visible
 
@@ -38,8 +38,8 @@ def diagnostic_event(one: Diagnostic) -> JsonObject:
 
 def error_event(error: OctosyncError, *, app: str | None = None) -> JsonObject:
     """Tell what ended the run, or kept it from an app."""
-    row = {**error_row(error), "app": app}
-    return _event("diagnostic", f"{error.reference}: {error.message}", "error", error=row)
+    row = error_row(error, app=app)
+    return _event("diagnostic", f"{error.reference}: {error.message}", "error", error=row.as_json())
 
 
 def plan_events(report: PlanReport) -> Iterator[JsonObject]:

@@ -15,13 +15,12 @@ from typing import Annotated
 
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
 from octosync.model import JsonObject, Outcome, Status, counted
-from octosync.plan import FORMAT_VERSION, AddressText, Document, RunInfo, diagnostic_row, one_of
+from octosync.plan import FORMAT_VERSION, AddressText, Document, RunInfo, diagnostic_row, error_row, one_of
 from octosync.report.errors import (
     diagnostic_lines,
     error_lines,
     render_diagnostics,
     render_error,
-    request_ids,
     severities,
 )
 from octosync.report.markdown import render_failure_markdown, render_outcomes_markdown, render_plan_markdown
@@ -82,7 +81,7 @@ def apply_document(report: PlanReport, *, full: bool) -> JsonObject:
         "plan": report.document(full=full),
         "outcomes": [outcome_row(outcome).as_json() for outcome in outcomes],
         "waited": None if waited is None else waited_rows(waited),
-        "error": None if report.error is None else error_row(report.error),
+        "error": None if report.error is None else error_row(report.error).as_json(),
         "summary": {status.value: sum(outcome.status is status for outcome in outcomes) for status in Status},
         "exit_code": int(report.exit_code),
     }
@@ -92,18 +91,7 @@ def with_error(plan_document: JsonObject, error: OctosyncError) -> JsonObject:
     """Return a plan's document with an error that is no app's own: the plan is shown, and the run failed."""
     errors = plan_document["errors"]
     known = errors if isinstance(errors, list) else []
-    return {**plan_document, "errored": True, "errors": [*known, error_row(error)]}
-
-
-def error_row(error: OctosyncError) -> JsonObject:
-    """Return an error that is no app's own as a plan's document has errors."""
-    return {
-        "app": None,
-        "reference": error.reference,
-        "message": error.message,
-        "hints": list(error.hints),
-        "request_id": next(iter(request_ids(error)), None),
-    }
+    return {**plan_document, "errored": True, "errors": [*known, error_row(error).as_json()]}
 
 
 def render_validation(report: RunReport, *, colour: bool) -> str:
@@ -127,7 +115,7 @@ def validate_document(report: RunReport) -> JsonObject:
         "files": report.files,
         "apps": report.apps,
         "diagnostics": [diagnostic_row(diagnostic).as_json() for diagnostic in found],
-        "errors": [] if error is None else [error_row(error)],
+        "errors": [] if error is None else [error_row(error).as_json()],
     }
 
 
@@ -174,7 +162,7 @@ def failure_document(report: RunReport) -> JsonObject:
         "octosync_version": report.version,
         "errored": True,
         "diagnostics": [diagnostic_row(diagnostic).as_json() for diagnostic in report.all_diagnostics()],
-        "errors": [] if error is None else [error_row(error)],
+        "errors": [] if error is None else [error_row(error).as_json()],
         "exit_code": int(report.exit_code),
     }
 

@@ -64,7 +64,7 @@ def plan_document(
         blocked=[blocked_row(refusal, about) for refusal in blocked],
         recommendations=[recommendation_row(recommendation) for recommendation in plan.recommendations],
         diagnostics=[diagnostic_row(diagnostic) for diagnostic in all_diagnostics(plan, diagnostics)],
-        errors=[_error(slug, error) for slug, error in sorted(plan.errors.items())],
+        errors=[error_row(error, app=slug) for slug, error in sorted(plan.errors.items())],
         fingerprints={
             str(address): fingerprinting.shown(found) for address, found in sorted(plan.fingerprints.items())
         },
@@ -158,9 +158,10 @@ def _summary(plan: Plan) -> schema.SummaryDocument:
     return schema.SummaryDocument(**counts, held=len(plan.held), unchanged=len(plan.unchanged))
 
 
-def _error(slug: str, error: OctosyncError) -> schema.ErrorDocument:
+def error_row(error: OctosyncError, *, app: str | None = None) -> schema.ErrorDocument:
+    """Return an error of an app, or one of the whole run."""
     return schema.ErrorDocument(
-        app=slug,
+        app=app,
         reference=error.reference,
         message=error.message,
         hints=list(error.hints),

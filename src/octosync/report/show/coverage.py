@@ -10,7 +10,7 @@ from typing import Final
 
 from octosync.errors import RemoteError
 from octosync.model import DeclaredApp, JsonObject, JsonValue, Presence, counted
-from octosync.plan import FORMAT_VERSION, ControlPlane, utc_text
+from octosync.plan import FORMAT_VERSION, ControlPlane, control_plane_part, utc_text
 from octosync.report.errors import error_lines
 from octosync.report.show.status import Pen
 from octosync.report.show.status_json import error_document
@@ -127,11 +127,10 @@ def _groups(extent: Extent, pen: Pen) -> Iterator[str]:
 
 def declared_document(extent: Extent, *, timestamp: datetime) -> JsonObject:
     """Return the same as JSON; what could not be read is `unknown`, and `errors` says why."""
-    plane = extent.control_plane
     return {
         "format_version": FORMAT_VERSION,
         "timestamp": utc_text(timestamp),
-        "control_plane": {"url": plane.public_url, "org_id": plane.org_id, "context": plane.context},
+        "control_plane": control_plane_part(extent.control_plane).as_json(),
         "manifests": {"paths": list(extent.paths), "files": extent.files, "apps": len(extent.declared)},
         "errored": bool(extent.errors),
         "summary": {
