@@ -312,7 +312,7 @@ def _unroutable() -> Exception:
 
 
 @pytest.mark.parametrize(
-    ("problem", "reference", "again", "sent"),
+    ("problem", "reference", "retry", "sent"),
     [
         (httpx.ConnectTimeout("slow"), "connect-timed-out", RetryPolicy.ALWAYS, False),
         (aiohttp.ConnectionTimeoutError("slow"), "connect-timed-out", RetryPolicy.ALWAYS, False),
@@ -325,12 +325,12 @@ def _unroutable() -> Exception:
     ],
 )
 def test_only_a_failure_to_connect_proves_that_nothing_was_sent(
-    problem: Exception, reference: str, again: RetryPolicy, sent: bool
+    problem: Exception, reference: str, retry: RetryPolicy, sent: bool
 ) -> None:
     """What happened before sending is safe to repeat; everything that may have happened after it isn't."""
     outcome = failure_of(problem, Connection(url="https://api.octomil.com"), "apps.get")
     assert outcome is not None
-    assert (outcome.error.reference, outcome.again, outcome.error.sent) == (reference, again, sent)
+    assert (outcome.error.reference, outcome.retry, outcome.error.sent) == (reference, retry, sent)
 
 
 def test_a_certificate_that_nobody_vouches_for_is_told_as_that() -> None:
@@ -354,7 +354,7 @@ def test_a_library_error_is_read_by_its_cause() -> None:
     outcome = failure_of(problem, Connection(url="https://api.octomil.com"), "apps.create")
     assert outcome is not None
     assert outcome.error.sent
-    assert outcome.again is RetryPolicy.READS
+    assert outcome.retry is RetryPolicy.READS
 
 
 async def test_a_mistake_of_our_own_is_not_dressed_up_as_the_networks() -> None:

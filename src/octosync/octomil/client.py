@@ -1,6 +1,6 @@
-"""The client: one operation in, one answer or one error out; paced, counted, retried only where that is safe.
+"""The client of a control plane: it sends one operation's request and returns a response or raises an error.
 
-A session with a control plane: the way onto the wire and the key, which may change while requests are under way.
+Requests are rate-limited, counted, and retried only if that is safe. The API key may change while requests are in flight.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from octosync.octomil.response import Translator
 from octosync.octomil.retry import MAX_BACKOFF, MAX_RETRY_AFTER, RetryableFailure
 from octosync.octomil.transport import Connection, RawResponse, exchange, open_http
 
-# The keys that are masked: the latest, and those before it, which answers under way may still echo.
+# The number of keys that are masked: the current one, and previous ones, which responses in flight may still echo.
 _REMEMBERED_KEYS = 8
 
 
 class HttpSession:
-    """What all views of a client share. `connection` is the one in force: what is sent from now on goes with its key.
+    """The HTTP client and the connection that all views of a client share; the next request is sent with the connection's key.
 
-    `keeps_trying` is asked before a request that failed is sent another time.
+    `keeps_trying` decides, before each retry, whether it is sent.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class HttpSession:
         self._remember(connection.token)
 
     def open(self) -> None:
-        """Make the HTTP client. Raises `ConfigError` where the certificate authorities can't be loaded."""
+        """Create the HTTP client. Raises `ConfigError` if the certificate authorities can't be loaded."""
         self._http = open_http(self.connection, self._transport)
 
     async def close(self) -> None:
-        """Close all its connections."""
+        """Close all connections."""
         await self.http.aclose()
         self._http = None
 
@@ -81,25 +81,25 @@ class HttpSession:
         return self._http
 
     def use_token(self, token: Secret, source: str) -> None:
-        """Take another key for whatever is sent from now on. Raises `ConfigError` for one that can't work, and keeps the old."""
+        """Send another key from now on. Raises `ConfigError` for a key that no header can carry, and keeps the old one."""
         self.connection = replace(self.connection, token=token, token_source=source)
         self._remember(token)
 
     def authorise(self, request: httpx.Request) -> Connection:
-        """Put the key in force into a request, which has to be sent at once; return the connection that it goes with."""
+        """Add the current key to a request, which must be sent at once; return the connection whose key it is."""
         if self.connection.token is not None:
             request.headers["Authorization"] = f"Bearer {self.connection.token.reveal()}"
         return self.connection
 
     def concealer(self, body: JsonValue = None) -> Concealer:
-        """Return what masks the keys, and what a request's body holds under sensitive keys."""
+        """Return a concealer for the API keys and for the sensitive values of a request's body."""
         return Concealer(self._keys, self._sensitivity, body)
 
     def _remember(self, token: Secret | None) -> None:
         if token is None:
             return
         if token in self._keys:
-            self._keys.remove(token)  # the one in force is always the last to be forgotten
+            self._keys.remove(token)  # the current key is always the last to be dropped
         self._keys.append(token)
 
 
@@ -108,10 +108,10 @@ _DEFAULT_RATE: Final = RateOptions()
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A success, or a 404 that the caller said means absence.
+    """A success, or a 404 that means absence according to the caller.
 
-    `body` is None for an empty one and for an absence. `request_ids` are those of all attempts, the last one's included.
-    `sent_at` is when the answered attempt was sent, by the client's clock: what it tells is at least that fresh.
+    `body` is None if it is empty or the object is absent. `request_ids` are those of all attempts, the last one included.
+    `sent_at` is when the attempt was sent, by the client's clock: the body is at least that fresh.
     """
 
     status: int
@@ -122,17 +122,17 @@ class ApiResponse:
 
     @property
     def is_absence(self) -> bool:
-        """Whether the object isn't there."""
+        """Whether the object doesn't exist."""
         return self.status == 404
 
 
 class Withheld(Exception):
-    """A request was not sent: when its turn came, what had to be true of it no longer was."""
+    """A request was not sent: its condition (`may_send`) no longer held when it could have been sent."""
 
 
 @dataclass(slots=True)
 class _Call:
-    """One call, over all its attempts."""
+    """A call, with all its attempts."""
 
     operation: Operation
     request: Callable[[], httpx.Request]
@@ -141,19 +141,19 @@ class _Call:
     absent: Callable[[Missing], bool] | None
     may_send: Callable[[], bool] | None
     attempts: int = 0
-    token: Secret | None = None  # that the latest attempt went with
+    token: Secret | None = None  # of the latest attempt
     sent_at: float = 0.0
-    error: RemoteError | None = None  # of the latest attempt, where another one may help
+    error: RemoteError | None = None  # of the latest attempt, if another one may succeed
     request_ids: list[str] = field(default_factory=list)
 
 
 class Octomil:
-    """A control plane, to be entered with `async with`.
+    """The client of a control plane, used with `async with`.
 
-    `pace` says how requests are paced, unless a `limiter` that others use, too, does. `on_wait`
-    is told what waits and how long, `on_request` of every request. `sensitivity` says which keys hold values that no message
-    may show. `transport` replaces the real one. `requests` is how many were sent through this view; `backoff` is what it waits
-    between attempts.
+    `rate` holds the options of its rate limiter, unless a shared `limiter` is given. `on_wait` is called with what waits and
+    for how long, `on_request` with every request. `sensitivity` names the keys whose values no message may show. `transport`
+    replaces the HTTP transport. `requests` is the number of requests sent through this view, `backoff` the wait between
+    attempts.
     """
 
     def __init__(
@@ -203,76 +203,76 @@ class Octomil:
 
     @cached_property
     def background(self) -> Octomil:
-        """The same client for reads that nothing waits for: they go last, and take a part of every window and of the lanes.
+        """The same client for background reads: they have the lowest priority and use a part of the rate limit only.
 
-        Its writes are like any others. It shares everything but `requests`, and is open as long as this one is.
+        Its writes are ordinary writes. It shares everything but `requests`, and is open as long as this one is.
         """
         if self._reads is RequestPriority.BACKGROUND:
             return self
         view = copy(self)
         view.requests = 0
-        view._reads = RequestPriority.BACKGROUND  # noqa: SLF001 — it is one of these
+        view._reads = RequestPriority.BACKGROUND  # noqa: SLF001 — of the same class
         return view
 
     @cached_property
     def patient(self) -> Octomil:
-        """The same client for writes that nothing waits for: they let all others go first, and leave room in every window.
+        """The same client for writes that nothing waits for: they come after other requests, and use a part of the rate limit.
 
-        What is read to make sure of a write is read like anything else. It shares everything but `requests`.
+        Reads that verify such a write have the priority of any read. It shares everything but `requests`.
         """
         view = copy(self)
         view.requests = 0
-        view._writes = RequestPriority.PATIENT  # noqa: SLF001 — it is one of these
+        view._writes = RequestPriority.PATIENT  # noqa: SLF001 — of the same class
         return view
 
     @cached_property
     def prompt(self) -> Octomil:
-        """The same client for requests that come again by themselves, such as a tick: what isn't answered in time has failed.
+        """The same client for periodic requests: a timeout is not retried, since the next request comes anyway.
 
-        So a control plane that hangs is known after one timeout. It shares everything but `requests`.
+        A control plane that hangs is therefore detected after one timeout. It shares everything but `requests`.
         """
         view = copy(self)
         view.requests = 0
-        view._repeats_timeouts = False  # noqa: SLF001 — it is one of these
+        view._repeats_timeouts = False  # noqa: SLF001 — of the same class
         return view
 
     def pause(self, seconds: float) -> None:
-        """Send nothing for so long, in all views."""
+        """Send nothing for `seconds`, in all views."""
         self._limiter.pause(seconds)
 
     def end_pause(self) -> None:
-        """Send again now, in all views, though the control plane has asked for a longer pause."""
+        """Send again now, in all views, although the control plane asked for a longer pause."""
         self._limiter.end_pause()
 
     @property
     def connection(self) -> Connection:
-        """The connection in force; `use_token` replaces it."""
+        """The current connection; `use_token` replaces it."""
         return self._session.connection
 
     @property
     def budget(self) -> Budget:
-        """How the request budget stands, that of all views together."""
+        """The current request budget of all views together."""
         return self._limiter.budget
 
     def use_token(self, token: Secret, source: str) -> None:
-        """Send another API key from now on; `source` says where it came from. What is under way ends with the old one.
+        """Send another API key from now on; `source` is where it came from. Requests in flight keep the old one.
 
-        Retries and whatever waits for its turn go with the new one. No message shows either. Raises `ConfigError`
-        (`token-unusable`) for a key that no header can carry, and keeps the old one.
+        Retries and waiting requests use the new one. No message shows either. Raises `ConfigError` (`token-unusable`) for a
+        key that no header can carry, and keeps the old one.
         """
         self._session.use_token(token, source)
 
     def keep_trying_while(self, holds: Callable[[], bool]) -> None:
-        """Send what failed another time only while this holds, in all views; then the first failure of a call is its last."""
+        """Retry only while `holds` returns True, in all views; otherwise the first failure of a call is final."""
         self._session.keeps_trying = holds
 
     def concealer(self) -> Concealer:
-        """Return what masks the API key wherever an answer echoes it."""
+        """Return a concealer for the API key, which responses may echo."""
         return self._session.concealer()
 
     @asynccontextmanager
     async def reserve(self, requests: int) -> AsyncIterator[Reservation]:
-        """Get the pace for several requests together; pass what is yielded as `within` to each `call`."""
+        """Reserve permits for several requests; pass the yielded reservation as `within` to each `call`."""
         async with self._limiter.reserve(requests, self._writes) as reservation:
             yield reservation
 
@@ -287,12 +287,12 @@ class Octomil:
         absent: Callable[[Missing], bool] | None = None,
         may_send: Callable[[], bool] | None = None,
     ) -> ApiResponse:
-        """Send one operation's request and return its answer.
+        """Send an operation's request and return its response.
 
-        A read is tried again whatever was lost, a write only where it certainly wasn't carried out; every other lost answer
-        to a write raises with `sent` True, to be resolved by reading the object. A 404 for which `absent` is true is an
-        answer, too. `may_send` is asked at the last moment before every sending, when all waiting is over; False raises
-        `Withheld`. Raises `RemoteError` of the kind that fits.
+        A read is always retried, a write only if it certainly wasn't carried out; any other lost response to a write raises
+        with `sent` True, and the caller has to read the object. A 404 for which `absent` returns True is a response, too.
+        `may_send` is called immediately before every attempt, after all waiting; if it returns False, `Withheld` is raised.
+        Raises the fitting subclass of `RemoteError`.
         """
         operation = self.contract.operations[operation_id]
         call = _Call(
@@ -317,7 +317,7 @@ class Octomil:
         if body is not None:
             content = json.dumps(body, allow_nan=False, separators=(",", ":"), sort_keys=True, default=dict).encode()
             headers["Content-Type"] = "application/json"
-        if {"", ".", ".."} & set(parameters.values()):  # they would name another path
+        if {"", ".", ".."} & set(parameters.values()):  # they would change the path
             raise _unusable(operation)
         url = f"{self.connection.url}{operation.url(parameters)}"
         try:
@@ -328,7 +328,7 @@ class Octomil:
             raise _unusable(operation) from None
 
     async def _attempt(self, call: _Call) -> ApiResponse:
-        """Send once. Raises `RetryableFailure` if another attempt is safe and may help, else the error itself."""
+        """Send the request once. Raises `RetryableFailure` if a retry is safe and may succeed, otherwise the error itself."""
         request = call.request()
         permit = await self._permit(call)
         if call.may_send is not None and not call.may_send():
@@ -346,8 +346,8 @@ class Octomil:
             return ApiResponse(404, None, error.request_id, tuple(call.request_ids), call.sent_at)
         if isinstance(error, CredentialRefused) and call.token != self.connection.token:
             raise RetryableFailure(error, 0.0)  # it was the old key that was refused
-        lost_write = outcome.again is RetryPolicy.READS and call.operation.access is Access.WRITE
-        if outcome.again is RetryPolicy.NEVER or lost_write or (outcome.after or 0.0) > MAX_RETRY_AFTER:
+        lost_write = outcome.retry is RetryPolicy.READS and call.operation.access is Access.WRITE
+        if outcome.retry is RetryPolicy.NEVER or lost_write or (outcome.after or 0.0) > MAX_RETRY_AFTER:
             raise error
         call.error, delay = error, self._delay(call, outcome)
         is_late = error.reference in TIMED_OUT and not self._repeats_timeouts
@@ -377,7 +377,7 @@ class Octomil:
             if isinstance(outcome, FailedAttempt) and raw.status < 400 and isinstance(outcome.error, Unreadable):
                 code = outcome.error.reference  # a success that can't be read is not counted as one
             return outcome  # noqa: TRY300 — an `else` would come after `finally` has counted the request
-        except Exception as caught:  # noqa: BLE001 — what is no failure of the exchange is raised again below
+        except Exception as caught:  # noqa: BLE001 — anything but a failure of the exchange is raised again below
             problem = caught
             lost = failure_of(problem, connection, call.operation.id)
             sent = lost is None or lost.error.sent
@@ -388,7 +388,7 @@ class Octomil:
             if self._on_request is not None:
                 is_background = self._reads is RequestPriority.BACKGROUND and call.operation.access is not Access.WRITE
                 self._on_request(SentRequest(call.operation.id, code, self.clock() - call.sent_at, is_background))
-        # Outside of the handler, so that no foreign exception, which holds the request and its key, is chained to ours.
+        # Outside the handler, so that no foreign exception, which holds the request and its key, is chained to ours.
         if lost is None:
             raise problem
         return lost
@@ -404,7 +404,7 @@ class Octomil:
         return ApiResponse(raw.status, body, request_id, tuple(call.request_ids), call.sent_at)
 
     def _delay(self, call: _Call, outcome: FailedAttempt) -> float:
-        """Say how long this call waits by itself; a 429 makes every request wait instead, in the limiter."""
+        """Return how long this call waits before its retry; after a 429, the limiter makes all requests wait instead."""
         delay = self.backoff.draw(call.attempts)
         if outcome.pauses_all:
             self._limiter.pause(delay if outcome.after is None else outcome.after)
@@ -416,7 +416,7 @@ class Octomil:
 
 
 def _unusable(operation: Operation) -> RemoteError:
-    """Return the error of a request with a name that can't be part of a URL: nothing was sent."""
+    """Return the error of a request with a name that can't be part of a URL; nothing was sent."""
     return RemoteError(
         "name-unusable",
         f"a name is empty, only dots, or too long for a URL ({operation.id})",
@@ -426,7 +426,7 @@ def _unusable(operation: Operation) -> RemoteError:
 
 
 def _delay_before_another(problem: Exception) -> float | bool:
-    """Tell stamina whether to try again, and after how many seconds."""
+    """Return the seconds until the retry, False for no retry: the form that stamina expects."""
     return problem.delay if isinstance(problem, RetryableFailure) else False
 
 

@@ -135,8 +135,8 @@ def count_running_canaries(deployments: Iterable[Deployment]) -> int:
 async def preview_enable(client: Octomil, address: Address) -> Preview:
     """Ask what enabling a capability in an environment would do; stated to change nothing. Raises `RemoteError`."""
     operation_id = "apps.capabilities.preview"
-    answer = await client.call(operation_id, parameters_of(address), body=body_of(address))
-    found = parse_model(client, operation_id, WirePreview, answer.body, answer.request_id)
+    response = await client.call(operation_id, parameters_of(address), body=body_of(address))
+    found = parse_model(client, operation_id, WirePreview, response.body, response.request_id)
     variant = found.recommended_variant
     return Preview(
         variant=variant.id if variant else None,
@@ -150,8 +150,8 @@ async def preview_enable(client: Octomil, address: Address) -> Preview:
 async def check_optimization(client: Octomil, address: Address) -> OptimizationCheck:
     """Ask whether there is a better variant than the deployed one; stated to change nothing. Raises `RemoteError`."""
     operation_id = "apps.capabilities.check_optimization"
-    answer = await client.call(operation_id, parameters_of(address), body=body_of(address))
-    found = parse_model(client, operation_id, WireOptimizationCheck, answer.body, answer.request_id)
+    response = await client.call(operation_id, parameters_of(address), body=body_of(address))
+    found = parse_model(client, operation_id, WireOptimizationCheck, response.body, response.request_id)
     return OptimizationCheck(
         available=found.available,
         current=found.current_variant_id,
@@ -163,8 +163,8 @@ async def check_optimization(client: Octomil, address: Address) -> OptimizationC
 
 async def read_health(client: Octomil, slug: str) -> Health:
     """Read an app's coverage, its slots by capability. Raises `RemoteError`."""
-    answer = await client.call("apps.health", {"slug": slug})
-    found = parse_model(client, "apps.health", WireHealth, answer.body, answer.request_id)
+    response = await client.call("apps.health", {"slug": slug})
+    found = parse_model(client, "apps.health", WireHealth, response.body, response.request_id)
     slots = (
         Coverage(
             capability=one.capability,
@@ -286,8 +286,8 @@ class DecisionsPage:
 
 async def read_routing_stats(client: Octomil, slug: str) -> RoutingStats:
     """Read how many requests an app had and where they went. Raises `RemoteError`."""
-    answer = await client.call("apps.routing_stats", {"slug": slug})
-    found = parse_model(client, "apps.routing_stats", WireRoutingStats, answer.body, answer.request_id)
+    response = await client.call("apps.routing_stats", {"slug": slug})
+    found = parse_model(client, "apps.routing_stats", WireRoutingStats, response.body, response.request_id)
     return RoutingStats(
         total=found.total_requests,
         local=found.local_requests,
@@ -307,8 +307,8 @@ async def read_routing_decisions(client: Octomil, slug: str, *, offset: int = 0,
 
 async def read_first_request(client: Octomil, slug: str) -> FirstRequest:
     """Ask whether any request of an app was seen, on the device or in the cloud (stated). Raises `RemoteError`."""
-    answer = await client.call("apps.first_request", {"slug": slug})
-    found = parse_model(client, "apps.first_request", WireFirstRequest, answer.body, answer.request_id)
+    response = await client.call("apps.first_request", {"slug": slug})
+    found = parse_model(client, "apps.first_request", WireFirstRequest, response.body, response.request_id)
     return FirstRequest(received=found.received, at=parse_time(found.first_request_at))
 
 

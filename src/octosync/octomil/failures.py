@@ -1,6 +1,7 @@
-"""Exchanges that brought no answer: what went wrong, whether anything can have been carried out, whether to try again.
+"""Failed requests: exceptions of the HTTP client and error bodies, translated into errors.
 
-Error bodies: the four shapes that Octomil answers with, read into one. All public.
+For an exception: what failed, whether the request may have been carried out, whether a retry is safe. For an error body:
+the four shapes that Octomil returns (all public), parsed into one.
 """
 
 from __future__ import annotations
@@ -21,36 +22,36 @@ from octosync.octomil.transport import MAX_RESPONSE_BYTES, Connection
 
 
 class RetryPolicy(Enum):
-    """Whether the same request may simply be sent again."""
+    """Whether the same request may be retried."""
 
     NEVER = "never"
-    READS = "reads"  # it may have been carried out, which does a read no harm
+    READS = "reads"  # it may have been carried out, which is harmless for a read
     ALWAYS = "always"  # it certainly was not carried out
 
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """A failed attempt. `after` is the `Retry-After`, in seconds; `pauses_all` says that it holds for every request."""
+    """A failed attempt. `after` is the `Retry-After`, in seconds; with `pauses_all` it applies to all requests."""
 
     error: RemoteError
-    again: RetryPolicy = RetryPolicy.NEVER
+    retry: RetryPolicy = RetryPolicy.NEVER
     after: float | None = None
     pauses_all: bool = False
 
 
 def failure_of(problem: Exception, connection: Connection, operation: str) -> FailedAttempt | None:
-    """Read an exception of `exchange`; None for one that is no failure of the exchange.
+    """Return the failure that an exception of `exchange` means; None if it is not a failure of the exchange.
 
-    httpx-aiohttp calls several things a `ConnectTimeout` that happen after sending (a reset, a closed connection), so the
-    aiohttp error behind it decides what was sent: only one of connecting proves that nothing was.
+    httpx-aiohttp raises `ConnectTimeout` also for failures after sending (a reset, a closed connection), so the underlying
+    aiohttp error decides whether the request was sent: only a connect error proves that it was not.
     """
     cause = _cause_of(problem)
     if cause is None:
         return None
     described = (
-        _of_tls(cause, connection)
-        or _of_connecting(problem, cause, connection)
-        or _of_answering(problem, cause, connection)
+        _tls_failure(cause, connection)
+        or _connect_failure(problem, cause, connection)
+        or _response_failure(problem, cause, connection)
     )
     return described.failed(operation)
 
@@ -60,7 +61,7 @@ class _Description:
     reference: str
     message: str
     hints: tuple[str, ...]
-    again: RetryPolicy
+    retry: RetryPolicy
     kind: type[RemoteError] = Unavailable
 
     def failed(self, operation: str) -> FailedAttempt:
@@ -71,7 +72,7 @@ class _Description:
             operation=operation,
             sent=self.reference not in _NEVER_SENT,
         )
-        return FailedAttempt(error, self.again)
+        return FailedAttempt(error, self.retry)
 
 
 TIMED_OUT = frozenset({"connect-timed-out", "answer-timed-out"})
@@ -86,7 +87,7 @@ def _cause_of(problem: Exception) -> Exception | None:
     return problem if isinstance(problem, known) else None
 
 
-def _of_tls(cause: Exception, connection: Connection) -> _Description | None:
+def _tls_failure(cause: Exception, connection: Connection) -> _Description | None:
     if not isinstance(cause, aiohttp.ClientSSLError | ssl.SSLError):
         return None
     reason = getattr(cause, "certificate_error", None) or getattr(cause, "os_error", None) or cause
@@ -100,25 +101,25 @@ def _of_tls(cause: Exception, connection: Connection) -> _Description | None:
         reference="tls-failed",
         message=f"no trusted connection to {connection.url}: {str(text).replace('_', ' ').lower()}",
         hints=hints,
-        again=RetryPolicy.NEVER,
+        retry=RetryPolicy.NEVER,
     )
 
 
-def _of_connecting(problem: Exception, cause: Exception, connection: Connection) -> _Description | None:
-    """Describe a failure before anything was sent."""
+def _connect_failure(problem: Exception, cause: Exception, connection: Connection) -> _Description | None:
+    """Describe a failure that occurred before anything was sent."""
     if isinstance(cause, aiohttp.ClientConnectorDNSError):
         return _Description(
             reference="host-unknown",
             message=f"the host {connection.host} has no address",
             hints=("Check the URL, and that this machine can resolve names.",),
-            again=RetryPolicy.ALWAYS,
+            retry=RetryPolicy.ALWAYS,
         )
     if isinstance(cause, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
         return _Description(
             reference="connect-failed",
             message=f"the HTTP proxy gives no connection to {connection.host}",
             hints=("Check the proxy's address, and that it allows this host.",),
-            again=RetryPolicy.ALWAYS,
+            retry=RetryPolicy.ALWAYS,
         )
     if isinstance(cause, aiohttp.ClientConnectorError):
         if cause.os_error.errno == errno.ECONNREFUSED:
@@ -127,7 +128,7 @@ def _of_connecting(problem: Exception, cause: Exception, connection: Connection)
             reference="connect-failed",
             message=f"can't connect to {connection.url}: {(cause.os_error.strerror or 'no reason given').lower()}",
             hints=("Check the URL and the network between.",),
-            again=RetryPolicy.ALWAYS,
+            retry=RetryPolicy.ALWAYS,
         )
     unexplained = cause is problem and isinstance(
         problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout
@@ -137,7 +138,7 @@ def _of_connecting(problem: Exception, cause: Exception, connection: Connection)
             reference="connect-timed-out",
             message=f"no connection to {connection.url} within {connection.connect_timeout:g} s",
             hints=("Check the URL, the network, and whether a firewall drops the packets.",),
-            again=RetryPolicy.ALWAYS,
+            retry=RetryPolicy.ALWAYS,
         )
     return None
 
@@ -152,19 +153,19 @@ def _refused(connection: Connection) -> _Description:
         reference="connection-refused",
         message=f"nothing listens at {connection.url}: connection refused",
         hints=(hint,),
-        again=RetryPolicy.ALWAYS,
+        retry=RetryPolicy.ALWAYS,
     )
 
 
-def _of_answering(problem: Exception, cause: Exception, connection: Connection) -> _Description:
-    """Describe a failure after sending, or at a time that can't be told: the request may have been carried out."""
+def _response_failure(problem: Exception, cause: Exception, connection: Connection) -> _Description:
+    """Describe a failure after sending, or at an unknown time: the request may have been carried out."""
     if isinstance(problem, BodyTooLarge):
         return _Description(
             kind=Unreadable,
             reference="answer-too-large",
             message=f"{connection.host} answers with more than {MAX_RESPONSE_BYTES // 2**20} MiB",
             hints=("No answer of Octomil's is that large: check that the URL is the control plane's.",),
-            again=RetryPolicy.NEVER,
+            retry=RetryPolicy.NEVER,
         )
     if isinstance(problem, EncodingRefused):
         return _Description(
@@ -174,14 +175,14 @@ def _of_answering(problem: Exception, cause: Exception, connection: Connection) 
             hints=(
                 "octosync accepts a single gzip encoding. If a proxy encodes responses, disable that in the proxy.",
             ),
-            again=RetryPolicy.NEVER,
+            retry=RetryPolicy.NEVER,
         )
     if isinstance(cause, TimeoutError | httpx.TimeoutException):
         return _Description(
             reference="answer-timed-out",
             message=f"{connection.host} gave no whole answer within {connection.answer_timeout:g} s",
             hints=("The control plane may be overloaded: try again.",),
-            again=RetryPolicy.READS,
+            retry=RetryPolicy.READS,
         )
     if isinstance(cause, aiohttp.ClientResponseError) or isinstance(problem, BodyCorrupt | httpx.DecodingError):
         return _Description(
@@ -189,23 +190,23 @@ def _of_answering(problem: Exception, cause: Exception, connection: Connection) 
             reference="not-http",
             message=f"what {connection.host} answers is not proper HTTP",
             hints=("Check the URL: its scheme (https:// or http://) and port above all.",),
-            again=RetryPolicy.NEVER,
+            retry=RetryPolicy.NEVER,
         )
     return _Description(
         reference="connection-lost",
         message=f"the connection to {connection.host} broke before the whole answer was there",
         hints=("Try again; if it stays so, something between closes connections.",),
-        again=RetryPolicy.READS,
+        retry=RetryPolicy.READS,
     )
 
 
-# What FastAPI answers for a path that it has no route for: a cold start, or a path of ours that is wrong.
+# What FastAPI returns for a path without a route: during a cold start, or if octosync's path is wrong.
 _UNREGISTERED = {"detail": "Not Found"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorBody:
-    """What an error body says; all of it optional. `fields` are (path, message) of a 422."""
+    """A parsed error body; everything in it is optional. `fields` are (path, message) of a 422."""
 
     code: str | None = None
     message: str = ""
@@ -215,12 +216,12 @@ class ErrorBody:
 
 
 def is_unregistered_route(body: JsonValue) -> bool:
-    """Whether a 404 says that the route doesn't exist, which says nothing about the object."""
+    """Return whether a 404 means that the route doesn't exist; then the object may well exist."""
     return body == _UNREGISTERED
 
 
 def parse_error_body(body: JsonValue) -> ErrorBody | None:
-    """Read an error body; None for what has none of the four shapes.
+    """Parse an error body; return None if it has none of the four shapes.
 
     `{"error": {code, message, details?, request_id?}}` · `{error, message, status_code}` · flat `{code, message, …}` ·
     FastAPI's `{"detail": str or list}`, whose detail may also be one of the others.
@@ -233,13 +234,13 @@ def parse_error_body(body: JsonValue) -> ErrorBody | None:
     if isinstance(nested, str):
         return _flat({"code": nested, **{key: value for key, value in body.items() if key != "error"}})
     if "detail" in body:
-        return _of_detail(body["detail"])
+        return _from_detail(body["detail"])
     if isinstance(body.get("code"), str) or isinstance(body.get("message"), str):
         return _flat(body)
     return None
 
 
-def _of_detail(detail: JsonValue) -> ErrorBody | None:
+def _from_detail(detail: JsonValue) -> ErrorBody | None:
     if isinstance(detail, str):
         return ErrorBody(message=detail)
     if isinstance(detail, Mapping):
@@ -261,7 +262,7 @@ def _flat(body: Mapping[str, JsonValue]) -> ErrorBody:
 
 
 def _fields(items: JsonValue) -> tuple[tuple[str, str], ...]:
-    """Take place and message of each item; never its `input`, which is a value that was sent."""
+    """Return the path and message of every item; never its `input`, which is a value that was sent."""
     if not isinstance(items, list | tuple):
         return ()
     return tuple(

@@ -217,11 +217,11 @@ async def _walk(
     walk = _Pass()
     while True:
         query: dict[str, str | int] = {**asked, "limit": PAGE, "offset": walk.offset}
-        answer = await client.call(translator.operation.id, parameters, query=query, within=within)
+        response = await client.call(translator.operation.id, parameters, query=query, within=within)
         if walk.offset == 0:
-            walk.sent_at = answer.sent_at
-        walk.request_id = answer.request_id
-        page = _page(answer, translator, plural)
+            walk.sent_at = response.sent_at
+        walk.request_id = response.request_id
+        page = _page(response, translator, plural)
         _add(walk, page, translator, plural, identify)
         if walk.moved or _is_last(walk, page):
             return walk
@@ -239,8 +239,8 @@ async def read_page(
     limit: int = PAGE,
 ) -> ListPage:
     """Read one page of a list that only grows at its front: a feed. `limit` is at most 100. Raises `RemoteError`."""
-    answer = await client.call(operation_id, parameters, query={"limit": limit, "offset": offset})
-    return _page(answer, translator_for(client, operation_id), plural, asked=limit)
+    response = await client.call(operation_id, parameters, query={"limit": limit, "offset": offset})
+    return _page(response, translator_for(client, operation_id), plural, asked=limit)
 
 
 def _further_requests(walk: _Pass, page: ListPage) -> int:
@@ -250,18 +250,18 @@ def _further_requests(walk: _Pass, page: ListPage) -> int:
     return -(-(walk.total - walk.offset) // max(1, page.limit))
 
 
-def _page(answer: ApiResponse, translator: Translator, plural: str, *, asked: int = PAGE) -> ListPage:
-    body = answer.body
+def _page(response: ApiResponse, translator: Translator, plural: str, *, asked: int = PAGE) -> ListPage:
+    body = response.body
     if body is None:
-        raise translator.wrong_shape(f"it is empty, but a list of {plural} is needed", answer.request_id)
+        raise translator.wrong_shape(f"it is empty, but a list of {plural} is needed", response.request_id)
     envelope = body if isinstance(body, Mapping) else {plural: body}
     if plural not in envelope:
-        raise translator.wrong_shape(f"field {plural} is missing", answer.request_id)
+        raise translator.wrong_shape(f"field {plural} is missing", response.request_id)
     items = _objects(envelope[plural])
     if items is None:
-        raise translator.wrong_shape(f"{plural} is not a list of objects", answer.request_id)
+        raise translator.wrong_shape(f"{plural} is not a list of objects", response.request_id)
     limit = min(_count(envelope.get("limit")) or asked, PAGE)
-    return ListPage(items, _count(envelope.get("total")), limit, answer.request_id)
+    return ListPage(items, _count(envelope.get("total")), limit, response.request_id)
 
 
 def _objects(value: JsonValue) -> tuple[JsonObject, ...] | None:

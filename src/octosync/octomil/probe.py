@@ -199,10 +199,10 @@ class _Walk:
         self.gets += 1
         self.progress(self.gets, MAX_GETS)
         try:
-            answer = await self.client.call(operation.id, parameters, query=query)
+            response = await self.client.call(operation.id, parameters, query=query)
         except RemoteError as error:
             return self._judge_error(operation, error)
-        body = answer.body
+        body = response.body
         notes = differences_in(exchange, body)
         if not notes and operation.id in {"apps.get", "apps.get_slot"}:
             notes = tuple(_other_object(operation, parameters, body))
@@ -314,9 +314,9 @@ async def fetch_document(
     target = httpx.URL(f"{source.url}?{query}" if query else source.url)
     async with open_http(source, transport) as http:
         lost: OctosyncError | None = None
-        answer: RawResponse | None = None
+        response: RawResponse | None = None
         try:
-            answer = await exchange(http, http.build_request("GET", target, headers={"Accept": _ACCEPT}), source)
+            response = await exchange(http, http.build_request("GET", target, headers={"Accept": _ACCEPT}), source)
         except BodyTooLarge:
             lost = _too_large(source, largest)
         except Exception as problem:
@@ -324,33 +324,33 @@ async def fetch_document(
             if described is None:
                 raise
             lost = described.error
-    if lost is not None or answer is None:
+    if lost is not None or response is None:
         raise lost or _too_large(source, largest)
-    return _body(answer, source, largest)
+    return _body(response, source, largest)
 
 
-def _body(answer: RawResponse, source: Connection, largest: int) -> bytes:
-    if answer.status == 200:
-        if len(answer.body) > largest:
+def _body(response: RawResponse, source: Connection, largest: int) -> bytes:
+    if response.status == 200:
+        if len(response.body) > largest:
             raise _too_large(source, largest)
-        return answer.body
+        return response.body
     hints: tuple[str, ...] = (
         "Save it to a file, with what it needs to be read, and name that: no API key is sent to fetch a document.",
     )
-    if 300 <= answer.status < 400:
+    if 300 <= response.status < 400:
         message, hints = (
             f"{source.url} redirects elsewhere",
             ("Name the URL that it leads to: no redirect is followed.",),
         )
-    elif answer.status in {401, 403}:
+    elif response.status in {401, 403}:
         message = f"{source.url} wants somebody who is logged in"
-    elif answer.status == 404:
+    elif response.status == 404:
         message = f"{source.url} doesn't exist"
         hints = ("FastAPI serves it at /openapi.json, unless that is switched off.",)
     else:
         message = f"{source.url} can't be had"
-    response = ErrorResponse(status=answer.status)
-    raise RemoteError("spec-not-fetched", f"{message} ({answer.status})", hints=hints, response=response)
+    details = ErrorResponse(status=response.status)
+    raise RemoteError("spec-not-fetched", f"{message} ({response.status})", hints=hints, response=details)
 
 
 def _too_large(source: Connection, largest: int) -> RemoteError:

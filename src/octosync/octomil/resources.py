@@ -33,15 +33,17 @@ async def read_app(
 
     Every app has a name: if it is one of the `needed` fields, an answer without it is unreadable, and no difference.
     """
-    answer = await client.call("apps.get", {"slug": slug}, absent=_says_no_app, within=within)
-    if answer.is_absence:
-        return ReadResult(None, answer.sent_at)
-    app = _app(client, "apps.get", answer.body, answer.request_id)
+    response = await client.call("apps.get", {"slug": slug}, absent=_says_no_app, within=within)
+    if response.is_absence:
+        return ReadResult(None, response.sent_at)
+    app = _app(client, "apps.get", response.body, response.request_id)
     if app.slug != slug:
-        raise translator_for(client, "apps.get").wrong_shape(f"asked for app {slug}, got {app.slug}", answer.request_id)
+        raise translator_for(client, "apps.get").wrong_shape(
+            f"asked for app {slug}, got {app.slug}", response.request_id
+        )
     if "name" in needed and "name" not in app.fields:
-        raise translator_for(client, "apps.get").wrong_shape("field name is missing", answer.request_id)
-    return ReadResult(app, answer.sent_at)
+        raise translator_for(client, "apps.get").wrong_shape("field name is missing", response.request_id)
+    return ReadResult(app, response.sent_at)
 
 
 async def read_apps(client: Octomil, *, archived: bool = False) -> ReadResult[dict[str, App]]:
@@ -99,13 +101,13 @@ async def read_slots_page(client: Octomil, slug: str) -> tuple[tuple[Slot, ...],
 async def read_slot(client: Octomil, slug: str, capability: str, *, within: Reservation | None = None) -> Slot | None:
     """Read one slot; None where the app exists and has none for the capability."""
     parameters = {"slug": slug, "capability": capability}
-    answer = await client.call("apps.get_slot", parameters, absent=_says_no_slot, within=within)
-    if answer.is_absence:
+    response = await client.call("apps.get_slot", parameters, absent=_says_no_slot, within=within)
+    if response.is_absence:
         return None
-    slot = _slot(client, "apps.get_slot", slug, answer.body, answer.request_id)
+    slot = _slot(client, "apps.get_slot", slug, response.body, response.request_id)
     if slot.capability != capability:
         problem = f"asked for slot {capability}, got {slot.capability}"
-        raise translator_for(client, "apps.get_slot").wrong_shape(problem, answer.request_id)
+        raise translator_for(client, "apps.get_slot").wrong_shape(problem, response.request_id)
     return slot
 
 
@@ -116,11 +118,13 @@ async def read_inference_config(
 
     That is a 404 of any code but `app_not_found`, `null` or an empty body.
     """
-    answer = await client.call("apps.get_inference_config", {"slug": slug}, absent=_says_no_config, within=within)
-    config = answer.body
+    response = await client.call("apps.get_inference_config", {"slug": slug}, absent=_says_no_config, within=within)
+    config = response.body
     if config is not None and not isinstance(config, Mapping):
-        raise translator_for(client, "apps.get_inference_config").wrong_shape("it is not an object", answer.request_id)
-    return ReadResult(InferenceConfig(app=slug, config=config), answer.sent_at)
+        raise translator_for(client, "apps.get_inference_config").wrong_shape(
+            "it is not an object", response.request_id
+        )
+    return ReadResult(InferenceConfig(app=slug, config=config), response.sent_at)
 
 
 async def _listing(

@@ -1,9 +1,7 @@
-"""Answers into values or errors: the four error shapes, the kinds of 404, and what isn't an answer of Octomil's at all.
+"""Responses, translated into values or errors: the error shapes, the kinds of 404, and responses that are not Octomil's.
 
-Every error says what was refused, quotes the status, the control plane's own code and its request id, and says what to
-do. What is quoted of an answer goes through the `Concealer`.
-
-JSON of answers: read only where it can be compared, shown and written again.
+An error names what was rejected, the status, the control plane's code and request id, and what to do. Quoted parts of a
+response are redacted by the `Concealer`. JSON is accepted only if it can be compared, shown and written again.
 """
 
 from __future__ import annotations
@@ -34,17 +32,17 @@ from octosync.octomil.failures import ErrorBody, FailedAttempt, RetryPolicy, is_
 from octosync.octomil.retry import retry_after
 from octosync.octomil.transport import Connection, RawResponse
 
-# Manifests have at most 32 levels; what walks a value by recursion has to stay far from Python's limit.
+# Manifests have at most 32 levels; recursion over a value has to stay far below Python's limit.
 MAX_DEPTH = 100
 
 _SURROGATE = re.compile(rb"(?i)\\ud[89a-f][0-9a-f]{2}")
 
 
 def parse(body: bytes) -> JsonValue:
-    """Parse an answer's body. Raises `ValueError`.
+    """Parse a response body.
 
-    It refuses what JSON can't write or octosync can't walk: NaN, numbers beyond a float, half a surrogate pair, and more
-    than `MAX_DEPTH` levels.
+    Raises `ValueError` for anything that JSON can't represent or octosync can't process: NaN, numbers beyond a float, half a
+    surrogate pair, and more than `MAX_DEPTH` levels.
     """
     try:
         value: JsonValue = json.loads(body, parse_constant=_no_constant, parse_float=_finite)
@@ -58,7 +56,7 @@ def parse(body: bytes) -> JsonValue:
 
 
 def parse_or_none(body: bytes) -> JsonValue:
-    """Parse the body of an error answer, None for one that is not JSON."""
+    """Parse the body of an error response; return None if it is not JSON."""
     try:
         return parse(body)
     except ValueError:
@@ -66,7 +64,7 @@ def parse_or_none(body: bytes) -> JsonValue:
 
 
 def is_cut(body: bytes, problem: ValueError) -> bool:
-    """Say whether what `parse` refused is the beginning of JSON, and ends too early."""
+    """Return whether a body that `parse` rejected is truncated JSON."""
     if not isinstance(problem, json.JSONDecodeError) or body.lstrip()[:1] not in b"{[":
         return False
     return problem.msg.startswith("Unterminated string") or problem.pos >= len(problem.doc.rstrip())
@@ -100,67 +98,67 @@ def _inside(value: JsonValue) -> Iterable[JsonValue]:
     return ()
 
 
-_NEVER_AGAIN_5XX = frozenset({501, 505})  # not implemented, HTTP version: the same request gets the same answer
-# The statuses of a whole answer. Any other status below 400 means a partial answer, or none.
-_WHOLE_ANSWERS = frozenset({200, 201, 202, 203, 204, 205})
+_PERMANENT_5XX = frozenset({501, 505})  # not implemented, HTTP version: a retry gets the same response
+# The statuses of a complete response. Any other status below 400 means a partial response, or none.
+_COMPLETE = frozenset({200, 201, 202, 203, 204, 205})
 _REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
 _PENDING = frozenset({"approval_required", "awaiting_approval", "pending_approval"})
 
 
 @dataclass(frozen=True, slots=True)
 class Translator:
-    """Reads the answers to one operation's request."""
+    """Translates the responses to one operation's request."""
 
     connection: Connection
     operation: Operation
     concealer: Concealer = field(default_factory=Concealer)
 
-    def request_id(self, answer: RawResponse) -> str | None:
-        """Return the answer's `X-Request-Id`, fit to be shown, or the one in its error body."""
-        given = answer.headers.get("x-request-id")
-        if not given and answer.status >= 400:
-            fault = parse_error_body(parse_or_none(answer.body))
+    def request_id(self, response: RawResponse) -> str | None:
+        """Return the response's `X-Request-Id`, safe to print, or the one in its error body."""
+        given = response.headers.get("x-request-id")
+        if not given and response.status >= 400:
+            fault = parse_error_body(parse_or_none(response.body))
             given = fault.request_id if fault else None
         return self.concealer.text(given, 100) or None if given else None
 
-    def read(self, answer: RawResponse) -> JsonValue | FailedAttempt:
-        """Return the body of a success (None for an empty one), or what the answer means instead."""
-        if 400 <= answer.status < 600:
-            return self._refusal(answer)
-        if answer.status in _REDIRECTS:
-            return FailedAttempt(self._redirect(answer))
-        if answer.status not in _WHOLE_ANSWERS:
-            return FailedAttempt(self._odd_status(answer))
-        if not answer.body.strip():
+    def read(self, response: RawResponse) -> JsonValue | FailedAttempt:
+        """Return the body of a success (None if it is empty), or the failure that the response means."""
+        if 400 <= response.status < 600:
+            return self._refusal(response)
+        if response.status in _REDIRECTS:
+            return FailedAttempt(self._redirect(response))
+        if response.status not in _COMPLETE:
+            return FailedAttempt(self._odd_status(response))
+        if not response.body.strip():
             return None
         try:
-            body = parse(answer.body)
+            body = parse(response.body)
         except ValueError as problem:
-            return FailedAttempt(self._not_json(answer, problem))
-        if answer.status == 202 and self.operation.access is Access.WRITE and (waits := _pending_in(body)):
-            return FailedAttempt(self._awaiting_approval(answer, waits))
+            return FailedAttempt(self._not_json(response, problem))
+        if response.status == 202 and self.operation.access is Access.WRITE and (waits := _pending_in(body)):
+            return FailedAttempt(self._awaiting_approval(response, waits))
         return body
 
-    def _refusal(self, answer: RawResponse) -> FailedAttempt:
-        status = answer.status
-        body = parse_or_none(answer.body)
+    def _refusal(self, response: RawResponse) -> FailedAttempt:
+        status = response.status
+        body = parse_or_none(response.body)
         found = parse_error_body(body)
         fault = found or ErrorBody()
         is_unregistered = status == 404 and is_unregistered_route(body)
-        after = _wait_of(answer) if status in {408, 429} or status >= 500 or is_unregistered else None
+        after = _wait_of(response) if status in {408, 429} or status >= 500 or is_unregistered else None
         if status == 429:
-            return FailedAttempt(self._throttled(answer, fault, after), RetryPolicy.ALWAYS, after, pauses_all=True)
+            return FailedAttempt(self._throttled(response, fault, after), RetryPolicy.ALWAYS, after, pauses_all=True)
         if status >= 500:
-            again = RetryPolicy.NEVER if status in _NEVER_AGAIN_5XX else RetryPolicy.READS
-            return FailedAttempt(self._unavailable(answer, fault), again, after)
+            retry = RetryPolicy.NEVER if status in _PERMANENT_5XX else RetryPolicy.READS
+            return FailedAttempt(self._unavailable(response, fault), retry, after)
         if is_unregistered:
-            return FailedAttempt(self._unknown_route(answer), RetryPolicy.ALWAYS, after)
+            return FailedAttempt(self._unknown_route(response), RetryPolicy.ALWAYS, after)
         if status == 408:
-            return FailedAttempt(self._unavailable(answer, fault), RetryPolicy.READS, after)
+            return FailedAttempt(self._unavailable(response, fault), RetryPolicy.READS, after)
         if status in {403, 409} and fault.code in _PENDING:
-            return FailedAttempt(self._awaiting_approval(answer, fault))
+            return FailedAttempt(self._awaiting_approval(response, fault))
         if status == 404 and found is None:
-            return FailedAttempt(self._foreign(answer))
+            return FailedAttempt(self._foreign(response))
         by_status: dict[int, Callable[[RawResponse, ErrorBody], RemoteError]] = {
             401: self._credential_refused,
             402: self._plan_limit,
@@ -168,13 +166,13 @@ class Translator:
             404: self._missing,
             409: self._conflict,
         }
-        return FailedAttempt(by_status.get(status, self._rejected)(answer, fault))
+        return FailedAttempt(by_status.get(status, self._rejected)(response, fault))
 
-    # One method an error, in the order of the statuses.
+    # One method per error, in the order of the statuses.
 
-    def _redirect(self, answer: RawResponse) -> RemoteError:
+    def _redirect(self, response: RawResponse) -> RemoteError:
         try:
-            target = urlsplit(urljoin(f"{self.connection.url}/", answer.headers.get("location", "")))
+            target = urlsplit(urljoin(f"{self.connection.url}/", response.headers.get("location", "")))
             host, where = target.hostname or "", f"{target.scheme}://{target.hostname or ''}"
         except ValueError:
             host, where = "", "nowhere that is a URL"
@@ -188,35 +186,35 @@ class Translator:
             Unreadable,
             "redirected",
             f"the control plane redirects to {self.concealer.text(where)}",
-            answer,
+            response,
             hints=(hint,),
             sent=True,
         )
 
-    def _odd_status(self, answer: RawResponse) -> RemoteError:
-        what = "the answer is only a part" if answer.status == 206 else "the status is not one that octosync expects"
+    def _odd_status(self, response: RawResponse) -> RemoteError:
+        what = "the answer is only a part" if response.status == 206 else "the status is not one that octosync expects"
         hint = f"Check that {self.connection.url} is the control plane's API; a proxy may be in between."
-        return self._error(Unreadable, "unreadable-answer", what, answer, hints=(hint,), sent=True)
+        return self._error(Unreadable, "unreadable-answer", what, response, hints=(hint,), sent=True)
 
-    def _credential_refused(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
+    def _credential_refused(self, response: RawResponse, fault: ErrorBody) -> RemoteError:
         hints = (
             f"Create a key with scope {self._scope} in the Octomil dashboard, or choose another context with --context.",
-            *self._foreign_hint(answer),
+            *self._foreign_hint(response),
         )
         if self.connection.token is None:
             message = "the control plane wants an API key, and none was given"
-            hints = ("Set OCTOMIL_API_KEY, or name a file that holds it: --token-file.", *self._foreign_hint(answer))
+            hints = ("Set OCTOMIL_API_KEY, or name a file that holds it: --token-file.", *self._foreign_hint(response))
         else:
             message = "the control plane refused the API key"
             hints = (self._key, *hints)
-        return self._error(CredentialRefused, "credential-refused", message, answer, fault, hints=hints, name=False)
+        return self._error(CredentialRefused, "credential-refused", message, response, fault, hints=hints, name=False)
 
-    def _plan_limit(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
+    def _plan_limit(self, response: RawResponse, fault: ErrorBody) -> RemoteError:
         hint = "The org's Octomil plan doesn't include this: remove what isn't needed, or change the plan."
         message = "the org's plan limit is exceeded"
-        return self._error(Rejected, "plan-limit-exceeded", message, answer, fault, hints=(hint,))
+        return self._error(Rejected, "plan-limit-exceeded", message, response, fault, hints=(hint,))
 
-    def _forbidden(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
+    def _forbidden(self, response: RawResponse, fault: ErrorBody) -> RemoteError:
         org = self.connection.org
         if fault.code == ErrorCode.INSUFFICIENT_SCOPE:
             reference, message = "insufficient-scope", f"the API key lacks the scope {self._scope}"
@@ -230,70 +228,70 @@ class Translator:
         else:
             reference, message = "forbidden", "the control plane forbids this"
             hint = "Use a key that may do this, or have the org allow it; the request id helps Octomil's support."
-            hints = (self._key, *(self._foreign_hint(answer) or (hint,)))
-        return self._error(Forbidden, reference, message, answer, fault, hints=hints)
+            hints = (self._key, *(self._foreign_hint(response) or (hint,)))
+        return self._error(Forbidden, reference, message, response, fault, hints=hints)
 
-    def _missing(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
+    def _missing(self, response: RawResponse, fault: ErrorBody) -> RemoteError:
         known = fault.code in {code.value for code in ErrorCode}
         reference = fault.code.replace("_", "-") if known and fault.code else "missing"
-        return self._error(Missing, reference, "the control plane doesn't have it", answer, fault)
+        return self._error(Missing, reference, "the control plane doesn't have it", response, fault)
 
-    def _unknown_route(self, answer: RawResponse) -> RemoteError:
+    def _unknown_route(self, response: RawResponse) -> RemoteError:
         operation = self.operation
         hints = (
             f"Octosync sends {operation.method} {operation.path}, below {self.connection.url}.",
             f"If Octomil has it elsewhere, say so in octosync.yaml: api.operations.{operation.id}: {{method, path}}.",
         )
         message = "the control plane doesn't know the route"
-        return self._error(Unavailable, "unknown-route", message, answer, hints=hints)
+        return self._error(Unavailable, "unknown-route", message, response, hints=hints)
 
-    def _foreign(self, answer: RawResponse) -> RemoteError:
+    def _foreign(self, response: RawResponse) -> RemoteError:
         message = "the 404 is none of the control plane's, so it doesn't say that the object is absent"
-        hints = self._foreign_hint(answer) or (f"Check that {self.connection.url} is the control plane's API.",)
-        return self._error(Unreadable, "foreign-answer", message, answer, hints=hints)
+        hints = self._foreign_hint(response) or (f"Check that {self.connection.url} is the control plane's API.",)
+        return self._error(Unreadable, "foreign-answer", message, response, hints=hints)
 
-    def _conflict(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
-        return self._error(Conflict, "conflict", "the control plane sees a conflict", answer, fault)
+    def _conflict(self, response: RawResponse, fault: ErrorBody) -> RemoteError:
+        return self._error(Conflict, "conflict", "the control plane sees a conflict", response, fault)
 
-    def _rejected(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
+    def _rejected(self, response: RawResponse, fault: ErrorBody) -> RemoteError:
         return self._error(
             Rejected,
             "rejected",
             "the control plane rejects the request",
-            answer,
+            response,
             fault,
-            hints=self._foreign_hint(answer),
+            hints=self._foreign_hint(response),
         )
 
-    def _awaiting_approval(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
+    def _awaiting_approval(self, response: RawResponse, fault: ErrorBody) -> RemoteError:
         hints = ("Approve it in the Octomil dashboard, then apply again.",)
         message = "the org wants a person's approval first"
-        return self._error(AwaitingApproval, "awaiting-approval", message, answer, fault, hints=hints)
+        return self._error(AwaitingApproval, "awaiting-approval", message, response, fault, hints=hints)
 
-    def _throttled(self, answer: RawResponse, fault: ErrorBody, after: float | None) -> RemoteError:
+    def _throttled(self, response: RawResponse, fault: ErrorBody, after: float | None) -> RemoteError:
         asks = f"; it asks to wait {after:g} s" if after is not None else ""
         hints = ("Something else uses the same key, or its limit is lower: lower --rate, or try again later.",)
         return self._error(
-            Unavailable, "throttled", f"the control plane throttles this key{asks}", answer, fault, hints=hints
+            Unavailable, "throttled", f"the control plane throttles this key{asks}", response, fault, hints=hints
         )
 
-    def _unavailable(self, answer: RawResponse, fault: ErrorBody) -> RemoteError:
+    def _unavailable(self, response: RawResponse, fault: ErrorBody) -> RemoteError:
         return self._error(
             Unavailable,
             "unavailable",
             "the control plane fails",
-            answer,
+            response,
             fault,
-            hints=("Try again later.", *self._foreign_hint(answer)),
+            hints=("Try again later.", *self._foreign_hint(response)),
             sent=True,
         )
 
-    def _not_json(self, answer: RawResponse, problem: ValueError) -> RemoteError:
+    def _not_json(self, response: RawResponse, problem: ValueError) -> RemoteError:
         hint = f"Check that {self.connection.url} is the control plane's API."
-        if _is_html(answer):
+        if _is_html(response):
             reference, message = "html-answer", "an HTML page came instead of an answer of the control plane's"
             hint = f"A proxy or a login page may be in between. {hint}"
-        elif is_cut(answer.body, problem):
+        elif is_cut(response.body, problem):
             reference, message, hint = (
                 "truncated-answer",
                 "the answer is cut off",
@@ -301,10 +299,10 @@ class Translator:
             )
         else:
             reference, message = "unreadable-answer", "the answer is not JSON"
-        return self._error(Unreadable, reference, message, answer, hints=(hint,), sent=True)
+        return self._error(Unreadable, reference, message, response, hints=(hint,), sent=True)
 
     def wrong_shape(self, problem: str, request_id: str | None) -> RemoteError:
-        """Say which field of a success isn't as octosync needs it."""
+        """Return the error of a success with a field that octosync can't use."""
         tail = f"{self.operation.id}, request {request_id}" if request_id else self.operation.id
         return Unreadable(
             "unreadable-answer",
@@ -319,7 +317,7 @@ class Translator:
     def _scope(self) -> str:
         if self.operation.access is Access.WRITE:
             return "apps:write"
-        # Which one a question takes that is put by POST is not known.
+        # Which scope a read by POST needs is not known.
         return "apps:read" if self.operation.method == "GET" else "apps:read or apps:write"
 
     @property
@@ -330,62 +328,62 @@ class Translator:
         ending = f", ends in {token.ending()}" if token.ending() else ""
         return f"key from {self.connection.token_source or 'the configuration'}{ending}"
 
-    def _foreign_hint(self, answer: RawResponse) -> tuple[str, ...]:
-        return ("The answer is an HTML page: a proxy may have given it, not Octomil.",) if _is_html(answer) else ()
+    def _foreign_hint(self, response: RawResponse) -> tuple[str, ...]:
+        return ("The answer is an HTML page: a proxy may have given it, not Octomil.",) if _is_html(response) else ()
 
     def _error(
         self,
         kind: type[RemoteError],
         reference: str,
         message: str,
-        answer: RawResponse,
+        response: RawResponse,
         fault: ErrorBody | None = None,
         *,
         hints: tuple[str, ...] = (),
         sent: bool = False,
         name: bool = True,
     ) -> RemoteError:
-        """Compose `message: what it says itself; field: why (status code, operation, request id)`."""
+        """Compose `message: the response's own message; field: reason (status code, operation, request id)`."""
         fault = fault or ErrorBody()
         show = self.concealer.text
-        request_id = self.request_id(answer)
+        request_id = self.request_id(response)
         fields = [show(f"{path}: {why}".strip(": ")) for path, why in fault.fields[:5]]
-        # A message that is made of the first field says it already.
-        said = "; ".join(
-            filter(None, [show(fault.message), *(one for one in fields if one not in show(fault.message))])
+        # The message may already contain a field's.
+        quoted = "; ".join(
+            filter(None, [show(fault.message), *(text for text in fields if text not in show(fault.message))])
         )
         tail = (
-            f"{answer.status} {show(fault.code, 60)}" if fault.code else str(answer.status),
+            f"{response.status} {show(fault.code, 60)}" if fault.code else str(response.status),
             self.operation.id if name else "",
             f"request {request_id}" if request_id else "",
         )
         return kind(
             reference,
-            f"{message}{': ' + said if said and name else ''} ({', '.join(filter(None, tail))})",
+            f"{message}{': ' + quoted if quoted and name else ''} ({', '.join(filter(None, tail))})",
             hints=hints,
             operation=self.operation.id,
             response=ErrorResponse(
-                status=answer.status,
+                status=response.status,
                 code=fault.code and show(fault.code, 60),
                 request_id=request_id,
                 details=self.concealer.value(fault.details),
-                retry_after=_wait_of(answer) if answer.status == 429 else None,
+                retry_after=_wait_of(response) if response.status == 429 else None,
             ),
             sent=sent,
         )
 
 
-def _wait_of(answer: RawResponse) -> float | None:
-    return retry_after(answer.headers.get("retry-after"), answer.headers.get("date"))
+def _wait_of(response: RawResponse) -> float | None:
+    return retry_after(response.headers.get("retry-after"), response.headers.get("date"))
 
 
 def _pending_in(body: JsonValue) -> ErrorBody | None:
-    """Find out whether a 202 says that it waits for a person; a bare 202 is a success."""
+    """Return the body of a 202 that awaits a person's approval, None for a success."""
     if not isinstance(body, dict):
         return None
     fault = parse_error_body(body) or ErrorBody()
     return fault if fault.code in _PENDING or body.get("status") in _PENDING else None
 
 
-def _is_html(answer: RawResponse) -> bool:
-    return "html" in answer.headers.get("content-type", "").lower() or answer.body.lstrip()[:1] == b"<"
+def _is_html(response: RawResponse) -> bool:
+    return "html" in response.headers.get("content-type", "").lower() or response.body.lstrip()[:1] == b"<"

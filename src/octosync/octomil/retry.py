@@ -1,4 +1,4 @@
-"""When to try again, and how long to wait before it."""
+"""The limits of retries, and the `Retry-After` header."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from email.utils import parsedate_to_datetime
 from octosync.errors import RemoteError
 
 MAX_BACKOFF = 20.0  # seconds
-# Above this, waiting is not what a person or a CI job wants: the run ends with what the control plane asked for.
+# A person or a CI job doesn't wait longer than this: the run ends with an error that names the requested wait.
 MAX_RETRY_AFTER = 120.0
 
-# stamina logs each retry as a warning. Octosync shows waits its own way; whoever configures logging still gets them.
+# stamina logs each retry as a warning. octosync reports waits itself; with logging configured, both appear.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 class RetryableFailure(Exception):
-    """An attempt failed in a way that another may not: `error` is what to raise when there is none, `delay` in seconds."""
+    """An attempt failed and a retry may succeed: `error` is raised if there is none, `delay` is the wait in seconds."""
 
     def __init__(self, error: RemoteError, delay: float) -> None:
         super().__init__(error.reference)
@@ -26,9 +26,9 @@ class RetryableFailure(Exception):
 
 
 def retry_after(value: str | None, date: str | None = None) -> float | None:
-    """Read a `Retry-After` in seconds or as an HTTP date into seconds from now, None where there is none to be understood.
+    """Return the seconds that a `Retry-After` asks for, in seconds or as an HTTP date; None if it can't be parsed.
 
-    A date is taken against the answer's own `Date`, so that a clock that is off does no harm.
+    A date is compared with the response's own `Date`, so that a wrong local clock does no harm.
     """
     if value is None:
         return None

@@ -1,6 +1,6 @@
-"""The way onto the wire: httpx over aiohttp, with everything off that would send, follow or remember by itself.
+"""The connection to a control plane (URL, key, timeouts), and the HTTP transport that sends one request.
 
-Which control plane, as whom, and how fast.
+The transport is httpx over aiohttp, without automatic retries, redirects or cookies.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from octosync.contract.encoding import ACCEPT_ENCODING, BodyDecoder, BodyError, 
 from octosync.errors import ConfigError
 from octosync.model import Secret
 
-API_PATH = "/api/v1"  # public: what every client of Octomil's has below the origin
-REQUESTS_PER_MINUTE = 100  # public: the limit a credential
+API_PATH = "/api/v1"  # public: used by every client of Octomil
+REQUESTS_PER_MINUTE = 100  # public: the limit per credential
 
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """How to reach one control plane. Construction normalises `url` and refuses what would leak or can't work.
+    """How to reach a control plane. Construction normalises `url` and rejects settings that would leak the key or can't work.
 
-    `token_source` says where the key came from, for messages: `OCTOMIL_API_KEY (context production, octosync.yaml:3)`.
-    `requests_per_minute` 0 means no limit; `concurrency` is how many requests are under way at once, reads and writes
-    together. `connect_timeout` and `answer_timeout` are seconds: to reach the host, and from there to the whole answer.
-    `read_timeout` stands in for `answer_timeout` in reads: a lost write has to be resolved, a lost read is only sent again.
-    A request is tried up to `attempts` times; before the nth retry it waits up to `backoff` × 2ⁿ⁻¹ seconds.
+    `token_source` is where the key came from, for messages: `OCTOMIL_API_KEY (context production, octosync.yaml:3)`.
+    `requests_per_minute` 0 means no limit; `concurrency` is how many requests are in flight at once, reads and writes
+    together. `connect_timeout` and `answer_timeout` are seconds: to connect, and from then to the complete response.
+    `read_timeout` replaces `answer_timeout` for reads: a lost write has to be resolved, a lost read is only sent again.
+    A request is sent up to `attempts` times; before the nth retry it waits up to `backoff` × 2ⁿ⁻¹ seconds.
     `proxy` is the URL of an HTTP proxy, `http://[USER:PASSWORD@]HOST:PORT`. Raises `ConfigError`.
     """
 
@@ -75,7 +75,7 @@ class Connection:
 
     @cached_property
     def for_reads(self) -> Connection:
-        """The connection with the time that a read's answer may take."""
+        """The connection with the response timeout of reads."""
         return self if self.read_timeout is None else replace(self, answer_timeout=self.read_timeout, read_timeout=None)
 
     @property
@@ -90,11 +90,11 @@ class Connection:
 
 
 def normalise_url(url: str) -> str:
-    """Return the API's base: `api.octomil.com/` → `https://api.octomil.com/api/v1`.
+    """Return the base URL of the API: `api.octomil.com/` → `https://api.octomil.com/api/v1`.
 
-    A bare origin gets the API's path, a trailing slash goes, and without a scheme it is https, on loopback http.
-    Raises `ConfigError` for anything that isn't such a URL, and for one with a user or password in it. It never shows them,
-    nor what follows a `?` or `#`.
+    A bare origin gets the API's path, a trailing slash is removed, and the default scheme is https, on loopback http.
+    Raises `ConfigError` for anything else, and for a URL with a user or password. The error never shows these, nor what
+    follows a `?` or `#`.
     """
     text = url.strip()
     if not text or any(character <= " " or character == "\x7f" for character in text):
@@ -107,7 +107,7 @@ def normalise_url(url: str) -> str:
             hints=("Leave them out; the API key goes into OCTOMIL_API_KEY or a file for --token-file.",),
         )
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        shown = text.partition("?")[0].partition("#")[0]  # what follows is where people put tokens
+        shown = text.partition("?")[0].partition("#")[0]  # the rest may hold a token
         more = ", since it goes on after that" if shown != text else ""
         raise ConfigError("bad-url", f"{shown} is not the URL of a control plane{more}", hints=(_EXAMPLE,))
     path = parts.path.rstrip("/") or API_PATH
@@ -120,7 +120,7 @@ _EXAMPLE = f"For example https://api.octomil.com{API_PATH}, or http://127.0.0.1:
 def _split(text: str) -> SplitResult:
     try:
         parts = urlsplit(text if "://" in text else f"https://{text}")
-        _ = parts.port  # raises for a port that is none
+        _ = parts.port  # raises for an invalid port
     except ValueError:
         raise ConfigError("bad-url", "the control plane's URL is not a URL", hints=(_EXAMPLE,)) from None
     if "://" not in text and is_loopback(parts.hostname or ""):
@@ -129,7 +129,7 @@ def _split(text: str) -> SplitResult:
 
 
 def proxy_from_environment(url: str, environment: Mapping[str, str]) -> str | None:
-    """Return the proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` mean for a URL, in either case of letters."""
+    """Return the proxy for a URL according to `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, in upper or lower case."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     proxy, spared = (
@@ -144,7 +144,7 @@ def proxy_from_environment(url: str, environment: Mapping[str, str]) -> str | No
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether what is sent to a host never leaves this machine."""
+    """Return whether requests to a host never leave this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -154,7 +154,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_proxy(address: str) -> None:
-    """Refuse the address of a proxy that is none of an HTTP proxy. Raises `ConfigError`."""
+    """Raise `ConfigError` if the address is not the URL of an HTTP proxy."""
     try:
         url = httpx.URL(address)
     except httpx.InvalidURL:
@@ -182,14 +182,14 @@ def _check_token(token: Secret, source: str) -> None:
 
 
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024  # bytes, decompressed
-# Below the 5 s after which uvicorn, and the minute after which load balancers, drop an idle connection: a request
-# that is written to a connection in that very moment is lost, and a lost write has to be resolved.
+# Shorter than the idle timeouts of uvicorn (5 s) and load balancers (1 min): a request that is written to a connection
+# while the server closes it is lost, and a lost write has to be resolved.
 _IDLE_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class RawResponse:
-    """An answer as it came: nothing parsed, nothing judged. `body` is decoded, and empty where a refusal's can't be."""
+    """A response as it was received, not parsed. `body` is decoded, and empty if that of an error can't be decoded."""
 
     status: int
     headers: httpx.Headers
@@ -197,9 +197,9 @@ class RawResponse:
 
 
 def open_http(connection: Connection, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
-    """Make the HTTP client for a control plane, without its key; a running event loop is needed. Close it with `aclose`.
+    """Create the HTTP client for a control plane, without its key. It needs a running event loop, and `aclose` at the end.
 
-    Raises `ConfigError` where the certificate authorities can't be loaded.
+    Raises `ConfigError` if the certificate authorities can't be loaded.
     """
     headers = {
         "Accept": "application/json",
@@ -216,23 +216,23 @@ def open_http(connection: Connection, transport: httpx.AsyncBaseTransport | None
 
 
 def _aiohttp_transport(connection: Connection) -> AiohttpTransport:
-    """Give aiohttp's session to httpx, rather than let it make one that sends twice what is lost once."""
+    """Return a transport with an aiohttp session that doesn't retry: a session of its own would resend lost requests."""
     secure = connection.url.startswith("https://")
     # Loading the certificate authorities takes longer than a whole plan against loopback.
     tls = load_certificate_authorities() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     session = aiohttp.ClientSession(
-        # The limiter bounds what is under way, so nothing ever waits in the pool.
+        # The rate limiter bounds the requests in flight, so no request ever waits in the pool.
         connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=_IDLE_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
-    # aiohttp re-sends GET, PUT and DELETE by itself when a connection drops, unpaced, uncounted and unjournaled. It has no
-    # public switch for it; a test counts the requests at the socket.
+    # aiohttp resends GET, PUT and DELETE when a connection drops: not rate-limited, not counted and not journaled. It has no
+    # public setting for this; a test counts the requests at the socket.
     session._retry_connection = False  # noqa: SLF001 — see above
     return AiohttpTransport(verify=tls, client=session, proxy=_proxy(connection.proxy) if connection.proxy else None)
 
 
 def load_certificate_authorities() -> ssl.SSLContext:
-    """Load the certificate authorities. Raises `ConfigError` where they can't be."""
+    """Load the certificate authorities. Raises `ConfigError` on failure."""
     try:
         return httpx.create_ssl_context()
     except OSError as error:  # ssl.SSLError is one
@@ -245,9 +245,9 @@ def load_certificate_authorities() -> ssl.SSLContext:
 
 
 def _proxy(address: str) -> httpx.Proxy:
-    """Move the proxy's user and password, if any, from its URL into the header that carries them.
+    """Return the proxy with its user and password, if any, moved from the URL into a header.
 
-    aiohttp makes `Proxy-Authorization` of it, for the tunnel or for the request, whichever the proxy sees.
+    aiohttp sends it as `Proxy-Authorization`, with the tunnel or with the request, whichever the proxy receives.
     """
     url = httpx.URL(address)
     if not url.userinfo:
@@ -257,9 +257,9 @@ def _proxy(address: str) -> httpx.Proxy:
 
 
 async def exchange(http: httpx.AsyncClient, request: httpx.Request, connection: Connection) -> RawResponse:
-    """Send one request once and read the whole answer, within the connection's times.
+    """Send one request once and read the complete response, within the connection's timeouts.
 
-    Raises `BodyError`, `TimeoutError`, and whatever httpx and aiohttp raise; `failures.failed` reads all of them.
+    Raises `BodyError`, `TimeoutError`, and the exceptions of httpx and aiohttp; `failures.failure_of` translates them.
     """
     connect, answer = connection.connect_timeout, connection.answer_timeout
     request.extensions["timeout"] = httpx.Timeout(answer, connect=connect, pool=connect).as_dict()
@@ -274,7 +274,7 @@ async def exchange(http: httpx.AsyncClient, request: httpx.Request, connection: 
 
 async def _body(response: httpx.Response) -> bytes:
     if response.is_stream_consumed:
-        return response.content  # of a transport that answers from memory
+        return response.content  # of an in-memory transport
     try:
         decoder = BodyDecoder(response.headers.get("content-encoding"), MAX_RESPONSE_BYTES)
         async for piece in response.aiter_raw():
@@ -285,4 +285,4 @@ async def _body(response: httpx.Response) -> bytes:
     except BodyError:
         if response.is_success:
             raise
-        return b""  # the status alone says what was refused
+        return b""  # the status alone identifies the error
