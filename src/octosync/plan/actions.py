@@ -424,11 +424,11 @@ def _deployed(deployments: Iterable[Deployment]) -> list[JsonValue]:
     """Return what is known of deployments, without what moves by itself: how far a rollout is, and its devices."""
     return [
         {
-            "id": one.id,
-            "live": one.live,
-            "variant": one.variant,
-            "candidate": one.canary.candidate if one.canary else None,
-            "canary": one.canary is not None,
+            "id": deployment.id,
+            "live": deployment.live,
+            "variant": deployment.variant,
+            "candidate": deployment.canary.candidate if deployment.canary else None,
+            "canary": deployment.canary is not None,
         }
-        for one in sorted(deployments, key=lambda one: one.id)
+        for deployment in sorted(deployments, key=lambda deployment: deployment.id)
     ]

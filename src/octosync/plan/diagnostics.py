@@ -27,7 +27,7 @@ class Finding:
 
 
 def _table(*findings: Finding) -> Mapping[str, Finding]:
-    return MappingProxyType({one.id: one for one in findings})
+    return MappingProxyType({found.id: found for found in findings})
 
 
 _WARNING, _NOTICE = Severity.WARNING, Severity.NOTICE
@@ -197,7 +197,7 @@ def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic
     """Tell what no API does: assign a target to what is deployed, deploy a pin to it, and undeploy what a slot leaves."""
     for action in actions:
         there = live.apps.get(action.address.app)
-        running = [one for one in (there.deployments if there else ()) if one.live]
+        running = [deployment for deployment in (there.deployments if there else ()) if deployment.live]
         match action:
             case RegisterTarget() if running:
                 yield finding(
@@ -211,7 +211,11 @@ def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic
                     ),
                 )
             case PutSlot(address=address, declared={"model_variant_id": str(pin)}):
-                others = [one for one in running if one.capability == address.name and one.variant not in {pin, None}]
+                others = [
+                    deployment
+                    for deployment in running
+                    if deployment.capability == address.name and deployment.variant not in {pin, None}
+                ]
                 if others:
                     yield finding(
                         "deployment-keeps-its-variant",
@@ -223,7 +227,7 @@ def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic
                         ),
                     )
             case DeleteSlot(address=address):
-                left = [one for one in running if one.capability == address.name]
+                left = [deployment for deployment in running if deployment.capability == address.name]
                 if left:
                     yield finding(
                         "deployment-goes-on",
@@ -235,8 +239,8 @@ def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic
 
 
 def _placements(deployments: Iterable[Deployment]) -> str:
-    return ", ".join(dict.fromkeys(one.address.name for one in deployments))
+    return ", ".join(dict.fromkeys(deployment.address.name for deployment in deployments))
 
 
 def _variants(deployments: Iterable[Deployment]) -> str:
-    return ", ".join(dict.fromkeys(f"{one.address.name} {one.variant}" for one in deployments))
+    return ", ".join(dict.fromkeys(f"{deployment.address.name} {deployment.variant}" for deployment in deployments))

@@ -64,9 +64,9 @@ def feeds_to_read(actions: Iterable[Action], seen: Observation, drifted: Collect
         return ()
     feeds = _Feeds(seen)
     apps = {
-        one.address.app
-        for one in actions
-        if (needs_author(one) or one.address in drifted) and feeds.last_change_of(one.address) is None
+        action.address.app
+        for action in actions
+        if (needs_author(action) or action.address in drifted) and feeds.last_change_of(action.address) is None
     }
     # Those that were read count, whether they told or not: else each answer would make room for the next app.
     return tuple(sorted(apps - seen.app_feeds.keys())[: max(0, MOST_APP_FEEDS - len(seen.app_feeds))])
@@ -271,13 +271,13 @@ def questions_of(
     actions = tuple(actions)
     there = seen.state.apps
     minded = {
-        one.address.app
-        for one in actions
-        if isinstance(one, UNSAFE_DURING_CANARY if read_needs.canaries else DeleteSlot)
+        action.address.app
+        for action in actions
+        if isinstance(action, UNSAFE_DURING_CANARY if read_needs.canaries else DeleteSlot)
     }
-    exposed = {one.address.app for one in actions if isinstance(one, UNSAFE_UNDER_TRAFFIC)}
+    exposed = {action.address.app for action in actions if isinstance(action, UNSAFE_UNDER_TRAFFIC)}
     wants_authors = read_needs.authors_since is not None and any(
-        needs_author(one) or one.address in drifted for one in actions
+        needs_author(action) or action.address in drifted for action in actions
     )
     return Questions(
         deployments=tuple(

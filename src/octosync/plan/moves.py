@@ -133,7 +133,9 @@ def held_by_orphans(actions: Iterable[Action], orphans: Iterable[App]) -> tuple[
 def held_by_released(actions: Iterable[Action], released: Iterable[Address], live: State) -> tuple[Diagnostic, ...]:
     """Warn of registrations of what another app's list had that is let go of: it was not read, and is left where it is."""
     read = {app.slug for app in live if Section.TARGETS in app.whole}
-    holders = {one.name: one.app for one in released if one.kind is Kind.TARGET and one.app not in read}
+    holders = {
+        address.name: address.app for address in released if address.kind is Kind.TARGET and address.app not in read
+    }
     return tuple(
         finding(
             "target-held-elsewhere",
@@ -156,8 +158,8 @@ def linked_apps(tree: State, base: State, holders: Mapping[tuple[str, str], str]
     """
     wanted = {target.unique_key: app.slug for app in tree for target in app.targets}
     tied: dict[str, set[str]] = {}
-    for one, other in _moves(wanted, tree, base, holders):
-        mine, others = tied.setdefault(one, {one}), tied.setdefault(other, {other})
+    for taker, giver in _moves(wanted, tree, base, holders):
+        mine, others = tied.setdefault(taker, {taker}), tied.setdefault(giver, {giver})
         if mine is others:
             continue
         smaller, larger = sorted((mine, others), key=len)

@@ -118,7 +118,7 @@ class _Dependencies:
     def needs_of(self, action: Action) -> Iterator[ActionKey]:
         """Yield what must be done before an action."""
         kinds = NEEDS[type(action)]
-        yield from (other.key for other in self.by_app[action.address.app] if isinstance(other, kinds))
+        yield from (needed.key for needed in self.by_app[action.address.app] if isinstance(needed, kinds))
         match action:
             case RegisterTarget(platform=platform, identifier=identifier):
                 if (platform, identifier) in self.leaving:

@@ -100,7 +100,7 @@ class Plan:
     @property
     def shown(self) -> tuple[Action, ...]:
         """The actions, and those that are held: all that a report has a row for."""
-        return (*self.actions, *(one.action for one in self.held))
+        return (*self.actions, *(held.action for held in self.held))
 
     def count(self, verb: Verb) -> int:
         """How many actions have a verb."""
@@ -126,7 +126,7 @@ def all_diagnostics(plan: Plan, others: Iterable[Diagnostic]) -> tuple[Diagnosti
 
     Where both have a rule, the plan knows better: it has seen what is live.
     """
-    unique = dict.fromkeys((*(one for one in others if one.rule not in RULES_OF_PLANS), *plan.diagnostics))
+    unique = dict.fromkeys((*(found for found in others if found.rule not in RULES_OF_PLANS), *plan.diagnostics))
     return tuple(sorted(unique, key=lambda diagnostic: diagnostic.sort_key))
 
 

@@ -84,7 +84,7 @@ def _diff(app: App, there: App | None, contract: Contract, removed: Collection[A
 
 
 def _app_to_extend_is_missing(app: App) -> OctosyncError:
-    child = next((one for one in (*app.targets, *app.slots, app.inference_config) if one is not None), None)
+    child = next((child for child in (*app.targets, *app.slots, app.inference_config) if child is not None), None)
     where = f"{child.origin}: " if child is not None and child.origin is not None else ""
     return ManifestError(
         "app-not-found",
@@ -222,7 +222,7 @@ def _unchanged(
     scope: Scope, capabilities: Capabilities, optimized: Optimized, compared: Resolved, held: Iterable[Held]
 ) -> tuple[Address, ...]:
     acted_on = {action.address for action in optimized.actions}
-    aside = {*(one.action.address for one in held), *compared.stale, *compared.left_as_live}
+    aside = {*(change.action.address for change in held), *compared.stale, *compared.left_as_live}
     objects = (address for diff in scope.diffs.values() for address in diff.unchanged if address not in aside)
     return tuple(sorted((*objects, *(address for address in capabilities.unchanged if address not in acted_on))))
 
@@ -298,14 +298,14 @@ def _drifted(
 ) -> tuple[Address, ...]:
     """Name what somebody changed; of what nobody remembers, that is known only of what is held."""
     presumed = base.presumed if base is not None else frozenset()
-    known = {one for one in compared.drifted if one in compared_with and one.app not in presumed}
-    return tuple(sorted(known | {one.action.address for one in held}))
+    known = {address for address in compared.drifted if address in compared_with and address.app not in presumed}
+    return tuple(sorted(known | {change.action.address for change in held}))
 
 
 def _fingerprints(scope: Scope, capabilities: Capabilities, held: Iterable[Held]) -> dict[Address, str]:
     found = dict(capabilities.fingerprints)
     # What is held is declared as it is live, and where that is nothing, it has not been compared.
-    found.update((one.action.address, one.action.fingerprint) for one in held)
+    found.update((change.action.address, change.action.fingerprint) for change in held)
     for diff in scope.diffs.values():
         found.update(diff.fingerprints)
     return dict(sorted(found.items()))

@@ -66,7 +66,7 @@ class DeployPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Better:
+class BetterVariant:
     """A better variant for a capability that is deployed, and how far the manifest lets octosync go with it."""
 
     app: App
@@ -89,7 +89,7 @@ class Capabilities:
     unchanged: list[Address] = field(default_factory=list)
     fingerprints: dict[Address, str] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
-    better: list[Better] = field(default_factory=list)
+    better: list[BetterVariant] = field(default_factory=list)
     undeclared: list[Address] = field(default_factory=list)
     rolled_back: list[Address] = field(default_factory=list)
     previews: list[Address] = field(default_factory=list)
@@ -131,16 +131,18 @@ class _Comparison:
         for environment in sorted(deploy.environments):
             self._environment(slot, deploy, Address.of_capability(self.desired.slug, slot.capability, environment))
         self.found.undeclared += [
-            one.address
-            for one in (self.live.deployments if self.live else ())
-            if one.live and one.capability == slot.capability and one.environment not in deploy.environments
+            deployment.address
+            for deployment in (self.live.deployments if self.live else ())
+            if deployment.live
+            and deployment.capability == slot.capability
+            and deployment.environment not in deploy.environments
         ]
 
     def _environment(self, slot: Slot, deploy: Deploy, address: Address) -> None:
         there = self.live.deployments_at(address) if self.live else ()
         actual = self.live.slot(slot.capability) if self.live else None
         self.found.fingerprints[address] = fingerprint_of_capability(actual, there)
-        current = next((one for one in there if one.live), None)
+        current = next((deployment for deployment in there if deployment.live), None)
         if current is not None:
             self.found.unchanged.append(address)
             if actual is not None:
@@ -202,7 +204,7 @@ class _Comparison:
         """Say what of the plan comes before an enable, and so is not in its preview."""
         pins = pin is not None and actual is not None and actual.fields.get("model_variant_id") != pin
         changed = []
-        if not pins and any(isinstance(one, PutSlot) and one.address == slot.address for one in self.changes):
+        if not pins and any(isinstance(change, PutSlot) and change.address == slot.address for change in self.changes):
             changed.append("the slot")
         if self._changes_targets():
             changed.append("the targets")
@@ -234,7 +236,7 @@ class _Comparison:
             self.found.diagnostics.append(_failed(current.address, "check-failed", what, answer, deploy))
         elif answer.available:
             self.found.better.append(
-                Better(app=self.desired, deploy=deploy, deployment=current, check=answer, level=level)
+                BetterVariant(app=self.desired, deploy=deploy, deployment=current, check=answer, level=level)
             )
 
 
@@ -297,18 +299,21 @@ class Optimized:
     asks_for_canaries: bool = False
 
 
-def choose_canaries(better: Iterable[Better], live: State, seen: Observation, policy: DeployPolicy) -> Optimized:
+def choose_canaries(better: Iterable[BetterVariant], live: State, seen: Observation, policy: DeployPolicy) -> Optimized:
     """Choose which better variants are rolled out now."""
     actions: list[OptimizeCapability] = []
     shown: list[Recommendation] = []
     busy = {
-        Address.of_slot(app.slug, one.capability) for app in live for one in app.deployments if one.canary is not None
+        Address.of_slot(app.slug, running.capability)
+        for app in live
+        for running in app.deployments
+        if running.canary is not None
     }
     asks = False
-    for one in sorted(better, key=_turn):
-        slot = Address.of_slot(one.address.app, one.deployment.capability)
-        waiting = _not_yet(one)
-        if one.level is Optimize.AUTO and not waiting:
+    for candidate in sorted(better, key=_turn):
+        slot = Address.of_slot(candidate.address.app, candidate.deployment.capability)
+        waiting = _not_yet(candidate)
+        if candidate.level is Optimize.AUTO and not waiting:
             if slot in busy:
                 waiting = "one canary of a slot at a time"
             elif seen.canaries is None:
@@ -322,63 +327,63 @@ def choose_canaries(better: Iterable[Better], live: State, seen: Observation, po
                 )
             if not waiting and not asks:
                 busy.add(slot)
-                there = live.apps[one.app.slug].deployments_at(one.address)
-                actions.append(_optimize(one, fingerprint_of_deployments(there)))
+                there = live.apps[candidate.app.slug].deployments_at(candidate.address)
+                actions.append(_optimize(candidate, fingerprint_of_deployments(there)))
                 continue
-        shown.append(_recommendation(one, waiting))
-    return Optimized(tuple(actions), tuple(sorted(shown, key=lambda one: one.address)), asks)
+        shown.append(_recommendation(candidate, waiting))
+    return Optimized(tuple(actions), tuple(sorted(shown, key=lambda recommendation: recommendation.address)), asks)
 
 
-def _turn(one: Better) -> tuple[str, str, int]:
-    capability, environment = one.address.placement
+def _turn(candidate: BetterVariant) -> tuple[str, str, int]:
+    capability, environment = candidate.address.placement
     # Production comes first in the contract's list, and last here: what staging shows can still stop it.
-    return (one.address.app, capability, -ENVIRONMENTS.index(environment))
+    return (candidate.address.app, capability, -ENVIRONMENTS.index(environment))
 
 
-def _not_yet(one: Better) -> str:
+def _not_yet(candidate: BetterVariant) -> str:
     """Say why a better variant is not good enough to be rolled out by itself; "" where it is, or nobody asks for that."""
-    if one.level is not Optimize.AUTO:
+    if candidate.level is not Optimize.AUTO:
         return ""
-    least = one.deploy.min_improvement or 0.0
-    if one.check.suggested is None:
+    least = candidate.deploy.min_improvement or 0.0
+    if candidate.check.suggested is None:
         return "the orchestrator names no variant"
-    if one.check.suggested == one.deployment.variant:
+    if candidate.check.suggested == candidate.deployment.variant:
         return "it is what is deployed"
-    if one.check.largest is None:
+    if candidate.check.largest is None:
         return "its improvement has no number"
-    if one.check.largest <= 0 or one.check.largest < least:
+    if candidate.check.largest <= 0 or candidate.check.largest < least:
         return f"it improves less than {least * 100:.3g} % (minImprovement)" if least else "it improves no metric"
     return ""
 
 
-def _optimize(one: Better, fingerprint: str) -> OptimizeCapability:
-    capability, environment = one.address.placement
-    suggested = str(one.check.suggested)
-    before = {"capability": capability, "environment": environment, "model_variant_id": one.deployment.variant}
+def _optimize(candidate: BetterVariant, fingerprint: str) -> OptimizeCapability:
+    capability, environment = candidate.address.placement
+    suggested = str(candidate.check.suggested)
+    before = {"capability": capability, "environment": environment, "model_variant_id": candidate.deployment.variant}
     after = {**before, "model_variant_id": suggested}
     return OptimizeCapability(
-        address=one.address,
+        address=candidate.address,
         reason=Reason.BETTER_VARIANT,
-        parameters={"slug": one.app.slug, "capability": capability},
+        parameters={"slug": candidate.app.slug, "capability": capability},
         body={"environment": environment},
         before=before,
         after=after,
         declared=after,
         fields=field_changes(before, after),
         fingerprint=fingerprint,
-        labels=one.app.labels,
-        origin=one.deploy.origin,
+        labels=candidate.app.labels,
+        origin=candidate.deploy.origin,
         suggested=suggested,
-        check=one.check,
+        check=candidate.check,
     )
 
 
-def _recommendation(one: Better, waiting: str) -> Recommendation:
+def _recommendation(candidate: BetterVariant, waiting: str) -> Recommendation:
     return Recommendation(
-        address=one.address,
-        current=one.deployment.variant,
-        suggested=one.check.suggested,
-        improvement=one.check.improvement,
-        reason=one.check.reason or "",
+        address=candidate.address,
+        current=candidate.deployment.variant,
+        suggested=candidate.check.suggested,
+        improvement=candidate.check.improvement,
+        reason=candidate.check.reason or "",
         waiting=waiting,
     )

@@ -52,7 +52,7 @@ def freeze_of(windows: Sequence[FreezeWindow], slug: str, now: datetime) -> Free
     """Return what freezes an app at `now`, None where nothing does. Raises `ValueError` for a `now` without a zone."""
     if now.utcoffset() is None:
         raise ValueError("freeze windows are judged at a time with a zone")
-    mine = tuple(one for one in windows if not is_exempt(one, slug))
+    mine = tuple(window for window in windows if not is_exempt(window, slug))
     if not mine:
         return None
     # Windows begin and end with whole seconds, so within one nothing changes.
@@ -71,7 +71,9 @@ def freezes_of(windows: Sequence[FreezeWindow], slugs: Iterable[str], now: datet
 
 def freeze_words(freeze: Freeze) -> str:
     """Name a freeze for people: `a freeze window (octosync.yaml:4), until 2026-11-30 05:00 UTC`; by then it is over."""
-    places = dict.fromkeys(f"{one.origin.file}:{one.origin.line}" for one in freeze.windows if one.origin is not None)
+    places = dict.fromkeys(
+        f"{window.origin.file}:{window.origin.line}" for window in freeze.windows if window.origin is not None
+    )
     what = "a freeze window" if len(freeze.windows) == 1 else "freeze windows"
     where = f" ({', '.join(places)})" if places else ""
     over = freeze.until + timedelta(seconds=-freeze.until.second % 60)
@@ -110,8 +112,8 @@ def _found(windows: tuple[FreezeWindow, ...], now: datetime) -> tuple[datetime, 
 
     Kept, since the apps of a plan mostly share their windows. Numbers, because windows that are equal may stand elsewhere.
     """
-    openings = [_openings(one, after=now - one.duration) for one in windows]
-    ahead = [next(one, None) for one in openings]
+    openings = [_openings(window, after=now - window.duration) for window in windows]
+    ahead = [next(opening, None) for opening in openings]
     until, looked, by = now, 0, set[int]()
     moved = True
     while moved:

@@ -32,9 +32,9 @@ def unblocked(
     approved = approved or {}
     refused = {
         action.key
-        for one in blocked
-        for action in _refused(plan.actions, one)
-        if action.key not in approved.get(one.guard, ())
+        for refusal in blocked
+        for action in _refused(plan.actions, refusal)
+        if action.key not in approved.get(refusal.guard, ())
     }
     return exclude(plan, refused)
 
@@ -58,7 +58,9 @@ def _with_what_needs_them(actions: Iterable[Action], keys: Iterable[ActionKey]) 
     """Add what can't be done without actions of these keys: what depends on them, and the other halves of moves."""
     actions = tuple(actions)
     needing: dict[ActionKey, list[ActionKey]] = {action.key: [] for action in actions}
-    leaving: dict[Address, ActionKey] = {one.address: one.key for one in actions if isinstance(one, RemoveTarget)}
+    leaving: dict[Address, ActionKey] = {
+        action.address: action.key for action in actions if isinstance(action, RemoveTarget)
+    }
     for action in actions:
         for need in action.depends_on:
             needing.setdefault(need, []).append(action.key)

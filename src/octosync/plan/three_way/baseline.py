@@ -6,7 +6,7 @@ for the same reasons. What is held is as it was declared all along: somebody els
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -46,9 +46,9 @@ class _NextBaseline:
     def __init__(self, before: App | None, tree: App, plan: Plan, done: Collection[ActionKey]) -> None:
         self._before, self._tree, self._done = before, tree, done
         self._had = before or App(slug=tree.slug, declared=False)
-        self._planned = {one.key for one in plan.actions if one.address.app == tree.slug}
+        self._planned = {action.key for action in plan.actions if action.address.app == tree.slug}
         self._unchanged = {address for address in plan.unchanged if address.app == tree.slug}
-        self._held = {one.action.key for one in plan.held if one.action.address.app == tree.slug}
+        self._held = {held.action.key for held in plan.held if held.action.address.app == tree.slug}
         self._there = {
             address
             for address, fingerprint in plan.fingerprints.items()
@@ -72,8 +72,10 @@ class _NextBaseline:
         fields = tree.fields if self._is_own_as_declared() else had.fields
         archived = tree.archived and (archive in self._held or had.archived)
         self._is_settled &= archived == tree.archived
-        targets = self._members({one.address: one for one in tree.targets}, {one.address: one for one in had.targets})
-        slots = self._members({one.address: one for one in tree.slots}, {one.address: one for one in had.slots})
+        targets = self._members(
+            {target.address: target for target in tree.targets}, {target.address: target for target in had.targets}
+        )
+        slots = self._members({slot.address: slot for slot in tree.slots}, {slot.address: slot for slot in had.slots})
         config, owns_config = self._config()
         whole = {section for section in _KINDS if self._owns(section)}
         if not (tree.declared or targets or slots or config):
@@ -86,8 +88,8 @@ class _NextBaseline:
             archived=archived,
             declared=tree.declared,
             whole=frozenset(whole | ({Section.INFERENCE_CONFIG} if owns_config else set())),
-            targets=tuple(sorted(targets, key=lambda one: one.unique_key)),
-            slots=tuple(sorted(slots, key=lambda one: one.capability)),
+            targets=tuple(sorted(targets, key=lambda target: target.unique_key)),
+            slots=tuple(sorted(slots, key=lambda slot: slot.capability)),
             inference_config=config,
             labels=about.labels,
             protected=about.protected,
@@ -136,8 +138,9 @@ class _NextBaseline:
             return False
         members: set[Address] = set()
         for app in (self._tree, self._had):
-            members |= {one.address for one in app.targets} | {one.address for one in app.slots}
-        foreign = {one for one in self._there - members if one.kind is _KINDS[section] and self._is_still_there(one)}
+            members |= {*_by_address(app.targets), *_by_address(app.slots)}
+        left = self._there - members
+        foreign = {address for address in left if address.kind is _KINDS[section] and self._is_still_there(address)}
         held = {key.address for key in self._held}
         if section in self._had.whole or not foreign or foreign & held:
             return True
@@ -159,6 +162,10 @@ class _NextBaseline:
         One that was not compared is gone already, or in a section that is let go of: it is nobody's business any more.
         """
         return address in self._there and ActionKey(address, Verb.DELETE) not in self._done
+
+
+def _by_address(members: Iterable[_Member]) -> dict[Address, _Member]:
+    return {member.address: member for member in members}
 
 
 def _keys(address: Address) -> tuple[ActionKey, ...]:

@@ -294,16 +294,16 @@ def _reads(tree: State, base: Base, *, prune: bool) -> Iterator[App]:
             continue
         app = app or App(slug=slug, declared=False)
         earlier = base.earlier(slug)
-        more = {section for one in earlier for section in _lost(app, one)} - let_go(app, earlier)
+        more = {section for before in earlier for section in _lost(app, before)} - let_go(app, earlier)
         if app.declared or app.sections or more:
             yield replace(app, whole=app.whole | more)
 
 
 def _lost(app: App, before: App) -> Iterator[Section]:
     """Yield the sections in which an app has less than it had before."""
-    if {one.address for one in before.targets} - {one.address for one in app.targets}:
+    if {target.address for target in before.targets} - {target.address for target in app.targets}:
         yield Section.TARGETS
-    if {one.address for one in before.slots} - {one.address for one in app.slots}:
+    if {slot.address for slot in before.slots} - {slot.address for slot in app.slots}:
         yield Section.SLOTS
     if before.inference_config is not None and app.inference_config is None:
         yield Section.INFERENCE_CONFIG

@@ -118,10 +118,10 @@ def gravest(reasons: Iterable[Reason]) -> Reason | None:
     return min(reasons, key=_GRAVEST_FIRST.index, default=None)
 
 
-def _same(one: Declared, other: Declared) -> bool:
-    if isinstance(one, Undeclared) or isinstance(other, Undeclared):
-        return one is other
-    return json_equal(one, other)
+def _same(first: Declared, second: Declared) -> bool:
+    if isinstance(first, Undeclared) or isinstance(second, Undeclared):
+        return first is second
+    return json_equal(first, second)
 
 
 @dataclass(slots=True)
@@ -173,11 +173,13 @@ class Base:
     @property
     def before(self) -> State:
         """Every app that was declared: as the base had it, else as an unfinished apply did."""
-        return State({slug: app for one in (*reversed(self.attempted), self.state) for slug, app in one.apps.items()})
+        return State(
+            {slug: app for state in (*reversed(self.attempted), self.state) for slug, app in state.apps.items()}
+        )
 
     def earlier(self, slug: str) -> tuple[App, ...]:
         """Return an app as it was declared, by the base first, then by unfinished applies."""
-        return tuple(app for one in (self.state, *self.attempted) if (app := one.apps.get(slug)) is not None)
+        return tuple(app for state in (self.state, *self.attempted) if (app := state.apps.get(slug)) is not None)
 
     def kept(self, keep: Callable[[App], bool]) -> Base:
         """Leave out of every state the apps that are not to be kept."""
@@ -196,12 +198,12 @@ def changed_apps(tree: State, base: Base) -> frozenset[str]:
     """
     every = {*tree.apps, *base.before.apps}
     sides = (base.state, *base.attempted)
-    differing = (slug for slug in every if any(_differ(tree.apps.get(slug), one.apps.get(slug)) for one in sides))
+    differing = (slug for slug in every if any(_differ(tree.apps.get(slug), state.apps.get(slug)) for state in sides))
     return frozenset(differing) | (base.unknown & tree.apps.keys())
 
 
-def _differ(one: App | None, other: App | None) -> bool:
-    return one is not other and _placeless(one) != _placeless(other)
+def _differ(first: App | None, second: App | None) -> bool:
+    return first is not second and _placeless(first) != _placeless(second)
 
 
 def _placeless(app: App | None) -> App | None:
@@ -212,12 +214,15 @@ def _placeless(app: App | None) -> App | None:
     return replace(
         app,
         origin=None,
-        targets=tuple(replace(one, origin=None) for one in app.targets),
+        targets=tuple(replace(target, origin=None) for target in app.targets),
         slots=tuple(
             replace(
-                one, origin=None, preset=None, deploy=None if one.deploy is None else replace(one.deploy, origin=None)
+                slot,
+                origin=None,
+                preset=None,
+                deploy=None if slot.deploy is None else replace(slot.deploy, origin=None),
             )
-            for one in app.slots
+            for slot in app.slots
         ),
         inference_config=None if config is None else replace(config, origin=None),
     )
