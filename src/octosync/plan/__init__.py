@@ -1,4 +1,4 @@
-"""Desired state × live state → plan, and what the guards say of it. Pure.
+"""Desired state × live state → plan, and the refusals of its guards. Pure.
 
 What may not live here: clients, clocks, the environment, text for people (that is `report`).
 """

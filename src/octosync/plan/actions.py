@@ -1,4 +1,4 @@
-"""Actions: what a plan says will be written. Each class is one write operation of the contract, as a frozen value.
+"""Actions: the writes of a plan. Each class is one write operation of the contract, as a frozen value.
 
 An action carries all that apply sends; apply adds nothing to it and leaves nothing out.
 
@@ -82,7 +82,7 @@ class BaseAction:
     `parameters` fill the operation's path, `body` is sent as it is (None: no body). `before` and `after` are the whole
     object as the plan saw it and as it will be, None where there is none. `declared` are the fields that the manifests
     ask for: the part of the answer that must have been kept. `fingerprint` is the live object's, `absent` for none.
-    `reason` is for people: apply never branches on it. `protected` says that the app must not lose anything.
+    `reason` is for people: apply never branches on it. `protected`: the app must not lose anything.
     """
 
     operation: ClassVar[str]
@@ -231,8 +231,8 @@ class DeleteInferenceConfig(BaseAction):
 class EnableCapability(BaseAction):
     """Deploy a slot's capability to an environment (`apps.capabilities.enable`): to the targets that are registered then.
 
-    `pin` is the variant that the manifest declares, where it does. `preview` is what the orchestrator says it would do,
-    None where it was not asked or did not say: then `no_preview` is why. `preview_note` says what of this plan the preview
+    `pin` is the variant that the manifest declares, where it does. `preview` is the orchestrator's forecast,
+    None if it was not asked or gave none: then `no_preview` is why. `preview_note` names what of this plan the preview
     does not know of.
     """
 
@@ -355,7 +355,7 @@ class Fingerprinting:
 
     @cached_property
     def key_check(self) -> str | None:
-        """What tells whether two documents were made with the same key; None without one."""
+        """A value that is equal for two documents made with the same key; None without a key."""
         return None if self.key is None else self._keyed(_KEY_CHECK)[:_CHECK_CHARACTERS]
 
     def digest(self, content: JsonValue) -> str:

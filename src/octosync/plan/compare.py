@@ -46,7 +46,7 @@ from octosync.plan.actions import (
     fingerprint_of_target,
 )
 
-# What a new slot gets where its manifest does not say.
+# The policy of a new slot whose manifest declares none.
 NEW_SLOT_POLICY = PRESETS["local_first"]
 
 

@@ -1,6 +1,6 @@
 """What a reviewer should know of a plan beyond its changes: what stays open, stays taken, or goes on without an API.
 
-The table of what a plan says beyond its changes: every id that a diagnostic of this room can have.
+The table of a plan's findings: every id that a diagnostic of this package can have.
 
 The reference is made from this table.
 """
@@ -19,7 +19,7 @@ from octosync.plan.three_way.verdict import Base
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a plan can say: its id, how grave it is, and what it means."""
+    """A finding of a plan: its id, its severity and its meaning."""
 
     id: str
     severity: Severity
@@ -118,21 +118,21 @@ FINDINGS: Final = _table(
 
 
 def finding(id_: str, about: Address, words: str, *, origin: Origin | None, notes: Iterable[str] = ()) -> Diagnostic:
-    """Say one of the table's findings about an object. `notes` say what to do next."""
+    """Return a finding about an object. `notes` are what to do next."""
     return Diagnostic(
         severity=FINDINGS[id_].severity, rule=id_, summary=f"{about}: {words}", origin=origin, notes=tuple(notes)
     )
 
 
 def notices_of(actions: Collection[Action], desired: State, live: State) -> Iterable[Diagnostic]:
-    """Tell what the actions leave behind, and what of live the manifests should say something about."""
+    """Yield what the actions leave behind, and what is live and should be declared."""
     yield from _public_clients(actions, desired, live)
     yield from _stranded(actions, desired, live)
     yield from _beyond_reach(actions, live)
 
 
 def renames(actions: Iterable[Action], tree: State, base: Base) -> Iterator[Diagnostic]:
-    """Tell where a pruned app seems to go on under another name: model references to the old one die with it."""
+    """Yield pruned apps that seem to continue under another name: model references to the old one end with it."""
     for action in actions:
         before = base.state.apps.get(action.address.app)
         if not isinstance(action, ArchiveApp) or before is None or action.address.app in tree.apps:
@@ -194,7 +194,7 @@ def _stranded(actions: Collection[Action], desired: State, live: State) -> Itera
 
 
 def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic]:
-    """Tell what no API does: assign a target to what is deployed, deploy a pin to it, and undeploy what a slot leaves."""
+    """Yield what no API does: assign a target to what is deployed, deploy a pin to it, and undeploy a deleted slot."""
     for action in actions:
         there = live.apps.get(action.address.app)
         running = [deployment for deployment in (there.deployments if there else ()) if deployment.live]

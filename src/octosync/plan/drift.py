@@ -1,12 +1,12 @@
-"""Authors: who last changed what a plan would change back, as far as the activity feed tells. No feed, no claim.
+"""Drift: who made the changes that a plan would revert, how long they are held, and what must be read to know it.
 
-Holding: what somebody changed a moment ago is announced before it is changed back, so that an emergency fix can stay.
+The author of a change comes from the activity feed: the newest event about the object, or, if events don't name objects, about
+its app. Without a feed there is no author.
 
-The activity feed tells when: an object's newest change in it, or, where events don't say what they are about, its app's.
+Drift is announced and held before it is reverted, so that an emergency fix can stay. Its age comes from the same events.
 
-Questions of a plan: what guards, previews and authors make necessary to know, and what is known already.
-
-Pure, like the plan: it says what to ask, and the remote asks it. Answers lead to a new plan, which may have new questions.
+What guards, previews and authors need to know is a plan's questions. They are pure, like the plan: the client reads the
+answers, and a new plan is made of them, which may have new questions.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from octosync.plan.actions import (
 )
 from octosync.plan.diagnostics import finding
 
-# So many apps' own feeds are read, where the org's does not reach back to their change.
+# At most this many apps' own feeds are read for changes that are older than the org's feed.
 MOST_APP_FEEDS: Final = 10
 
-_SOMEBODYS: Final = frozenset({Reason.DRIFT, Reason.DIVERGED})
+_OTHERS_WORK: Final = frozenset({Reason.DRIFT, Reason.DIVERGED})
 
 
 @dataclass(frozen=True, slots=True)
 class LastChange:
-    """The newest event about an object, or (`of_app`), where the feed does not say what it is about, of its app."""
+    """The newest event about an object, or (`of_app`) about its app, if the event does not name an object."""
 
     event: Event
     of_app: bool = False
@@ -47,19 +47,19 @@ class LastChange:
 def last_changes(
     actions: Iterable[Action], seen: Observation, drifted: Collection[Address] = ()
 ) -> Mapping[Address, LastChange]:
-    """Find the last change of each object whose difference needs an author; one that `drifted` does, whatever its reason."""
+    """Return the last change of each object whose difference needs an author; a `drifted` object always does."""
     feeds = _Feeds(seen)
     found = {
         action.address: feeds.last_change_of(action.address)
         for action in actions
         if needs_author(action) or action.address in drifted
     }
-    # An event that does not say who ends the search: an older one is not the last.
+    # An event without an actor ends the search: an older event is not the last change.
     return {at: change for at, change in sorted(found.items()) if change is not None and change.event.actor is not None}
 
 
 def feeds_to_read(actions: Iterable[Action], seen: Observation, drifted: Collection[Address] = ()) -> tuple[str, ...]:
-    """Name the apps whose own feed is to be read, once the org's was: the first few with a change that is older."""
+    """Return the apps whose own feed must be read after the org's: the first few with a change that is older."""
     if not isinstance(seen.org_feed, tuple):
         return ()
     feeds = _Feeds(seen)
@@ -68,17 +68,17 @@ def feeds_to_read(actions: Iterable[Action], seen: Observation, drifted: Collect
         for action in actions
         if (needs_author(action) or action.address in drifted) and feeds.last_change_of(action.address) is None
     }
-    # Those that were read count, whether they told or not: else each answer would make room for the next app.
+    # Feeds that were read count even without a result, or each response would make room for the next app.
     return tuple(sorted(apps - seen.app_feeds.keys())[: max(0, MOST_APP_FEEDS - len(seen.app_feeds))])
 
 
 def newest_in_org_feed(seen: Observation) -> Callable[[Address], Event | None]:
-    """Return what finds an object's newest event in the org's feed, whoever it names."""
+    """Return a function that returns an object's newest event in the org's feed, with or without an actor."""
     return _newest_in(replace(seen, app_feeds={}))
 
 
 def newest_in_app_feeds(seen: Observation) -> Callable[[Address], Event | None]:
-    """Return what finds an object's newest event in its app's own feed, where that was read, whoever it names."""
+    """Return a function that returns an object's newest event in its app's own feed, if that was read."""
     return _newest_in(replace(seen, org_feed=None))
 
 
@@ -93,8 +93,8 @@ def _newest_in(seen: Observation) -> Callable[[Address], Event | None]:
 
 
 def needs_author(action: Action) -> bool:
-    """Say whether an action changes back what somebody changed."""
-    return action.reason in _SOMEBODYS or (
+    """Return whether an action reverts a change on the control plane."""
+    return action.reason in _OTHERS_WORK or (
         action.reason is Reason.DIFFERS and action.verb in {Verb.UPDATE, Verb.DELETE}
     )
 
@@ -117,7 +117,7 @@ class _Feeds:
         return by_app
 
     def last_change_of(self, address: Address) -> LastChange | None:
-        """Find the newest event about an object; of several feeds, the app's own knows more."""
+        """Return the newest event about an object; the app's own feed, if it was read, has more than the org's."""
         events: Iterable[Event] = self._seen.app_feeds.get(address.app, ()) or self._by_app.get(address.app, ())
         return next(_claims(events, address), None)
 
@@ -132,11 +132,12 @@ def _claims(events: Iterable[Event], address: Address) -> Iterator[LastChange]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """How long drift is left alone.
+    """How long drift is held.
 
-    `span` is counted from the change, 0: changed back at once, None: never by itself. `first_seen` says when each object
-    was first seen to have drifted (with a zone; what is not in it: now): with it, what the org's feed does not show is as
-    old as the app's own feed says, else as that. Without it (None), what the org's feed does not show is older than `span`.
+    `span` counts from the change; 0: reverted at once, None: never automatically. `first_seen` has the time, with a zone, when
+    the drift of each object was first seen; a missing object was first seen now. With it, the age of drift that the org's
+    feed does not show comes from the app's own feed, else from `first_seen`. Without it (None), such drift is older than
+    `span`.
 
     Drift of `apps` is held until a time at least (with a zone), that of `never` without an end.
     """
@@ -149,7 +150,7 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A change that is planned, and not made before `until`; None: not by itself."""
+    """A change that is planned and not made before `until`; None: never automatically."""
 
     action: Action
     until: datetime | None
@@ -163,12 +164,12 @@ def held_until(
     hold: Holding | None,
     presumed: Collection[str] = frozenset(),
 ) -> Mapping[Address, datetime | None]:
-    """Say until when each object that drifted is held (None: without an end); one that is not held is not in it.
+    """Return until when each object that drifted is held (None: without an end); an object that is not held is not in it.
 
-    Of `presumed` apps it is not known that anybody changed what differs: it is held where a feed says so. Where the feed
-    was not read back far enough to tell, and nothing else does, a change is held as if it had just been made. Both halves
-    of a move by hand are held as long as the longer one of them. An app that is not there at all was never archived by
-    hand, since there is no way back from that: it is held whatever its age only where somebody asked for it.
+    A difference in a `presumed` app is not known to be a change on the control plane: it is held if a feed shows one. If the
+    feed was not read back far enough, and nothing else has the age of a change, it is held as if it had just been made. Both
+    halves of a move by hand are held as long as the longer one. An app that is missing was not archived by hand,
+    or it would be live and archived: it is held only if that was asked for.
     """
     if hold is None:
         return {}
@@ -177,7 +178,7 @@ def held_until(
     for address in sorted(drifted):
         known_drift = address.app not in presumed
         is_there = address.app in seen.state.apps
-        changed_at = ages.of(address, known_drift=known_drift) if is_there else None
+        changed_at = ages.changed_at(address, known_drift=known_drift) if is_there else None
         is_contested = address in hold.never or (not is_there and Address.of_app(address.app) in hold.never)
         if is_contested or (hold.span is None and (known_drift or changed_at is not None)):
             ends.setdefault(_unit(address), []).append(None)
@@ -190,7 +191,7 @@ def held_until(
 
 
 def _unit(address: Address) -> str:
-    """Name what is held together: a target in every app that has lost or got it, else the object alone."""
+    """Return the key of what is held together: a target in every app that has lost or got it, else the object alone."""
     return address.name if address.kind is Kind.TARGET else str(address)
 
 
@@ -209,12 +210,12 @@ class _Ages:
         if hold.first_seen is not None:
             self._feeds.append(newest_in_app_feeds(seen))
 
-    def of(self, address: Address, *, known_drift: bool) -> datetime | None:
-        """Say when an object was changed, None where nothing says so: then it was longer ago than anything is held."""
+    def changed_at(self, address: Address, *, known_drift: bool) -> datetime | None:
+        """Return when an object was changed, None if that is not known: then it was longer ago than anything is held."""
         events = [event for newest in self._feeds if (event := newest(address)) is not None]
-        told = next((event.at for event in events if event.at is not None), None)
-        if told is not None or not known_drift:
-            return told
+        at = next((event.at for event in events if event.at is not None), None)
+        if at is not None or not known_drift:
+            return at
         if self._first_seen is not None:
             return self._first_seen.get(address, self._now)
         return self._now if self._is_cut and not events else None
@@ -223,7 +224,7 @@ class _Ages:
 def unheld(
     drifted: Collection[Address], seen: Observation, actions: Collection[Action], hold: Holding | None
 ) -> tuple[Diagnostic, ...]:
-    """Say that drift is changed back at once, since the feed can't be read that would tell when it came about."""
+    """Return the notice that drift is reverted at once, since the feed that has its age can't be read."""
     if hold is None or not hold.span or hold.first_seen is not None or not isinstance(seen.org_feed, RemoteError):
         return ()
     found = {action.address: action.origin for action in actions if action.address in drifted}
@@ -242,11 +243,11 @@ UNSAFE_UNDER_TRAFFIC: Final = (ArchiveApp, DeleteSlot, RemoveTarget)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadNeeds:
-    """How much a run wants to know.
+    """What a run has to read for its plan.
 
-    `canaries` and `traffic` of apps where a guard would mind them: not where that guard is lifted; a slot that is deleted
-    asks for deployments all the same, since the plan says which go on without it. `authors_since`: how far back the org's
-    feed is read for who changed what, None: not at all.
+    `canaries` and `traffic` of apps, if their guard is not lifted; the deployments of a deleted slot are read anyway, since
+    the plan lists those that continue. `authors_since`: how far back the org's feed is read for authors of changes, None: not
+    at all.
     """
 
     canaries: bool = True
@@ -264,9 +265,9 @@ def questions_of(
     canaries: bool = False,
     drifted: Collection[Address] = (),
 ) -> Questions:
-    """Say what is still to be asked for a plan of these actions; what was asked before is not asked again.
+    """Return what must still be read for a plan of these actions; what was read before is not read again.
 
-    When a `drifted` object was changed decides whether it is held, be it a move by hand.
+    The age of a `drifted` object decides whether it is held, even if it is half a move by hand.
     """
     actions = tuple(actions)
     there = seen.state.apps

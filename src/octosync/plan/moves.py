@@ -3,7 +3,7 @@
 A (platform, identifier) is unique in the org, so the removal must come first, and all removals of a plan precede the
 registrations of the same tuple: two apps can swap targets without a cycle.
 
-Ties: apps that have to be planned together, since a target moves between them. A move is both its halves, or nothing.
+Linked apps are planned together, since a target moves between them. A move is both its halves, or nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from octosync.plan.diagnostics import finding
 
 
 def link_moves(actions: Iterable[Action]) -> tuple[Action, ...]:
-    """Mark both halves of every move with each other's address."""
+    """Return the actions, both halves of every move marked with the other's address."""
     actions = tuple(actions)
     leaves = {(a.platform, a.identifier): a for a in actions if isinstance(a, RemoveTarget)}
     enters = {(a.platform, a.identifier): a for a in actions if isinstance(a, RegisterTarget)}
@@ -50,9 +50,9 @@ class Halves:
 
 
 def hold_back_halves(actions: Iterable[Action], suspended: Iterable[Action]) -> Halves:
-    """Take out what would be half a move, since the app at its other end is suspended; note each.
+    """Exclude what would be half a move, since the app at its other end is suspended, with a note on each.
 
-    The archive of an app that is to give or take such a target waits too: afterwards it could do neither.
+    The archive of an app that gives or takes such a target waits, too: afterwards it could do neither.
     """
     actions = tuple(actions)
     ends = {action.address for action in suspended}
@@ -89,7 +89,7 @@ def _other_half(action: Action) -> Address | None:
 
 
 def with_other_halves(actions: Iterable[Action]) -> tuple[Address, ...]:
-    """Name actions, and the other halves of the moves among them: these can't happen without."""
+    """Return the addresses of actions and of the other halves of the moves among them, which can't happen alone."""
     actions = tuple(actions)
     halves = [half for action in actions if (half := _other_half(action)) is not None]
     return tuple(dict.fromkeys((*(action.address for action in actions), *halves)))
@@ -115,7 +115,7 @@ def held_elsewhere(actions: tuple[Action, ...], live: Iterable[App]) -> tuple[Di
 
 
 def held_by_orphans(actions: Iterable[Action], orphans: Iterable[App]) -> tuple[Diagnostic, ...]:
-    """Warn of registrations of what an app had that no manifest declares any more: unless it lost it since, it has it yet."""
+    """Warn of registrations of targets that an orphan had: unless it has lost them since, it still has them."""
     holders = {target.unique_key: app.slug for app in orphans for target in app.targets}
     return tuple(
         finding(
@@ -131,7 +131,7 @@ def held_by_orphans(actions: Iterable[Action], orphans: Iterable[App]) -> tuple[
 
 
 def held_by_released(actions: Iterable[Action], released: Iterable[Address], live: State) -> tuple[Diagnostic, ...]:
-    """Warn of registrations of what another app's list had that is let go of: it was not read, and is left where it is."""
+    """Warn of registrations of targets in another app's released list: that was not read, and is left as it is."""
     read = {app.slug for app in live if Section.TARGETS in app.whole}
     holders = {
         address.name: address.app for address in released if address.kind is Kind.TARGET and address.app not in read
@@ -150,11 +150,11 @@ def held_by_released(actions: Iterable[Action], released: Iterable[Address], liv
 
 
 def linked_apps(tree: State, base: State, holders: Mapping[tuple[str, str], str]) -> Mapping[str, frozenset[str]]:
-    """Return for each app that gives a target to another one, or gets one, all that it is tied to, itself included.
+    """Return for each app that gives a target to another app, or gets one, all apps that it is linked to, itself included.
 
-    The tree says where a target is to be; the base, and `holders` (slugs by platform and identifier, as far as live state
-    is known) say where it is. Swaps, cycles and chains are one. Apps that neither tree nor base has give nothing away, so
-    nobody is tied to them; apps without ties are not in it.
+    The tree has the new app of a target; the base, and `holders` (slugs by platform and identifier, as far as live state is
+    known) have the present one. Swaps, cycles and chains are one link. Apps that neither tree nor base has give nothing away,
+    so no app is linked to them; apps without links are not in it.
     """
     wanted = {target.unique_key: app.slug for app in tree for target in app.targets}
     tied: dict[str, set[str]] = {}
@@ -172,7 +172,7 @@ def linked_apps(tree: State, base: State, holders: Mapping[tuple[str, str], str]
 def _moves(
     wanted: Mapping[tuple[str, str], str], tree: State, base: State, holders: Mapping[tuple[str, str], str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield by whom a target is to be had, and by whom it is."""
+    """Yield the new and the present app of each target that moves."""
     for app in base:
         for target in app.targets:
             slug = wanted.get(target.unique_key, app.slug)

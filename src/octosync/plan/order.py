@@ -1,4 +1,4 @@
-"""Order: what must be done before what.
+"""Order: which action must be done before which.
 
 Within an app, things come up from the app to what refers to it, and go down the other way:
 

@@ -24,13 +24,13 @@ from octosync.plan.rollouts import Recommendation
 class LeftAlone:
     """What the plan saw and does not touch.
 
-    `unmanaged_apps` counts live apps that were never declared, None where no list was read. `suspended` apps are left
-    alone by their own annotation. `unknown_targets` sit on platforms that octosync does not know. `undeclared_deployments`
+    `unmanaged_apps` counts live apps that were never declared, None if no list was read. `suspended` apps are left
+    alone by their own annotation. `unknown_targets` are on platforms that octosync does not know. `undeclared_deployments`
     are live in environments that their slot does not declare: there is no API to undeploy. `rolled_back` ones are not
     enabled again. `waiting` halves of moves, and archives of their apps, wait for a suspended app.
 
-    With a base: `orphan_apps` it declared, and no manifest does any more. `stale` objects were changed at the base's own
-    revision, and not here. `released` ones stood in a section that is no longer declared.
+    With a base: it declared `orphan_apps`, and no manifest does any more. `stale` objects were changed at the base's own
+    revision, and not here. `released` objects were in a section that is no longer declared.
     """
 
     unmanaged_apps: int | None = None
@@ -46,16 +46,16 @@ class LeftAlone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What would be written, in an order in which it can be, and what was looked at to know it.
+    """The writes, in an order in which they are possible, and what they were derived from.
 
     `desired` is the state that it was made for. `errors` are apps that could not be read or planned: a plan that has
     any is never applied, not in part. `archived_undeclared` are live archived apps that the manifests want otherwise.
-    `held` changes wait for their time. `drifted` are the objects that somebody changed on the control plane, held or not,
-    for what is known with a base. `live_counts` says how many live objects of each kind were read; `fingerprints`
+    `held` changes wait for their time. `drifted` are the objects that were changed on the control plane, held or not,
+    as far as a base shows it. `live_counts` are the live objects of each kind that were read; `fingerprints`
     cover every object that was compared. `recommendations` are better variants that it does not roll out, `last_changes`
-    who made what it would change back. `canaries`, `traffic` and `frozen` are what guards judge by: running canaries, how
-    many requests an app had, and which apps that it acts on are inside a freeze window. `questions` are what it still has to
-    know; until they are answered, it is a draft.
+    the authors of what it would revert. `canaries`, `traffic` and `frozen` are for the guards: running canaries, the
+    requests of an app, and which apps with actions are inside a freeze window. `questions` are what must still be read; until
+    they are answered, the plan is a draft.
     """
 
     desired: State
@@ -84,12 +84,12 @@ class Plan:
 
     @property
     def sections(self) -> Mapping[Section, int]:
-        """How many apps declare each section."""
+        """The number of apps that declare each section."""
         return {section: sum(section in app.sections for app in self.desired) for section in Section}
 
     @property
     def requests_to_apply(self) -> int:
-        """How many writes apply sends when nothing goes wrong."""
+        """The number of writes that apply sends if none fails."""
         return len(self.actions)
 
     @property
@@ -99,19 +99,19 @@ class Plan:
 
     @property
     def shown(self) -> tuple[Action, ...]:
-        """The actions, and those that are held: all that a report has a row for."""
+        """The actions and the held ones: everything that has a row in a report."""
         return (*self.actions, *(held.action for held in self.held))
 
     def count(self, verb: Verb) -> int:
-        """How many actions have a verb."""
+        """Return the number of actions with a verb."""
         return sum(action.verb is verb for action in self.actions)
 
     def by_key(self) -> Mapping[ActionKey, Action]:
-        """Index the actions by what names them."""
+        """Return the actions by their keys."""
         return {action.key: action for action in self.actions}
 
     def by_app(self) -> Iterator[tuple[str, tuple[Action, ...]]]:
-        """Group the actions for people: apps in order, within one the app first, then its objects by address."""
+        """Yield the actions in groups for people: apps in order, the app itself first, then its objects by address."""
         shown = sorted(self.actions, key=lambda a: (a.address.app, a.verb is Verb.ARCHIVE, a.address.sort_key))
         for slug, mine in groupby(shown, key=lambda a: a.address.app):
             yield slug, tuple(mine)
@@ -124,7 +124,7 @@ RULES_OF_PLANS: Final = frozenset({"archive-strands-identifiers"})
 def all_diagnostics(plan: Plan, others: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Return the plan's own diagnostics and the manifests' (`others`), each once, by place.
 
-    Where both have a rule, the plan knows better: it has seen what is live.
+    If both have a rule, the plan's diagnostic is the better one: it knows the live state.
     """
     unique = dict.fromkeys((*(found for found in others if found.rule not in RULES_OF_PLANS), *plan.diagnostics))
     return tuple(sorted(unique, key=lambda diagnostic: diagnostic.sort_key))
@@ -147,13 +147,13 @@ class ControlPlane:
 
     @property
     def host(self) -> str:
-        """Host and port, as people name the place."""
+        """Host and port, for people."""
         return self.public_url.rpartition("://")[2].partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """What was asked for, as it was typed or configured: enough to read the same manifests and come to the same plan.
+    """What was typed or configured: enough to read the same manifests and make the same plan.
 
     `optimize` is the upper bound that was given, None for none; `previews`: whether they were asked for.
     """
@@ -189,7 +189,7 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitRevision:
-    """Where the manifests stood in Git: full revisions; `dirty` says that the tree has changes beyond `revision`."""
+    """The revision of the manifests in Git, in full; `dirty`: the tree has changes beyond `revision`."""
 
     revision: str
     dirty: bool = False
@@ -208,9 +208,9 @@ class ManifestSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """All that a report says about a run beside its plan.
+    """Everything that a report shows about a run beside its plan.
 
-    `timestamp` has a zone (`ValueError` without). `requests_per_minute` is the pace of the client, 0 for no limit.
+    `timestamp` has a zone (`ValueError` without). `requests_per_minute` is the client's rate limit, 0 for none.
     `typed` is the apply's command line up to the flags of guards, such as `("octosync", "apply", "plan.json")`; empty:
     it follows from the invocation. `typed_to_look` are the flags of a command that only asks the same control plane.
     `trailers` are the guards that a line of a commit lifts. `plan_key` makes the document's fingerprints, None for none.
@@ -237,9 +237,9 @@ class RunInfo:
         return shlex.join(self.typed or ("octosync", "apply", *self.invocation.arguments()))
 
     def status_command(self, slug: str) -> str:
-        """Return the command line that shows how an app stands, quoted for a shell."""
+        """Return the command line that shows the status of an app, quoted for a shell."""
         return shlex.join(("octosync", "status", *self.typed_to_look, slug))
 
     def seconds_for(self, requests: int) -> int:
-        """How long so many requests take at the rate limit, in whole seconds, rounded up; 0 where there is no limit."""
+        """Return how long requests take at the rate limit, in whole seconds, rounded up; 0 if there is no limit."""
         return -(-requests * 60 // self.requests_per_minute) if self.requests_per_minute else 0

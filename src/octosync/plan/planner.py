@@ -1,6 +1,6 @@
 """Desired state × live state → plan. Pure: no client, no clock, no environment; the time is an input.
 
-Which declared apps are planned: not those that are suspended, could not be read, or are archived and not declared so.
+Declared apps are planned unless they are suspended, could not be read, or are archived live and not declared as archived.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from octosync.plan.three_way.verdict import Base, Resolved
 
 @dataclass(slots=True)
 class Scope:
-    """The declared apps, sorted by what becomes of them: diffs and errors by slug.
+    """The declared apps: the differences of those that are planned, and the errors of those that can't be, by slug.
 
-    What a suspended app would do is kept apart: it still tells which moves have to wait. For one of `archived_suspended`
-    they would wait for good: it is live in the archive, and declared as live.
+    The differences of `suspended` apps show which moves have to wait. `archived_suspended` apps are archived live and not
+    declared as archived, so moves would wait for them forever.
     """
 
     diffs: dict[str, AppDiff] = field(default_factory=dict)
@@ -49,9 +49,9 @@ def scope_of(
     now: datetime,
     removed: Collection[Address] = frozenset(),
 ) -> Scope:
-    """Compare each declared app with what is live of it, or say why that can't be done.
+    """Compare each declared app with its live state, or note why it can't be compared.
 
-    `removed` are objects to be deleted that no list owns which is declared.
+    `removed` are objects to delete that are in no declared list.
     """
     scope = Scope(errors={slug: error for slug, error in live.errors.items() if slug in desired.apps})
     for app in desired:
@@ -107,7 +107,7 @@ class PlanOptions:
     """What a plan depends on beside desired and live state.
 
     `now` (with a zone) decides which suspensions and which windows of `freeze` are in force: frozen changes are planned, and
-    guards judge them. A plan's `questions` go as far as `read_needs`, None for none. With a `base`, objects that only the base
+    guards judge them. A plan's `questions` are about `read_needs`, None for no questions. With a `base`, objects that only it
     declares are removed, and with `prune` its apps are archived; changes on the control plane are held as `hold` defines.
     """
 
@@ -213,7 +213,7 @@ def _changes(scope: Scope, compared: Resolved) -> Halves:
 
 
 def _archived_undeclared(scope: Scope, halves: Halves) -> tuple[Address, ...]:
-    """Return the archived apps that are declared as live: a suspended one only if a move waits for it, and would for good."""
+    """Return the archived apps that are declared as live; a suspended app only if a move would wait for it forever."""
     waited_for = (Address.of_app(slug) for slug in scope.archived_suspended & halves.waited_for)
     return tuple(sorted((*scope.archived_undeclared, *waited_for)))
 
@@ -296,7 +296,7 @@ def _left_alone(
 def _drifted(
     compared: Resolved, base: Base | None, compared_with: Collection[Address], held: Iterable[Held]
 ) -> tuple[Address, ...]:
-    """Name what somebody changed; of what nobody remembers, that is known only of what is held."""
+    """Return what was changed on the control plane; of apps without a known baseline, only what is held."""
     presumed = base.presumed if base is not None else frozenset()
     known = {address for address in compared.drifted if address in compared_with and address.app not in presumed}
     return tuple(sorted(known | {change.action.address for change in held}))

@@ -1,9 +1,7 @@
-"""Capabilities: which are to be enabled where, and which the orchestrator knows a better variant for.
+"""Rollouts: which capabilities are enabled in which environments, and which better variants become a canary.
 
 A capability is deployed to an environment as long as a deployment of it there is *live*; what is deployed beyond the
 declared environments is left alone, since there is no API to undeploy.
-
-Optimizing: which better variants become a canary now, and which are only shown, with the reason.
 
 A canary is started where the manifest says `auto`, the improvement is a number that is large enough, no canary of the slot
 runs yet, and fewer run in the org than are allowed. The rest waits its turn: apps in the order of their slugs, and of a
@@ -56,7 +54,7 @@ class DeployPolicy:
     """What a run may do about deployments.
 
     `optimize` is the upper bound over what manifests declare. `previews`: whether the orchestrator is asked what enabling
-    would do. `retry_rolled_back`: whether what was rolled back is enabled again. `max_canaries` run in the org at once.
+    would do. `retry_rolled_back`: whether what was rolled back is enabled again. `max_canaries` may run in the org at once.
     """
 
     optimize: Optimize = Optimize.AUTO
@@ -77,13 +75,13 @@ class BetterVariant:
 
     @property
     def address(self) -> Address:
-        """Where."""
+        """The address of the deployment."""
         return self.deployment.address
 
 
 @dataclass(slots=True)
 class Capabilities:
-    """What the declared deployments come to."""
+    """What the comparison of the declared deployments results in."""
 
     actions: list[Action] = field(default_factory=list)
     unchanged: list[Address] = field(default_factory=list)
@@ -101,7 +99,7 @@ def compare_capabilities(
 ) -> Capabilities:
     """Compare the declared deployments of apps with what is deployed. `changes` are the plan's other actions.
 
-    `previews` and `checks` of the result are what is still to be asked.
+    `previews` and `checks` of the result are what must still be read.
     """
     found = Capabilities()
     by_app: defaultdict[str, list[Action]] = defaultdict(list)
@@ -117,7 +115,7 @@ def compare_capabilities(
 
 @dataclass(slots=True)
 class _Comparison:
-    """One app, what is known of it, and where to put what that comes to."""
+    """Compares the deployments of one app, and adds the result to `found`."""
 
     desired: App
     live: App | None
@@ -127,7 +125,7 @@ class _Comparison:
     found: Capabilities
 
     def compare(self, slot: Slot, deploy: Deploy) -> None:
-        """Compare where a slot's capability is deployed."""
+        """Compare the environments of a slot's capability."""
         for environment in sorted(deploy.environments):
             self._environment(slot, deploy, Address.of_capability(self.desired.slug, slot.capability, environment))
         self.found.undeclared += [
@@ -185,7 +183,7 @@ class _Comparison:
         )
 
     def _preview(self, deploy: Deploy, address: Address, actual: Slot | None) -> tuple[Preview | None, str]:
-        """Return what is known of what an enable would do, or why nothing is."""
+        """Return the forecast of an enable, or why there is none."""
         answer = self.seen.previews.get(address)
         if actual is None:
             return None, f"the {'app' if self.live is None else 'slot'} does not exist yet"
@@ -201,7 +199,7 @@ class _Comparison:
         return answer, ""
 
     def _note(self, slot: Slot, actual: Slot | None, pin: str | None) -> str:
-        """Say what of the plan comes before an enable, and so is not in its preview."""
+        """Return what of the plan comes before an enable, and so is not in its preview."""
         pins = pin is not None and actual is not None and actual.fields.get("model_variant_id") != pin
         changed = []
         if not pins and any(isinstance(change, PutSlot) and change.address == slot.address for change in self.changes):
@@ -279,7 +277,7 @@ def _failed(address: Address, id_: str, what: str, error: RemoteError, deploy: D
 class Recommendation:
     """A better variant that this plan does not roll out. `improvement` is relative by metric: 0.18 is 18 %.
 
-    `waiting` says what an automatic rollout waits for, "" where the manifest asks for none.
+    `waiting` is what an automatic rollout waits for, "" if the manifest asks for none.
     """
 
     address: Address
@@ -292,7 +290,7 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class Optimized:
-    """What better variants come to. `asks_for_canaries`: how many run in the org has to be known first."""
+    """The rollouts of better variants. `asks_for_canaries`: the number that run in the org must be read first."""
 
     actions: tuple[OptimizeCapability, ...] = ()
     recommendations: tuple[Recommendation, ...] = ()
@@ -310,9 +308,9 @@ def choose_canaries(better: Iterable[BetterVariant], live: State, seen: Observat
         if running.canary is not None
     }
     asks = False
-    for candidate in sorted(better, key=_turn):
+    for candidate in sorted(better, key=_rollout_order):
         slot = Address.of_slot(candidate.address.app, candidate.deployment.capability)
-        waiting = _not_yet(candidate)
+        waiting = _obstacle(candidate)
         if candidate.level is Optimize.AUTO and not waiting:
             if slot in busy:
                 waiting = "one canary of a slot at a time"
@@ -334,14 +332,14 @@ def choose_canaries(better: Iterable[BetterVariant], live: State, seen: Observat
     return Optimized(tuple(actions), tuple(sorted(shown, key=lambda recommendation: recommendation.address)), asks)
 
 
-def _turn(candidate: BetterVariant) -> tuple[str, str, int]:
+def _rollout_order(candidate: BetterVariant) -> tuple[str, str, int]:
     capability, environment = candidate.address.placement
     # Production comes first in the contract's list, and last here: what staging shows can still stop it.
     return (candidate.address.app, capability, -ENVIRONMENTS.index(environment))
 
 
-def _not_yet(candidate: BetterVariant) -> str:
-    """Say why a better variant is not good enough to be rolled out by itself; "" where it is, or nobody asks for that."""
+def _obstacle(candidate: BetterVariant) -> str:
+    """Return why a better variant is not rolled out automatically; "" if it is, or if the manifest does not ask for it."""
     if candidate.level is not Optimize.AUTO:
         return ""
     least = candidate.deploy.min_improvement or 0.0

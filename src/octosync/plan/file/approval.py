@@ -1,8 +1,8 @@
-"""Approvals: a saved plan says what was agreed to. It is never an authority.
+"""Approvals: a saved plan shows what was approved. It is never an authority.
 
-`octosync apply FILE` takes manifests, base and everything else from the command line and octosync.yaml, plans again, and goes
-on only if nothing that matters differs from what the file says. What is applied is always the new plan, so a file that
-somebody changed can stop a run and never steer one.
+`octosync apply FILE` takes manifests, base and everything else from the command line and octosync.yaml, plans again, and
+continues only if nothing relevant differs from the file. The new plan is always the one that is applied, so a file that was
+changed can stop a run and never steer it.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _CLIP: Final = 80
 class Approval:
     """A plan that was saved: what it was made from, and the whole document.
 
-    `base_commit` is the commit of the base that it was made with. `key_check` tells which key its fingerprints were made
-    with, None for none.
+    `base_commit` is the commit of the base that it was made with. `key_check` identifies the key of its
+    fingerprints, None for none.
     """
 
     invocation: Invocation
@@ -143,9 +143,9 @@ def check_plan_key(approval: Approval, made: Fingerprinting, *, file: str) -> No
 
 
 def what_moved(approved: Approval, current: JsonObject) -> tuple[str, ...]:
-    """Name every difference that matters between what was approved and what would be applied now, before and after.
+    """Return every relevant difference between what was approved and what would be applied now, before and after.
 
-    Empty: the same. Reasons, labels, sources, counts, times and costs don't matter, nor does what is in no row.
+    Empty: the same. Reasons, labels, sources, counts, times and costs are not relevant, nor is what no row contains.
     """
     return tuple(_differences(approved.document, current))
 
@@ -181,7 +181,7 @@ def _parts_that_differ(
         ("previewed variant", _at(approved, "preview", "variant"), _at(planned, "preview", "variant")),
     ]
     if not values:
-        # Both follow from the values; where those are the same, they tell of something sensitive or undeclared.
+        # Both follow from the values; if those are the same, what differs is sensitive or undeclared.
         others += [
             ("fields", _at(approved, "change", "fields"), _at(planned, "change", "fields")),
             ("fingerprint", _at(then, "fingerprints", address), _at(now, "fingerprints", address)),

@@ -1,1 +1,1 @@
-"""Guards: what a plan may not do without somebody saying so. One record each, in `table`."""
+"""Guards: what a plan may not do unless it is allowed. One record each, in `table`."""

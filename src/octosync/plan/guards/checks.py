@@ -1,4 +1,4 @@
-"""Checks of guards: what a plan does that a guard refuses, and how much of it. Pure: they judge a plan, and don't change it."""
+"""Checks of guards: what a plan does that a guard refuses. Pure: they judge a plan, and don't change it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objection:
-    """What a check finds: a sentence, and the objects. The guard's record says which guard it is, and what lifts it.
+    """What a check finds: a sentence, and the objects. The guard's record has its id and what lifts it.
 
     `count` is the number to allow, of a guard that counts; `total` the sentence without this plan's part of it, the same for
     all plans that count together. `way_out` is what else helps; `look_at` is the app whose status shows when it does.

@@ -1,8 +1,8 @@
-"""Freezing: whether an app is inside a freeze window, and until when. Pure: the time is an input.
+"""Freeze windows: whether an app is inside one, and until when. Pure: the time is an input.
 
 A window is open from each time that its cron expression names, that moment included, for its duration, the end excluded. The
 expression is read in the window's time zone, as cron does it: a fixed time that a change of the clocks skips comes when they
-have changed, and one that comes twice counts once, the first time. The duration is elapsed time, whatever the clocks do.
+have changed, and one that comes twice counts once, the first time. The duration is elapsed time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SOME_TIME: Final = datetime(2024, 1, 1, tzinfo=UTC)
 class Freeze:
     """An app is frozen until a moment (UTC), by these windows: what is in force, and what prolongs it without a gap.
 
-    Where `ends` is False no end was found within `HORIZON`, and `until` is as far as was looked: frozen at least so long.
+    If `ends` is False, no end was found within `HORIZON`: the app is frozen at least until `until`.
     """
 
     until: datetime
@@ -39,17 +39,17 @@ class Freeze:
 
 
 def frozen_until(windows: Sequence[FreezeWindow], slug: str, now: datetime) -> datetime | None:
-    """Return until when an app is frozen (UTC), None where it isn't.
+    """Return until when an app is frozen (UTC), None if it isn't.
 
-    Windows that overlap, or meet, are one. Where no end is in sight it is a time up to which the app surely is frozen:
-    whoever waits for it asks again then. `now` has a zone.
+    Windows that overlap or meet are one. If no end is found, it is a time until which the app is certainly frozen. `now` has
+    a zone.
     """
     freeze = freeze_of(windows, slug, now)
     return None if freeze is None else freeze.until
 
 
 def freeze_of(windows: Sequence[FreezeWindow], slug: str, now: datetime) -> Freeze | None:
-    """Return what freezes an app at `now`, None where nothing does. Raises `ValueError` for a `now` without a zone."""
+    """Return what freezes an app at `now`, None if nothing does. Raises `ValueError` for a `now` without a zone."""
     if now.utcoffset() is None:
         raise ValueError("freeze windows are judged at a time with a zone")
     mine = tuple(window for window in windows if not is_exempt(window, slug))
@@ -81,7 +81,7 @@ def freeze_words(freeze: Freeze) -> str:
 
 
 def is_exempt(window: FreezeWindow, slug: str) -> bool:
-    """Say whether a window doesn't hold an app."""
+    """Return whether a window does not freeze an app."""
     return any(fnmatchcase(slug, pattern) for pattern in window.exempt)
 
 
@@ -110,7 +110,7 @@ def check_timezone(name: str) -> None:
 def _found(windows: tuple[FreezeWindow, ...], now: datetime) -> tuple[datetime, bool, tuple[int, ...]] | None:
     """Return until when these windows freeze, whether that is the end, and which do, by number; None: they don't.
 
-    Kept, since the apps of a plan mostly share their windows. Numbers, because windows that are equal may stand elsewhere.
+    Cached, since the apps of a plan mostly share their windows. Numbers, because equal windows can be in different places.
     """
     openings = [_openings(window, after=now - window.duration) for window in windows]
     ahead = [next(opening, None) for opening in openings]

@@ -20,7 +20,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit: its full id and its whole message. Its author is whatever was typed, so it has no place in a report."""
+    """A commit: its full id and its whole message. Its author can be any text, so no report shows it."""
 
     id: str
     message: str
@@ -90,10 +90,10 @@ def _read(term: str, commit: Commit, listed: Collection[str]) -> Override | Diag
 
 
 def _nothing(where: str, term: str, why: str, note: str) -> Diagnostic:
-    said = f"`{term}` in its {KEY} line allows nothing: {why}" if term else why
+    summary = f"`{term}` in its {KEY} line allows nothing: {why}" if term else why
     return Diagnostic(
         severity=FINDINGS["allows-nothing"].severity,
         rule="allows-nothing",
-        summary=f"{where}: {said}",
+        summary=f"{where}: {summary}",
         notes=(note,),
     )

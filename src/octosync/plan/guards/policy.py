@@ -1,4 +1,4 @@
-"""What guards say of a plan under the limits in force: refusals, which actions they are about, and what lifts them."""
+"""Refusals of guards under the limits in force, the actions that they are about, and what lifts them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _IN_EVERY_BASIS: Final = ("deletes", "archives", "protected", "during-canary", "
 class GuardPolicy:
     """The limits in force and what this run allows beyond them.
 
-    `limits` are by their names in octosync.yaml's `guards`; a limit that is not in it has its default. `allowed` says by
-    guard what lifts it; it comes from flags and reviewed commits, never from the environment or a plan file. A limit or
+    `limits` are by their names in octosync.yaml's `guards`; a limit that is not in it has its default. `allowed` is what
+    lifts a guard, by guard; it comes from flags and reviewed commits, never from the environment or a plan file. A limit or
     guard that is not in the table is a `ValueError`.
     """
 
@@ -41,7 +41,7 @@ class GuardPolicy:
 
     @property
     def basis(self) -> str:
-        """The limits and allowances as text, to tell whether a refusal was made under the same ones.
+        """The limits and allowances as text, to find whether a refusal was made under the same ones.
 
         It is stored, and in another form it would let pass what was refused before an update. So what is in it by default
         stays, and of other guards it has only what is not their default.
@@ -162,7 +162,7 @@ def refused_by(actions: Iterable[Action], refusal: Refusal) -> tuple[Action, ...
     )
 
 
-# A stored refusal can be of a guard that this version does not have: it is about whatever it names.
+# A stored refusal can be of a guard that this version does not have: it is about everything that it names.
 
 
 def concerns(guard_id: str, action: Action) -> bool:

@@ -1,4 +1,4 @@
-"""Narrowing: the part of a plan that is left where not all of it may be done. It can be applied like any plan."""
+"""Restriction: the part of a plan that is left if not all of it may be applied. It can be applied like any plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from octosync.plan.plan import Plan
 def exclude(plan: Plan, left_out: Collection[ActionKey]) -> Plan:
     """Return the plan without some actions, without what depends on these, and without half a move.
 
-    All else that the plan says is kept, what it says of the actions that are left out included.
+    Everything else of the plan is kept, even what is about the actions that are left out.
     """
     gone = _with_what_needs_them(plan.actions, left_out)
     return replace(plan, actions=tuple(action for action in plan.actions if action.key not in gone)) if gone else plan
@@ -24,10 +24,10 @@ def exclude(plan: Plan, left_out: Collection[ActionKey]) -> Plan:
 def unblocked(
     plan: Plan, blocked: Sequence[Refusal], approved: Mapping[str, Collection[ActionKey]] | None = None
 ) -> Plan:
-    """Return what of a plan guards let pass. They may have judged a larger one: what is not in this one is not minded.
+    """Return the part of a plan that guards allow. They may have judged a larger plan.
 
-    A guard that counts takes out all that it counts, one that names objects what it names of them, and one that names
-    none everything; but for what was approved, by guard.
+    A guard that counts excludes everything that it counts, a guard that names objects those, and a guard that names none
+    everything; except what was approved, by guard.
     """
     approved = approved or {}
     refused = {
@@ -55,7 +55,7 @@ def _refused(actions: Iterable[Action], refusal: Refusal) -> Iterator[Action]:
 
 
 def _with_what_needs_them(actions: Iterable[Action], keys: Iterable[ActionKey]) -> frozenset[ActionKey]:
-    """Add what can't be done without actions of these keys: what depends on them, and the other halves of moves."""
+    """Return the keys and those of what is impossible without them: what depends on them, and other halves of moves."""
     actions = tuple(actions)
     needing: dict[ActionKey, list[ActionKey]] = {action.key: [] for action in actions}
     leaving: dict[Address, ActionKey] = {

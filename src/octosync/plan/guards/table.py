@@ -1,6 +1,6 @@
 """The table of guards: one record each. Flags, limits, commit lines, explanations and what a refusal leaves out follow from it.
 
-A guard that needs little more than a look at the plan has its check here, too, so that adding one touches this file alone.
+A short check is here, too, so that adding a guard touches this file alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from octosync.plan.plan import Plan
 ALL: Final = "all"
 
 Check: TypeAlias = Callable[[Plan, Terms], Iterable[Objection]]
-# What lifts a guard: True a switch, a number one that counts, `ALL` whatever the number.
+# What lifts a guard: True for a switch, a number for a guard that counts, `ALL` for any number.
 Allowance: TypeAlias = bool | int | str
 
 
@@ -71,7 +71,7 @@ class Guard:
     """One guard.
 
     `refuses` is its meaning for people. `check` judges a plan; None for a guard that refuses a whole run by what is not in
-    its plan. `concerns` says whether an action is meant by a refusal that names its address. Without a `flag` nothing lifts
+    its plan. `concerns` returns whether an action is meant by a refusal that names its address. Without a `flag` nothing lifts
     it; with one, a commit's line can if octosync.yaml's `guards.trailers` lists the guard, as it does by default with
     `in_trailers`. `helps` are the other ways out, `needs` what has to be read for the check.
     """
@@ -253,6 +253,6 @@ GUARDS: Final = _table(
 LIMITS: Final[Mapping[str, Limit]] = MappingProxyType(
     {limit.field: limit for guard in GUARDS.values() for limit in guard.limits}
 )
-# Guards that a commit's line can lift, and those that it lifts if octosync.yaml does not say otherwise.
+# Guards that a commit's line can lift, and those that it lifts unless octosync.yaml lists others.
 TRAILERS: Final = tuple(guard.id for guard in GUARDS.values() if guard.flag is not None)
 DEFAULT_TRAILERS: Final = tuple(guard.id for guard in GUARDS.values() if guard.in_trailers)

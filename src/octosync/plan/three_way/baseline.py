@@ -1,7 +1,7 @@
-"""Remembering: what was applied or found equal is the base of the next plan, object by object.
+"""The baseline: what was applied or found equal is the base of the next plan, object by object.
 
-An object that was not done, for whatever reason, stays as it was remembered before: so the next plan has the same changes,
-for the same reasons. What is held is as it was declared all along: somebody else changed it.
+An object whose change was not made keeps its previous baseline, so the next plan has the same change for the same reason. What
+is held counts as declared: the change was made on the control plane.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ _KINDS: Final = {Section.TARGETS: Kind.TARGET, Section.SLOTS: Kind.SLOT}
 
 
 def next_baseline(before: App | None, tree: App | None, plan: Plan, done: Collection[ActionKey]) -> App | None:
-    """Return what is to be remembered of an app after a turn; None: nothing.
+    """Return the baseline of an app after a reconcile, None for none.
 
-    `before` is what was remembered, `tree` what the manifests declare, and `plan` was made of the two; `done` are the
-    actions that were carried out. An app that could not be planned, that is suspended, or that no manifest has any more,
-    is remembered as it was.
+    `before` is the previous baseline, `tree` the app as declared, and `plan` was made of the two; `done` are the actions that
+    were carried out. An app that could not be planned, is suspended or is an orphan keeps its baseline.
     """
     app = tree or before
     if app is None or _was_not_planned(app, tree, plan):
@@ -58,7 +57,7 @@ class _NextBaseline:
         self._is_settled = True
 
     def app(self) -> App | None:
-        """Return the app as it is to be remembered, None where nothing of it is."""
+        """Return the new baseline, None for none."""
         tree, had = self._tree, self._had
         archive = ActionKey(tree.address, Verb.ARCHIVE)
         if tree.archived and (archive in self._done or tree.address in self._unchanged or not self._compared):
@@ -67,7 +66,7 @@ class _NextBaseline:
         if create in self._planned and create not in self._done:
             return self._before
         if create in self._done:
-            # What it had went with it, and comes back as new: nobody took away what a turn was too short for.
+            # Its objects were deleted with it and are new again: those that were not created yet have not been removed.
             had = self._had = replace(had, whole=frozenset(), targets=(), slots=(), inference_config=None)
         fields = tree.fields if self._is_own_as_declared() else had.fields
         archived = tree.archived and (archive in self._held or had.archived)
@@ -98,7 +97,7 @@ class _NextBaseline:
         )
 
     def _is_own_as_declared(self) -> bool:
-        """Say whether the app's own fields are as the tree has them. Of one that is to be archived, nobody says so."""
+        """Return whether the app's own fields are as declared; those of an app that will be archived are not compared."""
         is_so = self._is_as_declared(self._tree.address) or (
             (self._tree.archived or not self._tree.declared) and not self._writes(self._tree.address)
         )
@@ -119,7 +118,7 @@ class _NextBaseline:
         return found
 
     def _config(self) -> tuple[InferenceConfig | None, bool]:
-        """Return the config as it is to be remembered, and whether its key is owned."""
+        """Return the baseline of the config, and whether its key is owned."""
         wanted, had = self._tree.inference_config, self._had.inference_config
         owns, owned = (Section.INFERENCE_CONFIG in app.whole for app in (self._tree, self._had))
         if wanted is not None and self._is_as_declared(wanted.address):
@@ -130,9 +129,9 @@ class _NextBaseline:
         return None, owns
 
     def _owns(self, section: Section) -> bool:
-        """Say whether a list is owned: one that is taken over, only once all is gone that others have in it.
+        """Return whether a list is owned: a list that is taken over, only once everything undeclared in it is removed.
 
-        Until then, what is in it is to be removed since the manifests changed; afterwards, since somebody added it.
+        Until then, what is undeclared is removed because the manifests changed; afterwards, because it was added live.
         """
         if section not in self._tree.whole:
             return False
@@ -148,7 +147,7 @@ class _NextBaseline:
         return False
 
     def _is_as_declared(self, address: Address) -> bool:
-        """Say whether an object is as the tree declares it, or but for what somebody else did to it."""
+        """Return whether an object is as declared, apart from drift."""
         if writes := self._writes(address):
             return writes <= set(self._done)
         return address in self._unchanged or any(key in self._held for key in _keys(address))
@@ -157,9 +156,9 @@ class _NextBaseline:
         return {key for key in _keys(address) if key in self._planned}
 
     def _is_still_there(self, address: Address) -> bool:
-        """Say whether an object that is to be removed is there yet.
+        """Return whether an object that is no longer declared still exists.
 
-        One that was not compared is gone already, or in a section that is let go of: it is nobody's business any more.
+        An object that was not compared is gone already, or in a released section.
         """
         return address in self._there and ActionKey(address, Verb.DELETE) not in self._done
 

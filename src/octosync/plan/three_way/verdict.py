@@ -4,14 +4,13 @@
     changed             equal                                   MANIFEST_CHANGED (REMOVED: no longer declared)
     equal               changed                                 DRIFT
     changed             changed, and not to the tree's value    DIVERGED
-    equal, REV moved on whatever                                STALE
+    equal, REV moved on any                                     STALE
 
 What the base did not declare has the live value as its base. A live value that an unfinished apply declared is our own, so
-it is no drift, and nobody's work that could be undone.
+it is neither drift nor another's work that could be undone.
 
-What is planned of tree, base and live: a desired state like any other, the reason of each change, and what is left alone.
-
-The base of a three-way plan: what was declared before, so that a removal can be told from what nobody ever declared.
+Also here: the base, which distinguishes a removal from what was never declared; and what is planned by the verdicts, a desired
+state like any other with the reason of each change.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from octosync.plan.actions import Action, Verb
 
 
 class Undeclared(Enum):
-    """What a side says of a unit that it does not declare."""
+    """The value of a unit that a side does not declare."""
 
     UNDECLARED = "undeclared"
 
@@ -47,7 +46,7 @@ Declared: TypeAlias = "JsonValue | Undeclared"
 
 
 class NoChange(Enum):
-    """Why nothing is to be done about a unit."""
+    """Why a unit does not change."""
 
     AS_DECLARED = "as_declared"
     UNTOUCHED = "untouched"
@@ -61,11 +60,11 @@ _GRAVEST_FIRST: Final = (Reason.DIVERGED, Reason.DRIFT, Reason.REMOVED, Reason.M
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """What every side says of one unit.
+    """One unit as every side has it.
 
-    `tip` is None where the base's revision has not moved on. `default` is what live is to be where nobody declares it any
-    longer. `equal` says whether a live value (its second argument) is what is declared. `chosen`: Octomil chooses a value
-    where none is declared, so one that nobody declared is nobody's work.
+    `tip` is None if the base's revision has not moved on. `default` is the live value of a unit that is no longer declared.
+    `equal` returns whether a live value (its second argument) is as declared. `chosen`: Octomil chooses a value if none is
+    declared, so a live value that was never declared is no change of a person.
     """
 
     tree: Declared
@@ -77,9 +76,9 @@ class Unit:
     equal: Callable[[JsonValue, JsonValue], bool] = json_equal
     chosen: bool = False
 
-    def is_live(self, said: Declared) -> bool:
-        """Say whether live is what a side declares."""
-        return not isinstance(said, Undeclared) and self.equal(said, self.live)
+    def is_live(self, declared: Declared) -> bool:
+        """Return whether the live value is as a side declares it."""
+        return not isinstance(declared, Undeclared) and self.equal(declared, self.live)
 
     @property
     def is_ours(self) -> bool:
@@ -160,8 +159,8 @@ class Base:
     not moved on since. `attempted` are those of revisions that an apply began and did not finish. `unknown` are apps that the
     base's manifests name and could not give: they count as not declared there, and nothing may be pruned.
 
-    Of `presumed` apps nothing is remembered: `state` has the tree's own in their place. So nothing of them counts as
-    removed, whatever differs may be somebody's change, and its reason is what it would be without a base.
+    Of `presumed` apps no baseline is known: `state` has the tree's own in their place. So nothing of them counts as removed,
+    every difference may be a change on the control plane, and its reason is the same as without a base.
     """
 
     state: State = field(default_factory=State)
@@ -192,7 +191,7 @@ class Base:
 
 
 def changed_apps(tree: State, base: Base) -> frozenset[str]:
-    """Return the apps that tree and base declare differently, wherever they do; what the base can't tell counts as that.
+    """Return the apps that tree and base declare differently; those that the base could not load count as different.
 
     So do those of which an unfinished apply may have left something live that the tree does not declare.
     """
@@ -207,7 +206,7 @@ def _differ(first: App | None, second: App | None) -> bool:
 
 
 def _placeless(app: App | None) -> App | None:
-    """Leave out where things stand in the manifests, and by which name a policy is called."""
+    """Return an app without its places in the manifests and without the names of its policies."""
     if app is None:
         return None
     config = app.inference_config
@@ -231,7 +230,7 @@ def _placeless(app: App | None) -> App | None:
 def as_live(state: State, tree: State) -> Observation:
     """Return what would be read if a state were live, and nothing else.
 
-    An app that only children of the tree name is taken to be there, with nothing in it: whether it is can't be told.
+    An app that only child documents of the tree name is assumed to exist, with nothing in it.
     """
     extended = (App(slug=app.slug, declared=False) for app in tree if not app.declared and app.slug not in state.apps)
     return Observation(state=State.of(*map(_live, (*state, *extended))))
