@@ -1,4 +1,4 @@
-"""`make bench`: questions that the design rests on, each answered as a ratio of two measurements in this run."""
+"""`make bench`: benchmarks of the design's assumptions. Each result is a ratio of two measurements in the same run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from octosync.plan import GuardPolicy, PlanOptions
 from octosync.reconcile import ReviewedPlan, observe_and_review
 from octosync.server import Settings, running
 
-_ROUNDS: Final = 3  # the best of so many counts: what disturbs a measurement only ever makes it longer
+_ROUNDS: Final = 3  # the fastest round counts, because disturbances only make a measurement longer
 _APP: Final = """\
 apiVersion: octosync.dev/v1
 kind: App
@@ -35,7 +35,7 @@ metadata:
   labels: {{team: team-{team}, tier: gold}}
 spec:
   name: Application {n}
-  description: One of many, to have something to measure
+  description: One of many, for a benchmark
   targets:
     - {{platform: ios, identifier: com.example.app{n}}}
     - {{platform: android, identifier: com.example.app{n}}}
@@ -52,7 +52,7 @@ spec:
 
 
 def main() -> None:
-    """Measure, and print a line for each question."""
+    """Run all benchmarks, and print a line for each."""
     with tempfile.TemporaryDirectory() as folder:
         loading(Path(folder))
         loading_again(Path(folder))
@@ -60,21 +60,21 @@ def main() -> None:
         planning(Path(folder))
         committing(Path(folder))
     with tempfile.TemporaryDirectory() as folder:
-        controlling(Path(folder), _say)
+        controlling(Path(folder), _report)
 
 
 def loading(folder: Path) -> None:
-    """Compare the strict loader, with all its checks and places, with PyYAML's fastest one, which has neither."""
+    """Compare the strict loader, with its checks and positions, with PyYAML's fastest loader, which has neither."""
     apps = 2000
     manifests = _write(folder, apps)
     text = manifests.read_text(encoding="utf-8")
     ours = _best(lambda: _load(manifests))
     theirs = _best(lambda: list(yaml.load_all(text, yaml.CSafeLoader)))
-    _say(f"load {apps:,} apps, strictly and with places, against CSafeLoader", ours, theirs)
+    _report(f"load {apps:,} apps, strictly and with positions, against CSafeLoader", ours, theirs)
 
 
 def loading_again(folder: Path) -> None:
-    """Compare a load after one of many files changed, by what is remembered of the others, with a load of all of them."""
+    """Compare a load with a cache, after one of many files changed, with a load of all files."""
     apps = 1000
     manifests = folder / f"{apps}-files"
     manifests.mkdir()
@@ -89,7 +89,7 @@ def loading_again(folder: Path) -> None:
     again()
     ours = _best(again)
     theirs = _best(lambda: _load(manifests))
-    _say(f"load {apps:,} files again of which one changed, against all of them afresh", ours, theirs)
+    _report(f"load {apps:,} files with a cache after one changed, against all of them without", ours, theirs)
 
 
 def transports() -> None:
@@ -109,35 +109,37 @@ def transports() -> None:
             return min(aiohttp), min(own)
 
         ours, theirs = asyncio.run(both())
-    _say(f"{requests:,} requests, {at_once} at once, through httpx-aiohttp, against httpx's own pool", ours, theirs)
+    _report(
+        f"{requests:,} requests, {at_once} concurrent, through httpx-aiohttp, against httpx's own pool", ours, theirs
+    )
 
 
 def planning(folder: Path) -> None:
-    """Compare a plan without changes for many apps with one for few: it should grow as the apps do, and no faster."""
+    """Compare a plan without changes for many apps with one for few: it should grow linearly."""
     few, many = 40, 400
     with running(Settings()) as plane:
         small, few_seconds = _plan(plane.url, _write(folder, few))
         large, many_seconds = _plan(plane.url, _write(folder, many))
     requests = large.plan.requests_used / small.plan.requests_used
     print(f"requests of a plan of {many} apps against {few}: {requests:.2f} times for {many // few} times the apps")
-    _say(f"a plan without changes of {many} apps, against {few}", many_seconds, few_seconds)
+    _report(f"a plan without changes of {many} apps, against {few}", many_seconds, few_seconds)
 
 
 def committing(folder: Path) -> None:
-    """Compare a commit of one file of many, while all of them are read again, with a full read: how soon, for how much."""
+    """Compare a commit of one file of many during a resync with the resync: time and requests."""
     apps = 1000
     commit = commit_among(apps, folder)
-    _say(
-        f"the first request for one commit among {apps:,} apps, during a full read at 100 a minute, against one without limit",
+    _report(
+        f"the first request for a commit among {apps:,} apps, during a resync at 100 per minute, against a resync without limit",
         commit.seconds,
-        commit.full_read_seconds,
+        commit.resync_seconds,
     )
-    ratio = commit.requests / commit.full_read_requests
-    print(f"the same in requests: {ratio:.4f} times as many ({commit.requests:,}, {commit.full_read_requests:,})")
+    ratio = commit.requests / commit.resync_requests
+    print(f"the same in requests: {ratio:.4f} times as many ({commit.requests:,}, {commit.resync_requests:,})")
 
 
 def _plan(url: str, manifests: Path) -> tuple[ReviewedPlan, float]:
-    """Apply the manifests, and return what the plan comes to then, and the seconds that it takes."""
+    """Apply the manifests, and return the plan after that, and the seconds that it takes."""
     command = [sys.executable, "-m", "octosync", "apply", "-f", str(manifests), "--url", url, "--rate", "0", "--yes"]
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
     subprocess.run(command, cwd=manifests.parent, env=ours, stdout=subprocess.DEVNULL, check=True)
@@ -149,9 +151,9 @@ def _plan(url: str, manifests: Path) -> tuple[ReviewedPlan, float]:
             reviewed = await observe_and_review(desired, remote, GuardPolicy(), PlanOptions(now=datetime.now(UTC)))
             return reviewed, time.perf_counter() - start
 
-    turns = [asyncio.run(planned()) for _ in range(_ROUNDS)]
-    assert not any(reviewed.plan.actions for reviewed, _ in turns)
-    return turns[0][0], min(seconds for _, seconds in turns)
+    rounds = [asyncio.run(planned()) for _ in range(_ROUNDS)]
+    assert not any(reviewed.plan.actions for reviewed, _ in rounds)
+    return rounds[0][0], min(seconds for _, seconds in rounds)
 
 
 async def _fetch(client: httpx.AsyncClient, url: str, requests: int, at_once: int) -> None:
@@ -177,7 +179,7 @@ def _load(path: Path, cache: Cache | None = None) -> Manifests:
 
 
 def _best(work: Callable[[], object]) -> float:
-    """Return the seconds of the quickest of some rounds."""
+    """Return the seconds of the fastest round."""
     seconds = []
     for _ in range(_ROUNDS):
         start = time.perf_counter()
@@ -192,8 +194,8 @@ async def _timed(work: Callable[[], Awaitable[None]]) -> float:
     return time.perf_counter() - start
 
 
-def _say(what: str, ours: float, theirs: float) -> None:
-    print(f"{what}: {ours / theirs:.2f} times the time ({ours:.3f} s, {theirs:.3f} s)")
+def _report(label: str, ours: float, theirs: float) -> None:
+    print(f"{label}: {ours / theirs:.2f} times the time ({ours:.3f} s, {theirs:.3f} s)")
 
 
 if __name__ == "__main__":

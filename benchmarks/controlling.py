@@ -1,6 +1,6 @@
-"""What a controller over many apps costs: each a ratio to loading all manifests once, or to the bare look that it is made of.
+"""Measures a controller of many apps, relative to one load of all manifests or to the plain reads of a resync.
 
-The control plane is a process of its own, so that what is measured is the controller's.
+The control plane is a separate process, so that the CPU time is the controller's.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ spec:
     - capability: chat
       servingPolicy: local_first
 """
-_WORKERS: Final = 4  # as many turns as a controller has under way for a full read
+_WORKERS: Final = 4  # the concurrent reconciles of a resync
 _IDLE: Final = 10.0  # seconds
 _ROUNDS: Final = 3
 _COMMITS: Final = 5
@@ -59,21 +59,21 @@ _COMMITS: Final = 5
 
 @dataclass
 class Running:
-    """A controller that runs, and its requests: for each when it was sent, whether it was a background read, and which."""
+    """A running controller, and its requests with the time at which each was sent."""
 
     controller: Controller
     requests: list[tuple[float, SentRequest]] = field(default_factory=list)
 
     async def until(self, holds: Callable[[], object]) -> None:
-        """Wait until something holds, which has to be before long."""
+        """Wait until a condition holds. Raise `TimeoutError` if it takes too long."""
         async with asyncio.timeout(_PATIENCE):
-            while not holds():  # noqa: ASYNC110 — nobody tells when
+            while not holds():  # noqa: ASYNC110 — there is no event to wait for
                 await asyncio.sleep(0.005)
 
 
 @contextmanager
 def control_plane(folder: Path) -> Iterator[str]:
-    """Run a control plane in a process of its own; yields its URL."""
+    """Run a control plane in a separate process, and yield its URL."""
     command = [sys.executable, "-m", "octosync", "server", "--port", "0", "--db", str(folder / "plane.db")]
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
     with subprocess.Popen(command, env=ours, stderr=subprocess.PIPE, text=True) as process:
@@ -88,20 +88,20 @@ def control_plane(folder: Path) -> Iterator[str]:
 
 @asynccontextmanager
 async def controller(manifests: Path, url: str) -> AsyncIterator[Running]:
-    """Run a controller on the machine's own clock, without a rate limit, with its state beside the manifests."""
+    """Run a controller on the system clock, without a rate limit, with its state file beside the manifests."""
     clock = SystemClock()
-    regather = InputsReloader(flags=ManifestFlags(paths=(str(manifests),)), remote=RemoteFlags(url=url), environment={})
+    reloader = InputsReloader(flags=ManifestFlags(paths=(str(manifests),)), remote=RemoteFlags(url=url), environment={})
     requests: list[tuple[float, SentRequest]] = []
     remote = Octomil(
         Connection(url=url, requests_per_minute=0),
         rate=RateOptions(percent_for_writes=PERCENT_FOR_WRITES),
-        on_request=lambda one: requests.append((time.perf_counter() - one.seconds, one)),
+        on_request=lambda request: requests.append((time.perf_counter() - request.seconds, request)),
     )
     state = manifests.with_name("state.db")
     with Journal(state) as journal:
         options = ControllerOptions(
             remote=remote,
-            desired=DesiredState(regather, regather.watched, clock),
+            desired=DesiredState(reloader, reloader.watched, clock),
             journal=journal,
             control_plane=ControlPlane(url=remote.connection.url),
             settings=Settings(resync=timedelta(hours=1)),
@@ -119,8 +119,8 @@ async def controller(manifests: Path, url: str) -> AsyncIterator[Running]:
                 await task
 
 
-def controlling(folder: Path, say: Callable[[str, float, float], None]) -> None:
-    """Measure; `say` is told each question with two times in seconds, of which the first is the controller's."""
+def controlling(folder: Path, report: Callable[[str, float, float], None]) -> None:
+    """Run the benchmarks; `report` gets a label and two times in seconds, the controller's first."""
     manifests = folder / "apps"
     manifests.mkdir()
     for n in range(_APPS):
@@ -130,7 +130,7 @@ def controlling(folder: Path, say: Callable[[str, float, float], None]) -> None:
     one_load = time.perf_counter() - started
     with control_plane(folder) as url:
         asyncio.run(_created(manifests, url))
-        asyncio.run(_full_reads(manifests, url, desired, one_load, say))
+        asyncio.run(_resyncs(manifests, url, desired, one_load, report))
 
 
 async def _created(manifests: Path, url: str) -> None:
@@ -138,32 +138,32 @@ async def _created(manifests: Path, url: str) -> None:
         await running.until(lambda: running.controller.resync.ended_at is not None)
 
 
-async def _full_reads(
-    manifests: Path, url: str, desired: State, one_load: float, say: Callable[[str, float, float], None]
+async def _resyncs(
+    manifests: Path, url: str, desired: State, one_load: float, report: Callable[[str, float, float], None]
 ) -> None:
     async with controller(manifests, url) as running:
-        reads = running.controller.resync
-        await running.until(lambda: reads.ended_at is not None)
-        ours = min([await _full_read(running) for _ in range(_ROUNDS)])
-        bare = min([await _bare_looks(desired, url) for _ in range(_ROUNDS)])
-        say(f"CPU time of a full read of {_APPS:,} apps, against the bare looks that it is made of", ours, bare)
+        resync = running.controller.resync
+        await running.until(lambda: resync.ended_at is not None)
+        ours = min([await _resync(running) for _ in range(_ROUNDS)])
+        plain = min([await _plain_reads(desired, url) for _ in range(_ROUNDS)])
+        report(f"CPU time of a resync of {_APPS:,} apps, against its plain reads", ours, plain)
 
         slowest = await _commits(running, manifests, first=_APPS // 2)
-        say(
-            "from a commit to its first request, during a full read without a limit, against one load",
+        report(
+            "from a commit to its first request, during a resync without a limit, against one load",
             slowest,
             one_load,
         )
-        await running.until(lambda: not reads.is_running)
+        await running.until(lambda: not resync.is_running)
 
         before, since = time.process_time(), time.perf_counter()
         await asyncio.sleep(_IDLE)
         share = (time.process_time() - before) / (time.perf_counter() - since)
-        say(f"CPU time of an idle tick of 15 s with {_APPS:,} apps, against one load", 15 * share, one_load)
-        await _pages(running, one_load, say)
+        report(f"CPU time of an idle tick of 15 s with {_APPS:,} apps, against one load", 15 * share, one_load)
+        await _pages(running, one_load, report)
 
 
-async def _pages(running: Running, one_load: float, say: Callable[[str, float, float], None]) -> None:
+async def _pages(running: Running, one_load: float, report: Callable[[str, float, float], None]) -> None:
     controlled = running.controller
     source = WebOptions(control=controlled.api, metrics=controlled.metrics.render, metrics_type=CONTENT_TYPE)
     transport = httpx.ASGITransport(app=create_app(source))
@@ -174,20 +174,20 @@ async def _pages(running: Running, one_load: float, say: Callable[[str, float, f
                 started = time.perf_counter()
                 (await client.get(path)).raise_for_status()
                 times.append(time.perf_counter() - started)
-            say(f"GET {path} with {_APPS:,} apps, against one load", min(times), one_load)
+            report(f"GET {path} with {_APPS:,} apps, against one load", min(times), one_load)
 
 
-async def _full_read(running: Running) -> float:
-    """Return how many seconds of CPU time one took."""
-    reads = running.controller.resync
-    before, started = reads.ended_at, time.process_time()
-    reads.request()
-    await running.until(lambda: reads.ended_at != before)
+async def _resync(running: Running) -> float:
+    """Return the CPU time of a resync in seconds."""
+    resync = running.controller.resync
+    before, started = resync.ended_at, time.process_time()
+    resync.request()
+    await running.until(lambda: resync.ended_at != before)
     return time.process_time() - started
 
 
-async def _bare_looks(desired: State, url: str) -> float:
-    """Look at each app by itself, as many at once as a controller does; return how many seconds of CPU time that took."""
+async def _plain_reads(desired: State, url: str) -> float:
+    """Plan each app separately, with the concurrency of a controller, and return the CPU time in seconds."""
     async with Octomil(Connection(url=url, requests_per_minute=0)) as remote:
         started = time.process_time()
         listed = await read_apps(remote)
@@ -206,29 +206,29 @@ async def _bare_looks(desired: State, url: str) -> float:
 
 
 async def _commits(running: Running, manifests: Path, *, first: int) -> float:
-    """Commit to some apps, each early in a full read; return the longest time from a commit to the first request for it."""
-    took = []
-    reads = running.controller.resync
+    """Commit to some apps early in a resync, and return the longest time from a commit to its first request."""
+    seconds = []
+    resync = running.controller.resync
     for n in range(first, first + _COMMITS):
-        reads.request()
-        await running.until(lambda: reads.is_running and _APPS // 20 < reads.done < _APPS // 4)
-        at = time.perf_counter()
+        resync.request()
+        await running.until(lambda: resync.is_running and _APPS // 20 < resync.done < _APPS // 4)
+        committed_at = time.perf_counter()
         _write(manifests, n, f"Committed {n}")
 
-        def first_request(at: float = at) -> float | None:
-            sent = (sent for sent, one in running.requests if _is_for_a_change(one) and sent > at)
-            return next(sent, None)
+        def first_request(since: float = committed_at) -> float | None:
+            times = (sent for sent, request in running.requests if _is_for_a_change(request) and sent > since)
+            return next(times, None)
 
         await running.until(first_request)
-        took.append((first_request() or at) - at)
+        seconds.append((first_request() or committed_at) - committed_at)
         await running.until(partial(_is_live, running, f"app-{n:04}"))
-        await running.until(lambda: not reads.is_running)
-    return max(took)
+        await running.until(lambda: not resync.is_running)
+    return max(seconds)
 
 
 def _is_live(running: Running, slug: str) -> bool:
-    one = running.controller.api.status().apps[slug]
-    return one.state is AppState.IN_SYNC and bool(one.run)
+    status = running.controller.api.status().apps[slug]
+    return status.state is AppState.IN_SYNC and bool(status.run)
 
 
 def _is_for_a_change(request: SentRequest) -> bool:
@@ -236,7 +236,7 @@ def _is_for_a_change(request: SentRequest) -> bool:
 
 
 def _write(manifests: Path, n: int, description: str) -> None:
-    """Replace an app's file, as editors do."""
-    beside = manifests / f".app-{n:04}.tmp"
-    beside.write_text(_APP.format(n=n, description=description), encoding="utf-8")
-    beside.rename(manifests / f"app-{n:04}.yaml")
+    """Replace the file of an app by a rename, as editors do."""
+    temporary = manifests / f".app-{n:04}.tmp"
+    temporary.write_text(_APP.format(n=n, description=description), encoding="utf-8")
+    temporary.rename(manifests / f"app-{n:04}.yaml")

@@ -1,6 +1,6 @@
-"""`make lint`'s part for deploy/: what is rendered is what Kubernetes takes, and what is watched is what there is.
+"""The checks of deploy/ that `make lint` runs: rendered objects against Kubernetes' schemas, queries against the metrics.
 
-Exits with 1 and a line for each problem. Without kubectl it says how to get one, and fails, unless
+Exits with 1 and prints a line for each problem. Without kubectl, it fails and prints how to install it, unless
 `OCTOSYNC_REQUIRE_KUBECTL=0` is set.
 """
 
@@ -16,15 +16,15 @@ from deploy.kustomizations import KUBERNETES, REQUIRED, MissingKubectlError, Unr
 
 
 def problems(tree: Path = KUBERNETES) -> Iterator[str]:
-    """Yield what is wrong with the objects of a tree, each problem once, with the first rendering that has it.
+    """Yield the problems of the objects in a tree, each once, with the first rendering that has it.
 
-    Raises `MissingKubectlError`.
+    Raise `MissingKubectlError` if kubectl is not installed.
     """
     seen = set()
     try:
         for rendering in renderings(tree):
-            for one in rendering.objects:
-                for problem in schemas.problems(one):
+            for rendered in rendering.objects:
+                for problem in schemas.problems(rendered):
                     if problem not in seen:
                         seen.add(problem)
                         yield f"{rendering.name}: {problem}"
@@ -33,13 +33,13 @@ def problems(tree: Path = KUBERNETES) -> Iterator[str]:
 
 
 def query_problems() -> Iterator[str]:
-    """Yield what is wrong with alerts and dashboards."""
+    """Yield the problems of alerts and dashboards."""
     for alert, query in queries.alert_queries().items():
-        yield from (f"{queries.RULES.name}: {alert}: {one}" for one in queries.problems(query))
-    yield from (f"{queries.RULES.name}: {one}" for one in runbooks.problems())
+        yield from (f"{queries.RULES.name}: {alert}: {problem}" for problem in queries.problems(query))
+    yield from (f"{queries.RULES.name}: {problem}" for problem in runbooks.problems())
     for dashboard in sorted(queries.DASHBOARDS.glob("*.json")):
         for query in queries.dashboard_queries(dashboard):
-            yield from (f"{dashboard.name}: {one}" for one in queries.problems(query))
+            yield from (f"{dashboard.name}: {problem}" for problem in queries.problems(query))
 
 
 def main() -> int:
@@ -52,8 +52,8 @@ def main() -> int:
             print(f"deploy/: kubectl is missing, and {REQUIRED}=0: the overlays were not rendered.", file=sys.stderr)
         else:
             found.append(
-                "kubectl is missing, and renders the overlays of deploy/kubernetes/. Install it (Debian: apt-get install"
-                f" kubectl; macOS: brew install kubectl), or set {REQUIRED}=0 to leave them unchecked."
+                "kubectl is missing, so the overlays of deploy/kubernetes/ can't be rendered. Install it (Debian: apt-get install"
+                f" kubectl; macOS: brew install kubectl), or set {REQUIRED}=0 to skip this check."
             )
     for problem in found:
         print(problem, file=sys.stderr)

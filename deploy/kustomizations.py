@@ -1,4 +1,4 @@
-"""What `kubectl apply -k` would send: every overlay, alone and with each set of components, as kustomize renders it."""
+"""Renders every overlay, alone and with each combination of components, as `kubectl apply -k` does."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ Object = dict[str, Any]
 
 
 class MissingKubectlError(Exception):
-    """There is no kubectl, so nothing can be rendered."""
+    """kubectl is not installed."""
 
 
 class UnrenderableError(Exception):
-    """Kustomize refuses a folder; the text is what it says."""
+    """Kustomize rejects a folder; the text is its error message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """The objects that come of one overlay and a set of components; `name` says of which."""
+    """The objects of an overlay with some components; `name` lists both."""
 
     name: str
     objects: tuple[Object, ...]
 
-    def one(self, kind: str) -> Object:
-        """Return its only object of a kind. Raises `ValueError` where there are none or several."""
-        (found,) = [one for one in self.objects if one["kind"] == kind]
+    def only(self, kind: str) -> Object:
+        """Return the only object of a kind. Raise `ValueError` if there are none or several."""
+        (found,) = [rendered for rendered in self.objects if rendered["kind"] == kind]
         return found
 
 
 def renderings(tree: Path = KUBERNETES) -> Iterator[Rendering]:
-    """Render every overlay of a tree with every set of its components.
+    """Yield every overlay of a tree with every combination of its components.
 
-    Raises `MissingKubectlError`, and `UnrenderableError` where kustomize refuses one.
+    Raise `MissingKubectlError`, or `UnrenderableError` if kustomize rejects an overlay.
     """
     if shutil.which("kubectl") is None:
         raise MissingKubectlError
     overlays = _folders(tree / "overlays")
     components = _folders(tree / "components")
     with tempfile.TemporaryDirectory() as folder:
-        # kustomize reads a component by a path below its own root alone, so what combines them stands in a copy of the tree.
+        # kustomize reads components only below its own root, so the combinations are in a copy of the tree.
         copy = Path(folder) / "kubernetes"
         shutil.copytree(tree, copy)
         for overlay in overlays:
@@ -61,22 +61,22 @@ def renderings(tree: Path = KUBERNETES) -> Iterator[Rendering]:
 
 
 def _folders(parent: Path) -> list[str]:
-    return sorted(one.name for one in parent.iterdir() if one.is_dir())
+    return sorted(path.name for path in parent.iterdir() if path.is_dir())
 
 
 def _rendered(tree: Path, overlay: str, components: tuple[str, ...]) -> Rendering:
-    name = " + ".join((f"overlays/{overlay}", *(f"components/{one}" for one in components)))
+    name = " + ".join((f"overlays/{overlay}", *(f"components/{component}" for component in components)))
     combined = tree / "combined"
     combined.mkdir(exist_ok=True)
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": [f"../overlays/{overlay}"],
-        "components": [f"../components/{one}" for one in components],
+        "components": [f"../components/{component}" for component in components],
     }
     (combined / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
-    ended = subprocess.run(  # noqa: S603 — fixed words and a folder made here
-        ("kubectl", "kustomize", str(combined)),  # noqa: S607 — the user's own kubectl, wherever it is
+    ended = subprocess.run(  # noqa: S603 — fixed arguments and a temporary folder
+        ("kubectl", "kustomize", str(combined)),  # noqa: S607 — the kubectl on the PATH
         capture_output=True,
         check=False,
         text=True,

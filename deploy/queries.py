@@ -1,4 +1,4 @@
-"""Alert rules and the dashboard ask for metrics that octosync has, by labels that these metrics have."""
+"""Checks that alert rules and the dashboard query existing metrics by existing labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from octosync.watch.metrics import METRICS
 RULES: Final = KUBERNETES / "components" / "monitoring" / "prometheusrule.yaml"
 DASHBOARDS: Final = KUBERNETES.parent / "grafana"
 
-# What Prometheus adds to whatever it scrapes from a pod.
+# The labels that Prometheus adds to the metrics of a pod.
 _OF_THE_TARGET: Final = frozenset({"namespace", "pod", "job", "instance", "container"})
 
 _NAME: Final = re.compile(r"\boctosync_\w+")
@@ -27,10 +27,10 @@ _LABEL_VALUES: Final = re.compile(r"label_values\((?P<selector>.+),\s*(?P<label>
 
 
 def exported() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-    """Return every series that there is, git-sync's included: by name its labels, by label its possible values, () for any."""
+    """Return every series, including git-sync's: by name its labels, by label its possible values, () for any."""
     series: dict[str, Mapping[str, tuple[str, ...]]] = {}
     for metric in METRICS.values():
-        labels = {one.name: one.values for one in metric.labels} | dict.fromkeys(_OF_THE_TARGET, ())
+        labels = {label.name: label.values for label in metric.labels} | dict.fromkeys(_OF_THE_TARGET, ())
         for name in metric.series:
             series[name] = labels | ({"le": ()} if name.endswith("_bucket") else {})
     series["git_sync_count_total"] = {"status": ("success", "error", "noop"), **dict.fromkeys(_OF_THE_TARGET, ())}
@@ -38,7 +38,7 @@ def exported() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
 
 
 def problems(query: str) -> Iterator[str]:
-    """Yield what a PromQL expression asks for that isn't there; or that it is none."""
+    """Yield the unknown metrics and labels of a PromQL expression, or its syntax error."""
     try:
         expression = promql_parser.parse(_VARIABLE.sub("5m", query))
     except ValueError as error:
@@ -57,7 +57,7 @@ def problems(query: str) -> Iterator[str]:
                 return
             given.update(series[name])
             for matcher in node.matchers.matchers:
-                unknown.extend(f"{query}: {one}" for one in _unmatched(name, series[name], matcher))
+                unknown.extend(f"{query}: {problem}" for problem in _unmatched(name, series[name], matcher))
         elif isinstance(node, promql_parser.AggregateExpr) and node.modifier is not None:
             asked.update(node.modifier.labels)
 
@@ -68,20 +68,20 @@ def problems(query: str) -> Iterator[str]:
 
 
 def _unmatched(name: str, labels: Mapping[str, tuple[str, ...]], matcher: promql_parser.Matcher) -> Iterator[str]:
-    """Yield what a matcher names that its metric hasn't: the label, or any value of it, each alternative for itself."""
+    """Yield the label of a matcher that its metric lacks, or the values that the label never has."""
     if matcher.name not in labels:
         yield f"{name} has no label {matcher.name}"
     elif values := labels[matcher.name]:
         regex = matcher.op in (promql_parser.MatchOp.Re, promql_parser.MatchOp.NotRe)
-        for one in matcher.value.split("|") if regex else (matcher.value,):
-            pattern = one if regex else re.escape(one)
+        for alternative in matcher.value.split("|") if regex else (matcher.value,):
+            pattern = alternative if regex else re.escape(alternative)
             if not any(re.fullmatch(pattern, value) for value in values):
-                yield f"{matcher.name} of {name} is never {one}"
+                yield f"{matcher.name} of {name} is never {alternative}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """An alert rule: its expression on one line, for how long that has to hold (such as `15m`), and where its remedy stands."""
+    """An alert rule: its expression on one line, the time for which it must hold (such as `15m`), and its runbook."""
 
     name: str
     query: str
@@ -91,7 +91,7 @@ class Alert:
 
     @property
     def metrics(self) -> frozenset[str]:
-        """The names of the metrics that it asks for."""
+        """The names of the metrics in its expression."""
         return frozenset(_NAME.findall(self.query))
 
 
@@ -113,7 +113,7 @@ def alerts(path: Path = RULES) -> tuple[Alert, ...]:
 
 def alert_queries(path: Path = RULES) -> Mapping[str, str]:
     """Return the expression of each alert, by the alert's name."""
-    return {one.name: one.query for one in alerts(path)}
+    return {alert.name: alert.query for alert in alerts(path)}
 
 
 def dashboard_queries(path: Path) -> Iterator[str]:
@@ -123,14 +123,14 @@ def dashboard_queries(path: Path) -> Iterator[str]:
 
 def _expressions(value: Any) -> Iterator[str]:  # noqa: ANN401 — JSON
     if isinstance(value, list):
-        for one in value:
-            yield from _expressions(one)
+        for item in value:
+            yield from _expressions(item)
     elif isinstance(value, Mapping):
-        for key, one in value.items():
-            if key in ("expr", "definition") and isinstance(one, str):
-                yield from _queried(one)
+        for key, item in value.items():
+            if key in ("expr", "definition") and isinstance(item, str):
+                yield from _queried(item)
             else:
-                yield from _expressions(one)
+                yield from _expressions(item)
 
 
 def _queried(text: str) -> Iterator[str]:

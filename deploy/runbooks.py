@@ -1,4 +1,4 @@
-"""Each alert leads to a heading of the page that says what to do."""
+"""Checks that the runbook URL of each alert leads to a heading of the documentation."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from deploy.queries import RULES, alerts
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = "docs/watch-failures.md"
-# Where people read the project's documents.
+# The address of the documentation.
 REPOSITORY: Final = "https://github.com/octomil/octosync/blob/main/"
 
 
 def runbooks(path: Path = RULES) -> Mapping[str, str]:
-    """Return where each alert leads, by the alert's name: a path below the project's root, and an anchor."""
+    """Return the runbook of each alert by its name: a path below the project's root, and an anchor."""
     return {alert.name: alert.runbook_url.removeprefix(REPOSITORY) for alert in alerts(path)}
 
 
 def anchors(markdown: str) -> frozenset[str]:
-    """Return the anchors of a document's headings, as forges make them: small letters, digits, and hyphens for spaces."""
+    """Return the anchors of a document's headings, as GitHub makes them: lower case, with hyphens for spaces."""
     headings = re.findall(r"^#+ (.+)$", markdown, re.MULTILINE)
     return frozenset(re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings)
 
 
 def problems(root: Path = ROOT) -> Iterator[str]:
-    """Yield the alerts that lead nowhere."""
+    """Yield the alerts whose runbook does not exist."""
     for alert, runbook in runbooks().items():
         page, _, anchor = runbook.partition("#")
         if not (root / page).exists():

@@ -1,6 +1,6 @@
-"""Whether an API server would take an object as it is written: Kubernetes' own schemas, and those of the custom resources.
+"""Validates objects against the schemas of Kubernetes and of custom resources.
 
-Strictly: a field that the schema doesn't know is a problem, since a server would drop it without a word.
+Unknown fields are problems, because an API server would drop them silently.
 """
 
 from __future__ import annotations
@@ -14,42 +14,43 @@ import kubernetes_validate
 from deploy.kustomizations import KUBERNETES, Object
 from jsonschema import Draft202012Validator
 
-# The oldest Kubernetes that the overlays are for (sidecars are in 1.29), and the newest whose schemas are there.
+# The oldest supported Kubernetes (1.29 has sidecar containers), and the newest one with schemas.
 VERSIONS: Final = ("1.29", kubernetes_validate.latest_version())
 
 _SCHEMAS: Final = KUBERNETES / "schemas"
 
 
-def problems(one: Object) -> tuple[str, ...]:
-    """Return what is wrong with an object, each with its place in it."""
-    return _problems(json.dumps(one))
+def problems(rendered: Object) -> tuple[str, ...]:
+    """Return the problems of an object, each with its path."""
+    return _problems(json.dumps(rendered))
 
 
-@cache  # most objects are the same in every rendering, and Kubernetes' schemas are megabytes that are parsed each time
+@cache  # most objects are the same in every rendering, and each validation parses megabytes of schemas
 def _problems(text: str) -> tuple[str, ...]:
     return tuple(_found(json.loads(text)))
 
 
-def _found(one: Object) -> Iterator[str]:
-    name = f"{one['kind']}/{one['metadata']['name']}"
-    path = _SCHEMAS / f"{one['apiVersion'].replace('/', '_')}_{one['kind'].lower()}.json"
+def _found(rendered: Object) -> Iterator[str]:
+    name = f"{rendered['kind']}/{rendered['metadata']['name']}"
+    path = _SCHEMAS / f"{rendered['apiVersion'].replace('/', '_')}_{rendered['kind'].lower()}.json"
     if path.exists():
         schema = closed(json.loads(path.read_text(encoding="utf-8")))
-        for error in sorted(Draft202012Validator(schema).iter_errors(one), key=lambda error: error.json_path):
+        for error in sorted(Draft202012Validator(schema).iter_errors(rendered), key=lambda error: error.json_path):
             yield f"{name}: {error.json_path}: {error.message}"
         return
     for version in VERSIONS:
         try:
-            kubernetes_validate.validate(one, version, strict=True)
+            kubernetes_validate.validate(rendered, version, strict=True)
         except kubernetes_validate.ValidationError as error:
             yield f"{name}, Kubernetes {version}: {error.json_path}: {error.message}"
         except kubernetes_validate.SchemaNotFoundError:
-            yield f"{name}: no schema of {one['apiVersion']} {one['kind']}; a custom resource's belongs into {_SCHEMAS.name}/"
+            kind = f"{rendered['apiVersion']} {rendered['kind']}"
+            yield f"{name}: no schema of {kind}; add the schema of a custom resource to {_SCHEMAS.name}/"
             return
 
 
 def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema by which objects have the properties that it names, and no others, unless it says otherwise."""
+    """Return a schema that forbids unknown properties unless it allows them explicitly."""
     made = {key: _closed(key, value) for key, value in schema.items()}
     if "properties" in schema:
         made.setdefault("additionalProperties", False)
@@ -58,9 +59,9 @@ def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _closed(key: str, value: Any) -> Any:  # noqa: ANN401 — JSON
     if key == "properties":
-        return {name: closed(one) for name, one in value.items()}
+        return {name: closed(schema) for name, schema in value.items()}
     if isinstance(value, Mapping):
         return closed(value)
     if isinstance(value, list):
-        return [closed(one) if isinstance(one, Mapping) else one for one in value]
+        return [closed(item) if isinstance(item, Mapping) else item for item in value]
     return value

@@ -1,21 +1,20 @@
-"""Documents that are true: their files are written, their commands run, and the output that they show is what came out.
+"""Runs the commands of Markdown documents and compares their output with the document.
 
-In a Markdown document, in its order,
+For each block of a document, in order:
 
 - a `yaml` block whose first line is a comment with a path is written to that path,
 - each line of an `sh` block is run, and must exit with 0,
-- in a `console` block, lines after `$ ` are run, and what follows is their output; `echo $?` shows the exit code,
-  and only before it may a command fail.
+- in a `console` block, lines after `$ ` are run, and the lines below are their output. `echo $?` shows the exit code. A command
+  may fail only before `echo $?`.
 
-All of it happens in one folder that is empty at first. `127.0.0.1:8787` and `https://api.octomil.com` are embedded control
-planes, never the real one. `octosync watch` runs until the document ends, or a further one begins, and must then end well; its
-page is `127.0.0.1:9900`. Nobody knows how long something takes there, so what is asked of it in a `console` block is asked again
-until it is as shown, for a while.
+The commands run in a new folder. `127.0.0.1:8787` and `https://api.octomil.com` are embedded control planes, never the real one.
+`octosync watch` runs until the document ends or starts another one, and must exit with 0; its page is `127.0.0.1:9900`. Its
+progress takes time, so a `console` command that queries the page is repeated until the output matches, for a limited time.
 
-No document depends on the day on which it runs: the freeze windows of its octosync.yaml are moved by half a year.
+No document depends on the current date: the freeze windows of its octosync.yaml are moved by half a year.
 
-What installs or builds the project is not run: of `make`, the targets are looked up. Of kubectl, what needs no cluster is run: a
-kustomization that is shown or applied is rendered, beside a copy of deploy/kubernetes.
+Commands that install or build the project are not run; for `make`, only the targets are checked. For kubectl, the kustomization
+of the command is rendered, next to a copy of deploy/kubernetes.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ _PAGE: Final = "127.0.0.1:9900"
 _NOT_RUN: Final = ("git clone ", "pip install ", "python3 -m venv ", ". .venv/bin/activate", ".ci/run")
 _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE: Final = re.compile(r"# ([\w./-]+\.yaml)\n")
-# A run's id, a keyed digest, and a time: what is another one each time.
+# Values that differ in each run: run IDs, keyed digests and times.
 _CHANGING: Final = re.compile(
     r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b|\bseen=[0-9a-f]{16}\b|"
     r"\b\d{4}-\d\d-\d\d(?: \d\d:\d\d UTC\b|T\d\d:\d\d:\d\dZ)"
@@ -58,12 +57,12 @@ _CRON: Final = re.compile(r"""(\bcron:\s*["']?(?:\S+\s+){3})(\S+)""")
 
 @dataclass
 class _Session:
-    """What a reader has done so far, who types everything in its order."""
+    """The state of a document's execution: files, variables, processes and the last exit code."""
 
     folder: Path
-    address: str  # host and port of the control plane that stands for 127.0.0.1:8787
+    address: str  # host and port of the control plane in place of 127.0.0.1:8787
     servers: ExitStack
-    commands: Path  # the folder that `octosync` is in
+    commands: Path  # the folder with the `octosync` command
     watch: Watch | None = None
     files: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
@@ -76,7 +75,7 @@ class _Session:
         path.write_text(_out_of_season(self._real(text)), encoding="utf-8")
 
     def run(self, command: str, *, may_fail: bool) -> str:
-        """Run one line and return what it prints. Raises `UntrueDocumentError` where it fails and may not."""
+        """Run a line and return its output. Raise `UntrueDocumentError` if it fails and must not."""
         words = shlex.split(command, comments=True)
         if command == "echo $?":
             return f"{self.code}\n"
@@ -95,7 +94,7 @@ class _Session:
         return ""
 
     def _typed(self, command: str, *, may_fail: bool) -> str:
-        ended = subprocess.run(  # noqa: S602 — a document's commands are for a shell
+        ended = subprocess.run(  # noqa: S602 — the commands of a document use shell syntax
             self._real(command),
             shell=True,
             cwd=self.folder,
@@ -112,7 +111,7 @@ class _Session:
         return self._documented(ended.stdout)
 
     def _serve(self, flags: list[str]) -> None:
-        """Start a server, which from now on is the one at the address that documents name."""
+        """Start a server in place of the address that documents use."""
         server = self.servers.enter_context(
             subprocess.Popen(  # noqa: S603 — octosync itself, with flags from a document
                 [sys.executable, "-m", "octosync", "server", *flags, "--port", "0"],
@@ -123,7 +122,7 @@ class _Session:
             )
         )
         self.servers.callback(server.terminate)
-        assert server.stderr is not None  # noqa: S101 — it was asked for
+        assert server.stderr is not None  # noqa: S101 — stderr=PIPE
         first = server.stderr.readline()
         found = re.search(r"listens on http://(\S+)", first)
         if found is None:
@@ -133,7 +132,7 @@ class _Session:
             self.write(name, text)
 
     def _watch(self, flags: list[str]) -> None:
-        """Start a watch, in the place of the one that runs, if there is one."""
+        """Stop the running watch, if there is one, and start another."""
         self.end()
         log = Path(self.servers.enter_context(tempfile.TemporaryDirectory())) / "watch.log"
         self.watch = Watch.start(
@@ -142,13 +141,13 @@ class _Session:
         self.servers.callback(self.watch.kill)
 
     def end(self) -> None:
-        """End the watch that runs, if there is one. Raises as `Watch.stop`."""
+        """Stop the running watch, if there is one. Raise the same errors as `Watch.stop`."""
         watch, self.watch = self.watch, None
         if watch is not None:
             watch.stop()
 
     def printed(self, command: str, shown: str, *, may_fail: bool) -> str:
-        """Run a line whose output is shown; where a watch is asked, again until it answers that, or patience ends."""
+        """Run a line and return its output. Repeat a query of the watch until the output is `shown` or the time is over."""
         printed = ""
         for _ in while_patient():
             printed = self.run(command, may_fail=may_fail or self._asks(command))
@@ -160,7 +159,7 @@ class _Session:
         return self.watch is not None and _PAGE in command and command.startswith("curl ") and " -X " not in command
 
     def _render(self, words: list[str]) -> None:
-        """Render the kustomization that a kubectl command names, where there is kubectl."""
+        """Render the kustomization that a kubectl command names, if kubectl is installed."""
         shown = words[1] if words[0] == "kustomize" else words[words.index("-k") + 1] if "-k" in words else None
         if shown is None or shutil.which("kubectl") is None:
             return
@@ -177,10 +176,10 @@ class _Session:
 
 
 def executed(text: str, folder: Path, commands: Path = INSTALLED) -> str:
-    """Do what a document says, in an empty folder, and return the document with the output that came of it.
+    """Run the commands of a document in an empty folder, and return the document with their output.
 
-    `commands` is the folder of the `octosync` that is typed.
-    Raises `UntrueDocumentError` for a command that fails, and for a `make` target that does not exist.
+    `commands` is the folder of the `octosync` command.
+    Raise `UntrueDocumentError` if a command fails or a `make` target does not exist.
     """
     with _session(folder, commands) as session:
         text = _FENCE.sub(lambda fence: _block(fence, session), text)
@@ -214,14 +213,14 @@ def _transcript(body: str, session: _Session) -> str:
         command, _, shown = step.partition("\n")
         printed = session.printed(command, shown, may_fail=following.startswith("echo $?"))
         same = _is_same(shown, printed)
-        # As it was where only a run's id or a time differs; an empty line before the next command is the writer's.
+        # Keep the shown output if only run IDs or times differ. Keep an empty line before the next command.
         gap = "\n" if following and shown.endswith("\n\n") else ""
         lines.append(f"$ {command}\n{shown if same else printed + gap}")
     return "".join(lines)
 
 
 def _out_of_season(text: str) -> str:
-    """Move the cron expressions of a file to another month, so that no freeze window is open while a document runs."""
+    """Move the cron expressions of a file to another month, so that no freeze window is active while a document runs."""
     far = (datetime.now(UTC).month + 5) % 12 + 1
     return _CRON.sub(rf"\g<1>{far}", text)
 
@@ -238,7 +237,7 @@ def _check_targets(targets: list[str]) -> None:
 
 
 def _environment(commands: Path) -> dict[str, str]:
-    """Return an environment where `octosync` is this one, and nothing steers it."""
+    """Return an environment with this `octosync` on the PATH and without variables that configure it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
     path = f"{commands}{os.pathsep}{INSTALLED}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {**kept, "PATH": path, "NO_COLOR": "1"}

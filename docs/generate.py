@@ -1,4 +1,4 @@
-"""`make docs`: writes the reference pages from the tables in the code, and puts real output into the documents."""
+"""`make docs`: generates the reference pages from the code, and updates the command output in the documents."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def is_genuine(secret, headers, body, now):
     return fresh and hmac.compare_digest(f"sha256={signed}", headers["X-Octosync-Signature"])
 """
 
-# Documents whose commands are run, and which show what those print.
+# Documents whose commands are run and whose output is compared.
 EXECUTED: Final = (
     "README.md",
     "CONTRIBUTING.md",
@@ -70,7 +70,7 @@ def reference_pages() -> Mapping[str, str]:
         "docs/reference/notifications.md": "\n".join(_notifications()) + "\n",
         "docs/reference/operations.md": "\n".join(_operations(OPERATIONS)) + "\n",
         "docs/reference/rules.md": "\n".join(_rules(RULES)) + "\n",
-        # kustomize reads nothing outside of its own folder.
+        # kustomize reads no files outside its own folder.
         "examples/base/merge-keys.json": json_text(kustomize_definitions()),
         "schemas/config.json": json_text(configuration_schema()),
         "schemas/kustomize.json": json_text(kustomize_definitions()),
@@ -105,7 +105,7 @@ def with_guards(readme: str) -> str:
 
 
 def main() -> None:
-    """Write everything."""
+    """Write the reference pages, README's table and the documents."""
     readme = ROOT / "README.md"
     readme.write_text(with_guards(readme.read_text(encoding="utf-8")), encoding="utf-8")
     for name, text in reference_pages().items():
@@ -130,13 +130,13 @@ def _operations(table: Mapping[str, Operation]) -> Iterator[str]:
     yield ""
     yield "| # | ID | method and path | access | idempotent | source | path | description |"
     yield "|---|---|---|---|---|---|---|---|"
-    for one in table.values():
-        number = "" if one.number is None else str(one.number)
-        access = "**write**" if one.access is Access.WRITE else "read"
-        again = "yes" if one.idempotent else "**no**"
-        known, path = one.provenance.value, one.path_provenance.value
-        sends = f"`{one.method} {one.path}`"
-        yield f"| {number} | `{one.id}` | {sends} | {access} | {again} | {known} | {path} | {one.summary} |"
+    for operation in table.values():
+        number = "" if operation.number is None else str(operation.number)
+        access = "**write**" if operation.access is Access.WRITE else "read"
+        again = "yes" if operation.idempotent else "**no**"
+        known, path = operation.provenance.value, operation.path_provenance.value
+        sends = f"`{operation.method} {operation.path}`"
+        yield f"| {number} | `{operation.id}` | {sends} | {access} | {again} | {known} | {path} | {operation.summary} |"
 
 
 def _rules(table: Mapping[str, Rule]) -> Iterator[str]:
@@ -166,8 +166,8 @@ def _findings(table: Mapping[str, Finding]) -> Iterator[str]:
     yield ""
     yield "| finding | severity | meaning |"
     yield "|---|---|---|"
-    for one in table.values():
-        yield f"| `{one.id}` | {one.severity.value} | {_cell(one.meaning)} |"
+    for finding in table.values():
+        yield f"| `{finding.id}` | {finding.severity.value} | {_cell(finding.meaning)} |"
 
 
 def _metrics(table: Mapping[str, Metric]) -> Iterator[str]:
@@ -180,36 +180,36 @@ def _metrics(table: Mapping[str, Metric]) -> Iterator[str]:
     yield ""
     yield "| metric | type | meaning |"
     yield "|---|---|---|"
-    for one in table.values():
-        labels = f"{{{','.join(one.label_names)}}}" if one.labels else ""
-        yield f"| [`{one.name}`](#{one.name}){f' `{labels}`' if labels else ''} | {one.type.value} | {_cell(one.help)} |"
-    for one in table.values():
-        yield from ("", f"## {one.name}", "", " ".join(filter(None, (one.help, one.means))))
-        if one.labels:
+    for metric in table.values():
+        labels = f" `{{{','.join(metric.label_names)}}}`" if metric.labels else ""
+        yield f"| [`{metric.name}`](#{metric.name}){labels} | {metric.type.value} | {_cell(metric.help)} |"
+    for metric in table.values():
+        yield from ("", f"## {metric.name}", "", " ".join(filter(None, (metric.help, metric.means))))
+        if metric.labels:
             yield ""
-        for label in one.labels:
+        for label in metric.labels:
             yield f"- `{label.name}`: {label.words or ', '.join(f'`{value}`' for value in label.values)}"
-        if not one.always:
+        if not metric.always:
             yield from ("", "A series appears with its first count.")
-        if one.buckets:
+        if metric.buckets:
             yield from (
                 "",
-                f"The upper bounds of the buckets are {', '.join(f'{bound:g}' for bound in one.buckets)} seconds.",
+                f"The upper bounds of the buckets are {', '.join(f'{bound:g}' for bound in metric.buckets)} seconds.",
             )
-        series = {one.name, *one.series}
+        series = {metric.name, *metric.series}
         yield from _alerts([alert for alert in alerts() if alert.metrics & series])
 
 
 def _alerts(found: Sequence[Alert]) -> Iterator[str]:
-    """Show the rules of deploy/ that ask for a metric: what to alert on is said there alone."""
+    """Yield the list of the alerts that use a metric."""
     if not found:
         yield from ("", "**Alerts:** none.")
         return
     yield from ("", "**Alerts:**", "")
-    for one in found:
-        page, _, anchor = one.runbook_url.removeprefix(REPOSITORY).partition("#")
+    for alert in found:
+        page, _, anchor = alert.runbook_url.removeprefix(REPOSITORY).partition("#")
         link = f"../{page.removeprefix('docs/')}#{anchor}"
-        yield f"- [{one.name}]({link}) ({one.severity}), after {one.for_}: `{one.query}`"
+        yield f"- [{alert.name}]({link}) ({alert.severity}), after {alert.for_}: `{alert.query}`"
 
 
 def _notifications() -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""`python -m docs.screenshots`: takes the pictures of the status page, in both schemes, from a standing that never was.
+"""`python -m docs.screenshots`: takes pictures of the status page in both color schemes, with made-up data.
 
-A document shows the one that its reader's own scheme asks for:
+A document shows the picture that matches the color scheme of its reader:
 
     <picture>
       <source media="(prefers-color-scheme: dark)" srcset="images/status-dark.png">
@@ -22,8 +22,8 @@ from tests.support.standings import Noting, pictured_status
 
 _WIDTH: Final = 820
 _HEIGHT: Final = 900
-_MARGIN: Final = 24  # below the last section that fits
-_PORT: Final = 9900  # as in the commands that the page shows
+_MARGIN: Final = 24  # below the last section
+_PORT: Final = 9900  # the port in the commands on the page
 _SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
 
 

@@ -1,4 +1,4 @@
-"""A watch that a document starts: it runs beside the commands that follow, and must end well."""
+"""The `octosync watch` process that a document starts. It runs until the document stops it, and must exit with 0."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _PAUSE: Final = 0.1
 
 
 class UntrueDocumentError(Exception):
-    """A document says something that is not so."""
+    """A command of a document fails, or its output differs from the document."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """An `octosync watch` that runs: its process, its log, and host and port of its page."""
+    """A running `octosync watch`: its process, its log, and host and port of its page."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -31,7 +31,7 @@ class Watch:
 
     @classmethod
     def start(cls, flags: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path) -> Self:
-        """Start one in a folder, at a free port. Raises `UntrueDocumentError` where it does not serve."""
+        """Start `octosync watch` in a folder, at a free port. Raise `UntrueDocumentError` if it does not serve."""
         with log.open("wb") as written:
             process = subprocess.Popen(  # noqa: S603 — octosync itself, with flags from a document
                 [sys.executable, "-m", "octosync", "watch", *flags, "--listen", "127.0.0.1:0"],
@@ -47,11 +47,12 @@ class Watch:
                 break
         process.kill()
         process.wait()
-        said = log.read_text(encoding="utf-8")
-        raise UntrueDocumentError(f"`octosync watch {shlex.join(flags)}` does not serve:\n{said}")
+        raise UntrueDocumentError(
+            f"`octosync watch {shlex.join(flags)}` does not serve:\n{log.read_text(encoding='utf-8')}"
+        )
 
     def stop(self) -> None:
-        """Stop it as Ctrl-C does. Raises `UntrueDocumentError` where it ends with an error, or not at all."""
+        """Stop the process as Ctrl-C does. Raise `UntrueDocumentError` if it exits with an error, or not at all."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         try:
@@ -63,13 +64,13 @@ class Watch:
             raise UntrueDocumentError(f"`octosync watch` ends with {code}:\n{self.log.read_text(encoding='utf-8')}")
 
     def kill(self) -> None:
-        """See to it that nothing of it is left."""
+        """Kill the process."""
         self.process.kill()
         self.process.wait()
 
 
 def while_patient() -> Iterator[None]:
-    """Yield at once, and then again and again after a pause, until patience ends."""
+    """Yield immediately, then after each pause until `PATIENCE` is over."""
     end = time.monotonic() + PATIENCE
     yield
     while time.monotonic() < end:

@@ -28,7 +28,7 @@ def rendered() -> tuple[Rendering, ...]:
 
 
 def deployments() -> Iterator[Object]:
-    return (rendering.one("Deployment") for rendering in rendered())
+    return (rendering.only("Deployment") for rendering in rendered())
 
 
 def pod(deployment: Object) -> dict[str, Any]:
@@ -53,15 +53,15 @@ def test_each_overlay_is_rendered_alone_and_with_the_component() -> None:
 def test_everything_selects_the_one_pod() -> None:
     """Deployment, Service, NetworkPolicy, PodDisruptionBudget and PodMonitor mean the pod's labels; none is left empty."""
     for rendering in rendered():
-        labels = rendering.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+        labels = rendering.only("Deployment")["spec"]["template"]["metadata"]["labels"]
         selectors = {
-            "Deployment": rendering.one("Deployment")["spec"]["selector"]["matchLabels"],
-            "Service": rendering.one("Service")["spec"]["selector"],
-            "NetworkPolicy": rendering.one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
-            "PodDisruptionBudget": rendering.one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+            "Deployment": rendering.only("Deployment")["spec"]["selector"]["matchLabels"],
+            "Service": rendering.only("Service")["spec"]["selector"],
+            "NetworkPolicy": rendering.only("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+            "PodDisruptionBudget": rendering.only("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
         }
         if "monitoring" in rendering.name:
-            selectors["PodMonitor"] = rendering.one("PodMonitor")["spec"]["selector"]["matchLabels"]
+            selectors["PodMonitor"] = rendering.only("PodMonitor")["spec"]["selector"]["matchLabels"]
         assert labels
         assert selectors == dict.fromkeys(selectors, labels)
 
@@ -69,7 +69,7 @@ def test_everything_selects_the_one_pod() -> None:
 def test_who_may_read_is_named_by_one_label() -> None:
     """The NetworkPolicy lets in what carries that label, whatever else it carries: namespaces and pods."""
     for rendering in rendered():
-        (ingress,) = rendering.one("NetworkPolicy")["spec"]["ingress"]
+        (ingress,) = rendering.only("NetworkPolicy")["spec"]["ingress"]
         label = {"matchLabels": {"octosync.dev/may-read": "true"}}
         assert ingress["from"] == [{"namespaceSelector": label}, {"podSelector": label}]
 
@@ -77,9 +77,9 @@ def test_who_may_read_is_named_by_one_label() -> None:
 def test_there_are_never_two() -> None:
     """One replica, the old pod gone before the new one starts, and a volume for one pod."""
     for rendering in rendered():
-        spec = rendering.one("Deployment")["spec"]
+        spec = rendering.only("Deployment")["spec"]
         assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
-        assert rendering.one("PersistentVolumeClaim")["spec"]["accessModes"] == ["ReadWriteOncePod"]
+        assert rendering.only("PersistentVolumeClaim")["spec"]["accessModes"] == ["ReadWriteOncePod"]
 
 
 def test_no_container_may_more_than_it_needs() -> None:
@@ -103,7 +103,7 @@ def test_no_container_may_more_than_it_needs() -> None:
 def test_what_changes_reaches_the_pod() -> None:
     """Nothing is mounted by subPath, which the kubelet never updates; the manifests' ConfigMaps have no hash in their names."""
     for rendering in rendered():
-        for container in containers(rendering.one("Deployment")):
+        for container in containers(rendering.only("Deployment")):
             assert not [mount for mount in container["volumeMounts"] if "subPath" in mount]
     names = {one["metadata"]["name"] for one in rendered()[0].objects if one["kind"] == "ConfigMap"}
     assert {"octosync-manifests", "octosync-config"} < names
@@ -113,7 +113,7 @@ def test_no_secret_is_in_the_manifests() -> None:
     """Secrets are named, never made; the API key is a file for the pod's group alone."""
     for rendering in rendered():
         assert not [one for one in rendering.objects if one["kind"] == "Secret"]
-        (key,) = [one for one in pod(rendering.one("Deployment"))["volumes"] if one["name"] == "api-key"]
+        (key,) = [one for one in pod(rendering.only("Deployment"))["volumes"] if one["name"] == "api-key"]
         assert key["secret"]["defaultMode"] == 0o440
 
 
@@ -145,7 +145,7 @@ def test_arguments_and_settings_are_options_of_watch() -> None:
     options = {option for parameter in watch.params for option in parameter.opts}
     variables = {parameter.envvar for parameter in watch.params}
     for rendering in rendered():
-        (container,) = pod(rendering.one("Deployment"))["containers"]
+        (container,) = pod(rendering.only("Deployment"))["containers"]
         command, *arguments = container["args"]
         assert command == "watch"
         assert {argument.partition("=")[0] for argument in arguments} <= options
