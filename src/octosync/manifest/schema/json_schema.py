@@ -17,15 +17,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, Union
 
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 from octosync.manifest.config.schema import ConfigurationFile
 from octosync.manifest.schema.fields import Field, ObjectModel, Shape, Text, fields_of, shape_of, title_of
 from octosync.manifest.schema.models import API_VERSION, GROUP, KINDS
 from octosync.model import JsonObject, JsonValue
-
-DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+from octosync.plan.file.schema import DIALECT, SchemaGenerator
 
 # A manifest's text may hold variables, and what they stand for only the loader knows.
 _WITH_VARIABLE: Final[JsonSchemaValue] = {"type": "string", "pattern": r"\$\{"}
@@ -58,7 +57,7 @@ def manifest_schema() -> JsonObject:
                 for kind in KINDS
             ],
         },
-        "$defs": {kind: _schema_of(model, _WithVariables) for kind, model in KINDS.items()},
+        "$defs": {kind: _schema_of(model, _GeneratorWithVariables) for kind, model in KINDS.items()},
     }
 
 
@@ -66,7 +65,7 @@ def configuration_schema() -> JsonObject:
     """Return the schema of octosync.yaml."""
     return {
         "$schema": DIALECT,
-        **_schema_of(ConfigurationFile, _Schemas),
+        **_schema_of(ConfigurationFile, _Generator),
         "description": "What octosync needs to know beside manifests; all of it is optional.",
     }
 
@@ -77,25 +76,15 @@ def field_example(field: Field) -> JsonValue:
     return _example(field.shape) if stated is None else stated
 
 
-class _Schemas(GenerateJsonSchema):
-    """Writes schemas as octosync publishes them: a field without a default has none, and text has the names it may be."""
+class _Generator(SchemaGenerator):
+    """Schemas with examples, defaults and titles, and with the names that text may be."""
 
     variables: list[JsonSchemaValue] = []  # noqa: RUF012 - replaced as a whole
 
-    class ValidationsMapping(GenerateJsonSchema.ValidationsMapping):
+    class ValidationsMapping(SchemaGenerator.ValidationsMapping):
         """The names of bounds, in the order in which they are written."""
 
         numeric = {"ge": "minimum", "le": "maximum"}  # noqa: RUF012 - as pydantic has it
-
-    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
-        """Keep the order of the models."""
-        del parent_key
-        return value
-
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401 - pydantic's signature
-        """Return that no field has a title: its name says the same."""
-        del schema
-        return False
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         """Write an object: its title stands for its docstring, and a field says what declaring it owns."""
@@ -109,16 +98,8 @@ class _Schemas(GenerateJsonSchema):
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         """Write the default, if there is one."""
-        return (
-            super().default_schema(schema)
-            if schema.get("default") is not None
-            else self.generate_inner(schema["schema"])
-        )
-
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        """Write that null is one of two types."""
-        inner = self.generate_inner(schema["schema"])
-        return {**inner, "type": [inner["type"], "null"]}
+        made = self.generate_inner(schema["schema"])
+        return made if schema.get("default") is None else {**made, "default": schema["default"]}
 
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
         """Write an object with free keys."""
@@ -146,7 +127,7 @@ class _Schemas(GenerateJsonSchema):
         return _any_of([{"type": "string", "enum": choices}, *self.variables])
 
 
-class _WithVariables(_Schemas):
+class _GeneratorWithVariables(_Generator):
     """Writes that text may hold `${NAME}`."""
 
     variables = [_WITH_VARIABLE]  # noqa: RUF012
@@ -156,7 +137,7 @@ def _any_of(choices: list[JsonSchemaValue]) -> JsonSchemaValue:
     return {"anyOf": choices} if len(choices) > 1 else choices[0]
 
 
-def _schema_of(model: type[ObjectModel], generator: type[_Schemas]) -> JsonSchemaValue:
+def _schema_of(model: type[ObjectModel], generator: type[_Generator]) -> JsonSchemaValue:
     made = model.model_json_schema(schema_generator=generator)
     parts = made.pop("$defs", {})
     return {key: _inlined(value, parts) for key, value in made.items()}

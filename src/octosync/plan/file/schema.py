@@ -21,7 +21,7 @@ from octosync.plan.actions import Verb
 
 FORMAT_VERSION: Final = "1.0"
 NO_OP: Final = "no-op"
-_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Document(BaseModel):
@@ -36,35 +36,41 @@ class Document(BaseModel):
     @classmethod
     def json_schema(cls, title: str) -> JsonObject:
         """Return the JSON Schema of what `as_json` returns."""
-        schema = cls.model_json_schema(mode="serialization", schema_generator=_SchemaGenerator)
-        return {"$schema": _DIALECT, "title": title, **schema}
+        schema = cls.model_json_schema(mode="serialization", schema_generator=SchemaGenerator)
+        return {"$schema": DIALECT, "title": title, **schema}
 
 
-class _SchemaGenerator(GenerateJsonSchema):
+class SchemaGenerator(GenerateJsonSchema):
     """Pydantic's schemas in short: no titles, no defaults, and definitions named like the keys of the JSON."""
 
     def normalize_name(self, name: str) -> str:
+        """Return the name of a definition."""
         return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", re.sub(r"(Document|Text)$", "", name)).lower()
 
     def field_title_should_be_set(self, schema: object) -> bool:
+        """Return that no field has a title: its name is enough."""
         del schema
         return False
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Return the schema without the default."""
         return self.generate_inner(schema["schema"])
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        """Return a schema that allows null as a second type."""
         inner = self.generate_inner(schema["schema"])
         if "type" not in inner or "enum" in inner:
             return {"anyOf": [inner, {"type": "null"}]}
         return {**inner, "type": [inner["type"], "null"]}
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """Return the schema of an object, described by its docstring."""
         made = super().model_schema(schema)
         del made["title"]
         return {"description": made.pop("description"), **made}
 
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        """Keep the order of the fields."""
         del parent_key
         return value
 
