@@ -9,7 +9,7 @@ import pytest
 from tests.support.manifests import Workspace, app, child, only, rules, slot
 
 from octosync.manifest import Configuration, Context, Owner
-from octosync.model import Target
+from octosync.model import Severity, Target
 
 TARGET = child("AppTarget", "app: demo\nplatform: ios\nidentifier: com.example.demo")
 FILES = {
@@ -85,7 +85,7 @@ def test_an_empty_file_among_others_is_a_warning(workspace: Workspace) -> None:
     workspace.write({"a.yaml": app(), "b.yaml": "---\n"})
     found = workspace.load()
     assert rules(found) == ["empty-file"]
-    assert found.has_warnings
+    assert [diagnostic.severity for diagnostic in found.diagnostics] == [Severity.WARNING]
     assert (found.has_errors, found.files, found.documents) == (False, 2, 1)
 
 

@@ -63,7 +63,6 @@ def starting_with(words: Iterable[str]) -> Callable[[click.Context, click.Parame
 
 
 F = TypeVar("F", bound=Callable[..., object])
-Decorator = Callable[[F], F]
 
 
 def option(*names: str, env: bool = True, **attributes: Any) -> Callable[[F], F]:  # noqa: ANN401 — click's own attributes

@@ -137,11 +137,6 @@ class Manifests:
         """Say whether any diagnostic is an error."""
         return any(one.severity is Severity.ERROR for one in self.diagnostics)
 
-    @property
-    def has_warnings(self) -> bool:
-        """Say whether any diagnostic is a warning."""
-        return any(one.severity is Severity.WARNING for one in self.diagnostics)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
