@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +104,16 @@ def test_the_graver_code_wins_whatever_the_order(graver: int, milder: int) -> No
 def test_without_a_code_a_run_is_done() -> None:
     """No code at all is success."""
     assert worst() is ExitCode.DONE
+
+
+def test_a_caught_error_is_never_changed() -> None:
+    """Whoever holds it sees it as it was raised: other hints or another exit code make another error."""
+    changed = []
+    for path in sorted(Path(errors.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ExceptHandler) and node.name is not None:
+                for part in ast.walk(node):
+                    match part:
+                        case ast.Assign(targets=[ast.Attribute(value=ast.Name(name))]) if name == node.name:
+                            changed.append(f"{path}:{part.lineno}")
+    assert not changed
