@@ -1,7 +1,7 @@
-"""The remote: an async client for a control plane, and what is read through it.
+"""The client of a control plane, and everything that is read through it.
 
-What may not live here: manifests, decisions (`plan`), the order of writes and what to do about a lost one (`apply`),
-anything that prints. Foreign exceptions end here: whatever httpx, aiohttp or pydantic raise becomes a `RemoteError`.
+Manifests, decisions (`plan`), the order of writes and the handling of a lost one (`apply`), and printing don't belong here.
+Exceptions of httpx, aiohttp and pydantic are translated into `RemoteError` and don't leave this package.
 """
 
 from octosync.octomil.activity import EventsPage, read_app_events, read_org_events

@@ -1,8 +1,7 @@
-"""The activity feeds: what was done to an app, or in the org, newest first.
+"""The feeds: activity of an app or the org, and routing decisions; read once, or polled for new entries.
 
-Feeds, which the control plane answers newest first: their newest end in the order of events, and what comes after it.
-
-A feed grows at its front while it is read page by page, so pages overlap: an entry is known by its id, and told once.
+The control plane returns the newest entries first. A feed grows at its front while it is read page by page, so pages
+overlap: an entry is identified by its id, and returned once.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from octosync.octomil.resources import read_app
 
 @dataclass(frozen=True, slots=True)
 class EventsPage:
-    """A page of a feed; `is_last`: nothing is older."""
+    """A page of a feed; with `is_last`, there are no older events."""
 
     events: tuple[Event, ...]
     is_last: bool
@@ -66,20 +65,20 @@ def _name(actor: WireActor | None) -> str | None:
     return None if actor is None else actor.name or actor.id
 
 
-# So many pages are read at most for what came between two looks: more than a person follows, and a part of a minute's rate.
+# The most pages that one poll reads: more than a person can follow, and a part of the rate limit of a minute.
 MAX_NEW_PAGES = 5
-_REMEMBERED = 20 * PAGE  # ids; far more than what could come up again
+_REMEMBERED = 20 * PAGE  # ids; far more than could appear again
 _LONGEST_PAUSE = 60.0  # seconds
-# What asking again does not change.
+# Errors that the next poll would have, too.
 _FINAL = (CredentialRefused, Forbidden, Missing, Rejected)
 
 
 class FeedEntry(Protocol):
-    """What a feed is made of."""
+    """An entry of a feed."""
 
     @property
     def id(self) -> str:
-        """The entry's name in its feed."""
+        """The entry's id in its feed."""
 
 
 E = TypeVar("E", bound=FeedEntry)
@@ -89,7 +88,7 @@ Pause = Callable[[float], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class FeedTail(Generic[E]):
-    """The newest entries of a feed, newest last; `complete` where the feed has no older ones."""
+    """The newest entries of a feed, newest last; `complete` if the feed has no older ones."""
 
     entries: tuple[E, ...]
     complete: bool
@@ -97,17 +96,17 @@ class FeedTail(Generic[E]):
 
 @dataclass(frozen=True, slots=True)
 class NewEntries(Generic[E]):
-    """What a feed had not had before, newest last; with a `gap` where older entries of it were not read."""
+    """The entries that are new in a feed, newest last; with `gap`, older new entries were not read."""
 
     entries: tuple[E, ...]
     gap: bool = False
 
 
 class Feed(Generic[E]):
-    """One feed, and what is known of it.
+    """A feed, with the ids of the entries that were returned.
 
-    `read` reads a page, newest first, from an offset, with at most so many entries; and says whether it is the last one.
-    `most_pages` are read for what is new at once; what lies further back is a gap.
+    `read` takes an offset and a limit, and returns a page, newest first, and whether it is the last one. One poll reads at
+    most `most_pages`; further new entries are a gap.
     """
 
     def __init__(self, read: ReadPage[E], *, most_pages: int = MAX_NEW_PAGES) -> None:
@@ -116,10 +115,10 @@ class Feed(Generic[E]):
         self._known: dict[str, None] = {}
 
     async def read_newest(self, count: int, *, to_follow: bool = False) -> FeedTail[E]:
-        """Read the newest entries, and no more pages than they take. Raises `RemoteError`.
+        """Read the newest `count` entries, with as few pages as possible. Raises `RemoteError`.
 
-        `to_follow`: further entries of the same page are kept in mind. They tell what is new from what only changes places,
-        as entries of the same time may.
+        With `to_follow`, all entries of the page are recorded as known: entries of the same time may change places, and a
+        later poll must not return them as new.
         """
         wanted = max(count, 1, PAGE if to_follow else 1)
         found: dict[str, E] = {}
@@ -127,31 +126,31 @@ class Feed(Generic[E]):
         while len(found) < wanted and not complete:
             limit = PAGE if offset else min(PAGE, wanted)
             page, is_last = await self._read(offset, limit)
-            complete = is_last or len(page) > limit  # more than asked for is a whole list, from what doesn't page
+            complete = is_last or len(page) > limit  # more entries than requested: the control plane doesn't paginate
             before = len(found)
-            for one in page:
-                found.setdefault(one.id, one)
+            for entry in page:
+                found.setdefault(entry.id, entry)
             offset += len(page)
             if len(found) == before:
-                break  # whatever the offset, the answer is the same
+                break  # the control plane ignores the offset
         entries = tuple(found.values())
         self._keep(entries)
         return FeedTail(entries[:count][::-1], complete and len(entries) <= count)
 
     async def read_new(self) -> NewEntries[E]:
-        """Read what is new since the last look: one page, and further ones only where nothing on it is known.
+        """Read the entries since the last poll: one page, and further ones only while no entry on it is known.
 
-        Raises `RemoteError`; then nothing counts as seen, and the next look brings it.
+        Raises `RemoteError`; then nothing is recorded, and the next poll returns the entries.
         """
         found: dict[str, E] = {}
         offset, gap = 0, True
         for _ in range(self._most_pages):
             page, is_last = await self._read(offset, PAGE)
-            known = [place for place, one in enumerate(page) if one.id in self._known]
-            # What stands before the oldest known entry is new, even where a newer one is known.
-            for one in page[: known[-1] if known else None]:
-                if one.id not in self._known:
-                    found.setdefault(one.id, one)
+            known = [index for index, entry in enumerate(page) if entry.id in self._known]
+            # Entries before the oldest known one are new, even after a newer known one.
+            for entry in page[: known[-1] if known else None]:
+                if entry.id not in self._known:
+                    found.setdefault(entry.id, entry)
             offset += len(page)
             if known or is_last or not page:
                 gap = False
@@ -161,7 +160,7 @@ class Feed(Generic[E]):
         return NewEntries(entries[::-1], gap)
 
     def _keep(self, entries: Sequence[E]) -> None:
-        self._known |= dict.fromkeys(one.id for one in reversed(entries))
+        self._known |= dict.fromkeys(entry.id for entry in reversed(entries))
         for id_ in list(self._known)[:-_REMEMBERED]:
             del self._known[id_]
 
@@ -173,10 +172,10 @@ async def follow_feed(
     failed: Callable[[RemoteError, float], None],
     pause: Pause = asyncio.sleep,
 ) -> AsyncIterator[NewEntries[E]]:
-    """Look at a feed every so many seconds, for ever, and yield what is new.
+    """Poll a feed `every` that many seconds, without end, and yield the new entries.
 
-    A look that fails is told to `failed`, with the seconds until the next one, which grow. Raises `RemoteError` for what
-    will not change by asking again, a refused credential above all.
+    For a failed poll, `failed` is called with the error and the seconds until the next poll, which grow. Raises
+    `RemoteError` for an error that the next poll would have, too, such as a rejected credential.
     """
     backoff = Backoff(first=2.0 * every, longest=_LONGEST_PAUSE)
     wait, failures = every, 0
@@ -197,7 +196,7 @@ async def follow_feed(
 
 
 def activity_feed(client: Octomil, slug: str) -> Feed[Event]:
-    """Return the activity feed of an app, not yet read. Its reads raise `Missing` where there is no such app."""
+    """Return the activity feed of an app, not yet read. Its reads raise `Missing` if there is no such app."""
 
     async def read(offset: int, limit: int) -> tuple[Sequence[Event], bool]:
         page = await read_app_events(client, slug, offset=offset, limit=limit)
@@ -217,7 +216,7 @@ def decisions_feed(client: Octomil, slug: str) -> Feed[RoutingDecision]:
 
 
 def _explained(client: Octomil, slug: str, what: str, read: ReadPage[E]) -> ReadPage[E]:
-    """Have a 404 looked into: either there is no such app, or the control plane has no such feed."""
+    """Return `read` with an explained 404: either there is no such app, or the control plane has no such feed."""
 
     async def explained(offset: int, limit: int) -> tuple[Sequence[E], bool]:
         try:

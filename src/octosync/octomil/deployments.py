@@ -1,6 +1,6 @@
-"""Deployments: an app's, or the org's in as few requests as that takes, and what the orchestrator says of a capability.
+"""Reads of deployments, coverage, previews and optimization checks, and of where an app's requests were routed.
 
-Routing: where an app's requests went, and whether there were any.
+Deployments are read for an app, or for the whole org if that takes fewer requests.
 """
 
 from __future__ import annotations
@@ -61,9 +61,8 @@ async def read_deployments(
 ) -> ReadResult[tuple[Deployment, ...]]:
     """Read the deployments of an app's capabilities, rolled-back ones included, in the order of their addresses.
 
-    Within one address they are in the control plane's own order. A deployment that names no capability is left out, unless
-    it may be one of the `needed`, or has a canary: then the answer is unreadable, since nobody may act on an absence that a
-    missing field made.
+    Within one address they are in the control plane's order. A deployment that names no capability is left out, unless it may
+    be one of the `needed`, or has a canary: then the response is unreadable, since a missing field is no proof of absence.
     """
     listing = await read_list(
         client, "apps.deployments", {"slug": slug}, plural=DEPLOYMENTS, identify=_id, within=within
@@ -74,7 +73,7 @@ async def read_deployments(
 
 
 async def read_deployments_page(client: Octomil, slug: str) -> tuple[tuple[Deployment, ...], bool]:
-    """Read an app's deployments with one request, as `read_deployments` does, and whether these are all."""
+    """Read an app's deployments with one request; return them, and whether these are all."""
     page = await read_page(client, "apps.deployments", {"slug": slug}, plural=DEPLOYMENTS)
     return _sorted(client, "apps.deployments", page.items, page.request_id, lambda _: slug), page.is_last(0)
 
@@ -82,9 +81,10 @@ async def read_deployments_page(client: Octomil, slug: str) -> tuple[tuple[Deplo
 async def read_org_deployments(
     client: Octomil, slugs: Mapping[str, str], *, worth: Callable[[int], bool]
 ) -> ReadResult[tuple[Deployment, ...]] | None:
-    """Read the deployments of the whole org. `slugs` names apps by their ids; one of another app has its id for a slug.
+    """Read the deployments of the whole org. `slugs` maps ids of apps to slugs; for another app, the id is the slug.
 
-    One that names no app has "". None where `worth` says, told how many further requests it takes, that it is not.
+    A deployment that names no app has the slug "". `worth` is called with the number of further requests that the list takes;
+    if it returns False, the result is None.
     """
     listing = await read_list_if(client, "deployments.list", {}, plural=DEPLOYMENTS, identify=_id, worth=worth)
     return None if listing is None else _of_org(client, listing, slugs)
@@ -100,10 +100,10 @@ def _of_org(client: Octomil, listing: Listing, slugs: Mapping[str, str]) -> Read
 async def read_org_deployments_if_cheaper(
     client: Octomil, apps: Mapping[str, App]
 ) -> ReadResult[tuple[Deployment, ...]] | RemoteError | None:
-    """Read the org's deployments where that takes fewer requests than those of each of these apps, else None.
+    """Read the org's deployments if that takes fewer requests than reading them for each of these apps.
 
-    Its first page tells. Where the list can't be read (the error), names other apps than by their ids, or no capability of a
-    deployment of these apps (None), each app is to be asked.
+    The first page decides. Returns the error if the list can't be read, and None if it takes more requests, doesn't name apps
+    by their ids, or doesn't name the capability of a deployment of these apps: then each app has to be read.
     """
     slugs = {str(app.identity["id"]): slug for slug, app in apps.items() if "id" in app.identity}
     if len(apps) < 2 or len(slugs) < len(apps):
@@ -124,16 +124,16 @@ async def read_org_deployments_if_cheaper(
         raise
     except RemoteError as error:
         return error
-    return None if any(not one.app for one in reading.value) else reading
+    return None if any(not deployment.app for deployment in reading.value) else reading
 
 
 def count_running_canaries(deployments: Iterable[Deployment]) -> int:
-    """Count the canaries that run."""
-    return sum(one.canary is not None for one in deployments)
+    """Return the number of running canaries."""
+    return sum(deployment.canary is not None for deployment in deployments)
 
 
 async def preview_enable(client: Octomil, address: Address) -> Preview:
-    """Ask what enabling a capability in an environment would do; stated to change nothing. Raises `RemoteError`."""
+    """Request a preview of enabling a capability in an environment; stated to change nothing. Raises `RemoteError`."""
     operation_id = "apps.capabilities.preview"
     response = await client.call(operation_id, parameters_of(address), body=body_of(address))
     found = parse_model(client, operation_id, WirePreview, response.body, response.request_id)
@@ -142,13 +142,16 @@ async def preview_enable(client: Octomil, address: Address) -> Preview:
         variant=variant.id if variant else None,
         reason=variant.reason if variant else None,
         devices=found.device_count,
-        assignments=tuple(Assignment(platform=one.platform, devices=one.device_count) for one in found.assignments),
+        assignments=tuple(
+            Assignment(platform=assignment.platform, devices=assignment.device_count)
+            for assignment in found.assignments
+        ),
         warnings=tuple(found.warnings),
     )
 
 
 async def check_optimization(client: Octomil, address: Address) -> OptimizationCheck:
-    """Ask whether there is a better variant than the deployed one; stated to change nothing. Raises `RemoteError`."""
+    """Request a check for a better variant than the deployed one; stated to change nothing. Raises `RemoteError`."""
     operation_id = "apps.capabilities.check_optimization"
     response = await client.call(operation_id, parameters_of(address), body=body_of(address))
     found = parse_model(client, operation_id, WireOptimizationCheck, response.body, response.request_id)
@@ -167,19 +170,19 @@ async def read_health(client: Octomil, slug: str) -> Health:
     found = parse_model(client, "apps.health", WireHealth, response.body, response.request_id)
     slots = (
         Coverage(
-            capability=one.capability,
-            status=one.status,
-            active_deployments=one.active_deployments,
-            covered_devices=one.covered_devices,
-            total_devices=one.total_devices,
+            capability=slot.capability,
+            status=slot.status,
+            active_deployments=slot.active_deployments,
+            covered_devices=slot.covered_devices,
+            total_devices=slot.total_devices,
         )
-        for one in found.slots
+        for slot in found.slots
     )
-    return Health(status=found.status, slots=tuple(sorted(slots, key=lambda one: one.capability)))
+    return Health(status=found.status, slots=tuple(sorted(slots, key=lambda slot: slot.capability)))
 
 
 def parameters_of(address: Address) -> Mapping[str, str]:
-    """Return the path's parameters of an operation on a capability."""
+    """Return the path parameters of an operation on a capability."""
     capability, _ = address.placement
     return {"slug": address.app, "capability": capability}
 
@@ -191,9 +194,9 @@ def body_of(address: Address) -> JsonObject:
 
 
 def parse_deployment_response(body: JsonValue, address: Address) -> Deployment | None:
-    """Read an answer to enable or optimize as a deployment of an address's app; None where it doesn't hold one that is live.
+    """Return the live deployment in a response to enable or optimize; None if there is none.
 
-    What does not say of which capability it is, and where, may be a job's answer, and holds none.
+    An object without capability or environment may describe a job, and is not a deployment.
     """
     inner = body.get("deployment", body) if isinstance(body, Mapping) else None
     try:
@@ -208,10 +211,10 @@ def parse_deployment_response(body: JsonValue, address: Address) -> Deployment |
 def deployment_of(
     client: Octomil, operation_id: str, slug: str, item: JsonObject, request_id: str | None
 ) -> Deployment | None:
-    """Read one deployment; None for one that is of no capability. Raises `Unreadable`."""
+    """Return one deployment; None if it has no capability. Raises `Unreadable`."""
     found = parse_model(client, operation_id, WireDeployment, item, request_id)
     if not found.capability:
-        return None  # an org may deploy by other ways than an app's slots
+        return None  # an org may have deployments that don't belong to an app's slots
     if not found.environment:
         raise translator_for(client, operation_id).wrong_shape("field environment: field required", request_id)
     return _deployment(found, slug, found.capability, found.environment)
@@ -246,7 +249,8 @@ def _sorted(
         deployment_of(client, operation_id, slug_of(name_field(item, "app_id") or ""), item, request_id)
         for item in items
     )
-    return tuple(sorted((one for one in found if one is not None), key=lambda one: one.address.sort_key))
+    deployments = (deployment for deployment in found if deployment is not None)
+    return tuple(sorted(deployments, key=lambda deployment: deployment.address.sort_key))
 
 
 def _id(item: JsonObject) -> str | None:
@@ -262,7 +266,7 @@ def _check_unnamed(
     client: Octomil, listing: Listing, found: Iterable[Deployment], needed: Collection[Placement]
 ) -> None:
     """Raise `Unreadable` for a deployment without a capability that something depends on."""
-    live = {(one.capability, one.environment) for one in found if one.live}
+    live = {(deployment.capability, deployment.environment) for deployment in found if deployment.live}
     absent = sorted(set(needed) - live)
     for index, item in enumerate(listing.items):
         if not _is_unnamed(item):
@@ -278,14 +282,14 @@ def _check_unnamed(
 
 @dataclass(frozen=True, slots=True)
 class DecisionsPage:
-    """A page of an app's routing decisions; `is_last`: nothing is older."""
+    """A page of an app's routing decisions; with `is_last`, there are no older ones."""
 
     decisions: tuple[RoutingDecision, ...]
     is_last: bool
 
 
 async def read_routing_stats(client: Octomil, slug: str) -> RoutingStats:
-    """Read how many requests an app had and where they went. Raises `RemoteError`."""
+    """Read how many requests an app had and where they were routed. Raises `RemoteError`."""
     response = await client.call("apps.routing_stats", {"slug": slug})
     found = parse_model(client, "apps.routing_stats", WireRoutingStats, response.body, response.request_id)
     return RoutingStats(
@@ -306,7 +310,7 @@ async def read_routing_decisions(client: Octomil, slug: str, *, offset: int = 0,
 
 
 async def read_first_request(client: Octomil, slug: str) -> FirstRequest:
-    """Ask whether any request of an app was seen, on the device or in the cloud (stated). Raises `RemoteError`."""
+    """Read whether any request of an app was seen, on the device or in the cloud (stated). Raises `RemoteError`."""
     response = await client.call("apps.first_request", {"slug": slug})
     found = parse_model(client, "apps.first_request", WireFirstRequest, response.body, response.request_id)
     return FirstRequest(received=found.received, at=parse_time(found.first_request_at))

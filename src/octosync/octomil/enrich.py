@@ -1,4 +1,7 @@
-"""Inquire: a plan's questions, answered; what can't be answered is an answer, too, and never an absence."""
+"""Enrich: further reads that a plan needs (deployments, routing, previews, feeds), added to an observation.
+
+What can't be read is recorded as an error, never as absent.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ from octosync.octomil.pagination import ReadResult
 
 T = TypeVar("T")
 
-# The org's feed is read back so many pages at most.
+# The most pages of the org's feed that are read.
 MAX_FEED_PAGES = 5
 
 
@@ -46,22 +49,22 @@ async def enrich(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Observation:
-    """Return the observation with answers to the questions added.
+    """Return the observation with the results of the requested reads added.
 
-    What can't be read of an app's deployments or routing is that app's error, since a guard has to know it; a preview, a
-    check or a feed that can't be read is left as it is: said, or not claimed. `progress` is told how many reads are done
-    and how many are expected. Raises `CredentialRefused`.
+    Deployments or routing that can't be read are that app's error, since guards need them; the error of a preview, a check
+    or a feed is kept in its place. `progress` is called with the number of reads that are done and the number that is
+    expected. Raises `CredentialRefused`.
     """
-    inquiry = _Inquiry(client, seen, questions, progress)
+    reader = _EnrichmentReader(client, seen, questions, progress)
     requests_before = client.requests
-    await inquiry.read_org_deployments()
-    await run_concurrently(inquiry.reads(), client.connection.concurrency)
-    return inquiry.observation(client.requests - requests_before)
+    await reader.read_org_deployments()
+    await run_concurrently(reader.reads(), client.connection.concurrency)
+    return reader.observation(client.requests - requests_before)
 
 
 @dataclass(slots=True)
-class _Inquiry:
-    """What is answered so far. Every answer has a place of its own, so the result doesn't depend on who answers first."""
+class _EnrichmentReader:
+    """The reads of one enrichment. Each result has a place of its own, so their order doesn't matter."""
 
     client: Octomil
     seen: Observation
@@ -81,7 +84,7 @@ class _Inquiry:
     _expected: int = 0
 
     async def read_org_deployments(self) -> None:
-        """Read the deployments of all the apps that are asked for at once, where that takes fewer requests."""
+        """Read the deployments of all requested apps with the org's list, if that takes fewer requests."""
         wanted = {slug: self.seen.state.apps[slug] for slug in self.questions.deployments}
         reading = await read_org_deployments_if_cheaper(self.client, wanted)
         if not isinstance(reading, ReadResult):
@@ -89,25 +92,26 @@ class _Inquiry:
         else:
             self.canaries = count_running_canaries(reading.value)
             for slug in wanted:
-                self._keep_deployments(slug, tuple(one for one in reading.value if one.app == slug), reading.at)
+                own = tuple(deployment for deployment in reading.value if deployment.app == slug)
+                self._keep_deployments(slug, own, reading.at)
 
     def reads(self) -> list[Read]:
-        """Make the reads that are still to be done."""
+        """Return the reads that are still needed."""
         questions = self.questions
         reads = [
-            *(self._reading_deployments(slug) for slug in questions.deployments if slug not in self.deployments),
-            *(self._reading_routing(slug) for slug in questions.routing),
-            *(self._previewing(address) for address in questions.previews),
-            *(self._checking(address) for address in questions.checks),
+            *(self._deployments_read(slug) for slug in questions.deployments if slug not in self.deployments),
+            *(self._routing_read(slug) for slug in questions.routing),
+            *(self._preview_read(address) for address in questions.previews),
+            *(self._check_read(address) for address in questions.checks),
             *([self._read_canaries] if questions.canaries and self.canaries is None else []),
-            *([self._reading_org_feed(since)] if (since := questions.org_feed_since) is not None else []),
-            *(self._reading_app_feed(slug) for slug in questions.app_feeds),
+            *([self._org_feed_read(since)] if (since := questions.org_feed_since) is not None else []),
+            *(self._app_feed_read(slug) for slug in questions.app_feeds),
         ]
         self._expected = len(reads)
         return reads
 
     def observation(self, requests: int) -> Observation:
-        """Put what was known and what was answered together."""
+        """Return the observation with everything that was read."""
         seen = self.seen
         apps = (
             replace(app, deployments=self.deployments[app.slug], whole=app.whole | {Section.DEPLOYMENTS})
@@ -133,9 +137,9 @@ class _Inquiry:
             app_feeds={**seen.app_feeds, **self.app_feeds},
         )
 
-    def _reading_deployments(self, slug: str) -> Read:
+    def _deployments_read(self, slug: str) -> Read:
         async def read() -> None:
-            reading = await self._answer(read_deployments(self.client, slug))
+            reading = await self._result_or_error(read_deployments(self.client, slug))
             if isinstance(reading, RemoteError):
                 self.errors[slug] = reading
             else:
@@ -143,9 +147,9 @@ class _Inquiry:
 
         return read
 
-    def _reading_routing(self, slug: str) -> Read:
+    def _routing_read(self, slug: str) -> Read:
         async def read() -> None:
-            stats = await self._answer(read_routing_stats(self.client, slug))
+            stats = await self._result_or_error(read_routing_stats(self.client, slug))
             if isinstance(stats, RemoteError):
                 self.errors[slug] = stats
             else:
@@ -153,28 +157,28 @@ class _Inquiry:
 
         return read
 
-    def _previewing(self, address: Address) -> Read:
+    def _preview_read(self, address: Address) -> Read:
         async def read() -> None:
-            self.previews[address] = await self._answer(preview_enable(self.client, address))
+            self.previews[address] = await self._result_or_error(preview_enable(self.client, address))
 
         return read
 
-    def _checking(self, address: Address) -> Read:
+    def _check_read(self, address: Address) -> Read:
         async def read() -> None:
-            self.checks[address] = await self._answer(check_optimization(self.client, address))
+            self.checks[address] = await self._result_or_error(check_optimization(self.client, address))
 
         return read
 
     async def _read_canaries(self) -> None:
-        reading = await self._answer(read_org_deployments(self.client, {}, worth=lambda _: True))
+        reading = await self._result_or_error(read_org_deployments(self.client, {}, worth=lambda _: True))
         if isinstance(reading, RemoteError):
             self.canaries = reading
         elif reading is not None:
             self.canaries = count_running_canaries(reading.value)
 
-    def _reading_org_feed(self, since: datetime) -> Read:
+    def _org_feed_read(self, since: datetime) -> Read:
         async def read() -> None:
-            feed = await self._answer(_org_feed(self.client, since))
+            feed = await self._result_or_error(_org_feed(self.client, since))
             if isinstance(feed, RemoteError):
                 self.org_feed = feed
             else:
@@ -182,9 +186,9 @@ class _Inquiry:
 
         return read
 
-    def _reading_app_feed(self, slug: str) -> Read:
+    def _app_feed_read(self, slug: str) -> Read:
         async def read() -> None:
-            page = await self._answer(read_app_events(self.client, slug))
+            page = await self._result_or_error(read_app_events(self.client, slug))
             self.app_feeds[slug] = () if isinstance(page, RemoteError) else page.events
 
         return read
@@ -192,7 +196,7 @@ class _Inquiry:
     def _keep_deployments(self, slug: str, deployments: tuple[Deployment, ...], at: float) -> None:
         self.deployments[slug], self.read_at[slug] = deployments, at
 
-    async def _answer(self, reading: Awaitable[T]) -> T | RemoteError:
+    async def _result_or_error(self, reading: Awaitable[T]) -> T | RemoteError:
         try:
             answer: T | RemoteError = await reading
         except CredentialRefused:
@@ -206,13 +210,13 @@ class _Inquiry:
 
 
 async def _org_feed(client: Octomil, since: datetime) -> tuple[tuple[Event, ...], bool]:
-    """Read the org's feed, newest first, back to a time, or as far as a few pages go; say whether those were too few."""
+    """Read the org's feed, newest first, back to a time or for `MAX_FEED_PAGES`; return it, and whether it is cut off."""
     events: dict[str, Event] = {}
     read = 0
     for _ in range(MAX_FEED_PAGES):
         page = await read_org_events(client, offset=read)
         read += len(page.events)
-        # What happens meanwhile moves the pages on, so their ends overlap.
+        # New events shift the pages, so that they overlap.
         events |= {event.id: event for event in page.events if event.id not in events}
         oldest = page.events[-1].at if page.events else None
         if page.is_last or oldest is None or oldest < since:

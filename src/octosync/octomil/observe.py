@@ -1,4 +1,4 @@
-"""Observe: the live state of what is declared, with as few requests as that takes, and what could not be read."""
+"""Observe: read the live state of the declared apps, with as few requests as possible, and record what can't be read."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from octosync.octomil.resources import (
 T = TypeVar("T")
 Progress: TypeAlias = Callable[[int, int], None]
 
-# Above this many, one list is cheaper than a request each.
+# Above this many apps, the list is cheaper than one request per app.
 MAX_APPS_READ_BY_SLUG = 5
 
-# So many reads in a row that the control plane was not there for, each after all its attempts: it won't be for the rest.
+# After this many consecutive reads that failed as unavailable, each after all its attempts, the rest is not tried.
 _UNAVAILABLE_IN_A_ROW = 10
 
-# Whatever says the same of every request: one error, raised at once, instead of a copy for each app.
-_OF_THE_WHOLE = frozenset(
+# Errors that every request would have: they are raised at once, instead of recorded for each app.
+_GLOBAL_ERRORS = frozenset(
     {
         "connect-failed",
         "connect-timed-out",
@@ -56,28 +56,28 @@ async def observe(
 ) -> Observation:
     """Read the declared sections of the declared apps.
 
-    Up to 5 apps are read by slug, more by list. A declared app that the list leaves out, or shows without its name or a
+    Up to 5 apps are read by slug, more with the list. A declared app that the list omits, or shows without its name or a
     declared field, is read by slug. Of an app that is suspended at `now` (with a zone; default: the current time) only targets
     are read, since another app may need one of them; of an archived app, no children. `listed` is the list, if it was read
-    already. `progress` is called with how many reads are done and how many are expected.
+    already. `progress` is called with the number of reads that are done and the number that is expected.
 
-    What can't be read of one app is in `errors`. Raises `RemoteError` where that would be the same of every app: the
-    credential, the connection, an outage, or an org that isn't the configured one.
+    A failed read of one app is in `errors`. Raises `RemoteError` for a failure that affects all apps: a rejected credential,
+    no connection, an outage, or an org that isn't the configured one.
     """
-    walk = _Walk(client, desired, now or datetime.now(UTC), progress)
+    reader = _ObservationReader(client, desired, now or datetime.now(UTC), progress)
     requests_before = client.requests
-    if listed is None and len(walk.wanted) > MAX_APPS_READ_BY_SLUG:
-        listed = await walk.read_list()
-    missing = walk.wanted if listed is None else walk.take(listed)
-    await run_concurrently([walk.reading_app(app) for app in missing], client.connection.concurrency)
-    if walk.apps:
-        await walk.read_org_deployments()
-        await run_concurrently(walk.readings_of_sections(), client.connection.concurrency)
-    return walk.observation(client.requests - requests_before)
+    if listed is None and len(reader.wanted) > MAX_APPS_READ_BY_SLUG:
+        listed = await reader.read_list()
+    missing = reader.wanted if listed is None else reader.take(listed)
+    await run_concurrently([reader.app_read(app) for app in missing], client.connection.concurrency)
+    if reader.apps:
+        await reader.read_org_deployments()
+        await run_concurrently(reader.section_reads(), client.connection.concurrency)
+    return reader.observation(client.requests - requests_before)
 
 
-class _Walk:
-    """What is known so far. Every read has a place of its own, so the result doesn't depend on who answers first."""
+class _ObservationReader:
+    """The reads of one observation. Each result has a place of its own, so their order doesn't matter."""
 
     def __init__(self, client: Octomil, desired: State, now: datetime, progress: Progress | None) -> None:
         self._client = client
@@ -104,11 +104,11 @@ class _Walk:
         """Read the org's apps."""
         self._expected += 1
         reading = await read_apps(self._client)
-        self._tick()
+        self._advance()
         return reading
 
     def take(self, reading: ReadResult[dict[str, App]]) -> list[App]:
-        """Take the wanted apps from the list; return those that it doesn't show, or not whole."""
+        """Take the declared apps from the list; return those that it omits or shows incompletely."""
         self._check_orgs(app.identity for app in reading.value.values())
         for desired in self.wanted:
             listed = reading.value.get(desired.slug)
@@ -118,12 +118,14 @@ class _Walk:
         self._unmanaged = tuple(slug for slug in reading.value if slug not in self._declared)
         return [desired for desired in self.wanted if desired.slug not in self.apps]
 
-    def reading_app(self, desired: App) -> Read:
-        """Make the read of an app by its slug."""
+    def app_read(self, desired: App) -> Read:
+        """Return the read of an app by its slug."""
         self._expected += 1
 
         async def read() -> None:
-            app = await self._guarded(desired.slug, None, read_app(self._client, desired.slug, needed=desired.fields))
+            app = await self._read_or_record(
+                desired.slug, None, read_app(self._client, desired.slug, needed=desired.fields)
+            )
             if app is not None:
                 self._check_orgs([app.identity])
                 self.apps[desired.slug] = app
@@ -131,7 +133,7 @@ class _Walk:
         return read
 
     async def read_org_deployments(self) -> None:
-        """Read the deployments of all apps that declare some at once, where that takes fewer requests."""
+        """Read the deployments of all apps that declare some with the org's list, if that takes fewer requests."""
         wanted = {slug: self.apps[slug] for slug, section in self._sections() if section is Section.DEPLOYMENTS}
         reading = await read_org_deployments_if_cheaper(self._client, wanted) if wanted else None
         if not isinstance(reading, ReadResult):
@@ -139,22 +141,23 @@ class _Walk:
             return
         self._canaries = count_running_canaries(reading.value)
         for slug in wanted:
-            self._deployments[slug] = tuple(one for one in reading.value if one.app == slug)
+            self._deployments[slug] = tuple(deployment for deployment in reading.value if deployment.app == slug)
             self._read_at[slug, Section.DEPLOYMENTS] = reading.at
 
-    def readings_of_sections(self) -> list[Read]:
-        """Make the reads of the declared sections that are not known yet."""
-        reads = [self._reading_section(*place) for place in self._sections() if place not in self._read_at]
+    def section_reads(self) -> list[Read]:
+        """Return the reads of the declared sections that are still needed."""
+        reads = [self._section_read(*place) for place in self._sections() if place not in self._read_at]
         self._expected += len(reads)
         return reads
 
     def _sections(self) -> Iterator[tuple[str, Section]]:
-        """Yield the declared sections of the apps that are there and not archived."""
+        """Yield the declared sections of the apps that exist and are not archived."""
         for desired in self.wanted:
             if desired.slug in self.apps and not self.apps[desired.slug].archived:
-                yield from ((desired.slug, one) for one in Section if one in _sections_to_read(desired, self._now))
+                sections = _sections_to_read(desired, self._now)
+                yield from ((desired.slug, section) for section in Section if section in sections)
 
-    def _reading_section(self, slug: str, section: Section) -> Read:
+    def _section_read(self, slug: str, section: Section) -> Read:
         read = {
             Section.TARGETS: self._read_targets,
             Section.SLOTS: self._read_slots,
@@ -164,49 +167,49 @@ class _Walk:
         return partial(read, slug)
 
     async def _read_targets(self, slug: str) -> None:
-        targets = await self._guarded(slug, Section.TARGETS, read_targets(self._client, slug))
+        targets = await self._read_or_record(slug, Section.TARGETS, read_targets(self._client, slug))
         if targets is not None:
             self._check_orgs(target.identity for target in targets)
             self._targets[slug] = targets
 
     async def _read_slots(self, slug: str) -> None:
-        slots = await self._guarded(slug, Section.SLOTS, read_slots(self._client, slug))
+        slots = await self._read_or_record(slug, Section.SLOTS, read_slots(self._client, slug))
         if slots is not None:
             self._check_orgs(slot.identity for slot in slots)
             self._slots[slug] = slots
 
     async def _read_inference_config(self, slug: str) -> None:
-        config = await self._guarded(slug, Section.INFERENCE_CONFIG, read_inference_config(self._client, slug))
+        config = await self._read_or_record(slug, Section.INFERENCE_CONFIG, read_inference_config(self._client, slug))
         if config is not None:
             self._configs[slug] = config
 
     async def _read_deployments(self, slug: str) -> None:
         placements = self._desired.apps[slug].placements
         reading = read_deployments(self._client, slug, needed=placements)
-        deployments = await self._guarded(slug, Section.DEPLOYMENTS, reading)
+        deployments = await self._read_or_record(slug, Section.DEPLOYMENTS, reading)
         if deployments is not None:
             self._deployments[slug] = deployments
 
-    async def _guarded(self, slug: str, section: Section | None, reading: Awaitable[ReadResult[T]]) -> T | None:
-        """Await a reading; an error of this app alone is kept, one that any read would meet is raised."""
+    async def _read_or_record(self, slug: str, section: Section | None, reading: Awaitable[ReadResult[T]]) -> T | None:
+        """Await a read; keep an error of this app, raise an error that every read would have."""
         try:
             result = await reading
         except RemoteError as error:
-            if isinstance(error, CredentialRefused) or error.reference in _OF_THE_WHOLE:
+            if isinstance(error, CredentialRefused) or error.reference in _GLOBAL_ERRORS:
                 raise
             self._unavailable = self._unavailable + 1 if isinstance(error, Unavailable) else 0
             if self._unavailable >= _UNAVAILABLE_IN_A_ROW:
-                raise  # an outage costs a few requests, not all of them, each with its attempts
+                raise  # an outage costs a few requests, not all of them with all their attempts
             self._errors[slug, section] = error
-            self._tick()
+            self._advance()
             return None
         self._unavailable = 0
-        self._tick()
+        self._advance()
         self._read_at[slug, section] = result.at
         return result.value
 
     def _check_orgs(self, identities: Iterable[JsonObject]) -> None:
-        """Hold what answers name as their org against the configured one, and against what others named."""
+        """Raise `RemoteError` if responses name another org than the configured one, or two orgs."""
         configured = self._client.connection.org
         for named in (identity.get("org_id") for identity in identities):
             if not isinstance(named, str) or named == self._org:
@@ -227,13 +230,13 @@ class _Walk:
             self._org = named
 
     def observation(self, requests: int) -> Observation:
-        """Put the parts together. Raises the first error if the control plane was unavailable to every app."""
+        """Return the observation. Raises the first error if the control plane was unavailable for every app."""
         errors = {slug: self._errors[slug, section] for slug, section in sorted(self._errors, key=_order, reverse=True)}
         failed = [errors[slug] for slug in sorted(errors)]
         if failed and len(failed) == len(self.wanted) and all(isinstance(error, Unavailable) for error in failed):
             raise failed[0]
         return Observation(
-            state=State.of(*(self._whole(app) for slug, app in self.apps.items() if slug not in errors)),
+            state=State.of(*(self._complete(app) for slug, app in self.apps.items() if slug not in errors)),
             errors=dict(sorted(errors.items())),
             unmanaged=self._unmanaged,
             org_id=self._org,
@@ -242,8 +245,8 @@ class _Walk:
             canaries=self._canaries,
         )
 
-    def _whole(self, app: App) -> App:
-        """Return the app with the sections that were read of it."""
+    def _complete(self, app: App) -> App:
+        """Return the app with the sections that were read."""
         slug = app.slug
         return replace(
             app,
@@ -254,7 +257,7 @@ class _Walk:
             deployments=self._deployments.get(slug, ()),
         )
 
-    def _tick(self) -> None:
+    def _advance(self) -> None:
         self._done += 1
         if self._progress is not None:
             self._progress(self._done, self._expected)
@@ -267,6 +270,6 @@ def _sections_to_read(app: App, now: datetime) -> frozenset[Section]:
 
 
 def _order(key: tuple[str, Section | None]) -> tuple[str, int]:
-    """By app, its own fields before its sections, these in the order of their definition."""
+    """Return the sort key: by app, its fields before its sections, these in the order of their definition."""
     slug, section = key
     return (slug, -1 if section is None else list(Section).index(section))

@@ -1,10 +1,7 @@
-"""Whole lists out of pages: complete, or an error; never half of a list that moved while it was read.
+"""Pagination: complete lists, read page by page; a list that changes meanwhile is read again, or is an error.
 
-Answers as what they must be: an object is validated against its wire model, then taken as it came.
-
-Unknown fields are kept. What is not as it must be is one error that names operation, field and request, never a value.
-
-Spreading: many reads at once, as many as the connection may have under way.
+Objects are validated against their wire models and returned unchanged, with their unknown fields. An invalid object is an
+error that names the operation, the field and the request, never a value.
 """
 
 from __future__ import annotations
@@ -24,7 +21,7 @@ from octosync.octomil.client import ApiResponse, Octomil
 from octosync.octomil.rate_limit import Reservation
 from octosync.octomil.response import Translator
 
-# Of a name that the control plane gives to an object: no real one comes near, and a URL has room for it.
+# Of a name that the control plane gives an object: longer than any real one, and short enough for a URL.
 MAX_NAME_LENGTH = 512
 
 T = TypeVar("T")
@@ -33,7 +30,7 @@ W = TypeVar("W", bound=Wire)
 
 @dataclass(frozen=True, slots=True)
 class ReadResult(Generic[T]):
-    """What was read, and since when it is known, in seconds of the client's clock."""
+    """What was read, and the time at which it was requested, in seconds of the client's clock."""
 
     value: T
     at: float
@@ -42,14 +39,14 @@ class ReadResult(Generic[T]):
 def validate_object(
     client: Octomil, operation_id: str, model: type[Wire], body: JsonValue, request_id: str | None
 ) -> JsonObject:
-    """Return the object as it came, if it is what the model says. Raises `Unreadable`."""
+    """Return the object unchanged if it fits the model. Raises `Unreadable`."""
     parse_model(client, operation_id, model, body, request_id)
-    assert isinstance(body, Mapping)  # noqa: S101 — what was parsed into a model is an object
+    assert isinstance(body, Mapping)  # noqa: S101 — `parse_model` accepts objects only
     return body
 
 
 def parse_model(client: Octomil, operation_id: str, model: type[W], body: JsonValue, request_id: str | None) -> W:
-    """Return the object as its wire model, the API key masked in it: such objects are shown, and never written back.
+    """Return the object as its wire model, with the API key masked: such objects are shown, and never written back.
 
     Raises `Unreadable`; the error names fields, never their values.
     """
@@ -67,31 +64,31 @@ def parse_model(client: Octomil, operation_id: str, model: type[W], body: JsonVa
 
 
 def translator_for(client: Octomil, operation_id: str) -> Translator:
-    """Return what turns an operation's answers into errors."""
+    """Return the translator for an operation's responses."""
     return Translator(client.connection, client.contract.operations[operation_id], client.concealer())
 
 
 def text_field(item: JsonObject, key: str) -> str | None:
-    """Return the text or number of a field; None for what is missing, empty or too long."""
+    """Return a field that is text or a number; None if it is missing, empty or too long."""
     value = item.get(key)
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     return text if text and len(text) <= MAX_NAME_LENGTH else None
 
 
 def name_field(item: JsonObject, key: str) -> str | None:
-    """Return the text or number by which an item is known; None for what is missing, empty, too long or not printable."""
+    """Return a field that names an item, text or a number; None if it is missing, empty, too long or not printable."""
     text = text_field(item, key)
     return text if text is not None and text.isprintable() else None
 
 
 def path_segment(item: JsonObject, key: str) -> str | None:
-    """Return a name that may be a segment of a URL's path; None also for dots and slashes, which would name another path."""
+    """Return a name that may be a segment of a URL's path; None also for dots and slashes, which would change the path."""
     name = name_field(item, key)
     return None if name in {".", ".."} or name is None or "/" in name or "\\" in name else name
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Read a time of the control plane's, UTC where it names no zone; None for none, or for what is not one."""
+    """Parse a time of the control plane's, UTC if it has no zone; return None if it is missing or invalid."""
     try:
         at = datetime.fromisoformat(text or "")
         return at.replace(tzinfo=UTC) if at.utcoffset() is None else at.astimezone(UTC)
@@ -101,13 +98,13 @@ def parse_time(text: str | None) -> datetime | None:
 
 PAGE = LARGEST_PAGE
 _LONGEST_LIST = 100_000
-_MOST_PAGES = 1_000  # of a list, at whatever limit the control plane answers with
+_MOST_PAGES = 1_000  # of a list, whatever page size the control plane uses
 _PASSES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A whole list. `sent_at` is when its first page was asked for, by the client's clock."""
+    """A complete list. `sent_at` is when its first page was requested, by the client's clock."""
 
     items: tuple[JsonObject, ...]
     request_id: str | None
@@ -116,7 +113,7 @@ class Listing:
 
 @dataclass(slots=True)
 class _Pass:
-    """One walk over the pages. `moved` says that the list changed under it: then it counts for nothing."""
+    """One pass over the pages of a list. With `moved`, the list changed meanwhile, and the pass is discarded."""
 
     items: dict[str, JsonObject] = field(default_factory=dict)
     total: int | None = None
@@ -129,7 +126,7 @@ class _Pass:
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """One page: its items, the `total` of the whole list where the answer says it, and the limit that was in force."""
+    """A page of a list: its items, the `total` of the list if the response has it, and the page size in effect."""
 
     items: tuple[JsonObject, ...]
     total: int | None
@@ -137,7 +134,7 @@ class ListPage:
     request_id: str | None
 
     def is_last(self, offset: int) -> bool:
-        """Say whether nothing comes after this page, which begins at an offset."""
+        """Return whether this page, which begins at `offset`, is the last one."""
         if self.total is not None:
             return not self.items or offset + len(self.items) >= self.total
         return len(self.items) < self.limit
@@ -155,8 +152,8 @@ async def read_list(
 ) -> Listing:
     """Read all pages of a list, `{"<plural>": […], total, limit, offset}` or a bare array.
 
-    `identify` names an item, None where it lacks what that needs. `query` is sent with every page, `within` a reservation
-    for them. A list that changes between two pages is read again from the start. Raises `RemoteError`: no page, no list.
+    `identify` returns an item's name, None if it has none. `query` is sent with every page, `within` is a reservation for
+    them. A list that changes between two pages is read again from the start. Raises `RemoteError` if any page fails.
     """
     listing = await read_list_if(
         client,
@@ -168,7 +165,7 @@ async def read_list(
         within=within,
         worth=lambda _: True,
     )
-    assert listing is not None  # noqa: S101 — every length of it is worth it
+    assert listing is not None  # noqa: S101 — `worth` is always True
     return listing
 
 
@@ -185,47 +182,47 @@ async def read_list_if(
 ) -> Listing | None:
     """Read all pages of a list as `read_list` does, or only the first one, and return None.
 
-    `worth` decides by how many further requests the whole list takes, as far as its first page says.
+    `worth` is called with the number of further requests that the list takes, according to its first page.
     """
     translator = translator_for(client, operation_id)
     request_id = None
     for _ in range(_PASSES):
-        walk = await _walk(
-            client, translator, parameters, plural, identify, asked=query or {}, worth=worth, within=within
+        current = await _read_pages(
+            client, translator, parameters, plural, identify, extra=query or {}, worth=worth, within=within
         )
-        if walk is None:
+        if current is None:
             return None
-        if not walk.moved:
-            return Listing(tuple(walk.items.values()), walk.request_id, walk.sent_at)
-        request_id = walk.request_id
+        if not current.moved:
+            return Listing(tuple(current.items.values()), current.request_id, current.sent_at)
+        request_id = current.request_id
     raise translator.wrong_shape(
         f"{plural} changes or repeats itself while it is read page by page, {_PASSES} times over", request_id
     )
 
 
-async def _walk(
+async def _read_pages(
     client: Octomil,
     translator: Translator,
     parameters: Mapping[str, str],
     plural: str,
     identify: Callable[[JsonObject], str | None],
     *,
-    asked: Mapping[str, str],
+    extra: Mapping[str, str],
     worth: Callable[[int], bool],
     within: Reservation | None,
 ) -> _Pass | None:
-    walk = _Pass()
+    current = _Pass()
     while True:
-        query: dict[str, str | int] = {**asked, "limit": PAGE, "offset": walk.offset}
+        query: dict[str, str | int] = {**extra, "limit": PAGE, "offset": current.offset}
         response = await client.call(translator.operation.id, parameters, query=query, within=within)
-        if walk.offset == 0:
-            walk.sent_at = response.sent_at
-        walk.request_id = response.request_id
+        if current.offset == 0:
+            current.sent_at = response.sent_at
+        current.request_id = response.request_id
         page = _page(response, translator, plural)
-        _add(walk, page, translator, plural, identify)
-        if walk.moved or _is_last(walk, page):
-            return walk
-        if walk.offset == len(page.items) and not worth(_further_requests(walk, page)):
+        _add(current, page, translator, plural, identify)
+        if current.moved or _is_last(current, page):
+            return current
+        if current.offset == len(page.items) and not worth(_further_requests(current, page)):
             return None
 
 
@@ -238,16 +235,16 @@ async def read_page(
     offset: int = 0,
     limit: int = PAGE,
 ) -> ListPage:
-    """Read one page of a list that only grows at its front: a feed. `limit` is at most 100. Raises `RemoteError`."""
+    """Read one page of a feed, a list that only grows at its front. `limit` is at most 100. Raises `RemoteError`."""
     response = await client.call(operation_id, parameters, query={"limit": limit, "offset": offset})
     return _page(response, translator_for(client, operation_id), plural, asked=limit)
 
 
-def _further_requests(walk: _Pass, page: ListPage) -> int:
-    """Say how many more pages there are after the first one: at least one, where the answer has no total."""
-    if walk.total is None:
+def _further_requests(current: _Pass, page: ListPage) -> int:
+    """Return the number of pages after the first one; 1, the least possible, if the response has no total."""
+    if current.total is None:
         return 1
-    return -(-(walk.total - walk.offset) // max(1, page.limit))
+    return -(-(current.total - current.offset) // max(1, page.limit))
 
 
 def _page(response: ApiResponse, translator: Translator, plural: str, *, asked: int = PAGE) -> ListPage:
@@ -272,34 +269,34 @@ def _objects(value: JsonValue) -> tuple[JsonObject, ...] | None:
 
 
 def _add(
-    walk: _Pass, page: ListPage, translator: Translator, plural: str, identify: Callable[[JsonObject], str | None]
+    current: _Pass, page: ListPage, translator: Translator, plural: str, identify: Callable[[JsonObject], str | None]
 ) -> None:
     for index, item in enumerate(page.items):
         name = identify(item)
         if name is None:
-            raise _nameless(translator, plural, walk.offset + index, walk.request_id)
-        if name in walk.items:
-            walk.moved = True
-        walk.items[name] = item
-    if walk.offset and page.total != walk.total:
-        walk.moved = True
-    walk.total = page.total
-    walk.offset += len(page.items)
-    walk.pages += 1
-    if walk.pages >= _MOST_PAGES and not _is_last(walk, page):
-        raise translator.wrong_shape(f"{plural} has more than {_MOST_PAGES} pages", walk.request_id)
-    if walk.offset > _LONGEST_LIST:
-        raise translator.wrong_shape(f"{plural} has more than {_LONGEST_LIST} entries", walk.request_id)
+            raise _nameless(translator, plural, current.offset + index, current.request_id)
+        if name in current.items:
+            current.moved = True
+        current.items[name] = item
+    if current.offset and page.total != current.total:
+        current.moved = True
+    current.total = page.total
+    current.offset += len(page.items)
+    current.pages += 1
+    if current.pages >= _MOST_PAGES and not _is_last(current, page):
+        raise translator.wrong_shape(f"{plural} has more than {_MOST_PAGES} pages", current.request_id)
+    if current.offset > _LONGEST_LIST:
+        raise translator.wrong_shape(f"{plural} has more than {_LONGEST_LIST} entries", current.request_id)
 
 
-def _is_last(walk: _Pass, page: ListPage) -> bool:
-    """Decide whether the list ends here; one that ends before its own total has moved."""
-    if walk.total is not None:
-        if walk.offset >= walk.total:
+def _is_last(current: _Pass, page: ListPage) -> bool:
+    """Return whether the list ends with this page; a list that ends before its own total has changed meanwhile."""
+    if current.total is not None:
+        if current.offset >= current.total:
             return True
-        walk.moved = not page.items
-        return walk.moved
-    return len(page.items) != page.limit  # more than asked for is a whole list from a server that doesn't page
+        current.moved = not page.items
+        return current.moved
+    return len(page.items) != page.limit  # more items than requested: a complete list, the server doesn't paginate
 
 
 def _nameless(translator: Translator, plural: str, index: int, request_id: str | None) -> RemoteError:

@@ -1,8 +1,7 @@
-"""A probe: the read operations tried for real, by at most ten GETs, each sent once and exactly as octosync sends it.
+"""The API probe: try the read operations with at most ten GETs, each sent once and exactly as octosync sends it.
 
-Other paths that an operation may have: the few renames that are likely, for a probe that finds nothing at ours.
-
-A document from the web, such as an API's description: fetched once, and never with an API key.
+If an operation is absent at its path, likely other paths are tried. This module also fetches an API description from a
+URL, without an API key.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from octosync.octomil.failures import failure_of
 from octosync.octomil.pagination import PAGE, path_segment
 from octosync.octomil.transport import Connection, RawResponse, exchange, open_http
 
-# What else the last part of a path might be called; never what could be taken for something else that answers alike.
+# Other names of a path's last part; never the name of another resource with a similar response.
 _ALSO: Final[Mapping[str, str]] = {
     "targets": "app-targets",
     "slots": "capability-slots",
@@ -46,7 +45,7 @@ _ALSO: Final[Mapping[str, str]] = {
 
 
 def other_paths(contract: Contract, operation_id: str) -> Iterator[str]:
-    """Yield other paths for an operation, likeliest first, each fit to be an override."""
+    """Yield other paths for an operation, the likeliest first; each is a valid override."""
     path = contract.operations[operation_id].path
     parts = path.split("/")
     last = max(index for index, part in enumerate(parts) if "{" not in part)
@@ -55,9 +54,9 @@ def other_paths(contract: Contract, operation_id: str) -> Iterator[str]:
         renamed.append("/".join([*parts[: last - 1], f"{parts[last - 1]}-{parts[last]}", *parts[last + 1 :]]))
     if parts[last] in _ALSO:
         renamed.append("/".join([*parts[:last], _ALSO[parts[last]], *parts[last + 1 :]]))
-    for other in dict.fromkeys(renamed):
-        if other != path and _is_possible(contract, operation_id, other):
-            yield other
+    for candidate in dict.fromkeys(renamed):
+        if candidate != path and _is_possible(contract, operation_id, candidate):
+            yield candidate
 
 
 def _is_possible(contract: Contract, operation_id: str, path: str) -> bool:
@@ -70,7 +69,7 @@ def _is_possible(contract: Contract, operation_id: str, path: str) -> bool:
 
 MAX_GETS: Final = 10
 
-# What matters most goes first: ten requests are not enough for all.
+# The most important operations first: ten requests are not enough for all.
 _ORDER: Final = (
     "apps.list",
     "apps.get",
@@ -87,9 +86,9 @@ _ORDER: Final = (
     "deployments.list",
     "activity.list",
 )
-_READS: Final = tuple(id_ for id_, one in OPERATIONS.items() if one.access is Access.READ)
+_READS: Final = tuple(id_ for id_, operation in OPERATIONS.items() if operation.access is Access.READ)
 PROBED_BY_GET: Final = tuple(id_ for id_ in _READS if id_ in _ORDER)
-# What another operation has to have answered, so that there is something to ask for.
+# Operations that need an object from another operation's response.
 _NEEDS: Final[Mapping[str, str]] = {"apps.get_slot": "apps.list_slots"}
 _ABSENT_STATUSES: Final = frozenset({404, 405, 501})
 
@@ -101,30 +100,30 @@ async def probe(
     *,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Probe:
-    """Try the read operations, or `only` some and what these need; without an app, on the first one of the list.
+    """Try the read operations, or `only` some and those that they need; without an app, with the first app of the list.
 
-    The client must not send again by itself. Raises `CredentialRefused` where the key is refused from the beginning,
-    `OctosyncError` for an app that is not there, and `RemoteError` where nothing answers at all.
+    The client must not retry. Raises `CredentialRefused` if the key is rejected from the beginning, `OctosyncError` for an
+    app that doesn't exist, and `RemoteError` if there is no response at all.
     """
     if client.connection.attempts != 1:
         raise ValueError("a probe sends each request once: the connection needs attempts=1")
-    walk = _Walk(client, app, frozenset(only) or frozenset(_READS), progress)
+    prober = _Prober(client, app, frozenset(only) or frozenset(_READS), progress)
     for id_ in _ORDER:
-        await walk.take(id_)
+        await prober.take(id_)
     return Probe(
-        app=walk.app,
-        operations=tuple(walk.results.get(id_) or walk.not_tried(id_) for id_ in _READS if walk.is_asked(id_)),
-        requests=walk.gets,
+        app=prober.app,
+        operations=tuple(prober.results.get(id_) or prober.not_tried(id_) for id_ in _READS if prober.is_selected(id_)),
+        requests=prober.gets,
     )
 
 
 @dataclass(slots=True)
-class _Walk:
+class _Prober:
     client: Octomil
     app: str | None
     only: frozenset[str]
     progress: Callable[[int, int], None]
-    is_named: bool = False  # the app, by whoever asks
+    is_named: bool = False  # whether the caller named the app
     results: dict[str, Probed] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     bodies: dict[str, JsonValue] = field(default_factory=dict)
@@ -134,17 +133,17 @@ class _Walk:
     def __post_init__(self) -> None:
         self.is_named = self.app is not None
 
-    def is_asked(self, id_: str) -> bool:
-        """Say whether an operation is to be tried: by itself, or since another one needs it."""
-        needed = {_NEEDS[one] for one in self.only if one in _NEEDS}
+    def is_selected(self, id_: str) -> bool:
+        """Return whether to try an operation: it is selected, or a selected one needs it."""
+        needed = {_NEEDS[selected] for selected in self.only if selected in _NEEDS}
         if self.is_named:
-            needed.add("apps.get")  # a 404 means something else if the app is not there
-        elif any("{slug}" in self.client.contract.operations[one].path for one in self.only):
+            needed.add("apps.get")  # a 404 has another meaning if the app doesn't exist
+        elif any("{slug}" in self.client.contract.operations[selected].path for selected in self.only):
             needed.add("apps.list")
         return id_ in self.only | needed
 
     def not_tried(self, id_: str) -> Probed:
-        """Say why an operation is not tried."""
+        """Return the result of an operation that is not tried, with the reason."""
         operation = self.client.contract.operations[id_]
         why = self.stopped
         if operation.method != "GET":
@@ -156,44 +155,41 @@ class _Walk:
         return Probed(operation=operation, verdict=Verdict.NOT_TRIED, notes=(why,))
 
     async def take(self, id_: str) -> None:
-        """Try an operation, if it is asked for, and there is something to ask for and a request left."""
+        """Try an operation, if it is selected, its parameters are known, and a request is left."""
         operation = self.client.contract.operations[id_]
-        if not self.is_asked(id_) or operation.method != "GET" or self.stopped or self.gets >= MAX_GETS:
+        if not self.is_selected(id_) or operation.method != "GET" or self.stopped or self.gets >= MAX_GETS:
             return
         parameters = self._parameters(operation)
         if parameters is None:
-            self.skipped[id_] = self._why_nothing()
+            self.skipped[id_] = self._missing_parameters()
             return
         probed = await self._try(operation, parameters)
         if probed.verdict is Verdict.ABSENT:
-            probed = await self._elsewhere(probed, parameters)
+            probed = await self._try_other_paths(probed, parameters)
         self.results[id_] = probed
         if id_ == "apps.list" and self.app is None:
             self.app = self._first("apps.list", "slug")
 
     def _parameters(self, operation: Operation) -> Mapping[str, str] | None:
-        """Return what fills the path, None where there is nothing."""
+        """Return the path parameters of an operation, None if they are not known."""
         values = {"slug": self.app, "capability": self._first("apps.list_slots", "capability")}
         wanted = {name: value for name, value in values.items() if f"{{{name}}}" in operation.path}
         return None if None in wanted.values() else {name: str(value) for name, value in wanted.items()}
 
-    def _why_nothing(self) -> str:
-        """Say why there is nothing to ask for: a list that is empty, or one that could not be read."""
+    def _missing_parameters(self) -> str:
+        """Return why the parameters are not known: a list is empty, or could not be read."""
         if self.app is not None:
             return "the app has no slots" if "apps.list_slots" in self.bodies else "the app's slots were not read"
         return f"{'there is no app' if 'apps.list' in self.bodies else 'no list of apps was read'} to ask for: name one"
 
     def _first(self, id_: str, key: str) -> str | None:
-        """Return the first name of a list that was answered."""
-        names = (
-            path_segment(one, key)
-            for one in items_in(EXCHANGES[id_], self.bodies.get(id_)) or ()
-            if isinstance(one, Mapping)
-        )
+        """Return the first name in a list that was read."""
+        items = items_in(EXCHANGES[id_], self.bodies.get(id_)) or ()
+        names = (path_segment(item, key) for item in items if isinstance(item, Mapping))
         return min((name for name in names if name is not None), default=None)
 
     async def _try(self, operation: Operation, parameters: Mapping[str, str]) -> Probed:
-        """Send an operation's request once, and judge what comes."""
+        """Send an operation's request once, and return its result."""
         exchange = EXCHANGES[operation.id]
         query: Mapping[str, str | int] = {"limit": PAGE, "offset": 0} if exchange.query else {}
         self.gets += 1
@@ -237,7 +233,7 @@ class _Walk:
         return Probed(operation=operation, verdict=verdict, notes=notes)
 
     def _judge_missing(self, operation: Operation, error: Missing) -> tuple[Verdict, tuple[str, ...]] | None:
-        """Judge a 404 that names an object; None where it may as well be the operation that is not there."""
+        """Return the verdict on a 404 that names an object; None if the operation itself may be absent."""
         if error.code == ErrorCode.APP_NOT_FOUND:
             if operation.id == "apps.get" and self.app not in self._listed():
                 raise OctosyncError(
@@ -257,10 +253,10 @@ class _Walk:
 
     def _listed(self) -> Sequence[str | None]:
         items = items_in(EXCHANGES["apps.list"], self.bodies.get("apps.list")) or ()
-        return [path_segment(one, "slug") for one in items if isinstance(one, Mapping)]
+        return [path_segment(item, "slug") for item in items if isinstance(item, Mapping)]
 
-    async def _elsewhere(self, absent: Probed, parameters: Mapping[str, str]) -> Probed:
-        """Look for an absent operation under names that are near, as far as requests are left."""
+    async def _try_other_paths(self, absent: Probed, parameters: Mapping[str, str]) -> Probed:
+        """Try an absent operation at other likely paths, while requests are left."""
         plain = self.client.contract
         for path in other_paths(plain, absent.operation.id):
             if self.gets >= MAX_GETS or self.stopped:
@@ -277,7 +273,7 @@ class _Walk:
 
 
 def _other_object(operation: Operation, parameters: Mapping[str, str], body: JsonValue) -> Iterator[str]:
-    """Say where an answer is of another object than the one that was asked for."""
+    """Yield a note if a response holds another object than the requested one."""
     key = "slug" if operation.id == "apps.get" else "capability"
     if isinstance(body, Mapping) and body.get(key) != parameters[key]:
         yield f"it answers with another {key} than it was asked for"
@@ -288,14 +284,14 @@ _ACCEPT = "application/json, application/yaml;q=0.9, */*;q=0.5"
 
 
 def is_url(text: str) -> bool:
-    """Say whether a text is meant as a URL rather than as a file."""
+    """Return whether a text is a URL rather than the name of a file."""
     return text.lower().startswith(("http://", "https://"))
 
 
 def document_source(url: str) -> Connection:
-    """Return where a document comes from: no key, no org. Without a path, `/openapi.json` is meant.
+    """Return the connection to a document, without key and org. The default path is `/openapi.json`.
 
-    Raises `UsageError` for what is no URL and for one with a user or password in it, `ConfigError` as `Connection` does.
+    Raises `UsageError` for an invalid URL and for one with a user or password, `ConfigError` as `Connection` does.
     """
     parts = _split(url)
     return Connection(
@@ -306,9 +302,9 @@ def document_source(url: str) -> Connection:
 async def fetch_document(
     url: str, source: Connection, *, largest: int, transport: httpx.AsyncBaseTransport | None = None
 ) -> bytes:
-    """Fetch the document that a URL names, through its source. No redirect is followed. `largest` is in bytes.
+    """Fetch a document from a URL, over the connection `source`. Redirects are not followed. `largest` is in bytes.
 
-    Raises `RemoteError` for anything but the document; no error shows what follows a `?` in the URL.
+    Raises `RemoteError` for any other response; no error shows what follows a `?` in the URL.
     """
     query = _split(url).query
     target = httpx.URL(f"{source.url}?{query}" if query else source.url)
@@ -361,7 +357,7 @@ def _too_large(source: Connection, largest: int) -> RemoteError:
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url.strip())
-        _ = parts.port  # raises for a port that is none
+        _ = parts.port  # raises for an invalid port
     except ValueError:
         raise UsageError("bad-spec-url", "the document's URL is not a URL", hints=(_EXAMPLE,)) from None
     if "@" in parts.netloc:

@@ -1,7 +1,7 @@
-"""Reads: each answer into the model's values, in live sense; what is absent, and what is an error.
+"""Reads of apps, targets, slots and inference configs, as values of the model.
 
-An answer is validated against its wire model, then taken as it came: unknown fields are kept. No read returns a part.
-`within` is a reservation that a read's first request may take its place from; what it lacks goes before everything else.
+A response is validated against its wire model, and its unknown fields are kept. A read returns everything or raises. The
+first request of a read takes a permit from the reservation `within`; if none is left, it goes before all other requests.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from octosync.octomil.rate_limit import Reservation
 async def read_app(
     client: Octomil, slug: str, *, needed: Collection[str] = (), within: Reservation | None = None
 ) -> ReadResult[App | None]:
-    """Read an app by its slug, archived or not; None only if the control plane answers that there is no such app.
+    """Read an app by its slug, archived or not; None only if the control plane reports that there is no such app.
 
-    Every app has a name: if it is one of the `needed` fields, an answer without it is unreadable, and no difference.
+    Every app has a name: if `name` is one of the `needed` fields, a response without it is unreadable, not a difference.
     """
     response = await client.call("apps.get", {"slug": slug}, absent=_says_no_app, within=within)
     if response.is_absence:
@@ -49,10 +49,10 @@ async def read_app(
 async def read_apps(client: Octomil, *, archived: bool = False) -> ReadResult[dict[str, App]]:
     """Read the org's apps, by slug in slug order.
 
-    Archived ones are hidden unless they are asked for (assumed to be possible): absence here proves nothing.
+    Archived apps are hidden unless they are requested (assumed to be possible): a missing app may be archived.
     """
     query = {"include_archived": "true"} if archived else {}
-    # An odd slug harms only its own app: a declared app can't have it, and the client puts none of them into a path as it is.
+    # An invalid slug affects its own app only: no declared app can have it, and the client quotes slugs in paths.
     listing = await _listing(client, "apps.list", {}, shape="app", key="slug", query=query, name=text_field)
     apps = [_app(client, "apps.list", item, listing.request_id) for item in listing.items]
     return ReadResult({app.slug: app for app in sorted(apps, key=lambda app: app.slug)}, listing.sent_at)
@@ -72,26 +72,26 @@ async def read_targets(
 async def read_slots(client: Octomil, slug: str, *, within: Reservation | None = None) -> ReadResult[tuple[Slot, ...]]:
     """Read an app's slots, in the order of their capabilities.
 
-    A slot that the list shows without its serving policy or its bindings is read by itself.
+    A slot that the list shows without its serving policy or its bindings is read individually.
     """
     listing = await _listing(client, "apps.list_slots", {"slug": slug}, shape="slot", key="capability", within=within)
     listed = [_slot(client, "apps.list_slots", slug, item, listing.request_id) for item in listing.items]
-    # A PUT replaces both wholesale (stated). A list that leaves one out may be a summary, which the stated "each pairs a
-    # capability with an active variant and a serving policy" allows, and a PUT made from that would lose what it hides.
+    # A PUT replaces both as a whole (stated). A list that omits one may be a summary, which the stated "each pairs a
+    # capability with an active variant and a serving policy" allows: a PUT built from it would lose the omitted part.
     slots = [
         slot
         if item.get("serving_policy") is not None and item.get("bindings") is not None
         else await read_slot(client, slug, slot.capability, within=within)
         for slot, item in zip(listed, listing.items, strict=True)
     ]
-    there = (slot for slot in slots if slot is not None)
-    return ReadResult(tuple(sorted(there, key=lambda slot: slot.capability)), listing.sent_at)
+    existing = (slot for slot in slots if slot is not None)
+    return ReadResult(tuple(sorted(existing, key=lambda slot: slot.capability)), listing.sent_at)
 
 
 async def read_slots_page(client: Octomil, slug: str) -> tuple[tuple[Slot, ...], bool]:
-    """Read an app's slots with one request, as the list shows them, and whether these are all.
+    """Read an app's slots with one request, as the list shows them; return them, and whether these are all.
 
-    For people to look at: no write may be made from them, see `read_slots`.
+    They are for display only: a write needs `read_slots`.
     """
     page = await read_page(client, "apps.list_slots", {"slug": slug}, plural=client.contract.shapes["slot"].plural)
     slots = (_slot(client, "apps.list_slots", slug, item, page.request_id) for item in page.items)
@@ -99,7 +99,7 @@ async def read_slots_page(client: Octomil, slug: str) -> tuple[tuple[Slot, ...],
 
 
 async def read_slot(client: Octomil, slug: str, capability: str, *, within: Reservation | None = None) -> Slot | None:
-    """Read one slot; None where the app exists and has none for the capability."""
+    """Read one slot; None if the app exists and has no slot for the capability."""
     parameters = {"slug": slug, "capability": capability}
     response = await client.call("apps.get_slot", parameters, absent=_says_no_slot, within=within)
     if response.is_absence:
@@ -114,9 +114,9 @@ async def read_slot(client: Octomil, slug: str, capability: str, *, within: Rese
 async def read_inference_config(
     client: Octomil, slug: str, *, within: Reservation | None = None
 ) -> ReadResult[InferenceConfig]:
-    """Read an app's inference config; `config` is None where there is none.
+    """Read an app's inference config; `config` is None if there is none.
 
-    That is a 404 of any code but `app_not_found`, `null` or an empty body.
+    The control plane reports that with a 404 of any code but `app_not_found`, with `null` or with an empty body.
     """
     response = await client.call("apps.get_inference_config", {"slug": slug}, absent=_says_no_config, within=within)
     config = response.body
@@ -138,7 +138,7 @@ async def _listing(
     within: Reservation | None = None,
     name: Callable[[JsonObject, str], str | None] = path_segment,
 ) -> Listing:
-    """Read a whole list of one shape of objects, each named by the field `key` as far as `name` accepts it."""
+    """Read a complete list of objects of one shape; `name` returns an object's name from its field `key`, None if invalid."""
     return await read_list(
         client,
         operation_id,

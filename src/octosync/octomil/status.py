@@ -1,6 +1,6 @@
-"""Status: the apps that patterns mean, and what is live of each, in at most 7 requests an app; what can't be read is said.
+"""Status: find apps by slug or glob, and read the live status of each with at most 7 requests.
 
-Presence: the org's apps in one list, and by their slug the declared ones that it does not show.
+Presence: which declared apps exist, from the org's list, and for an app that it doesn't show, by its slug.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from octosync.octomil.resources import read_app, read_apps, read_slots_page
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
-# From so many apps on, the org's feed may spare more requests than the one that it takes.
+# With this many apps or more, the org's feed, which takes one request, may save several.
 _WORTH_THE_ORG_FEED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundApps:
-    """The apps that patterns mean, by slug in slug order, each as it was answered or why it could not be read.
+    """The apps that match patterns, by slug in slug order: each app, or the error of its read.
 
-    `listed` are the slugs of the list that was read, None where none was; `unmatched` the patterns that mean no app.
+    `listed` are the slugs of the org's list, None if it was not read; `unmatched` the patterns that match no app.
     """
 
     apps: Mapping[str, App | RemoteError]
@@ -45,15 +45,15 @@ class FoundApps:
 
 
 def is_glob(pattern: str) -> bool:
-    """Say whether a pattern can mean more than one slug."""
+    """Return whether a pattern can match more than one slug."""
     return any(sign in pattern for sign in "*?[")
 
 
 async def find_apps(client: Octomil, patterns: Sequence[str] = (), *, archived: bool = False) -> FoundApps:
-    """Find the apps that slugs and globs mean, all for none; archived ones only by their slug, or where they are asked for.
+    """Find the apps that match slugs and globs, or all apps; archived ones only by slug, or with `archived`.
 
-    A few slugs are read one by one, without a list. Raises `RemoteError` for a list that can't be read, and what no request
-    would fare better with.
+    A few slugs are read one by one, without the list. Raises `RemoteError` if the list can't be read, and for errors that
+    every request would have.
     """
     names = sorted({pattern for pattern in patterns if not is_glob(pattern)})
     globs = sorted({pattern for pattern in patterns if is_glob(pattern)}) or ([] if patterns else ["*"])
@@ -70,9 +70,9 @@ async def find_apps(client: Octomil, patterns: Sequence[str] = (), *, archived: 
 
     def reading(slug: str) -> Read:
         async def read() -> None:
-            app = await _answered(read_app(client, slug))
+            app = await _result_or_error(read_app(client, slug))
             if isinstance(app, RemoteError):
-                if app.status is None:  # no answer: there is no point in asking for more
+                if app.status is None:  # no response: further requests are pointless
                     raise app
                 found[slug] = app
             elif app.value is None:
@@ -93,26 +93,26 @@ async def find_apps(client: Octomil, patterns: Sequence[str] = (), *, archived: 
 async def read_statuses(
     client: Octomil, found: FoundApps, *, progress: Progress | None = None
 ) -> tuple[AppStatus, ...]:
-    """Read what is live of each app: six requests each at most, and fewer where lists of the org's tell it.
+    """Read the status of each app: at most six requests per app, and fewer if lists of the org contain it.
 
-    Lists are read as far as one page goes. `progress` is told how many reads are done and how many are expected. Raises
-    `CredentialRefused`, and what kept every part of every app from being read alike.
+    Of lists, one page is read. `progress` is called with the number of reads that are done and the number that is expected.
+    Raises `CredentialRefused`, and an error that every read of every app had.
     """
-    walk = _Walk(client, found.apps, progress)
+    reader = _StatusReader(client, found.apps, progress)
     if found.listed is not None:
-        await walk.read_org_lists()
-    reads = walk.reads()
+        await reader.read_org_lists()
+    reads = reader.reads()
     if progress is not None:
         progress(0, len(reads))
     await run_concurrently(reads, client.connection.concurrency)
-    statuses = walk.statuses()
-    _raise_what_all_met(statuses)
+    statuses = reader.statuses()
+    _raise_common_error(statuses)
     return statuses
 
 
 @dataclass(slots=True)
-class _Walk:
-    """What is known so far: each part of each app has a place of its own, so it doesn't matter which answer comes first."""
+class _StatusReader:
+    """The reads of one status. Each part of each app has a place of its own, so their order doesn't matter."""
 
     client: Octomil
     apps: Mapping[str, App | RemoteError]
@@ -123,25 +123,25 @@ class _Walk:
     _expected: int = 0
 
     async def read_org_lists(self) -> None:
-        """Read what lists of the whole org tell of the apps, where that takes fewer requests."""
+        """Read what lists of the whole org contain about the apps, if that takes fewer requests."""
         apps = {slug: app for slug, app in self.apps.items() if isinstance(app, App)}
         reading = await read_org_deployments_if_cheaper(self.client, apps)
         if isinstance(reading, ReadResult):
             found: dict[str, list[Deployment]] = {slug: [] for slug in apps}
-            for one in reading.value:
-                found.get(one.app, []).append(one)
-            self.parts |= {(slug, "deployments"): tuple(mine) for slug, mine in found.items()}
+            for deployment in reading.value:
+                found.get(deployment.app, []).append(deployment)
+            self.parts |= {(slug, "deployments"): tuple(deployments) for slug, deployments in found.items()}
         if len(apps) >= _WORTH_THE_ORG_FEED:
-            page = await _answered(read_org_events(self.client))
+            page = await _result_or_error(read_org_events(self.client))
             by_id = {str(app.identity["id"]): slug for slug, app in apps.items() if "id" in app.identity}
-            # Newest first, so an app's first event here is its last change; of the others their own feeds tell.
+            # Newest first, so an app's first event is its last change; for apps without one, their own feed is read.
             for event in () if isinstance(page, RemoteError) else page.events:
                 slug = event.app or by_id.get(event.app_id or "", "")
                 if slug in apps:
                     self.parts.setdefault((slug, "last_change"), event)
 
     def reads(self) -> list[Read]:
-        """Make the reads of what is not known yet."""
+        """Return the reads that are still needed."""
         client = self.client
         makers: Mapping[str, Callable[[str], Awaitable[Any]]] = {
             "slots": self._slots,
@@ -156,7 +156,7 @@ class _Walk:
         return [self._reading(slug, part, makers[part]) for slug, part in wanted]
 
     def statuses(self) -> tuple[AppStatus, ...]:
-        """Put together what was read."""
+        """Return the status of each app."""
         parts: dict[str, dict[str, Any]] = {slug: {} for slug in self.apps}
         for (slug, name), part in self.parts.items():
             parts[slug][name] = part
@@ -167,7 +167,7 @@ class _Walk:
 
     def _reading(self, slug: str, part: str, make: Callable[[str], Awaitable[Any]]) -> Read:
         async def read() -> None:
-            self.parts[slug, part] = await _answered(make(slug))
+            self.parts[slug, part] = await _result_or_error(make(slug))
             self._done += 1
             if self.progress is not None:
                 self.progress(self._done, self._expected)
@@ -176,24 +176,24 @@ class _Walk:
 
     async def _slots(self, slug: str) -> tuple[Slot, ...]:
         slots, whole = await read_slots_page(self.client, slug)
-        return self._noted(slug, Section.SLOTS, slots, whole=whole)
+        return self._record(slug, Section.SLOTS, slots, whole=whole)
 
     async def _deployments(self, slug: str) -> tuple[Deployment, ...]:
         deployments, whole = await read_deployments_page(self.client, slug)
-        return self._noted(slug, Section.DEPLOYMENTS, deployments, whole=whole)
+        return self._record(slug, Section.DEPLOYMENTS, deployments, whole=whole)
 
     async def _last_change(self, slug: str) -> Event | None:
         page = await read_app_events(self.client, slug, limit=1)
         return page.events[0] if page.events else None
 
-    def _noted(self, slug: str, section: Section, value: T, *, whole: bool) -> T:
+    def _record(self, slug: str, section: Section, value: T, *, whole: bool) -> T:
         if not whole:
             self.cut.setdefault(slug, set()).add(section)
         return value
 
 
-async def _answered(reading: Awaitable[T]) -> T | RemoteError:
-    """Return an answer, or why there is none. Raises `CredentialRefused`: that is the same of every request."""
+async def _result_or_error(reading: Awaitable[T]) -> T | RemoteError:
+    """Return a result, or the error of the read. Raises `CredentialRefused`, which every request would have."""
     try:
         return await reading
     except CredentialRefused:
@@ -202,8 +202,8 @@ async def _answered(reading: Awaitable[T]) -> T | RemoteError:
         return error
 
 
-def _raise_what_all_met(statuses: Iterable[AppStatus]) -> None:
-    """Raise the error that kept everything from being read, if it was one and the same."""
+def _raise_common_error(statuses: Iterable[AppStatus]) -> None:
+    """Raise the error of all reads, if nothing could be read and the error was the same."""
     every = tuple(statuses)
     errors = [error for status in every for error in status.errors.values()]
     if (
@@ -217,10 +217,11 @@ def _raise_what_all_met(statuses: Iterable[AppStatus]) -> None:
 async def read_presence(
     client: Octomil, declared: Iterable[str], *, progress: Callable[[int, int], None] | None = None
 ) -> OrgPresence:
-    """Read which apps there are, and how the declared ones are: live, archived or absent.
+    """Read which apps exist, and whether the declared ones are live, archived or absent.
 
-    The list hides archived apps, so a declared one that it doesn't show is read by itself. `progress` is told how many of
-    those are read, and how many there are. Raises `RemoteError` for a list that can't be read, and `CredentialRefused`.
+    The list hides archived apps, so a declared app that it doesn't show is read by its slug. `progress` is called with the
+    number of those reads that are done, and their total. Raises `RemoteError` if the list can't be read, and
+    `CredentialRefused`.
     """
     before = client.requests
     listed = (await read_apps(client)).value
