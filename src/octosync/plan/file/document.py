@@ -44,7 +44,7 @@ def plan_document(
     diagnostics: Iterable[Diagnostic] = (),
     full: bool = False,
 ) -> JsonObject:
-    """Return the whole document; every key is always there.
+    """Return the whole document; every key is always present.
 
     `diagnostics` are those of the manifests: the plan's own are in it anyway, and none appears twice. `full` adds a row for
     each object that is as declared.
@@ -98,7 +98,7 @@ def trailer_of(blocked: Refusal, about: RunInfo) -> str | None:
 
 
 def diagnostic_row(diagnostic: Diagnostic) -> schema.DiagnosticDocument:
-    """Return one diagnostic; its source line is never in it."""
+    """Return a diagnostic, without its source line."""
     return schema.DiagnosticDocument(
         severity=diagnostic.severity.value,
         rule=diagnostic.rule,
@@ -109,7 +109,7 @@ def diagnostic_row(diagnostic: Diagnostic) -> schema.DiagnosticDocument:
 
 
 def control_plane_part(plane: ControlPlane) -> schema.ControlPlaneDocument:
-    """Return which control plane it is."""
+    """Return the control plane."""
     return schema.ControlPlaneDocument(url=plane.public_url, org_id=plane.org_id, context=plane.context)
 
 
@@ -159,7 +159,7 @@ def _summary(plan: Plan) -> schema.SummaryDocument:
 
 
 def error_row(error: OctosyncError, *, app: str | None = None) -> schema.ErrorDocument:
-    """Return an error of an app, or one of the whole run."""
+    """Return an error of an app, or of the whole run."""
     return schema.ErrorDocument(
         app=app,
         reference=error.reference,
@@ -170,7 +170,7 @@ def error_row(error: OctosyncError, *, app: str | None = None) -> schema.ErrorDo
 
 
 def blocked_row(blocked: Refusal, about: RunInfo | None) -> schema.BlockedDocument:
-    """Return what a guard refuses, with the ways out; without `about`, those that no command is part of."""
+    """Return a guard's refusal and the ways to resolve it; without `about`, only those that need no command."""
     return schema.BlockedDocument(
         guard=blocked.guard,
         message=blocked.message,
@@ -184,7 +184,7 @@ def blocked_row(blocked: Refusal, about: RunInfo | None) -> schema.BlockedDocume
 def change_rows(
     plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: bool
 ) -> list[schema.ResourceChangeDocument]:
-    """Return the rows in people's order: by address, an app's archive after everything else of it."""
+    """Return the rows by address, the archive of an app after its other changes."""
     shown = [*((action, None) for action in plan.actions), *((held.action, held) for held in plan.held)]
     rows = [
         (
@@ -264,7 +264,7 @@ def _last_change(last: LastChange) -> schema.LastChangeDocument:
 
 
 def _preview(action: Action) -> schema.PreviewDocument | None:
-    """Return what the orchestrator says of an action: for what does not exist yet, or was not asked, why it says nothing."""
+    """Return the orchestrator's preview of an action, or why there is none."""
     match action:
         case EnableCapability(preview=None, no_preview=why):
             return schema.PreviewDocument(variant=None, device_count=None, assignments=[], warnings=[], why=why)
@@ -337,7 +337,7 @@ def _value(value: JsonValue, sensitivity: Sensitivity) -> Any:  # noqa: ANN401  
 
 
 def _sorted(value: Any) -> Any:  # noqa: ANN401  JSON in, the same JSON out
-    """Sort the keys at every depth: what the control plane answers comes in any order."""
+    """Sort the keys at every depth: the control plane returns them in any order."""
     if isinstance(value, Mapping):
         return {key: _sorted(value[key]) for key in sorted(value)}
     if isinstance(value, list | tuple):
@@ -350,7 +350,7 @@ def _texts(addresses: Iterable[Address]) -> list[str]:
 
 
 def _given(**fields: object) -> dict[str, Any]:
-    """Return the fields that have a value: those without one are not in the document."""
+    """Return the fields that have a value; the document leaves out the others."""
     return {name: value for name, value in fields.items() if value}
 
 

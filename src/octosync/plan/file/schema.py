@@ -1,7 +1,7 @@
-"""The plan document's shape: models that its JSON, its JSON Schema (2020-12) and the reading of a plan file come from.
+"""The models of the plan document: its JSON and its JSON Schema (2020-12) come from them, and plan files are read by them.
 
-A field holds what the JSON holds; one with a default is in the JSON only if it was set. A new minor of `format_version` adds
-keys, so a key that is not described here is no mistake.
+A field contains what the JSON contains; a field with a default is in the JSON only if it was set. A new minor version of
+`format_version` adds keys, so unknown keys are ignored.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Document(BaseModel):
 
 
 class SchemaGenerator(GenerateJsonSchema):
-    """Pydantic's schemas in short: no titles, no defaults, and definitions named like the keys of the JSON."""
+    """Pydantic's schemas without titles and defaults, with definitions named like the JSON's keys."""
 
     def normalize_name(self, name: str) -> str:
         """Return the name of a definition."""
@@ -76,7 +76,7 @@ class SchemaGenerator(GenerateJsonSchema):
 
 
 def one_of(values: type[Enum] | Iterable[str]) -> WithJsonSchema:
-    """Return the schema of text that is one of some values."""
+    """Return the schema of a string that is one of these values."""
     names = [value.value if isinstance(value, Enum) else value for value in values]
     return WithJsonSchema({"type": "string", "enum": names})
 
@@ -104,7 +104,7 @@ AddressText = TypeAliasType(
 
 
 class ControlPlaneDocument(Document):
-    """The control plane that it is for."""
+    """The control plane."""
 
     url: str
     org_id: str | None
@@ -112,7 +112,7 @@ class ControlPlaneDocument(Document):
 
 
 class InvocationDocument(Document):
-    """What was asked for."""
+    """The arguments of the run."""
 
     paths: list[str]
     kustomize: str | None
@@ -125,7 +125,7 @@ class InvocationDocument(Document):
 
 
 class GitDocument(Document):
-    """The commit, null outside a repository."""
+    """The Git commit of the manifests."""
 
     revision: str | None
     dirty: bool
@@ -133,10 +133,10 @@ class GitDocument(Document):
 
 
 class ManifestsDocument(Document):
-    """What it was made from."""
+    """The manifests that were loaded."""
 
     digest: str = Field(
-        description="sha256:<hex> of all that was loaded but sensitive values, or hmac-sha256:<hex> of all of it."
+        description="sha256:<hex> of what was loaded, without sensitive values; hmac-sha256:<hex> includes them."
     )
     files: Count
     apps: Count
@@ -144,21 +144,23 @@ class ManifestsDocument(Document):
 
 
 class LeftAloneDocument(Document):
-    """What is not touched, and would be told otherwise."""
+    """What the plan leaves unchanged although it differs or is not declared."""
 
-    orphan_apps: list[str] = Field(description="Apps that the base declared and the manifests no longer do.")
-    unmanaged_apps: Count | None = Field(description="Live apps that nobody declares; null where no list was read.")
+    orphan_apps: list[str] = Field(description="Apps that the base declares and the manifests do not.")
+    unmanaged_apps: Count | None = Field(
+        description="Live apps that no manifest declares; null if the apps were not listed."
+    )
     suspended: list[str]
-    stale: list[AddressText] = Field(description="What has moved on since the base: this branch is to be rebased.")
-    released: list[AddressText] = Field(description="Sections that are no longer declared, and left as they are.")
-    held: list[AddressText] = Field(description="Fresh drift.")
-    unknown_targets: list[AddressText] = Field(description="Targets on platforms that octosync doesn't know.")
+    stale: list[AddressText] = Field(description="Objects that changed since the base: rebase this branch.")
+    released: list[AddressText] = Field(description="Objects of sections that are no longer declared.")
+    held: list[AddressText] = Field(description="Drift on hold.")
+    unknown_targets: list[AddressText] = Field(description="Targets on platforms unknown to octosync.")
     undeclared_deployments: list[AddressText]
     rolled_back: list[AddressText]
 
 
 class ScopeDocument(Document):
-    """What was read."""
+    """The apps and sections of the plan."""
 
     apps: list[str]
     sections: dict[str, Count] = Field(description="How many apps declare each section.")
@@ -166,43 +168,45 @@ class ScopeDocument(Document):
 
 
 class OverrideDocument(Document):
-    """A guard that this run loosens."""
+    """An override of a guard."""
 
     guard: str
     value: str
-    source: str = Field(description="By what.")
+    source: str = Field(description="The flag or the commit that sets it.")
 
 
 class FieldChangeDocument(Document):
-    """One field."""
+    """A changed field."""
 
     path: Annotated[list[str], WithJsonSchema({"type": "array", "items": {"type": ["string", "integer"]}})] = Field(
-        description="The wire's names."
+        description="The field names of the API."
     )
     before: object
     after: object
-    sensitive: bool = Field(description="Whether a value is hidden.")
+    sensitive: bool = Field(description="Whether the values are redacted.")
 
 
 class ChangeDocument(Document):
-    """What changes of an object."""
+    """The change of an object."""
 
     actions: list[Annotated[str, one_of([*(verb.value for verb in Verb), NO_OP])]] = Field(
-        description="What is done: one of them."
+        description="The action; exactly one."
     )
-    before: object = Field(description="Live, null where it is not there; sensitive values are null.")
-    after: object = Field(description="As declared, null where it is to go; sensitive values are null.")
-    fields: list[FieldChangeDocument] = Field(description="Field by field.")
+    before: object = Field(description="The live state; null if the object does not exist. Sensitive values are null.")
+    after: object = Field(
+        description="The state after apply; null if the object is deleted. Sensitive values are null."
+    )
+    fields: list[FieldChangeDocument] = Field(description="The changed fields.")
 
 
 class LastChangeDocument(Document):
-    """Who changed it last, as far as the activity feed tells."""
+    """The last change of the object in the activity feed."""
 
     actor: str | None
     at: Time | None
-    event: str | None = Field(description="The event's id.")
+    event: str | None = Field(description="The id of the event.")
     of: Annotated[str, one_of(["object", "app"])] = Field(
-        description="Whether the event is about the object or only its app."
+        description="Whether the event names the object or only its app."
     )
 
 
@@ -215,14 +219,14 @@ class OperationDocument(Document):
 
 
 class AssignmentDocument(Document):
-    """Devices of a platform."""
+    """The number of devices of a platform."""
 
     platform: str | None
     device_count: Count | None
 
 
 class PreviewDocument(Document):
-    """What Octomil says that enabling or optimizing would do; `why` it says nothing where it does not."""
+    """Octomil's preview of enabling or optimizing; `why` is the reason if there is none."""
 
     variant: str | None
     reason: str | None = None
@@ -235,7 +239,7 @@ class PreviewDocument(Document):
 
 
 class SourceDocument(Document):
-    """Where it is declared."""
+    """The place in the manifests that declares the object."""
 
     file: str
     line: Count | None
@@ -243,68 +247,68 @@ class SourceDocument(Document):
 
 
 class ResourceChangeDocument(Document):
-    """One change of one object."""
+    """A planned change of an object."""
 
     address: AddressText
     app: str = Field(description="The app's slug.")
-    type: Annotated[str, one_of(Kind)] = Field(description="What kind of object it is.")
+    type: Annotated[str, one_of(Kind)] = Field(description="The kind of the object.")
     name: str
     labels: dict[str, object] = Field(description="The app's labels.")
     change: ChangeDocument
-    action_reason: Annotated[str, one_of(Reason)] | None = Field(description="Why it is planned.")
+    action_reason: Annotated[str, one_of(Reason)] | None = Field(description="The reason of the action.")
     drift: LastChangeDocument | None
-    held_until: Time | None = Field(description="Until when fresh drift is left alone.")
+    held_until: Time | None = Field(description="The end of the drift's hold.")
     held: bool = Field(
-        default=False, description="True where it is left alone without an end: `held_until` is null then."
+        default=False, description="True if the drift is on hold without an end; `held_until` is null then."
     )
     operation: OperationDocument | None
     preview: PreviewDocument | None
-    depends_on: list[AddressText] = Field(description="What has to happen before.")
-    destructive: bool = Field(description="Whether something is lost for good.")
+    depends_on: list[AddressText] = Field(description="The objects whose actions must succeed first.")
+    destructive: bool = Field(description="Whether the action deletes something that can't be restored.")
     source: SourceDocument | None
 
 
 class BlockedDocument(Document):
-    """What a guard refuses."""
+    """The refusal of a guard."""
 
-    guard: str = Field(description="`octosync explain GUARD` says what it refuses.")
+    guard: str = Field(description="The guard; `octosync explain GUARD` describes it.")
     message: str
-    override: str | None = Field(description="The flag that allows it, null where none does.")
-    trailer: str | None = Field(description="The line of a commit that allows it.")
-    way_out: str | None = Field(description="What helps otherwise.")
+    override: str | None = Field(description="The flag that allows the change; null if none does.")
+    trailer: str | None = Field(description="The trailer of a commit message that allows the change.")
+    way_out: str | None = Field(description="Another way to resolve the refusal.")
     addresses: list[AddressText]
 
 
 class RecommendationDocument(Document):
-    """A better variant that is not rolled out."""
+    """A better variant that the plan does not roll out."""
 
     address: AddressText
     current_variant: str | None
     suggested_variant: str | None
-    expected_improvement: Ratios = Field(description="Relative, by metric: 0.05 is five percent.")
+    expected_improvement: Ratios = Field(description="Relative improvement by metric: 0.05 is 5%.")
     reason: str | None
-    waiting: str | None = Field(description="For what it waits, null where it waits for nothing.")
+    waiting: str | None = Field(description="What an automatic rollout waits for; null if it does not wait.")
 
 
 class StartDocument(Document):
-    """Where it begins."""
+    """The start of the range."""
 
     line: Count
     column: Count | None
 
 
 class RangeDocument(Document):
-    """The place in a file; null if it has none."""
+    """A place in a file."""
 
     filename: str
     start: StartDocument
 
 
 class DiagnosticDocument(Document):
-    """One thing to know, from the manifests or from what is live."""
+    """A diagnostic of the manifests or of live state."""
 
     severity: Annotated[str, one_of(Severity)]
-    rule: str = Field(description="`octosync explain RULE` says what it means.")
+    rule: str = Field(description="The rule; `octosync explain RULE` describes it.")
     summary: str
     range: RangeDocument | None
     path: str = ""
@@ -313,9 +317,9 @@ class DiagnosticDocument(Document):
 
 
 class ErrorDocument(Document):
-    """An app that could not be read, or what else failed the run."""
+    """An error of an app or of the run."""
 
-    app: str | None = Field(description="Null where it is about no app, as with the reference `strict`.")
+    app: str | None = Field(description="The app; null if the error is about no single app, such as `strict`.")
     reference: str
     message: str
     hints: list[str]
@@ -323,18 +327,18 @@ class ErrorDocument(Document):
 
 
 class FingerprintingDocument(Document):
-    """What the fingerprints and the digest of the manifests cover."""
+    """What the fingerprints and the digest of the manifests include."""
 
     key_check: str | None = Field(
-        description="Tells whether OCTOSYNC_PLAN_KEY is the same where the plan is applied; null where it is not set."
+        description="Identifies OCTOSYNC_PLAN_KEY, which must be the same when the plan is applied; null if it is not set."
     )
     not_covered: list[AddressText] = Field(
-        description="Objects with sensitive values, which are left out: a change of these values can't be noticed."
+        description="Objects with sensitive values that are not included: changes of these values are not detected."
     )
 
 
 class CostDocument(Document):
-    """What the plan took and what applying it takes."""
+    """The requests of planning and applying."""
 
     requests_used: Count
     requests_to_apply: Count
@@ -342,7 +346,7 @@ class CostDocument(Document):
 
 
 class SummaryDocument(Document):
-    """How many changes of each kind."""
+    """The number of changes of each kind."""
 
     create: Count
     update: Count
@@ -359,23 +363,23 @@ class PlanDocument(Document):
 
     format_version: Annotated[
         str, WithJsonSchema({"type": "string", "pattern": rf"^{FORMAT_VERSION.partition('.')[0]}\.\d+$"})
-    ] = Field(description="A new minor adds keys, a new major changes them.")
+    ] = Field(description="A minor version adds keys, a major version changes them.")
     octosync_version: str
-    timestamp: Time = Field(description="When it was made, in UTC.")
+    timestamp: Time = Field(description="The time of the plan, in UTC.")
     errored: bool = Field(description="Whether an app could not be read; such a plan is never applied.")
     control_plane: ControlPlaneDocument
     invocation: InvocationDocument
     manifests: ManifestsDocument
     scope: ScopeDocument
-    overrides: list[OverrideDocument] = Field(description="Guards that this run loosens.")
-    resource_changes: list[ResourceChangeDocument] = Field(description="By address.")
-    blocked: list[BlockedDocument] = Field(description="What guards refuse.")
+    overrides: list[OverrideDocument] = Field(description="Overrides of guards.")
+    resource_changes: list[ResourceChangeDocument] = Field(description="The changes, by address.")
+    blocked: list[BlockedDocument] = Field(description="Refusals of guards.")
     recommendations: list[RecommendationDocument] = Field(
-        description="Better variants that are not rolled out by this plan."
+        description="Better variants that the plan does not roll out."
     )
     diagnostics: list[DiagnosticDocument]
-    errors: list[ErrorDocument] = Field(description="Apps that could not be read, and what else failed the run.")
-    fingerprints: dict[AddressText, str] = Field(description="Of each object as it is live, by address.")
+    errors: list[ErrorDocument] = Field(description="Apps that could not be read, and other errors of the run.")
+    fingerprints: dict[AddressText, str] = Field(description="The fingerprint of each live object, by address.")
     fingerprinting: FingerprintingDocument
     cost: CostDocument
     summary: SummaryDocument

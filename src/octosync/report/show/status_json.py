@@ -1,6 +1,6 @@
-"""What is live, as JSON.
+"""Live state as JSON: the models, and how they are made.
 
-Of a part that could not be read the values are null, and `errors` of its app names it.
+If a part could not be read, its values are null, and `errors` of its app names it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class FirstRequestDocument(Document):
 
 
 class RoutingDocument(Document):
-    """How many requests an app had, and where they went."""
+    """The requests of an app, by route."""
 
     total_requests: int
     local_requests: int | None
@@ -54,7 +54,7 @@ class RoutingDocument(Document):
 
 
 class EventResourceDocument(Document):
-    """What an event is about."""
+    """The object that an event names."""
 
     type: str
     key: str
@@ -71,7 +71,7 @@ class EventDocument(Document):
 
 
 class CoverageDocument(Document):
-    """How many of a slot's devices have its capability."""
+    """The coverage of a slot's devices."""
 
     status: str
     active_deployments: int | None
@@ -81,7 +81,7 @@ class CoverageDocument(Document):
 
 
 class CanaryProgressDocument(Document):
-    """A canary under way: so many percent of the devices have the candidate."""
+    """A running canary: `percentage` of the devices have the candidate."""
 
     percentage: Number | None
     candidate: str | None
@@ -104,7 +104,7 @@ class SlotDocument(Document):
 
     capability: str
     model_reference: str
-    configured: bool | None = Field(description="Whether it has a slot; null if that is not known.")
+    configured: bool | None = Field(description="Whether the capability has a slot; null if that is unknown.")
     variant: object
     policy: str | None
     serving_policy: object
@@ -113,7 +113,7 @@ class SlotDocument(Document):
 
 
 class UnreadPartDocument(Document):
-    """A part of an app that could not be read, and why."""
+    """A part of an app that could not be read, and the error."""
 
     part: str
     reference: str
@@ -123,7 +123,7 @@ class UnreadPartDocument(Document):
 
 
 class AppStatusDocument(Document):
-    """What is live of an app."""
+    """The live state of an app."""
 
     slug: str
     name: object
@@ -147,13 +147,13 @@ class AwaitedDocument(Document):
 
 
 class RequestsDocument(Document):
-    """What reading took."""
+    """The requests of reading."""
 
     requests_used: int
 
 
 class StatusDocument(Document):
-    """What is live of some apps, as `octosync status -o json` prints it."""
+    """The live state of apps, as `octosync status -o json` prints it."""
 
     format_version: str
     timestamp: Time
@@ -181,7 +181,7 @@ def status_document(
 
 
 def error_document(error: OctosyncError) -> dict[str, Any]:
-    """Return why something could not be read."""
+    """Return the error of a part that could not be read."""
     return {
         "reference": error.reference,
         "message": error.message,

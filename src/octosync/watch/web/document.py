@@ -67,7 +67,7 @@ StateCounts = Annotated[
 
 
 class ProblemDocument(Document):
-    """Why something fails."""
+    """An error."""
 
     reference: str
     message: str
@@ -75,19 +75,19 @@ class ProblemDocument(Document):
 
 
 class LoadedManifestsDocument(Document):
-    """What was loaded. `valid` false: `error` or `diagnostics` say why, and the last good ones are in force."""
+    """The loaded manifests. If `valid` is false, see `error` and `diagnostics`; the last valid manifests are used."""
 
     valid: bool
     files: Count
     revision: str | None
     loaded_at: Time | None
     changed_at: Time | None
-    error: ProblemDocument | None = Field(description="Why they can't be read at all.")
-    diagnostics: list[DiagnosticDocument] = Field(description="What was found in them.")
+    error: ProblemDocument | None = Field(description="The error, if the manifests could not be read.")
+    diagnostics: list[DiagnosticDocument] = Field(description="Diagnostics of the manifests.")
 
 
 class AlarmsDocument(Document):
-    """The problems that stop everything, and those of the feed and of coverage: a sentence each, or null."""
+    """Problems of the whole controller: a sentence each, or null."""
 
     credential: str | None
     outage: str | None
@@ -101,14 +101,14 @@ class AlarmsDocument(Document):
 
 
 class SuspendedDocument(Document):
-    """That everything is suspended."""
+    """The suspension of all apps."""
 
     at: Time
     reason: str
 
 
 class HoldDocument(Document):
-    """That a person holds an app's drift."""
+    """A hold of an app's drift that a person requested."""
 
     app: str
     until: Time
@@ -117,7 +117,7 @@ class HoldDocument(Document):
 
 
 class BudgetDocument(Document):
-    """Requests of the current window; `limit` 0: none."""
+    """The rate limit of the current window; `limit` 0 means that there is none."""
 
     limit: Count
     used: Count
@@ -127,7 +127,7 @@ class BudgetDocument(Document):
 
 
 class FullReadDocument(Document):
-    """The last and the next read of everything; `done` of `total` apps where one is under way."""
+    """The last and the next resync; `done` of `total` apps if one is running."""
 
     ended_at: Time | None
     next_at: Time | None
@@ -139,19 +139,21 @@ class FullReadDocument(Document):
 
 
 class BlockedSetDocument(Document):
-    """What one guard blocks of one change, in all its apps: it is approved as a whole."""
+    """What a guard blocks of a change, in all of its apps; it is approved as a whole."""
 
     guard: str
     message: str
     apps: list[str]
     addresses: list[AddressText]
-    actions: Count = Field(description="How many actions can be approved.")
-    seen: str | None = Field(description="The digest that names this very set; null where nothing can be approved.")
-    approve: str | None = Field(description="The POST that approves exactly this set, once; null where none can.")
+    actions: Count = Field(description="The number of actions that can be approved.")
+    seen: str | None = Field(description="The digest of exactly this set; null if nothing can be approved.")
+    approve: str | None = Field(
+        description="The POST that approves exactly this set once; null if nothing can be approved."
+    )
 
 
 class DriftDocument(Document):
-    """One object that somebody changed: who and when as far as the feed tells. `until` null: it is not changed back by itself."""
+    """The drift of an object; actor and time are from the activity feed. If `until` is null, it is not reverted automatically."""
 
     address: AddressText
     actor: str | None
@@ -163,7 +165,7 @@ class DriftDocument(Document):
 
 
 class CanaryDocument(Document):
-    """A rollout under way; `percentage` of the devices have the candidate."""
+    """A running canary; `percentage` of the devices have the candidate."""
 
     address: AddressText
     deployment: str
@@ -174,7 +176,7 @@ class CanaryDocument(Document):
 
 
 class UncoveredDocument(Document):
-    """An enabled capability whose deployments don't reach all devices; null is what the control plane doesn't state."""
+    """An enabled capability whose deployments don't reach all devices; null if the control plane returns no number."""
 
     capability: str
     status: str
@@ -183,23 +185,23 @@ class UncoveredDocument(Document):
 
 
 class AppDocument(Document):
-    """One app, in order of slugs."""
+    """An app; apps are sorted by slug."""
 
     slug: str
     state: Annotated[str, one_of(AppState)]
     since: Time | None
     read_at: Time | None
     source: str | None = Field(description="The file that declares it.")
-    error: ProblemDocument | None = Field(description="Why it fails.")
+    error: ProblemDocument | None = Field(description="The error, if the app fails.")
     next_try: Time | None
     why_waiting: str | None
     frozen_until: Time | None
     hold: HoldDocument | None
-    run: str | None = Field(description="The last run that wrote to it.")
+    run: str | None = Field(description="The last run that wrote to the app.")
     drift: list[DriftDocument]
-    blocked: list[BlockedDocument] = Field(description="What guards refuse, with the ways out.")
+    blocked: list[BlockedDocument] = Field(description="Refusals of guards, with the ways to resolve them.")
     resource_changes: list[ResourceChangeDocument] | None = Field(
-        description="What its latest plan comes to; null before the first."
+        description="The changes of its latest plan; null before the first."
     )
     canaries: list[CanaryDocument]
     recommendations: list[RecommendationDocument] = Field(description="Better variants that are not rolled out.")
@@ -207,7 +209,7 @@ class AppDocument(Document):
 
 
 class RunDocument(Document):
-    """One of the last runs, newest first; `ended` null: under way."""
+    """One of the last runs, newest first; `ended` is null while it is running."""
 
     run: str
     apps: list[str]
@@ -219,26 +221,28 @@ class RunDocument(Document):
 
 
 class WatchDocument(Document):
-    """How everything stands, as `octosync watch` answers it at /api/status."""
+    """The status that `octosync watch` returns at /api/status."""
 
     format_version: Annotated[str, WithJsonSchema({"const": STATUS_FORMAT_VERSION})]
     octosync_version: str
     timestamp: Time
     started: Time
-    sentence: str = Field(description="How everything stands, for people.")
-    mode: Annotated[str, one_of(WriteMode)] = Field(description="What is written by itself (`--heal`).")
+    sentence: str = Field(description="The status in a sentence.")
+    mode: Annotated[str, one_of(WriteMode)] = Field(description="What is written automatically (`--heal`).")
     healthy: bool
     ready: bool
-    can_post: bool = Field(description="Whether there is an admin token, so that POSTs are taken.")
+    can_post: bool = Field(description="Whether an admin token is set, so that POSTs are accepted.")
     control_plane: ControlPlaneDocument
     manifests: LoadedManifestsDocument
     alarms: AlarmsDocument
     suspended: SuspendedDocument | None
     holds: list[HoldDocument]
-    counts: StateCounts = Field(description="How many apps are in each state.")
-    unmanaged: int | None = Field(description="Apps that no manifest declares; null where that was not read.")
+    counts: StateCounts = Field(description="The number of apps in each state.")
+    unmanaged: int | None = Field(
+        description="The number of apps that no manifest declares; null if the apps were not listed."
+    )
     budget: BudgetDocument
-    queue: dict[str, Count] = Field(description="How many apps wait, by priority.")
+    queue: dict[str, Count] = Field(description="The number of queued apps, by priority.")
     full_read: FullReadDocument
     blocked: list[BlockedSetDocument]
     last_success: Time | None
@@ -255,7 +259,7 @@ _CONTRACT: Final = Contract()  # which operation an action is, not where overrid
 
 
 def watch_document(status: ControllerStatus) -> JsonObject:
-    """Return the document."""
+    """Return the status document."""
     document = WatchDocument(
         format_version=STATUS_FORMAT_VERSION,
         octosync_version=status.version,
@@ -306,7 +310,7 @@ def _suspended(suspended: Suspended | None) -> SuspendedDocument | None:
 
 
 def hold_part(hold: Hold) -> HoldDocument:
-    """Return what a person holds."""
+    """Return a hold."""
     return HoldDocument(app=hold.app, until=utc_text(hold.until), reason=hold.reason, at=utc_text(hold.at))
 
 
