@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
-from typing import Any, Final, Union, cast
+from typing import Any, Final, Union
 
-from octosync.manifest.schema.fields import ObjectModel, Shape, attributes_of, shape_of
+from octosync.manifest.schema.fields import ObjectModel, Shape, attributes_of
 from octosync.manifest.yaml.nodes import Mapping, Node, Reported, Scalar, Sequence, join
 from octosync.model import JsonObject
 
@@ -31,7 +32,7 @@ class Fields:
     def text(self, key: str) -> str | None:
         """Return a text, None if it is absent or wrong."""
         value = self.values.get(key)
-        return value if _is_text(value) else None
+        return value if isinstance(value, str) and not isinstance(value, Reported) else None
 
     def flag(self, key: str) -> bool | None:
         """Return a truth value, None if it is absent or wrong."""
@@ -59,7 +60,8 @@ class Fields:
 
     def record(self, key: str) -> Fields | None:
         """Return an object, None if it is absent or wrong."""
-        return _fields(self.node.get(key), self.path_to(key), self.values.get(key))
+        node, value = self.node.get(key), self.values.get(key)
+        return Fields(node, self.path_to(key), value) if isinstance(node, Mapping) and isinstance(value, dict) else None
 
     def records(self, key: str) -> list[Fields]:
         """Return a list of objects, empty if it is absent."""
@@ -73,16 +75,16 @@ class Fields:
     def record_map(self, key: str) -> dict[str, Fields]:
         """Return an object of objects, empty if it is absent."""
         node, path = self.node.get(key), self.path_to(key)
-        found = (
-            (name, _fields(node.get(name), join(path, name), value))
+        entries = node.entries if isinstance(node, Mapping) else {}
+        return {
+            name: Fields(entry, join(path, name), value)
             for name, value in self._items(key)
-            if isinstance(node, Mapping)
-        )
-        return {name: fields for name, fields in found if fields is not None}
+            if isinstance(value, dict) and isinstance(entry := entries[name][1], Mapping)
+        }
 
     def attributes(self, model: type[ObjectModel]) -> dict[str, Any]:
         """Return the sound values by the names of the model's attributes, at any depth; lists as tuples."""
-        return cast("dict[str, Any]", _sound(self.values, shape_of(model)))
+        return _attributes(self.values, model)
 
     def _items(self, key: str) -> Iterable[tuple[str, Any]]:
         value = self.values.get(key)
@@ -116,8 +118,12 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and not isinstance(value, Reported)
 
 
-def _fields(node: Node | None, path: str, value: object) -> Fields | None:
-    return Fields(node, path, value) if isinstance(node, Mapping) and isinstance(value, dict) else None
+def _attributes(values: AnyMapping[str, Any], model: type[ObjectModel]) -> dict[str, Any]:
+    return {
+        name: value if shape.is_plain and shape.type is not int else _sound(value, shape)
+        for name, key, shape in attributes_of(model)
+        if not isinstance(value := values.get(key, WRONG), Reported)
+    }
 
 
 def _sound(value: Any, shape: Shape) -> Any:  # noqa: ANN401 - JSON
@@ -126,11 +132,7 @@ def _sound(value: Any, shape: Shape) -> Any:  # noqa: ANN401 - JSON
     if shape.type is Union:
         return _sound(value, shape.parts[1]) if isinstance(value, dict) else value
     if shape.is_model:
-        return {
-            name: found if part.is_plain and part.type is not int else _sound(found, part)
-            for name, key, part in attributes_of(shape.type)
-            if not isinstance(found := value.get(key, WRONG), Reported)
-        }
+        return _attributes(value, shape.type)
     part = shape.parts[0]
     if shape.type is list:
         items = [item for item in value if not isinstance(item, Reported)]
