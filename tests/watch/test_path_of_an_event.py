@@ -1,0 +1,94 @@
+"""The path of a feed event through the code, from its arrival to the write that reverts the change."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import httpx
+import pytest
+from tests.support.controllers import FastClock, watching
+from tests.support.watched_apps import CLOUD, NEVER, declare, have, plane_of_ana
+
+import octosync
+
+pytestmark = pytest.mark.no_cover  # it has a profile of its own
+
+SOURCES = Path(octosync.__file__).parent
+MOST_FILES = 65
+# The files of the path that decide something, in the order in which they are entered.
+PATH = [
+    "watch/loop/activity_feed.py",
+    "watch/loop/scheduler.py",
+    "watch/loop/queue.py",
+    "watch/loop/workers.py",
+    "watch/reconcile/reconciler.py",
+    "watch/reconcile/observer.py",
+    "reconcile.py",
+    "octomil/observe.py",
+    "plan/planner.py",
+    "watch/reconcile/admission.py",
+    "apply/executor.py",
+    "apply/write.py",
+]
+
+
+class TracedTransport(httpx.AsyncBaseTransport):
+    """Counts the functions entered, by file, from the first response of the feed after `begin` to the next PUT."""
+
+    def __init__(self) -> None:
+        self.entered: Counter[str] = Counter()  # in the order in which they are first entered
+        self.written = asyncio.Event()
+        self._inner = httpx.AsyncHTTPTransport()
+        self._is_begun = False
+
+    def begin(self) -> None:
+        """Count from the next response of the feed on."""
+        self._is_begun = True
+        self.entered.clear()
+        self.written.clear()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        if self._is_begun and request.method == "PUT":
+            sys.setprofile(None)
+            self._is_begun = False
+            self.written.set()
+        response = await self._inner.handle_async_request(request)
+        if self._is_begun and request.url.path.endswith("/activity") and sys.getprofile() is None:
+            sys.setprofile(self._enter)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+    def _enter(self, frame: FrameType, event: str, _: object) -> None:
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and frame.f_code.co_name != "<module>" and path.is_relative_to(SOURCES):
+            task = asyncio.current_task()
+            if task is None or getattr(task.get_coro(), "__name__", "") != "_watch_files":
+                self.entered[path.relative_to(SOURCES).as_posix()] += 1
+
+
+async def test_a_feed_event_reaches_its_revert_through_few_files(tmp_path: Path) -> None:
+    """From the feed to the write an event goes through the files that are named here, and through few others."""
+    clock, traced = FastClock(4), TracedTransport()
+    declare(tmp_path, "demo")
+    settings: Any = {"resync": NEVER, "drift_hold": timedelta(), "interval": timedelta(seconds=1)}
+    with plane_of_ana(clock) as plane:
+        have(plane, "demo")
+        async with watching(tmp_path, plane, clock, transport=traced, **settings) as watch:
+            await watch.until_in_sync()
+            for _ in range(2):  # the first revert imports modules
+                traced.begin()
+                plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+                await asyncio.wait_for(traced.written.wait(), 60)
+                await watch.until_in_sync()
+    assert [file for file in traced.entered if file in PATH] == PATH
+    assert len(traced.entered) <= MOST_FILES, f"{len(traced.entered)}: {sorted(traced.entered)}"
