@@ -15,7 +15,7 @@ import octosync
 _SOURCE = str(Path(octosync.__file__).parent)
 # Lower these whenever a change allows it: the aim is 60 files and 350 functions.
 _MOST_FILES = 62
-_MOST_FUNCTIONS = 390
+_MOST_FUNCTIONS = 370
 
 
 def test_a_plan_of_one_slot_follows_a_short_way(office: Office) -> None:

@@ -268,13 +268,14 @@ class NumberOrAll(click.ParamType[int | str]):
 
     name = "number"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:  # noqa: ANN401 — click's own
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
         """Return the number, or `all`. Raises `BadParameter`."""
-        if value == ALL:
+        text = str(value)
+        if text == ALL:
             return ALL
-        if not (value.isascii() and value.isdigit() and len(value) < 10):
-            self.fail(f"{value!r} is neither a number nor `{ALL}`", param, ctx)
-        return int(value)
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            self.fail(f"{text!r} is neither a number nor `{ALL}`", param, ctx)
+        return int(text)
 
 
 def _guard_option(flag: Flag) -> Callable[[F], F]:
@@ -312,7 +313,7 @@ class Duration(click.ParamType[str]):
 
     name = "duration"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 — click's own
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the text of a duration. Raises `BadParameter`."""
         text = str(value)
         try:

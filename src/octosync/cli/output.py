@@ -96,18 +96,18 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
 _WAIT_EVERY_SECONDS: Final = 10.0
 
 
+@dataclass(slots=True, kw_only=True)
 class Stream:
-    """Writes a run's events: `prints` on standard output at once, `keeps` for a file at its end; else it writes nothing."""
+    """Writes a run's events: `prints` on standard output at once, `keeps` for a file at its end. `is_read`: either."""
 
-    def __init__(self, *, prints: bool, keeps: bool) -> None:
-        self.lines: list[str] = []
-        self._prints = prints
-        self._keeps = keeps
-        self.is_read = prints or keeps
-        self._begun = False
-        self._planned = False
-        self._last_wait = float("-inf")
-        self._stood: dict[str, JsonObject] = {}
+    prints: bool
+    keeps: bool
+    is_read: bool
+    lines: list[str] = field(default_factory=list)
+    _begun: bool = False
+    _planned: bool = False
+    _last_wait: float = float("-inf")
+    _stood: dict[str, JsonObject] = field(default_factory=dict)
 
     def plan(self, report: PlanReport) -> None:
         """Write the events of a plan."""
@@ -155,9 +155,9 @@ class Stream:
         for event in new:
             now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             line = json_line({"@timestamp": now, **event})
-            if self._keeps:
+            if self.keeps:
                 self.lines.append(line)
-            if self._prints:
+            if self.prints:
                 self._print(line)
 
     def _print(self, line: str) -> None:
@@ -165,9 +165,9 @@ class Stream:
         try:
             out(line)
         except click.exceptions.Exit:
-            self._prints = False
+            self.prints = False
         except OctosyncError as error:
-            self._prints = False
+            self.prints = False
             report_failure(error, written="The run goes on.")
 
 
@@ -183,36 +183,38 @@ class Destination:
     path: Path
 
 
+class DestinationType(click.ParamType[Destination]):
+    """The value of `--write`: FORMAT=FILE."""
+
+    name = "destination"
+
+    def __init__(self, formats: Sequence[str]) -> None:
+        self._formats = formats
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Destination:
+        """Return the destination. Raises `BadParameter`."""
+        name, equals, file = str(value).partition("=")
+        if not equals:
+            self.fail(f"{value!r} is not FORMAT=FILE, such as {self._formats[1]}=FILE", param, ctx)
+        if name not in self._formats:
+            self.fail(f"{name!r} in {value!r} is not one of {', '.join(self._formats)}", param, ctx)
+        if file in {"", "-"}:
+            self.fail(f"{value!r} names no file: what goes to standard output is chosen with -o", param, ctx)
+        return Destination(name, Path(file))
+
+
 def output_options(*formats: str) -> Callable[[F], F]:
     """`-o` and `--write`."""
-
-    def destinations(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[Destination, ...]:
-        try:
-            return tuple(_destination(text, formats) for text in given)
-        except ValueError as error:
-            raise click.BadParameter(str(error), ctx, parameter) from None
-
     write = option(
         "--write",
         "destinations",
         multiple=True,
         metavar="FORMAT=FILE",
-        callback=destinations,
+        type=DestinationType(formats),
         shell_complete=starting_with(f"{name}=" for name in formats),
         help=f"Also write this format to a file: {', '.join(formats)}. Repeatable.",
     )
     return stacked(output_option(*formats), write)
-
-
-def _destination(given: str, formats: Sequence[str]) -> Destination:
-    name, equals, file = given.partition("=")
-    if not equals:
-        raise ValueError(f"{given!r} is not FORMAT=FILE, such as {formats[1]}=FILE")
-    if name not in formats:
-        raise ValueError(f"{name!r} in {given!r} is not one of {', '.join(formats)}")
-    if file in {"", "-"}:
-        raise ValueError(f"{given!r} names no file: what goes to standard output is chosen with -o")
-    return Destination(name, Path(file))
 
 
 @dataclass(kw_only=True)
@@ -235,7 +237,8 @@ class Outputs:
 
     def __post_init__(self) -> None:
         written = {destination.format for destination in self.destinations}
-        self.stream = Stream(prints=self.output == _STREAM, keeps=_STREAM in written)
+        prints, keeps = self.output == _STREAM, _STREAM in written
+        self.stream = Stream(prints=prints, keeps=keeps, is_read=prints or keeps)
         self._tells_runner = _FOR_RUNNER in {self.output, *written}
 
     def loaded(self, inputs: LoadedInputs) -> None:

@@ -19,12 +19,13 @@ from octosync.errors import Missing, OctosyncError, RemoteError
 from octosync.manifest import keyed_digest, parse_duration, select
 from octosync.manifest.git.repository import git_revision
 from octosync.manifest.load.selection import matching
-from octosync.model import Diagnostic, Observation, Secret, State
+from octosync.model import Diagnostic, Observation, Optimize, Secret, State
 from octosync.octomil import Octomil
 from octosync.plan import (
     FINDINGS,
     PLAN_KEY,
     ControlPlane,
+    DeployPolicy,
     Fingerprinting,
     GuardPolicy,
     Holding,
@@ -87,13 +88,18 @@ class Run:
 
     def plan_options(self, now: datetime) -> PlanOptions:
         """Return how this run is planned; drift is not held."""
-        configuration = self.inputs.configuration
+        configuration, request = self.inputs.configuration, self.request
         return PlanOptions(
             now=now,
             contract=configuration.contract,
-            deploy=self.request.deploy_policy(configuration.max_canaries),
+            deploy=DeployPolicy(
+                optimize=Optimize(request.optimize or Optimize.AUTO),
+                previews=request.previews and not request.base.offline,
+                retry_rolled_back=request.retry_rolled_back,
+                max_canaries=configuration.max_canaries,
+            ),
             base=self.base,
-            prune=self.request.base.prune,
+            prune=request.base.prune,
             freeze=configuration.freeze,
         )
 
@@ -114,12 +120,14 @@ class Run:
         about = RunInfo(
             octosync_version=__version__,
             timestamp=datetime.now(UTC),
-            control_plane=self._control_plane(reviewed.observation.org_id),
+            control_plane=control_plane(self.session.connection, inputs.context, reviewed.observation.org_id)
+            if self.session is not None
+            else self._offline_control_plane(),
             invocation=self.invocation,
             manifests=ManifestSet(digest=digest, files=manifests.files, apps=len(manifests.state.apps), git=git),
             requests_per_minute=self.requests_per_minute,
             typed=typed,
-            typed_to_look=request.typed_to_look,
+            typed_to_look=request.remote.typed(request.manifests.config),
             trailers=configuration.guards.trailers if revisions is not None else (),
             plan_key=self.plan_key,
         )
@@ -138,11 +146,9 @@ class Run:
             full=request.full,
         )
 
-    def _control_plane(self, org_id: str | None) -> ControlPlane:
-        """Return where live state was read, or would have been; `org_id` is the org that responses name."""
+    def _offline_control_plane(self) -> ControlPlane:
+        """Return where live state would have been read."""
         context = self.inputs.context
-        if self.session is not None:
-            return control_plane(self.session.connection, context, org_id)
         url, org = place_of(self.request.remote, context, os.environ)
         return ControlPlane(url=url, org_id=org, context=context.name if context is not None else None)
 

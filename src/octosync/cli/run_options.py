@@ -12,8 +12,7 @@ from pathlib import Path
 
 from octosync.errors import UsageError
 from octosync.manifest import STDIN
-from octosync.model import Optimize
-from octosync.plan import Allowance, DeployPolicy, Invocation
+from octosync.plan import Allowance, Invocation
 from octosync.report import MAX_BYTES
 
 
@@ -161,15 +160,6 @@ class RunRequest:
             previews=self.previews,
         )
 
-    def deploy_policy(self, max_canaries: int) -> DeployPolicy:
-        """Return how far this run may go with deployments."""
-        return DeployPolicy(
-            optimize=Optimize(self.optimize or Optimize.AUTO),
-            previews=self.previews and not self.base.offline,
-            retry_rolled_back=self.retry_rolled_back,
-            max_canaries=max_canaries,
-        )
-
     @property
     def typed_selection(self) -> tuple[str, ...]:
         """What has to be typed to name the same manifests and apps again; what octosync.yaml names need not be."""
@@ -198,8 +188,3 @@ class RunRequest:
             ),
             *(name for name, given in switches if given),
         )
-
-    @property
-    def typed_to_look(self) -> tuple[str, ...]:
-        """What has to be typed again of a command that only asks the same control plane."""
-        return self.remote.typed(self.manifests.config)

@@ -401,7 +401,7 @@ def fingerprint_of_target(target: Target | None) -> str:
 
 def fingerprint_of_slot(slot: Slot | None) -> str:
     """Digest a slot's fields."""
-    return fingerprint_of(None if slot is None else slot.fields)
+    return ABSENT_FINGERPRINT if slot is None else Fingerprint(slot.fields)
 
 
 def fingerprint_of_config(config: InferenceConfig | None) -> str:

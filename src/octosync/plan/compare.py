@@ -71,7 +71,8 @@ def compare_app(
     _app(desired, live, diff)
     _targets(desired, live, contract, diff, removed)
     _slots(desired, live, contract.shapes["slot"], diff, removed)
-    _inference_config(desired, live, diff)
+    if desired.inference_config is not None:
+        _inference_config(desired, desired.inference_config, live, diff)
     if desired.archived and live is not None:
         updated = _changed(desired.fields, live.fields, APP)
         diff.actions.append(_archive(desired, _without_nulls({**live.fields, **updated})))
@@ -235,7 +236,8 @@ def _put_slot(desired: App, slot: Slot, live: Slot | None, shape: ObjectShape) -
         address=slot.address,
         reason=Reason.NEW if live is None else Reason.DIFFERS,
         parameters={"slug": desired.slug, "capability": slot.capability},
-        body=_body_of(after, shape),
+        # Bindings have no default that a stricter server could not refuse to assume, so they are always sent.
+        body={"bindings": [], **{key: value for key, value in after.items() if key not in shape.read_only}},
         before=before,
         after=after,
         declared=slot.fields,
@@ -263,15 +265,7 @@ def replacement_for(slot: Slot, live: Slot | None) -> JsonObject:
     return normalise_slot_fields({**live.fields, **declared})
 
 
-def _body_of(after: JsonObject, shape: ObjectShape) -> JsonObject:
-    # Bindings have no default that a stricter server could not refuse to assume, so they are always sent.
-    return {"bindings": [], **{key: value for key, value in after.items() if key not in shape.read_only}}
-
-
-def _inference_config(desired: App, live: App | None, diff: AppDiff) -> None:
-    wanted = desired.inference_config
-    if wanted is None:
-        return
+def _inference_config(desired: App, wanted: InferenceConfig, live: App | None, diff: AppDiff) -> None:
     there = live.inference_config if live else None
     before = there.config if there else None
     fingerprint = diff.fingerprints[wanted.address] = fingerprint_of_config(there)

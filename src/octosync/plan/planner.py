@@ -165,9 +165,17 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
         if options.freeze
         else {},
         traffic={slug: stats.total for slug, stats in sorted(live.routing.items()) if stats.total},
-        questions=_questions(
-            shown, live, options.read_needs, capabilities=capabilities, optimized=optimized, compared=compared
-        ),
+        questions=questions_of(
+            shown,
+            live,
+            options.read_needs,
+            previews=capabilities.previews,
+            checks=capabilities.checks,
+            canaries=optimized.asks_for_canaries,
+            drifted=compared.drifted,
+        )
+        if options.read_needs is not None
+        else Questions(),
         requests_used=live.requests,
     )
 
@@ -247,29 +255,6 @@ def _diagnostics(
         diagnostics += renames(actions, tree, base)
         diagnostics += unheld(compared.drifted, live, actions, options.hold)
     return tuple(sorted(diagnostics, key=lambda diagnostic: diagnostic.sort_key))
-
-
-def _questions(
-    shown: tuple[Action, ...],
-    live: Observation,
-    read_needs: ReadNeeds | None,
-    compared: Resolved,
-    *,
-    capabilities: Capabilities,
-    optimized: Optimized,
-) -> Questions:
-    """Return the further reads that a whole plan needs; none without `read_needs`."""
-    if read_needs is None:
-        return Questions()
-    return questions_of(
-        shown,
-        live,
-        read_needs,
-        previews=capabilities.previews,
-        checks=capabilities.checks,
-        canaries=optimized.asks_for_canaries,
-        drifted=compared.drifted,
-    )
 
 
 def _orphans(base: Base, compared: Resolved) -> Iterator[App]:

@@ -222,7 +222,9 @@ def column(texts: Iterable[str], *, widest: int = _WIDEST) -> int:
 def _row(action: Action, file: str, options: RowOptions) -> Row:
     mark = "!" if action.key in options.blocked else " "
     limit = None if options.full else LIMIT
-    details = (*_author(action, options.last_changes), *_details(action, options.sensitivity, limit))
+    last = options.last_changes.get(action.address)
+    author = (last_change_words(last),) if last is not None and needs_author(action) else ()
+    details = (*author, *_details(action, options.sensitivity, limit))
     return Row(
         left=f"{mark} {SYMBOLS[action.verb]} {_done_to(action)}",
         place=_place(action.origin, file),
@@ -244,12 +246,6 @@ def _unchanged(address: Address, app: App, file: str) -> Row:
     _, origin = declared_of(address, app)
     remark = "deployed" if address.kind is Kind.CAPABILITY else "as declared"
     return Row(left=f"    {_named(address)}", place=_place(origin, file), remark=remark, verb=None)
-
-
-def _author(action: Action, last_changes: Mapping[Address, LastChange]) -> Iterator[str]:
-    last = last_changes.get(action.address)
-    if last is not None and needs_author(action):
-        yield last_change_words(last)
 
 
 def _done_to(action: Action) -> str:
@@ -320,7 +316,7 @@ def _in_brief(action: Action, fields: JsonObject, sensitivity: Sensitivity, limi
             return brief_opaque(fields, sensitivity, limit=limit)
         case CreateApp() if fields.get("name") == action.address.app:
             fields = {key: value for key, value in fields.items() if key != "name"}
-    return brief(fields, sensitivity, limit=limit, preset=_declared_preset(action))
+    return brief(fields, sensitivity, limit=limit, preset=action.preset if isinstance(action, PutSlot) else None)
 
 
 def _field_lines(action: Action, sensitivity: Sensitivity, limit: int | None) -> Iterator[str]:
@@ -345,10 +341,6 @@ def _with_presets(action: PutSlot) -> tuple[FieldChange, ...]:
         for change in action.fields
         if change is within[0] or change not in within
     )
-
-
-def _declared_preset(action: Action) -> str | None:
-    return action.preset if isinstance(action, PutSlot) else None
 
 
 def _policy(fields: JsonObject | None) -> JsonValue:

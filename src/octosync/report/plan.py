@@ -154,7 +154,7 @@ def render_plan(report: PlanReport, *, colour: bool) -> str:
         _head(report, ink),
         _errors(plan, ink) if plan.errors else (),
         blocked_lines(report, ink) if report.blocked else (),
-        group_lines(plan_groups(report), ink),
+        group_lines(groups_of(plan, report.blocked, report.sensitivity, full=report.full), ink),
         *(diagnostic_lines(diagnostic, ink) for diagnostic in report.all_diagnostics()),
         recommendation_lines(plan.recommendations) if plan.recommendations else (),
         left_alone_lines(plan, about),

@@ -177,7 +177,8 @@ class _Application:
     def _applied(self, planned: PlanReport) -> ApplyReport:
         """Return the report of this apply before its first write. A plan file can't be applied again: it is half done."""
         again = ("octosync", "apply", *self._typed_again, *(self.wait.typed if self.wait else ()))
-        look = shlex.join(("octosync", "status", *self.run.request.typed_to_look))
+        request = self.run.request
+        look = shlex.join(("octosync", "status", *request.remote.typed(request.manifests.config)))
         return planned.applied(go_on=shlex.join(again), look=look)
 
     @property

@@ -132,7 +132,7 @@ def _stale(request: RunRequest, approval: Approval, file: str, now: Invocation) 
     then = approval.invocation
     if then.base is not None and approval.base_commit is not None:
         then = replace(then, base=approval.base_commit)
-    again = ("octosync", "apply", file, *then.arguments(), *request.typed_to_look)
+    again = ("octosync", "apply", file, *then.arguments(), *request.remote.typed(request.manifests.config))
     return StalePlan(
         "other-manifests",
         f"{file} was planned with {_words(approval.invocation)}; this command and octosync.yaml name {_words(now)}",

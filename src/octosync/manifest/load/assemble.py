@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from operator import is_
 from typing import TypeAlias
@@ -93,6 +93,7 @@ class _Assembly:
                 self._declare(resource, resource.spec, archived=archived)
         if own is not None and archived:
             self._check_archive(own)
+        suspensions = [resource.suspension for resource in self._resources if resource.suspension is not None]
         labels: dict[str, str] = dict(own.labels) if own else {}
         if own is None:
             for resource in reversed(self._resources):
@@ -108,7 +109,7 @@ class _Assembly:
             inference_config=self._config,
             labels=dict(sorted(labels.items())),
             protected=any(one.protected for one in self._resources),
-            suspension=_longest(one.suspension for one in self._resources),
+            suspension=_longest(suspensions) if suspensions else None,
             origin=(own or self._resources[0]).origin,
         )
 
@@ -214,10 +215,7 @@ def _whole(own: Resource | None) -> frozenset[Section]:
     return frozenset(section for key, section in keys.items() if key in own.spec)
 
 
-def _longest(suspensions: Iterable[Suspension | None]) -> Suspension | None:
+def _longest(suspensions: Collection[Suspension]) -> Suspension:
     """Several documents of an app may suspend it: without an end wins, else the latest."""
-    given = [one.until for one in suspensions if one is not None]
-    if not given:
-        return None
-    ends = [until for until in given if until is not None]
-    return Suspension(max(ends)) if len(ends) == len(given) else Suspension()
+    ends = [suspension.until for suspension in suspensions if suspension.until is not None]
+    return Suspension(max(ends)) if len(ends) == len(suspensions) else Suspension()

@@ -83,7 +83,9 @@ def _resource(kind: str, root: Fields, reporter: Reporter, now: datetime) -> Res
     spec = root.record("spec")
     metadata = root.record("metadata")
     app = (metadata.text("name") if metadata else None) if kind == "App" else (spec.text("app") if spec else None)
-    protected, suspension = _annotations(metadata, reporter, now) if metadata else (False, None)
+    protected, suspension = (
+        _annotations(metadata, reporter, now) if metadata and "annotations" in metadata.node.entries else (False, None)
+    )
     return Resource(
         kind=kind,
         app=app,

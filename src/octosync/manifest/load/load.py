@@ -307,7 +307,8 @@ class Loader:
                 self._cache.keep(file, parsed)
         if parsed.is_empty:
             read.empty.append(file)
-        findings.extend(parsed.diagnostics)
+        if parsed.diagnostics:
+            findings.extend(parsed.diagnostics)
         read.documents += parsed.documents
         for one in parsed.resources:
             # What is found about it later belongs to this load.

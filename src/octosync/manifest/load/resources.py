@@ -62,8 +62,10 @@ def target_of(fields: Fields, resource: Resource, contract: Contract) -> Target 
 def slot_of(fields: Fields, resource: Resource, contract: Contract) -> Slot | None:
     """Return the slot that a record declares; None where its capability could not be read. Checks the rest all the same."""
     capability = fields.text("capability")
-    _check_capability(fields, resource)
-    _check_writable(fields, resource, contract)
+    if capability is not None and capability not in CAPABILITIES:
+        _report_unknown_capability(capability, fields, resource)
+    if not contract.shapes["slot"].read_only.isdisjoint(SLOT_WIRE_NAMES.values()):
+        _check_writable(fields, resource, contract)
     if "preferredEngines" in fields:
         _check_engines(fields, resource)
     if "bindings" in fields:
@@ -94,17 +96,15 @@ def inference_config_of(fields: Fields, key: str, resource: Resource) -> Inferen
     return InferenceConfig(app=resource.app or "", config=fields.json(key), origin=resource.place(fields.key_node(key)))
 
 
-def _check_capability(fields: Fields, resource: Resource) -> None:
-    capability = fields.text("capability")
-    if capability is not None and capability not in CAPABILITIES:
-        at = fields.value_node("capability")
-        resource.reporter.report(
-            "unknown-capability",
-            at,
-            f"{resource.reporter.quote(capability, at)} is no capability that octosync knows",
-            path=fields.path_to("capability"),
-            suggestion=closest(capability, CAPABILITIES),
-        )
+def _report_unknown_capability(capability: str, fields: Fields, resource: Resource) -> None:
+    at = fields.value_node("capability")
+    resource.reporter.report(
+        "unknown-capability",
+        at,
+        f"{resource.reporter.quote(capability, at)} is no capability that octosync knows",
+        path=fields.path_to("capability"),
+        suggestion=closest(capability, CAPABILITIES),
+    )
 
 
 def _check_engines(fields: Fields, resource: Resource) -> None:

@@ -56,18 +56,20 @@ class _Taken:
     nodes: dict[int, tuple[Placed, Placed]] = field(default_factory=dict)
 
 
+@dataclass(slots=True, eq=False)
 class Source:
     """One file: its name as the user gave it, its text, and where in it sensitive values stand."""
 
-    def __init__(self, name: str, text: str, sensitivity: Sensitivity) -> None:
-        self.name = name
-        self.text = text
-        self.sensitivity = sensitivity
-        self._lines: list[str] | None = None
-        self._hidden: set[tuple[Place, Place]] = set()  # aliases name the same place again and again
-        self._merged: tuple[list[Place], list[Place]] | None = None
-        self._starts: list[int] = []  # the lines on which documents begin that were taken from elsewhere
-        self._taken: list[_Taken | None] = []
+    name: str
+    text: str
+    sensitivity: Sensitivity
+    _lines: list[str] | None = None
+    # Aliases name the same place again and again.
+    _hidden: set[tuple[Place, Place]] = field(default_factory=set)
+    _merged: tuple[list[Place], list[Place]] | None = None
+    # The lines on which documents begin that were taken from elsewhere.
+    _starts: list[int] = field(default_factory=list)
+    _taken: list[_Taken | None] = field(default_factory=list)
 
     def place(self, at: Placed) -> Origin:
         """Name a place: in the file that it was taken from, where that is known."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -91,10 +91,7 @@ def judge(plan: Plan, policy: GuardPolicy, also: Tally | None = None, *, in_watc
 
     `also` counts together with the plan. `in_watch`: only guards that a controller has, since it does not go by the others.
     """
-    return tuple(_refusals(plan, policy, also or Tally(), in_watch=in_watch))
-
-
-def _refusals(plan: Plan, policy: GuardPolicy, also: Tally, *, in_watch: bool) -> Iterator[Refusal]:
+    refusals: list[Refusal] = []
     limits = policy.every_limit
     for guard in GUARDS.values():
         allowed = policy.allowed.get(guard.id)
@@ -102,9 +99,9 @@ def _refusals(plan: Plan, policy: GuardPolicy, also: Tally, *, in_watch: bool) -
         is_for_this_run = not in_watch or guard.flag is None or guard.flag.in_watch
         if guard.check is None or is_lifted or not is_for_this_run:
             continue
-        terms = Terms(limits=limits, allowed=None if allowed is None else int(allowed), also=also)
-        for objection in guard.check(plan, terms):
-            yield _refusal(guard, objection)
+        terms = Terms(limits=limits, allowed=None if allowed is None else int(allowed), also=also or Tally())
+        refusals += [_refusal(guard, objection) for objection in guard.check(plan, terms)]
+    return tuple(refusals)
 
 
 def _refusal(guard: Guard, objection: Objection) -> Refusal:
