@@ -26,13 +26,13 @@ def _table(heading: str) -> list[str]:
 
 @pytest.mark.parametrize("name", EXECUTED)
 def test_a_document_is_true(name: str, tmp_path: Path, command_folder: Path) -> None:
-    """Every command works in an empty directory, in the document's order, and prints byte for byte what is shown."""
+    """Every command of a document works in an empty directory, in order, and its output equals the document's."""
     text = (ROOT / name).read_text(encoding="utf-8")
     assert executed(text, tmp_path, command_folder) == text
 
 
 def test_every_document_is_run() -> None:
-    """A document with commands is among those that are run, and generated pages have none."""
+    """Every document with commands is run, and generated pages contain none."""
     documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     commands = {
         path for path in documents if re.search(r"^```(sh|console)$", path.read_text(encoding="utf-8"), re.MULTILINE)
@@ -42,7 +42,7 @@ def test_every_document_is_run() -> None:
 
 @pytest.mark.parametrize("name", reference_pages())
 def test_a_reference_page_is_what_the_code_says(name: str) -> None:
-    """The generated pages are up to date; `make docs` makes them so."""
+    """The generated pages are up to date; `make docs` updates them."""
     assert (ROOT / name).read_text(encoding="utf-8") == reference_pages()[name]
 
 
@@ -55,23 +55,23 @@ def test_the_guards_are_those_of_the_code() -> None:
 def test_every_dependency_has_its_reason() -> None:
     """README's table and pyproject.toml name the same packages."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    named = [re.match(r"[\w-]+", one) for one in project["dependencies"]]
-    assert _table("package | why") == [one[0] for one in named if one is not None]
+    names = [re.match(r"[\w-]+", requirement) for requirement in project["dependencies"]]
+    assert _table("package | why") == [name[0] for name in names if name is not None]
 
 
 def _commands(group: click.Group, name: str) -> Iterator[str]:
-    """Yield the commands of a group, those of the groups in it included."""
+    """Yield the full names of all commands below a group."""
     with click.Context(group) as context:
-        for one in group.list_commands(context):
-            command = group.get_command(context, one)
+        for child in group.list_commands(context):
+            command = group.get_command(context, child)
             if isinstance(command, click.Group):
-                yield from _commands(command, f"{name} {one}")
+                yield from _commands(command, f"{name} {child}")
             else:
-                yield f"{name} {one}"
+                yield f"{name} {child}"
 
 
 def test_every_command_is_listed() -> None:
-    """README lists the commands that there are, in the order of --help."""
+    """README lists all commands, in the order of --help."""
     assert _table("command | does") == [f"`{name}`" for name in _commands(octosync, "octosync")]
 
 
@@ -90,19 +90,19 @@ def test_every_event_of_the_log_is_listed() -> None:
 
 
 def test_every_exit_code_is_listed() -> None:
-    """README lists the exit codes that this version has."""
+    """README lists all exit codes."""
     codes = sorted(int(code) for row in _table("exit code | means") for code in row.split(","))
     assert codes == sorted(code.value for code in ExitCode)
 
 
 @pytest.mark.parametrize("promise", re.findall(r"^\|.*\| `(tests/\S+)` \|$", README, re.MULTILINE))
 def test_a_promise_is_held_where_it_says(promise: str) -> None:
-    """The files that README names for its promises hold tests."""
+    """The files in README's table of promises contain tests."""
     assert re.search(r"^\s*(async )?def test_", (ROOT / promise).read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_links_lead_somewhere() -> None:
-    """Relative links of the documents point at files that exist, and at headings that these have."""
+    """Relative links of the documents lead to existing files and headings."""
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         text = path.read_text(encoding="utf-8")
         links = re.findall(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)", text)
@@ -125,7 +125,7 @@ def test_links_lead_somewhere() -> None:
     ],
 )
 def test_an_untrue_document_is_found_out(text: str, complaint: str, tmp_path: Path, command_folder: Path) -> None:
-    """A command that fails, or a target that is not there, is an error; documents can't lie by silence."""
+    """A command that fails and a missing make target are errors."""
     with pytest.raises(UntrueDocumentError, match=complaint):
         executed(text, tmp_path, command_folder)
 
@@ -142,7 +142,7 @@ _WATCH = "```sh\noctosync watch -f apps/ --url http://127.0.0.1:8787\n```\n"
 
 
 def test_no_freeze_window_is_open_in_a_document(tmp_path: Path, command_folder: Path) -> None:
-    """A window that is always open freezes nothing while a document runs: what comes out is the same on any day."""
+    """A freeze window that is always active freezes nothing while a document runs: the output is the same on any day."""
     windows = (
         "freeze: [{cron: '* * * * *', duration: 1h}, {cron: \"0 0 * * *\", duration: 24h, timezone: Europe/Berlin}]"
     )
@@ -151,19 +151,19 @@ def test_no_freeze_window_is_open_in_a_document(tmp_path: Path, command_folder: 
 
 
 def test_a_watch_is_asked_until_it_is_as_shown(tmp_path: Path, command_folder: Path) -> None:
-    """What a document asks of the watch that it has started is true once the watch has come that far."""
+    """A query of the watch is repeated until its output matches the document."""
     text = f"{_APP}{_WATCH}```console\n$ curl -s http://127.0.0.1:9900/readyz\nok\n```\n"
     assert executed(text, tmp_path, command_folder) == text
 
 
 def test_a_watch_that_does_not_end_well_is_found_out(tmp_path: Path, command_folder: Path) -> None:
-    """A watch that a document starts has to be there until the document's end, and to end without an error."""
+    """A watch that a document starts must run until the document ends, and must exit without an error."""
     with pytest.raises(UntrueDocumentError, match="ends with -9"):
         executed(f"{_APP}{_WATCH}```sh\nkill -9 $(cat .octosync/state.db.lock)\n```\n", tmp_path, command_folder)
 
 
 def test_the_output_is_put_in(tmp_path: Path, command_folder: Path) -> None:
-    """Shown output that is not what came out is replaced, exit codes included."""
+    """Output that differs is replaced, exit codes included."""
     text = "```console\n$ octosync validate -f nowhere\nValid.\n$ echo $?\n0\n```\n"
     new = executed(text, tmp_path, command_folder)
     assert "missing-path" in new
