@@ -100,7 +100,7 @@ async def test_a_409_with_another_variant_is_a_failure_that_names_both(site: Sit
     site.plane.deploy("a")
     applied = await site.act(turn)
     assert said(applied.outcomes[0]) == ("failed", "enable-changed-pin")
-    assert "the manifest pins good, and Octomil deployed other" in applied.outcomes[0].message
+    assert "the manifest pins good, but Octomil deployed other" in applied.outcomes[0].message
     assert not applied.wrote
     assert [one["model_variant_id"] for one in deployments(site.plane)] == ["other"]
 
@@ -212,7 +212,7 @@ async def test_a_409_while_a_canary_runs(site: Site, variant: str, result: tuple
     (deployment,) = deployments(site.plane)
     assert deployment["canary"]["candidate_variant_id"] == variant
     if result[0] == "failed":
-        assert "better was suggested and approved, and the canary is to best" in outcome.message
+        assert "better was suggested and approved, but the canary uses best" in outcome.message
 
 
 async def test_a_canary_to_another_variant_than_the_one_that_was_approved(site: Site) -> None:

@@ -35,7 +35,7 @@ async def test_a_foreign_write_is_never_overwritten_from_an_old_read(site: Site,
     assert sorted(fates(applied).values()) == ["done", "stale"]
     assert stale.status is Status.STALE
     assert stale.reference == "object-moved"
-    assert "somebody changed it" in stale.message
+    assert "it changed since it was read" in stale.message
     assert any("Plan again" in hint for hint in stale.hints)
     assert site.writes() == ["POST /api/v1/apps"]
     assert site.state()["a"] == theirs

@@ -120,9 +120,9 @@ async def test_when_reading_fails_too_the_outcome_is_unknown(site: Site, kind: s
     applied = await site.act(turn)
     (outcome,) = applied.outcomes
     assert (outcome.status.value, outcome.reference) == ("failed", "outcome-unknown")
-    assert "the answer was lost" in outcome.message
-    assert "reading the object again failed, too" in outcome.message
-    assert outcome.hints[0] == "It may have taken effect. Apply again: that reads first."
+    assert "the response was lost" in outcome.message
+    assert "the read that followed failed, too" in outcome.message
+    assert outcome.hints[0] == "It may have taken effect. Apply again: apply reads the object first."
     assert applied.wrote
     site.plane.break_with()
     assert (await site.turn(case.desired)).outcomes == ()
@@ -172,7 +172,7 @@ async def test_a_lost_answer_of_many_is_found_out_by_one_read_each(site: Site) -
     site.plane.break_with({"operation": "apps.put_slot", "action": "cut_after", "times": None})
     applied = await site.act(turn)
     assert {outcome.message for outcome in applied.outcomes} == {
-        "the answer was lost; reading again shows that it took effect"
+        "the response was lost; a read shows that the write took effect"
     }
     assert len(site.plane.log()) == 6
 

@@ -95,7 +95,7 @@ async def test_a_second_half_that_is_unknown_is_not_called_failed_for_sure(site:
     )
     outcome = (await site.act(turn)).outcomes[1]
     assert outcome.reference == "outcome-unknown"
-    assert outcome.message.startswith("perhaps registered nowhere: ios:com.moved was removed from app `from`")
+    assert outcome.message.startswith("possibly registered nowhere: ios:com.moved was removed from app `from`")
     site.plane.break_with()
     assert (await site.look(*MOVED)).plan.actions == ()
 
@@ -125,7 +125,7 @@ async def test_a_removal_that_was_not_carried_out(site: Site) -> None:
     site.plane.break_with({"operation": "apps.delete_target", "action": "empty", "status": 204, "when": "before"})
     outcome = (await site.act(turn)).outcomes[1]
     assert outcome.reference == "target-held-elsewhere"
-    assert outcome.message.startswith("not moved from app `from`, although its removal was answered with yes: ")
+    assert outcome.message.startswith("not moved from app `from`, although its removal was accepted: ")
     assert "taken by app `from`" in outcome.message
     assert site.state()["from"]["targets"] == ["ios:com.moved"]
     await finish(site, *MOVED)

@@ -42,7 +42,7 @@ async def test_one_object_is_harmed_and_not_forty(site: Site, concurrency: int) 
     (request_id,) = harmed.request_ids
     assert request_id.startswith("req_")
     assert f"(apps.put_slot, request {request_id})" in harmed.message
-    assert '`preferred_engines` was sent as ["coreml"] and kept as []' in harmed.message
+    assert '`preferred_engines` was sent as ["coreml"] and persisted as []' in harmed.message
     assert harmed.hints
     assert skipped.message == "`apps.put_slot` was stopped for this run: app/app-00/slot/chat was not kept"
 
@@ -79,7 +79,9 @@ async def test_a_yes_to_nothing_done_is_found_out(site: Site, kind: str) -> None
     site.plane.break_with({"operation": case.operation, "action": "empty", "when": "before"})
     (outcome,) = (await site.act(turn)).outcomes
     assert outcome.status.value == "not_kept"
-    assert re.search("it is still there|it is not there|`archived` was sent as true and kept as false", outcome.message)
+    assert re.search(
+        "it is still there|it is not there|`archived` was sent as true and persisted as false", outcome.message
+    )
     assert site.state() == before
 
 
@@ -216,7 +218,7 @@ async def test_what_cannot_be_read_is_unproved(site: Site) -> None:
     applied = await site.act(turn)
     (outcome,) = applied.outcomes
     assert (outcome.status.value, outcome.reference) == ("failed", "outcome-unproved")
-    assert "said yes" in outcome.message
+    assert "accepted" in outcome.message
     assert outcome.hints[0].startswith("Apply again")
     assert applied.wrote
 
@@ -235,4 +237,4 @@ async def test_not_kept_shows_no_secret_and_no_novel(site: Site, long: bool) -> 
         assert f"… ({len(secret) + 2} characters)" in outcome.message
     else:
         assert "hunter2" not in str(outcome)
-        assert "`api_key` was sent as (sensitive) and kept as nothing" in outcome.message
+        assert "`api_key` was sent as (sensitive) and persisted as nothing" in outcome.message

@@ -71,7 +71,7 @@ class Metered:
         """Put faults in force."""
         (await self.teammate.put("/_local/faults", json={"rules": rules})).raise_for_status()
 
-    async def look(self, *desired: App) -> ReviewedPlan:
+    async def recheck(self, *desired: App) -> ReviewedPlan:
         """Read, plan and judge."""
         return await observe_and_review(State.of(*desired), self.remote, EVERYTHING_ALLOWED, PlanOptions(now=NOW))
 
@@ -133,7 +133,7 @@ def test_both_halves_of_a_move_go_together(tmp_path: Path, limit: int) -> None:
     async def main() -> None:
         async with metered(tmp_path, limit) as plane:
             await one_a_minute(plane.app("left", target="com.left"), plane.app("right", target="com.right"))
-            reviewed = await plane.look(
+            reviewed = await plane.recheck(
                 desired_app("left", targets=["ios:com.right"]), desired_app("right", targets=["ios:com.left"])
             )
             assert set(fates(await plane.act(reviewed)).values()) == {"done"}
@@ -149,7 +149,7 @@ def test_the_second_half_keeps_its_place_when_the_first_is_sent_again(tmp_path: 
     async def main() -> None:
         async with metered(tmp_path, 4) as plane:
             await one_a_minute(plane.app("from", target="com.a"), plane.app("to"))
-            reviewed = await plane.look(desired_app("from", targets=[]), desired_app("to", targets=["ios:com.a"]))
+            reviewed = await plane.recheck(desired_app("from", targets=[]), desired_app("to", targets=["ios:com.a"]))
             await minutes(1)
             await plane.break_with({"operation": "apps.delete_target", "action": "status", "status": 503})
             assert set(fates(await plane.act(reviewed)).values()) == {"done"}
@@ -172,7 +172,7 @@ def test_what_waits_for_the_rate_limit_is_read_again(tmp_path: Path, limit: int)
                     *(plane.send("PUT", f"/apps/{slug}/slots/{c}", {"bindings": []}) for c in capabilities)
                 )
             slots = dict.fromkeys(capabilities, LOCAL_ONLY)
-            reviewed = await plane.look(*(desired_app(slug, slots=slots, config={"n": 1}) for slug in ("a", "b")))
+            reviewed = await plane.recheck(*(desired_app(slug, slots=slots, config={"n": 1}) for slug in ("a", "b")))
             applied = await plane.act(reviewed)
             assert set(fates(applied).values()) == {"done"}
             read_at: dict[str, float] = {}
@@ -193,7 +193,7 @@ def test_a_foreign_write_during_a_wait_is_not_overwritten(tmp_path: Path) -> Non
     async def main() -> None:
         async with metered(tmp_path, 3) as plane:
             await one_a_minute(plane.app("a", "chat"), plane.app("b"))
-            reviewed = await plane.look(
+            reviewed = await plane.recheck(
                 desired_app("a", slots={"chat": LOCAL_ONLY}), desired_app("b", fields={"name": "B, then"})
             )
             acting = asyncio.ensure_future(plane.act(reviewed))
@@ -213,7 +213,7 @@ def test_a_lost_answer_is_looked_up_before_all_that_waits(tmp_path: Path) -> Non
 
     async def main() -> None:
         async with metered(tmp_path, 5) as plane:
-            reviewed = await plane.look(*(desired_app(f"app-{n:02}") for n in range(20)))
+            reviewed = await plane.recheck(*(desired_app(f"app-{n:02}") for n in range(20)))
             await minutes(1)
             await plane.break_with({"operation": "apps.create", "action": "status", "status": 503, "skip": 1})
             applied = await plane.act(reviewed)
@@ -230,7 +230,7 @@ def test_a_stop_calls_back_what_waits_for_the_rate_limit(tmp_path: Path) -> None
 
     async def main() -> None:
         async with metered(tmp_path, 3) as plane:
-            reviewed = await plane.look(*(desired_app(f"app-{n}") for n in range(2)))
+            reviewed = await plane.recheck(*(desired_app(f"app-{n}") for n in range(2)))
             acting = asyncio.ensure_future(plane.act(reviewed))
             await asyncio.sleep(10)
             plane.stop.set()
@@ -247,7 +247,7 @@ def test_a_limit_too_low_for_a_look_and_a_write_is_said(tmp_path: Path) -> None:
     async def main() -> None:
         async with metered(tmp_path, 1) as plane:
             await plane.send("POST", "/apps", {"slug": "a", "name": "A"})
-            reviewed = await plane.look(desired_app("a", fields={"name": "Other"}))
+            reviewed = await plane.recheck(desired_app("a", fields={"name": "Other"}))
             (outcome,) = (await plane.act(reviewed)).outcomes
             assert (outcome.status.value, outcome.reference) == ("failed", "no-time-to-write")
             assert "--rate" in outcome.hints[0]

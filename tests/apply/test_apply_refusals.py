@@ -374,7 +374,7 @@ async def test_a_refused_carried_field_prints_the_way_out(site: Site, where: str
     assert said(outcome) == ("failed", "rejected")
     ways_out = [hint for hint in outcome.hints if "readOnly" in hint]
     assert len(ways_out) == 1
-    assert "`tier` was carried over from live" in ways_out[0]
+    assert "`tier` was carried over from live state" in ways_out[0]
     assert ways_out[0].endswith("api: {readOnly: {slot: [tier]}}")
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.support.plane import writes_in
 from tests.support.site import Site, Tap
 
-from octosync.apply import Bootstrapped, FirstApp, Record, bootstrap_app, refuse_taken
+from octosync.apply import BootstrapResult, FirstApp, Record, bootstrap_app, check_slug_is_free
 from octosync.errors import ExitCode, OctosyncError, RemoteError
 from octosync.model import Status
 from octosync.state import Journal
@@ -26,7 +26,7 @@ OPERATION = {"operation": "apps.bootstrap"}
 
 async def bootstrap(
     site: Site, *, transport: Tap | None = None, may_send: Callable[[], bool] = lambda: True, **settings: Any
-) -> Bootstrapped:
+) -> BootstrapResult:
     """Bootstrap the app, recorded as a run."""
     with Journal(site.journal) as journal:
         record = Record.begin(journal, control_plane=site.plane.url, org_id=None, digest="sha256:0")
@@ -102,7 +102,7 @@ async def test_what_took_effect_is_never_sent_again(site: Site, fault: dict[str,
     assert (result.keys, result.wrote, result.outcome.status) == (None, True, Status.FAILED)
     assert result.error is not None
     assert (result.error.reference, result.error.exit_code) == ("keys-lost", ExitCode.PARTIAL)
-    assert "app `notes` was made with its target ios:com.acme.notes" in result.error.message
+    assert "app `notes` was created with its target ios:com.acme.notes" in result.error.message
     assert "lines" not in result.error.message
     assert "dashboard" in " ".join(result.error.hints)
 
@@ -274,7 +274,7 @@ async def test_a_kill_while_it_is_sent_leaves_it_begun(site: Site) -> None:
     def kill(*_: object) -> None:
         runs[0].cancel()
 
-    runs: list[asyncio.Future[Bootstrapped]] = []
+    runs: list[asyncio.Future[BootstrapResult]] = []
     runs.append(asyncio.ensure_future(bootstrap(site, transport=Tap(before=kill))))
     with pytest.raises(asyncio.CancelledError):
         await runs[0]
@@ -288,7 +288,7 @@ async def test_a_kill_before_it_is_sent_is_recorded_as_that(site: Site) -> None:
         runs[0].cancel()
         raise asyncio.CancelledError
 
-    runs: list[asyncio.Future[Bootstrapped]] = []
+    runs: list[asyncio.Future[BootstrapResult]] = []
     runs.append(asyncio.ensure_future(bootstrap(site, may_send=may_send)))
     with pytest.raises(asyncio.CancelledError):
         await runs[0]
@@ -319,15 +319,15 @@ async def test_a_journal_that_fails_costs_no_key(site: Site) -> None:
 async def test_a_taken_slug_is_refused_with_a_way_on(site: Site) -> None:
     """An app that is there says what to do instead, an archived one that its slug is taken for good; a free slug passes."""
     async with site.client() as remote:
-        await refuse_taken(ASKED, remote)
+        await check_slug_is_free(ASKED, remote)
         site.plane.app("notes")
-        with pytest.raises(OctosyncError, match="app `notes` exists already") as raised:
-            await refuse_taken(ASKED, remote)
+        with pytest.raises(OctosyncError, match="app `notes` already exists") as raised:
+            await check_slug_is_free(ASKED, remote)
         assert "Declare the target ios:com.acme.notes in its manifest" in raised.value.hints[0]
         assert "dashboard" in raised.value.hints[1]
         site.plane.send("POST", "/apps/notes/archive")
-        with pytest.raises(OctosyncError, match="is archived: its slug stays taken"):
-            await refuse_taken(ASKED, remote)
+        with pytest.raises(OctosyncError, match="is archived; an archived slug"):
+            await check_slug_is_free(ASKED, remote)
 
 
 async def test_a_look_that_fails_is_no_free_slug(site: Site) -> None:
@@ -335,4 +335,4 @@ async def test_a_look_that_fails_is_no_free_slug(site: Site) -> None:
     site.plane.break_with({"operation": "apps.get", "action": "not_found", "times": None})
     async with site.client() as remote:
         with pytest.raises(RemoteError):
-            await refuse_taken(ASKED, remote)
+            await check_slug_is_free(ASKED, remote)

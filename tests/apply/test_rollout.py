@@ -46,9 +46,9 @@ class Watched:
         live = turn.observation.state
         async with self.site.client(**settings) as remote:
             following = RolloutWaiter(
-                remote, rollouts_to_watch(turn.plan, live, outcomes), live, on_look=self.looks.append, sleep=self.sleep
+                remote, rollouts_to_watch(turn.plan, live, outcomes), live, on_read=self.looks.append, sleep=self.sleep
             )
-            self.ended = await following.go(within)
+            self.ended = await following.wait_until_settled(within)
         self.requests += self.site.plane.log()
         return self
 
@@ -248,7 +248,7 @@ async def test_a_refused_key_ends_the_whole_wait(site: Site) -> None:
 
 async def test_a_look_that_hangs_ends_when_time_is_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A control plane that doesn't answer holds nobody for longer than was asked for, and what comes after an answer."""
-    monkeypatch.setattr("octosync.apply.rollout._LAST_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("octosync.apply.rollout._LAST_READ_SECONDS", 0.05)
     desired = app_with_devices(site)
     site.plane.break_with({"operation": "apps.health", "action": "delay", "seconds": 30})
     watched = await Watched(site).follow(desired, within=0)

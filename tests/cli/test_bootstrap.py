@@ -188,7 +188,7 @@ def test_an_app_that_exists_is_refused(office: Office) -> None:
     office.plane.with_app("notes")
     ran = bootstrap(office, "--key-file", "keys.env")
     assert ran.code == 1
-    assert "error: app-exists: app `notes` exists already" in ran.stderr
+    assert "error: app-exists: app `notes` already exists" in ran.stderr
     assert f"octosync export --url {office.url} notes\n" in ran.stderr
     assert ran.stderr.endswith("Nothing was written.\n")
     assert office.writes() == ["POST /apps"]
@@ -210,8 +210,8 @@ def test_a_lost_answer_is_told_with_where_to_get_a_key(office: Office) -> None:
     office.break_with({"operation": "apps.bootstrap", "action": "cut_after"})
     ran = bootstrap(office, "--key-file", "keys.env")
     assert (ran.code, ran.stdout) == (5, "")
-    assert "error: keys-lost: app `notes` was made" in ran.stderr
-    assert "created in the Octomil dashboard" in ran.stderr
+    assert "error: keys-lost: app `notes` was created" in ran.stderr
+    assert "in the Octomil dashboard" in ran.stderr
     assert "Nothing was written" not in ran.stderr
     assert office.writes() == ["POST /apps/bootstrap"]
     assert not (office.desk.directory / "keys.env").exists()
@@ -317,7 +317,7 @@ def test_keys_that_can_not_be_shown_are_said_to_be_lost(office: Office, stream: 
     ran = bootstrap(office, stdout=stream())
     assert ran.code == 5
     assert "error: keys-lost: the keys of app `notes` were made and are lost: " in ran.stderr
-    assert "created in the Octomil dashboard" in ran.stderr
+    assert "in the Octomil dashboard" in ran.stderr
     assert "Nothing was written" not in ran.stderr
 
 

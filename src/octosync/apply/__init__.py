@@ -1,11 +1,12 @@
-"""An approved plan → one outcome per action: in dependency order, from fresh reads, each lost answer resolved by reading.
+"""Apply carries out an approved plan and returns one outcome per action.
 
-And then, where that is wanted, what becomes of the deployments that it touched.
+Actions run in dependency order. An object is read again before it is overwritten if its last read is old, and a lost response is
+resolved by reading the object. `rollout` then waits for the deployments that the plan touched.
 
-What may not live here: deciding what to write (that is `plan`), or in which words to report it (`report`).
+What may not live here: decisions about what to write (`plan`) and the wording of reports (`report`).
 """
 
-from octosync.apply.bootstrap import Bootstrapped, FirstApp, Keys, bootstrap_app, key_hint, refuse_taken
+from octosync.apply.bootstrap import BootstrapResult, FirstApp, Keys, bootstrap_app, check_slug_is_free, key_hint
 from octosync.apply.executor import ApplyResult, Listener, Progress, apply_plan
 from octosync.apply.recorder import OUTCOMES, OutcomeMeaning, Record
 from octosync.apply.rollout import RolloutWaiter, RolloutWatch, rollouts_to_watch
@@ -15,7 +16,7 @@ __all__ = [
     "FRESH_FOR_SECONDS",
     "OUTCOMES",
     "ApplyResult",
-    "Bootstrapped",
+    "BootstrapResult",
     "FirstApp",
     "Keys",
     "Listener",
@@ -26,7 +27,7 @@ __all__ = [
     "RolloutWatch",
     "apply_plan",
     "bootstrap_app",
+    "check_slug_is_free",
     "key_hint",
-    "refuse_taken",
     "rollouts_to_watch",
 ]

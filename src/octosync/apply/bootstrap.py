@@ -1,9 +1,9 @@
-"""Bootstrap: app, target and keys in one transaction, sent once, since what it answers can't be asked for again.
+"""Bootstrap creates an app, its first target and its keys in one request. The keys are returned only once.
 
-look: the slug is free
-  └─ send ─ answered → the keys, and what was made
-       ├─ refused → nothing was made
-       └─ answer lost → look: not there → send again · there → it was made, and its keys are lost
+read: the slug is free
+  └─ send ─ accepted → the keys, and the created app
+       ├─ rejected → nothing was created
+       └─ response lost → read: no app → send again · the app exists → it was created, and its keys are lost
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EXPORT: Final = "octosync export"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstApp:
-    """An app with its first target: what is asked for, or what was made of it."""
+    """An app with its first target: as requested, or as created."""
 
     slug: str
     name: str
@@ -39,35 +39,34 @@ class FirstApp:
 
     @property
     def address(self) -> Address:
-        """The app's."""
+        """The app's address."""
         return Address.of_app(self.slug)
 
     @property
     def target(self) -> str:
-        """The target as people write it."""
+        """The target as `platform:identifier`."""
         return f"{self.platform}:{self.identifier}"
 
     @property
     def body(self) -> JsonObject:
-        """What is sent (assumed)."""
+        """The request body (assumed)."""
         return {"slug": self.slug, "name": self.name, "platform": self.platform, "identifier": self.identifier}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """What the app and its public clients authenticate with; the second on mobile platforms and in browsers only (stated)."""
+    """The keys of the app and of its public clients; the second exists on mobile platforms and in browsers only (stated)."""
 
     app: Secret
     publishable: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bootstrapped:
-    """What became of a bootstrap.
+class BootstrapResult:
+    """The result of a bootstrap.
 
-    `keys` and `made`, the app as the control plane answered it, are there whenever the answer was, even where `error` says
-    that something is not as asked for. `wrote` says that something was made, or may have been; `unrecorded` what kept the
-    journal from learning of it.
+    `keys` and `made`, the app as returned, are set whenever a response arrived, even if `error` reports a difference from the
+    request. `wrote` is set if something was created, or may have been. `unrecorded` is the error of the journal, if any.
     """
 
     outcome: Outcome
@@ -78,10 +77,10 @@ class Bootstrapped:
     unrecorded: OctosyncError | None = None
 
 
-async def refuse_taken(asked: FirstApp, remote: Octomil, *, export: str = _EXPORT) -> None:
-    """Look whether the slug is free. Raises `OctosyncError` where it is taken, `RemoteError` where that can't be told.
+async def check_slug_is_free(asked: FirstApp, remote: Octomil, *, export: str = _EXPORT) -> None:
+    """Check that the slug is free. Raise `OctosyncError` if it is taken, `RemoteError` if the read fails.
 
-    `export` is the command line, without the slug, that exports an app of this control plane: errors say it.
+    `export` is the command line, without the slug, that exports an app of this control plane; errors recommend it.
     """
     app = (await read_app(remote, asked.slug)).value
     if app is not None:
@@ -90,29 +89,29 @@ async def refuse_taken(asked: FirstApp, remote: Octomil, *, export: str = _EXPOR
 
 async def bootstrap_app(
     asked: FirstApp, remote: Octomil, *, record: Record, may_send: Callable[[], bool], export: str = _EXPORT
-) -> Bootstrapped:
-    """Send it, at most three times, and never again before a look shows that the last time had no effect.
+) -> BootstrapResult:
+    """Send the request at most three times, and again only if a read shows that the last one had no effect.
 
-    Raises `OctosyncError` where the journal can't record that it begins, and then nothing was sent; whatever comes later
-    is in what it returns. `may_send` is asked right before each sending. `export` is as for `refuse_taken`.
+    Raise `OctosyncError` if the journal can't record the start; then nothing was sent. Later failures are in the result.
+    `may_send` is called before each request. `export` is as for `check_slug_is_free`.
     """
     end = record.begin_action(asked)
-    sending = _Sending(asked, remote, may_send, export)
+    sending = _BootstrapRequest(asked, remote, may_send, export)
     try:
-        result = await sending.to_the_end()
+        result = await sending.run()
     except asyncio.CancelledError:
-        if not sending.sent:  # else it stays begun: whether it took effect is not known
+        if not sending.sent:  # otherwise the record stays open: the effect is unknown
             end(sending.result(Status.NOT_ATTEMPTED).outcome)
         raise
     try:
         end(result.outcome)
-    except OctosyncError as error:  # must not keep the keys from whom they are for
+    except OctosyncError as error:  # the keys must reach the user all the same
         return replace(result, unrecorded=error)
     return result
 
 
 @dataclass(slots=True)
-class _Sending:
+class _BootstrapRequest:
     asked: FirstApp
     remote: Octomil
     may_send: Callable[[], bool]
@@ -120,14 +119,14 @@ class _Sending:
     sent: bool = False
     ids: list[str] = field(default_factory=list)
 
-    async def to_the_end(self) -> Bootstrapped:
-        """Send, look where the answer is lost, and send again, until there is a result."""
+    async def run(self) -> BootstrapResult:
+        """Send the request, read if the response is lost, and repeat until there is a result."""
         attempt = 1
         while True:
             try:
                 answer = await self.remote.call(self.asked.operation, body=self.asked.body, may_send=self._may_send)
                 self._add(*answer.request_ids)
-                return self._answered(answer)
+                return self._compare_response(answer)
             except Withheld:
                 return self.result(Status.NOT_ATTEMPTED, Interrupted("interrupted", "the run was interrupted"))
             except RemoteError as error:
@@ -137,8 +136,8 @@ class _Sending:
             await asyncio.sleep(self.remote.backoff.draw(attempt))
             attempt += 1
 
-    def result(self, status: Status, error: OctosyncError | None = None, *, wrote: bool = False) -> Bootstrapped:
-        """Compose a result with what is known of the requests."""
+    def result(self, status: Status, error: OctosyncError | None = None, *, wrote: bool = False) -> BootstrapResult:
+        """Return a result with the ids of all requests."""
         outcome = Outcome(
             address=self.asked.address,
             verb=self.asked.verb.value,
@@ -148,7 +147,7 @@ class _Sending:
             hints=error.hints if error else (),
             request_ids=tuple(self.ids),
         )
-        return Bootstrapped(outcome=outcome, error=error, wrote=wrote)
+        return BootstrapResult(outcome=outcome, error=error, wrote=wrote)
 
     def _may_send(self) -> bool:
         allowed = self.may_send()
@@ -158,8 +157,8 @@ class _Sending:
     def _add(self, *ids: str | None) -> None:
         self.ids += [id_ for id_ in ids if id_ and id_ not in self.ids]
 
-    async def _after(self, error: RemoteError, attempt: int) -> Bootstrapped | None:
-        """Turn a failed request into a result; None: it had no effect, and may be sent again."""
+    async def _after(self, error: RemoteError, attempt: int) -> BootstrapResult | None:
+        """Return the result of a failed request, or None if it had no effect and may be sent again."""
         if isinstance(error, AwaitingApproval):
             return self.result(Status.AWAITING_APPROVAL, _awaiting(error))
         if isinstance(error, Conflict):
@@ -169,13 +168,13 @@ class _Sending:
         elif not error.sent:
             return self.result(Status.FAILED, error)
         try:
-            return await self._look(error, attempt)
+            return await self._read_all(error, attempt)
         except RemoteError as unread:
             self._add(unread.request_id)
             return self.result(Status.FAILED, _unknown(self.asked, error, unread), wrote=True)
 
-    async def _look(self, error: RemoteError, attempt: int) -> Bootstrapped | None:
-        """Find out by reading what a request did that brought no keys."""
+    async def _read_all(self, error: RemoteError, attempt: int) -> BootstrapResult | None:
+        """Read what a request without a usable response did."""
         app = (await read_app(self.remote, self.asked.slug)).value
         if app is None:
             if isinstance(error, Conflict):
@@ -183,13 +182,13 @@ class _Sending:
             return self.result(Status.FAILED, error) if attempt == _ATTEMPTS else None
         targets = (await read_targets(self.remote, self.asked.slug)).value
         is_target_there = any(target.address.name == self.asked.target for target in targets)
-        # It is one transaction (stated): an app without the target was made by somebody else meanwhile.
+        # It is one transaction (stated): an app without the target was created by someone else.
         if is_target_there and (error.sent or attempt > 1):
             return self.result(Status.FAILED, _keys_lost(self.asked, self.export, error), wrote=True)
         return self.result(Status.FAILED, _taken(self.asked, self.export, archived=app.archived))
 
-    def _answered(self, answer: ApiResponse) -> Bootstrapped:
-        """Take the keys out of the answer, and compare the rest with what was asked for. Raises `Unreadable`."""
+    def _compare_response(self, answer: ApiResponse) -> BootstrapResult:
+        """Return the keys and compare the response with the request. Raise `Unreadable`."""
         body = parse_model(self.remote, self.asked.operation, WireBootstrapped, answer.body, answer.request_id)
         made = _made(self.asked, body)
         if (error := self._wrong_org(body, answer)) is not None:
@@ -207,15 +206,15 @@ class _Sending:
             return None
         return _in_part(
             "wrong-org",
-            f"the app was made in org {org}, not in {wanted}: the API key belongs there (request {answer.request_id})",
-            "Use a key of the right org. Archive the app that was made, if it is not wanted there.",
+            f"the app was created in org {org}, not in {wanted}: the API key belongs to that org (request {answer.request_id})",
+            "Use a key of the right org. Archive the created app if you don't want it there.",
         )
 
 
 def _made(asked: FirstApp, body: WireBootstrapped) -> FirstApp:
-    """Read what was made from the answer: where that leaves something out, it is taken to be as asked for."""
-    told = {"slug": body.app, "name": body.app, "platform": body.target, "identifier": body.target}
-    values = {name: _object(where).get(name) for name, where in told.items()}
+    """Return the created app from the response; fields that it omits are taken from the request."""
+    sources = {"slug": body.app, "name": body.app, "platform": body.target, "identifier": body.target}
+    values = {name: _object(where).get(name) for name, where in sources.items()}
     return replace(asked, **{name: value for name, value in values.items() if isinstance(value, str) and value})
 
 
@@ -224,12 +223,12 @@ def _object(value: object) -> JsonObject:
 
 
 def _in_part(reference: str, message: str, *hints: str) -> OctosyncError:
-    """Make an error of something that was made, but not as asked for, or not to the end."""
+    """Return an error for a partial result: something was created, but not as requested or not completely."""
     return OctosyncError(reference, message, hints=hints, exit_code=ExitCode.PARTIAL)
 
 
 def _awaiting(error: AwaitingApproval) -> AwaitingApproval:
-    hint = "Approve it in the Octomil dashboard, then run this again: it looks first what is there."
+    hint = "Approve it in the Octomil dashboard, then run this command again: it reads the app first."
     return error.with_hints(hint, exit_code=ExitCode.PARTIAL)
 
 
@@ -238,12 +237,12 @@ def _taken(asked: FirstApp, export: str, *, archived: bool) -> OctosyncError:
     if archived:
         return OctosyncError(
             "app-archived",
-            f"app `{slug}` exists and is archived: its slug stays taken for good",
-            hints=("Choose another slug: there is no way back from the archive.",),
+            f"app `{slug}` exists and is archived; an archived slug can't be reused",
+            hints=("Choose another slug: archiving can't be undone.",),
         )
     return OctosyncError(
         "app-exists",
-        f"app `{slug}` exists already, and bootstrap only makes new ones",
+        f"app `{slug}` already exists, and bootstrap only creates new apps",
         hints=(
             f"Declare the target {asked.target} in its manifest, and apply. Without a manifest:  {export} {slug}",
             key_hint(slug),
@@ -252,16 +251,16 @@ def _taken(asked: FirstApp, export: str, *, archived: bool) -> OctosyncError:
 
 
 def key_hint(slug: str) -> str:
-    """Say where there is a key for an app whose own were not answered, or are lost."""
-    return f"A key for app `{slug}` is created in the Octomil dashboard."
+    """Return where to get a key for an app whose own keys are lost."""
+    return f"Create a key for app `{slug}` in the Octomil dashboard."
 
 
 def _held(asked: FirstApp, holder: str | None, error: Conflict) -> OctosyncError:
     if holder is None:
-        who, hint = "another app of the org", "Look for it in the dashboard; archived apps keep their targets for good."
+        who, hint = "another app of the org", "Look for it in the dashboard; archived apps keep their targets."
     else:
         who = f"app `{holder}`"
-        hint = f"Take it out of the manifest of `{holder}` and apply that first, or choose another identifier."
+        hint = f"Remove it from the manifest of `{holder}` and apply that first, or choose another identifier."
     message = f"the target {asked.target} is taken by {who}: {error.message}"
     return OctosyncError("target-held-elsewhere", message, hints=(hint,))
 
@@ -269,8 +268,8 @@ def _held(asked: FirstApp, holder: str | None, error: Conflict) -> OctosyncError
 def _keys_lost(asked: FirstApp, export: str, error: RemoteError) -> OctosyncError:
     return _in_part(
         "keys-lost",
-        f"app `{asked.slug}` was made with its target {asked.target}, but the answer with its keys is lost: {error.message}",
-        f"Keys are answered once. {key_hint(asked.slug)}",
+        f"app `{asked.slug}` was created with its target {asked.target}, but the response with its keys is lost: {error.message}",
+        f"Keys are shown only once. {key_hint(asked.slug)}",
         f"The manifest to commit:  {export} {asked.slug}",
     )
 
@@ -278,16 +277,16 @@ def _keys_lost(asked: FirstApp, export: str, error: RemoteError) -> OctosyncErro
 def _unknown(asked: FirstApp, lost: RemoteError, unread: RemoteError) -> OctosyncError:
     return _in_part(
         "outcome-unknown",
-        f"the answer was lost ({lost.message}), and reading app `{asked.slug}` failed, too: {unread.message}",
-        "It may have been made. Run this again: it looks first, makes the app if it isn't there, and says so if it is.",
+        f"the response was lost ({lost.message}), and reading app `{asked.slug}` failed, too: {unread.message}",
+        "The app may exist. Run this command again: it reads first, and creates the app only if it is missing.",
     )
 
 
 def _not_kept(asked: FirstApp, made: FirstApp, answer: ApiResponse) -> OctosyncError:
-    names = [one.name for one in fields(asked) if getattr(made, one.name) != getattr(asked, one.name)]
+    names = [part.name for part in fields(asked) if getattr(made, part.name) != getattr(asked, part.name)]
     differences = "; ".join(f"{name} is `{getattr(made, name)}`, not `{getattr(asked, name)}`" for name in names)
     return _in_part(
         "not-kept",
-        f"the control plane made the app otherwise than asked for: {differences} (request {answer.request_id})",
-        "The manifest says what is there now; the keys are good.",
+        f"the created app differs from the request: {differences} (request {answer.request_id})",
+        "The manifest shows the created app; the keys are valid.",
     )

@@ -1,9 +1,7 @@
-"""A run: all actions of a plan, concurrently as far as their dependencies and proofs allow, and one outcome for each.
+"""The executor runs the actions of a plan concurrently, as far as their dependencies allow, and gives each one outcome.
 
-Prove, then fan out: what a run has seen to work, and what it therefore sends one at a time, or no more.
-
-The unit is a declared field of an operation: the first action of each, and the first that declares a further field, goes
-while no other of its operation is being proved. So a wrong guess of the contract harms one object and not all.
+The first action of each operation runs alone, and so does the first one that declares a further field. octosync checks that the
+control plane persisted it before other actions of that operation start, so a wrong assumption about the API affects one object.
 """
 
 from __future__ import annotations
@@ -35,37 +33,37 @@ from octosync.plan import (
 
 @dataclass(slots=True)
 class FirstWriteCheck:
-    """Per operation: which fields were seen to be kept, whether an action is proving any, and which one was not kept."""
+    """Which fields of each operation are known to be persisted, which operations are being checked, and which are stopped."""
 
     _proved: dict[str, set[str]] = field(default_factory=dict)
     _proving: set[str] = field(default_factory=set)
     _stopped: dict[str, Action] = field(default_factory=dict)
 
     def stopper(self, unit: Iterable[Action]) -> Action | None:
-        """Return the action that was not kept and so stopped an operation of these, if there is one."""
-        return next((self._stopped[one.operation] for one in unit if one.operation in self._stopped), None)
+        """Return the action that stopped an operation of this unit because its fields were not persisted, if any."""
+        return next((self._stopped[action.operation] for action in unit if action.operation in self._stopped), None)
 
     def admits(self, unit: Iterable[Action]) -> bool:
-        """Say whether these may start: nothing of them has to be proved, or nobody else is proving their operation."""
+        """Return whether a unit may start: all its fields are known, or no other action checks its operation now."""
         return all(self._is_proved(action) or action.operation not in self._proving for action in unit)
 
     def begin(self, unit: Iterable[Action]) -> frozenset[str]:
-        """Take note that these start; return the operations that they prove, to be given to `end`."""
+        """Record the start of a unit and return the operations that it checks; pass them to `end` afterwards."""
         unproved = frozenset(action.operation for action in unit if not self._is_proved(action))
         self._proving |= unproved
         return unproved
 
     def end(self, operations: frozenset[str]) -> None:
-        """Let others prove these operations."""
+        """Release operations, so that another unit may check them."""
         self._proving -= operations
 
-    def worked(self, unit: Iterable[Action]) -> None:
-        """Take note that these were done, and kept."""
+    def record_kept(self, unit: Iterable[Action]) -> None:
+        """Record that actions are done and their fields persisted."""
         for action in unit:
             self._proved.setdefault(action.operation, set()).update(_fields(action))
 
     def stop(self, action: Action) -> None:
-        """Take note that an action was answered with yes and not kept: its operation is not used again."""
+        """Stop an operation for this run, because the control plane accepted the action but did not persist its fields."""
         self._stopped.setdefault(action.operation, action)
 
     def _is_proved(self, action: Action) -> bool:
@@ -74,11 +72,11 @@ class FirstWriteCheck:
 
 
 def _fields(action: Action) -> frozenset[str]:
-    # An inference config is opaque, so it is one field, whatever its keys.
+    # An inference config is opaque: it counts as one field, whatever its keys.
     return frozenset() if isinstance(action, PutInferenceConfig) else frozenset(action.declared)
 
 
-# So many actions in a row that the control plane was not there for: it won't be there for the rest either.
+# After this many failures in a row because the control plane is unavailable, the run stops.
 _UNAVAILABLE_IN_A_ROW = 3
 
 Unit: TypeAlias = tuple[Action, ...]
@@ -86,7 +84,7 @@ Unit: TypeAlias = tuple[Action, ...]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: `done` of `total` actions have an outcome, the latest is `outcome`."""
+    """The progress of a run: `done` of `total` actions have an outcome; `outcome` is the latest one."""
 
     done: int
     total: int
@@ -95,9 +93,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ApplyResult:
-    """What a run did: one outcome per action, in plan order.
+    """The result of a run: one outcome per action, in plan order.
 
-    `stopped_by` is the error that ended it early, or that was all it met; `wrote` is False where nothing was written.
+    `stopped_by` is the error that ended the run early, if any. `wrote` is False if nothing was written.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -107,13 +105,13 @@ class ApplyResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """What is called while a run writes: `started` before the first request of an action, `progressed` after each outcome."""
+    """Callbacks of a run: `started` before the first request of an action, `progressed` after each outcome."""
 
     started: Callable[[Action], None] | None = None
     progressed: Callable[[Progress], None] | None = None
 
 
-_NOBODY: Final = Listener()
+_NO_LISTENER: Final = Listener()
 
 
 async def apply_plan(
@@ -125,22 +123,22 @@ async def apply_plan(
     resume: str,
     sensitivity: Sensitivity | None = None,
     stop: asyncio.Event | None = None,
-    listener: Listener = _NOBODY,
+    listener: Listener = _NO_LISTENER,
 ) -> ApplyResult:
-    """Carry out exactly the plan's actions; never raises for what one of them meets: that is its outcome.
+    """Carry out exactly the plan's actions. A failed action never raises: the failure is its outcome.
 
-    `seen` is the observation that the plan was made from, `resume` the command that a message gives to go on with.
-    Setting `stop` starts nothing more: writes that were sent are finished and recorded, a move with both halves.
+    `seen` is the observation that the plan was made from. `resume` is the command that messages recommend to continue.
+    Once `stop` is set, no action starts. Writes already sent are finished and recorded, a move with both halves.
     """
     performer = ActionWriter(remote, ObjectReader(remote, seen.read_at), sensitivity or Sensitivity())
     run = _Run(plan, remote, performer, record, resume, org_known=seen.org_id is not None, listener=listener)
-    await run.carry_out(stop or asyncio.Event())
+    await run.run_all(stop or asyncio.Event())
     return run.applied()
 
 
 @dataclass(slots=True)
 class _Underway:
-    """A unit that was started; `sending` once its first request has the right to go. `proving` are its operations to prove."""
+    """A running unit. `sending` is set once its first request may go; `proving` are the operations that it checks."""
 
     unit: Unit
     proving: frozenset[str]
@@ -166,16 +164,16 @@ class _Run:
     _waiting: dict[ActionKey, set[ActionKey]] = field(default_factory=dict)
     _followers: dict[ActionKey, list[Unit]] = field(default_factory=dict)
     _underway: dict[asyncio.Task[None], _Underway] = field(default_factory=dict)
-    _performed: int = 0
-    _unavailable: int = 0  # the latest so many of them
+    _result: int = 0
+    _unavailable: int = 0  # how many of the latest actions failed because the control plane is unavailable
     _latest_error: OctosyncError | None = None
 
     def __post_init__(self) -> None:
         self._risks = IrreversibleActions(self.plan.actions)
 
-    async def carry_out(self, stop: asyncio.Event) -> None:
+    async def run_all(self, stop: asyncio.Event) -> None:
         """Run until every action has an outcome."""
-        self._line_up()
+        self._queue_units()
         stopping = asyncio.ensure_future(stop.wait())
         try:
             while True:
@@ -202,14 +200,14 @@ class _Run:
                 self._settle(action, self._not_attempted(action))
 
     def applied(self) -> ApplyResult:
-        """Return what was done, once `carry_out` has ended."""
+        """Return the result, once `run_all` has ended."""
         stopped_by = self.stopped_by
-        if stopped_by is None and self._performed == self._unavailable and not self.wrote:
-            stopped_by = self._latest_error  # a run too short for three in a row, that met nothing else
+        if stopped_by is None and self._result == self._unavailable and not self.wrote:
+            stopped_by = self._latest_error  # all actions failed like this, but they are too few to stop the run
         return ApplyResult(tuple(self.outcomes[action.key] for action in self.plan.actions), stopped_by, self.wrote)
 
-    def _line_up(self) -> None:
-        """Make units of the actions, and count what each waits for."""
+    def _queue_units(self) -> None:
+        """Group the actions into units and record which actions each unit waits for."""
         self._rank = {action.key: number for number, action in enumerate(self.plan.actions)}
         for unit in _units(self.plan.actions):
             inside = {action.key for action in unit}
@@ -224,7 +222,7 @@ class _Run:
         heapq.heappush(self._ready, (self._rank[unit[0].key], unit))
 
     def _start_what_can(self) -> None:
-        """Start ready units in plan order; what may not start yet stays ready."""
+        """Start ready units in plan order. Units that may not start yet stay ready."""
         held: list[tuple[int, Unit]] = []
         while self._ready and len(self._underway) < self.remote.connection.concurrency:
             rank, unit = heapq.heappop(self._ready)
@@ -232,59 +230,59 @@ class _Run:
                 self._skip(unit, why)
             elif self._may_start(unit):
                 underway = _Underway(unit, self._proofs.begin(unit))
-                self._underway[asyncio.ensure_future(self._carry_out(underway))] = underway
+                self._underway[asyncio.ensure_future(self._run_unit(underway))] = underway
             else:
                 held.append((rank, unit))
         for entry in held:
             heapq.heappush(self._ready, entry)
 
     def _stopped(self, unit: Unit) -> str | None:
-        """Return why a unit must not be sent any more in this run; None if nothing stops it."""
+        """Return why a unit must not be sent in this run, or None if nothing stops it."""
         if (culprit := self._proofs.stopper(unit)) is not None:
             return f"`{culprit.operation}` was stopped for this run: {culprit.address} was not kept"
         if (need := self._risks.stopper(unit)) is not None:
             what = "archives were" if isinstance(unit[0], ArchiveApp) else "moves were"
-            return f"{what} stopped for this run: {need.verb.value} {need.address} {_FATES[self.outcomes[need].status]}"
+            return f"{what} stopped for this run: {need.verb.value} {need.address} {_OUTCOME_WORDS[self.outcomes[need].status]}"
         return None
 
     def _may_start(self, unit: Unit) -> bool:
         if self._org_unproved() and not isinstance(unit[0], CreateApp):
-            return False  # and of creates, the first goes alone to prove itself
+            return False
         started = (underway.unit for underway in self._underway.values())
         return self._risks.admits(unit, started) and self._proofs.admits(unit)
 
     def _org_unproved(self) -> bool:
-        """Say whether no answer has named the org yet: then a create tells, before anything else is sent."""
+        """Return whether no response has named the org yet. Then a create goes first, since its response names the org."""
         if self.org_known or self.remote.connection.org is None:
             return False
         return any(isinstance(action, CreateApp) and action.key not in self.outcomes for action in self.plan.actions)
 
-    async def _carry_out(self, underway: _Underway) -> None:
+    async def _run_unit(self, underway: _Underway) -> None:
         unit = underway.unit
         try:
-            looks = self._looks_due(unit)
+            reads = self._reads_due(unit)
             while True:
-                async with self.remote.reserve(len(unit) + looks) as within:
-                    if (due := self._looks_due(unit)) > looks:
-                        looks = due  # it waited so long that it must look again: let there be room for that, too
+                async with self.remote.reserve(len(unit) + reads) as within:
+                    if (due := self._reads_due(unit)) > reads:
+                        reads = due  # after a long wait the objects must be read again: reserve requests for that, too
                         continue
-                    if await self._is_to_be_sent(unit, within):
+                    if await self._check_unit(unit, within):
                         underway.sending = True
                         await self._send_all(underway, within)
                     return
-        except OctosyncError as error:  # the journal: nothing may be sent unrecorded
+        except OctosyncError as error:  # the journal failed: nothing may be sent unrecorded
             self.stopped_by = self.stopped_by or error
 
-    def _looks_due(self, unit: Unit) -> int:
-        return sum(not self.performer.witness.is_fresh(action) for action in unit)
+    def _reads_due(self, unit: Unit) -> int:
+        return sum(not self.performer.reader.is_fresh(action) for action in unit)
 
-    async def _is_to_be_sent(self, unit: Unit, within: Reservation) -> bool:
-        """Look at a unit's objects where that is due, and say whether anything of it is to be sent.
+    async def _check_unit(self, unit: Unit, within: Reservation) -> bool:
+        """Read the objects of a unit again if their last read is old, and return whether any action still has to be sent.
 
-        What turns out to be done already has its outcome; if one must not be sent, none of what comes after it is.
+        An action that is already done gets its outcome. If an action must not be sent, the actions after it are skipped.
         """
         for action in unit:
-            found = await self.performer.look(action, within)
+            found = await self.performer.recheck(action, within)
             if found is None:
                 continue
             self._end(action, found)
@@ -299,21 +297,21 @@ class _Run:
         return True
 
     async def _send_all(self, underway: _Underway, within: Reservation) -> None:
-        """Send a unit's actions one after the other, as long as each is done.
+        """Send the actions of a unit one after another, until one is not done.
 
-        All are recorded before the first is sent: once half of a move is done, a journal that fails must not stop the rest.
+        All are recorded before the first is sent: after the first half of a move, a failing journal must not stop the second.
         """
         unit = underway.unit
         records = [self.record.begin_action(action) for action in unit]
         sent: list[Action] = []
         for action, ended in zip(unit, records, strict=True):
-            if action.key in self.outcomes:  # found done already, or skipped after the one before it
+            if action.key in self.outcomes:  # already done, or skipped
                 self._record_end(ended, self.outcomes[action.key])
                 continue
             sent.append(action)
             if self.listener.started is not None:
                 self.listener.started(action)
-            # A move's registration proves its removal, and must not wait for a look in between.
+            # A move's registration also proves its removal; no read may delay it.
             proving = action.operation in underway.proving and action is unit[-1]
             performed = await self.performer.send(action, proving=proving, within=within)
             if performed.outcome.status is not Status.DONE and action is not unit[0]:
@@ -325,7 +323,7 @@ class _Run:
             if performed.outcome.status is not Status.DONE:
                 self._skip_rest(action, unit)
             elif action is unit[-1]:
-                self._proofs.worked(sent)
+                self._proofs.record_kept(sent)
 
     def _record_end(self, ended: Callable[[Outcome], None], outcome: Outcome) -> None:
         try:
@@ -334,37 +332,37 @@ class _Run:
             self.stopped_by = self.stopped_by or error
 
     def _half_moved(self, action: Action, performed: WriteResult) -> Outcome:
-        """Tell the truth of a move whose second half failed."""
+        """Return the outcome of a move whose second half failed."""
         outcome = performed.outcome
         old = action.moves_from.app if isinstance(action, RegisterTarget) and action.moves_from else ""
         if outcome.reference == "target-held-elsewhere":
             return replace(
                 outcome,
-                message=f"not moved from app `{old}`, although its removal was answered with yes: {outcome.message}",
+                message=f"not moved from app `{old}`, although its removal was accepted: {outcome.message}",
             )
         unsure = outcome.reference in {"outcome-unknown", "outcome-unproved"}
         return replace(
             outcome,
-            message=f"{'perhaps ' if unsure else ''}registered nowhere: {action.address.name} was removed from app `{old}`, "
+            message=f"{'possibly ' if unsure else ''}registered nowhere: {action.address.name} was removed from app `{old}`, "
             f"and its registration to `{action.address.app}` failed: {outcome.message}",
             hints=(f"Finish it:  {self.resume} --app {action.address.app}", *outcome.hints),
         )
 
     def _end(self, action: Action, performed: WriteResult) -> None:
-        """Give an action its outcome, and draw from it what concerns the whole run."""
+        """Record the result of an action, and stop the run if its error concerns all actions."""
         self._settle(action, performed.outcome)
         if isinstance(action, CreateApp) and performed.outcome.status is Status.DONE:
             self.org_known = True
         error = performed.error
         self.wrote |= performed.wrote
-        self._performed += 1
+        self._result += 1
         self._unavailable = self._unavailable + 1 if isinstance(error, Unavailable) else 0
         self._latest_error = error
         if _concerns_all(error) or self._unavailable >= _UNAVAILABLE_IN_A_ROW:
             self.stopped_by = self.stopped_by or error
 
     def _settle(self, action: Action, outcome: Outcome) -> None:
-        """Give an action its one outcome, free what waited for it, or skip that."""
+        """Record the outcome of an action, and release or skip the units that wait for it."""
         if action.key in self.outcomes:
             return
         self.outcomes[action.key] = outcome
@@ -379,19 +377,19 @@ class _Run:
                 if not self._waiting[unit[0].key]:
                     self._make_ready(unit)
             elif outcome.status is not Status.NOT_ATTEMPTED:
-                self._skip(unit, f"needs {outcome.verb} {action.address}, which {_FATES[outcome.status]}")
+                self._skip(unit, f"needs {outcome.verb} {action.address}, which {_OUTCOME_WORDS[outcome.status]}")
 
     def _skip_rest(self, action: Action, unit: Unit) -> None:
-        """Skip what has no outcome yet of a unit, since one of its actions was not done."""
+        """Skip the remaining actions of a unit, because one of its actions was not done."""
         outcome = self.outcomes[action.key]
-        self._skip(unit, f"needs {outcome.verb} {action.address}, which {_FATES[outcome.status]}")
+        self._skip(unit, f"needs {outcome.verb} {action.address}, which {_OUTCOME_WORDS[outcome.status]}")
 
     def _skip(self, unit: Iterable[Action], why: str) -> None:
         for action in unit:
             self._settle(action, _outcome(action, Status.SKIPPED, why))
 
     def _call_back_unsent(self) -> None:
-        """Cancel what waits for its turn or looks again: nothing of it was sent."""
+        """Cancel units that still wait or read: none of their writes was sent."""
         for task, underway in self._underway.items():
             if not underway.sending:
                 task.cancel()
@@ -405,7 +403,7 @@ class _Run:
         return _outcome(action, Status.NOT_ATTEMPTED, why)
 
 
-_FATES: Mapping[Status, str] = {
+_OUTCOME_WORDS: Mapping[Status, str] = {
     Status.FAILED: "failed",
     Status.STALE: "was stale",
     Status.SKIPPED: "was skipped",
@@ -416,7 +414,7 @@ _FATES: Mapping[Status, str] = {
 
 
 def _units(actions: tuple[Action, ...]) -> Iterable[Unit]:
-    """Yield what is carried out together: both halves of a move, otherwise single actions."""
+    """Yield units: both halves of a move, or a single action."""
     entering = {action.address: action for action in actions if isinstance(action, RegisterTarget)}
     for action in actions:
         if isinstance(action, RemoveTarget) and action.moves_to is not None:
@@ -426,7 +424,7 @@ def _units(actions: tuple[Action, ...]) -> Iterable[Unit]:
 
 
 def _concerns_all(error: OctosyncError | None) -> bool:
-    """Whether no other action of the run could fare better."""
+    """Return whether an error concerns all actions of the run."""
     if isinstance(error, Forbidden):
         return error.code in {"insufficient_scope", "missing_org_context"}
     return isinstance(error, CredentialRefused) or (error is not None and error.reference == "wrong-org")

@@ -1,8 +1,7 @@
-"""Actions that can't be undone: a move can fail half-way, and an archive is permanent. They run late, one at a time.
+"""Moves and archives can't be undone: a move can fail half-way, and an archive is permanent. They run late, one at a time.
 
-A move starts after all plain registrations, and not at all after a registration that failed: a control plane that refuses
-registrations leaves at most one target unregistered. An archive starts after all other actions of the run, and not at all
-after an action that was not done.
+A move starts after all plain registrations, and never after a failed one, so a control plane that rejects registrations leaves
+at most one target unregistered. An archive starts after all other actions, and never after an action that was not done.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class IrreversibleActions:
         self._before_moves -= _is_plain_registration(action)
         if outcome.status not in (_HARMLESS_ARCHIVE if is_archive else _HARMLESS):
             self._stops_archives = self._first(self._stops_archives, action)
-        if isinstance(action, RegisterTarget) and not _says_nothing_of_moves(action, outcome):
+        if isinstance(action, RegisterTarget) and not _allows_moves(action, outcome):
             self._stops_moves = self._first(self._stops_moves, action)
 
     def stopper(self, unit: tuple[Action, ...]) -> ActionKey | None:
@@ -64,7 +63,7 @@ def _is_plain_registration(action: Action) -> bool:
     return isinstance(action, RegisterTarget) and action.moves_from is None
 
 
-def _says_nothing_of_moves(action: RegisterTarget, outcome: Outcome) -> bool:
+def _allows_moves(action: RegisterTarget, outcome: Outcome) -> bool:
     """Return whether a registration was done, not sent, or refused only because another app holds the target."""
     if outcome.status in {Status.DONE, Status.SKIPPED, Status.NOT_ATTEMPTED}:
         return True

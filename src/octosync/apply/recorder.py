@@ -1,6 +1,6 @@
-"""The record of a run: every action is journalled before its first request and after its last.
+"""The recorder writes each action to the journal before its first request and after its last one.
 
-The table of what can become of a change that did not simply happen: the references of outcomes.
+`OUTCOMES` explains the reference of every outcome other than success.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ def _now() -> datetime:
 
 
 class Recordable(Protocol):
-    """What can be recorded: an action of a plan, and whatever else is sent to change something."""
+    """A change that is recorded: an action of a plan, or a bootstrap."""
 
     @property
     def address(self) -> Address:
-        """What it is about."""
+        """The address of the object."""
 
     @property
     def verb(self) -> Verb:
-        """What it does."""
+        """The verb: create, update, delete and so on."""
 
     @property
     def operation(self) -> str:
-        """The operation that is sent for it."""
+        """The operation that is sent."""
 
 
 @dataclass(slots=True)
 class Record:
-    """One run in a journal. `clock` gives the time with its zone."""
+    """One run in a journal. `clock` returns the time with its zone."""
 
     journal: Journal
     run: str
@@ -56,15 +56,15 @@ class Record:
         clock: Callable[[], datetime] = _now,
         run: str | None = None,
     ) -> Record:
-        """Open a run in the journal, under an id that it has already or a new one.
+        """Open a run in the journal, with the given id or a new one.
 
-        Raises `OctosyncError` where it can't be written.
+        Raise `OctosyncError` if the journal can't be written.
         """
         run = journal.begin_run(control_plane=control_plane, org_id=org_id, digest=digest, at=clock(), run=run)
         return cls(journal, run, clock)
 
     def begin_action(self, action: Recordable) -> Callable[[Outcome], None]:
-        """Record that an action begins; call what is returned with its outcome. Without a call, it stays begun."""
+        """Record the start of an action. Call the returned function with its outcome; without a call, the action stays open."""
         self._number += 1
         number = self._number
         self.journal.begin_action(
@@ -84,75 +84,75 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeMeaning:
-    """What an outcome's reference means, and what to do."""
+    """The meaning of an outcome's reference, and what to do about it."""
 
     reference: str
     meaning: str
     ways_out: tuple[str, ...]
 
 
-_AGAIN: Final = "apply again: it goes on where it stopped"
+_AGAIN: Final = "apply again: it continues where it stopped"
 _HELD: Final = "declare the target's removal there, so that it becomes a move"
 
 
 def _table(*meanings: OutcomeMeaning) -> Mapping[str, OutcomeMeaning]:
-    return MappingProxyType({one.reference: one for one in meanings})
+    return MappingProxyType({meaning.reference: meaning for meaning in meanings})
 
 
 OUTCOMES: Final = _table(
     OutcomeMeaning(
         "target-held-elsewhere",
-        "The platform and identifier of a target belong to another app, and an org holds them once.",
+        "The platform and identifier of a target belong to another app; they are unique in an org.",
         (_HELD, "remove the target from the app that holds it"),
     ),
     OutcomeMeaning(
         "not-kept",
-        "The control plane said yes, and what it keeps is not what was sent. Nothing that depends on it was sent.",
+        "The control plane accepted the write but persisted something else. Actions that depend on it were not sent.",
         ("compare the field with what Octomil documents", "see `octosync api check`"),
     ),
     OutcomeMeaning(
         "not-removed",
-        "The control plane answers a removal with that it doesn't have the object, and shows it all the same.",
-        ("where Octomil removes it by another path, say so in octosync.yaml: api.operations",),
+        "The control plane answers the removal with 404 Not Found, but still returns the object.",
+        ("if Octomil uses another path for the removal, set it in octosync.yaml: api.operations",),
     ),
     OutcomeMeaning(
         "object-moved",
-        "The object changed between the plan and its turn, so that the plan no longer holds. Nothing was sent for it.",
-        ("plan again, and look at what is live now",),
+        "The object changed after the plan was made, so the plan no longer applies. Nothing was sent for it.",
+        ("plan again and review the live state",),
     ),
     OutcomeMeaning(
         "outcome-unknown",
-        "The answer was lost, and nothing that could be read since settles it: it may have taken effect.",
+        "The response was lost, and later reads could not determine whether the write took effect.",
         (_AGAIN,),
     ),
     OutcomeMeaning(
         "outcome-unproved",
-        "The control plane said yes, and whether it kept what was sent could not be read.",
+        "The control plane accepted the write, but octosync could not read whether it was persisted.",
         (_AGAIN,),
     ),
     OutcomeMeaning(
         "no-time-to-write",
-        "The rate limit held the write up, again and again, until what was read was too old to be written.",
+        "The rate limit delayed the write so long that the object had to be read again, several times.",
         ("apply again with a lower --concurrency or a higher --rate",),
     ),
     OutcomeMeaning(
         "enable-changed-pin",
-        "The manifest pins a variant, and Octomil deployed another one. There is no API to undeploy.",
+        "The manifest pins a variant, but Octomil deployed another one. There is no API to undeploy.",
         ("pin what Octomil chooses", "declare `variant: auto`"),
     ),
     OutcomeMeaning(
         "optimize-chose-another",
-        "A variant was suggested and approved, and the canary that was started is to another one.",
-        ("look at it with `octosync status`, and plan again",),
+        "A suggested variant was approved, but the canary uses another one.",
+        ("check `octosync status`, then plan again",),
     ),
     OutcomeMeaning(
         "awaiting-approval",
-        "The org wants a person's approval before this happens.",
+        "The org requires an approval before this happens.",
         ("approve it in the Octomil dashboard, then apply again",),
     ),
     OutcomeMeaning(
         "wrong-org",
-        "The answer is of another org than the one that is meant. Nothing else was sent.",
-        ("check `org` of the context, and whose the API key is",),
+        "The response names another org than the configured one. Nothing else was sent.",
+        ("check `org` of the context and the org of the API key",),
     ),
 )

@@ -1,9 +1,7 @@
-"""Whether the control plane kept what it said yes to: the declared fields against an answer, or against a re-read.
+"""Verification: reads the object of an action and compares it with what was sent.
 
-The witness: what the control plane says, right now, of the object that an action is about.
-
-There are no preconditions on these writes: last write wins. So what a write replaces must have been seen recently, and
-a write whose answer was lost is judged by what is there afterwards.
+The API has no preconditions: the last write wins. octosync therefore reads an object again if its last read is old before it
+overwrites it, and decides by a read what a write did whose response was lost.
 """
 
 from __future__ import annotations
@@ -67,14 +65,14 @@ _LONGEST_VALUE = 200
 
 
 def is_deletion(action: Action) -> bool:
-    """Whether nothing of the object is left when the action is done."""
+    """Return whether the action removes the object."""
     return action.after is None
 
 
 def fields_in(action: Action, body: JsonValue, contract: Contract) -> JsonObject | None:
-    """Read an answer to a write as the object's fields, None where it doesn't hold the object."""
+    """Return the object's fields in the response to a write, None if the response doesn't hold the object."""
     if not isinstance(body, Mapping) or is_deletion(action):
-        return None  # what an answer shows of a deleted object says nothing of what is there now
+        return None  # the response to a removal doesn't show what is left
     match action:
         case PutSlot():
             fields, _ = contract.shapes["slot"].split(body)
@@ -91,15 +89,15 @@ def fields_in(action: Action, body: JsonValue, contract: Contract) -> JsonObject
 
 
 def fields_of_deployment(action: EnableCapability | OptimizeCapability, deployment: Deployment) -> JsonObject | None:
-    """Return what an action on a capability came to, as far as a deployment says it; the variant is the one to come.
+    """Return what an action on a capability did, as far as the deployment shows it; the variant is the upcoming one.
 
-    None where nothing came of it: no canary runs, and what was deployed before is deployed.
+    Return None if it had no effect: no canary runs, and the deployed variant is the one from before.
     """
     fields: dict[str, JsonValue] = {"capability": deployment.capability, "environment": deployment.environment}
     variant = deployment.variant
     if isinstance(action, OptimizeCapability):
         if deployment.canary is not None:
-            # A canary that does not name its candidate is one to what was suggested, for all that can be known.
+            # A canary that doesn't name its candidate is assumed to use the suggested variant.
             variant = deployment.canary.candidate or action.suggested
         elif variant == (action.before or {}).get("model_variant_id"):
             return None
@@ -109,9 +107,9 @@ def fields_of_deployment(action: EnableCapability | OptimizeCapability, deployme
 
 
 def unpersisted_fields(action: Action, fields: JsonObject | None) -> Iterator[FieldChange]:
-    """Yield each declared field that is there otherwise (`after`) than it was sent (`before`); none: all was kept.
+    """Yield each declared field whose live value (`after`) differs from the value that was sent (`before`).
 
-    `fields` None is an object that isn't there. An empty path is the object itself.
+    `fields` is None if the object doesn't exist. An empty path is the object itself.
     """
     if is_deletion(action):
         if fields is not None:
@@ -131,9 +129,9 @@ def unpersisted_fields(action: Action, fields: JsonObject | None) -> Iterator[Fi
 
 
 def carried(action: PutSlot, sensitivity: Sensitivity) -> Iterator[str]:
-    """Yield what the PUT of a slot sends only because it is live, as `api.readOnly` names it: `tier`, `bindings.id`.
+    """Yield the fields that the PUT of a slot carries over from live state, as `api.readOnly` names them: `tier`, `bindings.id`.
 
-    What is under a sensitive key has no names.
+    Fields below a sensitive key are not named.
     """
     before, body = action.before or {}, action.body or {}
     for name, sent in body.items():
@@ -163,14 +161,14 @@ def _value(action: Action, name: str, fields: JsonObject) -> JsonValue | Absent:
 
 
 def describe(action: Action, change: FieldChange, sensitivity: Sensitivity) -> str:
-    """Say what was sent and what was kept, never a sensitive value."""
+    """Return a phrase with the sent and the persisted value, without sensitive values."""
     if not change.path and isinstance(action, OptimizeCapability):
         return "no canary was started"
     if not change.path:
         return "it is still there" if change.before is ABSENT else "it is not there"
     (change,) = shown_changes((change,), sensitivity)
     sent, kept = (_text(change, value, sensitivity) for value in (change.before, change.after))
-    return f"`{'.'.join(change.path)}` was sent as {sent} and kept as {kept}"
+    return f"`{'.'.join(change.path)}` was sent as {sent} and persisted as {kept}"
 
 
 def _text(change: FieldChange, value: JsonValue | Absent, sensitivity: Sensitivity) -> str:
@@ -182,10 +180,10 @@ def _text(change: FieldChange, value: JsonValue | Absent, sensitivity: Sensitivi
     return clipped(text, _LONGEST_VALUE)
 
 
-# What was read longer ago than this is read again before it is overwritten.
+# An object whose last read is older is read again before it is overwritten.
 FRESH_FOR_SECONDS: Final = 30.0
 
-# An app's slug and what is read of it together: a section, or (None) its own fields.
+# An app's slug and a part that is read as one: a section, or None for the app's own fields.
 Place: TypeAlias = tuple[str, Section | None]
 
 _SECTION: Final[Mapping[type[Action], Section | None]] = {
@@ -202,22 +200,22 @@ _SECTION: Final[Mapping[type[Action], Section | None]] = {
     OptimizeCapability: Section.DEPLOYMENTS,
 }
 
-# Their own 409 says that somebody was faster, so what they were planned from need not be fresh.
+# The control plane answers these with 409 if the object exists, so no fresh read is needed.
 _CANNOT_OVERWRITE: Final = (CreateApp, RegisterTarget)
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectState:
-    """What is there of an action's object: its normalised fields (None: no such object), and whether it is as planned from."""
+    """The state of an action's object: its normalised fields (None: it doesn't exist), and whether it is as planned."""
 
     fields: JsonObject | None
-    unmoved: bool
+    unchanged: bool
 
 
 class ObjectReader:
-    """Reads sections of apps at need, remembers when, and never asks twice for what it may still rely on.
+    """Reads sections of apps if their last read is old, and shares one read between the actions of a section.
 
-    `read_at` is the observation's; times are seconds of the client's clock.
+    `read_at` comes from the observation. Times are seconds of the client's clock.
     """
 
     def __init__(self, remote: Octomil, read_at: Mapping[Place, float]) -> None:
@@ -227,34 +225,34 @@ class ObjectReader:
         self._reading: dict[Place, asyncio.Lock] = {}
 
     def is_fresh(self, action: Action) -> bool:
-        """Say whether an action overwrites nothing, or only what was read recently."""
+        """Return whether an action can't overwrite anything, or its object was read recently."""
         if isinstance(action, _CANNOT_OVERWRITE):
             return True
         return self._remote.clock() - self._read_at.get(_place(action), float("-inf")) <= FRESH_FOR_SECONDS
 
-    async def last_look(self, action: Action, within: Reservation) -> ObjectState | None:
-        """Return what is there of an action's object, reading it again where that was long ago; None: nothing to be seen.
+    async def read_if_old(self, action: Action, within: Reservation) -> ObjectState | None:
+        """Return the state of an action's object, read again if its last read is old.
 
-        Then what it was planned from is what is there, as far as anybody knows.
+        Return None if no read is needed: the object is then assumed to be as planned.
         """
         if isinstance(action, _CANNOT_OVERWRITE):
             return None
         place = _place(action)
-        # Objects of one section are read together: the first to ask reads for all of them.
+        # The objects of a section are read together: the first action reads for all of them.
         async with self._reading.setdefault(place, asyncio.Lock()):
             if not self.is_fresh(action):
                 await self._read(action, within)
-        return _sighting(action, self._seen[place]) if place in self._seen else None
+        return _state_in(action, self._seen[place]) if place in self._seen else None
 
-    async def sighting(self, action: Action) -> ObjectState:
-        """Read an action's object now, whatever was read before, and before anything else is sent."""
-        return _sighting(action, await self._read(action, Reservation()))
+    async def read_now(self, action: Action) -> ObjectState:
+        """Read an action's object now, however recent its last read is."""
+        return _state_in(action, await self._read(action, Reservation()))
 
     def wrote(self, action: Action, at: float) -> None:
-        """Take note of an own write that was sent at a time and answered.
+        """Record an accepted write that was sent at `at`.
 
-        An app that it created has nothing in it yet. Of one that it changed, what was seen before is no longer so, and what
-        comes after it in the plan was planned from its effect.
+        The sections of a created app are known to be empty. After an update, the last read of the app no longer counts; later
+        actions of the plan were planned with its effect.
         """
         slug = action.address.app
         match action:
@@ -274,7 +272,7 @@ def _place(action: Action) -> Place:
 
 
 async def _read(remote: Octomil, action: Action, within: Reservation) -> tuple[App | None, float]:
-    """Read an action's section, or the app's own fields. An app that is gone has empty sections: that is no failed read."""
+    """Read an action's section, or the app's own fields. A missing app has empty sections; that is not a failed read."""
     slug, section = _place(action)
     asked_at = remote.clock()
     try:
@@ -298,39 +296,39 @@ async def _read(remote: Octomil, action: Action, within: Reservation) -> tuple[A
         return None, asked_at
 
 
-def _sighting(action: Action, there: App | None) -> ObjectState:
+def _state_in(action: Action, there: App | None) -> ObjectState:
     match action:
         case CreateApp() | UpdateApp() | ArchiveApp():
             if there is None:
-                return ObjectState(None, unmoved=action.before is None)
+                return ObjectState(None, unchanged=action.before is None)
             fields = {**there.fields, "slug": there.slug, "archived": there.archived}
-            return ObjectState(fields, unmoved=_same_app(action.before, fields))
+            return ObjectState(fields, unchanged=_same_app(action.before, fields))
         case RegisterTarget() | RemoveTarget():
             mine = (action.platform, action.identifier)
             target = next((t for t in (there.targets if there else ()) if t.unique_key == mine), None)
             seen = {"platform": target.platform, "identifier": target.identifier} if target else None
-            return ObjectState(seen, unmoved=fingerprint_of_target(target) == action.fingerprint)
+            return ObjectState(seen, unchanged=fingerprint_of_target(target) == action.fingerprint)
         case PutSlot() | DeleteSlot():
             slot = there.slot(action.address.name) if there else None
-            return ObjectState(slot.fields if slot else None, unmoved=fingerprint_of_slot(slot) == action.fingerprint)
+            return ObjectState(slot.fields if slot else None, unchanged=fingerprint_of_slot(slot) == action.fingerprint)
         case PutInferenceConfig() | DeleteInferenceConfig():
             config = there.inference_config if there else None
             return ObjectState(
-                config.config if config else None, unmoved=fingerprint_of_config(config) == action.fingerprint
+                config.config if config else None, unchanged=fingerprint_of_config(config) == action.fingerprint
             )
         case EnableCapability() | OptimizeCapability():
             deployments = there.deployments_at(action.address) if there else ()
-            live = next((one for one in deployments if one.live), None)
+            live = next((deployment for deployment in deployments if deployment.live), None)
             return ObjectState(
                 fields_of_deployment(action, live) if live else None,
-                unmoved=fingerprint_of_deployments(deployments) == action.fingerprint,
+                unchanged=fingerprint_of_deployments(deployments) == action.fingerprint,
             )
 
 
 def _same_app(before: JsonObject | None, now: JsonObject) -> bool:
-    """Compare what was known of an app: it may have been read from a list, which may say less than its own answer does.
+    """Return whether the known fields of an app are unchanged. A list may return fewer fields than the app itself.
 
-    A PATCH replaces only what it names, so what was not known can't be lost.
+    A PATCH replaces only the fields that it names, so unknown fields can't be lost.
     """
     if before is None:
         return False

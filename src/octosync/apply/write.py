@@ -1,9 +1,9 @@
-"""One action, from its last look at the object to its outcome.
+"""The writer sends one action and determines its outcome.
 
-look (if what was read is old) ─ moved → stale
-  └─ send (looking again if waiting made it old) ─ refused → failed, or awaiting approval
-       ├─ answered → compare with what was sent → done, or not kept
-       └─ answer lost → look: as declared → done · as before → send again · otherwise → stale
+read (if the last read is old) ─ changed → stale
+  └─ send ─ rejected → failed, or awaiting approval
+       ├─ accepted → compare with what was sent → done, or not persisted
+       └─ response lost → read: as declared → done · as before → send again · otherwise → stale
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from octosync.octomil import ApiResponse, Octomil, Reservation, Withheld
 from octosync.plan import Action, CreateApp, EnableCapability, OptimizeCapability, PutSlot, RegisterTarget
 
 _ATTEMPTS = 3
-# Failures that go by themselves, though the control plane was there.
+# Temporary failures, although the control plane was available.
 _PASSING = frozenset({"no-time-to-write", "outcome-unknown", "outcome-unproved"})
 _AS_DECLARED = "it was already as declared"
 _GONE = "it was already gone"
-_TOOK_EFFECT = "the answer was lost; reading again shows that it took effect"
+_TOOK_EFFECT = "the response was lost; a read shows that the write took effect"
 
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """An outcome; for a failure the error behind it, so that the run can tell one that concerns every action.
+    """The outcome of an action, and its error if it failed.
 
-    `wrote` says that the action changed something, or may have; `kept` is False where the control plane said yes and did
-    something else.
+    `wrote` is set if the action changed something, or may have. `kept` is False if the control plane accepted the write but
+    persisted something else.
     """
 
     outcome: Outcome
@@ -52,28 +52,28 @@ class WriteResult:
 
 @dataclass(slots=True)
 class ActionWriter:
-    """Carries out single actions; what it returns is true of the control plane, as far as that can be known."""
+    """Sends single actions and determines their outcome."""
 
     remote: Octomil
-    witness: ObjectReader
+    reader: ObjectReader
     sensitivity: Sensitivity
-    # Per operation, the declared fields that its answers leave out although they are kept.
+    # Per operation, the declared fields that its responses omit although they are persisted.
     _silent: dict[str, set[str]] = field(default_factory=dict)
 
-    async def look(self, action: Action, within: Reservation) -> WriteResult | None:
-        """Look at the object again where that is due; None: the action may be sent."""
+    async def recheck(self, action: Action, within: Reservation) -> WriteResult | None:
+        """Read the object again if its last read is old. Return None if the action may be sent."""
         try:
-            seen = await self.witness.last_look(action, within)
+            seen = await self.reader.read_if_old(action, within)
         except RemoteError as error:
-            return _performed(action, Status.FAILED, [], error=error)
-        if seen is None or seen.unmoved:
+            return _result(action, Status.FAILED, [], error=error)
+        if seen is None or seen.unchanged:
             return None
         if not any(unpersisted_fields(action, seen.fields)):
-            return _performed(action, Status.DONE, [], _GONE if is_deletion(action) else _AS_DECLARED)
+            return _result(action, Status.DONE, [], _GONE if is_deletion(action) else _AS_DECLARED)
         return _stale(action, [])
 
     async def send(self, action: Action, *, proving: bool, within: Reservation) -> WriteResult:
-        """Send one action that may be sent. `proving`: something of it has not been seen to work in this run."""
+        """Send one action. `proving` is set if the run has not yet seen all its fields persisted."""
         ids: list[str] = []
         attempt, withheld = 1, 0
         while True:
@@ -83,11 +83,11 @@ class ActionWriter:
                     action.parameters,
                     body=action.body,
                     within=within,
-                    may_send=partial(self.witness.is_fresh, action),
+                    may_send=partial(self.reader.is_fresh, action),
                 )
             except Withheld:
                 withheld += 1
-                if (found := await self._look_again(action, last=withheld == _ATTEMPTS)) is not None:
+                if (found := await self._recheck_late(action, last=withheld == _ATTEMPTS)) is not None:
                     return found
                 continue
             except RemoteError as error:
@@ -97,114 +97,118 @@ class ActionWriter:
             else:
                 for request_id in answer.request_ids:
                     _add(ids, request_id)
-                return await self._answered(action, answer, ids, proving=proving)
+                return await self._compare_response(action, answer, ids, proving=proving)
             await asyncio.sleep(self.remote.backoff.draw(attempt))
             attempt += 1
-            within = Reservation()  # what is left of the first one is for the other half of a move
+            within = Reservation()  # the rest of the first reservation belongs to the other half of a move
 
-    async def _look_again(self, action: Action, *, last: bool) -> WriteResult | None:
-        """Look once more, since the action had to wait for so long; None: it may be sent."""
+    async def _recheck_late(self, action: Action, *, last: bool) -> WriteResult | None:
+        """Read the object once more after a long wait. Return None if the action may be sent."""
         if last:
-            return _performed(action, Status.FAILED, [], error=_never_its_turn())
-        return await self.look(action, Reservation())
+            return _result(action, Status.FAILED, [], error=_no_time_to_write())
+        return await self.recheck(action, Reservation())
 
     async def _after(self, error: RemoteError, action: Action, ids: list[str], attempt: int) -> WriteResult | None:
-        """Turn a failed request into an outcome; None: it had no effect, and may be sent again."""
+        """Return the result of a failed request, or None if it had no effect and may be sent again."""
         if isinstance(error, AwaitingApproval):
-            return _performed(action, Status.AWAITING_APPROVAL, ids, error=error)
+            return _result(action, Status.AWAITING_APPROVAL, ids, error=error)
         try:
             if isinstance(error, Missing) and is_deletion(action):
-                return await self._missing(error, action, ids, attempt)
+                return await self._read_after_404(error, action, ids, attempt)
             if isinstance(error, Conflict):
-                return await self._conflict(error, action, ids, attempt)
+                return await self._read_after_409(error, action, ids, attempt)
             if error.sent:
-                return await self._resolve(error, action, ids, attempt)
+                return await self._read_after_loss(error, action, ids, attempt)
             if attempt > 1:
-                return await self._refused_later(error, action, ids)
+                return await self._read_after_rejection(error, action, ids)
         except RemoteError as unread:
-            return _performed(action, Status.FAILED, ids, error=_unknown(error, unread), wrote=True)
-        return _performed(action, Status.FAILED, ids, error=_with_way_out(error, action, self.sensitivity))
+            return _result(action, Status.FAILED, ids, error=_unknown(error, unread), wrote=True)
+        return _result(action, Status.FAILED, ids, error=_with_way_out(error, action, self.sensitivity))
 
-    async def _resolve(self, lost: RemoteError, action: Action, ids: list[str], attempt: int) -> WriteResult | None:
-        """Find out by reading what a write did whose answer was lost."""
-        seen = await self.witness.sighting(action)
+    async def _read_after_loss(
+        self, lost: RemoteError, action: Action, ids: list[str], attempt: int
+    ) -> WriteResult | None:
+        """Read what a write did whose response was lost."""
+        seen = await self.reader.read_now(action)
         if not any(unpersisted_fields(action, seen.fields)):
-            return _performed(action, Status.DONE, ids, _TOOK_EFFECT, wrote=True)
-        if not seen.unmoved:
-            return _moved(action, seen, ids, wrote=True)
-        return _performed(action, Status.FAILED, ids, error=lost) if attempt == _ATTEMPTS else None
+            return _result(action, Status.DONE, ids, _TOOK_EFFECT, wrote=True)
+        if not seen.unchanged:
+            return _changed_meanwhile(action, seen, ids, wrote=True)
+        return _result(action, Status.FAILED, ids, error=lost) if attempt == _ATTEMPTS else None
 
-    async def _missing(self, error: Missing, action: Action, ids: list[str], attempt: int) -> WriteResult:
-        """Find out whether a 404 to a removal means that it is gone; a wrong guess at its path looks the same."""
-        seen = await self.witness.sighting(action)
+    async def _read_after_404(self, error: Missing, action: Action, ids: list[str], attempt: int) -> WriteResult:
+        """Read whether the object is gone after a 404 to a removal; a wrong path gives a 404, too."""
+        seen = await self.reader.read_now(action)
         if seen.fields is None:
-            return _performed(action, Status.DONE, ids, _GONE, wrote=attempt > 1)
+            return _result(action, Status.DONE, ids, _GONE, wrote=attempt > 1)
         if attempt > 1:
-            return _performed(action, Status.FAILED, ids, error=_unconfirmed(error), wrote=True)
-        return _performed(action, Status.FAILED, ids, error=_not_removed(error, action))
+            return _result(action, Status.FAILED, ids, error=_unconfirmed(error), wrote=True)
+        return _result(action, Status.FAILED, ids, error=_not_removed(error, action))
 
-    async def _conflict(self, error: Conflict, action: Action, ids: list[str], attempt: int) -> WriteResult:
-        """Find out whether a 409 means that it is done already; otherwise say who is in the way."""
+    async def _read_after_409(self, error: Conflict, action: Action, ids: list[str], attempt: int) -> WriteResult:
+        """Read whether a 409 means that the action is already done; otherwise name the app that holds the target."""
         holder = error.details.get("app_slug") if isinstance(error.details, Mapping) else None
         if isinstance(action, RegisterTarget) and isinstance(holder, str) and holder != action.address.app:
-            return _performed(action, Status.FAILED, ids, error=_held_by(holder, error))
-        seen = await self.witness.sighting(action)
+            return _result(action, Status.FAILED, ids, error=_held_by(holder, error))
+        seen = await self.reader.read_now(action)
         if not any(unpersisted_fields(action, seen.fields)) or (
             isinstance(action, RegisterTarget) and _is_own(action, error)
         ):
-            return _performed(action, Status.DONE, ids, _AS_DECLARED, wrote=attempt > 1)
-        if not seen.unmoved:
-            return _moved(action, seen, ids, wrote=attempt > 1)
+            return _result(action, Status.DONE, ids, _AS_DECLARED, wrote=attempt > 1)
+        if not seen.unchanged:
+            return _changed_meanwhile(action, seen, ids, wrote=attempt > 1)
         if attempt > 1:  # reads may lag behind
-            return _performed(action, Status.FAILED, ids, error=_unconfirmed(error), wrote=True)
+            return _result(action, Status.FAILED, ids, error=_unconfirmed(error), wrote=True)
         if isinstance(action, RegisterTarget) and holder is None:
-            return _performed(action, Status.FAILED, ids, error=_held_by(None, error))
-        return _performed(action, Status.FAILED, ids, error=error)
+            return _result(action, Status.FAILED, ids, error=_held_by(None, error))
+        return _result(action, Status.FAILED, ids, error=error)
 
-    async def _refused_later(self, error: RemoteError, action: Action, ids: list[str]) -> WriteResult:
+    async def _read_after_rejection(self, error: RemoteError, action: Action, ids: list[str]) -> WriteResult:
         """Read what an attempt did whose response was lost, after a later attempt was rejected."""
-        seen = await self.witness.sighting(action)
+        seen = await self.reader.read_now(action)
         if not any(unpersisted_fields(action, seen.fields)):
-            return _performed(action, Status.DONE, ids, _TOOK_EFFECT, wrote=True)
-        if not seen.unmoved:
-            return _moved(action, seen, ids, wrote=True)
-        return _performed(
+            return _result(action, Status.DONE, ids, _TOOK_EFFECT, wrote=True)
+        if not seen.unchanged:
+            return _changed_meanwhile(action, seen, ids, wrote=True)
+        return _result(
             action, Status.FAILED, ids, error=_unconfirmed(_with_way_out(error, action, self.sensitivity)), wrote=True
         )
 
-    async def _answered(self, action: Action, answer: ApiResponse, ids: list[str], *, proving: bool) -> WriteResult:
-        self.witness.wrote(action, answer.sent_at)
+    async def _compare_response(
+        self, action: Action, answer: ApiResponse, ids: list[str], *, proving: bool
+    ) -> WriteResult:
+        self.reader.wrote(action, answer.sent_at)
         if isinstance(action, CreateApp) and (stranger := self._wrong_org(answer)) is not None:
-            return _performed(action, Status.FAILED, ids, error=stranger, wrote=True)
+            return _result(action, Status.FAILED, ids, error=stranger, wrote=True)
         fields = fields_in(action, answer.body, self.remote.contract)
         silent = self._silent.setdefault(action.operation, set())
         if fields is None:
             if not proving and "model_variant_id" not in _asked_of_orchestrator(action):
-                return _performed(action, Status.DONE, ids, wrote=True)
+                return _result(action, Status.DONE, ids, wrote=True)
         elif all(change.path[0] in silent - fields.keys() for change in unpersisted_fields(action, fields)):
-            return _performed(action, Status.DONE, ids, wrote=True)
-        # What an answer leaves out or shows otherwise may still have been kept: only the object itself tells.
+            return _result(action, Status.DONE, ids, wrote=True)
+        # A field that the response omits or shows otherwise may still be persisted: only a read shows it.
         try:
-            seen = await self.witness.sighting(action)
+            seen = await self.reader.read_now(action)
         except RemoteError as error:
-            return _performed(action, Status.FAILED, ids, error=_unproved(error), wrote=True)
+            return _result(action, Status.FAILED, ids, error=_unproved(error), wrote=True)
         lost = next(unpersisted_fields(action, seen.fields), None)
         if lost is None:
             silent.update(name for name in action.declared if fields is not None and name not in fields)
-            return _performed(action, Status.DONE, ids, wrote=True)
-        if (other := _other_variant(action, seen.fields)) is not None:
-            return replace(_performed(action, Status.FAILED, ids, error=other, wrote=True), kept=False)
+            return _result(action, Status.DONE, ids, wrote=True)
+        if (mismatch := _other_variant(action, seen.fields)) is not None:
+            return replace(_result(action, Status.FAILED, ids, error=mismatch, wrote=True), kept=False)
         request = f", request {ids[-1]}" if ids else ""
-        return _performed(
+        return _result(
             action,
             Status.NOT_KEPT,
             ids,
             reason=OctosyncError(
                 "not-kept",
-                f"the control plane said yes ({action.operation}{request}), but "
+                f"the control plane accepted it ({action.operation}{request}), but "
                 f"{describe(action, lost, self.sensitivity)}",
                 hints=(
-                    "Compare the manifest with what the control plane supports; the next plan shows what is there now.",
+                    "Compare the manifest with what the control plane supports; the next plan shows the live state.",
                 ),
             ),
             wrote=True,
@@ -227,7 +231,7 @@ def _org_in(answer: ApiResponse) -> str | None:
     return org if isinstance(org, str) else None
 
 
-def _performed(
+def _result(
     action: Action,
     status: Status,
     ids: list[str],
@@ -238,69 +242,69 @@ def _performed(
     wrote: bool = False,
     kept: bool = True,
 ) -> WriteResult:
-    """Return a result. Both `error` and `reason` are told to people; only an error is one for the run, too."""
+    """Return a result. `error` and `reason` both explain it to users; only an error counts for the run."""
     if isinstance(error, RemoteError):
         _add(ids, error.request_id)
-    said = error or reason
+    cause = error or reason
     outcome = Outcome(
         address=action.address,
         verb=action.verb.value,
         status=status,
-        message=said.message if said else message,
-        reference=said.reference if said else "",
-        hints=said.hints if said else (),
+        message=cause.message if cause else message,
+        reference=cause.reference if cause else "",
+        hints=cause.hints if cause else (),
         request_ids=tuple(ids),
-        retryable=error is not None and _passes(error),
+        retryable=error is not None and _is_temporary(error),
     )
     return WriteResult(outcome, error, wrote, kept)
 
 
-def _passes(error: OctosyncError) -> bool:
-    """Say whether a failure goes by itself. What can't be read is no refusal: it says nothing of the action at all."""
+def _is_temporary(error: OctosyncError) -> bool:
+    """Return whether a failure is temporary. An unreadable response is not a rejection, so it counts as temporary."""
     return error.retryable or error.reference in _PASSING or isinstance(error, Unreadable)
 
 
-def _moved(action: Action, seen: ObjectState, ids: list[str], *, wrote: bool) -> WriteResult:
-    """Return the outcome for an object that is neither as declared nor as the plan saw it."""
-    if (other := _other_variant(action, seen.fields)) is not None:
-        return _performed(action, Status.FAILED, ids, error=other, wrote=wrote)
+def _changed_meanwhile(action: Action, seen: ObjectState, ids: list[str], *, wrote: bool) -> WriteResult:
+    """Return the result for an object that is neither as declared nor as planned."""
+    if (mismatch := _other_variant(action, seen.fields)) is not None:
+        return _result(action, Status.FAILED, ids, error=mismatch, wrote=wrote)
     return _stale(action, ids, wrote=wrote)
 
 
 def _stale(action: Action, ids: list[str], *, wrote: bool = False) -> WriteResult:
-    return _performed(
+    return _result(
         action,
         Status.STALE,
         ids,
         reason=OctosyncError(
             "object-moved",
-            "somebody changed it since it was read, so it was left as it is",
-            hints=("Plan again, look at what changed, and apply again.",),
+            "it changed since it was read, so octosync left it unchanged",
+            hints=("Plan again, review what changed, and apply again.",),
         ),
         wrote=wrote,
     )
 
 
 def _asked_of_orchestrator(action: Action) -> JsonObject:
-    """Return what is declared of a deployment: nothing in the request says it, so only the result can."""
+    """Return the declared fields of a deployment. The request doesn't carry them, so only the result shows them."""
     return action.declared if isinstance(action, EnableCapability | OptimizeCapability) else {}
 
 
 def _other_variant(action: Action, fields: JsonObject | None) -> OctosyncError | None:
-    """Say that the orchestrator deployed another variant than the one that is declared, or was suggested; else None."""
+    """Return an error if the control plane deployed another variant than the declared or suggested one."""
     wanted, there = _asked_of_orchestrator(action).get("model_variant_id"), (fields or {}).get("model_variant_id")
     if wanted is None or there is None or wanted == there:
         return None
     if isinstance(action, EnableCapability):
         return OctosyncError(
             "enable-changed-pin",
-            f"the manifest pins {wanted}, and Octomil deployed {there}",
+            f"the manifest pins {wanted}, but Octomil deployed {there}",
             hints=("Pin what Octomil chooses, or declare `variant: auto`. There is no API to undeploy.",),
         )
     return OctosyncError(
         "optimize-chose-another",
-        f"{wanted} was suggested and approved, and the canary is to {there}",
-        hints=("Look at it in Octomil, and plan again.",),
+        f"{wanted} was suggested and approved, but the canary uses {there}",
+        hints=("Check it in Octomil, then plan again.",),
     )
 
 
@@ -308,35 +312,39 @@ def _not_removed(error: Missing, action: Action) -> OctosyncError:
     place = f"api.operations.{action.operation}: {{method, path}}"
     return OctosyncError(
         "not-removed",
-        f"the control plane answers that it doesn't have it, and shows it all the same: {error.message}",
-        hints=(f"If Octomil removes it by another path, say so in octosync.yaml: {place}.",),
+        f"the removal was answered with 404 Not Found, but the object still exists: {error.message}",
+        hints=(f"If Octomil uses another path for the removal, set it in octosync.yaml: {place}.",),
     )
 
 
-def _never_its_turn() -> OctosyncError:
+def _no_time_to_write() -> OctosyncError:
     return OctosyncError(
         "no-time-to-write",
-        f"it was read {_ATTEMPTS} times, and each time the rate limit held the write up until that was too long ago",
+        f"the rate limit delayed the write {_ATTEMPTS} times until the last read was too old",
         hints=("Apply again with a lower --concurrency or a higher --rate, or when nothing else uses the API key.",),
     )
 
 
 def _unknown(lost: RemoteError, unread: RemoteError) -> RemoteError:
-    """Both the answer to a write and the look at its effect are lost."""
-    message = f"the answer was lost ({lost.message}), and reading the object again failed, too: {unread.message}"
-    return _unread("outcome-unknown", message, "It may have taken effect. Apply again: that reads first.", unread)
+    """Return the error of a write whose response was lost and whose effect could not be read."""
+    message = f"the response was lost ({lost.message}), and the read that followed failed, too: {unread.message}"
+    return _unread(
+        "outcome-unknown", message, "It may have taken effect. Apply again: apply reads the object first.", unread
+    )
 
 
 def _unproved(unread: RemoteError) -> RemoteError:
-    """Say that the answer to a write was yes, and the look at its effect is lost."""
-    message = f"the control plane said yes, but whether it kept what was sent could not be read: {unread.message}"
-    return _unread("outcome-unproved", message, "Apply again: that reads first.", unread)
+    """Return the error of an accepted write whose effect could not be read."""
+    message = f"the write was accepted, but the read that checks it failed: {unread.message}"
+    return _unread("outcome-unproved", message, "Apply again: apply reads the object first.", unread)
 
 
 def _unconfirmed(refused: RemoteError) -> RemoteError:
     """Return the error of a write whose response was lost, whose retry was rejected, and whose effect reads don't show."""
     message = f"a response was lost, and the retry was rejected ({refused.message}); reads show no effect"
-    return _unread("outcome-unknown", message, "It may have taken effect. Apply again: that reads first.", refused)
+    return _unread(
+        "outcome-unknown", message, "It may have taken effect. Apply again: apply reads the object first.", refused
+    )
 
 
 def _unread(reference: str, message: str, hint: str, unread: RemoteError) -> RemoteError:
@@ -365,13 +373,13 @@ def _held_by(holder: str | None, error: Conflict) -> OctosyncError:
     else:
         who, hint = (
             f"app `{holder}`",
-            f"Declare the targets of `{holder}` without it, in the same set, or remove it there.",
+            f"Remove it from the targets of `{holder}` in the same set of manifests, or remove it there.",
         )
     return OctosyncError("target-held-elsewhere", f"taken by {who}: {error.message}", hints=(hint,))
 
 
 def _with_way_out(error: RemoteError, action: Action, sensitivity: Sensitivity) -> RemoteError:
-    """Say what to do where the control plane refuses a field that the PUT only carried over, or wants a variant."""
+    """Add hints to an error if the control plane rejects a field that the PUT only carried over, or requires a variant."""
     if error.status != 422 or not isinstance(action, PutSlot) or action.body is None:
         return error
     text = f"{error.message} {error.details}"
@@ -379,13 +387,13 @@ def _with_way_out(error: RemoteError, action: Action, sensitivity: Sensitivity) 
         name for name in carried(action, sensitivity) if re.search(rf"\b{re.escape(name.rpartition('.')[2])}\b", text)
     ]
     hints = [
-        f"`{name}` was carried over from live. If it belongs to the control plane, say so in octosync.yaml: "
+        f"`{name}` was carried over from live state. If the control plane owns it, set in octosync.yaml: "
         f"api: {{readOnly: {{slot: [{name}]}}}}"
         for name in named
-        if not any(other.startswith(f"{name}.") for other in named)
+        if not any(longer.startswith(f"{name}.") for longer in named)
     ]
     if "model_variant_id" in text and "model_variant_id" not in action.body:
-        hints.append("This control plane wants every slot to name its variant: pin `variant` in the manifest.")
+        hints.append("This control plane requires a variant for every slot: pin `variant` in the manifest.")
     return error.with_hints(*error.hints, *hints)
 
 

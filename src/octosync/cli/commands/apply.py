@@ -146,7 +146,7 @@ class _Application:
             within=waiting,
             waits=waits,
             stopping=stopping,
-            on_look=self.outputs.stream.look,
+            on_read=self.outputs.stream.look,
         )
         code = stopping.code or worst(report.exit_code, exit_code_of_standings(rollouts))
         timeout = waiting.text if waiting.seconds else ""

@@ -192,7 +192,7 @@ async def follow(
     within: Timeout,
     waits: Waits,
     stopping: Stopping,
-    on_look: Callable[[Sequence[RolloutStatus]], None],
+    on_read: Callable[[Sequence[RolloutStatus]], None],
 ) -> tuple[RolloutStatus, ...]:
     """Wait, and show how each deployment stands; a signal ends the wait at once, since nothing is being written."""
     if not any(one.is_pending for one in followed):
@@ -203,11 +203,11 @@ async def follow(
 
         def looked(rollouts: Sequence[RolloutStatus]) -> None:
             rows.show(rollouts)
-            on_look(rollouts)
+            on_read(rollouts)
 
-        following = RolloutWaiter(remote, followed, live, on_look=looked)
+        following = RolloutWaiter(remote, followed, live, on_read=looked)
         try:
-            return await following.go(within.seconds)
+            return await following.wait_until_settled(within.seconds)
         except asyncio.CancelledError:
             if stopping.code is None:
                 raise

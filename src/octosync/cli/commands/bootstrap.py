@@ -15,7 +15,7 @@ from typing import Final
 
 import click
 
-from octosync.apply import Bootstrapped, FirstApp, Keys, Record, bootstrap_app, key_hint, refuse_taken
+from octosync.apply import BootstrapResult, FirstApp, Keys, Record, bootstrap_app, check_slug_is_free, key_hint
 from octosync.cli import signals
 from octosync.cli.command import Command
 from octosync.cli.console import err, out
@@ -122,7 +122,7 @@ class _Bootstrapping:
         waits = Waits()
         async with open_client(self.session, waits) as remote:
             with self._progress(waits):
-                await refuse_taken(self.asked, remote, export=self._typed("export"))
+                await check_slug_is_free(self.asked, remote, export=self._typed("export"))
             with Journal(self.journal) as journal:
                 plane = self._plane
                 record = Record.begin(journal, control_plane=plane.url, org_id=plane.org_id, digest=self.digest)
@@ -148,7 +148,7 @@ class _Bootstrapping:
             waits.show = bar.waiting
             yield
 
-    async def _send(self, remote: Octomil, record: Record, stopping: signals.Stopping) -> Bootstrapped:
+    async def _send(self, remote: Octomil, record: Record, stopping: signals.Stopping) -> BootstrapResult:
         def may_send() -> bool:
             """From here on a signal waits for the answer: the keys are in it."""
             stopping.graceful = True
@@ -172,7 +172,7 @@ class _Bootstrapping:
             exit_code=stopping.code,
         )
 
-    def _hand_over(self, result: Bootstrapped, run: str) -> OctosyncError | None:
+    def _hand_over(self, result: BootstrapResult, run: str) -> OctosyncError | None:
         """Write keys and manifest to where they belong; return what went wrong, where the keys are lost by it."""
         if result.keys is None or result.made is None:
             return None
@@ -211,7 +211,7 @@ class _Bootstrapping:
             exit_code=ExitCode.PARTIAL,
         )
 
-    def _report(self, result: Bootstrapped, lost: OctosyncError | None, unrecorded: OctosyncError | None) -> None:
+    def _report(self, result: BootstrapResult, lost: OctosyncError | None, unrecorded: OctosyncError | None) -> None:
         for error in (result.error, lost):
             if error is not None:
                 report_failure(error, written="" if result.wrote else NOTHING_WRITTEN)
@@ -219,7 +219,7 @@ class _Bootstrapping:
             report_failure(unrecorded, written="The run is over; only its end is missing in the journal.")
 
 
-def _code(result: Bootstrapped, lost: OctosyncError | None, stopping: signals.Stopping) -> ExitCode:
+def _code(result: BootstrapResult, lost: OctosyncError | None, stopping: signals.Stopping) -> ExitCode:
     error = lost or result.error
     return stopping.code or (error.exit_code if error is not None else ExitCode.DONE)
 
