@@ -34,7 +34,7 @@ _MOST = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedRequest:
-    """What was request on the command line."""
+    """The options of a command that shows a feed."""
 
     app: str
     limit: int
@@ -106,7 +106,7 @@ def _check(request: FeedRequest) -> None:
     check_app_names([request.app])
     if not request.limit and not request.follow:
         raise UsageError(
-            "nothing-request", "--limit 0 shows nothing", hints=("It goes with --follow, to show only what comes.",)
+            "nothing-asked", "--limit 0 shows nothing", hints=("It goes with --follow, to show only what comes.",)
         )
     if request.follow and request.output == "json":
         raise UsageError(
@@ -117,7 +117,7 @@ def _check(request: FeedRequest) -> None:
 
 
 class _Screen(Generic[E]):
-    """Writes entries as they were request for; notes go to standard error."""
+    """Writes entries in the format of the request; notes go to standard error."""
 
     def __init__(self, request: FeedRequest, shown: Presentation[E]) -> None:
         self._request = request
