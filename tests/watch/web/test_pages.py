@@ -77,11 +77,11 @@ async def test_the_first_thing_is_a_sentence_with_the_state(ask: httpx.AsyncClie
 async def test_it_says_which_commit_is_in_force() -> None:
     """Whether one's commit has arrived is the first thing that one wants to know of it."""
     loaded = {"files": 14, "loaded_at": NOW - timedelta(minutes=9)}
-    assert "In force: 14 files of commit 3f9d2c1, loaded 13:54 UTC" in await text_at(
+    assert "Manifests in use: 14 files of commit 3f9d2c1, loaded 13:54 UTC" in await text_at(
         status_of(revision="3f9d2c1", **loaded)
     )
-    assert "In force: 14 files, loaded 13:54 UTC" in await text_at(status_of(revision="", **loaded))
-    assert "In force" not in await text_at(status_of(loaded_at=None))
+    assert "Manifests in use: 14 files, loaded 13:54 UTC" in await text_at(status_of(revision="", **loaded))
+    assert "Manifests in use" not in await text_at(status_of(loaded_at=None))
 
 
 async def test_what_drifted_is_named_with_the_line_that_declares_it() -> None:
@@ -203,7 +203,7 @@ async def test_without_an_admin_token_no_post_is_offered() -> None:
     """Where POSTs are off no command for one is shown, and how to turn them on is."""
     text = await text_at(replace(busy_status(), can_post=False))
     assert "curl" not in text
-    assert "start it with OCTOSYNC_ADMIN_TOKEN set" in text
+    assert "start the controller with OCTOSYNC_ADMIN_TOKEN set" in text
     assert "octosync accept" in text
 
 
@@ -307,7 +307,7 @@ async def test_the_budget_is_one_bar_with_the_next_full_read_on_it() -> None:
     text = await text_at(reading)
     assert "Full read under way: 412 of 1,000 apps." in text
     assert "A full read takes 30 min 0 s at this rate, longer than the 15 min 0 s" in text
-    assert "The control plane said to wait until 14:04 UTC" in text
+    assert "The control plane throttles requests until 14:04 UTC" in text
     assert "1 app (changed), 588 apps (resync)" in text
     assert "Requests are not limited." in await text_at(status_of(budget=BudgetStatus(limit=0)))
 
@@ -346,7 +346,7 @@ async def test_an_app_says_what_it_waits_for() -> None:
     text = await text_at(status_of(frozen), "/apps/a")
     assert "Waits for freeze window" in text
     assert "Frozen until 16:03 UTC" in text
-    assert "It was not planned yet." in text
+    assert "It has not been planned yet." in text
 
 
 async def test_an_app_shows_its_own_runs_only() -> None:

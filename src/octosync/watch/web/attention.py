@@ -160,7 +160,7 @@ def _coverage_card(app: AppReconcileStatus, setting: _Setting) -> Card:
         apps=(app.slug,),
         said=tuple((f"{coverage_words(coverage)}.",) for coverage in app.uncovered),
         hints=UNCOVERED_HINTS,
-        ways=tuple(setting.post("Read it again now", "/reconcile", app=app.slug)),
+        ways=tuple(setting.post("Reconcile now", "/reconcile", app=app.slug)),
     )
 
 

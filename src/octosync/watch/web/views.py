@@ -279,7 +279,7 @@ def alarms(status: ControllerStatus) -> Iterator[Alarm]:
         yield Alarm("state lost", words, status.state_damaged)
     if status.key_unusable:
         yield Alarm(
-            "new key unusable", "The new API key can't be used: the one before is in force.", status.key_unusable
+            "new key unusable", "The new API key can't be used: the previous key stays in use.", status.key_unusable
         )
     if status.loading:
         yield Alarm("starting", "The manifests are being loaded: nothing is in force yet.")
