@@ -208,12 +208,12 @@ def test_the_api_key_is_never_sent_for_a_document(desk: Desk) -> None:
     ("status", "body", "headers", "words"),
     [
         (301, b"", {"Location": "https://elsewhere.example/openapi.json"}, "redirects elsewhere (301)"),
-        (401, b"", {}, "wants somebody who is logged in (401)"),
+        (401, b"", {}, "requires a login (401)"),
         (404, b"", {}, "doesn't exist (404)"),
-        (500, b"", {}, "can't be had (500)"),
+        (500, b"", {}, "can't be fetched (500)"),
         (200, b"<html><body>docs</body></html>", {}, "is a web page, not an OpenAPI document"),
         (200, b"{}", {}, "has no field `openapi`"),
-        (200, b"{}", {"Content-Length": "100"}, "broke before the whole answer was there"),
+        (200, b"{}", {"Content-Length": "100"}, "was lost before the response was complete"),
     ],
 )
 def test_what_comes_instead_of_a_document_is_said(
@@ -236,8 +236,8 @@ def test_what_comes_instead_of_a_document_is_said(
         (".", 1, "can't be read: Is a directory"),
         ("", 64, "SPEC is empty"),
         ("http://127.0.0.1:1/openapi.json", 75, "connection refused"),
-        ("http://user:pw@127.0.0.1/openapi.json", 64, "carries a user name or password"),
-        ("https://[::1/openapi.json", 64, "is not a URL"),
+        ("http://user:pw@127.0.0.1/openapi.json", 64, "contains a user name or password"),
+        ("https://[::1/openapi.json", 64, "the document's URL is invalid"),
         ("http:///openapi.json", 1, "is not the URL"),
     ],
 )

@@ -14,10 +14,10 @@ ANSWERS: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "wrong key": ({"action": "status", "status": 401, "code": "invalid_api_key"}, 1, "credential-refused", "OCTOMIL_API_KEY"),
     "no scope": ({"action": "status", "status": 403, "code": "insufficient_scope"}, 1, "insufficient-scope", "apps:read"),
     "a proxy's page": ({"action": "html", "status": 200}, 1, "html-answer", "Check that http"),
-    "an empty 200": ({"action": "empty"}, 1, "it is empty", "newer octosync"),
+    "an empty 200": ({"action": "empty"}, 1, "it is empty", "newer version of octosync"),
     "broken JSON": ({"action": "garbage"}, 1, "not JSON", "Check that http"),
     "a redirect": (
-        {"action": "redirect", "location": "https://login.example/"}, 1, "to https://login.example", "login or proxy"
+        {"action": "redirect", "location": "https://login.example/"}, 1, "to https://login.example", "login page or proxy"
     ),
     "501": ({"action": "status", "status": 501}, 75, "unavailable", "Try again"),
 }  # fmt: skip
@@ -69,7 +69,7 @@ def test_no_key_is_another_error_than_a_wrong_one(office: Office) -> None:
     """A control plane that wants a key and is given none: say how one is given."""
     office.declare()
     office.desk.environment = {}
-    assert_one_clear_error(office.plan(), 1, "none was given", "OCTOMIL_API_KEY", "--token-file")
+    assert_one_clear_error(office.plan(), 1, "none is set", "OCTOMIL_API_KEY", "--token-file")
 
 
 def test_tls_to_a_plain_port(office: Office) -> None:
@@ -95,7 +95,7 @@ def test_a_truncated_answer(office: Office) -> None:
     office.declare()
     office.plane.with_app("search")
     office.break_with({"operation": "apps.get", "action": "truncated", "times": None})
-    assert_one_clear_error(office.plan(), 75, "broke before the whole answer")
+    assert_one_clear_error(office.plan(), 75, "was lost before the response was complete")
 
 
 @pytest.mark.parametrize(

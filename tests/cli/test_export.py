@@ -308,7 +308,7 @@ def test_an_app_that_cant_be_read_is_an_error_and_the_others_are_written(live: O
     live.break_with({"operation": "apps.list_slots", "action": "garbage", "slug": "search", "times": None})
     ran = export(live, "-o", "apps")
     assert ran.code == 1
-    assert "error: unreadable-answer: search: the answer is not JSON" in ran.stderr
+    assert "error: unreadable-answer: search: the response is not JSON" in ran.stderr
     assert ran.stderr.endswith("Wrote 1 manifest to apps, 1 app not exported.\n")
     assert list(live.desk.files()) == ["apps/notes.yaml"]
 

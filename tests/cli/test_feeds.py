@@ -131,7 +131,7 @@ def test_an_app_that_is_not_there_is_an_error(office: Office, command: str) -> N
     """No app is not an app without entries: 1, and what to check."""
     ran = show(office, command, app="nobody")
     assert (ran.code, ran.stdout) == (1, "")
-    assert ran.stderr.startswith("error: app-not-found: there is no app nobody at ")
+    assert ran.stderr.startswith("error: app-not-found: app nobody does not exist at ")
     assert "--org" in ran.stderr
 
 
@@ -213,7 +213,7 @@ def test_a_failed_look_is_told_and_following_goes_on(office: Office) -> None:
         office.break_with({"operation": "apps.activity", "action": "status", "status": 501, "times": 1})
         assert process.stderr is not None
         said = process.stderr.readline().decode()
-        assert said.startswith("unavailable: the control plane fails: ")
+        assert said.startswith("unavailable: the control plane failed: ")
         assert said.endswith("; trying again in 0.2 s\n")
         rename(office, "one")
         assert json.loads(line_of(process))["type"] == "app.updated"

@@ -316,4 +316,4 @@ def test_requests_go_through_the_proxy(desk: Desk) -> None:
             thread.join()
     assert ran.code == 1
     assert _Proxy.asked == ["GET http://octomil.invalid/api/v1/apps/search HTTP/1.1"]
-    assert "a proxy may have given it" in ran.stderr
+    assert "it may come from a proxy" in ran.stderr

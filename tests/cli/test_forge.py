@@ -69,7 +69,7 @@ def test_a_token_that_may_not_comment_leaves_it_to_the_summary(job: Job, what: s
     job.forge.first(what, FORBIDDEN)
     ran = job.comment("comment.md", GITHUB_ACTIONS="true")
     assert (ran.code, ran.stdout) == (0, "")
-    assert ran.stderr.startswith("::notice title=octosync::the forge takes no comment: the token may not do this")
+    assert ran.stderr.startswith("::notice title=octosync::the forge takes no comment: the token lacks the permission")
     assert job.summary.read_text(encoding="utf-8") == TEXT + "\n"
 
 

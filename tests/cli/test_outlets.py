@@ -66,7 +66,7 @@ def test_a_run_that_fails_says_so_in_its_files(office: Office, runner: dict[str,
     document = json.loads(read(office, "out.json"))
     assert (document["format_version"], document["errored"], document["exit_code"]) == ("1.0", True, 75)
     assert document["errors"][0]["reference"] == "unavailable"
-    assert "unavailable: the control plane fails" in read(office, "out.md")
+    assert "unavailable: the control plane failed" in read(office, "out.md")
     assert read(office, "out.txt") == ran.stderr
     assert commands_in(read(office, "out.log"))[0].name == "error"
     assert outputs_in(read(office, "output"))["exit-code"] == "75"

@@ -232,7 +232,7 @@ async def test_an_apps_decisions_are_read_over_http(plane: Plane) -> None:
 async def test_an_app_that_is_not_there_is_an_error(plane: Plane) -> None:
     """A feed of no app is not an empty feed."""
     async with client_of(plane.url) as client:
-        with pytest.raises(Missing, match="there is no app nobody"):
+        with pytest.raises(Missing, match="app nobody does not exist"):
             await activity_feed(client, "nobody").read_newest(1)
         assert client.requests == 1
 
@@ -248,8 +248,8 @@ async def test_a_control_plane_without_the_feed_is_told_from_one_without_the_app
     plane.app("shop")
     plane.break_with({"operation": "apps.activity", "times": None, **fault})
     async with client_of(plane.url) as client:
-        with pytest.raises(Rejected, match="has no activity feed: app shop is there") as absent:
+        with pytest.raises(Rejected, match="has no activity feed: app shop exists") as absent:
             await activity_feed(client, "shop").read_newest(1)
         assert any("api.operations.apps.activity" in hint for hint in absent.value.hints)
-        with pytest.raises(Missing, match="there is no app nobody"):
+        with pytest.raises(Missing, match="app nobody does not exist"):
             await activity_feed(client, "nobody").read_newest(1)

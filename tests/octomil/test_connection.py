@@ -63,7 +63,7 @@ def test_what_follows_a_url_is_not_shown(tail: str) -> None:
         normalise_url(f"https://octomil.example{tail}")
     assert "hunter2" not in f"{refused.value} {refused.value.hints}"
     assert "https://octomil.example" in refused.value.message
-    assert "goes on after that" in refused.value.message
+    assert "because of what follows it" in refused.value.message
 
 
 @pytest.mark.parametrize(

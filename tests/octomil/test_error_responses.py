@@ -74,7 +74,7 @@ async def test_a_refused_key_says_where_it_came_from_and_how_it_ends() -> None:
     assert isinstance(error, CredentialRefused)
     assert (
         str(error)
-        == "credential-refused: the control plane refused the API key (401 invalid_api_key, request req_77c0)"
+        == "credential-refused: the control plane rejected the API key (401 invalid_api_key, request req_77c0)"
     )
     assert error.hints == (
         "key from OCTOMIL_API_KEY (context production, octosync.yaml:3), ends in …a91f",
@@ -87,7 +87,7 @@ async def test_a_missing_key_says_how_to_give_one() -> None:
     """401 without any key sent is not blamed on a key."""
     error = await _refusal(answers({"detail": "Not authenticated"}, 401), "apps.get", token=None)
     assert isinstance(error, CredentialRefused)
-    assert "none was given" in error.message
+    assert "none is set" in error.message
     assert "OCTOMIL_API_KEY" in error.hints[0]
     assert "--token-file" in error.hints[0]
 
@@ -143,7 +143,7 @@ async def test_a_conflict_keeps_its_details() -> None:
     assert error.details == {"app_slug": "shop", "note": "(sensitive)"}
     assert (error.code, error.status, error.request_id) == ("conflict", 409, "req_5")
     assert str(error) == (
-        "conflict: the control plane sees a conflict: taken (409 conflict, apps.put_slot, request req_5)"
+        "conflict: the control plane reports a conflict: taken (409 conflict, apps.put_slot, request req_5)"
     )
 
 

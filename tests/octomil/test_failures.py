@@ -96,7 +96,7 @@ async def test_reads_give_up_in_the_end() -> None:
         assert client.requests == len(server.received) == 4
         assert gone.value.request_id == "req_9"
         assert gone.value.status == 500
-        assert str(gone.value) == "unavailable: the control plane fails: boom (500, apps.get, request req_9)"
+        assert str(gone.value) == "unavailable: the control plane failed: boom (500, apps.get, request req_9)"
 
 
 @pytest.mark.parametrize("call", [READ, WRITES[0]], ids=["read", "write"])

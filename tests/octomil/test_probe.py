@@ -66,7 +66,7 @@ async def test_our_own_server_is_confirmed(plane: Plane) -> None:
     }
     assert len(by_verdict[Verdict.CONFIRMED]) == MAX_GETS
     assert {"apps.capabilities.preview", "apps.capabilities.check_optimization"} < by_verdict[Verdict.NOT_TRIED]
-    assert "a probe only GETs" in notes(result, "apps.capabilities.preview")[0]
+    assert "a probe sends only GET requests" in notes(result, "apps.capabilities.preview")[0]
     assert "--operation activity.list tries it" in notes(result, "activity.list")[0]
 
 
@@ -85,7 +85,7 @@ async def test_an_empty_control_plane_leaves_most_untried(plane: Plane) -> None:
     result = await probed(plane)
     assert result.is_good
     assert result.requests == 3
-    assert notes(result, "apps.health") == ("there is no app to ask for: name one",)
+    assert notes(result, "apps.health") == ("the list of apps is empty: name an app",)
     assert "empty" in notes(result, "apps.list")[0]
 
 
@@ -106,7 +106,7 @@ async def test_a_list_that_was_not_read_is_not_said_to_be_empty(status: int) -> 
     with renamed(statuses={"/api/v1/apps": (status, {})}) as (plane, _):
         apps = await probed(plane)
     assert notes(slots, "apps.get_slot") == ("the app's slots were not read",)
-    assert notes(apps, "apps.get") == ("no list of apps was read to ask for: name one",)
+    assert notes(apps, "apps.get") == ("the list of apps was not read: name an app",)
 
 
 async def test_five_renames_are_told_apart() -> None:
@@ -200,16 +200,16 @@ async def test_a_slot_that_is_listed_and_not_there_differs() -> None:
         assert verdicts(await probed(plane, "a")) == {"apps.get_slot": "differs"}
     with renamed(answers={"/slots/chat": lambda body: {**body, "capability": "vision"}}) as (plane, _):
         assert notes(await probed(plane, "a"), "apps.get_slot") == (
-            "it answers with another capability than it was asked for",
+            "it returned another capability than the requested one",
         )
 
 
 async def test_an_app_that_is_not_there_is_an_error(plane: Plane) -> None:
     """A wrong slug says nothing of the operations: it is an error of its own."""
-    with pytest.raises(OctosyncError, match="nope is no app of the org") as caught:
+    with pytest.raises(OctosyncError, match="the org has no app nope") as caught:
         await probed(plane, "nope")
     assert caught.value.reference == "no-such-app"
-    with pytest.raises(OctosyncError, match="nope is no app of the org"):
+    with pytest.raises(OctosyncError, match="the org has no app nope"):
         await probed(plane, "nope", "apps.health")
 
 

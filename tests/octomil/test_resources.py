@@ -97,7 +97,7 @@ async def test_every_way_to_have_no_config_is_read(reply: Reply) -> None:
         (read_app, answers({"id": "1"}), "field slug: field required"),
         (read_app, answers({"slug": "b"}), "asked for app a, got b"),
         (read_app, answers({"slug": "a", "name": {"secret": "hunter2"}}), "field name: "),
-        (read_slots, http(200), "it is empty, but a list of slots is needed"),
+        (read_slots, http(200), "it is empty, expected a list of slots"),
         (read_slots, answers({"items": []}), "field slots is missing"),
         (read_slots, answers({"slots": {}}), "slots is not a list of objects"),
         (read_slots, answers({"slots": [1]}), "slots is not a list of objects"),
@@ -257,7 +257,7 @@ def _shrinking(request: Request) -> Reply:
 async def test_a_list_that_never_comes_to_rest_is_an_error(page: Callable[[Request], Reply]) -> None:
     """A list that repeats itself, or ends before its own total, ends in an error, not in a loop or half a list."""
     async with scripted(page) as server, client_of(server.url) as client:
-        with pytest.raises(Unreadable, match="changes or repeats itself"):
+        with pytest.raises(Unreadable, match="changed or repeated itself"):
             await list_apps(client)
         assert len(server.received) == 6
 

@@ -144,7 +144,7 @@ def test_an_error_reads_as_a_document() -> None:
     """Reference, what and where, request, why and what to do, and last what was written."""
     error = CredentialRefused(
         "credential-refused",
-        "the control plane refused the API key (401 invalid_api_key, request req_77c0)",
+        "the control plane rejected the API key (401 invalid_api_key, request req_77c0)",
         hints=("key from OCTOMIL_API_KEY (context production, octosync.yaml:3)", "Create a key with scope apps:write."),
         response=ErrorResponse(request_id="req_77c0"),
     )

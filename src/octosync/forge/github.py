@@ -103,23 +103,23 @@ def _meaning(answer: httpx.Response, what: str) -> tuple[type[RemoteError], str,
     status = answer.status_code
     wait = rate_limit_wait(answer)
     if wait is not None:
-        hints = (f"It asks to be left alone for {wait:g} s. Run this again then.",)
+        hints = (f"Run this again after {wait:g} s.",)
         return Unavailable, "forge-throttled", f"the forge throttles: {what}", hints
     if status == 401:
-        hints = ("GITHUB_TOKEN is wrong, revoked, or of another forge than GITHUB_API_URL.",)
-        return CredentialRefused, "forge-credential-refused", f"the forge refuses the token: {what}", hints
+        hints = ("GITHUB_TOKEN is wrong, revoked, or belongs to another forge than GITHUB_API_URL.",)
+        return CredentialRefused, "forge-credential-refused", f"the forge rejected the token: {what}", hints
     if status == 403:
-        hints = ("The job's `permissions` don't reach this far, or it is of a fork, whose token only reads.",)
-        return Forbidden, "forge-forbidden", f"the token may not do this: {what}", hints
+        hints = ("The job's `permissions` don't include this, or it runs for a fork, whose token is read-only.",)
+        return Forbidden, "forge-forbidden", f"the token lacks the permission: {what}", hints
     if status in {404, 410}:
-        hints = ("It doesn't exist, or the token may not see it: check the job's `permissions`.",)
-        return Missing, "forge-missing", f"the forge doesn't find this: {what}", hints
+        hints = ("It doesn't exist, or the token can't access it: check the job's `permissions`.",)
+        return Missing, "forge-missing", f"the forge did not find this: {what}", hints
     if 300 <= status < 400:
-        hints = ("The repository may have been renamed: set GITHUB_REPOSITORY and GITHUB_API_URL anew.",)
-        return Unreadable, "forge-moved", f"the forge sends elsewhere: {what}", hints
+        hints = ("The repository may have been renamed: update GITHUB_REPOSITORY and GITHUB_API_URL.",)
+        return Unreadable, "forge-moved", f"the forge redirects to another URL: {what}", hints
     if status >= 500:
-        return Unavailable, "forge-unavailable", f"the forge fails: {what}", ("Try again later.",)
-    return Rejected, "forge-rejected", f"the forge refuses this: {what}", ()
+        return Unavailable, "forge-unavailable", f"the forge failed: {what}", ("Try again later.",)
+    return Rejected, "forge-rejected", f"the forge rejected the request: {what}", ()
 
 
 PUBLIC_API: Final = "https://api.github.com"
@@ -144,19 +144,19 @@ class GitHubRepository:
             raise ConfigError(
                 "bad-forge-url",
                 "GITHUB_API_URL is not the URL of an API",
-                hints=(f"For example {PUBLIC_API}; https://HOST/api/v3 of a GitHub of your own.",),
+                hints=(f"For example {PUBLIC_API}; for GitHub Enterprise Server: https://HOST/api/v3.",),
             )
         if not _NAME.fullmatch(self.name):
             raise ConfigError(
                 "bad-repository",
                 f"{self.name!r} is not the name of a repository",
-                hints=("GITHUB_REPOSITORY is OWNER/NAME. In a job of GitHub it is set.",),
+                hints=("GITHUB_REPOSITORY is OWNER/NAME. GitHub Actions sets it.",),
             )
         if parts[0] == "http" and not self.is_loopback:
             raise ConfigError(
                 "insecure-forge-url",
-                f"{self.api} would carry the token unencrypted",
-                hints=("GITHUB_API_URL begins with https://.",),
+                f"the token would be sent to {self.api} unencrypted",
+                hints=("GITHUB_API_URL must begin with https://.",),
             )
 
     @property
@@ -181,17 +181,19 @@ def repository_from_environment(environment: Mapping[str, str]) -> GitHubReposit
     token, name = environment.get("GITHUB_TOKEN", "").strip(), environment.get("GITHUB_REPOSITORY", "").strip()
     if not name:
         raise ConfigError(
-            "no-repository", "GITHUB_REPOSITORY is not set", hints=("It is OWNER/NAME. In a job of GitHub it is set.",)
+            "no-repository", "GITHUB_REPOSITORY is not set", hints=("It is OWNER/NAME. GitHub Actions sets it.",)
         )
     if not token:
         raise ConfigError(
             "no-forge-token",
             f"no token for {name}",
-            hints=("In a job of GitHub, give the step `env: {GITHUB_TOKEN: ${{ github.token }}}`.",),
+            hints=("In a GitHub Actions job, add to the step: `env: {GITHUB_TOKEN: ${{ github.token }}}`.",),
         )
     if not (token.isascii() and token.isprintable() and " " not in token):
         raise ConfigError(
-            "bad-forge-token", "GITHUB_TOKEN is no token: it has characters that none has", hints=("Set it again.",)
+            "bad-forge-token",
+            "GITHUB_TOKEN is not a token: it contains characters that no token has",
+            hints=("Set it again.",),
         )
     return GitHubRepository(environment.get("GITHUB_API_URL") or PUBLIC_API, name, Secret(token))
 
@@ -294,7 +296,7 @@ class GitHub:
             if following is None:
                 return
             url = self._own(_joined(url, following, path), path)
-        raise unreadable_response(path, "its pages go round in a circle")
+        raise unreadable_response(path, "its pages form a loop")
 
     def write(self, method: str, path: str, body: JsonObject) -> JsonObject:
         """Write one object, and return it as it is now.
@@ -382,7 +384,7 @@ def _joined(url: httpx.URL, following: str, path: str) -> httpx.URL:
     try:
         return url.join(following)
     except httpx.InvalidURL:
-        raise unreadable_response(path, "its next page is no URL") from None
+        raise unreadable_response(path, "its next page is not a URL") from None
 
 
 def _wanted(answer: httpx.Response, backoff: float) -> float:
@@ -403,25 +405,25 @@ def _lost(problem: httpx.HTTPError | BodyError, what: str, host: str) -> RemoteE
     """Say what became of a request without an answer; only one whose connection was never there was certainly not sent."""
     sent = not isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
     if isinstance(problem, BodyTooLarge):
-        return unreadable_response(what, f"it has more than {_LARGEST_ANSWER // 2**20} MiB")
+        return unreadable_response(what, f"it is larger than {_LARGEST_ANSWER // 2**20} MiB")
     if isinstance(problem, EncodingRefused):
-        return unreadable_response(what, "it has a Content-Encoding that octosync did not ask for")
+        return unreadable_response(what, "it has a Content-Encoding that octosync did not request")
     if isinstance(problem, BodyError | httpx.DecodingError | httpx.UnsupportedProtocol):
-        return unreadable_response(what, "it is not proper HTTP")
-    how = "gives no answer in time" if isinstance(problem, httpx.TimeoutException) else "can't be reached"
+        return unreadable_response(what, "it is not valid HTTP")
+    how = "did not respond in time" if isinstance(problem, httpx.TimeoutException) else "can't be reached"
     hints = ("Check GITHUB_API_URL and the network, and try again.",)
     return Unavailable("forge-unavailable", f"{host} {how}: {what}", hints=hints, operation=what, sent=sent)
 
 
 def _object(value: JsonValue, path: str) -> JsonObject:
     if not isinstance(value, Mapping):
-        raise unreadable_response(path, "it holds something that is no object")
+        raise unreadable_response(path, "it contains something that is not an object")
     return value
 
 
 def unreadable_response(path: str, why: str) -> Unreadable:
     """Return the error of an answer that is not what GitHub answers."""
-    hints = ("Check that GITHUB_API_URL is the API's URL, not the site's.",)
+    hints = ("Check that GITHUB_API_URL is the API's URL, not the website's.",)
     return Unreadable(
-        "forge-unreadable", f"the forge's answer can't be read: {why} ({path})", hints=hints, operation=path
+        "forge-unreadable", f"the forge's response can't be read: {why} ({path})", hints=hints, operation=path
     )

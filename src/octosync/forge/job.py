@@ -43,7 +43,7 @@ def _pull_request(path: Path) -> JsonObject:
         raise ConfigError(
             "event-unreadable",
             f"the event of this job can't be read from {path}: {why}",
-            hints=("GITHUB_EVENT_PATH names it. Or name the pull request: --pull N.",),
+            hints=("GITHUB_EVENT_PATH must name it. Or set the pull request with --pull N.",),
         ) from None
     pull = event.get("pull_request") if isinstance(event, Mapping) else None
     return pull if isinstance(pull, Mapping) else {}

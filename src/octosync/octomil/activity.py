@@ -234,7 +234,7 @@ async def _why_missing(client: Octomil, slug: str, what: str, error: RemoteError
     if error.code == ErrorCode.APP_NOT_FOUND or (await read_app(client, slug)).value is None:
         return Missing(
             "app-not-found",
-            f"there is no app {slug} at {client.connection.host}",
+            f"app {slug} does not exist at {client.connection.host}",
             hints=(error.message, "Check the slug, the org (--org) and the context."),
             operation=error.operation,
             response=error.response,
@@ -242,10 +242,10 @@ async def _why_missing(client: Octomil, slug: str, what: str, error: RemoteError
     operation = client.contract.operations[error.operation]
     return Rejected(
         "feed-absent",
-        f"{client.connection.host} has no {what}: app {slug} is there, and {operation.method} {operation.path} is not",
+        f"{client.connection.host} has no {what}: app {slug} exists, but {operation.method} {operation.path} does not",
         hints=(
             error.message,
-            f"If it is elsewhere, say so in octosync.yaml: api.operations.{operation.id}: {{method, path}}.",
+            f"If it is elsewhere, set api.operations.{operation.id}: {{method, path}} in octosync.yaml.",
         ),
         operation=error.operation,
         response=error.response,

@@ -93,8 +93,8 @@ def _tls_failure(cause: Exception, connection: Connection) -> _Description | Non
     reason = getattr(cause, "certificate_error", None) or getattr(cause, "os_error", None) or cause
     text = getattr(reason, "verify_message", "") or getattr(reason, "reason", "") or "the handshake failed"
     hints = (
-        "If its certificate comes from an authority of your own, name that in SSL_CERT_FILE.",
-        f"If it serves plain HTTP, the URL begins with http://, not {connection.url.partition('://')[0]}://.",
+        "If its certificate is issued by a private authority, set SSL_CERT_FILE to the authority's certificate.",
+        f"If it serves plain HTTP, the URL must begin with http://, not {connection.url.partition('://')[0]}://.",
     )
     return _Description(
         kind=RemoteError,
@@ -110,14 +110,14 @@ def _connect_failure(problem: Exception, cause: Exception, connection: Connectio
     if isinstance(cause, aiohttp.ClientConnectorDNSError):
         return _Description(
             reference="host-unknown",
-            message=f"the host {connection.host} has no address",
-            hints=("Check the URL, and that this machine can resolve names.",),
+            message=f"can't resolve the host {connection.host}",
+            hints=("Check the URL, and the DNS settings of this machine.",),
             retry=RetryPolicy.ALWAYS,
         )
     if isinstance(cause, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
         return _Description(
             reference="connect-failed",
-            message=f"the HTTP proxy gives no connection to {connection.host}",
+            message=f"the HTTP proxy can't connect to {connection.host}",
             hints=("Check the proxy's address, and that it allows this host.",),
             retry=RetryPolicy.ALWAYS,
         )
@@ -127,7 +127,7 @@ def _connect_failure(problem: Exception, cause: Exception, connection: Connectio
         return _Description(
             reference="connect-failed",
             message=f"can't connect to {connection.url}: {(cause.os_error.strerror or 'no reason given').lower()}",
-            hints=("Check the URL and the network between.",),
+            hints=("Check the URL and the network.",),
             retry=RetryPolicy.ALWAYS,
         )
     unexplained = cause is problem and isinstance(
@@ -163,15 +163,15 @@ def _response_failure(problem: Exception, cause: Exception, connection: Connecti
         return _Description(
             kind=Unreadable,
             reference="answer-too-large",
-            message=f"{connection.host} answers with more than {MAX_RESPONSE_BYTES // 2**20} MiB",
-            hints=("No answer of Octomil's is that large: check that the URL is the control plane's.",),
+            message=f"{connection.host} returned more than {MAX_RESPONSE_BYTES // 2**20} MiB",
+            hints=("No Octomil response is that large: check that the URL is the control plane's.",),
             retry=RetryPolicy.NEVER,
         )
     if isinstance(problem, EncodingRefused):
         return _Description(
             kind=Unreadable,
             reference="unreadable-answer",
-            message=f"{connection.host} answers in a Content-Encoding that octosync did not ask for",
+            message=f"{connection.host} returned a Content-Encoding that octosync did not request",
             hints=(
                 "octosync accepts a single gzip encoding. If a proxy encodes responses, disable that in the proxy.",
             ),
@@ -180,7 +180,7 @@ def _response_failure(problem: Exception, cause: Exception, connection: Connecti
     if isinstance(cause, TimeoutError | httpx.TimeoutException):
         return _Description(
             reference="answer-timed-out",
-            message=f"{connection.host} gave no whole answer within {connection.answer_timeout:g} s",
+            message=f"{connection.host} returned no complete response within {connection.answer_timeout:g} s",
             hints=("The control plane may be overloaded: try again.",),
             retry=RetryPolicy.READS,
         )
@@ -188,14 +188,14 @@ def _response_failure(problem: Exception, cause: Exception, connection: Connecti
         return _Description(
             kind=Unreadable,
             reference="not-http",
-            message=f"what {connection.host} answers is not proper HTTP",
-            hints=("Check the URL: its scheme (https:// or http://) and port above all.",),
+            message=f"the response of {connection.host} is not valid HTTP",
+            hints=("Check the URL, in particular its scheme (https:// or http://) and port.",),
             retry=RetryPolicy.NEVER,
         )
     return _Description(
         reference="connection-lost",
-        message=f"the connection to {connection.host} broke before the whole answer was there",
-        hints=("Try again; if it stays so, something between closes connections.",),
+        message=f"the connection to {connection.host} was lost before the response was complete",
+        hints=("Try again. If the error persists, check for a proxy or firewall that closes connections.",),
         retry=RetryPolicy.READS,
     )
 

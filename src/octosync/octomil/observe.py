@@ -217,15 +217,15 @@ class _ObservationReader:
             if configured is not None and named != configured:
                 raise RemoteError(
                     "wrong-org",
-                    f"the control plane answers for the org {show(named)}, and {configured} is configured",
+                    f"the control plane returned objects of the org {show(named)}, but {configured} is configured",
                     hints=("Check --org or OCTOMIL_ORG_ID, and that the API key is that org's.",),
                 )
             if self._org is not None:
                 first, second = sorted((show(named), show(self._org)))
                 raise RemoteError(
                     "mixed-orgs",
-                    f"the control plane answers for two orgs, {first} and {second}",
-                    hints=("Name the one that is meant: --org, or OCTOMIL_ORG_ID.",),
+                    f"the control plane returned objects of two orgs, {first} and {second}",
+                    hints=("Select one with --org or OCTOMIL_ORG_ID.",),
                 )
             self._org = named
 

@@ -196,7 +196,7 @@ async def read_list_if(
             return Listing(tuple(current.items.values()), current.request_id, current.sent_at)
         request_id = current.request_id
     raise translator.wrong_shape(
-        f"{plural} changes or repeats itself while it is read page by page, {_PASSES} times over", request_id
+        f"{plural} changed or repeated itself while it was read page by page, {_PASSES} times in a row", request_id
     )
 
 
@@ -250,7 +250,7 @@ def _further_requests(current: _Pass, page: ListPage) -> int:
 def _page(response: ApiResponse, translator: Translator, plural: str, *, asked: int = PAGE) -> ListPage:
     body = response.body
     if body is None:
-        raise translator.wrong_shape(f"it is empty, but a list of {plural} is needed", response.request_id)
+        raise translator.wrong_shape(f"it is empty, expected a list of {plural}", response.request_id)
     envelope = body if isinstance(body, Mapping) else {plural: body}
     if plural not in envelope:
         raise translator.wrong_shape(f"field {plural} is missing", response.request_id)

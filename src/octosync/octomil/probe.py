@@ -147,11 +147,11 @@ class _Prober:
         operation = self.client.contract.operations[id_]
         why = self.stopped
         if operation.method != "GET":
-            why = f"it is sent by {operation.method}, and a probe only GETs"
+            why = f"it is a {operation.method} request, and a probe sends only GET requests"
         elif id_ in self.skipped:
             why = self.skipped[id_]
         elif self.gets >= MAX_GETS:
-            why = f"{MAX_GETS} requests are a probe's most; --operation {id_} tries it"
+            why = f"a probe sends at most {MAX_GETS} requests; --operation {id_} tries it"
         return Probed(operation=operation, verdict=Verdict.NOT_TRIED, notes=(why,))
 
     async def take(self, id_: str) -> None:
@@ -180,7 +180,7 @@ class _Prober:
         """Return why the parameters are not known: a list is empty, or could not be read."""
         if self.app is not None:
             return "the app has no slots" if "apps.list_slots" in self.bodies else "the app's slots were not read"
-        return f"{'there is no app' if 'apps.list' in self.bodies else 'no list of apps was read'} to ask for: name one"
+        return f"the list of apps {'is empty' if 'apps.list' in self.bodies else 'was not read'}: name an app"
 
     def _first(self, id_: str, key: str) -> str | None:
         """Return the first name in a list that was read."""
@@ -206,7 +206,7 @@ class _Prober:
             return Probed(operation=operation, verdict=Verdict.DIFFERS, notes=notes)
         self.bodies[operation.id] = body
         empty = exchange.plural is not None and not items_in(exchange, body)
-        note = ("the list is empty, so its fields are still to be seen",) if empty else ()
+        note = ("the list is empty, so its fields are not checked",) if empty else ()
         return Probed(operation=operation, verdict=Verdict.CONFIRMED, notes=note)
 
     def _judge_error(self, operation: Operation, error: RemoteError) -> Probed:
@@ -238,17 +238,20 @@ class _Prober:
             if operation.id == "apps.get" and self.app not in self._listed():
                 raise OctosyncError(
                     "no-such-app",
-                    f"{self.app} is no app of the org",
-                    hints=("Without a name, the first app of the list is taken: octosync api probe",),
+                    f"the org has no app {self.app}",
+                    hints=("Without a name, the first app of the list is used: octosync api probe",),
                 )
             return Verdict.DIFFERS, (
-                f"it says that there is no app {self.app}: is it named there by its id?",
+                f"it reports that app {self.app} does not exist: does it expect the app's id?",
                 error.message,
             )
         if operation.id == "apps.get_inference_config":
-            return Verdict.CONFIRMED, ("the app has no inference config, so all that is seen is how that is said",)
+            return Verdict.CONFIRMED, ("the app has no inference config, so only the response for that is checked",)
         if error.code == ErrorCode.CAPABILITY_NOT_CONFIGURED:
-            return Verdict.DIFFERS, ("the list has this slot, and it can't be fetched by its capability", error.message)
+            return Verdict.DIFFERS, (
+                "the list contains this slot, but it can't be read by its capability",
+                error.message,
+            )
         return None
 
     def _listed(self) -> Sequence[str | None]:
@@ -276,7 +279,7 @@ def _other_object(operation: Operation, parameters: Mapping[str, str], body: Jso
     """Yield a note if a response holds another object than the requested one."""
     key = "slug" if operation.id == "apps.get" else "capability"
     if isinstance(body, Mapping) and body.get(key) != parameters[key]:
-        yield f"it answers with another {key} than it was asked for"
+        yield f"it returned another {key} than the requested one"
 
 
 _WHAT = "the document"
@@ -331,26 +334,26 @@ def _body(response: RawResponse, source: Connection, largest: int) -> bytes:
             raise _too_large(source, largest)
         return response.body
     hints: tuple[str, ...] = (
-        "Save it to a file, with what it needs to be read, and name that: no API key is sent to fetch a document.",
+        "Download it to a file with the credentials that it needs, and pass the file: no API key is sent to fetch a document.",
     )
     if 300 <= response.status < 400:
         message, hints = (
             f"{source.url} redirects elsewhere",
-            ("Name the URL that it leads to: no redirect is followed.",),
+            ("Pass the URL that it redirects to: redirects are not followed.",),
         )
     elif response.status in {401, 403}:
-        message = f"{source.url} wants somebody who is logged in"
+        message = f"{source.url} requires a login"
     elif response.status == 404:
         message = f"{source.url} doesn't exist"
         hints = ("FastAPI serves it at /openapi.json, unless that is switched off.",)
     else:
-        message = f"{source.url} can't be had"
+        message = f"{source.url} can't be fetched"
     details = ErrorResponse(status=response.status)
     raise RemoteError("spec-not-fetched", f"{message} ({response.status})", hints=hints, response=details)
 
 
 def _too_large(source: Connection, largest: int) -> RemoteError:
-    message = f"{source.url} has more than {largest // 2**20} MiB"
+    message = f"{source.url} is larger than {largest // 2**20} MiB"
     return Unreadable("spec-too-large", message, hints=("Check that it is an OpenAPI document.",))
 
 
@@ -359,10 +362,10 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url.strip())
         _ = parts.port  # raises for an invalid port
     except ValueError:
-        raise UsageError("bad-spec-url", "the document's URL is not a URL", hints=(_EXAMPLE,)) from None
+        raise UsageError("bad-spec-url", "the document's URL is invalid", hints=(_EXAMPLE,)) from None
     if "@" in parts.netloc:
-        message = f"the document's URL for {parts.hostname} carries a user name or password"
-        raise UsageError("credentials-in-url", message, hints=("Fetch it yourself, and name the file.",))
+        message = f"the document's URL for {parts.hostname} contains a user name or password"
+        raise UsageError("credentials-in-url", message, hints=("Download it yourself, and pass the file.",))
     return parts
 
 

@@ -321,7 +321,7 @@ class RateLimiter:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.admitted.done():
-                waiter.admitted.set_exception(RuntimeError("closed while a request waited for its turn"))
+                waiter.admitted.set_exception(RuntimeError("closed while a request was waiting"))
         self._admit()
 
     async def _admission(self, priority: RequestPriority, *, places: int, counts_in_flight: bool) -> list[Permit]:

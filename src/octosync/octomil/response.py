@@ -175,10 +175,10 @@ class Translator:
             target = urlsplit(urljoin(f"{self.connection.url}/", response.headers.get("location", "")))
             host, where = target.hostname or "", f"{target.scheme}://{target.hostname or ''}"
         except ValueError:
-            host, where = "", "nowhere that is a URL"
+            host, where = "", "an invalid URL"
         elsewhere = host not in {"", self.connection.host}
         hint = (
-            f"The API key goes to {self.connection.host} only, so this is not followed. Is a login or proxy in between?"
+            f"The API key is sent to {self.connection.host} only, so redirects are not followed. Is there a login page or proxy?"
             if elsewhere
             else "If the control plane has moved there, change the URL."
         )
@@ -192,7 +192,7 @@ class Translator:
         )
 
     def _odd_status(self, response: RawResponse) -> RemoteError:
-        what = "the answer is only a part" if response.status == 206 else "the status is not one that octosync expects"
+        what = "the response is incomplete" if response.status == 206 else "unexpected status"
         hint = f"Check that {self.connection.url} is the control plane's API; a proxy may be in between."
         return self._error(Unreadable, "unreadable-answer", what, response, hints=(hint,), sent=True)
 
@@ -202,15 +202,18 @@ class Translator:
             *self._foreign_hint(response),
         )
         if self.connection.token is None:
-            message = "the control plane wants an API key, and none was given"
-            hints = ("Set OCTOMIL_API_KEY, or name a file that holds it: --token-file.", *self._foreign_hint(response))
+            message = "the control plane requires an API key, and none is set"
+            hints = (
+                "Set OCTOMIL_API_KEY, or pass a file that contains it with --token-file.",
+                *self._foreign_hint(response),
+            )
         else:
-            message = "the control plane refused the API key"
+            message = "the control plane rejected the API key"
             hints = (self._key, *hints)
         return self._error(CredentialRefused, "credential-refused", message, response, fault, hints=hints, name=False)
 
     def _plan_limit(self, response: RawResponse, fault: ErrorBody) -> RemoteError:
-        hint = "The org's Octomil plan doesn't include this: remove what isn't needed, or change the plan."
+        hint = "The org's Octomil plan doesn't include this. Remove what isn't needed, or change the plan."
         message = "the org's plan limit is exceeded"
         return self._error(Rejected, "plan-limit-exceeded", message, response, fault, hints=(hint,))
 
@@ -220,38 +223,38 @@ class Translator:
             reference, message = "insufficient-scope", f"the API key lacks the scope {self._scope}"
             hints: tuple[str, ...] = (self._key, f"Create a key with scope {self._scope} in the Octomil dashboard.")
         elif fault.code == ErrorCode.MISSING_ORG_CONTEXT:
-            reference, message = "missing-org-context", "the API key doesn't say which org it is for"
-            hints = ("Name the org: --org, or OCTOMIL_ORG_ID.",)
+            reference, message = "missing-org-context", "the API key does not identify an org"
+            hints = ("Set the org with --org or OCTOMIL_ORG_ID.",)
             if org is not None:
                 message = f"the API key may not act in the org {org}"
                 hints = (self._key, "Check the org's id, or use a key of that org.")
         else:
-            reference, message = "forbidden", "the control plane forbids this"
-            hint = "Use a key that may do this, or have the org allow it; the request id helps Octomil's support."
+            reference, message = "forbidden", "the control plane forbids the request"
+            hint = "Use a key with this permission, or have the org grant it. Octomil's support may ask for the request id."
             hints = (self._key, *(self._foreign_hint(response) or (hint,)))
         return self._error(Forbidden, reference, message, response, fault, hints=hints)
 
     def _missing(self, response: RawResponse, fault: ErrorBody) -> RemoteError:
         known = fault.code in {code.value for code in ErrorCode}
         reference = fault.code.replace("_", "-") if known and fault.code else "missing"
-        return self._error(Missing, reference, "the control plane doesn't have it", response, fault)
+        return self._error(Missing, reference, "not found on the control plane", response, fault)
 
     def _unknown_route(self, response: RawResponse) -> RemoteError:
         operation = self.operation
         hints = (
-            f"Octosync sends {operation.method} {operation.path}, below {self.connection.url}.",
-            f"If Octomil has it elsewhere, say so in octosync.yaml: api.operations.{operation.id}: {{method, path}}.",
+            f"octosync sends {operation.method} {operation.path}, relative to {self.connection.url}.",
+            f"If Octomil serves it elsewhere, set api.operations.{operation.id}: {{method, path}} in octosync.yaml.",
         )
-        message = "the control plane doesn't know the route"
+        message = "the control plane has no such route"
         return self._error(Unavailable, "unknown-route", message, response, hints=hints)
 
     def _foreign(self, response: RawResponse) -> RemoteError:
-        message = "the 404 is none of the control plane's, so it doesn't say that the object is absent"
+        message = "the 404 does not come from the control plane, so it doesn't mean that the object is absent"
         hints = self._foreign_hint(response) or (f"Check that {self.connection.url} is the control plane's API.",)
         return self._error(Unreadable, "foreign-answer", message, response, hints=hints)
 
     def _conflict(self, response: RawResponse, fault: ErrorBody) -> RemoteError:
-        return self._error(Conflict, "conflict", "the control plane sees a conflict", response, fault)
+        return self._error(Conflict, "conflict", "the control plane reports a conflict", response, fault)
 
     def _rejected(self, response: RawResponse, fault: ErrorBody) -> RemoteError:
         return self._error(
@@ -265,12 +268,12 @@ class Translator:
 
     def _awaiting_approval(self, response: RawResponse, fault: ErrorBody) -> RemoteError:
         hints = ("Approve it in the Octomil dashboard, then apply again.",)
-        message = "the org wants a person's approval first"
+        message = "the org requires a person's approval first"
         return self._error(AwaitingApproval, "awaiting-approval", message, response, fault, hints=hints)
 
     def _throttled(self, response: RawResponse, fault: ErrorBody, after: float | None) -> RemoteError:
         asks = f"; it asks to wait {after:g} s" if after is not None else ""
-        hints = ("Something else uses the same key, or its limit is lower: lower --rate, or try again later.",)
+        hints = ("Another client uses the same key, or the key's limit is lower: lower --rate, or try again later.",)
         return self._error(
             Unavailable, "throttled", f"the control plane throttles this key{asks}", response, fault, hints=hints
         )
@@ -279,7 +282,7 @@ class Translator:
         return self._error(
             Unavailable,
             "unavailable",
-            "the control plane fails",
+            "the control plane failed",
             response,
             fault,
             hints=("Try again later.", *self._foreign_hint(response)),
@@ -289,16 +292,16 @@ class Translator:
     def _not_json(self, response: RawResponse, problem: ValueError) -> RemoteError:
         hint = f"Check that {self.connection.url} is the control plane's API."
         if _is_html(response):
-            reference, message = "html-answer", "an HTML page came instead of an answer of the control plane's"
+            reference, message = "html-answer", "the control plane returned an HTML page"
             hint = f"A proxy or a login page may be in between. {hint}"
         elif is_cut(response.body, problem):
             reference, message, hint = (
                 "truncated-answer",
-                "the answer is cut off",
+                "the response is truncated",
                 "Try again; a proxy may limit the size.",
             )
         else:
-            reference, message = "unreadable-answer", "the answer is not JSON"
+            reference, message = "unreadable-answer", "the response is not JSON"
         return self._error(Unreadable, reference, message, response, hints=(hint,), sent=True)
 
     def wrong_shape(self, problem: str, request_id: str | None) -> RemoteError:
@@ -306,8 +309,8 @@ class Translator:
         tail = f"{self.operation.id}, request {request_id}" if request_id else self.operation.id
         return Unreadable(
             "unreadable-answer",
-            f"the answer is not what octosync expects: {self.concealer.text(problem)} ({tail})",
-            hints=("Octomil's API may have changed: look for a newer octosync.",),
+            f"unexpected response: {self.concealer.text(problem)} ({tail})",
+            hints=("Octomil's API may have changed: check for a newer version of octosync.",),
             operation=self.operation.id,
             response=ErrorResponse(request_id=request_id),
             sent=self.operation.access is Access.WRITE,
@@ -324,12 +327,14 @@ class Translator:
     def _key(self) -> str:
         token = self.connection.token
         if token is None:
-            return "no API key was sent: set OCTOMIL_API_KEY, or name a file that holds one with --token-file"
+            return "no API key was sent: set OCTOMIL_API_KEY, or pass a file that contains one with --token-file"
         ending = f", ends in {token.ending()}" if token.ending() else ""
         return f"key from {self.connection.token_source or 'the configuration'}{ending}"
 
     def _foreign_hint(self, response: RawResponse) -> tuple[str, ...]:
-        return ("The answer is an HTML page: a proxy may have given it, not Octomil.",) if _is_html(response) else ()
+        return (
+            ("The response is an HTML page: it may come from a proxy, not from Octomil.",) if _is_html(response) else ()
+        )
 
     def _error(
         self,

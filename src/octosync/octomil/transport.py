@@ -61,16 +61,16 @@ class Connection:
             if self.url.startswith("http://") and not self.insecure and not is_loopback(self.host):
                 raise ConfigError(
                     "insecure-url",
-                    f"{self.url} would carry the API key unencrypted",
-                    hints=("Use https://, or pass --insecure if the network between is trusted.",),
+                    f"the API key would be sent to {self.url} unencrypted",
+                    hints=("Use https://, or pass --insecure if the network is trusted.",),
                 )
         if self.proxy is not None:
             check_proxy(self.proxy)
         if self.requests_per_minute < 0 or self.concurrency < 1 or self.attempts < 1:
             raise ConfigError(
                 "bad-pace",
-                "the pace makes no sense: at least 0 requests a minute, 1 at a time and 1 attempt",
-                hints=("0 requests a minute means no limit.",),
+                "invalid rate: at least 0 requests per minute, 1 request at a time and 1 attempt",
+                hints=("0 requests per minute means no limit.",),
             )
 
     @cached_property
@@ -98,17 +98,17 @@ def normalise_url(url: str) -> str:
     """
     text = url.strip()
     if not text or any(character <= " " or character == "\x7f" for character in text):
-        raise ConfigError("bad-url", "the control plane's URL is empty or has blanks in it", hints=(_EXAMPLE,))
+        raise ConfigError("bad-url", "the control plane's URL is empty or contains blanks", hints=(_EXAMPLE,))
     parts = _split(text)
     if "@" in parts.netloc:
         raise ConfigError(
             "credentials-in-url",
-            f"the control plane's URL for {parts.hostname} carries a user name or password",
-            hints=("Leave them out; the API key goes into OCTOMIL_API_KEY or a file for --token-file.",),
+            f"the control plane's URL for {parts.hostname} contains a user name or password",
+            hints=("Remove them; set the API key with OCTOMIL_API_KEY or --token-file.",),
         )
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         shown = text.partition("?")[0].partition("#")[0]  # the rest may hold a token
-        more = ", since it goes on after that" if shown != text else ""
+        more = ", because of what follows it" if shown != text else ""
         raise ConfigError("bad-url", f"{shown} is not the URL of a control plane{more}", hints=(_EXAMPLE,))
     path = parts.path.rstrip("/") or API_PATH
     return f"{parts.scheme}://{parts.netloc.lower()}{path}"
@@ -122,7 +122,7 @@ def _split(text: str) -> SplitResult:
         parts = urlsplit(text if "://" in text else f"https://{text}")
         _ = parts.port  # raises for an invalid port
     except ValueError:
-        raise ConfigError("bad-url", "the control plane's URL is not a URL", hints=(_EXAMPLE,)) from None
+        raise ConfigError("bad-url", "the control plane's URL is invalid", hints=(_EXAMPLE,)) from None
     if "://" not in text and is_loopback(parts.hostname or ""):
         return parts._replace(scheme="http")
     return parts
@@ -162,7 +162,7 @@ def check_proxy(address: str) -> None:
     if url.scheme not in {"http", "https"} or not url.host:
         raise ConfigError(
             "bad-proxy",
-            "the proxy's address is none of an HTTP proxy",  # and isn't shown: it may hold a password
+            "the proxy's address is not the URL of an HTTP proxy",  # and isn't shown: it may hold a password
             hints=(
                 "It has the form http://HOST:PORT. It comes from HTTPS_PROXY or HTTP_PROXY; NO_PROXY names exceptions.",
             ),
@@ -173,11 +173,11 @@ def _check_token(token: Secret, source: str) -> None:
     value = token.reveal()
     if value and all("!" <= character <= "~" for character in value):
         return
-    problem = "is empty" if not value else "has blanks, line breaks or characters that a header can't carry"
+    problem = "is empty" if not value else "contains blanks, line breaks or characters that a header can't carry"
     raise ConfigError(
         "token-unusable",
         f"the API key from {source or 'the configuration'} {problem}",
-        hints=("Copy the key again, alone on one line. It isn't shown here, since most of it may be right.",),
+        hints=("Copy the key again, alone on one line. It isn't shown here because most of it may be correct.",),
     )
 
 
@@ -236,11 +236,11 @@ def load_certificate_authorities() -> ssl.SSLContext:
     try:
         return httpx.create_ssl_context()
     except OSError as error:  # ssl.SSLError is one
-        reason = error.strerror if not isinstance(error, ssl.SSLError) else "it holds no certificate"
+        reason = error.strerror if not isinstance(error, ssl.SSLError) else "it contains no certificate"
         raise ConfigError(
             "certificates-unreadable",
             f"the certificate authorities can't be loaded: {(reason or str(error)).lower()}",
-            hints=("SSL_CERT_FILE names a PEM file, SSL_CERT_DIR a folder of them: correct it, or unset it.",),
+            hints=("SSL_CERT_FILE must name a PEM file, SSL_CERT_DIR a folder of PEM files. Correct or unset it.",),
         ) from None
 
 
