@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octosync.manifest import Reading, Unplaceable
-from octosync.manifest.edit.editor import Path, put
+from octosync.manifest import EditContext, EditError
+from octosync.manifest.edit.editor import NodePath, put
 from octosync.manifest.edit.layout import read_layout
 from octosync.manifest.export.yaml_writer import value_text
 from octosync.manifest.load.variables import Variables
 from octosync.manifest.yaml.nodes import plain
 from octosync.model import JsonValue, Sensitivity, json_equal
 
-READING = Reading(sensitivity=Sensitivity(), variables=Variables(values={"NAME": "v"}))
+READING = EditContext(sensitivity=Sensitivity(), variables=Variables(values={"NAME": "v"}))
 KEYS = ("a", "b", "c d", "é", "yes", "model", "x#y")
 TEXTS = st.one_of(
     st.sampled_from(
@@ -169,7 +169,7 @@ def test_any_value_can_be_put_in_the_place_of_another(
     text, _ = document
     try:
         after = edit(text, wanted)
-    except Unplaceable:
+    except EditError:
         return
     assert json_equal(value_of(after), {"root": wanted})
 
@@ -254,9 +254,9 @@ def test_what_is_around_an_edit_stays(case: str) -> None:
         ("? root\n: 1\n", ("root",), "its key is written with a question mark"),
     ],
 )
-def test_what_would_touch_anything_else_is_refused(text: str, path: Path, why: str) -> None:
+def test_what_would_touch_anything_else_is_refused(text: str, path: NodePath, why: str) -> None:
     """Several places, a variable, a spelling that nobody expects: the reason is said, and nothing is guessed."""
-    with pytest.raises(Unplaceable, match=why.replace("*", r"\*")):
+    with pytest.raises(EditError, match=why.replace("*", r"\*")):
         put(text, path, lambda _: "new", READING)
 
 
@@ -278,5 +278,5 @@ def test_a_comment_moves_with_its_value(old: list[str], wanted: list[str], new: 
     for end in ("", "other: 1\n"):
         assert put(before + end, ("root",), lambda _: wanted, READING) == after + end
     assert put("root: [a, b]  # all\n", ("root",), lambda _: ["b", "a"], READING) == "root: [b, a]  # all\n"
-    with pytest.raises(Unplaceable, match="comments stand in it"):
+    with pytest.raises(EditError, match="comments stand in it"):
         put("root: [\n  a, # 1\n  b\n]\n", ("root",), lambda _: ["b", "a"], READING)

@@ -9,7 +9,7 @@ from tests.support.manifests import NOW
 from tests.support.states import child_app, deployed, desired_app, live_app, plan_of
 
 from octosync.contract import Contract
-from octosync.manifest import Configuration, Exported, export_app, load, sections_undeclared
+from octosync.manifest import Configuration, ExportedApp, export_app, load, sections_undeclared
 from octosync.manifest.yaml.loader import MOST_LEVELS, MOST_NODES
 from octosync.model import App, Section, Sensitivity
 
@@ -17,7 +17,7 @@ AUTO = {"routing_mode": "auto", "routing_preference": "local"}
 BOTH = {"allow_cloud_fallback": True, "allow_local_fallback": True}
 
 
-def export(live: App, **more: Any) -> Exported:
+def export(live: App, **more: Any) -> ExportedApp:
     """Export an app, and hold the manifest against what is live: it must be valid and plan to nothing."""
     given: dict[str, Any] = {"contract": Contract(), "sensitivity": Sensitivity(), "claims": {}, **more}
     exported = export_app(live, given.pop("sections", list(Section)), **given)
@@ -30,7 +30,7 @@ def export(live: App, **more: Any) -> Exported:
     return exported
 
 
-def left_out(exported: Exported) -> list[str]:
+def left_out(exported: ExportedApp) -> list[str]:
     """Return what was left out, each of it with a comment in the manifest."""
     assert all(f"{one.name} left out: {one.why}" in str(exported.notes) for one in exported.left_out)
     return [f"{one.address} {one.name}: {one.why}" for one in exported.left_out]

@@ -19,7 +19,7 @@ from octosync.manifest import Configuration, Owner, load
 from octosync.manifest.git.repository import Repository
 from octosync.manifest.git.revision import Revision
 from octosync.manifest.load.kustomize import render, render_at
-from octosync.manifest.load.limits import Bounds, patient
+from octosync.manifest.load.limits import Bounds, load_deadline
 from octosync.manifest.yaml.loader import MOST_BYTES
 
 APP = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: one}\nspec: {description: Hello}\n"
@@ -246,7 +246,7 @@ def test_a_kustomize_that_does_not_end_is_ended(repo: Repo, tmp_path: Path, monk
     tool.chmod(0o755)
     monkeypatch.chdir(repo.root)
     bound = timedelta(seconds=2)
-    with patient(bound), pytest.raises(OctosyncError, match="load-given-up"):
+    with load_deadline(bound), pytest.raises(OctosyncError, match="load-given-up"):
         render("base", {"PATH": f"{tool.parent}:{os.environ['PATH']}"})
     pid = tmp_path / "pid"
     assert not pid.exists() or not Path("/proc", pid.read_text().strip()).exists()

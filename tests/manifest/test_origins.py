@@ -12,7 +12,7 @@ from tests.support.kubectl import kustomized, needs_kubectl, needs_kustomize
 from tests.support.repositories import Repo
 
 from octosync.manifest import Configuration, Manifests, load
-from octosync.manifest.git.base import recall
+from octosync.manifest.git.base import load_base
 from octosync.manifest.git.repository import Repository
 from octosync.manifest.git.revision import Revision
 from octosync.manifest.load.files import File
@@ -91,7 +91,7 @@ def test_a_row_of_the_plan_has_the_place_in_the_base(repo: Repo) -> None:
     repository = Repository.around(repo.root)
     then = render_at(Revision(repository, repo.head), "overlays/prod", os.environ)
     assert then is not None
-    was = recall([then], Findings(), configuration=Configuration(), context=None, now=NOW, environment={})
+    was = load_base([then], Findings(), configuration=Configuration(), context=None, now=NOW, environment={})
     assert str(was.state.apps["one"].slots[0].origin) == f"{repo.head[:12]}:base/apps/one.yaml:8:7"
 
 
@@ -167,5 +167,5 @@ def test_a_document_that_was_rendered_twice_is_both_apps(repo: Repo) -> None:
     """With prefixes, one file's document is two apps: in a base, its error makes both of them unknown."""
     data = "---\n".join(RENDERED.format(name=name, origin="path: base/apps/one.yaml") for name in ("a-one", "b-one"))
     file = File("rendered", data.encode(), open_=partial(opened, repo.root))
-    was = recall([file], Findings(), configuration=Configuration(), context=None, now=NOW, environment={})
+    was = load_base([file], Findings(), configuration=Configuration(), context=None, now=NOW, environment={})
     assert was.unknown == {"a-one", "b-one"}

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from octosync.manifest.schema.rules import Findings
 from octosync.manifest.yaml.loader import parse
-from octosync.manifest.yaml.nodes import Document, Mapping, Scalar, plain
+from octosync.manifest.yaml.nodes import Mapping, Scalar, YamlDocument, plain
 from octosync.model import Diagnostic, Sensitivity
 
 
-def read(text: str | bytes) -> tuple[list[Document], tuple[Diagnostic, ...]]:
+def read(text: str | bytes) -> tuple[list[YamlDocument], tuple[Diagnostic, ...]]:
     findings = Findings()
     data = text if isinstance(text, bytes) else text.encode()
     _, documents = parse("a.yaml", data, Sensitivity(), findings)

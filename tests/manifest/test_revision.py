@@ -10,7 +10,7 @@ from tests.support.repositories import Repo
 
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Configuration
-from octosync.manifest.git.base import Recalled, recall, without
+from octosync.manifest.git.base import BaseManifests, load_base, without
 from octosync.manifest.git.repository import Repository
 from octosync.manifest.git.revision import Revision
 from octosync.manifest.load.files import read_files
@@ -44,11 +44,11 @@ def names(revision: Revision, *paths: str) -> list[str]:
     return [file.name.removeprefix(f"{revision.name}:") for file in files]
 
 
-def recalled(revision: Revision, *paths: str) -> Recalled:
+def recalled(revision: Revision, *paths: str) -> BaseManifests:
     """Load what paths meant then."""
     findings = Findings()
     files = revision.read(paths, findings)
-    return recall(files, findings, configuration=Configuration(), context=None, now=NOW, environment={})
+    return load_base(files, findings, configuration=Configuration(), context=None, now=NOW, environment={})
 
 
 def test_it_reads_the_files_that_reading_from_disk_would(repo: Repo) -> None:
@@ -109,7 +109,7 @@ def test_a_renamed_manifest_declares_the_same(repo: Repo) -> None:
 def test_a_path_that_was_not_there_held_nothing(repo: Repo) -> None:
     """A manifest that this change adds is no problem of the base."""
     repo.commit()
-    assert recalled(at(repo), "apps/new.yaml", "apps") == Recalled(state=recalled(at(repo)).state)
+    assert recalled(at(repo), "apps/new.yaml", "apps") == BaseManifests(state=recalled(at(repo)).state)
 
 
 def test_what_cannot_be_followed_is_said(repo: Repo, tmp_path: Path) -> None:

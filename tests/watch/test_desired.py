@@ -17,7 +17,7 @@ from tests.support.watching import LONG, MANIFESTS, Synced, relink, watching, wr
 
 from octosync.errors import ConfigError, OctosyncError
 from octosync.manifest import Cache, Configuration, load
-from octosync.manifest.load.limits import Patience, go_on, patient
+from octosync.manifest.load.limits import LoadDeadline, check_deadline, load_deadline
 from octosync.manifest.schema.rules import Findings
 from octosync.manifest.yaml.loader import parse
 from octosync.watch.manifests.desired import DesiredState, LoadDifference, ManifestLoad
@@ -320,7 +320,7 @@ async def test_a_load_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
 
     def never_ends() -> None:
         while True:
-            go_on()
+            check_deadline()
 
     desired.load_timeout = timedelta(seconds=0.05)
     scene.first = never_ends
@@ -341,7 +341,7 @@ async def test_what_is_loaded_is_given_up_at_the_end(tmp_path: Path) -> None:
     def never_ends() -> None:
         begun.set()
         while True:
-            go_on()
+            check_deadline()
 
     scene.first = never_ends
     loading = asyncio.ensure_future(desired.load())
@@ -356,12 +356,12 @@ def test_reading_a_file_is_given_up_within_it(tmp_path: Path, text: str) -> None
     """Nothing in the reading of one file goes on when its time is over."""
     (tmp_path / "a.yaml").write_text(text)
     reads: list[str] = []
-    with patient(timedelta(minutes=5)) as patience, pytest.raises(OctosyncError, match="load-given-up"):
+    with load_deadline(timedelta(minutes=5)) as patience, pytest.raises(OctosyncError, match="load-given-up"):
         parse_after_the_end(tmp_path, patience, reads)
     assert reads == []
 
 
-def parse_after_the_end(folder: Path, patience: Patience, reads: list[str]) -> None:
+def parse_after_the_end(folder: Path, patience: LoadDeadline, reads: list[str]) -> None:
     """Parse a file when there is no time left; note that it came to an end."""
     patience.end()
     parse("a.yaml", (folder / "a.yaml").read_bytes(), Configuration().sensitivity, Findings())

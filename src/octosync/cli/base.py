@@ -14,12 +14,12 @@ from octosync.cli.run_options import BaseFlags, ManifestFlags
 from octosync.errors import ConfigError, OctosyncError
 from octosync.manifest import Configuration, Configured, Context, Manifests
 from octosync.manifest.git.base import (
-    Recalled,
+    BaseManifests,
     as_reviewed,
     as_warnings,
     configuration_of,
+    load_base,
     notices_of_review,
-    recall,
     without,
 )
 from octosync.manifest.git.repository import SHOWN, Repository
@@ -159,7 +159,7 @@ class BaseLoader:
         )
         return loaded, diagnostics
 
-    def _base(self) -> Recalled:
+    def _base(self) -> BaseManifests:
         if self.flags.base_file is not None:
             findings = Findings()
             files = read_files([self.flags.base_file], Path(), findings)
@@ -174,20 +174,20 @@ class BaseLoader:
         assert self.revisions is not None  # noqa: S101 — there is no base without either
         return self._load_at(self.revisions.base, _usable(self.revisions.of_base))
 
-    def _tip(self) -> Recalled | None:
+    def _tip(self) -> BaseManifests | None:
         """Load the tip where the base is not the same. Of a file that stands for the base, no other state is known."""
         revisions = self.revisions
         if revisions is None or self.flags.base_file is not None or revisions.tip.commit == revisions.base.commit:
             return None
         return self._load_at(revisions.tip, _usable(revisions.of_tip))
 
-    def _attempted(self, revision: str) -> Recalled:
+    def _attempted(self, revision: str) -> BaseManifests:
         repository = self.revisions.tip.repository if self.revisions is not None else Repository.around(Path())
         commit = Revision(repository, repository.resolve(revision, flag="--attempted"))
         config = self.revisions.config if self.revisions is not None else None
         return self._load_at(commit, _usable(configuration_of(commit, config)))
 
-    def _load_at(self, revision: Revision, own: Configuration) -> Recalled:
+    def _load_at(self, revision: Revision, own: Configuration) -> BaseManifests:
         context = self._context_in(own)
         findings = Findings()
         kustomize = self.manifests.kustomize or (context.kustomize if context and not self.manifests.paths else None)
@@ -201,8 +201,8 @@ class BaseLoader:
         """Return the context as that side's own octosync.yaml has it; where it has none, the tree's."""
         return own.contexts.get(self.context.name, self.context) if self.context is not None else None
 
-    def _recalled(self, files: Sequence[File], findings: Findings, context: Context | None) -> Recalled:
-        return recall(
+    def _recalled(self, files: Sequence[File], findings: Findings, context: Context | None) -> BaseManifests:
+        return load_base(
             files,
             findings,
             configuration=self.configuration,
@@ -212,7 +212,7 @@ class BaseLoader:
             env_allowed=self.manifests.env_allowed,
         )
 
-    def _refuse_prune(self, base: Recalled) -> None:
+    def _refuse_prune(self, base: BaseManifests) -> None:
         where = self.flags.base_file or self.flags.base
         raise ConfigError(
             "prune-without-a-whole-base",
@@ -222,7 +222,7 @@ class BaseLoader:
         )
 
 
-def _filled(tip: Recalled, base: Recalled) -> State:
+def _filled(tip: BaseManifests, base: BaseManifests) -> State:
     """Return the tip's state; what it may have lost to errors is taken not to have moved on."""
     if not tip.diagnostics:
         return tip.state

@@ -18,10 +18,10 @@ from octosync.manifest.config.config import (
 from octosync.manifest.config.reader import read_configuration
 from octosync.manifest.config.schema import is_receiver_url
 from octosync.manifest.edit.accept import accept, accept_archive
-from octosync.manifest.edit.accept_slot import Accepted, refusal
-from octosync.manifest.edit.editor import edited, patch_of
-from octosync.manifest.edit.layout import Reading, Unplaceable
-from octosync.manifest.export.export import Exported, claims_of, export_app, sections_undeclared
+from octosync.manifest.edit.accept_slot import AcceptedObject, refusal
+from octosync.manifest.edit.editor import apply_edits, patch_of
+from octosync.manifest.edit.layout import EditContext, EditError
+from octosync.manifest.export.export import ExportedApp, claims_of, export_app, sections_undeclared
 from octosync.manifest.export.starter import LOCAL, starter_app, starter_configuration, starter_manifest
 from octosync.manifest.export.yaml_writer import manifest_text
 from octosync.manifest.load.digest import digest, keyed_digest
@@ -47,29 +47,29 @@ __all__ = [
     "SLUG",
     "STDIN",
     "SUFFIXES",
-    "Accepted",
+    "AcceptedObject",
     "Cache",
     "Configuration",
     "Configured",
     "Context",
-    "Exported",
+    "EditContext",
+    "EditError",
+    "ExportedApp",
     "GuardLimits",
     "LoadOptions",
     "Manifests",
     "Owner",
     "Rate",
-    "Reading",
     "Rule",
     "UnknownPathError",
-    "Unplaceable",
     "accept",
     "accept_archive",
+    "apply_edits",
     "claims_of",
     "closest",
     "configuration_places",
     "configuration_schema",
     "digest",
-    "edited",
     "explain_path",
     "explained_roots",
     "export_app",

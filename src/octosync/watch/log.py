@@ -22,8 +22,8 @@ from octosync.model import JsonValue, clipped
 from octosync.report import json_line, visible
 from octosync.watch.settings import Clock
 
-Scalar: TypeAlias = str | int | float | bool | None
-Value: TypeAlias = Scalar | Sequence[str | int | float]
+LogScalar: TypeAlias = str | int | float | bool | None
+Value: TypeAlias = LogScalar | Sequence[str | int | float]
 
 _LONGEST_TEXT: Final = 1_000  # characters: a sentence, not a body
 _LONGEST_LIST: Final = 20

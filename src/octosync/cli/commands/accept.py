@@ -29,7 +29,7 @@ from octosync.cli.progress import ProgressBar
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags
 from octosync.cli.session import query, session_of
 from octosync.errors import ExitCode, OctosyncError
-from octosync.manifest import STDIN, LoadOptions, Reading, load, patch_of, variables_for
+from octosync.manifest import STDIN, EditContext, LoadOptions, load, patch_of, variables_for
 from octosync.model import Address
 from octosync.octomil import Octomil
 from octosync.report import Kept, render_accepted
@@ -73,7 +73,7 @@ class _Acceptance:
         self._asked = asked
         self._now = datetime.now(UTC)
         configuration = inputs.configuration
-        self._reading = Reading(
+        self._reading = EditContext(
             sensitivity=configuration.sensitivity,
             variables=variables_for(configuration, inputs.context, os.environ, flags.env_allowed),
         )

@@ -11,16 +11,16 @@ from pathlib import Path
 from octosync.contract import Contract
 from octosync.errors import OctosyncError, UsageError
 from octosync.manifest import (
-    Accepted,
+    AcceptedObject,
+    EditContext,
+    EditError,
     Manifests,
-    Reading,
-    Unplaceable,
     accept,
     accept_archive,
+    apply_edits,
     claims_of,
     closest,
     digest,
-    edited,
     refusal,
 )
 from octosync.model import Address, App, Kind, Observation, Origin, Section, Severity, State
@@ -51,7 +51,7 @@ class Made:
     """
 
     state: State
-    accepted: list[Accepted] = field(default_factory=list)
+    accepted: list[AcceptedObject] = field(default_factory=list)
     same: list[Address] = field(default_factory=list)
     nowhere: list[Address] = field(default_factory=list)
     refused: list[OctosyncError] = field(default_factory=list)
@@ -161,7 +161,7 @@ def refuse_unacceptable(asked: Iterable[Address], declared: State) -> list[Octos
     return refused
 
 
-def make(looked: Looked, manifests: Manifests, *, contract: Contract, reading: Reading, fileless: str = "") -> Made:
+def make(looked: Looked, manifests: Manifests, *, contract: Contract, reading: EditContext, fileless: str = "") -> Made:
     """Accept what was looked at: the files as they will be, unproved. `fileless` is why the manifests have no files here."""
     made = Made(state=manifests.state)
     found: list[Action] = []
@@ -196,7 +196,7 @@ def _refusals(made: Made) -> Iterator[None]:
         made.refused.append(error)
 
 
-def _take(accepted: Accepted, made: Made, reading: Reading, fileless: str) -> None:
+def _take(accepted: AcceptedObject, made: Made, reading: EditContext, fileless: str) -> None:
     _place(accepted, made, reading, fileless)
     made.accepted.append(accepted)
     made.state = _with(made.state, accepted.app)
@@ -252,13 +252,13 @@ def _declared_in(address: Address, app: App) -> bool:
     return address in objects or (config is not None and address == config.address)
 
 
-def _place(one: Accepted, made: Made, reading: Reading, fileless: str) -> None:
+def _place(one: AcceptedObject, made: Made, reading: EditContext, fileless: str) -> None:
     """Make an edit in what the file will be. Raises `OctosyncError` where it can't be made."""
     name = one.origin.file
     try:
         before, now = made.files.get(name) or _read(name, fileless)
-        made.files[name] = (before, edited(now, (one.edit,), reading))
-    except Unplaceable as error:
+        made.files[name] = (before, apply_edits(now, (one.edit,), reading))
+    except EditError as error:
         hints = (
             ("To write it there yourself:", *(f"  {line}" for line in one.lines))
             if one.lines
@@ -271,12 +271,12 @@ def _place(one: Accepted, made: Made, reading: Reading, fileless: str) -> None:
 
 def _read(name: str, fileless: str) -> tuple[bytes, bytes]:
     if fileless:
-        raise Unplaceable(fileless)
+        raise EditError(fileless)
     try:
         data = Path(name).read_bytes()
         data.decode()
     except (OSError, ValueError):
-        raise Unplaceable("the file can't be read again") from None
+        raise EditError("the file can't be read again") from None
     return data, data
 
 
@@ -300,7 +300,7 @@ def disproof(
     return f"{left[0]} would still differ" if left else ""
 
 
-def origin_in(state: State, one: Accepted) -> Origin:
+def origin_in(state: State, one: AcceptedObject) -> Origin:
     """Return where an accepted object is declared by now; where it was, if it no longer is."""
     app = state.apps.get(one.address.app)
     if app is None:

@@ -29,7 +29,7 @@ from octosync.manifest import (
     SLUG,
     STDIN,
     Configuration,
-    Exported,
+    ExportedApp,
     claims_of,
     closest,
     export_app,
@@ -75,7 +75,7 @@ class Wanted:
 class Made:
     """The manifests by slug, and the apps that have none, with the reason."""
 
-    exported: dict[str, Exported] = field(default_factory=dict)
+    exported: dict[str, ExportedApp] = field(default_factory=dict)
     errors: dict[str, OctosyncError] = field(default_factory=dict)
 
 
@@ -189,7 +189,7 @@ def _archived() -> OctosyncError:
     return OctosyncError("archived-app", "the app is archived", hints=("--archived exports it all the same.",))
 
 
-def _disproof(exported: Exported, live: App, configuration: Configuration, now: datetime) -> OctosyncError | None:
+def _disproof(exported: ExportedApp, live: App, configuration: Configuration, now: datetime) -> OctosyncError | None:
     """Load the manifest and plan it against what was read; return why it is not to be trusted, None where it is."""
     if not exported.declares:
         return None

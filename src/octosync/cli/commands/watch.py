@@ -41,7 +41,7 @@ from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
 from octosync.manifest import parse_duration
 from octosync.manifest.config.config import FILE_NAME
 from octosync.manifest.git.repository import is_tracked
-from octosync.manifest.load.limits import LOAD_GIVEN_UP, patient
+from octosync.manifest.load.limits import LOAD_GIVEN_UP, load_deadline
 from octosync.manifest.load.selection import matching
 from octosync.model import Optimize, Secret, State
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, RateOptions
@@ -439,7 +439,7 @@ async def _stop_with(stopping: signals.Stopping, controller: Controller, log: Lo
 def _first_load(asked: _Asked) -> LoadedInputs:
     """Load everything once, so that errors are reported at once; only octosync.yaml, if that takes longer than the bound."""
     try:
-        with patient(asked.load_timeout):
+        with load_deadline(asked.load_timeout):
             return load_inputs(asked.manifests, asked.remote)
     except OctosyncError as error:
         if error.reference != LOAD_GIVEN_UP:

@@ -31,7 +31,7 @@ from octosync.manifest.schema.checked_fields import Fields
 from octosync.manifest.schema.rules import Findings, Reporter
 from octosync.manifest.schema.validate import check, closest
 from octosync.manifest.yaml.loader import parse
-from octosync.manifest.yaml.nodes import Document, Mapping, Node, Scalar, Sequence, join
+from octosync.manifest.yaml.nodes import Mapping, Node, Scalar, Sequence, YamlDocument, join
 from octosync.manifest.yaml.source import Source
 from octosync.model import Diagnostic, FreezeWindow, NotifyEvent, Origin, Receiver, Secret, Sensitivity
 
@@ -141,7 +141,7 @@ def _without_repetitions(found: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...
     return tuple(finding for finding in found if finding.rule != "unknown-field" or finding.origin not in secrets)
 
 
-def _start(document: Document) -> Scalar:
+def _start(document: YamlDocument) -> Scalar:
     return Scalar(None, document.root.line, document.root.column, 1)
 
 

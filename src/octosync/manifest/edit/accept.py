@@ -9,8 +9,16 @@ from dataclasses import replace
 from typing import Final
 
 from octosync.contract import Contract
-from octosync.manifest.edit.accept_slot import Accepted, Accepting, AcceptingSlot, Claims, lines_of, refusal, removals
-from octosync.manifest.edit.editor import Edit, Place, with_fields, with_item
+from octosync.manifest.edit.accept_slot import (
+    AcceptedObject,
+    ClaimingApps,
+    ObjectAcceptor,
+    SlotAcceptor,
+    lines_of,
+    refusal,
+    removals,
+)
+from octosync.manifest.edit.editor import Edit, EditTarget, with_fields, with_item
 from octosync.manifest.export.expressible import json_refusal, secret_refusal
 from octosync.manifest.export.yaml_writer import entry
 from octosync.model import (
@@ -47,8 +55,8 @@ def accept(
     *,
     contract: Contract,
     sensitivity: Sensitivity,
-    claims: Claims,
-) -> Accepted:
+    claims: ClaimingApps,
+) -> AcceptedObject:
     """Say how the live object becomes the declared one, instead of what an action would do.
 
     `claims` says which app declares a target, by (platform, identifier). Raises `OctosyncError` for a live value that can't
@@ -57,44 +65,44 @@ def accept(
     facts = (action, desired, live, contract, sensitivity, claims)
     match action:
         case UpdateApp():
-            return _AcceptingOther(*facts).app_fields(action)
+            return _AppAcceptor(*facts).accept_app_fields(action)
         case PutSlot(before=None):
-            return AcceptingSlot(*facts).slot_gone(action)
+            return SlotAcceptor(*facts).accept_missing_slot(action)
         case PutSlot():
-            return AcceptingSlot(*facts).slot(action)
+            return SlotAcceptor(*facts).slot(action)
         case DeleteSlot():
-            return AcceptingSlot(*facts).slot_added(action)
+            return SlotAcceptor(*facts).accept_new_slot(action)
         case RegisterTarget():
-            return _AcceptingOther(*facts).target_gone(action)
+            return _AppAcceptor(*facts).accept_missing_target(action)
         case RemoveTarget():
-            return _AcceptingOther(*facts).target_added(action)
+            return _AppAcceptor(*facts).accept_new_target(action)
         case PutInferenceConfig() | DeleteInferenceConfig():
-            return _AcceptingOther(*facts).inference_config(action)
+            return _AppAcceptor(*facts).inference_config(action)
         case _:
             raise refusal(action.address, "there is nothing live that a manifest could declare instead")
 
 
-def accept_archive(desired: App) -> Accepted:
+def accept_archive(desired: App) -> AcceptedObject:
     """Declare an app archived that is live in the archive. Raises `OctosyncError` if no App document declares it."""
     if not desired.declared or desired.origin is None:
         raise refusal(
             desired.address, "the app is archived, and no document of kind App declares it", "Remove its manifests."
         )
     field: JsonObject = {"archived": True}
-    return Accepted(
+    return AcceptedObject(
         address=desired.address,
         app=replace(desired, archived=True),
-        edit=Edit(app=desired.slug, places=(Place(kind="App", path=("spec",), change=with_fields(field)),)),
+        edit=Edit(app=desired.slug, places=(EditTarget(kind="App", path=("spec",), change=with_fields(field)),)),
         origin=desired.origin,
         fields=(FieldChange(("archived",), before=False, after=True),),
         lines=lines_of(field),
     )
 
 
-class _AcceptingOther(Accepting):
+class _AppAcceptor(ObjectAcceptor):
     """An app's own fields, a target or an inference config on its way into the manifests."""
 
-    def app_fields(self, action: UpdateApp) -> Accepted:
+    def accept_app_fields(self, action: UpdateApp) -> AcceptedObject:
         """Accept the app's name and description; one that live doesn't have is no longer declared."""
         exported = self.exported(self.live)
         changed = {name: exported.app.fields.get(name) for name in action.body or {}}
@@ -107,13 +115,13 @@ class _AcceptingOther(Accepting):
         fields = {**unchanged, **given}
         return self.accepted(
             replace(self.desired, fields=fields),
-            Place(kind="App", path=("spec",), change=with_fields(given, without=changed.keys() - given.keys())),
+            EditTarget(kind="App", path=("spec",), change=with_fields(given, without=changed.keys() - given.keys())),
             origin=self.desired.origin,
             fields=tuple(one for one in self.fields if one.path[0] in changed),
             lines=(*lines_of(given), *(f"# without {name}" for name in changed if name not in given)),
         )
 
-    def target_gone(self, action: RegisterTarget) -> Accepted:
+    def accept_missing_target(self, action: RegisterTarget) -> AcceptedObject:
         """Accept that a declared target is not live."""
         target = next(one for one in self.desired.targets if one.address == self.address)
         known_by: JsonObject = {"platform": action.platform, "identifier": action.identifier}
@@ -124,7 +132,7 @@ class _AcceptingOther(Accepting):
             what="no longer declared, since it is not live",
         )
 
-    def target_added(self, action: RemoveTarget) -> Accepted:
+    def accept_new_target(self, action: RemoveTarget) -> AcceptedObject:
         """Accept a live target that is not in the manifest's list."""
         live = next(one for one in self.live.targets if one.address == self.address)
         exported = self.exported(replace(self.live, targets=(live,)), Section.TARGETS)
@@ -142,13 +150,13 @@ class _AcceptingOther(Accepting):
         targets = tuple(sorted((*self.desired.targets, target), key=lambda one: one.unique_key))
         return self.accepted(
             replace(self.desired, targets=targets),
-            Place(kind="App", path=("spec", "targets"), change=with_item(value), compact=True),
+            EditTarget(kind="App", path=("spec", "targets"), change=with_item(value), compact=True),
             origin=self.desired.origin,
             what="declared now, as it is live",
             lines=lines_of(value, of_list=True),
         )
 
-    def inference_config(self, action: PutInferenceConfig | DeleteInferenceConfig) -> Accepted:
+    def inference_config(self, action: PutInferenceConfig | DeleteInferenceConfig) -> AcceptedObject:
         """Accept the inference config, key by key; `null` where there is none."""
         declared = self.desired.inference_config
         config = self.live.inference_config.config if self.live.inference_config else None
@@ -173,8 +181,8 @@ class _AcceptingOther(Accepting):
         words = {True: "declared as null, since there is none live", False: "declared now, as it is live"}
         return self.accepted(
             replace(self.desired, inference_config=accepted),
-            Place(kind="App", path=("spec", "inferenceConfig"), change=lambda _: value),
-            Place(kind="InferenceConfig", path=("spec", "config"), change=lambda _: value),
+            EditTarget(kind="App", path=("spec", "inferenceConfig"), change=lambda _: value),
+            EditTarget(kind="InferenceConfig", path=("spec", "config"), change=lambda _: value),
             origin=declared.origin if declared else None,
             fields=self.fields if config is not None else (),
             what=words[config is None],

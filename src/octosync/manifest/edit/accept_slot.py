@@ -12,8 +12,16 @@ from typing import Final, TypeAlias
 from octosync.contract import Contract, contradiction_in, field_equal, normalise_slot_fields, preset_of
 from octosync.contract.normalize import known_part
 from octosync.errors import OctosyncError
-from octosync.manifest.edit.editor import Change, Edit, Place, accepted_bindings, with_fields, with_item, without_item
-from octosync.manifest.export.export import Exported, export_app
+from octosync.manifest.edit.editor import (
+    Change,
+    Edit,
+    EditTarget,
+    accepted_bindings,
+    with_fields,
+    with_item,
+    without_item,
+)
+from octosync.manifest.export.export import ExportedApp, export_app
 from octosync.manifest.export.expressible import WHY_SENSITIVE, fits
 from octosync.manifest.export.yaml_writer import entry, policy_object, slot_entry
 from octosync.manifest.schema.fields import fields_of
@@ -21,11 +29,11 @@ from octosync.manifest.schema.models import SLOT_WIRE_NAMES, SlotSpec
 from octosync.model import Address, App, JsonObject, JsonValue, Origin, Section, Sensitivity, Slot
 from octosync.plan import Action, DeleteSlot, FieldChange, PutSlot
 
-Claims: TypeAlias = Mapping[tuple[str, str], str]
+ClaimingApps: TypeAlias = Mapping[tuple[str, str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class AcceptedObject:
     """What accepting one object comes to.
 
     `app` is what is declared of its app then, `edit` what makes it so in the file of `origin`. `fields` are what changes in
@@ -46,7 +54,7 @@ def refusal(address: Address, why: str, *hints: str) -> OctosyncError:
     return OctosyncError("not-acceptable", f"{address} can't be accepted: {why}", hints=hints)
 
 
-class Accepting:
+class ObjectAcceptor:
     """One object on its way into the manifests."""
 
     def __init__(
@@ -56,7 +64,7 @@ class Accepting:
         live: App,
         contract: Contract,
         sensitivity: Sensitivity,
-        claims: Claims,
+        claims: ClaimingApps,
     ) -> None:
         self.address = action.address
         self.desired = desired
@@ -70,16 +78,16 @@ class Accepting:
     def accepted(
         self,
         app: App,
-        *places: Place,
+        *places: EditTarget,
         origin: Origin | None,
         fields: tuple[FieldChange, ...] = (),
         what: str = "",
         lines: tuple[str, ...] = (),
-    ) -> Accepted:
+    ) -> AcceptedObject:
         """Put together what is accepted. Raises `OctosyncError` where nothing says where it is declared."""
         if origin is None:
             raise refusal(self.address, "nothing says where it is declared")
-        return Accepted(
+        return AcceptedObject(
             address=self.address,
             app=app,
             edit=Edit(app=self.desired.slug, places=places),
@@ -89,13 +97,13 @@ class Accepting:
             lines=lines,
         )
 
-    def exported(self, live: App, *sections: Section) -> Exported:
+    def exported(self, live: App, *sections: Section) -> ExportedApp:
         """Return how export would declare what is live, with what it would leave out and why."""
         return export_app(
             live, sections, contract=self.contract, sensitivity=self.sensitivity, claims=dict(self.claims)
         )
 
-    def refuse_left_out(self, exported: Exported, address: Address, names: Iterable[str]) -> None:
+    def refuse_left_out(self, exported: ExportedApp, address: Address, names: Iterable[str]) -> None:
         """Refuse what an export would leave out of these fields. Raises `OctosyncError`."""
         wanted = set(names)
         for one in exported.left_out:
@@ -103,11 +111,11 @@ class Accepting:
                 raise refusal(self.address, f"{one.name}: {one.why}")
 
 
-def removals(section: str, kind: str, known_by: JsonObject) -> tuple[Place, Place]:
+def removals(section: str, kind: str, known_by: JsonObject) -> tuple[EditTarget, EditTarget]:
     """Return where a thing is taken away: out of its app's list, or with its own document."""
     return (
-        Place(kind="App", path=("spec", section), item=known_by, change=without_item(known_by)),
-        Place(kind=kind, known_by=known_by),
+        EditTarget(kind="App", path=("spec", section), item=known_by, change=without_item(known_by)),
+        EditTarget(kind=kind, known_by=known_by),
     )
 
 
@@ -120,10 +128,10 @@ def lines_of(values: JsonObject, *, of_list: bool = False) -> tuple[str, ...]:
 _NAMES: Final = {wire: name for name, wire in SLOT_WIRE_NAMES.items()}
 
 
-class AcceptingSlot(Accepting):
+class SlotAcceptor(ObjectAcceptor):
     """One slot on its way into the manifests."""
 
-    def slot(self, action: PutSlot) -> Accepted:
+    def slot(self, action: PutSlot) -> AcceptedObject:
         """Accept the declared fields of a slot that differ."""
         slot, live = self._slot(self.desired), self._slot(self.live)
         shape = self.contract.shapes["slot"]
@@ -146,8 +154,8 @@ class AcceptingSlot(Accepting):
         known_by: JsonObject = {"capability": slot.capability}
         return self.accepted(
             self._with_slots(replace(slot, fields=normalise_slot_fields(fields), preset=None)),
-            Place(kind="App", path=("spec", "slots", known_by), change=change),
-            Place(kind="CapabilitySlot", known_by=known_by, path=("spec",), change=change),
+            EditTarget(kind="App", path=("spec", "slots", known_by), change=change),
+            EditTarget(kind="CapabilitySlot", known_by=known_by, path=("spec",), change=change),
             origin=slot.origin,
             fields=tuple(
                 FieldChange((_NAMES[wire],), _declared(slot, wire), written[_NAMES[wire]]) for wire in changed
@@ -188,7 +196,7 @@ class AcceptingSlot(Accepting):
 
         return change
 
-    def slot_gone(self, action: PutSlot) -> Accepted:
+    def accept_missing_slot(self, action: PutSlot) -> AcceptedObject:
         """Accept that a declared slot is not live."""
         slot = self._slot(self.desired)
         known_by: JsonObject = {"capability": slot.capability}
@@ -201,7 +209,7 @@ class AcceptingSlot(Accepting):
             what="no longer declared, since it is not live",
         )
 
-    def slot_added(self, action: DeleteSlot) -> Accepted:
+    def accept_new_slot(self, action: DeleteSlot) -> AcceptedObject:
         """Accept a live slot that is not in the manifest's list."""
         del action
         live = self._slot(self.live)
@@ -212,7 +220,7 @@ class AcceptingSlot(Accepting):
         value = slot_entry(slot)
         return self.accepted(
             replace(self.desired, slots=_sorted_slots((*self.desired.slots, slot))),
-            Place(kind="App", path=("spec", "slots"), change=with_item(value)),
+            EditTarget(kind="App", path=("spec", "slots"), change=with_item(value)),
             origin=self.desired.origin,
             what="declared now, as it is live",
             lines=lines_of(value, of_list=True),

@@ -21,19 +21,19 @@ from octosync.contract.normalize import pair
 from octosync.errors import OctosyncError
 from octosync.manifest.edit import styles
 from octosync.manifest.edit.layout import (
-    Laid,
-    LaidAlias,
-    LaidMapping,
-    LaidScalar,
-    LaidSequence,
+    AliasSpan,
+    EditContext,
+    EditError,
     Layout,
-    Reading,
+    MappingSpan,
+    NodeSpan,
+    ScalarSpan,
+    SequenceSpan,
     Splice,
-    Unplaceable,
+    apply_splices,
     document_places,
     next_line,
     read_layout,
-    spliced,
 )
 from octosync.manifest.edit.styles import inline
 from octosync.manifest.schema.models import API_VERSION
@@ -43,17 +43,17 @@ from octosync.manifest.yaml.nodes import plain
 from octosync.model import JsonObject, JsonValue, Sensitivity, canonical_json, json_equal
 
 # A key; an index; or what the item of a list is known by, such as {capability: chat}.
-Step: TypeAlias = "str | JsonObject"
-Path: TypeAlias = tuple[Step, ...]
+PathStep: TypeAlias = "str | JsonObject"
+NodePath: TypeAlias = tuple[PathStep, ...]
 
 _MOST_EDITS = 10_000
 
 
 def put(
     text: str,
-    path: Path,
+    path: NodePath,
     change: Callable[[JsonValue], JsonValue],
-    reading: Reading,
+    reading: EditContext,
     *,
     as_json: bool = False,
     compact: bool = False,
@@ -61,76 +61,76 @@ def put(
     """Make the value at a path of a document what `change` makes of it, and return the document's text.
 
     Objects change key by key, lists item by item; a new object of a list is written on one line where it is `compact`.
-    Raises `Unplaceable` where that would touch anything else.
+    Raises `EditError` where that would touch anything else.
     """
     layout = read_layout(text, reading)
-    at = _Place(layout, path, as_json=as_json, compact=compact)
+    at = _Cursor(layout, path, as_json=as_json, compact=compact)
     wanted = change(plain(at.value.node))
     for _ in range(_MOST_EDITS):
         splices = at.next_edit(wanted)
         if not splices:
             return layout.text
-        layout = read_layout(spliced(layout.text, splices), reading)
-        at = _Place(layout, path, as_json=as_json, compact=compact)
-    raise Unplaceable("it differs in too many places")
+        layout = read_layout(apply_splices(layout.text, splices), reading)
+        at = _Cursor(layout, path, as_json=as_json, compact=compact)
+    raise EditError("it differs in too many places")
 
 
-class _Place:
+class _Cursor:
     """A value, with what holds it."""
 
-    def __init__(self, layout: Layout, path: Path, *, as_json: bool, compact: bool) -> None:
+    def __init__(self, layout: Layout, path: NodePath, *, as_json: bool, compact: bool) -> None:
         self._layout = layout
         self._text = layout.text
         self._as_json = as_json
         self._compact = compact
         self._refuse_repeated(layout.root)
-        self._holder: LaidMapping | LaidSequence | None = None
+        self._holder: MappingSpan | SequenceSpan | None = None
         self._at: str | int = 0
-        self.value: Laid = layout.root
+        self.value: NodeSpan = layout.root
         for step in path:
-            self._go(step)
+            self._enter_step(step)
 
-    def _go(self, step: Step) -> None:
+    def _enter_step(self, step: PathStep) -> None:
         holder = self.value
-        if isinstance(step, str) and isinstance(holder, LaidMapping) and step in holder.entries:
+        if isinstance(step, str) and isinstance(holder, MappingSpan) and step in holder.entries:
             self._enter(holder, step)
-        elif isinstance(step, dict) and isinstance(holder, LaidSequence):
+        elif isinstance(step, dict) and isinstance(holder, SequenceSpan):
             found = [index for index, one in enumerate(holder.items) if is_known_by(plain(one.node), step)]
             if len(found) != 1:
-                raise Unplaceable("it can't be found in its list")
+                raise EditError("it can't be found in its list")
             self._enter(holder, found[0])
         else:
-            raise Unplaceable("it can't be found")
+            raise EditError("it can't be found")
 
-    def _enter(self, holder: LaidMapping | LaidSequence, at: str | int) -> None:
+    def _enter(self, holder: MappingSpan | SequenceSpan, at: str | int) -> None:
         self._holder, self._at = holder, at
-        self.value = holder.entries[str(at)][1] if isinstance(holder, LaidMapping) else holder.items[cast("int", at)]
+        self.value = holder.entries[str(at)][1] if isinstance(holder, MappingSpan) else holder.items[cast("int", at)]
         self._refuse_repeated(self.value)
 
     @property
     def _is_in_flow(self) -> bool:
         return self._holder is not None and self._holder.flow
 
-    def _refuse_repeated(self, value: Laid) -> None:
-        if isinstance(value, LaidAlias):
-            raise Unplaceable("it stands in an alias, and what that repeats is written elsewhere, for several places")
+    def _refuse_repeated(self, value: NodeSpan) -> None:
+        if isinstance(value, AliasSpan):
+            raise EditError("it stands in an alias, and what that repeats is written elsewhere, for several places")
         lines = self._layout.aliases.get(value.anchor or "")
         if lines:
             why = f"it is repeated by *{value.anchor}, so it would change in several places"
-            raise Unplaceable(why, lines=tuple(lines))
+            raise EditError(why, lines=tuple(lines))
 
     def next_edit(self, wanted: JsonValue) -> list[Splice]:
         """Return the first edit on the way to the wanted value; none where it is there."""
         old = self.value
         if json_equal(plain(old.node), wanted):
             return []
-        if isinstance(old, LaidMapping) and isinstance(wanted, dict) and wanted and old.entries.keys() & wanted.keys():
+        if isinstance(old, MappingSpan) and isinstance(wanted, dict) and wanted and old.entries.keys() & wanted.keys():
             return self._in_mapping(old, wanted)
-        if isinstance(old, LaidSequence) and isinstance(wanted, list) and wanted and (old.items or self._is_in_flow):
+        if isinstance(old, SequenceSpan) and isinstance(wanted, list) and wanted and (old.items or self._is_in_flow):
             return self._in_sequence(old, wanted)
         return self._replace(old, wanted)
 
-    def _in_mapping(self, old: LaidMapping, wanted: JsonObject) -> list[Splice]:
+    def _in_mapping(self, old: MappingSpan, wanted: JsonObject) -> list[Splice]:
         for name in old.entries:
             if name in wanted and not json_equal(plain(old.entries[name][1].node), wanted[name]):
                 self._enter(old, name)
@@ -147,7 +147,7 @@ class _Place:
             return styles.insert_flow(self._text, old, names.index(before) + 1, element)
         return styles.insert_entry(self._text, old, before, name, value)
 
-    def _in_sequence(self, old: LaidSequence, wanted: list[JsonValue]) -> list[Splice]:
+    def _in_sequence(self, old: SequenceSpan, wanted: list[JsonValue]) -> list[Splice]:
         there, then = [canonical_json(plain(one.node)) for one in old.items], [canonical_json(one) for one in wanted]
         if (move := _first_move(there, then)) is not None:
             return self._move(old, *move)
@@ -166,28 +166,28 @@ class _Place:
             return styles.remove_flow(self._text, old, first)
         return styles.remove_item(self._text, old, first)
 
-    def _move(self, old: LaidSequence, index: int, before: int) -> list[Splice]:
+    def _move(self, old: SequenceSpan, index: int, before: int) -> list[Splice]:
         if not old.flow:
             return styles.move_item(self._text, old, index, before)
         if not self._as_json and "#" in self._text[old.start : old.end] and "\n" in self._text[old.start : old.end]:
-            raise Unplaceable("comments stand in it, and its values change places")
+            raise EditError("comments stand in it, and its values change places")
         return styles.remove_flow(self._text, old, index)  # and the next edit inserts it
 
-    def _insert(self, old: LaidSequence, index: int, value: JsonValue) -> list[Splice]:
+    def _insert(self, old: SequenceSpan, index: int, value: JsonValue) -> list[Splice]:
         if old.flow:
             return styles.insert_flow(self._text, old, index, inline(value, as_json=self._as_json))
         return styles.insert_item(self._text, old, index, value, compact=self._compact)
 
-    def _replace(self, old: Laid, value: JsonValue) -> list[Splice]:
-        if isinstance(old, LaidScalar) and old.variables:
-            raise Unplaceable(f"its value comes from the variable {', '.join(old.variables)}")
-        style = old.style if isinstance(old, LaidScalar) else ""
+    def _replace(self, old: NodeSpan, value: JsonValue) -> list[Splice]:
+        if isinstance(old, ScalarSpan) and old.variables:
+            raise EditError(f"its value comes from the variable {', '.join(old.variables)}")
+        style = old.style if isinstance(old, ScalarSpan) else ""
         holder = self._holder
         if holder is None:
-            raise Unplaceable("it is the whole document")
+            raise EditError("it is the whole document")
         if holder.flow:
             return styles.set_flow(self._text, old, inline(value, style, as_json=self._as_json))
-        if isinstance(holder, LaidMapping):
+        if isinstance(holder, MappingSpan):
             key = holder.entries[str(self._at)][0]
             return styles.set_value(self._text, key, old, value, compact=self._compact)
         return styles.set_item(self._text, old, value, compact=self._compact)
@@ -228,7 +228,7 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class EditTarget:
     """Where a thing may be declared: at a path of a document of this kind whose spec has these fields.
 
     Where `item` is given, the path is a list, and this place is meant only if the list has such an item. `change` makes the
@@ -236,7 +236,7 @@ class Place:
     """
 
     kind: str
-    path: Path = ()
+    path: NodePath = ()
     known_by: JsonObject = field(default_factory=dict)
     item: JsonObject | None = None
     change: Callable[[JsonValue], JsonValue] | None = None
@@ -248,56 +248,56 @@ class Edit:
     """One edit of one file: at the first of the places that there is, in a document that speaks of the app."""
 
     app: str
-    places: tuple[Place, ...]
+    places: tuple[EditTarget, ...]
 
 
-def edited(data: bytes, edits: Iterable[Edit], reading: Reading) -> bytes:
+def apply_edits(data: bytes, edits: Iterable[Edit], reading: EditContext) -> bytes:
     """Make the edits of a file, and return its bytes: byte order mark, line breaks and end as they were.
 
-    Raises `Unplaceable` for the first that can't be made.
+    Raises `EditError` for the first that can't be made.
     """
     text = data.decode()
     mark = _BYTE_ORDER_MARK if text.startswith(_BYTE_ORDER_MARK) else ""
     text = text.removeprefix(mark)
     as_json = _is_json(text)
     for edit in edits:
-        text = _edited(text, edit, reading, as_json=as_json)
+        text = _apply_edit(text, edit, reading, as_json=as_json)
         if as_json and not _is_json(text):
-            raise Unplaceable("it would no longer be JSON")
+            raise EditError("it would no longer be JSON")
     return (mark + text).encode()
 
 
-def _edited(text: str, edit: Edit, reading: Reading, *, as_json: bool) -> str:
+def _apply_edit(text: str, edit: Edit, reading: EditContext, *, as_json: bool) -> str:
     documents = document_places(text)
     for start, end in documents:
         document = text[start:end]
-        place = _place(document, edit, reading)
+        place = _matching_target(document, edit, reading)
         if place is None:
             continue
         if place.change is None:
             if len(documents) == 1:
-                raise Unplaceable("it is all that the file holds: remove the file")
+                raise EditError("it is all that the file holds: remove the file")
             return text[: start + _head(document)] + text[end:]
         try:
             new = put(document, place.path, place.change, reading, as_json=as_json, compact=place.compact)
-        except Unplaceable as error:
+        except EditError as error:
             above = text.count("\n", 0, start)
-            raise Unplaceable(error.why, lines=tuple(line + above for line in error.lines)) from None
+            raise EditError(error.why, lines=tuple(line + above for line in error.lines)) from None
         return text[:start] + new + text[end:]
-    raise Unplaceable("it can't be found there")
+    raise EditError("it can't be found there")
 
 
-def _place(document: str, edit: Edit, reading: Reading) -> Place | None:
+def _matching_target(document: str, edit: Edit, reading: EditContext) -> EditTarget | None:
     try:
         root = plain(read_layout(document, reading).root.node)
-    except Unplaceable:
+    except EditError:
         return None  # a document of somebody else's
     if not isinstance(root, dict) or root.get("apiVersion") != API_VERSION:
         return None
     return next((place for place in edit.places if _is_there(root, place, edit.app)), None)
 
 
-def _is_there(root: JsonObject, place: Place, app: str) -> bool:
+def _is_there(root: JsonObject, place: EditTarget, app: str) -> bool:
     spec = _object(root.get("spec"))
     slug = _object(root.get("metadata")).get("name") if place.kind == "App" else spec.get("app")
     if root.get("kind") != place.kind or slug != app:
@@ -305,10 +305,10 @@ def _is_there(root: JsonObject, place: Place, app: str) -> bool:
     if any(spec.get(key) != value for key, value in place.known_by.items()):
         return False
     path = place.path if place.item is None else (*place.path, place.item)
-    return bool(_reached([root], path))
+    return bool(_values_at([root], path))
 
 
-def _reached(values: list[JsonValue], path: Path) -> list[JsonValue]:
+def _values_at(values: list[JsonValue], path: NodePath) -> list[JsonValue]:
     """Return what stands at a path, below any of the values."""
     for step in path:
         if isinstance(step, str):

@@ -22,12 +22,12 @@ import yaml
 from octosync.manifest.load.variables import Variables, variables_in
 from octosync.manifest.schema.rules import Findings, Reporter
 from octosync.manifest.yaml.loader import parse
-from octosync.manifest.yaml.nodes import Document, Event, Mapping, Node, Scalar, Sequence
-from octosync.manifest.yaml.scalars import Joined
+from octosync.manifest.yaml.nodes import Mapping, Node, Scalar, Sequence, YamlDocument, YamlEvent
+from octosync.manifest.yaml.scalars import SurrogatePairs
 from octosync.model import Sensitivity
 
 
-class Unplaceable(Exception):
+class EditError(Exception):
     """A value can't be put where it belongs. `why` is half a sentence, `lines` are others that it is about, from 1."""
 
     def __init__(self, why: str, *, lines: tuple[int, ...] = ()) -> None:
@@ -37,7 +37,7 @@ class Unplaceable(Exception):
 
 
 @dataclass(slots=True, kw_only=True)
-class LaidScalar:
+class ScalarSpan:
     """A scalar. `style` is "" for a plain one, else the character that begins it; `variables` are those it is made of."""
 
     start: int
@@ -49,7 +49,7 @@ class LaidScalar:
 
 
 @dataclass(slots=True, kw_only=True)
-class LaidMapping:
+class MappingSpan:
     """An object; `flow` for one in braces."""
 
     start: int
@@ -57,11 +57,11 @@ class LaidMapping:
     flow: bool
     node: Node
     anchor: str | None = None
-    entries: dict[str, tuple[LaidScalar, Laid]] = field(default_factory=dict)
+    entries: dict[str, tuple[ScalarSpan, NodeSpan]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
-class LaidSequence:
+class SequenceSpan:
     """A list; `flow` for one in brackets."""
 
     start: int
@@ -69,11 +69,11 @@ class LaidSequence:
     flow: bool
     node: Node
     anchor: str | None = None
-    items: list[Laid] = field(default_factory=list)
+    items: list[NodeSpan] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
-class LaidAlias:
+class AliasSpan:
     """An alias: its value stands elsewhere."""
 
     start: int
@@ -82,7 +82,7 @@ class LaidAlias:
     anchor: str | None = None
 
 
-Laid: TypeAlias = LaidScalar | LaidMapping | LaidSequence | LaidAlias
+NodeSpan: TypeAlias = ScalarSpan | MappingSpan | SequenceSpan | AliasSpan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,31 +90,31 @@ class Layout:
     """One document's text and all that stands in it. `aliases` are the lines, from 1, on which an anchor is repeated."""
 
     text: str
-    root: Laid
+    root: NodeSpan
     aliases: dict[str, list[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class EditContext:
     """With what a document is read: which keys are sensitive, and what variables stand for."""
 
     sensitivity: Sensitivity
     variables: Variables
 
 
-def read_layout(text: str, reading: Reading) -> Layout:
-    """Read one document. Raises `Unplaceable` where there is none, or more than one, or one that can't be read."""
+def read_layout(text: str, reading: EditContext) -> Layout:
+    """Read one document. Raises `EditError` where there is none, or more than one, or one that can't be read."""
     findings = Findings()
     source, documents = parse("", text.encode(), reading.sensitivity, findings)
     if findings.has_errors or len(documents) != 1:
-        raise Unplaceable("the document can't be read once more")
+        raise EditError("the document can't be read once more")
     (document,) = documents
     written = {id(one): str(one.value) for one in document.templates}
     if document.templates:
         reading.variables.replace(document, Reporter(findings, source))
     if findings.has_errors:
-        raise Unplaceable("the document can't be read once more")
-    return _Laying(text, document, written).layout()
+        raise EditError("the document can't be read once more")
+    return _LayoutReader(text, document, written).layout()
 
 
 def document_places(text: str) -> list[tuple[int, int]]:
@@ -124,13 +124,13 @@ def document_places(text: str) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], len(text)], strict=True))
 
 
-def _events(text: str) -> Iterator[Event]:
-    parser = yaml.CSafeLoader(Joined(text).text)
+def _events(text: str) -> Iterator[YamlEvent]:
+    parser = yaml.CSafeLoader(SurrogatePairs(text).text)
     try:
         while (event := parser.get_event()) is not None:
-            yield cast("Event", event)
+            yield cast("YamlEvent", event)
     except yaml.YAMLError:
-        raise Unplaceable("the file can't be read once more") from None
+        raise EditError("the file can't be read once more") from None
     finally:
         parser.dispose()
 
@@ -139,10 +139,10 @@ def _begins_document(event: object) -> bool:
     return isinstance(event, yaml.DocumentStartEvent)
 
 
-class _Laying:
+class _LayoutReader:
     """Goes through the events of a document beside its values."""
 
-    def __init__(self, text: str, document: Document, written: dict[int, str]) -> None:
+    def __init__(self, text: str, document: YamlDocument, written: dict[int, str]) -> None:
         self._text = text
         self._document = document
         self._written = written
@@ -153,28 +153,28 @@ class _Laying:
         _, _, first = islice(self._stream, 3)  # behind the beginnings of stream and document
         return Layout(text=self._text, root=self._laid(first, self._document.root), aliases=self._aliases)
 
-    def _laid(self, event: Event, node: Node) -> Laid:
+    def _laid(self, event: YamlEvent, node: Node) -> NodeSpan:
         start, end = event.start_mark.index, event.end_mark.index
         if isinstance(event, yaml.AliasEvent):
             self._aliases.setdefault(str(event.anchor), []).append(event.start_mark.line + 1)
-            return LaidAlias(start=start, end=end, node=node)
+            return AliasSpan(start=start, end=end, node=node)
         if isinstance(event, yaml.ScalarEvent) and isinstance(node, Scalar):
             variables = tuple(variables_in(self._written.get(id(node), "")))
             style, end = event.style or "", self._scalar_end(event, start, end)
-            return LaidScalar(start=start, end=end, style=style, node=node, anchor=event.anchor, variables=variables)
+            return ScalarSpan(start=start, end=end, style=style, node=node, anchor=event.anchor, variables=variables)
         flow = bool(getattr(event, "flow_style", False))
         if isinstance(event, yaml.MappingStartEvent) and isinstance(node, Mapping):
-            return self._mapping(LaidMapping(start=start, end=end, flow=flow, node=node, anchor=event.anchor), node)
+            return self._mapping(MappingSpan(start=start, end=end, flow=flow, node=node, anchor=event.anchor), node)
         if isinstance(event, yaml.SequenceStartEvent) and isinstance(node, Sequence):
-            return self._sequence(LaidSequence(start=start, end=end, flow=flow, node=node, anchor=event.anchor), node)
-        raise Unplaceable("the document can't be read once more")
+            return self._sequence(SequenceSpan(start=start, end=end, flow=flow, node=node, anchor=event.anchor), node)
+        raise EditError("the document can't be read once more")
 
-    def _mapping(self, laid: LaidMapping, node: Mapping) -> LaidMapping:
+    def _mapping(self, laid: MappingSpan, node: Mapping) -> MappingSpan:
         for key, (key_node, value) in node.entries.items():
             event = next(self._stream)
             name = self._laid(event, key_node)
-            if not isinstance(name, LaidScalar):
-                raise Unplaceable("a key of it is an alias")
+            if not isinstance(name, ScalarSpan):
+                raise EditError("a key of it is an alias")
             below = self._laid(next(self._stream), value)
             laid.entries[key] = (name, below)
             laid.end = max(laid.end, below.end, name.end)
@@ -183,7 +183,7 @@ class _Laying:
             laid.end = last.end_mark.index
         return laid
 
-    def _sequence(self, laid: LaidSequence, node: Sequence) -> LaidSequence:
+    def _sequence(self, laid: SequenceSpan, node: Sequence) -> SequenceSpan:
         for item in node.items:
             laid.items.append(self._laid(next(self._stream), item))
             laid.end = max(laid.end, laid.items[-1].end)
@@ -192,7 +192,7 @@ class _Laying:
             laid.end = last.end_mark.index
         return laid
 
-    def _scalar_end(self, event: Event, start: int, end: int) -> int:
+    def _scalar_end(self, event: YamlEvent, start: int, end: int) -> int:
         """Return where a scalar ends: one of several lines without the line breaks behind it that aren't part of it."""
         if event.style not in ("|", ">"):
             return end
@@ -283,7 +283,7 @@ class Splice:
     text: str
 
 
-def spliced(text: str, splices: Iterable[Splice]) -> str:
+def apply_splices(text: str, splices: Iterable[Splice]) -> str:
     """Return the text with all splices made; they don't overlap."""
     for one in sorted(splices, reverse=True):
         text = text[: one.start] + one.text + text[one.end :]

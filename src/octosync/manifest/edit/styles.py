@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from octosync.manifest.edit.layout import (
-    Laid,
-    LaidMapping,
-    LaidScalar,
-    LaidSequence,
+    EditError,
+    MappingSpan,
+    NodeSpan,
+    ScalarSpan,
+    SequenceSpan,
     Splice,
-    Unplaceable,
     begins_line,
     column,
     line_break,
@@ -66,25 +66,25 @@ def _json(value: JsonValue) -> str:
     return json.dumps(value)
 
 
-def set_value(text: str, key: LaidScalar, old: Laid, value: JsonValue, *, compact: bool) -> list[Splice]:
+def set_value(text: str, key: ScalarSpan, old: NodeSpan, value: JsonValue, *, compact: bool) -> list[Splice]:
     """Put another value behind a key."""
     return _set(text, _colon(text, key), column(text, key.start), old, value, of_list=False, compact=compact)
 
 
-def set_item(text: str, old: Laid, value: JsonValue, *, compact: bool) -> list[Splice]:
+def set_item(text: str, old: NodeSpan, value: JsonValue, *, compact: bool) -> list[Splice]:
     """Put another value behind a list's hyphen."""
     dash = _dash(text, old)
     return _set(text, dash + 1, column(text, dash), old, value, of_list=True, compact=compact)
 
 
-def insert_entry(text: str, mapping: LaidMapping, after: str, name: str, value: JsonValue) -> list[Splice]:
+def insert_entry(text: str, mapping: MappingSpan, after: str, name: str, value: JsonValue) -> list[Splice]:
     """Add an entry to an object, below another one."""
     indent = column(text, mapping.start)
     key, last = mapping.entries[after]
     return _insert(text, max(key.end, last.end), indent, entry(name, value, indent))
 
 
-def insert_item(text: str, sequence: LaidSequence, index: int, value: JsonValue, *, compact: bool) -> list[Splice]:
+def insert_item(text: str, sequence: SequenceSpan, index: int, value: JsonValue, *, compact: bool) -> list[Splice]:
     """Add an item to a list, so that it has an index."""
     dash = _dash(text, sequence.items[max(0, index - 1)])
     indent = column(text, dash)
@@ -92,12 +92,12 @@ def insert_item(text: str, sequence: LaidSequence, index: int, value: JsonValue,
     if index:
         return _insert(text, sequence.items[index - 1].end, indent, lines)
     if not begins_line(text, dash):
-        raise Unplaceable("the list begins on the line of something else")
+        raise EditError("the list begins on the line of something else")
     place = line_start(text, dash)
     return [Splice(place, place, "".join(line + line_break(text) for line in lines))]
 
 
-def remove_entry(text: str, mapping: LaidMapping, name: str) -> list[Splice]:
+def remove_entry(text: str, mapping: MappingSpan, name: str) -> list[Splice]:
     """Take an entry out of an object that has others, and the comments that are its own."""
     key, value = mapping.entries[name]
     if begins_line(text, key.start):
@@ -106,20 +106,20 @@ def remove_entry(text: str, mapping: LaidMapping, name: str) -> list[Splice]:
     following = mapping.entries[names[names.index(name) + 1]][0]
     end = line_end(text, max(key.end, value.end))
     if text[next_line(text, end) : following.start].strip():
-        raise Unplaceable("comments stand between it and what comes next")
+        raise EditError("comments stand between it and what comes next")
     return [Splice(key.start, following.start, "")]
 
 
-def remove_item(text: str, sequence: LaidSequence, index: int) -> list[Splice]:
+def remove_item(text: str, sequence: SequenceSpan, index: int) -> list[Splice]:
     """Take an item out of a list that has others, and the comments that are its own."""
     old = sequence.items[index]
     dash = _dash(text, old)
     if not begins_line(text, dash):
-        raise Unplaceable("it stands on the line of something else")
+        raise EditError("it stands on the line of something else")
     return _remove(text, dash, max(dash + 1, old.end), column(text, dash))
 
 
-def move_item(text: str, sequence: LaidSequence, index: int, before: int) -> list[Splice]:
+def move_item(text: str, sequence: SequenceSpan, index: int, before: int) -> list[Splice]:
     """Move an item up, before another one of its list, with the comments that are its own."""
     place, _ = _extent(text, sequence.items[before])
     start, end = _extent(text, sequence.items[index])
@@ -129,27 +129,27 @@ def move_item(text: str, sequence: LaidSequence, index: int, before: int) -> lis
     return [Splice(place, place, lines), Splice(start, end, "")]
 
 
-def _extent(text: str, item: Laid) -> tuple[int, int]:
+def _extent(text: str, item: NodeSpan) -> tuple[int, int]:
     """Return where the lines of an item begin and end, its own comments included."""
     dash = _dash(text, item)
     if not begins_line(text, dash):
-        raise Unplaceable("it stands on the line of something else")
+        raise EditError("it stands on the line of something else")
     indent = column(text, dash)
     past = past_entry(text, max(dash + 1, item.end), indent)
     return with_comments_above(text, line_start(text, dash), past, indent), past
 
 
 def _set(
-    text: str, head: int, indent: int, old: Laid, value: JsonValue, *, of_list: bool, compact: bool
+    text: str, head: int, indent: int, old: NodeSpan, value: JsonValue, *, of_list: bool, compact: bool
 ) -> list[Splice]:
     """Put a value behind a colon or hyphen that ends at `head`. What is said on that line in a comment stays there."""
-    style = old.style if isinstance(old, LaidScalar) else ""
+    style = old.style if isinstance(old, ScalarSpan) else ""
     if compact and isinstance(value, list):
         lines = ["", *(line for one in value for line in _item_lines(one, indent + 2, compact=True))]
     else:
         lines = block(value, indent, of_list=of_list, style=style, body=_body(text, old))
     if of_list and "\n" in text[head : old.start]:
-        raise Unplaceable("it doesn't begin on the line of its hyphen")
+        raise EditError("it doesn't begin on the line of its hyphen")
     between, end = text[head : old.start], old.end
     space, remark = between, ""
     if style in ("|", ">"):
@@ -185,27 +185,27 @@ def _item_lines(value: JsonValue, indent: int, *, compact: bool) -> list[str]:
     return [f"{' ' * indent}- {first}", *rest]
 
 
-def _colon(text: str, key: LaidScalar) -> int:
+def _colon(text: str, key: ScalarSpan) -> int:
     place = key.end
     while text[place : place + 1] == " ":
         place += 1
     if text[place : place + 1] != ":":
-        raise Unplaceable("its key is written with a question mark")
+        raise EditError("its key is written with a question mark")
     return place + 1
 
 
-def _dash(text: str, old: Laid) -> int:
+def _dash(text: str, old: NodeSpan) -> int:
     before = text[: old.start].rstrip(" ")
     if old.start == old.end and before.endswith("-"):
         return len(before) - 1
     if not before.endswith("-"):
-        raise Unplaceable("it doesn't begin on the line of its hyphen")
+        raise EditError("it doesn't begin on the line of its hyphen")
     return len(before) - 1
 
 
-def _body(text: str, old: Laid) -> str:
+def _body(text: str, old: NodeSpan) -> str:
     """Return the indentation of a text in several lines."""
-    if not isinstance(old, LaidScalar) or old.style not in ("|", ">"):
+    if not isinstance(old, ScalarSpan) or old.style not in ("|", ">"):
         return ""
     lines = text[old.start : old.end].split("\n")[1:]
     first = next((line for line in lines if line.strip()), "")
@@ -220,28 +220,28 @@ class Element:
     end: int
 
 
-def elements_of(container: LaidMapping | LaidSequence) -> list[Element]:
+def elements_of(container: MappingSpan | SequenceSpan) -> list[Element]:
     """Return the elements of an object or a list."""
-    if isinstance(container, LaidSequence):
+    if isinstance(container, SequenceSpan):
         return [Element(one.start, one.end) for one in container.items]
     return [Element(key.start, max(key.end, one.end)) for key, one in container.entries.values()]
 
 
-def set_flow(text: str, old: Laid, value: str) -> list[Splice]:
+def set_flow(text: str, old: NodeSpan, value: str) -> list[Splice]:
     """Put another value in the place of one."""
     if old.start == old.end and not text[: old.start].rstrip(" ").endswith(":"):
-        raise Unplaceable("its key stands without a value")
+        raise EditError("its key stands without a value")
     space = " " if text[: old.start].endswith(":") else ""
     return [Splice(old.start, old.end, space + value)]
 
 
-def insert_flow(text: str, container: LaidMapping | LaidSequence, index: int, element: str) -> list[Splice]:
+def insert_flow(text: str, container: MappingSpan | SequenceSpan, index: int, element: str) -> list[Splice]:
     """Add an element, so that it has an index."""
     elements = elements_of(container)
     if not elements:
         inside = text[container.start + 1 : container.end - 1]
         if inside.strip():
-            raise Unplaceable("there is a comment where it belongs")
+            raise EditError("there is a comment where it belongs")
         return [Splice(container.start + 1, container.end - 1, element)]
     if not index:
         first = elements[0].start
@@ -260,7 +260,7 @@ def insert_flow(text: str, container: LaidMapping | LaidSequence, index: int, el
     return [Splice(end, end, f"{line},")]
 
 
-def remove_flow(text: str, container: LaidMapping | LaidSequence, index: int) -> list[Splice]:
+def remove_flow(text: str, container: MappingSpan | SequenceSpan, index: int) -> list[Splice]:
     """Take an element out of several."""
     elements = elements_of(container)
     old, comma = elements[index], _comma(text, elements[index].end)
@@ -279,7 +279,7 @@ def remove_flow(text: str, container: LaidMapping | LaidSequence, index: int) ->
         splice = Splice(elements[index - 1].end, old.end, "")
         between = text[splice.start : old.start]
     if between.strip() not in ("", ","):
-        raise Unplaceable("comments stand beside it")
+        raise EditError("comments stand beside it")
     return [splice]
 
 

@@ -48,7 +48,7 @@ _LEVELS_ABOVE_BINDINGS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exported:
+class ExportedApp:
     """What is declared of a live app, with comments by what they are about, and what is left out."""
 
     app: App
@@ -89,7 +89,7 @@ def export_app(
     sensitivity: Sensitivity,
     claims: MutableMapping[tuple[str, str], str],
     declared: App | None = None,
-) -> Exported:
+) -> ExportedApp:
     """Make the declaration of a live app, of which at least these sections were read.
 
     `claims` says which app's manifest declares a target, by (platform, identifier), and takes up what this one does.
@@ -121,7 +121,7 @@ class _Export:
         self._notes: defaultdict[Address, list[str]] = defaultdict(list)
         self._left_out: list[LeftOut] = []
 
-    def made(self) -> Exported:
+    def made(self) -> ExportedApp:
         """Put the declaration together."""
         live, first = self._live, self._declared is None
         app = App(slug=live.slug, fields=self._app_fields() if first else {}, archived=live.archived, declared=first)
@@ -137,7 +137,7 @@ class _Export:
                 whole=frozenset(self._whole) if first else frozenset(),
             )
         notes = {address: tuple(lines) for address, lines in self._notes.items()}
-        return Exported(app=app, notes=notes, left_out=tuple(self._left_out))
+        return ExportedApp(app=app, notes=notes, left_out=tuple(self._left_out))
 
     def _leave_out(self, address: Address, name: str, why: str) -> None:
         self._left_out.append(LeftOut(address, name, why))

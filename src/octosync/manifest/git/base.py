@@ -27,7 +27,7 @@ INVALID = "invalid-base"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recalled:
+class BaseManifests:
     """What was declared, as far as it can be told.
 
     `unknown` are apps that are named and could not be given; `diagnostics` say why, as warnings. Where there is any, more
@@ -39,7 +39,7 @@ class Recalled:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-def recall(
+def load_base(
     files: Sequence[File],
     findings: Findings,
     *,
@@ -48,7 +48,7 @@ def recall(
     now: datetime,
     environment: Mapping[str, str],
     env_allowed: Iterable[str] = (),
-) -> Recalled:
+) -> BaseManifests:
     """Load files that were read elsewhere, by the same rules; `findings` has what was wrong with reading them.
 
     Which folder an app belongs in is not asked: that was judged when it was merged.
@@ -59,7 +59,7 @@ def recall(
     state = loader.assemble(read)
     errors = [one for one in findings.sorted if one.severity is Severity.ERROR]
     unknown = _apps_with(errors, [resource for resource, _ in read.resources])
-    return Recalled(
+    return BaseManifests(
         state=State.of(*(app for app in state if app.slug not in unknown)),
         unknown=unknown,
         diagnostics=as_warnings(errors),

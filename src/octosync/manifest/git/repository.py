@@ -77,7 +77,7 @@ _FETCH_MORE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TreeEntry:
     """What stands at a path of a commit: its mode as Git writes it, and the id of its object."""
 
     mode: str
@@ -100,7 +100,7 @@ class Repository:
 
     root: Path
     prefix: str
-    _entries: dict[str, Mapping[str, Entry]] = field(default_factory=dict, repr=False)
+    _entries: dict[str, Mapping[str, TreeEntry]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def around(cls, directory: Path, config: Path | None = None) -> Repository:
@@ -202,7 +202,7 @@ class Repository:
         parts = ran.stdout.decode(errors="replace").split("\0")
         return tuple(Commit(*parts[at : at + 2]) for at in range(0, len(parts) - 1, 2))
 
-    def entries(self, commit: str) -> Mapping[str, Entry]:
+    def entries(self, commit: str) -> Mapping[str, TreeEntry]:
         """Return what a commit holds, by path from its root: files, links and submodules. Raises `ConfigError`."""
         if commit not in self._entries:
             ran = self._git("ls-tree", "-r", "-z", "--full-tree", commit)
@@ -235,10 +235,10 @@ class Repository:
         return _run(self.root, *arguments, asked=asked)
 
 
-def _entry(line: str) -> tuple[str, Entry]:
+def _entry(line: str) -> tuple[str, TreeEntry]:
     about, _, path = line.partition("\t")
     mode, _, object_ = about.split(" ")
-    return path, Entry(mode, object_)
+    return path, TreeEntry(mode, object_)
 
 
 def _run(directory: Path, *arguments: str, asked: bytes | None = None) -> subprocess.CompletedProcess[bytes]:

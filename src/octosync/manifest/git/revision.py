@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest.config.config import FILE_NAME
-from octosync.manifest.git.repository import SHOWN, Entry, Repository
+from octosync.manifest.git.repository import SHOWN, Repository, TreeEntry
 from octosync.manifest.load.files import LEFT_OUT_OF_FOLDERS, SUFFIXES, File, display_name
 from octosync.manifest.schema.rules import Findings
 from octosync.model import Origin
@@ -102,7 +102,7 @@ class Revision:
         return next((name for name in names if name in self._entries), None)
 
     @cached_property
-    def _entries(self) -> dict[str, Entry]:
+    def _entries(self) -> dict[str, TreeEntry]:
         return dict(self.repository.entries(self.commit))
 
     @cached_property

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from octosync.contract import Contract
 from octosync.manifest.load.documents import Resource
-from octosync.manifest.load.limits import go_on
+from octosync.manifest.load.limits import check_deadline
 from octosync.manifest.load.memo import Memo
 from octosync.manifest.load.resources import app_fields, inference_config_of, slot_of, target_of
 from octosync.manifest.schema.checked_fields import Fields
@@ -46,7 +46,7 @@ def assemble(
 
 
 def _app(slug: str, resources: list[Resource], contract: Contract, claims: Claims, known: Assembled | None) -> App:
-    go_on()
+    check_deadline()
     if known is None:
         return _Assembly(slug, resources, contract, claims).app()
     documents = tuple(resource.root for resource in resources)

@@ -13,12 +13,12 @@ from octosync.manifest.schema.models import API_VERSION, GROUP, KINDS, PROTECT, 
 from octosync.manifest.schema.rules import Reporter
 from octosync.manifest.schema.validate import check, closest
 from octosync.manifest.yaml.nodes import (
-    Document,
     Mapping,
     Node,
-    Reported,
     Scalar,
     Sequence,
+    UnreadText,
+    YamlDocument,
     join,
     may_be_secret,
     type_name,
@@ -59,10 +59,10 @@ class Resource:
         return self.reporter.source.place(node)
 
 
-def read_document(document: Document, reporter: Reporter, variables: Variables, now: datetime) -> Resource | None:
+def read_document(document: YamlDocument, reporter: Reporter, variables: Variables, now: datetime) -> Resource | None:
     """Read one document; None where it isn't ours, or what it is can't be told. Reports what is wrong with it."""
     root = document.root
-    if isinstance(root, Scalar) and isinstance(root.value, Reported):
+    if isinstance(root, Scalar) and isinstance(root.value, UnreadText):
         return None
     if not isinstance(root, Mapping):
         summary = f"a document is an object with apiVersion and kind, not {type_name(root)}"
@@ -128,7 +128,7 @@ def _kind(root: Mapping, reporter: Reporter) -> str | None:
 
 
 def _is_read(node: Scalar) -> bool:
-    return isinstance(node.value, str) and not isinstance(node.value, Reported)
+    return isinstance(node.value, str) and not isinstance(node.value, UnreadText)
 
 
 def _first_of(root: Mapping) -> Scalar:
@@ -145,7 +145,7 @@ def _kind_without_version(kind: Scalar, root: Mapping, reporter: Reporter) -> st
 def _report_lack(root: Mapping, name: str, summary: str, reporter: Reporter, notes: tuple[str, ...] = ()) -> None:
     """Report that a document lacks a field, or that it has it in another spelling."""
     for key, (key_node, _) in root.entries.items():
-        if closest(key, (name,)) and not isinstance(key_node.value, Reported):
+        if closest(key, (name,)) and not isinstance(key_node.value, UnreadText):
             written = f"{reporter.quote(key, key_node)} is not a field of a document"
             reporter.report("unknown-field", key_node, written, path=key, suggestion=name)
             return
@@ -189,7 +189,7 @@ def _annotations(metadata: Fields, reporter: Reporter, now: datetime) -> tuple[b
                 reporter.report("invalid-annotation", value, summary, path=join(path, key), suggestion='"true"')
         elif key == SUSPEND and text is not None:
             suspension = _suspension(text, value, join(path, key), reporter, now)
-        elif key not in _ANNOTATIONS.values() and not isinstance(key_node.value, Reported):
+        elif key not in _ANNOTATIONS.values() and not isinstance(key_node.value, UnreadText):
             _check_unknown(key, key_node, join(path, key), reporter)
     return protected, suspension
 
@@ -248,7 +248,7 @@ def _holds_literal(node: Node) -> bool:
             return any(_holds_literal(value) for _, value in node.entries.values())
         case Sequence():
             return any(map(_holds_literal, node.items))
-        case Scalar(value=Reported()):
+        case Scalar(value=UnreadText()):
             return False
         case Scalar(value=str() as text):
             return bool(text) and not _REFERENCE_ONLY.fullmatch(text)

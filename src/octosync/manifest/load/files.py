@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from octosync.manifest.load.limits import Bounds, OutOfBoundsError, go_on, work_tree
+from octosync.manifest.load.limits import Bounds, OutOfBoundsError, check_deadline, work_tree
 from octosync.manifest.schema.rules import Findings
 from octosync.manifest.yaml.loader import MOST_BYTES
 from octosync.manifest.yaml.source import NOT_PRINTABLE
@@ -39,7 +39,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class _Found:
+class _FoundFile:
     """A file that a path leads to. The order says which of several names for one file is shown: the real one first."""
 
     through_link: bool
@@ -61,7 +61,7 @@ def read_files(
 
     What can't be read is reported to `findings`, one error each, and so is a path that leads out of `within`.
     """
-    found: dict[str, _Found] = {}
+    found: dict[str, _FoundFile] = {}
     files: list[File] = []
     for path in sorted(set(paths)):
         if path == STDIN:
@@ -71,7 +71,7 @@ def read_files(
             found[one.real] = min(found.get(one.real, one), one)
     left = MOST_BYTES_OF_A_SET
     for real, one in found.items():
-        go_on()
+        check_deadline()
         data = _read(one, findings)
         left -= len(data or b"")
         if left < 0:
@@ -101,7 +101,7 @@ def display_name(path: str) -> str:
     return NOT_PRINTABLE.sub("\ufffd", readable.replace("\n", "\ufffd").replace("\r", "\ufffd").replace("\t", "\ufffd"))
 
 
-def _find(path: str, directory: Path, findings: Findings, within: Bounds | None) -> Iterator[_Found]:
+def _find(path: str, directory: Path, findings: Findings, within: Bounds | None) -> Iterator[_FoundFile]:
     full = str(directory / path)
     shown = _relative(path, directory)
     try:
@@ -126,7 +126,7 @@ def _find(path: str, directory: Path, findings: Findings, within: Bounds | None)
         )
         return
     if not stat.S_ISDIR(mode):
-        yield _Found(Path(full).is_symlink(), display_name(shown), full, real, bounds)
+        yield _FoundFile(Path(full).is_symlink(), display_name(shown), full, real, bounds)
         return
     count = 0
     # Through a link that is set to another tree meanwhile, some files would be that one's.
@@ -142,13 +142,13 @@ def _find(path: str, directory: Path, findings: Findings, within: Bounds | None)
         )
 
 
-def _walk(full: str, shown: str, findings: Findings, bounds: Bounds, *, through_link: bool) -> Iterator[_Found]:
+def _walk(full: str, shown: str, findings: Findings, bounds: Bounds, *, through_link: bool) -> Iterator[_FoundFile]:
     """Yield a directory's manifests. Real directories come before those behind links, and each is entered once: no loops."""
     seen: set[str] = set()
     waiting: deque[tuple[str, str, bool]] = deque([(full, shown, through_link)])
     behind_links: deque[tuple[str, str, bool]] = deque()
     while waiting or behind_links:
-        go_on()
+        check_deadline()
         path, name, linked = (waiting or behind_links).popleft()
         real = os.path.realpath(path)
         if real in seen:
@@ -175,7 +175,7 @@ def _walk(full: str, shown: str, findings: Findings, bounds: Bounds, *, through_
                 if entry.is_symlink() and not bounds.hold(at):
                     _report_link(display_name(below), bounds.root, findings)
                     continue
-                yield _Found(linked or entry.is_symlink(), display_name(below), entry.path, at, bounds)
+                yield _FoundFile(linked or entry.is_symlink(), display_name(below), entry.path, at, bounds)
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
@@ -185,7 +185,7 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _read(found: _Found, findings: Findings) -> bytes | None:
+def _read(found: _FoundFile, findings: Findings) -> bytes | None:
     try:
         if not stat.S_ISREG(Path(found.real).stat().st_mode):
             _report_no_file(found.name, findings)

@@ -25,7 +25,7 @@ from octosync.errors import ConfigError, ManifestError, UsageError
 from octosync.manifest.git.revision import Revision
 from octosync.manifest.load import kustomize_sandbox
 from octosync.manifest.load.files import SUFFIXES, File, display_name, read_files
-from octosync.manifest.load.limits import Bounds, OutOfBoundsError, Patience, in_force, work_tree
+from octosync.manifest.load.limits import Bounds, LoadDeadline, OutOfBoundsError, current_deadline, work_tree
 from octosync.manifest.schema.rules import Findings
 from octosync.manifest.yaml.loader import MOST_BYTES
 
@@ -254,7 +254,7 @@ def _run(command: tuple[str, ...], environment: Mapping[str, str]) -> subprocess
         ) as process,
     ):
         assert process.stdout is not None  # noqa: S101 — as asked for
-        done, patience = Event(), in_force() or Patience(_PATIENCE)
+        done, patience = Event(), current_deadline() or LoadDeadline(_PATIENCE)
         Thread(target=_stop_late, args=(process, patience, done), daemon=True).start()
         try:
             written = process.stdout.read(MOST_BYTES + 1)
@@ -267,12 +267,12 @@ def _run(command: tuple[str, ...], environment: Mapping[str, str]) -> subprocess
         finally:
             done.set()
         if patience.is_over:
-            raise TimeoutError(f"it took longer than {_PATIENCE}") if in_force() is None else patience.error
+            raise TimeoutError(f"it took longer than {_PATIENCE}") if current_deadline() is None else patience.error
         errors.seek(0)
         return subprocess.CompletedProcess((), 0 if is_too_much else code, written, errors.read(_MOST_SAID))
 
 
-def _stop_late(process: subprocess.Popen[bytes], patience: Patience, done: Event) -> None:
+def _stop_late(process: subprocess.Popen[bytes], patience: LoadDeadline, done: Event) -> None:
     while not done.wait(0.1):
         if patience.is_over:
             process.kill()

@@ -109,7 +109,7 @@ def links_on(path: str) -> Iterator[Path]:
 LOAD_GIVEN_UP: Final = "load-given-up"
 
 
-class Patience:
+class LoadDeadline:
     """A bound on time; `end` ends it early."""
 
     def __init__(self, span: timedelta) -> None:
@@ -138,13 +138,13 @@ class Patience:
         )
 
 
-_IN_FORCE: Final[ContextVar[Patience | None]] = ContextVar("patience", default=None)
+_IN_FORCE: Final[ContextVar[LoadDeadline | None]] = ContextVar("patience", default=None)
 
 
 @contextmanager
-def patient(span: timedelta) -> Iterator[Patience]:
+def load_deadline(span: timedelta) -> Iterator[LoadDeadline]:
     """Bound what is read in this context, and in the threads that it is carried over to."""
-    patience = Patience(span)
+    patience = LoadDeadline(span)
     before = _IN_FORCE.set(patience)
     try:
         yield patience
@@ -152,12 +152,12 @@ def patient(span: timedelta) -> Iterator[Patience]:
         _IN_FORCE.reset(before)
 
 
-def in_force() -> Patience | None:
+def current_deadline() -> LoadDeadline | None:
     """Return the bound of this context; None if there is none."""
     return _IN_FORCE.get()
 
 
-def go_on() -> None:
+def check_deadline() -> None:
     """Raise `OctosyncError` if what is being read is to be given up."""
     patience = _IN_FORCE.get()
     if patience is not None and patience.is_over:

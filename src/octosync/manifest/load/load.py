@@ -20,10 +20,10 @@ from octosync.manifest.load.assemble import Assembled, Claims, assemble
 from octosync.manifest.load.digest import Texts, digest
 from octosync.manifest.load.documents import Resource, read_document
 from octosync.manifest.load.files import STDIN, File, read_files
-from octosync.manifest.load.limits import Bounds, go_on
+from octosync.manifest.load.limits import Bounds, check_deadline
 from octosync.manifest.load.memo import Memo
 from octosync.manifest.load.owners import check_owners
-from octosync.manifest.load.rendered_origins import Origins
+from octosync.manifest.load.rendered_origins import RenderedOrigins
 from octosync.manifest.load.variables import NAME, SECRET_NAMES, Variables, may_hold_a_secret
 from octosync.manifest.schema.rules import Findings, Reporter
 from octosync.manifest.yaml.loader import parse
@@ -33,7 +33,7 @@ _Key: TypeAlias = tuple[str, bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parsed:
+class FileContents:
     """What one file's bytes were found to hold, at a time: its documents, counted, those of ours, and what is wrong.
 
     `opened` are the files that a rendered one was traced to: by path what they held, None where there was none.
@@ -66,7 +66,7 @@ class Cache:
     def __init__(self) -> None:
         self.assembled: Assembled = Memo()
         self.texts: Texts = Memo()
-        self._files: Memo[_Key, Parsed] = Memo()
+        self._files: Memo[_Key, FileContents] = Memo()
         self._under: tuple[Sensitivity, Variables, Contract] | None = None
         self._parsed: list[str] = []
 
@@ -89,7 +89,7 @@ class Cache:
         finally:
             self._each(Memo.turn)
 
-    def find(self, file: File, now: datetime) -> Parsed | None:
+    def find(self, file: File, now: datetime) -> FileContents | None:
         """Return what a file was found to hold, where that is still so."""
         found = self._files.find(_key(file))
         if found is None or not found.holds(file, now):
@@ -97,7 +97,7 @@ class Cache:
         self._files.keep(_key(file), found)
         return found
 
-    def keep(self, file: File, parsed: Parsed) -> None:
+    def keep(self, file: File, parsed: FileContents) -> None:
         """Keep what a file was found to hold."""
         self._parsed.append(file.name)
         self._files.keep(_key(file), parsed)
@@ -241,7 +241,7 @@ def _collector_paused() -> Iterator[None]:
 
 
 @dataclass(slots=True)
-class Read:
+class LoadedFiles:
     """What was read: the files, their documents, counted, those of ours with their files, files without one; what all declare."""
 
     files: list[File]
@@ -281,7 +281,7 @@ class Loader:
         stdin: bytes | None = None,
         but: Collection[File] = (),
         within: Bounds | None = None,
-    ) -> Read:
+    ) -> LoadedFiles:
         """Read all documents of the files that paths mean, but for those that were read already.
 
         A path that leads out of `within` is an error.
@@ -292,14 +292,14 @@ class Loader:
         edited = [replace(one, data=self._edited.get(one.real or "", one.data)) for one in files]
         return self.read_all(edited, findings)
 
-    def read_all(self, files: Sequence[File], findings: Findings) -> Read:
+    def read_all(self, files: Sequence[File], findings: Findings) -> LoadedFiles:
         """Read all documents of files, wherever these come from."""
-        read = Read(list(files))
+        read = LoadedFiles(list(files))
         for file in read.files:
             self._read_file(file, read, findings)
         return read
 
-    def _read_file(self, file: File, read: Read, findings: Findings) -> None:
+    def _read_file(self, file: File, read: LoadedFiles, findings: Findings) -> None:
         parsed = self._cache.find(file, self._now) if self._cache is not None else None
         if parsed is None:
             parsed = self._parse(file)
@@ -315,20 +315,20 @@ class Loader:
             resource = replace(one, reporter=Reporter(findings, one.reporter.source))
             read.resources.append((resource, file))
 
-    def _parse(self, file: File) -> Parsed:
+    def _parse(self, file: File) -> FileContents:
         problems, found = Findings(file.name), Findings(file.name)
         source, documents = parse(file.name, file.data, self._configuration.sensitivity, problems)
         reporter = Reporter(found, source)
-        origins = Origins(source, self._configuration.sensitivity, file.open_)
+        origins = RenderedOrigins(source, self._configuration.sensitivity, file.open_)
         resources = []
         for document in documents:
-            go_on()
+            check_deadline()
             if file.real is None:
                 origins.trace(document)
             resource = read_document(document, reporter, self._variables, self._now)
             if resource is not None:
                 resources.append(resource)
-        return Parsed(
+        return FileContents(
             data=file.data,
             at=self._now,
             documents=len(documents),
@@ -338,13 +338,13 @@ class Loader:
             opened=origins.opened,
         )
 
-    def assemble(self, read: Read) -> State:
+    def assemble(self, read: LoadedFiles) -> State:
         """Build the state of what was read. What is assembled first holds its claims against what comes later."""
         resources = (resource for resource, _ in read.resources)
         known = self._cache.assembled if self._cache is not None else None
         return assemble(resources, self.contract, self._claims, known)
 
-    def others(self, paths: Iterable[str], read: Read, findings: Findings) -> State:
+    def others(self, paths: Iterable[str], read: LoadedFiles, findings: Findings) -> State:
         """Load what the configured paths hold beyond what was read. Its errors count: what stands there is not known."""
         own = Findings()
         state = self.assemble(self.read(paths, own, but=read.files, within=self._configuration.bounds(self._directory)))
@@ -363,7 +363,7 @@ def _allowed_name(name: str) -> str:
     return name
 
 
-def _report_empty(read: Read, findings: Findings, *, allow_empty: bool) -> None:
+def _report_empty(read: LoadedFiles, findings: Findings, *, allow_empty: bool) -> None:
     if read.resources or allow_empty:
         for file in read.empty:
             findings.add("empty-file", f"{file.name} holds no document", origin=Origin(file.name))

@@ -17,8 +17,8 @@ from octosync.manifest.schema.fields import Shape, shape_of
 from octosync.manifest.schema.models import KINDS
 from octosync.manifest.schema.rules import Findings
 from octosync.manifest.yaml.loader import parse
-from octosync.manifest.yaml.nodes import Document, Mapping, Node, Scalar, Sequence, plain
-from octosync.manifest.yaml.source import Placed, Source
+from octosync.manifest.yaml.nodes import Mapping, Node, Scalar, Sequence, YamlDocument, plain
+from octosync.manifest.yaml.source import HasPosition, Source
 from octosync.model import JsonValue, Sensitivity, canonical_json
 
 _ORIGIN: Final = "config.kubernetes.io/origin"
@@ -32,7 +32,7 @@ def is_bookkeeping(annotation: str) -> bool:
 
 
 @dataclass(slots=True)
-class Origins:
+class RenderedOrigins:
     """Finds the places of one rendered file's documents. `open_` is None where nobody knows the kustomization's folder.
 
     `opened` is what the files held that were opened so far, by path; None where there was none.
@@ -42,9 +42,9 @@ class Origins:
     sensitivity: Sensitivity
     open_: Callable[[str], File | None] | None
     opened: dict[str, bytes | None] = field(default_factory=dict)
-    _read: dict[str, tuple[Source, list[Document]] | None] = field(default_factory=dict)
+    _read: dict[str, tuple[Source, list[YamlDocument]] | None] = field(default_factory=dict)
 
-    def trace(self, document: Document) -> None:
+    def trace(self, document: YamlDocument) -> None:
         """Tell the source where a document's values come from, as far as it is annotated."""
         path = self._path_of(document.root)
         if path is None:
@@ -72,7 +72,7 @@ class Origins:
             return None
         return path.value
 
-    def _opened(self, path: str) -> tuple[Source, list[Document]] | None:
+    def _opened(self, path: str) -> tuple[Source, list[YamlDocument]] | None:
         if path not in self._read:
             file = self.open_(path) if self.open_ is not None else None
             self.opened[path] = None if file is None else file.data
@@ -86,7 +86,7 @@ def _at(node: Node | None, *keys: str) -> Node | None:
     return node
 
 
-def _same_document(root: Node, documents: Iterable[Document]) -> Document | None:
+def _same_document(root: Node, documents: Iterable[YamlDocument]) -> YamlDocument | None:
     """Find a document by kind and name; by kind alone where only one is of it, since names may have been given a prefix."""
     of_kind = [one for one in documents if _text(one.root, "kind") == _text(root, "kind")]
     name = _text(root, "metadata", "name")
@@ -100,7 +100,7 @@ def _text(root: Node, *keys: str) -> object:
     return node.value if isinstance(node, Scalar) else None
 
 
-def _pairs(rendered: Node, written: Node, shape: Shape | None) -> Iterator[tuple[Placed, Placed]]:
+def _pairs(rendered: Node, written: Node, shape: Shape | None) -> Iterator[tuple[HasPosition, HasPosition]]:
     """Yield what is the same in both: equal scalars, lists and objects wherever both have one, and the keys of these."""
     match rendered, written:
         case Mapping(), Mapping():

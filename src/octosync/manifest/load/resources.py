@@ -17,7 +17,7 @@ from octosync.manifest.load.documents import Resource
 from octosync.manifest.schema.checked_fields import Fields
 from octosync.manifest.schema.models import SLOT_WIRE_NAMES, SlotSpec
 from octosync.manifest.schema.validate import closest
-from octosync.manifest.yaml.nodes import Node, Reported, Scalar
+from octosync.manifest.yaml.nodes import Node, Scalar, UnreadText
 from octosync.model import Deploy, InferenceConfig, JsonObject, JsonValue, Optimize, Slot, Target
 
 _REVERSE_DNS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
@@ -170,14 +170,14 @@ def _json(value: Any) -> JsonValue:  # noqa: ANN401 - an attribute
 
 def _says_something(node: Node | None) -> bool:
     """Say whether a value is there, right or wrong; null and what could not be read are none."""
-    return node is not None and not (isinstance(node, Scalar) and isinstance(node.value, Reported | None))
+    return node is not None and not (isinstance(node, Scalar) and isinstance(node.value, UnreadText | None))
 
 
 def _check_bindings(fields: Fields, resource: Resource) -> None:
     first: dict[str, Node] = {}
     for index, binding, node in fields.items("bindings"):
         key = cast("JsonObject", binding).get("binding_key")
-        if not isinstance(key, str) or isinstance(key, Reported):
+        if not isinstance(key, str) or isinstance(key, UnreadText):
             continue
         if key in first:
             summary = f"binding {resource.reporter.quote(key, node)} is declared twice"

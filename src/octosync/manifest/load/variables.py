@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from octosync.manifest.schema.rules import Reporter
-from octosync.manifest.yaml.nodes import MOST_CHARACTERS, Document, Reported, paths_of
+from octosync.manifest.yaml.nodes import MOST_CHARACTERS, UnreadText, YamlDocument, paths_of
 from octosync.manifest.yaml.source import NOT_PRINTABLE
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)(\})?")
@@ -64,7 +64,7 @@ class Variables:
             return self.values[name]
         return self.environment.get(name) if name in self.allowed else None
 
-    def replace(self, document: Document, reporter: Reporter) -> None:
+    def replace(self, document: YamlDocument, reporter: Reporter) -> None:
         """Replace all references in the values of a document that has some."""
         _Replacement(self, document, reporter).run()
 
@@ -72,7 +72,7 @@ class Variables:
 class _Replacement:
     """Replaces the references in the scalars of a document, and reports those that can't be."""
 
-    def __init__(self, variables: Variables, document: Document, reporter: Reporter) -> None:
+    def __init__(self, variables: Variables, document: YamlDocument, reporter: Reporter) -> None:
         self._variables = variables
         self._document = document
         self._reporter = reporter
@@ -86,7 +86,7 @@ class _Replacement:
             if isinstance(scalar.value, str):
                 self._at, self._failed = scalar, False
                 text = _REFERENCE.sub(self._value, scalar.value)
-                scalar.value = Reported(scalar.value) if self._failed else text
+                scalar.value = UnreadText(scalar.value) if self._failed else text
 
     @cached_property
     def _paths(self) -> Mapping[int, str]:

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Final, Union
 
 from octosync.manifest.schema.fields import ObjectModel, Shape, attributes_of
-from octosync.manifest.yaml.nodes import Mapping, Node, Reported, Scalar, Sequence, join
+from octosync.manifest.yaml.nodes import Mapping, Node, Scalar, Sequence, UnreadText, join
 from octosync.model import JsonObject
 
 # Replaces a value that is wrong. It was reported, and no method returns it.
-WRONG: Final = Reported()
+WRONG: Final = UnreadText()
 
 
 @dataclass(slots=True)
 class Fields:
     """A checked object: its values by key, its node, and its path in the document.
 
-    A value that is wrong or unreadable is a `Reported`, and no method returns it.
+    A value that is wrong or unreadable is a `UnreadText`, and no method returns it.
     """
 
     node: Mapping
@@ -27,12 +27,12 @@ class Fields:
     values: dict[str, Any]
 
     def __contains__(self, key: str) -> bool:
-        return key in self.values and not isinstance(self.values[key], Reported)
+        return key in self.values and not isinstance(self.values[key], UnreadText)
 
     def text(self, key: str) -> str | None:
         """Return a text, None if it is absent or wrong."""
         value = self.values.get(key)
-        return value if isinstance(value, str) and not isinstance(value, Reported) else None
+        return value if isinstance(value, str) and not isinstance(value, UnreadText) else None
 
     def flag(self, key: str) -> bool | None:
         """Return a truth value, None if it is absent or wrong."""
@@ -105,7 +105,7 @@ class Fields:
         node, values = self.node.get(key), self.values.get(key)
         if isinstance(node, Sequence) and isinstance(values, list):
             for index, (value, item) in enumerate(zip(values, node.items, strict=True)):
-                if not isinstance(value, Reported):
+                if not isinstance(value, UnreadText):
                     yield index, value, item
 
     def path_to(self, key: str, index: int | None = None) -> str:
@@ -115,14 +115,14 @@ class Fields:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and not isinstance(value, Reported)
+    return isinstance(value, str) and not isinstance(value, UnreadText)
 
 
 def _attributes(values: AnyMapping[str, Any], model: type[ObjectModel]) -> dict[str, Any]:
     return {
         name: value if shape.is_plain and shape.type is not int else _sound(value, shape)
         for name, key, shape in attributes_of(model)
-        if not isinstance(value := values.get(key, WRONG), Reported)
+        if not isinstance(value := values.get(key, WRONG), UnreadText)
     }
 
 
@@ -135,6 +135,6 @@ def _sound(value: Any, shape: Shape) -> Any:  # noqa: ANN401 - JSON
         return _attributes(value, shape.type)
     part = shape.parts[0]
     if shape.type is list:
-        items = [item for item in value if not isinstance(item, Reported)]
+        items = [item for item in value if not isinstance(item, UnreadText)]
         return tuple(items if part.is_plain else [_sound(item, part) for item in items])
-    return {key: _sound(found, part) for key, found in value.items() if not isinstance(found, Reported)}
+    return {key: _sound(found, part) for key, found in value.items() if not isinstance(found, UnreadText)}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from octosync.manifest.yaml.source import Placed, Source, quoted
+from octosync.manifest.yaml.source import HasPosition, Source, quoted
 from octosync.model import Diagnostic, Origin, Severity, counted
 
 _ERROR, _WARNING, _NOTICE = Severity.ERROR, Severity.WARNING, Severity.NOTICE
@@ -381,7 +381,7 @@ class Reporter:
     def report(
         self,
         rule: str,
-        at: Placed,
+        at: HasPosition,
         summary: str,
         *,
         path: str = "",
@@ -405,6 +405,6 @@ class Reporter:
             notes=(*notes, *shown.notes),
         )
 
-    def quote(self, value: object, at: Placed) -> str:
+    def quote(self, value: object, at: HasPosition) -> str:
         """Quote a value for a message, unless it is sensitive where it stands."""
         return quoted(value) if not self.source.hides(at.line, at.column) else "a sensitive value"

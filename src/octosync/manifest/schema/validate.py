@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from octosync.manifest.schema.checked_fields import WRONG, Fields
 from octosync.manifest.schema.fields import InvalidText, ObjectModel, Shape, Text, shape_of, title_of
 from octosync.manifest.schema.rules import Reporter
-from octosync.manifest.yaml.nodes import Mapping, Node, Reported, Scalar, Sequence, join, type_name
+from octosync.manifest.yaml.nodes import Mapping, Node, Scalar, Sequence, UnreadText, join, type_name
 
 
 def check(node: Node, model: type[ObjectModel], reporter: Reporter, root: str) -> Fields | None:
@@ -155,7 +155,7 @@ class _ErrorReporter:
     def unknown_field(self, key: str, place: _Place) -> str | None:
         """Report an unknown field, and return the one that was probably meant: it doesn't count as missing."""
         at = place.node.entries[key][0] if isinstance(place.node, Mapping) else Scalar(None, 1, 1, 1)
-        if isinstance(at.value, Reported):
+        if isinstance(at.value, UnreadText):
             return None
         fields = place.shape.fields
         meant = closest(key, fields)
@@ -176,7 +176,7 @@ class _ErrorReporter:
     def invalid_text(self, error: InvalidText, node: Node, path: str) -> None:
         """Report a text that a validator rejected."""
         source, value = self._reporter.source, node.value if isinstance(node, Scalar) else ""
-        if isinstance(value, Reported):
+        if isinstance(value, UnreadText):
             return
         if error.hides:
             source.hide((node.line, node.column), (node.line, node.column + node.width))
@@ -187,7 +187,7 @@ class _ErrorReporter:
 
     def wrong_value(self, node: Node, shape: Shape, path: str) -> None:
         """Report a value that its field can't have."""
-        if isinstance(node, Scalar) and isinstance(node.value, Reported):
+        if isinstance(node, Scalar) and isinstance(node.value, UnreadText):
             return
         if shape.is_model:
             self._wrong_type(node, f"{title_of(shape.type)}, an object,", path, notes=_about_colon(node))

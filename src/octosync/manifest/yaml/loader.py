@@ -12,26 +12,33 @@ from typing import Any, cast
 
 import yaml
 
-from octosync.manifest.load.limits import go_on
+from octosync.manifest.load.limits import check_deadline
 from octosync.manifest.schema.rules import MOST_LISTED, Findings, Reporter
 from octosync.manifest.yaml.nodes import (
     MOST_CHARACTERS,
     Anchor,
-    Document,
-    Event,
-    Frame,
     Mapping,
     Node,
-    Problem,
-    Reported,
+    OpenContainer,
+    PendingFinding,
     Scalar,
     Sequence,
     SkipDocument,
     StopReading,
+    UnreadText,
+    YamlDocument,
+    YamlEvent,
     join,
     may_be_secret,
 )
-from octosync.manifest.yaml.scalars import TEMPLATE, Joined, NotJson, report_control_characters, report_syntax, resolve
+from octosync.manifest.yaml.scalars import (
+    TEMPLATE,
+    NotJson,
+    SurrogatePairs,
+    report_control_characters,
+    report_syntax,
+    resolve,
+)
 from octosync.manifest.yaml.source import NOT_PRINTABLE, NotText, Source, decode, quoted
 from octosync.model import Origin, Sensitivity
 
@@ -41,7 +48,7 @@ MOST_NODES_OF_A_FILE = 4_000_000
 MOST_LEVELS = 32
 
 
-def parse(name: str, data: bytes, sensitivity: Sensitivity, findings: Findings) -> tuple[Source, list[Document]]:
+def parse(name: str, data: bytes, sensitivity: Sensitivity, findings: Findings) -> tuple[Source, list[YamlDocument]]:
     """Read one file: its documents that could be read, empty ones left out. Never raises: what is wrong goes to findings."""
     if len(data) > MOST_BYTES:
         source = Source(name, "", sensitivity)
@@ -73,9 +80,9 @@ class _Reader:
     def __init__(self, source: Source, findings: Findings) -> None:
         self._source = source
         self._findings = findings
-        self._joined = Joined(source.text)
-        self._documents: list[Document] = []
-        self._problems: list[Problem] = []
+        self._joined = SurrogatePairs(source.text)
+        self._documents: list[YamlDocument] = []
+        self._problems: list[PendingFinding] = []
         self._sensitive: dict[str, bool] = {}
         self._nodes_of_file = 0
         self._characters = 0  # of the file
@@ -84,7 +91,7 @@ class _Reader:
 
     def _reset(self) -> None:
         self._root: Node | None = None
-        self._stack: list[Frame] = []
+        self._stack: list[OpenContainer] = []
         self._nodes = 0
         self._anchors: dict[str, Anchor | None] = {}  # None: not complete yet
         self._templates: list[Scalar] = []
@@ -92,7 +99,7 @@ class _Reader:
         self._has_tag = False
         self._end = (1, 1)  # where the last scalar ended
 
-    def read(self) -> list[Document]:
+    def read(self) -> list[YamlDocument]:
         """Read all documents, and report what is wrong with them."""
         parser = yaml.CSafeLoader(self._joined.text)
         next_event = parser.get_event
@@ -112,7 +119,7 @@ class _Reader:
             while (event := next_event()) is not None and (handle := handlers.get(type(event))) is not None:
                 read += 1
                 if not read % _EVENTS_AT_ONCE:
-                    go_on()
+                    check_deadline()
                 try:
                     handle(event)
                 except SkipDocument:
@@ -134,10 +141,10 @@ class _Reader:
             while not isinstance(event := next_event(), yaml.DocumentEndEvent):
                 skipped += 1
                 if not skipped % _EVENTS_AT_ONCE:
-                    go_on()
+                    check_deadline()
         except yaml.YAMLError:
             raise StopReading from None  # enough was said about this document
-        self._source.distrust(self._started, cast("Event", event).end_mark.line + 1)
+        self._source.distrust(self._started, cast("YamlEvent", event).end_mark.line + 1)
         self._nodes_of_file += self._nodes
 
     def _report(self) -> None:
@@ -159,7 +166,7 @@ class _Reader:
             self._findings.add_unlisted(rule)
             return
         path, cut = self._path()
-        self._problems.append(Problem(rule, at, summary, path, cut, **more))
+        self._problems.append(PendingFinding(rule, at, summary, path, cut, **more))
 
     def _path(self) -> tuple[str, bool]:
         """Return where in the document the reader is, no deeper than a sensitive key, and whether it is cut there."""
@@ -175,21 +182,21 @@ class _Reader:
 
     # One handler an event. These are the hot loop: a file of 3.5 MB makes some 400,000 events.
 
-    def _start_document(self, event: Event) -> None:
+    def _start_document(self, event: YamlEvent) -> None:
         self._reset()
         self._started = event.start_mark.line + 1
 
-    def _finish_document(self, _: Event) -> None:
+    def _finish_document(self, _: YamlEvent) -> None:
         self._nodes_of_file += self._nodes
         if self._root is None or (isinstance(self._root, Scalar) and self._root.value is None):
             return
         if self._has_tag:
             return  # its tags say that it is meant for another reader: whatever else seems wrong would be noise
         self._documents.append(
-            Document(root=self._root, templates=tuple(self._templates), has_sensitive=self._has_sensitive)
+            YamlDocument(root=self._root, templates=tuple(self._templates), has_sensitive=self._has_sensitive)
         )
 
-    def _scalar(self, event: Event) -> None:
+    def _scalar(self, event: YamlEvent) -> None:
         start, end = event.start_mark, event.end_mark
         line = start.line
         text = event.value
@@ -202,7 +209,7 @@ class _Reader:
                 node.value = resolve(text)
             except NotJson as error:
                 self._problem("not-json-number", node, "number{} can't be sent as JSON: " + str(error), value=text)
-                node.value = Reported(text)
+                node.value = UnreadText(text)
         elif style == '"' and NOT_PRINTABLE.search(text) is not None:
             node.value = self._escaped(node, text)
         if self._joined and style != '"' and isinstance(node.value, str):
@@ -222,9 +229,9 @@ class _Reader:
         refused = [found for found in dict.fromkeys(NOT_PRINTABLE.findall(text)) if found not in "\x85\u2028\u2029"]
         for found in refused:
             self._problem("control-character", node, f"character U+{ord(found):04X} can't stand in a manifest")
-        return Reported(text) if refused else text
+        return UnreadText(text) if refused else text
 
-    def _start(self, event: Event) -> None:
+    def _start(self, event: YamlEvent) -> None:
         mark = event.start_mark
         node: Sequence | Mapping
         if isinstance(event, yaml.MappingStartEvent):
@@ -233,14 +240,14 @@ class _Reader:
             node = Sequence([], mark.line + 1, mark.column + 1)
         if event.tag is not None:
             self._tag(event.tag, Scalar(None, node.line, node.column, 1))
-        self._stack.append(Frame(node, self._nodes, self._characters, event.anchor))
+        self._stack.append(OpenContainer(node, self._nodes, self._characters, event.anchor))
         self._nodes += 1
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         if len(self._stack) > MOST_LEVELS:
             self._too_deep(node)
 
-    def _finish(self, _: Event) -> None:
+    def _finish(self, _: YamlEvent) -> None:
         frame = self._stack.pop()
         if frame.anchor is not None:
             size, characters = self._nodes - frame.before, self._characters - frame.characters
@@ -249,14 +256,14 @@ class _Reader:
             self._stack[-1].height = frame.height + 1
         self._place(frame.node)
 
-    def _alias(self, event: Event) -> None:
+    def _alias(self, event: YamlEvent) -> None:
         mark = event.start_mark
         at = Scalar(None, mark.line + 1, mark.column + 1, event.end_mark.column - mark.column)
         self._end = (event.end_mark.line + 1, event.end_mark.column + 1)
         name = str(event.anchor)
         if name not in self._anchors:
             self._problem("unknown-alias", at, "no anchor{} stands above this alias", value=f"&{name}")
-            at.value = Reported(f"*{name}")
+            at.value = UnreadText(f"*{name}")
             self._nodes += 1
             self._place(at)
             return
@@ -311,7 +318,7 @@ class _Reader:
             mapping.entries[name] = (key, node)
             return
         mapping.repeated.append((key, node))
-        if isinstance(key.value, Reported):
+        if isinstance(key.value, UnreadText):
             return
         first = mapping.entries[name][0]
         note = f"it stands at {self._source.origin(first.line, first.column)} already"
@@ -323,7 +330,7 @@ class _Reader:
             near = self._source.lines[place.line - 1][max(0, place.column - _NEAR) : place.column + _NEAR]
             notes = TEMPLATE if "{{" in near else ()
             self._problem("non-string-key", place, "a key must be text, not a list or an object", notes=notes)
-            return Scalar(Reported("?"), place.line, place.column, place.width)
+            return Scalar(UnreadText("?"), place.line, place.column, place.width)
         if not isinstance(node.value, str):
             written = "null" if node.value is None else str(node.value).lower()
             self._problem(
@@ -333,10 +340,10 @@ class _Reader:
                 value=node.value,
                 suggestion=f'"{written}"',
             )
-            return Scalar(Reported(written), place.line, place.column, place.width)
+            return Scalar(UnreadText(written), place.line, place.column, place.width)
         if plain and node.value == "<<":
             self._problem("merge-key", place, "merge keys are not YAML 1.2: repeat the fields, or use an overlay")
-            place.value = Reported("<<")
+            place.value = UnreadText("<<")
             return place
         return node if at is None else Scalar(node.value, at.line, at.column, at.width)
 

@@ -19,7 +19,7 @@ MOST_CHARACTERS: Final = 16 * 1024 * 1024  # of text in a file, each alias count
 LONGEST_KEY: Final = 100
 
 
-class Reported(str):
+class UnreadText(str):
     """What was written where a value or key could not be read: that was reported, and nothing more is said about it."""
 
     __slots__ = ()
@@ -66,14 +66,14 @@ class Mapping:
     @property
     def has_unread_key(self) -> bool:
         """Say whether a key could not be read, so that a field that seems to be missing may be there all the same."""
-        return any(isinstance(key.value, Reported) for key, _ in (*self.entries.values(), *self.repeated))
+        return any(isinstance(key.value, UnreadText) for key, _ in (*self.entries.values(), *self.repeated))
 
 
 Node: TypeAlias = Scalar | Sequence | Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class YamlDocument:
     """One YAML document or JSON text.
 
     `templates` are the scalars that hold a `${`; `has_sensitive` says that a sensitive key occurs at any depth.
@@ -165,7 +165,7 @@ class Mark(Protocol):
     column: int
 
 
-class Event(Protocol):
+class YamlEvent(Protocol):
     """What libyaml's events carry, each those that its type has."""
 
     start_mark: Mark
@@ -185,7 +185,7 @@ class StopReading(Exception):
 
 
 @dataclass(slots=True)
-class Frame:
+class OpenContainer:
     """A container that is being filled. `height` counts the levels below it.
 
     `before` and `characters` count the nodes and the text that were read when it began.
@@ -211,7 +211,7 @@ class Anchor:
 
 
 @dataclass(slots=True)
-class Problem:
+class PendingFinding:
     """A finding that waits until the whole document tells what is sensitive.
 
     `{}` in the summary takes a space and the quoted value, or nothing where that is sensitive; `path` is safe to show where

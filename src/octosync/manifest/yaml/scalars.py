@@ -77,7 +77,7 @@ def _spellings(filler: str) -> tuple[str, ...]:
     return (filler, f"\\x{code:02x}", f"\\u{code:04x}", f"\\U{code:08x}")
 
 
-class Joined:
+class SurrogatePairs:
     """A text with its surrogate pairs joined, and the way back."""
 
     def __init__(self, text: str) -> None:

@@ -22,10 +22,10 @@ _LINE_BREAK = re.compile("\r\n|\n|\r")
 # Possessive, and from the first letter of a word only: a long word takes linear time.
 _KEY_LIKE = re.compile(r"(?<![\w-])([\w-]++)[\"']?\s*+:")
 
-Place = tuple[int, int]  # line and column, from 1
+Position = tuple[int, int]  # line and column, from 1
 
 
-class Placed(Protocol):
+class HasPosition(Protocol):
     """Whatever has a place in a file: line and column from 1, and how many characters it is wide."""
 
     line: int
@@ -34,7 +34,7 @@ class Placed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Snippet:
     """How a place is shown: its origin, the source line and how much of that is meant, and what else is to be said of it."""
 
     origin: Origin
@@ -44,7 +44,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
+class _DocumentOrigin:
     """Where a rendered document was taken from: a file that was read (`source`, `at`), or only its `path`.
 
     `nodes` are the places of what is the same there, each with its place here, by the latter's identity.
@@ -52,8 +52,8 @@ class _Taken:
 
     path: str = ""
     source: Source | None = None
-    at: Placed | None = None
-    nodes: dict[int, tuple[Placed, Placed]] = field(default_factory=dict)
+    at: HasPosition | None = None
+    nodes: dict[int, tuple[HasPosition, HasPosition]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -65,37 +65,39 @@ class Source:
     sensitivity: Sensitivity
     _lines: list[str] | None = None
     # Aliases name the same place again and again.
-    _hidden: set[tuple[Place, Place]] = field(default_factory=set)
-    _merged: tuple[list[Place], list[Place]] | None = None
+    _hidden: set[tuple[Position, Position]] = field(default_factory=set)
+    _merged: tuple[list[Position], list[Position]] | None = None
     # The lines on which documents begin that were taken from elsewhere.
     _starts: list[int] = field(default_factory=list)
-    _taken: list[_Taken | None] = field(default_factory=list)
+    _taken: list[_DocumentOrigin | None] = field(default_factory=list)
 
-    def place(self, at: Placed) -> Origin:
+    def place(self, at: HasPosition) -> Origin:
         """Name a place: in the file that it was taken from, where that is known."""
         return self.shown(at).origin if self._taken else Origin(self.name, at.line, at.column)
 
-    def relocate(self, line: int, source: Source, at: Placed, pairs: Iterable[tuple[Placed, Placed]]) -> None:
+    def relocate(
+        self, line: int, source: Source, at: HasPosition, pairs: Iterable[tuple[HasPosition, HasPosition]]
+    ) -> None:
         """Note that the document at a line was taken from another file's: `pairs` are places here and there.
 
         These three are told of documents in their order.
         """
-        self._take(line, _Taken("", source, at, {id(here): (here, there) for here, there in pairs}))
+        self._take(line, _DocumentOrigin("", source, at, {id(here): (here, there) for here, there in pairs}))
 
     def note_origin(self, line: int, path: str) -> None:
         """Note that the document at a line was taken from a file of which only the path is known."""
-        self._take(line, _Taken(path))
+        self._take(line, _DocumentOrigin(path))
 
     def keep(self, line: int) -> None:
         """Note that the document at a line is this file's own."""
         if self._starts:
             self._take(line, None)
 
-    def _take(self, line: int, taken: _Taken | None) -> None:
+    def _take(self, line: int, taken: _DocumentOrigin | None) -> None:
         self._starts.append(line)
         self._taken.append(taken)
 
-    def hide(self, start: Place, end: Place) -> None:
+    def hide(self, start: Position, end: Position) -> None:
         """Note that a sensitive value stands between two places, both included."""
         self._hidden.add((start, end))
         self._merged = None
@@ -121,10 +123,10 @@ class Source:
         """Name a place in this file."""
         return Origin(self.name, line, column)
 
-    def shown(self, at: Placed) -> Shown:
+    def shown(self, at: HasPosition) -> Snippet:
         """Say how a place is shown: in the file that it was taken from, where that is known."""
         excerpt = self.excerpt(at.line)
-        here = Shown(self.origin(at.line, at.column), excerpt, at.width or _rest(excerpt, at.column))
+        here = Snippet(self.origin(at.line, at.column), excerpt, at.width or _rest(excerpt, at.column))
         taken = self._taken_at(at.line)
         if taken is None:
             return here
@@ -134,9 +136,9 @@ class Source:
             return taken.source.shown(pair[1])
         origin = taken.source.origin(taken.at.line, taken.at.column)
         rendered = "" if excerpt is None else f": {excerpt.strip()}"
-        return Shown(origin, None, 1, (f"line {at.line} of {self.name}{rendered}",))
+        return Snippet(origin, None, 1, (f"line {at.line} of {self.name}{rendered}",))
 
-    def _taken_at(self, line: int) -> _Taken | None:
+    def _taken_at(self, line: int) -> _DocumentOrigin | None:
         index = bisect_right(self._starts, line) - 1
         return self._taken[index] if index >= 0 else None
 
@@ -148,7 +150,7 @@ class Source:
             return None
         return NOT_PRINTABLE.sub("\ufffd", self.lines[line - 1])
 
-    def written(self, at: Placed) -> str:
+    def written(self, at: HasPosition) -> str:
         """Return what is written at a place, as far as it is on one line."""
         start = at.column - 1
         return self.lines[at.line - 1][start : start + at.width] if at.line <= len(self.lines) else ""
@@ -161,7 +163,7 @@ class Source:
         """Say whether a sensitive value stands at a place."""
         return self._hides((line, column), (line, column))
 
-    def _hides(self, last: Place, first: Place) -> bool:
+    def _hides(self, last: Position, first: Position) -> bool:
         """Return whether a hidden span overlaps the places from first to last."""
         if not self._hidden:
             return False
@@ -169,9 +171,9 @@ class Source:
         index = bisect_right(starts, last) - 1
         return index >= 0 and first <= ends[index]
 
-    def _merge(self) -> tuple[list[Place], list[Place]]:
-        starts: list[Place] = []
-        ends: list[Place] = []
+    def _merge(self) -> tuple[list[Position], list[Position]]:
+        starts: list[Position] = []
+        ends: list[Position] = []
         for start, end in sorted(self._hidden):
             if ends and start <= ends[-1]:
                 ends[-1] = max(ends[-1], end)

@@ -20,7 +20,7 @@ from typing import Final, Self
 
 from octosync.errors import OctosyncError
 from octosync.manifest import Cache, Configuration, Context, Manifests
-from octosync.manifest.load.limits import Patience, patient
+from octosync.manifest.load.limits import LoadDeadline, load_deadline
 from octosync.manifest.load.selection import matching
 from octosync.model import App, Diagnostic, Origin, Section, Severity, State, counted
 from octosync.plan.three_way.verdict import Base, changed_apps
@@ -122,7 +122,7 @@ class DesiredState:
     ) -> None:
         self._gather = gather
         self.load_timeout = load_timeout
-        self._patience: Patience | None = None
+        self._patience: LoadDeadline | None = None
         self._is_stopped = False
         self._apps, self._selector = apps, selector
         self._clock = clock
@@ -143,7 +143,7 @@ class DesiredState:
     async def load(self) -> LoadDifference:
         """Load what is there now, and say what changed. Never raises for what files say or are."""
         async with self._one_at_a_time:
-            with patient(self.load_timeout) as self._patience:
+            with load_deadline(self.load_timeout) as self._patience:
                 if self._is_stopped:
                     self._patience.end()
                 declared = self._selected(self._checked(await self._load_stable()))
