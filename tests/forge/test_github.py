@@ -142,7 +142,7 @@ def test_the_token_goes_to_no_other_host(github: GitHub, forge: Forge) -> None:
     with pytest.raises(Unreadable, match="loop"):
         list(github.pages("issues/7/comments"))
     forge.first("GET", Answer(200, [], {"Link": f'<{path}&x={"x" * 70_000}>; rel="next"'}))
-    with pytest.raises(Unreadable, match="no URL"):
+    with pytest.raises(Unreadable, match="not a URL"):
         list(github.pages("issues/7/comments"))
 
 

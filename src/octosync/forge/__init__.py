@@ -1,7 +1,7 @@
-"""The forge: GitHub and what resembles it, over its REST API, and the workflows that a repository starts with.
+"""The forge: GitHub and GitHub Enterprise through their REST API, and the starter workflows of a repository.
 
-What may not live here: manifests, plans and the control plane (a comment's text is given), anything that prints or reads
-the environment. Foreign exceptions end here: whatever httpx raises becomes a `RemoteError`.
+Manifests, plans, the control plane (the text of a comment is given), printing and reading the environment don't belong here.
+Exceptions of httpx are translated into `RemoteError` and don't leave this package.
 """
 
 from octosync.forge.comments import (

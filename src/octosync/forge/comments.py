@@ -1,6 +1,6 @@
-"""The one sticky comment of a pull request: made once, kept up to date, and never anybody else's.
+"""The sticky comment of a pull request: created once, then updated.
 
-Bodies of comments and issues that are octosync's own: known by a hidden first line, and by who wrote them.
+octosync identifies its own comments and issues by a hidden first line and by their author; it never edits any other.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from octosync.errors import Forbidden, Missing, Rejected, Unavailable
 from octosync.forge.github import GitHub, unreadable_response
 from octosync.model import JsonObject, show
 
-# GitHub's own bound of a comment or issue, in characters (public).
+# GitHub's limit for a comment or issue, in characters (public).
 MAX_BODY_LENGTH: Final = 65_536
-# Who writes with the token of a job: it may not ask who it is (403).
+# The author of posts with a job's token, which may not read its own user (403).
 JOBS_AUTHOR: Final = "github-actions[bot]"
 _SHORT: Final = 7
 _LONGEST_URL: Final = 1_000
@@ -30,7 +30,7 @@ _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 @dataclass(frozen=True, slots=True)
 class ExistingPost:
-    """A body that was written before: `key` names it in paths of the API, `body` has line breaks as we write them."""
+    """A comment or issue that octosync posted: `key` identifies it in API paths, `body` has Unix line breaks."""
 
     key: int
     body: str
@@ -39,7 +39,7 @@ class ExistingPost:
 
     @property
     def head(self) -> str | None:
-        """The revision that it is about, None where it names none."""
+        """The revision that the text describes, None if it names none."""
         lines = self.body.split("\n", 2)
         found = _HEAD.fullmatch(lines[1].strip()) if len(lines) > 1 else None
         return found[1] if found else None
@@ -51,7 +51,7 @@ def marker_line(marker: str) -> str:
 
 
 def compose_body(marker: str, text: str, *, head: str | None, outdated: bool = False) -> str:
-    """Put together a body: hidden lines, the text, and below it the revision that it is about."""
+    """Return a body: hidden lines, the text, and below it the revision that the text describes."""
     hidden = marker_line(marker) if head is None else f"{marker_line(marker)}\n<!-- octosync-head:{head} -->"
     parts = (
         *((_OUTDATED,) if outdated else ()),
@@ -70,10 +70,10 @@ def with_outdated_warning(body: str) -> str:
 
 
 def shorten(text: str, most: int) -> str:
-    """Keep whole blocks of a Markdown text while they fit into so many characters, and say that there is more.
+    """Return the first blocks of a Markdown text that fit into `most` characters, and a note that the rest is missing.
 
-    A block ends at an empty line outside fences and folded sections, so that neither is cut. The first is kept always,
-    clipped where it alone is too long.
+    A block ends at an empty line outside fences and folded sections, so that neither is cut. The first block is always kept,
+    clipped if it alone is too long.
     """
     kept: list[str] = []
     room = most - len(_TOO_LONG)
@@ -108,10 +108,10 @@ def _blocks(text: str) -> Iterable[str]:
 def find_own_post(
     github: GitHub, items: Iterable[JsonObject], marker: str, author: str | None, *, key: str = "id"
 ) -> ExistingPost | None:
-    """Return the first of comments or issues that has the marker and was written by the author, None where there is none.
+    """Return the first comment or issue that has the marker and was written by the author, None if there is none.
 
-    `author` None means whoever the token belongs to; the forge is asked for that only where something has the marker.
-    `key` is the field that names an item in paths. Raises `RemoteError`.
+    `author` None means the owner of the token, who is looked up only if an item has the marker. `key` is the field that
+    identifies an item in API paths. Raises `RemoteError`.
     """
     first = marker_line(marker)
     for item in items:
@@ -120,19 +120,19 @@ def find_own_post(
             continue
         author = author or token_login(github)
         if _author(item).casefold() == author.casefold():
-            return _marked(item, body, key)
+            return _existing_post(item, body, key)
     return None
 
 
 def token_login(github: GitHub) -> str:
-    """Return the login that the token belongs to; a token of an app, as a job's is, may not ask: then it is the job's."""
+    """Return the login of the token's owner; the token of an app, such as a job's, may not read it: then the job's login."""
     try:
         return text_field(github.read("/user"), "login") or JOBS_AUTHOR
     except (Forbidden, Missing):
         return JOBS_AUTHOR
 
 
-def _marked(item: JsonObject, body: str, key: str) -> ExistingPost:
+def _existing_post(item: JsonObject, body: str, key: str) -> ExistingPost:
     number = item.get(key)
     if not isinstance(number, int):
         raise unreadable_response("a list of comments or issues", f"an entry has no {key}")
@@ -145,34 +145,34 @@ def _author(item: JsonObject) -> str:
 
 
 def url_of(item: JsonObject) -> str:
-    """Return where a person finds a comment or issue, as one line that is safe to print, "" where the item doesn't say."""
+    """Return the web address of a comment or issue, as one line that is safe to print, "" if the item has none."""
     return show(text_field(item, "html_url"), _LONGEST_URL)
 
 
 def text_field(item: JsonObject, name: str) -> str:
-    """Return a field that is a text, "" for anything else."""
+    """Return a field that is text, "" for anything else."""
     value = item.get(name)
     return value if isinstance(value, str) else ""
 
 
-_TURNS: Final = 3
-_SHORTEST: Final = 2_000
+_ATTEMPTS: Final = 3
+_SHORT_LENGTH: Final = 2_000
 
 
 class PostStatus(Enum):
-    """What became of a comment or an issue."""
+    """The result of posting, closing or marking a comment or an issue."""
 
     CREATED = "created"
     UPDATED = "updated"
     UNCHANGED = "unchanged"
     CLOSED = "closed"
-    ABSENT = "absent"  # there is nothing to mark as outdated, or to close
-    NEWER = "newer"  # it is about a newer revision than what was to be written, and stays
+    ABSENT = "absent"  # there is no comment to mark as outdated, or no issue to close
+    NEWER = "newer"  # it describes a newer revision than the new text, and is kept
 
 
 @dataclass(frozen=True, slots=True)
 class PostResult:
-    """What was done, where it is seen, and whether the text had to be shortened."""
+    """What was done, the web address, and whether the text had to be shortened."""
 
     status: PostStatus
     url: str = ""
@@ -181,10 +181,10 @@ class PostResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comment:
-    """A comment as it is to be: on which pull request, under which marker, and about which revision of it.
+    """A comment to post: the pull request, the marker, the text, and the revision that it describes.
 
-    `author` None means whoever the token belongs to. With `follows` the pull request's own head counts: what is about
-    another revision is marked as outdated, and doesn't replace what is about the head.
+    `author` None means the owner of the token. With `follows`, the text is compared with the pull request's head: a text about
+    another revision is marked as outdated, and doesn't replace a text about the head.
     """
 
     pull: int
@@ -196,22 +196,22 @@ class Comment:
 
 
 def post_comment(github: GitHub, comment: Comment) -> PostResult:
-    """Make the comment, or bring it up to date; where it is so already, nothing is sent.
+    """Create or update the comment; an unchanged one is not sent again.
 
-    A text that is too long is shortened. A POST whose answer was lost is looked up before it is sent again. Raises
-    `RemoteError`: `Forbidden` and `Rejected` where the forge takes no comment of this token or text.
+    A text that is too long is shortened. If the response to a POST is lost, the comment is looked up before a retry. Raises
+    `RemoteError`: `Forbidden` and `Rejected` if the forge doesn't accept a comment with this token or text.
     """
     try:
-        return _posted(github, comment)
+        return _post_with_retries(github, comment)
     except Rejected as refused:
         if refused.status != 422:
             raise
-    shorter = replace(comment, text=shorten(comment.text, _SHORTEST))
-    return replace(_posted(github, shorter), shortened=True)
+    shorter = replace(comment, text=shorten(comment.text, _SHORT_LENGTH))
+    return replace(_post_with_retries(github, shorter), shortened=True)
 
 
 def mark_outdated(github: GitHub, comment: Comment) -> PostResult:
-    """Mark the comment as outdated if it is about another revision than the head. Raises `RemoteError`."""
+    """Mark the comment as outdated if it describes another revision than the head. Raises `RemoteError`."""
     head = _head_of(github, comment.pull)
     found = _find(github, comment)
     if found is None:
@@ -222,7 +222,7 @@ def mark_outdated(github: GitHub, comment: Comment) -> PostResult:
 
 
 def find_merged_pull_request(github: GitHub, revision: str) -> int | None:
-    """Return the number of the pull request whose merge made a revision, None where it was pushed without one."""
+    """Return the number of the pull request whose merge created a revision, None if it was pushed without one."""
     merged = [
         pull
         for pull in github.pages(f"commits/{revision}/pulls")
@@ -233,20 +233,20 @@ def find_merged_pull_request(github: GitHub, revision: str) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def _posted(github: GitHub, comment: Comment) -> PostResult:
+def _post_with_retries(github: GitHub, comment: Comment) -> PostResult:
     lost: Unavailable | None = None
-    for _ in range(_TURNS):
+    for _ in range(_ATTEMPTS):
         try:
-            return _turn(github, comment)
+            return _attempt(github, comment)
         except Unavailable as problem:
             if not (problem.sent and problem.operation.startswith("POST")):
                 raise
-            lost = problem  # a turn begins by looking, so what was carried out is found
-    assert lost is not None  # noqa: S101 — each turn returned or was lost
+            lost = problem  # the next attempt reads first, and finds the comment if it was created
+    assert lost is not None  # noqa: S101 — each attempt returned or was lost
     raise lost
 
 
-def _turn(github: GitHub, comment: Comment) -> PostResult:
+def _attempt(github: GitHub, comment: Comment) -> PostResult:
     head = _head_of(github, comment.pull) if comment.follows and comment.head is not None else comment.head
     found = _find(github, comment)
     is_outdated = comment.head != head
@@ -256,7 +256,7 @@ def _turn(github: GitHub, comment: Comment) -> PostResult:
     if found is not None:
         try:
             return replace(_update(github, found, body), shortened=is_short)
-        except Missing:  # somebody deleted it meanwhile
+        except Missing:  # it was deleted meanwhile
             found = None
     made = github.write("POST", f"issues/{comment.pull}/comments", {"body": body})
     return PostResult(PostStatus.CREATED, url_of(made), is_short)

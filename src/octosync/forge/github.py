@@ -1,11 +1,7 @@
-"""GitHub's REST API for one repository: what is sent, sent again, waited for and read page by page.
+"""A client of GitHub's REST API for one repository, with retries, pagination and translated errors.
 
-What GitHub's refusals mean: an error each, and for what passes by itself the seconds to wait.
-
-Public: 403 or 429 is a rate limit where `Retry-After` is there, `x-ratelimit-remaining` is 0 (until `x-ratelimit-reset`, in
-seconds of Unix time), or the message says so (then a minute at least); any other 403 is a permission that the token lacks.
-
-Which repository, on which forge, as whom: what a GitHub job finds in its environment.
+Public: 403 or 429 is a rate limit if `Retry-After` is set, `x-ratelimit-remaining` is 0 (until `x-ratelimit-reset`, in
+seconds of Unix time), or the message mentions it (then at least a minute); any other 403 is a missing permission.
 """
 
 from __future__ import annotations
@@ -17,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
+from itertools import count
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -39,56 +36,58 @@ from octosync.errors import (
 )
 from octosync.model import Backoff, Concealer, JsonObject, JsonValue, Secret
 
-# Above this, a job had better end and say so.
+# A job doesn't wait longer than this: it ends with an error.
 LONGEST_WAIT: Final = 120.0
-_UNSAID_WAIT: Final = 60.0
+_DEFAULT_WAIT: Final = 60.0
 _LONGEST_MESSAGE: Final = 300
 _LONGEST_ID: Final = 100
 
 
-def rate_limit_wait(answer: httpx.Response) -> float | None:
-    """Return for how many seconds a rate limit wants to be left alone, None for an answer that is no rate limit."""
-    if answer.status_code not in {403, 429}:
+def rate_limit_wait(response: httpx.Response) -> float | None:
+    """Return the seconds to wait for a rate limit, None for a response that is not a rate limit."""
+    if response.status_code not in {403, 429}:
         return None
-    asked = answer.headers.get("retry-after", "").strip()
+    asked = response.headers.get("retry-after", "").strip()
     if asked.isascii() and asked.isdigit():
         return float(asked[:9])
-    if answer.headers.get("x-ratelimit-remaining", "").strip() == "0":
-        return _until(answer.headers.get("x-ratelimit-reset", ""), answer.headers.get("date", ""))
-    if answer.status_code == 429 or "rate limit" in error_message(answer).lower():
-        return _UNSAID_WAIT
+    if response.headers.get("x-ratelimit-remaining", "").strip() == "0":
+        return _until(response.headers.get("x-ratelimit-reset", ""), response.headers.get("date", ""))
+    if response.status_code == 429 or "rate limit" in error_message(response).lower():
+        return _DEFAULT_WAIT
     return None
 
 
 def _until(reset: str, date: str) -> float:
-    """Return the seconds from the answer's own `Date` to a reset: a clock of ours that is off does no harm."""
+    """Return the seconds from the response's own `Date` to a reset, so that a wrong local clock does no harm."""
     try:
         now = parsedate_to_datetime(date).timestamp()
     except (ValueError, IndexError, TypeError, OverflowError):
-        return _UNSAID_WAIT
+        return _DEFAULT_WAIT
     text = reset.strip()
-    return max(0.0, float(text[:15]) - now) if text.isascii() and text.isdigit() else _UNSAID_WAIT
+    return max(0.0, float(text[:15]) - now) if text.isascii() and text.isdigit() else _DEFAULT_WAIT
 
 
-def error_message(answer: httpx.Response) -> str:
-    """Return what GitHub says beside a status, "" where it says nothing that can be read."""
+def error_message(response: httpx.Response) -> str:
+    """Return the message in GitHub's error body, "" if there is none."""
     try:
-        body = json.loads(answer.content)
+        body = json.loads(response.content)
     except (ValueError, RecursionError):
         return ""
-    said = body.get("message") if isinstance(body, Mapping) else None
-    errors = body.get("errors") if isinstance(body, Mapping) else None
-    details = [one.get("message") for one in errors if isinstance(one, Mapping)] if isinstance(errors, list) else []
-    parts = [one for one in (said, *details) if isinstance(one, str)]
-    return ": ".join(parts)
+    if not isinstance(body, Mapping):
+        return ""
+    errors = body.get("errors")
+    details = (
+        [error.get("message") for error in errors if isinstance(error, Mapping)] if isinstance(errors, list) else []
+    )
+    return ": ".join(part for part in (body.get("message"), *details) if isinstance(part, str))
 
 
-def error_from_response(answer: httpx.Response, what: str, concealer: Concealer) -> RemoteError:
-    """Read an answer that is no success into the error that it means; `what` says what was asked for."""
-    status, said = answer.status_code, concealer.text(error_message(answer), _LONGEST_MESSAGE)
-    request_id = concealer.text(answer.headers.get("x-github-request-id", ""), _LONGEST_ID) or None
-    kind, reference, message, hints = _meaning(answer, what)
-    shown = f"{message} ({status} {said})" if said else f"{message} ({status})"
+def error_from_response(response: httpx.Response, what: str, concealer: Concealer) -> RemoteError:
+    """Return the error that a response means; `what` is the request, for the message."""
+    status, quoted = response.status_code, concealer.text(error_message(response), _LONGEST_MESSAGE)
+    request_id = concealer.text(response.headers.get("x-github-request-id", ""), _LONGEST_ID) or None
+    kind, reference, message, hints = _classify(response, what)
+    shown = f"{message} ({status} {quoted})" if quoted else f"{message} ({status})"
     return kind(
         reference,
         shown,
@@ -99,9 +98,9 @@ def error_from_response(answer: httpx.Response, what: str, concealer: Concealer)
     )
 
 
-def _meaning(answer: httpx.Response, what: str) -> tuple[type[RemoteError], str, str, tuple[str, ...]]:
-    status = answer.status_code
-    wait = rate_limit_wait(answer)
+def _classify(response: httpx.Response, what: str) -> tuple[type[RemoteError], str, str, tuple[str, ...]]:
+    status = response.status_code
+    wait = rate_limit_wait(response)
     if wait is not None:
         hints = (f"Run this again after {wait:g} s.",)
         return Unavailable, "forge-throttled", f"the forge throttles: {what}", hints
@@ -128,9 +127,9 @@ _NAME: Final = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class GitHubRepository:
-    """A repository, `name` as `owner/name`, at the forge whose REST API is `api`, reached with `token`.
+    """A repository, `name` as `owner/name`, at the forge whose REST API is `api`, with the `token` for it.
 
-    Raises `ConfigError` for what is no such thing, and for a token that would cross a network unencrypted.
+    Raises `ConfigError` for an invalid URL or name, and if the token would be sent over a network unencrypted.
     """
 
     api: str
@@ -199,10 +198,10 @@ def repository_from_environment(environment: Mapping[str, str]) -> GitHubReposit
 
 
 def _split(url: str) -> tuple[str, str] | None:
-    """Return scheme and host of a URL that can be one of an API, None for another."""
+    """Return scheme and host of a URL that may be an API's, None for any other text."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises for a port that is none
+        _ = parts.port  # raises for an invalid port
     except ValueError:
         return None
     if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or parts.query:
@@ -210,23 +209,23 @@ def _split(url: str) -> tuple[str, str] | None:
     return parts.scheme, parts.hostname
 
 
-PAGE: Final = 100  # the largest one, public
+PAGE: Final = 100  # the largest page, public
 _ATTEMPTS: Final = 5
 _BACKOFF: Final = 0.5  # seconds, doubled with each attempt
 _LONGEST_BACKOFF: Final = 10.0
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 _LARGEST_ANSWER: Final = 32 * 1024 * 1024  # bytes, decoded
 _API_VERSION: Final = "2022-11-28"
-_OF_THE_ENCODING: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
-# A POST makes another of what it made before: it is not sent again once it may have arrived.
-_AGAIN: Final = frozenset({"GET", "PATCH"})
+_ENCODING_HEADERS: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+# Methods that are safe to retry. A repeated POST would create a second object, so it is not retried once it may have arrived.
+_RETRIED_METHODS: Final = frozenset({"GET", "PATCH"})
 
-# stamina logs each retry as a warning. Octosync shows waits its own way; whoever configures logging still gets them.
+# stamina logs each retry as a warning. octosync reports waits itself; with logging configured, both appear.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
-class _TryAgain(Exception):
-    """An attempt failed in a way that another may not: `error` is what to raise when there is none, `delay` in seconds."""
+class _RetryableFailure(Exception):
+    """An attempt failed and a retry may succeed: `error` is raised if there is none, `delay` is the wait in seconds."""
 
     def __init__(self, error: RemoteError, delay: float) -> None:
         super().__init__(error.reference)
@@ -235,11 +234,11 @@ class _TryAgain(Exception):
 
 
 class GitHub:
-    """The API of one repository, a context manager; paths are below `/repos/OWNER/NAME`, those that begin with `/` below the API.
+    """The API of one repository, a context manager.
 
-    `on_wait` is told of waits of a second and more that the forge asked for. A request is tried up to five times; before the
-    nth retry it waits up to `backoff` × 2ⁿ⁻¹ seconds, or as long as the forge asks, up to two minutes. What it returns and
-    raises never holds the token.
+    Paths are relative to `/repos/OWNER/NAME`, or to the API if they begin with `/`. `on_wait` is called with waits of a second
+    or more. A request is sent up to five times; before the nth retry it waits up to `backoff` × 2ⁿ⁻¹ seconds, or as long as
+    the forge asks, up to two minutes. Results and errors never contain the token.
     """
 
     def __init__(
@@ -278,33 +277,33 @@ class GitHub:
 
     def read(self, path: str) -> JsonObject:
         """Read one object. Raises `RemoteError`."""
-        answer = self._call("GET", self._url(path))
-        return _object(self._parsed(answer, path), path)
+        response = self._call("GET", self._url(path))
+        return _object(self._parsed(response, path), path)
 
     def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[JsonObject]:
-        """Yield the objects of a list, page after page as far as they are asked for. Raises `RemoteError`."""
+        """Yield the objects of a list; a page is read when its first object is needed. Raises `RemoteError`."""
         url = httpx.URL(self._url(path), params={**(query or {}), "per_page": str(PAGE)})
         seen = set()
         while url not in seen:
             seen.add(url)
-            answer = self._call("GET", str(url))
-            items = self._parsed(answer, path)
+            response = self._call("GET", str(url))
+            items = self._parsed(response, path)
             if not isinstance(items, list):
                 raise unreadable_response(path, "it is not a list")
             yield from (_object(item, path) for item in items)
-            following = answer.links.get("next", {}).get("url")
+            following = response.links.get("next", {}).get("url")
             if following is None:
                 return
-            url = self._own(_joined(url, following, path), path)
+            url = self._check_host(_joined(url, following, path), path)
         raise unreadable_response(path, "its pages form a loop")
 
     def write(self, method: str, path: str, body: JsonObject) -> JsonObject:
-        """Write one object, and return it as it is now.
+        """Write one object, and return its new state.
 
-        Raises `RemoteError`; `sent` of it says whether a POST may have been carried out all the same.
+        Raises `RemoteError`; its `sent` is True if a POST may have been carried out nevertheless.
         """
-        answer = self._call(method, self._url(path), body)
-        return _object(self._parsed(answer, path), path)
+        response = self._call(method, self._url(path), body)
+        return _object(self._parsed(response, path), path)
 
     def _url(self, path: str) -> str:
         return f"{self.repository.api}{path}" if path.startswith("/") else self._below(path)
@@ -312,55 +311,55 @@ class GitHub:
     def _below(self, path: str) -> str:
         return f"{self.repository.api}/repos/{self.repository.name}/{path}"
 
-    def _own(self, url: httpx.URL, path: str) -> httpx.URL:
-        """Refuse to carry the token to another host than the forge's."""
+    def _check_host(self, url: httpx.URL, path: str) -> httpx.URL:
+        """Return the URL; raise `Unreadable` if it is on another host, which must not receive the token."""
         api = httpx.URL(self.repository.api)
         if (url.scheme, url.host, url.port) != (api.scheme, api.host, api.port):
             raise unreadable_response(path, "its next page is on another host")
         return url
 
     def _call(self, method: str, url: str, body: JsonObject | None = None) -> httpx.Response:
-        turn = iter(range(1, 1_000))
+        attempts = count(1)
         lost: RemoteError | None = None
         try:
-            answered = self._retrying(lambda: self._attempt(method, url, body, next(turn)))
-        except _TryAgain as spent:
-            lost, answered = spent.error, None
-        if answered is None:  # outside the handler: the request, with its token, is no context of the error
+            response = self._retrying(lambda: self._attempt(method, url, body, next(attempts)))
+        except _RetryableFailure as spent:
+            lost, response = spent.error, None
+        if response is None:  # outside the handler: the request, with its token, must not be a context of the error
             raise lost or AssertionError
-        return answered
+        return response
 
     def _attempt(self, method: str, url: str, body: JsonObject | None, attempt: int) -> httpx.Response:
         what = self._concealer.text(f"{method} {httpx.URL(url).path}")
-        error, delay, again = None, self._backoff.draw(attempt), method in _AGAIN
+        error, delay, retries = None, self._backoff.draw(attempt), method in _RETRIED_METHODS
         try:
-            answer = self._exchange(method, url, body)
+            response = self._exchange(method, url, body)
         except (httpx.HTTPError, BodyError) as problem:
-            error = _lost(problem, what, self.repository.host)
-            answer = None
-        if answer is not None:
-            if answer.is_success:
-                return answer
-            error = error_from_response(answer, what, self._concealer)
-            delay = _wanted(answer, delay)
-            again = again or rate_limit_wait(answer) is not None
-        assert error is not None  # noqa: S101 — there was no answer, or it was no success
-        if not error.retryable or not (again or not error.sent) or delay > LONGEST_WAIT:
+            error = _lost_response(problem, what, self.repository.host)
+            response = None
+        if response is not None:
+            if response.is_success:
+                return response
+            error = error_from_response(response, what, self._concealer)
+            delay = _delay_of(response, delay)
+            retries = retries or rate_limit_wait(response) is not None
+        assert error is not None  # noqa: S101 — there was no response, or it was an error
+        if not error.retryable or not (retries or not error.sent) or delay > LONGEST_WAIT:
             raise error
         if self._on_wait is not None and delay >= 1.0:
             self._on_wait(delay)
-        raise _TryAgain(error, delay)
+        raise _RetryableFailure(error, delay)
 
     def _exchange(self, method: str, url: str, body: JsonObject | None) -> httpx.Response:
         """Send one request once, and return the response with its whole body, decoded."""
         with self._http.stream(method, url, json=body) as response:
             content = _body(response)
-        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_ENCODING]
+        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _ENCODING_HEADERS]
         return httpx.Response(response.status_code, headers=headers, content=content, request=response.request)
 
-    def _parsed(self, answer: httpx.Response, path: str) -> JsonValue:
+    def _parsed(self, response: httpx.Response, path: str) -> JsonValue:
         try:
-            value: JsonValue = json.loads(answer.content)
+            value: JsonValue = json.loads(response.content)
         except (ValueError, RecursionError):
             raise unreadable_response(path, "it is not JSON") from None
         return self._concealer.masked(value)
@@ -377,7 +376,7 @@ def _body(response: httpx.Response) -> bytes:
     except BodyError:
         if response.is_success:
             raise
-        return b""  # the status alone says what was refused
+        return b""  # the status alone identifies the error
 
 
 def _joined(url: httpx.URL, following: str, path: str) -> httpx.URL:
@@ -387,22 +386,22 @@ def _joined(url: httpx.URL, following: str, path: str) -> httpx.URL:
         raise unreadable_response(path, "its next page is not a URL") from None
 
 
-def _wanted(answer: httpx.Response, backoff: float) -> float:
-    """Return for how long to wait before the next attempt: as asked for, else as it comes."""
-    wait = rate_limit_wait(answer)
+def _delay_of(response: httpx.Response, backoff: float) -> float:
+    """Return the seconds before the next attempt: as long as the forge asks, otherwise the backoff."""
+    wait = rate_limit_wait(response)
     if wait is not None:
         return wait
-    asked = answer.headers.get("retry-after", "")
+    asked = response.headers.get("retry-after", "")
     return float(asked[:9]) if asked.isascii() and asked.isdigit() else backoff
 
 
 def _delay(problem: Exception) -> float | bool:
-    """Tell stamina whether to try again, and after how many seconds."""
-    return problem.delay if isinstance(problem, _TryAgain) else False
+    """Return the seconds until the retry, False for no retry: the form that stamina expects."""
+    return problem.delay if isinstance(problem, _RetryableFailure) else False
 
 
-def _lost(problem: httpx.HTTPError | BodyError, what: str, host: str) -> RemoteError:
-    """Say what became of a request without an answer; only one whose connection was never there was certainly not sent."""
+def _lost_response(problem: httpx.HTTPError | BodyError, what: str, host: str) -> RemoteError:
+    """Return the error of a request without a response; it was certainly not sent only if the connection failed."""
     sent = not isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
     if isinstance(problem, BodyTooLarge):
         return unreadable_response(what, f"it is larger than {_LARGEST_ANSWER // 2**20} MiB")
@@ -422,7 +421,7 @@ def _object(value: JsonValue, path: str) -> JsonObject:
 
 
 def unreadable_response(path: str, why: str) -> Unreadable:
-    """Return the error of an answer that is not what GitHub answers."""
+    """Return the error of a response that is not GitHub's."""
     hints = ("Check that GITHUB_API_URL is the API's URL, not the website's.",)
     return Unreadable(
         "forge-unreadable", f"the forge's response can't be read: {why} ({path})", hints=hints, operation=path

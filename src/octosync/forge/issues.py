@@ -1,9 +1,8 @@
-"""One issue for what goes on until it is mended, such as drift: opened, kept up to date, closed.
+"""The tracking issue of a lasting problem such as drift, and the revision that was last applied in full.
 
-Which revision was applied in full last: the newest deployment of an environment that reached `success`.
-
-Public: a job with an `environment` makes a deployment of its revision, whose statuses follow the job; a later success turns an
-earlier one `inactive`, which its statuses still tell. Lists have the newest first.
+That revision is the one of the newest deployment of an environment that reached `success`. Public: a job with an
+`environment` creates a deployment of its revision, whose statuses follow the job; a later success turns an earlier one
+`inactive`, but its earlier statuses remain. Lists have the newest first.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _OPEN: Final = {"state": "open", "sort": "created", "direction": "asc"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
-    """An issue as it is to be; `head` is the revision that it is about. `author` None: whoever the token belongs to."""
+    """An issue to post; `head` is the revision that it describes. `author` None means the owner of the token."""
 
     marker: str
     title: str
@@ -42,9 +41,9 @@ class Issue:
 
 
 def keep_issue_open(github: GitHub, issue: Issue) -> PostResult:
-    """Open the issue, or bring the open one up to date; where it is so already, nothing is sent.
+    """Open the issue or update the open one; an unchanged one is not sent again.
 
-    One that a person closed stays so, and another is opened. Raises `RemoteError`.
+    An issue that a person closed stays closed, and another is opened. Raises `RemoteError`.
     """
     found = _find(github, issue.marker, issue.author)
     body = compose_body(issue.marker, issue.text, head=issue.head)
@@ -79,7 +78,7 @@ def _issues(github: GitHub) -> Iterator[JsonObject]:
     return (item for item in github.pages("issues", _OPEN) if "pull_request" not in item)
 
 
-# So far back is looked for a success; beyond it, a full plan is what is due.
+# How many deployments are searched for a success; without one, a full plan is needed.
 MAX_DEPLOYMENTS: Final = 100
 _REVISION: Final = re.compile(r"[0-9A-Za-z]{1,64}")
 _NOT_BEGUN: Final = frozenset({"waiting", "queued", "pending"})
@@ -87,9 +86,9 @@ _NOT_BEGUN: Final = frozenset({"waiting", "queued", "pending"})
 
 @dataclass(frozen=True, slots=True)
 class AppliedRevision:
-    """`base` was applied in full last, None if nothing was; `attempted`, newest first, were begun after it and not finished.
+    """The last revision that was applied in full (`base`, None if there is none), and those `attempted` after it, newest first.
 
-    Neither is a revision that the clone lacks: `gone`, newest first, were begun, and `gone_base` was the last applied in full.
+    Revisions that the clone lacks are separate: `gone`, newest first, were attempted, and `gone_base` is the last one applied.
     """
 
     base: str | None
@@ -120,7 +119,8 @@ def find_applied_revision(
             gone[revision] = None
             gone_base = gone_base or (revision if "success" in states else None)
         elif "success" in states:
-            return AppliedRevision(revision, tuple(one for one in attempted if one != revision), tuple(gone), gone_base)
+            later = tuple(attempt for attempt in attempted if attempt != revision)
+            return AppliedRevision(revision, later, tuple(gone), gone_base)
         else:
             attempted[revision] = None
     return AppliedRevision(None, tuple(attempted), tuple(gone), gone_base)

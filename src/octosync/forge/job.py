@@ -1,4 +1,4 @@
-"""What a job of GitHub knows of its pull request: from the event that started it, else from its ref."""
+"""The pull request of a GitHub Actions job, from the event that started it or from its ref."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REF: Final = re.compile(r"refs/pull/(\d{1,9})/(?:merge|head)")
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """The pull request's number and the revision that its head had, None for what the event doesn't tell."""
+    """The pull request's number and the revision of its head, None if the event doesn't contain it."""
 
     pull: int | None = None
     head: str | None = None

@@ -1,4 +1,4 @@
-"""The workflows that a repository starts with: short ones, that call the reusable workflows of octosync's own version."""
+"""The starter workflows of a repository: short files that call the reusable workflows of this version of octosync."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ UNKNOWN_COMMIT: Final = "COMMIT"
 def starter_workflows(
     contexts: Sequence[str] = (_CONTEXT,), *, branch: str = "main", commit: str | None = None
 ) -> Mapping[str, str]:
-    """Return the workflows that plan, apply and watch for drift, by their path in a repository.
+    """Return the workflows that plan, apply and check for drift, by their path in a repository.
 
-    Each has a job for each of the contexts, which are names of octosync.yaml. One context's key is the secret
-    `OCTOMIL_API_KEY`; of several, each has its own, as `OCTOMIL_API_KEY_STAGING`, unless its environment holds
-    `OCTOMIL_API_KEY`, which goes before it. `branch` is the one whose pushes are applied.
+    Each has a job per context, which is a name in octosync.yaml. For a single context, the key is the secret
+    `OCTOMIL_API_KEY`; with several, each has its own, such as `OCTOMIL_API_KEY_STAGING`, unless its environment has a secret
+    `OCTOMIL_API_KEY`, which takes precedence. Pushes to `branch` are applied.
     `commit` is that of octosync whose workflows they call: unlike a tag, it can't be moved. Where it is not known, they have
     `UNKNOWN_COMMIT` in its place.
     """
@@ -57,10 +57,10 @@ def _job(template: str, context: str, contexts: Sequence[str]) -> str:
 
 
 def _slug(context: str) -> str:
-    """Return a name for a job, which has letters, digits, dashes and underscores only."""
+    """Return a valid name for a job: letters, digits, dashes and underscores."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", context)
 
 
 def _scalar(text: str) -> str:
-    """Write a name into YAML: in quotes always, since readers differ in which plain words are null, true or a number."""
+    """Return a name as YAML, always in quotes, since parsers differ in which plain words are null, true or a number."""
     return "'" + text.replace("'", "''") + "'"
