@@ -197,7 +197,7 @@ async def _plain_reads(desired: State, url: str) -> float:
             for app in waiting:
                 mine = ReadResult({app.slug: listed.value[app.slug]}, listed.at)
                 reviewed = await observe_and_review(
-                    State.of(app), remote, GuardPolicy(), PlanOptions(now=datetime.now(UTC)), listed=mine
+                    State.from_apps(app), remote, GuardPolicy(), PlanOptions(now=datetime.now(UTC)), listed=mine
                 )
                 assert not reviewed.plan.actions
 

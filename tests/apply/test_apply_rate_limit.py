@@ -73,7 +73,9 @@ class Metered:
 
     async def recheck(self, *desired: App) -> ReviewedPlan:
         """Read, plan and judge."""
-        return await observe_and_review(State.of(*desired), self.remote, EVERYTHING_ALLOWED, PlanOptions(now=NOW))
+        return await observe_and_review(
+            State.from_apps(*desired), self.remote, EVERYTHING_ALLOWED, PlanOptions(now=NOW)
+        )
 
     async def act(self, reviewed: ReviewedPlan) -> ApplyResult:
         """Carry a turn's plan out."""

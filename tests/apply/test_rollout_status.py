@@ -45,7 +45,7 @@ def ended(plan: Plan, **statuses: Status) -> list[Outcome]:
 def waited_for(desired: App, live: App, **statuses: Status) -> list[str]:
     """Return what is waited for after the plan for an app was carried out."""
     plan = plan_of(desired, live)
-    return names(rollouts_to_watch(plan, State.of(live), ended(plan, **statuses)))
+    return names(rollouts_to_watch(plan, State.from_apps(live), ended(plan, **statuses)))
 
 
 def names(followed: Iterable[RolloutWatch]) -> list[str]:
@@ -73,7 +73,7 @@ def test_an_enable_that_awaits_approval_is_not_waited_for_and_says_so() -> None:
     """A person decides when, so there is no point in waiting; but it is listed."""
     desired = desired_app("a", slots={"chat": {}}, deploy={"chat": "production"})
     plan = plan_of(desired, live())
-    (one,) = rollouts_to_watch(plan, State.of(live()), ended(plan, enable=Status.AWAITING_APPROVAL))
+    (one,) = rollouts_to_watch(plan, State.from_apps(live()), ended(plan, enable=Status.AWAITING_APPROVAL))
     assert one.rollout == RolloutStatus(address=AT, result=RolloutResult.AWAITING_APPROVAL)
     assert not one.is_pending
 

@@ -12,13 +12,13 @@ from tests.support.invoking import Desk
 
 from octosync.apply import OUTCOMES
 from octosync.manifest import RULES, explain_path, explained_roots
-from octosync.model import ExplainedField
+from octosync.model import FieldExplanation
 from octosync.plan import FINDINGS, GUARDS
 
 SOURCES = ROOT / "src" / "octosync"
 
 
-def _paths(field: ExplainedField) -> Iterator[str]:
+def _paths(field: FieldExplanation) -> Iterator[str]:
     yield field.path
     for below in explain_path(field.path).fields:
         yield from _paths(below)

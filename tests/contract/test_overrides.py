@@ -102,9 +102,9 @@ def test_read_only_fields_are_added_to_those_that_are_known() -> None:
     changed = plain.overridden(read_only={"slot": ["revision", "etag"]})
     assert changed.shapes["slot"].read_only == plain.shapes["slot"].read_only | {"revision", "etag"}
     assert changed.shapes["app"] == plain.shapes["app"]
-    fields, identity = changed.shapes["slot"].split({"id": "s", "revision": 3, "bindings": [], "colour": "red"})
+    fields, server_fields = changed.shapes["slot"].split({"id": "s", "revision": 3, "bindings": [], "colour": "red"})
     assert fields == {"bindings": [], "colour": "red"}
-    assert identity == {"id": "s", "revision": 3}
+    assert server_fields == {"id": "s", "revision": 3}
 
 
 def test_a_dotted_read_only_field_is_inside_a_field() -> None:
@@ -117,13 +117,13 @@ def test_a_dotted_read_only_field_is_inside_a_field() -> None:
         "bindings": [{"binding_key": "a", "meta": {"id": 1, "by": "b"}}, {"binding_key": "c"}, "odd"],
         "tier": "gold",
     }
-    fields, identity = shape.split(raw)
+    fields, server_fields = shape.split(raw)
     assert fields == {
         "serving_policy": {"routing_mode": "auto"},
         "bindings": [{"binding_key": "a", "meta": {"by": "b"}}, {"binding_key": "c"}, "odd"],
         "tier": "gold",
     }
-    assert identity == {}
+    assert server_fields == {}
     assert raw["serving_policy"] == {"routing_mode": "auto", "rev": 3}
 
 

@@ -60,7 +60,7 @@ def _offline(patch: pytest.MonkeyPatch) -> None:
     healthy = compare._remove  # noqa: SLF001
 
     def remove(desired: Any, target: Any) -> Any:
-        target.identity["id"]
+        target.server_fields["id"]
         return healthy(desired, target)
 
     patch.setattr(compare, "_remove", remove)

@@ -44,7 +44,7 @@ def test_an_app_becomes_fields_and_sections_with_wire_names(workspace: Workspace
     """Presets are expanded, bindings ordered, `variant: auto` declares no variant, and the environments keep their order."""
     found = loaded(workspace, app(WHOLE, metadata="labels: {team: assistants}"))
     assert found.fields == {"name": "Canary demo", "description": "Voice notes that answer back"}
-    assert found.whole == LISTS
+    assert found.complete_sections == LISTS
     assert [target.unique_key for target in found.targets] == [
         ("browser", "https://demo.example.com"),
         ("ios", "com.octomil.canary-demo"),
@@ -93,10 +93,10 @@ def test_everything_knows_where_it_was_declared(workspace: Workspace) -> None:
 def test_what_is_absent_is_not_owned(workspace: Workspace) -> None:
     """An App of nothing but a slug owns that it exists; an empty list owns the list."""
     bare = loaded(workspace, app())
-    assert (bare.fields, bare.whole, bare.sections) == ({}, frozenset(), frozenset())
+    assert (bare.fields, bare.complete_sections, bare.sections) == ({}, frozenset(), frozenset())
     assert (bare.declared, bare.archived, bare.protected, bare.suspension) == (True, False, False, None)
     empty = loaded(workspace, app("targets: []\nslots: []\ninferenceConfig: null"))
-    assert empty.whole == LISTS
+    assert empty.complete_sections == LISTS
     assert empty.inference_config is not None
     assert empty.inference_config.config is None
 
@@ -164,7 +164,7 @@ CONFIG = child("InferenceConfig", "app: demo\nconfig: {a: 1}")
 def test_children_alone_own_just_themselves(workspace: Workspace) -> None:
     """Without its App, an app is not declared, and no list is owned; the children's labels serve."""
     found = loaded(workspace, f"{SLOT}---\n{TARGET}---\n{CONFIG}")
-    assert (found.declared, found.whole, found.fields) == (False, frozenset(), {})
+    assert (found.declared, found.complete_sections, found.fields) == (False, frozenset(), {})
     assert found.sections == LISTS
     assert found.labels == {"team": "b", "tier": "x"}
     assert found.slots[0].fields == {"serving_policy": PRESETS["cloud_only"]}
@@ -177,7 +177,11 @@ def test_children_add_to_an_app_that_owns_the_list(workspace: Workspace) -> None
     own = app("targets:\n  - {platform: macos, identifier: com.example.mac}", metadata="labels: {team: own}")
     workspace.write({"z.yaml": own, "a.yaml": TARGET, "b.json": SLOT, "c.yaml": CONFIG})
     found = workspace.load().state.apps["demo"]
-    assert (found.declared, found.whole, found.labels) == (True, frozenset({Section.TARGETS}), {"team": "own"})
+    assert (found.declared, found.complete_sections, found.labels) == (
+        True,
+        frozenset({Section.TARGETS}),
+        {"team": "own"},
+    )
     assert [target.platform for target in found.targets] == ["ios", "macos"]
     assert len(found.slots) == 1
 

@@ -69,7 +69,7 @@ def test_a_field_that_cant_be_declared_is_left_out_alone(fields: dict[str, Any],
     assert one.startswith(f"app/demo/slot/chat {name}: ")
     assert why in one
     assert [slot.capability for slot in exported.app.slots] == ["chat", "vision"]
-    assert Section.SLOTS in exported.app.whole
+    assert Section.SLOTS in exported.app.complete_sections
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_list_with_a_member_that_cant_be_declared_is_not_owned() -> None:
     """The others are documents of their own: a list without the member would delete it."""
     exported = export(live_app("demo", targets=["ios:a.b", "android:\x07"], slots={"chat": {}, "Chat!": {}}))
     assert len(left_out(exported)) == 2
-    assert not exported.app.whole & {Section.TARGETS, Section.SLOTS}
+    assert not exported.app.complete_sections & {Section.TARGETS, Section.SLOTS}
     assert exported.text.count("kind: AppTarget") == exported.text.count("kind: CapabilitySlot") == 1
 
 
@@ -114,7 +114,7 @@ def test_a_platform_that_is_not_known_leaves_the_list_owned() -> None:
     assert left_out(exported) == [
         "app/demo target `toaster:c.d`: octosync doesn't know the platform; api.platforms in octosync.yaml adds it"
     ]
-    assert Section.TARGETS in exported.app.whole
+    assert Section.TARGETS in exported.app.complete_sections
 
 
 def test_one_target_is_declared_by_one_app() -> None:

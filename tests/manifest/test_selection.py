@@ -8,7 +8,7 @@ from octosync.errors import UsageError
 from octosync.manifest import select
 from octosync.model import App, State
 
-STATE = State.of(
+STATE = State.from_apps(
     App(slug="search-eu", labels={"team": "search", "tier": "gold"}),
     App(slug="search-us", labels={"team": "search"}),
     App(slug="checkout", labels={"team": "shop", "tier": "gold"}),
@@ -51,7 +51,7 @@ def test_a_malformed_selector_is_a_usage_error(selector: str) -> None:
         (STATE, "serach-eu", "Did you mean --app search-eu?"),
         (STATE, "zzz*", "Declared: checkout, search-eu, search-us"),
         (
-            State.of(*(App(slug=f"a{n}") for n in range(11))),
+            State.from_apps(*(App(slug=f"a{n}") for n in range(11))),
             "zzz",
             "Declared: a0, a1, a10, a2, a3, a4, a5, a6, a7, a8, …",
         ),

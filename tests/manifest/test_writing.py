@@ -59,7 +59,7 @@ def declared(app: App) -> Any:
         app.fields,
         app.archived,
         app.declared,
-        app.whole,
+        app.complete_sections,
         sorted(target.unique_key for target in app.targets),
         [
             (
@@ -141,7 +141,7 @@ def test_members_of_a_list_that_is_not_owned_are_documents_of_their_own() -> Non
     app = App(slug="demo", fields={"name": "Demo"}, slots=(Slot(app="demo", capability="chat"),))
     text = manifest_text(app)
     assert [one["kind"] for one in yaml.safe_load_all(text)] == ["App", "CapabilitySlot"]
-    assert Section.SLOTS not in loaded_app(text).whole
+    assert Section.SLOTS not in loaded_app(text).complete_sections
 
 
 @given(texts)
@@ -157,5 +157,5 @@ def test_no_comment_breaks_out_of_its_line(text: str) -> None:
 @pytest.mark.parametrize("slug", ["null", "yes", "1e3", "012", "2024-01-31", "0x1f", "a"])
 def test_a_slug_stays_text(slug: str) -> None:
     """A slug that YAML would take for something else is quoted, here and in child documents."""
-    app = App(slug=slug, whole=frozenset({Section.TARGETS}), slots=(Slot(app=slug, capability="chat"),))
-    assert [one.slug for one in State.of(loaded_app(manifest_text(app)))] == [slug]
+    app = App(slug=slug, complete_sections=frozenset({Section.TARGETS}), slots=(Slot(app=slug, capability="chat"),))
+    assert [one.slug for one in State.from_apps(loaded_app(manifest_text(app)))] == [slug]

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from octosync.model import SENSITIVE, Concealer, JsonValue, Secret, show
+from octosync.model import SENSITIVE, JsonValue, Redactor, Secret, show
 from octosync.model.redaction import LONGEST_SHOWN
 
 KEY = 'oct_live_0"12/34é56789'
@@ -17,7 +17,7 @@ KEY = 'oct_live_0"12/34é56789'
 @pytest.mark.parametrize("spelling", [KEY, json.dumps(KEY), json.dumps(KEY, ensure_ascii=False), quote(KEY, safe="")])
 def test_the_key_is_masked_however_it_is_spelled(spelling: str) -> None:
     """An answer that echoes the key, in JSON or a URL too, doesn't bring it into a message."""
-    shown = Concealer([Secret(KEY)]).text(f"bad header {spelling} given")
+    shown = Redactor([Secret(KEY)]).text(f"bad header {spelling} given")
     assert "bad header" in shown
     assert "(sensitive)" in shown
     assert "0123456789" not in shown
@@ -36,7 +36,7 @@ def test_a_key_is_masked_in_its_encodings(beside: str, more: str) -> None:
         f"{beside}{quote(key, safe='')}{more}".replace("oct_", "%6Fct%5F"),
         *(quote(b64encode(whole).decode()), json.dumps({"key": whole.decode()})),
     ]
-    shown = Concealer([Secret(key)])
+    shown = Redactor([Secret(key)])
     for text in encoded:
         left = shown.text(f"bad: {text}.", longest=10_000)
         assert SENSITIVE in left, text
@@ -51,7 +51,7 @@ def test_what_a_body_carries_under_sensitive_keys_is_masked() -> None:
         "model": "phi-4-mini",
         "password": True,
     }
-    shown = Concealer(body=body).text("invalid: hunter2000, 987654, phi-4-mini")
+    shown = Redactor(body=body).text("invalid: hunter2000, 987654, phi-4-mini")
     assert shown == "invalid: (sensitive), (sensitive), phi-4-mini"
 
 
@@ -74,9 +74,9 @@ def test_long_texts_are_clipped() -> None:
 
 def test_structured_details_keep_their_shape() -> None:
     """Details stay usable (the holder of a target), with every string in them safe."""
-    concealer = Concealer([Secret("oct_live_0123456789")])
+    redactor = Redactor([Secret("oct_live_0123456789")])
     details = {"app_slug": "shop", "n": [1, None, True, "oct_live_0123456789"]}
-    assert concealer.value(details) == {"app_slug": "shop", "n": [1, None, True, "(sensitive)"]}
+    assert redactor.value(details) == {"app_slug": "shop", "n": [1, None, True, "(sensitive)"]}
 
 
 def test_what_is_masked_is_all_that_changes() -> None:
@@ -84,5 +84,5 @@ def test_what_is_masked_is_all_that_changes() -> None:
     long = "x" * 1000
     value: JsonValue = {"a": [f"is {KEY}", long, "two\nlines", 1.5, None], KEY: True}
     masked = {"a": ["is (sensitive)", long, "two\nlines", 1.5, None], "(sensitive)": True}
-    assert Concealer([Secret(KEY)]).masked(value) == masked
-    assert Concealer().masked(value) == value
+    assert Redactor([Secret(KEY)]).masked(value) == masked
+    assert Redactor().masked(value) == value

@@ -55,7 +55,11 @@ def test_a_slot_is_found_by_its_capability() -> None:
 
 def test_a_state_is_in_slug_order_however_it_was_given() -> None:
     """Apps are sorted at the source, so that everything made of them is."""
-    assert [app.slug for app in State.of(desired_app("b"), desired_app("c"), desired_app("a"))] == ["a", "b", "c"]
+    assert [app.slug for app in State.from_apps(desired_app("b"), desired_app("c"), desired_app("a"))] == [
+        "a",
+        "b",
+        "c",
+    ]
 
 
 def test_objects_know_their_addresses() -> None:

@@ -15,10 +15,10 @@ from octosync.errors import CredentialRefused, RemoteError
 from octosync.model import (
     Address,
     Deployment,
+    FollowUpReads,
     Observation,
     OptimizationCheck,
     Preview,
-    Questions,
     Section,
     State,
 )
@@ -42,7 +42,7 @@ async def seen_of(site: Site, *slugs: str, deploy: bool = False) -> Observation:
     """Observe apps with a slot each."""
     where = {"chat": "production"} if deploy else None
     async with site.client() as client:
-        desired = State.of(*(desired_app(slug, slots={"chat": {}}, deploy=where) for slug in slugs))
+        desired = State.from_apps(*(desired_app(slug, slots={"chat": {}}, deploy=where) for slug in slugs))
         return await observe(client, desired)
 
 
@@ -50,7 +50,7 @@ async def answered(site: Site, seen: Observation, **questions: Any) -> tuple[Obs
     """Ask, and return what came of it with the requests that it took."""
     site.plane.log()
     async with site.client() as client:
-        found = await enrich(client, seen, Questions(**questions))
+        found = await enrich(client, seen, FollowUpReads(**questions))
     return found, [line.removeprefix("GET /api/v1") for line in site.plane.log()]
 
 
@@ -66,7 +66,7 @@ async def test_one_apps_deployments_are_one_request(site: Site) -> None:
     seen, requests = await answered(site, await seen_of(site, "a"), deployments=("a",))
     assert requests == ["/apps/a/deployments"]
     assert deployments(seen, "a") == ["chat@production"]
-    assert Section.DEPLOYMENTS in seen.state.apps["a"].whole
+    assert Section.DEPLOYMENTS in seen.state.apps["a"].complete_sections
     assert seen.read_at["a", Section.DEPLOYMENTS] == site.now
     assert seen.canaries is None
 
@@ -344,7 +344,7 @@ async def test_progress_is_told(site: Site) -> None:
     seen = await seen_of(site, "a")
     told: list[tuple[int, int]] = []
     async with site.client() as client:
-        questions = Questions(previews=(chat("a"), chat("a", "staging")))
+        questions = FollowUpReads(previews=(chat("a"), chat("a", "staging")))
         await enrich(client, seen, questions, progress=lambda done, total: told.append((done, total)))
     assert told == [(1, 2), (2, 2)]
 

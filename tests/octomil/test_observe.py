@@ -37,7 +37,7 @@ def _declared(slug: str, *sections: Section, **more: Any) -> App:
 
 async def _observe(plane: Plane, *apps: App, **settings: Any) -> Observation:
     async with client_of(plane.url, **settings) as client:
-        seen = await observe(client, State.of(*apps), now=NOW)
+        seen = await observe(client, State.from_apps(*apps), now=NOW)
         assert seen.requests == client.requests
         return seen
 
@@ -49,7 +49,7 @@ async def test_only_declared_sections_are_read(plane: Plane) -> None:
     seen = await _observe(plane, _declared("shop", Section.SLOTS))
     assert plane.log() == ["GET /api/v1/apps/shop", "GET /api/v1/apps/shop/slots"]
     app = seen.state.apps["shop"]
-    assert app.whole == {Section.SLOTS}
+    assert app.complete_sections == {Section.SLOTS}
     assert [slot.capability for slot in app.slots] == ["chat", "vision"]
     assert (app.targets, app.inference_config) == ((), None)
     assert seen.read_at.keys() == {("shop", None), ("shop", Section.SLOTS)}
@@ -62,12 +62,14 @@ async def test_a_section_declared_empty_is_read_too(plane: Plane) -> None:
     """`targets: []` owns the list, so it is read; and a config that isn't there is known not to be."""
     plane.app("shop", target="com.shop")
     desired = App(
-        slug="shop", whole=frozenset({Section.TARGETS}), inference_config=InferenceConfig(app="shop", config=None)
+        slug="shop",
+        complete_sections=frozenset({Section.TARGETS}),
+        inference_config=InferenceConfig(app="shop", config=None),
     )
     app = (await _observe(plane, desired)).state.apps["shop"]
     assert [target.identifier for target in app.targets] == ["com.shop"]
     assert app.inference_config == InferenceConfig(app="shop", config=None)
-    assert app.whole == {Section.TARGETS, Section.INFERENCE_CONFIG}
+    assert app.complete_sections == {Section.TARGETS, Section.INFERENCE_CONFIG}
 
 
 async def test_forty_apps_cost_forty_times_three_and_one(plane: Plane) -> None:
@@ -107,7 +109,7 @@ async def test_what_a_list_does_not_show_is_asked_for_before_it_counts_as_absent
     seen = await _observe(plane, *desired, _declared("old", *Section), _declared("new", *Section), concurrency=1)
     assert plane.log() == ["GET /api/v1/apps", "GET /api/v1/apps/new", "GET /api/v1/apps/old"]
     assert seen.state.apps["old"].archived
-    assert seen.state.apps["old"].whole == frozenset()
+    assert seen.state.apps["old"].complete_sections == frozenset()
     assert "new" not in seen.state.apps
     assert "new" not in seen.errors
     assert ("new", None) in seen.read_at
@@ -134,7 +136,7 @@ async def test_only_targets_are_asked_of_a_suspended_app(plane: Plane) -> None:
         "GET /api/v1/apps/off/slots",
         "GET /api/v1/apps/on/targets",
     ]
-    assert seen.state.apps["on"].whole == {Section.TARGETS}
+    assert seen.state.apps["on"].complete_sections == {Section.TARGETS}
 
 
 async def test_nothing_declared_asks_for_nothing(plane: Plane) -> None:
@@ -177,7 +179,9 @@ async def test_a_refused_key_is_told_once(count: int) -> None:
     with running(Settings(tokens=(Token("ana", "another-key"),))) as server:
         async with client_of(server.url, concurrency=2) as client:
             with pytest.raises(CredentialRefused):
-                await observe(client, State.of(*(_declared(f"app-{number}", *Section) for number in range(count))))
+                await observe(
+                    client, State.from_apps(*(_declared(f"app-{number}", *Section) for number in range(count)))
+                )
             assert client.requests <= 2
 
 
@@ -189,18 +193,18 @@ async def test_a_key_that_may_not_read_is_told_once(code: str, kind: type[Remote
         client_of(server.url) as client,
     ):
         with pytest.raises(kind):
-            await observe(client, State.of(_declared("a"), _declared("b")))
+            await observe(client, State.from_apps(_declared("a"), _declared("b")))
 
 
 async def test_a_control_plane_that_is_down_is_told_once() -> None:
     """Where nothing listens, or every answer fails, the run ends with exit 75 and one error."""
     async with scripted(answers({"detail": "boom"}, 503)) as server, client_of(server.url, attempts=2) as client:
         with pytest.raises(Unavailable, match="unavailable"):
-            await observe(client, State.of(_declared("a"), _declared("b")))
+            await observe(client, State.from_apps(_declared("a"), _declared("b")))
         assert len(server.received) == 4
     async with client_of(server.url, attempts=2) as client:
         with pytest.raises(Unavailable, match="connection-refused"):
-            await observe(client, State.of(_declared("a"), _declared("b")))
+            await observe(client, State.from_apps(_declared("a"), _declared("b")))
 
 
 async def test_an_outage_in_the_middle_costs_a_few_requests(plane: Plane) -> None:
@@ -211,7 +215,7 @@ async def test_an_outage_in_the_middle_costs_a_few_requests(plane: Plane) -> Non
     plane.break_with({"operation": "apps.list_slots", "action": "status", "status": 503, "times": 1000})
     async with client_of(plane.url, attempts=2, concurrency=1) as client:
         with pytest.raises(Unavailable, match="unavailable"):
-            await observe(client, State.of(*(_declared(slug, Section.SLOTS) for slug in slugs)))
+            await observe(client, State.from_apps(*(_declared(slug, Section.SLOTS) for slug in slugs)))
         assert client.requests == 1 + 10 * 2
 
 
@@ -223,7 +227,7 @@ async def test_a_path_of_ours_that_is_wrong_is_told_once(plane: Plane) -> None:
     connection = connection_to(plane.url, attempts=2, concurrency=1)
     async with Octomil(connection, contract) as client:
         with pytest.raises(Unavailable, match="unknown-route"):
-            await observe(client, State.of(*(_declared(f"app-{number}", Section.SLOTS) for number in range(6))))
+            await observe(client, State.from_apps(*(_declared(f"app-{number}", Section.SLOTS) for number in range(6))))
         assert client.requests == 3
 
 
@@ -234,7 +238,7 @@ async def test_another_org_than_the_configured_one_stops_everything() -> None:
         client_of(server.url, org="org-1") as client,
     ):
         with pytest.raises(RemoteError) as wrong:
-            await observe(client, State.of(_declared("a", *Section)))
+            await observe(client, State.from_apps(_declared("a", *Section)))
         assert len(server.received) == 1
     assert wrong.value.reference == "wrong-org"
     assert "org-1" in wrong.value.message
@@ -247,9 +251,9 @@ async def test_answers_that_disagree_on_the_org_stop_everything() -> None:
     app, slots = answers({"slug": "a", "name": "A", "org_id": "org-1"}), answers([{**slot, "org_id": "org-2"}])
     async with scripted(app, slots) as server, client_of(server.url) as client:
         with pytest.raises(RemoteError, match="mixed-orgs"):
-            await observe(client, State.of(_declared("a", Section.SLOTS)))
+            await observe(client, State.from_apps(_declared("a", Section.SLOTS)))
     async with scripted(app, answers([slot])) as server, client_of(server.url, org="org-1") as client:
-        assert (await observe(client, State.of(_declared("a", Section.SLOTS)))).org_id == "org-1"
+        assert (await observe(client, State.from_apps(_declared("a", Section.SLOTS)))).org_id == "org-1"
 
 
 async def test_an_app_that_a_list_only_sums_up_is_read_by_slug(plane: Plane) -> None:
@@ -285,7 +289,7 @@ async def test_progress_says_how_far_it_is(plane: Plane) -> None:
     plane.break_with({"operation": "apps.list_slots", "slug": "b", "action": "garbage", "times": None})
     steps: list[tuple[int, int]] = []
     async with client_of(plane.url) as client:
-        desired = State.of(_declared("a", *Section), _declared("b", *Section))
+        desired = State.from_apps(_declared("a", *Section), _declared("b", *Section))
         seen = await observe(client, desired, progress=lambda done, expected: steps.append((done, expected)))
     assert set(seen.errors) == {"b"}
     assert [done for done, _ in steps] == list(range(1, 9))
@@ -319,7 +323,7 @@ def test_timing_decides_nothing() -> None:
             connection = Connection(url="https://api.octomil.com", concurrency=1 + seed)
             async with Octomil(connection, rate=RateOptions(clock=virtual_clock), transport=transport) as client:
                 sections = (Section.TARGETS, Section.SLOTS)
-                return await observe(client, State.of(*(_declared(f"app-{n}", *sections) for n in range(12))))
+                return await observe(client, State.from_apps(*(_declared(f"app-{n}", *sections) for n in range(12))))
 
         observation = run_in_virtual_time(main())
         errors = {slug: str(error) for slug, error in observation.errors.items()}
@@ -343,7 +347,7 @@ def test_times_are_of_the_sending_not_of_the_queue() -> None:
         async with Octomil(
             connection, rate=RateOptions(clock=virtual_clock), transport=httpx.MockTransport(handle)
         ) as client:
-            return await observe(client, State.of(_declared("a", Section.SLOTS)))
+            return await observe(client, State.from_apps(_declared("a", Section.SLOTS)))
 
     times = run_in_virtual_time(main()).read_at
     assert times["a", None] == 0.0

@@ -27,9 +27,9 @@ async def test_a_live_app_is_read_whole(plane: Plane) -> None:
         assert client.requests == 4
     assert app is not None
     assert (app.slug, app.fields["name"], app.archived) == ("shop", "Shop", False)
-    assert {"id", "org_id", "created_at"} <= app.identity.keys()
+    assert {"id", "org_id", "created_at"} <= app.server_fields.keys()
     assert [(target.platform, target.identifier, target.app) for target in targets] == [("ios", "com.shop", "shop")]
-    assert {"id", "app_id"} <= targets[0].identity.keys()
+    assert {"id", "app_id"} <= targets[0].server_fields.keys()
     assert [slot.capability for slot in slots] == ["chat", "vision"]
     assert slots[0].fields["serving_policy"] == PRESETS["local_first"]
     assert not {"id", "capability", "updated_at"} & slots[0].fields.keys()
@@ -138,7 +138,7 @@ async def test_unknown_fields_are_kept_and_missing_optional_ones_are_not_invente
     async with scripted(answers({"slots": [slot], "total": 1})) as server, client_of(server.url) as client:
         (read,) = await read_slots(client, "a")
     assert read.fields == {"serving_policy": PRESETS["cloud_only"], "bindings": [], "novel": {"a": [1, None]}}
-    assert read.identity == {"capability": "chat"}
+    assert read.server_fields == {"capability": "chat"}
 
 
 async def test_fields_that_the_user_calls_read_only_are_identity() -> None:
@@ -148,7 +148,7 @@ async def test_fields_that_the_user_calls_read_only_are_identity() -> None:
     async with scripted(reply) as server, Octomil(connection_to(server.url), contract) as client:
         (read,) = await read_slots(client, "a")
     assert read.fields == {"serving_policy": PRESETS["private"], "bindings": []}
-    assert read.identity["etag"] == "5"
+    assert read.server_fields["etag"] == "5"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ async def test_a_target_may_have_a_number_for_an_id() -> None:
     target = {"id": 7, "platform": "ios", "identifier": "com.shop"}
     async with scripted(answers([target])) as server, client_of(server.url) as client:
         (read,) = await read_targets(client, "a")
-    assert read.identity["id"] == 7
+    assert read.server_fields["id"] == 7
 
 
 # Lists, page by page.

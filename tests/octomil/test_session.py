@@ -120,7 +120,7 @@ async def test_no_message_shows_the_old_or_the_new_key() -> None:
         calls.append(asyncio.create_task(_get(client)))
         plane.may_answer.set()
         errors = await asyncio.gather(*calls, return_exceptions=True)
-        shown = client.concealer().text(f"{KEY} {NEW}")
+        shown = client.redactor().text(f"{KEY} {NEW}")
     assert plane.keys == [KEY, NEW]
     for error in errors:
         assert isinstance(error, RemoteError)
@@ -166,7 +166,7 @@ def test_the_key_in_force_is_masked_however_often_it_changes() -> None:
     keys = [f"oct_test_rotated_{number:04}" for number in range(100)]
     for key in [*keys, KEY, *keys[:7], KEY, keys[50]]:
         client.use_token(Secret(key), "the file")
-    conceal = client.concealer().text
+    conceal = client.redactor().text
     assert conceal(KEY) == conceal(keys[50]) == conceal(keys[6]) == "(sensitive)"
     assert conceal(keys[99]) == keys[99]
 

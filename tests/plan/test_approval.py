@@ -236,7 +236,7 @@ def test_a_target_that_was_registered_anew_is_a_difference() -> None:
     wanted, first = desired_app("a", targets=[]), live_app("a", targets=["ios:x.y"])
     again = live_app("a", targets=["ios:x.y"])
     target = again.targets[0]
-    object.__setattr__(target, "identity", {**target.identity, "id": "other"})
+    object.__setattr__(target, "server_fields", {**target.server_fields, "id": "other"})
     lines = moved(plan_of(wanted, first), plan_of(wanted, again))
     assert [line.split(":")[2].strip() for line in lines] == ["operation", "fingerprint"]
 

@@ -36,7 +36,7 @@ class Watched:
     @property
     def base(self) -> Base:
         """What is remembered, as a base."""
-        return Base(state=State.of(*self.memory.values()))
+        return Base(state=State.from_apps(*self.memory.values()))
 
     def plan(self, tree: State, hold: Holding = HEALED) -> Plan:
         """Look, and plan against the memory."""
@@ -109,7 +109,8 @@ def test_after_all_was_done_the_tree_is_remembered(first: Situation, second: Sit
         compared = [app for app in tree if not as_left(plan, app.slug) and (app.declared or app.sections)]
         kept = (watched.memory[app.slug] for app in compared)
         assert (
-            changed_apps(State.of(*map(in_order, compared)), Base(state=State.of(*map(in_order, kept)))) == frozenset()
+            changed_apps(State.from_apps(*map(in_order, compared)), Base(state=State.from_apps(*map(in_order, kept))))
+            == frozenset()
         )
     assert {*planned(watched.plan(tree))} <= undone
 
@@ -152,7 +153,7 @@ def test_nothing_is_remembered_that_nobody_declared(
     for action in watched.plan(tree).actions:
         app = tree.apps.get(action.address.app)
         section = {"target": Section.TARGETS, "slot": Section.SLOTS}.get(action.address.kind.value)
-        if action.destructive and section is not None and (app is None or section not in app.whole):
+        if action.destructive and section is not None and (app is None or section not in app.complete_sections):
             assert action.address in ever
 
 
@@ -189,7 +190,7 @@ def after(before: App | None, tree: App | None, live: App, *, done: Any = (), **
     """Plan an app, and remember it with these actions (`verb address`) done, or (True) all of them."""
     presumed = more.pop("presumed", False)
     base = Base(
-        state=State.of(*([before] if before else [tree] if presumed and tree else [])),
+        state=State.from_apps(*([before] if before else [tree] if presumed and tree else [])),
         presumed=frozenset({"a"} if presumed else ()),
     )
     plan = plan_of([tree] if tree else [], observation(live, **more), base=base, hold=EMERGENCY)
@@ -199,7 +200,7 @@ def after(before: App | None, tree: App | None, live: App, *, done: Any = (), **
 
 def reasons(before: App | None, tree: App, live: App) -> list[tuple[str, Reason]]:
     """Return what is planned next."""
-    base = Base(state=State.of(*([before] if before else [])))
+    base = Base(state=State.from_apps(*([before] if before else [])))
     plan = plan_of(tree, observation(live), base=base, hold=HEALED)
     return [(f"{one.verb.value} {one.address.name}", one.reason) for one in plan.actions]
 
@@ -246,7 +247,7 @@ def test_a_list_is_owned_only_once_all_is_gone_that_others_had_in_it() -> None:
     before, tree = desired_app("a"), desired_app("a", targets=["ios:z"])
     live = live_app("a", targets=["ios:x", "ios:y"])
     _, app = after(before, tree, live, done={"create app/a/target/ios:z", "delete app/a/target/ios:x"})
-    assert app == replace(tree, whole=frozenset())
+    assert app == replace(tree, complete_sections=frozenset())
     left = live_app("a", targets=["ios:y", "ios:z"])
     assert reasons(app, tree, left) == [("delete ios:y", Reason.MANIFEST_CHANGED)]
     assert after(app, tree, left, done=True)[1] == tree
@@ -285,7 +286,7 @@ def test_what_could_not_be_planned_is_remembered_as_it_was() -> None:
     before, tree = desired_app("a", targets=["ios:x"]), desired_app("a", targets=[])
     live = live_app("a", targets=["ios:x"])
     failed = plan_of(
-        tree, observation(errors={"a": Unavailable("unavailable", "503")}), base=Base(state=State.of(before))
+        tree, observation(errors={"a": Unavailable("unavailable", "503")}), base=Base(state=State.from_apps(before))
     )
     assert next_baseline(before, tree, failed, ()) is before
     assert after(before, replace(tree, suspension=desired_app("a", suspended=True).suspension), live)[1] is before
@@ -329,7 +330,7 @@ def test_what_could_not_be_created_is_not_remembered() -> None:
 def test_what_an_app_had_that_comes_back_is_not_held_when_a_turn_was_too_short() -> None:
     """An app that somebody deleted is made again with all it had: the rest of that is new, not somebody's drift."""
     tree = desired_app("a", targets=["ios:x"])
-    plan = plan_of(tree, (), base=Base(state=State.of(tree)))
+    plan = plan_of(tree, (), base=Base(state=State.from_apps(tree)))
     app = next_baseline(tree, tree, plan, {plan.actions[0].key})
     assert reasons(app, tree, live_app("a")) == [("create ios:x", Reason.NEW)]
 
@@ -363,10 +364,10 @@ def test_what_nobody_remembered_is_remembered_as_held_or_equal() -> None:
 def test_an_app_that_is_left_away_is_remembered_as_declared() -> None:
     """Somebody took it away, and that is not undone: it stays drift, and what is new of it stays new."""
     before, tree = desired_app("a", targets=["ios:x"]), desired_app("a", targets=["ios:x", "ios:y"])
-    plan = plan_of(tree, (), base=Base(state=State.of(before)), hold=Holding(span=None))
+    plan = plan_of(tree, (), base=Base(state=State.from_apps(before)), hold=Holding(span=None))
     app = next_baseline(before, tree, plan, ())
     assert app == before
-    again = plan_of(tree, (), base=Base(state=State.of(before)), hold=HEALED)
+    again = plan_of(tree, (), base=Base(state=State.from_apps(before)), hold=HEALED)
     assert {str(one.address): one.reason for one in again.actions} == {
         "app/a": Reason.DRIFT,
         "app/a/target/ios:x": Reason.DRIFT,

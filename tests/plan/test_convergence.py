@@ -77,7 +77,12 @@ def test_only_a_target_that_another_app_keeps_is_refused(situation: Situation, c
                 s for s, one in before.items() if (action.platform, action.identifier) in one.targets.values()
             )
             owner = situation.desired.apps.get(holder)
-            assert owner is None or Section.TARGETS not in owner.whole or is_held(owner) or before[holder].archived
+            assert (
+                owner is None
+                or Section.TARGETS not in owner.complete_sections
+                or is_held(owner)
+                or before[holder].archived
+            )
         else:
             assert isinstance(action, ArchiveApp)
 
@@ -155,8 +160,8 @@ def test_the_order_of_the_input_changes_nothing(situation: Situation, chance: Ra
     seen = situation.plane.observed(situation.desired)
     plan = make_plan(situation.desired, seen, PlanOptions(now=NOW))
     again = make_plan(
-        State.of(*map(mixed, shuffled(situation.desired))),
-        replace(seen, state=State.of(*map(mixed, shuffled(seen.state)))),
+        State.from_apps(*map(mixed, shuffled(situation.desired))),
+        replace(seen, state=State.from_apps(*map(mixed, shuffled(seen.state)))),
         PlanOptions(now=NOW),
     )
     assert [action.substance for action in again.actions] == [action.substance for action in plan.actions]
@@ -197,7 +202,9 @@ def _check_untouched(owner: App, old: PlaneApp, new: PlaneApp) -> None:
         k: v for k, v in old.fields.items() if k not in owner.fields
     }
     assert new.archived == (old.archived or (new.archived and owner.archived))
-    kept = {key for key in old.targets.values() if Section.TARGETS not in owner.whole or key in UNKNOWN_TARGETS}
+    kept = {
+        key for key in old.targets.values() if Section.TARGETS not in owner.complete_sections or key in UNKNOWN_TARGETS
+    }
     assert kept <= set(new.targets.values())
     if owner.inference_config is None:
         assert new.config == old.config
@@ -205,7 +212,7 @@ def _check_untouched(owner: App, old: PlaneApp, new: PlaneApp) -> None:
         declared = owner.slot(capability)
         if declared is not None:
             _check_carried(declared, fields, new.slots[capability])
-        elif Section.SLOTS not in owner.whole:
+        elif Section.SLOTS not in owner.complete_sections:
             assert new.slots[capability] == fields
 
 

@@ -48,14 +48,16 @@ def test_read_only_fields_are_not_covered() -> None:
     """Ids and times of an app and its slots may change without anybody having changed anything."""
     live = live_app("a", **LIVE)
     stamped = {"updated_at": "2030-01-01T00:00:00Z"}
-    slots = tuple(replace(slot, identity={**slot.identity, **stamped}) for slot in live.slots)
-    assert fingerprints(replace(live, identity={**live.identity, **stamped}, slots=slots)) == fingerprints(live)
+    slots = tuple(replace(slot, server_fields={**slot.server_fields, **stamped}) for slot in live.slots)
+    assert fingerprints(replace(live, server_fields={**live.server_fields, **stamped}, slots=slots)) == fingerprints(
+        live
+    )
 
 
 def test_a_target_that_was_registered_anew_is_another() -> None:
     """A removal names a target by its id, so the id is covered."""
     live = live_app("a", **LIVE)
-    anew = replace(live, targets=tuple(replace(one, identity={"id": "other"}) for one in live.targets))
+    anew = replace(live, targets=tuple(replace(one, server_fields={"id": "other"}) for one in live.targets))
     before, after = fingerprints(live), fingerprints(anew)
     assert [address for address in before if before[address] != after[address]] == ["app/a/target/ios:x"]
 

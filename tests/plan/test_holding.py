@@ -43,7 +43,9 @@ def plan(
     **more: Any,
 ) -> Plan:
     """Plan an app that somebody changed; without a base, the tree's own is presumed."""
-    known = Base(state=State.of(base or tree), presumed=frozenset() if base is not None else frozenset({tree.slug}))
+    known = Base(
+        state=State.from_apps(base or tree), presumed=frozenset() if base is not None else frozenset({tree.slug})
+    )
     feed = org if isinstance(org, RemoteError) else tuple(org)
     own = tuple(own)
     seen = observation(live, org_feed=feed, app_feeds={"a": own} if own else {})
@@ -153,7 +155,7 @@ def test_both_halves_of_a_move_by_hand_are_held_alike() -> None:
     live = [live_app("a"), live_app("b", targets=["ios:x"])]
     gone, come = Address.of_target("a", "ios", "x"), Address.of_target("b", "ios", "x")
     hold = Holding(span=SPAN, first_seen={gone: ago(40), come: ago(20)})
-    made = plan_of(tree, observation(*live), base=Base(state=State.of(*tree)), hold=hold)
+    made = plan_of(tree, observation(*live), base=Base(state=State.from_apps(*tree)), hold=hold)
     assert made.actions == ()
     assert ends(made) == {str(gone): ago(20) + SPAN, str(come): ago(20) + SPAN}
 
@@ -163,7 +165,7 @@ def test_a_move_by_hand_has_an_author() -> None:
     tree = [desired_app("a", targets=["ios:x"]), desired_app("b", targets=[])]
     feed = tuple(event(1, app=app, resource=None) for app in "ab")
     seen = observation(live_app("a"), live_app("b", targets=["ios:x"]), org_feed=feed)
-    made = plan_of(tree, seen, base=Base(state=State.of(*tree)), hold=Holding(span=SPAN))
+    made = plan_of(tree, seen, base=Base(state=State.from_apps(*tree)), hold=Holding(span=SPAN))
     assert [one.event.actor for one in made.last_changes.values()] == ["ana", "ana"]
 
 
@@ -174,7 +176,7 @@ def test_whose_change_is_replaced_is_asked_and_told(live: Any, verb: str) -> Non
     curious = ReadNeeds(canaries=False, traffic=False, authors_since=ago(30))
     address = Address.of_inference_config("a")
     seen = live_app("a", config=live)
-    known = Base(state=State.of(base))
+    known = Base(state=State.from_apps(base))
     assert plan_of(tree, seen, base=known, read_needs=curious).questions.org_feed_since == ago(30)
     made = plan_of(tree, observation(seen, org_feed=(event(1, resource=("inference_config", "")),)), base=known)
     assert [(one.verb.value, one.reason) for one in made.actions] == [(verb, Reason.DIVERGED)]
@@ -224,7 +226,7 @@ def test_where_nothing_is_remembered_and_drift_is_not_healed_a_change_in_a_feed_
 def test_an_app_that_nobody_remembers_and_is_not_there_is_new() -> None:
     """It is made at once with all it has, nobody is asked about it, and nothing of it counts as drift."""
     curious = ReadNeeds(canaries=False, traffic=False, authors_since=ago(30))
-    known = Base(state=State.of(DECLARED), presumed=frozenset({"a"}))
+    known = Base(state=State.from_apps(DECLARED), presumed=frozenset({"a"}))
     made = plan_of(DECLARED, (), base=known, hold=Holding(span=SPAN, first_seen={}), read_needs=curious)
     assert {one.reason for one in made.actions} == {Reason.NEW}
     assert (made.held, made.drifted, bool(made.questions)) == ((), (), False)
@@ -233,7 +235,7 @@ def test_an_app_that_nobody_remembers_and_is_not_there_is_new() -> None:
 def test_whether_a_feed_shows_it_is_asked_before_what_nobody_remembers_is_healed() -> None:
     """A difference where nothing is remembered asks for the org's feed, a new target on an app that is there, too."""
     curious = ReadNeeds(canaries=False, traffic=False, authors_since=ago(30))
-    known = Base(state=State.of(DECLARED), presumed=frozenset({"a"}))
+    known = Base(state=State.from_apps(DECLARED), presumed=frozenset({"a"}))
     live = live_app("a", slots={"chat": {"serving_policy": "local_only"}})
     made = plan_of(DECLARED, live, base=known, hold=Holding(span=SPAN, first_seen={}), read_needs=curious)
     assert [one.reason for one in made.actions] == [Reason.NEW]
@@ -265,7 +267,7 @@ def test_an_app_that_somebody_took_away_stays_so_where_that_was_asked_for(
     """Neither it nor anything it had comes back, and what the manifests add to it waits for it."""
     base = desired_app("a", targets=["ios:x"], slots={"chat": {}})
     tree = desired_app("a", targets=["ios:x", "ios:y"], slots={"chat": {}})
-    made = plan_of(tree, (), base=Base(state=State.of(base)), hold=hold)
+    made = plan_of(tree, (), base=Base(state=State.from_apps(base)), hold=hold)
     assert made.actions == ()
     assert ends(made) == dict.fromkeys(["app/a", "app/a/target/ios:x", "app/a/slot/chat"], until)
     assert {*made.drifted} == {one.action.address for one in made.held} <= made.fingerprints.keys()
@@ -274,6 +276,6 @@ def test_an_app_that_somebody_took_away_stays_so_where_that_was_asked_for(
 def test_an_app_that_somebody_took_away_comes_back_at_once_otherwise() -> None:
     """However young that is, and with all it had: children are not held apart from it."""
     for hold in (Holding(span=SPAN, first_seen={}), Holding(span=SPAN, first_seen={}, never=[SLOT])):
-        made = plan_of(DECLARED, (), base=Base(state=State.of(DECLARED)), hold=hold)
+        made = plan_of(DECLARED, (), base=Base(state=State.from_apps(DECLARED)), hold=hold)
         assert [str(one.address) for one in made.actions] == ["app/a", "app/a/target/ios:x", "app/a/slot/chat"]
         assert (made.held, len(made.drifted)) == ((), 3)

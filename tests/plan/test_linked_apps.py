@@ -13,7 +13,7 @@ from octosync.plan import linked_apps
 
 def apps(**targets: str) -> State:
     """Declare apps with targets, separated by spaces."""
-    return State.of(*(desired_app(slug, targets=keys.split()) for slug, keys in targets.items()))
+    return State.from_apps(*(desired_app(slug, targets=keys.split()) for slug, keys in targets.items()))
 
 
 def tied(tree: State, base: State, holders: Mapping[tuple[str, str], str] | None = None) -> set[str]:
@@ -35,7 +35,7 @@ def tied(tree: State, base: State, holders: Mapping[tuple[str, str], str] | None
         (apps(a="", b="ios:1", c="ios:2"), apps(a="ios:1", b="ios:2", c=""), {"abc"}),
         (apps(a="", b="ios:1", c="", d="ios:2", e="ios:3"), apps(a="ios:1", c="ios:2", e="ios:3"), {"ab", "cd"}),
         (apps(a="", b="ios:1", c="ios:2", d=""), apps(a="ios:1 ios:2", d=""), {"abc"}),
-        (apps(b="ios:1"), State.of(child_app("a", targets=["ios:1"])), {"ab"}),
+        (apps(b="ios:1"), State.from_apps(child_app("a", targets=["ios:1"])), {"ab"}),
         (apps(a="ios:1 ios:4"), apps(a="ios:1"), set()),
         (apps(), apps(a="ios:1"), set()),
     ],
@@ -67,5 +67,5 @@ def test_a_long_chain_is_one_group() -> None:
     def chain(keys: Iterable[int]) -> Iterable[App]:
         return (desired_app(slug, targets=[f"ios:{key}"]) for slug, key in zip(slugs, keys, strict=True))
 
-    base, tree = State.of(*chain(range(2000))), State.of(*chain(range(1, 2001)))
+    base, tree = State.from_apps(*chain(range(2000))), State.from_apps(*chain(range(1, 2001)))
     assert {len(group) for group in linked_apps(tree, base, {}).values()} == {2000}

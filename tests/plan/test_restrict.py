@@ -35,7 +35,7 @@ def everything() -> Plan:
         live_app("b", targets=["ios:2"]),
         live_app("c", targets=["ios:3"], slots={"chat": {}}),
     ]
-    return plan_of([replace(wanted[0], whole=live[0].whole), *wanted[1:]], live)
+    return plan_of([replace(wanted[0], complete_sections=live[0].complete_sections), *wanted[1:]], live)
 
 
 PLAN = everything()
@@ -135,7 +135,7 @@ def test_what_diverged_is_taken_out_alone() -> None:
     base = desired_app("a", fields={"description": "1"}, slots={"chat": {}})
     tree = desired_app("a", fields={"description": "2"}, slots={"chat": {"preferred_engines": ["mlx"]}})
     live = live_app("a", description="3", slots={"chat": {}})
-    made = plan_of(tree, live, base=Base(state=State.of(base)))
+    made = plan_of(tree, live, base=Base(state=State.from_apps(base)))
     assert left(made, "diverged") == ["update app/a/slot/chat"]
     assert judge(made, GuardPolicy(), in_watch=True) == ()
 

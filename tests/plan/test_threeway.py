@@ -81,9 +81,9 @@ def plan3(tree: App | None, base: App | None, live: App | Observation | None, **
     """Plan a tree against a base and live; `tip` and `attempted` are apps of one state each."""
     tip, attempted = more.pop("tip", None), more.pop("attempted", ())
     known = Base(
-        state=State.of(*([base] if base else [])),
-        tip=None if tip is None else State.of(*tip),
-        attempted=tuple(State.of(one) for one in attempted),
+        state=State.from_apps(*([base] if base else [])),
+        tip=None if tip is None else State.from_apps(*tip),
+        attempted=tuple(State.from_apps(one) for one in attempted),
         unknown=more.pop("unknown", frozenset()),
     )
     seen = live if isinstance(live, Observation) else observation(*([live] if live else []))
@@ -180,7 +180,9 @@ def test_what_only_an_unfinished_apply_declared_is_taken_back() -> None:
         made = plan3(tree, tree, live, attempted=[attempted])
         assert sorted(str(action.address) for action in made.actions) == everything
         assert {action.reason for action in made.actions} == {Reason.REMOVED}
-        (read,) = to_read(State.of(*([tree] if tree else [])), Base(attempted=(State.of(attempted),)), prune=False)
+        (read,) = to_read(
+            State.from_apps(*([tree] if tree else [])), Base(attempted=(State.from_apps(attempted),)), prune=False
+        )
         assert len(read.sections) == 3
     kept = plan3(desired_app("a"), desired_app("a"), live, attempted=[targets("ios:x")])
     assert (kept.actions, kept.left_alone.released) == ((), (TARGET,))
@@ -197,8 +199,13 @@ def test_an_app_that_only_an_unfinished_apply_declared_is_an_orphan() -> None:
 def test_what_an_unfinished_apply_declared_otherwise_is_among_what_changed() -> None:
     """Base and tree alike, but another state was begun since: the app is planned, so that nothing of that stays."""
     app, other = targets("ios:x"), targets("ios:y")
-    assert changed_apps(State.of(app), Base(state=State.of(app), attempted=(State.of(other),))) == {"a"}
-    assert changed_apps(State.of(app), Base(state=State.of(app), attempted=(State.of(app),))) == frozenset()
+    assert changed_apps(
+        State.from_apps(app), Base(state=State.from_apps(app), attempted=(State.from_apps(other),))
+    ) == {"a"}
+    assert (
+        changed_apps(State.from_apps(app), Base(state=State.from_apps(app), attempted=(State.from_apps(app),)))
+        == frozenset()
+    )
 
 
 def targets(*keys: str, **more: Any) -> App:
@@ -277,8 +284,8 @@ def test_a_target_that_is_let_go_of_and_declared_elsewhere_is_told() -> None:
     """A move that is reverted together with the list: nothing takes the target away, and the plan says so once."""
     tree, base = [targets("ios:x"), desired_app("b")], [targets(), desired_app("b", targets=["ios:x"])]
     holder = live_app("b", targets=["ios:x"])
-    for unread in (replace(holder, targets=(), whole=frozenset()), holder):
-        made = plan_of(tree, observation(there(), unread), base=Base(state=State.of(*base)))
+    for unread in (replace(holder, targets=(), complete_sections=frozenset()), holder):
+        made = plan_of(tree, observation(there(), unread), base=Base(state=State.from_apps(*base)))
         assert [(one.rule, "`b`" in one.summary) for one in made.diagnostics] == [("target-held-elsewhere", True)]
 
 
@@ -374,7 +381,7 @@ def test_what_somebody_changed_to_something_else_is_refused() -> None:
 def test_an_app_that_goes_on_under_another_name_is_told() -> None:
     """A pruned app whose targets all are a new one's: the model references that end are named."""
     base = desired_app("a", targets=["ios:x"], slots={"chat": {}})
-    known = Base(state=State.of(base))
+    known = Base(state=State.from_apps(base))
     live = live_app("a", targets=["ios:x"], slots={"chat": {}})
     made = plan_of([desired_app("b", targets=["ios:x"])], live, base=known, prune=True)
     told = next(one for one in made.diagnostics if one.rule == "renamed-app")
@@ -385,8 +392,8 @@ def test_an_app_that_goes_on_under_another_name_is_told() -> None:
 def test_a_pruned_app_gives_up_what_another_one_wants() -> None:
     """Its target moves before it is archived, whether the base declared it or not; the others stay with it, named."""
     live = live_app("a", targets=["ios:x", "ios:y", "ios:z"])
-    known = Base(state=State.of(desired_app("a", targets=["ios:x"])))
-    (read,) = to_read(State.of(), known, prune=True)
+    known = Base(state=State.from_apps(desired_app("a", targets=["ios:x"])))
+    (read,) = to_read(State.from_apps(), known, prune=True)
     assert {section.value for section in read.sections} == {"targets"}
     made = plan_of([desired_app("b", targets=["ios:x", "ios:y"])], live, base=known, prune=True)
     done = [(one.verb.value, str(one.address), one.reason) for one in made.actions if one.reason is not Reason.NEW]
@@ -403,7 +410,7 @@ def test_a_pruned_app_gives_up_what_another_one_wants() -> None:
 
 def test_a_target_that_an_orphan_had_is_no_surprise() -> None:
     """It is read nowhere, so it is a warning, at the line that wants it, with what moves it."""
-    known = Base(state=State.of(desired_app("a", targets=["ios:x"])))
+    known = Base(state=State.from_apps(desired_app("a", targets=["ios:x"])))
     made = plan_of([desired_app("b", targets=["ios:x"])], base=known)
     (told,) = (one for one in made.diagnostics if one.rule == "target-held-elsewhere")
     assert "app `a`, which no manifest has any more, had this target" in told.summary
@@ -496,7 +503,7 @@ def test_a_target_that_was_moved_by_hand_is_held_on_both_sides() -> None:
     """A move is drift like any other: the feed is asked for it, and while it is young neither half is changed back."""
     mine, other = targets("ios:x"), desired_app("b", targets=[])
     seen = observation(there(), live_app("b", targets=["ios:x"]))
-    known = Base(state=State.of(mine, other))
+    known = Base(state=State.from_apps(mine, other))
     curious = ReadNeeds(canaries=False, traffic=False, authors_since=NOW - HOLD)
     asked = plan_of([mine, other], seen, base=known, hold=HOLDING, read_needs=curious)
     assert asked.questions.org_feed_since == NOW - HOLD
@@ -605,11 +612,11 @@ def test_what_neither_declares_is_not_touched(app: App, other: App) -> None:
 
 def test_what_may_be_removed_is_read() -> None:
     """Sections that only the base has children in are read, too; lists that were let go, and orphans, are not."""
-    base = Base(state=State.of(child_app("a", targets=["ios:x"]), desired_app("b", slots={"chat": {}})))
-    (read,) = to_read(State.of(), base, prune=False)
+    base = Base(state=State.from_apps(child_app("a", targets=["ios:x"]), desired_app("b", slots={"chat": {}})))
+    (read,) = to_read(State.from_apps(), base, prune=False)
     assert (read.slug, {section.value for section in read.sections}) == ("a", {"targets"})
-    assert [one.slug for one in to_read(State.of(), base, prune=True)] == ["a", "b"]
-    assert to_read(State.of(desired_app("b")), base, prune=False).apps["b"].sections == frozenset()
+    assert [one.slug for one in to_read(State.from_apps(), base, prune=True)] == ["a", "b"]
+    assert to_read(State.from_apps(desired_app("b")), base, prune=False).apps["b"].sections == frozenset()
 
 
 def test_a_three_way_plan_reads_as_people_expect() -> None:
@@ -667,7 +674,7 @@ def test_a_three_way_plan_reads_as_people_expect() -> None:
         live_app("c", targets=["ios:c"]),
     ]
     seen = observation(*live, org_feed=(event(10),), requests=9)
-    known = Base(state=State.of(*base), tip=State.of(*tip))
+    known = Base(state=State.from_apps(*base), tip=State.from_apps(*tip))
     made = plan_of(tree, seen, base=known, hold=HOLDING)
     about = run_info(trailers=("diverged",), invocation=Invocation(paths=("apps/",), base="origin/main"))
     text = render_plan(plan_report(made, about=about, blocked=judge(made, GuardPolicy())), colour=False)

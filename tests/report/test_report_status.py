@@ -18,7 +18,6 @@ from octosync.errors import ErrorResponse, Forbidden
 from octosync.model import (
     Address,
     AppStatus,
-    Awaited,
     Canary,
     Coverage,
     DeclaredApp,
@@ -26,6 +25,7 @@ from octosync.model import (
     FirstRequest,
     Health,
     JsonObject,
+    PendingApproval,
     Presence,
     RoutingStats,
     Section,
@@ -114,7 +114,7 @@ def unread_status() -> AppStatus:
 
 def test_statuses_as_people_see_them() -> None:
     """Errors first, then app by app its traffic and its slots, last the one line that matters."""
-    awaiting = Awaited(
+    awaiting = PendingApproval(
         address=Address.of_capability("canary-demo", "vision", "production"), verb="enable", run="20300101T1", at=AT
     )
     shown = [busy_status(), unread_status(), status("new-here", app=live_app("new-here", archived=True))]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.states import NOW, ORG
 
-from octosync.model import Address, Hold, Suspended
+from octosync.model import Address, ControllerSuspension, Hold
 from octosync.plan import ControlPlane
 from octosync.state import ApprovedAction, ControlPlaneState, Journal, WatchState
 
@@ -40,7 +40,7 @@ def test_the_suspension_is_kept_over_a_restart(path: Path) -> None:
         WatchState(journal).suspend(NOW + timedelta(hours=1), "longer maintenance")
     with Journal(path) as journal:
         state = WatchState(journal)
-        assert state.suspension() == Suspended(at=NOW + timedelta(hours=1), reason="longer maintenance")
+        assert state.suspension() == ControllerSuspension(at=NOW + timedelta(hours=1), reason="longer maintenance")
         state.resume()
         assert state.suspension() is None
 

@@ -39,10 +39,10 @@ def test_no_secret_is_in_any_file(app: App) -> None:
         memory.record_drift("a", {Address.of_app("a"): f"{SECRET}-print"}, NOW)
         memory.approve("deletes", [(Address.of_app("a"), "delete", f"{SECRET}-substance")], NOW)
         assert SECRET.encode() not in written(Path(name))
-        (base,) = memory.baseline(State.of(app)).values()
+        (base,) = memory.baseline(State.from_apps(app)).values()
         assert base == app
         memory.store(memory.baseline()["a"])  # what was read sealed stays so
-        assert memory.baseline(State.of(app)) == {"a": app}
+        assert memory.baseline(State.from_apps(app)) == {"a": app}
         assert SECRET.encode() not in written(Path(name))
 
 
@@ -136,7 +136,7 @@ def test_a_secret_that_was_rotated_stays_sealed(memory: ControlPlaneState) -> No
     before = desired_app("a", config={"api_key": "hunter2", "model": "m"})
     memory.store(before)
     tree = desired_app("a", config={"api_key": "hunter3", "model": "m"})
-    (base,) = memory.baseline(State.of(tree)).values()
+    (base,) = memory.baseline(State.from_apps(tree)).values()
     assert base == before
     assert base != tree
     assert base.inference_config is not None
@@ -168,9 +168,11 @@ def test_a_plan_from_memory_is_the_same_plan(now: Situation, earlier: Situation)
         memory = WatchState(journal).for_control_plane(PLANE)
         for app in earlier.desired:
             memory.store(app, ANYTHING)
-        known = State.of(*memory.baseline(sensitivity=ANYTHING).values())
-        opened = State.of(*memory.baseline(tree, ANYTHING).values())
-    read = State.of(*(replace(app, suspension=None) for app in earlier.desired if app.slug not in tree.apps), *tree)
+        known = State.from_apps(*memory.baseline(sensitivity=ANYTHING).values())
+        opened = State.from_apps(*memory.baseline(tree, ANYTHING).values())
+    read = State.from_apps(
+        *(replace(app, suspension=None) for app in earlier.desired if app.slug not in tree.apps), *tree
+    )
     seen = now.plane.observed(read)
     plans = [
         replace(plan, errors={slug: str(error) for slug, error in plan.errors.items()})  # type: ignore[misc]

@@ -47,7 +47,7 @@ def declared_apps(slug: str = "a", objects: st.SearchStrategy[Any] | None = None
         fields=values,
         archived=st.booleans(),
         declared=st.booleans(),
-        whole=st.frozensets(st.sampled_from(Section)),
+        complete_sections=st.frozensets(st.sampled_from(Section)),
         targets=st.lists(
             st.builds(Target, app=st.just(slug), platform=_names, identifier=_names, origin=_origins), max_size=3
         ).map(tuple),

@@ -50,7 +50,7 @@ def _change(dice: Random) -> tuple[State, State]:
     alike = (
         app for app in base if _is(dice, EVENLY) and not claimed.intersection(one.unique_key for one in app.targets)
     )
-    return base, State.of(*{**tree.apps, **{app.slug: app for app in alike}}.values())
+    return base, State.from_apps(*{**tree.apps, **{app.slug: app for app in alike}}.values())
 
 
 def _situation(dice: Random) -> Situation:
@@ -63,7 +63,7 @@ def _situation(dice: Random) -> Situation:
         if _is(dice, MOSTLY):
             claims[dice.choice(SLUGS)].append(f"{platform}:{identifier}")
     desired = [_declared_app(dice, slug, claims[slug]) for slug in SLUGS if _is(dice, MOSTLY)]
-    return Situation(SimulatedPlane(live), State.of(*desired))
+    return Situation(SimulatedPlane(live), State.from_apps(*desired))
 
 
 def _plane_app(dice: Random) -> PlaneApp:

@@ -106,7 +106,7 @@ class Site:
     async def look(self, *desired: App, policy: GuardPolicy = EVERYTHING_ALLOWED, **options: Any) -> ReviewedPlan:
         """Read, plan and judge. `options` are those of the plan."""
         async with self.client() as remote:
-            return await observe_and_review(State.of(*desired), remote, policy, PlanOptions(now=NOW, **options))
+            return await observe_and_review(State.from_apps(*desired), remote, policy, PlanOptions(now=NOW, **options))
 
     async def act(
         self,

@@ -10,7 +10,18 @@ from typing import Any
 from tests.support.states import deployed, desired_app, live_app, plan_of
 
 from octosync.errors import OctosyncError
-from octosync.model import Address, Canary, Diagnostic, Hold, Origin, Outcome, Reason, Severity, Status, Suspended
+from octosync.model import (
+    Address,
+    Canary,
+    ControllerSuspension,
+    Diagnostic,
+    Hold,
+    Origin,
+    Outcome,
+    Reason,
+    Severity,
+    Status,
+)
 from octosync.plan import (
     ControlPlane,
     GitRevision,
@@ -266,7 +277,7 @@ def bad_manifests(status: ControllerStatus) -> ControllerStatus:
 
 def suspended(status: ControllerStatus) -> ControllerStatus:
     """Return the standing with everything suspended."""
-    return replace(status, suspended=Suspended(at=ago(minutes=30), reason="incident 4711"))
+    return replace(status, suspended=ControllerSuspension(at=ago(minutes=30), reason="incident 4711"))
 
 
 @dataclass(kw_only=True)

@@ -82,7 +82,7 @@ def desired_app(
     base = child_app(slug, targets=targets or (), slots=slots or {}, config=config, **{"declared": True, **more})
     return replace(
         base,
-        whole=frozenset(section for section, owned in whole.items() if owned),
+        complete_sections=frozenset(section for section, owned in whole.items() if owned),
         suspension=Suspension(None if suspended is True else suspended) if suspended else None,
         slots=tuple(replace(one, deploy=_deploy((deploy or {}).get(one.capability))) for one in base.slots),
     )
@@ -112,14 +112,14 @@ def child_app(
 
 def live_target(slug: str, key: str, *, id_: str = "") -> Target:
     """Make a target as it is read, with an id (by default one that tells app and tuple)."""
-    identity = {"id": id_ or f"tgt-{slug}-{key}", "app_id": f"id-{slug}"}
-    return target(slug, key, identity=identity, origin=None)
+    server_fields = {"id": id_ or f"tgt-{slug}-{key}", "app_id": f"id-{slug}"}
+    return target(slug, key, server_fields=server_fields, origin=None)
 
 
 def live_slot(slug: str, capability: str, fields: Mapping[str, Any]) -> Slot:
     """Make a slot as it is read: what is not given is as a control plane answers it."""
-    identity = {"id": f"slot-{slug}-{capability}", "app_id": f"id-{slug}", "capability": capability}
-    return slot(slug, capability, {**LIVE_SLOT, **fields}, identity=identity, origin=None)
+    server_fields = {"id": f"slot-{slug}-{capability}", "app_id": f"id-{slug}", "capability": capability}
+    return slot(slug, capability, {**LIVE_SLOT, **fields}, server_fields=server_fields, origin=None)
 
 
 def live_app(
@@ -140,14 +140,14 @@ def live_app(
     return App(
         slug=slug,
         fields=fields,
-        whole=sections,
+        complete_sections=sections,
         targets=tuple(
             one if isinstance(one, Target) else live_target(slug, one) for one in targets if Section.TARGETS in sections
         ),
         slots=tuple(live_slot(slug, c, f) for c, f in (slots or {}).items() if Section.SLOTS in sections),
         inference_config=InferenceConfig(app=slug, config=config) if Section.INFERENCE_CONFIG in sections else None,
         deployments=tuple(deployments) if Section.DEPLOYMENTS in sections else (),
-        identity={"id": f"id-{slug}", "slug": slug, "org_id": ORG},
+        server_fields={"id": f"id-{slug}", "slug": slug, "org_id": ORG},
         **more,
     )
 
@@ -179,7 +179,7 @@ def observation(
 ) -> Observation:
     """Make an observation in which these apps are live and every other declared one is absent."""
     return Observation(
-        state=State.of(*apps), errors=errors or {}, unmanaged=unmanaged, org_id=ORG, requests=requests, **more
+        state=State.from_apps(*apps), errors=errors or {}, unmanaged=unmanaged, org_id=ORG, requests=requests, **more
     )
 
 
@@ -196,7 +196,7 @@ def plan_of(
     if isinstance(live, App):
         live = [live]
     seen = live if isinstance(live, Observation) else observation(*live)
-    return make_plan(State.of(*wanted), seen, PlanOptions(contract=contract or Contract(), now=now, **more))
+    return make_plan(State.from_apps(*wanted), seen, PlanOptions(contract=contract or Contract(), now=now, **more))
 
 
 def policy_of(**settings: Any) -> GuardPolicy:

@@ -80,8 +80,8 @@ def fields_in(action: Action, body: JsonValue, contract: Contract) -> JsonObject
         case ArchiveApp():
             return {"archived": bool(body["archived_at"])} if "archived_at" in body else None
         case CreateApp() | UpdateApp():
-            fields, identity = contract.shapes["app"].split(body)
-            return {**normalise_app_fields(fields), "slug": identity.get("slug")}
+            fields, server_fields = contract.shapes["app"].split(body)
+            return {**normalise_app_fields(fields), "slug": server_fields.get("slug")}
         case EnableCapability() | OptimizeCapability():
             deployment = parse_deployment_response(body, action.address)
             return None if deployment is None else fields_of_deployment(action, deployment)

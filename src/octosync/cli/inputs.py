@@ -25,7 +25,7 @@ from octosync.manifest.git.base import INVALID
 from octosync.manifest.git.repository import git_commit
 from octosync.manifest.load.files import File
 from octosync.manifest.load.kustomize import render
-from octosync.model import Concealer, Diagnostic
+from octosync.model import Diagnostic, Redactor
 from octosync.plan import Allowances, allowances_in
 from octosync.plan.three_way.verdict import Base
 from octosync.report import is_valid, render_diagnostics, render_error, strict_error
@@ -80,7 +80,7 @@ def load_inputs(
     inputs = _load(flags, remote, environment, base or BaseFlags(), cache)
     if not inputs.diagnostics:
         return inputs
-    keys = Concealer(known_keys(remote, inputs.context, environment))
+    keys = Redactor(known_keys(remote, inputs.context, environment))
     return replace(inputs, diagnostics=tuple(diagnostic.masked(keys) for diagnostic in inputs.diagnostics))
 
 

@@ -206,7 +206,7 @@ def _selected(request: RunRequest, inputs: LoadedInputs) -> tuple[State, Base | 
     base = base.kept(lambda app: app.slug in desired.apps or app.slug in gone)
     if request.base.changed_only:
         changed = changed_apps(desired, base)
-        desired = State.of(*(app for app in desired if app.slug in changed))
+        desired = State.from_apps(*(app for app in desired if app.slug in changed))
         base = base.kept(lambda app: app.slug in changed)
     return desired, base
 

@@ -34,7 +34,7 @@ from octosync.errors import (
     Unavailable,
     Unreadable,
 )
-from octosync.model import Backoff, Concealer, JsonObject, JsonValue, Secret
+from octosync.model import Backoff, JsonObject, JsonValue, Redactor, Secret
 
 # A job doesn't wait longer than this: it ends with an error.
 LONGEST_WAIT: Final = 120.0
@@ -82,10 +82,10 @@ def error_message(response: httpx.Response) -> str:
     return ": ".join(part for part in (body.get("message"), *details) if isinstance(part, str))
 
 
-def error_from_response(response: httpx.Response, what: str, concealer: Concealer) -> RemoteError:
+def error_from_response(response: httpx.Response, what: str, redactor: Redactor) -> RemoteError:
     """Return the error that a response means; `what` is the request, for the message."""
-    status, quoted = response.status_code, concealer.text(error_message(response), _LONGEST_MESSAGE)
-    request_id = concealer.text(response.headers.get("x-github-request-id", ""), _LONGEST_ID) or None
+    status, quoted = response.status_code, redactor.text(error_message(response), _LONGEST_MESSAGE)
+    request_id = redactor.text(response.headers.get("x-github-request-id", ""), _LONGEST_ID) or None
     kind, reference, message, hints = _classify(response, what)
     shown = f"{message} ({status} {quoted})" if quoted else f"{message} ({status})"
     return kind(
@@ -252,7 +252,7 @@ class GitHub:
         self.repository = repository
         self._backoff = Backoff(first=backoff, longest=_LONGEST_BACKOFF)
         self._on_wait = on_wait
-        self._concealer = Concealer([repository.token])
+        self._redactor = Redactor([repository.token])
         self._retrying = stamina.RetryingCaller(attempts=attempts, timeout=None).on(_delay)
         self._http = httpx.Client(
             headers={
@@ -330,7 +330,7 @@ class GitHub:
         return response
 
     def _attempt(self, method: str, url: str, body: JsonObject | None, attempt: int) -> httpx.Response:
-        what = self._concealer.text(f"{method} {httpx.URL(url).path}")
+        what = self._redactor.text(f"{method} {httpx.URL(url).path}")
         error, delay, retries = None, self._backoff.draw(attempt), method in _RETRIED_METHODS
         try:
             response = self._exchange(method, url, body)
@@ -340,7 +340,7 @@ class GitHub:
         if response is not None:
             if response.is_success:
                 return response
-            error = error_from_response(response, what, self._concealer)
+            error = error_from_response(response, what, self._redactor)
             delay = _delay_of(response, delay)
             retries = retries or rate_limit_wait(response) is not None
         assert error is not None  # noqa: S101 — there was no response, or it was an error
@@ -362,7 +362,7 @@ class GitHub:
             value: JsonValue = json.loads(response.content)
         except (ValueError, RecursionError):
             raise unreadable_response(path, "it is not JSON") from None
-        return self._concealer.masked(value)
+        return self._redactor.masked(value)
 
 
 def _body(response: httpx.Response) -> bytes:

@@ -20,19 +20,19 @@ from octosync.model.deployment import (
     RoutingDecision,
     RoutingStats,
 )
-from octosync.model.diagnostic import Diagnostic, ExplainedField, ExplainedName, LeftOut, Severity
-from octosync.model.observation import DeclaredApp, Event, Observation, OrgPresence, Presence, Questions
+from octosync.model.diagnostic import Diagnostic, ExportOmission, FieldExplanation, NameExplanation, Severity
+from octosync.model.observation import DeclaredApp, Event, FollowUpReads, Observation, OrgPresence, Presence
 from octosync.model.outcome import JournalledAction, JournalledRun, Outcome, Reason, Status
 from octosync.model.redaction import (
     DEFAULT_SENSITIVE_KEYS,
     SENSITIVE_CHANGED,
-    Concealer,
+    Redactor,
     Secret,
     Sensitivity,
     may_be_secret,
     show,
 )
-from octosync.model.settings import FreezeWindow, Hold, NotifyEvent, Receiver, Suspended
+from octosync.model.settings import ControllerSuspension, FreezeWindow, Hold, NotifyEvent, Receiver
 from octosync.model.state import (
     App,
     Deploy,
@@ -44,13 +44,13 @@ from octosync.model.state import (
     Suspension,
     Target,
 )
-from octosync.model.status import AppStatus, Awaited
+from octosync.model.status import AppStatus, PendingApproval
 from octosync.model.text import ELLIPSIS, clipped, counted, truncated
 from octosync.model.values import (
     SENSITIVE,
     JsonObject,
     JsonValue,
-    Undisclosed,
+    UndisclosedValue,
     canonical_json,
     canonical_object,
     digest_of,
@@ -66,19 +66,19 @@ __all__ = [
     "App",
     "AppStatus",
     "Assignment",
-    "Awaited",
     "Backoff",
     "Canary",
-    "Concealer",
+    "ControllerSuspension",
     "Coverage",
     "DeclaredApp",
     "Deploy",
     "Deployment",
     "Diagnostic",
     "Event",
-    "ExplainedField",
-    "ExplainedName",
+    "ExportOmission",
+    "FieldExplanation",
     "FirstRequest",
+    "FollowUpReads",
     "FreezeWindow",
     "Health",
     "Hold",
@@ -88,7 +88,7 @@ __all__ = [
     "JsonObject",
     "JsonValue",
     "Kind",
-    "LeftOut",
+    "NameExplanation",
     "NotifyEvent",
     "Observation",
     "OptimizationCheck",
@@ -96,11 +96,12 @@ __all__ = [
     "OrgPresence",
     "Origin",
     "Outcome",
+    "PendingApproval",
     "Presence",
     "Preview",
-    "Questions",
     "Reason",
     "Receiver",
+    "Redactor",
     "RolloutResult",
     "RolloutStatus",
     "RoutingDecision",
@@ -112,10 +113,9 @@ __all__ = [
     "Slot",
     "State",
     "Status",
-    "Suspended",
     "Suspension",
     "Target",
-    "Undisclosed",
+    "UndisclosedValue",
     "canonical_json",
     "canonical_object",
     "clipped",

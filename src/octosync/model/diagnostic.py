@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from octosync.model.address import Address, Origin
-from octosync.model.redaction import Concealer
+from octosync.model.redaction import Redactor
 from octosync.model.values import JsonValue
 
 
@@ -45,7 +45,7 @@ class Diagnostic:
     suggestion: str | None = None
     notes: tuple[str, ...] = ()
 
-    def masked(self, keys: Concealer) -> Diagnostic:
+    def masked(self, keys: Redactor) -> Diagnostic:
         """Return the diagnostic with every key masked."""
 
         def masked(text: str) -> str:
@@ -69,7 +69,7 @@ class Diagnostic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExplainedField:
+class FieldExplanation:
     """A field, or a whole document, by its `path` as it is typed: `app.spec.slots.servingPolicy`.
 
     `type` is in words; `choices` closes the set of values, `known` are names of an open one. `default` and `example` are None
@@ -86,11 +86,11 @@ class ExplainedField:
     meaning: str = ""
     owns: str = ""
     example: JsonValue = None
-    fields: tuple[ExplainedField, ...] = ()
+    fields: tuple[FieldExplanation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExplainedName:
+class NameExplanation:
     """A name from a message, and what it is a name of: a rule, a finding, a guard or an outcome.
 
     `severity` is that of a rule or finding, "" otherwise; `situation`, `example` and `configuration` (an octosync.yaml) show
@@ -98,7 +98,7 @@ class ExplainedName:
     """
 
     name: str
-    of: str
+    category: str
     meaning: str
     severity: str = ""
     situation: str = ""
@@ -108,7 +108,7 @@ class ExplainedName:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class ExportOmission:
     """Something live that a manifest doesn't declare: of which object, its name in manifests, and why."""
 
     address: Address

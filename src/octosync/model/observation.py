@@ -77,7 +77,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Questions:
+class FollowUpReads:
     """What is to be asked, each a request or a few; nothing in it: the plan is whole.
 
     `deployments`, `routing` and `app_feeds` name apps, `previews` and `checks` capabilities' deployments. `canaries`: how

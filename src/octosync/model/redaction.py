@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import quote
 
 from octosync.model.text import truncated
-from octosync.model.values import SENSITIVE, JsonValue, Undisclosed
+from octosync.model.values import SENSITIVE, JsonValue, UndisclosedValue
 
 _SHOWN = 4
 _SHOWN_FROM = 16
@@ -140,14 +140,14 @@ class Sensitivity:
             }
         if isinstance(value, list | tuple):
             return [self.redact(item, replacement) for item in value]
-        return str(value) if isinstance(value, Undisclosed) else value
+        return str(value) if isinstance(value, UndisclosedValue) else value
 
 
 def may_be_secret(value: JsonValue) -> bool:
     """Return whether a value holds any text: numbers, booleans and null are no secrets. The keys of an object are texts."""
     if isinstance(value, list | tuple):
         return any(map(may_be_secret, value))
-    return isinstance(value, str | Undisclosed) or (isinstance(value, Mapping) and bool(value))
+    return isinstance(value, str | UndisclosedValue) or (isinstance(value, Mapping) and bool(value))
 
 
 @lru_cache(maxsize=10_000)
@@ -181,7 +181,7 @@ _URL_SAFE = str.maketrans("+/", "-_")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)(\s+)[^\s\"',;]+")
 
 
-class Concealer:
+class Redactor:
     """Mask keys, and the values that a request carried under sensitive keys, wherever a response echoes them."""
 
     def __init__(
@@ -234,7 +234,7 @@ class Concealer:
 
 def show(text: str, longest: int = LONGEST_SHOWN) -> str:
     """Return one line of what an answer says, safe to show where nothing in it has to be masked."""
-    return Concealer().text(text, longest)
+    return Redactor().text(text, longest)
 
 
 @lru_cache(maxsize=64)

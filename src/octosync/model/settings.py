@@ -75,7 +75,7 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Suspended:
+class ControllerSuspension:
     """That everything is suspended: since when, and why."""
 
     at: datetime

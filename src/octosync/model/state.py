@@ -1,7 +1,7 @@
 """State: apps and what they hold. Desired and live are the same type, so one diff serves all.
 
 `fields` hold wire names and normalised wire values. In desired state, what is absent from `fields` is not declared and
-so not owned; in live state, it is not there. `whole` names the sections whose entire list is known: in desired state
+so not owned; in live state, it is not there. `complete_sections` names the sections whose entire list is known: in desired state
 the lists that the manifests own, in live state the lists that were read.
 """
 
@@ -46,12 +46,12 @@ class Deploy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A (platform, identifier) tuple, unique in the org. `identity` holds the wire's read-only fields, `id` above all."""
+    """A (platform, identifier) tuple, unique in the org. `server_fields` holds the wire's read-only fields, `id` above all."""
 
     app: str
     platform: str
     identifier: str
-    identity: JsonObject = field(default_factory=dict)
+    server_fields: JsonObject = field(default_factory=dict)
     origin: Origin | None = None
 
     @property
@@ -77,7 +77,7 @@ class Slot:
     app: str
     capability: str
     fields: JsonObject = field(default_factory=dict)
-    identity: JsonObject = field(default_factory=dict)
+    server_fields: JsonObject = field(default_factory=dict)
     preset: str | None = None
     deploy: Deploy | None = None
     origin: Origin | None = None
@@ -127,7 +127,7 @@ class App:
     fields: JsonObject = field(default_factory=dict)
     archived: bool = False
     declared: bool = True
-    whole: frozenset[Section] = frozenset()
+    complete_sections: frozenset[Section] = frozenset()
     targets: tuple[Target, ...] = ()
     slots: tuple[Slot, ...] = ()
     inference_config: InferenceConfig | None = None
@@ -135,7 +135,7 @@ class App:
     labels: Mapping[str, str] = field(default_factory=dict)
     protected: bool = False
     suspension: Suspension | None = None
-    identity: JsonObject = field(default_factory=dict)
+    server_fields: JsonObject = field(default_factory=dict)
     origin: Origin | None = None
 
     @property
@@ -146,7 +146,7 @@ class App:
     @property
     def sections(self) -> frozenset[Section]:
         """The sections of which anything is declared: what has to be read."""
-        found = set(self.whole)
+        found = set(self.complete_sections)
         if self.targets:
             found.add(Section.TARGETS)
         if self.slots:
@@ -187,7 +187,7 @@ class State:
     apps: Mapping[str, App] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, *apps: App) -> State:
+    def from_apps(cls, *apps: App) -> State:
         """Build a state, sorted at the source so that everything after it is."""
         return cls({app.slug: app for app in sorted(apps, key=lambda app: app.slug)})
 

@@ -79,7 +79,7 @@ class AppStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Awaited:
+class PendingApproval:
     """An action that was sent to wait for a person's approval in Octomil, when, and by which run of a journal."""
 
     address: Address

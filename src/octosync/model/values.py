@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 SENSITIVE: Final = "(sensitive)"  # what is shown in the place of a value that never is
 
 
-class Undisclosed:
+class UndisclosedValue:
     """A value whose content is not known here. It is written as `SENSITIVE`, and is as sensitive as any text."""
 
     __slots__ = ()
@@ -22,7 +22,9 @@ class Undisclosed:
         return SENSITIVE
 
 
-JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | Undisclosed | None"
+JsonValue: TypeAlias = (
+    "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | UndisclosedValue | None"
+)
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 
@@ -56,7 +58,7 @@ def digest_of(value: JsonValue) -> str:
 
 
 def _written(value: object) -> str:
-    if isinstance(value, Undisclosed):
+    if isinstance(value, UndisclosedValue):
         return str(value)
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 

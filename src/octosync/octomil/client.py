@@ -21,7 +21,7 @@ import stamina
 
 from octosync.contract import Access, Contract, Operation
 from octosync.errors import CredentialRefused, Missing, RemoteError, Unreadable
-from octosync.model import Backoff, Concealer, JsonValue, Secret, Sensitivity
+from octosync.model import Backoff, JsonValue, Redactor, Secret, Sensitivity
 from octosync.octomil.failures import TIMED_OUT, FailedAttempt, RetryPolicy, failure_of
 from octosync.octomil.rate_limit import (
     Budget,
@@ -91,9 +91,9 @@ class HttpSession:
             request.headers["Authorization"] = f"Bearer {self.connection.token.reveal()}"
         return self.connection
 
-    def concealer(self, body: JsonValue = None) -> Concealer:
+    def redactor(self, body: JsonValue = None) -> Redactor:
         """Return a concealer for the API keys and for the sensitive values of a request's body."""
-        return Concealer(self._keys, self._sensitivity, body)
+        return Redactor(self._keys, self._sensitivity, body)
 
     def _remember(self, token: Secret | None) -> None:
         if token is None:
@@ -266,9 +266,9 @@ class Octomil:
         """Retry only while `holds` returns True, in all views; otherwise the first failure of a call is final."""
         self._session.keeps_trying = holds
 
-    def concealer(self) -> Concealer:
+    def redactor(self) -> Redactor:
         """Return a concealer for the API key, which responses may echo."""
-        return self._session.concealer()
+        return self._session.redactor()
 
     @asynccontextmanager
     async def reserve(self, requests: int) -> AsyncIterator[Reservation]:
@@ -394,7 +394,7 @@ class Octomil:
         return lost
 
     def _read(self, call: _Call, connection: Connection, raw: RawResponse) -> ApiResponse | FailedAttempt:
-        translator = Translator(connection, call.operation, self._session.concealer(call.body))
+        translator = Translator(connection, call.operation, self._session.redactor(call.body))
         request_id = translator.request_id(raw)
         if request_id is not None:
             call.request_ids.append(request_id)

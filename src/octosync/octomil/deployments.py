@@ -105,7 +105,7 @@ async def read_org_deployments_if_cheaper(
     The first page decides. Returns the error if the list can't be read, and None if it takes more requests, doesn't name apps
     by their ids, or doesn't name the capability of a deployment of these apps: then each app has to be read.
     """
-    slugs = {str(app.identity["id"]): slug for slug, app in apps.items() if "id" in app.identity}
+    slugs = {str(app.server_fields["id"]): slug for slug, app in apps.items() if "id" in app.server_fields}
     if len(apps) < 2 or len(slugs) < len(apps):
         return None
     try:

@@ -15,10 +15,10 @@ from octosync.model import (
     Address,
     Deployment,
     Event,
+    FollowUpReads,
     Observation,
     OptimizationCheck,
     Preview,
-    Questions,
     RoutingStats,
     Section,
     State,
@@ -45,7 +45,7 @@ MAX_FEED_PAGES = 5
 async def enrich(
     client: Octomil,
     seen: Observation,
-    questions: Questions,
+    questions: FollowUpReads,
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Observation:
@@ -68,7 +68,7 @@ class _EnrichmentReader:
 
     client: Octomil
     seen: Observation
-    questions: Questions
+    questions: FollowUpReads
     progress: Callable[[int, int], None] | None
     errors: dict[str, RemoteError] = field(default_factory=dict)
     deployments: dict[str, tuple[Deployment, ...]] = field(default_factory=dict)
@@ -114,7 +114,11 @@ class _EnrichmentReader:
         """Return the observation with everything that was read."""
         seen = self.seen
         apps = (
-            replace(app, deployments=self.deployments[app.slug], whole=app.whole | {Section.DEPLOYMENTS})
+            replace(
+                app,
+                deployments=self.deployments[app.slug],
+                complete_sections=app.complete_sections | {Section.DEPLOYMENTS},
+            )
             if app.slug in self.deployments
             else app
             for app in seen.state
@@ -124,7 +128,7 @@ class _EnrichmentReader:
         }
         return replace(
             seen,
-            state=State.of(*apps),
+            state=State.from_apps(*apps),
             errors=dict(sorted({**seen.errors, **self.errors}.items())),
             read_at={**seen.read_at, **read_at},
             requests=seen.requests + requests,

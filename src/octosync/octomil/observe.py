@@ -109,7 +109,7 @@ class _ObservationReader:
 
     def take(self, reading: ReadResult[dict[str, App]]) -> list[App]:
         """Take the declared apps from the list; return those that it omits or shows incompletely."""
-        self._check_orgs(app.identity for app in reading.value.values())
+        self._check_orgs(app.server_fields for app in reading.value.values())
         for desired in self.wanted:
             listed = reading.value.get(desired.slug)
             if listed is not None and listed.fields.keys() >= {"name", *desired.fields}:
@@ -127,7 +127,7 @@ class _ObservationReader:
                 desired.slug, None, read_app(self._client, desired.slug, needed=desired.fields)
             )
             if app is not None:
-                self._check_orgs([app.identity])
+                self._check_orgs([app.server_fields])
                 self.apps[desired.slug] = app
 
         return read
@@ -169,13 +169,13 @@ class _ObservationReader:
     async def _read_targets(self, slug: str) -> None:
         targets = await self._read_or_record(slug, Section.TARGETS, read_targets(self._client, slug))
         if targets is not None:
-            self._check_orgs(target.identity for target in targets)
+            self._check_orgs(target.server_fields for target in targets)
             self._targets[slug] = targets
 
     async def _read_slots(self, slug: str) -> None:
         slots = await self._read_or_record(slug, Section.SLOTS, read_slots(self._client, slug))
         if slots is not None:
-            self._check_orgs(slot.identity for slot in slots)
+            self._check_orgs(slot.server_fields for slot in slots)
             self._slots[slug] = slots
 
     async def _read_inference_config(self, slug: str) -> None:
@@ -208,10 +208,10 @@ class _ObservationReader:
         self._read_at[slug, section] = result.at
         return result.value
 
-    def _check_orgs(self, identities: Iterable[JsonObject]) -> None:
+    def _check_orgs(self, server_field_sets: Iterable[JsonObject]) -> None:
         """Raise `RemoteError` if responses name another org than the configured one, or two orgs."""
         configured = self._client.connection.org
-        for named in (identity.get("org_id") for identity in identities):
+        for named in (server_fields.get("org_id") for server_fields in server_field_sets):
             if not isinstance(named, str) or named == self._org:
                 continue
             if configured is not None and named != configured:
@@ -236,7 +236,7 @@ class _ObservationReader:
         if failed and len(failed) == len(self.wanted) and all(isinstance(error, Unavailable) for error in failed):
             raise failed[0]
         return Observation(
-            state=State.of(*(self._complete(app) for slug, app in self.apps.items() if slug not in errors)),
+            state=State.from_apps(*(self._complete(app) for slug, app in self.apps.items() if slug not in errors)),
             errors=dict(sorted(errors.items())),
             unmanaged=self._unmanaged,
             org_id=self._org,
@@ -250,7 +250,7 @@ class _ObservationReader:
         slug = app.slug
         return replace(
             app,
-            whole=frozenset(section for section in Section if (slug, section) in self._read_at),
+            complete_sections=frozenset(section for section in Section if (slug, section) in self._read_at),
             targets=self._targets.get(slug, ()),
             slots=self._slots.get(slug, ()),
             inference_config=self._configs.get(slug),

@@ -56,7 +56,7 @@ def parse_model(client: Octomil, operation_id: str, model: type[W], body: JsonVa
         problem = "it is not an object"
     else:
         try:
-            return model.model_validate(client.concealer().masked(body))
+            return model.model_validate(client.redactor().masked(body))
         except ValidationError as invalid:
             first = invalid.errors(include_input=False, include_url=False, include_context=False)[0]
             problem = f"field {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
@@ -65,7 +65,7 @@ def parse_model(client: Octomil, operation_id: str, model: type[W], body: JsonVa
 
 def translator_for(client: Octomil, operation_id: str) -> Translator:
     """Return the translator for an operation's responses."""
-    return Translator(client.connection, client.contract.operations[operation_id], client.concealer())
+    return Translator(client.connection, client.contract.operations[operation_id], client.redactor())
 
 
 def text_field(item: JsonObject, key: str) -> str | None:

@@ -65,7 +65,7 @@ async def read_targets(
     listing = await _listing(client, "apps.list_targets", {"slug": slug}, shape="target", key="id", within=within)
     targets = [_target(client, slug, item, listing.request_id) for item in listing.items]
     return ReadResult(
-        tuple(sorted(targets, key=lambda target: (target.unique_key, str(target.identity)))), listing.sent_at
+        tuple(sorted(targets, key=lambda target: (target.unique_key, str(target.server_fields)))), listing.sent_at
     )
 
 
@@ -164,22 +164,26 @@ def _says_no_config(missing: Missing) -> bool:
 
 def _app(client: Octomil, operation_id: str, body: JsonValue, request_id: str | None) -> App:
     raw = validate_object(client, operation_id, WireApp, body, request_id)
-    fields, identity = client.contract.shapes["app"].split(raw)
+    fields, server_fields = client.contract.shapes["app"].split(raw)
     return App(
         slug=str(raw["slug"]),
         fields=normalise_app_fields(fields),
         archived=bool(raw.get("archived_at")),
-        identity=identity,
+        server_fields=server_fields,
     )
 
 
 def _target(client: Octomil, slug: str, body: JsonValue, request_id: str | None) -> Target:
     raw = validate_object(client, "apps.list_targets", WireTarget, body, request_id)
-    identity = {key: value for key, value in raw.items() if key not in {"platform", "identifier"}}
-    return Target(app=slug, platform=str(raw["platform"]), identifier=str(raw["identifier"]), identity=identity)
+    server_fields = {key: value for key, value in raw.items() if key not in {"platform", "identifier"}}
+    return Target(
+        app=slug, platform=str(raw["platform"]), identifier=str(raw["identifier"]), server_fields=server_fields
+    )
 
 
 def _slot(client: Octomil, operation_id: str, slug: str, body: JsonValue, request_id: str | None) -> Slot:
     raw = validate_object(client, operation_id, WireSlot, body, request_id)
-    fields, identity = client.contract.shapes["slot"].split(raw)
-    return Slot(app=slug, capability=str(raw["capability"]), fields=normalise_slot_fields(fields), identity=identity)
+    fields, server_fields = client.contract.shapes["slot"].split(raw)
+    return Slot(
+        app=slug, capability=str(raw["capability"]), fields=normalise_slot_fields(fields), server_fields=server_fields
+    )

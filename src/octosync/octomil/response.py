@@ -1,7 +1,7 @@
 """Responses, translated into values or errors: the error shapes, the kinds of 404, and responses that are not Octomil's.
 
 An error names what was rejected, the status, the control plane's code and request id, and what to do. Quoted parts of a
-response are redacted by the `Concealer`. JSON is accepted only if it can be compared, shown and written again.
+response are redacted by the `Redactor`. JSON is accepted only if it can be compared, shown and written again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from octosync.errors import (
     Unavailable,
     Unreadable,
 )
-from octosync.model import Concealer, JsonValue
+from octosync.model import JsonValue, Redactor
 from octosync.octomil.failures import ErrorBody, FailedAttempt, RetryPolicy, is_unregistered_route, parse_error_body
 from octosync.octomil.retry import retry_after
 from octosync.octomil.transport import Connection, RawResponse
@@ -111,7 +111,7 @@ class Translator:
 
     connection: Connection
     operation: Operation
-    concealer: Concealer = field(default_factory=Concealer)
+    redactor: Redactor = field(default_factory=Redactor)
 
     def request_id(self, response: RawResponse) -> str | None:
         """Return the response's `X-Request-Id`, safe to print, or the one in its error body."""
@@ -119,7 +119,7 @@ class Translator:
         if not given and response.status >= 400:
             fault = parse_error_body(parse_or_none(response.body))
             given = fault.request_id if fault else None
-        return self.concealer.text(given, 100) or None if given else None
+        return self.redactor.text(given, 100) or None if given else None
 
     def read(self, response: RawResponse) -> JsonValue | FailedAttempt:
         """Return the body of a success (None if it is empty), or the failure that the response means."""
@@ -185,7 +185,7 @@ class Translator:
         return self._error(
             Unreadable,
             "redirected",
-            f"the control plane redirects to {self.concealer.text(where)}",
+            f"the control plane redirects to {self.redactor.text(where)}",
             response,
             hints=(hint,),
             sent=True,
@@ -309,7 +309,7 @@ class Translator:
         tail = f"{self.operation.id}, request {request_id}" if request_id else self.operation.id
         return Unreadable(
             "unreadable-answer",
-            f"unexpected response: {self.concealer.text(problem)} ({tail})",
+            f"unexpected response: {self.redactor.text(problem)} ({tail})",
             hints=("Octomil's API may have changed: check for a newer version of octosync.",),
             operation=self.operation.id,
             response=ErrorResponse(request_id=request_id),
@@ -350,7 +350,7 @@ class Translator:
     ) -> RemoteError:
         """Compose `message: the response's own message; field: reason (status code, operation, request id)`."""
         fault = fault or ErrorBody()
-        show = self.concealer.text
+        show = self.redactor.text
         request_id = self.request_id(response)
         fields = [show(f"{path}: {why}".strip(": ")) for path, why in fault.fields[:5]]
         # The message may already contain a field's.
@@ -371,7 +371,7 @@ class Translator:
                 status=response.status,
                 code=fault.code and show(fault.code, 60),
                 request_id=request_id,
-                details=self.concealer.value(fault.details),
+                details=self.redactor.value(fault.details),
                 retry_after=_wait_of(response) if response.status == 429 else None,
             ),
             sent=sent,

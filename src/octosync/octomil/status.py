@@ -133,7 +133,7 @@ class _StatusReader:
             self.parts |= {(slug, "deployments"): tuple(deployments) for slug, deployments in found.items()}
         if len(apps) >= _WORTH_THE_ORG_FEED:
             page = await _result_or_error(read_org_events(self.client))
-            by_id = {str(app.identity["id"]): slug for slug, app in apps.items() if "id" in app.identity}
+            by_id = {str(app.server_fields["id"]): slug for slug, app in apps.items() if "id" in app.server_fields}
             # Newest first, so an app's first event is its last change; for apps without one, their own feed is read.
             for event in () if isinstance(page, RemoteError) else page.events:
                 slug = event.app or by_id.get(event.app_id or "", "")
@@ -259,4 +259,4 @@ async def read_presence(
 
 
 def _org_of(apps: Iterable[App]) -> str | None:
-    return next((str(app.identity["org_id"]) for app in apps if app.identity.get("org_id")), None)
+    return next((str(app.server_fields["org_id"]) for app in apps if app.server_fields.get("org_id")), None)

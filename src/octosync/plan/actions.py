@@ -396,7 +396,9 @@ def fingerprint_of_target(target: Target | None) -> str:
     """Digest a target with its id, since a removal names it by that."""
     if target is None:
         return ABSENT_FINGERPRINT
-    return Fingerprint({"platform": target.platform, "identifier": target.identifier, "id": target.identity.get("id")})
+    return Fingerprint(
+        {"platform": target.platform, "identifier": target.identifier, "id": target.server_fields.get("id")}
+    )
 
 
 def fingerprint_of_slot(slot: Slot | None) -> str:

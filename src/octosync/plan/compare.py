@@ -152,7 +152,7 @@ def _targets(desired: App, live: App | None, contract: Contract, diff: AppDiff, 
         else:
             diff.actions.append(_register(desired, target))
     for key, target in there.items():
-        if key in wanted or not (Section.TARGETS in desired.whole or target.address in removed):
+        if key in wanted or not (Section.TARGETS in desired.complete_sections or target.address in removed):
             continue
         if target.platform not in contract.platforms:
             diff.unknown_targets.append(target.address)
@@ -181,9 +181,9 @@ def _register(desired: App, target: Target) -> Action:
 def _remove(desired: App, target: Target) -> Action:
     parameters = {"slug": desired.slug}
     if (
-        "id" in target.identity
+        "id" in target.server_fields
     ):  # a target that was read has an id; one that a base declares, as with --offline, has none
-        parameters["target_id"] = str(target.identity["id"])
+        parameters["target_id"] = str(target.server_fields["id"])
     return RemoveTarget(
         address=target.address,
         reason=Reason.DIFFERS,
@@ -209,7 +209,7 @@ def _slots(desired: App, live: App | None, shape: ObjectShape, diff: AppDiff, re
         else:
             diff.actions.append(action)
     for slot in there.values():
-        if slot.capability in wanted or not (Section.SLOTS in desired.whole or slot.address in removed):
+        if slot.capability in wanted or not (Section.SLOTS in desired.complete_sections or slot.address in removed):
             continue
         fingerprint = diff.fingerprints[slot.address] = fingerprint_of_slot(slot)
         diff.actions.append(

@@ -181,7 +181,7 @@ def _stranded(actions: Collection[Action], desired: State, live: State) -> Itera
             continue
         app, there = desired.apps[action.address.app], live.apps[action.address.app]
         kept = sorted({target.address for target in (*there.targets, *app.targets)} - leaving)
-        if Section.TARGETS in there.whole and not kept:
+        if Section.TARGETS in there.complete_sections and not kept:
             continue
         names = f": {', '.join(address.name for address in kept)}" if kept else ""
         yield finding(

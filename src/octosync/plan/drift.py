@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Final
 
 from octosync.errors import RemoteError
-from octosync.model import Address, Diagnostic, Event, Kind, Observation, Questions, Reason, Section
+from octosync.model import Address, Diagnostic, Event, FollowUpReads, Kind, Observation, Reason, Section
 from octosync.plan.actions import (
     Action,
     ArchiveApp,
@@ -109,7 +109,7 @@ class _Feeds:
     def _by_app(self) -> Mapping[str, Sequence[Event]]:
         """The org's feed by app; sorted only where it is asked for, since most plans of a controller change nothing back."""
         seen, by_app = self._seen, dict[str, list[Event]]()
-        slugs = {str(app.identity["id"]): app.slug for app in seen.state if "id" in app.identity}
+        slugs = {str(app.server_fields["id"]): app.slug for app in seen.state if "id" in app.server_fields}
         for event in seen.org_feed if isinstance(seen.org_feed, tuple) else ():
             slug = event.app or slugs.get(event.app_id or "")
             if slug is not None:
@@ -264,7 +264,7 @@ def questions_of(
     checks: Iterable[Address] = (),
     canaries: bool = False,
     drifted: Collection[Address] = (),
-) -> Questions:
+) -> FollowUpReads:
     """Return what must still be read for a plan of these actions; what was read before is not read again.
 
     The age of a `drifted` object decides whether it is held, even if it is half a move by hand.
@@ -280,9 +280,9 @@ def questions_of(
     wants_authors = read_needs.authors_since is not None and any(
         needs_author(action) or action.address in drifted for action in actions
     )
-    return Questions(
+    return FollowUpReads(
         deployments=tuple(
-            slug for slug in sorted(minded & there.keys()) if Section.DEPLOYMENTS not in there[slug].whole
+            slug for slug in sorted(minded & there.keys()) if Section.DEPLOYMENTS not in there[slug].complete_sections
         ),
         routing=tuple(slug for slug in sorted(exposed) if read_needs.traffic and slug not in seen.routing),
         previews=tuple(sorted(previews)),

@@ -132,7 +132,7 @@ def held_by_orphans(actions: Iterable[Action], orphans: Iterable[App]) -> tuple[
 
 def held_by_released(actions: Iterable[Action], released: Iterable[Address], live: State) -> tuple[Diagnostic, ...]:
     """Warn of registrations of targets in another app's released list: that was not read, and is left as it is."""
-    read = {app.slug for app in live if Section.TARGETS in app.whole}
+    read = {app.slug for app in live if Section.TARGETS in app.complete_sections}
     holders = {
         address.name: address.app for address in released if address.kind is Kind.TARGET and address.app not in read
     }

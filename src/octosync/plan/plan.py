@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Final
 
 from octosync.errors import OctosyncError
-from octosync.model import Address, Deployment, Diagnostic, Kind, Questions, Secret, Section, State
+from octosync.model import Address, Deployment, Diagnostic, FollowUpReads, Kind, Secret, Section, State
 from octosync.plan.actions import Action, ActionKey, Verb
 from octosync.plan.drift import Held, LastChange
 from octosync.plan.guards.freeze import Freeze
@@ -74,7 +74,7 @@ class Plan:
     canaries: tuple[Deployment, ...] = ()
     traffic: Mapping[str, int] = field(default_factory=dict)
     frozen: Mapping[str, Freeze] = field(default_factory=dict)
-    questions: Questions = field(default_factory=Questions)
+    questions: FollowUpReads = field(default_factory=FollowUpReads)
     requests_used: int = 0
 
     @property

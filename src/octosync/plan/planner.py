@@ -12,7 +12,7 @@ from datetime import datetime
 
 from octosync.contract import Contract
 from octosync.errors import ManifestError, OctosyncError
-from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observation, Questions, Section, State
+from octosync.model import Address, App, Diagnostic, FollowUpReads, FreezeWindow, Kind, Observation, Section, State
 from octosync.plan.actions import Action, RegisterTarget, RemoveTarget, fingerprint_of_app
 from octosync.plan.compare import AppDiff, compare_app
 from octosync.plan.diagnostics import notices_of, renames
@@ -67,7 +67,7 @@ def scope_of(
             scope.archived_undeclared.append(app.address)
         elif there is None and not app.declared:
             scope.errors[app.slug] = _app_to_extend_is_missing(app)
-        elif there is not None and not app.archived and (unread := app.sections - there.whole):
+        elif there is not None and not app.archived and (unread := app.sections - there.complete_sections):
             scope.errors[app.slug] = _not_read(app, unread)
         else:
             scope.diffs[app.slug] = _diff(app, there, contract, removed)
@@ -135,7 +135,7 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
     optimized = choose_canaries(better, live.state, live, options.deploy) if better else Optimized()
     actions = (*halves.actions, *capabilities.actions, *optimized.actions)
     shown = (*actions, *(change.action for change in held))
-    everything = State.of(*{**compared.desired.apps, **desired.apps}.values())
+    everything = State.from_apps(*{**compared.desired.apps, **desired.apps}.values())
     fingerprints = _fingerprints(scope, capabilities, held)
     return Plan(
         desired=everything,
@@ -175,7 +175,7 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
             drifted=compared.drifted,
         )
         if options.read_needs is not None
-        else Questions(),
+        else FollowUpReads(),
         requests_used=live.requests,
     )
 

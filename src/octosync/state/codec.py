@@ -24,7 +24,7 @@ from octosync.model import (
     Slot,
     Suspension,
     Target,
-    Undisclosed,
+    UndisclosedValue,
 )
 
 _T = TypeVar("_T")
@@ -90,14 +90,14 @@ def app_document(app: App, write: Write) -> JsonObject:
         "fields": write(app.fields),
         "archived": app.archived,
         "declared": app.declared,
-        "whole": sorted(section.value for section in app.whole),
+        "whole": sorted(section.value for section in app.complete_sections),
         "targets": [_target_document(target, write) for target in app.targets],
         "slots": [_slot_document(slot, write) for slot in app.slots],
         "inference_config": None if config is None else _config_document(config, write),
         "labels": write(app.labels),
         "protected": app.protected,
         "suspension": None if app.suspension is None else {"until": _time_text(app.suspension.until)},
-        "identity": write(app.identity),
+        "identity": write(app.server_fields),
         "origin": _origin_document(app.origin),
     }
 
@@ -112,14 +112,14 @@ def app_of(document: Any, read: Read) -> App:  # noqa: ANN401  JSON as it was st
         fields=read(stored["fields"]),
         archived=flag_of(stored["archived"]),
         declared=flag_of(stored["declared"]),
-        whole=frozenset(map(Section, items_of(stored["whole"]))),
+        complete_sections=frozenset(map(Section, items_of(stored["whole"]))),
         targets=tuple(_target_of(slug, target, read) for target in items_of(stored["targets"])),
         slots=tuple(_slot_of(slug, slot, read) for slot in items_of(stored["slots"])),
         inference_config=None if config is None else _config_of(slug, config, read),
         labels={key: _label_of(value) for key, value in read(stored["labels"]).items()},
         protected=flag_of(stored["protected"]),
         suspension=None if suspension is None else Suspension(_time_of(object_of(suspension)["until"])),
-        identity=read(stored["identity"]),
+        server_fields=read(stored["identity"]),
         origin=_origin_of(stored["origin"]),
     )
 
@@ -142,14 +142,14 @@ def with_values(app: App, there: App | None, change: Callable[[JsonObject, JsonO
 def values_of(app: App) -> tuple[JsonObject, ...]:
     """Return the objects of an app that may have any content."""
     config = app.inference_config.config if app.inference_config else None
-    return (app.fields, app.labels, app.identity, *(slot.fields for slot in app.slots), config or {})
+    return (app.fields, app.labels, app.server_fields, *(slot.fields for slot in app.slots), config or {})
 
 
 def _target_document(target: Target, write: Write) -> JsonObject:
     return {
         "platform": target.platform,
         "identifier": target.identifier,
-        "identity": write(target.identity),
+        "identity": write(target.server_fields),
         "origin": _origin_document(target.origin),
     }
 
@@ -160,7 +160,7 @@ def _target_of(slug: str, document: object, read: Read) -> Target:
         app=slug,
         platform=text_of(stored["platform"]),
         identifier=text_of(stored["identifier"]),
-        identity=read(stored["identity"]),
+        server_fields=read(stored["identity"]),
         origin=_origin_of(stored["origin"]),
     )
 
@@ -169,7 +169,7 @@ def _slot_document(slot: Slot, write: Write) -> JsonObject:
     return {
         "capability": slot.capability,
         "fields": write(slot.fields),
-        "identity": write(slot.identity),
+        "identity": write(slot.server_fields),
         "preset": slot.preset,
         "deploy": None if slot.deploy is None else _deploy_document(slot.deploy),
         "origin": _origin_document(slot.origin),
@@ -183,7 +183,7 @@ def _slot_of(slug: str, document: object, read: Read) -> Slot:
         app=slug,
         capability=text_of(stored["capability"]),
         fields=read(stored["fields"]),
-        identity=read(stored["identity"]),
+        server_fields=read(stored["identity"]),
         preset=None if preset is None else text_of(preset),
         deploy=None if deploy is None else _deploy_of(deploy),
         origin=_origin_of(stored["origin"]),
@@ -239,7 +239,7 @@ def _origin_of(document: object) -> Origin | None:
 
 
 def _label_of(value: Any) -> Any:  # noqa: ANN401  a sealed label is no text
-    return value if isinstance(value, Undisclosed) else text_of(value)
+    return value if isinstance(value, UndisclosedValue) else text_of(value)
 
 
 def _time_text(at: datetime | None) -> str | None:

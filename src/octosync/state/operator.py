@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from octosync.model import Address, Hold, Suspended
+from octosync.model import Address, ControllerSuspension, Hold
 from octosync.state.migrations import time_of, time_text
 from octosync.state.part import ControlPlanePart, Part
 
@@ -60,11 +60,11 @@ class OperatorRequests(Part):
         with self.journal.transaction() as database:
             database.execute("delete from suspension")
 
-    def suspension(self) -> Suspended | None:
+    def suspension(self) -> ControllerSuspension | None:
         """Return the suspension, None if there is none."""
         with self._read("the suspension") as database:
             row = database.execute("select at, reason from suspension").fetchone()
-            return None if row is None else Suspended(at=time_of(row[0]), reason=row[1])
+            return None if row is None else ControllerSuspension(at=time_of(row[0]), reason=row[1])
 
 
 class Approvals(ControlPlanePart):

@@ -18,7 +18,7 @@ from octosync.model import (
     JsonValue,
     Secret,
     Sensitivity,
-    Undisclosed,
+    UndisclosedValue,
     canonical_json,
     may_be_secret,
 )
@@ -29,7 +29,7 @@ Path = tuple[str | int, ...]
 _DIGEST_CHARACTERS = 32  # 128 bits
 
 
-class SealedValue(Undisclosed):
+class SealedValue(UndisclosedValue):
     """A sensitive value that was not stored. It equals that value and no other, without knowing it.
 
     It has no hash, since it can't have that of the value.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from octosync.model import Address, App, Hold, Kind, Sensitivity, State, Suspended
+from octosync.model import Address, App, ControllerSuspension, Hold, Kind, Sensitivity, State
 from octosync.plan import COUNTED_FOR, Action, ActionKey, ControlPlane, Tally
 from octosync.plan.three_way.verdict import Base
 from octosync.state import KEPT_FOR, ControlPlaneState, SealedValue, StoredRefusal, WatchState
@@ -138,7 +138,7 @@ class Memory:
         unknown = frozenset(slugs) - known.keys()
         presumed = frozenset() if not unknown or self.is_whole else unknown
         there = (tree.apps[slug] for slug in presumed if slug in tree.apps)
-        return Base(state=State.of(*known.values(), *there), presumed=presumed)
+        return Base(state=State.from_apps(*known.values(), *there), presumed=presumed)
 
     def remember(self, slug: str, app: App | None) -> None:
         """Take note of what an app now is to be compared with."""
@@ -281,7 +281,7 @@ class Memory:
             self._plane_state.use_approvals(done)
 
     @property
-    def suspended(self) -> Suspended | None:
+    def suspended(self) -> ControllerSuspension | None:
         """Whether nothing is to be written, since when and why."""
         return self.state.suspension()
 

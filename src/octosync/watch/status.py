@@ -14,6 +14,7 @@ from enum import Enum
 from octosync.errors import OctosyncError
 from octosync.model import (
     Address,
+    ControllerSuspension,
     Coverage,
     Deployment,
     Diagnostic,
@@ -22,7 +23,6 @@ from octosync.model import (
     Outcome,
     Sensitivity,
     Status,
-    Suspended,
 )
 from octosync.plan import ControlPlane, Plan, Recommendation, Refusal, RunInfo, Verb
 from octosync.watch.clones import Clone
@@ -34,10 +34,10 @@ __all__ = [
     "BudgetStatus",
     "CircuitReason",
     "ControllerStatus",
+    "ControllerSuspension",
     "DriftStatus",
     "Hold",
     "RunStatus",
-    "Suspended",
 ]
 
 
@@ -229,7 +229,7 @@ class ControllerStatus:
     key_unusable: str = ""
     state_damaged: str = ""
     coverage_unread: str = ""
-    suspended: Suspended | None = None
+    suspended: ControllerSuspension | None = None
     holds: tuple[Hold, ...] = ()
     budget: BudgetStatus = field(default_factory=lambda: BudgetStatus(limit=0))
     queue: Mapping[str, int] = field(default_factory=dict)

@@ -119,7 +119,7 @@ def _plan(
     now: datetime,
 ) -> Plan:
     if base is not None:
-        before = State.of(*(app for app in base.state if app.slug in narrow.apps))
+        before = State.from_apps(*(app for app in base.state if app.slug in narrow.apps))
         known = Base(state=_narrowed(before, (one for one in asked if one.app in before.apps)))
         narrow = compare_three_ways(narrow, seen, known, now=now).changes_of_others()
     return review(narrow, seen, PlanOptions(now=now, contract=contract)).plan
@@ -130,13 +130,13 @@ def _narrowed(declared: State, asked: Iterable[Address]) -> State:
     kinds: dict[str, set[Section]] = {}
     for address in asked:
         kinds.setdefault(address.app, set()).update({_SECTIONS[address.kind]} if address.kind in _SECTIONS else ())
-    return State.of(*(_part(declared.apps[slug], sections) for slug, sections in kinds.items()))
+    return State.from_apps(*(_part(declared.apps[slug], sections) for slug, sections in kinds.items()))
 
 
 def _part(app: App, sections: set[Section]) -> App:
     return replace(
         app,
-        whole=app.whole & sections,
+        complete_sections=app.complete_sections & sections,
         targets=app.targets if Section.TARGETS in sections else (),
         slots=tuple(replace(one, deploy=None) for one in app.slots) if Section.SLOTS in sections else (),
         inference_config=app.inference_config if Section.INFERENCE_CONFIG in sections else None,
@@ -290,7 +290,7 @@ def disproof(
     new = next((one for one in after.diagnostics if one.severity is Severity.ERROR), None)
     if new is not None:
         return f"they would not be valid: {new.summary}"
-    expected = State.of(*(app for app in made.state if _declares(app)))
+    expected = State.from_apps(*(app for app in made.state if _declares(app)))
     if digest(after.state) != digest(expected) or digest(after.others) != digest(before.others):
         return "they would declare something else, too"
     addresses = {one.address for one in made.accepted}
@@ -320,7 +320,7 @@ def _declares(app: App) -> bool:
 
 
 def _with(state: State, app: App) -> State:
-    return State.of(*{**state.apps, app.slug: app}.values())
+    return State.from_apps(*{**state.apps, app.slug: app}.values())
 
 
 def _file(origin: Origin | None) -> str:

@@ -8,7 +8,17 @@ from typing import Final
 
 from octosync.cli.console import err
 from octosync.errors import OctosyncError, RemoteError
-from octosync.model import Address, App, AppStatus, Awaited, JournalledAction, JournalledRun, Kind, Section, Status
+from octosync.model import (
+    Address,
+    App,
+    AppStatus,
+    JournalledAction,
+    JournalledRun,
+    Kind,
+    PendingApproval,
+    Section,
+    Status,
+)
 from octosync.octomil import Connection
 from octosync.report import render_error
 from octosync.state import JournalReader
@@ -25,7 +35,7 @@ class Approvals:
         self._connection = connection
         self._has_complained = False
 
-    def of(self, statuses: Iterable[AppStatus], org: str | None, *, every: bool) -> tuple[Awaited, ...] | None:
+    def of(self, statuses: Iterable[AppStatus], org: str | None, *, every: bool) -> tuple[PendingApproval, ...] | None:
         """Return what still awaits approval of the apps that are shown, by address; None where the journal can't be read.
 
         `every`: all of the org's apps are shown, so one that is not there is to be made once it is approved.
@@ -57,16 +67,16 @@ class Approvals:
         return list(last.values())
 
 
-def _awaited(run: JournalledRun, action: JournalledAction) -> Iterator[Awaited]:
+def _awaited(run: JournalledRun, action: JournalledAction) -> Iterator[PendingApproval]:
     if action.status is Status.AWAITING_APPROVAL:
-        yield Awaited(address=Address.parse(action.address), verb=action.verb, run=run.id, at=action.begun_at)
+        yield PendingApproval(address=Address.parse(action.address), verb=action.verb, run=run.id, at=action.begun_at)
 
 
-def _makes_app(awaited: Awaited) -> bool:
+def _makes_app(awaited: PendingApproval) -> bool:
     return awaited.address.kind is Kind.APP and awaited.verb == "create"
 
 
-def _is_over(awaited: Awaited, status: AppStatus) -> bool:
+def _is_over(awaited: PendingApproval, status: AppStatus) -> bool:
     """Say whether what was asked for has come to pass since, as far as a status shows that."""
     there = any(slot.address == awaited.address for slot in status.slots) if isinstance(status.slots, tuple) else None
     match awaited.address.kind, awaited.verb:

@@ -14,7 +14,7 @@ from octosync.cli.console import out_json, out_text, wants_colour
 from octosync.cli.options import colour_option, output_option
 from octosync.errors import UsageError
 from octosync.manifest import RULES, UnknownPathError, closest, explain_path, explained_roots
-from octosync.model import ExplainedField, ExplainedName
+from octosync.model import FieldExplanation, NameExplanation
 from octosync.plan import FINDINGS, GUARDS
 from octosync.report import (
     explained_document,
@@ -57,13 +57,13 @@ def command(path: str | None, output: str, colour: str) -> None:
         )
     else:
         for one in explained:
-            if isinstance(one, ExplainedField):
+            if isinstance(one, FieldExplanation):
                 out_text(render_explained_field(one, colour=paint))
-        names = [one for one in explained if isinstance(one, ExplainedName)]
+        names = [one for one in explained if isinstance(one, NameExplanation)]
         out_text(render_explained_names(names, colour=paint))
 
 
-def _explained(path: str) -> Sequence[ExplainedField | ExplainedName]:
+def _explained(path: str) -> Sequence[FieldExplanation | NameExplanation]:
     """Return every meaning of what was typed. Raises `UsageError` where it has none."""
     names = tuple(_named(path.strip().lower()))
     if names:
@@ -74,11 +74,11 @@ def _explained(path: str) -> Sequence[ExplainedField | ExplainedName]:
         raise UsageError("nothing-to-explain", f"there is nothing called {path!r}", hints=_hints(path, error)) from None
 
 
-def _named(name: str) -> Iterator[ExplainedName]:
+def _named(name: str) -> Iterator[NameExplanation]:
     if rule := RULES.get(name):
-        yield ExplainedName(
+        yield NameExplanation(
             name=rule.id,
-            of="rule",
+            category="rule",
             meaning=rule.meaning,
             severity=rule.severity.value,
             situation=rule.situation,
@@ -86,11 +86,15 @@ def _named(name: str) -> Iterator[ExplainedName]:
             configuration=rule.configuration,
         )
     if finding := FINDINGS.get(name):
-        yield ExplainedName(name=finding.id, of="finding", meaning=finding.meaning, severity=finding.severity.value)
+        yield NameExplanation(
+            name=finding.id, category="finding", meaning=finding.meaning, severity=finding.severity.value
+        )
     if guard := GUARDS.get(name):
-        yield ExplainedName(name=guard.id, of="guard", meaning=guard.refuses, ways_out=guard.ways_out)
+        yield NameExplanation(name=guard.id, category="guard", meaning=guard.refuses, ways_out=guard.ways_out)
     if outcome := OUTCOMES.get(name):
-        yield ExplainedName(name=outcome.reference, of="outcome", meaning=outcome.meaning, ways_out=outcome.ways_out)
+        yield NameExplanation(
+            name=outcome.reference, category="outcome", meaning=outcome.meaning, ways_out=outcome.ways_out
+        )
 
 
 def _hints(path: str, error: UnknownPathError) -> tuple[str, ...]:

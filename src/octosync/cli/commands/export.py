@@ -113,8 +113,12 @@ async def make(
         listed = await read_apps(remote, archived=wanted.archived)
     slugs = _slugs(wanted, listed, made)
     parts = {slug: sections_undeclared(wanted.declared_of(slug), wanted.sections) for slug in slugs}
-    asked = State.of(
-        *(App(slug=slug, whole=sections) for slug, sections in parts.items() if _is_wanted(slug, wanted, sections))
+    asked = State.from_apps(
+        *(
+            App(slug=slug, complete_sections=sections)
+            for slug, sections in parts.items()
+            if _is_wanted(slug, wanted, sections)
+        )
     )
     seen = await observe(remote, asked, now=now, listed=listed, progress=progress)
     _raise_if_alike(seen, asked)
@@ -199,7 +203,7 @@ def _disproof(exported: ExportedApp, live: App, configuration: Configuration, no
     if refused is not None:
         return _not_exportable(f"the manifest would be refused: {refused}")
     options = PlanOptions(now=now, contract=configuration.contract)
-    plan = review(manifests.state, Observation(state=State.of(live)), options).plan
+    plan = review(manifests.state, Observation(state=State.from_apps(live)), options).plan
     if plan.errors:
         return _not_exportable(plan.errors[live.slug].message)
     if plan.actions:
@@ -318,7 +322,7 @@ def _declared(flags: ManifestFlags, remote: RemoteFlags) -> State:
             hints=("Mend what is said above.",),
         )
     manifests = inputs.manifests
-    return State.of(
+    return State.from_apps(
         *(
             _both(app, manifests.others.apps.get(slug))
             for slug, app in {**manifests.others.apps, **manifests.state.apps}.items()
@@ -333,7 +337,7 @@ def _both(app: App, other: App | None) -> App:
     return replace(
         app,
         archived=app.archived or other.archived,
-        whole=app.whole | other.whole,
+        complete_sections=app.complete_sections | other.complete_sections,
         targets=(*app.targets, *other.targets),
         slots=(*app.slots, *other.slots),
         inference_config=app.inference_config or other.inference_config,

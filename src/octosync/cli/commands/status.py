@@ -308,5 +308,5 @@ def _no_such_app(found: FoundApps) -> OctosyncError:
 
 def _org_of(statuses: Sequence[AppStatus]) -> str | None:
     """Return the org that the answers name."""
-    named = (one.app.identity.get("org_id") for one in statuses if isinstance(one.app, App))
+    named = (one.app.server_fields.get("org_id") for one in statuses if isinstance(one.app, App))
     return next((str(org) for org in named if org), None)

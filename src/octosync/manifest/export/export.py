@@ -32,9 +32,9 @@ from octosync.model import (
     Address,
     App,
     Deploy,
+    ExportOmission,
     InferenceConfig,
     JsonValue,
-    LeftOut,
     Optimize,
     Section,
     Sensitivity,
@@ -53,7 +53,7 @@ class ExportedApp:
 
     app: App
     notes: Mapping[Address, tuple[str, ...]] = field(default_factory=dict)
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[ExportOmission, ...] = ()
 
     @property
     def declares(self) -> bool:
@@ -73,7 +73,7 @@ def sections_undeclared(declared: App | None, sections: Collection[Section]) -> 
         return frozenset(sections)
     if declared.archived:
         return frozenset()
-    owned = set(declared.whole)
+    owned = set(declared.complete_sections)
     if declared.inference_config is not None:
         owned.add(Section.INFERENCE_CONFIG)
     if Section.SLOTS in owned:
@@ -119,7 +119,7 @@ class _Export:
         self._declared = declared
         self._whole: set[Section] = set()
         self._notes: defaultdict[Address, list[str]] = defaultdict(list)
-        self._left_out: list[LeftOut] = []
+        self._left_out: list[ExportOmission] = []
 
     def made(self) -> ExportedApp:
         """Put the declaration together."""
@@ -134,13 +134,13 @@ class _Export:
                 targets=targets,
                 slots=slots,
                 inference_config=config,
-                whole=frozenset(self._whole) if first else frozenset(),
+                complete_sections=frozenset(self._whole) if first else frozenset(),
             )
         notes = {address: tuple(lines) for address, lines in self._notes.items()}
         return ExportedApp(app=app, notes=notes, left_out=tuple(self._left_out))
 
     def _leave_out(self, address: Address, name: str, why: str) -> None:
-        self._left_out.append(LeftOut(address, name, why))
+        self._left_out.append(ExportOmission(address, name, why))
         self._notes[address].append(f"{name} left out: {why}")
 
     def _app_fields(self) -> dict[str, JsonValue]:

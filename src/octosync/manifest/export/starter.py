@@ -42,7 +42,7 @@ paths: [apps/]
 def starter_manifest(slug: str, *, name: str, platform: str, identifier: str) -> str:
     """Write the manifest of an app with one target. Any text is written so that it is read back as it is."""
     target = Target(app=slug, platform=platform, identifier=identifier)
-    app = App(slug=slug, fields={"name": name}, targets=(target,), whole=frozenset({Section.TARGETS}))
+    app = App(slug=slug, fields={"name": name}, targets=(target,), complete_sections=frozenset({Section.TARGETS}))
     return f"{manifest_text(app)}{_SLOTS}"
 
 
@@ -55,7 +55,7 @@ def starter_app(slug: str, *, schema: str) -> str:
         fields={"name": slug.replace("-", " ").capitalize()},
         targets=(target,),
         slots=(slot,),
-        whole=frozenset({Section.TARGETS, Section.SLOTS}),
+        complete_sections=frozenset({Section.TARGETS, Section.SLOTS}),
     )
     return f"# yaml-language-server: $schema={schema}\n{manifest_text(app)}{_DEPLOY}"
 

@@ -166,7 +166,7 @@ _SPEC: Final = 2
 
 
 def manifest_text(app: App, notes: Notes | None = None) -> str:
-    """Write an app: the document of kind App where it is declared, and a document for each child outside its `whole` lists.
+    """Write an app: the document of kind App where it is declared, and a document for each child outside its complete lists.
 
     `notes` are comments, each a line, by what they are about: at the end of a slot, everything else at the end of `spec`;
     at the beginning where there is no App document.
@@ -194,14 +194,14 @@ class _Writer:
     def _children(self) -> Iterator[list[str]]:
         app = self._app
         owner = entry("app", app.slug, _SPEC)
-        if Section.TARGETS not in app.whole:
+        if Section.TARGETS not in app.complete_sections:
             for target in app.targets:
                 fields = (line for item in _target(target).items() for line in entry(*item, _SPEC))
                 yield [*_head("AppTarget"), "spec:", *owner, *fields]
-        if Section.SLOTS not in app.whole:
+        if Section.SLOTS not in app.complete_sections:
             for slot in app.slots:
                 yield [*_head("CapabilitySlot"), "spec:", *owner, *self._slot(slot, _SPEC)]
-        if Section.INFERENCE_CONFIG not in app.whole and app.inference_config is not None:
+        if Section.INFERENCE_CONFIG not in app.complete_sections and app.inference_config is not None:
             config = entry("config", app.inference_config.config, _SPEC)
             yield [*_head("InferenceConfig"), "spec:", *owner, *config]
 
@@ -210,11 +210,11 @@ class _Writer:
         lines = [line for name in ("name", "description") if name in app.fields for line in _field(app.fields, name)]
         if app.archived:
             lines += entry("archived", True, _SPEC)
-        if Section.TARGETS in app.whole:
+        if Section.TARGETS in app.complete_sections:
             lines += _list("targets", [[f"    - {flow(_target(one))}"] for one in app.targets])
-        if Section.SLOTS in app.whole:
+        if Section.SLOTS in app.complete_sections:
             lines += _list("slots", [_as_item(self._slot(slot, 6)) for slot in app.slots])
-        if Section.INFERENCE_CONFIG in app.whole and app.inference_config is not None:
+        if Section.INFERENCE_CONFIG in app.complete_sections and app.inference_config is not None:
             lines += entry("inferenceConfig", app.inference_config.config, _SPEC)
         remarks = self._remarks(_SPEC)
         return ["spec:", *lines, *remarks] if lines else remarks

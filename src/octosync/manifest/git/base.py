@@ -60,7 +60,7 @@ def load_base(
     errors = [one for one in findings.sorted if one.severity is Severity.ERROR]
     unknown = _apps_with(errors, [resource for resource, _ in read.resources])
     return BaseManifests(
-        state=State.of(*(app for app in state if app.slug not in unknown)),
+        state=State.from_apps(*(app for app in state if app.slug not in unknown)),
         unknown=unknown,
         diagnostics=as_warnings(errors),
     )
@@ -69,7 +69,7 @@ def load_base(
 def without(state: State, others: State) -> State:
     """Leave out of a state what others declare: it was not taken out of Git, it only stands elsewhere now."""
     apps = (_without(app, others.apps.get(app.slug)) for app in state)
-    return State.of(*(app for app in apps if app is not None))
+    return State.from_apps(*(app for app in apps if app is not None))
 
 
 def _without(app: App, other: App | None) -> App | None:
@@ -85,7 +85,7 @@ def _without(app: App, other: App | None) -> App | None:
         inference_config=None if other.inference_config is not None else app.inference_config,
     )
     if other.declared:
-        rest = replace(rest, fields={}, archived=False, declared=False, whole=frozenset())
+        rest = replace(rest, fields={}, archived=False, declared=False, complete_sections=frozenset())
     return rest if rest.declared or rest.sections else None
 
 

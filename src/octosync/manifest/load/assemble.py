@@ -39,7 +39,7 @@ def assemble(
             apart.append(resource)
         else:
             by_app.setdefault(resource.app, []).append(resource)
-    state = State.of(*(_app(slug, by_app[slug], contract, claims, known) for slug in sorted(by_app)))
+    state = State.from_apps(*(_app(slug, by_app[slug], contract, claims, known) for slug in sorted(by_app)))
     for resource in apart:
         _Assembly("", [resource], contract, claims).app()
     return state
@@ -103,7 +103,7 @@ class _Assembly:
             fields=app_fields(own) if own else {},
             archived=archived,
             declared=own is not None,
-            whole=_whole(own),
+            complete_sections=_whole(own),
             targets=tuple(sorted(self._targets.values(), key=lambda one: one.unique_key)),
             slots=tuple(sorted(self._slots.values(), key=lambda one: one.capability)),
             inference_config=self._config,

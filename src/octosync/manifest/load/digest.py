@@ -80,7 +80,7 @@ def _declared(app: App) -> dict[str, JsonValue]:
         "fields": app.fields,
         "archived": app.archived,
         "declared": app.declared,
-        "whole": sorted(section.value for section in app.whole),
+        "whole": sorted(section.value for section in app.complete_sections),
         "targets": [[target.platform, target.identifier] for target in app.targets],
         "slots": [_declared_slot(slot) for slot in app.slots],
         "inference_config": [app.inference_config.config] if app.inference_config else [],

@@ -65,7 +65,7 @@ def matching(state: State, *, apps: Iterable[str] = (), selector: str | None = N
     """Return the apps that are meant, which may be none. Raises `UsageError` for a malformed selector."""
     patterns = tuple(apps)
     requirements = parse_selector(selector) if selector is not None else ()
-    return State.of(
+    return State.from_apps(
         *(
             app
             for app in state

@@ -11,7 +11,7 @@ from octosync.manifest.schema.fields import Field, Shape, Text, shape_of
 from octosync.manifest.schema.json_schema import field_example
 from octosync.manifest.schema.models import KINDS
 from octosync.manifest.schema.validate import closest
-from octosync.model import ExplainedField
+from octosync.model import FieldExplanation
 
 _ABOUT: Final = {
     "app": "an app with what it declares",
@@ -26,18 +26,18 @@ _ROOTS: Final = {**{kind.lower(): model for kind, model in KINDS.items()}, "conf
 class UnknownPathError(LookupError):
     """No such field. `near` is the path that was probably meant, None where none comes to mind; `parent` what there is."""
 
-    def __init__(self, near: str | None, parent: ExplainedField | None) -> None:
+    def __init__(self, near: str | None, parent: FieldExplanation | None) -> None:
         super().__init__(near)
         self.near = near
         self.parent = parent
 
 
-def explained_roots() -> tuple[ExplainedField, ...]:
+def explained_roots() -> tuple[FieldExplanation, ...]:
     """Return the documents that paths begin with."""
     return tuple(_explained(name, _root_field(name), deep=False) for name in _ROOTS)
 
 
-def explain_path(path: str) -> ExplainedField:
+def explain_path(path: str) -> FieldExplanation:
     """Return what a path means. Raises `UnknownPathError`.
 
     Positions in lists may be given or left out (`slots[0]`), so may the names in a map (`config.contexts.local.url`), and a
@@ -94,9 +94,9 @@ def _fields(shape: Shape) -> Mapping[str, Field]:
     return _fields(shape.parts[-1]) if shape.parts else shape.fields
 
 
-def _explained(path: str, field: Field, *, deep: bool = True) -> ExplainedField:
+def _explained(path: str, field: Field, *, deep: bool = True) -> FieldExplanation:
     text = _text(field.shape)
-    return ExplainedField(
+    return FieldExplanation(
         path=path,
         about=field.about,
         type=type_words(field.shape),

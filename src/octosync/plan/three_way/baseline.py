@@ -67,7 +67,7 @@ class _NextBaseline:
             return self._before
         if create in self._done:
             # Its objects were deleted with it and are new again: those that were not created yet have not been removed.
-            had = self._had = replace(had, whole=frozenset(), targets=(), slots=(), inference_config=None)
+            had = self._had = replace(had, complete_sections=frozenset(), targets=(), slots=(), inference_config=None)
         fields = tree.fields if self._is_own_as_declared() else had.fields
         archived = tree.archived and (archive in self._held or had.archived)
         self._is_settled &= archived == tree.archived
@@ -86,7 +86,7 @@ class _NextBaseline:
             fields=fields,
             archived=archived,
             declared=tree.declared,
-            whole=frozenset(whole | ({Section.INFERENCE_CONFIG} if owns_config else set())),
+            complete_sections=frozenset(whole | ({Section.INFERENCE_CONFIG} if owns_config else set())),
             targets=tuple(sorted(targets, key=lambda target: target.unique_key)),
             slots=tuple(sorted(slots, key=lambda slot: slot.capability)),
             inference_config=config,
@@ -120,7 +120,7 @@ class _NextBaseline:
     def _config(self) -> tuple[InferenceConfig | None, bool]:
         """Return the baseline of the config, and whether its key is owned."""
         wanted, had = self._tree.inference_config, self._had.inference_config
-        owns, owned = (Section.INFERENCE_CONFIG in app.whole for app in (self._tree, self._had))
+        owns, owned = (Section.INFERENCE_CONFIG in app.complete_sections for app in (self._tree, self._had))
         if wanted is not None and self._is_as_declared(wanted.address):
             return wanted, owns
         if wanted is not None or (had is not None and self._is_still_there(had.address)):
@@ -133,7 +133,7 @@ class _NextBaseline:
 
         Until then, what is undeclared is removed because the manifests changed; afterwards, because it was added live.
         """
-        if section not in self._tree.whole:
+        if section not in self._tree.complete_sections:
             return False
         members: set[Address] = set()
         for app in (self._tree, self._had):
@@ -141,7 +141,7 @@ class _NextBaseline:
         left = self._there - members
         foreign = {address for address in left if address.kind is _KINDS[section] and self._is_still_there(address)}
         held = {key.address for key in self._held}
-        if section in self._had.whole or not foreign or foreign & held:
+        if section in self._had.complete_sections or not foreign or foreign & held:
             return True
         self._is_settled = False
         return False

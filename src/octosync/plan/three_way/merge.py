@@ -67,7 +67,7 @@ class Comparison:
                 resolved.removed.update(orphan.gives_up)
                 resolved.archives[before.address] = Reason.REMOVED
                 resolved.origins[before.address] = before.origin
-        resolved.desired = State.of(*apps)
+        resolved.desired = State.from_apps(*apps)
         return resolved
 
     def drift_of(self, addresses: Collection[Address]) -> Resolved:
@@ -79,13 +79,13 @@ class Comparison:
         slugs = {address.app for address in addresses}
         resolved = Resolved()
         apps = self._select((app for slug, app in self.verdicts.items() if slug in slugs), acts, resolved)
-        resolved.desired = State.of(*self.uncompared.values(), *apps)
+        resolved.desired = State.from_apps(*self.uncompared.values(), *apps)
         return resolved
 
     def changes_of_others(self) -> State:
         """Return the state in which only what was changed on the control plane is changed back."""
         apps = self._select(self.verdicts.values(), lambda _, verdict: verdict in _CHANGES_OF_OTHERS, Resolved())
-        return State.of(*self.uncompared.values(), *apps)
+        return State.from_apps(*self.uncompared.values(), *apps)
 
     def _select(self, verdicts: Iterable[AppVerdicts], acts: _Acts, resolved: Resolved) -> Iterator[App]:
         for app in verdicts:
@@ -196,14 +196,16 @@ class _Selection:
         self._explain(found.address, reasons)
         if acts:
             is_wanted = unit.tree is True
-            if not is_wanted and found.section not in self._tree.whole:
+            if not is_wanted and found.section not in self._tree.complete_sections:
                 self._resolved.removed.add(found.address)
             if not is_wanted and self._resolved.reasons.get(found.address) is Reason.REMOVED:
                 self._resolved.origins[found.address] = self._origin_of(found.address)
             return is_wanted
         match verdict:
             case NoChange.UNTOUCHED:
-                return unit.live is True and found.section in self._tree.whole and unit.tree is not UNDECLARED
+                return (
+                    unit.live is True and found.section in self._tree.complete_sections and unit.tree is not UNDECLARED
+                )
             case NoChange.AS_DECLARED:
                 return unit.tree is True
         self._resolved.left_as_live.add(found.address)  # stale or held
@@ -282,7 +284,7 @@ def _given_up(live: App | None, claimed: Collection[tuple[str, str]]) -> Iterato
 
 def to_read(tree: State, base: Base, *, prune: bool) -> State:
     """Return what has to be read for a three-way plan: the tree, and of what was declared before what it may remove."""
-    return State.of(*_reads(tree, base, prune=prune))
+    return State.from_apps(*_reads(tree, base, prune=prune))
 
 
 def _reads(tree: State, base: Base, *, prune: bool) -> Iterator[App]:
@@ -290,13 +292,13 @@ def _reads(tree: State, base: Base, *, prune: bool) -> Iterator[App]:
         app = tree.apps.get(slug)
         if app is None and before is not None and before.declared:
             if prune:
-                yield replace(_pruned(before), whole=frozenset({Section.TARGETS}))
+                yield replace(_pruned(before), complete_sections=frozenset({Section.TARGETS}))
             continue
         app = app or App(slug=slug, declared=False)
         earlier = base.earlier(slug)
         more = {section for before in earlier for section in _lost(app, before)} - let_go(app, earlier)
         if app.declared or app.sections or more:
-            yield replace(app, whole=app.whole | more)
+            yield replace(app, complete_sections=app.complete_sections | more)
 
 
 def _lost(app: App, before: App) -> Iterator[Section]:

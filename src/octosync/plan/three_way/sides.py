@@ -247,7 +247,7 @@ class _Judge:
     # -- sections that are no longer declared
 
     def _released(self, before: App) -> Iterator[Address]:
-        sections = before.whole & self._let_go
+        sections = before.complete_sections & self._let_go
         if Section.TARGETS in sections:
             kept = {target.unique_key for target in self._tree.targets}
             yield from (target.address for target in before.targets if target.unique_key not in kept)
@@ -312,7 +312,7 @@ def _declared_existence(section: Section, has: Callable[[App], bool], app: App |
         return UNDECLARED
     if has(app):
         return True
-    return False if section in app.whole else UNDECLARED
+    return False if section in app.complete_sections else UNDECLARED
 
 
 def _declared_config(app: App | None) -> Declared:
@@ -334,4 +334,4 @@ def _slot_fields(capability: str, app: App | None) -> Mapping[str, JsonValue]:
 
 def let_go(tree: App, earlier: Iterable[App]) -> frozenset[Section]:
     """Return the sections that were declared with a key of their own and no longer are: they are released, not emptied."""
-    return frozenset(section for before in earlier for section in before.whole) - tree.whole
+    return frozenset(section for before in earlier for section in before.complete_sections) - tree.complete_sections

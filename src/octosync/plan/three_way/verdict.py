@@ -184,7 +184,7 @@ class Base:
         """Leave out of every state the apps that are not to be kept."""
 
         def of(state: State) -> State:
-            return State.of(*filter(keep, state))
+            return State.from_apps(*filter(keep, state))
 
         tip = None if self.tip is None else of(self.tip)
         return replace(self, state=of(self.state), tip=tip, attempted=tuple(map(of, self.attempted)))
@@ -233,13 +233,13 @@ def as_live(state: State, tree: State) -> Observation:
     An app that only child documents of the tree name is assumed to exist, with nothing in it.
     """
     extended = (App(slug=app.slug, declared=False) for app in tree if not app.declared and app.slug not in state.apps)
-    return Observation(state=State.of(*map(_live, (*state, *extended))))
+    return Observation(state=State.from_apps(*map(_live, (*state, *extended))))
 
 
 def _live(app: App) -> App:
     return replace(
         app,
-        whole=frozenset(Section),
+        complete_sections=frozenset(Section),
         deployments=tuple(
             Deployment(
                 id=f"{slot.capability}@{environment}",

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import Final
 
-from octosync.model import ExplainedField, ExplainedName, JsonObject, JsonValue
+from octosync.model import FieldExplanation, JsonObject, JsonValue, NameExplanation
 from octosync.plan import FORMAT_VERSION
 from octosync.report.text import Ink, padded, text_of
 
 _WIDTH: Final = 100
 
 
-def render_explained_field(field: ExplainedField, *, colour: bool) -> str:
+def render_explained_field(field: FieldExplanation, *, colour: bool) -> str:
     """Render one field: what it means, what may stand there, and the fields below it."""
     ink = Ink(colour)
     facts = [
@@ -36,12 +36,12 @@ def render_explained_field(field: ExplainedField, *, colour: bool) -> str:
     return text_of(lines)
 
 
-def render_explained_names(names: Iterable[ExplainedName], *, colour: bool) -> str:
+def render_explained_names(names: Iterable[NameExplanation], *, colour: bool) -> str:
     """Render what a name from a message means, each of its meanings."""
     ink = Ink(colour)
     lines: list[str] = []
     for one in names:
-        of = f"{one.of}, {one.severity}" if one.severity else one.of
+        of = f"{one.category}, {one.severity}" if one.severity else one.category
         lines.extend(("", f"{ink.bold(one.name)} ({of})", *_wrapped(one.meaning, "  ")))
         if one.ways_out:
             lines.extend(("", "What to do:", *(f"  - {way}" for way in one.ways_out)))
@@ -52,7 +52,9 @@ def render_explained_names(names: Iterable[ExplainedName], *, colour: bool) -> s
     return text_of(lines[1:])
 
 
-def render_explained_roots(roots: Sequence[ExplainedField], names: Mapping[str, Sequence[str]], *, colour: bool) -> str:
+def render_explained_roots(
+    roots: Sequence[FieldExplanation], names: Mapping[str, Sequence[str]], *, colour: bool
+) -> str:
     """Render where paths begin, and which names there are, by what they are names of."""
     ink = Ink(colour)
     lines = [
@@ -65,16 +67,16 @@ def render_explained_roots(roots: Sequence[ExplainedField], names: Mapping[str, 
     return text_of(lines)
 
 
-def explained_document(explained: Sequence[ExplainedField | ExplainedName]) -> JsonObject:
+def explained_document(explained: Sequence[FieldExplanation | NameExplanation]) -> JsonObject:
     """Return explanations as JSON: `fields` and `names`, each maybe empty."""
     return {
         "format_version": FORMAT_VERSION,
-        "fields": [_field(one) for one in explained if isinstance(one, ExplainedField)],
-        "names": [_name(one) for one in explained if isinstance(one, ExplainedName)],
+        "fields": [_field(one) for one in explained if isinstance(one, FieldExplanation)],
+        "names": [_name(one) for one in explained if isinstance(one, NameExplanation)],
     }
 
 
-def _field(field: ExplainedField) -> JsonObject:
+def _field(field: FieldExplanation) -> JsonObject:
     return {
         "path": field.path,
         "about": field.about,
@@ -90,10 +92,10 @@ def _field(field: ExplainedField) -> JsonObject:
     }
 
 
-def _name(name: ExplainedName) -> JsonObject:
+def _name(name: NameExplanation) -> JsonObject:
     return {
         "name": name.name,
-        "of": name.of,
+        "of": name.category,
         "meaning": name.meaning,
         "severity": name.severity or None,
         "situation": name.situation or None,
@@ -103,7 +105,7 @@ def _name(name: ExplainedName) -> JsonObject:
     }
 
 
-def _below(fields: Iterable[ExplainedField]) -> Iterator[tuple[str, str]]:
+def _below(fields: Iterable[FieldExplanation]) -> Iterator[tuple[str, str]]:
     for field in fields:
         yield f"{field.path.rpartition('.')[2]}{'*' if field.required else ''}", field.about
 
@@ -120,7 +122,7 @@ def _wrapped(text: str, first: str, further: str | None = None) -> list[str]:
     return wrap(text, _WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False)
 
 
-def _example(field: ExplainedField) -> Iterator[str]:
+def _example(field: FieldExplanation) -> Iterator[str]:
     yield f"  {field.path.rpartition('.')[2]}: {_written(field.example)}"
 
 

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from octosync.errors import ExitCode, OctosyncError
-from octosync.model import JsonObject, LeftOut, counted
+from octosync.model import ExportOmission, JsonObject, counted
 from octosync.plan import FORMAT_VERSION
 from octosync.report.errors import error_lines
 from octosync.report.outcomes import run_line
@@ -64,7 +64,7 @@ def _steps(secrets: Mapping[str, str]) -> Iterator[str]:
 
 
 def render_export(
-    left_out: Iterable[LeftOut],
+    left_out: Iterable[ExportOmission],
     errors: Mapping[str, OctosyncError],
     *,
     written: int,

@@ -13,7 +13,7 @@ from typing import Final
 from octosync.contract import ENVIRONMENTS, preset_of
 from octosync.contract.normalize import known_part
 from octosync.errors import RemoteError
-from octosync.model import AppStatus, Awaited, Deployment, JsonValue, Kind, Section, counted
+from octosync.model import AppStatus, Deployment, JsonValue, Kind, PendingApproval, Section, counted
 from octosync.plan import ControlPlane
 from octosync.report.errors import error_lines
 from octosync.report.text import (
@@ -161,7 +161,7 @@ class StatusFacts:
 
     control_plane: ControlPlane
     requests: int
-    awaiting: tuple[Awaited, ...] | None = ()
+    awaiting: tuple[PendingApproval, ...] | None = ()
 
 
 def render_status(statuses: Sequence[AppStatus], facts: StatusFacts, *, colour: bool, blocks: bool = True) -> str:
@@ -193,7 +193,7 @@ def _errors(statuses: Iterable[AppStatus], ink: Ink) -> Iterator[str]:
                 yield f"  The same of {counted(count - 1, 'more part')}."
 
 
-def _app(status: AppStatus, awaiting: Iterable[Awaited], pen: Pen) -> Iterator[str]:
+def _app(status: AppStatus, awaiting: Iterable[PendingApproval], pen: Pen) -> Iterator[str]:
     environments = (visible(one.environment) for name in status.capabilities for one in status.deployments_of(name))
     label = max(map(cells, (*_NAMES, *environments)))
     yield f"{pen.ink.bold(visible(status.slug))}   {' · '.join(_state(status, pen.ink))}"
@@ -254,7 +254,7 @@ def _last_change(status: AppStatus) -> str:
     return f"{visible(event.actor or UNREAD)}, {time_words(event.at)}{f' ({what})' if what else ''}"
 
 
-def _awaiting(one: Awaited) -> str:
+def _awaiting(one: PendingApproval) -> str:
     what = f"{one.verb} {one.address.kind.value} {one.address.name}"
     if one.address.kind is Kind.CAPABILITY:
         what = f"{one.verb} {' in '.join(one.address.placement)}"

@@ -14,10 +14,10 @@ from pydantic import Field
 from octosync.errors import OctosyncError, RemoteError
 from octosync.model import (
     AppStatus,
-    Awaited,
     Coverage,
     Event,
     JsonObject,
+    PendingApproval,
     RoutingStats,
     Section,
     Sensitivity,
@@ -190,7 +190,7 @@ def error_document(error: OctosyncError) -> dict[str, Any]:
     }
 
 
-def _awaiting(actions: Iterable[Awaited] | None) -> list[AwaitedDocument] | None:
+def _awaiting(actions: Iterable[PendingApproval] | None) -> list[AwaitedDocument] | None:
     if actions is None:
         return None
     return [

@@ -226,7 +226,7 @@ class AppAssignment:
         named = good.manifests.state.apps.keys() | good.manifests.others.apps.keys()
         left = [app for app in self._memory.apps.values() if app.slug not in named]
         if left:
-            yield from matching(State.of(*left), apps=self._settings.apps, selector=self._settings.selector)
+            yield from matching(State.from_apps(*left), apps=self._settings.apps, selector=self._settings.selector)
 
     def _note_change(self, declared: ManifestLoad) -> None:
         """Note which apps a load declares otherwise than the one before; of the first one, all may be half-written."""

@@ -325,12 +325,13 @@ def within(app: App, states: Iterable[State]) -> App | None:
         declared=app.declared and is_declared,
         fields=app.fields if is_declared else {},
         archived=app.archived and is_declared,
-        whole=app.whole & frozenset[Section]().union(*(part.whole for part in there)),
+        complete_sections=app.complete_sections
+        & frozenset[Section]().union(*(part.complete_sections for part in there)),
         targets=tuple(target for target in app.targets if target.unique_key in targets),
         slots=tuple(slot for slot in app.slots if slot.capability in slots),
         inference_config=app.inference_config if has_config else None,
     )
-    return rest if rest.declared or rest.sections or rest.whole else None
+    return rest if rest.declared or rest.sections or rest.complete_sections else None
 
 
 def _absolute(paths: Iterable[str]) -> tuple[str, ...]:

@@ -273,7 +273,7 @@ def _is_move(action: Action) -> bool:
 
 
 def _alone(active: ActiveConfig, slug: str) -> State:
-    return State.of(active.tree.apps[slug]) if slug in active.tree.apps else State()
+    return State.from_apps(active.tree.apps[slug]) if slug in active.tree.apps else State()
 
 
 def _refusals_of(rows: Iterable[StoredRefusal]) -> Iterator[Refusal]:

@@ -70,7 +70,7 @@ class ObjectHistory:
         since = {at: known.since for at in changed if (known := self._known.get(at.app, {}).get(at)) and known.since}
         if not since:
             return seen
-        slugs = {str(app.identity["id"]): app.slug for app in seen.state if "id" in app.identity}
+        slugs = {str(app.server_fields["id"]): app.slug for app in seen.state if "id" in app.server_fields}
 
         def tells(event: Event, slug: str | None) -> bool:
             mine = {at: since.get(at) for at in changed if at.app == slug}
@@ -193,7 +193,9 @@ class Observer:
         holding = self._holding(context.apps, active)
 
         def known(seen: Observation) -> Observation:
-            self.feed.learn_slugs((str(app.identity["id"]), app.slug) for app in seen.state if "id" in app.identity)
+            self.feed.learn_slugs(
+                (str(app.server_fields["id"]), app.slug) for app in seen.state if "id" in app.server_fields
+            )
             return self.checks.add_known(self._with_feed(seen, context, active), context.began)
 
         options = PlanOptions(

@@ -195,7 +195,7 @@ class Reconciler:
         return await self.coverage.add_gaps(result, context.tree.apps, reader, is_full_read=is_resync)
 
     def _context(self, apps: frozenset[str], active: ActiveConfig) -> ReconcileContext:
-        tree = State.of(*(active.tree.apps[slug] for slug in apps if slug in active.tree.apps))
+        tree = State.from_apps(*(active.tree.apps[slug] for slug in apps if slug in active.tree.apps))
         base = self._base_of(apps, tree, active)
         now = self.clock.now()
         return ReconcileContext(new_run_id(now), now, apps, tree, base, self.memory.plane, self.memory.narrowed)

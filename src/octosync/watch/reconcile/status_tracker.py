@@ -174,7 +174,7 @@ def _part(plan: Plan, slug: str) -> Plan:
     app: App | None = plan.desired.apps.get(slug)
     return replace(
         plan,
-        desired=State() if app is None else State.of(app),
+        desired=State() if app is None else State.from_apps(app),
         actions=tuple(action for action in plan.actions if action.address.app == slug),
         held=tuple(change for change in plan.held if change.action.address.app == slug),
         recommendations=tuple(

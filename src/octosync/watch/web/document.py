@@ -45,10 +45,10 @@ from octosync.watch.status import (
     BlockedSet,
     BudgetStatus,
     ControllerStatus,
+    ControllerSuspension,
     DriftStatus,
     Hold,
     RunStatus,
-    Suspended,
 )
 from octosync.watch.web.views import sentence
 
@@ -305,7 +305,7 @@ def _alarms(status: ControllerStatus) -> AlarmsDocument:
     return AlarmsDocument(**{name: getattr(status, name) or None for name in AlarmsDocument.model_fields})
 
 
-def _suspended(suspended: Suspended | None) -> SuspendedDocument | None:
+def _suspended(suspended: ControllerSuspension | None) -> SuspendedDocument | None:
     return None if suspended is None else SuspendedDocument(at=utc_text(suspended.at), reason=suspended.reason)
 
 
