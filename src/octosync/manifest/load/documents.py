@@ -52,11 +52,11 @@ class Resource:
     @property
     def origin(self) -> Origin:
         """Where the document begins."""
-        return self.reporter.source.place(self.root.node)
+        return self.reporter.source.origin_of(self.root.node)
 
-    def place(self, node: Node) -> Origin:
+    def origin_of(self, node: Node) -> Origin:
         """Name the place of a node of this document."""
-        return self.reporter.source.place(node)
+        return self.reporter.source.origin_of(node)
 
 
 def read_document(document: YamlDocument, reporter: Reporter, variables: Variables, now: datetime) -> Resource | None:

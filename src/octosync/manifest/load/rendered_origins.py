@@ -48,17 +48,17 @@ class RenderedOrigins:
         """Tell the source where a document's values come from, as far as it is annotated."""
         path = self._path_of(document.root)
         if path is None:
-            self.source.keep(document.root.line)
+            self.source.set_own(document.root.line)
             return
         opened = self._opened(path)
         found = _same_document(document.root, opened[1]) if opened is not None else None
         if opened is None or found is None:
-            self.source.note_origin(document.root.line, path)
+            self.source.set_origin_path(document.root.line, path)
             return
         kind = document.root.get("kind") if isinstance(document.root, Mapping) else None
         model = KINDS.get(str(plain(kind))) if kind is not None else None
         shape = shape_of(model) if model is not None else None
-        self.source.relocate(document.root.line, opened[0], found.root, _pairs(document.root, found.root, shape))
+        self.source.set_origin(document.root.line, opened[0], found.root, _pairs(document.root, found.root, shape))
 
     def _path_of(self, root: Node) -> str | None:
         """Read the annotation; None where there is none, or the file is another repository's."""

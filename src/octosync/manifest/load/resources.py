@@ -56,7 +56,9 @@ def target_of(fields: Fields, resource: Resource, contract: Contract) -> Target 
         at = fields.value_node("identifier")
         summary = f"{quote(identifier, at)} doesn't look like an identifier of {platform}: {meaning}"
         report("identifier-shape", at, summary, path=fields.path_to("identifier"))
-    return Target(app=resource.app or "", platform=platform, identifier=identifier, origin=resource.place(fields.node))
+    return Target(
+        app=resource.app or "", platform=platform, identifier=identifier, origin=resource.origin_of(fields.node)
+    )
 
 
 def slot_of(fields: Fields, resource: Resource, contract: Contract) -> Slot | None:
@@ -85,7 +87,7 @@ def slot_of(fields: Fields, resource: Resource, contract: Contract) -> Slot | No
         fields=normalise_slot_fields(wire),
         preset=fields.text("servingPolicy"),
         deploy=deploy,
-        origin=resource.place(fields.node),
+        origin=resource.origin_of(fields.node),
     )
 
 
@@ -93,7 +95,9 @@ def inference_config_of(fields: Fields, key: str, resource: Resource) -> Inferen
     """Return the inference config that a record declares under a key; None where it declares none."""
     if key not in fields:
         return None
-    return InferenceConfig(app=resource.app or "", config=fields.json(key), origin=resource.place(fields.key_node(key)))
+    return InferenceConfig(
+        app=resource.app or "", config=fields.json(key), origin=resource.origin_of(fields.key_node(key))
+    )
 
 
 def _report_unknown_capability(capability: str, fields: Fields, resource: Resource) -> None:
@@ -181,7 +185,7 @@ def _check_bindings(fields: Fields, resource: Resource) -> None:
             continue
         if key in first:
             summary = f"binding {resource.reporter.quote(key, node)} is declared twice"
-            notes = (f"the other: {resource.place(first[key])}",)
+            notes = (f"the other: {resource.origin_of(first[key])}",)
             resource.reporter.report(
                 "declared-twice", node, summary, path=fields.path_to("bindings", index), notes=notes
             )
@@ -209,5 +213,5 @@ def _deploy(fields: Fields, resource: Resource) -> Deploy | None:
         environments=environments,
         optimize=optimize,
         min_improvement=declared.number("minImprovement"),
-        origin=resource.place(declared.node),
+        origin=resource.origin_of(declared.node),
     )

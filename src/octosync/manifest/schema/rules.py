@@ -393,7 +393,7 @@ class Reporter:
         if not self.findings.has_room(rule):
             self.findings.add_unlisted(rule)
             return
-        shown = self.source.shown(at)
+        shown = self.source.snippet(at)
         self.findings.add(
             rule,
             summary,

@@ -1,7 +1,7 @@
-"""The strict, positioned loader: libyaml's events become values that know their place.
+"""The strict YAML loader: builds nodes with file positions from libyaml's events.
 
-Strict: UTF-8, no tags, no merge keys, text keys, each key once, limits after alias expansion. An alias shares its anchor's
-node and adds its size to the count, so a bomb is found before it goes off.
+Strict means: UTF-8 only, no tags, no merge keys, string keys, no duplicate keys, and limits that count expanded aliases. An
+alias shares its anchor's node and adds its size to the count, so an alias bomb is refused before it uses memory.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ MOST_LEVELS = 32
 
 
 def parse(name: str, data: bytes, sensitivity: Sensitivity, findings: Findings) -> tuple[Source, list[YamlDocument]]:
-    """Read one file: its documents that could be read, empty ones left out. Never raises: what is wrong goes to findings."""
+    """Return a file's source and its readable, non-empty documents. Never raises: problems are added to `findings`."""
     if len(data) > MOST_BYTES:
         source = Source(name, "", sensitivity)
         summary = f"{name} is larger than {MOST_BYTES // 2**20} MiB"
@@ -86,7 +86,7 @@ class _Reader:
         self._sensitive: dict[str, bool] = {}
         self._nodes_of_file = 0
         self._characters = 0  # of the file
-        self._started = 1  # the line on which the document begins
+        self._started = 1  # the first line of the document
         self._reset()
 
     def _reset(self) -> None:
@@ -97,10 +97,10 @@ class _Reader:
         self._templates: list[Scalar] = []
         self._has_sensitive = False
         self._has_tag = False
-        self._end = (1, 1)  # where the last scalar ended
+        self._end = (1, 1)  # the end of the last scalar
 
     def read(self) -> list[YamlDocument]:
-        """Read all documents, and report what is wrong with them."""
+        """Return all readable documents, and report the problems of all of them."""
         parser = yaml.CSafeLoader(self._joined.text)
         next_event = parser.get_event
         handlers: dict[type[yaml.Event], Callable[[Any], None]] = {
@@ -125,17 +125,17 @@ class _Reader:
                 except SkipDocument:
                     self._skip(next_event)
         except yaml.YAMLError as error:
-            self._source.distrust(self._started)
+            self._source.hide_unread_lines(self._started)
             report_syntax(error, Reporter(self._findings, self._source))
         except StopReading:
-            self._source.distrust(self._started)
+            self._source.hide_unread_lines(self._started)
         finally:
             parser.dispose()
         self._report()
         return self._documents
 
     def _skip(self, next_event: Callable[[], Any]) -> None:
-        """Go on behind the end of the document. Nothing is known of what is skipped, so little of it is shown."""
+        """Skip to the end of the document. The skipped lines were not checked for secrets, so messages may not show them."""
         skipped = 0
         try:
             while not isinstance(event := next_event(), yaml.DocumentEndEvent):
@@ -143,25 +143,25 @@ class _Reader:
                 if not skipped % _EVENTS_AT_ONCE:
                     check_deadline()
         except yaml.YAMLError:
-            raise StopReading from None  # enough was said about this document
-        self._source.distrust(self._started, cast("YamlEvent", event).end_mark.line + 1)
+            raise StopReading from None  # the document already has an error
+        self._source.hide_unread_lines(self._started, cast("YamlEvent", event).end_mark.line + 1)
         self._nodes_of_file += self._nodes
 
     def _report(self) -> None:
         reporter = Reporter(self._findings, self._source)
-        for one in self._problems:
-            hidden = self._source.hides(one.at.line, one.at.column)
-            summary = one.summary.format("" if hidden else f" {quoted(one.value)}")
+        for problem in self._problems:
+            hidden = self._source.hides(problem.at.line, problem.at.column)
+            summary = problem.summary.format("" if hidden else f" {quoted(problem.value)}")
             reporter.report(
-                one.rule,
-                one.at,
+                problem.rule,
+                problem.at,
                 summary,
-                path="" if hidden and not one.cut else one.path,
-                suggestion=None if hidden else one.suggestion,
-                notes=one.notes,
+                path="" if hidden and not problem.cut else problem.path,
+                suggestion=None if hidden else problem.suggestion,
+                notes=problem.notes,
             )
 
-    def _problem(self, rule: str, at: Scalar, summary: str, **more: Any) -> None:  # noqa: ANN401 - Problem's own fields
+    def _problem(self, rule: str, at: Scalar, summary: str, **more: Any) -> None:  # noqa: ANN401 - fields of PendingFinding
         if len(self._problems) >= MOST_LISTED:
             self._findings.add_unlisted(rule)
             return
@@ -169,7 +169,7 @@ class _Reader:
         self._problems.append(PendingFinding(rule, at, summary, path, cut, **more))
 
     def _path(self) -> tuple[str, bool]:
-        """Return where in the document the reader is, no deeper than a sensitive key, and whether it is cut there."""
+        """Return the path of the current position and whether it is cut: it ends at a sensitive key."""
         path = ""
         for frame in self._stack:
             if isinstance(frame.node, Sequence):
@@ -180,7 +180,7 @@ class _Reader:
                     return path, True
         return path, False
 
-    # One handler an event. These are the hot loop: a file of 3.5 MB makes some 400,000 events.
+    # One handler per event. This is the hot loop: a file of 3.5 MB produces about 400,000 events.
 
     def _start_document(self, event: YamlEvent) -> None:
         self._reset()
@@ -191,7 +191,7 @@ class _Reader:
         if self._root is None or (isinstance(self._root, Scalar) and self._root.value is None):
             return
         if self._has_tag:
-            return  # its tags say that it is meant for another reader: whatever else seems wrong would be noise
+            return  # tags mean that the document is for another reader: other findings would be noise
         self._documents.append(
             YamlDocument(root=self._root, templates=tuple(self._templates), has_sensitive=self._has_sensitive)
         )
@@ -204,7 +204,7 @@ class _Reader:
         style = event.style
         if not style:
             if not text:
-                node.width = 1  # nothing is written, which is not the rest of the line
+                node.width = 1  # an empty value, not the rest of the line
             try:
                 node.value = resolve(text)
             except NotJson as error:
@@ -224,7 +224,7 @@ class _Reader:
         self._place(node, plain=not style)
 
     def _escaped(self, node: Scalar, text: str) -> str:
-        """Take our own filler out of a double-quoted scalar, and report control characters that were written as escapes."""
+        """Remove the filler from a double-quoted scalar, and report control characters written as escapes."""
         text = self._joined.quoted(text) if self._joined else text
         refused = [found for found in dict.fromkeys(NOT_PRINTABLE.findall(text)) if found not in "\x85\u2028\u2029"]
         for found in refused:
@@ -285,7 +285,7 @@ class _Reader:
         self._place(anchor.node, at=at)
 
     def _place(self, node: Node, *, plain: bool = False, at: Scalar | None = None) -> None:
-        """Put a complete node where it belongs: the root, a list, a key, or the value of the key before it."""
+        """Add a complete node to its parent: as the root, a list item, a key, or the value of the pending key."""
         if self._nodes > MOST_NODES or self._nodes_of_file + self._nodes > MOST_NODES_OF_A_FILE:
             self._too_many(at or node)
         if not self._stack:
@@ -354,7 +354,7 @@ class _Reader:
         return found
 
     def _check_colon(self, key: Scalar, node: Node) -> None:
-        """Report a key like `model:abc` without a value, probably a key with its value; hide it if the key is sensitive."""
+        """Report a key such as `model:abc` without a value, probably a missing space; hide it if the key is sensitive."""
         name = str(key.value)
         if self._source.sensitivity.shown_key(name) != name:
             self._source.hide((key.line, key.column), self._end)

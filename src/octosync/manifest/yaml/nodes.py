@@ -1,9 +1,7 @@
-"""Positioned values: what the loader makes of YAML and JSON, each knowing where it was written.
+"""YAML and JSON values with their positions, and the loader's working state.
 
-Lines and columns count from 1, columns in characters. `width` is how many characters of its first line a value takes,
-0 for the rest of that line. Aliased nodes are shared, so nodes are never changed once variables are replaced.
-
-libyaml's events as the reader sees them, and what it keeps between one and the next.
+Lines and columns count from 1, columns in characters. `width` is the number of characters that a value takes on its first
+line, 0 for the rest of that line. Aliased nodes are shared, so nodes never change after variables are replaced.
 """
 
 from __future__ import annotations
@@ -14,13 +12,13 @@ from typing import Final, Protocol, TypeAlias
 
 from octosync.model import JsonValue, Sensitivity, truncated
 
-MOST_CHARACTERS: Final = 16 * 1024 * 1024  # of text in a file, each alias counted like what it repeats
-# A longer key is cut where a path has it: paths are for people, and each problem carries one.
+MOST_CHARACTERS: Final = 16 * 1024 * 1024  # of text in a file, aliases expanded
+# Longer keys are cut in paths: paths are for people, and every finding has one.
 LONGEST_KEY: Final = 100
 
 
 class UnreadText(str):
-    """What was written where a value or key could not be read: that was reported, and nothing more is said about it."""
+    """The text of a value or key that could not be read. It is reported already, so later checks skip it."""
 
     __slots__ = ()
 
@@ -47,9 +45,9 @@ class Sequence:
 
 @dataclass(slots=True)
 class Mapping:
-    """An object: by key, where the key was written and its value, in order of the text.
+    """An object: its keys with their positions, and their values, in the order of the text.
 
-    `repeated` are the entries whose key is there already: reported, checked, and otherwise left out.
+    `repeated` holds the entries with duplicate keys: they are reported and checked, and otherwise ignored.
     """
 
     entries: dict[str, tuple[Scalar, Node]]
@@ -65,7 +63,7 @@ class Mapping:
 
     @property
     def has_unread_key(self) -> bool:
-        """Say whether a key could not be read, so that a field that seems to be missing may be there all the same."""
+        """Return whether a key could not be read, so a field that seems to be missing may exist."""
         return any(isinstance(key.value, UnreadText) for key, _ in (*self.entries.values(), *self.repeated))
 
 
@@ -76,7 +74,7 @@ Node: TypeAlias = Scalar | Sequence | Mapping
 class YamlDocument:
     """One YAML document or JSON text.
 
-    `templates` are the scalars that hold a `${`; `has_sensitive` says that a sensitive key occurs at any depth.
+    `templates` holds the scalars that contain `${`; `has_sensitive` is true if a sensitive key occurs at any depth.
     """
 
     root: Node
@@ -85,7 +83,7 @@ class YamlDocument:
 
 
 def plain(node: Node) -> JsonValue:
-    """Return the JSON value of a node, positions dropped."""
+    """Return the JSON value of a node, without positions."""
     match node:
         case Scalar():
             return node.value
@@ -99,7 +97,7 @@ _BY_DEFAULT: Final = Sensitivity()
 
 
 def paths_of(root: Node) -> Mapping_[int, str]:
-    """Return the path of each node below a root, by identity. A node that aliases repeat has its first place."""
+    """Return the path of every node below a root, by identity. An aliased node has the path of its first occurrence."""
     paths: dict[int, str] = {}
     waiting: list[tuple[str, Node]] = [("", root)]
     while waiting:
@@ -118,9 +116,9 @@ def paths_of(root: Node) -> Mapping_[int, str]:
 
 
 def join(path: str, key: str | int) -> str:
-    """Extend a path: `spec.slots[1].servingPolicy`; keys that read badly are put in quotes, without a value typed in them.
+    """Return a path extended by a key or index: `spec.slots[1].servingPolicy`.
 
-    Long keys are cut.
+    Keys with special characters are quoted, without a value that was typed into them. Long keys are cut.
     """
     if isinstance(key, int):
         return f"{path}[{key}]"
@@ -141,7 +139,7 @@ def may_be_secret(node: Node) -> bool:
 
 
 def type_name(node: Node) -> str:
-    """Name a node's JSON type the way a message does."""
+    """Return a node's JSON type as messages name it."""
     match node:
         case Sequence():
             return "a list"
@@ -158,7 +156,7 @@ def type_name(node: Node) -> str:
 
 
 class Mark(Protocol):
-    """A place in the text: everything counts from 0, in characters."""
+    """A position in the text. Everything counts from 0, in characters."""
 
     index: int
     line: int
@@ -166,7 +164,7 @@ class Mark(Protocol):
 
 
 class YamlEvent(Protocol):
-    """What libyaml's events carry, each those that its type has."""
+    """The attributes of libyaml's events; every event type has some of them."""
 
     start_mark: Mark
     end_mark: Mark
@@ -177,18 +175,18 @@ class YamlEvent(Protocol):
 
 
 class SkipDocument(Exception):
-    """A limit is passed, or the document has no end: the rest of it is not read."""
+    """A document exceeds a limit or contains itself: the rest of it is not read."""
 
 
 class StopReading(Exception):
-    """The file's limit is passed: the rest of it is not read."""
+    """A file exceeds a limit: the rest of it is not read."""
 
 
 @dataclass(slots=True)
 class OpenContainer:
-    """A container that is being filled. `height` counts the levels below it.
+    """A list or object that is being read. `height` counts the levels below it.
 
-    `before` and `characters` count the nodes and the text that were read when it began.
+    `before` and `characters` are the counts of nodes and characters at its start.
     """
 
     node: Sequence | Mapping
@@ -201,7 +199,7 @@ class OpenContainer:
 
 @dataclass(slots=True)
 class Anchor:
-    """A complete node that aliases may repeat: nodes, text and levels that each repetition adds, and where the node ends."""
+    """A complete node with an anchor: the nodes, characters and levels that each alias adds, and the end of the node."""
 
     node: Node
     size: int
@@ -212,10 +210,10 @@ class Anchor:
 
 @dataclass(slots=True)
 class PendingFinding:
-    """A finding that waits until the whole document tells what is sensitive.
+    """A finding that waits until the document is read and its sensitive values are known.
 
-    `{}` in the summary takes a space and the quoted value, or nothing where that is sensitive; `path` is safe to show where
-    `cut` says that it ends at a sensitive key.
+    `{}` in the summary is replaced by a space and the quoted value, or by nothing if the value is sensitive. If `cut` is true,
+    `path` ends at a sensitive key and is safe to show.
     """
 
     rule: str

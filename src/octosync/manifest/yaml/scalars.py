@@ -1,12 +1,6 @@
-"""Plain scalars as YAML 1.2's core schema reads them, octals excepted: `on`, `no`, dates, `017` and `0o17` stay text.
+"""Scalars: values of plain scalars, JSON's surrogate pairs, and messages for text that can't be read.
 
-Surrogate pairs: JSON writes 😀 as two escapes, which libyaml refuses one by one.
-
-The pair is replaced, before parsing, by one escape of the same length, so that no column moves: ten characters for the
-code point, and two for an escape that stands for a control character, dropped again from the scalar. Outside double
-quotes, where the twelve characters are text, they are put back.
-
-Why a text can't be read, in words that say what to do: libyaml's errors, and characters that it never sees.
+Plain scalars follow YAML 1.2's core schema without octals: `on`, `no`, dates, `017` and `0o17` are strings.
 """
 
 from __future__ import annotations
@@ -29,7 +23,7 @@ _CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-# A number with a leading zero is text: it is an octal in YAML 1.1, and more often a code of some kind.
+# A number with a leading zero is a string: YAML 1.1 reads it as an octal, and it is usually a code.
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\Z")
 _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?\Z")
@@ -44,7 +38,7 @@ class NotJson(ValueError):
 
 
 def resolve(text: str) -> bool | int | float | str | None:
-    """Return the value of a plain scalar. Raises `NotJson` for infinities, not-a-number and numbers beyond JSON's."""
+    """Return the value of a plain scalar. Raises `NotJson` for infinities, NaN and numbers that JSON can't hold."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if text[0] not in _NUMBER_STARTS:
@@ -68,7 +62,7 @@ def resolve(text: str) -> bool | int | float | str | None:
 
 
 _PAIR = re.compile(r"(?<!\\)((?:\\\\)*)(\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2}))")
-# Escapes of control characters, and what they stand for; one that the text itself does not use in any spelling marks ours.
+# Escapes of control characters. One that the text does not use in any spelling is the filler.
 _FILLERS = {"\\e": "\x1b", "\\a": "\x07", "\\v": "\x0b", "\\0": "\x00", "\\f": "\x0c", "\\b": "\x08"}
 
 
@@ -78,7 +72,12 @@ def _spellings(filler: str) -> tuple[str, ...]:
 
 
 class SurrogatePairs:
-    """A text with its surrogate pairs joined, and the way back."""
+    """A text with its surrogate pairs replaced, and the way back.
+
+    JSON writes 😀 as two escapes, which libyaml rejects. Each pair becomes one escape of the same length, so that no column
+    moves: ten characters for the code point, and two for an escape of an unused control character, the filler, which is
+    removed from the scalar again. Outside double quotes the twelve characters are text and are put back.
+    """
 
     def __init__(self, text: str) -> None:
         self._filler = "\\e"
@@ -87,7 +86,7 @@ class SurrogatePairs:
         self.text = text
         if "\\u" in text and _PAIR.search(text):
             lowered = text.lower()
-            unused = (one for one in _FILLERS if not any(form.lower() in lowered for form in _spellings(one)))
+            unused = (filler for filler in _FILLERS if not any(form.lower() in lowered for form in _spellings(filler)))
             self._filler = next(unused, self._filler)
             self.text = self._join(text)
         self._escaped = re.compile(rf"\\U[0-9A-F]{{8}}{re.escape(self._filler)}")
@@ -100,14 +99,14 @@ class SurrogatePairs:
         return value.replace(_FILLERS[self._filler], "")
 
     def unquoted(self, value: str, start: int, end: int) -> str:
-        """Return the value of any other scalar, which stands between two indices of the text."""
+        """Return the value of a scalar that is not double-quoted, by its start and end in the text."""
         first, end = bisect_left(self._places, start), bisect_left(self._places, end)
         if first == end:
             return value
         written: dict[str, list[str]] = {}
         for index in range(first, end):
             written.setdefault(self._escape(self._written[index]), []).append(self._written[index])
-        # From the end, since a comment in the header of a block scalar may hold pairs, too.
+        # From the end, since a comment in the header of a block scalar may contain pairs, too.
         parts: list[str] = []
         until = len(value)
         for found in reversed(list(self._escaped.finditer(value))):
@@ -117,8 +116,7 @@ class SurrogatePairs:
         return "".join((value[:until], *reversed(parts)))
 
     def _join(self, text: str) -> str:
-        # The pattern can't see pairs one right after another at once: the second has the first one's last digit before it,
-        # which is no backslash, so each is found all the same.
+        # The pattern also finds adjacent pairs: the character before the second pair is a digit, not a backslash.
         def join(found: re.Match[str]) -> str:
             self._places.append(found.start(2))
             self._written.append(found[2])
@@ -131,7 +129,7 @@ class SurrogatePairs:
         return f"\\U{0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00):08X}{self._filler}"
 
 
-# What libyaml says → what it means for whoever wrote the file.
+# libyaml's message → what to change in the file.
 _EXPLAINED = {
     "found character that cannot start any token": "this character can't begin a value: put the value in quotes",
     "mapping values are not allowed in this context": "a second `: ` on the line, or wrong indentation: quote the value",
@@ -161,7 +159,7 @@ _CONFLICT = re.compile(r"(<{7}|>{7}) ")
 
 
 def report_syntax(error: yaml.YAMLError, reporter: Reporter) -> None:
-    """Report why a file could not be read any further."""
+    """Report the syntax error that ended the reading of a file."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "the text is not YAML")
     at = Scalar(None, mark.line + 1, mark.column + 1, 1) if mark else Scalar(None, 1, 1, 1)
@@ -185,7 +183,7 @@ def report_syntax(error: yaml.YAMLError, reporter: Reporter) -> None:
 
 
 def _notes(error: yaml.YAMLError, at: Scalar, source: Source) -> Iterator[str]:
-    """Yield what often is behind a syntax error."""
+    """Yield the likely causes of a syntax error."""
     line = source.lines[at.line - 1] if at.line <= len(source.lines) else ""
     if "${" in line:
         yield "inside braces and brackets, ${NAME} needs quotes"
@@ -202,10 +200,10 @@ def _notes(error: yaml.YAMLError, at: Scalar, source: Source) -> Iterator[str]:
 
 
 def report_control_characters(source: Source, findings: Findings) -> None:
-    """Report the first character that can't stand in a manifest, and how many more there are."""
+    """Report the first character that manifests may not contain, and the number of others."""
     found = list(islice(control_characters(source.text), _MOST_COUNTED + 1))
     line, column, character = found[0]
-    source.distrust(1)
+    source.hide_unread_lines(1)
     count = f"more than {_MOST_COUNTED:,}" if len(found) > _MOST_COUNTED else len(found) - 1
     more = (f"the file has {count} more of them",) if len(found) > 1 else ()
     binary = ("is this a binary file?",) if "\0" in source.text else ()

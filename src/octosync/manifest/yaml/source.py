@@ -1,4 +1,4 @@
-"""A file's text, and what of it may be shown."""
+"""A file's text and the positions in it that messages may not show, since they hold sensitive values."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Protocol
 
 from octosync.model import Origin, Sensitivity, truncated
 
-# Longer lines (minified JSON) help nobody under a caret.
+# Longer lines, such as minified JSON, are not useful under a caret.
 LONGEST_EXCERPT = 300
 LONGEST_QUOTE = 60
 _AT_ONCE = 64 * 1024
 
-# What YAML 1.2 calls printable, less NEL, LS and PS: libyaml would take these three for line breaks and fold them.
+# YAML 1.2's printable characters without NEL, LS and PS: libyaml reads these three as line breaks and folds them.
 NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _LINE_BREAK = re.compile("\r\n|\n|\r")
 # Possessive, and from the first letter of a word only: a long word takes linear time.
@@ -26,7 +26,7 @@ Position = tuple[int, int]  # line and column, from 1
 
 
 class HasPosition(Protocol):
-    """Whatever has a place in a file: line and column from 1, and how many characters it is wide."""
+    """A value with a position in a file: line and column from 1, and width in characters."""
 
     line: int
     column: int
@@ -35,7 +35,7 @@ class HasPosition(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """How a place is shown: its origin, the source line and how much of that is meant, and what else is to be said of it."""
+    """A position as messages show it: its origin, the source line, the width of the value, and notes."""
 
     origin: Origin
     excerpt: str | None
@@ -45,9 +45,9 @@ class Snippet:
 
 @dataclass(frozen=True, slots=True)
 class _DocumentOrigin:
-    """Where a rendered document was taken from: a file that was read (`source`, `at`), or only its `path`.
+    """The origin of a rendered document: a position in a file that was read (`source`, `at`), or only its `path`.
 
-    `nodes` are the places of what is the same there, each with its place here, by the latter's identity.
+    `nodes` maps the identity of a node here to the node and the equal node in that file.
     """
 
     path: str = ""
@@ -58,56 +58,56 @@ class _DocumentOrigin:
 
 @dataclass(slots=True, eq=False)
 class Source:
-    """One file: its name as the user gave it, its text, and where in it sensitive values stand."""
+    """One file: its name as the user gave it, its text, and the positions of sensitive values."""
 
     name: str
     text: str
     sensitivity: Sensitivity
     _lines: list[str] | None = None
-    # Aliases name the same place again and again.
+    # A set, since aliases hide the same span many times.
     _hidden: set[tuple[Position, Position]] = field(default_factory=set)
     _merged: tuple[list[Position], list[Position]] | None = None
-    # The lines on which documents begin that were taken from elsewhere.
+    # The first lines of documents, with the origin of those that were rendered from other files.
     _starts: list[int] = field(default_factory=list)
-    _taken: list[_DocumentOrigin | None] = field(default_factory=list)
+    _origins: list[_DocumentOrigin | None] = field(default_factory=list)
 
-    def place(self, at: HasPosition) -> Origin:
-        """Name a place: in the file that it was taken from, where that is known."""
-        return self.shown(at).origin if self._taken else Origin(self.name, at.line, at.column)
+    def origin_of(self, at: HasPosition) -> Origin:
+        """Return a value's origin, in the file that it was rendered from if that is known."""
+        return self.snippet(at).origin if self._origins else Origin(self.name, at.line, at.column)
 
-    def relocate(
+    def set_origin(
         self, line: int, source: Source, at: HasPosition, pairs: Iterable[tuple[HasPosition, HasPosition]]
     ) -> None:
-        """Note that the document at a line was taken from another file's: `pairs` are places here and there.
+        """Record that the document at a line was rendered from another file's; `pairs` are equal nodes here and there.
 
-        These three are told of documents in their order.
+        `set_origin`, `set_origin_path` and `set_own` are called in the order of the documents.
         """
-        self._take(line, _DocumentOrigin("", source, at, {id(here): (here, there) for here, there in pairs}))
+        self._record(line, _DocumentOrigin("", source, at, {id(here): (here, there) for here, there in pairs}))
 
-    def note_origin(self, line: int, path: str) -> None:
-        """Note that the document at a line was taken from a file of which only the path is known."""
-        self._take(line, _DocumentOrigin(path))
+    def set_origin_path(self, line: int, path: str) -> None:
+        """Record that the document at a line was rendered from a file of which only the path is known."""
+        self._record(line, _DocumentOrigin(path))
 
-    def keep(self, line: int) -> None:
-        """Note that the document at a line is this file's own."""
+    def set_own(self, line: int) -> None:
+        """Record that the document at a line is this file's own."""
         if self._starts:
-            self._take(line, None)
+            self._record(line, None)
 
-    def _take(self, line: int, taken: _DocumentOrigin | None) -> None:
+    def _record(self, line: int, origin: _DocumentOrigin | None) -> None:
         self._starts.append(line)
-        self._taken.append(taken)
+        self._origins.append(origin)
 
     def hide(self, start: Position, end: Position) -> None:
-        """Note that a sensitive value stands between two places, both included."""
+        """Record that the text between two positions, both included, is sensitive."""
         self._hidden.add((start, end))
         self._merged = None
 
-    def distrust(self, first_line: int, last_line: int | None = None) -> None:
-        """Hide lines (None: to the end) that weren't read, if a sensitive key is in them, or no key: a secret may be bare."""
+    def hide_unread_lines(self, first_line: int, last_line: int | None = None) -> None:
+        """Hide lines that were not read (None: to the end) if they hold a sensitive key, or no key: a secret may be bare."""
         lines = self.lines[first_line - 1 : last_line]
         keys: set[str] = set()
         for line in lines:
-            for at in range(0, len(line), _AT_ONCE):  # a search in all of a long line would let no other thread run
+            for at in range(0, len(line), _AT_ONCE):  # a search in a long line blocks other threads
                 keys.update(_KEY_LIKE.findall(line, at, at + _AT_ONCE + LONGEST_EXCERPT))
         if not keys or any(map(self.sensitivity.covers, keys)):
             self.hide((first_line, 1), (len(self.lines) + 1 if last_line is None else last_line, sys.maxsize))
@@ -120,30 +120,30 @@ class Source:
         return self._lines
 
     def origin(self, line: int, column: int) -> Origin:
-        """Name a place in this file."""
+        """Return the origin of a position in this file."""
         return Origin(self.name, line, column)
 
-    def shown(self, at: HasPosition) -> Snippet:
-        """Say how a place is shown: in the file that it was taken from, where that is known."""
+    def snippet(self, at: HasPosition) -> Snippet:
+        """Return a value's snippet, from the file that it was rendered from if that is known."""
         excerpt = self.excerpt(at.line)
         here = Snippet(self.origin(at.line, at.column), excerpt, at.width or _rest(excerpt, at.column))
-        taken = self._taken_at(at.line)
-        if taken is None:
+        document = self._origin_at(at.line)
+        if document is None:
             return here
-        if taken.source is None or taken.at is None:
-            return replace(here, notes=(f"kustomize took the document from {quoted(taken.path)}",))
-        if (pair := taken.nodes.get(id(at))) is not None:
-            return taken.source.shown(pair[1])
-        origin = taken.source.origin(taken.at.line, taken.at.column)
+        if document.source is None or document.at is None:
+            return replace(here, notes=(f"kustomize took the document from {quoted(document.path)}",))
+        if (pair := document.nodes.get(id(at))) is not None:
+            return document.source.snippet(pair[1])
+        origin = document.source.origin(document.at.line, document.at.column)
         rendered = "" if excerpt is None else f": {excerpt.strip()}"
         return Snippet(origin, None, 1, (f"line {at.line} of {self.name}{rendered}",))
 
-    def _taken_at(self, line: int) -> _DocumentOrigin | None:
+    def _origin_at(self, line: int) -> _DocumentOrigin | None:
         index = bisect_right(self._starts, line) - 1
-        return self._taken[index] if index >= 0 else None
+        return self._origins[index] if index >= 0 else None
 
     def excerpt(self, line: int) -> str | None:
-        """Return a line, None where it holds something sensitive, is far too long, or is not there."""
+        """Return a line; None if it holds a sensitive value, is too long, or does not exist."""
         if self.hides_on(line):
             return None
         if not 1 <= line <= len(self.lines) or len(self.lines[line - 1]) > LONGEST_EXCERPT:
@@ -151,20 +151,20 @@ class Source:
         return NOT_PRINTABLE.sub("\ufffd", self.lines[line - 1])
 
     def written(self, at: HasPosition) -> str:
-        """Return what is written at a place, as far as it is on one line."""
+        """Return the text of a value, up to the end of its first line."""
         start = at.column - 1
         return self.lines[at.line - 1][start : start + at.width] if at.line <= len(self.lines) else ""
 
     def hides_on(self, line: int) -> bool:
-        """Say whether a sensitive value stands on a line."""
+        """Return whether a line holds a sensitive value."""
         return self._hides((line, sys.maxsize), (line, 0))
 
     def hides(self, line: int, column: int) -> bool:
-        """Say whether a sensitive value stands at a place."""
+        """Return whether a position is in a sensitive value."""
         return self._hides((line, column), (line, column))
 
     def _hides(self, last: Position, first: Position) -> bool:
-        """Return whether a hidden span overlaps the places from first to last."""
+        """Return whether a hidden span overlaps the positions from `first` to `last`."""
         if not self._hidden:
             return False
         starts, ends = self._merged or self._merge()
@@ -189,7 +189,7 @@ def _rest(line: str | None, column: int) -> int:
 
 
 def quoted(value: object) -> str:
-    """Quote a value for a message: in backquotes, on one line, shortened."""
+    """Return a value as messages quote it: in backquotes, on one line, shortened."""
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     text = text[: LONGEST_QUOTE + 1]
     text = NOT_PRINTABLE.sub("\ufffd", text.replace("\n", "⏎").replace("\r", "⏎").replace("\t", " "))
@@ -197,7 +197,7 @@ def quoted(value: object) -> str:
 
 
 def decode(data: bytes) -> str:
-    """Decode a file. Raises `NotText`: UTF-8 only, a byte order mark tolerated."""
+    """Return a file's text. Raises `NotText` if it is not UTF-8; a byte order mark is dropped."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise NotText("UTF-16 or UTF-32 text; octosync reads UTF-8 only", 1, 1)
     try:
@@ -210,7 +210,7 @@ def decode(data: bytes) -> str:
 
 
 class NotText(Exception):
-    """Bytes that are not UTF-8 text; `line` and `column` say where."""
+    """Bytes that are not UTF-8, with the line and column of the first invalid byte."""
 
     def __init__(self, message: str, line: int, column: int) -> None:
         super().__init__(message)
@@ -220,7 +220,7 @@ class NotText(Exception):
 
 
 def control_characters(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield line, column and character of whatever is neither printable nor a tab or line break."""
+    """Yield line, column and character of everything that is not printable, a tab or a line break."""
     line, start = 1, 0
     at = 0
     for found in NOT_PRINTABLE.finditer(text):
