@@ -9,7 +9,7 @@ from typing import Any, Final, Union
 import yaml
 from hypothesis import strategies as st
 
-from octosync.manifest.schema.fields import Field, Shape
+from octosync.manifest.schema.shapes import Field, Shape
 
 CANARY: Final = "CANARY-7f3a"  # a secret: stands under sensitive keys only, and may be shown nowhere
 SENSITIVE: Final = ("api_key", "access_token", "db_password")

@@ -19,8 +19,8 @@ from tests.support.invoking import Desk, Ran
 
 from octosync.manifest.config.schema import ConfigurationFile
 from octosync.manifest.load.kustomize import referred
-from octosync.manifest.schema.fields import fields_of, shape_of
 from octosync.manifest.schema.models import API_VERSION, KINDS, PROTECT, SUSPEND
+from octosync.manifest.schema.shapes import fields_of, shape_of
 
 _FORMATS: Final = ("text", "markdown", "json", "jsonl", "github", "sarif")
 _FOLDERS: Final = ("apps", "apps/" + "a/" * 40)

@@ -15,9 +15,9 @@ from tests.support.manifests import Workspace
 
 from octosync.manifest import RULES, Rule, configuration_schema, field_example, manifest_schema
 from octosync.manifest.config.schema import ConfigurationFile, ContextSection
-from octosync.manifest.schema.fields import ObjectModel, Shape, fields_of, shape_of, title_of
 from octosync.manifest.schema.models import KINDS
 from octosync.manifest.schema.rules import Findings
+from octosync.manifest.schema.shapes import ObjectModel, Shape, fields_of, shape_of, title_of
 from octosync.manifest.yaml.loader import parse
 from octosync.manifest.yaml.nodes import plain
 from octosync.model import Sensitivity, Severity

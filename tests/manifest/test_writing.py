@@ -16,8 +16,8 @@ from tests.support.states import desired_app
 
 from octosync.manifest import Configuration, Manifests, load, manifest_text
 from octosync.manifest.export.expressible import json_refusal, text_refusal
-from octosync.manifest.schema.fields import fields_of
 from octosync.manifest.schema.models import AppSpec
+from octosync.manifest.schema.shapes import fields_of
 from octosync.model import Address, App, Deploy, JsonValue, Optimize, Section, Slot, State, canonical_json
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -27,7 +27,7 @@ from octosync.manifest.config.schema import ApiSection, ConfigurationFile, Guard
 from octosync.manifest.load.files import display_name, read_files
 from octosync.manifest.load.owners import Owner
 from octosync.manifest.load.variables import NAME, names_a_secret
-from octosync.manifest.schema.checked_fields import Fields
+from octosync.manifest.schema.checked_object import CheckedObject
 from octosync.manifest.schema.rules import Findings, Reporter
 from octosync.manifest.schema.validate import check, closest
 from octosync.manifest.yaml.loader import parse
@@ -145,7 +145,7 @@ def _start(document: YamlDocument) -> Scalar:
     return Scalar(None, document.root.line, document.root.column, 1)
 
 
-def _guard_limits(fields: Fields) -> GuardLimits:
+def _guard_limits(fields: CheckedObject) -> GuardLimits:
     given, plain = fields.attributes(GuardsSection), GuardLimits()
     trailers = given.pop("trailers", plain.trailers)
     return GuardLimits(limits={**plain.limits, **given}, trailers=trailers)
@@ -172,7 +172,7 @@ def _refuses_version(root: Node, reporter: Reporter, version: str) -> bool:
 class _Reading:
     """Builds the configuration from the checked file."""
 
-    def __init__(self, fields: Fields, reporter: Reporter, directory: Path) -> None:
+    def __init__(self, fields: CheckedObject, reporter: Reporter, directory: Path) -> None:
         self._fields = fields
         self._reporter = reporter
         self._directory = directory
@@ -216,7 +216,7 @@ class _Reading:
             contract=self._contract(),
         )
 
-    def _context(self, name: str, fields: Fields) -> Context:
+    def _context(self, name: str, fields: CheckedObject) -> Context:
         if "tokenEnv" in fields and "tokenFile" in fields:
             summary = "a context has one source of its token: tokenEnv or tokenFile"
             at = fields.key_node("tokenFile")
@@ -241,7 +241,7 @@ class _Reading:
             origin=self._origin(fields),
         )
 
-    def _freeze_window(self, fields: Fields) -> FreezeWindow:
+    def _freeze_window(self, fields: CheckedObject) -> FreezeWindow:
         duration = fields.text("duration")
         return FreezeWindow(
             cron=fields.text("cron") or "",
@@ -251,7 +251,7 @@ class _Reading:
             origin=self._origin(fields),
         )
 
-    def _receiver(self, fields: Fields) -> Receiver:
+    def _receiver(self, fields: CheckedObject) -> Receiver:
         if ("url" in fields.node.entries) == ("urlEnv" in fields.node.entries):
             at = fields.key_node("urlEnv")  # the receiver itself if it has none
             place = at if isinstance(at, Scalar) else Scalar(None, at.line, at.column, 1)
@@ -266,10 +266,10 @@ class _Reading:
             origin=self._origin(fields),
         )
 
-    def _origin(self, fields: Fields) -> Origin:
+    def _origin(self, fields: CheckedObject) -> Origin:
         return self._reporter.source.origin(fields.node.line, fields.node.column)
 
-    def _paths(self, fields: Fields) -> tuple[str, ...]:
+    def _paths(self, fields: CheckedObject) -> tuple[str, ...]:
         return tuple(str(self._directory / path) for path in fields.texts("paths"))
 
     def _contract(self) -> Contract:
@@ -297,7 +297,7 @@ class _Reading:
             self._refuse_override(error, self._fields.key_node("api"), "api")
             return Contract()
 
-    def _is_possible(self, api: Fields, key: str, name: str, attempt: Callable[[], Contract]) -> bool:
+    def _is_possible(self, api: CheckedObject, key: str, name: str, attempt: Callable[[], Contract]) -> bool:
         try:
             attempt()
         except ConfigError as error:

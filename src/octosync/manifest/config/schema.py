@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, create_model
 
 from octosync.manifest.config.config import DURATION, MEANING, Configuration, Rate
 from octosync.manifest.load.variables import NAME, SECRET_NAMES, may_hold_a_secret
-from octosync.manifest.schema.fields import WHOLE, AnyText, Count, InvalidText, Maybe, Name, ObjectModel, Text
+from octosync.manifest.schema.shapes import WHOLE, AnyText, Count, InvalidText, Maybe, Name, ObjectModel, Text
 from octosync.model import NotifyEvent, Sensitivity
 from octosync.plan import DEFAULT_TRAILERS, LIMITS, TRAILERS, Limit
 from octosync.plan.guards.freeze import check_cron, check_timezone

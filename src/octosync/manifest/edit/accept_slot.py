@@ -24,8 +24,8 @@ from octosync.manifest.edit.editor import (
 from octosync.manifest.export.export import ExportedApp, export_app
 from octosync.manifest.export.expressible import WHY_SENSITIVE, fits
 from octosync.manifest.export.yaml_writer import entry, policy_object, slot_entry
-from octosync.manifest.schema.fields import fields_of
 from octosync.manifest.schema.models import SLOT_WIRE_NAMES, SlotSpec
+from octosync.manifest.schema.shapes import fields_of
 from octosync.model import Address, App, JsonObject, JsonValue, Origin, Section, Sensitivity, Slot
 from octosync.plan import Action, DeleteSlot, FieldChange, PutSlot
 

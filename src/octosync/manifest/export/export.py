@@ -25,8 +25,8 @@ from octosync.manifest.export.expressible import (
     text_refusal,
 )
 from octosync.manifest.export.yaml_writer import manifest_text, value_text
-from octosync.manifest.schema.fields import fields_of
 from octosync.manifest.schema.models import SLOT_WIRE_NAMES, AppSpec, SlotSpec, TargetSpec
+from octosync.manifest.schema.shapes import fields_of
 from octosync.manifest.yaml.source import quoted
 from octosync.model import (
     Address,

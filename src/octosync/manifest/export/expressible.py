@@ -8,7 +8,7 @@ from typing import Final
 
 from octosync.contract.normalize import ROUTING_MODES, ROUTING_PREFERENCES
 from octosync.manifest.export.yaml_writer import value_text
-from octosync.manifest.schema.fields import Field, Shape
+from octosync.manifest.schema.shapes import Field, Shape
 from octosync.manifest.yaml.loader import MOST_LEVELS, MOST_NODES
 from octosync.manifest.yaml.nodes import join
 from octosync.manifest.yaml.source import NOT_PRINTABLE, quoted

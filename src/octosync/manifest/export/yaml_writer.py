@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, cast
 
 from octosync.contract import preset_of
-from octosync.manifest.schema.fields import attributes_of
 from octosync.manifest.schema.models import API_VERSION, SLOT_WIRE_NAMES, FallbackSpec, PolicySpec
+from octosync.manifest.schema.shapes import attributes_of
 from octosync.model import Address, App, Deploy, JsonObject, JsonValue, Optimize, Section, Slot, Target
 
 # It begins with a letter, so it is no number or date, and holds nothing that has a meaning inside braces or brackets.

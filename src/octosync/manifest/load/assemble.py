@@ -12,7 +12,7 @@ from octosync.manifest.load.documents import Resource
 from octosync.manifest.load.limits import check_deadline
 from octosync.manifest.load.memo import Memo
 from octosync.manifest.load.resources import app_fields, inference_config_of, slot_of, target_of
-from octosync.manifest.schema.checked_fields import Fields
+from octosync.manifest.schema.checked_object import CheckedObject
 from octosync.manifest.yaml.nodes import Node
 from octosync.model import App, InferenceConfig, Origin, Section, Slot, State, Suspension, Target
 
@@ -21,7 +21,7 @@ Claims: TypeAlias = dict[tuple[str, str], Target]
 
 
 # By the identity of an app's first document: all of its documents, and the app. Nothing was found wrong with it.
-Assembled: TypeAlias = Memo[int, tuple[tuple[Fields, ...], App]]
+Assembled: TypeAlias = Memo[int, tuple[tuple[CheckedObject, ...], App]]
 
 
 def assemble(
@@ -67,7 +67,7 @@ def _app(slug: str, resources: list[Resource], contract: Contract, claims: Claim
     return app
 
 
-def _are(those: tuple[Fields, ...], these: tuple[Fields, ...]) -> bool:
+def _are(those: tuple[CheckedObject, ...], these: tuple[CheckedObject, ...]) -> bool:
     return len(those) == len(these) and all(map(is_, those, these))
 
 
@@ -126,7 +126,7 @@ class _Assembly:
             _Assembly(self._slug, [again], self._contract, {}).app()
         return own[0] if own else None
 
-    def _declare(self, resource: Resource, spec: Fields, *, archived: bool) -> None:
+    def _declare(self, resource: Resource, spec: CheckedObject, *, archived: bool) -> None:
         match resource.kind:
             case "App":
                 for record in spec.records("targets"):
@@ -142,7 +142,7 @@ class _Assembly:
             case _:
                 self._add_config(spec, "config", resource)
 
-    def _add_target(self, record: Fields, resource: Resource) -> None:
+    def _add_target(self, record: CheckedObject, resource: Resource) -> None:
         target = target_of(record, resource, self._contract)
         if target is None:
             return
@@ -166,7 +166,7 @@ class _Assembly:
             )
         self._targets[target.unique_key] = target
 
-    def _add_slot(self, record: Fields, resource: Resource, *, archived: bool) -> None:
+    def _add_slot(self, record: CheckedObject, resource: Resource, *, archived: bool) -> None:
         slot = slot_of(record, resource, self._contract)
         if slot is None:
             return
@@ -182,7 +182,7 @@ class _Assembly:
             return
         self._slots[slot.capability] = slot
 
-    def _add_config(self, record: Fields, key: str, resource: Resource) -> None:
+    def _add_config(self, record: CheckedObject, key: str, resource: Resource) -> None:
         config = inference_config_of(record, key, resource)
         if config is None:
             return

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from octosync.manifest.load.variables import Variables
-from octosync.manifest.schema.checked_fields import Fields
+from octosync.manifest.schema.checked_object import CheckedObject
 from octosync.manifest.schema.models import API_VERSION, GROUP, KINDS, PROTECT, SUSPEND
 from octosync.manifest.schema.rules import Reporter
 from octosync.manifest.schema.validate import check, closest
@@ -41,8 +41,8 @@ class Resource:
 
     kind: str
     app: str | None
-    root: Fields
-    spec: Fields | None
+    root: CheckedObject
+    spec: CheckedObject | None
     labels: AnyMapping[str, str]
     annotations: AnyMapping[str, str]
     protected: bool
@@ -79,7 +79,7 @@ def read_document(document: YamlDocument, reporter: Reporter, variables: Variabl
     return None if fields is None else _resource(kind, fields, reporter, now)
 
 
-def _resource(kind: str, root: Fields, reporter: Reporter, now: datetime) -> Resource | None:
+def _resource(kind: str, root: CheckedObject, reporter: Reporter, now: datetime) -> Resource | None:
     spec = root.record("spec")
     metadata = root.record("metadata")
     app = (metadata.text("name") if metadata else None) if kind == "App" else (spec.text("app") if spec else None)
@@ -174,7 +174,7 @@ def _report_kind(version: Scalar, kind: Scalar, reporter: Reporter) -> None:
     )
 
 
-def _annotations(metadata: Fields, reporter: Reporter, now: datetime) -> tuple[bool, Suspension | None]:
+def _annotations(metadata: CheckedObject, reporter: Reporter, now: datetime) -> tuple[bool, Suspension | None]:
     """Read our own annotations; others are ignored, but for those that look like ours."""
     node = metadata.node.get("annotations")
     entries = node.entries if isinstance(node, Mapping) else {}

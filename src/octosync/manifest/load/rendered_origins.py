@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from octosync.manifest.load.files import File
-from octosync.manifest.schema.fields import Shape, shape_of
 from octosync.manifest.schema.models import KINDS
 from octosync.manifest.schema.rules import Findings
+from octosync.manifest.schema.shapes import Shape, shape_of
 from octosync.manifest.yaml.loader import parse
 from octosync.manifest.yaml.nodes import Mapping, Node, Scalar, Sequence, YamlDocument, plain
 from octosync.manifest.yaml.source import HasPosition, Source

@@ -14,7 +14,7 @@ from octosync.contract import (
     normalise_slot_fields,
 )
 from octosync.manifest.load.documents import Resource
-from octosync.manifest.schema.checked_fields import Fields
+from octosync.manifest.schema.checked_object import CheckedObject
 from octosync.manifest.schema.models import SLOT_WIRE_NAMES, SlotSpec
 from octosync.manifest.schema.validate import closest
 from octosync.manifest.yaml.nodes import Node, Scalar, UnreadText
@@ -35,7 +35,7 @@ def app_fields(resource: Resource) -> JsonObject:
     return normalise_app_fields(declared)
 
 
-def target_of(fields: Fields, resource: Resource, contract: Contract) -> Target | None:
+def target_of(fields: CheckedObject, resource: Resource, contract: Contract) -> Target | None:
     """Return the target that a record declares; None where what identifies it could not be read."""
     platform, identifier = fields.text("platform"), fields.text("identifier")
     report, quote = resource.reporter.report, resource.reporter.quote
@@ -61,7 +61,7 @@ def target_of(fields: Fields, resource: Resource, contract: Contract) -> Target 
     )
 
 
-def slot_of(fields: Fields, resource: Resource, contract: Contract) -> Slot | None:
+def slot_of(fields: CheckedObject, resource: Resource, contract: Contract) -> Slot | None:
     """Return the slot that a record declares; None where its capability could not be read. Checks the rest all the same."""
     capability = fields.text("capability")
     if capability is not None and capability not in CAPABILITIES:
@@ -91,7 +91,7 @@ def slot_of(fields: Fields, resource: Resource, contract: Contract) -> Slot | No
     )
 
 
-def inference_config_of(fields: Fields, key: str, resource: Resource) -> InferenceConfig | None:
+def inference_config_of(fields: CheckedObject, key: str, resource: Resource) -> InferenceConfig | None:
     """Return the inference config that a record declares under a key; None where it declares none."""
     if key not in fields:
         return None
@@ -100,7 +100,7 @@ def inference_config_of(fields: Fields, key: str, resource: Resource) -> Inferen
     )
 
 
-def _report_unknown_capability(capability: str, fields: Fields, resource: Resource) -> None:
+def _report_unknown_capability(capability: str, fields: CheckedObject, resource: Resource) -> None:
     at = fields.value_node("capability")
     resource.reporter.report(
         "unknown-capability",
@@ -111,7 +111,7 @@ def _report_unknown_capability(capability: str, fields: Fields, resource: Resour
     )
 
 
-def _check_engines(fields: Fields, resource: Resource) -> None:
+def _check_engines(fields: CheckedObject, resource: Resource) -> None:
     _check_repeated(fields, "preferredEngines", resource)
     unknown: set[str] = set()
     for index, value, node in fields.items("preferredEngines"):
@@ -128,7 +128,7 @@ def _check_engines(fields: Fields, resource: Resource) -> None:
         )
 
 
-def _check_writable(fields: Fields, resource: Resource, contract: Contract) -> None:
+def _check_writable(fields: CheckedObject, resource: Resource, contract: Contract) -> None:
     """Refuse what octosync.yaml says is the control plane's own: it would never be sent, and differ for ever."""
     for key, name in SLOT_WIRE_NAMES.items():
         if key in fields and name in contract.shapes["slot"].read_only:
@@ -141,7 +141,7 @@ def _check_writable(fields: Fields, resource: Resource, contract: Contract) -> N
             )
 
 
-def _check_repeated(fields: Fields, key: str, resource: Resource) -> None:
+def _check_repeated(fields: CheckedObject, key: str, resource: Resource) -> None:
     seen: set[object] = set()
     for index, value, node in fields.items(key):
         if value in seen:
@@ -150,7 +150,7 @@ def _check_repeated(fields: Fields, key: str, resource: Resource) -> None:
         seen.add(value)
 
 
-def _check_policy(fields: Fields, policy: JsonValue, resource: Resource) -> None:
+def _check_policy(fields: CheckedObject, policy: JsonValue, resource: Resource) -> None:
     declared = fields.record("servingPolicy")
     if declared is None:
         return
@@ -177,7 +177,7 @@ def _says_something(node: Node | None) -> bool:
     return node is not None and not (isinstance(node, Scalar) and isinstance(node.value, UnreadText | None))
 
 
-def _check_bindings(fields: Fields, resource: Resource) -> None:
+def _check_bindings(fields: CheckedObject, resource: Resource) -> None:
     first: dict[str, Node] = {}
     for index, binding, node in fields.items("bindings"):
         key = cast("JsonObject", binding).get("binding_key")
@@ -192,7 +192,7 @@ def _check_bindings(fields: Fields, resource: Resource) -> None:
         first.setdefault(key, node)
 
 
-def _deploy(fields: Fields, resource: Resource) -> Deploy | None:
+def _deploy(fields: CheckedObject, resource: Resource) -> Deploy | None:
     declared = fields.record("deploy")
     if declared is None:
         return None

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Final, Union
 
 from octosync.manifest.config.schema import ConfigurationFile
-from octosync.manifest.schema.fields import Field, Shape, Text, shape_of
 from octosync.manifest.schema.json_schema import field_example
 from octosync.manifest.schema.models import KINDS
+from octosync.manifest.schema.shapes import Field, Shape, Text, shape_of
 from octosync.manifest.schema.validate import closest
 from octosync.model import FieldExplanation
 

@@ -21,8 +21,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 from octosync.manifest.config.schema import ConfigurationFile
-from octosync.manifest.schema.fields import Field, ObjectModel, Shape, Text, fields_of, shape_of, title_of
 from octosync.manifest.schema.models import API_VERSION, GROUP, KINDS
+from octosync.manifest.schema.shapes import Field, ObjectModel, Shape, Text, fields_of, shape_of, title_of
 from octosync.model import JsonObject, JsonValue
 from octosync.plan.file.schema import DIALECT, SchemaGenerator
 

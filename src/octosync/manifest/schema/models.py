@@ -9,7 +9,7 @@ from pydantic import Field
 
 from octosync.contract import CAPABILITIES, ENGINES, ENVIRONMENTS, PLATFORMS, PRESETS
 from octosync.contract.normalize import ROUTING_MODES, ROUTING_PREFERENCES
-from octosync.manifest.schema.fields import (
+from octosync.manifest.schema.shapes import (
     AS_NAME,
     AS_OBJECT,
     NAME_OR_OBJECT,

@@ -12,13 +12,13 @@ from typing import Any, Union
 
 from pydantic import ValidationError
 
-from octosync.manifest.schema.checked_fields import WRONG, Fields
-from octosync.manifest.schema.fields import InvalidText, ObjectModel, Shape, Text, shape_of, title_of
+from octosync.manifest.schema.checked_object import WRONG, CheckedObject
 from octosync.manifest.schema.rules import Reporter
+from octosync.manifest.schema.shapes import InvalidText, ObjectModel, Shape, Text, shape_of, title_of
 from octosync.manifest.yaml.nodes import Mapping, Node, Scalar, Sequence, UnreadText, join, type_name
 
 
-def check(node: Node, model: type[ObjectModel], reporter: Reporter, root: str) -> Fields | None:
+def check(node: Node, model: type[ObjectModel], reporter: Reporter, root: str) -> CheckedObject | None:
     """Check an object against its model, report every error, and return its fields; None if the node is no object.
 
     `root` is what `octosync explain` calls such documents.
@@ -66,7 +66,7 @@ class _Check:
     _is_whole: bool = True
     _has_repeated: bool = False
 
-    def run(self, path: str) -> Fields:
+    def run(self, path: str) -> CheckedObject:
         """Check the object, and return its fields."""
         values = self._values(self._node)
         try:
@@ -75,7 +75,7 @@ class _Check:
             self._report(error, _Place(self._node, shape_of(self._model), path), values)
         if self._has_repeated:
             self._check_repeated(_Place(self._node, shape_of(self._model), path))
-        return Fields(self._node, path, values)
+        return CheckedObject(self._node, path, values)
 
     def _values(self, node: Node) -> Any:  # noqa: ANN401 - JSON
         if isinstance(node, Scalar):

@@ -1,4 +1,4 @@
-"""The fields of a checked object: the values that are sound, and where each is written."""
+"""A checked object: the values that are sound, and where each is written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 from typing import Any, Final, Union
 
-from octosync.manifest.schema.fields import ObjectModel, Shape, attributes_of
+from octosync.manifest.schema.shapes import ObjectModel, Shape, attributes_of
 from octosync.manifest.yaml.nodes import Mapping, Node, Scalar, Sequence, UnreadText, join
 from octosync.model import JsonObject
 
@@ -16,10 +16,10 @@ WRONG: Final = UnreadText()
 
 
 @dataclass(slots=True)
-class Fields:
+class CheckedObject:
     """A checked object: its values by key, its node, and its path in the document.
 
-    A value that is wrong or unreadable is a `UnreadText`, and no method returns it.
+    A value that is wrong or unreadable is an `UnreadText`, and no method returns it.
     """
 
     node: Mapping
@@ -58,26 +58,30 @@ class Fields:
         value = self.values.get(key)
         return value if isinstance(value, dict) else None
 
-    def record(self, key: str) -> Fields | None:
+    def record(self, key: str) -> CheckedObject | None:
         """Return an object, None if it is absent or wrong."""
         node, value = self.node.get(key), self.values.get(key)
-        return Fields(node, self.path_to(key), value) if isinstance(node, Mapping) and isinstance(value, dict) else None
+        return (
+            CheckedObject(node, self.path_to(key), value)
+            if isinstance(node, Mapping) and isinstance(value, dict)
+            else None
+        )
 
-    def records(self, key: str) -> list[Fields]:
+    def records(self, key: str) -> list[CheckedObject]:
         """Return a list of objects, empty if it is absent."""
         path = self.path_to(key)
         return [
-            Fields(node, join(path, index), value)
+            CheckedObject(node, join(path, index), value)
             for index, value, node in self.items(key)
             if isinstance(value, dict) and isinstance(node, Mapping)
         ]
 
-    def record_map(self, key: str) -> dict[str, Fields]:
+    def record_map(self, key: str) -> dict[str, CheckedObject]:
         """Return an object of objects, empty if it is absent."""
         node, path = self.node.get(key), self.path_to(key)
         entries = node.entries if isinstance(node, Mapping) else {}
         return {
-            name: Fields(entry, join(path, name), value)
+            name: CheckedObject(entry, join(path, name), value)
             for name, value in self._items(key)
             if isinstance(value, dict) and isinstance(entry := entries[name][1], Mapping)
         }
