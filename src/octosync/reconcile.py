@@ -9,7 +9,7 @@ from datetime import datetime
 
 from octosync.apply import ApplyResult, Listener, Record, apply_plan
 from octosync.errors import GuardRefused, OctosyncError
-from octosync.model import App, Observation, Sensitivity, State
+from octosync.model import App, FollowUpReads, Observation, Sensitivity, State
 from octosync.octomil import Octomil, ReadResult, enrich, observe
 from octosync.plan import GuardPolicy, Plan, PlanOptions, Refusal, judge, make_plan, read_needs_of
 from octosync.plan.three_way.merge import to_read
@@ -55,7 +55,7 @@ async def observe_and_review(
     if remembered is not None:
         observation = remembered(observation)
     reviewed = review(desired, observation, options, policy)
-    while reviewed.plan.questions:
+    while reviewed.plan.questions != FollowUpReads():
         observation = await enrich(remote, reviewed.observation, reviewed.plan.questions, progress=progress)
         reviewed = review(desired, observation, options, policy)
     return reviewed

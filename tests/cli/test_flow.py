@@ -13,9 +13,9 @@ from tests.support.manifests import slot
 import octosync
 
 _SOURCE = str(Path(octosync.__file__).parent)
-# Lower these whenever a change allows it: the aim is 60 files and 350 functions.
-_MOST_FILES = 62
-_MOST_FUNCTIONS = 370
+# Both are met almost exactly: a hop more needs one less elsewhere.
+_MOST_FILES = 60
+_MOST_FUNCTIONS = 350
 
 
 def test_a_plan_of_one_slot_follows_a_short_way(office: Office) -> None:

@@ -187,7 +187,7 @@ class Redactor:
     def __init__(
         self, keys: Iterable[Secret] = (), sensitivity: Sensitivity | None = None, body: JsonValue = None
     ) -> None:
-        values = set(_sensitive_strings(body, sensitivity or Sensitivity()))
+        values = set(_sensitive_strings(body, sensitivity or Sensitivity())) if body is not None else set()
         revealed = sorted({key.reveal() for key in keys})
         values.update(revealed)
         spellings = {

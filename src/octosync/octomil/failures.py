@@ -201,7 +201,7 @@ def _response_failure(problem: Exception, cause: Exception, connection: Connecti
 
 
 # What FastAPI returns for a path without a route: during a cold start, or if octosync's path is wrong.
-_UNREGISTERED = {"detail": "Not Found"}
+UNREGISTERED_ROUTE = {"detail": "Not Found"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,11 +213,6 @@ class ErrorBody:
     request_id: str | None = None
     details: JsonValue = None
     fields: tuple[tuple[str, str], ...] = ()
-
-
-def is_unregistered_route(body: JsonValue) -> bool:
-    """Return whether a 404 means that the route doesn't exist; then the object may well exist."""
-    return body == _UNREGISTERED
 
 
 def parse_error_body(body: JsonValue) -> ErrorBody | None:

@@ -69,7 +69,8 @@ async def observe(
     if listed is None and len(reader.wanted) > MAX_APPS_READ_BY_SLUG:
         listed = await reader.read_list()
     missing = reader.wanted if listed is None else reader.take(listed)
-    await run_concurrently([reader.app_read(app) for app in missing], client.connection.concurrency)
+    reader.expected += len(missing)
+    await run_concurrently([partial(reader.read_app, app) for app in missing], client.connection.concurrency)
     if reader.apps:
         await reader.read_org_deployments()
         await run_concurrently(reader.section_reads(), client.connection.concurrency)
@@ -98,11 +99,11 @@ class _ObservationReader:
         self._org: str | None = None
         self._progress = progress
         self._done = 0
-        self._expected = 0
+        self.expected = 0
 
     async def read_list(self) -> ReadResult[dict[str, App]]:
         """Read the org's apps."""
-        self._expected += 1
+        self.expected += 1
         reading = await read_apps(self._client)
         self._advance()
         return reading
@@ -118,19 +119,13 @@ class _ObservationReader:
         self._unmanaged = tuple(slug for slug in reading.value if slug not in self._declared)
         return [desired for desired in self.wanted if desired.slug not in self.apps]
 
-    def app_read(self, desired: App) -> Read:
-        """Return the read of an app by its slug."""
-        self._expected += 1
-
-        async def read() -> None:
-            app = await self._read_or_record(
-                desired.slug, None, read_app(self._client, desired.slug, needed=desired.fields)
-            )
-            if app is not None:
-                self._check_orgs([app.server_fields])
-                self.apps[desired.slug] = app
-
-        return read
+    async def read_app(self, desired: App) -> None:
+        """Read an app by its slug."""
+        reading = read_app(self._client, desired.slug, needed=desired.fields)
+        app = await self._read_or_record(desired.slug, None, reading)
+        if app is not None:
+            self._check_orgs([app.server_fields])
+            self.apps[desired.slug] = app
 
     async def read_org_deployments(self) -> None:
         """Read the deployments of all apps that declare some with the org's list, if that takes fewer requests."""
@@ -147,7 +142,7 @@ class _ObservationReader:
     def section_reads(self) -> list[Read]:
         """Return the reads of the declared sections that are still needed."""
         reads = [self._section_read(*place) for place in self._sections() if place not in self._read_at]
-        self._expected += len(reads)
+        self.expected += len(reads)
         return reads
 
     def _sections(self) -> Iterator[tuple[str, Section]]:
@@ -260,7 +255,7 @@ class _ObservationReader:
     def _advance(self) -> None:
         self._done += 1
         if self._progress is not None:
-            self._progress(self._done, self._expected)
+            self._progress(self._done, self.expected)
 
 
 def _sections_to_read(app: App, now: datetime) -> frozenset[Section]:

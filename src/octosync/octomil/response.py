@@ -28,7 +28,7 @@ from octosync.errors import (
     Unreadable,
 )
 from octosync.model import JsonValue, Redactor
-from octosync.octomil.failures import ErrorBody, FailedAttempt, RetryPolicy, is_unregistered_route, parse_error_body
+from octosync.octomil.failures import UNREGISTERED_ROUTE, ErrorBody, FailedAttempt, RetryPolicy, parse_error_body
 from octosync.octomil.retry import retry_after
 from octosync.octomil.transport import Connection, RawResponse
 
@@ -144,7 +144,7 @@ class Translator:
         body = parse_or_none(response.body)
         found = parse_error_body(body)
         fault = found or ErrorBody()
-        is_unregistered = status == 404 and is_unregistered_route(body)
+        is_unregistered = status == 404 and body == UNREGISTERED_ROUTE
         after = _wait_of(response) if status in {408, 429} or status >= 500 or is_unregistered else None
         if status == 429:
             return FailedAttempt(self._throttled(response, fault, after), RetryPolicy.ALWAYS, after, pauses_all=True)

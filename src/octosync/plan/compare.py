@@ -69,7 +69,8 @@ def compare_app(
     """
     diff = AppDiff()
     _app(desired, live, diff)
-    _targets(desired, live, contract, diff, removed)
+    if desired.targets or (live is not None and live.targets):
+        _targets(desired, live, contract, diff, removed)
     _slots(desired, live, contract.shapes["slot"], diff, removed)
     if desired.inference_config is not None:
         _inference_config(desired, desired.inference_config, live, diff)

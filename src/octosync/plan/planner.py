@@ -129,8 +129,9 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
     compared, held = _compared(desired, live, options)
     scope = scope_of(compared.desired, live, contract=options.contract, now=options.now, removed=compared.removed)
     halves = _changes(scope, compared)
-    planned = [app for slug in scope.diffs if not (app := compared.desired.apps[slug]).archived]
-    capabilities = compare_capabilities(planned, live, halves.actions, options.deploy)
+    apps = (compared.desired.apps[slug] for slug in scope.diffs)
+    deployed = [app for app in apps if not app.archived and any(slot.deploy is not None for slot in app.slots)]
+    capabilities = compare_capabilities(deployed, live, halves.actions, options.deploy) if deployed else Capabilities()
     better = capabilities.better
     optimized = choose_canaries(better, live.state, live, options.deploy) if better else Optimized()
     actions = (*halves.actions, *capabilities.actions, *optimized.actions)
@@ -143,7 +144,10 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
         held=held,
         unchanged=_unchanged(scope, capabilities, optimized, compared, held),
         errors=dict(sorted(scope.errors.items())),
-        archived_undeclared=_archived_undeclared(scope, halves),
+        # The archived apps that are declared as live: a suspended one only if a move waits for it, and would for good.
+        archived_undeclared=tuple(
+            sorted((*scope.archived_undeclared, *map(Address.of_app, scope.archived_suspended & halves.waited_for)))
+        ),
         left_alone=_left_alone(scope, halves, capabilities, live, compared, prune=options.prune),
         diagnostics=_diagnostics(
             actions,
@@ -154,7 +158,7 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
             tree=desired,
         ),
         fingerprints=fingerprints,
-        drifted=_drifted(compared, options.base, fingerprints, held),
+        drifted=_drifted(compared, options.base, fingerprints, held) if compared.drifted or held else (),
         live_counts=_live_counts(live.state),
         recommendations=optimized.recommendations,
         last_changes=last_changes(shown, live, compared.drifted),
@@ -218,12 +222,6 @@ def _changes(scope: Scope, compared: Resolved) -> Halves:
     every = link_moves(every)
     held = [action for action in every if action.address.app in scope.suspended]
     return hold_back_halves((action for action in every if action.address.app in scope.diffs), held)
-
-
-def _archived_undeclared(scope: Scope, halves: Halves) -> tuple[Address, ...]:
-    """Return the archived apps that are declared as live; a suspended app only if a move would wait for it forever."""
-    waited_for = (Address.of_app(slug) for slug in scope.archived_suspended & halves.waited_for)
-    return tuple(sorted((*scope.archived_undeclared, *waited_for)))
 
 
 def _unchanged(

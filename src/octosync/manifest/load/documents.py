@@ -115,20 +115,16 @@ def _kind(root: Mapping, reporter: Reporter) -> str | None:
             reporter.report("wrong-type", node, f"`{name}` is text, not {type_name(node)}", path=name)
     if kind is None:
         _report_lack(root, "kind", "a document needs `kind`", reporter, notes=(_KINDS,))
-    if not isinstance(kind, Scalar) or not _is_read(kind):
+    if not isinstance(kind, Scalar) or not isinstance(kind.value, str) or isinstance(kind.value, UnreadText):
         return None
     if version is None:
         return _kind_without_version(kind, root, reporter)
-    if not isinstance(version, Scalar) or not _is_read(version):
+    if not isinstance(version, Scalar) or not isinstance(version.value, str) or isinstance(version.value, UnreadText):
         return None
     if version.value == API_VERSION and kind.value in KINDS:
-        return str(kind.value)
+        return kind.value
     _report_kind(version, kind, reporter)
     return None
-
-
-def _is_read(node: Scalar) -> bool:
-    return isinstance(node.value, str) and not isinstance(node.value, UnreadText)
 
 
 def _first_of(root: Mapping) -> Scalar:

@@ -296,24 +296,24 @@ class Loader:
         """Read all documents of files, wherever these come from."""
         read = LoadedFiles(list(files))
         for file in read.files:
-            self._read_file(file, read, findings)
+            parsed = self._parse(file) if self._cache is None else self._parse_if_changed(file, self._cache)
+            if parsed.is_empty:
+                read.empty.append(file)
+            if parsed.diagnostics:
+                findings.extend(parsed.diagnostics)
+            read.documents += parsed.documents
+            for found in parsed.resources:
+                # What is found about it later belongs to this load.
+                resource = replace(found, reporter=Reporter(findings, found.reporter.source))
+                read.resources.append((resource, file))
         return read
 
-    def _read_file(self, file: File, read: LoadedFiles, findings: Findings) -> None:
-        parsed = self._cache.find(file, self._now) if self._cache is not None else None
+    def _parse_if_changed(self, file: File, cache: Cache) -> FileContents:
+        parsed = cache.find(file, self._now)
         if parsed is None:
             parsed = self._parse(file)
-            if self._cache is not None:
-                self._cache.keep(file, parsed)
-        if parsed.is_empty:
-            read.empty.append(file)
-        if parsed.diagnostics:
-            findings.extend(parsed.diagnostics)
-        read.documents += parsed.documents
-        for one in parsed.resources:
-            # What is found about it later belongs to this load.
-            resource = replace(one, reporter=Reporter(findings, one.reporter.source))
-            read.resources.append((resource, file))
+            cache.keep(file, parsed)
+        return parsed
 
     def _parse(self, file: File) -> FileContents:
         problems, found = Findings(file.name), Findings(file.name)

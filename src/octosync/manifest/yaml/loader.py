@@ -131,7 +131,8 @@ class _Reader:
             self._source.hide_unread_lines(self._started)
         finally:
             parser.dispose()
-        self._report()
+        if self._problems:
+            self._report()
         return self._documents
 
     def _skip(self, next_event: Callable[[], Any]) -> None:

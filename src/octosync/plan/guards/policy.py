@@ -35,11 +35,6 @@ class GuardPolicy:
             raise ValueError(f"neither a limit nor a guard: {', '.join(sorted(unknown))}")
 
     @property
-    def every_limit(self) -> Mapping[str, float]:
-        """All limits, by their names in octosync.yaml."""
-        return {name: self.limits.get(name, limit.default) for name, limit in LIMITS.items()}
-
-    @property
     def basis(self) -> str:
         """The limits and allowances as text, to find whether a refusal was made under the same ones.
 
@@ -92,7 +87,7 @@ def judge(plan: Plan, policy: GuardPolicy, also: Tally | None = None, *, in_watc
     `also` counts together with the plan. `in_watch`: only guards that a controller has, since it does not go by the others.
     """
     refusals: list[Refusal] = []
-    limits = policy.every_limit
+    limits = {name: policy.limits.get(name, limit.default) for name, limit in LIMITS.items()}
     for guard in GUARDS.values():
         allowed = policy.allowed.get(guard.id)
         is_lifted = allowed is True or allowed == ALL
